@@ -1,0 +1,179 @@
+"""What each kind of part must be: one small Protocol per kind, checkable at run time.
+
+A part needs no base class, decorator or registration call: a class with these attributes and methods is enough. Models
+and heads are ordinary `nn.Module`s. `channels` and `strides` are how parts learn of each other; a parent passes them to
+the parts that it builds (`Factory`).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from det_core.structures import Detections, ImageBatch, Prediction, Proposals, Sample, Size, Targets
+
+__all__ = [
+    "Backbone",
+    "Dataset",
+    "DenseHead",
+    "Evaluator",
+    "Exporter",
+    "Model",
+    "ProposalGenerator",
+    "ROIHeads",
+    "RegionHead",
+    "Transform",
+]
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """Turns normalised images into feature maps.
+
+    Attributes:
+        channels: level -> number of channels, finest level first.
+        strides: level -> input pixels per feature pixel.
+        size_divisibility: the input's height and width must be multiples of this; 1 where any size will do.
+    """
+
+    channels: Mapping[str, int]
+    strides: Mapping[str, int]
+    size_divisibility: int
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Float (B, 3, H, W) to {level: (B, channels[level], ceil(H / stride), ceil(W / stride))}, finest first."""
+        ...
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A whole detector: normalisation, network, losses and decoding."""
+
+    def forward(self, batch: ImageBatch, targets: Sequence[Targets] | None = None) -> dict[str, Tensor] | list[Prediction]:
+        """With `targets`: {loss name: scalar}, already weighted, to be summed. Without: one Prediction per image.
+
+        The argument decides, not `self.training`, so a validation loss is an ordinary call. Predictions are in the
+        pixels of the images as given.
+        """
+        ...
+
+
+@runtime_checkable
+class ProposalGenerator(Protocol):
+    """Finds regions that may hold an object. Built with `channels` and `strides`, both by level."""
+
+    def forward(
+        self, features: Mapping[str, Tensor], sizes: Sequence[Size], targets: Sequence[Targets] | None = None
+    ) -> tuple[list[Proposals], dict[str, Tensor]]:
+        """Proposals of each image by falling objectness, and the losses ({} without `targets`)."""
+        ...
+
+
+@runtime_checkable
+class ROIHeads(Protocol):
+    """The second stage: turns proposals into detections. Built with `channels`, `strides` and `num_classes`."""
+
+    def losses(
+        self, features: Mapping[str, Tensor], proposals: Sequence[Proposals], targets: Sequence[Targets]
+    ) -> dict[str, Tensor]:
+        """{loss name: scalar} over the batch."""
+        ...
+
+    def predict(
+        self, features: Mapping[str, Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]
+    ) -> list[Detections]:
+        """The detections of each image; `sizes` are the images' sizes, to clip to."""
+        ...
+
+
+@runtime_checkable
+class RegionHead(Protocol):
+    """Says more about given regions: masks, keypoints, DensePose ... Built with `channels`, `strides`, `num_classes`."""
+
+    def losses(
+        self, features: Mapping[str, Tensor], proposals: Sequence[Tensor], targets: Sequence[Targets]
+    ) -> dict[str, Tensor]:
+        """{loss name: scalar}; the foreground regions of each image, (P_i, 4), and their truth, row for row (P_i)."""
+        ...
+
+    def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
+        """The detections of each image with this head's own field or extra filled in."""
+        ...
+
+
+@runtime_checkable
+class DenseHead(Protocol):
+    """A one-stage head (RetinaNet, FCOS, TensorMask). Built with `channels`, `strides` and `num_classes`."""
+
+    def forward(self, features: Mapping[str, Tensor]) -> Any:
+        """A NamedTuple of tensors, which the two methods below read."""
+        ...
+
+    def losses(self, outputs: Any, sizes: Sequence[Size], targets: Sequence[Targets]) -> dict[str, Tensor]:
+        """{loss name: scalar} over the batch."""
+        ...
+
+    def decode(self, outputs: Any, sizes: Sequence[Size]) -> list[Detections]:
+        """The detections of each image."""
+        ...
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Images with or without their truth.
+
+    Attributes:
+        classes: the name of each label, in order.
+        evaluators: names of the evaluators that judge predictions on it, as a recipe would spell them.
+    """
+
+    classes: Sequence[str]
+    evaluators: Sequence[str]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample:
+        """The image and its truth as stored, untransformed; raises DataError naming the file if it cannot be read."""
+        ...
+
+
+@runtime_checkable
+class Evaluator(Protocol):
+    """Judges predictions. Built with `classes`, the names of the labels."""
+
+    def update(self, prediction: Prediction, sample: Sample) -> None:
+        """Add one image: what was predicted, and the sample as stored, both in the pixels of `sample.image`."""
+        ...
+
+    def state(self) -> Any:
+        """What was added so far, picklable, to be merged in another process."""
+        ...
+
+    def merge(self, states: Sequence[Any]) -> None:
+        """Take the states of all processes, this one's included, in place of one's own."""
+        ...
+
+    def result(self) -> dict[str, float]:
+        """{"task/metric": value}, such as "bbox/AP50"; values in [0, 1] where they are shares."""
+        ...
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """Writes a model to a file that runs without det, and runs that file again for the check."""
+
+    def export(self, model: Model, example: ImageBatch, path: Path) -> Path:
+        """Write the file; returns where."""
+        ...
+
+    def run(self, path: Path, batch: ImageBatch) -> list[Prediction]:
+        """What the written file says of `batch`."""
+        ...
+
+
+@runtime_checkable
+class Transform(Protocol):
+    """Any callable from sample to sample; torchvision.transforms.v2 transforms are adapted where a recipe names them."""
+
+    def __call__(self, sample: Sample) -> Sample: ...

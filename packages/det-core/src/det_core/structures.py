@@ -1,0 +1,239 @@
+"""What flows between the parts: plain frozen dataclasses of plain tensors.
+
+Coordinates and units are those of docs/structures.md: boxes float32 (x0, y0, x1, y1) in absolute, continuous pixels
+(pixel i covers [i, i + 1)); rotated boxes (cx, cy, w, h, angle) in degrees; sizes (height, width); labels int64 in
+[0, C); scores in [0, 1].
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from det_core.errors import StructureError
+
+__all__ = ["Detections", "ImageBatch", "PanopticMap", "Prediction", "Proposals", "Sample", "SemanticMap", "Size", "Targets"]
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+_T = TypeVar("_T")
+_PER_OBJECT = {"per": "object"}
+_PER_IMAGE = {"per": "image"}
+
+
+def _map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """`value` with `function` applied to the tensors it is or holds; everything else is returned as it is."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {key: _map_tensors(item, function) for key, item in value.items()}
+    return value
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _PerObject:
+    """Shared behaviour of the structures whose fields hold one row per object."""
+
+    boxes: Tensor = field(metadata=_PER_OBJECT)
+
+    def __post_init__(self) -> None:
+        if self.boxes.ndim != 2 or self.boxes.shape[1] not in (4, 5):
+            raise StructureError(f"{type(self).__name__}.boxes", "must have shape (N, 4) or (N, 5)", f"got {tuple(self.boxes.shape)}")
+        for name, value in self._per_object():
+            if value.ndim == 0 or value.shape[0] != len(self):
+                found = f"its shape is {tuple(value.shape)} beside {len(self)} boxes"
+                raise StructureError(f"{type(self).__name__}.{name}", "must have one row per box", found)
+
+    def _per_object(self) -> Iterator[tuple[str, Tensor]]:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.metadata.get("per") != "object" or value is None:
+                continue
+            if isinstance(value, Mapping):
+                yield from ((f"{f.name}[{key!r}]", item) for key, item in value.items())
+            else:
+                yield f.name, value
+
+    def __len__(self) -> int:
+        return self.boxes.shape[0]
+
+    def __getitem__(self, index: Tensor | slice) -> Self:
+        """The chosen objects: `index` is a slice, a bool mask (N,) or int64 indices (M,)."""
+        chosen = {
+            f.name: _map_tensors(getattr(self, f.name), lambda t: t[index]) for f in fields(self) if f.metadata.get("per") == "object"
+        }
+        return replace(self, **chosen)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """The same on another device."""
+        moved = {f.name: _map_tensors(getattr(self, f.name), lambda t: t.to(device, non_blocking=non_blocking)) for f in fields(self)}
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Targets(_PerObject):
+    """What is truly there in one image.
+
+    Attributes:
+        boxes: float32 (N, 4), or (N, 5) rotated.
+        labels: int64 (N,), in [0, C).
+        masks: bool (N, H, W), or None.
+        keypoints: float32 (N, K, 3): x, y, visibility (0 not labelled, 1 hidden, 2 visible), or None.
+        crowd: bool (N,): regions that stand for many objects; never trained on, forgiven in evaluation. None: none is.
+        areas: float32 (N,): object areas in square pixels as annotated, for evaluation by size. None: the boxes' areas.
+        semantic: int64 (H, W) class of each pixel, 255 where unknown, or None.
+        extras: per object, first axis N; keys are qualified ("det-densepose/points").
+        image_extras: per image, any shape; keys are qualified.
+    """
+
+    labels: Tensor = field(metadata=_PER_OBJECT)
+    masks: Tensor | None = field(default=None, metadata=_PER_OBJECT)
+    keypoints: Tensor | None = field(default=None, metadata=_PER_OBJECT)
+    crowd: Tensor | None = field(default=None, metadata=_PER_OBJECT)
+    areas: Tensor | None = field(default=None, metadata=_PER_OBJECT)
+    extras: Mapping[str, Tensor] = field(default_factory=dict, metadata=_PER_OBJECT)
+    semantic: Tensor | None = field(default=None, metadata=_PER_IMAGE)
+    image_extras: Mapping[str, Tensor] = field(default_factory=dict, metadata=_PER_IMAGE)
+
+    def without_crowd(self) -> "Targets":
+        """The single objects alone, which is what a model learns from."""
+        return self if self.crowd is None else self[~self.crowd]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Proposals(_PerObject):
+    """Where a proposal generator suspects objects in one image, by falling objectness.
+
+    Attributes:
+        boxes: float32 (N, 4), or (N, 5) rotated.
+        logits: float32 (N,): objectness before the sigmoid.
+    """
+
+    logits: Tensor = field(metadata=_PER_OBJECT)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Detections(_PerObject):
+    """What a model says is there in one image, by falling score unless the model says otherwise.
+
+    Attributes:
+        boxes: float32 (N, 4), or (N, 5) rotated, within `size`.
+        labels: int64 (N,), in [0, C).
+        scores: float32 (N,), in [0, 1].
+        size: (height, width) of the image that the coordinates refer to.
+        masks: bool (N, height, width), or None.
+        keypoints: float32 (N, K, 3): x, y, score, or None.
+        extras: per object, first axis N; keys are qualified.
+    """
+
+    labels: Tensor = field(metadata=_PER_OBJECT)
+    scores: Tensor = field(metadata=_PER_OBJECT)
+    size: Size = field(metadata=_PER_IMAGE)
+    masks: Tensor | None = field(default=None, metadata=_PER_OBJECT)
+    keypoints: Tensor | None = field(default=None, metadata=_PER_OBJECT)
+    extras: Mapping[str, Tensor] = field(default_factory=dict, metadata=_PER_OBJECT)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SemanticMap:
+    """The class scores of every pixel of one image: `logits` float32 (C, H, W)."""
+
+    logits: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PanopticMap:
+    """Every pixel of one image assigned to a segment.
+
+    Attributes:
+        ids: int32 (H, W): the segment of each pixel, 0 where none.
+        segments: one mapping per segment: "id", "label" (int), "is_thing" (bool), "score" (float, things only).
+    """
+
+    ids: Tensor
+    segments: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prediction:
+    """Everything a model says about one image; what it does not do is None.
+
+    `extras` hold what is per image, under qualified keys.
+    """
+
+    detections: Detections | None = None
+    semantic: SemanticMap | None = None
+    panoptic: PanopticMap | None = None
+    proposals: Proposals | None = None
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sample:
+    """One image of a dataset.
+
+    Attributes:
+        image: uint8 RGB (3, H, W).
+        targets: the truth in this image's pixels; None where nobody has looked.
+        id: what the dataset calls the image (COCO: the image id).
+        path: the file it came from, for messages; None where there is no file.
+    """
+
+    image: Tensor
+    targets: Targets | None = None
+    id: int | str = 0
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[0] != 3 or self.image.dtype != torch.uint8:
+            found = f"got {tuple(self.image.shape)} {self.image.dtype}"
+            raise StructureError("Sample.image", "must be uint8 RGB of shape (3, H, W)", found)
+
+    @property
+    def size(self) -> Size:
+        """(height, width) in pixels."""
+        return self.image.shape[-2], self.image.shape[-1]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImageBatch:
+    """Images of different sizes in one tensor, padded right and bottom.
+
+    Attributes:
+        pixels: uint8, or float32 with the same values (0..255), RGB, (B, 3, H, W). What stands in the padding does not
+            matter: a model normalises first and pads with zeros after.
+        sizes: (height, width) of each image without its padding.
+    """
+
+    pixels: Tensor
+    sizes: tuple[Size, ...]
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 4 or self.pixels.shape[:2] != (len(self.sizes), 3):
+            found = f"got {tuple(self.pixels.shape)} beside {len(self.sizes)} sizes"
+            raise StructureError("ImageBatch.pixels", "must have shape (B, 3, H, W), one size per image", found)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @classmethod
+    def stack(cls, images: Sequence[Tensor]) -> "ImageBatch":
+        """Pad images (3, H_i, W_i) of one dtype to their largest height and width."""
+        if not images:
+            raise StructureError("ImageBatch.stack", "needs at least one image")
+        sizes = tuple((image.shape[-2], image.shape[-1]) for image in images)
+        if len(set(sizes)) == 1:
+            return cls(pixels=torch.stack(list(images)), sizes=sizes)
+        height, width = max(h for h, _ in sizes), max(w for _, w in sizes)
+        pixels = images[0].new_zeros((len(images), 3, height, width))
+        for row, image, (h, w) in zip(pixels, images, sizes, strict=True):
+            row[:, :h, :w] = image
+        return cls(pixels=pixels, sizes=sizes)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "ImageBatch":
+        """The same on another device."""
+        return replace(self, pixels=self.pixels.to(device, non_blocking=non_blocking))
