@@ -50,7 +50,9 @@ class Backbone(Protocol):
 class Model(Protocol):
     """A whole detector: normalisation, network, losses and decoding."""
 
-    def forward(self, batch: ImageBatch, targets: Sequence[Targets] | None = None) -> dict[str, Tensor] | list[Prediction]:
+    def forward(
+        self, batch: ImageBatch, targets: Sequence[Targets] | None = None
+    ) -> dict[str, Tensor] | list[Prediction]:
         """With `targets`: {loss name: scalar}, already weighted, to be summed. Without: one Prediction per image.
 
         The argument decides, not `self.training`, so a validation loss is an ordinary call. Predictions are in the

@@ -15,7 +15,17 @@ from torch import Tensor
 
 from det_core.errors import StructureError
 
-__all__ = ["Detections", "ImageBatch", "PanopticMap", "Prediction", "Proposals", "Sample", "SemanticMap", "Size", "Targets"]
+__all__ = [
+    "Detections",
+    "ImageBatch",
+    "PanopticMap",
+    "Prediction",
+    "Proposals",
+    "Sample",
+    "SemanticMap",
+    "Size",
+    "Targets",
+]
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -42,7 +52,9 @@ class _PerObject:
 
     def __post_init__(self) -> None:
         if self.boxes.ndim != 2 or self.boxes.shape[1] not in (4, 5):
-            raise StructureError(f"{type(self).__name__}.boxes", "must have shape (N, 4) or (N, 5)", f"got {tuple(self.boxes.shape)}")
+            raise StructureError(
+                f"{type(self).__name__}.boxes", "must have shape (N, 4) or (N, 5)", f"got {tuple(self.boxes.shape)}"
+            )
         for name, value in self._per_object():
             if value.ndim == 0 or value.shape[0] != len(self):
                 found = f"its shape is {tuple(value.shape)} beside {len(self)} boxes"
@@ -64,13 +76,18 @@ class _PerObject:
     def __getitem__(self, index: Tensor | slice) -> Self:
         """The chosen objects: `index` is a slice, a bool mask (N,) or int64 indices (M,)."""
         chosen = {
-            f.name: _map_tensors(getattr(self, f.name), lambda t: t[index]) for f in fields(self) if f.metadata.get("per") == "object"
+            f.name: _map_tensors(getattr(self, f.name), lambda t: t[index])
+            for f in fields(self)
+            if f.metadata.get("per") == "object"
         }
         return replace(self, **chosen)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The same on another device."""
-        moved = {f.name: _map_tensors(getattr(self, f.name), lambda t: t.to(device, non_blocking=non_blocking)) for f in fields(self)}
+        moved = {
+            f.name: _map_tensors(getattr(self, f.name), lambda t: t.to(device, non_blocking=non_blocking))
+            for f in fields(self)
+        }
         return replace(self, **moved)
 
 
