@@ -1,0 +1,1 @@
+"""det-acme: an example of a det plugin."""

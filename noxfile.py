@@ -1,0 +1,124 @@
+"""Everything that is run on this repository: `nox -l` lists it, `nox -s NAME` runs one.
+
+Packages are tested as users get them: built into wheels, installed into an environment that holds nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "types", "tests", "together", "third_party"]
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+WHEELHOUSE = ROOT / "dist"
+PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
+ACME = ROOT / "examples" / "det-acme"
+TEST_TOOLS = ["pytest>=8.3", "pytest-timeout>=2.3", "hypothesis>=6.100"]
+
+# The half of core that has to work, and is checked strictly, without torch.
+TORCH_FREE = [
+    *("errors", "hooks", "plugins", "registry", "signatures", "config", "recipes", "builtin", "known"),
+    *("importers", "cli"),
+]
+
+_built: dict[Path, Path] = {}
+
+
+def build_wheel(session: nox.Session, project: Path) -> Path:
+    """Build the wheel of one project into the wheelhouse, once in a run; returns its path."""
+    if project not in _built:
+        target = WHEELHOUSE / ".build" / project.name
+        shutil.rmtree(target, ignore_errors=True)
+        if shutil.which("uv"):
+            session.run("uv", "build", "--quiet", "--wheel", "--out-dir", str(target), str(project), external=True)
+        else:
+            session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(target), str(project))
+        (built,) = target.glob("*.whl")
+        _built[project] = Path(shutil.move(built, WHEELHOUSE / built.name))
+    return _built[project]
+
+
+def install(session: nox.Session, *projects: Path, extras: str = "", tools: list[str] | None = None) -> None:
+    """Install the wheels of these projects (the extras belong to det-core) and these tools."""
+    wheels = [build_wheel(session, project) for project in projects]
+    specs = [f"{wheel}{extras if wheel.name.startswith('det_core') else ''}" for wheel in wheels]
+    session.install(*specs, *(tools or []))
+
+
+def package(name: str) -> Path:
+    """Where a package of this repository lives."""
+    return ROOT / "packages" / name
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Train, evaluate and predict on real photographs of blood cells; results in runs/demo (about ten minutes)."""
+    install(session, package("det-core"), extras="[plots]")
+    session.run("python", "examples/blood-cells/demo.py", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("package_name", PACKAGES, ids=PACKAGES)
+def tests(session: nox.Session, package_name: str) -> None:
+    """Test one package from its wheel, with only itself and core installed: nox -s "tests(det-core)"."""
+    install(session, *{package("det-core"), package(package_name)}, extras="[plots]", tools=TEST_TOOLS)
+    session.run("pytest", f"packages/{package_name}/tests", "-m", "not slow", *session.posargs)
+
+
+@nox.session
+def together(session: nox.Session) -> None:
+    """Test all packages together, from their wheels: parity, documentation, imports, installed commands."""
+    install(session, *map(package, PACKAGES), extras="[all]", tools=TEST_TOOLS)
+    session.run("pytest", "tests", "-m", "not slow", *session.posargs)
+
+
+@nox.session
+def third_party(session: nox.Session) -> None:
+    """Install the wheel of examples/det-acme beside core as a stranger would; list, build, train and test it."""
+    install(session, package("det-core"), ACME, tools=TEST_TOOLS)
+    session.run("det", "plugins", "--check")
+    output = session.create_tmp()
+    session.run("det", "train", "acme_tiny_faster_rcnn", "--set", "train.steps=1", "--output", f"{output}/run")
+    session.run("pytest", "examples/det-acme/tests", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format with ruff."""
+    session.install("ruff==0.17.6")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy: strictly in the half that works without torch, normally elsewhere."""
+    install(session, *map(package, PACKAGES), tools=["mypy>=2.4", "types-PyYAML"])
+    source = package("det-core") / "src" / "det_core"
+    strict = [path for name in TORCH_FREE for path in (source / f"{name}.py", source / name) if path.exists()]
+    session.run("mypy", "--strict", *map(str, strict))
+    session.run("mypy", *(str(package(name) / "src") for name in PACKAGES))
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the wheel and the source archive of every package into dist/, to be used with pip's --find-links."""
+    session.install("build")
+    for name in PACKAGES:
+        session.run("python", "-m", "build", "--outdir", str(WHEELHOUSE), str(package(name)))
+
+
+@nox.session
+def full(session: nox.Session) -> None:
+    """Run what is too slow for every change: tests marked slow and the benchmarks, after `nox` itself."""
+    install(session, *map(package, PACKAGES), extras="[all]", tools=TEST_TOOLS)
+    session.run("pytest", *(f"packages/{name}/tests" for name in PACKAGES), "tests", "-m", "slow", *session.posargs)
+    for benchmark in sorted((ROOT / "benchmarks").glob("*.py")):
+        session.run("python", str(benchmark), env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")})

@@ -1,0 +1,97 @@
+"""Structures hold what belongs together, row for row, and follow the conventions of docs/structures.md."""
+
+import math
+
+import pytest
+import torch
+from det_core.errors import StructureError
+from det_core.structures import Detections, ImageBatch, Proposals, Sample, Targets
+from torchvision.ops import box_convert
+
+
+def targets(count: int = 3) -> Targets:
+    return Targets(
+        boxes=torch.arange(4.0 * count).reshape(count, 4),
+        labels=torch.arange(count),
+        crowd=torch.arange(count) == 1,
+        keypoints=torch.zeros(count, 2, 3),
+        extras={"acme/points": torch.arange(2.0 * count).reshape(count, 2)},
+        semantic=torch.zeros(5, 7, dtype=torch.int64),
+        image_extras={"acme/heat": torch.ones(4)},
+    )
+
+
+def test_indexing_takes_every_per_object_field_along_and_leaves_the_rest():
+    chosen = targets()[torch.tensor([2, 0])]
+    assert len(chosen) == 2
+    assert chosen.labels.tolist() == [2, 0]
+    assert chosen.boxes[0].tolist() == [8.0, 9.0, 10.0, 11.0]
+    assert chosen.extras["acme/points"].tolist() == [[4.0, 5.0], [0.0, 1.0]]
+    assert chosen.keypoints.shape == (2, 2, 3)
+    assert chosen.semantic.shape == (5, 7)
+    assert chosen.image_extras["acme/heat"].shape == (4,)
+
+
+def test_indexing_by_mask_by_slice_and_by_nothing_agree():
+    whole = targets()
+    assert whole[torch.tensor([True, False, True])].labels.tolist() == whole[0:3:2].labels.tolist() == [0, 2]
+    assert len(whole[torch.zeros(0, dtype=torch.int64)]) == 0
+
+
+def test_crowd_regions_are_left_out_of_what_a_model_learns_from():
+    assert targets().without_crowd().labels.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"labels": torch.zeros(2, dtype=torch.int64)}, "Targets.labels"),
+        ({"extras": {"acme/points": torch.zeros(4, 2)}}, "Targets.extras\\['acme/points'\\]"),
+        ({"boxes": torch.zeros(3, 6)}, "Targets.boxes"),
+        ({"boxes": torch.zeros(4)}, "Targets.boxes"),
+    ],
+)
+def test_rows_that_do_not_belong_together_are_refused_by_name(wrong, named):
+    arguments = {"boxes": torch.zeros(3, 4), "labels": torch.zeros(3, dtype=torch.int64)} | wrong
+    with pytest.raises(StructureError, match=named):
+        Targets(**arguments)
+
+
+def test_moving_to_a_device_moves_extras_too():
+    moved = targets().to("meta")
+    assert moved.boxes.is_meta
+    assert moved.extras["acme/points"].is_meta
+    assert moved.image_extras["acme/heat"].is_meta
+
+
+def test_detections_keep_the_size_of_their_image_when_indexed():
+    found = Detections(
+        boxes=torch.zeros(2, 4), labels=torch.zeros(2, dtype=torch.int64), scores=torch.ones(2), size=(4, 6)
+    )
+    assert found[:1].size == (4, 6)
+    assert len(Proposals(boxes=torch.zeros(0, 4), logits=torch.zeros(0))) == 0
+
+
+def test_images_are_padded_right_and_bottom():
+    batch = ImageBatch.stack([torch.full((3, 2, 5), 7, dtype=torch.uint8), torch.full((3, 4, 3), 9, dtype=torch.uint8)])
+    assert batch.pixels.shape == (2, 3, 4, 5)
+    assert batch.sizes == ((2, 5), (4, 3))
+    assert (batch.pixels[0, :, :2, :5] == 7).all()
+    assert (batch.pixels[0, :, 2:] == 0).all()
+    assert (batch.pixels[1, :, :, 3:] == 0).all()
+
+
+def test_a_sample_is_uint8_rgb_and_knows_its_size():
+    assert Sample(image=torch.zeros(3, 4, 6, dtype=torch.uint8)).size == (4, 6)
+    with pytest.raises(StructureError, match="uint8 RGB"):
+        Sample(image=torch.zeros(3, 4, 6))
+    with pytest.raises(StructureError, match="uint8 RGB"):
+        Sample(image=torch.zeros(4, 6, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("angle", [30.0, -30.0])
+def test_rotated_boxes_turn_counter_clockwise_as_seen_and_so_do_torchvisions(angle):
+    corners = box_convert(torch.tensor([[50.0, 50.0, 40.0, 10.0, angle]]), "cxcywhr", "xyxyxyxy").reshape(4, 2)
+    right_end = corners[[1, 2]].mean(0)  # torchvision lists top left, top right, bottom right, bottom left
+    radians = math.radians(angle)
+    assert right_end.tolist() == pytest.approx([50 + 20 * math.cos(radians), 50 - 20 * math.sin(radians)], abs=1e-4)
