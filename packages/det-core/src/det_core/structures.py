@@ -37,11 +37,16 @@ _PER_IMAGE = {"per": "image"}
 
 def _map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """`value` with `function` applied to the tensors it is or holds; everything else is returned as it is."""
-    if isinstance(value, Tensor):
-        return function(value)
     if isinstance(value, Mapping):
         return {key: _map_tensors(item, function) for key, item in value.items()}
-    return value
+    if not isinstance(value, Tensor):
+        return value
+    if type(value) is Tensor:
+        return function(value)
+    # An extra may be a tensor subclass that carries metadata (a canvas size); torch drops both when indexing.
+    result = function(value.as_subclass(Tensor)).as_subclass(type(value))
+    result.__dict__.update(value.__dict__)
+    return result
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -32,6 +32,20 @@ def test_indexing_takes_every_per_object_field_along_and_leaves_the_rest():
     assert chosen.image_extras["acme/heat"].shape == (4,)
 
 
+class Marked(torch.Tensor):
+    """A tensor subclass with metadata, as extras with geometry are."""
+
+
+def test_an_extra_that_is_a_tensor_subclass_keeps_its_class_and_metadata():
+    points = torch.zeros(3, 2).as_subclass(Marked)
+    points.canvas_size = (4, 6)
+    whole = Targets(boxes=torch.zeros(3, 4), labels=torch.zeros(3, dtype=torch.int64), extras={"acme/points": points})
+    for kept in (whole[1:].extras["acme/points"], whole.to("meta").extras["acme/points"]):
+        assert type(kept) is Marked
+        assert kept.canvas_size == (4, 6)
+    assert len(whole[1:].extras["acme/points"]) == 2
+
+
 def test_indexing_by_mask_by_slice_and_by_nothing_agree():
     whole = targets()
     assert whole[torch.tensor([True, False, True])].labels.tolist() == whole[0:3:2].labels.tolist() == [0, 2]
