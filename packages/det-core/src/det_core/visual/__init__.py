@@ -1,0 +1,6 @@
+"""Pictures: boxes on images, truth beside prediction, learning curves."""
+
+from det_core.visual.curves import plot_curves
+from det_core.visual.draw import colour, contact_sheet, draw, truth_beside_prediction
+
+__all__ = ["colour", "contact_sheet", "draw", "plot_curves", "truth_beside_prediction"]

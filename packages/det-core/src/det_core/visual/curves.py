@@ -1,0 +1,85 @@
+"""Learning curves of a run as one picture; needs matplotlib (`det-core[plots]`)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from det_core.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_curves"]
+
+_Rows = Sequence[Mapping[str, float]]
+_HEADLINES = ("/AP", "/AP50", "/AP75")
+
+
+def plot_curves(rows: Sequence[Mapping[str, float]], picture: Path | str) -> Path:
+    """Draw losses, validation metrics and learning rate against the steps; returns where the picture is.
+
+    Args:
+        rows: what `det_core.engine.read_scalars` reads from a run's `scalars.jsonl`.
+        picture: the file to write; its ending gives the format.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure = _figure_type()(figsize=(13, 4), layout="constrained")
+    losses, metrics, rate = figure.subplots(1, 3, gridspec_kw={"width_ratios": (4, 4, 2.5)})
+    _plot_losses(losses, rows)
+    _plot_metrics(metrics, rows)
+    rate.plot(*_series(rows, "lr"), color="tab:gray")
+    rate.set_title("learning rate")
+    for axes in (losses, metrics, rate):
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(picture, dpi=120)
+    return Path(picture)
+
+
+def _figure_type() -> Any:
+    try:
+        # The Figure alone, without pyplot: no global state, no display needed.
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        fix = "pip install 'det-core[plots]'"
+        raise MissingExtraError("learning curves", "need matplotlib, which is not installed", fix=fix) from error
+    return Figure
+
+
+def _plot_losses(axes: "Axes", rows: _Rows) -> None:
+    parts = [name for name in _names(rows) if name.startswith("loss/")]
+    for name in parts:
+        axes.plot(*_series(rows, name), label=name.removeprefix("loss/"), linewidth=1, alpha=0.7)
+    axes.plot(*_series(rows, "loss"), label="training loss", color="black", linewidth=1.6)
+    steps, values = _series(rows, "val/loss")
+    if steps:
+        axes.plot(steps, values, label="validation loss", color="black", linestyle="--", marker="o", markersize=4)
+    axes.set_title("loss")
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=8, frameon=False)
+
+
+def _plot_metrics(axes: "Axes", rows: _Rows) -> None:
+    names = [name for name in _names(rows) if name.startswith("val/") and not name.startswith("val/loss")]
+    headlines = [name for name in names if name.endswith(_HEADLINES)] or names[:5]
+    for name in headlines:
+        steps, values = _series(rows, name)
+        axes.plot(steps, values, label=f"{name.removeprefix('val/')} (last {values[-1]:.3f})", marker="o", markersize=4)
+    axes.set_title("validation")
+    if headlines:
+        axes.set_ylim(0, 1)
+        axes.legend(fontsize=8, frameon=False, loc="lower right")
+    else:
+        axes.text(0.5, 0.5, "not evaluated", ha="center", va="center", transform=axes.transAxes, color="gray")
+
+
+def _names(rows: _Rows) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _series(rows: _Rows, name: str) -> tuple[list[float], list[float]]:
+    points = [(row["step"], row[name]) for row in rows if name in row]
+    return [step for step, _ in points], [value for _, value in points]

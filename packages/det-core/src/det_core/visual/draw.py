@@ -1,0 +1,184 @@
+"""Boxes, names and scores drawn on images with Pillow."""
+
+import colorsys
+from collections.abc import Sequence
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torchvision.transforms.v2.functional import to_pil_image
+
+from det_core.structures import Detections, Targets
+
+__all__ = ["colour", "contact_sheet", "draw", "truth_beside_prediction"]
+
+Colour = tuple[int, int, int]
+_Rectangle = tuple[float, float, float, float]
+
+# Far apart in hue and lightness, also for most colour-blind readers: the first classes are the ones most often seen.
+_FIRST_COLOURS: tuple[Colour, ...] = (
+    (230, 60, 50),
+    (40, 110, 235),
+    (250, 180, 20),
+    (30, 160, 90),
+    (175, 70, 215),
+    (20, 190, 205),
+    (245, 120, 30),
+    (235, 90, 160),
+    (130, 185, 40),
+    (125, 90, 60),
+)
+_GOLDEN_RATIO = 0.618034
+_PAPER, _INK = (255, 255, 255), (30, 30, 30)
+
+
+def colour(label: int) -> Colour:
+    """The RGB colour of a class, always the same one; neighbours are easy to tell apart."""
+    if label < len(_FIRST_COLOURS):
+        return _FIRST_COLOURS[label]
+    lightness = (0.42, 0.55, 0.68)[label % 3]
+    r, g, b = colorsys.hls_to_rgb(label * _GOLDEN_RATIO % 1.0, lightness, 0.75)
+    return round(r * 255), round(g * 255), round(b * 255)
+
+
+def draw(image: Tensor | Image.Image, objects: Detections | Targets, classes: Sequence[str] = ()) -> Image.Image:
+    """A copy of `image` with the box, the name and, if there is one, the score of each object.
+
+    Lines and letters grow with the image; each line has a dark rim, so that it shows on any background.
+
+    Args:
+        image: uint8 RGB (3, H, W), or a PIL image.
+        objects: in the pixels of `image`; boxes (N, 4), or (N, 5) rotated.
+        classes: the name of each label; a label without a name is shown as its number.
+    """
+    picture = _to_pil(image)
+    canvas = ImageDraw.Draw(picture, "RGBA")
+    unit = min(picture.size)
+    width = max(1, round(unit / 240))
+    labels = objects.labels.tolist()
+    outlines = [_outline(box) for box in objects.boxes.detach().cpu()]
+    for outline, label in zip(outlines, labels, strict=True):
+        closed = [*outline, outline[0], outline[1]]
+        canvas.line(closed, fill=(0, 0, 0, 130), width=width + 2, joint="curve")
+        canvas.line(closed, fill=colour(label), width=width, joint="curve")
+    font = _font(max(9, round(unit / 38)))
+    taken: list[_Rectangle] = []
+    for outline, label, text in zip(outlines, labels, _texts(objects, classes), strict=True):
+        _write_label(canvas, _bounds(outline), text, colour(label), font, picture.size, taken)
+    return picture
+
+
+def truth_beside_prediction(
+    image: Tensor | Image.Image, truth: Targets, prediction: Detections, classes: Sequence[str] = ()
+) -> Image.Image:
+    """Two panels with headings: what is there, and what the model says, both in the pixels of `image`."""
+    panels = [
+        _with_heading(draw(image, truth, classes), f"truth: {_count(truth, classes)}"),
+        _with_heading(draw(image, prediction, classes), f"prediction: {_count(prediction, classes)}"),
+    ]
+    return contact_sheet(panels, columns=2)
+
+
+def contact_sheet(images: Sequence[Image.Image], columns: int = 2, gap: int = 12) -> Image.Image:
+    """Images in rows on white paper, each in a cell of the largest size among them."""
+    columns = max(1, min(columns, len(images)))
+    rows = -(-len(images) // columns)
+    cell_width = max((image.width for image in images), default=1)
+    cell_height = max((image.height for image in images), default=1)
+    sheet = Image.new("RGB", (columns * (cell_width + gap) + gap, rows * (cell_height + gap) + gap), _PAPER)
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        left = gap + column * (cell_width + gap) + (cell_width - image.width) // 2
+        sheet.paste(image, (left, gap + row * (cell_height + gap)))
+    return sheet
+
+
+def _to_pil(image: Tensor | Image.Image) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    return to_pil_image(image.detach().cpu())
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=size)
+
+
+def _outline(box: Tensor) -> list[float]:
+    """The corners of an upright or rotated box as x0, y0, x1, y1, ..."""
+    if len(box) == 4:
+        x0, y0, x1, y1 = box.tolist()
+        return [x0, y0, x1, y0, x1, y1, x0, y1]
+    cx, cy, w, h, angle = box.tolist()
+    turn = torch.deg2rad(torch.tensor(angle))
+    # Counter-clockwise as seen on the screen, where y points down.
+    across = torch.stack([turn.cos(), -turn.sin()]) * (w / 2)
+    down = torch.stack([turn.sin(), turn.cos()]) * (h / 2)
+    centre = torch.tensor([cx, cy])
+    corners = [centre - across - down, centre + across - down, centre + across + down, centre - across + down]
+    return torch.cat(corners).tolist()
+
+
+def _bounds(outline: Sequence[float]) -> _Rectangle:
+    xs, ys = outline[0::2], outline[1::2]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _name(label: int, classes: Sequence[str]) -> str:
+    return classes[label] if 0 <= label < len(classes) else str(label)
+
+
+def _texts(objects: Detections | Targets, classes: Sequence[str]) -> list[str]:
+    names = [_name(label, classes) for label in objects.labels.tolist()]
+    if isinstance(objects, Targets):
+        return names
+    return [f"{name} {score:.2f}" for name, score in zip(names, objects.scores.tolist(), strict=True)]
+
+
+def _count(objects: Detections | Targets, classes: Sequence[str]) -> str:
+    """How many of each class there are, such as "12 RBC, 1 WBC"."""
+    labels, counts = objects.labels.unique(return_counts=True)
+    parts = [f"{n} {_name(label, classes)}" for label, n in zip(labels.tolist(), counts.tolist(), strict=True)]
+    return ", ".join(parts) or "nothing"
+
+
+def _write_label(
+    canvas: ImageDraw.ImageDraw,
+    box: _Rectangle,
+    text: str,
+    background: Colour,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    size: tuple[int, int],
+    taken: list[_Rectangle],
+) -> None:
+    """Write `text` on a plate at a corner of `box`: inside the image and, where there is room, on no other label."""
+    left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
+    pad = max(1.0, (bottom - top) / 5)
+    w, h = right - left + 2 * pad, bottom - top + 2 * pad
+    x0, y0, x1, y1 = box
+    corners = [(x0, y0 - h), (x0, y0), (x1 - w, y0 - h), (x0, y1 - h), (x0, y1), (x1 - w, y1 - h)]
+    plates = []
+    for x, y in corners:
+        x, y = max(0.0, min(x, size[0] - w)), max(0.0, min(y, size[1] - h))
+        plates.append((x, y, x + w, y + h))
+    plate = min(plates, key=lambda candidate: sum(_overlap(candidate, other) for other in taken))
+    taken.append(plate)
+    canvas.rectangle(plate, fill=(*background, 225))
+    canvas.text((plate[0] + pad - left, plate[1] + pad - top), text, font=font, fill=_readable_on(background))
+
+
+def _overlap(a: _Rectangle, b: _Rectangle) -> float:
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _readable_on(background: Colour) -> Colour:
+    """Black on light colours, white on dark ones (luma weights of ITU-R BT.601)."""
+    r, g, b = background
+    return (0, 0, 0) if 0.299 * r + 0.587 * g + 0.114 * b > 140 else (255, 255, 255)
+
+
+def _with_heading(picture: Image.Image, heading: str) -> Image.Image:
+    size = max(11, round(min(picture.size) / 26))
+    framed = Image.new("RGB", (picture.width, picture.height + 2 * size), _PAPER)
+    framed.paste(picture, (0, 2 * size))
+    ImageDraw.Draw(framed).text((0, size // 2), heading, font=_font(size), fill=_INK)
+    return framed

@@ -1,0 +1,31 @@
+import sys
+
+import pytest
+from det_core.errors import MissingExtraError
+from det_core.visual import plot_curves
+from PIL import Image
+
+ROWS = [
+    {"step": 10, "loss": 2.0, "loss/box": 1.5, "loss/class": 0.5, "lr": 0.01},
+    {"step": 20, "loss": 1.0, "loss/box": 0.7, "loss/class": 0.3, "lr": 0.02},
+    {"step": 20, "val/loss": 1.2, "val/bbox/AP": 0.3, "val/bbox/AP50": 0.6},
+]
+
+
+def test_the_curves_of_a_run_become_a_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    with Image.open(plot_curves(ROWS, tmp_path / "curves.png")) as picture:
+        assert picture.width > 1000
+        assert len(picture.convert("RGB").getcolors(1_000_000)) > 50
+
+
+@pytest.mark.parametrize("rows", [[], ROWS[:1], ROWS[2:], [{"step": 5, "val/mine/score": 3.0}]])
+def test_a_run_without_some_of_the_numbers_is_drawn_too(tmp_path, rows):
+    pytest.importorskip("matplotlib")
+    assert plot_curves(rows, tmp_path / "curves.png").stat().st_size > 5000
+
+
+def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'det-core\[plots\]'"):
+        plot_curves(ROWS, tmp_path / "curves.png")

@@ -1,0 +1,120 @@
+import itertools
+
+import pytest
+import torch
+from det_core.structures import Detections, Targets
+from det_core.visual import colour, contact_sheet, draw, truth_beside_prediction
+from PIL import Image
+
+
+def detections(boxes, labels, scores, size=(100, 120)):
+    return Detections(
+        boxes=torch.tensor(boxes).reshape(-1, 4).float(),
+        labels=torch.tensor(labels, dtype=torch.int64),
+        scores=torch.tensor(scores).float(),
+        size=size,
+    )
+
+
+def test_a_box_is_drawn_in_the_colour_of_its_class():
+    picture = draw(Image.new("RGB", (120, 100), "white"), detections([[20, 30, 100, 90]], [1], [0.5]))
+    assert picture.getpixel((20, 60)) == colour(1)
+    assert picture.getpixel((60, 90)) == colour(1)
+    assert picture.getpixel((60, 60)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("background", ["white", "black", colour(1)])
+def test_a_line_shows_on_any_background(background):
+    image = Image.new("RGB", (120, 100), background)
+    picture = draw(image, detections([[20, 30, 100, 90]], [1], [0.5]))
+    across = [picture.getpixel((x, 75)) for x in range(15, 26)]
+    assert any(max(abs(a - b) for a, b in zip(p, image.getpixel((0, 0)), strict=True)) > 50 for p in across)
+
+
+def test_the_image_given_is_not_drawn_on():
+    image = Image.new("RGB", (120, 100))
+    draw(image, detections([[20, 30, 100, 90]], [1], [0.5]))
+    assert image.getcolors() == [(120 * 100, (0, 0, 0))]
+
+
+def test_a_tensor_is_drawn_like_the_picture_it_holds():
+    image = torch.zeros(3, 100, 120, dtype=torch.uint8)
+    image[0] = 200
+    found = detections([[20, 30, 100, 90]], [0], [0.75])
+    assert draw(image, found).tobytes() == draw(Image.new("RGB", (120, 100), (200, 0, 0)), found).tobytes()
+
+
+def test_nothing_found_is_the_image_itself():
+    image = Image.new("RGB", (120, 100), "gray")
+    assert draw(image, detections([], [], [])).tobytes() == image.tobytes()
+
+
+def test_a_known_class_is_written_with_its_name_and_an_unknown_one_with_its_number():
+    image, found = Image.new("RGB", (120, 100)), detections([[20, 40, 100, 90]], [1], [0.5])
+    named, numbered = draw(image, found, ("cat", "dog")), draw(image, found, ("cat",))
+    assert named.tobytes() != numbered.tobytes()
+    assert draw(image, found, ("bird", "dog")).tobytes() == named.tobytes()
+
+
+def test_truth_has_no_score():
+    image, found = Image.new("RGB", (120, 100)), detections([[20, 40, 100, 90]], [1], [0.5])
+    truth = Targets(boxes=found.boxes, labels=found.labels)
+    assert draw(image, truth).tobytes() != draw(image, found).tobytes()
+
+
+def test_boxes_beyond_the_image_and_one_pixel_images_are_drawn():
+    assert draw(Image.new("RGB", (1, 1)), detections([[-5, -5, 9, 9]], [0], [1.0])).size == (1, 1)
+    assert draw(Image.new("RGB", (9, 300)), detections([[-50, 10, 90, 200]], [30], [1.0])).size == (9, 300)
+
+
+def test_lines_grow_with_the_image():
+    def line(side):
+        picture = draw(
+            Image.new("RGB", (side, side)), detections([[side / 4] * 2 + [side * 3 / 4] * 2], [0], [1.0], (side, side))
+        )
+        return sum(picture.getpixel((x, side // 2)) == colour(0) for x in range(side // 2))
+
+    assert line(240) == 1
+    assert line(2400) == 10
+
+
+def test_a_rotated_box_keeps_its_centre_free_and_touches_its_turned_corner():
+    # 60 x 20 at 90 degrees stands upright: 20 wide, 60 high.
+    found = Detections(
+        boxes=torch.tensor([[60.0, 50.0, 60.0, 20.0, 90.0]]),
+        labels=torch.tensor([0]),
+        scores=torch.tensor([1.0]),
+        size=(100, 120),
+    )
+    picture = draw(Image.new("RGB", (120, 100)), found)
+    assert picture.getpixel((60, 50)) == (0, 0, 0)
+    assert picture.getpixel((50, 60)) == colour(0)
+    assert picture.getpixel((60, 80)) == colour(0)
+
+
+def test_the_colours_of_a_hundred_classes_are_all_different():
+    assert len({colour(label) for label in range(100)}) == 100
+
+
+def test_the_first_colours_are_far_apart():
+    for a, b in itertools.combinations(range(10), 2):
+        assert sum(abs(x - y) for x, y in zip(colour(a), colour(b), strict=True)) > 60
+
+
+def test_truth_stands_left_of_the_prediction():
+    found = detections([[20, 30, 100, 90]], [1], [0.5])
+    image = Image.new("RGB", (120, 100), "gray")
+    nothing = detections([], [], [])
+    panel = truth_beside_prediction(image, Targets(boxes=found.boxes, labels=found.labels), nothing, ("a", "b"))
+    left, right = (
+        panel.crop((0, 0, panel.width // 2, panel.height)),
+        panel.crop((panel.width // 2, 0, panel.width, panel.height)),
+    )
+    assert colour(1) in {pixel for _, pixel in left.getcolors(100_000)}
+    assert colour(1) not in {pixel for _, pixel in right.getcolors(100_000)}
+
+
+def test_a_contact_sheet_has_rows_of_equal_cells():
+    images = [Image.new("RGB", (30, 20)), Image.new("RGB", (10, 40)), Image.new("RGB", (30, 20))]
+    assert contact_sheet(images, columns=2, gap=5).size == (2 * 30 + 3 * 5, 2 * 40 + 3 * 5)
+    assert contact_sheet(images[:1], columns=2, gap=5).size == (40, 30)
