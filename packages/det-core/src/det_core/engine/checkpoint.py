@@ -1,0 +1,158 @@
+"""Checkpoints: files that are either whole or not there.
+
+A run writes two kinds. `*.safetensors` holds the weights and, as metadata, the recipe, the classes and the metrics, so
+that the one file is all that predicting needs. `last.state.pt` holds everything that training needs to go on where it
+was; it repeats the weights, so that no crash between two files can leave halves that do not belong together.
+"""
+
+import json
+import os
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from det_core.errors import CheckpointError
+
+__all__ = ["Checkpoint", "load_state", "read_checkpoint", "save_checkpoint", "save_state", "write_whole"]
+
+_KEY = "det"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint says about its weights.
+
+    Attributes:
+        recipe: the resolved recipe as YAML text.
+        classes: the name of each label.
+        category_ids: the dataset's own number of each label, for results in its format; empty: the labels themselves.
+        step: number of steps trained.
+        metrics: what the evaluation at that step gave; {} where there was none.
+        versions: distribution -> version of what wrote it.
+    """
+
+    recipe: str
+    classes: Sequence[str]
+    category_ids: Sequence[int] = ()
+    step: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def save_checkpoint(path: Path, model: nn.Module, about: Checkpoint) -> None:
+    """Write the weights and `about` to one safetensors file, whole or not at all.
+
+    Raises:
+        CheckpointError: a weight is not finite, or the disk refuses.
+    """
+    # Copies, because safetensors refuses tensors that share memory.
+    state = {key: value.detach().cpu().clone().contiguous() for key, value in model.state_dict().items()}
+    _check_finite(path, state)
+    metadata = {_KEY: json.dumps(asdict(about))}
+    write_whole(path, lambda temporary: save_file(state, temporary, metadata=metadata))
+
+
+def read_checkpoint(path: Path | str) -> tuple[Checkpoint, dict[str, Tensor]]:
+    """What a checkpoint says, and its weights on the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not a checkpoint of det.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    except FileNotFoundError as error:
+        raise CheckpointError(str(path), "there is no such file") from error
+    except (SafetensorError, OSError) as error:
+        fix = "copy or download it again, or use another checkpoint of the run"
+        raise CheckpointError(str(path), "is damaged, or no safetensors file", str(error), fix) from error
+    if _KEY not in metadata:
+        fix = "name the recipe of its model, and give this file as the weights"
+        raise CheckpointError(str(path), "holds weights, but no recipe to build the model from", fix=fix)
+    return Checkpoint(**json.loads(metadata[_KEY])), state
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write what training needs to go on: tensors and plain values in dicts and lists, whole or not at all."""
+    _check_finite(path, state.get("model", {}))
+    write_whole(path, lambda temporary: torch.save(dict(state), temporary))
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """What `save_state` wrote, on the CPU; no code of the file is run.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or something else.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        fix = "start without --resume; a run can be continued once it has written its first checkpoint"
+        raise CheckpointError(str(path), "there is nothing to resume from", fix=fix) from error
+    except (RuntimeError, OSError, EOFError, BadZipFile, pickle.UnpicklingError) as error:
+        fix = "start again with --overwrite, or go on from the weights of best.safetensors"
+        raise CheckpointError(str(path), "is damaged", str(error).partition("\n")[0], fix) from error
+    if not isinstance(state, dict) or "step" not in state:
+        raise CheckpointError(str(path), "is not the state of a training run", f"found {type(state).__name__}")
+    return state
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then put it in place of `path` in one move.
+
+    A crash at any moment leaves the old file or the new one, never a part.
+
+    Raises:
+        CheckpointError: the folder cannot be written to, or the disk is full.
+    """
+    with _removed_on_failure(path.with_name(f".{path.name}.{os.getpid()}.tmp")) as temporary:
+        try:
+            write(temporary)
+            _flush(temporary)
+            temporary.replace(path)
+            _flush_folder(path.parent)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            fix = "free space or choose another folder; the file that was there before is unchanged"
+            raise CheckpointError(str(path), "cannot be written", str(error), fix) from error
+
+
+@contextmanager
+def _removed_on_failure(temporary: Path) -> Iterator[Path]:
+    try:
+        yield temporary
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the new name itself survive a power cut; Windows has no such call and does not need it."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _check_finite(path: Path, state: Mapping[str, Tensor]) -> None:
+    bad = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if bad:
+        found = f"{len(bad)} of {len(state)} tensors, the first is {bad[0]}"
+        fix = "an older checkpoint is left as it was; go on from it with a lower learning rate"
+        raise CheckpointError(str(path), "is not written, because weights are not finite", found, fix)

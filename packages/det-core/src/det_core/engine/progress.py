@@ -1,0 +1,126 @@
+"""How a run is going: its speed, and a line about it for the person who waits."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+__all__ = ["Display", "Meter", "memory_in_use"]
+
+_T = TypeVar("_T")
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Meter:
+    """Measures speed between two readings: images per second, and the share of time spent waiting for data."""
+
+    def __init__(self) -> None:
+        self._start, self._images, self._waited = time.perf_counter(), 0, 0.0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time inside as waiting for data."""
+        start = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - start
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time inside out: evaluations and checkpoints are no training."""
+        start = time.perf_counter()
+        yield
+        self._start += time.perf_counter() - start
+
+    def count(self, images: int) -> None:
+        """Add trained images."""
+        self._images += images
+
+    def read(self) -> dict[str, float]:
+        """`images_per_second` and `data_wait` (a share) since the last reading, which this ends."""
+        passed = max(time.perf_counter() - self._start, 1e-9)
+        reading = {"images_per_second": self._images / passed, "data_wait": self._waited / passed}
+        self._start, self._images, self._waited = time.perf_counter(), 0, 0.0
+        return reading
+
+
+def memory_in_use(device: torch.device) -> float:
+    """GiB at the highest point so far: of the GPU where there is one, else of this process; nan if nobody knows."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Bytes on macOS, KiB elsewhere.
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+class Display:
+    """Shows a bar on a terminal, and a plain line every ten seconds elsewhere. A context manager.
+
+    Args:
+        steps: number of steps of the whole training.
+        start: steps that are done already.
+        console: where to write; None: standard error.
+    """
+
+    def __init__(self, steps: int, start: int = 0, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self._steps, self._start = steps, start
+        self._began = self._spoke = time.perf_counter()
+        self._status = ""
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+        )
+        self._bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+        self._training: TaskID = self._bar.add_task("train", total=steps, completed=start, status="")
+
+    def __enter__(self) -> "Display":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def say(self, message: str) -> None:
+        """Write a line that stays."""
+        self.console.print(message, soft_wrap=True, markup=False)
+
+    def advance(self, step: int, scalars: Mapping[str, float] | None = None) -> None:
+        """Show that `step` steps are done and, if they were measured, the newest scalars."""
+        now = time.perf_counter()
+        if scalars:
+            self._status = _status(scalars)
+        left = (now - self._began) / max(1, step - self._start) * (self._steps - step)
+        status = f"{self._status}  {timedelta(seconds=round(left))} left"
+        self._bar.update(self._training, completed=step, status=status)
+        if not self.console.is_terminal and scalars and (now - self._spoke > _SECONDS_BETWEEN_LINES):
+            self._spoke = now
+            self.say(f"step {step}/{self._steps}  {status}")
+
+    def track(self, batches: Iterable[_T], description: str) -> Iterator[_T]:
+        """Pass `batches` on, with a second bar for the time it takes."""
+        total = len(batches) if isinstance(batches, Sized) else None
+        task = self._bar.add_task(description, total=total, status="")
+        try:
+            for batch in batches:
+                yield batch
+                self._bar.advance(task)
+        finally:
+            self._bar.remove_task(task)
+
+
+def _status(scalars: Mapping[str, float]) -> str:
+    parts = [f"loss {scalars['loss']:.3f}", f"{scalars['images_per_second']:.1f} img/s"]
+    parts += [f"{scalars['data_wait']:.0%} waiting for data", f"{scalars['memory']:.1f} GiB"]
+    return "  ".join(parts)

@@ -1,0 +1,78 @@
+"""Predictions carried from the size a model saw to the size an image is stored in."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from det_core.errors import StructureError
+from det_core.ops import boxes as box_ops
+from det_core.structures import Detections, Prediction, Proposals, SemanticMap, Size
+
+__all__ = ["rescale"]
+
+
+def rescale(prediction: Prediction, seen: Size, stored: Size) -> Prediction:
+    """Carry a prediction into the pixels of the stored image; boxes are clipped to it.
+
+    The stored image must have been resized to what the model saw, and nothing else: no crop, no flip. Extras stay as
+    they are.
+
+    Args:
+        prediction: in the pixels of the image that the model saw.
+        seen: (height, width) of that image.
+        stored: (height, width) of the stored image.
+
+    Raises:
+        StructureError: the boxes are rotated.
+    """
+    if seen == stored:
+        return prediction
+    detections, semantic, panoptic, proposals = (
+        prediction.detections,
+        prediction.semantic,
+        prediction.panoptic,
+        prediction.proposals,
+    )
+    if detections is not None:
+        detections = _detections(detections, seen, stored)
+    if proposals is not None:
+        proposals = Proposals(boxes=_boxes(proposals.boxes, seen, stored), logits=proposals.logits)
+    if semantic is not None:
+        logits = F.interpolate(semantic.logits[None], stored, mode="bilinear", align_corners=False)[0]
+        semantic = SemanticMap(logits=logits)
+    if panoptic is not None:
+        panoptic = replace(panoptic, ids=_nearest(panoptic.ids[None], stored)[0])
+    return replace(prediction, detections=detections, semantic=semantic, panoptic=panoptic, proposals=proposals)
+
+
+def _detections(detections: Detections, seen: Size, stored: Size) -> Detections:
+    masks, keypoints = detections.masks, detections.keypoints
+    if masks is not None:
+        masks = _nearest(masks, stored)
+    if keypoints is not None:
+        keypoints = keypoints * keypoints.new_tensor([stored[1] / seen[1], stored[0] / seen[0], 1.0])
+    boxes = _boxes(detections.boxes, seen, stored)
+    return replace(detections, boxes=boxes, masks=masks, keypoints=keypoints, size=stored)
+
+
+def _boxes(boxes: Tensor, seen: Size, stored: Size) -> Tensor:
+    if boxes.shape[1] != 4:
+        raise StructureError(
+            "boxes", "rotated boxes cannot be carried to another size yet", f"got {tuple(boxes.shape)}"
+        )
+    across, down = stored[1] / seen[1], stored[0] / seen[0]
+    return box_ops.clip(boxes * boxes.new_tensor([across, down, across, down]), stored)
+
+
+def _nearest(maps: Tensor, size: Size) -> Tensor:
+    """Whole-number or bool maps (N, H, W) at another size: each pixel takes the value at its centre."""
+    rows = (_centres(size[0], maps) * maps.shape[1]).long()
+    columns = (_centres(size[1], maps) * maps.shape[2]).long()
+    return maps[:, rows[:, None], columns]
+
+
+def _centres(length: int, like: Tensor) -> Tensor:
+    """The centres of `length` equal parts of [0, 1]."""
+    return (torch.arange(length, device=like.device) + 0.5) / length

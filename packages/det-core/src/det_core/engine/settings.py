@@ -1,0 +1,84 @@
+"""`Train`: everything the `train` section of a recipe can say."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from det_core.config import Factory
+from det_core.engine.optim import ClipGradients, ParamGroups
+from det_core.engine.schedules import Schedule, WarmupCosine
+from det_core.errors import ConfigError
+
+__all__ = ["Train", "pick_device"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """How to train: the `train` section of a recipe.
+
+    Args:
+        steps: number of optimizer steps of the whole training.
+        batch_size: images per step.
+        optimizer: called with `params`, the groups that `param_groups` makes.
+        schedule: from the step to a factor on the learning rate; called with `steps` if it wants to know.
+        param_groups: weight decay and rate of normalisation layers and biases.
+        clip_gradients: limit on the gradients; null: none.
+        precision: "bf16" runs the forward pass under autocast; the weights stay float32.
+        evaluate_every: steps between evaluations on `data.val`; null: only after the last step.
+        evaluate_batch_size: images per evaluation batch; null: as many as `batch_size`.
+        validation_loss: evaluations also report the loss on `data.val`, which costs a second forward pass.
+        best_metric: the metric that chooses `best.safetensors`, such as "bbox/AP50", or "loss" for the lowest loss on
+            `data.val`; null: the first metric of the first evaluator.
+        checkpoint_every: steps between checkpoints `last`; null: only after the last step. A run that is stopped by
+            Ctrl-C or SIGTERM writes one too.
+        log_every: steps between rows of `scalars.csv` and `scalars.jsonl`.
+        seed: of everything random: initial values, the order of the images, augmentation, sampling.
+        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best there is.
+    """
+
+    steps: int
+    batch_size: int = 16
+    optimizer: Factory[torch.optim.Optimizer] = Factory(torch.optim.SGD, lr=0.02, momentum=0.9, weight_decay=1e-4)
+    schedule: Factory[Schedule] = Factory(WarmupCosine)
+    param_groups: ParamGroups = ParamGroups()
+    clip_gradients: ClipGradients | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    evaluate_every: int | None = None
+    evaluate_batch_size: int | None = None
+    validation_loss: bool = True
+    best_metric: str | None = None
+    checkpoint_every: int | None = 1000
+    log_every: int = 20
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "evaluate_every", "evaluate_batch_size", "checkpoint_every", "log_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"train.{name}", "must be at least 1", f"got {value}")
+
+    def evaluates_at(self, step: int) -> bool:
+        """Whether an evaluation is due once `step` steps are done."""
+        return step == self.steps or (self.evaluate_every is not None and step % self.evaluate_every == 0)
+
+    def saves_at(self, step: int) -> bool:
+        """Whether the checkpoint `last` is due once `step` steps are done."""
+        return step == self.steps or (self.checkpoint_every is not None and step % self.checkpoint_every == 0)
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device called `name`; "auto" is CUDA, else MPS, else the CPU.
+
+    Raises:
+        ConfigError: there is no such device on this machine.
+    """
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError("device", f"{name!r} cannot be used here", str(error).splitlines()[0], "use cpu") from error
+    return device

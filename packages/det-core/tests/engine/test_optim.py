@@ -1,0 +1,118 @@
+import pytest
+import torch
+from det_core.config import Factory
+from det_core.engine.optim import ClipGradients, ParamGroups, build_optimizer, gradient_norm, set_learning_rate
+from det_core.engine.schedules import WarmupMultiStep
+from det_core.errors import ConfigError
+from torch import nn
+
+
+def network():
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Linear(4, 2), nn.LayerNorm(2))
+
+
+def sgd(**arguments):
+    return Factory(torch.optim.SGD, lr=0.1, weight_decay=0.01, **arguments)
+
+
+def group_of(optimizer, parameter):
+    return next(group for group in optimizer.param_groups if any(parameter is p for p in group["params"]))
+
+
+def test_normalisation_layers_are_not_decayed_unless_asked():
+    model = network()
+    optimizer = build_optimizer(sgd(), model, ParamGroups())
+    decay = {name: group_of(optimizer, parameter)["weight_decay"] for name, parameter in model.named_parameters()}
+    assert decay == {
+        "0.weight": 0.01,
+        "0.bias": 0.01,
+        "1.weight": 0.0,
+        "1.bias": 0.0,
+        "2.weight": 0.01,
+        "2.bias": 0.01,
+        "3.weight": 0.0,
+        "3.bias": 0.0,
+    }
+
+
+def test_none_leaves_the_decay_to_the_optimizer():
+    model = network()
+    optimizer = build_optimizer(sgd(), model, ParamGroups(norm_weight_decay=None))
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.01}
+
+
+def test_biases_have_their_own_rate_and_decay():
+    model = network()
+    optimizer = build_optimizer(sgd(), model, ParamGroups(bias_lr_factor=2.0, bias_weight_decay=0.5))
+    assert set_learning_rate(optimizer, WarmupMultiStep(warmup=0), 0) == pytest.approx(0.1)
+    biases = group_of(optimizer, model[0].bias)
+    assert (biases["lr"], biases["weight_decay"]) == (pytest.approx(0.2), 0.5)
+    assert group_of(optimizer, model[1].bias)["lr"] == pytest.approx(0.1)
+
+
+def test_the_schedule_multiplies_the_rate_of_every_group_and_does_not_add_up():
+    model = network()
+    optimizer = build_optimizer(sgd(), model, ParamGroups(bias_lr_factor=2.0))
+    schedule = WarmupMultiStep(milestones=(10,), gamma=0.1, warmup=0)
+    for step in (0, 10, 11):
+        rate = set_learning_rate(optimizer, schedule, step)
+    assert rate == pytest.approx(0.01)
+    assert group_of(optimizer, model[2].bias)["lr"] == pytest.approx(0.02)
+
+
+def test_every_trained_parameter_is_in_one_group_and_a_frozen_or_tied_one_in_no_second():
+    model = network()
+    model[0].weight.requires_grad_(False)
+    model.append(nn.Linear(4, 2))
+    model[4].weight = model[2].weight
+    optimizer = build_optimizer(sgd(), model, ParamGroups())
+    ids = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+
+
+def test_a_model_with_nothing_to_train_is_refused():
+    with pytest.raises(ConfigError, match="nothing to train; every parameter of the model is frozen"):
+        build_optimizer(sgd(), network().requires_grad_(False), ParamGroups())
+
+
+def test_any_optimizer_of_torch_can_be_named():
+    optimizer = build_optimizer(Factory(torch.optim.AdamW, lr=1e-3), network(), ParamGroups())
+    assert isinstance(optimizer, torch.optim.AdamW)
+
+
+def three_four():
+    model = nn.Linear(2, 1, bias=False)
+    model.weight.grad = torch.tensor([[3.0, -4.0]])
+    return model
+
+
+def test_the_gradient_norm_of_three_and_four_is_five():
+    assert gradient_norm(three_four()).item() == pytest.approx(5.0)
+
+
+def test_the_gradient_norm_without_gradients_is_zero():
+    assert gradient_norm(nn.Linear(2, 1)).item() == 0.0
+
+
+def test_clipping_by_norm_keeps_the_direction():
+    model = three_four()
+    ClipGradients(1.0)(model.parameters(), gradient_norm(model))
+    assert model.weight.grad.tolist() == [pytest.approx([0.6, -0.8])]
+
+
+def test_clipping_by_norm_leaves_short_gradients_alone():
+    model = three_four()
+    ClipGradients(10.0)(model.parameters(), gradient_norm(model))
+    assert model.weight.grad.tolist() == [[3.0, -4.0]]
+
+
+def test_clipping_by_value_cuts_each_value():
+    model = three_four()
+    ClipGradients(3.5, by="value")(model.parameters(), gradient_norm(model))
+    assert model.weight.grad.tolist() == [[3.0, -3.5]]
+
+
+def test_a_limit_of_zero_is_refused():
+    with pytest.raises(ConfigError, match=r"train\.clip_gradients\.limit: must be positive"):
+        ClipGradients(0.0)

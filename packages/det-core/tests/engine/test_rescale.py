@@ -1,0 +1,75 @@
+import pytest
+import torch
+from det_core.engine.rescale import rescale
+from det_core.errors import StructureError
+from det_core.structures import Detections, PanopticMap, Prediction, Proposals, SemanticMap
+
+
+def detections(boxes, size, **fields):
+    boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    n = len(boxes)
+    return Detections(boxes=boxes, labels=torch.zeros(n, dtype=torch.int64), scores=torch.ones(n), size=size, **fields)
+
+
+def test_a_box_seen_at_half_size_is_twice_as_large_in_the_stored_image():
+    seen = Prediction(detections=detections([[1, 2, 3, 4]], (10, 20)))
+    stored = rescale(seen, (10, 20), (20, 40)).detections
+    assert stored.boxes.tolist() == [[2, 4, 6, 8]]
+    assert stored.size == (20, 40)
+
+
+def test_height_and_width_have_their_own_factor():
+    stored = rescale(Prediction(detections=detections([[1, 2, 3, 4]], (10, 20))), (10, 20), (30, 20))
+    assert stored.detections.boxes.tolist() == [[1, 6, 3, 12]]
+
+
+def test_a_box_is_clipped_to_the_stored_image():
+    stored = rescale(Prediction(detections=detections([[-2, 0, 20, 10]], (10, 20))), (10, 20), (20, 40))
+    assert stored.detections.boxes.tolist() == [[0, 0, 40, 20]]
+
+
+def test_nothing_found_is_nothing_found_in_the_stored_size():
+    stored = rescale(Prediction(detections=detections([], (10, 20))), (10, 20), (20, 40)).detections
+    assert (len(stored), stored.size) == (0, (20, 40))
+
+
+def test_masks_and_keypoints_follow():
+    masks = torch.tensor([[[True, False], [False, False]]])
+    keypoints = torch.tensor([[[1.0, 1.5, 0.7]]])
+    seen = Prediction(detections=detections([[0, 0, 1, 1]], (2, 2), masks=masks, keypoints=keypoints))
+    stored = rescale(seen, (2, 2), (4, 4)).detections
+    assert stored.masks[0].int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert stored.keypoints.tolist() == [[pytest.approx([2.0, 3.0, 0.7])]]
+
+
+def test_proposals_and_maps_follow():
+    seen = Prediction(
+        proposals=Proposals(boxes=torch.tensor([[0.0, 0.0, 1.0, 2.0]]), logits=torch.tensor([0.3])),
+        semantic=SemanticMap(logits=torch.rand(5, 2, 2)),
+        panoptic=PanopticMap(ids=torch.tensor([[1, 2], [3, 4]], dtype=torch.int32), segments=()),
+    )
+    stored = rescale(seen, (2, 2), (4, 4))
+    assert stored.proposals.boxes.tolist() == [[0, 0, 2, 4]]
+    assert stored.semantic.logits.shape == (5, 4, 4)
+    assert stored.panoptic.ids.tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]
+    assert stored.panoptic.ids.dtype == torch.int32
+
+
+def test_the_same_size_changes_nothing():
+    seen = Prediction(detections=detections([[1, 2, 3, 4]], (10, 20)))
+    assert rescale(seen, (10, 20), (10, 20)) is seen
+
+
+def test_there_and_back_is_where_it_was():
+    boxes = [[10.0, 20.0, 33.0, 47.0], [0.0, 0.0, 640.0, 480.0]]
+    there = rescale(Prediction(detections=detections(boxes, (480, 640))), (480, 640), (320, 427))
+    back = rescale(there, (320, 427), (480, 640)).detections
+    torch.testing.assert_close(back.boxes, torch.tensor(boxes))
+
+
+def test_rotated_boxes_are_refused():
+    rotated = Detections(
+        boxes=torch.zeros(1, 5), labels=torch.zeros(1, dtype=torch.int64), scores=torch.ones(1), size=(10, 20)
+    )
+    with pytest.raises(StructureError, match="rotated"):
+        rescale(Prediction(detections=rotated), (10, 20), (20, 40))
