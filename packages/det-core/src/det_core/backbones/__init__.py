@@ -1,0 +1,7 @@
+"""Networks that turn an image into feature maps."""
+
+from det_core.backbones.fpn import FPN
+from det_core.backbones.resnet import ResNet
+from det_core.backbones.torchvision_backbone import TorchvisionBackbone
+
+__all__ = ["FPN", "ResNet", "TorchvisionBackbone"]

@@ -1,0 +1,178 @@
+"""The box branch of the second stage (Girshick, "Fast R-CNN", 2015): a head on pooled features, and its predictions."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from det_core.errors import ConfigError
+from det_core.ops import boxes as box_ops
+from det_core.ops import coding
+from det_core.ops.layers import Conv2d, Norm
+from det_core.ops.losses import BoxLoss, box_loss
+from det_core.ops.nms import nms_by_group
+from det_core.structures import Detections, Size
+
+__all__ = ["BoxPredictor", "FastRCNNConvFCHead"]
+
+
+class FastRCNNConvFCHead(nn.Module):
+    """3 x 3 convolutions, then fully connected layers, each with a ReLU.
+
+    Args:
+        in_channels: of the pooled features.
+        resolution: their height and width.
+        num_conv: convolutions.
+        conv_dim: their channels.
+        num_fc: fully connected layers.
+        fc_dim: their width.
+        norm: of the convolutions.
+
+    Attributes:
+        out_dim: numbers per region that come out.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        resolution: int,
+        *,
+        num_conv: int = 0,
+        conv_dim: int = 256,
+        num_fc: int = 2,
+        fc_dim: int = 1024,
+        norm: Norm = "",
+    ) -> None:
+        super().__init__()
+        if num_conv + num_fc == 0:
+            raise ConfigError("FastRCNNConvFCHead", "needs at least one layer", "num_conv and num_fc are both 0")
+        self._convs = [f"conv{i + 1}" for i in range(num_conv)]
+        self._fcs = [f"fc{i + 1}" for i in range(num_fc)]
+        channels = in_channels
+        for name in self._convs:
+            conv = Conv2d(channels, conv_dim, 3, norm=norm, activation=F.relu_)
+            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
+            self.add_module(name, conv)
+            channels = conv_dim
+        self.out_dim = channels * resolution**2
+        for name in self._fcs:
+            fc = nn.Linear(self.out_dim, fc_dim)
+            nn.init.kaiming_uniform_(fc.weight, a=1)
+            nn.init.zeros_(fc.bias)
+            self.add_module(name, fc)
+            self.out_dim = fc_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(P, in_channels, resolution, resolution) to (P, out_dim)."""
+        for name in self._convs:
+            x = self.get_submodule(name)(x)
+        x = x.flatten(1)
+        for name in self._fcs:
+            x = F.relu_(self.get_submodule(name)(x))
+        return x
+
+
+class BoxPredictor(nn.Module):
+    """Class scores and box offsets of each region, their losses, and the detections that they amount to.
+
+    Args:
+        in_dim: numbers per region that come in.
+        num_classes: without the background, which is the last column of the scores.
+        class_agnostic: one set of offsets per region instead of one per class.
+        box_weights: of the offsets (dx, dy, dw, dh).
+        box_loss: how boxes are compared.
+        smooth_l1_beta: where that loss turns linear.
+        box_loss_weight: of the box loss.
+        class_loss: softmax over classes and background, or one sigmoid per class.
+        score_threshold: detections must score more than this.
+        nms_threshold: overlap beyond which the worse of two detections of one class is dropped.
+        max_detections: per image; the best stay.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        num_classes: int,
+        *,
+        class_agnostic: bool = False,
+        box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0),
+        box_loss: BoxLoss = "smooth_l1",
+        smooth_l1_beta: float = 0.0,
+        box_loss_weight: float = 1.0,
+        class_loss: Literal["softmax", "sigmoid"] = "softmax",
+        score_threshold: float = 0.05,
+        nms_threshold: float = 0.5,
+        max_detections: int = 100,
+    ) -> None:
+        super().__init__()
+        self.num_classes, self.class_agnostic = num_classes, class_agnostic
+        self.box_weights, self.box_loss, self.smooth_l1_beta = box_weights, box_loss, smooth_l1_beta
+        self.box_loss_weight, self.class_loss = box_loss_weight, class_loss
+        self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
+        self.max_detections = max_detections
+        self.cls_score = nn.Linear(in_dim, num_classes + 1)
+        self.bbox_pred = nn.Linear(in_dim, 4 * (1 if class_agnostic else num_classes))
+        for layer, std in ((self.cls_score, 0.01), (self.bbox_pred, 0.001)):
+            nn.init.normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)
+        if class_loss == "sigmoid":
+            nn.init.constant_(self.cls_score.bias, math.log(0.01 / 0.99))  # every class starts as improbable
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(P, in_dim) to logits (P, num_classes + 1) and offsets (P, num_classes or 1, 4)."""
+        return self.cls_score(x), self.bbox_pred(x).reshape(len(x), -1, 4)
+
+    def losses(
+        self, outputs: tuple[Tensor, Tensor], proposals: Tensor, labels: Tensor, boxes: Tensor
+    ) -> dict[str, Tensor]:
+        """{"loss_cls", "loss_box_reg"}, both divided by the number of regions.
+
+        Labels int64 (P,), `num_classes` for the background; `boxes` (P, 4) is the truth of each region, anything where
+        it is background.
+        """
+        logits, offsets = outputs
+        regions = max(len(labels), 1)
+        foreground = torch.nonzero(labels < self.num_classes).squeeze(1)
+        column = torch.zeros_like(labels) if self.class_agnostic else labels
+        regression = box_loss(
+            offsets[foreground, column[foreground]],
+            proposals[foreground],
+            boxes[foreground],
+            self.box_weights,
+            self.box_loss,
+            self.smooth_l1_beta,
+        )
+        if self.class_loss == "softmax":
+            classification = F.cross_entropy(logits.float(), labels, reduction="sum")
+        else:
+            truth = F.one_hot(labels, self.num_classes + 1)[:, :-1].float()
+            classification = F.binary_cross_entropy_with_logits(logits[:, :-1].float(), truth, reduction="sum")
+        return {
+            "loss_cls": classification / regions,
+            "loss_box_reg": regression * (self.box_loss_weight / regions),
+        }
+
+    def detect(
+        self, outputs: tuple[Tensor, Tensor], proposals: Sequence[Tensor], sizes: Sequence[Size]
+    ) -> list[Detections]:
+        """The detections of each image, best first; a region may be detected as several classes."""
+        logits, offsets = outputs
+        counts = [len(regions) for regions in proposals]
+        logits = logits.float()
+        scores = logits.softmax(dim=1) if self.class_loss == "softmax" else logits.sigmoid()
+        boxes = coding.decode(offsets, torch.cat(list(proposals))[:, None], self.box_weights)
+        per_image = zip(boxes.split(counts), scores.split(counts), sizes, strict=True)
+        return [self._detect_in_image(b, s, size) for b, s, size in per_image]
+
+    def _detect_in_image(self, boxes: Tensor, scores: Tensor, size: Size) -> Detections:
+        usable = box_ops.finite(boxes, scores)[:, None] & (scores > self.score_threshold)
+        region, label = torch.nonzero(usable[:, :-1], as_tuple=True)
+        score = scores[region, label]
+        box = box_ops.clip(boxes[region, torch.zeros_like(label) if self.class_agnostic else label], size)
+        keep = nms_by_group(box, score, label, self.nms_threshold)[: self.max_detections]
+        return Detections(boxes=box[keep], labels=label[keep], scores=score[keep], size=size)

@@ -1,0 +1,213 @@
+"""Region proposal network (Ren et al., "Faster R-CNN", 2015)."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from det_core.config import Factory
+from det_core.errors import ConfigError
+from det_core.models.anchors import AnchorGenerator
+from det_core.ops import boxes as box_ops
+from det_core.ops import coding
+from det_core.ops.layers import Conv2d
+from det_core.ops.losses import BoxLoss, box_loss
+from det_core.ops.matching import Matcher
+from det_core.ops.nms import nms_by_group
+from det_core.ops.sampling import sample
+from det_core.structures import Proposals, Size, Targets
+
+__all__ = ["RPN", "RPNHead", "RPNOutputs"]
+
+
+class RPNOutputs(NamedTuple):
+    """What the head says of every anchor, per level: `logits` (B, H * W * A), `offsets` (B, H * W * A, 4)."""
+
+    logits: list[Tensor]
+    offsets: list[Tensor]
+
+
+class RPNHead(nn.Module):
+    """Objectness and box offsets for the anchors of every feature pixel; one head for all levels.
+
+    Args:
+        in_channels: of every level.
+        anchors: per feature pixel.
+        conv_dims: output channels of the 3 x 3 convolutions before the two predictions; -1 keeps the number.
+    """
+
+    def __init__(self, in_channels: int, anchors: int, *, conv_dims: Sequence[int] = (-1,)) -> None:
+        super().__init__()
+        if not conv_dims or any(dim == 0 or dim < -1 for dim in conv_dims):
+            raise ConfigError("RPNHead.conv_dims", "needs channel numbers, or -1 to keep them", f"got {conv_dims}")
+        convs: list[nn.Module] = []
+        channels = in_channels
+        for dim in conv_dims:
+            convs.append(Conv2d(channels, channels if dim == -1 else dim, 3, activation=F.relu_))
+            channels = channels if dim == -1 else dim
+        named = {f"conv{i}": conv for i, conv in enumerate(convs)}
+        self.conv = convs[0] if len(convs) == 1 else nn.Sequential()
+        if len(convs) > 1:
+            for name, conv in named.items():
+                self.conv.add_module(name, conv)
+        self.objectness_logits = nn.Conv2d(channels, anchors, 1)
+        self.anchor_deltas = nn.Conv2d(channels, anchors * 4, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.01)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Sequence[Tensor]) -> RPNOutputs:
+        """Levels (B, C, H, W) to one logit and four offsets per anchor, by row, then column, then anchor."""
+        logits, offsets = [], []
+        for level in features:
+            x = self.conv(level)
+            logits.append(self.objectness_logits(x).permute(0, 2, 3, 1).flatten(1))
+            offsets.append(self.anchor_deltas(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4))
+        return RPNOutputs(logits, offsets)
+
+
+class RPN(nn.Module):
+    """Proposes regions that may hold an object of any class.
+
+    Args:
+        channels: level -> channels, from the backbone.
+        strides: level -> stride, from the backbone.
+        in_features: the levels that are searched; None for all.
+        anchor_generator: built with `strides` of those levels.
+        head: built with `in_channels` and `anchors`.
+        iou_thresholds: overlaps that part anchors into the ranges of `iou_labels`.
+        iou_labels: 0 background, -1 left out, 1 foreground; an object's best anchor is always foreground.
+        batch_size_per_image: anchors that a loss looks at, drawn at random.
+        positive_fraction: how many of them may be foreground.
+        boundary_threshold: anchors that reach further out of the image, in pixels, are left out; negative for no limit.
+        box_weights: of the offsets (dx, dy, dw, dh).
+        box_loss: how boxes are compared.
+        smooth_l1_beta: where that loss turns linear.
+        loss_weight: of both losses.
+        box_loss_weight: of the box loss, on top.
+        pre_nms_topk_train: proposals of one level and image that enter suppression, in training.
+        pre_nms_topk_test: the same at inference.
+        post_nms_topk_train: proposals of one image that leave it, in training.
+        post_nms_topk_test: the same at inference.
+        nms_threshold: overlap beyond which the worse of two proposals of one level is dropped.
+        min_size: proposals must have sides longer than this, in pixels.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, int],
+        strides: Mapping[str, int],
+        *,
+        in_features: Sequence[str] | None = None,
+        anchor_generator: Factory[AnchorGenerator] = Factory(AnchorGenerator),
+        head: Factory[RPNHead] = Factory(RPNHead),
+        iou_thresholds: Sequence[float] = (0.3, 0.7),
+        iou_labels: Sequence[int] = (0, -1, 1),
+        batch_size_per_image: int = 256,
+        positive_fraction: float = 0.5,
+        boundary_threshold: float = -1.0,
+        box_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+        box_loss: BoxLoss = "smooth_l1",
+        smooth_l1_beta: float = 0.0,
+        loss_weight: float = 1.0,
+        box_loss_weight: float = 1.0,
+        pre_nms_topk_train: int = 2000,
+        pre_nms_topk_test: int = 1000,
+        post_nms_topk_train: int = 1000,
+        post_nms_topk_test: int = 1000,
+        nms_threshold: float = 0.7,
+        min_size: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.in_features = tuple(channels if in_features is None else in_features)
+        if missing := [name for name in self.in_features if name not in channels]:
+            found = f"got {missing}; there are {', '.join(channels)}"
+            raise ConfigError("RPN.in_features", "must name levels of the backbone", found)
+        self.anchor_generator = Factory.of(anchor_generator)(strides={name: strides[name] for name in self.in_features})
+        widths = {channels[name] for name in self.in_features}
+        per_pixel = set(self.anchor_generator.per_pixel)
+        if len(widths) != 1 or len(per_pixel) != 1:
+            found = f"got {sorted(widths)} channels and {sorted(per_pixel)} anchors"
+            raise ConfigError("RPN", "needs as many channels and as many anchors at every level", found)
+        self.rpn_head = Factory.of(head)(in_channels=widths.pop(), anchors=per_pixel.pop())
+        self.matcher = Matcher(iou_thresholds, iou_labels, keep_best=True)
+        self.batch_size_per_image, self.positive_fraction = batch_size_per_image, positive_fraction
+        self.boundary_threshold, self.box_weights = boundary_threshold, box_weights
+        self.box_loss, self.smooth_l1_beta = box_loss, smooth_l1_beta
+        self.loss_weight, self.box_loss_weight = loss_weight, box_loss_weight
+        self.pre_nms_topk = {True: pre_nms_topk_train, False: pre_nms_topk_test}
+        self.post_nms_topk = {True: post_nms_topk_train, False: post_nms_topk_test}
+        self.nms_threshold, self.min_size = nms_threshold, min_size
+
+    def forward(
+        self, features: Mapping[str, Tensor], sizes: Sequence[Size], targets: Sequence[Targets] | None = None
+    ) -> tuple[list[Proposals], dict[str, Tensor]]:
+        """Proposals of each image by falling objectness, and the losses ({} without `targets`).
+
+        Proposals carry no gradient: the second stage treats them as given.
+        """
+        levels = [features[name] for name in self.in_features]
+        anchors = self.anchor_generator(levels)
+        outputs = self.rpn_head(levels)
+        losses = {} if targets is None else self.losses(anchors, outputs, sizes, targets)
+        return self.propose(anchors, outputs, sizes, training=targets is not None), losses
+
+    def losses(
+        self, anchors: Sequence[Tensor], outputs: RPNOutputs, sizes: Sequence[Size], targets: Sequence[Targets]
+    ) -> dict[str, Tensor]:
+        """{"loss_rpn_cls", "loss_rpn_loc"}: sums over the sampled anchors, divided by images x batch_size_per_image."""
+        all_anchors = torch.cat(list(anchors))
+        logits, offsets = torch.cat(outputs.logits, dim=1), torch.cat(outputs.offsets, dim=1)
+        matched = [self._match(all_anchors, size, truth) for size, truth in zip(sizes, targets, strict=True)]
+        labels = torch.stack([labels for labels, _ in matched])
+        chosen = sample(labels, self.batch_size_per_image, self.positive_fraction)
+        foreground = chosen & (labels == 1)
+        classification = F.binary_cross_entropy_with_logits(
+            logits[chosen].float(), labels[chosen].float(), reduction="sum"
+        )
+        image, anchor = torch.nonzero(foreground, as_tuple=True)
+        boxes = torch.cat([boxes[row] for (_, boxes), row in zip(matched, foreground, strict=True)])
+        regression = box_loss(
+            offsets[image, anchor], all_anchors[anchor], boxes, self.box_weights, self.box_loss, self.smooth_l1_beta
+        )
+        scale = self.loss_weight / (self.batch_size_per_image * len(sizes))
+        return {"loss_rpn_cls": classification * scale, "loss_rpn_loc": regression * scale * self.box_loss_weight}
+
+    @torch.no_grad()
+    def _match(self, anchors: Tensor, size: Size, truth: Targets) -> tuple[Tensor, Tensor]:
+        """The label of each anchor, int8 (A,), and the true box of the foreground ones (A, 4)."""
+        match = self.matcher(box_ops.iou(truth.boxes, anchors))
+        labels = match.labels
+        if self.boundary_threshold >= 0:
+            labels = labels.masked_fill(~box_ops.within(anchors, size, self.boundary_threshold), -1)
+        boxes = truth.boxes[match.partner] if len(truth) else anchors
+        return labels, boxes
+
+    @torch.no_grad()
+    def propose(
+        self, anchors: Sequence[Tensor], outputs: RPNOutputs, sizes: Sequence[Size], *, training: bool
+    ) -> list[Proposals]:
+        """The best boxes of each level, moved by their offsets, clipped, suppressed; best first over all levels."""
+        boxes, scores, groups = [], [], []
+        for i, (grid, logits, offsets) in enumerate(zip(anchors, *outputs, strict=True)):
+            top, index = logits.float().topk(min(self.pre_nms_topk[training], logits.shape[1]), dim=1)
+            chosen = offsets.gather(1, index[..., None].expand(-1, -1, 4))
+            boxes.append(coding.decode(chosen, grid[index], self.box_weights))
+            scores.append(top)
+            groups.append(torch.full_like(index[0], i))
+        level = torch.cat(groups)
+        return [
+            self._suppress(b, s, level, size, self.post_nms_topk[training])
+            for b, s, size in zip(torch.cat(boxes, dim=1), torch.cat(scores, dim=1), sizes, strict=True)
+        ]
+
+    def _suppress(self, boxes: Tensor, scores: Tensor, level: Tensor, size: Size, most: int) -> Proposals:
+        finite = box_ops.finite(boxes, scores)
+        boxes = box_ops.clip(boxes, size)
+        rows = torch.nonzero(finite & box_ops.larger_than(boxes, self.min_size)).squeeze(1)
+        boxes, scores, level = boxes[rows], scores[rows], level[rows]
+        keep = nms_by_group(boxes, scores, level, self.nms_threshold)[:most]
+        return Proposals(boxes=boxes[keep], logits=scores[keep])

@@ -1,0 +1,1 @@
+"""Operations on torch and torchvision alone: pure functions and tiny layers."""

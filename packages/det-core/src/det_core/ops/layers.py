@@ -1,0 +1,108 @@
+"""Small layers: convolution with its norm and activation, frozen batch norm, and norms by name."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Conv2d", "FrozenBatchNorm2d", "Norm", "freeze", "make_norm"]
+
+Norm = Literal["", "BN", "SyncBN", "FrozenBN", "GN"]
+"""A norm by its published name; "" is none. GN has 32 groups."""
+
+
+class FrozenBatchNorm2d(nn.Module):
+    """Batch norm whose statistics and affine parameters are constants: buffers, touched by loading alone."""
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.register_buffer("weight", torch.ones(channels))
+        self.register_buffer("bias", torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape and dtype."""
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        shift = self.bias - self.running_mean * scale
+        scale, shift = scale.to(x.dtype), shift.to(x.dtype)
+        return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
+
+    def extra_repr(self) -> str:
+        """The channels, for print(model)."""
+        return f"{len(self.weight)}, eps={self.eps}"
+
+    @classmethod
+    def replace(cls, module: nn.Module) -> nn.Module:
+        """Freeze every batch norm of `module`, in place; returns what stands for `module` itself."""
+        if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+            frozen = cls(module.num_features, module.eps).to(module.weight.device)
+            frozen.load_state_dict({k: v for k, v in module.state_dict().items() if k != "num_batches_tracked"})
+            return frozen
+        for name, child in module.named_children():
+            setattr(module, name, cls.replace(child))
+        return module
+
+
+def make_norm(norm: Norm, channels: int) -> nn.Module | None:
+    """The norm called `norm` for that many channels, None for ""."""
+    makers: dict[str, Callable[[int], nn.Module]] = {
+        "BN": nn.BatchNorm2d,
+        "SyncBN": nn.SyncBatchNorm,
+        "FrozenBN": FrozenBatchNorm2d,
+        "GN": lambda channels: nn.GroupNorm(32, channels),
+    }
+    return makers[norm](channels) if norm else None
+
+
+class Conv2d(nn.Conv2d):
+    """Convolution, then `norm`, then `activation`; the norm's parameters stand under the convolution's name.
+
+    A norm takes the place of the bias. `activation` is a function and holds no parameters.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        norm: Norm = "",
+        activation: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=dilation * (kernel_size - 1) // 2,
+            dilation=dilation,
+            groups=groups,
+            bias=not norm,
+        )
+        self.norm = make_norm(norm, out_channels)
+        self.activation = activation
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride))."""
+        x = super().forward(input)
+        if self.norm is not None:
+            x = self.norm(x)
+        return x if self.activation is None else self.activation(x)
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Exclude `module` from training: constant parameters, and frozen batch norms in place of live ones."""
+    for parameter in module.parameters():
+        parameter.requires_grad = False
+    return FrozenBatchNorm2d.replace(module)

@@ -1,0 +1,64 @@
+"""Losses on boxes; all return the sum over their rows, so that the caller says what to divide by."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from det_core.ops import boxes as box_ops
+from det_core.ops import coding
+
+__all__ = ["BoxLoss", "box_loss", "iou_loss", "smooth_l1"]
+
+BoxLoss = Literal["smooth_l1", "giou", "diou", "ciou"]
+"""How a predicted box is compared with a true one."""
+
+_TINY = 1e-7
+
+
+def smooth_l1(a: Tensor, b: Tensor, beta: float) -> Tensor:
+    """Huber loss divided by `beta`, summed: quadratic where |a - b| < beta, linear beyond; beta 0 is the L1 loss."""
+    if beta < 1e-5:
+        return (a - b).abs().sum()
+    return F.smooth_l1_loss(a, b, beta=beta, reduction="sum")
+
+
+def iou_loss(a: Tensor, b: Tensor, kind: Literal["giou", "diou", "ciou"]) -> Tensor:
+    """Sum over the rows of 1 - IoU + penalty, for boxes (N, 4) and (N, 4) row by row.
+
+    The penalty is the share of the enclosing box that neither covers (giou: Rezatofighi et al., 2019), the squared
+    distance of the centres over the enclosing box's squared diagonal (diou: Zheng et al., 2020), or that and a term for
+    different aspect ratios (ciou, the same).
+    """
+    shared = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=1)
+    union = box_ops.area(a) + box_ops.area(b) - shared
+    overlap = shared / (union + _TINY)
+    outer = torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])
+    if kind == "giou":
+        outer_area = outer.prod(dim=1)
+        return (1 - overlap + (outer_area - union) / (outer_area + _TINY)).sum()
+    apart = ((a[:, :2] + a[:, 2:] - b[:, :2] - b[:, 2:]) / 2).square().sum(dim=1)
+    loss = 1 - overlap + apart / (outer.square().sum(dim=1) + _TINY)
+    if kind == "ciou":
+        aspect_a, aspect_b = (torch.atan((x[:, 2] - x[:, 0]) / (x[:, 3] - x[:, 1])) for x in (a, b))
+        v = (4 / math.pi**2) * (aspect_b - aspect_a).square()
+        with torch.no_grad():
+            alpha = v / (1 - overlap + v + _TINY)
+        loss = loss + alpha * v
+    return loss.sum()
+
+
+def box_loss(
+    offsets: Tensor, references: Tensor, boxes: Tensor, weights: Sequence[float], kind: BoxLoss, beta: float
+) -> Tensor:
+    """Compare predicted offsets (N, 4) from `references` (N, 4) with the true `boxes` (N, 4); the sum over N.
+
+    `smooth_l1` compares offsets, the others the decoded boxes; no row gives 0.
+    """
+    offsets = offsets.float()
+    if kind == "smooth_l1":
+        return smooth_l1(offsets, coding.encode(boxes, references, weights), beta)
+    return iou_loss(coding.decode(offsets, references, weights), boxes, kind)

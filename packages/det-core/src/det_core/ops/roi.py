@@ -1,0 +1,74 @@
+"""Features of regions: every region becomes a square of the same size, read from the level that suits its own size."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from det_core.errors import ConfigError
+from det_core.ops import boxes as box_ops
+
+__all__ = ["Pooling", "ROIPooler", "assign_levels"]
+
+Pooling = Literal["ROIAlignV2", "ROIAlign", "ROIPool"]
+"""ROIAlign with pixel centres at half (V2), as first published (half a pixel off), and ROIPool."""
+
+
+def assign_levels(boxes: Tensor, lowest: int, highest: int, canonical_size: float = 224, canonical: int = 4) -> Tensor:
+    """The level of each box, (N, 4) to int64 (N,) in [lowest, highest].
+
+    A box of `canonical_size` squared goes to level `canonical`, one of half the side to the level below (Lin et al.,
+    "Feature Pyramid Networks", 2017, equation 1). The stride of level k is 2**k.
+    """
+    side = box_ops.area(boxes).clamp(min=0).sqrt()
+    level = torch.floor(canonical + torch.log2(side / canonical_size + 1e-8))
+    return level.clamp(lowest, highest).to(torch.int64)
+
+
+class ROIPooler(nn.Module):
+    """Pools regions to (channels, resolution, resolution).
+
+    Args:
+        strides: of the levels that will be given, finest first, each twice the one before; powers of two.
+        resolution: side of the result.
+        pooling: how features are read; `ROIAlignV2` is the corrected ROIAlign (He et al., "Mask R-CNN", 2017).
+        sampling_ratio: samples per bin and axis; 0 for as many as the bin is pixels wide.
+    """
+
+    def __init__(
+        self, strides: Sequence[int], resolution: int, pooling: Pooling = "ROIAlignV2", sampling_ratio: int = 0
+    ) -> None:
+        super().__init__()
+        levels = [math.log2(stride) for stride in strides]
+        if not levels or any(level != levels[0] + i or level % 1 for i, level in enumerate(levels)):
+            raise ConfigError("ROIPooler.strides", "must be successive powers of two", f"got {list(strides)}")
+        self.strides, self.lowest, self.highest = tuple(strides), int(levels[0]), int(levels[-1])
+        self.resolution, self.pooling, self.sampling_ratio = resolution, pooling, sampling_ratio
+
+    def forward(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
+        """Features (B, C, H_i, W_i) of each stride and boxes (P_b, 4) of each image to (sum of P_b, C, R, R)."""
+        image = torch.cat([torch.full_like(b[:, :1], i) for i, b in enumerate(boxes)])
+        rois = torch.cat((image, torch.cat(list(boxes))), dim=1)
+        if len(self.strides) == 1:
+            return self._pool(features[0], rois, self.strides[0])
+        levels = assign_levels(rois[:, 1:], self.lowest, self.highest)
+        order, pooled = [], []
+        for i, (level, stride) in enumerate(zip(features, self.strides, strict=True)):
+            rows = torch.nonzero(levels == self.lowest + i).squeeze(1)
+            order.append(rows)
+            pooled.append(self._pool(level, rois[rows], stride))
+        return torch.cat(pooled)[torch.cat(order).argsort()]
+
+    def _pool(self, features: Tensor, rois: Tensor, stride: int) -> Tensor:
+        rois = rois.to(features.dtype)
+        if self.pooling == "ROIPool":
+            return torchvision.ops.roi_pool(features, rois, self.resolution, 1 / stride)
+        aligned = self.pooling == "ROIAlignV2"
+        return torchvision.ops.roi_align(features, rois, self.resolution, 1 / stride, self.sampling_ratio, aligned)
+
+    def extra_repr(self) -> str:
+        """The settings, for print(model)."""
+        return f"strides={self.strides}, resolution={self.resolution}, {self.pooling}, {self.sampling_ratio=}"
