@@ -15,6 +15,7 @@ from det_core.structures import Detections, ImageBatch, Prediction, Proposals, S
 
 __all__ = [
     "Backbone",
+    "BoxHead",
     "Dataset",
     "DenseHead",
     "Evaluator",
@@ -86,6 +87,21 @@ class ROIHeads(Protocol):
         self, features: Mapping[str, Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]
     ) -> list[Detections]:
         """The detections of each image; `sizes` are the images' sizes, to clip to."""
+        ...
+
+
+@runtime_checkable
+class BoxHead(Protocol):
+    """Condenses the pooled features of each region. Built with `in_channels` and `resolution`, their side.
+
+    Attributes:
+        out_dim: how many numbers per region come out.
+    """
+
+    out_dim: int
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(P, in_channels, resolution, resolution) to (P, out_dim)."""
         ...
 
 

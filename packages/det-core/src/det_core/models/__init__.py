@@ -1,7 +1,7 @@
 """Whole detectors and their heads."""
 
 from det_core.models.anchors import AnchorGenerator
-from det_core.models.box_head import BoxPredictor, FastRCNNConvFCHead
+from det_core.models.box_head import FastRCNNConvFCHead, FastRCNNPredictor
 from det_core.models.rcnn import RCNN, ProposalNetwork, faster_rcnn
 from det_core.models.roi_heads import StandardROIHeads
 from det_core.models.rpn import RPN, RPNHead
@@ -10,8 +10,8 @@ __all__ = [
     "RCNN",
     "RPN",
     "AnchorGenerator",
-    "BoxPredictor",
     "FastRCNNConvFCHead",
+    "FastRCNNPredictor",
     "ProposalNetwork",
     "RPNHead",
     "StandardROIHeads",

@@ -16,7 +16,7 @@ from det_core.ops.losses import BoxLoss, box_loss
 from det_core.ops.nms import nms_by_group
 from det_core.structures import Detections, Size
 
-__all__ = ["BoxPredictor", "FastRCNNConvFCHead"]
+__all__ = ["FastRCNNConvFCHead", "FastRCNNPredictor"]
 
 
 class FastRCNNConvFCHead(nn.Module):
@@ -67,8 +67,9 @@ class FastRCNNConvFCHead(nn.Module):
             self.add_module(name, fc)
             self.out_dim = fc_dim
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, pooled: Tensor) -> Tensor:
         """(P, in_channels, resolution, resolution) to (P, out_dim)."""
+        x = pooled
         for name in self._convs:
             x = self.get_submodule(name)(x)
         x = x.flatten(1)
@@ -77,7 +78,7 @@ class FastRCNNConvFCHead(nn.Module):
         return x
 
 
-class BoxPredictor(nn.Module):
+class FastRCNNPredictor(nn.Module):
     """Class scores and box offsets of each region, their losses, and the detections that they amount to.
 
     Args:

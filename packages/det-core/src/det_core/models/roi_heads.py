@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from det_core.config import Factory
-from det_core.contracts import RegionHead
+from det_core.contracts import BoxHead, RegionHead
 from det_core.errors import ConfigError
-from det_core.models.box_head import BoxPredictor, FastRCNNConvFCHead
+from det_core.models.box_head import FastRCNNConvFCHead, FastRCNNPredictor
 from det_core.ops import boxes as box_ops
 from det_core.ops.matching import Matcher
 from det_core.ops.roi import Pooling, ROIPooler
@@ -60,8 +60,8 @@ class StandardROIHeads(nn.Module):
         pooler_resolution: int = 7,
         pooler_type: Pooling = "ROIAlignV2",
         pooler_sampling_ratio: int = 0,
-        box_head: Factory[nn.Module] = Factory(FastRCNNConvFCHead),
-        box_predictor: Factory[BoxPredictor] = Factory(BoxPredictor),
+        box_head: Factory[BoxHead] = Factory(FastRCNNConvFCHead),
+        box_predictor: Factory[FastRCNNPredictor] = Factory(FastRCNNPredictor),
         heads: Mapping[str, Factory[RegionHead]] | None = None,
         iou_thresholds: Sequence[float] = (0.5,),
         iou_labels: Sequence[int] = (0, 1),
@@ -80,8 +80,9 @@ class StandardROIHeads(nn.Module):
         self.box_pooler = ROIPooler(
             [strides[name] for name in names], pooler_resolution, pooler_type, pooler_sampling_ratio
         )
-        self.box_head = Factory.of(box_head)(in_channels=channels[names[0]], resolution=pooler_resolution)
-        self.box_predictor = Factory.of(box_predictor)(in_dim=self.box_head.out_dim, num_classes=num_classes)
+        built = Factory.of(box_head)(in_channels=channels[names[0]], resolution=pooler_resolution)
+        self.box_head = cast(nn.Module, built)
+        self.box_predictor = Factory.of(box_predictor)(in_dim=built.out_dim, num_classes=num_classes)
         self._heads = tuple(heads or {})
         for name, head in (heads or {}).items():
             if hasattr(self, name):

@@ -14,7 +14,7 @@ __all__ = ["Match", "Matcher"]
 class Match(NamedTuple):
     """The partner of each candidate.
 
-    `partner` int64 (M,): the object with the highest overlap, 0 where there is no object at all; `labels` int8 (M,): what
+    `partner` int64 (M,): the object with the highest overlap, 0 where there is none at all; `labels` int8 (M,): what
     the matcher made of that overlap.
     """
 

@@ -1,0 +1,1 @@
+"""Turn the configurations of other libraries into recipes; nothing here imports torch."""

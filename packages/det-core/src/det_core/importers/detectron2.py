@@ -1,0 +1,257 @@
+"""Detectron2's published settings as recipes.
+
+Settings are flat, {"MODEL.RPN.NMS_THRESH": 0.7}, and only those that differ from Detectron2's defaults need be there. A
+setting that changes what a model computes is either translated or refused; of the others, those that have no
+counterpart here are listed.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from det_core.errors import ConfigError
+from det_core.importers import detectron2_training
+
+__all__ = ["Imported", "UnsupportedError", "recipe_from_settings"]
+
+_STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
+_NORMS = {"nnSyncBN": "SyncBN", "naiveSyncBN": "SyncBN"}
+
+
+class UnsupportedError(ConfigError):
+    """A published configuration needs a part that does not exist here yet."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A translated configuration.
+
+    Attributes:
+        tree: the recipe as plain data, for `det_core.recipes.recipe_from_tree`.
+        unknown: settings that Detectron2 itself does not know, such as a project's own.
+        unused: settings that Detectron2 knows and that had no effect on the recipe.
+    """
+
+    tree: dict[str, Any]
+    unknown: list[str]
+    unused: list[str]
+
+
+class Settings:
+    """Settings over Detectron2's defaults, which remember what was asked for."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        text = resources.files("det_core.importers").joinpath("detectron2_defaults.json").read_text("utf-8")
+        self.defaults: dict[str, Any] = json.loads(text)
+        self.given = dict(given)
+        self._read: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self._read.add(key)
+        return self.given.get(key, self.defaults[key])
+
+    def require(self, key: str, *supported: Any, what: str = "is not supported yet") -> Any:
+        """The value, which must be one of `supported`."""
+        value = self[key]
+        if value not in supported:
+            known = " or ".join(repr(each) for each in supported)
+            raise UnsupportedError(key, what, f"got {value!r}", f"supported: {known}")
+        return value
+
+    def differing(self, table: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
+        """The arguments of a table {setting: (argument, its default here)} whose values differ from that default."""
+        return {argument: self[key] for key, (argument, default) in table.items() if not _same(self[key], default)}
+
+    def norm(self, key: str) -> str:
+        """A norm's name, as it is called here."""
+        name = self[key]
+        return str(_NORMS.get(name, name))
+
+    def leftover(self) -> tuple[list[str], list[str]]:
+        """What was given and never asked for: settings without a default, and those with one."""
+        rest = sorted(self.given.keys() - self._read)
+        return [key for key in rest if key not in self.defaults], [key for key in rest if key in self.defaults]
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b)
+
+
+# Setting -> our argument and our default. Our defaults are those of the published feature-pyramid configurations.
+RESNET = {
+    "MODEL.RESNETS.DEPTH": ("depth", 50),
+    "MODEL.BACKBONE.FREEZE_AT": ("freeze_at", 2),
+    "MODEL.RESNETS.STRIDE_IN_1X1": ("stride_in_1x1", True),
+    "MODEL.RESNETS.NUM_GROUPS": ("groups", 1),
+    "MODEL.RESNETS.WIDTH_PER_GROUP": ("width_per_group", 64),
+    "MODEL.RESNETS.STEM_OUT_CHANNELS": ("stem_channels", 64),
+    "MODEL.RESNETS.RES5_DILATION": ("res5_dilation", 1),
+}
+FPN = {"MODEL.FPN.OUT_CHANNELS": ("out_channels", 256), "MODEL.FPN.FUSE_TYPE": ("fuse", "sum")}
+ANCHORS = {
+    "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": ("aspect_ratios", [[0.5, 1.0, 2.0]]),
+    "MODEL.ANCHOR_GENERATOR.OFFSET": ("offset", 0.0),
+}
+RPN_HEAD = {"MODEL.RPN.CONV_DIMS": ("conv_dims", [-1])}
+RPN = {
+    "MODEL.RPN.IOU_THRESHOLDS": ("iou_thresholds", [0.3, 0.7]),
+    "MODEL.RPN.IOU_LABELS": ("iou_labels", [0, -1, 1]),
+    "MODEL.RPN.BATCH_SIZE_PER_IMAGE": ("batch_size_per_image", 256),
+    "MODEL.RPN.POSITIVE_FRACTION": ("positive_fraction", 0.5),
+    "MODEL.RPN.BOUNDARY_THRESH": ("boundary_threshold", -1),
+    "MODEL.RPN.BBOX_REG_WEIGHTS": ("box_weights", [1.0, 1.0, 1.0, 1.0]),
+    "MODEL.RPN.BBOX_REG_LOSS_TYPE": ("box_loss", "smooth_l1"),
+    "MODEL.RPN.SMOOTH_L1_BETA": ("smooth_l1_beta", 0.0),
+    "MODEL.RPN.LOSS_WEIGHT": ("loss_weight", 1.0),
+    "MODEL.RPN.BBOX_REG_LOSS_WEIGHT": ("box_loss_weight", 1.0),
+    "MODEL.RPN.PRE_NMS_TOPK_TRAIN": ("pre_nms_topk_train", 2000),
+    "MODEL.RPN.PRE_NMS_TOPK_TEST": ("pre_nms_topk_test", 1000),
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": ("post_nms_topk_train", 1000),
+    "MODEL.RPN.POST_NMS_TOPK_TEST": ("post_nms_topk_test", 1000),
+    "MODEL.RPN.NMS_THRESH": ("nms_threshold", 0.7),
+    "MODEL.PROPOSAL_GENERATOR.MIN_SIZE": ("min_size", 0),
+}
+BOX_HEAD = {
+    "MODEL.ROI_BOX_HEAD.NUM_CONV": ("num_conv", 0),
+    "MODEL.ROI_BOX_HEAD.CONV_DIM": ("conv_dim", 256),
+    "MODEL.ROI_BOX_HEAD.NUM_FC": ("num_fc", 2),
+    "MODEL.ROI_BOX_HEAD.FC_DIM": ("fc_dim", 1024),
+}
+BOX_PREDICTOR = {
+    "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": ("class_agnostic", False),
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS": ("box_weights", [10.0, 10.0, 5.0, 5.0]),
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": ("box_loss", "smooth_l1"),
+    "MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA": ("smooth_l1_beta", 0.0),
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT": ("box_loss_weight", 1.0),
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": ("score_threshold", 0.05),
+    "MODEL.ROI_HEADS.NMS_THRESH_TEST": ("nms_threshold", 0.5),
+    "TEST.DETECTIONS_PER_IMAGE": ("max_detections", 100),
+}
+ROI_HEADS = {
+    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": ("pooler_resolution", 7),
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": ("pooler_type", "ROIAlignV2"),
+    "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO": ("pooler_sampling_ratio", 0),
+    "MODEL.ROI_HEADS.IOU_THRESHOLDS": ("iou_thresholds", [0.5]),
+    "MODEL.ROI_HEADS.IOU_LABELS": ("iou_labels", [0, 1]),
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": ("batch_size_per_image", 512),
+    "MODEL.ROI_HEADS.POSITIVE_FRACTION": ("positive_fraction", 0.25),
+    "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT": ("append_truth", True),
+}
+
+
+def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Imported:
+    """The recipe of a published configuration.
+
+    Args:
+        settings: flat, with dots in the names; what is absent has Detectron2's default.
+        summary: what the recipe says of itself.
+
+    Raises:
+        UnsupportedError: the configuration needs a part that does not exist here yet.
+        ConfigError: the settings are not flat.
+    """
+    if nested := [key for key, value in settings.items() if isinstance(value, Mapping) and key.isupper()]:
+        raise ConfigError(nested[0], "settings must be flat", "it holds a mapping", "write MODEL.RPN.NMS_THRESH: 0.7")
+    if objects := [key for key in settings if key.partition(".")[0] in ("model", "dataloader", "optimizer", "train")]:
+        problem = "configurations that are Python files are not supported yet"
+        raise UnsupportedError(objects[0], problem)
+    s = Settings(settings)
+    tree: dict[str, Any] = {"summary": summary} if summary else {}
+    tree["model"] = _model(s)
+    tree |= detectron2_training.sections(s)
+    unknown, unused = s.leftover()
+    return Imported(tree, unknown, unused)
+
+
+def _model(s: Settings) -> dict[str, Any]:
+    kind = s.require("MODEL.META_ARCHITECTURE", "GeneralizedRCNN", "ProposalNetwork", what="is not supported yet")
+    s.require("MODEL.LOAD_PROPOSALS", False)
+    s.require("MODEL.PROPOSAL_GENERATOR.NAME", "RPN")
+    backbone, strides = _backbone(s)
+    model: dict[str, Any] = {
+        "type": "faster_rcnn" if kind == "GeneralizedRCNN" else "proposal_network",
+        "num_classes": s["MODEL.ROI_HEADS.NUM_CLASSES"],
+        "pixel_mean": s["MODEL.PIXEL_MEAN"],
+        "pixel_std": s["MODEL.PIXEL_STD"],
+        "channel_order": s.require("INPUT.FORMAT", "BGR", "RGB"),
+        "backbone": backbone,
+    }
+    if proposals := _proposals(s, strides):
+        model["proposal_generator"] = {"type": "rpn", **proposals}
+    if kind == "GeneralizedRCNN" and (heads := _roi_heads(s, strides)):
+        model["roi_heads"] = {"type": "standard_roi_heads", **heads}
+    return model
+
+
+def _backbone(s: Settings) -> tuple[dict[str, Any], dict[str, int]]:
+    """The node of the backbone, and the strides of its levels."""
+    name = s.require("MODEL.BACKBONE.NAME", "build_resnet_backbone", "build_resnet_fpn_backbone")
+    if any(s["MODEL.RESNETS.DEFORM_ON_PER_STAGE"]):
+        raise UnsupportedError("MODEL.RESNETS.DEFORM_ON_PER_STAGE", "deformable convolutions are not supported yet")
+    node = {"type": "resnet", **s.differing(RESNET)}
+    if (norm := s.norm("MODEL.RESNETS.NORM")) != "FrozenBN":
+        node["norm"] = norm
+    if (channels := s["MODEL.RESNETS.RES2_OUT_CHANNELS"]) != (64 if node.get("depth", 50) < 50 else 256):
+        node["res2_channels"] = channels
+    levels = list(s["MODEL.RESNETS.OUT_FEATURES"])
+    if levels != list(_STRIDES):
+        node["out_features"] = levels
+    strides = {level: _STRIDES[level] for level in levels if level in _STRIDES}
+    if node.get("res5_dilation", 1) != 1 and "res5" in strides:
+        strides["res5"] = 16
+    if name == "build_resnet_backbone":
+        return node, strides
+    above: dict[str, Any] = {"type": "fpn", **s.differing(FPN)}
+    if norm := s.norm("MODEL.FPN.NORM"):
+        above["norm"] = norm
+    used = list(s["MODEL.FPN.IN_FEATURES"])
+    if used != levels:
+        above["in_features"] = used
+    names = [int(strides[level]).bit_length() - 1 for level in used if level in strides]
+    names.append(max(names, default=0) + 1)  # the pooled level on top
+    return {**above, "bottom_up": node}, {f"p{level}": 2**level for level in names}
+
+
+def _proposals(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
+    s.require("MODEL.ANCHOR_GENERATOR.NAME", "DefaultAnchorGenerator")
+    s.require("MODEL.RPN.HEAD_NAME", "StandardRPNHead")
+    node = s.differing(RPN)
+    levels = list(s["MODEL.RPN.IN_FEATURES"])
+    if levels != list(strides):
+        node["in_features"] = levels
+    anchors = s.differing(ANCHORS)
+    if not _same(s["MODEL.ANCHOR_GENERATOR.SIZES"], [[8 * strides[level]] for level in levels if level in strides]):
+        anchors["sizes"] = s["MODEL.ANCHOR_GENERATOR.SIZES"]
+    if anchors:
+        node["anchor_generator"] = anchors
+    if head := s.differing(RPN_HEAD):
+        node["head"] = head
+    return node
+
+
+def _roi_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
+    for key, part in (("MODEL.MASK_ON", "masks"), ("MODEL.KEYPOINT_ON", "keypoints")):
+        if s[key]:
+            raise UnsupportedError(key, f"heads for {part} are not supported yet")
+    s.require("MODEL.ROI_HEADS.NAME", "StandardROIHeads")
+    s.require("MODEL.ROI_BOX_HEAD.NAME", "FastRCNNConvFCHead")
+    s.require("MODEL.ROI_BOX_HEAD.USE_FED_LOSS", False)
+    node = s.differing(ROI_HEADS)
+    levels = list(s["MODEL.ROI_HEADS.IN_FEATURES"])
+    if levels != [level for level, stride in strides.items() if stride <= 32]:
+        node["in_features"] = levels
+    box_head = s.differing(BOX_HEAD)
+    if norm := s.norm("MODEL.ROI_BOX_HEAD.NORM"):
+        box_head["norm"] = norm
+    if box_head:
+        node["box_head"] = {"type": "fast_rcnn_conv_fc_head", **box_head}
+    predictor = s.differing(BOX_PREDICTOR)
+    if s["MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"]:
+        predictor["class_loss"] = "sigmoid"
+    if predictor:
+        node["box_predictor"] = predictor
+    return node

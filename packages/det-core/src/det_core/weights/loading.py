@@ -1,0 +1,154 @@
+"""Puts weights into a model, all of them or none."""
+
+import difflib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from det_core.config import Source
+from det_core.errors import WeightsError
+from det_core.weights.reading import read
+
+__all__ = ["InitialWeights", "LoadReport", "load_into"]
+
+_SHOWN = 10
+_COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of a weight file.
+
+    Attributes:
+        where: the file.
+        loaded: number of tensors that were put into the model.
+        unused: names in the file that had no place.
+        kept: names in the model that stayed at their initial values, as was asked for.
+        counters: number of batch-norm counters that one side had and the other did not need.
+    """
+
+    where: str
+    loaded: int
+    unused: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    counters: int = 0
+
+    def __str__(self) -> str:
+        parts = [f"{self.where}: {self.loaded} tensors loaded"]
+        if self.unused:
+            parts.append(f"{len(self.unused)} in the file have no place: {_some(self.unused)}")
+        if self.kept:
+            parts.append(f"{len(self.kept)} in the model keep their initial values: {_some(self.kept)}")
+        if self.counters:
+            parts.append(f"{self.counters} batch-norm counters ({_COUNTER}) passed over")
+        return "; ".join(parts)
+
+
+def load_into(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    where: str = "weights",
+    *,
+    skip: Sequence[str] = (),
+    allow_unused: bool = False,
+) -> LoadReport:
+    """Copy `state` into `model`; both must have the same names and shapes.
+
+    The counters that batch norms keep in training, and frozen or older ones do not, may be missing on either side.
+
+    Args:
+        model: on any device.
+        state: tensors by name.
+        where: the file they came from, for messages.
+        skip: paths of modules that keep their initial values, whatever the file says of them.
+        allow_unused: names without a place in the model are reported instead of refused.
+
+    Raises:
+        WeightsError: names or shapes differ; the model is as it was.
+    """
+    own = model.state_dict()
+    for path in skip:
+        _require_path(model, path, f"{where}: skip")
+    kept = [key for key in own if _below(key, skip)]
+    needed = {key: value for key, value in own.items() if key not in set(kept)}
+    given = {key: value for key, value in state.items() if not _below(key, skip)}
+    counters = [key for key in needed.keys() ^ given.keys() if key.rpartition(".")[2] == _COUNTER]
+    missing = [key for key in needed if key not in given and key not in counters]
+    unused = [key for key in given if key not in needed and key not in counters]
+    misshapen = [key for key in given if key in needed and given[key].shape != needed[key].shape]
+    problems = []
+    if missing:
+        problems.append(f"{_count(missing, 'tensor')} missing: {_some(_with_near(missing, unused))}")
+    if unused and (missing or not allow_unused):
+        problems.append(f"{_count(unused, 'tensor')} without a place: {_some(_with_near(unused, missing))}")
+    if misshapen:
+        shapes = [f"{k} {tuple(given[k].shape)} instead of {tuple(needed[k].shape)}" for k in misshapen]
+        problems.append(f"{_count(misshapen, 'tensor')} of another shape: {_some(shapes)}")
+    if problems:
+        fix = (
+            "give the weights of this model, or say what they are for with `into` or what is to start anew with `skip`"
+        )
+        raise WeightsError(where, f"does not fit {type(model).__name__}", "; ".join(problems), fix)
+    model.load_state_dict({**own, **{key: value for key, value in given.items() if key in needed}})
+    loaded = len(needed.keys() & given.keys())
+    return LoadReport(where, loaded, tuple(unused), tuple(kept), len(counters))
+
+
+class InitialWeights:
+    """The weights that a model starts from: the `weights` section of a recipe.
+
+    Args:
+        source: a weight file or its URL.
+        into: the part of the model that they are for, such as "backbone.bottom_up"; "" for the whole. What the file has
+            beyond that part, such as a classifier, is reported and left out; what the part needs must be there.
+        skip: paths of modules in that part that start at random all the same, such as "roi_heads.box_predictor" where
+            the classes differ.
+    """
+
+    def __init__(self, source: Source, into: str = "", skip: Sequence[str] = ()) -> None:
+        self.source, self.into, self.skip = source, into, tuple(skip)
+
+    def load(self, model: nn.Module) -> LoadReport:
+        """Read the file and put it into `model`; anything that was passed over is also logged, as a warning.
+
+        Raises:
+            WeightsError: the file cannot be read, or does not fit; the model is as it was.
+        """
+        part = _require_path(model, self.into, "weights.into")
+        report = load_into(part, read(self.source), str(self.source), skip=self.skip, allow_unused=bool(self.into))
+        if report.unused or report.kept:
+            logging.getLogger(__name__).warning("%s", report)
+        return report
+
+
+def _require_path(model: nn.Module, path: str, where: str) -> nn.Module:
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        names = [name for name, _ in model.named_modules() if name]
+        near = difflib.get_close_matches(path, names, 1)
+        fix = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(n for n, _ in model.named_children())}"
+        raise WeightsError(where, f"{type(model).__name__} has no part {path!r}", fix=fix) from None
+
+
+def _below(key: str, paths: Iterable[str]) -> bool:
+    return any(key.startswith(f"{path}.") for path in paths)
+
+
+def _count(keys: Sequence[str], noun: str) -> str:
+    return f"{len(keys)} {noun}{'s' if len(keys) > 1 else ''}"
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:_SHOWN]) + (f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else "")
+
+
+def _with_near(keys: Sequence[str], others: Sequence[str]) -> list[str]:
+    """The first keys, each with the most similar name on the other side."""
+    named = []
+    for key in keys[:_SHOWN]:
+        near = difflib.get_close_matches(key, others, 1, cutoff=0.8)
+        named.append(f"{key} (near {near[0]})" if near else key)
+    return [*named, *keys[_SHOWN:]]

@@ -1,0 +1,91 @@
+"""Runs a recorded case from its published settings and gives what the model here says, under the names of the record.
+
+The way is the one of every imported configuration: settings -> importer -> recipe -> model. Nothing is known of a case.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from det_core.importers.detectron2 import recipe_from_settings
+from det_core.recipes import recipe_from_tree
+from det_core.structures import ImageBatch, Prediction, Targets
+from det_core.weights import load_into
+from torch import Tensor, nn
+
+Arrays = dict[str, Any]
+
+
+def run_case(
+    spec: Mapping[str, Any],
+    inputs: Mapping[str, np.ndarray],
+    images: Sequence[Tensor],
+    state_dict: Mapping[str, Tensor],
+) -> Arrays:
+    """Inference, and the losses and gradients where `inputs` hold training truth.
+
+    Args:
+        spec: the case's description.
+        inputs: "gt/IMAGE/..." arrays.
+        images: float (3, H, W), values 0..255, channels in the order of spec["channel_order"].
+        state_dict: the weights; all of the model's but spec["constants"].
+    """
+    names = [name for name, _, _ in spec["images"]]
+    if spec["channel_order"] == "BGR":
+        images = [image.flip(0) for image in images]
+    batch = ImageBatch.stack(images)
+    found = _inference(_model(spec, spec["settings"], state_dict), batch, names)
+    if any(key.startswith("gt/") for key in inputs):
+        settings = {**spec["settings"], **spec.get("settings_training_extra", {})}
+        targets = [_targets(inputs, name) for name in names]
+        found |= _training(_model(spec, settings, state_dict), batch, targets)
+    return found
+
+
+def _model(spec: Mapping[str, Any], settings: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> nn.Module:
+    recipe = recipe_from_tree(recipe_from_settings(settings).tree, source=spec["case"])
+    model: nn.Module = recipe.build_model()
+    constants = {key: value for key, value in model.state_dict().items() if key in spec.get("constants", ())}
+    load_into(model, {**constants, **state_dict}, where=spec["case"])
+    return model
+
+
+def _targets(inputs: Mapping[str, np.ndarray], name: str) -> Targets:
+    boxes, labels = inputs[f"gt/{name}/boxes"], inputs[f"gt/{name}/classes"]
+    return Targets(boxes=torch.from_numpy(boxes).float(), labels=torch.from_numpy(labels).long())
+
+
+def _inference(model: nn.Module, batch: ImageBatch, names: Sequence[str]) -> Arrays:
+    seen: dict[str, Any] = {}
+    for part in ("backbone", "proposal_generator"):
+        if isinstance(module := getattr(model, part, None), nn.Module):
+            module.register_forward_hook(lambda _module, _inputs, output, part=part: seen.__setitem__(part, output))
+    with torch.inference_mode():
+        predictions: list[Prediction] = model.eval()(batch)
+    found: Arrays = {f"features/{level}": value for level, value in seen["backbone"].items()}
+    proposals = seen["proposal_generator"][0] if "proposal_generator" in seen else [None] * len(names)
+    for name, proposed, prediction in zip(names, proposals, predictions, strict=True):
+        for prefix, given in (("proposals", proposed), ("final_proposals", prediction.proposals)):
+            if given is not None:
+                found[f"{prefix}/{name}/boxes"] = given.boxes
+                found[f"{prefix}/{name}/logits"] = given.logits
+                found[f"{prefix}/{name}/count"] = np.array(len(given))
+        if (detections := prediction.detections) is not None:
+            found[f"instances/{name}/count"] = np.array(len(detections))
+            found[f"instances/{name}/pred_boxes"] = detections.boxes
+            found[f"instances/{name}/scores"] = detections.scores
+            found[f"instances/{name}/pred_classes"] = detections.labels
+    return found
+
+
+def _training(model: nn.Module, batch: ImageBatch, targets: Sequence[Targets]) -> Arrays:
+    losses: dict[str, Tensor] = model.train()(batch, targets)
+    torch.stack(list(losses.values())).sum().backward()
+    squares: dict[str, float] = defaultdict(float)
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            squares[".".join(name.split(".")[:2])] += float(parameter.grad.double().square().sum())
+    found: Arrays = {f"losses/{name}": value.detach() for name, value in losses.items()}
+    return found | {f"grad_norm/{prefix}": np.array(square**0.5) for prefix, square in squares.items()}
