@@ -1,0 +1,22 @@
+"""Reading images and annotations, transforming them, and putting them into batches."""
+
+from det_core.data.batch import Batch
+from det_core.data.coco import CocoDataset
+from det_core.data.images import from_pil, image_size, read_image
+from det_core.data.loader import EvalLoader, TrainLoader
+from det_core.data.settings import Data
+from det_core.data.transforms import Points, ResizeShortestEdge, compose
+
+__all__ = [
+    "Batch",
+    "CocoDataset",
+    "Data",
+    "EvalLoader",
+    "Points",
+    "ResizeShortestEdge",
+    "TrainLoader",
+    "compose",
+    "from_pil",
+    "image_size",
+    "read_image",
+]

@@ -1,0 +1,59 @@
+"""What a loader yields."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from det_core.structures import ImageBatch, Sample, Targets
+
+__all__ = ["Batch", "collate"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Batch:
+    """What a model is given at once, and where it comes from.
+
+    Attributes:
+        images: the transformed images.
+        targets: the single objects of each (no crowds), moved along with it; None if one has no truth.
+        ids: what the dataset calls the images.
+        paths: their files, where there are any.
+        position: where the stream goes on after this batch: `start` of a training that resumes.
+        samples: the images and all their objects as stored; only in evaluation.
+        skipped: a sentence for each image that is missing here because it cannot be read.
+    """
+
+    images: ImageBatch
+    targets: tuple[Targets, ...] | None
+    ids: tuple[int | str, ...]
+    paths: tuple[Path | None, ...]
+    position: int
+    samples: tuple[Sample, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
+        """The same with `images` and `targets` on another device."""
+        targets = None if self.targets is None else tuple(each.to(device, non_blocking) for each in self.targets)
+        return replace(self, images=self.images.to(device, non_blocking), targets=targets)
+
+
+def collate(
+    transformed: Sequence[Sample], position: int, stored: Sequence[Sample] = (), skipped: Sequence[str] = ()
+) -> Batch:
+    """Put samples together; a batch of none has pixels of shape (0, 3, 0, 0)."""
+    targets = tuple(sample.targets.without_crowd() for sample in transformed if sample.targets is not None)
+    nothing = ImageBatch(pixels=torch.zeros((0, 3, 0, 0), dtype=torch.uint8), sizes=())
+    return Batch(
+        images=ImageBatch.stack([sample.image for sample in transformed]) if transformed else nothing,
+        targets=targets if len(targets) == len(transformed) else None,
+        ids=tuple(sample.id for sample in transformed),
+        paths=tuple(sample.path for sample in transformed),
+        position=position,
+        samples=tuple(stored),
+        skipped=tuple(skipped),
+    )

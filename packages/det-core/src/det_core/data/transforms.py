@@ -1,0 +1,250 @@
+"""Augmentation: the transforms of torchvision.transforms.v2 on samples, and the one that we miss there.
+
+Inside, a sample is a dict of tv_tensors; outside, only `Sample`s are seen. What a dataset puts into
+`Targets.extras` as a plain tensor keeps its values and goes where its object goes; as a tv_tensor (`Points`, or a class
+with kernels of its own) it also follows flips, crops and resizes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+from det_core.contracts import Transform
+from det_core.errors import ConfigError, StructureError
+from det_core.structures import Sample, Size, Targets
+
+__all__ = ["Points", "ResizeShortestEdge", "compose"]
+
+# Objects of which a transform leaves less than this, in pixels of either side, are gone.
+_SMALLEST_SIDE = 1.0
+
+
+class Points(tv_tensors.KeyPoints):
+    """Points (..., 2) in continuous coordinates, as boxes have them: x = 0 is the image's left edge.
+
+    torchvision's own key points are indices of pixels and mirror to `width - 1 - x`; these mirror to `width - x`.
+    """
+
+
+@functional.register_kernel(functional.horizontal_flip, Points)
+def _mirror_x(points: Points) -> Points:
+    x, y = points.as_subclass(Tensor).unbind(-1)
+    return tv_tensors.wrap(torch.stack((points.canvas_size[1] - x, y), -1), like=points)
+
+
+@functional.register_kernel(functional.vertical_flip, Points)
+def _mirror_y(points: Points) -> Points:
+    x, y = points.as_subclass(Tensor).unbind(-1)
+    return tv_tensors.wrap(torch.stack((x, points.canvas_size[0] - y), -1), like=points)
+
+
+class ResizeShortestEdge(v2.Transform):
+    """Resize so that the shorter side gets a size of the given ones and the longer stays within `max_size`.
+
+    Args:
+        size: the shorter side in pixels, one or several to draw from.
+        max_size: the longer side in pixels, at most; None sets no bound.
+        draw: "choice" draws one of `size`; "range" any whole number from its first to its last.
+    """
+
+    def __init__(
+        self,
+        size: int | Sequence[int] = 800,
+        max_size: int | None = 1333,
+        draw: Literal["choice", "range"] = "choice",
+    ) -> None:
+        super().__init__()
+        sizes = (size,) if isinstance(size, int) else tuple(size)
+        where = type(self).__name__
+        if not sizes or min(sizes) < 1:
+            raise ConfigError(f"{where}.size", "must be one or several positive numbers", f"got {size}")
+        if draw == "range" and (len(sizes) != 2 or sizes[0] > sizes[1]):
+            raise ConfigError(f"{where}.size", "must be the smallest and the largest", f"got {size}")
+        if max_size is not None and max_size < 1:
+            raise ConfigError(f"{where}.max_size", "must be positive", f"got {max_size}")
+        self.size, self.max_size, self.draw = sizes, max_size, draw
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the size, for all parts of a sample alike."""
+        if self.draw == "range":
+            short = int(torch.randint(self.size[0], self.size[1] + 1, ()))
+        else:
+            short = self.size[int(torch.randint(len(self.size), ()))]
+        return {"size": list(self.resized(v2.query_size(flat_inputs), short))}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Resize one part of a sample."""
+        return functional.resize(inpt, params["size"], antialias=True)
+
+    def resized(self, size: Size, short: int) -> Size:
+        """What (height, width) becomes when the shorter side is asked to be `short`."""
+        scale = short / min(size)
+        if self.max_size is not None:
+            scale = min(scale, self.max_size / max(size))
+        height, width = (max(1, int(side * scale + 0.5)) for side in size)
+        return height, width
+
+
+def compose(
+    transforms: Sequence[Any], flip_pairs: Sequence[tuple[int, int]] = (), where: str = "transforms"
+) -> Transform:
+    """One transform of samples that applies all of `transforms` in order.
+
+    Args:
+        transforms: any mix of torchvision.transforms.v2 transforms and callables from Sample to Sample.
+        flip_pairs: keypoints that change places when an image is mirrored.
+        where: what to call `transforms` in an error.
+
+    Objects of which torchvision's transforms leave less than one pixel of width or height, or no pixel of the mask, are
+    dropped, boxes are clipped to the image, and keypoints outside of it count as not labelled.
+    """
+    for place, transform in enumerate(transforms):
+        if type(transform).__module__.startswith("torchvision.transforms.transforms"):
+            fix = f"use torchvision.transforms.v2:{type(transform).__name__}"
+            raise ConfigError(
+                f"transforms[{place}]", "torchvision's first transforms move images but not boxes", fix=fix
+            )
+        if not callable(transform):
+            raise ConfigError(f"{where}[{place}]", "must be callable", f"got {transform!r}")
+    steps: list[Callable[[Sample], Sample]] = []
+    # Neighbours share one adapter: a sample is taken apart and put together once for all of them.
+    for adapted, neighbours in groupby(transforms, key=lambda transform: isinstance(transform, v2.Transform)):
+        group = list(neighbours)
+        steps += [_OnSample(v2.Compose(group), flip_pairs)] if adapted else map(_Checked, group)
+    return _InOrder(steps)
+
+
+class _InOrder:
+    def __init__(self, steps: Sequence[Callable[[Sample], Sample]]) -> None:
+        self.steps = steps
+
+    def __call__(self, sample: Sample) -> Sample:
+        for step in self.steps:
+            sample = step(sample)
+        return sample
+
+
+class _Checked:
+    """A user's own transform, whose result is looked at before it causes trouble elsewhere."""
+
+    def __init__(self, transform: Callable[[Sample], Sample]) -> None:
+        self.transform = transform
+
+    def __call__(self, sample: Sample) -> Sample:
+        result = self.transform(sample)
+        if not isinstance(result, Sample):
+            name = getattr(self.transform, "__qualname__", type(self.transform).__name__)
+            raise StructureError(f"transform {name}", "must return a Sample", f"got {type(result).__name__}")
+        return result
+
+
+class _OnSample:
+    """A torchvision transform, on samples."""
+
+    def __init__(self, transform: v2.Transform, flip_pairs: Sequence[tuple[int, int]] = ()) -> None:
+        self.transform = transform
+        self.flip_pairs = flip_pairs
+
+    def __call__(self, sample: Sample) -> Sample:
+        parts: dict[str, Any] = {"image": tv_tensors.Image(sample.image)}
+        if sample.targets is not None:
+            parts |= _take_apart(sample.targets, sample.size)
+        parts = self.transform(parts)
+        image = parts["image"].as_subclass(Tensor)
+        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+            found = f"one of them made it {tuple(image.shape)} {image.dtype}"
+            fix = "leave out conversions and normalisation: the model does both"
+            raise StructureError("transforms", "must leave an image uint8 (3, H, W)", found, fix)
+        if sample.targets is None:
+            return replace(sample, image=image)
+        size = (image.shape[-2], image.shape[-1])
+        return replace(sample, image=image, targets=_put_together(parts, sample.targets, size, self.flip_pairs))
+
+
+def _take_apart(targets: Targets, size: Size) -> dict[str, Any]:
+    """The parts of `targets` that have a place in the image, as tv_tensors."""
+    if targets.boxes.shape[1] != 4:
+        raise StructureError("Targets.boxes", "rotated boxes do not go through transforms yet", fix="leave them out")
+    parts: dict[str, Any] = {
+        "boxes": tv_tensors.BoundingBoxes(targets.boxes, format="XYXY", canvas_size=size),
+        # Row numbers, under the name by which SanitizeBoundingBoxes finds what it has to drop along with the boxes.
+        "labels": torch.arange(len(targets)),
+    }
+    if targets.masks is not None:
+        parts["masks"] = tv_tensors.Mask(targets.masks)
+    if targets.semantic is not None:
+        parts["semantic"] = tv_tensors.Mask(targets.semantic)
+    if targets.keypoints is not None:
+        parts["keypoints"] = Points(targets.keypoints[..., :2], canvas_size=size)
+        # Three corners of the image, clockwise; after a mirror they run the other way round.
+        parts["corners"] = Points(torch.tensor([[0.0, 0], [1, 0], [1, 1]]), canvas_size=size)
+    return parts | {"extras": dict(targets.extras), "image_extras": dict(targets.image_extras)}
+
+
+def _put_together(
+    parts: Mapping[str, Any], before: Targets, size: Size, flip_pairs: Sequence[tuple[int, int]]
+) -> Targets:
+    """The targets after the transforms, without the objects that are gone; all per-object fields stay aligned."""
+    rows: Tensor = parts["labels"]
+
+    def of_rows(value: Tensor) -> Tensor:
+        # A transform that drops boxes may have dropped this along with them, or left it as it was.
+        return value if len(value) == len(rows) else value[rows]
+
+    boxes = functional.convert_bounding_box_format(parts["boxes"], new_format=tv_tensors.BoundingBoxFormat.XYXY)
+    boxes = of_rows(boxes.as_subclass(Tensor))
+    height, width = size
+    boxes = boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
+    kept = (boxes[:, 2:] - boxes[:, :2] >= _SMALLEST_SIDE).all(1)
+    masks = None
+    if "masks" in parts:
+        masks = of_rows(parts["masks"].as_subclass(Tensor))
+        kept &= masks.flatten(1).any(1)
+    rows, boxes = rows[kept], boxes[kept]
+    after = before[rows]
+    if after.areas is not None:
+        ratio = (boxes[:, 2:] - boxes[:, :2]).prod(1) / (after.boxes[:, 2:] - after.boxes[:, :2]).prod(1)
+        after = replace(after, areas=after.areas * ratio)
+    if after.keypoints is not None:
+        points = of_rows(parts["keypoints"].as_subclass(Tensor))[kept]
+        points = _keypoints_within(points, after.keypoints[..., 2], size)
+        after = replace(after, keypoints=_swapped(points, flip_pairs) if _mirrored(parts["corners"]) else points)
+    return replace(
+        after,
+        boxes=boxes,
+        masks=None if masks is None else masks[kept],
+        extras={key: _select(of_rows(value), kept, like=value) for key, value in parts["extras"].items()},
+        semantic=parts["semantic"].as_subclass(Tensor) if "semantic" in parts else None,
+        image_extras=parts["image_extras"],
+    )
+
+
+def _select(value: Tensor, kept: Tensor, like: Tensor) -> Tensor:
+    """`value[kept]`, of the class of `like`: indexing makes a plain tensor of a tv_tensor."""
+    chosen = value.as_subclass(Tensor)[kept]
+    return tv_tensors.wrap(chosen, like=like) if isinstance(like, tv_tensors.TVTensor) else chosen
+
+
+def _keypoints_within(points: Tensor, visibility: Tensor, size: Size) -> Tensor:
+    """Points (N, K, 2) and their visibility as keypoints (N, K, 3); zeros where not labelled or out of the image."""
+    inside = ((points >= 0) & (points <= points.new_tensor([size[1], size[0]]))).all(-1)
+    return torch.cat((points, visibility[..., None]), -1) * (inside & (visibility > 0))[..., None]
+
+
+def _mirrored(corners: Tensor) -> bool:
+    first, second = corners[1] - corners[0], corners[2] - corners[1]
+    return bool(first[0] * second[1] - first[1] * second[0] < 0)
+
+
+def _swapped(keypoints: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
+    order = list(range(keypoints.shape[1]))
+    for left, right in pairs:
+        order[left], order[right] = right, left
+    return keypoints[:, order]
