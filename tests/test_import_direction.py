@@ -15,7 +15,10 @@ LAYERS = [
     ["plugins"],
     ["registry"],
     ["signatures"],
+    ["construction", "values", "yamlfile"],
+    ["factory"],
     ["config"],
+    ["overrides"],
     ["recipes"],
     ["builtin", "importers"],
     ["structures"],
@@ -27,7 +30,7 @@ LAYERS = [
     ["testing"],
     ["cli"],
 ]
-TORCH_FREE = {part for layer in LAYERS[:8] for part in layer} | {"cli"}
+TORCH_FREE = {part for layer in LAYERS[:11] for part in layer} | {"cli"}
 HEAVY = {"torch", "torchvision", "numpy", "pydantic", "rich", "PIL", "pycocotools", "safetensors", "matplotlib"}
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 

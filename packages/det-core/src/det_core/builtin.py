@@ -1,0 +1,55 @@
+"""What core itself brings, through the same hooks as any plugin: names as data, nothing is imported.
+
+One sorted table per hook; a component needs a line here and nothing else. Recipes are files in the folder `zoo`.
+"""
+
+from det_core.hooks import hookimpl
+
+
+@hookimpl
+def det_backbones() -> dict[str, str]:
+    """Networks that turn images into feature maps."""
+    return {
+        "fpn": "det_core.backbones:FPN",
+        "resnet": "det_core.backbones:ResNet",
+        "torchvision": "det_core.backbones:TorchvisionBackbone",
+    }
+
+
+@hookimpl
+def det_heads() -> dict[str, str]:
+    """Proposal generators, second stages and their parts."""
+    return {
+        "fast_rcnn_conv_fc_head": "det_core.models:FastRCNNConvFCHead",
+        "fast_rcnn_predictor": "det_core.models:FastRCNNPredictor",
+        "rpn": "det_core.models:RPN",
+        "standard_roi_heads": "det_core.models:StandardROIHeads",
+    }
+
+
+@hookimpl
+def det_models() -> dict[str, str]:
+    """Whole detectors."""
+    return {
+        "faster_rcnn": "det_core.models:faster_rcnn",
+        "proposal_network": "det_core.models:ProposalNetwork",
+        "rcnn": "det_core.models:RCNN",
+    }
+
+
+@hookimpl
+def det_datasets() -> dict[str, str]:
+    """Readers of annotated images."""
+    return {"coco": "det_core.data:CocoDataset"}
+
+
+@hookimpl
+def det_evaluators() -> dict[str, str]:
+    """Judges of predictions."""
+    return {"coco": "det_core.evaluation:CocoEvaluator"}
+
+
+@hookimpl
+def det_recipes() -> dict[str, str]:
+    """Recipe files in the folder `zoo`; the published path of a configuration is an alias of its name."""
+    return {}

@@ -1,0 +1,25 @@
+"""The plugins that the project itself publishes, by the names they bring: the only packages an error may recommend."""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+__all__ = ["KNOWN", "provider"]
+
+# Patterns of component and recipe names in lower case. The first package that fits is the one that is recommended.
+KNOWN: Mapping[str, tuple[str, ...]] = {
+    "det-pointrend": ("*pointrend*", "*point_rend*", "*pointsup*", "*point_sup*"),
+    "det-tensormask": ("*tensormask*", "*tensor_mask*"),
+    "det-densepose": ("*densepose*", "*dense_pose*"),
+    "det-vitdet": ("*vitdet*", "*mvit*", "*swin*", "vit", "vit_*"),
+    "det-panoptic": ("*panoptic*", "*deeplab*"),
+    "det-mobile": ("*fbnet*", "*d2go*", "mobile_*", "*qat*"),
+    "det-tridentnet": ("*trident*",),
+}
+
+
+def provider(name: str) -> str:
+    """The package that would bring `name`, short or qualified; "" if none is known to."""
+    distribution = name.partition("/")[0].lower()
+    if distribution in KNOWN:
+        return distribution
+    return next((package for package, forms in KNOWN.items() if any(fnmatchcase(name.lower(), f) for f in forms)), "")

@@ -1,0 +1,151 @@
+"""Reads and writes the YAML of recipes: plain data and nothing else, each fault told by its line.
+
+A subset of YAML 1.2: `1e-4` is a number, `yes`, `no`, `on` and `off` are text, dates are text, tags and merge keys are
+refused, a key stands once. Aliases are allowed as long as what they stand for stays small.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from det_core.errors import RecipeError
+
+__all__ = ["dump", "parse", "read"]
+
+MAX_BYTES = 1_000_000
+MAX_NODES = 100_000
+MAX_DEPTH = 50
+
+_STANDARD = "tag:yaml.org,2002:"
+_RULES: list[tuple[str, str, str]] = [
+    ("null", r"~|null|Null|NULL|", "~nN\0"),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9][0-9_]*|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+]
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes; only `_plain` makes values of them."""
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes block style, short lists in one line, and quotes whatever YAML 1.1 or 1.2 would not read as text."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _tag, _pattern, _first in _RULES:
+    for _class in (_Loader, _Dumper):
+        firsts = ["" if letter == "\0" else letter for letter in _first]
+        _class.add_implicit_resolver(_STANDARD + _tag, re.compile(f"(?:{_pattern})$"), firsts)
+
+
+def _list_in_one_line(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
+    flat = not any(isinstance(item, list | dict) for item in items)
+    return dumper.represent_sequence(_STANDARD + "seq", items, flow_style=flat)
+
+
+_Dumper.add_representer(list, _list_in_one_line)
+
+
+def read(path: Path) -> Any:
+    """The content of a file; RecipeError if it cannot be read, is not text or is not YAML of this kind."""
+    where = str(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise RecipeError(where, f"is larger than {MAX_BYTES // 1_000_000} MB, so it is no recipe")
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise RecipeError(where, "there is no such file") from None
+    except IsADirectoryError:
+        raise RecipeError(where, "is a folder, not a recipe") from None
+    except UnicodeDecodeError:
+        raise RecipeError(where, "is not a text file") from None
+    except (OSError, ValueError) as error:
+        raise RecipeError(where, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return parse(text, where)
+
+
+def parse(text: str, where: str) -> Any:
+    """The value of a YAML text; `where` is what messages call it."""
+    try:
+        node = yaml.compose(text, _Loader)
+        return None if node is None else _plain(node, where, iter(range(MAX_NODES)), 0)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}" if mark else "somewhere"
+        raise RecipeError(where, f"is not YAML: {line}: {error.problem or error.context}") from None
+    except yaml.reader.ReaderError as error:
+        raise RecipeError(where, f"is not a text file: it holds the character #x{error.character:04x}") from None
+    except RecursionError:
+        raise RecipeError(where, f"is nested deeper than {MAX_DEPTH} levels") from None
+
+
+def _plain(node: yaml.Node, where: str, budget: Iterator[int], depth: int) -> Any:
+    """A node as plain data. Aliases are expanded here, so what they stand for is counted each time."""
+    line = f"{where}, line {node.start_mark.line + 1}"
+    if depth > MAX_DEPTH:
+        raise RecipeError(line, f"is nested deeper than {MAX_DEPTH} levels", fix="does an alias contain itself?")
+    if next(budget, None) is None:
+        raise RecipeError(where, f"its aliases stand for more than {MAX_NODES} values", fix="write a smaller recipe")
+    kind = node.tag.removeprefix(_STANDARD)
+    if isinstance(node, yaml.MappingNode) and kind == "map":
+        return _mapping(node, where, budget, depth)
+    if isinstance(node, yaml.SequenceNode) and kind == "seq":
+        return [_plain(item, where, budget, depth + 1) for item in node.value]
+    if isinstance(node, yaml.ScalarNode) and kind in _SCALARS:
+        try:
+            return _SCALARS[kind](node.value)
+        except ValueError as error:
+            raise RecipeError(line, f"{node.value!r:.40} cannot be read", str(error)) from None
+    raise RecipeError(line, f"the tag {node.tag!r} is not part of a recipe", fix="remove it")
+
+
+def _mapping(node: yaml.MappingNode, where: str, budget: Iterator[int], depth: int) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        line = f"{where}, line {key_node.start_mark.line + 1}"
+        key = _plain(key_node, where, budget, depth + 1)
+        if not isinstance(key, str):
+            raise RecipeError(line, "a key must be text", f"got {key!r:.40}", "put it in quotes")
+        if key == "<<":
+            raise RecipeError(line, "merge keys ('<<') are not part of a recipe", fix="a parent is named by `extends`")
+        if key in result:
+            raise RecipeError(line, f"the key {key!r} stands twice", fix="remove one of them")
+        result[key] = _plain(value_node, where, budget, depth + 1)
+    return result
+
+
+def _integer(text: str) -> int:
+    return int(text, 16) if text.startswith("0x") else int(text.replace("_", ""))
+
+
+def _number(text: str) -> float:
+    text = text.lower().replace("_", "")
+    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_SCALARS: dict[str, Any] = {
+    "null": lambda text: None,
+    "bool": lambda text: text.lower() == "true",
+    "int": _integer,
+    "float": _number,
+    "str": str,
+}
+
+
+def dump(data: Any) -> str:
+    """Plain data as YAML that `parse` reads back as the same."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
