@@ -1,1 +1,31 @@
 """Training and evaluation."""
+
+from det_core.engine.checkpoint import Checkpoint, read_checkpoint
+from det_core.engine.evaluate import Evaluation, evaluate, predict
+from det_core.engine.loop import Best, Outcome, Trainer, train
+from det_core.engine.optim import ClipGradients, ParamGroups
+from det_core.engine.run import RunFolder
+from det_core.engine.scalars import read_scalars
+from det_core.engine.schedules import Schedule, WarmupCosine, WarmupMultiStep
+from det_core.engine.settings import Train, pick_device
+
+__all__ = [
+    "Best",
+    "Checkpoint",
+    "ClipGradients",
+    "Evaluation",
+    "Outcome",
+    "ParamGroups",
+    "RunFolder",
+    "Schedule",
+    "Train",
+    "Trainer",
+    "WarmupCosine",
+    "WarmupMultiStep",
+    "evaluate",
+    "pick_device",
+    "predict",
+    "read_checkpoint",
+    "read_scalars",
+    "train",
+]

@@ -1,6 +1,6 @@
 """Optimizers: which parameters learn at which rate, and how large a gradient may be."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from det_core.config import Factory
 from det_core.engine.schedules import Schedule
 from det_core.errors import ConfigError
 
-__all__ = ["ClipGradients", "ParamGroups", "build_optimizer", "gradient_norm", "set_learning_rate"]
+__all__ = ["ClipGradients", "ParamGroups", "build_optimizer", "gradient_norm", "load_optimizer", "set_learning_rate"]
 
 _NORMS: tuple[type[nn.Module], ...] = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm, nn.RMSNorm)
 
@@ -91,6 +91,12 @@ def build_optimizer(
     for group, factor in zip(optimizer.param_groups, factors, strict=True):
         group["base_lr"] = group["lr"] * factor
     return optimizer
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Take momenta and so on from a saved `state_dict`; rates and weight decays stay as the recipe has them now."""
+    current = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": current})
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int) -> float:

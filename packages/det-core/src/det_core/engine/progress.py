@@ -67,14 +67,14 @@ class Display:
 
     Args:
         steps: number of steps of the whole training.
-        start: steps that are done already.
         console: where to write; None: standard error.
     """
 
-    def __init__(self, steps: int, start: int = 0, console: Console | None = None) -> None:
+    def __init__(self, steps: int, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False)
-        self._steps, self._start = steps, start
-        self._began = self._spoke = time.perf_counter()
+        self._steps = steps
+        self._first: tuple[int, float] | None = None
+        self._spoke = 0.0
         self._status = ""
         columns = (
             TextColumn("[bold]{task.description}"),
@@ -83,7 +83,7 @@ class Display:
             TextColumn("{task.fields[status]}"),
         )
         self._bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
-        self._training: TaskID = self._bar.add_task("train", total=steps, completed=start, status="")
+        self._training: TaskID = self._bar.add_task("train", total=steps, status="")
 
     def __enter__(self) -> "Display":
         self._bar.start()
@@ -99,12 +99,14 @@ class Display:
     def advance(self, step: int, scalars: Mapping[str, float] | None = None) -> None:
         """Show that `step` steps are done and, if they were measured, the newest scalars."""
         now = time.perf_counter()
+        # The first step, which warms everything up and may be late in a resumed run, is where the clock starts.
+        first_step, began = self._first = self._first or (step, now)
         if scalars:
             self._status = _status(scalars)
-        left = (now - self._began) / max(1, step - self._start) * (self._steps - step)
+        left = (now - began) / max(1, step - first_step) * (self._steps - step)
         status = f"{self._status}  {timedelta(seconds=round(left))} left"
         self._bar.update(self._training, completed=step, status=status)
-        if not self.console.is_terminal and scalars and (now - self._spoke > _SECONDS_BETWEEN_LINES):
+        if not self.console.is_terminal and scalars and now - self._spoke > _SECONDS_BETWEEN_LINES:
             self._spoke = now
             self.say(f"step {step}/{self._steps}  {status}")
 

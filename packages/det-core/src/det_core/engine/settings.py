@@ -61,11 +61,13 @@ class Train:
 
     def evaluates_at(self, step: int) -> bool:
         """Whether an evaluation is due once `step` steps are done."""
-        return step == self.steps or (self.evaluate_every is not None and step % self.evaluate_every == 0)
+        return step == self.steps or (step > 0 and self.evaluate_every is not None and step % self.evaluate_every == 0)
 
     def saves_at(self, step: int) -> bool:
         """Whether the checkpoint `last` is due once `step` steps are done."""
-        return step == self.steps or (self.checkpoint_every is not None and step % self.checkpoint_every == 0)
+        return step == self.steps or (
+            step > 0 and self.checkpoint_every is not None and step % self.checkpoint_every == 0
+        )
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -1,0 +1,136 @@
+"""Evaluation: what a model says of a dataset, judged."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from det_core.contracts import Evaluator
+from det_core.data import Batch
+from det_core.engine.rescale import rescale
+from det_core.errors import DataError
+from det_core.structures import ImageBatch, Prediction, Size
+
+__all__ = ["Evaluation", "Precision", "autocast", "evaluate", "predict"]
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model did.
+
+    Attributes:
+        metrics: "bbox/AP50" and so on, and, if asked for, the mean "loss" of an image and its parts.
+        notes: what the reader should know about them: metrics left out and why, images that could not be read.
+    """
+
+    metrics: dict[str, float]
+    notes: tuple[str, ...] = ()
+
+
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    evaluators: Sequence[Evaluator],
+    losses: bool = False,
+    precision: Precision = "fp32",
+) -> Evaluation:
+    """Predict every image once, and let the evaluators judge it in the pixels of the image as stored.
+
+    The model is left in the mode that it was in, and so are torch's random numbers: sampling in the losses draws the
+    same numbers in each evaluation, so that two of them can be compared.
+
+    Args:
+        model: a `Model`, on the device to compute on.
+        batches: an `EvalLoader`, or anything else that gives its batches.
+        evaluators: fresh ones; what they were given before counts too.
+        losses: also compute the losses, which costs a second forward pass.
+        precision: "bf16" predicts under autocast.
+
+    Raises:
+        DataError: losses are asked for, but an image has no truth.
+    """
+    device = device_of(model)
+    notes: list[str] = []
+    sums: dict[str, Tensor] = {}
+    images = 0
+    with _in_eval_mode(model), torch.no_grad(), _own_random_numbers(device):
+        for batch in batches:
+            notes += [f"left out: {reason}" for reason in batch.skipped]
+            moved = batch.to(device, non_blocking=True)
+            stored = [sample.size for sample in batch.samples]
+            for prediction, sample in zip(predict(model, moved.images, stored, precision), batch.samples, strict=True):
+                for evaluator in evaluators:
+                    evaluator.update(prediction, sample)
+            if losses:
+                images += len(batch)
+                for name, value in _losses(model, moved, precision).items():
+                    sums[name] = sums.get(name, torch.zeros((), device=device)) + value * len(batch)
+    metrics = {name: value for evaluator in evaluators for name, value in evaluator.result().items()}
+    means = {name: value.item() / images for name, value in sums.items()}
+    if means:
+        metrics |= {"loss": sum(means.values()), **means}
+    notes += [note for evaluator in evaluators for note in getattr(evaluator, "notes", ())]
+    return Evaluation(metrics, tuple(notes))
+
+
+def predict(
+    model: nn.Module, images: ImageBatch, stored: Sequence[Size], precision: Precision = "fp32"
+) -> list[Prediction]:
+    """What `model` says of each image, in the pixels of the images as stored.
+
+    Args:
+        model: a `Model` on the device of `images`.
+        images: resized from the stored ones, in no other way changed.
+        stored: (height, width) of each image as stored.
+        precision: "bf16" runs under autocast.
+    """
+    with autocast(images.pixels.device, precision):
+        predictions: list[Prediction] = model(images)
+    return [rescale(*each) for each in zip(predictions, images.sizes, stored, strict=True)]
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context in which a forward pass runs at `precision`."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the parameters of `model` are; the CPU if it has none."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+def _losses(model: nn.Module, batch: Batch, precision: Precision) -> dict[str, Tensor]:
+    if batch.targets is None:
+        where = str(next((path for path in batch.paths if path), batch.ids))
+        fix = "set train.validation_loss=false, or evaluate on annotated images"
+        raise DataError(where, "has no truth to compute a loss from", fix=fix)
+    with autocast(batch.images.pixels.device, precision):
+        losses: dict[str, Tensor] = model(batch.images, batch.targets)
+    return losses
+
+
+@contextmanager
+def _in_eval_mode(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def _own_random_numbers(device: torch.device) -> Iterator[None]:
+    if device.type == "cpu":
+        forked = torch.random.fork_rng(devices=[])
+    else:
+        forked = torch.random.fork_rng(devices=[device], device_type=device.type)
+    with forked:
+        torch.manual_seed(0)
+        yield

@@ -1,0 +1,113 @@
+"""The folder of a training run: what is in it, and when one may be used."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from det_core import recipes
+from det_core.contracts import Dataset
+from det_core.errors import CheckpointError, ConfigError
+from det_core.recipes import Recipe
+
+__all__ = ["RunFolder", "check_classes"]
+
+
+def check_classes(model: nn.Module, dataset: Dataset) -> None:
+    """Refuse a model whose number of classes is not that of the dataset.
+
+    Raises:
+        ConfigError: with the override that mends it.
+    """
+    have, need = getattr(model, "num_classes", None), len(dataset.classes)
+    if have is not None and have != need:
+        named = ", ".join(dataset.classes[:5]) + (" ..." if need > 5 else "")
+        found = f"the model has {have}, the dataset has {need} ({named})"
+        fix = f"add --set model.num_classes={need}"
+        raise ConfigError("model.num_classes", "is not the number of classes in the data", found, fix)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run keeps its files.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe, from which the same run starts again."""
+        return self.path / "recipe.resolved.yaml"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best metric so far."""
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.path / "last.safetensors"
+
+    @property
+    def state(self) -> Path:
+        """What training goes on from."""
+        return self.path / "last.state.pt"
+
+    @property
+    def scalars(self) -> Path:
+        """Losses, rates and metrics by step; a CSV of the same lies beside it."""
+        return self.path / "scalars.jsonl"
+
+    def start(self, recipe: Recipe, overwrite: bool) -> list[str]:
+        """Make the folder ready for a new run of `recipe`, which is resolved; returns [], as nothing is changed.
+
+        Raises:
+            CheckpointError: a run is there and `overwrite` is false, or the folder cannot be made.
+        """
+        files = [self.recipe, self.best, self.last, self.state, self.scalars, self.scalars.with_suffix(".csv")]
+        present = [file for file in files if file.exists()]
+        if present and not overwrite:
+            fix = "add --resume to go on with it, --overwrite to start again, or choose another folder with --output"
+            raise CheckpointError(str(self.path), "holds a run already", f"found {present[0].name}", fix)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for file in present:
+                file.unlink()
+        except OSError as error:
+            raise CheckpointError(str(self.path), "cannot be used as the output folder", str(error)) from error
+        recipe.save(self.recipe)
+        return []
+
+    def go_on(self, recipe: Recipe) -> list[str]:
+        """Make the folder ready to go on with the run in it; returns what `recipe`, resolved, changes of it.
+
+        Raises:
+            CheckpointError: there is no run, or it is of another model.
+        """
+        if not self.recipe.exists():
+            fix = "leave out --resume to start a run there, or name the folder of a run with --output"
+            raise CheckpointError(str(self.path), "holds no run to resume", fix=fix)
+        before = recipes.load(self.recipe).tree
+        changes = list(_changes(before, recipe.tree, ""))
+        for path, was, now in changes:
+            if path.partition(".")[0] == "model" or path == "train.optimizer.type":
+                fix = "go on with the recipe of that run, or start another run in another folder"
+                found = f"{path} was {was!r} and is {now!r}"
+                raise CheckpointError(str(self.path), "the run in this folder is of another recipe", found, fix)
+        recipe.save(self.recipe)
+        return [f"{path}: {was!r} -> {now!r}" for path, was, now in changes if not path.startswith("versions.")]
+
+
+def _changes(before: Any, now: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """(dotted path, value before, value now) of each leaf that differs; None stands for what is not there."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in sorted({*before, *now}):
+            yield from _changes(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
+    elif before != now:
+        yield path, before, now

@@ -1,0 +1,326 @@
+import io
+import os
+import signal
+
+import pytest
+import standins
+import torch
+from det_core import recipes
+from det_core.engine import loop, read_checkpoint, read_scalars, train
+from det_core.engine.checkpoint import load_state
+from det_core.errors import CheckpointError, ConfigError, DataError, TrainingError
+from rich.console import Console
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=200)
+
+
+def said(console):
+    return console.file.getvalue()
+
+
+def losses(folder):
+    return {row["step"]: row["loss"] for row in read_scalars(folder / "scalars.jsonl") if "loss" in row}
+
+
+def changed(tree_path, value, **settings):
+    """The stand-in recipe with one node of it replaced, the node given by its dotted path."""
+    recipe = standins.recipe(**settings)
+    *parents, last = tree_path.split(".")
+    node = recipe.tree
+    for key in parents:
+        node = node[key]
+    node[last] = value
+    return recipe
+
+
+def stop_at(step, monkeypatch, number=signal.SIGINT):
+    """Send this process a signal in the middle of a training step."""
+    original = loop.Trainer.train_step
+
+    def train_step(self, batch):
+        if self.step == step - 1:
+            os.kill(os.getpid(), number)
+        return original(self, batch)
+
+    monkeypatch.setattr(loop.Trainer, "train_step", train_step)
+
+
+def test_a_run_leaves_its_recipe_its_numbers_and_two_checkpoints(tmp_path, console):
+    outcome = train(standins.recipe(evaluate_every=3), tmp_path / "run", console=console)
+    assert (outcome.step, outcome.finished) == (6, True)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "best.safetensors",
+        "last.safetensors",
+        "last.state.pt",
+        "recipe.resolved.yaml",
+        "scalars.csv",
+        "scalars.jsonl",
+    ]
+
+
+def test_scalars_hold_the_losses_the_rate_the_speed_and_the_evaluation(tmp_path, console):
+    train(standins.recipe(evaluate_every=6), tmp_path, console=console)
+    *training, evaluation = read_scalars(tmp_path / "scalars.jsonl")
+    assert [row["step"] for row in training] == [1, 2, 3, 4, 5, 6]
+    for row in training:
+        assert row["loss"] == pytest.approx(row["loss_score"] + row["loss_box"], rel=1e-5)
+        assert row["images_per_second"] > 0
+        assert 0 <= row["data_wait"] <= 1
+    assert training[0]["lr"] == pytest.approx(0.01 * 0.001)
+    assert evaluation["step"] == 6
+    assert evaluation["val/loss"] == pytest.approx(evaluation["val/loss_score"] + evaluation["val/loss_box"], rel=1e-5)
+    assert 0 <= evaluation["val/box/recall"] <= 1
+    assert evaluation["val/box/seen"] == 6
+
+
+def test_the_loss_falls(tmp_path, console):
+    train(standins.recipe(steps=60), tmp_path, console=console)
+    by_step = losses(tmp_path)
+    assert sum(by_step[step] for step in range(51, 61)) < 0.7 * sum(by_step[step] for step in range(1, 11))
+
+
+def test_rows_average_the_steps_between_them(tmp_path, console):
+    train(standins.recipe(), tmp_path / "each", console=console)
+    train(standins.recipe(log_every=3), tmp_path / "third", console=console)
+    each, third = losses(tmp_path / "each"), losses(tmp_path / "third")
+    assert third == pytest.approx({3: sum(each[i] for i in (1, 2, 3)) / 3, 6: sum(each[i] for i in (4, 5, 6)) / 3})
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path, console):
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        train(standins.recipe(seed=seed), tmp_path / name, console=console)
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+    assert losses(tmp_path / "a") != losses(tmp_path / "c")
+
+
+def test_the_resolved_recipe_alone_starts_the_same_run_again(tmp_path, console):
+    train(standins.recipe(), tmp_path / "a", console=console)
+    train(recipes.load(tmp_path / "a" / "recipe.resolved.yaml"), tmp_path / "b", console=console)
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_and_resumed_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, console, monkeypatch, number):
+    settings = {"steps": 9, "evaluate_every": 4, "checkpoint_every": None}
+    train(standins.recipe(**settings), tmp_path / "whole", console=console)
+    with monkeypatch.context() as patch:
+        stop_at(4, patch, number)  # an evaluation is due at this very step
+        outcome = train(standins.recipe(**settings), tmp_path / "parts", console=console)
+    assert (outcome.step, outcome.finished) == (4, False)
+    outcome = train(standins.recipe(**settings), tmp_path / "parts", resume=True, console=console)
+    assert (outcome.step, outcome.finished) == (9, True)
+
+    def numbers(folder):
+        timing = ("images_per_second", "data_wait", "memory")
+        rows = read_scalars(tmp_path / folder / "scalars.jsonl")
+        return [{key: value for key, value in row.items() if key not in timing} for row in rows]
+
+    assert numbers("parts") == numbers("whole")
+    for name in ("last.safetensors", "best.safetensors"):
+        (whole_about, whole), (parts_about, parts) = (read_checkpoint(tmp_path / f / name) for f in ("whole", "parts"))
+        torch.testing.assert_close(parts, whole, rtol=0, atol=0)
+        assert (parts_about.step, parts_about.metrics) == (whole_about.step, whole_about.metrics)
+
+
+def test_after_a_stop_the_signal_handlers_are_the_old_ones(tmp_path, console):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    train(standins.recipe(steps=1), tmp_path, console=console)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_second_interrupt_stops_at_once(tmp_path, console, monkeypatch):
+    def train_step(self, batch):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(loop.Trainer, "train_step", train_step)
+    with pytest.raises(KeyboardInterrupt):
+        train(standins.recipe(), tmp_path, console=console)
+
+
+def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path, console, monkeypatch):
+    settings = {"steps": 7, "checkpoint_every": 2}
+    train(standins.recipe(**settings), tmp_path / "whole", console=console)
+    original = loop.Trainer.train_step
+
+    def die(self, batch):
+        if self.step == 5:
+            raise SystemExit
+        return original(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Trainer, "train_step", die)
+        with pytest.raises(SystemExit):
+            train(standins.recipe(**settings), tmp_path / "parts", console=console)
+    assert load_state(tmp_path / "parts" / "last.state.pt")["step"] == 4
+    train(standins.recipe(**settings), tmp_path / "parts", resume=True, console=console)
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+
+
+def test_resuming_a_finished_run_has_nothing_to_do(tmp_path, console):
+    train(standins.recipe(), tmp_path, console=console)
+    before = (tmp_path / "last.safetensors").read_bytes()
+    outcome = train(standins.recipe(), tmp_path, resume=True, console=console)
+    assert (outcome.step, outcome.finished) == (6, True)
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+
+
+def test_a_finished_run_can_be_made_longer_and_says_so(tmp_path, console):
+    train(standins.recipe(steps=4), tmp_path, console=console)
+    outcome = train(standins.recipe(steps=6), tmp_path, resume=True, console=console)
+    assert outcome.step == 6
+    assert list(losses(tmp_path)) == [1, 2, 3, 4, 5, 6]
+    assert "changed since this run began: train.steps: 4 -> 6" in said(console)
+
+
+def test_a_changed_learning_rate_counts_from_where_the_run_goes_on(tmp_path, console):
+    train(standins.recipe(steps=4), tmp_path, console=console)
+    lower = changed("train.optimizer.lr", 0.001, steps=6)
+    train(lower, tmp_path, resume=True, console=console)
+    rates = {row["step"]: row["lr"] for row in read_scalars(tmp_path / "scalars.jsonl") if "lr" in row}
+    assert rates[4] > 0.001 > rates[5]
+
+
+def test_a_run_is_not_overwritten_unless_asked(tmp_path, console):
+    train(standins.recipe(steps=2), tmp_path, console=console)
+    before = (tmp_path / "last.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match=r"holds a run already.*--resume.*--overwrite.*--output"):
+        train(standins.recipe(steps=3), tmp_path, console=console)
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+    (tmp_path / "notes.txt").write_text("mine")
+    assert train(standins.recipe(steps=3), tmp_path, overwrite=True, console=console).step == 3
+    assert list(losses(tmp_path)) == [1, 2, 3]
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_there_must_be_something_to_resume(tmp_path, console):
+    with pytest.raises(CheckpointError, match="nothing to resume from"):
+        train(standins.recipe(), tmp_path, resume=True, console=console)
+
+
+def test_a_run_of_another_model_is_not_resumed(tmp_path, console):
+    train(standins.recipe(steps=2), tmp_path, console=console)
+    other = changed("model", {"type": "standins:Tiny", "explode_after": 100})
+    with pytest.raises(CheckpointError, match=r"of another recipe; model\.explode_after was None and is 100"):
+        train(other, tmp_path, resume=True, console=console)
+
+
+def test_a_model_with_another_number_of_classes_is_refused_with_the_override_to_add(tmp_path, console):
+    wrong = changed("model", {"type": "standins:Tiny", "num_classes": 80})
+    with pytest.raises(ConfigError) as caught:
+        train(wrong, tmp_path / "run", console=console)
+    assert caught.value.where == "model.num_classes"
+    assert "the model has 80, the dataset has 2 (red, blue)" in str(caught.value)
+    assert caught.value.fix == "add --set model.num_classes=2"
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_good_checkpoint(tmp_path, console):
+    broken = changed("model", {"type": "standins:Tiny", "explode_after": 4}, checkpoint_every=3)
+    with pytest.raises(TrainingError) as caught:
+        train(broken, tmp_path, console=console)
+    assert caught.value.where == "step 4"
+    message = str(caught.value)
+    assert "loss_box nan" in message
+    assert message.count("squares/") == 2
+    assert "from step 3 is unchanged" in message
+    assert "train.optimizer.lr" in message
+    _, state = read_checkpoint(tmp_path / "last.safetensors")
+    assert all(value.isfinite().all() for value in state.values())
+    assert load_state(tmp_path / "last.state.pt")["step"] == 3
+
+
+@pytest.mark.parametrize("bad", range(6))
+def test_a_bad_image_stops_the_run_which_goes_on_once_it_is_mended(tmp_path, console, bad):
+    settings = {"steps": 6, "checkpoint_every": None}
+    train(standins.recipe(**settings), tmp_path / "whole", console=console)
+    broken = changed("data.train", {"type": "standins:Squares", "broken": [bad]}, **settings)
+    with pytest.raises(DataError, match=rf"squares/{bad}\.png: the image is damaged"):
+        train(broken, tmp_path / "parts", console=console)
+    train(standins.recipe(**settings), tmp_path / "parts", resume=True, console=console)
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+
+
+def test_a_bad_image_is_told_and_left_out_where_the_recipe_says_skip(tmp_path, console):
+    broken = changed("data.train", {"type": "standins:Squares", "broken": [2]})
+    broken.tree["data"]["on_bad_image"] = "skip"
+    assert train(broken, tmp_path, console=console).finished
+    assert "squares/2.png" in said(console)
+
+
+def test_a_bad_validation_image_loses_no_training(tmp_path, console):
+    settings = {"evaluate_every": 3, "checkpoint_every": None}
+    broken = changed("data.val", {"type": "standins:Squares", "broken": [1], "length": 3}, **settings)
+    with pytest.raises(DataError, match=r"squares/1\.png"):
+        train(broken, tmp_path, console=console)
+    assert load_state(tmp_path / "last.state.pt")["step"] == 3
+
+
+def test_the_best_checkpoint_is_that_of_the_best_evaluation(tmp_path, console):
+    outcome = train(standins.recipe(steps=12, evaluate_every=2), tmp_path, console=console)
+    rows = [row for row in read_scalars(tmp_path / "scalars.jsonl") if "val/box/recall" in row]
+    best = max(rows, key=lambda row: row["val/box/recall"])
+    about, _ = read_checkpoint(tmp_path / "best.safetensors")
+    assert about.step == outcome.best.step == best["step"]
+    assert about.metrics["box/recall"] == outcome.best.value == best["val/box/recall"]
+
+
+def test_the_lowest_validation_loss_can_choose(tmp_path, console):
+    outcome = train(standins.recipe(steps=12, evaluate_every=2, best_metric="loss"), tmp_path, console=console)
+    values = {row["step"]: row["val/loss"] for row in read_scalars(tmp_path / "scalars.jsonl") if "val/loss" in row}
+    assert (outcome.best.step, outcome.best.value) == min(values.items(), key=lambda item: item[1])
+
+
+def test_an_unknown_metric_is_refused_with_those_there_are_and_nothing_is_lost(tmp_path, console):
+    with pytest.raises(
+        ConfigError, match=r"train\.best_metric: there is no 'box/AP'; found box/recall, box/seen, loss"
+    ):
+        train(standins.recipe(best_metric="box/AP"), tmp_path, console=console)
+    assert load_state(tmp_path / "last.state.pt")["step"] == 6
+    assert train(standins.recipe(), tmp_path, resume=True, console=console).best.step == 6
+
+
+def test_without_a_validation_set_only_the_last_checkpoint_is_written(tmp_path, console):
+    outcome = train(changed("data.val", None), tmp_path, console=console)
+    assert (outcome.finished, outcome.best) == (True, None)
+    assert not (tmp_path / "best.safetensors").exists()
+    assert (tmp_path / "last.safetensors").exists()
+
+
+def test_a_checkpoint_says_its_recipe_its_classes_and_its_versions(tmp_path, console):
+    train(standins.recipe(), tmp_path, console=console)
+    about, state = read_checkpoint(tmp_path / "best.safetensors")
+    assert list(about.classes) == ["red", "blue"]
+    assert list(about.category_ids) == [10, 20]
+    assert about.recipe == (tmp_path / "recipe.resolved.yaml").read_text()
+    assert about.versions["det-core"]
+    assert about.metrics["box/seen"] == 6
+    assert "head.weight" in state
+
+
+def test_bf16_trains_and_keeps_float32_weights(tmp_path, console):
+    train(standins.recipe(precision="bf16"), tmp_path, console=console)
+    _, state = read_checkpoint(tmp_path / "last.safetensors")
+    assert state["head.weight"].dtype == torch.float32
+
+
+def test_clipped_gradients_change_the_run_but_not_the_norm_that_is_told(tmp_path, console):
+    train(standins.recipe(), tmp_path / "free", console=console)
+    train(standins.recipe(clip_gradients={"limit": 0.1}), tmp_path / "clipped", console=console)
+    free, clipped = (read_scalars(tmp_path / name / "scalars.jsonl") for name in ("free", "clipped"))
+    assert free[0]["gradient_norm"] == clipped[0]["gradient_norm"] > 0.1
+    assert losses(tmp_path / "free") != losses(tmp_path / "clipped")
+
+
+def test_worker_processes_do_not_change_the_run(tmp_path, console):
+    train(standins.recipe(), tmp_path / "alone", console=console)
+    train(changed("data.workers", 1), tmp_path / "helped", console=console)
+    assert losses(tmp_path / "alone") == losses(tmp_path / "helped")
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path, console):
+    with pytest.raises(ConfigError, match="device: 'no such thing' cannot be used here"):
+        train(standins.recipe(device="no such thing"), tmp_path, console=console)
