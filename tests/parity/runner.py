@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from det_core.importers.detectron2 import recipe_from_settings
+from det_core.importers.detectron2 import UnsupportedError, recipe_from_settings
 from det_core.recipes import recipe_from_tree
 from det_core.structures import ImageBatch, Prediction, Targets
 from det_core.weights import load_into
@@ -38,13 +38,15 @@ def run_case(
     batch = ImageBatch.stack(images)
     found = _inference(_model(spec, spec["settings"], state_dict), batch, names)
     if any(key.startswith("gt/") for key in inputs):
-        settings = {**spec["settings"], **spec.get("settings_training_extra", {})}
+        settings = {**spec["settings"], **(spec.get("settings_training_extra") or {})}
         targets = [_targets(inputs, name) for name in names]
         found |= _training(_model(spec, settings, state_dict), batch, targets)
     return found
 
 
 def _model(spec: Mapping[str, Any], settings: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> nn.Module:
+    if "see" in settings:  # the settings of a Python file, of which the case holds the changes alone
+        raise UnsupportedError(spec["case"], "configurations that are Python files are not supported yet")
     recipe = recipe_from_tree(recipe_from_settings(settings).tree, source=spec["case"])
     model: nn.Module = recipe.build_model()
     constants = {key: value for key, value in model.state_dict().items() if key in spec.get("constants", ())}

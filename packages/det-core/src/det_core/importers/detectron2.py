@@ -157,8 +157,7 @@ def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Impo
     if nested := [key for key, value in settings.items() if isinstance(value, Mapping) and key.isupper()]:
         raise ConfigError(nested[0], "settings must be flat", "it holds a mapping", "write MODEL.RPN.NMS_THRESH: 0.7")
     if objects := [key for key in settings if key.partition(".")[0] in ("model", "dataloader", "optimizer", "train")]:
-        problem = "configurations that are Python files are not supported yet"
-        raise UnsupportedError(objects[0], problem)
+        raise UnsupportedError(objects[0], "configurations that are Python files are not supported yet")
     s = Settings(settings)
     tree: dict[str, Any] = {"summary": summary} if summary else {}
     tree["model"] = _model(s)

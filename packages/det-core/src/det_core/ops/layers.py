@@ -6,10 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Conv2d", "FrozenBatchNorm2d", "Norm", "freeze", "make_norm"]
+__all__ = ["Conv2d", "FrozenBatchNorm2d", "LayerNorm2d", "Norm", "freeze", "make_norm"]
 
-Norm = Literal["", "BN", "SyncBN", "FrozenBN", "GN"]
-"""A norm by its published name; "" is none. GN has 32 groups."""
+Norm = Literal["", "BN", "SyncBN", "FrozenBN", "GN", "LN"]
+"""A norm by its published name; "" is none. GN has 32 groups; LN is over the channels of each pixel."""
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -51,6 +51,17 @@ class FrozenBatchNorm2d(nn.Module):
         return module
 
 
+class LayerNorm2d(nn.LayerNorm):
+    """Layer norm over the channels of each pixel, for maps (B, C, H, W)."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__(channels, eps)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 def make_norm(norm: Norm, channels: int) -> nn.Module | None:
     """The norm called `norm` for that many channels, None for ""."""
     makers: dict[str, Callable[[int], nn.Module]] = {
@@ -58,6 +69,7 @@ def make_norm(norm: Norm, channels: int) -> nn.Module | None:
         "SyncBN": nn.SyncBatchNorm,
         "FrozenBN": FrozenBatchNorm2d,
         "GN": lambda channels: nn.GroupNorm(32, channels),
+        "LN": LayerNorm2d,
     }
     return makers[norm](channels) if norm else None
 

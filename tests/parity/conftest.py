@@ -1,0 +1,57 @@
+"""Which recorded cases run: those of tests/reference, or of the folder that `--reference` names."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+DEFAULT = HERE.parent / "reference"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--reference", type=Path, help="run every recorded case of this folder")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "case_name" in metafunc.fixturenames:
+        folder = case_folder(metafunc.config)
+        names = sorted(file.name.removesuffix(".json.gz") for file in folder.glob("*.json.gz"))
+        if not names:
+            raise pytest.UsageError(f"--reference: {folder} holds no recorded case (NAME.json.gz and NAME.npz)")
+        metafunc.parametrize("case_name", names)
+
+
+def case_folder(config: pytest.Config) -> Path:
+    """The folder of the cases: DIR, or DIR/cases."""
+    folder: Path = config.getoption("reference", None) or DEFAULT
+    return folder / "cases" if (folder / "cases").is_dir() else folder
+
+
+def load(path: Path) -> ModuleType:
+    """A module from its file; tests are no package."""
+    name = f"parity_{path.stem}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def refpack() -> ModuleType:
+    return load(DEFAULT / "refpack.py")
+
+
+@pytest.fixture(scope="session")
+def runner() -> ModuleType:
+    return load(HERE / "runner.py")
+
+
+@pytest.fixture
+def cases(request: pytest.FixtureRequest) -> Path:
+    return case_folder(request.config)

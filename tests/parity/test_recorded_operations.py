@@ -1,0 +1,48 @@
+"""Single operations give what the published ones gave."""
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from det_core.models import AnchorGenerator
+from det_core.ops import coding
+from det_core.ops.roi import ROIPooler
+from torch import Tensor
+
+WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+
+
+@pytest.fixture(scope="module")
+def recorded(refpack: ModuleType) -> dict[str, Tensor]:
+    with np.load(Path(refpack.__file__).with_name("ops.npz")) as data:
+        return {key: torch.from_numpy(data[key]) for key in data.files if data[key].dtype.kind != "U"}
+
+
+def test_box_offsets_agree(recorded: dict[str, Tensor]) -> None:
+    offsets = coding.encode(recorded["deltas/dst"], recorded["deltas/src"], WEIGHTS)
+    torch.testing.assert_close(offsets, recorded["deltas/xyxy_w10_10_5_5"])
+
+
+def test_boxes_from_offsets_of_three_classes_agree(recorded: dict[str, Tensor]) -> None:
+    offsets = recorded["deltas/apply_in"].reshape(12, 3, 4)
+    boxes = coding.decode(offsets, recorded["deltas/src"][:, None], WEIGHTS)
+    torch.testing.assert_close(boxes.reshape(12, 12), recorded["deltas/apply_out"])
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_anchors_of_two_levels_agree(recorded: dict[str, Tensor], offset: float) -> None:
+    generator = AnchorGenerator({"p3": 8, "p4": 16}, sizes=[[32, 64], [128]], offset=offset)
+    anchors = torch.cat(generator([torch.zeros(1, 1, 5, 7), torch.zeros(1, 1, 3, 4)]))
+    torch.testing.assert_close(anchors, recorded[f"anchors/offset{offset}"])
+
+
+@pytest.mark.parametrize(("pooling", "aligned"), [("ROIAlignV2", True), ("ROIAlign", False)])
+def test_pooled_regions_agree(recorded: dict[str, Tensor], refpack: ModuleType, pooling: str, aligned: bool) -> None:
+    features = torch.from_numpy(refpack.unit_noise("ops/x", 2 * 6 * 32 * 40)).float().reshape(2, 6, 32, 40)
+    rois = recorded["roi_align/rois"]
+    boxes = [rois[rois[:, 0] == image, 1:] for image in (0, 1)]
+    order = torch.cat([torch.nonzero(rois[:, 0] == image).squeeze(1) for image in (0, 1)])
+    pooled = ROIPooler([4], 7, pooling)([features], boxes)
+    torch.testing.assert_close(pooled, recorded[f"roi_align/out_scale0.25_ratio0_7x7_aligned{aligned}"][order])
