@@ -85,7 +85,10 @@ def third_party(session: nox.Session) -> None:
     install(session, package("det-core"), ACME, tools=TEST_TOOLS)
     session.run("det", "plugins", "--check")
     output = session.create_tmp()
-    session.run("det", "train", "acme_tiny_faster_rcnn", "--set", "train.steps=1", "--output", f"{output}/run")
+    session.run(
+        *("det", "train", "acme_tiny_faster_rcnn", "--set", "train.steps=1", "--output", f"{output}/run"),
+        env={"DET_DATA": str(ROOT / "examples")},
+    )
     session.run("pytest", "examples/det-acme/tests", *session.posargs)
 
 
