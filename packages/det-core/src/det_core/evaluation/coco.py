@@ -1,0 +1,240 @@
+"""Average precision as COCO defines it, computed by pycocotools."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torch import Tensor
+
+from det_core.errors import ConfigError, DataError, StructureError
+from det_core.evaluation.coco_results import RLE, encode_masks
+from det_core.structures import Detections, Prediction, Sample, Size, Targets
+
+__all__ = ["CocoEvaluator", "IouType"]
+
+IouType = Literal["bbox", "segm"]
+
+
+class CocoEvaluator:
+    """Average precision and recall of boxes and masks, by the rules of COCO.
+
+    The truth is what the samples say: areas as annotated, crowds forgiven. Everything is kept in a small form (masks as
+    RLE) until `result`.
+
+    Args:
+        classes: the name of each label.
+        iou_types: what to compare: "bbox", "segm".
+        max_detections: how many detections of an image count, per class, the best first.
+
+    Attributes:
+        notes: why a figure is not there, by its key; made by `result`.
+    """
+
+    def __init__(
+        self, classes: Sequence[str], iou_types: Sequence[IouType] = ("bbox",), max_detections: int = 100
+    ) -> None:
+        if not iou_types or not set(iou_types) <= {"bbox", "segm"}:
+            raise ConfigError("iou_types", "must be some of 'bbox' and 'segm'", f"got {list(iou_types)}")
+        if max_detections < 1:
+            raise ConfigError("max_detections", "must be at least 1", f"got {max_detections}")
+        self.classes, self.iou_types, self.max_detections = tuple(classes), tuple(iou_types), max_detections
+        self.notes: dict[str, str] = {}
+        self._images: dict[int | str, _Image] = {}
+
+    def update(self, prediction: Prediction, sample: Sample) -> None:
+        """Add one image.
+
+        Raises:
+            DataError: the sample has no truth, or no masks where they are to be compared, or its id was there before.
+            StructureError: the prediction is not of this image or these classes, or holds numbers that are not finite.
+        """
+        where = f"image {sample.id}"
+        if sample.id in self._images:
+            raise DataError(where, "was judged before", fix="give each sample of a dataset an id of its own")
+        if sample.targets is None:
+            raise DataError(where, "has no annotations to judge by", fix="evaluate on a dataset that has them")
+        if prediction.detections is None:
+            raise StructureError(where, "its prediction has no detections", fix="this evaluator is for detectors")
+        masks = "segm" in self.iou_types
+        truth, guess = sample.targets, prediction.detections
+        _check(truth, sample, len(self.classes), masks, "truth")
+        _check(guess, sample, len(self.classes), masks, "prediction")
+        if tuple(guess.size) != sample.size:
+            found = f"{tuple(guess.size)} instead of {sample.size}"
+            raise StructureError(where, "its prediction is for an image of another size", found)
+        crowd = torch.zeros(len(truth), dtype=torch.bool) if truth.crowd is None else truth.crowd
+        self._images[sample.id] = _Image(
+            truth=_Objects.of(truth, sample.size, masks, crowd=crowd, areas=truth.areas),
+            guess=_Objects.of(guess, sample.size, masks, scores=guess.scores),
+        )
+
+    def state(self) -> "dict[int | str, _Image]":
+        """The images added so far."""
+        return dict(self._images)
+
+    def merge(self, states: "Sequence[dict[int | str, _Image]]") -> None:
+        """Take the images of all processes; one that several of them saw counts once."""
+        self._images = {}
+        for state in states:
+            self._images = state | self._images
+
+    def result(self) -> dict[str, float]:
+        """{"bbox/AP": ..., "bbox/AP50", "bbox/AP75", "bbox/APs", "bbox/APm", "bbox/APl", "bbox/AR100", "bbox/AP/NAME"}.
+
+        All are in [0, 1], and so for "segm". A figure that no object is there for is left out, and `notes` says why.
+        """
+        self.notes = {}
+        figures: dict[str, float] = {}
+        for iou_type in self.iou_types:
+            precision, recall = self._judge(iou_type)
+            for name, values, missing in self._named(precision, recall):
+                known = values[values > -1]
+                if known.size:
+                    figures[f"{iou_type}/{name}"] = float(known.mean())
+                else:
+                    self.notes[f"{iou_type}/{name}"] = missing if self._images else "no image was judged"
+        return figures
+
+    def _named(
+        self, precision: NDArray[np.float64], recall: NDArray[np.float64]
+    ) -> Iterator[tuple[str, NDArray[np.float64], str]]:
+        """Each figure's name, the values that it is the mean of (-1 where undefined), and why there may be none.
+
+        `precision` is (thresholds 0.5 to 0.95, recalls, classes, areas), `recall` (thresholds, classes, areas).
+        """
+        nothing = "the truth holds no object"
+        yield "AP", precision[..., 0], nothing
+        yield "AP50", precision[0, ..., 0], nothing
+        yield "AP75", precision[5, ..., 0], nothing
+        yield "APs", precision[..., 1], "the truth holds no object of less than 32 x 32 pixels"
+        yield "APm", precision[..., 2], "the truth holds no object between 32 x 32 and 96 x 96 pixels"
+        yield "APl", precision[..., 3], "the truth holds no object of more than 96 x 96 pixels"
+        yield f"AR{self.max_detections}", recall[..., 0], nothing
+        for label, name in enumerate(self.classes):
+            yield f"AP/{name}", precision[..., label, 0], f"the truth holds no object of class {name!r}"
+
+    def _judge(self, iou_type: IouType) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        images = [self._images[key] for key in sorted(self._images, key=lambda key: (isinstance(key, str), key))]
+        categories = range(len(self.classes))
+        # pycocotools tells about its progress; a failure of it still comes out as an exception.
+        with redirect_stdout(io.StringIO()):
+            truth = _as_coco([image.truth for image in images], categories, iou_type)
+            guess = _as_coco([image.guess for image in images], categories, iou_type)
+            judge = COCOeval(truth, guess, iou_type)
+            judge.params.maxDets = [self.max_detections]
+            judge.evaluate()
+            judge.accumulate()
+        return judge.eval["precision"][..., 0], judge.eval["recall"][..., 0]
+
+
+class _Objects(NamedTuple):
+    """The objects of one image, as small as they get.
+
+    `size` is the image's; `boxes` (N, 4) xyxy; `areas` NaN where they are to be told from the box or the mask.
+    """
+
+    size: Size
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    crowd: NDArray[np.bool_]
+    areas: NDArray[np.float32]
+    masks: list[RLE] | None
+
+    @classmethod
+    def of(
+        cls,
+        source: Targets | Detections,
+        size: Size,
+        masks: bool,
+        scores: Tensor | None = None,
+        crowd: Tensor | None = None,
+        areas: Tensor | None = None,
+    ) -> "_Objects":
+        count = len(source)
+        return cls(
+            size=size,
+            boxes=_array(source.boxes),
+            labels=_array(source.labels),
+            scores=np.ones(count, np.float32) if scores is None else _array(scores),
+            crowd=np.zeros(count, np.bool_) if crowd is None else _array(crowd),
+            areas=np.full(count, np.nan, np.float32) if areas is None else _array(areas),
+            masks=encode_masks(source.masks) if masks and source.masks is not None else None,
+        )
+
+
+@dataclass(frozen=True)
+class _Image:
+    truth: _Objects
+    guess: _Objects
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    # A copy, so that neither the image's memory nor a graph is kept alive.
+    return tensor.detach().cpu().numpy().copy()
+
+
+def _check(objects: Targets | Detections, sample: Sample, num_classes: int, masks: bool, what: str) -> None:
+    where = f"image {sample.id}"
+    if objects.boxes.shape[1] != 4:
+        raise StructureError(where, f"its {what} has rotated boxes", fix="this evaluator is for upright ones")
+    numbers = [objects.boxes, objects.scores] if isinstance(objects, Detections) else [objects.boxes]
+    if not all(bool(values.isfinite().all()) for values in numbers):
+        raise StructureError(where, f"its {what} holds numbers that are not finite")
+    if len(objects) and not 0 <= int(objects.labels.min()) <= int(objects.labels.max()) < num_classes:
+        found = f"labels from {int(objects.labels.min())} to {int(objects.labels.max())} and {num_classes} classes"
+        raise StructureError(where, f"its {what} has a label without a class", found)
+    if masks and objects.masks is None and len(objects):
+        fix = "load the dataset with masks" if what == "truth" else "use a model that predicts them"
+        raise DataError(where, f"its {what} has no masks to compare", fix=f"{fix}, or leave 'segm' out of iou_types")
+    if masks and objects.masks is not None and objects.masks.shape[1:] != sample.image.shape[1:]:
+        found = f"{tuple(objects.masks.shape[1:])} instead of {sample.size}"
+        raise StructureError(where, f"the masks of its {what} are not of the image's size", found)
+
+
+def _as_coco(images: Sequence[_Objects], categories: Sequence[int], iou_type: IouType) -> COCO:
+    """What pycocotools makes of a file. Object ids start at 1: it takes a match with 0 for none."""
+    annotations: list[Mapping[str, Any]] = []
+    for image_id, image in enumerate(images):
+        boxes = image.boxes.astype(np.float64)
+        boxes[:, 2:] -= boxes[:, :2]
+        areas = image.areas.astype(np.float64)
+        if iou_type == "segm" and image.masks:
+            # One at a time: pycocotools (2.0.11) cannot count the pixels of more than 255 masks at once.
+            own = np.array([coco_mask.area(_compressed(rle)) for rle in image.masks], np.float64)
+        else:
+            own = boxes[:, 2] * boxes[:, 3]
+        areas = np.where(np.isnan(areas), own, areas)
+        for row, box in enumerate(boxes.tolist()):
+            annotation = {
+                "id": len(annotations) + 1,
+                "image_id": image_id,
+                "category_id": int(image.labels[row]),
+                "bbox": box,
+                "area": float(areas[row]),
+                "iscrowd": int(image.crowd[row]),
+                "score": float(image.scores[row]),
+            }
+            if iou_type == "segm" and image.masks is not None:
+                annotation["segmentation"] = _compressed(image.masks[row])
+            annotations.append(annotation)
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": id, "height": image.size[0], "width": image.size[1]} for id, image in enumerate(images)],
+        "categories": [{"id": category} for category in categories],
+        "annotations": annotations,
+    }
+    coco.createIndex()
+    return coco
+
+
+def _compressed(rle: RLE) -> RLE:
+    return {"size": rle["size"], "counts": rle["counts"].encode()}

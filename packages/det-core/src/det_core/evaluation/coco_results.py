@@ -1,0 +1,85 @@
+"""Detections in the COCO results format, one mapping per object, and back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from det_core.errors import DataError
+from det_core.structures import Detections, Size
+
+__all__ = ["RLE", "decode_masks", "encode_masks", "from_coco", "to_coco"]
+
+RLE: TypeAlias = dict[str, Any]
+"""A run-length encoded mask: {"size": [height, width], "counts": compressed text}."""
+
+
+def to_coco(detections: Detections, image_id: int | str, category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """One JSON-ready mapping per detection: image_id, category_id, bbox (x, y, w, h), score, and what else there is.
+
+    Args:
+        detections: in the pixels of the image as stored.
+        image_id: what the annotation file calls the image.
+        category_ids: the annotation file's category of each label.
+    """
+    boxes = detections.boxes.detach().to("cpu", torch.float64)
+    corners = torch.cat((boxes[:, :2], boxes[:, 2:4] - boxes[:, :2]), 1).tolist()
+    labels, scores = detections.labels.tolist(), detections.scores.tolist()
+    results: list[dict[str, Any]] = [
+        {"image_id": image_id, "category_id": category_ids[label], "bbox": box, "score": score}
+        for label, box, score in zip(labels, corners, scores, strict=True)
+    ]
+    if detections.masks is not None:
+        for result, rle in zip(results, encode_masks(detections.masks), strict=True):
+            result["segmentation"] = rle
+    if detections.keypoints is not None:
+        # The format counts pixels; our coordinates are continuous, in which a pixel's middle lies half a pixel on.
+        points = detections.keypoints.detach().cpu() - torch.tensor([0.5, 0.5, 0])
+        for result, own in zip(results, points.flatten(1).tolist(), strict=True):
+            result["keypoints"] = own
+    return results
+
+
+def from_coco(results: Sequence[Mapping[str, Any]], size: Size, category_ids: Sequence[int]) -> Detections:
+    """The detections of one image of `size`, by falling score; masks if all results have one.
+
+    Raises:
+        DataError: a result lacks an entry, or is of a category that `category_ids` does not list.
+    """
+    labels = {category_id: label for label, category_id in enumerate(category_ids)}
+    results = sorted(results, key=lambda result: -result.get("score", 0))
+    try:
+        boxes = torch.tensor([result["bbox"] for result in results], dtype=torch.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        masked = bool(results) and all("segmentation" in result for result in results)
+        return Detections(
+            boxes=boxes.float(),
+            labels=torch.tensor([labels[result["category_id"]] for result in results], dtype=torch.int64),
+            scores=torch.tensor([result["score"] for result in results], dtype=torch.float32),
+            size=size,
+            masks=decode_masks([result["segmentation"] for result in results], size) if masked else None,
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        fix = "each result needs image_id, category_id, bbox (four numbers) and score"
+        raise DataError("COCO results", "cannot be read", f"{type(error).__name__}: {error}", fix) from error
+
+
+def encode_masks(masks: Tensor) -> list[RLE]:
+    """Bool masks (N, H, W) as RLE."""
+    if not len(masks):
+        return []
+    # pycocotools reads the columns of an image one after the other.
+    columns = np.asfortranarray(masks.detach().to("cpu", torch.uint8).permute(1, 2, 0).numpy())
+    return [{"size": list(rle["size"]), "counts": rle["counts"].decode()} for rle in coco_mask.encode(columns)]
+
+
+def decode_masks(rles: Sequence[RLE], size: Size) -> Tensor:
+    """RLE as bool masks (N, height, width)."""
+    if not rles:
+        return torch.zeros((0, *size), dtype=torch.bool)
+    if any(list(rle["size"]) != list(size) for rle in rles):
+        raise ValueError(f"a mask is not of the image's size {size}")
+    return torch.from_numpy(coco_mask.decode(list(rles))).permute(2, 0, 1).bool().contiguous()
