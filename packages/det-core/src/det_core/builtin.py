@@ -52,4 +52,11 @@ def det_evaluators() -> dict[str, str]:
 @hookimpl
 def det_recipes() -> dict[str, str]:
     """Recipe files in the folder `zoo`; the published path of a configuration is an alias of its name."""
-    return {}
+    published = {
+        "faster_rcnn_r101_fpn_3x": "COCO-Detection/faster_rcnn_R_101_FPN_3x",
+        "faster_rcnn_r50_fpn_1x": "COCO-Detection/faster_rcnn_R_50_FPN_1x",
+        "faster_rcnn_r50_fpn_3x": "COCO-Detection/faster_rcnn_R_50_FPN_3x",
+        "rpn_r50_fpn_1x": "COCO-Detection/rpn_R_50_FPN_1x",
+    }
+    files = {name: f"det_core:zoo/{name}.yaml" for name in published}
+    return files | {path: files[name] for name, path in published.items()}

@@ -5,23 +5,17 @@ setting that changes what a model computes is either translated or refused; of t
 counterpart here are listed.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from det_core.errors import ConfigError
-from det_core.importers import detectron2_training
+from det_core.importers.detectron2_training import data_section, train_section
+from det_core.importers.settings import Settings, UnsupportedError
 
 __all__ = ["Imported", "UnsupportedError", "recipe_from_settings"]
 
 _STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
-_NORMS = {"nnSyncBN": "SyncBN", "naiveSyncBN": "SyncBN"}
-
-
-class UnsupportedError(ConfigError):
-    """A published configuration needs a part that does not exist here yet."""
 
 
 @dataclass(frozen=True)
@@ -37,48 +31,6 @@ class Imported:
     tree: dict[str, Any]
     unknown: list[str]
     unused: list[str]
-
-
-class Settings:
-    """Settings over Detectron2's defaults, which remember what was asked for."""
-
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        text = resources.files("det_core.importers").joinpath("detectron2_defaults.json").read_text("utf-8")
-        self.defaults: dict[str, Any] = json.loads(text)
-        self.given = dict(given)
-        self._read: set[str] = set()
-
-    def __getitem__(self, key: str) -> Any:
-        self._read.add(key)
-        return self.given.get(key, self.defaults[key])
-
-    def require(self, key: str, *supported: Any, what: str = "is not supported yet") -> Any:
-        """The value, which must be one of `supported`."""
-        value = self[key]
-        if value not in supported:
-            known = " or ".join(repr(each) for each in supported)
-            raise UnsupportedError(key, what, f"got {value!r}", f"supported: {known}")
-        return value
-
-    def differing(self, table: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
-        """The arguments of a table {setting: (argument, its default here)} whose values differ from that default."""
-        return {argument: self[key] for key, (argument, default) in table.items() if not _same(self[key], default)}
-
-    def norm(self, key: str) -> str:
-        """A norm's name, as it is called here."""
-        name = self[key]
-        return str(_NORMS.get(name, name))
-
-    def leftover(self) -> tuple[list[str], list[str]]:
-        """What was given and never asked for: settings without a default, and those with one."""
-        rest = sorted(self.given.keys() - self._read)
-        return [key for key in rest if key not in self.defaults], [key for key in rest if key in self.defaults]
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b)
 
 
 # Setting -> our argument and our default. Our defaults are those of the published feature-pyramid configurations.
@@ -161,13 +113,14 @@ def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Impo
     s = Settings(settings)
     tree: dict[str, Any] = {"summary": summary} if summary else {}
     tree["model"] = _model(s)
-    tree |= detectron2_training.sections(s)
+    tree["data"] = data_section(s)
+    tree["train"] = train_section(s)
     unknown, unused = s.leftover()
     return Imported(tree, unknown, unused)
 
 
 def _model(s: Settings) -> dict[str, Any]:
-    kind = s.require("MODEL.META_ARCHITECTURE", "GeneralizedRCNN", "ProposalNetwork", what="is not supported yet")
+    kind = s.require("MODEL.META_ARCHITECTURE", "GeneralizedRCNN", "ProposalNetwork")
     s.require("MODEL.LOAD_PROPOSALS", False)
     s.require("MODEL.PROPOSAL_GENERATOR.NAME", "RPN")
     backbone, strides = _backbone(s)
@@ -223,7 +176,7 @@ def _proposals(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     if levels != list(strides):
         node["in_features"] = levels
     anchors = s.differing(ANCHORS)
-    if not _same(s["MODEL.ANCHOR_GENERATOR.SIZES"], [[8 * strides[level]] for level in levels if level in strides]):
+    if s["MODEL.ANCHOR_GENERATOR.SIZES"] != [[8 * strides[level]] for level in levels if level in strides]:
         anchors["sizes"] = s["MODEL.ANCHOR_GENERATOR.SIZES"]
     if anchors:
         node["anchor_generator"] = anchors

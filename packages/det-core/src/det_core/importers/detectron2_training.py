@@ -1,12 +1,98 @@
-"""The data and solver settings of Detectron2, as the `data` and `train` sections of a recipe."""
+"""The data and solver settings of Detectron2, as the `data` and `train` sections of a recipe.
 
-from typing import Any, Protocol
+None of these changes what a model computes. What has no counterpart here is left unread, so that the importer lists it.
+"""
+
+from typing import Any
+
+from det_core.importers.settings import Settings
+
+__all__ = ["data_section", "train_section"]
+
+# Published dataset name -> images, annotations; relative to the data folder.
+_COCO = {
+    f"coco_2017_{split}": (f"coco/{split}2017", f"coco/annotations/instances_{split}2017.json")
+    for split in ("train", "val")
+}
+_FLIPS = {"horizontal": "RandomHorizontalFlip", "vertical": "RandomVerticalFlip"}
 
 
-class _Settings(Protocol):
-    def __getitem__(self, key: str) -> Any: ...
+def data_section(s: Settings) -> dict[str, Any]:
+    """Where the images are, and what is done to them."""
+    data: dict[str, Any] = {}
+    for split, key in (("train", "DATASETS.TRAIN"), ("val", "DATASETS.TEST")):
+        names = s.peek(key)
+        if len(names) == 1 and names[0] in _COCO:
+            images, annotations = _COCO[s[key][0]]
+            data[split] = {"type": "coco", "images": images, "annotations": annotations}
+    if "train" in data:
+        # COCO holds a few boxes without area, which Detectron2 drops without a word.
+        data["train"]["bad_annotations"] = "skip"
+        if s["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]:
+            data["train"]["keep_empty"] = False
+    train = _resize(s["INPUT.MIN_SIZE_TRAIN"], s["INPUT.MAX_SIZE_TRAIN"])
+    if train and s["INPUT.MIN_SIZE_TRAIN_SAMPLING"] == "range":
+        train[0]["draw"] = "range"
+    if s["INPUT.RANDOM_FLIP"] in _FLIPS:
+        train.append({"type": f"torchvision.transforms.v2:{_FLIPS[s['INPUT.RANDOM_FLIP']]}"})
+    data["train_transforms"] = train
+    data["eval_transforms"] = _resize(s["INPUT.MIN_SIZE_TEST"], s["INPUT.MAX_SIZE_TEST"])
+    data["workers"] = s["DATALOADER.NUM_WORKERS"]
+    return data
 
 
-def sections(s: _Settings) -> dict[str, Any]:
-    """The sections."""
-    return {}
+def _resize(short: int | list[int], long: int) -> list[dict[str, Any]]:
+    if short in (0, [0]):
+        return []
+    short = list(short) if isinstance(short, list | tuple) else [short]
+    return [
+        {"type": "det_core.data:ResizeShortestEdge", "size": short if len(short) > 1 else short[0], "max_size": long}
+    ]
+
+
+def train_section(s: Settings) -> dict[str, Any]:
+    """How long, how fast, and what is kept on the way."""
+    optimizer: dict[str, Any] = {"type": "torch.optim:SGD", "lr": s["SOLVER.BASE_LR"], "momentum": s["SOLVER.MOMENTUM"]}
+    if s["SOLVER.NESTEROV"]:
+        optimizer["nesterov"] = True
+    optimizer["weight_decay"] = s["SOLVER.WEIGHT_DECAY"]
+    train: dict[str, Any] = {
+        "steps": s["SOLVER.MAX_ITER"],
+        "batch_size": s["SOLVER.IMS_PER_BATCH"],
+        "optimizer": optimizer,
+    }
+    if schedule := _schedule(s):
+        train["schedule"] = schedule
+    if groups := s.differing(
+        {
+            "SOLVER.WEIGHT_DECAY_NORM": ("norm_weight_decay", 0.0),
+            "SOLVER.WEIGHT_DECAY_BIAS": ("bias_weight_decay", None),
+            "SOLVER.BIAS_LR_FACTOR": ("bias_lr_factor", 1.0),
+        }
+    ):
+        train["param_groups"] = groups
+    # Detectron2's clipping by norm looks at each parameter alone, ours at all together: not the same thing.
+    if s.peek("SOLVER.CLIP_GRADIENTS.ENABLED") and s.peek("SOLVER.CLIP_GRADIENTS.CLIP_TYPE") == "value":
+        s.read("SOLVER.CLIP_GRADIENTS.ENABLED", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE")
+        train["clip_gradients"] = {"limit": s["SOLVER.CLIP_GRADIENTS.CLIP_VALUE"], "by": "value"}
+    if s["SOLVER.AMP.ENABLED"]:
+        train["precision"] = "bf16"
+    train["checkpoint_every"] = s["SOLVER.CHECKPOINT_PERIOD"]
+    if period := s["TEST.EVAL_PERIOD"]:
+        train["evaluate_every"] = period
+    if s.peek("SEED") >= 0:
+        train["seed"] = s["SEED"]
+    return train
+
+
+def _schedule(s: Settings) -> dict[str, Any] | None:
+    name = s.peek("SOLVER.LR_SCHEDULER_NAME")
+    if name not in ("WarmupMultiStepLR", "WarmupCosineLR") or s.peek("SOLVER.WARMUP_METHOD") != "linear":
+        return None
+    s.read("SOLVER.LR_SCHEDULER_NAME", "SOLVER.WARMUP_METHOD")
+    warmup = {"warmup": s["SOLVER.WARMUP_ITERS"], "warmup_start": s["SOLVER.WARMUP_FACTOR"]}
+    if name == "WarmupCosineLR":
+        end = s["SOLVER.BASE_LR_END"] / s["SOLVER.BASE_LR"] if s["SOLVER.BASE_LR"] else 0.0
+        return {"type": "det_core.engine:WarmupCosine", "end": end, **warmup}
+    steps = {"milestones": list(s["SOLVER.STEPS"]), "gamma": s["SOLVER.GAMMA"]}
+    return {"type": "det_core.engine:WarmupMultiStep", **steps, **warmup}

@@ -1,0 +1,65 @@
+"""Published settings over their defaults."""
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+from det_core.errors import ConfigError
+
+__all__ = ["Settings", "UnsupportedError"]
+
+_NORMS = {"nnSyncBN": "SyncBN", "naiveSyncBN": "SyncBN"}
+
+
+class UnsupportedError(ConfigError):
+    """A published configuration needs a part that does not exist here yet."""
+
+
+class Settings:
+    """Settings over Detectron2's defaults, which remember what was asked for."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        text = resources.files("det_core.importers").joinpath("detectron2_defaults.json").read_text("utf-8")
+        self.defaults: dict[str, Any] = json.loads(text)
+        self.given = {key: _plain(value) for key, value in given.items()}
+        self._read: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self._read.add(key)
+        return self.peek(key)
+
+    def require(self, key: str, *supported: Any) -> Any:
+        """The value, which must be one of `supported`."""
+        value = self[key]
+        if value not in supported:
+            known = " or ".join(repr(each) for each in supported)
+            raise UnsupportedError(key, "is not supported yet", f"got {value!r}", f"supported: {known}")
+        return value
+
+    def differing(self, table: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
+        """The arguments of a table {setting: (argument, its default here)} whose values differ from that default."""
+        return {argument: self[key] for key, (argument, default) in table.items() if self[key] != default}
+
+    def norm(self, key: str) -> str:
+        """A norm's name, as it is called here."""
+        name = self[key]
+        return str(_NORMS.get(name, name))
+
+    def peek(self, key: str) -> Any:
+        """The value, without counting as asked for."""
+        return self.given.get(key, self.defaults[key])
+
+    def read(self, *keys: str) -> None:
+        """Count these as asked for."""
+        self._read.update(keys)
+
+    def leftover(self) -> tuple[list[str], list[str]]:
+        """What was given and never asked for: settings without a default, and those with one."""
+        rest = sorted(self.given.keys() - self._read)
+        return [key for key in rest if key not in self.defaults], [key for key in rest if key in self.defaults]
+
+
+def _plain(value: Any) -> Any:
+    """A value with lists for tuples, as a recipe has them."""
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
