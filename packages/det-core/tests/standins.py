@@ -54,18 +54,18 @@ class Tiny(nn.Module):
         )
         self.head = nn.Conv2d(16, num_classes + 4, 1)
 
-    def cells(self, batch):
-        pixels = F.pad(
-            batch.pixels.float() / 255 - 0.5, (0, -batch.pixels.shape[3] % CELL, 0, -batch.pixels.shape[2] % CELL)
-        )
+    def cells(self, pixels):
+        height, width = pixels.shape[2:]
+        pixels = F.pad(pixels.float() / 255 - 0.5, (0, -width % CELL, 0, -height % CELL))
         logits, sides = self.head(self.body(pixels)).split([self.num_classes, 4], dim=1)
         return logits, sides.exp() * CELL
 
     def forward(self, batch, targets=None):
-        logits, sides = self.cells(batch)
         if targets is not None:
-            return self.losses(logits, sides, targets)
-        return [self.decode(*maps) for maps in zip(logits, sides, batch.sizes, strict=True)]
+            return self.losses(*self.cells(batch.pixels), targets)
+        # One by one, so that no padding is seen.
+        alone = [image[None, :, :h, :w] for image, (h, w) in zip(batch.pixels, batch.sizes, strict=True)]
+        return [self.decode(*(m[0] for m in self.cells(i)), s) for i, s in zip(alone, batch.sizes, strict=True)]
 
     def losses(self, logits, sides, targets):
         truth = torch.zeros_like(logits)
@@ -102,7 +102,7 @@ class Recall:
 
     def __init__(self, classes):
         self.classes, self.found, self.total = classes, 0, 0
-        self.notes = ["recall counts every prediction"]
+        self.notes = {"box/AP": "recall knows no precision"}
 
     def update(self, prediction, sample):
         from det_core.ops.boxes import iou

@@ -1,6 +1,6 @@
 """Training and evaluation."""
 
-from det_core.engine.checkpoint import Checkpoint, read_checkpoint
+from det_core.engine.checkpoint import Checkpoint, read_about, read_checkpoint
 from det_core.engine.evaluate import Evaluation, evaluate, predict
 from det_core.engine.loop import Best, Outcome, Trainer, train
 from det_core.engine.optim import ClipGradients, ParamGroups
@@ -25,6 +25,7 @@ __all__ = [
     "evaluate",
     "pick_device",
     "predict",
+    "read_about",
     "read_checkpoint",
     "read_scalars",
     "train",

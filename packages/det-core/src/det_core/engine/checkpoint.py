@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from det_core.errors import CheckpointError
 
-__all__ = ["Checkpoint", "load_state", "read_checkpoint", "save_checkpoint", "save_state", "write_whole"]
+__all__ = ["Checkpoint", "load_state", "read_about", "read_checkpoint", "save_checkpoint", "save_state", "write_whole"]
 
 _KEY = "det"
 
@@ -67,19 +67,39 @@ def read_checkpoint(path: Path | str) -> tuple[Checkpoint, dict[str, Tensor]]:
     Raises:
         CheckpointError: the file is missing, damaged, or not a checkpoint of det.
     """
+    with _opened(path) as file:
+        about = _about(file)
+        if about is None:
+            fix = "name the recipe of its model, and give this file as the weights"
+            raise CheckpointError(str(path), "holds weights, but no recipe to build the model from", fix=fix)
+        return about, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+
+
+def read_about(path: Path | str) -> Checkpoint | None:
+    """What a safetensors file says about its weights; None if it is no checkpoint of det.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    with _opened(path) as file:
+        return _about(file)
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+            yield file
     except FileNotFoundError as error:
         raise CheckpointError(str(path), "there is no such file") from error
     except (SafetensorError, OSError) as error:
         fix = "copy or download it again, or use another checkpoint of the run"
         raise CheckpointError(str(path), "is damaged, or no safetensors file", str(error), fix) from error
-    if _KEY not in metadata:
-        fix = "name the recipe of its model, and give this file as the weights"
-        raise CheckpointError(str(path), "holds weights, but no recipe to build the model from", fix=fix)
-    return Checkpoint(**json.loads(metadata[_KEY])), state
+
+
+def _about(file: Any) -> Checkpoint | None:
+    metadata = file.metadata() or {}
+    return Checkpoint(**json.loads(metadata[_KEY])) if _KEY in metadata else None
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -47,7 +47,8 @@ def evaluate(
     Args:
         model: a `Model`, on the device to compute on.
         batches: an `EvalLoader`, or anything else that gives its batches.
-        evaluators: fresh ones; what they were given before counts too.
+        evaluators: fresh ones; what they were given before counts too. If one has `notes`, they say by name why a
+            metric is not there.
         losses: also compute the losses, which costs a second forward pass.
         precision: "bf16" predicts under autocast.
 
@@ -74,7 +75,8 @@ def evaluate(
     means = {name: value.item() / images for name, value in sums.items()}
     if means:
         metrics |= {"loss": sum(means.values()), **means}
-    notes += [note for evaluator in evaluators for note in getattr(evaluator, "notes", ())]
+    for evaluator in evaluators:
+        notes += [f"no {name}: {reason}" for name, reason in getattr(evaluator, "notes", {}).items()]
     return Evaluation(metrics, tuple(notes))
 
 

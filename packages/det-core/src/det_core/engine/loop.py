@@ -145,6 +145,7 @@ class Trainer:
         self.saved = -1
         self.best: Best | None = None
         self.metrics: Mapping[str, float] = {}
+        self._told: set[str] = set()
 
     def run(self) -> Outcome:
         """Train until all steps are done or a stop is asked for."""
@@ -244,7 +245,9 @@ class Trainer:
         value = result.metrics[name]
         better = self.best is None or self.best.metric != name or self.best.beaten_by(value)
         for note in result.notes:
-            self.display.say(f"evaluation: {note}")
+            if note not in self._told:
+                self.display.say(f"evaluation: {note}")
+        self._told.update(result.notes)
         self.display.say(f"step {self.step}: {name} {value:.4f}" + (", the best so far" if better else ""))
         if better:
             self.best = Best(name, value, self.step)

@@ -60,6 +60,11 @@ class RunFolder:
         return self.path / "last.state.pt"
 
     @property
+    def newest_good(self) -> Path:
+        """The checkpoint to use: the best if there is one, else the last."""
+        return self.best if self.best.exists() else self.last
+
+    @property
     def scalars(self) -> Path:
         """Losses, rates and metrics by step; a CSV of the same lies beside it."""
         return self.path / "scalars.jsonl"

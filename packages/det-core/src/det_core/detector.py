@@ -1,0 +1,264 @@
+"""`Detector`: from images to detections, the way most people use this library."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, TypeAlias, overload
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from det_core import config, recipes, yamlfile
+from det_core.contracts import Transform
+from det_core.data import compose, from_pil, read_image
+from det_core.engine import Checkpoint, RunFolder, pick_device, predict, read_about, read_checkpoint
+from det_core.errors import CheckpointError, ConfigError, DataError, WeightsError
+from det_core.evaluation import to_coco
+from det_core.recipes import Recipe
+from det_core.structures import Detections, ImageBatch, Prediction, Sample
+from det_core.visual import draw
+from det_core.weights import load_into
+
+__all__ = ["Detector", "ImageLike", "Result"]
+
+ImageLike: TypeAlias = str | PathLike[str] | Image.Image | np.ndarray | Tensor
+"""A file, a Pillow image, a NumPy array (H, W, 3) uint8 RGB, or a tensor (3, H, W) uint8 RGB."""
+
+_IMAGES = (str, PathLike, Image.Image, np.ndarray, Tensor)
+_CHECKPOINT = ".safetensors"
+_WEIGHT_FILES = (".pt", ".pth", ".pkl", ".bin", ".ckpt")
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a detector says about one image.
+
+    Attributes:
+        image: the image as it was given, uint8 RGB (3, H, W), on the CPU.
+        prediction: everything that the model says, in the pixels of `image`.
+        classes: the name of each label.
+        category_ids: the dataset's own number of each label.
+        path: the file it came from; None where there is none.
+    """
+
+    image: Tensor
+    prediction: Prediction
+    classes: Sequence[str]
+    category_ids: Sequence[int]
+    path: Path | None = None
+
+    @property
+    def detections(self) -> Detections:
+        """The objects found, best first, in the pixels of `image`."""
+        if self.prediction.detections is None:
+            raise ConfigError("Result.detections", "this model detects no objects", fix="look at Result.prediction")
+        return self.prediction.detections
+
+    def __len__(self) -> int:
+        return len(self.detections)
+
+    def __repr__(self) -> str:
+        labels, counts = self.detections.labels.unique(return_counts=True)
+        found = [f"{n} {self.classes[label]}" for label, n in zip(labels.tolist(), counts.tolist(), strict=True)]
+        return f"Result({self.path or 'image'}: {', '.join(found) or 'nothing found'})"
+
+    def plot(self) -> Image.Image:
+        """The image with the boxes, names and scores drawn on it."""
+        return draw(self.image, self.detections, self.classes)
+
+    def to_coco(self, image_id: int | str) -> list[dict[str, Any]]:
+        """The detections in the COCO results format, ready for JSON."""
+        return to_coco(self.detections, image_id, self.category_ids)
+
+
+class Detector:
+    """Finds objects in images. `Detector.load` makes one from a file; calling it gives results.
+
+    Args:
+        model: a `Model`; it is moved to the device and put into evaluation mode.
+        classes: the name of each label.
+        transforms: what the images go through first: the `eval_transforms` of the recipe. Resizes alone.
+        category_ids: the dataset's own number of each label, for `Result.to_coco`; by default the labels themselves.
+        device: as in a recipe: "cpu", "cuda", "mps"; None or "auto" for the best there is.
+
+    Attributes:
+        about: what the checkpoint that it was loaded from says of itself; None without one.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        classes: Sequence[str],
+        transforms: Sequence[Any] = (),
+        category_ids: Sequence[int] = (),
+        device: str | torch.device | None = None,
+    ) -> None:
+        self.device = device if isinstance(device, torch.device) else pick_device(device or "auto")
+        self.model = model.to(self.device).eval()
+        self.classes = tuple(classes)
+        if len(self.classes) != getattr(model, "num_classes", len(self.classes)):
+            found = f"{len(self.classes)} names, but the model has {model.num_classes} classes"
+            raise ConfigError("classes", "must be one name per class of the model", found)
+        self.category_ids = tuple(category_ids) or tuple(range(len(self.classes)))
+        self.about: Checkpoint | None = None
+        self._transform: Transform = compose(transforms)
+
+    @classmethod
+    def load(
+        cls,
+        source: str | PathLike[str],
+        weights: str | PathLike[str] | None = None,
+        device: str | torch.device | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> "Detector":
+        """A detector from a checkpoint, which is enough by itself, or from a recipe and a file of weights.
+
+        Args:
+            source: a checkpoint (`best.safetensors`), the folder of a training run, or a recipe: its name or its file.
+            weights: for a recipe: a file with the weights of the whole model, det's own or not; None takes what the
+                recipe starts from, if that is a whole model.
+            device: where to compute; None for the best there is.
+            classes: the name of each label; None takes the checkpoint's, and "class 0" and so on where nobody knows.
+
+        Raises:
+            CheckpointError: the checkpoint is missing, damaged, or none of det's.
+            WeightsError: there are no weights for the whole model, or they are of another one.
+            UnknownNameError: there is no such recipe.
+        """
+        path = _checkpoint(source)
+        if path is not None:
+            if weights is not None:
+                fix = "give a recipe and weights, or the checkpoint alone"
+                raise ConfigError(
+                    "Detector.load", "a checkpoint brings its own weights", f"got {fspath(weights)} too", fix
+                )
+            about: Checkpoint | None
+            about, state = read_checkpoint(path)
+            text = f"the recipe in {path}"
+            recipe = recipes.recipe_from_tree(yamlfile.parse(about.recipe, text), text)
+            model = recipe.build_model(weights=None)
+            load_into(model, state, where=str(path))
+        else:
+            recipe = recipes.load(source if isinstance(source, str) else Path(source))
+            if weights is None:
+                _require_whole_weights(recipe)
+            model = recipe.build_model(weights="recipe" if weights is None else Path(weights))
+            about = read_about(Path(weights)) if weights and fspath(weights).endswith(_CHECKPOINT) else None
+        known = about.classes if about else [f"class {label}" for label in range(model.num_classes)]
+        ids = about.category_ids if about else ()
+        detector = cls(model, known if classes is None else classes, _eval_transforms(recipe), ids, device)
+        detector.about = about
+        return detector
+
+    # A text is a path here, although Python counts it among the iterables.
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, images: ImageLike, threshold: float = 0.5, batch_size: int = 8
+    ) -> Result: ...
+
+    @overload
+    def __call__(self, images: Iterable[ImageLike], threshold: float = 0.5, batch_size: int = 8) -> list[Result]: ...
+
+    def __call__(
+        self, images: ImageLike | Iterable[ImageLike], threshold: float = 0.5, batch_size: int = 8
+    ) -> Result | list[Result]:
+        """What is on one image, or a list with what is on each of several.
+
+        Args:
+            images: a file, a Pillow image, a NumPy array (H, W, 3) or a tensor (3, H, W), both uint8 RGB; or several of
+                any kinds and sizes.
+            threshold: detections must score at least this.
+            batch_size: how many images go through the model at once.
+
+        Raises:
+            DataError: a file cannot be read, or an input is no image of the kinds above.
+        """
+        if isinstance(images, _IMAGES):
+            return next(self.stream([images], threshold, batch_size=1))
+        if not isinstance(images, Iterable):
+            raise _not_an_image("images", images, f"it is {type(images).__name__}")
+        return list(self.stream(images, threshold, batch_size))
+
+    def stream(self, images: Iterable[ImageLike], threshold: float = 0.5, batch_size: int = 8) -> Iterator[Result]:
+        """The same one result after the other, with no more than a batch of images in memory."""
+        if batch_size < 1:
+            raise ConfigError("batch_size", "must be at least 1", f"got {batch_size}")
+        waiting: list[Sample] = []
+        for index, image in enumerate(images):
+            waiting.append(_sample(image, f"images[{index}]"))
+            if len(waiting) == batch_size:
+                yield from self._detect(waiting, threshold)
+                waiting = []
+        if waiting:
+            yield from self._detect(waiting, threshold)
+
+    def _detect(self, samples: Sequence[Sample], threshold: float) -> Iterator[Result]:
+        seen = ImageBatch.stack([self._transform(sample).image for sample in samples]).to(self.device)
+        with torch.no_grad():
+            predictions = predict(self.model, seen, [sample.size for sample in samples])
+        for sample, prediction in zip(samples, predictions, strict=True):
+            found = prediction.detections
+            if found is not None:
+                prediction = replace(prediction, detections=found[found.scores >= threshold].to("cpu"))
+            yield Result(sample.image, prediction, self.classes, self.category_ids, sample.path)
+
+
+def _sample(image: ImageLike, where: str) -> Sample:
+    if isinstance(image, str | PathLike):
+        return Sample(image=read_image(image), path=Path(image))
+    if isinstance(image, Image.Image):
+        return Sample(image=from_pil(image, where))
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise _not_an_image(where, image, f"the array is {image.shape} {image.dtype}")
+        return Sample(image=torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1))
+    if isinstance(image, Tensor):
+        if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
+            raise _not_an_image(where, image, f"the tensor is {tuple(image.shape)} {image.dtype}")
+        return Sample(image=image.cpu())
+    raise _not_an_image(where, image, f"it is {type(image).__name__}")
+
+
+def _not_an_image(where: str, image: Any, found: str) -> DataError:
+    shape = tuple(getattr(image, "shape", ()))
+    if len(shape) == 4:
+        fix = "give a list of images, not one array of several"
+    elif isinstance(image, Tensor) and len(shape) == 3 and shape[2] == 3:
+        fix = "move the colours first: image.permute(2, 0, 1)"
+    elif isinstance(image, np.ndarray) and len(shape) == 3 and shape[0] == 3:
+        fix = "move the colours last: image.transpose(1, 2, 0)"
+    elif str(getattr(image, "dtype", "")).removeprefix("torch.").startswith("float"):
+        fix = "give values from 0 to 255 as uint8"
+    else:
+        fix = "give a path, a Pillow image, a NumPy array (H, W, 3) uint8 RGB or a tensor (3, H, W) uint8 RGB"
+    return DataError(where, "is not an image that a detector takes", found, fix)
+
+
+def _checkpoint(source: str | PathLike[str]) -> Path | None:
+    """The checkpoint that `source` means; None if it means a recipe."""
+    path = Path(source)
+    if path.is_dir() and RunFolder(path).newest_good.exists():
+        return RunFolder(path).newest_good
+    if path.suffix in _WEIGHT_FILES:
+        fix = "name its recipe, and give this file as the weights"
+        raise CheckpointError(str(path), "is not a checkpoint that says what model it is for", fix=fix)
+    return path if path.suffix == _CHECKPOINT else None
+
+
+def _eval_transforms(recipe: Recipe) -> Sequence[Any]:
+    """Those of the recipe's data; its datasets need not be here, nor the plugins that read them."""
+    node = (recipe.tree.get("data") or {}).get("eval_transforms", [])
+    transforms: Sequence[Any] = config.check(node, Sequence[Any], "data.eval_transforms").build()
+    return transforms
+
+
+def _require_whole_weights(recipe: Recipe) -> None:
+    initial = recipe.build("weights")
+    if initial is not None and not initial.into and not initial.skip:
+        return
+    problem = "has no trained weights" if initial is None else "starts training from weights of a part of the model"
+    fix = "give weights=FILE, or load the checkpoint of a training run"
+    raise WeightsError(recipe.source, problem, fix=fix)
