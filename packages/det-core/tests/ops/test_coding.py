@@ -1,0 +1,67 @@
+"""Boxes as offsets from other boxes, and back."""
+
+import math
+
+import pytest
+import torch
+from det_core.ops import coding
+from hypothesis import given
+from hypothesis import strategies as st
+
+REFERENCE = torch.tensor([[0.0, 0.0, 10.0, 20.0]])
+side = st.floats(0.5, 200, width=32)
+place = st.floats(-200, 200, width=32)
+any_box = st.tuples(place, place, side, side).map(lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3]))
+
+
+def test_half_a_width_to_the_right_and_twice_as_tall_is_half_and_log_2():
+    moved = torch.tensor([[5.0, -10.0, 15.0, 30.0]])
+    expected = torch.tensor([[0.5, 0.0, 0.0, math.log(2)]])
+    torch.testing.assert_close(coding.encode(moved, REFERENCE, (1, 1, 1, 1)), expected)
+
+
+def test_weights_scale_the_offsets():
+    moved = torch.tensor([[5.0, -10.0, 15.0, 30.0]])
+    torch.testing.assert_close(
+        coding.encode(moved, REFERENCE, (10, 10, 5, 5)), torch.tensor([[5.0, 0.0, 0.0, 5 * math.log(2)]])
+    )
+
+
+def test_no_offset_gives_the_reference_itself():
+    torch.testing.assert_close(coding.decode(torch.zeros(1, 4), REFERENCE, (10, 10, 5, 5)), REFERENCE)
+
+
+def test_a_wild_offset_of_size_counts_as_62_and_a_half_times():
+    wild = torch.tensor([[0.0, 0.0, 100.0, 100.0]])
+    sides = coding.decode(wild, REFERENCE, (1, 1, 1, 1))[0]
+    assert (sides[2] - sides[0]).item() == pytest.approx(625.0, rel=1e-5)
+    assert (sides[3] - sides[1]).item() == pytest.approx(1250.0, rel=1e-5)
+
+
+def test_one_reference_serves_the_offsets_of_all_classes():
+    offsets = torch.randn(3, 5, 4)
+    references = torch.tensor([[0.0, 0.0, 4.0, 4.0], [1.0, 2.0, 5.0, 9.0], [3.0, 3.0, 8.0, 5.0]])
+    together = coding.decode(offsets, references[:, None], (10, 10, 5, 5))
+    apart = torch.stack([coding.decode(offsets[:, k], references, (10, 10, 5, 5)) for k in range(5)], dim=1)
+    torch.testing.assert_close(together, apart)
+
+
+def test_no_boxes_give_no_offsets():
+    assert coding.encode(torch.zeros(0, 4), torch.zeros(0, 4), (1, 1, 1, 1)).shape == (0, 4)
+    assert coding.decode(torch.zeros(0, 7, 4), torch.zeros(0, 1, 4), (1, 1, 1, 1)).shape == (0, 7, 4)
+
+
+def test_half_precision_offsets_are_decoded_in_single_precision():
+    decoded = coding.decode(torch.zeros(1, 4, dtype=torch.bfloat16), REFERENCE + 1000.1, (1, 1, 1, 1))
+    assert decoded.dtype == torch.float32
+    torch.testing.assert_close(decoded, REFERENCE + 1000.1)
+
+
+@given(any_box, any_box)
+def test_decoding_what_was_encoded_gives_the_box_back(box, reference):
+    boxes, references = torch.tensor([box]), torch.tensor([reference])
+    offsets = coding.encode(boxes, references, (10, 10, 5, 5))
+    ratio = (boxes[:, 2:] - boxes[:, :2]) / (references[:, 2:] - references[:, :2])
+    if ratio.max() < 60:
+        back = coding.decode(offsets, references, (10, 10, 5, 5))
+        torch.testing.assert_close(back, boxes, atol=2e-2, rtol=1e-4)

@@ -1,0 +1,73 @@
+"""Small layers."""
+
+import pytest
+import torch
+from det_core.ops.layers import Conv2d, FrozenBatchNorm2d, freeze, make_norm
+from torch import nn
+
+
+def trained_norm(channels=3, eps=1e-3):
+    norm = nn.BatchNorm2d(channels, eps=eps)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.normal_()
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0.5, 2)
+    return norm
+
+
+def test_a_frozen_batch_norm_computes_what_the_live_one_does_in_evaluation():
+    norm, x = trained_norm(), torch.randn(2, 3, 4, 5)
+    frozen = FrozenBatchNorm2d.replace(norm)
+    torch.testing.assert_close(frozen.train()(x), norm.eval()(x))
+
+
+def test_a_frozen_batch_norm_has_four_buffers_and_nothing_to_train():
+    frozen = FrozenBatchNorm2d(3)
+    assert sorted(frozen.state_dict()) == ["bias", "running_mean", "running_var", "weight"]
+    assert not list(frozen.parameters())
+
+
+def test_a_frozen_batch_norm_lets_gradients_through():
+    x = torch.randn(1, 3, 2, 2, requires_grad=True)
+    norm = trained_norm()
+    FrozenBatchNorm2d.replace(norm)(x).sum().backward()
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    torch.testing.assert_close(x.grad, scale[:, None, None].expand(3, 2, 2)[None])
+
+
+def test_a_frozen_batch_norm_keeps_the_precision_of_its_input():
+    assert FrozenBatchNorm2d(3)(torch.zeros(1, 3, 2, 2, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_freezing_reaches_every_batch_norm_and_parameter_below():
+    module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sequential(trained_norm()))
+    assert freeze(module) is module
+    assert isinstance(module[1][0], FrozenBatchNorm2d)
+    assert module[1][0].eps == 1e-3
+    assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_layer_norm_is_over_the_channels_of_each_pixel():
+    out = make_norm("LN", 8)(torch.randn(2, 8, 3, 5) * 7 + 3)
+    torch.testing.assert_close(out.mean(1), torch.zeros(2, 3, 5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(out.var(1, unbiased=False), torch.ones(2, 3, 5), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("norm", ["", "BN", "SyncBN", "FrozenBN", "GN", "LN"])
+def test_a_convolution_with_a_norm_has_no_bias_and_runs_in_training_also_on_an_empty_batch(norm):
+    conv = Conv2d(3, 32, 3, norm=norm, activation=torch.relu)
+    assert (conv.bias is None) == bool(norm)
+    out = conv.train()(torch.randn(2, 3, 5, 7))
+    assert out.shape == (2, 32, 5, 7)
+    assert (out >= 0).all()
+    if norm not in ("BN", "SyncBN"):  # those need numbers to take the mean of
+        assert conv(torch.randn(0, 3, 5, 7)).shape == (0, 32, 5, 7)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation", "size"), [(1, 2, 1, 4), (3, 2, 1, 4), (3, 1, 2, 7), (7, 2, 1, 4)]
+)
+def test_padding_keeps_the_size_up_to_the_stride(kernel, stride, dilation, size):
+    conv = Conv2d(3, 4, kernel, stride=stride, dilation=dilation)
+    assert conv(torch.zeros(1, 3, 7, 7)).shape == (1, 4, size, size)

@@ -1,0 +1,70 @@
+"""Features of regions."""
+
+import pytest
+import torch
+from det_core.errors import ConfigError
+from det_core.ops.roi import ROIPooler, assign_levels
+
+
+def square(side, x=0.0, y=0.0):
+    return [x, y, x + side, y + side]
+
+
+def test_a_box_goes_to_the_level_that_suits_its_size():
+    boxes = torch.tensor([square(s) for s in (10, 111, 112, 223, 224, 447, 448, 896, 5000)])
+    assert assign_levels(boxes, 2, 5).tolist() == [2, 2, 3, 3, 4, 4, 5, 5, 5]
+
+
+def test_a_long_box_counts_by_its_area():
+    assert assign_levels(torch.tensor([[0.0, 0.0, 448.0, 112.0]]), 2, 5).tolist() == [4]
+
+
+def test_a_box_without_area_goes_to_the_finest_level():
+    assert assign_levels(torch.tensor([[5.0, 5.0, 5.0, 9.0]]), 2, 5).tolist() == [2]
+
+
+def test_pooling_a_ramp_reads_the_value_at_the_middle_of_each_bin():
+    ramp = (torch.arange(16.0) + 0.5).expand(1, 1, 16, 16)  # the value is x / 4, in pixels of the image, at stride 4
+    pooled = ROIPooler([4], 2)([ramp], [torch.tensor([[8.0, 8.0, 40.0, 40.0]])])
+    torch.testing.assert_close(pooled[0, 0, 0], torch.tensor([4.0, 8.0]))
+
+
+def test_the_first_roi_align_is_half_a_pixel_off():
+    ramp = (torch.arange(16.0) + 0.5).expand(1, 1, 16, 16)
+    pooled = ROIPooler([4], 2, "ROIAlign")([ramp], [torch.tensor([[8.0, 8.0, 40.0, 40.0]])])
+    torch.testing.assert_close(pooled[0, 0, 0], torch.tensor([4.5, 8.5]))
+
+
+def test_each_region_is_read_from_its_own_level_and_image_and_keeps_its_place():
+    # Every level of every image holds one constant: 10 * image + level.
+    features = [
+        torch.stack([torch.full((1, s, s), 10.0 * image + level) for image in (0, 1)])
+        for level, s in ((2, 256), (3, 128), (4, 64), (5, 32))
+    ]
+    boxes = [
+        torch.tensor([square(500), square(50, 100), square(300), square(130)]),
+        torch.tensor([square(60), square(600)]),
+    ]
+    pooled = ROIPooler([4, 8, 16, 32], 3)(features, boxes)
+    assert pooled.shape == (6, 1, 3, 3)
+    torch.testing.assert_close(pooled.amax((1, 2, 3)), torch.tensor([5.0, 2.0, 4.0, 3.0, 12.0, 15.0]))
+
+
+@pytest.mark.parametrize("strides", [[8], [4, 8]])
+def test_no_regions_give_no_features_and_gradients_of_zero(strides):
+    features = [torch.ones(2, 3, 64 // s, 64 // s, requires_grad=True) for s in strides]
+    pooled = ROIPooler(strides, 7)(features, [torch.zeros(0, 4), torch.zeros(0, 4)])
+    assert pooled.shape == (0, 3, 7, 7)
+    pooled.sum().backward()
+    assert all(level.grad is not None and not level.grad.any() for level in features)
+
+
+def test_boxes_stay_in_single_precision_when_features_do_not():
+    features = [torch.ones(1, 1, 512, 512, dtype=torch.float64)]
+    assert ROIPooler([4], 2)(features, [torch.tensor([square(100, 1000.3)])]).dtype == torch.float64
+
+
+@pytest.mark.parametrize("strides", [[], [4, 16], [8, 4], [6, 12]])
+def test_strides_that_do_not_double_are_refused(strides):
+    with pytest.raises(ConfigError, match="powers of two"):
+        ROIPooler(strides, 7)
