@@ -56,7 +56,7 @@ def check(node: Any, annotation: Any = Any, path: str = "") -> Plan:
         return _leaf(node, annotation, path)
     if not isinstance(origin, type) or origin in (Any, object):
         return _free(node, path)
-    if issubclass(origin, abc.Mapping) and not typing.is_typeddict(origin):
+    if issubclass(origin, abc.Mapping):
         return _mapping(node, annotation, arguments or (Any, Any), path)
     if issubclass(origin, abc.Iterable) and origin.__module__ in ("builtins", "collections.abc"):
         return _list(node, annotation, origin, arguments, path)

@@ -23,10 +23,11 @@ def is_contract(annotation: Any) -> bool:
 
 
 def class_of(annotation: Any) -> type | None:
-    """The class that an annotation names, with or without its parameters; None for a contract and for Any."""
+    """The class that a node without `type` calls; None for contracts, Any, numbers, text and containers."""
     plain = get_origin(unwrapped(annotation)) or unwrapped(annotation)
-    ordinary = isinstance(plain, type) and plain not in (Any, object) and not is_contract(plain)
-    return plain if ordinary and not is_typeddict(plain) else None
+    if not isinstance(plain, type) or plain is Any or is_contract(plain) or is_typeddict(plain):
+        return None
+    return None if plain.__module__ in ("builtins", "collections.abc") else plain
 
 
 def construct(target: Callable[..., Any], arguments: Mapping[str, Any], where: str, expected: Any = Any) -> Any:

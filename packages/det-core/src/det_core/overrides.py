@@ -81,7 +81,9 @@ def apply(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"--set {override!r}", "is not an override", fix="one reads 'train.steps=100'")
         value = yamlfile.parse(text, f"--set {override!r}")
         section, *rest = keys
-        if section not in (*SECTIONS, "summary"):
+        if section in ("extends", "versions"):
+            raise ConfigError(f"--set {override!r}", f"{section!r} cannot be set", fix="write a recipe of your own")
+        if section not in KEYS:
             raise not_a_key(section, f"--set {override!r}")
         if not rest:
             result[section] = merge(result.get(section), value, DEFAULT_TYPES.get(section, ""))

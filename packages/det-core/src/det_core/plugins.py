@@ -132,12 +132,15 @@ def _with_entry_points(strays: list[str]) -> Iterator[tuple[metadata.Distributio
             if f"[{hooks.GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
                 continue
             points = sorted(distribution.entry_points.select(group=hooks.GROUP), key=lambda point: point.name)
-            if points and distribution.metadata["Name"] and distribution.version:
-                yield distribution, points
+            if not (distribution.metadata["Name"] and distribution.version):
+                raise ValueError("it has no name or no version")
         except Exception as error:
             # A file that cannot be decoded, metadata without a name: what an interrupted installation leaves behind.
             place = getattr(distribution, "_path", "an installed distribution")
             strays.append(f"{place}: its metadata cannot be read ({_brief(error)}); install it again")
+            continue
+        if points:
+            yield distribution, points
 
 
 def _inspect(distribution: metadata.Distribution, name: str, point: metadata.EntryPoint, switched_off: bool) -> Plugin:
@@ -172,7 +175,7 @@ def _with(plugin: Plugin, status: Status, problem: str) -> Plugin:
 
 def _misfit(distribution: metadata.Distribution) -> str:
     """Why the plugin cannot be used with this core, from its own Requires-Dist; "" where it can."""
-    wanted = [text for text in distribution.requires or () if re.match(r"det[-_.]core\b", text, re.IGNORECASE)]
+    wanted = [text for text in distribution.requires or () if re.match(r"det[-_.]+core", text, re.IGNORECASE)]
     if not wanted:
         return ""
     from packaging.requirements import InvalidRequirement, Requirement
@@ -187,7 +190,11 @@ def _misfit(distribution: metadata.Distribution) -> str:
         except InvalidRequirement:
             return f"its requirement {text!r} cannot be read"
         applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        if applies and not requirement.specifier.contains(installed, prereleases=True):
+        if (
+            canonical(requirement.name) == CORE
+            and applies
+            and not requirement.specifier.contains(installed, prereleases=True)
+        ):
             return f"needs {CORE}{requirement.specifier}, but {installed} is installed"
     return ""
 
@@ -236,17 +243,13 @@ def _well_formed(kind: str, items: list[tuple[Any, Any]], problems: list[str]) -
 
 def _unmarked(module: Any) -> list[str]:
     """Functions that look like hooks and lack the mark, which pluggy passes over in silence."""
-    return (
-        [
-            f"{name} is not marked with @hookimpl, so it is not used"
-            for name, value in vars(module).items()
-            if name in _KIND_OF
-            and getattr(value, "__module__", None) == getattr(module, "__name__", "")
-            and not hasattr(value, f"{hooks.GROUP}_impl")
-        ]
-        if hasattr(module, "__dict__")
-        else []
-    )
+    here = getattr(module, "__name__", "")
+    own = {name: value for name, value in vars(module).items() if name in _KIND_OF} if here else {}
+    return [
+        f"{name} is not marked with @hookimpl, so it is not used"
+        for name, value in own.items()
+        if getattr(value, "__module__", "") == here and not hasattr(value, f"{hooks.GROUP}_impl")
+    ]
 
 
 def _brief(error: BaseException) -> str:

@@ -68,13 +68,15 @@ def find(kind: str | None, name: str, where: str = "") -> Component:
     found = _matches(offered, name)
     if len(found) == 1:
         return found[0]
-    what = f"{kind[:-1] if kind else 'component'} named {name!r}"
+    what = kind[:-1] if kind else "component"
     if found:
         choices = [repr(component.qualified) for component in found]
         if len(set(choices)) == 1:  # one distribution with two plugins, or one name of two kinds
             choices = [repr(component.target) for component in found]
-        raise UnknownNameError(where or what, f"{name!r} means several things", fix=f"write {' or '.join(choices)}")
-    raise UnknownNameError(where or what, f"there is no {what}", *_advice(name, offered))
+        problem = f"{name!r} means several things" if where else "means several things"
+        raise UnknownNameError(where or f"{what} {name!r}", problem, fix=f"write {' or '.join(choices)}")
+    problem = f"there is no {what} named {name!r}" if where else "is not known"
+    raise UnknownNameError(where or f"{what} {name!r}", problem, *_advice(kind, name, offered))
 
 
 def _matches(offered: Iterable[Component], name: str) -> list[Component]:
@@ -85,7 +87,7 @@ def _matches(offered: Iterable[Component], name: str) -> list[Component]:
     return qualified or [component for component in offered if component.name == name]
 
 
-def _advice(name: str, offered: list[Component]) -> tuple[str, str]:
+def _advice(kind: str | None, name: str, offered: list[Component]) -> tuple[str, str]:
     """What stands in the way, and what to do about it."""
     idle = [plugin for plugin in catalog().plugins if plugin.problems]
     found = ""
@@ -97,7 +99,8 @@ def _advice(name: str, offered: list[Component]) -> tuple[str, str]:
     if package and package not in {plugin.distribution for plugin in catalog().plugins}:
         hints.append(f"{package} would provide it: pip install {package}")
     if not any(hints):
-        hints.append("`det plugins` lists what is installed; an import path reads 'package.module:attribute'")
+        path = "" if kind == "recipes" else "; an import path reads 'package.module:attribute'"
+        hints.append(f"`det {'recipes' if kind == 'recipes' else 'plugins'}` lists what is installed{path}")
     return found, "; ".join(hint for hint in hints if hint)
 
 

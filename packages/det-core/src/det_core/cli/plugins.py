@@ -1,0 +1,78 @@
+"""`det plugins`: what is installed, what it brings, and what is wrong with it."""
+
+import json
+import shutil
+import textwrap
+
+import click
+
+from det_core.errors import DetError
+from det_core.hooks import KINDS
+from det_core.plugins import Catalog, Plugin, catalog, foreign_code
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--check", is_flag=True, help="Import everything that is named; exit with 1 if anything is wrong.")
+def command(as_json: bool, check: bool) -> None:
+    """List the installed plugins, what they bring, and what is wrong."""
+    found = catalog()
+    problems = [*found.problems, *(_faults(found) if check else [])]
+    if as_json:
+        plugins = [{**vars(plugin), "problem": plugin.problem} for plugin in found.plugins]
+        click.echo(json.dumps({"plugins": plugins, "problems": problems}, indent=2))
+    else:
+        for plugin in found.plugins:
+            click.echo(_described(plugin))
+        if problems:
+            click.echo("\nProblems:")
+            for problem in problems:
+                click.echo(textwrap.fill(problem, _width(), initial_indent="  ", subsequent_indent="    "))
+        elif check:
+            count = sum(len(names) for plugin in found.plugins for names in plugin.components.values())
+            click.echo(f"\nAll {count} components can be imported.")
+    if check and problems:
+        raise SystemExit(1)
+
+
+def _described(plugin: Plugin) -> str:
+    lines = [f"{plugin.distribution} {plugin.version}"]
+    if plugin.status != "active":
+        lines[0] += f": {plugin.status}"
+        lines.append(textwrap.fill(plugin.problem, _width(), initial_indent="  ", subsequent_indent="  "))
+    for kind in KINDS:
+        names = sorted(plugin.components.get(kind, ()))
+        if names:
+            shown = f"{len(names)} names, listed by `det recipes`" if kind == "recipes" else ", ".join(names)
+            lines.append(
+                textwrap.fill(
+                    shown, _width(), initial_indent=f"  {kind:12}", subsequent_indent=" " * 14, break_on_hyphens=False
+                )
+            )
+    return "\n".join(lines)
+
+
+def _width() -> int:
+    return max(60, min(shutil.get_terminal_size().columns, 120))
+
+
+def _faults(found: Catalog) -> list[str]:
+    """What goes wrong when every target is imported and every recipe is compared with what it calls."""
+    from det_core import recipes, registry
+    from det_core.signatures import signature_of
+
+    faults = []
+    for kind in KINDS:
+        for component in registry.components(kind):
+            try:
+                with foreign_code():
+                    if kind == "recipes":
+                        recipes.load(component.qualified).check()
+                    elif signature_of(component.load()).open:
+                        faults.append(f"{component.qualified}: takes **kwargs, so misspelt arguments would pass unseen")
+            except DetError as error:
+                said = "" if error.where == component.qualified else f"{component.qualified}: "
+                faults.append(f"{said}{error}")
+    return faults

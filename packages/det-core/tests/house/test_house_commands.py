@@ -1,0 +1,192 @@
+"""`det plugins` and `det recipes`: readable, without torch, one sentence and exit code 2 for what is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from det_core.cli.main import COMMANDS, det
+
+# Run by every interpreter started below, before anything else: what the torch-free half must not import.
+BLOCKER = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Blocker())
+"""
+HEAVY = ("torch", "torchvision", "numpy", "pydantic", "rich", "PIL", "pycocotools", "safetensors", "matplotlib")
+RECIPE = "summary: Small.\nmodel: {type: rcnn, num_classes: 3}\n"
+
+
+@pytest.fixture
+def run():
+    def do(*arguments: str):
+        return CliRunner().invoke(det, list(arguments))
+
+    return do
+
+
+@pytest.fixture
+def without_torch(tmp_path):
+    """Runs `det` in an interpreter in which nothing heavy can be imported."""
+    (tmp_path / "sitecustomize.py").write_text(BLOCKER.format(blocked=HEAVY))
+
+    def do(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(tmp_path), environment.pop("PYTHONPATH", "")]).rstrip(os.pathsep)
+        code = "from det_core.cli.main import main; main()"
+        everything = {**os.environ, "PYTHONPATH": path, **environment}
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, env=everything, capture_output=True, text=True, check=False)
+
+    return do
+
+
+def test_the_help_lists_every_command_in_a_line(run):
+    result = run("--help")
+    assert result.exit_code == 0
+    for name, (_, line) in COMMANDS.items():
+        assert f"  {name}" in result.output
+        assert line.split()[0] in result.output
+
+
+def test_an_unknown_command_is_answered_with_the_nearest(run):
+    result = run("plugin")
+    assert result.exit_code == 2
+    assert "did you mean 'plugins'?" in result.output
+
+
+def test_the_version_is_that_of_the_package(run):
+    assert run("--version").output.startswith("det, version ")
+
+
+def test_plugins_are_listed_with_their_components(run):
+    result = run("plugins")
+    assert result.exit_code == 0
+    assert "det-core" in result.output
+    assert "backbones" in result.output
+    assert "resnet" in result.output
+
+
+def test_plugins_are_listed_as_json_whatever_a_plugin_prints(run, install):
+    install("det-loud", "print('HELLO')\n@hookimpl\ndef det_heads(): return {'loud': 'loud:Loud'}")
+    install("det-broken", "1 / 0")
+    from det_core import plugins
+
+    plugins._found = None
+    result = run("plugins", "--json")
+    assert result.exit_code == 0
+    listed = json.loads(result.stdout)
+    by_name = {plugin["distribution"]: plugin for plugin in listed["plugins"]}
+    assert by_name["det-loud"]["components"] == {"heads": {"loud": "loud:Loud"}}
+    assert by_name["det-broken"]["status"] == "broken"
+    assert listed["problems"] == [f"det-broken 1.0: {by_name['det-broken']['problem']}"]
+
+
+def test_a_check_imports_every_target_and_exits_with_1_on_a_problem(run, install, site):
+    (site / "lab.py").write_text("print('HELLO')\ndef good(): pass\ndef loose(**anything): pass\n")
+    names = {"good": "lab:good", "gone": "lab:gone", "loose": "lab:loose"}
+    install("det-lab", f"@hookimpl\ndef det_heads(): return {names!r}")
+    assert run("plugins").exit_code == 0
+    result = run("plugins", "--check", "--json")
+    assert result.exit_code == 1
+    problems = json.loads(result.stdout)["problems"]
+    assert [problem for problem in problems if problem.startswith("det-lab/")] == [
+        "det-lab/gone: 'lab' has no 'gone'",
+        "det-lab/loose: takes **kwargs, so misspelt arguments would pass unseen",
+    ]
+
+
+def test_everything_that_core_names_can_be_imported(run):
+    problems = json.loads(run("plugins", "--check", "--json").stdout)["problems"]
+    assert [problem for problem in problems if problem.startswith("det-core")] == []
+
+
+def test_a_recipe_is_shown_with_its_changes(run, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE)
+    result = run("recipes", "show", str(path), "--set", "model.num_classes=7")
+    assert result.exit_code == 0
+    assert result.output == "summary: Small.\nmodel:\n  type: rcnn\n  num_classes: 7\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "words"),
+    [
+        (b"", [], "is empty"),
+        (b"\x00\xff", [], "is not a text file"),
+        (b"[1]", [], "is not a recipe"),
+        (b"model: {a: 1, a: 2}", [], "the key 'a' stands twice"),
+        (b"a: &a [*a]", [], "nested deeper"),
+        (b"extends: r.yaml", [], "its parents form a circle"),
+        (b"modell: {}", [], "did you mean 'model'?"),
+        (b"model: {type: no_such_model}", ["--resolved"], "there is no model named 'no_such_model'"),
+        (b"model: {type: rcnn}", ["--set", "model.clases=1"], "RCNN has no argument 'clases'"),
+        (b"model: {type: rcnn}", ["--resolved"], "RCNN needs 'backbone' and"),
+    ],
+)
+def test_a_bad_recipe_is_one_sentence_on_stderr_and_exit_code_2(run, tmp_path, content, changes, words):
+    path = tmp_path / "r.yaml"
+    path.write_bytes(content)
+    result = run("recipes", "show", str(path), *changes)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert words in result.stderr
+
+
+def test_the_traceback_is_there_for_who_asks_for_it(run):
+    result = run("--traceback", "recipes", "show", "no_such_recipe")
+    assert type(result.exception).__name__ == "UnknownNameError"
+
+
+def test_recipes_are_listed_with_summaries_and_aliases(run, install, site):
+    (site / "zoo_of_this_test").mkdir()
+    (site / "zoo_of_this_test" / "__init__.py").write_text("")
+    (site / "zoo_of_this_test" / "a.yaml").write_text(RECIPE)
+    names = dict.fromkeys(("small_net", "Small-Detection/NET"), "zoo_of_this_test:a.yaml")
+    install("det-zoo", f"@hookimpl\ndef det_recipes(): return {names!r}")
+    lines = [line.split() for line in run("recipes").output.splitlines()]
+    assert ["small_net", "Small."] in lines
+    assert ["also", "Small-Detection/NET"] in lines
+
+
+def test_plugins_and_recipes_are_listed_and_shown_with_torch_uninstalled(without_torch, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE)
+    for arguments in (["--help"], ["plugins"], ["plugins", "--json"], ["recipes"]):
+        result = without_torch(*arguments)
+        assert (result.returncode, result.stderr) == (0, ""), arguments
+    result = without_torch("recipes", "show", str(path), "--set", "model.num_classes=4")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "num_classes: 4" in result.stdout
+
+
+def test_what_needs_torch_says_so_with_torch_uninstalled(without_torch, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE)
+    result = without_torch("recipes", "show", str(path), "--resolved")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: model: ")
+    assert "it needs the module 'torch'" in result.stderr
+
+
+def test_a_command_whose_library_is_missing_says_which(run, site, monkeypatch):
+    (site / "needy.py").write_text("import no_such_library")
+    monkeypatch.setitem(COMMANDS, "train", ("needy:command", "Train."))
+    result = run("train")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: det: this command needs 'no_such_library', which is not installed; pip install it\n"
+
+
+def test_checking_plugins_with_torch_uninstalled_tells_what_is_missing(without_torch):
+    result = without_torch("plugins", "--check")
+    assert result.returncode == 1
+    assert "it needs the module 'torch'" in " ".join(result.stdout.split())
+    assert result.stderr == ""
