@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
 from det_core.data.images import from_pil, image_size, read_image
 from det_core.errors import DataError
+from PIL import Image
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 
@@ -69,7 +68,7 @@ def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path, suffix: str) ->
 def test_more_than_sixteen_bits_and_floats_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 1 << 20]], np.int32)).save(tmp_path / "a.tif")
     Image.fromarray(np.array([[0.0, 0.5]], np.float32)).save(tmp_path / "b.tif")
-    with pytest.raises(DataError, match="a.tif: holds more than 16 bits.*values run from 0 to 1048576"):
+    with pytest.raises(DataError, match=r"a.tif: holds more than 16 bits.*values run from 0 to 1048576"):
         read_image(tmp_path / "a.tif")
     with pytest.raises(DataError, match=r"b.tif: holds floating-point values.*save it with 8 or 16 bits"):
         read_image(tmp_path / "b.tif")
@@ -173,7 +172,7 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, suffix: str, share: float) 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (100, 100)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(DataError, match="may be an attack.*MAX_IMAGE_PIXELS"):
+    with pytest.raises(DataError, match=r"may be an attack.*MAX_IMAGE_PIXELS"):
         read_image(tmp_path / "a.png")
 
 

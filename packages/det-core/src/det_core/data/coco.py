@@ -13,6 +13,7 @@ from torch import Tensor
 from det_core.data.coco_index import BadAnnotations, PackedTexts, read_coco
 from det_core.data.images import read_image
 from det_core.errors import DataError
+from det_core.ops.rle import rle_counts, rle_to_mask
 from det_core.structures import Sample, Size, Targets
 
 __all__ = ["CocoDataset"]
@@ -121,20 +122,13 @@ class CocoDataset:
     def _masks(self, segmentations: PackedTexts, own: slice, size: Size) -> Tensor:
         masks = torch.zeros((own.stop - own.start, *size), dtype=torch.bool)
         for mask, number in zip(masks, range(own.start, own.stop), strict=True):
-            try:
-                mask.copy_(torch.from_numpy(_decode(json.loads(segmentations[number]), size)))
-            except ValueError as error:
-                where = f"{self.annotations}: annotation {self._index.object_ids[number]}"
-                raise DataError(where, "its segmentation cannot be decoded", str(error), "correct the file") from error
+            mask.copy_(_decode(json.loads(segmentations[number]), size))
         return masks
 
 
-def _decode(segmentation: Any, size: Size) -> np.ndarray:
-    """Polygons or RLE as uint8 (H, W)."""
-    if isinstance(segmentation, list):
-        rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
-    elif isinstance(segmentation["counts"], list):
-        rle = coco_mask.frPyObjects(segmentation, *size)
-    else:
-        rle = {"size": list(size), "counts": segmentation["counts"].encode()}
-    return np.asarray(coco_mask.decode(rle))
+def _decode(segmentation: Any, size: Size) -> Tensor:
+    """Polygons or RLE, checked before, as bool (H, W)."""
+    if isinstance(segmentation, dict):
+        return rle_to_mask(rle_counts(segmentation, size), size)
+    merged = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+    return rle_to_mask(rle_counts(merged, size), size)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from det_core.errors import DataError
+from det_core.ops.rle import rle_counts
 
 __all__ = ["BadAnnotations", "CocoIndex", "PackedTexts", "read_coco"]
 
@@ -94,6 +95,7 @@ def read_coco(
     """
     content = _read_json(path)
     images, categories = _checked_images(content["images"], path), _checked_categories(content["categories"], path)
+    image_ids = _ids(images, "image", path)
     categories = _chosen(categories, classes, path)
     labels = {category["id"]: label for label, category in enumerate(categories)}
     names = _keypoint_names(categories, path) if keypoints else ()
@@ -116,7 +118,7 @@ def read_coco(
         classes=tuple(category["name"] for category in categories),
         category_ids=tuple(labels),
         keypoint_names=names,
-        image_ids=_ids(images, "image", path),
+        image_ids=image_ids,
         file_names=PackedTexts(image["file_name"] for image in images),
         sizes=np.array(check.sizes, np.int32).reshape(-1, 2),
         first=np.searchsorted(owners[order], np.arange(len(images) + 1)).astype(np.int64),
@@ -337,13 +339,11 @@ def _box_fault(box: Any, height: int, width: int) -> _Fault:
 
 def _segmentation_fault(segmentation: Any, height: int, width: int) -> _Fault:
     if isinstance(segmentation, dict):
-        if segmentation.get("size") != [height, width]:
-            return f"has an RLE of size {segmentation.get('size')!r:.40} in an image of {[height, width]}"
-        counts = segmentation.get("counts")
-        if isinstance(counts, list):
-            whole = all(_is_int(count) and count >= 0 for count in counts) and sum(counts) == height * width
-            return None if whole else "has RLE counts that do not add up to its image"
-        return None if isinstance(counts, str) else "has an RLE without counts"
+        try:
+            rle_counts(segmentation, (height, width))
+        except ValueError as error:
+            return str(error)
+        return None
     if not isinstance(segmentation, list) or not segmentation:
         return "has a segmentation that is neither polygons nor RLE"
     for polygon in segmentation:

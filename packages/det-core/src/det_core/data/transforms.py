@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import functional
 
 from det_core.contracts import Transform
 from det_core.errors import ConfigError, StructureError
-from det_core.structures import Sample, Size, Targets
+from det_core.structures import Sample, Size, Targets, map_tensors
 
 __all__ = ["Points", "ResizeShortestEdge", "compose"]
 
@@ -165,6 +165,7 @@ class _OnSample:
         if sample.targets is None:
             return replace(sample, image=image)
         size = (image.shape[-2], image.shape[-1])
+        _require_followed(parts, size)
         return replace(sample, image=image, targets=_put_together(parts, sample.targets, size, self.flip_pairs))
 
 
@@ -188,6 +189,15 @@ def _take_apart(targets: Targets, size: Size) -> dict[str, Any]:
     return parts | {"extras": dict(targets.extras), "image_extras": dict(targets.image_extras)}
 
 
+def _require_followed(parts: Mapping[str, Any], size: Size) -> None:
+    """Refuse an extra that says which canvas it lies on, where that is no longer the image's."""
+    for key, value in (parts["extras"] | parts["image_extras"]).items():
+        if tuple(getattr(value, "canvas_size", size)) != size:
+            found = f"it lies on {tuple(value.canvas_size)}, the image is {size} now"
+            fix = f"give {type(value).__name__} a kernel for each transform, with torchvision's register_kernel"
+            raise StructureError(f"extra {key!r}", "did not follow the transforms", found, fix)
+
+
 def _put_together(
     parts: Mapping[str, Any], before: Targets, size: Size, flip_pairs: Sequence[tuple[int, int]]
 ) -> Targets:
@@ -207,8 +217,8 @@ def _put_together(
     if "masks" in parts:
         masks = of_rows(parts["masks"].as_subclass(Tensor))
         kept &= masks.flatten(1).any(1)
-    rows, boxes = rows[kept], boxes[kept]
-    after = before[rows]
+    boxes = boxes[kept]
+    after = before[rows[kept]]
     if after.areas is not None:
         ratio = (boxes[:, 2:] - boxes[:, :2]).prod(1) / (after.boxes[:, 2:] - after.boxes[:, :2]).prod(1)
         after = replace(after, areas=after.areas * ratio)
@@ -220,16 +230,10 @@ def _put_together(
         after,
         boxes=boxes,
         masks=None if masks is None else masks[kept],
-        extras={key: _select(of_rows(value), kept, like=value) for key, value in parts["extras"].items()},
+        extras={key: map_tensors(value, lambda extra: of_rows(extra)[kept]) for key, value in parts["extras"].items()},
         semantic=parts["semantic"].as_subclass(Tensor) if "semantic" in parts else None,
         image_extras=parts["image_extras"],
     )
-
-
-def _select(value: Tensor, kept: Tensor, like: Tensor) -> Tensor:
-    """`value[kept]`, of the class of `like`: indexing makes a plain tensor of a tv_tensor."""
-    chosen = value.as_subclass(Tensor)[kept]
-    return tv_tensors.wrap(chosen, like=like) if isinstance(like, tv_tensors.TVTensor) else chosen
 
 
 def _keypoints_within(points: Tensor, visibility: Tensor, size: Size) -> Tensor:

@@ -9,6 +9,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from det_core.errors import DataError
+from det_core.ops.rle import rle_counts, rle_to_mask
 from det_core.structures import Detections, Size
 
 __all__ = ["RLE", "decode_masks", "encode_masks", "from_coco", "to_coco"]
@@ -78,8 +79,7 @@ def encode_masks(masks: Tensor) -> list[RLE]:
 
 def decode_masks(rles: Sequence[RLE], size: Size) -> Tensor:
     """RLE as bool masks (N, height, width)."""
-    if not rles:
-        return torch.zeros((0, *size), dtype=torch.bool)
-    if any(list(rle["size"]) != list(size) for rle in rles):
-        raise ValueError(f"a mask is not of the image's size {size}")
-    return torch.from_numpy(coco_mask.decode(list(rles))).permute(2, 0, 1).bool().contiguous()
+    masks = torch.zeros((len(rles), *size), dtype=torch.bool)
+    for mask, rle in zip(masks, rles, strict=True):
+        mask.copy_(rle_to_mask(rle_counts(rle, size), size))
+    return masks

@@ -1,0 +1,57 @@
+"""COCO's run-length encoded masks: alternating runs of pixels that are out and in, column by column."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from det_core.structures import Size
+
+__all__ = ["rle_counts", "rle_to_mask"]
+
+
+def rle_counts(rle: Any, size: Size) -> list[int]:
+    """The lengths of the runs of an RLE mapping, packed as text or given as a list; they add up to height * width.
+
+    pycocotools is not asked, because it fills what the runs do not cover with whatever the memory held.
+
+    Raises:
+        ValueError: saying what is wrong with `rle`, as the end of a sentence that starts with "it ".
+    """
+    if not isinstance(rle, dict) or list(rle.get("size", ())) != list(size):
+        raise ValueError(f"has an RLE that is not of its image's size {list(size)}")
+    counts = rle.get("counts")
+    if isinstance(counts, str | bytes):
+        counts = _unpacked(counts.encode() if isinstance(counts, str) else counts)
+    if not isinstance(counts, list) or not all(type(count) is int and count >= 0 for count in counts):
+        raise ValueError("has an RLE whose counts are neither text nor whole numbers")
+    if sum(counts) != size[0] * size[1]:
+        raise ValueError(f"has an RLE of {sum(counts)} pixels in an image of {size[0] * size[1]}")
+    return counts
+
+
+def rle_to_mask(counts: Sequence[int], size: Size) -> Tensor:
+    """The mask, bool (height, width), of runs that `rle_counts` has looked at."""
+    inside = np.arange(len(counts)) % 2 == 1
+    return torch.from_numpy(np.repeat(inside, counts).reshape(size[1], size[0]).T)
+
+
+def _unpacked(text: bytes) -> list[int]:
+    """Each number is a row of 5-bit digits, lowest first, sign in the last; from the fourth on, a difference."""
+    counts: list[int] = []
+    value = shift = 0
+    for character in text:
+        digit = character - 48
+        if not 0 <= digit < 64 or shift > 30:
+            raise ValueError("has an RLE that is damaged")
+        value |= (digit & 31) << shift
+        shift += 5
+        if not digit & 32:
+            value -= (digit & 16) << (shift - 4)
+            counts.append(value + counts[-2] if len(counts) > 2 else value)
+            value = shift = 0
+    if shift:
+        raise ValueError("has an RLE that is cut short")
+    return counts
