@@ -25,6 +25,7 @@ __all__ = [
     "SemanticMap",
     "Size",
     "Targets",
+    "map_tensors",
 ]
 
 Size = tuple[int, int]
@@ -35,10 +36,10 @@ _PER_OBJECT = {"per": "object"}
 _PER_IMAGE = {"per": "image"}
 
 
-def _map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """`value` with `function` applied to the tensors it is or holds; everything else is returned as it is."""
     if isinstance(value, Mapping):
-        return {key: _map_tensors(item, function) for key, item in value.items()}
+        return {key: map_tensors(item, function) for key, item in value.items()}
     if not isinstance(value, Tensor):
         return value
     if type(value) is Tensor:
@@ -81,7 +82,7 @@ class _PerObject:
     def __getitem__(self, index: Tensor | slice) -> Self:
         """The chosen objects: `index` is a slice, a bool mask (N,) or int64 indices (M,)."""
         chosen = {
-            f.name: _map_tensors(getattr(self, f.name), lambda t: t[index])
+            f.name: map_tensors(getattr(self, f.name), lambda t: t[index])
             for f in fields(self)
             if f.metadata.get("per") == "object"
         }
@@ -90,7 +91,7 @@ class _PerObject:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The same on another device."""
         moved = {
-            f.name: _map_tensors(getattr(self, f.name), lambda t: t.to(device, non_blocking=non_blocking))
+            f.name: map_tensors(getattr(self, f.name), lambda t: t.to(device, non_blocking=non_blocking))
             for f in fields(self)
         }
         return replace(self, **moved)

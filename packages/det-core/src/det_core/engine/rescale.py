@@ -5,6 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional
 
 from det_core.errors import StructureError
 from det_core.ops import boxes as box_ops
@@ -16,8 +18,8 @@ __all__ = ["rescale"]
 def rescale(prediction: Prediction, seen: Size, stored: Size) -> Prediction:
     """Carry a prediction into the pixels of the stored image; boxes are clipped to it.
 
-    The stored image must have been resized to what the model saw, and nothing else: no crop, no flip. Extras stay as
-    they are.
+    The stored image must have been resized to what the model saw, and nothing else: no crop, no flip. Extras of
+    detections that are tv_tensors are resized by their own kernels; all others stay as they are.
 
     Args:
         prediction: in the pixels of the image that the model saw.
@@ -54,7 +56,16 @@ def _detections(detections: Detections, seen: Size, stored: Size) -> Detections:
     if keypoints is not None:
         keypoints = keypoints * keypoints.new_tensor([stored[1] / seen[1], stored[0] / seen[0], 1.0])
     boxes = _boxes(detections.boxes, seen, stored)
-    return replace(detections, boxes=boxes, masks=masks, keypoints=keypoints, size=stored)
+    extras = {key: _extra(value, stored) for key, value in detections.extras.items()}
+    return replace(detections, boxes=boxes, masks=masks, keypoints=keypoints, extras=extras, size=stored)
+
+
+def _extra(value: Tensor, stored: Size) -> Tensor:
+    """An extra with geometry is a tv_tensor, and brings its own kernel for this; a plain one stays as it is."""
+    if not isinstance(value, tv_tensors.TVTensor):
+        return value
+    resized: Tensor = functional.resize(value, list(stored), antialias=True)
+    return resized
 
 
 def _boxes(boxes: Tensor, seen: Size, stored: Size) -> Tensor:
