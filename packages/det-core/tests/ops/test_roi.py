@@ -59,9 +59,12 @@ def test_no_regions_give_no_features_and_gradients_of_zero(strides):
     assert all(level.grad is not None and not level.grad.any() for level in features)
 
 
-def test_boxes_stay_in_single_precision_when_features_do_not():
-    features = [torch.ones(1, 1, 512, 512, dtype=torch.float64)]
-    assert ROIPooler([4], 2)(features, [torch.tensor([square(100, 1000.3)])]).dtype == torch.float64
+def test_boxes_keep_their_precision_when_features_are_in_half():
+    ramp = (torch.arange(512) % 8.0).expand(1, 1, 4, 512)
+    boxes = [torch.tensor([[1001.5, 0.0, 1009.5, 8.0]])]  # in bfloat16 it would start at 1000
+    exact, half = (ROIPooler([4], 2)([ramp.to(dtype)], boxes) for dtype in (torch.float32, torch.bfloat16))
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), exact, atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize("strides", [[], [4, 16], [8, 4], [6, 12]])

@@ -126,7 +126,7 @@ class FastRCNNPredictor(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(P, in_dim) to logits (P, num_classes + 1) and offsets (P, num_classes or 1, 4)."""
-        return self.cls_score(x), self.bbox_pred(x).reshape(len(x), -1, 4)
+        return self.cls_score(x), self.bbox_pred(x).unflatten(1, (-1, 4))
 
     def losses(
         self, outputs: tuple[Tensor, Tensor], proposals: Tensor, labels: Tensor, boxes: Tensor

@@ -46,4 +46,4 @@ def within(boxes: Tensor, size: Size, margin: float) -> Tensor:
 
 def finite(boxes: Tensor, scores: Tensor) -> Tensor:
     """Which rows hold neither NaN nor infinity: (N, ...) and (N, ...) to bool (N,)."""
-    return boxes.flatten(1).isfinite().all(dim=1) & scores.reshape(len(boxes), -1).isfinite().all(dim=1)
+    return boxes.flatten(1).isfinite().all(dim=1) & scores.unsqueeze(-1).flatten(1).isfinite().all(dim=1)

@@ -63,11 +63,15 @@ class ROIPooler(nn.Module):
         return torch.cat(pooled)[torch.cat(order).argsort()]
 
     def _pool(self, features: Tensor, rois: Tensor, stride: int) -> Tensor:
-        rois = rois.to(features.dtype)
+        # Not in half precision: there a coordinate beyond 256 is off by a pixel or more.
+        precise = torch.promote_types(features.dtype, torch.float32)
+        maps, rois = features.to(precise), rois.to(precise)
         if self.pooling == "ROIPool":
-            return torchvision.ops.roi_pool(features, rois, self.resolution, 1 / stride)
-        aligned = self.pooling == "ROIAlignV2"
-        return torchvision.ops.roi_align(features, rois, self.resolution, 1 / stride, self.sampling_ratio, aligned)
+            pooled = torchvision.ops.roi_pool(maps, rois, self.resolution, 1 / stride)
+        else:
+            aligned = self.pooling == "ROIAlignV2"
+            pooled = torchvision.ops.roi_align(maps, rois, self.resolution, 1 / stride, self.sampling_ratio, aligned)
+        return pooled.to(features.dtype)
 
     def extra_repr(self) -> str:
         """The settings, for print(model)."""
