@@ -17,6 +17,7 @@ from det_core.data import compose, from_pil, read_image
 from det_core.engine import Checkpoint, RunFolder, pick_device, predict, read_about, read_checkpoint
 from det_core.errors import CheckpointError, ConfigError, DataError, WeightsError
 from det_core.evaluation import to_coco
+from det_core.overrides import apply
 from det_core.recipes import Recipe
 from det_core.structures import Detections, ImageBatch, Prediction, Sample
 from det_core.visual import draw
@@ -61,9 +62,13 @@ class Result:
         return len(self.detections)
 
     def __repr__(self) -> str:
+        return f"Result({self.path or 'image'}: {self.summary()})"
+
+    def summary(self) -> str:
+        """How many of each class were found, such as "12 RBC, 1 WBC"."""
         labels, counts = self.detections.labels.unique(return_counts=True)
         found = [f"{n} {self.classes[label]}" for label, n in zip(labels.tolist(), counts.tolist(), strict=True)]
-        return f"Result({self.path or 'image'}: {', '.join(found) or 'nothing found'})"
+        return ", ".join(found) or "nothing found"
 
     def plot(self) -> Image.Image:
         """The image with the boxes, names and scores drawn on it."""
@@ -86,6 +91,7 @@ class Detector:
 
     Attributes:
         about: what the checkpoint that it was loaded from says of itself; None without one.
+        recipe: what it was built from by `load`; None if it was not.
     """
 
     def __init__(
@@ -104,6 +110,7 @@ class Detector:
             raise ConfigError("classes", "must be one name per class of the model", found)
         self.category_ids = tuple(category_ids) or tuple(range(len(self.classes)))
         self.about: Checkpoint | None = None
+        self.recipe: Recipe | None = None
         self._transform: Transform = compose(transforms)
 
     @classmethod
@@ -113,6 +120,7 @@ class Detector:
         weights: str | PathLike[str] | None = None,
         device: str | torch.device | None = None,
         classes: Sequence[str] | None = None,
+        overrides: Sequence[str] = (),
     ) -> "Detector":
         """A detector from a checkpoint, which is enough by itself, or from a recipe and a file of weights.
 
@@ -122,6 +130,7 @@ class Detector:
                 recipe starts from, if that is a whole model.
             device: where to compute; None for the best there is.
             classes: the name of each label; None takes the checkpoint's, and "class 0" and so on where nobody knows.
+            overrides: changes to the recipe, such as "model.roi_heads.box_predictor.nms_threshold=0.6".
 
         Raises:
             CheckpointError: the checkpoint is missing, damaged, or none of det's.
@@ -137,12 +146,13 @@ class Detector:
                 )
             about: Checkpoint | None
             about, state = read_checkpoint(path)
-            text = f"the recipe in {path}"
-            recipe = recipes.recipe_from_tree(yamlfile.parse(about.recipe, text), text)
+            where = f"the recipe in {path}"
+            tree = apply(yamlfile.parse(about.recipe, where), overrides)
+            recipe = recipes.recipe_from_tree(tree, where)
             model = recipe.build_model(weights=None)
             load_into(model, state, where=str(path))
         else:
-            recipe = recipes.load(source if isinstance(source, str) else Path(source))
+            recipe = recipes.load(source if isinstance(source, str) else Path(source), overrides)
             if weights is None:
                 _require_whole_weights(recipe)
             model = recipe.build_model(weights="recipe" if weights is None else Path(weights))
@@ -150,7 +160,7 @@ class Detector:
         known = about.classes if about else [f"class {label}" for label in range(model.num_classes)]
         ids = about.category_ids if about else ()
         detector = cls(model, known if classes is None else classes, _eval_transforms(recipe), ids, device)
-        detector.about = about
+        detector.about, detector.recipe = about, recipe
         return detector
 
     # A text is a path here, although Python counts it among the iterables.

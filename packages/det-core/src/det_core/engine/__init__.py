@@ -4,7 +4,8 @@ from det_core.engine.checkpoint import Checkpoint, read_about, read_checkpoint
 from det_core.engine.evaluate import Evaluation, evaluate, predict
 from det_core.engine.loop import Best, Outcome, Trainer, train
 from det_core.engine.optim import ClipGradients, ParamGroups
-from det_core.engine.run import RunFolder
+from det_core.engine.progress import Display
+from det_core.engine.run import RunFolder, check_classes
 from det_core.engine.scalars import read_scalars
 from det_core.engine.schedules import Schedule, WarmupCosine, WarmupMultiStep
 from det_core.engine.settings import Train, pick_device
@@ -13,6 +14,7 @@ __all__ = [
     "Best",
     "Checkpoint",
     "ClipGradients",
+    "Display",
     "Evaluation",
     "Outcome",
     "ParamGroups",
@@ -22,6 +24,7 @@ __all__ = [
     "Trainer",
     "WarmupCosine",
     "WarmupMultiStep",
+    "check_classes",
     "evaluate",
     "pick_device",
     "predict",

@@ -66,11 +66,11 @@ class Display:
     """Shows a bar on a terminal, and a plain line every ten seconds elsewhere. A context manager.
 
     Args:
-        steps: number of steps of the whole training.
+        steps: number of steps of the whole training; 0 where nothing is trained.
         console: where to write; None: standard error.
     """
 
-    def __init__(self, steps: int, console: Console | None = None) -> None:
+    def __init__(self, steps: int = 0, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False)
         self._steps = steps
         self._first: tuple[int, float] | None = None
@@ -83,7 +83,7 @@ class Display:
             TextColumn("{task.fields[status]}"),
         )
         self._bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
-        self._training: TaskID = self._bar.add_task("train", total=steps, status="")
+        self._training: TaskID = self._bar.add_task("train", total=steps, status="", visible=steps > 0)
 
     def __enter__(self) -> "Display":
         self._bar.start()

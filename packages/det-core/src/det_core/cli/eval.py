@@ -1,0 +1,84 @@
+"""`det eval`: how good a trained model is."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from det_core.engine import Evaluation
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("source", metavar="CHECKPOINT_OR_RECIPE")
+@click.option("--weights", metavar="FILE", help="The weights to evaluate, if a recipe is given.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test"]),
+    default="test",
+    show_default=True,
+    help="Which dataset of the recipe.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Change a value of the recipe, such as data.workers=0; may be repeated.",
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Images at once.")
+@click.option("--device", help="cpu, cuda, mps ...; by default the best there is.")
+@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
+def command(
+    source: str,
+    weights: str | None,
+    split: str,
+    overrides: tuple[str, ...],
+    batch_size: int,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Evaluate a checkpoint, which knows its own data, or a recipe and weights.
+
+    CHECKPOINT_OR_RECIPE is a file that training wrote (best.safetensors), the folder of a run, or a recipe (a name that
+    `det recipes` lists, or a YAML file).
+
+    \b
+    Examples:
+      det eval runs/cells
+      det eval faster_rcnn_r50_fpn_3x --weights model.safetensors --split val
+    """
+    from det_core.detector import Detector
+    from det_core.engine import Display, check_classes, evaluate
+    from det_core.errors import RecipeError
+
+    detector = Detector.load(source, weights, device, overrides=overrides)
+    if detector.recipe is None or "data" not in detector.recipe.tree:
+        raise RecipeError(source, "says nothing about its `data`", fix="give a recipe that does, and --weights")
+    data = detector.recipe.build("data")
+    check_classes(detector.model, data.dataset(split))
+    with Display() as display:
+        batches = display.track(data.eval_loader(split, batch_size), f"evaluate on {split}")
+        result = evaluate(detector.model, batches, data.build_evaluators(split))
+    if as_json:
+        click.echo(json.dumps({"metrics": result.metrics, "notes": result.notes}, indent=2))
+    else:
+        _show(result, f"{source}, {split}: {len(data.dataset(split))} images")
+
+
+def _show(result: "Evaluation", title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    for name, value in result.metrics.items():
+        table.add_row(name, f"{value:.4f}")
+    console = Console(highlight=False)
+    console.print(title, markup=False, soft_wrap=True)
+    console.print(table)
+    for note in result.notes:
+        console.print(note, markup=False, soft_wrap=True)

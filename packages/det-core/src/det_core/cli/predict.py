@@ -1,0 +1,150 @@
+"""`det predict`: find objects in images, draw them, and write them down."""
+
+import glob
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from det_core.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from det_core.detector import Detector, Result
+
+__all__ = ["command"]
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".jp2", ".avif")
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
+@click.option("--model", required=True, metavar="CHECKPOINT", help="A checkpoint, the folder of a run, or a recipe.")
+@click.option("--weights", metavar="FILE", help="The weights, if --model is a recipe.")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where the pictures and predictions.json go; by default predictions/, or nowhere with --json.",
+)
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="The least score.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=4, show_default=True, help="Images at once.")
+@click.option("--device", help="cpu, cuda, mps ...; by default the best there is.")
+@click.option("--json", "as_json", is_flag=True, help="Print the detections in the COCO results format.")
+@click.pass_context
+def command(
+    context: click.Context,
+    images: tuple[str, ...],
+    model: str,
+    weights: str | None,
+    output: Path | None,
+    threshold: float,
+    batch_size: int,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Find objects in IMAGES: files, folders of images, or patterns such as "photos/*.jpg".
+
+    Each image is drawn with boxes, names and scores. predictions.json holds all detections in the COCO results format.
+    Its image_id is the number that a file is called by, if all are called by numbers, as COCO's are; otherwise it
+    counts from 1. The name of the file stands beside it. An image that cannot be read is told of, the rest goes on, and
+    the exit code is 1.
+
+    \b
+    Example:
+      det predict photos/ --model runs/cells/best.safetensors --output found
+    """
+    paths = list(_expanded(images))
+    from det_core.detector import Detector
+
+    detector = Detector.load(model, weights, device)
+    if output is None and not as_json:
+        output = Path("predictions")
+    if output is not None:
+        _make(output)
+    entries: list[dict[str, Any]] = []
+    ids = _image_ids(paths)
+    names = _picture_names(paths)
+    unread = 0
+    for number, found in _results(detector, paths, threshold, batch_size):
+        path = paths[number]
+        if isinstance(found, DataError):
+            click.echo(f"error: {found}", err=True)
+            unread += 1
+            continue
+        entries += [{**entry, "file_name": path.name} for entry in found.to_coco(ids[number])]
+        if output is not None:
+            found.plot().save(output / names[number])
+        click.echo(f"{path}: {found.summary()}", err=as_json)
+    if output is not None:
+        (output / "predictions.json").write_text(json.dumps(entries), encoding="utf-8")
+        click.echo(f"{len(paths) - unread} pictures and predictions.json are in {output}", err=as_json)
+    if as_json:
+        click.echo(json.dumps(entries, indent=1))
+    if unread:
+        click.echo(f"{unread} of {len(paths)} images could not be read", err=True)
+        context.exit(1)
+
+
+def _expanded(images: Sequence[str]) -> Iterator[Path]:
+    """The files that are meant; one that does not exist is among them, to be told like any other bad image."""
+    for image in images:
+        path = Path(image)
+        if path.is_dir():
+            within = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+            if not within:
+                raise DataError(image, "the folder holds no image", fix=f"files must end in {', '.join(_SUFFIXES)}")
+            yield from within
+        elif not path.exists() and glob.has_magic(image):
+            matching = sorted(glob.glob(image, recursive=True))  # noqa: PTH207 (Path.glob knows no absolute patterns)
+            if not matching:
+                raise DataError(image, "no file is called like this")
+            yield from map(Path, matching)
+        else:
+            yield path
+
+
+def _results(
+    detector: "Detector", paths: Sequence[Path], threshold: float, batch_size: int
+) -> Iterator[tuple[int, "Result | DataError"]]:
+    """For each path, by its number and in order, what was found, or why the image cannot be read."""
+    from det_core.data import read_image
+
+    for start in range(0, len(paths), batch_size):
+        outcomes: dict[int, Result | DataError] = {}
+        pixels = {}
+        for number in range(start, min(start + batch_size, len(paths))):
+            try:
+                pixels[number] = read_image(paths[number])
+            except DataError as error:
+                outcomes[number] = error
+        outcomes |= zip(pixels, detector(pixels.values(), threshold, batch_size), strict=True)
+        yield from sorted(outcomes.items(), key=lambda item: item[0])
+
+
+def _image_ids(paths: Sequence[Path]) -> list[int]:
+    stems = [path.stem for path in paths]
+    if len(set(stems)) == len(stems) and all(stem.isascii() and stem.isdigit() for stem in stems):
+        return [int(stem) for stem in stems]
+    return list(range(1, len(paths) + 1))
+
+
+def _picture_names(paths: Sequence[Path]) -> list[str]:
+    """A file name for each picture, all different; what is not JPEG becomes PNG."""
+    names: list[str] = []
+    for path in paths:
+        suffix = path.suffix if path.suffix.lower() in (".jpg", ".jpeg", ".png") else ".png"
+        name, again = path.stem + suffix, 1
+        while name.lower() in (other.lower() for other in names):
+            again += 1
+            name = f"{path.stem}_{again}{suffix}"
+        names.append(name)
+    return names
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("--output", "the folder cannot be made", str(error)) from error

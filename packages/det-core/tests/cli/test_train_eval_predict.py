@@ -1,0 +1,224 @@
+import json
+import os
+import signal
+
+import pytest
+import standins
+from click.testing import CliRunner
+from det_core.cli.main import det
+from det_core.detector import Detector
+from det_core.engine import loop
+from PIL import Image
+
+
+@pytest.fixture
+def invoke(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        return CliRunner().invoke(det, [str(each) for each in arguments])
+
+    return run
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    return standins.recipe().save(tmp_path / "squares.yaml")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    recipe = standins.recipe(steps=80).save(folder / "squares.yaml")
+    result = CliRunner().invoke(det, ["train", str(recipe), "--output", str(folder / "run")])
+    assert result.exit_code == 0, result.output
+    return folder / "run"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(3):
+        pixels = standins.Squares()[index].image.permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / f"{index:06}.png")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["train", "eval", "predict"])
+def test_help_has_an_example(invoke, name):
+    result = invoke(name, "--help")
+    assert result.exit_code == 0
+    assert "Example" in result.output
+    assert f"det {name} " in result.output
+
+
+def test_a_run_goes_to_the_folder_named_after_its_recipe(invoke, recipe, tmp_path):
+    result = invoke("train", recipe)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "runs" / "squares" / "best.safetensors").exists()
+    assert "Best box/recall" in result.stdout
+    assert "best.safetensors" in result.stdout
+
+
+def test_a_file_called_recipe_is_named_after_its_folder(invoke, tmp_path):
+    (tmp_path / "cells").mkdir()
+    recipe = standins.recipe(steps=1).save(tmp_path / "cells" / "recipe.yaml")
+    assert invoke("train", recipe).exit_code == 0
+    assert (tmp_path / "runs" / "cells" / "last.safetensors").exists()
+
+
+def test_training_leaves_learning_curves_where_matplotlib_is(trained):
+    pytest.importorskip("matplotlib")
+    assert (trained / "curves.png").stat().st_size > 5000
+
+
+def test_set_changes_the_recipe(invoke, recipe, tmp_path):
+    result = invoke("train", recipe, "--set", "train.steps=2", "--set", "train.log_every=2", "--output", "out")
+    assert result.exit_code == 0, result.output
+    assert len((tmp_path / "out" / "scalars.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_fault_in_the_recipe_is_one_line_and_exit_code_2(invoke, recipe, tmp_path):
+    result = invoke("train", recipe, "--set", "train.stepz=2")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert "stepz" in result.stderr
+    assert "steps" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_is_not_overwritten_by_accident(invoke, recipe):
+    assert invoke("train", recipe).exit_code == 0
+    result = invoke("train", recipe)
+    assert result.exit_code == 2
+    assert "--overwrite" in result.stderr
+    assert invoke("train", recipe, "--overwrite").exit_code == 0
+    assert invoke("train", recipe, "--resume", "--overwrite").exit_code == 2
+
+
+def test_a_stopped_run_says_how_to_go_on_and_does(invoke, recipe, monkeypatch, tmp_path):
+    original = loop.Trainer.train_step
+
+    def train_step(self, batch):
+        if self.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Trainer, "train_step", train_step)
+        result = invoke("train", recipe, "--set", "train.steps=5", "--output", "out")
+    assert result.exit_code == 130
+    _, _, command = result.stderr.partition("Stopped after step 3; everything is saved. Go on with: det ")
+    assert command.split() == ["train", str(recipe), "--set", "train.steps=5", "--output", "out", "--resume"]
+    assert invoke(*command.split()).exit_code == 0
+    assert Detector.load(tmp_path / "out" / "last.safetensors", device="cpu").about.step == 5
+
+
+def test_a_checkpoint_is_evaluated_on_the_data_of_its_recipe(invoke, trained):
+    result = invoke("eval", trained / "best.safetensors")
+    assert result.exit_code == 0, result.output
+    assert "test: 4 images" in result.stdout
+    assert "box/recall" in result.stdout
+    assert "no box/AP: recall knows no precision" in result.stdout
+
+
+def test_the_metrics_as_json_are_json_alone(invoke, trained):
+    test, val = (json.loads(invoke("eval", trained, "--split", each, "--json").stdout) for each in ("test", "val"))
+    assert (test["metrics"]["box/seen"], val["metrics"]["box/seen"]) == (8, 6)
+    about = Detector.load(trained, device="cpu").about
+    assert val["metrics"]["box/recall"] == about.metrics["box/recall"]
+
+
+def test_a_recipe_is_evaluated_with_the_weights_given(invoke, trained):
+    recipe, weights = trained / "recipe.resolved.yaml", trained / "best.safetensors"
+    by_recipe = invoke("eval", recipe, "--weights", weights, "--json")
+    assert by_recipe.exit_code == 0, by_recipe.output
+    assert json.loads(by_recipe.stdout) == json.loads(invoke("eval", weights, "--json").stdout)
+    assert invoke("eval", recipe).exit_code == 2
+
+
+def test_set_changes_what_is_evaluated(invoke, trained):
+    result = invoke("eval", trained, "--set", "data.test.length=2", "--json")
+    assert json.loads(result.stdout)["metrics"]["box/seen"] == 4
+
+
+def test_pictures_and_predictions_of_a_folder_are_written(invoke, trained, photos, tmp_path):
+    result = invoke("predict", photos, "--model", trained, "--output", tmp_path / "found")
+    assert result.exit_code == 0, result.output
+    written = sorted(path.name for path in (tmp_path / "found").iterdir())
+    assert written == ["000000.png", "000001.png", "000002.png", "predictions.json"]
+    assert (tmp_path / "found" / "000000.png").read_bytes() != (photos / "000000.png").read_bytes()
+    entries = json.loads((tmp_path / "found" / "predictions.json").read_text())
+    assert {entry["image_id"] for entry in entries} == {0, 1, 2}
+    assert {entry["category_id"] for entry in entries} == {10, 20}
+    assert all(entry["score"] >= 0.5 and len(entry["bbox"]) == 4 for entry in entries)
+    expected = Detector.load(trained, device="cpu")(photos / "000001.png").to_coco(1)
+    got = [entry for entry in entries if entry["image_id"] == 1]
+    assert got == [
+        {
+            **entry,
+            "bbox": pytest.approx(entry["bbox"]),
+            "score": pytest.approx(entry["score"]),
+            "file_name": "000001.png",
+        }
+        for entry in expected
+    ]
+
+
+def test_a_pattern_means_the_files_that_match(invoke, trained, photos):
+    result = invoke("predict", f"{photos}/*[12].png", "--model", trained, "--json")
+    assert {entry["file_name"] for entry in json.loads(result.stdout)} == {"000001.png", "000002.png"}
+
+
+def test_json_alone_writes_no_file(invoke, trained, photos, tmp_path):
+    before = set(tmp_path.rglob("*"))
+    assert invoke("predict", photos / "000000.png", "--model", trained, "--json").exit_code == 0
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_without_an_output_pictures_go_to_predictions(invoke, trained, photos, tmp_path):
+    result = invoke("predict", photos / "000000.png", "--model", trained)
+    assert "predictions" in result.stdout
+    assert (tmp_path / "predictions" / "000000.png").exists()
+
+
+def test_a_bad_image_is_told_and_the_rest_goes_on(invoke, trained, photos, tmp_path):
+    (photos / "000001.png").write_bytes((photos / "000001.png").read_bytes()[:60])
+    (photos / "notes.jpg").write_text("no image")
+    result = invoke("predict", photos, photos / "missing.png", "--model", trained, "--output", tmp_path / "found")
+    assert result.exit_code == 1
+    for name in ("000001.png", "notes.jpg", "missing.png"):
+        assert any(line.startswith("error: ") and name in line for line in result.stderr.splitlines())
+    assert "3 of 5 images could not be read" in result.stderr
+    assert {path.name for path in (tmp_path / "found").iterdir()} == {"000000.png", "000002.png", "predictions.json"}
+
+
+def test_images_of_one_name_from_two_folders_keep_apart(invoke, trained, photos, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "000000.png").write_bytes((photos / "000001.png").read_bytes())
+    result = invoke(
+        "predict", photos / "000000.png", other / "000000.png", "--model", trained, "--output", tmp_path / "found"
+    )
+    assert result.exit_code == 0
+    assert (tmp_path / "found" / "000000_2.png").exists()
+    entries = json.loads((tmp_path / "found" / "predictions.json").read_text())
+    assert {entry["image_id"] for entry in entries} == {1, 2}
+
+
+@pytest.mark.parametrize("given", ["empty", "nothing*.png"])
+def test_nothing_to_predict_on_is_an_error(invoke, trained, tmp_path, given):
+    (tmp_path / "empty").mkdir()
+    result = invoke("predict", given, "--model", trained)
+    assert result.exit_code == 2
+    assert given in result.stderr
+
+
+def test_a_broken_checkpoint_is_one_line_and_exit_code_2(invoke, trained, photos, tmp_path):
+    (tmp_path / "half.safetensors").write_bytes((trained / "best.safetensors").read_bytes()[:100])
+    result = invoke("predict", photos, "--model", tmp_path / "half.safetensors")
+    assert result.exit_code == 2
+    assert "half.safetensors: is damaged" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
