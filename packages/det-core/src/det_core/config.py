@@ -28,7 +28,7 @@ _LEAVES = (int, float, complex, str, bytes, types.NoneType, enum.Enum, Number)
 _SCALARS = (types.NoneType, bool, int, float, str)
 
 
-def check(node: Any, annotation: Any = Any, path: str = "") -> Plan:
+def check(node: Any, annotation: Any = Any, path: str = "node") -> Plan:
     """Compare a node with the annotation of the parameter that it is meant for.
 
     Args:

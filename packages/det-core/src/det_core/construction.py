@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, get_origin, is_typeddict
+from typing import Any, Protocol, get_origin, is_typeddict, runtime_checkable
 
 from det_core.errors import ConfigError, DetError
 from det_core.hooks import CONTRACTS
@@ -73,13 +73,20 @@ def _members(contract: type) -> tuple[list[str], list[str]]:
     for base in reversed([base for base in contract.__mro__ if getattr(base, "_is_protocol", False)]):
         attributes |= dict.fromkeys(inspect.get_annotations(base))
         own = {name: value for name, value in vars(base).items() if name not in _OF_ANY_PROTOCOL}
-        methods |= {name: None for name, value in own.items() if callable(value) and not name.startswith("_abc_")}
+        methods |= {name: None for name, value in own.items() if callable(value)}
         attributes |= {name: None for name, value in own.items() if isinstance(value, property)}
     return list(methods), list(attributes)
 
 
-# What Python itself puts into every Protocol class.
-_OF_ANY_PROTOCOL = {"__init__", "__subclasshook__", "__class_getitem__", "__init_subclass__", "__annotate__"}
+@runtime_checkable
+class _Example(Protocol):
+    an_attribute: int
+
+    def a_method(self) -> None: ...
+
+
+# What Python itself puts into every Protocol class, which differs from version to version.
+_OF_ANY_PROTOCOL = vars(_Example).keys() - {"an_attribute", "a_method"}
 
 
 def _complain(name: str, missing: list[str], expected: Any, where: str) -> None:

@@ -45,7 +45,7 @@ def signature_of(target: Callable[..., Any]) -> Signature:
     """Read the signature of a class, a function or a partial; annotations that cannot be resolved become Any."""
     try:
         parameters = inspect.signature(target).parameters.values()
-    except (ValueError, TypeError, NameError):
+    except (ValueError, TypeError, NameError):  # NameError: Python 3.14 evaluates annotations when they are asked for
         return Signature({}, open=True)
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     arguments = {

@@ -64,9 +64,11 @@ def read(path: Path) -> Any:
     """The content of a file; RecipeError if it cannot be read, is not text or is not YAML of this kind."""
     where = str(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
             raise RecipeError(where, f"is larger than {MAX_BYTES // 1_000_000} MB, so it is no recipe")
-        text = path.read_text(encoding="utf-8-sig")
+        text = content.decode("utf-8-sig")
     except FileNotFoundError:
         raise RecipeError(where, "there is no such file") from None
     except IsADirectoryError:

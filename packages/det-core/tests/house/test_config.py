@@ -7,11 +7,12 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import pytest
 from det_core.config import Factory, Source, check
 from det_core.errors import ConfigError, PluginError, UnknownNameError
+from pydantic import Field
 
 
 @runtime_checkable
@@ -149,6 +150,8 @@ def test_a_value_is_read_as_its_annotation_says(node, annotation, value):
         ("x", int | float | None, "must be a whole number or a number or null; got text 'x'"),
         ("rough", Grain, "must be one of 'fine', 'coarse'; got text 'rough'"),
         (10**400, float, "must be a number"),
+        (-1, Annotated[int, Field(gt=0)], "should be greater than 0; got -1"),
+        (True, Annotated[int, Field(gt=0)], "must be a whole number; got true"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_in_words(node, annotation, words):
@@ -204,6 +207,13 @@ def test_a_recipe_may_not_set_what_the_parent_decides():
     node = {"type": "shop:Wall", "size": [2, 3], "coats": [{"type": "shop:Oil", "layers": 7}]}
     with pytest.raises(ConfigError, match=r"model.coats.0.layers: is decided by what surrounds it; it is set to 7"):
         built(node)
+
+
+def test_a_resolved_factory_repeats_defaults_and_its_parent_decides_all_the_same():
+    node = {"type": "shop:Wall", "size": [2, 3], "coats": [{"type": "shop:Oil"}]}
+    resolved = check(node, Any, "model").resolved()
+    assert resolved["coats"][0]["layers"] == 1
+    assert built(resolved).coats[0].layers == 0
 
 
 def test_a_factory_in_python_passes_only_what_the_target_names():

@@ -123,6 +123,14 @@ def test_two_distributions_may_use_one_entry_point_name(install):
     assert found == sorted(found)
 
 
+def test_one_distribution_may_bring_two_plugins(install, site):
+    install("det-double", GOOD)
+    (site / "det_second.py").write_text((site / "det_double.py").read_text().replace("backbones", "heads"))
+    (site / "det_double-1.0.dist-info" / "entry_points.txt").write_text("[det]\na = det_double\nb = det_second\n")
+    found = [p for p in plugins.catalog(refresh=True).plugins if p.distribution == "det-double"]
+    assert [(p.module, list(p.components)) for p in found] == [("det_double", ["backbones"]), ("det_second", ["heads"])]
+
+
 def test_a_distribution_that_is_installed_twice_is_listed_once(install, tmp_path, monkeypatch):
     install("det-twice", GOOD, version="1.0")
     behind = tmp_path / "behind"

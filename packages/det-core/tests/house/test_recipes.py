@@ -323,6 +323,18 @@ def test_an_unknown_section_is_refused(write):
         recipes.load(write(MODEL)).build("versions")
 
 
+def test_a_recipe_tells_which_code_of_strangers_it_calls(write):
+    text = 'model: {type: rcnn, backbone: {type: "lab:Net"}, roi_heads: {type: "os:system"}}\n'
+    text += 'train: {optimizer: {type: "torch.optim:SGD"}, x: [{type: "torch.hub:load"}, {type: "det_core.data:Data"},'
+    text += ' {type: "det_core.plugins:os.system"}]}'
+    assert recipes.load(write(text)).strangers() == (
+        "det_core.plugins:os.system",
+        "lab:Net",
+        "os:system",
+        "torch.hub:load",
+    )
+
+
 @pytest.fixture
 def zoo(install, site):
     """A plugin with three recipes, one of them torn, and aliases."""
