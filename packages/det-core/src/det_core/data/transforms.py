@@ -140,7 +140,7 @@ class _Checked:
     def __call__(self, sample: Sample) -> Sample:
         result = self.transform(sample)
         if not isinstance(result, Sample):
-            name = getattr(self.transform, "__qualname__", type(self.transform).__name__)
+            name = getattr(self.transform, "__name__", type(self.transform).__name__)
             raise StructureError(f"transform {name}", "must return a Sample", f"got {type(result).__name__}")
         return result
 

@@ -113,16 +113,20 @@ def in_order(prepare: Prepare, work: Iterable[Work], workers: int) -> Iterator[B
         generator=torch.Generator(),
     )
     results = _without_alarm(loader)
-    while True:
-        try:
-            result = next(results)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            raise _died(prepare.dataset, held, error) from error
-        if isinstance(result, _Failure):
-            raise result.error
-        yield _with_tensors(result, torch.from_numpy, np.ndarray)
+    try:
+        while True:
+            try:
+                result = next(results, None)
+            except RuntimeError as error:
+                raise _died(prepare.dataset, held, error) from error.with_traceback(None)
+            if result is None:
+                return
+            if isinstance(result, _Failure):
+                raise result.error
+            yield _with_tensors(result, torch.from_numpy, np.ndarray)
+    finally:
+        # An error's traceback holds this frame; the workers are to end now, not when somebody lets go of the error.
+        del results
 
 
 def describe(dataset: Dataset, index: int | None = None) -> str:
