@@ -115,6 +115,9 @@ def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Impo
     tree["model"] = _model(s)
     tree["data"] = data_section(s)
     tree["train"] = train_section(s)
+    if tree["model"]["type"] == "proposal_network":  # nothing judges proposals yet
+        tree["data"]["evaluators"] = []
+        tree["train"]["best_metric"] = "loss"
     unknown, unused = s.leftover()
     return Imported(tree, unknown, unused)
 

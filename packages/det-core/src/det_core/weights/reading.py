@@ -43,6 +43,8 @@ def read(source: Source | str | Path) -> dict[str, Tensor]:
         except (SafetensorError, OSError) as error:
             fix = "copy or download it again"
             raise WeightsError(where, "is damaged, or no safetensors file", str(error), fix) from error
+    if path.suffix == ".pkl":
+        raise WeightsError(where, "is a plain pickle, which cannot be read yet", fix="convert it to .safetensors")
     return _state_dict(_unpickled(path, where), where)
 
 
@@ -50,11 +52,8 @@ def _unpickled(path: Path, where: str) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if path.suffix == ".pkl":
-            problem, fix = "is a plain pickle, which cannot be read yet", "convert it to .safetensors"
-        else:
-            problem, fix = "holds more than tensors, or is no weight file", "save the state dict alone, torch.save(...)"
-        raise WeightsError(where, problem, str(error).partition("\n")[0], fix) from error
+        found, fix = str(error).partition("\n")[0], "save the state dict alone: torch.save(model.state_dict(), ...)"
+        raise WeightsError(where, "holds more than tensors, or is no weight file", found, fix) from error
     except (RuntimeError, OSError, EOFError, BadZipFile, UnicodeDecodeError, ValueError) as error:
         found = str(error).partition("\n")[0]
         raise WeightsError(where, "is damaged, or no weight file", found, "copy or download it again") from error

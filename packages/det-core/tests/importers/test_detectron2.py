@@ -1,0 +1,266 @@
+"""Published settings become recipes."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+from det_core import models
+from det_core.backbones import FPN, ResNet
+from det_core.errors import ConfigError
+from det_core.importers import detectron2
+from det_core.importers.detectron2 import UnsupportedError, recipe_from_settings
+from det_core.recipes import recipe_from_tree
+
+FPN_SETTINGS = {
+    "MODEL.BACKBONE.NAME": "build_resnet_fpn_backbone",
+    "MODEL.FPN.IN_FEATURES": ["res2", "res3", "res4", "res5"],
+    "MODEL.RESNETS.OUT_FEATURES": ["res2", "res3", "res4", "res5"],
+    "MODEL.ANCHOR_GENERATOR.SIZES": [[32], [64], [128], [256], [512]],
+    "MODEL.RPN.IN_FEATURES": ["p2", "p3", "p4", "p5", "p6"],
+    "MODEL.RPN.PRE_NMS_TOPK_TRAIN": 2000,
+    "MODEL.RPN.PRE_NMS_TOPK_TEST": 1000,
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": 1000,
+    "MODEL.ROI_HEADS.NAME": "StandardROIHeads",
+    "MODEL.ROI_HEADS.IN_FEATURES": ["p2", "p3", "p4", "p5"],
+    "MODEL.ROI_BOX_HEAD.NAME": "FastRCNNConvFCHead",
+    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": 7,
+    "MODEL.ROI_BOX_HEAD.NUM_FC": 2,
+}
+
+
+def imported(**changes):
+    return recipe_from_settings({**FPN_SETTINGS, **{key.replace("__", "."): value for key, value in changes.items()}})
+
+
+@pytest.mark.parametrize(
+    ("table", "target"),
+    [
+        (detectron2.RESNET, ResNet),
+        (detectron2.FPN, FPN),
+        (detectron2.ANCHORS, models.AnchorGenerator),
+        (detectron2.RPN_HEAD, models.RPNHead),
+        (detectron2.RPN, models.RPN),
+        (detectron2.ROI_HEADS, models.StandardROIHeads),
+        (detectron2.BOX_HEAD, models.FastRCNNConvFCHead),
+        (detectron2.BOX_PREDICTOR, models.FastRCNNPredictor),
+    ],
+)
+def test_the_importer_knows_the_defaults_of_the_constructors(table, target):
+    def listed(value):
+        return [listed(item) for item in value] if isinstance(value, list | tuple) else value
+
+    parameters = inspect.signature(target).parameters
+    assert dict(table.values()) == {argument: listed(parameters[argument].default) for argument, _ in table.values()}
+
+
+def test_the_published_pyramid_needs_no_argument_of_its_own():
+    model = imported().tree["model"]
+    assert model == {
+        "type": "faster_rcnn",
+        "num_classes": 80,
+        "pixel_mean": [103.53, 116.28, 123.675],
+        "pixel_std": [1.0, 1.0, 1.0],
+        "channel_order": "BGR",
+        "backbone": {"type": "fpn", "bottom_up": {"type": "resnet"}},
+    }
+
+
+def test_every_setting_of_the_tables_arrives_at_its_argument():
+    values = {
+        "MODEL.RESNETS.DEPTH": 101,
+        "MODEL.RESNETS.NORM": "GN",
+        "MODEL.RESNETS.NUM_GROUPS": 32,
+        "MODEL.RESNETS.RES2_OUT_CHANNELS": 128,
+        "MODEL.FPN.NORM": "naiveSyncBN",
+        "MODEL.FPN.FUSE_TYPE": "avg",
+        "MODEL.ANCHOR_GENERATOR.SIZES": [[16, 24]],
+        "MODEL.ANCHOR_GENERATOR.OFFSET": 0.5,
+        "MODEL.RPN.CONV_DIMS": [64, -1],
+        "MODEL.RPN.NMS_THRESH": 0.6,
+        "MODEL.RPN.BBOX_REG_LOSS_TYPE": "giou",
+        "MODEL.ROI_HEADS.NUM_CLASSES": 5,
+        "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.3,
+        "MODEL.ROI_BOX_HEAD.POOLER_TYPE": "ROIAlign",
+        "MODEL.ROI_BOX_HEAD.NUM_CONV": 4,
+        "MODEL.ROI_BOX_HEAD.NUM_FC": 1,
+        "MODEL.ROI_BOX_HEAD.NORM": "GN",
+        "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": True,
+        "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE": True,
+        "TEST.DETECTIONS_PER_IMAGE": 300,
+        "INPUT.FORMAT": "RGB",
+    }
+    model = recipe_from_settings({**FPN_SETTINGS, **values}).tree["model"]
+    assert model["num_classes"] == 5
+    assert model["channel_order"] == "RGB"
+    assert model["backbone"] == {
+        "type": "fpn",
+        "fuse": "avg",
+        "norm": "SyncBN",
+        "bottom_up": {"type": "resnet", "depth": 101, "groups": 32, "norm": "GN", "res2_channels": 128},
+    }
+    assert model["proposal_generator"] == {
+        "type": "rpn",
+        "box_loss": "giou",
+        "nms_threshold": 0.6,
+        "anchor_generator": {"offset": 0.5, "sizes": [[16, 24]]},
+        "head": {"conv_dims": [64, -1]},
+    }
+    assert model["roi_heads"] == {
+        "type": "standard_roi_heads",
+        "pooler_type": "ROIAlign",
+        "box_head": {"type": "fast_rcnn_conv_fc_head", "num_conv": 4, "num_fc": 1, "norm": "GN"},
+        "box_predictor": {
+            "class_agnostic": True,
+            "score_threshold": 0.3,
+            "max_detections": 300,
+            "class_loss": "sigmoid",
+        },
+    }
+
+
+def test_a_backbone_without_pyramid_and_dilated_is_built():
+    settings = {
+        "MODEL.RESNETS.OUT_FEATURES": ["res5"],
+        "MODEL.RESNETS.RES5_DILATION": 2,
+        "MODEL.RPN.IN_FEATURES": ["res5"],
+        "MODEL.ROI_HEADS.NAME": "StandardROIHeads",
+        "MODEL.ROI_HEADS.IN_FEATURES": ["res5"],
+        "MODEL.ROI_BOX_HEAD.NAME": "FastRCNNConvFCHead",
+        "MODEL.ROI_BOX_HEAD.NUM_FC": 2,
+        "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": 7,
+    }
+    import torch
+
+    with torch.device("meta"):
+        model = recipe_from_tree(recipe_from_settings(settings).tree).build_model()
+    assert model.proposal_generator.anchor_generator.per_pixel == [15]
+    assert model.roi_heads.box_pooler.strides == (16,)
+    assert model.proposal_generator.pre_nms_topk == {True: 12000, False: 6000}
+
+
+def test_every_imported_section_is_what_it_calls():
+    recipe_from_tree(imported().tree).check()
+    assert recipe_from_tree(imported(MODEL__META_ARCHITECTURE="ProposalNetwork").tree).check().tree["model"] == {
+        **imported().tree["model"],
+        "type": "proposal_network",
+    }
+
+
+def test_the_solver_becomes_the_train_section():
+    train = imported(
+        SOLVER__MAX_ITER=100,
+        SOLVER__STEPS=(60, 80),
+        SOLVER__BASE_LR=0.01,
+        SOLVER__NESTEROV=True,
+        SOLVER__IMS_PER_BATCH=2,
+        SOLVER__WARMUP_ITERS=10,
+        SOLVER__BIAS_LR_FACTOR=2.0,
+        SOLVER__CLIP_GRADIENTS__ENABLED=True,
+        TEST__EVAL_PERIOD=50,
+        SEED=7,
+    ).tree["train"]
+    assert train == {
+        "steps": 100,
+        "batch_size": 2,
+        "optimizer": {"type": "torch.optim:SGD", "lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0001},
+        "schedule": {
+            "type": "det_core.engine:WarmupMultiStep",
+            "milestones": [60, 80],
+            "gamma": 0.1,
+            "warmup": 10,
+            "warmup_start": 0.001,
+        },
+        "param_groups": {"bias_lr_factor": 2.0},
+        "clip_gradients": {"limit": 1.0, "by": "value"},
+        "checkpoint_every": 5000,
+        "evaluate_every": 50,
+        "seed": 7,
+    }
+
+
+def test_a_cosine_ends_at_its_share_of_the_base_rate():
+    found = imported(SOLVER__LR_SCHEDULER_NAME="WarmupCosineLR", SOLVER__BASE_LR=0.1, SOLVER__BASE_LR_END=0.01)
+    assert found.tree["train"]["schedule"]["type"] == "det_core.engine:WarmupCosine"
+    assert found.tree["train"]["schedule"]["end"] == pytest.approx(0.1)
+
+
+def test_the_input_becomes_the_data_section():
+    data = imported(
+        DATASETS__TRAIN=("coco_2017_train",),
+        DATASETS__TEST=("coco_2017_val",),
+        INPUT__MIN_SIZE_TRAIN=(640, 800),
+        INPUT__MIN_SIZE_TRAIN_SAMPLING="range",
+        INPUT__RANDOM_FLIP="vertical",
+        INPUT__MIN_SIZE_TEST=0,
+    ).tree["data"]
+    assert data["train"]["annotations"] == "coco/annotations/instances_train2017.json"
+    assert data["val"]["images"] == "coco/val2017"
+    assert data["train_transforms"] == [
+        {"type": "det_core.data:ResizeShortestEdge", "size": [640, 800], "max_size": 1333, "draw": "range"},
+        {"type": "torchvision.transforms.v2:RandomVerticalFlip"},
+    ]
+    assert data["eval_transforms"] == []
+
+
+def test_settings_nobody_knows_and_settings_without_effect_are_listed():
+    found = imported(
+        MODEL__POINT_HEAD_ON=True,
+        MODEL__ROI_MASK_HEAD__NUM_CONV=4,
+        DATASETS__TRAIN=["my_own"],
+        SOLVER__CLIP_GRADIENTS__ENABLED=True,
+        SOLVER__CLIP_GRADIENTS__CLIP_TYPE="norm",
+        SOLVER__LR_SCHEDULER_NAME="MyScheduler",
+    )
+    assert found.unknown == ["MODEL.POINT_HEAD_ON"]
+    assert found.unused == [
+        "DATASETS.TRAIN",
+        "MODEL.ROI_MASK_HEAD.NUM_CONV",
+        "SOLVER.CLIP_GRADIENTS.CLIP_TYPE",
+        "SOLVER.CLIP_GRADIENTS.ENABLED",
+        "SOLVER.LR_SCHEDULER_NAME",
+    ]
+    assert "train" not in found.tree["data"]
+    assert "schedule" not in found.tree["train"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MODEL__META_ARCHITECTURE", "RetinaNet"),
+        ("MODEL__MASK_ON", True),
+        ("MODEL__KEYPOINT_ON", True),
+        ("MODEL__LOAD_PROPOSALS", True),
+        ("MODEL__PROPOSAL_GENERATOR__NAME", "RRPN"),
+        ("MODEL__ANCHOR_GENERATOR__NAME", "RotatedAnchorGenerator"),
+        ("MODEL__RPN__HEAD_NAME", "MyHead"),
+        ("MODEL__BACKBONE__NAME", "build_regnet_backbone"),
+        ("MODEL__RESNETS__DEFORM_ON_PER_STAGE", [False, True, True, True]),
+        ("MODEL__ROI_HEADS__NAME", "CascadeROIHeads"),
+        ("MODEL__ROI_BOX_HEAD__NAME", ""),
+        ("MODEL__ROI_BOX_HEAD__USE_FED_LOSS", True),
+    ],
+)
+def test_what_would_compute_something_else_is_refused_by_name(key, value):
+    with pytest.raises(UnsupportedError, match="not supported yet") as error:
+        imported(**{key: value})
+    assert str(error.value).startswith(key.replace("__", "."))
+
+
+def test_configurations_that_are_python_files_are_refused():
+    with pytest.raises(UnsupportedError, match="Python files"):
+        recipe_from_settings({"model.kind": "GeneralizedRCNN"})
+
+
+def test_nested_settings_are_told_to_be_flat():
+    with pytest.raises(ConfigError, match="must be flat"):
+        recipe_from_settings({"MODEL": {"MASK_ON": False}})
+
+
+def test_importing_needs_no_torch():
+    code = (
+        "import sys; from det_core.importers.detectron2 import recipe_from_settings as f; "
+        f"f({FPN_SETTINGS!r}); print([m for m in ('torch', 'numpy', 'pydantic') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

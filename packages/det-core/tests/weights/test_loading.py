@@ -1,0 +1,114 @@
+"""Weights go into a model as a whole or not at all, and nothing is left out silently."""
+
+import logging
+
+import pytest
+import torch
+from det_core.backbones import TorchvisionBackbone
+from det_core.errors import WeightsError
+from det_core.ops.layers import FrozenBatchNorm2d
+from det_core.weights import InitialWeights, load_into
+from safetensors.torch import save_file
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes=3, norm=nn.BatchNorm2d):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 2, 1), norm(2))
+        self.head = nn.Linear(2, classes)
+
+
+def state_of(model):
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_equal_names_and_shapes_are_loaded():
+    given, model = state_of(Net()), Net()
+    report = load_into(model, given)
+    assert equal(state_of(model), given)
+    assert (report.loaded, report.unused, report.kept, report.counters) == (9, (), (), 0)
+
+
+def test_names_that_do_not_fit_are_counted_and_the_nearest_named_and_the_model_stays_as_it_was():
+    model = Net()
+    given, before = state_of(Net(classes=5)), state_of(model)
+    given["body.0.wieght"] = given.pop("body.0.weight")
+    with pytest.raises(WeightsError) as error:
+        load_into(model, given, "net.pth")
+    message = str(error.value)
+    assert message.startswith("net.pth: does not fit Net; 1 tensor missing: body.0.weight (near body.0.wieght); ")
+    assert "1 tensor without a place: body.0.wieght (near body.0.weight)" in message
+    assert "2 tensors of another shape: head.weight (5, 2) instead of (3, 2), head.bias (5,) instead of (3,)" in message
+    assert equal(state_of(model), before)
+
+
+def test_of_many_names_ten_are_shown():
+    with pytest.raises(WeightsError, match=r"12 tensors without a place: .* and 2 more;"):
+        load_into(nn.Linear(1, 1), {**nn.Linear(1, 1).state_dict(), **{f"x{i}": torch.zeros(1) for i in range(12)}})
+
+
+@pytest.mark.parametrize(
+    ("from_norm", "into_norm"), [(nn.BatchNorm2d, FrozenBatchNorm2d), (FrozenBatchNorm2d, nn.BatchNorm2d)]
+)
+def test_counters_of_batches_may_be_missing_on_either_side(from_norm, into_norm):
+    report = load_into(Net(norm=into_norm), state_of(Net(norm=from_norm)))
+    assert report.counters == 1
+    assert "1 batch-norm counter" in str(report)
+
+
+def test_parts_that_start_anew_keep_their_values_and_are_reported():
+    model = Net(classes=5)
+    before = state_of(model)
+    report = load_into(model, state_of(Net()), skip=["head"])
+    assert report.kept == ("head.weight", "head.bias")
+    assert torch.equal(model.head.weight, before["head.weight"])
+    assert not torch.equal(model.body[0].weight, before["body.0.weight"])
+    with pytest.raises(WeightsError, match=r"no part 'heads'; did you mean 'head'"):
+        load_into(model, state_of(Net()), skip=["heads"])
+
+
+def test_weights_of_another_precision_are_converted():
+    model = Net()
+    load_into(model, {key: value.half() for key, value in state_of(Net()).items()})
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
+def test_a_classifiers_weights_go_into_its_backbone_and_the_leftover_is_named(tmp_path, caplog, name):
+    import torchvision
+
+    network = torchvision.models.get_model(name)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    model = nn.ModuleDict({"bottom_up": TorchvisionBackbone(name)})
+    with caplog.at_level(logging.WARNING):
+        report = InitialWeights(str(tmp_path / "w.pth"), into="bottom_up").load(model)
+    head = "classifier.1" if name == "mobilenet_v2" else "fc"
+    assert report.unused == (f"{head}.weight", f"{head}.bias")
+    assert report.counters == sum(key.endswith("num_batches_tracked") for key in network.state_dict())
+    assert f"{head}.weight" in caplog.text
+    own = model.bottom_up.state_dict()
+    assert all(torch.equal(value, own[key]) for key, value in network.state_dict().items() if key in own)
+
+
+def test_a_part_still_needs_all_of_its_own_weights(tmp_path):
+    state = {"weight": torch.zeros(3, 2), "more": torch.zeros(1)}
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="1 tensor missing: bias; 1 tensor without a place: more"):
+        InitialWeights(str(tmp_path / "w.safetensors"), into="head").load(Net())
+
+
+def test_a_part_that_is_not_there_is_named(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match=r"weights\.into: Net has no part 'boddy'; did you mean 'body'"):
+        InitialWeights(str(tmp_path / "w.safetensors"), into="boddy").load(Net())
+
+
+def test_without_a_part_nothing_may_be_left_over(tmp_path):
+    save_file({**state_of(Net()), "more": torch.zeros(1)}, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="1 tensor without a place: more"):
+        InitialWeights(str(tmp_path / "w.safetensors")).load(Net())

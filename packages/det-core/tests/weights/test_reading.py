@@ -1,0 +1,119 @@
+"""Weight files are read without running their code, and what is wrong with one is said."""
+
+import pickle
+
+import pytest
+import torch
+from det_core.errors import WeightsError
+from det_core.weights import read
+from safetensors.torch import save_file
+
+STATE = {"conv.weight": torch.arange(4.0), "conv.bias": torch.zeros(0)}
+
+
+class Bomb:
+    """What a hostile file would hold."""
+
+    def __reduce__(self):
+        return (print, ("boom",))
+
+
+def same(state):
+    return list(state) == list(STATE) and all(torch.equal(state[key], STATE[key]) for key in STATE)
+
+
+@pytest.mark.parametrize("wrapper", [None, "model", "state_dict"])
+def test_what_torch_saved_is_read_bare_or_inside_a_training_state(tmp_path, wrapper):
+    torch.save(STATE if wrapper is None else {wrapper: STATE, "step": 3}, tmp_path / "w.pth")
+    assert same(read(tmp_path / "w.pth"))
+
+
+def test_the_older_format_of_torch_is_read(tmp_path):
+    torch.save(STATE, tmp_path / "w.pth", _use_new_zipfile_serialization=False)
+    assert same(read(str(tmp_path / "w.pth")))
+
+
+def test_safetensors_are_read_with_or_without_metadata(tmp_path):
+    save_file(STATE, tmp_path / "w.safetensors", metadata={"det": "{}"})
+    assert read(tmp_path / "w.safetensors").keys() == STATE.keys()
+
+
+def test_code_in_a_file_is_not_run(tmp_path, capsys):
+    torch.save({"conv.weight": Bomb()}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="more than tensors"):
+        read(tmp_path / "w.pth")
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(WeightsError, match="plain pickle"):
+        read(tmp_path / "w.pkl")
+    assert "boom" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ([1, 2], "no state dict"),
+        ({}, "no state dict"),
+        ({"step": 3}, "tensors alone"),
+        ({"model": {"a": torch.zeros(1), "b": "text"}}, "'b' is str"),
+    ],
+)
+def test_files_that_hold_something_else_are_named(tmp_path, content, problem):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=problem) as error:
+        read(tmp_path / "w.pth")
+    assert str(error.value).startswith(str(tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_half_a_file_is_damaged(tmp_path, name):
+    path = tmp_path / name
+    if name == "w.pth":
+        torch.save(STATE, path)
+    else:
+        save_file(STATE, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(WeightsError, match="damaged"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+@pytest.mark.parametrize(
+    "content", [b"", b"<!DOCTYPE html><html></html>", b"version https://git-lfs.github.com/spec/v1\n"]
+)
+def test_a_page_or_pointer_in_place_of_weights_is_no_weight_file(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=r"no weight file|no safetensors file"):
+        read(tmp_path / name)
+
+
+def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
+    with pytest.raises(WeightsError, match="no such file"):
+        read(tmp_path / "nowhere.pth")
+    with pytest.raises(WeightsError, match="folder"):
+        read(tmp_path)
+
+
+def test_a_url_is_downloaded_once(tmp_path, monkeypatch):
+    torch.save(STATE, tmp_path / "w.pth")
+    asked = []
+
+    def download(url, destination):
+        asked.append(url)
+        torch.save(STATE, destination)
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    for _ in range(2):
+        assert same(read("https://example.org/models/net.pth?version=2"))
+    assert asked == ["https://example.org/models/net.pth?version=2"]
+    assert (tmp_path / "hub" / "checkpoints" / "net.pth").exists()
+
+
+def test_a_failed_download_says_where_to_put_the_file(tmp_path, monkeypatch):
+    def fail(url, destination):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    with pytest.raises(WeightsError, match=r"cannot be downloaded; no route to host; .*net\.pth"):
+        read("https://example.org/net.pth")

@@ -1,0 +1,21 @@
+"""The recipes that come with the packages are what importing the published settings gives."""
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from det_core import recipes
+from det_core.importers.detectron2 import recipe_from_settings
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [("rpn_r50_fpn_1x", "rpn_R_50_FPN"), ("faster_rcnn_r50_fpn_3x", "faster_rcnn_R_50_FPN")],
+)
+def test_a_recipe_equals_the_imported_configuration(name: str, case: str, refpack: ModuleType) -> None:
+    settings = refpack.Case(case, Path(refpack.__file__).with_name("cases")).spec["settings"]
+    found = recipe_from_settings(settings)
+    ours, theirs = recipes.load(name).resolved().tree, recipes.recipe_from_tree(found.tree).resolved().tree
+    assert found.unknown == []
+    for section in ("model", "data", "train"):
+        assert ours[section] == theirs[section]
