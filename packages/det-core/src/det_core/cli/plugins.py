@@ -32,7 +32,7 @@ def command(as_json: bool, check: bool) -> None:
                 click.echo(textwrap.fill(problem, _width(), initial_indent="  ", subsequent_indent="    "))
         elif check:
             count = sum(len(names) for plugin in found.plugins for names in plugin.components.values())
-            click.echo(f"\nAll {count} components can be imported.")
+            click.echo(f"\nAll {count} names lead somewhere, and every recipe fits what it calls.")
     if check and problems:
         raise SystemExit(1)
 
@@ -45,7 +45,7 @@ def _described(plugin: Plugin) -> str:
     for kind in KINDS:
         names = sorted(plugin.components.get(kind, ()))
         if names:
-            shown = f"{len(names)} names, listed by `det recipes`" if kind == "recipes" else ", ".join(names)
+            shown = f"{len(names)}, listed by `det recipes`" if kind == "recipes" else ", ".join(names)
             lines.append(
                 textwrap.fill(
                     shown, _width(), initial_indent=f"  {kind:12}", subsequent_indent=" " * 14, break_on_hyphens=False
