@@ -112,8 +112,6 @@ def read_coco(
     # Stable, so that the objects of an image keep the file's order.
     order = np.argsort(owners, kind="stable")
     records = [records[i] for i in order]
-    boxes = np.array([record["bbox"] for record in records], np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
     return CocoIndex(
         classes=tuple(category["name"] for category in categories),
         category_ids=tuple(labels),
@@ -123,7 +121,7 @@ def read_coco(
         sizes=np.array(check.sizes, np.int32).reshape(-1, 2),
         first=np.searchsorted(owners[order], np.arange(len(images) + 1)).astype(np.int64),
         object_ids=_ids(records, "annotation", path),
-        boxes=boxes.astype(np.float32),
+        boxes=_boxes(records),
         labels=np.array([labels[record["category_id"]] for record in records], np.int64),
         crowd=np.array([bool(record.get("iscrowd", 0)) for record in records], np.bool_),
         areas=np.array([record.get("area", record["bbox"][2] * record["bbox"][3]) for record in records], np.float32),
@@ -259,6 +257,13 @@ def _ids(records: Sequence[_Record], what: str, path: Path) -> NDArray[Any]:
     if len(kinds) > 1:
         raise DataError(str(path), f"the ids of its {what}s are partly numbers, partly texts", fix="use one kind")
     return np.array([record["id"] for record in records], np.str_ if kinds == {str} else np.int64)
+
+
+def _boxes(records: Sequence[_Record]) -> NDArray[np.float32]:
+    """(A, 4), from x, y, width, height to corners."""
+    boxes = np.array([record["bbox"] for record in records], np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes.astype(np.float32)
 
 
 def _keypoint_names(categories: Sequence[_Record], path: Path) -> tuple[str, ...]:
