@@ -15,7 +15,7 @@ LAYERS = [
     ["plugins"],
     ["registry"],
     ["signatures"],
-    ["construction", "values", "yamlfile"],
+    ["construction", "trust", "values", "yamlfile"],
     ["factory"],
     ["config"],
     ["overrides"],

@@ -107,7 +107,7 @@ class BoxHead(Protocol):
 
 @runtime_checkable
 class RegionHead(Protocol):
-    """Says more about given regions: masks, keypoints, DensePose ... Built with `channels`, `strides`, `num_classes`."""
+    """Says more about given regions: masks, keypoints ... Built with `channels`, `strides` and `num_classes`."""
 
     def losses(
         self, features: Mapping[str, Tensor], proposals: Sequence[Tensor], targets: Sequence[Targets]
@@ -192,6 +192,8 @@ class Exporter(Protocol):
 
 @runtime_checkable
 class Transform(Protocol):
-    """Any callable from sample to sample; torchvision.transforms.v2 transforms are adapted where a recipe names them."""
+    """Any callable from sample to sample; those of torchvision.transforms.v2 are adapted where a recipe names them."""
 
-    def __call__(self, sample: Sample) -> Sample: ...
+    def __call__(self, sample: Sample) -> Sample:
+        """The sample as changed; the one that is given stays as it is."""
+        ...

@@ -7,7 +7,6 @@ A recipe is named (`faster_rcnn_r50_fpn_1x`, `det-core/faster_rcnn_r50_fpn_1x`, 
 
 import contextlib
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,17 +15,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from det_core import config, registry, yamlfile
+from det_core import config, registry, trust, yamlfile
 from det_core.errors import ConfigError, DetError, PluginError, RecipeError, UnknownNameError
 from det_core.overrides import DEFAULT_TYPES, KEYS, SECTIONS, annotation_of, apply, merge, not_a_key
-from det_core.plugins import canonical, catalog
+from det_core.plugins import canonical
 from det_core.signatures import shown
 
 __all__ = ["Listed", "Recipe", "listing", "load", "names", "recipe_from_tree"]
-
-
-# Modules whose callables build optimizers, layers and transforms, and do nothing else.
-_HARMLESS = ("torch.nn", "torch.optim", "torch.optim.lr_scheduler", "torchvision.transforms.v2")
 
 
 @dataclass(frozen=True)
@@ -50,12 +45,9 @@ class Recipe:
         """The import paths that it calls outside the installed plugins and the parts of torch that recipes are made of.
 
         A recipe calls what it names, so one of unknown origin (a downloaded checkpoint holds one) should not be built
-        unseen while this is not empty. It is a lock on the door, not a sandbox.
+        unseen while this is not empty.
         """
-        installed = [plugin.module for plugin in catalog().plugins] + [c.target for c in registry.components()]
-        homes = {re.split("[.:]", place)[0] for place in installed}
-        called = {name for name in _types(self.tree) if registry.is_import_path(name)}
-        return tuple(sorted(name for name in called if not _is_at_home(name, homes)))
+        return trust.strangers(self.tree)
 
     def check(self) -> "Recipe":
         """Compare every section with what it calls; imports that, builds nothing, and returns the recipe itself.
@@ -133,6 +125,7 @@ class Recipe:
         if node is None and section == "model":
             raise RecipeError(self.source, "says nothing about its `model`")
         node = {} if node is None else node
+        trust.require_harmless(node, section)
         return config.check(node, annotation_of(section, node), section)
 
 
@@ -286,11 +279,6 @@ def _versions(tree: Any) -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):  # somebody's own module, which has no version
             found[distribution] = metadata.version(distribution)
     return found
-
-
-def _is_at_home(import_path: str, homes: set[str]) -> bool:
-    module, _, attribute = import_path.partition(":")
-    return "." not in attribute and (module in _HARMLESS or module.partition(".")[0] in homes)
 
 
 def _types(node: Any) -> Iterator[str]:

@@ -9,6 +9,7 @@ import difflib
 import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from det_core import known
@@ -137,6 +138,9 @@ def import_target(target: str, where: str = "") -> Any:
             public = [each for each in dir(value) if not each.startswith("_")]
             raise UnknownNameError(where, f"{module_name!r} has no {attribute!r}", fix=did_you_mean(part, public))
         value = getattr(value, part)
+        if isinstance(value, ModuleType):
+            fix = f"write '{value.__name__}:...'"
+            raise UnknownNameError(where, f"{target!r} leads through the module {value.__name__!r}", fix=fix)
     return value
 
 

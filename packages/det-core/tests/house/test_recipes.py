@@ -323,16 +323,40 @@ def test_an_unknown_section_is_refused(write):
         recipes.load(write(MODEL)).build("versions")
 
 
-def test_a_recipe_tells_which_code_of_strangers_it_calls(write):
+def test_a_recipe_tells_which_code_of_strangers_it_names(write):
     text = 'model: {type: rcnn, backbone: {type: "lab:Net"}, roi_heads: {type: "os:system"}}\n'
     text += 'train: {optimizer: {type: "torch.optim:SGD"}, x: [{type: "torch.hub:load"}, {type: "det_core.data:Data"},'
-    text += ' {type: "det_core.plugins:os.system"}]}'
+    text += ' {type: "det_core.registry:import_target", call: "shutil:rmtree"}]}'
     assert recipes.load(write(text)).strangers() == (
-        "det_core.plugins:os.system",
+        "det_core.registry:import_target",
         "lab:Net",
         "os:system",
+        "shutil:rmtree",
         "torch.hub:load",
     )
+
+
+@pytest.mark.parametrize(
+    "harmful",
+    [
+        '{type: "os:system", command: "touch HARM"}',
+        '{type: "subprocess:run", args: [touch, HARM]}',
+        "{type: \"builtins:eval\", source: \"open('HARM', 'w')\"}",
+        '{type: "torch:load", f: HARM, weights_only: false}',
+        '{type: "torch.hub:load", repo_or_dir: HARM}',
+        '{type: "numpy:save", file: HARM, arr: [1]}',
+        '{type: "det_core.registry:import_target", target: "os:system"}',
+        '{type: "functools:partial", func: "os:system"}',
+        '{type: rcnn, backbone: {type: "pathlib:Path.touch", self: HARM}}',
+        '{type: rcnn, activation: "os:system"}',
+    ],
+)
+def test_what_no_recipe_may_call_is_refused_before_anything_is_imported(write, harmful, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = recipes.load(write(f"model: {harmful}"))
+    with pytest.raises(ConfigError, match="not something that a recipe may call"):
+        recipe.build_model()
+    assert not list(tmp_path.glob("HARM*"))
 
 
 @pytest.fixture
