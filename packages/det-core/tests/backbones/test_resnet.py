@@ -84,6 +84,10 @@ def test_published_names_of_a_block_and_its_norms():
     assert not any(name.endswith(("num_batches_tracked", "conv1.bias")) for name in names)
 
 
+def test_without_a_norm_there_is_no_bias_either():
+    assert all(name.endswith("weight") for name in meta(norm="").state_dict())
+
+
 @pytest.mark.parametrize(
     "options",
     [{"out_features": ["res6"]}, {"out_features": []}, {"depth": 18, "groups": 2}, {"depth": 34, "res5_dilation": 2}],

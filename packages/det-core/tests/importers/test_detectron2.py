@@ -74,7 +74,8 @@ def test_every_setting_of_the_tables_arrives_at_its_argument():
         "MODEL.RESNETS.RES2_OUT_CHANNELS": 128,
         "MODEL.FPN.NORM": "naiveSyncBN",
         "MODEL.FPN.FUSE_TYPE": "avg",
-        "MODEL.ANCHOR_GENERATOR.SIZES": [[16, 24]],
+        "MODEL.ANCHOR_GENERATOR.SIZES": [16, 24],
+        "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": [[1.0]],
         "MODEL.ANCHOR_GENERATOR.OFFSET": 0.5,
         "MODEL.RPN.CONV_DIMS": [64, -1],
         "MODEL.RPN.NMS_THRESH": 0.6,
@@ -103,7 +104,7 @@ def test_every_setting_of_the_tables_arrives_at_its_argument():
         "type": "rpn",
         "box_loss": "giou",
         "nms_threshold": 0.6,
-        "anchor_generator": {"offset": 0.5, "sizes": [[16, 24]]},
+        "anchor_generator": {"sizes": [[16, 24]], "aspect_ratios": [[1.0]], "offset": 0.5},
         "head": {"conv_dims": [64, -1]},
     }
     assert model["roi_heads"] == {

@@ -1,6 +1,7 @@
 """Whole two-stage detectors."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -13,9 +14,15 @@ from det_core.models.rcnn import Normalise
 from det_core.structures import ImageBatch, Targets
 
 
+@functools.cache
+def backbone():
+    torch.manual_seed(0)
+    return FPN(TorchvisionBackbone("mobilenet_v3_small", strides=[8, 16, 32]), out_channels=32)
+
+
 def small(**options):
     torch.manual_seed(0)
-    return faster_rcnn(FPN(TorchvisionBackbone("mobilenet_v3_small", strides=[8, 16, 32])), num_classes=3, **options)
+    return faster_rcnn(copy.deepcopy(backbone()), num_classes=3, **options)
 
 
 def eager(**options):
@@ -155,7 +162,8 @@ def test_half_precision_trains_and_predicts():
 
 def test_it_is_built_without_values_and_copied_whole():
     with torch.device("meta"):
-        assert all(parameter.is_meta for parameter in small().parameters())
+        model = faster_rcnn(FPN(TorchvisionBackbone("mobilenet_v3_small")), num_classes=3)
+    assert all(parameter.is_meta for parameter in model.parameters())
     model = eager().eval()
     with torch.inference_mode():
         assert same(model(BATCH), copy.deepcopy(model)(BATCH))
@@ -194,7 +202,7 @@ def test_a_backbone_without_a_pyramid_serves_as_well():
 
 
 def test_a_proposal_network_gives_proposals_of_any_class():
-    model = ProposalNetwork(FPN(TorchvisionBackbone("mobilenet_v3_small")), num_classes=3)
+    model = ProposalNetwork(copy.deepcopy(backbone()), num_classes=3)
     assert isinstance(model, Model)
     assert set(model(BATCH, OBJECTS)) == {"loss_rpn_cls", "loss_rpn_loc"}
     for prediction in model(BATCH):

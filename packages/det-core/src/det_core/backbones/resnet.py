@@ -21,7 +21,7 @@ class BasicStem(nn.Module):
 
     def __init__(self, out_channels: int, norm: Norm) -> None:
         super().__init__()
-        self.conv1 = Conv2d(3, out_channels, 7, stride=2, norm=norm, activation=F.relu_)
+        self.conv1 = Conv2d(3, out_channels, 7, stride=2, norm=norm, bias=False, activation=F.relu_)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, out_channels, ceil(H / 4), ceil(W / 4))."""
@@ -34,8 +34,8 @@ class BasicBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int, norm: Norm) -> None:
         super().__init__()
         self.shortcut = _shortcut(in_channels, out_channels, stride, norm)
-        self.conv1 = Conv2d(in_channels, out_channels, 3, stride=stride, norm=norm, activation=F.relu_)
-        self.conv2 = Conv2d(out_channels, out_channels, 3, norm=norm)
+        self.conv1 = Conv2d(in_channels, out_channels, 3, stride=stride, norm=norm, bias=False, activation=F.relu_)
+        self.conv2 = Conv2d(out_channels, out_channels, 3, norm=norm, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
@@ -68,7 +68,7 @@ class BottleneckBlock(nn.Module):
         super().__init__()
         stride1, stride3 = (stride, 1) if stride_in_1x1 else (1, stride)
         self.shortcut = _shortcut(in_channels, out_channels, stride, norm)
-        self.conv1 = Conv2d(in_channels, bottleneck, 1, stride=stride1, norm=norm, activation=F.relu_)
+        self.conv1 = Conv2d(in_channels, bottleneck, 1, stride=stride1, norm=norm, bias=False, activation=F.relu_)
         self.conv2 = Conv2d(
             bottleneck,
             bottleneck,
@@ -77,9 +77,10 @@ class BottleneckBlock(nn.Module):
             dilation=dilation,
             groups=groups,
             norm=norm,
+            bias=False,
             activation=F.relu_,
         )
-        self.conv3 = Conv2d(bottleneck, out_channels, 1, norm=norm)
+        self.conv3 = Conv2d(bottleneck, out_channels, 1, norm=norm, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
@@ -89,7 +90,11 @@ class BottleneckBlock(nn.Module):
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int, norm: Norm) -> Conv2d | None:
-    return None if in_channels == out_channels else Conv2d(in_channels, out_channels, 1, stride=stride, norm=norm)
+    return (
+        None
+        if in_channels == out_channels
+        else Conv2d(in_channels, out_channels, 1, stride=stride, norm=norm, bias=False)
+    )
 
 
 class ResNet(nn.Module):

@@ -44,10 +44,7 @@ RESNET = {
     "MODEL.RESNETS.RES5_DILATION": ("res5_dilation", 1),
 }
 FPN = {"MODEL.FPN.OUT_CHANNELS": ("out_channels", 256), "MODEL.FPN.FUSE_TYPE": ("fuse", "sum")}
-ANCHORS = {
-    "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": ("aspect_ratios", [[0.5, 1.0, 2.0]]),
-    "MODEL.ANCHOR_GENERATOR.OFFSET": ("offset", 0.0),
-}
+ANCHORS = {"MODEL.ANCHOR_GENERATOR.OFFSET": ("offset", 0.0)}
 RPN_HEAD = {"MODEL.RPN.CONV_DIMS": ("conv_dims", [-1])}
 RPN = {
     "MODEL.RPN.IOU_THRESHOLDS": ("iou_thresholds", [0.3, 0.7]),
@@ -106,7 +103,7 @@ def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Impo
         UnsupportedError: the configuration needs a part that does not exist here yet.
         ConfigError: the settings are not flat.
     """
-    if nested := [key for key, value in settings.items() if isinstance(value, Mapping) and key.isupper()]:
+    if nested := [key for key, value in settings.items() if isinstance(value, Mapping) and "." not in key]:
         raise ConfigError(nested[0], "settings must be flat", "it holds a mapping", "write MODEL.RPN.NMS_THRESH: 0.7")
     if objects := [key for key in settings if key.partition(".")[0] in ("model", "dataloader", "optimizer", "train")]:
         raise UnsupportedError(objects[0], "configurations that are Python files are not supported yet")
@@ -178,14 +175,22 @@ def _proposals(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     levels = list(s["MODEL.RPN.IN_FEATURES"])
     if levels != list(strides):
         node["in_features"] = levels
-    anchors = s.differing(ANCHORS)
-    if s["MODEL.ANCHOR_GENERATOR.SIZES"] != [[8 * strides[level]] for level in levels if level in strides]:
-        anchors["sizes"] = s["MODEL.ANCHOR_GENERATOR.SIZES"]
+    anchors: dict[str, Any] = {}
+    if (sizes := _per_level(s["MODEL.ANCHOR_GENERATOR.SIZES"])) != [[8 * strides.get(level, 0)] for level in levels]:
+        anchors["sizes"] = sizes
+    if (ratios := _per_level(s["MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS"])) != [[0.5, 1.0, 2.0]]:
+        anchors["aspect_ratios"] = ratios
+    anchors |= s.differing(ANCHORS)
     if anchors:
         node["anchor_generator"] = anchors
     if head := s.differing(RPN_HEAD):
         node["head"] = head
     return node
+
+
+def _per_level(values: list[Any]) -> list[Any]:
+    """One list of numbers serves all levels, as in a list of its own."""
+    return values if values and isinstance(values[0], list) else [values]
 
 
 def _roi_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def make_norm(norm: Norm, channels: int) -> nn.Module | None:
 class Conv2d(nn.Conv2d):
     """Convolution, then `norm`, then `activation`; the norm's parameters stand under the convolution's name.
 
-    A norm takes the place of the bias. `activation` is a function and holds no parameters.
+    Unless `bias` says otherwise, a norm takes its place. `activation` is a function and holds no parameters.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class Conv2d(nn.Conv2d):
         dilation: int = 1,
         groups: int = 1,
         norm: Norm = "",
+        bias: bool | None = None,
         activation: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__(
@@ -100,7 +101,7 @@ class Conv2d(nn.Conv2d):
             padding=dilation * (kernel_size - 1) // 2,
             dilation=dilation,
             groups=groups,
-            bias=not norm,
+            bias=not norm if bias is None else bias,
         )
         self.norm = make_norm(norm, out_channels)
         self.activation = activation
