@@ -20,10 +20,11 @@ from det_core.evaluation import to_coco
 from det_core.overrides import apply
 from det_core.recipes import Recipe
 from det_core.structures import Detections, ImageBatch, Prediction, Sample
+from det_core.trust import strangers
 from det_core.visual import draw
 from det_core.weights import load_into
 
-__all__ = ["Detector", "ImageLike", "Result"]
+__all__ = ["Detector", "ImageLike", "Result", "require_trusted"]
 
 ImageLike: TypeAlias = str | PathLike[str] | Image.Image | np.ndarray | Tensor
 """A file, a Pillow image, a NumPy array (H, W, 3) uint8 RGB, or a tensor (3, H, W) uint8 RGB."""
@@ -92,6 +93,7 @@ class Detector:
     Attributes:
         about: what the checkpoint that it was loaded from says of itself; None without one.
         recipe: what it was built from by `load`; None if it was not.
+        came_from: the checkpoint that brought the recipe; None if the recipe was named by itself.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Detector:
         self.category_ids = tuple(category_ids) or tuple(range(len(self.classes)))
         self.about: Checkpoint | None = None
         self.recipe: Recipe | None = None
+        self.came_from: Path | None = None
         self._transform: Transform = compose(transforms)
 
     @classmethod
@@ -121,6 +124,7 @@ class Detector:
         device: str | torch.device | None = None,
         classes: Sequence[str] | None = None,
         overrides: Sequence[str] = (),
+        trust: bool = False,
     ) -> "Detector":
         """A detector from a checkpoint, which is enough by itself, or from a recipe and a file of weights.
 
@@ -131,9 +135,10 @@ class Detector:
             device: where to compute; None for the best there is.
             classes: the name of each label; None takes the checkpoint's, and "class 0" and so on where nobody knows.
             overrides: changes to the recipe, such as "model.roi_heads.box_predictor.nms_threshold=0.6".
+            trust: build a checkpoint whose recipe names modules that are no installed plugins, which runs their code.
 
         Raises:
-            CheckpointError: the checkpoint is missing, damaged, or none of det's.
+            CheckpointError: the checkpoint is missing, damaged, none of det's, or names such modules unasked.
             WeightsError: there are no weights for the whole model, or they are of another one.
             UnknownNameError: there is no such recipe.
         """
@@ -149,6 +154,8 @@ class Detector:
             where = f"the recipe in {path}"
             tree = apply(yamlfile.parse(about.recipe, where), overrides)
             recipe = recipes.recipe_from_tree(tree, where)
+            if not trust:
+                require_trusted(path, recipe.tree["model"], _eval_transform_nodes(recipe))
             model = recipe.build_model(weights=None)
             load_into(model, state, where=str(path))
         else:
@@ -160,7 +167,7 @@ class Detector:
         known = about.classes if about else [f"class {label}" for label in range(model.num_classes)]
         ids = about.category_ids if about else ()
         detector = cls(model, known if classes is None else classes, _eval_transforms(recipe), ids, device)
-        detector.about, detector.recipe = about, recipe
+        detector.about, detector.recipe, detector.came_from = about, recipe, path
         return detector
 
     # A text is a path here, although Python counts it among the iterables.
@@ -258,10 +265,26 @@ def _checkpoint(source: str | PathLike[str]) -> Path | None:
     return path if path.suffix == _CHECKPOINT else None
 
 
-def _eval_transforms(recipe: Recipe) -> Sequence[Any]:
+def require_trusted(path: Path, *nodes: Any) -> None:
+    """Refuse parts of a checkpoint's recipe that name modules of strangers: the file may come from anywhere.
+
+    Raises:
+        CheckpointError: there are such modules.
+    """
+    if found := strangers(nodes):
+        named = ", ".join(found[:5]) + (" ..." if len(found) > 5 else "")
+        fix = "if you know who made the file, say trust=True (det predict --trust)"
+        raise CheckpointError(str(path), "its recipe names modules that are no installed plugins", named, fix)
+
+
+def _eval_transform_nodes(recipe: Recipe) -> Any:
     """Those of the recipe's data; its datasets need not be here, nor the plugins that read them."""
-    node = (recipe.tree.get("data") or {}).get("eval_transforms", [])
-    transforms: Sequence[Any] = config.check(node, Sequence[Any], "data.eval_transforms").build()
+    return (recipe.tree.get("data") or {}).get("eval_transforms", [])
+
+
+def _eval_transforms(recipe: Recipe) -> Sequence[Any]:
+    nodes = _eval_transform_nodes(recipe)
+    transforms: Sequence[Any] = config.check(nodes, Sequence[Any], "data.eval_transforms").build()
     return transforms
 
 

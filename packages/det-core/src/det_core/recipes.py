@@ -41,14 +41,6 @@ class Recipe:
         """What the recipe says of itself, in a line."""
         return str(self.tree.get("summary") or "")
 
-    def strangers(self) -> tuple[str, ...]:
-        """The import paths that it calls outside the installed plugins and the parts of torch that recipes are made of.
-
-        A recipe calls what it names, so one of unknown origin (a downloaded checkpoint holds one) should not be built
-        unseen while this is not empty.
-        """
-        return trust.strangers(self.tree)
-
     def check(self) -> "Recipe":
         """Compare every section with what it calls; imports that, builds nothing, and returns the recipe itself.
 

@@ -154,6 +154,21 @@ def test_a_checkpoint_works_where_its_data_are_not(trained, tmp_path):
     assert Detector.load(path, device="cpu").classes == ("red", "blue")
 
 
+def test_a_checkpoint_that_names_code_of_strangers_is_refused_unless_trusted(trained, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "stranger.py").write_text("from pathlib import Path\nPath('HARM').touch()\nfrom standins import Tiny\n")
+    monkeypatch.chdir(tmp_path)
+    about, _ = checkpoint_of(trained / "best.safetensors")
+    strange = about.recipe.replace("standins:Tiny", "stranger:Tiny")
+    path = tmp_path / "strange.safetensors"
+    model = Detector.load(trained, device="cpu").model
+    save_checkpoint(path, model, Checkpoint(recipe=strange, classes=about.classes))
+    with pytest.raises(CheckpointError, match="no installed plugins; stranger:Tiny"):
+        Detector.load(path)
+    assert not (tmp_path / "HARM").exists()
+    assert Detector.load(path, device="cpu", trust=True).classes == tuple(about.classes)
+
+
 def checkpoint_of(path):
     from det_core.engine import read_checkpoint
 

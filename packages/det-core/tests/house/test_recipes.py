@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from det_core import overrides, recipes
+from det_core import overrides, recipes, trust
 from det_core.config import Factory, Source
 from det_core.errors import ConfigError, DetError, RecipeError, UnknownNameError
 
@@ -323,11 +323,11 @@ def test_an_unknown_section_is_refused(write):
         recipes.load(write(MODEL)).build("versions")
 
 
-def test_a_recipe_tells_which_code_of_strangers_it_names(write):
+def test_the_modules_of_strangers_are_told(write):
     text = 'model: {type: rcnn, backbone: {type: "lab:Net"}, roi_heads: {type: "os:system"}}\n'
     text += 'train: {optimizer: {type: "torch.optim:SGD"}, x: [{type: "torch.hub:load"}, {type: "det_core.data:Data"},'
     text += ' {type: "det_core.registry:import_target", call: "shutil:rmtree"}]}'
-    assert recipes.load(write(text)).strangers() == (
+    assert trust.strangers(recipes.load(write(text)).tree) == (
         "det_core.registry:import_target",
         "lab:Net",
         "os:system",

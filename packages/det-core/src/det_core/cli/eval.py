@@ -30,6 +30,7 @@ __all__ = ["command"]
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Images at once.")
 @click.option("--device", help="cpu, cuda, mps ...; by default the best there is.")
+@click.option("--trust", is_flag=True, help="Run code that the checkpoint names outside the installed plugins.")
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
 def command(
     source: str,
@@ -38,6 +39,7 @@ def command(
     overrides: tuple[str, ...],
     batch_size: int,
     device: str | None,
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Evaluate a checkpoint, which knows its own data, or a recipe and weights.
@@ -50,13 +52,15 @@ def command(
       det eval runs/cells
       det eval faster_rcnn_r50_fpn_3x --weights model.safetensors --split val
     """
-    from det_core.detector import Detector
+    from det_core.detector import Detector, require_trusted
     from det_core.engine import Display, check_classes, evaluate
     from det_core.errors import RecipeError
 
-    detector = Detector.load(source, weights, device, overrides=overrides)
+    detector = Detector.load(source, weights, device, overrides=overrides, trust=trust)
     if detector.recipe is None or "data" not in detector.recipe.tree:
         raise RecipeError(source, "says nothing about its `data`", fix="give a recipe that does, and --weights")
+    if detector.came_from is not None and not trust:
+        require_trusted(detector.came_from, detector.recipe.tree["data"])
     data = detector.recipe.build("data")
     check_classes(detector.model, data.dataset(split))
     with Display() as display:

@@ -31,6 +31,7 @@ _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", 
 @click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="The least score.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=4, show_default=True, help="Images at once.")
 @click.option("--device", help="cpu, cuda, mps ...; by default the best there is.")
+@click.option("--trust", is_flag=True, help="Run code that the checkpoint names outside the installed plugins.")
 @click.option("--json", "as_json", is_flag=True, help="Print the detections in the COCO results format.")
 @click.pass_context
 def command(
@@ -42,6 +43,7 @@ def command(
     threshold: float,
     batch_size: int,
     device: str | None,
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Find objects in IMAGES: files, folders of images, or patterns such as "photos/*.jpg".
@@ -58,7 +60,7 @@ def command(
     paths = list(_expanded(images))
     from det_core.detector import Detector
 
-    detector = Detector.load(model, weights, device)
+    detector = Detector.load(model, weights, device, trust=trust)
     if output is None and not as_json:
         output = Path("predictions")
     if output is not None:
