@@ -12,9 +12,10 @@ MAX_LOG_SCALE = math.log(1000.0 / 16)
 """The largest logarithm of a size ratio that is decoded, so that a wild prediction does not overflow."""
 
 
-def _centre_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    size = boxes[..., 2:] - boxes[..., :2]
-    return boxes[..., :2] + 0.5 * size, size
+def _centre_and_size(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    x0, y0, x1, y1 = boxes.unbind(dim=-1)
+    width, height = x1 - x0, y1 - y0
+    return x0 + 0.5 * width, y0 + 0.5 * height, width, height
 
 
 def encode(boxes: Tensor, references: Tensor, weights: Sequence[float]) -> Tensor:
@@ -24,11 +25,11 @@ def encode(boxes: Tensor, references: Tensor, weights: Sequence[float]) -> Tenso
     be longer than 0.
     """
     wx, wy, ww, wh = weights
-    to, to_size = _centre_and_size(boxes)
-    start, start_size = _centre_and_size(references)
-    moved = (to - start) / start_size * to.new_tensor((wx, wy))
-    scaled = torch.log(to_size / start_size) * to.new_tensor((ww, wh))
-    return torch.cat((moved, scaled), dim=-1)
+    x, y, width, height = _centre_and_size(boxes)
+    from_x, from_y, from_width, from_height = _centre_and_size(references)
+    dx, dy = wx * (x - from_x) / from_width, wy * (y - from_y) / from_height
+    dw, dh = ww * torch.log(width / from_width), wh * torch.log(height / from_height)
+    return torch.stack((dx, dy, dw, dh), dim=-1)
 
 
 def decode(offsets: Tensor, references: Tensor, weights: Sequence[float]) -> Tensor:
@@ -37,9 +38,9 @@ def decode(offsets: Tensor, references: Tensor, weights: Sequence[float]) -> Ten
     The inverse of `encode`, bar offsets of size beyond `MAX_LOG_SCALE`, which count as that. Shapes broadcast.
     """
     wx, wy, ww, wh = weights
-    offsets = offsets.float()
-    start, start_size = _centre_and_size(references.float())
-    centre = offsets[..., :2] / offsets.new_tensor((wx, wy)) * start_size + start
-    log_scale = (offsets[..., 2:] / offsets.new_tensor((ww, wh))).clamp(max=MAX_LOG_SCALE)
-    half = 0.5 * torch.exp(log_scale) * start_size
-    return torch.cat((centre - half, centre + half), dim=-1)
+    dx, dy, dw, dh = offsets.float().unbind(dim=-1)
+    from_x, from_y, from_width, from_height = _centre_and_size(references.float())
+    x, y = dx / wx * from_width + from_x, dy / wy * from_height + from_y
+    half_width = 0.5 * torch.exp((dw / ww).clamp(max=MAX_LOG_SCALE)) * from_width
+    half_height = 0.5 * torch.exp((dh / wh).clamp(max=MAX_LOG_SCALE)) * from_height
+    return torch.stack((x - half_width, y - half_height, x + half_width, y + half_height), dim=-1)
