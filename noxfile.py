@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent
 WHEELHOUSE = ROOT / "dist"
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 ACME = ROOT / "examples" / "det-acme"
-TEST_TOOLS = ["pytest>=8.3", "pytest-timeout>=2.3", "hypothesis>=6.100"]
+TEST_TOOLS = ["pip", "pytest>=8.3", "pytest-timeout>=2.3", "hypothesis>=6.100"]
 
 # The half of core that has to work, and is checked strictly, without torch.
 TORCH_FREE = [
