@@ -8,7 +8,7 @@ import torch
 from det_core import recipes
 from det_core.engine import loop, read_checkpoint, read_scalars, train
 from det_core.engine.checkpoint import load_state
-from det_core.errors import CheckpointError, ConfigError, DataError, TrainingError
+from det_core.errors import CheckpointError, ConfigError, DataError, TrainingError, WeightsError
 from rich.console import Console
 
 
@@ -196,9 +196,26 @@ def test_a_run_is_not_overwritten_unless_asked(tmp_path, console):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+def test_a_run_that_cannot_begin_removes_nothing_of_the_one_it_would_overwrite(tmp_path, console):
+    train(standins.recipe(steps=2), tmp_path, console=console)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    broken = standins.recipe()
+    broken.tree["weights"] = {"source": str(tmp_path / "missing.safetensors")}
+    with pytest.raises(WeightsError, match="there is no such file"):
+        train(broken, tmp_path, overwrite=True, console=console)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_there_must_be_something_to_resume(tmp_path, console):
-    with pytest.raises(CheckpointError, match="nothing to resume from"):
+    with pytest.raises(CheckpointError, match="holds no run to resume"):
         train(standins.recipe(), tmp_path, resume=True, console=console)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path, console):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(CheckpointError, match="cannot be used as the output folder"):
+        train(standins.recipe(), tmp_path / "run", console=console)
 
 
 def test_a_run_of_another_model_is_not_resumed(tmp_path, console):

@@ -91,14 +91,15 @@ def train(
     with torch.device("meta"):
         check_classes(recipe.build_model(weights=None), data.dataset("train"))
     folder = RunFolder(Path(output))
+    changes = folder.admit(recipe, resume, overwrite)
     state = load_state(folder.state) if resume else None
-    changes = folder.go_on(recipe) if resume else folder.start(recipe, overwrite)
     torch.manual_seed(settings.seed)
     model = recipe.build_model(weights=None if resume else "recipe")
     with StopRequest() as stop, Display(settings.steps, console) as display:
         trainer = Trainer(model, data, settings, folder, recipe, display, stop)
         if state is not None:
             trainer.restore(state)
+        folder.open(recipe, resume)
         for change in changes:
             display.say(f"changed since this run began: {change}")
         return trainer.run()

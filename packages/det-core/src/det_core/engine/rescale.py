@@ -51,7 +51,7 @@ def rescale(prediction: Prediction, seen: Size, stored: Size) -> Prediction:
 
 def _detections(detections: Detections, seen: Size, stored: Size) -> Detections:
     masks, keypoints = detections.masks, detections.keypoints
-    if masks is not None:
+    if masks is not None and masks.dtype == torch.bool:  # masks within their boxes follow those
         masks = _nearest(masks, stored)
     if keypoints is not None:
         keypoints = keypoints * keypoints.new_tensor([stored[1] / seen[1], stored[0] / seen[0], 1.0])

@@ -69,44 +69,51 @@ class RunFolder:
         """Losses, rates and metrics by step; a CSV of the same lies beside it."""
         return self.path / "scalars.jsonl"
 
-    def start(self, recipe: Recipe, overwrite: bool) -> list[str]:
-        """Make the folder ready for a new run of `recipe`, which is resolved; returns [], as nothing is changed.
+    def admit(self, recipe: Recipe, resume: bool, overwrite: bool) -> list[str]:
+        """Whether a run of `recipe`, resolved, may use the folder; changes nothing there.
+
+        Returns:
+            What `recipe` changes of the run that it resumes, a sentence for each.
 
         Raises:
-            CheckpointError: a run is there and `overwrite` is false, or the folder cannot be made.
+            CheckpointError: a run is there and is neither to be resumed nor overwritten; or there is none to resume, or
+                it is of another model.
         """
-        files = [self.recipe, self.best, self.last, self.state, self.scalars, self.scalars.with_suffix(".csv")]
-        present = [file for file in files if file.exists()]
-        if present and not overwrite:
-            fix = "add --resume to go on with it, --overwrite to start again, or choose another folder with --output"
-            raise CheckpointError(str(self.path), "holds a run already", f"found {present[0].name}", fix)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            for file in present:
-                file.unlink()
-        except OSError as error:
-            raise CheckpointError(str(self.path), "cannot be used as the output folder", str(error)) from error
-        recipe.save(self.recipe)
-        return []
-
-    def go_on(self, recipe: Recipe) -> list[str]:
-        """Make the folder ready to go on with the run in it; returns what `recipe`, resolved, changes of it.
-
-        Raises:
-            CheckpointError: there is no run, or it is of another model.
-        """
+        if not resume:
+            present = [file.name for file in self._files() if file.exists()]
+            if present and not overwrite:
+                fix = (
+                    "add --resume to go on with it, --overwrite to start again, or choose another folder with --output"
+                )
+                raise CheckpointError(str(self.path), "holds a run already", f"found {present[0]}", fix)
+            return []
         if not self.recipe.exists():
             fix = "leave out --resume to start a run there, or name the folder of a run with --output"
             raise CheckpointError(str(self.path), "holds no run to resume", fix=fix)
-        before = recipes.load(self.recipe).tree
-        changes = list(_changes(before, recipe.tree, ""))
+        changes = list(_changes(recipes.load(self.recipe).tree, recipe.tree, ""))
         for path, was, now in changes:
             if path.partition(".")[0] == "model" or path == "train.optimizer.type":
                 fix = "go on with the recipe of that run, or start another run in another folder"
                 found = f"{path} was {was!r} and is {now!r}"
                 raise CheckpointError(str(self.path), "the run in this folder is of another recipe", found, fix)
-        recipe.save(self.recipe)
         return [f"{path}: {was!r} -> {now!r}" for path, was, now in changes if not path.startswith("versions.")]
+
+    def open(self, recipe: Recipe, resume: bool) -> None:
+        """Write the recipe; what an earlier run left is removed unless it is resumed.
+
+        Raises:
+            CheckpointError: the folder cannot be made or written to.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for file in () if resume else self._files():
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise CheckpointError(str(self.path), "cannot be used as the output folder", str(error)) from error
+        recipe.save(self.recipe)
+
+    def _files(self) -> tuple[Path, ...]:
+        return self.recipe, self.best, self.last, self.state, self.scalars, self.scalars.with_suffix(".csv")
 
 
 def _changes(before: Any, now: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
