@@ -2,29 +2,46 @@
 
 The loop over entry points is our own: one broken plugin is remembered and skipped instead of ending the program, and
 two distributions that use the same entry-point name are both kept. `DET_DISABLE_PLUGINS`, distributions separated by
-commas, switches plugins off before anything of theirs is imported.
+commas, switches plugins off before anything of theirs is imported. A plugin may take `DET_PLUGIN_TIMEOUT` seconds to be
+imported, 10 if it is not set; 0 is for ever.
 """
 
 import contextlib
 import difflib
 import importlib
+import math
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import metadata
 from typing import Any, Literal
 
 import pluggy
 
 from det_core import hooks
+from det_core.watchdog import TimeLimitError, Watchdog
 
-__all__ = ["DISABLE", "Catalog", "Plugin", "Status", "canonical", "catalog", "foreign_code"]
+__all__ = [
+    "CORE",
+    "DISABLE",
+    "TIMEOUT",
+    "Catalog",
+    "Finding",
+    "Plugin",
+    "Status",
+    "canonical",
+    "catalog",
+    "foreign_code",
+]
 
 DISABLE = "DET_DISABLE_PLUGINS"
+TIMEOUT = "DET_PLUGIN_TIMEOUT"
+SECONDS = 10.0
 CORE = "det-core"
-Status = Literal["active", "disabled", "incompatible", "broken"]
+Status = Literal["active", "disabled", "incompatible", "broken", "hanging"]
 
 _KIND_OF = {hook: kind for kind, hook in hooks.HOOKS.items()}
 _NAME = re.compile(r"[^\s:]+")
@@ -38,9 +55,11 @@ class Plugin:
 
     Attributes:
         module: the entry point's value, "package.module" as a rule.
-        status: "active"; "disabled" by the environment; "incompatible" with this core; "broken": cannot be imported.
+        status: "active"; "disabled" by the environment; "incompatible" with this core; "broken": cannot be imported;
+            "hanging": could not be imported in time.
         components: kind -> name -> target; what an active plugin offers.
         problems: what is wrong with it, a sentence each; an active plugin may have some too.
+        missing: the module that a broken plugin did not find; "" if that is not its trouble.
     """
 
     distribution: str
@@ -49,6 +68,7 @@ class Plugin:
     status: Status = "active"
     components: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    missing: str = ""
 
     @property
     def problem(self) -> str:
@@ -57,11 +77,27 @@ class Plugin:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be: where, what it is, and the command or the step that mends it."""
+
+    where: str
+    problem: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}" + (f"; {self.fix}" if self.fix else "")
+
+
+@dataclass(frozen=True)
 class Catalog:
-    """What was found, by the names of the distributions, so that the order of installation never matters."""
+    """What was found, by the names of the distributions, so that the order of installation never matters.
+
+    Attributes:
+        strays: what is wrong with the environment rather than with one plugin.
+    """
 
     plugins: tuple[Plugin, ...]
-    strays: tuple[str, ...] = ()
+    strays: tuple[Finding, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -72,7 +108,7 @@ class Catalog:
             if plugin.status != "disabled"
             for problem in plugin.problems
         )
-        return (*self.strays, *of_plugins)
+        return (*map(str, self.strays), *of_plugins)
 
 
 _found: Catalog | None = None
@@ -107,25 +143,48 @@ def foreign_code() -> Iterator[None]:
 def _discover() -> Catalog:
     switched_off = {canonical(name.strip()) for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
     found: list[Plugin] = []
-    strays: list[str] = []
+    strays: list[Finding] = []
     first: dict[str, str] = {}
-    for distribution, points in _with_entry_points(strays):
-        name, version = canonical(distribution.metadata["Name"]), distribution.version
-        if name in first:
-            # The same distribution again, further down sys.path: Python imports the first, so the first is the plugin.
-            if version != first[name]:
-                strays.append(f"{name}: is installed twice; {first[name]} is used, {version} is hidden behind it")
-            continue
-        first[name] = version
-        found += [_inspect(distribution, name, point, name in switched_off) for point in points]
+    with Watchdog(_patience(strays), f"{DISABLE}={{who}} goes on without it") as watchdog:
+        for distribution, points in _with_entry_points(strays):
+            name, version = canonical(distribution.metadata["Name"]), distribution.version
+            if name in first:
+                # The same one again, further down sys.path: Python imports the first, so the first is the plugin.
+                if version != first[name]:
+                    problem = f"is installed twice; {first[name]} is used, {version} is hidden behind it"
+                    strays.append(
+                        Finding(name, problem, f"pip uninstall {name}, until none is left, and install it again")
+                    )
+                continue
+            first[name] = version
+            for point in points:
+                plugin = Plugin(name, version, point.value)
+                if name in switched_off:
+                    found.append(replace(plugin, status="disabled", problems=(f"switched off by {DISABLE}",)))
+                elif misfit := _misfit(distribution):
+                    found.append(replace(plugin, status="incompatible", problems=(misfit,)))
+                else:
+                    found.append(_inspect(plugin, point, watchdog))
     if CORE not in first:
-        strays.append(
-            f"{CORE}: is not installed as a distribution, so its own components cannot be found; pip install it"
-        )
+        problem = "is not installed as a distribution, so its own components cannot be found"
+        strays.append(Finding(CORE, problem, "pip install it"))
     return Catalog(tuple(sorted(found, key=lambda plugin: (plugin.distribution, plugin.module))), tuple(strays))
 
 
-def _with_entry_points(strays: list[str]) -> Iterator[tuple[metadata.Distribution, list[metadata.EntryPoint]]]:
+def _patience(strays: list[Finding]) -> float:
+    """How many seconds a plugin may take."""
+    text = os.environ.get(TIMEOUT, "").strip()
+    try:
+        seconds = float(text or SECONDS)
+        if not seconds >= 0:
+            raise ValueError("negative, or no number")
+    except ValueError:
+        strays.append(Finding(TIMEOUT, f"{text!r} is not a number of seconds; {SECONDS:g} is used", "0 waits for ever"))
+        return SECONDS
+    return seconds or math.inf
+
+
+def _with_entry_points(strays: list[Finding]) -> Iterator[tuple[metadata.Distribution, list[metadata.EntryPoint]]]:
     """The distributions that have entry points in our group. The text is looked at first: parsing all takes long."""
     for distribution in metadata.distributions():
         try:
@@ -136,41 +195,36 @@ def _with_entry_points(strays: list[str]) -> Iterator[tuple[metadata.Distributio
                 raise ValueError("it has no name or no version")
         except Exception as error:
             # A file that cannot be decoded, metadata without a name: what an interrupted installation leaves behind.
-            place = getattr(distribution, "_path", "an installed distribution")
-            strays.append(f"{place}: its metadata cannot be read ({_brief(error)}); install it again")
+            place = str(getattr(distribution, "_path", "an installed distribution"))
+            strays.append(Finding(place, f"its metadata cannot be read ({_brief(error)})", "install it again"))
             continue
         if points:
             yield distribution, points
 
 
-def _inspect(distribution: metadata.Distribution, name: str, point: metadata.EntryPoint, switched_off: bool) -> Plugin:
-    plugin = Plugin(name, distribution.version, point.value)
-    if switched_off:
-        return _with(plugin, "disabled", f"switched off by {DISABLE}")
-    if misfit := _misfit(distribution):
-        return _with(plugin, "incompatible", misfit)
+def _inspect(plugin: Plugin, point: metadata.EntryPoint, watchdog: Watchdog) -> Plugin:
+    """The plugin with what it offers; its code runs here, and nowhere else in this file."""
     torch_was_there = "torch" in sys.modules
     try:
         with foreign_code():
-            module = point.load()
+            module = watchdog.call(plugin.distribution, point.load)
+    except TimeLimitError as error:
+        return replace(plugin, status="hanging", problems=(f"{error} to be imported, more than {TIMEOUT} allows",))
     except Exception as error:
-        return _with(plugin, "broken", f"cannot be imported: {_brief(error)}")
+        missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+        return replace(plugin, status="broken", problems=(f"cannot be imported: {_brief(error)}",), missing=missing)
     manager = pluggy.PluginManager(hooks.GROUP)
     manager.add_hookspecs(hooks)
     try:
         with foreign_code():
-            manager.register(module, name=name)
+            watchdog.call(plugin.distribution, manager.register, module)
     except Exception as error:
-        return _with(plugin, "broken", f"cannot be registered: {_brief(error)}")
+        return replace(plugin, status="broken", problems=(f"cannot be registered: {_brief(error)}",))
     problems: list[str] = []
-    components = _offers(manager, module, problems)
+    components = _offers(manager, module, problems, partial(watchdog.call, plugin.distribution))
     if "torch" in sys.modules and not torch_was_there:
         problems.append(f"{point.value} imports torch to be listed; name components as text and import nothing there")
-    return Plugin(name, distribution.version, point.value, "active", components, tuple(problems))
-
-
-def _with(plugin: Plugin, status: Status, problem: str) -> Plugin:
-    return Plugin(plugin.distribution, plugin.version, plugin.module, status, problems=(problem,))
+    return replace(plugin, components=components, problems=tuple(problems))
 
 
 def _misfit(distribution: metadata.Distribution) -> str:
@@ -199,7 +253,9 @@ def _misfit(distribution: metadata.Distribution) -> str:
     return ""
 
 
-def _offers(manager: pluggy.PluginManager, module: Any, problems: list[str]) -> dict[str, dict[str, str]]:
+def _offers(
+    manager: pluggy.PluginManager, module: Any, problems: list[str], call: Callable[..., Any]
+) -> dict[str, dict[str, str]]:
     """What each hook of one plugin returns, each called by itself so that one that raises takes none with it."""
     components: dict[str, dict[str, str]] = {}
     for caller in manager.get_hookcallers(module) or ():
@@ -211,8 +267,11 @@ def _offers(manager: pluggy.PluginManager, module: Any, problems: list[str]) -> 
         for implementation in caller.get_hookimpls():
             try:
                 with foreign_code():
-                    offered = implementation.function()
+                    offered = call(implementation.function)
                     items = list(offered.items()) if isinstance(offered, Mapping) else None
+            except TimeLimitError as error:
+                problems.append(f"{caller.name} {error}")
+                continue
             except Exception as error:
                 problems.append(f"{caller.name} raises {_brief(error)}")
                 continue

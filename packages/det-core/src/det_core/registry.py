@@ -94,7 +94,7 @@ def _advice(kind: str | None, name: str, offered: list[Component]) -> tuple[str,
     found = ""
     if idle or catalog().strays:
         reasons = [f"{plugin.distribution} {plugin.version} ({plugin.problem})" for plugin in idle]
-        found = "not in use: " + ", ".join([*reasons, *catalog().strays])
+        found = "not in use: " + ", ".join([*reasons, *map(str, catalog().strays)])
     hints = [did_you_mean(name, [c.name for c in offered] + [c.qualified for c in offered])]
     package = known.provider(name)
     if package and package not in {plugin.distribution for plugin in catalog().plugins}:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 from det_core import plugins
@@ -143,7 +144,8 @@ def test_a_distribution_that_is_installed_twice_is_listed_once(install, tmp_path
         sys.path.remove(str(behind))
     assert plugin.version == "1.0"
     assert len([p for p in plugins.catalog().plugins if p.distribution == "det-twice"]) == 1
-    assert "det-twice: is installed twice; 1.0 is used, 0.9 is hidden behind it" in plugins.catalog().problems
+    words = "det-twice: is installed twice; 1.0 is used, 0.9 is hidden behind it; pip uninstall det-twice"
+    assert any(problem.startswith(words) for problem in plugins.catalog().problems)
 
 
 def test_metadata_that_cannot_be_read_is_told_and_stops_nothing(install, site):
@@ -180,3 +182,71 @@ def test_a_plugin_that_imports_torch_to_be_listed_is_told_so(install, site):
     environment = {**os.environ, "PYTHONPATH": str(site)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert any(p.startswith("det-heavy 1.0: det_heavy imports torch") for p in json.loads(run.stdout))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time\ntime.sleep(60)",
+        "while True: pass",
+        "import threading\nlock = threading.Lock()\nlock.acquire()\nlock.acquire()",
+        "import time\nfor _ in range(600):\n    try: time.sleep(0.1)\n    except Exception: pass",
+    ],
+    ids=["sleep", "loop", "lock", "a loop that tries again"],
+)
+def test_a_plugin_that_hangs_is_named_and_left_behind(install, monkeypatch, source):
+    install("det-good", GOOD)
+    monkeypatch.setenv("DET_PLUGIN_TIMEOUT", "0.3")
+    plugin = install("det-hangs", source)
+    assert plugin.status == "hanging"
+    assert plugin.problem == "takes longer than 0.3 s to be imported, more than DET_PLUGIN_TIMEOUT allows"
+    catalog = plugins.catalog()
+    assert f"det-hangs 1.0: {plugin.problem}" in catalog.problems
+    assert {p.distribution: p.status for p in catalog.plugins}["det-good"] == "active"
+
+
+def test_a_hook_that_hangs_is_told_and_the_other_hooks_keep_working(install, monkeypatch):
+    monkeypatch.setenv("DET_PLUGIN_TIMEOUT", "0.3")
+    hook = "import time\n@hookimpl\ndef det_heads(): time.sleep(60)\n"
+    plugin = install("det-slow", GOOD.replace("    @", "@").replace("    def", "def") + hook)
+    assert (plugin.status, plugin.problem) == ("active", "det_heads takes longer than 0.3 s")
+    assert plugin.components["backbones"] == {"good": "good_module:Good"}
+
+
+def test_off_the_main_thread_a_plugin_that_hangs_is_named_on_stderr_and_waited_for(install, monkeypatch, capsys):
+    install("det-slow", "import time\ntime.sleep(1)")
+    sys.modules.pop("det_slow")
+    monkeypatch.setenv("DET_PLUGIN_TIMEOUT", "0.3")
+    thread = threading.Thread(target=plugins.catalog, args=(True,))
+    thread.start()
+    thread.join()
+    (plugin,) = [plugin for plugin in plugins.catalog().plugins if plugin.distribution == "det-slow"]
+    assert plugin.status == "active"
+    told = "det: det-slow has been busy for more than 0.3 s; DET_DISABLE_PLUGINS=det-slow goes on without it\n"
+    assert capsys.readouterr().err == told
+
+
+def test_torch_is_never_left_half_imported(install, site):
+    (site / "torch.py").write_text("import time\ntime.sleep(1)\nwhole = True")
+    install("det-heavy", "import torch")
+    code = "from det_core import plugins; plugins.catalog(); import torch; print(torch.whole)"
+    environment = {**os.environ, "PYTHONPATH": str(site), "DET_PLUGIN_TIMEOUT": "0.3"}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout == "True\n"
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan"])
+def test_a_time_limit_that_is_no_number_of_seconds_is_told(install, monkeypatch, text):
+    monkeypatch.setenv("DET_PLUGIN_TIMEOUT", text)
+    assert install("det-good", GOOD).status == "active"
+    words = f"DET_PLUGIN_TIMEOUT: {text!r} is not a number of seconds; 10 is used"
+    assert any(problem.startswith(words) for problem in plugins.catalog().problems)
+
+
+@pytest.mark.parametrize(("seconds", "more"), [("0", 0), ("5", 1)])
+def test_only_a_time_limit_needs_a_thread_and_only_during_discovery(install, monkeypatch, seconds, more):
+    monkeypatch.setenv("DET_PLUGIN_TIMEOUT", seconds)
+    before = threading.active_count()
+    install("det-good", "import threading\ncount = threading.active_count()")
+    assert sys.modules["det_good"].count == before + more
+    assert threading.active_count() == before
