@@ -21,6 +21,7 @@ from det_core.overrides import apply
 from det_core.recipes import Recipe
 from det_core.structures import Detections, ImageBatch, Prediction, Sample
 from det_core.trust import strangers
+from det_core.versions import require_present
 from det_core.visual import draw
 from det_core.weights import load_into
 
@@ -140,7 +141,7 @@ class Detector:
         Raises:
             CheckpointError: the checkpoint is missing, damaged, none of det's, or names such modules unasked.
             WeightsError: there are no weights for the whole model, or they are of another one.
-            UnknownNameError: there is no such recipe.
+            UnknownNameError: there is no such recipe, or it needs a plugin that is not installed.
         """
         path = _checkpoint(source)
         if path is not None:
@@ -154,6 +155,7 @@ class Detector:
             where = f"the recipe in {path}"
             tree = apply(yamlfile.parse(about.recipe, where), overrides)
             recipe = recipes.recipe_from_tree(tree, where)
+            require_present(recipe.tree["model"], about.versions, "model")
             if not trust:
                 require_trusted(path, recipe.tree["model"], _eval_transform_nodes(recipe))
             model = recipe.build_model(weights=None)

@@ -8,6 +8,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DetError",
+    "DetWarning",
     "MissingExtraError",
     "PluginError",
     "RecipeError",
@@ -34,6 +35,10 @@ class DetError(Exception):
 
     def __str__(self) -> str:
         return f"{self.where}: " + "; ".join(part for part in (self.problem, self.found, self.fix) if part)
+
+
+class DetWarning(UserWarning):
+    """Something works, but perhaps not as the reader expects."""
 
 
 class ConfigError(DetError, ValueError):

@@ -10,15 +10,14 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from det_core import config, registry, trust, yamlfile
+from det_core import config, registry, trust, versions, yamlfile
 from det_core.errors import ConfigError, DetError, PluginError, RecipeError, UnknownNameError
 from det_core.overrides import DEFAULT_TYPES, KEYS, SECTIONS, annotation_of, apply, merge, not_a_key
-from det_core.plugins import canonical
 from det_core.signatures import shown
 
 __all__ = ["Listed", "Recipe", "listing", "load", "names", "recipe_from_tree"]
@@ -88,7 +87,7 @@ class Recipe:
             if section in self.tree:
                 plan = self._plan(section)
                 tree[section] = None if plan is None else plan.resolved()
-        tree["versions"] = _versions(tree)
+        tree["versions"] = versions.versions_of(tree)
         return Recipe(tree, self.source)
 
     def to_yaml(self) -> str:
@@ -118,6 +117,7 @@ class Recipe:
             raise RecipeError(self.source, "says nothing about its `model`")
         node = {} if node is None else node
         trust.require_harmless(node, section)
+        versions.require_present(node, self.tree.get("versions"), section)
         return config.check(node, annotation_of(section, node), section)
 
 
@@ -256,28 +256,5 @@ def _keys(content: Any, source: str) -> dict[str, Any]:
 def _whole(tree: dict[str, Any], source: str) -> Recipe:
     if tree.get("model") is None:
         raise RecipeError(source, "says nothing about its `model`", fix="give it one, or name a parent by `extends`")
+    versions.warn_of_others(tree.get("versions"), source)
     return Recipe({key: tree[key] for key in KEYS if key in tree}, source)
-
-
-def _versions(tree: Any) -> dict[str, str]:
-    """The versions of the distributions that a resolved tree names, and of those that everything stands on."""
-    owners = metadata.packages_distributions()
-    used = {"det-core", "torch", "torchvision"}
-    for name in _types(tree):
-        top = name.partition(":")[0].partition(".")[0]
-        used |= set(owners.get(top, ())) if registry.is_import_path(name) else {name.partition("/")[0]}
-    found = {}
-    for distribution in sorted(canonical(each) for each in used):
-        with contextlib.suppress(metadata.PackageNotFoundError):  # somebody's own module, which has no version
-            found[distribution] = metadata.version(distribution)
-    return found
-
-
-def _types(node: Any) -> Iterator[str]:
-    if isinstance(node, Mapping):
-        if isinstance(node.get("type"), str):
-            yield node["type"]
-        node = list(node.values())
-    if isinstance(node, list):
-        for item in node:
-            yield from _types(item)

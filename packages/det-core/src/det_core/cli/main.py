@@ -5,12 +5,13 @@ The help imports click alone. A subcommand is a line in `COMMANDS`, and a click 
 
 import difflib
 import importlib
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from det_core.errors import DetError
+from det_core.errors import DetError, DetWarning
 
 __all__ = ["COMMANDS", "det", "main"]
 
@@ -65,6 +66,18 @@ def det(traceback: bool) -> None:
     """Detection and segmentation from recipes and plugins."""
 
 
+_python_formats = warnings.formatwarning
+
+
+def _formatted(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning of ours in one line; where in the code it was raised is of no use to somebody at a terminal."""
+    ours = issubclass(category, DetWarning)
+    return f"note: {message}\n" if ours else _python_formats(message, category, filename, lineno, line)
+
+
 def main() -> None:
     """Run the command line."""
+    warnings.formatwarning = _formatted
     det()
