@@ -73,3 +73,26 @@ def test_a_norm_takes_the_place_of_the_bias():
 def test_levels_that_do_not_double_or_do_not_exist_are_refused(levels):
     with torch.device("meta"), pytest.raises(ConfigError, match=r"FPN\.in_features"):
         FPN(ResNet(18), in_features=levels)
+
+
+def test_convolutions_make_two_more_levels_on_top():
+    fpn = FPN(ResNet(18, out_features=["res3", "res4", "res5"]), out_channels=16, top="convolutions")
+    features = fpn(torch.zeros(1, 3, 64, 96))
+    assert list(features) == list(fpn.strides) == ["p3", "p4", "p5", "p6", "p7"]
+    assert [tuple(level.shape[2:]) for level in features.values()] == [(8, 12), (4, 6), (2, 3), (1, 2), (1, 1)]
+    assert fpn.top_block.p6.in_channels == 512
+    assert fpn.size_divisibility == 32
+
+
+def test_the_levels_on_top_may_see_the_pyramid_instead():
+    fpn = identity_fpn(top="convolutions", top_input="pyramid")
+    assert fpn.top_block.p5.in_channels == 1
+    nn.init.ones_(fpn.top_block.p5.weight)
+    nn.init.constant_(fpn.top_block.p6.weight, 2.0)
+    out = fpn(torch.zeros(1, 3, 32, 64))  # p4 is 2 x 4 pixels of 5
+    assert out["p5"].tolist() == [[[[20.0, 30.0]]]]
+    assert out["p6"].item() == 100.0
+    nn.init.constant_(fpn.top_block.p5.weight, -1.0)
+    out = fpn(torch.zeros(1, 3, 32, 64))
+    assert out["p5"].tolist() == [[[[-20.0, -30.0]]]]
+    assert out["p6"].item() == 0.0  # only what is above 0 goes on

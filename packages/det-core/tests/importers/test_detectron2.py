@@ -228,7 +228,7 @@ def test_settings_nobody_knows_and_settings_without_effect_are_listed():
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("MODEL__META_ARCHITECTURE", "RetinaNet"),
+        ("MODEL__META_ARCHITECTURE", "PanopticFPN"),
         ("MODEL__MASK_ON", True),
         ("MODEL__KEYPOINT_ON", True),
         ("MODEL__LOAD_PROPOSALS", True),

@@ -1,10 +1,10 @@
-"""Losses on boxes."""
+"""Losses on boxes and classes."""
 
 import math
 
 import pytest
 import torch
-from det_core.ops.losses import box_loss, iou_loss, smooth_l1
+from det_core.ops.losses import box_loss, focal_loss, iou_loss, smooth_l1
 
 UNIT = (1.0, 1.0, 1.0, 1.0)
 
@@ -65,3 +65,18 @@ def test_offsets_that_lead_to_the_truth_lose_nothing_and_others_are_pulled_there
     loss.backward()
     stepped = box_loss(wrong.detach() - 0.01 * wrong.grad, references, truth, UNIT, kind, 0.0)
     assert stepped < loss
+
+
+def test_focal_loss_neglects_what_is_classified_well():
+    logits, truth = torch.tensor([0.0, 3.0]), torch.tensor([1.0, 1.0])
+    p = torch.sigmoid(torch.tensor(3.0)).item()
+    expected = 0.25 * (0.5**2 * math.log(2) - (1 - p) ** 2 * math.log(p))
+    assert focal_loss(logits, truth, 0.25, 2.0).item() == pytest.approx(expected)
+    assert focal_loss(logits, truth, -1, 0.0).item() == pytest.approx(math.log(2) - math.log(p))
+    assert focal_loss(logits[:0], truth[:0], 0.25, 2.0) == 0
+
+
+def test_focal_loss_is_the_same_with_the_classes_exchanged_and_alpha_too():
+    logits, truth = torch.randn(7), torch.arange(7.0) % 2
+    a, b = focal_loss(logits, truth, 0.3, 1.5), focal_loss(-logits, 1 - truth, 0.7, 1.5)
+    torch.testing.assert_close(a, b)

@@ -25,7 +25,9 @@ class FPN(nn.Module):
         out_channels: of every level.
         norm: of the lateral and output convolutions.
         fuse: whether the two inputs of a level are added or averaged.
-        top: one more level of twice the stride on top, by subsampling the coarsest (published for R-CNN), or none.
+        top: what stands on top: one more level of twice the stride, by subsampling the coarsest (published for R-CNN);
+            two more, by strided convolutions (published for RetinaNet); or none.
+        top_input: what those convolutions see, the coarsest level of bottom_up or that of the pyramid.
     """
 
     def __init__(
@@ -36,7 +38,8 @@ class FPN(nn.Module):
         out_channels: int = 256,
         norm: Norm = "",
         fuse: Literal["sum", "avg"] = "sum",
-        top: Literal["maxpool"] | None = "maxpool",
+        top: Literal["maxpool", "convolutions"] | None = "maxpool",
+        top_input: Literal["bottom_up", "pyramid"] = "bottom_up",
     ) -> None:
         super().__init__()
         names = list(bottom_up.channels) if in_features is None else list(in_features)
@@ -48,7 +51,7 @@ class FPN(nn.Module):
         if strides != [2 ** (levels[0] + i) for i in range(len(levels))]:
             raise ConfigError("FPN.in_features", "strides must be powers of two that double", f"they are {strides}")
         self.bottom_up = cast(nn.Module, bottom_up)
-        self.fuse, self.top = fuse, top
+        self.fuse, self.top, self.top_input = fuse, top, top_input
         self._levels = dict(zip(levels, names, strict=True))
         for level, name in self._levels.items():
             lateral = Conv2d(bottom_up.channels[name], out_channels, 1, norm=norm)
@@ -58,8 +61,11 @@ class FPN(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
                 self.add_module(f"fpn_{part}{level}", module)
-        if top:
-            levels = [*levels, levels[-1] + 1]
+        above = {"maxpool": 1, "convolutions": 2}.get(top or "", 0)
+        if top == "convolutions":
+            below = bottom_up.channels[names[-1]] if top_input == "bottom_up" else out_channels
+            self.top_block = TopConvolutions(levels[-1] + 1, below, out_channels)
+        levels = [*levels, *range(levels[-1] + 1, levels[-1] + 1 + above)]
         self.channels = {f"p{level}": out_channels for level in levels}
         self.strides = {f"p{level}": 2**level for level in levels}
         self.size_divisibility = max(strides[-1], bottom_up.size_divisibility)
@@ -79,7 +85,35 @@ class FPN(nn.Module):
                     merged = merged / 2
             outputs[f"p{level}"] = self.get_submodule(f"fpn_output{level}")(merged)
         outputs = dict(reversed(outputs.items()))
-        if self.top:
-            highest = max(self._levels)
+        highest = max(self._levels)
+        if self.top == "maxpool":
             outputs[f"p{highest + 1}"] = F.max_pool2d(outputs[f"p{highest}"], kernel_size=1, stride=2)
+        elif self.top == "convolutions":
+            seen = below[self._levels[highest]] if self.top_input == "bottom_up" else outputs[f"p{highest}"]
+            outputs |= self.top_block(seen)
         return outputs
+
+
+class TopConvolutions(nn.Module):
+    """Two levels on top of a pyramid, each half the size of the one below (Lin et al., "Focal loss", 2017).
+
+    Args:
+        level: the number of the first.
+        in_channels: of what they are made from.
+        out_channels: of both.
+    """
+
+    def __init__(self, level: int, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.names = (f"p{level}", f"p{level + 1}")
+        for name, channels in zip(self.names, (in_channels, out_channels), strict=True):
+            conv = nn.Conv2d(channels, out_channels, 3, stride=2, padding=1)
+            nn.init.kaiming_uniform_(conv.weight, a=1)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            self.add_module(name, conv)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, in_channels, H, W) to two levels of half and a quarter the size."""
+        first, second = (self.get_submodule(name) for name in self.names)
+        x = first(x)
+        return {self.names[0]: x, self.names[1]: second(F.relu(x))}

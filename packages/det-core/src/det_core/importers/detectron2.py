@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from det_core.errors import ConfigError
+from det_core.importers.detectron2_dense import retinanet_head
 from det_core.importers.detectron2_training import data_section, train_section
-from det_core.importers.settings import Settings, UnsupportedError
+from det_core.importers.settings import Settings, UnsupportedError, per_level
 
 __all__ = ["Imported", "UnsupportedError", "recipe_from_settings"]
 
+_BACKBONES = ("build_resnet_backbone", "build_resnet_fpn_backbone", "build_retinanet_resnet_fpn_backbone")
 _STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
 
 
@@ -120,16 +122,22 @@ def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Impo
 
 
 def _model(s: Settings) -> dict[str, Any]:
-    kind = s.require("MODEL.META_ARCHITECTURE", "GeneralizedRCNN", "ProposalNetwork")
+    kind = s.require("MODEL.META_ARCHITECTURE", "GeneralizedRCNN", "ProposalNetwork", "RetinaNet")
+    if kind == "RetinaNet":
+        backbone, strides = _backbone(s)
+        head = retinanet_head(s, strides)
+        return {
+            "type": "dense_detector",
+            **_input(s, "MODEL.RETINANET.NUM_CLASSES"),
+            "backbone": backbone,
+            "head": head,
+        }
     s.require("MODEL.LOAD_PROPOSALS", False)
     s.require("MODEL.PROPOSAL_GENERATOR.NAME", "RPN")
     backbone, strides = _backbone(s)
     model: dict[str, Any] = {
         "type": "faster_rcnn" if kind == "GeneralizedRCNN" else "proposal_network",
-        "num_classes": s["MODEL.ROI_HEADS.NUM_CLASSES"],
-        "pixel_mean": s["MODEL.PIXEL_MEAN"],
-        "pixel_std": s["MODEL.PIXEL_STD"],
-        "channel_order": s.require("INPUT.FORMAT", "BGR", "RGB"),
+        **_input(s, "MODEL.ROI_HEADS.NUM_CLASSES"),
         "backbone": backbone,
     }
     if proposals := _proposals(s, strides):
@@ -139,9 +147,19 @@ def _model(s: Settings) -> dict[str, Any]:
     return model
 
 
+def _input(s: Settings, num_classes: str) -> dict[str, Any]:
+    """The arguments that all models have."""
+    return {
+        "num_classes": s[num_classes],
+        "pixel_mean": s["MODEL.PIXEL_MEAN"],
+        "pixel_std": s["MODEL.PIXEL_STD"],
+        "channel_order": s.require("INPUT.FORMAT", "BGR", "RGB"),
+    }
+
+
 def _backbone(s: Settings) -> tuple[dict[str, Any], dict[str, int]]:
     """The node of the backbone, and the strides of its levels."""
-    name = s.require("MODEL.BACKBONE.NAME", "build_resnet_backbone", "build_resnet_fpn_backbone")
+    name = s.require("MODEL.BACKBONE.NAME", *_BACKBONES)
     if any(s["MODEL.RESNETS.DEFORM_ON_PER_STAGE"]):
         raise UnsupportedError("MODEL.RESNETS.DEFORM_ON_PER_STAGE", "deformable convolutions are not supported yet")
     node = {"type": "resnet", **s.differing(RESNET)}
@@ -164,7 +182,10 @@ def _backbone(s: Settings) -> tuple[dict[str, Any], dict[str, int]]:
     if used != levels:
         above["in_features"] = used
     names = [int(strides[level]).bit_length() - 1 for level in used if level in strides]
-    names.append(max(names, default=0) + 1)  # the pooled level on top
+    on_top = 1
+    if name == "build_retinanet_resnet_fpn_backbone":
+        above["top"], on_top = "convolutions", 2
+    names += [max(names, default=0) + 1 + i for i in range(on_top)]
     return {**above, "bottom_up": node}, {f"p{level}": 2**level for level in names}
 
 
@@ -176,9 +197,9 @@ def _proposals(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     if levels != list(strides):
         node["in_features"] = levels
     anchors: dict[str, Any] = {}
-    if (sizes := _per_level(s["MODEL.ANCHOR_GENERATOR.SIZES"])) != [[8 * strides.get(level, 0)] for level in levels]:
+    if (sizes := per_level(s["MODEL.ANCHOR_GENERATOR.SIZES"])) != [[8 * strides.get(level, 0)] for level in levels]:
         anchors["sizes"] = sizes
-    if (ratios := _per_level(s["MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS"])) != [[0.5, 1.0, 2.0]]:
+    if (ratios := per_level(s["MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS"])) != [[0.5, 1.0, 2.0]]:
         anchors["aspect_ratios"] = ratios
     anchors |= s.differing(ANCHORS)
     if anchors:
@@ -186,11 +207,6 @@ def _proposals(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     if head := s.differing(RPN_HEAD):
         node["head"] = head
     return node
-
-
-def _per_level(values: list[Any]) -> list[Any]:
-    """One list of numbers serves all levels, as in a list of its own."""
-    return values if values and isinstance(values[0], list) else [values]
 
 
 def _roi_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from det_core.errors import ConfigError
 
-__all__ = ["Settings", "UnsupportedError"]
+__all__ = ["Settings", "UnsupportedError", "per_level"]
 
 _NORMS = {"nnSyncBN": "SyncBN", "naiveSyncBN": "SyncBN"}
 
@@ -63,3 +63,8 @@ class Settings:
 def _plain(value: Any) -> Any:
     """A value with lists for tuples, as a recipe has them."""
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def per_level(values: list[Any]) -> list[Any]:
+    """One list of numbers, which serves all levels, as in a list of its own."""
+    return values if values and isinstance(values[0], list) else [values]

@@ -2,7 +2,9 @@
 
 from det_core.models.anchors import AnchorGenerator
 from det_core.models.box_head import FastRCNNConvFCHead, FastRCNNPredictor
+from det_core.models.dense import DenseDetector
 from det_core.models.rcnn import RCNN, ProposalNetwork, faster_rcnn
+from det_core.models.retinanet import RetinaNetHead
 from det_core.models.roi_heads import StandardROIHeads
 from det_core.models.rpn import RPN, RPNHead
 
@@ -10,10 +12,12 @@ __all__ = [
     "RCNN",
     "RPN",
     "AnchorGenerator",
+    "DenseDetector",
     "FastRCNNConvFCHead",
     "FastRCNNPredictor",
     "ProposalNetwork",
     "RPNHead",
+    "RetinaNetHead",
     "StandardROIHeads",
     "faster_rcnn",
 ]

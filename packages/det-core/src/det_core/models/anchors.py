@@ -16,8 +16,8 @@ class AnchorGenerator(nn.Module):
 
     Args:
         strides: level -> input pixels per feature pixel.
-        sizes: for each level, the square roots of the anchors' areas in pixels; one entry serves all levels. By default
-            each level has one size, 8 times its stride.
+        sizes: for each level, the square roots of the anchors' areas in pixels; one entry serves all levels.
+        scales: the sizes as multiples of each level's stride, where `sizes` does not say them.
         aspect_ratios: for each level, heights divided by widths; one entry serves all levels.
         offset: where in its pixel an anchor is centred: 0 the upper left corner, 0.5 the middle.
     """
@@ -27,6 +27,7 @@ class AnchorGenerator(nn.Module):
         strides: Mapping[str, int],
         *,
         sizes: Sequence[Sequence[float]] | None = None,
+        scales: Sequence[float] = (8.0,),
         aspect_ratios: Sequence[Sequence[float]] = ((0.5, 1.0, 2.0),),
         offset: float = 0.0,
     ) -> None:
@@ -35,7 +36,9 @@ class AnchorGenerator(nn.Module):
             raise ConfigError("AnchorGenerator.offset", "must be in [0, 1)", f"got {offset}")
         self.strides, self.offset = tuple(strides.values()), offset
         per_level = zip(
-            _per_level("sizes", sizes or [[8 * stride] for stride in self.strides], len(strides)),
+            _per_level(
+                "sizes", sizes or [[scale * stride for scale in scales] for stride in self.strides], len(strides)
+            ),
             _per_level("aspect_ratios", aspect_ratios, len(strides)),
             strict=True,
         )

@@ -17,8 +17,8 @@ from det_core.structures import ImageBatch, Prediction, Targets
 __all__ = ["RCNN", "ProposalNetwork", "faster_rcnn"]
 
 Colour = tuple[float, float, float]
-_MEAN: Colour = (123.675, 116.28, 103.53)  # of ImageNet, as torchvision's weights expect it: red, green, blue
-_STD: Colour = (58.395, 57.12, 57.375)
+IMAGENET_MEAN: Colour = (123.675, 116.28, 103.53)  # of ImageNet, as torchvision's weights expect it: red, green, blue
+IMAGENET_STD: Colour = (58.395, 57.12, 57.375)
 
 
 class Normalise(nn.Module):
@@ -73,8 +73,8 @@ class RCNN(nn.Module):
         roi_heads: Factory[ROIHeads],
         num_classes: int,
         *,
-        pixel_mean: Colour = _MEAN,
-        pixel_std: Colour = _STD,
+        pixel_mean: Colour = IMAGENET_MEAN,
+        pixel_std: Colour = IMAGENET_STD,
         channel_order: Literal["RGB", "BGR"] = "RGB",
     ) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class RCNN(nn.Module):
             proposals, _ = self.proposal_generator(features, batch.sizes)
             found = self.roi_heads.predict(features, proposals, batch.sizes)
             return [Prediction(detections=detections) for detections in found]
-        truth = _one_per_image(batch, targets)
+        truth = one_per_image(batch, targets)
         proposals, losses = self.proposal_generator(features, batch.sizes, truth)
         return {**losses, **self.roi_heads.losses(features, proposals, truth)}
 
@@ -117,8 +117,8 @@ class ProposalNetwork(nn.Module):
         proposal_generator: Factory[ProposalGenerator] = Factory(RPN),
         num_classes: int = 1,
         *,
-        pixel_mean: Colour = _MEAN,
-        pixel_std: Colour = _STD,
+        pixel_mean: Colour = IMAGENET_MEAN,
+        pixel_std: Colour = IMAGENET_STD,
         channel_order: Literal["RGB", "BGR"] = "RGB",
     ) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class ProposalNetwork(nn.Module):
             proposals, _ = self.proposal_generator(features, batch.sizes)
             return [Prediction(proposals=found) for found in proposals]
         losses: dict[str, Tensor]
-        _, losses = self.proposal_generator(features, batch.sizes, _one_per_image(batch, targets))
+        _, losses = self.proposal_generator(features, batch.sizes, one_per_image(batch, targets))
         return losses
 
 
@@ -147,8 +147,8 @@ def faster_rcnn(
     *,
     proposal_generator: Factory[ProposalGenerator] = Factory(RPN),
     roi_heads: Factory[ROIHeads] = Factory(StandardROIHeads),
-    pixel_mean: Colour = _MEAN,
-    pixel_std: Colour = _STD,
+    pixel_mean: Colour = IMAGENET_MEAN,
+    pixel_std: Colour = IMAGENET_STD,
     channel_order: Literal["RGB", "BGR"] = "RGB",
 ) -> RCNN:
     """Faster R-CNN as published for feature pyramids; the arguments are those of `RCNN`."""
@@ -163,7 +163,7 @@ def faster_rcnn(
     )
 
 
-def _one_per_image(batch: ImageBatch, targets: Sequence[Targets]) -> list[Targets]:
+def one_per_image(batch: ImageBatch, targets: Sequence[Targets]) -> list[Targets]:
     """The targets without crowd regions, which are never learnt from."""
     if len(targets) != len(batch):
         raise StructureError("targets", "must be one per image", f"got {len(targets)} for {len(batch)} images")

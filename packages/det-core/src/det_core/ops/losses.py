@@ -1,4 +1,4 @@
-"""Losses on boxes; all return the sum over their rows, so that the caller says what to divide by."""
+"""Losses on boxes and classes; all return the sum over their rows, so that the caller says what to divide by."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from det_core.ops import boxes as box_ops
 from det_core.ops import coding
 
-__all__ = ["BoxLoss", "box_loss", "iou_loss", "smooth_l1"]
+__all__ = ["BoxLoss", "box_loss", "focal_loss", "iou_loss", "smooth_l1"]
 
 BoxLoss = Literal["smooth_l1", "giou", "diou", "ciou"]
 """How a predicted box is compared with a true one."""
@@ -24,6 +24,21 @@ def smooth_l1(a: Tensor, b: Tensor, beta: float) -> Tensor:
     if beta < 1e-5:
         return (a - b).abs().sum()
     return F.smooth_l1_loss(a, b, beta=beta, reduction="sum")
+
+
+def focal_loss(logits: Tensor, truth: Tensor, alpha: float, gamma: float) -> Tensor:
+    """Focal loss (Lin et al., 2017) of logits against `truth` in {0, 1} of the same shape, summed; in float32.
+
+    `alpha` weighs truths of 1, and 1 - `alpha` those of 0; a negative one weighs neither. The more certain a right
+    answer is, the less it counts: by (1 - p) ** `gamma`.
+    """
+    logits = logits.float()
+    p = logits.sigmoid()
+    wrong = p * (1 - truth) + (1 - p) * truth
+    loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none") * wrong**gamma
+    if alpha >= 0:
+        loss = loss * (alpha * truth + (1 - alpha) * (1 - truth))
+    return loss.sum()
 
 
 def iou_loss(a: Tensor, b: Tensor, kind: Literal["giou", "diou", "ciou"]) -> Tensor:

@@ -1,0 +1,178 @@
+"""What one-stage heads share: towers of convolutions over all levels, and the choice of the best candidates."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from det_core.errors import ConfigError
+from det_core.ops import boxes as box_ops
+from det_core.ops.layers import Norm, make_norm
+from det_core.ops.nms import nms_by_group
+from det_core.structures import Detections, Size
+
+__all__ = [
+    "Candidates",
+    "LevelNorms",
+    "MovingAverage",
+    "Tower",
+    "best_candidates",
+    "chosen_levels",
+    "per_anchor",
+    "predictor",
+    "suppress",
+]
+
+LevelNorms = Literal["own", "shared", "joint"]
+"""Batch norms of a head that looks at several levels: each level has statistics of its own; all levels have the same,
+and update them one after another; all levels have the same, taken over all of them together (Wu and Johnson,
+"Rethinking batch in BatchNorm", 2021)."""
+
+
+class PerLevelBatchNorm(nn.ModuleList):
+    """One batch norm per level; scale and shift are common to all."""
+
+    def __init__(self, kind: Literal["BN", "SyncBN"], channels: int, levels: int) -> None:
+        make = nn.BatchNorm2d if kind == "BN" else nn.SyncBatchNorm
+        super().__init__(make(channels, affine=False) for _ in range(levels))
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """Levels (B, C, H, W) to the same shapes."""
+        scale, shift = self.weight[:, None, None], self.bias[:, None, None]
+        return [norm(x) * scale + shift for norm, x in zip(self, levels, strict=True)]
+
+
+class Tower(nn.Sequential):
+    """3 x 3 convolutions with norm and ReLU, the same for all levels.
+
+    Args:
+        in_channels: of every level.
+        dims: output channels of each convolution; -1 keeps the number.
+        norm: after each convolution.
+        level_norms: what the levels have in common where `norm` is BN or SyncBN.
+        levels: how many there are.
+
+    Attributes:
+        out_channels: of the last convolution.
+    """
+
+    def __init__(self, in_channels: int, dims: Sequence[int], norm: Norm, level_norms: LevelNorms, levels: int) -> None:
+        layers: list[nn.Module] = []
+        for dim in dims:
+            dim = in_channels if dim == -1 else dim
+            conv = nn.Conv2d(in_channels, dim, 3, padding=1)
+            nn.init.normal_(conv.weight, std=0.01)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            layers.append(conv)
+            if norm in ("BN", "SyncBN") and level_norms == "own":
+                layers.append(PerLevelBatchNorm(norm, dim, levels))
+            elif (made := make_norm(norm, dim)) is not None:
+                layers.append(made)
+            layers.append(nn.ReLU())
+            in_channels = dim
+        super().__init__(*layers)
+        self.out_channels, self.level_norms = in_channels, level_norms
+
+    def forward(self, input: Sequence[Tensor]) -> list[Tensor]:
+        """Levels (B, in_channels, H, W) to (B, out_channels, H, W)."""
+        levels = list(input)
+        for layer in self:
+            if isinstance(layer, PerLevelBatchNorm):
+                levels = layer(levels)
+            elif isinstance(layer, nn.BatchNorm2d | nn.SyncBatchNorm) and self.level_norms == "joint":
+                levels = _together(layer, levels)
+            else:
+                levels = [layer(x) for x in levels]
+        return levels
+
+
+def _together(norm: nn.Module, levels: Sequence[Tensor]) -> list[Tensor]:
+    """Normalise all levels as if they were one map."""
+    counts = [x.shape[2] * x.shape[3] for x in levels]
+    parts = norm(torch.cat([x.flatten(2) for x in levels], dim=2).unsqueeze(3)).squeeze(3).split(counts, dim=2)
+    return [part.reshape(x.shape) for part, x in zip(parts, levels, strict=True)]
+
+
+def chosen_levels(where: str, channels: Mapping[str, int], names: Sequence[str] | None) -> tuple[str, ...]:
+    """The levels called `names`, or all; ConfigError if one does not exist or they differ in channels."""
+    chosen = tuple(channels if names is None else names)
+    if not chosen or any(name not in channels for name in chosen):
+        found = f"got {list(chosen)}; there are {', '.join(channels)}"
+        raise ConfigError(f"{where}.in_features", "must name levels of the backbone", found)
+    if len({channels[name] for name in chosen}) != 1:
+        found = f"got {[channels[name] for name in chosen]}"
+        raise ConfigError(f"{where}.in_features", "must have as many channels at every level", found)
+    return chosen
+
+
+def predictor(in_channels: int, out_channels: int, probability: float | None = None) -> nn.Conv2d:
+    """The last 3 x 3 convolution of a tower; at first its sigmoid is about `probability` everywhere."""
+    if probability is not None and not 0 < probability < 1:
+        raise ConfigError("prior_probability", "must be between 0 and 1", f"got {probability}")
+    conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+    nn.init.normal_(conv.weight, std=0.01)
+    bias = 0.0 if probability is None else -math.log((1 - probability) / probability)
+    nn.init.constant_(conv.bias, bias)  # type: ignore[arg-type]
+    return conv
+
+
+def per_anchor(maps: Tensor, numbers: int) -> Tensor:
+    """(B, A * numbers, H, W) to (B, H * W * A, numbers): by row, then column, then anchor."""
+    return maps.permute(0, 2, 3, 1).reshape(len(maps), -1, numbers)
+
+
+class MovingAverage(nn.Module):
+    """The exponential moving average of a number, which steadies what a loss is divided by.
+
+    It starts anew in every process and is not part of the state dict, as published; only training moves it.
+    """
+
+    def __init__(self, start: float, momentum: float = 0.9) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("value", torch.tensor(float(start)), persistent=False)
+
+    value: Tensor
+
+    @torch.no_grad()
+    def forward(self, new: Tensor) -> Tensor:
+        """The average with the scalar `new` taken in."""
+        value = self.value * self.momentum + new.to(self.value.dtype) * (1 - self.momentum)
+        if self.training:
+            self.value = value  # replaced, not changed: an earlier loss may still need the old one
+        return value
+
+
+class Candidates(NamedTuple):
+    """The best (anchor, class) pairs of each image: int64 `anchor` and `label`, float32 `score`, all (B, K)."""
+
+    anchor: Tensor
+    label: Tensor
+    score: Tensor
+
+
+def best_candidates(scores: Tensor, threshold: float, most: int) -> Candidates:
+    """The `most` best of scores (B, A, C); those that do not exceed `threshold`, or are NaN, score -1."""
+    flat = scores.flatten(1)
+    flat = torch.where(flat > threshold, flat, -1.0)
+    score, index = flat.topk(min(most, flat.shape[1]), dim=1)
+    return Candidates(index // scores.shape[2], index % scores.shape[2], score)
+
+
+def suppress(
+    boxes: Tensor, labels: Tensor, scores: Tensor, size: Size, nms_threshold: float, max_detections: int
+) -> Detections:
+    """The detections of one image, from boxes (N, 4), labels and scores (N,); negative scores stand for no candidate.
+
+    Boxes are clipped last, and those that are empty then are dropped, as published.
+    """
+    usable = torch.nonzero(box_ops.finite(boxes, scores) & (scores >= 0)).squeeze(1)
+    boxes, labels, scores = boxes[usable], labels[usable], scores[usable]
+    keep = nms_by_group(boxes, scores, labels, nms_threshold)[:max_detections]
+    boxes = box_ops.clip(boxes[keep], size)
+    found = Detections(boxes=boxes, labels=labels[keep], scores=scores[keep], size=size)
+    return found[box_ops.larger_than(boxes, 0)]
