@@ -1,9 +1,12 @@
-"""The plugins that the project itself publishes, by the names they bring: the only packages an error may recommend."""
+"""The plugins that the project itself publishes, by the names they bring: the only packages an error may recommend.
+
+`det plugins doctor` also knows the packages behind modules that are called otherwise, for plugins that do not say.
+"""
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-__all__ = ["KNOWN", "provider"]
+__all__ = ["KNOWN", "PACKAGES", "provider"]
 
 # Patterns of component and recipe names in lower case. The first package that fits is the one that is recommended.
 KNOWN: Mapping[str, tuple[str, ...]] = {
@@ -14,6 +17,25 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "det-panoptic": ("*panoptic*", "*deeplab*"),
     "det-mobile": ("*fbnet*", "*d2go*", "mobile_*", "*qat*"),
     "det-tridentnet": ("*trident*",),
+}
+
+# Module: the package that brings it, for well-known ones that are called otherwise or that plugins forget to require.
+PACKAGES: Mapping[str, str] = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "einops": "einops",
+    "huggingface_hub": "huggingface-hub",
+    "matplotlib": "matplotlib",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "pandas": "pandas",
+    "scipy": "scipy",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "timm": "timm",
+    "tqdm": "tqdm",
+    "transformers": "transformers",
+    "yaml": "pyyaml",
 }
 
 

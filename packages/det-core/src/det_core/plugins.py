@@ -153,7 +153,7 @@ def _discover() -> Catalog:
                 if version != first[name]:
                     problem = f"is installed twice; {first[name]} is used, {version} is hidden behind it"
                     strays.append(
-                        Finding(name, problem, f"pip uninstall {name}, until none is left, and install it again")
+                        Finding(name, problem, f"pip uninstall {name}  # until none is left, then install it again")
                     )
                 continue
             first[name] = version

@@ -1,4 +1,4 @@
-"""`det plugins`: what is installed, what it brings, and what is wrong with it."""
+"""`det plugins`: what is installed, what it brings, and what is wrong with it; `det plugins doctor` mends it."""
 
 import json
 import shutil
@@ -6,6 +6,7 @@ import textwrap
 
 import click
 
+from det_core.cli.doctor import command as doctor
 from det_core.errors import DetError
 from det_core.hooks import KINDS
 from det_core.plugins import Catalog, Plugin, catalog, foreign_code
@@ -13,11 +14,16 @@ from det_core.plugins import Catalog, Plugin, catalog, foreign_code
 __all__ = ["command"]
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--check", is_flag=True, help="Import everything that is named; exit with 1 if anything is wrong.")
-def command(as_json: bool, check: bool) -> None:
+@click.pass_context
+def command(context: click.Context, as_json: bool, check: bool) -> None:
     """List the installed plugins, what they bring, and what is wrong."""
+    if context.invoked_subcommand is not None:
+        if as_json or check:
+            raise click.UsageError(f"options go behind the command: det plugins {context.invoked_subcommand} --json")
+        return
     found = catalog()
     problems = [*found.problems, *(_faults(found) if check else [])]
     if as_json:
@@ -35,6 +41,9 @@ def command(as_json: bool, check: bool) -> None:
             click.echo(f"\nAll {count} names lead somewhere, and every recipe fits what it calls.")
     if check and problems:
         raise SystemExit(1)
+
+
+command.add_command(doctor)
 
 
 def _described(plugin: Plugin) -> str:
