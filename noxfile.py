@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent
 WHEELHOUSE = ROOT / "dist"
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 ACME = ROOT / "examples" / "det-acme"
-TEST_TOOLS = ["pip", "pytest>=8.3", "pytest-timeout>=2.3", "hypothesis>=6.100"]
+TEST_TOOLS = ["pip", "pytest>=8.3", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100"]
 
 # The half of core that has to work, and is checked strictly, without torch.
 TORCH_FREE = [
@@ -44,6 +44,11 @@ def build_wheel(session: nox.Session, project: Path) -> Path:
         (built,) = target.glob("*.whl")
         _built[project] = Path(shutil.move(built, WHEELHOUSE / built.name))
     return _built[project]
+
+
+def run_tests(session: nox.Session, *arguments: str) -> None:
+    """Run pytest in as many processes as there are cores, each on one: torch's threads gain nothing on small tensors."""
+    session.run("pytest", "-n", "auto", "--dist", "loadfile", *arguments, env={"OMP_NUM_THREADS": "1"})
 
 
 def install(session: nox.Session, *projects: Path, extras: str = "", tools: list[str] | None = None) -> None:
@@ -70,7 +75,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session, package_name: str) -> None:
     """Test one package from its wheel, with only itself and core installed: nox -s "tests(det-core)"."""
     install(session, *{package("det-core"), package(package_name)}, extras="[plots]", tools=TEST_TOOLS)
-    session.run("pytest", f"packages/{package_name}/tests", "-m", "not slow", *session.posargs)
+    run_tests(session, f"packages/{package_name}/tests", "-m", "not slow", *session.posargs)
 
 
 @nox.session
@@ -124,6 +129,6 @@ def build(session: nox.Session) -> None:
 def full(session: nox.Session) -> None:
     """Run what is too slow for every change: tests marked slow and the benchmarks, after `nox` itself."""
     install(session, *map(package, PACKAGES), extras="[all]", tools=TEST_TOOLS)
-    session.run("pytest", *(f"packages/{name}/tests" for name in PACKAGES), "tests", "-m", "slow", *session.posargs)
+    run_tests(session, *(f"packages/{name}/tests" for name in PACKAGES), "tests", "-m", "slow", *session.posargs)
     for benchmark in sorted((ROOT / "benchmarks").glob("*.py")):
         session.run("python", str(benchmark), env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")})
