@@ -1,0 +1,5 @@
+"""Every check of det's conformance kit, as a test of its own."""
+
+from det_core.testing import conformance
+
+test_conformance = conformance("det-acme")
