@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from det_core.importers.detectron2 import UnsupportedError, recipe_from_settings
+from det_core.ops.masks import paste_masks
 from det_core.recipes import recipe_from_tree
-from det_core.structures import ImageBatch, Prediction, Targets
+from det_core.structures import ImageBatch, Polygons, Prediction, Targets
 from det_core.weights import load_into
 from torch import Tensor, nn
 
@@ -56,7 +57,13 @@ def _model(spec: Mapping[str, Any], settings: Mapping[str, Any], state_dict: Map
 
 def _targets(inputs: Mapping[str, np.ndarray], name: str) -> Targets:
     boxes, labels = inputs[f"gt/{name}/boxes"], inputs[f"gt/{name}/classes"]
-    return Targets(boxes=torch.from_numpy(boxes).float(), labels=torch.from_numpy(labels).long())
+    polygons, keypoints = inputs.get(f"gt/{name}/polygons"), inputs.get(f"gt/{name}/keypoints")
+    return Targets(
+        boxes=torch.from_numpy(boxes).float(),
+        labels=torch.from_numpy(labels).long(),
+        masks=None if polygons is None else Polygons.of([[ring] for ring in polygons]),
+        keypoints=None if keypoints is None else torch.from_numpy(keypoints).float(),
+    )
 
 
 def _inference(model: nn.Module, batch: ImageBatch, names: Sequence[str]) -> Arrays:
@@ -79,6 +86,13 @@ def _inference(model: nn.Module, batch: ImageBatch, names: Sequence[str]) -> Arr
             found[f"instances/{name}/pred_boxes"] = detections.boxes
             found[f"instances/{name}/scores"] = detections.scores
             found[f"instances/{name}/pred_classes"] = detections.labels
+            if detections.keypoints is not None:
+                found[f"instances/{name}/pred_keypoints"] = detections.keypoints
+            if detections.masks is not None:
+                masks = paste_masks(detections.masks, detections.boxes, detections.size)
+                found[f"instances/{name}/mask_area"] = masks.flatten(1).sum(1)
+                found[f"instances/{name}/mask_bits_first5"] = np.packbits(masks[:5].numpy())
+                found[f"instances/{name}/mask_shape"] = np.array(masks.shape)
     return found
 
 

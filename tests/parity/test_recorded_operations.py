@@ -8,6 +8,7 @@ import pytest
 import torch
 from det_core.models import AnchorGenerator
 from det_core.ops import coding
+from det_core.ops.masks import paste_masks
 from det_core.ops.roi import ROIPooler
 from torch import Tensor
 
@@ -46,3 +47,9 @@ def test_pooled_regions_agree(recorded: dict[str, Tensor], refpack: ModuleType, 
     order = torch.cat([torch.nonzero(rois[:, 0] == image).squeeze(1) for image in (0, 1)])
     pooled = ROIPooler([4], 7, pooling)([features], boxes)
     torch.testing.assert_close(pooled, recorded[f"roi_align/out_scale0.25_ratio0_7x7_aligned{aligned}"][order])
+
+
+def test_pasted_masks_agree(recorded: dict[str, Tensor]) -> None:
+    masks = paste_masks(recorded["paste/masks"], recorded["paste/boxes"], (120, 160))
+    expected = np.unpackbits(recorded["paste/bits_120x160"].numpy()).reshape(12, 120, 160)
+    assert np.array_equal(masks.numpy(), expected)

@@ -14,6 +14,7 @@ from det_core.importers.detectron2 import recipe_from_settings
         ("rpn_r50_fpn_1x", "rpn_R_50_FPN"),
         ("faster_rcnn_r50_fpn_3x", "faster_rcnn_R_50_FPN"),
         ("retinanet_r50_fpn_3x", "retinanet_R_50_FPN"),
+        ("mask_rcnn_r50_fpn_3x", "mask_rcnn_R_50_FPN"),
     ],
 )
 def test_a_recipe_equals_the_imported_configuration(name: str, case: str, refpack: ModuleType) -> None:

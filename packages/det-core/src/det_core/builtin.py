@@ -22,6 +22,7 @@ def det_heads() -> dict[str, str]:
     return {
         "fast_rcnn_conv_fc_head": "det_core.models:FastRCNNConvFCHead",
         "fast_rcnn_predictor": "det_core.models:FastRCNNPredictor",
+        "mask_rcnn_conv_upsample_head": "det_core.models:MaskRCNNConvUpsampleHead",
         "retinanet_head": "det_core.models:RetinaNetHead",
         "rpn": "det_core.models:RPN",
         "standard_roi_heads": "det_core.models:StandardROIHeads",
@@ -34,6 +35,7 @@ def det_models() -> dict[str, str]:
     return {
         "dense_detector": "det_core.models:DenseDetector",
         "faster_rcnn": "det_core.models:faster_rcnn",
+        "mask_rcnn": "det_core.models:mask_rcnn",
         "proposal_network": "det_core.models:ProposalNetwork",
         "rcnn": "det_core.models:RCNN",
     }
@@ -58,6 +60,8 @@ def det_recipes() -> dict[str, str]:
         "faster_rcnn_r101_fpn_3x": "COCO-Detection/faster_rcnn_R_101_FPN_3x",
         "faster_rcnn_r50_fpn_1x": "COCO-Detection/faster_rcnn_R_50_FPN_1x",
         "faster_rcnn_r50_fpn_3x": "COCO-Detection/faster_rcnn_R_50_FPN_3x",
+        "mask_rcnn_r50_fpn_1x": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x",
+        "mask_rcnn_r50_fpn_3x": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x",
         "retinanet_r101_fpn_3x": "COCO-Detection/retinanet_R_101_FPN_3x",
         "retinanet_r50_fpn_1x": "COCO-Detection/retinanet_R_50_FPN_1x",
         "retinanet_r50_fpn_3x": "COCO-Detection/retinanet_R_50_FPN_3x",

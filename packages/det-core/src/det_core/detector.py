@@ -17,6 +17,7 @@ from det_core.data import compose, from_pil, read_image
 from det_core.engine import Checkpoint, RunFolder, pick_device, predict, read_about, read_checkpoint
 from det_core.errors import CheckpointError, ConfigError, DataError, WeightsError
 from det_core.evaluation import to_coco
+from det_core.ops.masks import paste_masks
 from det_core.overrides import apply
 from det_core.recipes import Recipe
 from det_core.structures import Detections, ImageBatch, Prediction, Sample
@@ -221,7 +222,10 @@ class Detector:
         for sample, prediction in zip(samples, predictions, strict=True):
             found = prediction.detections
             if found is not None:
-                prediction = replace(prediction, detections=found[found.scores >= threshold].to("cpu"))
+                found = found[found.scores >= threshold].to("cpu")
+                if found.masks is not None:
+                    found = replace(found, masks=paste_masks(found.masks, found.boxes, found.size))
+                prediction = replace(prediction, detections=found)
             yield Result(sample.image, prediction, self.classes, self.category_ids, sample.path)
 
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from det_core.errors import StructureError
@@ -19,6 +21,7 @@ __all__ = [
     "Detections",
     "ImageBatch",
     "PanopticMap",
+    "Polygons",
     "Prediction",
     "Proposals",
     "Sample",
@@ -51,6 +54,73 @@ def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Polygons:
+    """The outlines of N objects, each of one or several closed rings; an object may have none.
+
+    They stay on the CPU, where they are drawn. Iterating gives each object's rings, float64 arrays (corners, 2).
+
+    Attributes:
+        points: float32 (P, 2): x, y in continuous pixels, ring after ring, object after object.
+        corners: int64 (R,): how many points each ring has.
+        rings: int64 (N,): how many rings each object has.
+    """
+
+    points: Tensor
+    corners: Tensor
+    rings: Tensor
+
+    def __post_init__(self) -> None:
+        if self.points.ndim != 2 or self.points.shape[1] != 2:
+            found = f"got {tuple(self.points.shape)}"
+            raise StructureError("Polygons.points", "must have shape (P, 2)", found)
+        if int(self.corners.sum()) != len(self.points) or int(self.rings.sum()) != len(self.corners):
+            found = f"{len(self.points)} points, {self.corners.tolist()} a ring, {self.rings.tolist()} rings an object"
+            raise StructureError("Polygons", "must say where each of its points belongs", found)
+
+    @classmethod
+    def of(cls, objects: Sequence[Sequence[Any]]) -> "Polygons":
+        """From COCO's form: for each object its rings, each of which is x0, y0, x1, y1, ..."""
+        rings = [torch.as_tensor(ring, dtype=torch.float32).reshape(-1, 2) for rings in objects for ring in rings]
+        return cls(
+            points=torch.cat([torch.zeros(0, 2), *rings]),
+            corners=torch.tensor([len(ring) for ring in rings], dtype=torch.int64),
+            rings=torch.tensor([len(rings) for rings in objects], dtype=torch.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.rings)
+
+    def __iter__(self) -> "Iterator[list[NDArray[np.float64]]]":
+        rings = (
+            np.split(self.points.double().numpy(), np.cumsum(self.corners.numpy())[:-1]) if len(self.corners) else []
+        )
+        start = 0
+        for count in self.rings.tolist():
+            yield rings[start : start + count]
+            start += count
+
+    def __getitem__(self, index: Tensor | slice) -> "Polygons":
+        """The chosen objects: `index` is a slice, a bool mask (N,) or int64 indices (M,)."""
+        index = index.cpu() if isinstance(index, Tensor) else index
+        chosen = torch.arange(len(self))[index]
+        ring = _spans(self.rings, chosen)
+        return Polygons(
+            points=self.points[_spans(self.corners, ring)], corners=self.corners[ring], rings=self.rings[chosen]
+        )
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Polygons":
+        """Itself, wherever the rest goes."""
+        return self
+
+
+def _spans(lengths: Tensor, chosen: Tensor) -> Tensor:
+    """The rows that the chosen spans cover, where span i is `lengths[i]` rows long and begins where i - 1 ends."""
+    own = lengths[chosen]
+    start = (lengths.cumsum(0) - lengths)[chosen] - (own.cumsum(0) - own)
+    return torch.arange(int(own.sum())) + start.repeat_interleave(own)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _PerObject:
     """Shared behaviour of the structures whose fields hold one row per object."""
 
@@ -62,11 +132,12 @@ class _PerObject:
                 f"{type(self).__name__}.boxes", "must have shape (N, 4) or (N, 5)", f"got {tuple(self.boxes.shape)}"
             )
         for name, value in self._per_object():
-            if value.ndim == 0 or value.shape[0] != len(self):
-                found = f"its shape is {tuple(value.shape)} beside {len(self)} boxes"
+            if (isinstance(value, Tensor) and value.ndim == 0) or len(value) != len(self):
+                shape = tuple(value.shape) if isinstance(value, Tensor) else (len(value),)
+                found = f"its shape is {shape} beside {len(self)} boxes"
                 raise StructureError(f"{type(self).__name__}.{name}", "must have one row per box", found)
 
-    def _per_object(self) -> Iterator[tuple[str, Tensor]]:
+    def _per_object(self) -> Iterator[tuple[str, Tensor | Polygons]]:
         for f in fields(self):
             value = getattr(self, f.name)
             if f.metadata.get("per") != "object" or value is None:
@@ -82,9 +153,10 @@ class _PerObject:
     def __getitem__(self, index: Tensor | slice) -> Self:
         """The chosen objects: `index` is a slice, a bool mask (N,) or int64 indices (M,)."""
         chosen = {
-            f.name: map_tensors(getattr(self, f.name), lambda t: t[index])
+            f.name: value[index] if isinstance(value, Polygons) else map_tensors(value, lambda t: t[index])
             for f in fields(self)
             if f.metadata.get("per") == "object"
+            for value in (getattr(self, f.name),)
         }
         return replace(self, **chosen)
 
@@ -104,7 +176,7 @@ class Targets(_PerObject):
     Attributes:
         boxes: float32 (N, 4), or (N, 5) rotated.
         labels: int64 (N,), in [0, C).
-        masks: bool (N, H, W), or None.
+        masks: bool (N, H, W), or the objects' outlines, or None.
         keypoints: float32 (N, K, 3): x, y, visibility (0 not labelled, 1 hidden, 2 visible), or None.
         crowd: bool (N,): regions that stand for many objects; never trained on, forgiven in evaluation. None: none is.
         areas: float32 (N,): object areas in square pixels as annotated, for evaluation by size. None: the boxes' areas.
@@ -114,7 +186,7 @@ class Targets(_PerObject):
     """
 
     labels: Tensor = field(metadata=_PER_OBJECT)
-    masks: Tensor | None = field(default=None, metadata=_PER_OBJECT)
+    masks: Tensor | Polygons | None = field(default=None, metadata=_PER_OBJECT)
     keypoints: Tensor | None = field(default=None, metadata=_PER_OBJECT)
     crowd: Tensor | None = field(default=None, metadata=_PER_OBJECT)
     areas: Tensor | None = field(default=None, metadata=_PER_OBJECT)
@@ -148,7 +220,8 @@ class Detections(_PerObject):
         labels: int64 (N,), in [0, C).
         scores: float32 (N,), in [0, 1].
         size: (height, width) of the image that the coordinates refer to.
-        masks: bool (N, height, width), or None.
+        masks: bool (N, height, width); or float32 (N, S, S), the probabilities within each box, small as a model makes
+            them, which `det_core.ops.masks.paste_masks` puts into the image; or None.
         keypoints: float32 (N, K, 3): x, y, score, or None.
         extras: per object, first axis N; keys are qualified.
     """

@@ -159,8 +159,22 @@ def test_polygons_and_both_kinds_of_rle_become_masks(tmp_path: Path) -> None:
         assert all(torch.equal(mask, expected) for mask in masks)
     empty = cells[0].targets
     assert empty is not None
-    assert empty.masks is not None
+    assert isinstance(empty.masks, torch.Tensor)
     assert empty.masks.shape == (0, 30, 40)
+
+
+def test_outlines_are_given_as_they_stand_and_crowds_have_none(tmp_path: Path) -> None:
+    data = content()
+    for annotation in data["annotations"]:
+        annotation["segmentation"] = SQUARE
+    data["annotations"][2]["segmentation"] = {"size": [30, 40], "counts": [1200]}  # a crowd
+    cells = dataset(tmp_path, data, masks="polygons")
+    found = [cells[i].targets.masks for i in range(3)]
+    assert [[len(rings) for rings in masks] for masks in found] == [[], [1], [1, 0]]
+    assert next(iter(found[1]))[0].ravel().tolist() == SQUARE[0]
+    data["annotations"][2]["iscrowd"] = 0
+    with pytest.raises(DataError, match="annotation 122 has an RLE, where polygons were asked for"):
+        dataset(tmp_path, data, masks="polygons")
 
 
 def test_keypoints_move_to_the_middle_of_their_pixels(tmp_path: Path) -> None:

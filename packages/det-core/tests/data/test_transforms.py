@@ -9,7 +9,7 @@ import torchvision.transforms as v1
 from det_core.contracts import Transform
 from det_core.data import Points, ResizeShortestEdge, compose
 from det_core.errors import ConfigError, StructureError
-from det_core.structures import Sample, Targets
+from det_core.structures import Polygons, Sample, Targets
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -117,6 +117,21 @@ def test_a_box_that_left_the_image_does_not_come_back_with_padding() -> None:
     _, targets = apply(make(), Crop(0, 0, 20, 20), v2.Pad(20))
     assert targets.labels.tolist() == [5, 7]
     assert targets.boxes.tolist() == [[22, 24, 32, 30], [20, 20, 40, 40]]
+
+
+def test_outlines_follow_and_objects_that_are_gone_take_theirs_along() -> None:
+    outlines = Polygons.of([[[x0, y0, x1, y0, x1, y1]] for x0, y0, x1, y1 in BOXES.tolist()])
+    _, targets = apply(make(masks=outlines), FLIP, Crop(0, 20, 20, 15), v2.Resize((40, 30)))
+    assert targets.labels.tolist() == [5, 7]
+    assert isinstance(targets.masks, Polygons)
+    # x becomes 2 (40 - x - 20) and y 2 y; what lies outside the image stays there.
+    assert [rings[0].tolist() for rings in targets.masks] == [
+        [[36, 8], [16, 8], [16, 20]],
+        [[40, 0], [-40, 0], [-40, 40]],
+    ]
+    _, sane = apply(make(masks=outlines), Crop(0, 20, 20, 15), v2.SanitizeBoundingBoxes())
+    assert isinstance(sane.masks, Polygons)
+    assert len(sane.masks) == len(sane) == 2
 
 
 def test_what_is_left_of_an_object_must_have_a_pixel() -> None:

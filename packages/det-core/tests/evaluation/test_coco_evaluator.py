@@ -12,16 +12,14 @@ import torch
 from det_core.contracts import Evaluator
 from det_core.errors import ConfigError, DataError, StructureError
 from det_core.evaluation import CocoEvaluator, from_coco, to_coco
-from det_core.structures import Detections, Prediction, Sample, Targets
+from det_core.structures import Detections, Polygons, Prediction, Sample, Targets
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 SIZE = (120, 160)
 
 
-def sample(
-    boxes: list[list[float]], labels: list[int] | None = None, id: int | str = 1, **fields: torch.Tensor
-) -> Sample:
+def sample(boxes: list[list[float]], labels: list[int] | None = None, id: int | str = 1, **fields: Any) -> Sample:
     targets = Targets(
         boxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
         labels=torch.tensor(labels or [0] * len(boxes), dtype=torch.int64),
@@ -184,6 +182,17 @@ def test_three_hundred_masks_in_one_image_are_compared() -> None:
     masks = torch.stack([rectangle(box) for box in boxes])
     figures = judged((prediction(boxes, masks=masks), sample(boxes, masks=masks)), iou_types=("segm",))
     assert figures["segm/AR100"] == pytest.approx(1 / 3)
+
+
+def test_outlines_and_masks_within_boxes_are_judged_like_bitmaps() -> None:
+    x0, y0, x1, y1 = BOX
+    outline = Polygons.of([[[x0, y0, x1, y0, x1, y1, x0, y1]]])
+    small = torch.zeros(1, 28, 28)
+    small[:, :14] = 1.0  # the upper half of the box, as above
+    figures = judged((prediction([BOX], masks=small), sample([BOX], masks=outline)), iou_types=("segm",))
+    assert figures["segm/AP"] == pytest.approx(0.1)
+    with pytest.raises(DataError, match="its truth has an object without outline; set masks to 'bitmaps'"):
+        judged((prediction([BOX]), sample([BOX], masks=Polygons.of([[]]))), iou_types=("segm",))
 
 
 def test_masks_are_needed_to_compare_masks() -> None:

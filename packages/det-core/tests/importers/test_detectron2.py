@@ -8,7 +8,7 @@ import pytest
 from det_core import models
 from det_core.backbones import FPN, ResNet
 from det_core.errors import ConfigError
-from det_core.importers import detectron2
+from det_core.importers import detectron2, detectron2_heads
 from det_core.importers.detectron2 import UnsupportedError, recipe_from_settings
 from det_core.recipes import recipe_from_tree
 
@@ -41,9 +41,10 @@ def imported(**changes):
         (detectron2.ANCHORS, models.AnchorGenerator),
         (detectron2.RPN_HEAD, models.RPNHead),
         (detectron2.RPN, models.RPN),
-        (detectron2.ROI_HEADS, models.StandardROIHeads),
-        (detectron2.BOX_HEAD, models.FastRCNNConvFCHead),
-        (detectron2.BOX_PREDICTOR, models.FastRCNNPredictor),
+        (detectron2_heads.ROI_HEADS, models.StandardROIHeads),
+        (detectron2_heads.BOX_HEAD, models.FastRCNNConvFCHead),
+        (detectron2_heads.BOX_PREDICTOR, models.FastRCNNPredictor),
+        (detectron2_heads.MASK_HEAD, models.MaskRCNNConvUpsampleHead),
     ],
 )
 def test_the_importer_knows_the_defaults_of_the_constructors(table, target):
@@ -229,7 +230,6 @@ def test_settings_nobody_knows_and_settings_without_effect_are_listed():
     ("key", "value"),
     [
         ("MODEL__META_ARCHITECTURE", "PanopticFPN"),
-        ("MODEL__MASK_ON", True),
         ("MODEL__KEYPOINT_ON", True),
         ("MODEL__LOAD_PROPOSALS", True),
         ("MODEL__PROPOSAL_GENERATOR__NAME", "RRPN"),

@@ -12,6 +12,8 @@ ZOO = {
     "retinanet_r50_fpn_1x": ("COCO-Detection/retinanet_R_50_FPN_1x", 37_915_572),
     "retinanet_r50_fpn_3x": ("COCO-Detection/retinanet_R_50_FPN_3x", 37_915_572),
     "retinanet_r101_fpn_3x": ("COCO-Detection/retinanet_R_101_FPN_3x", 56_855_476),
+    "mask_rcnn_r50_fpn_1x": ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x", 44_343_216),
+    "mask_rcnn_r50_fpn_3x": ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x", 44_343_216),
     "rpn_r50_fpn_1x": ("COCO-Detection/rpn_R_50_FPN_1x", 27_393_231),
 }
 

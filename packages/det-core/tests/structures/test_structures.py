@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from det_core.errors import StructureError
-from det_core.structures import Detections, ImageBatch, Proposals, Sample, Targets
+from det_core.structures import Detections, ImageBatch, Polygons, Proposals, Sample, Targets
 from torchvision.ops import box_convert
 
 
@@ -109,3 +109,42 @@ def test_rotated_boxes_turn_counter_clockwise_as_seen_and_so_do_torchvisions(ang
     right_end = corners[[1, 2]].mean(0)  # torchvision lists top left, top right, bottom right, bottom left
     radians = math.radians(angle)
     assert right_end.tolist() == pytest.approx([50 + 20 * math.cos(radians), 50 - 20 * math.sin(radians)], abs=1e-4)
+
+
+OUTLINES = [[[0, 0, 4, 0, 4, 4]], [[1, 1, 2, 1, 2, 2], [5, 5, 9, 5, 9, 9, 5, 9]], []]
+
+
+def flat(polygons: Polygons) -> list[list[list[float]]]:
+    return [[ring.ravel().tolist() for ring in rings] for rings in polygons]
+
+
+def test_polygons_hold_several_rings_of_several_objects_and_none():
+    polygons = Polygons.of(OUTLINES)
+    assert len(polygons) == 3
+    assert flat(polygons) == OUTLINES
+    assert flat(Polygons.of([])) == []
+    assert flat(Polygons.of([[], []])) == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("index", "chosen"),
+    [
+        (torch.tensor([1, 1, 2, 0]), [1, 1, 2, 0]),
+        (torch.tensor([False, True, True]), [1, 2]),
+        (slice(1, None), [1, 2]),
+        (torch.zeros(0, dtype=torch.int64), []),
+    ],
+)
+def test_polygons_are_chosen_like_any_rows(index, chosen):
+    assert flat(Polygons.of(OUTLINES)[index]) == [OUTLINES[i] for i in chosen]
+    whole = Targets(boxes=torch.zeros(3, 4), labels=torch.zeros(3, dtype=torch.int64), masks=Polygons.of(OUTLINES))
+    assert flat(whole[index].masks) == [OUTLINES[i] for i in chosen]
+
+
+def test_polygons_go_along_to_another_device_and_must_be_one_per_object():
+    fields = {"boxes": torch.zeros(3, 4), "labels": torch.zeros(3, dtype=torch.int64)}
+    assert flat(Targets(**fields, masks=Polygons.of(OUTLINES)).to("meta").masks) == OUTLINES
+    with pytest.raises(StructureError, match="masks: must have one row per box"):
+        Targets(**fields, masks=Polygons.of(OUTLINES[:2]))
+    with pytest.raises(StructureError, match="where each of its points belongs"):
+        Polygons(points=torch.zeros(3, 2), corners=torch.tensor([2]), rings=torch.tensor([1]))

@@ -3,18 +3,18 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from det_core.data.coco_index import BadAnnotations, PackedTexts, read_coco
+from det_core.data.coco_index import BadAnnotations, MaskForm, PackedTexts, read_coco
 from det_core.data.images import read_image
 from det_core.errors import DataError
 from det_core.ops.rle import rle_counts, rle_to_mask
-from det_core.structures import Sample, Size, Targets
+from det_core.structures import Polygons, Sample, Size, Targets
 
 __all__ = ["CocoDataset"]
 
@@ -30,7 +30,9 @@ class CocoDataset:
         annotations: the JSON file.
         classes: names of the categories to keep, in the order of their labels; None keeps all.
         keep_empty: whether images without any object to learn from belong to the dataset.
-        masks: whether to decode segmentations (bool, (N, H, W)).
+        masks: how to give segmentations: "bitmaps", or True, decodes them (bool, (N, H, W)); "polygons" gives outlines,
+            which are far smaller and train Mask R-CNN as published. An object given as RLE has no outline; only crowds
+            may be so, and to judge masks beside crowds needs bitmaps.
         keypoints: whether to give keypoints (float32, (N, K, 3)); zeros for objects without.
         bad_annotations: "stop" raises one error that lists the annotations that cannot be used (a missing key, a box
             of negative or zero size, an unknown category ...); "skip" leaves them out and says so in `skipped`.
@@ -56,12 +58,14 @@ class CocoDataset:
         annotations: Path,
         classes: Sequence[str] | None = None,
         keep_empty: bool = True,
-        masks: bool = False,
+        masks: bool | Literal["bitmaps", "polygons"] = False,
         keypoints: bool = False,
         bad_annotations: BadAnnotations = "stop",
     ) -> None:
         self.images, self.annotations = Path(images), Path(annotations)
-        index = read_coco(self.annotations, classes, masks, keypoints, bad_annotations)
+        self._polygons = masks == "polygons"
+        wanted: MaskForm = "polygons" if self._polygons else "bitmaps" if masks else None
+        index = read_coco(self.annotations, classes, wanted, keypoints, bad_annotations)
         if not self.images.is_dir():
             raise DataError(str(self.images), "there is no such folder of images", fix="check the path")
         self.classes, self.category_ids, self.keypoint_names = index.classes, index.category_ids, index.keypoint_names
@@ -119,7 +123,10 @@ class CocoDataset:
             masks=None if self._index.segmentations is None else self._masks(self._index.segmentations, own, size),
         )
 
-    def _masks(self, segmentations: PackedTexts, own: slice, size: Size) -> Tensor:
+    def _masks(self, segmentations: PackedTexts, own: slice, size: Size) -> Tensor | Polygons:
+        if self._polygons:
+            found = [json.loads(segmentations[number]) for number in range(own.start, own.stop)]
+            return Polygons.of([[] if isinstance(each, dict) else each for each in found])
         masks = torch.zeros((own.stop - own.start, *size), dtype=torch.bool)
         for mask, number in zip(masks, range(own.start, own.stop), strict=True):
             mask.copy_(_decode(json.loads(segmentations[number]), size))

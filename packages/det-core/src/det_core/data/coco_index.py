@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from det_core.errors import DataError
 from det_core.ops.rle import rle_counts
 
-__all__ = ["BadAnnotations", "CocoIndex", "PackedTexts", "read_coco"]
+__all__ = ["BadAnnotations", "CocoIndex", "MaskForm", "PackedTexts", "read_coco"]
+
+MaskForm = Literal["bitmaps", "polygons"] | None
+"""How segmentations are wanted: RLE can become bitmaps alone."""
 
 BadAnnotations = Literal["stop", "skip"]
 """What to do with annotations that cannot be used: raise one error that lists them, or leave them out."""
@@ -84,7 +87,7 @@ class CocoIndex:
 def read_coco(
     path: Path,
     classes: Sequence[str] | None = None,
-    masks: bool = False,
+    masks: MaskForm = None,
     keypoints: bool = False,
     bad_annotations: BadAnnotations = "stop",
 ) -> CocoIndex:
@@ -296,7 +299,7 @@ class _AnnotationCheck:
     rows: Mapping[int | str, int]
     sizes: Sequence[tuple[int, int]]
     category_ids: set[int]
-    masks: bool
+    masks: MaskForm
     num_keypoints: int | None
 
     def __call__(self, record: _Record) -> _Fault:
@@ -315,9 +318,14 @@ class _AnnotationCheck:
         height, width = self.sizes[self.rows[record["image_id"]]]
         return (
             _box_fault(record["bbox"], height, width)
-            or (_segmentation_fault(record["segmentation"], height, width) if self.masks else None)
+            or (self._segmentation_fault(record, height, width) if self.masks else None)
             or self._keypoints_fault(record)
         )
+
+    def _segmentation_fault(self, record: _Record, height: int, width: int) -> _Fault:
+        if self.masks == "polygons" and isinstance(record["segmentation"], dict) and not record.get("iscrowd", 0):
+            return "has an RLE, where polygons were asked for: set masks to 'bitmaps'"
+        return _segmentation_fault(record["segmentation"], height, width)
 
     def _keypoints_fault(self, record: _Record) -> _Fault:
         if self.num_keypoints is None or "keypoints" not in record:

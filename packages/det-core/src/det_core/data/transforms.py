@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import functional
 
 from det_core.contracts import Transform
 from det_core.errors import ConfigError, StructureError
-from det_core.structures import Sample, Size, Targets, map_tensors
+from det_core.structures import Polygons, Sample, Size, Targets, map_tensors
 
 __all__ = ["Points", "ResizeShortestEdge", "compose"]
 
@@ -178,7 +178,9 @@ def _take_apart(targets: Targets, size: Size) -> dict[str, Any]:
         # Row numbers, under the name by which SanitizeBoundingBoxes finds what it has to drop along with the boxes.
         "labels": torch.arange(len(targets)),
     }
-    if targets.masks is not None:
+    if isinstance(targets.masks, Polygons):
+        parts["outlines"] = Points(targets.masks.points, canvas_size=size)
+    elif targets.masks is not None:
         parts["masks"] = tv_tensors.Mask(targets.masks)
     if targets.semantic is not None:
         parts["semantic"] = tv_tensors.Mask(targets.semantic)
@@ -213,8 +215,10 @@ def _put_together(
     height, width = size
     boxes = boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
     kept = (boxes[:, 2:] - boxes[:, :2] >= _SMALLEST_SIDE).all(1)
-    masks = None
-    if "masks" in parts:
+    masks: Tensor | Polygons | None = None
+    if isinstance(before.masks, Polygons):
+        masks = replace(before.masks, points=parts["outlines"].as_subclass(Tensor))[rows]
+    elif "masks" in parts:
         masks = of_rows(parts["masks"].as_subclass(Tensor))
         kept &= masks.flatten(1).any(1)
     boxes = boxes[kept]

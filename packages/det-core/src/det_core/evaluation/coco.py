@@ -16,7 +16,7 @@ from torch import Tensor
 
 from det_core.errors import ConfigError, DataError, StructureError
 from det_core.evaluation.coco_results import RLE, encode_masks
-from det_core.structures import Detections, Prediction, Sample, Size, Targets
+from det_core.structures import Detections, Polygons, Prediction, Sample, Size, Targets
 
 __all__ = ["CocoEvaluator", "IouType"]
 
@@ -167,7 +167,7 @@ class _Objects(NamedTuple):
             scores=np.ones(count, np.float32) if scores is None else _array(scores),
             crowd=np.zeros(count, np.bool_) if crowd is None else _array(crowd),
             areas=np.full(count, np.nan, np.float32) if areas is None else _array(areas),
-            masks=encode_masks(source.masks) if masks and source.masks is not None else None,
+            masks=encode_masks(source.masks, source.boxes, size) if masks and source.masks is not None else None,
         )
 
 
@@ -195,7 +195,10 @@ def _check(objects: Targets | Detections, sample: Sample, num_classes: int, mask
     if masks and objects.masks is None and len(objects):
         fix = "load the dataset with masks" if what == "truth" else "use a model that predicts them"
         raise DataError(where, f"its {what} has no masks to compare", fix=f"{fix}, or leave 'segm' out of iou_types")
-    if masks and objects.masks is not None and objects.masks.shape[1:] != sample.image.shape[1:]:
+    if masks and isinstance(objects.masks, Polygons) and not objects.masks.rings.all():
+        raise DataError(where, f"its {what} has an object without outline", fix="set masks to 'bitmaps'")
+    bitmaps = masks and isinstance(objects.masks, Tensor) and objects.masks.dtype == torch.bool
+    if bitmaps and objects.masks.shape[1:] != sample.image.shape[1:]:
         found = f"{tuple(objects.masks.shape[1:])} instead of {sample.size}"
         raise StructureError(where, f"the masks of its {what} are not of the image's size", found)
 

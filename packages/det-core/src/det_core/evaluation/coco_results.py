@@ -9,8 +9,9 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from det_core.errors import DataError
+from det_core.ops.masks import in_image
 from det_core.ops.rle import rle_counts, rle_to_mask
-from det_core.structures import Detections, Size
+from det_core.structures import Detections, Polygons, Size
 
 __all__ = ["RLE", "decode_masks", "encode_masks", "from_coco", "to_coco"]
 
@@ -34,7 +35,7 @@ def to_coco(detections: Detections, image_id: int | str, category_ids: Sequence[
         for label, box, score in zip(labels, corners, scores, strict=True)
     ]
     if detections.masks is not None:
-        for result, rle in zip(results, encode_masks(detections.masks), strict=True):
+        for result, rle in zip(results, encode_masks(detections.masks, detections.boxes, detections.size), strict=True):
             result["segmentation"] = rle
     if detections.keypoints is not None:
         # The format counts pixels; our coordinates are continuous, in which a pixel's middle lies half a pixel on.
@@ -68,13 +69,16 @@ def from_coco(results: Sequence[Mapping[str, Any]], size: Size, category_ids: Se
         raise DataError("COCO results", "cannot be read", f"{type(error).__name__}: {error}", fix) from error
 
 
-def encode_masks(masks: Tensor) -> list[RLE]:
-    """Bool masks (N, H, W) as RLE."""
-    if not len(masks):
-        return []
-    # pycocotools reads the columns of an image one after the other.
-    columns = np.asfortranarray(masks.detach().to("cpu", torch.uint8).permute(1, 2, 0).numpy())
-    return [{"size": list(rle["size"]), "counts": rle["counts"].decode()} for rle in coco_mask.encode(columns)]
+def encode_masks(masks: Tensor | Polygons, boxes: Tensor, size: Size) -> list[RLE]:
+    """Masks of any form, of objects with `boxes` in an image of `size`, as RLE."""
+    if isinstance(masks, Tensor):
+        masks, boxes = masks.detach().cpu(), boxes.detach().cpu()
+    rles: list[RLE] = []
+    for some in in_image(masks, boxes, size):
+        # pycocotools reads the columns of an image one after the other.
+        columns = np.asfortranarray(some.to(torch.uint8).permute(1, 2, 0).numpy())
+        rles += [{"size": list(rle["size"]), "counts": rle["counts"].decode()} for rle in coco_mask.encode(columns)]
+    return rles
 
 
 def decode_masks(rles: Sequence[RLE], size: Size) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 
 from det_core.errors import ConfigError
 from det_core.importers.detectron2_dense import retinanet_head
+from det_core.importers.detectron2_heads import second_stage
 from det_core.importers.detectron2_training import data_section, train_section
 from det_core.importers.settings import Settings, UnsupportedError, per_level
 
@@ -66,32 +67,6 @@ RPN = {
     "MODEL.RPN.NMS_THRESH": ("nms_threshold", 0.7),
     "MODEL.PROPOSAL_GENERATOR.MIN_SIZE": ("min_size", 0),
 }
-BOX_HEAD = {
-    "MODEL.ROI_BOX_HEAD.NUM_CONV": ("num_conv", 0),
-    "MODEL.ROI_BOX_HEAD.CONV_DIM": ("conv_dim", 256),
-    "MODEL.ROI_BOX_HEAD.NUM_FC": ("num_fc", 2),
-    "MODEL.ROI_BOX_HEAD.FC_DIM": ("fc_dim", 1024),
-}
-BOX_PREDICTOR = {
-    "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": ("class_agnostic", False),
-    "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS": ("box_weights", [10.0, 10.0, 5.0, 5.0]),
-    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": ("box_loss", "smooth_l1"),
-    "MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA": ("smooth_l1_beta", 0.0),
-    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT": ("box_loss_weight", 1.0),
-    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": ("score_threshold", 0.05),
-    "MODEL.ROI_HEADS.NMS_THRESH_TEST": ("nms_threshold", 0.5),
-    "TEST.DETECTIONS_PER_IMAGE": ("max_detections", 100),
-}
-ROI_HEADS = {
-    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": ("pooler_resolution", 7),
-    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": ("pooler_type", "ROIAlignV2"),
-    "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO": ("pooler_sampling_ratio", 0),
-    "MODEL.ROI_HEADS.IOU_THRESHOLDS": ("iou_thresholds", [0.5]),
-    "MODEL.ROI_HEADS.IOU_LABELS": ("iou_labels", [0, 1]),
-    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": ("batch_size_per_image", 512),
-    "MODEL.ROI_HEADS.POSITIVE_FRACTION": ("positive_fraction", 0.25),
-    "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT": ("append_truth", True),
-}
 
 
 def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Imported:
@@ -136,14 +111,14 @@ def _model(s: Settings) -> dict[str, Any]:
     s.require("MODEL.PROPOSAL_GENERATOR.NAME", "RPN")
     backbone, strides = _backbone(s)
     model: dict[str, Any] = {
-        "type": "faster_rcnn" if kind == "GeneralizedRCNN" else "proposal_network",
+        "type": "proposal_network",
         **_input(s, "MODEL.ROI_HEADS.NUM_CLASSES"),
         "backbone": backbone,
     }
     if proposals := _proposals(s, strides):
         model["proposal_generator"] = {"type": "rpn", **proposals}
-    if kind == "GeneralizedRCNN" and (heads := _roi_heads(s, strides)):
-        model["roi_heads"] = {"type": "standard_roi_heads", **heads}
+    if kind == "GeneralizedRCNN":
+        model |= second_stage(s, strides)
     return model
 
 
@@ -206,28 +181,4 @@ def _proposals(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
         node["anchor_generator"] = anchors
     if head := s.differing(RPN_HEAD):
         node["head"] = head
-    return node
-
-
-def _roi_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    for key, part in (("MODEL.MASK_ON", "masks"), ("MODEL.KEYPOINT_ON", "keypoints")):
-        if s[key]:
-            raise UnsupportedError(key, f"heads for {part} are not supported yet")
-    s.require("MODEL.ROI_HEADS.NAME", "StandardROIHeads")
-    s.require("MODEL.ROI_BOX_HEAD.NAME", "FastRCNNConvFCHead")
-    s.require("MODEL.ROI_BOX_HEAD.USE_FED_LOSS", False)
-    node = s.differing(ROI_HEADS)
-    levels = list(s["MODEL.ROI_HEADS.IN_FEATURES"])
-    if levels != [level for level, stride in strides.items() if stride <= 32]:
-        node["in_features"] = levels
-    box_head = s.differing(BOX_HEAD)
-    if norm := s.norm("MODEL.ROI_BOX_HEAD.NORM"):
-        box_head["norm"] = norm
-    if box_head:
-        node["box_head"] = {"type": "fast_rcnn_conv_fc_head", **box_head}
-    predictor = s.differing(BOX_PREDICTOR)
-    if s["MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"]:
-        predictor["class_loss"] = "sigmoid"
-    if predictor:
-        node["box_predictor"] = predictor
     return node

@@ -30,6 +30,11 @@ def data_section(s: Settings) -> dict[str, Any]:
         data["train"]["bad_annotations"] = "skip"
         if s["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]:
             data["train"]["keep_empty"] = False
+        if s.peek("MODEL.MASK_ON"):
+            data["train"]["masks"] = "polygons" if s["INPUT.MASK_FORMAT"] == "polygon" else "bitmaps"
+    if "val" in data and s.peek("MODEL.MASK_ON"):
+        data["val"]["masks"] = "bitmaps"
+        data["evaluators"] = [{"type": "coco", "iou_types": ["bbox", "segm"]}]
     train = _resize(s["INPUT.MIN_SIZE_TRAIN"], s["INPUT.MAX_SIZE_TRAIN"])
     if train and s["INPUT.MIN_SIZE_TRAIN_SAMPLING"] == "range":
         train[0]["draw"] = "range"

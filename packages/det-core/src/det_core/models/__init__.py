@@ -3,6 +3,8 @@
 from det_core.models.anchors import AnchorGenerator
 from det_core.models.box_head import FastRCNNConvFCHead, FastRCNNPredictor
 from det_core.models.dense import DenseDetector
+from det_core.models.families import mask_rcnn
+from det_core.models.mask_head import MaskRCNNConvUpsampleHead
 from det_core.models.rcnn import RCNN, ProposalNetwork, faster_rcnn
 from det_core.models.retinanet import RetinaNetHead
 from det_core.models.roi_heads import StandardROIHeads
@@ -15,9 +17,11 @@ __all__ = [
     "DenseDetector",
     "FastRCNNConvFCHead",
     "FastRCNNPredictor",
+    "MaskRCNNConvUpsampleHead",
     "ProposalNetwork",
     "RPNHead",
     "RetinaNetHead",
     "StandardROIHeads",
     "faster_rcnn",
+    "mask_rcnn",
 ]

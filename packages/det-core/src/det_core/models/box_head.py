@@ -158,6 +158,15 @@ class FastRCNNPredictor(nn.Module):
             "loss_box_reg": regression * (self.box_loss_weight / regions),
         }
 
+    @torch.no_grad()
+    def boxes_of(self, outputs: tuple[Tensor, Tensor], proposals: Tensor, labels: Tensor) -> Tensor:
+        """The box that each region becomes as an object of its label, (P, 4); any, where it is background."""
+        offsets = outputs[1]
+        column = labels.clamp(max=offsets.shape[1] - 1)
+        return coding.decode(
+            offsets[torch.arange(len(labels), device=labels.device), column], proposals, self.box_weights
+        )
+
     def detect(
         self, outputs: tuple[Tensor, Tensor], proposals: Sequence[Tensor], sizes: Sequence[Size]
     ) -> list[Detections]:

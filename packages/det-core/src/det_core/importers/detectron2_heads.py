@@ -1,0 +1,101 @@
+"""Detectron2's settings of the second stage as that of a recipe."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from det_core.importers.settings import Settings, UnsupportedError
+
+__all__ = ["BOX_HEAD", "BOX_PREDICTOR", "MASK_HEAD", "ROI_HEADS", "second_stage"]
+
+# Setting -> our argument and our default.
+BOX_HEAD = {
+    "MODEL.ROI_BOX_HEAD.NUM_CONV": ("num_conv", 0),
+    "MODEL.ROI_BOX_HEAD.CONV_DIM": ("conv_dim", 256),
+    "MODEL.ROI_BOX_HEAD.NUM_FC": ("num_fc", 2),
+    "MODEL.ROI_BOX_HEAD.FC_DIM": ("fc_dim", 1024),
+}
+BOX_PREDICTOR = {
+    "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": ("class_agnostic", False),
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS": ("box_weights", [10.0, 10.0, 5.0, 5.0]),
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": ("box_loss", "smooth_l1"),
+    "MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA": ("smooth_l1_beta", 0.0),
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT": ("box_loss_weight", 1.0),
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": ("score_threshold", 0.05),
+    "MODEL.ROI_HEADS.NMS_THRESH_TEST": ("nms_threshold", 0.5),
+    "TEST.DETECTIONS_PER_IMAGE": ("max_detections", 100),
+}
+ROI_HEADS = {
+    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": ("pooler_resolution", 7),
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": ("pooler_type", "ROIAlignV2"),
+    "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO": ("pooler_sampling_ratio", 0),
+    "MODEL.ROI_HEADS.IOU_THRESHOLDS": ("iou_thresholds", [0.5]),
+    "MODEL.ROI_HEADS.IOU_LABELS": ("iou_labels", [0, 1]),
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": ("batch_size_per_image", 512),
+    "MODEL.ROI_HEADS.POSITIVE_FRACTION": ("positive_fraction", 0.25),
+    "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT": ("append_truth", True),
+    "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": ("train_on_predicted_boxes", False),
+}
+MASK_HEAD = {
+    "MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION": ("pooler_resolution", 14),
+    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": ("pooler_type", "ROIAlignV2"),
+    "MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO": ("pooler_sampling_ratio", 0),
+    "MODEL.ROI_MASK_HEAD.NUM_CONV": ("num_conv", 4),
+    "MODEL.ROI_MASK_HEAD.CONV_DIM": ("conv_dim", 256),
+    "MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK": ("class_agnostic", False),
+}
+
+
+def second_stage(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
+    """The entries `type`, `roi_heads` and those of further heads of a model, where they differ from the defaults.
+
+    Args:
+        s: the settings.
+        strides: of the backbone's levels.
+    """
+    heads = _further_heads(s, strides)
+    stage = _roi_heads(s, strides)
+    kind = {(): "faster_rcnn", ("mask_head",): "mask_rcnn"}.get(tuple(heads), "faster_rcnn")
+    model: dict[str, Any] = {"type": kind}
+    if kind == "faster_rcnn" and heads:
+        stage["heads"] = heads
+    elif kind != "faster_rcnn":
+        model |= {name: head for name, head in heads.items() if len(head) > 1}
+    if stage:
+        model["roi_heads"] = {"type": "standard_roi_heads", **stage}
+    return model
+
+
+def _further_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    if s["MODEL.KEYPOINT_ON"]:
+        raise UnsupportedError("MODEL.KEYPOINT_ON", "heads for keypoints are not supported yet")
+    heads: dict[str, dict[str, Any]] = {}
+    if s["MODEL.MASK_ON"]:
+        s.require("MODEL.ROI_MASK_HEAD.NAME", "MaskRCNNConvUpsampleHead")
+        heads["mask_head"] = {"type": "mask_rcnn_conv_upsample_head", **s.differing(MASK_HEAD), **_levels(s, strides)}
+        if norm := s.norm("MODEL.ROI_MASK_HEAD.NORM"):
+            heads["mask_head"]["norm"] = norm
+    return heads
+
+
+def _levels(s: Settings, strides: Mapping[str, int]) -> dict[str, list[str]]:
+    """`in_features`, where it is not all levels up to stride 32."""
+    levels = list(s["MODEL.ROI_HEADS.IN_FEATURES"])
+    return {} if levels == [level for level, stride in strides.items() if stride <= 32] else {"in_features": levels}
+
+
+def _roi_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
+    s.require("MODEL.ROI_HEADS.NAME", "StandardROIHeads")
+    s.require("MODEL.ROI_BOX_HEAD.NAME", "FastRCNNConvFCHead")
+    s.require("MODEL.ROI_BOX_HEAD.USE_FED_LOSS", False)
+    node = {**s.differing(ROI_HEADS), **_levels(s, strides)}
+    box_head = s.differing(BOX_HEAD)
+    if norm := s.norm("MODEL.ROI_BOX_HEAD.NORM"):
+        box_head["norm"] = norm
+    if box_head:
+        node["box_head"] = {"type": "fast_rcnn_conv_fc_head", **box_head}
+    predictor = s.differing(BOX_PREDICTOR)
+    if s["MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"]:
+        predictor["class_loss"] = "sigmoid"
+    if predictor:
+        node["box_predictor"] = predictor
+    return node

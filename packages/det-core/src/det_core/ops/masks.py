@@ -1,0 +1,121 @@
+"""Masks: outlines and bitmaps to what a region's square shows of them, and such squares back into the image."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torchvision
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from torch import Tensor
+from torch.nn import functional as F
+
+from det_core.ops.rle import rle_counts, rle_to_mask
+from det_core.structures import Polygons, Size
+
+__all__ = ["crop_masks", "in_image", "paste_masks", "rasterise"]
+
+_CHUNK = 2**26
+"""Numbers that may be held at once where bool masks become floats, and where masks of a crowd are pasted."""
+
+
+def rasterise(polygons: Polygons, size: Size) -> Tensor:
+    """What the outlines of each object cover of an image of `size`, as COCO draws them: bool (N, height, width)."""
+    masks = torch.zeros((len(polygons), *size), dtype=torch.bool)
+    for mask, rings in zip(masks, polygons, strict=True):
+        mask.copy_(_drawn(rings, size))
+    return masks
+
+
+def crop_masks(masks: Tensor | Polygons, boxes: Tensor, side: int) -> Tensor:
+    """What each box shows of its own mask, on a grid of `side` by `side`.
+
+    Outlines are moved and scaled into the box and drawn there as COCO does; bitmaps are sampled by ROIAlign, and a
+    cell is in the mask where that gives at least one half.
+
+    Args:
+        masks: bool (N, H, W), or the outlines of N objects.
+        boxes: float32 (N, 4).
+        side: of the result.
+
+    Returns:
+        bool (N, side, side), on the boxes' device.
+    """
+    if isinstance(masks, Polygons):
+        return _draw_in_boxes(masks, boxes, side)
+    cropped = [boxes.new_zeros((0, side, side), dtype=torch.bool)]
+    step = max(1, _CHUNK // max(1, masks.shape[1] * masks.shape[2]))
+    for some, own in zip(masks.split(step), boxes.float().split(step), strict=True):
+        if len(own):
+            rois = torch.cat((torch.arange(len(own), device=own.device)[:, None], own), dim=1)
+            cropped.append(torchvision.ops.roi_align(some[:, None].float(), rois, side, aligned=True)[:, 0] >= 0.5)
+    return torch.cat(cropped)
+
+
+def _draw_in_boxes(polygons: Polygons, boxes: Tensor, side: int) -> Tensor:
+    corners = boxes.detach().to("cpu", torch.float64).numpy()
+    masks = torch.zeros((len(corners), side, side), dtype=torch.bool)
+    for mask, rings, (x0, y0, x1, y1) in zip(masks, polygons, corners, strict=True):
+        scale = side / np.maximum([x1 - x0, y1 - y0], 0.1)  # a box without width would scale without bound
+        mask.copy_(_drawn([(ring - (x0, y0)) * scale for ring in rings], (side, side)))
+    return masks.to(boxes.device)
+
+
+def _drawn(rings: list[NDArray[np.float64]], size: Size) -> Tensor:
+    if not rings:
+        return torch.zeros(size, dtype=torch.bool)
+    merged = coco_mask.merge(coco_mask.frPyObjects([ring.ravel().tolist() for ring in rings], *size))
+    return rle_to_mask(rle_counts(merged, size), size)
+
+
+def paste_masks(masks: Tensor, boxes: Tensor, size: Size, threshold: float = 0.5) -> Tensor:
+    """Spread each mask over its box in an image of `size`; what reaches `threshold` is in.
+
+    Values between the cells' centres are interpolated, and fall to 0 from the outermost centres outwards. Bool masks
+    are at the size of the image already, and come back as they are.
+
+    Args:
+        masks: float (N, S, S), probabilities within the boxes.
+        boxes: float32 (N, 4).
+        size: (height, width) of the image.
+        threshold: in (0, 1].
+
+    Returns:
+        bool (N, height, width).
+    """
+    if masks.dtype == torch.bool:
+        return masks
+    pasted = torch.zeros((len(masks), *size), dtype=torch.bool, device=masks.device)
+    for full, mask, box in zip(pasted, masks.float(), boxes.tolist(), strict=True):
+        # Only the surroundings of the box are looked at: elsewhere nothing can be.
+        left, right = _pixels(box[0], box[2], size[1])
+        top, bottom = _pixels(box[1], box[3], size[0])
+        if left < right and top < bottom and box[0] < box[2] and box[1] < box[3]:
+            x = _within(left, right, box[0], box[2], mask)
+            y = _within(top, bottom, box[1], box[3], mask)
+            grid = torch.stack((x.expand(len(y), -1), y[:, None].expand(-1, len(x))), dim=-1)
+            spread = F.grid_sample(mask[None, None], grid[None], align_corners=False)[0, 0]
+            full[top:bottom, left:right] = spread >= threshold
+    return pasted
+
+
+def in_image(masks: Tensor | Polygons, boxes: Tensor, size: Size) -> Iterator[Tensor]:
+    """Masks of any form at the size of the image, bool (n, height, width), a few at a time.
+
+    All those of a crowd in a large image would need gigabytes.
+    """
+    step = max(1, _CHUNK // max(1, size[0] * size[1]))
+    for first in range(0, len(masks), step):
+        some, own = masks[first : first + step], boxes[first : first + step]
+        yield rasterise(some, size) if isinstance(some, Polygons) else paste_masks(some, own, size)
+
+
+def _pixels(start: float, end: float, length: int) -> tuple[int, int]:
+    """The pixels, first and past the last, that a mask from `start` to `end` can touch."""
+    return max(int(np.floor(start)) - 1, 0), min(int(np.ceil(end)) + 1, length)
+
+
+def _within(first: int, last: int, start: float, end: float, like: Tensor) -> Tensor:
+    """Where the centres of pixels `first` to `last` lie between `start` (-1) and `end` (1)."""
+    centres = torch.arange(first, last, device=like.device, dtype=torch.float32) + 0.5
+    return (centres - start) / (end - start) * 2 - 1

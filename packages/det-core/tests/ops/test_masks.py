@@ -1,0 +1,98 @@
+"""Masks in the squares of regions, and back in the image."""
+
+import pytest
+import torch
+from det_core.ops import masks as mask_ops
+from det_core.ops.masks import crop_masks, in_image, paste_masks, rasterise
+from det_core.structures import Polygons
+
+SQUARE = [2.0, 1.0, 6.0, 1.0, 6.0, 3.0, 2.0, 3.0]
+FAR = [6.0, 6.0, 8.0, 6.0, 8.0, 8.0, 6.0, 8.0]
+
+
+def filled(size, *boxes):
+    mask = torch.zeros(size, dtype=torch.bool)
+    for x0, y0, x1, y1 in boxes:
+        mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def test_outlines_cover_the_pixels_inside_of_all_their_rings():
+    drawn = rasterise(Polygons.of([[SQUARE], [SQUARE, FAR], []]), (8, 10))
+    assert drawn.dtype == torch.bool
+    assert torch.equal(drawn[0], filled((8, 10), (2, 1, 6, 3)))
+    assert torch.equal(drawn[1], filled((8, 10), (2, 1, 6, 3), (6, 6, 8, 8)))
+    assert not drawn[2].any()
+
+
+def test_a_box_shows_its_part_of_an_outline():
+    boxes = torch.tensor([[2.0, 1.0, 6.0, 3.0], [2.0, 1.0, 10.0, 5.0], [6.0, 4.0, 9.0, 8.0]])
+    whole, quarter, nothing = crop_masks(Polygons.of([[SQUARE], [SQUARE], [SQUARE]]), boxes, 8)
+    assert whole.all()
+    assert torch.equal(quarter, filled((8, 8), (0, 0, 4, 4)))
+    assert not nothing.any()
+
+
+def test_a_box_shows_its_part_of_a_bitmap():
+    masks = filled((8, 12), (2, 1, 6, 3)).repeat(3, 1, 1)
+    boxes = torch.tensor([[1.0, 0.0, 9.0, 8.0], [1.4, 0.4, 9.4, 8.4], [6.0, 0.0, 14.0, 8.0]])
+    exact, rounded, nothing = crop_masks(masks, boxes, 8)
+    assert torch.equal(exact, filled((8, 8), (1, 1, 5, 3)))
+    exact[2, 4] = False  # 0.6 * 0.6 of the cell at that corner is less than a half
+    assert torch.equal(rounded, exact)
+    assert not nothing.any()
+
+
+@pytest.mark.parametrize("box", [[3.0, 1.0, 3.0, 3.0], [4.0, 2.0, 4.0, 2.0]])
+def test_a_box_without_width_has_a_mask_all_the_same(box):
+    boxes = torch.tensor([box])
+    assert crop_masks(Polygons.of([[SQUARE]]), boxes, 8).shape == (1, 8, 8)
+    assert crop_masks(rasterise(Polygons.of([[SQUARE]]), (8, 10)), boxes, 8).shape == (1, 8, 8)
+
+
+def test_cropping_a_few_at_a_time_changes_nothing(monkeypatch):
+    masks = torch.rand(7, 12, 10, generator=torch.Generator().manual_seed(0)) > 0.5
+    boxes = torch.tensor([[1.0, 2.0, 8.0, 9.0]]).repeat(7, 1)
+    together = crop_masks(masks, boxes, 6)
+    monkeypatch.setattr(mask_ops, "_CHUNK", 250)
+    assert torch.equal(crop_masks(masks, boxes, 6), together)
+
+
+def test_a_full_mask_fills_its_box():
+    boxes = torch.tensor([[2.0, 1.0, 6.0, 3.0], [0.0, 0.0, 10.0, 8.0]])
+    pasted = paste_masks(torch.ones(2, 4, 4), boxes, (8, 10))
+    assert pasted.dtype == torch.bool
+    assert torch.equal(pasted[0], filled((8, 10), (2, 1, 6, 3)))
+    assert pasted[1].all()
+
+
+def test_half_a_mask_fills_half_its_box():
+    mask = torch.zeros(1, 4, 4)
+    mask[:, :, 2:] = 1
+    assert torch.equal(paste_masks(mask, torch.tensor([[0.0, 0, 8, 8]]), (8, 10))[0], filled((8, 10), (4, 0, 8, 8)))
+
+
+def test_a_box_without_area_gets_no_pixel_and_one_beyond_the_border_only_those_within():
+    boxes = torch.tensor([[3.0, 3.0, 3.0, 6.0], [-4.0, -2.0, 2.0, 3.0], [20.0, 20.0, 30.0, 30.0]])
+    empty, cut, outside = paste_masks(torch.ones(3, 4, 4), boxes, (8, 10))
+    assert not empty.any()
+    assert torch.equal(cut, filled((8, 10), (0, 0, 2, 3)))
+    assert not outside.any()
+
+
+def test_no_mask_is_pasted_to_no_mask():
+    assert paste_masks(torch.zeros(0, 28, 28), torch.zeros(0, 4), (8, 10)).shape == (0, 8, 10)
+    assert crop_masks(torch.zeros(0, 8, 10, dtype=torch.bool), torch.zeros(0, 4), 28).shape == (0, 28, 28)
+    assert crop_masks(Polygons.of([]), torch.zeros(0, 4), 28).shape == (0, 28, 28)
+    assert rasterise(Polygons.of([]), (8, 10)).shape == (0, 8, 10)
+
+
+def test_masks_of_every_form_come_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(mask_ops, "_CHUNK", 200)
+    polygons = Polygons.of([[SQUARE]] * 5)
+    boxes = torch.tensor([[2.0, 1.0, 6.0, 3.0]]).repeat(5, 1)
+    for masks in (polygons, rasterise(polygons, (8, 10)), torch.ones(5, 4, 4)):
+        chunks = list(in_image(masks, boxes, (8, 10)))
+        assert [len(chunk) for chunk in chunks] == [2, 2, 1]
+        assert all(torch.equal(mask, filled((8, 10), (2, 1, 6, 3))) for mask in torch.cat(chunks))
+    assert list(in_image(torch.zeros(0, 4, 4), boxes[:0], (8, 10))) == []
