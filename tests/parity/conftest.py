@@ -1,9 +1,12 @@
 """Which recorded cases run: those of tests/reference, or of the folder that `--reference` names."""
 
+import gzip
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -55,3 +58,12 @@ def runner() -> ModuleType:
 @pytest.fixture
 def cases(request: pytest.FixtureRequest) -> Path:
     return case_folder(request.config)
+
+
+@pytest.fixture
+def zoo(cases: Path) -> dict[str, Any]:
+    """The published configurations that lie beside the folder of the cases, or in it."""
+    files = [folder / "zoo.json.gz" for folder in (cases, cases.parent)]
+    found = next((file for file in files if file.exists()), None)
+    configurations: dict[str, Any] = json.loads(gzip.decompress(found.read_bytes())) if found else {}
+    return configurations

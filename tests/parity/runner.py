@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from det_core.importers.detectron2 import UnsupportedError, recipe_from_settings
+from det_core.importers.detectron2 import recipe_from_settings
 from det_core.ops.masks import paste_masks
 from det_core.recipes import recipe_from_tree
 from det_core.structures import ImageBatch, Polygons, Prediction, Targets
@@ -24,6 +24,7 @@ def run_case(
     inputs: Mapping[str, np.ndarray],
     images: Sequence[Tensor],
     state_dict: Mapping[str, Tensor],
+    zoo: Mapping[str, Any],
 ) -> Arrays:
     """Inference, and the losses and gradients where `inputs` hold training truth.
 
@@ -32,22 +33,28 @@ def run_case(
         inputs: "gt/IMAGE/..." arrays.
         images: float (3, H, W), values 0..255, channels in the order of spec["channel_order"].
         state_dict: the weights; all of the model's but spec["constants"].
+        zoo: published configurations by name, for cases that hold no more than changes to one.
     """
     names = [name for name, _, _ in spec["images"]]
     if spec["channel_order"] == "BGR":
         images = [image.flip(0) for image in images]
     batch = ImageBatch.stack(images)
-    found = _inference(_model(spec, spec["settings"], state_dict), batch, names)
+    found = _inference(_model(spec, _settings(spec, zoo), state_dict), batch, names)
     if any(key.startswith("gt/") for key in inputs):
-        settings = {**spec["settings"], **(spec.get("settings_training_extra") or {})}
+        settings = {**_settings(spec, zoo), **(spec.get("settings_training_extra") or {})}
         targets = [_targets(inputs, name) for name in names]
         found |= _training(_model(spec, settings, state_dict), batch, targets)
     return found
 
 
+def _settings(spec: Mapping[str, Any], zoo: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a case; that of a configuration that is a Python file refers to the zoo for what it keeps."""
+    changes = dict(spec["settings"])
+    published = zoo[spec["zoo"]]["settings"] if changes.pop("see", None) else {}
+    return {**published, **changes}
+
+
 def _model(spec: Mapping[str, Any], settings: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> nn.Module:
-    if "see" in settings:  # the settings of a Python file, of which the case holds the changes alone
-        raise UnsupportedError(spec["case"], "configurations that are Python files are not supported yet")
     recipe = recipe_from_tree(recipe_from_settings(settings).tree, source=spec["case"])
     model: nn.Module = recipe.build_model()
     constants = {key: value for key, value in model.state_dict().items() if key in spec.get("constants", ())}

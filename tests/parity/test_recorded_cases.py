@@ -2,17 +2,18 @@
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from det_core.importers.detectron2 import UnsupportedError
 
 
 def test_a_model_agrees_with_what_was_recorded(
-    case_name: str, cases: Path, refpack: ModuleType, runner: ModuleType
+    case_name: str, cases: Path, refpack: ModuleType, runner: ModuleType, zoo: dict[str, Any]
 ) -> None:
     case = refpack.Case(case_name, cases)
     try:
-        got = runner.run_case(case.spec, case.inputs, case.images(), case.state_dict())
+        got = runner.run_case(case.spec, case.inputs, case.images(), case.state_dict(), zoo)
     except UnsupportedError as error:
         pytest.skip(f"not supported yet: {error}")
     assert refpack.compare(case.expected, got) == []

@@ -32,6 +32,13 @@ def test_boxes_from_offsets_of_three_classes_agree(recorded: dict[str, Tensor]) 
     torch.testing.assert_close(boxes.reshape(12, 12), recorded["deltas/apply_out"])
 
 
+def test_distances_from_the_middle_agree(recorded: dict[str, Tensor]) -> None:
+    source = recorded["deltas/src"]
+    sides = source[:, 2:] - source[:, :2]
+    distances = coding.encode_distances(recorded["deltas/dst"], (source[:, :2] + source[:, 2:]) / 2)
+    torch.testing.assert_close(distances / sides.repeat(1, 2), recorded["deltas/linear_normalized"])
+
+
 @pytest.mark.parametrize("offset", [0.0, 0.5])
 def test_anchors_of_two_levels_agree(recorded: dict[str, Tensor], offset: float) -> None:
     generator = AnchorGenerator({"p3": 8, "p4": 16}, sizes=[[32, 64], [128]], offset=offset)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from det_core import recipes
@@ -22,5 +23,20 @@ def test_a_recipe_equals_the_imported_configuration(name: str, case: str, refpac
     found = recipe_from_settings(settings)
     ours, theirs = recipes.load(name).resolved().tree, recipes.recipe_from_tree(found.tree).resolved().tree
     assert found.unknown == []
+    for section in ("model", "data", "train"):
+        assert ours[section] == theirs[section]
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("fcos_r50_fpn_1x", "COCO-Detection/fcos_R_50_FPN_1x"),
+    ],
+)
+def test_a_recipe_equals_the_configuration_that_is_a_python_file(
+    name: str, published: str, zoo: dict[str, Any]
+) -> None:
+    found = recipe_from_settings(zoo[published]["settings"])
+    ours, theirs = recipes.load(name).resolved().tree, recipes.recipe_from_tree(found.tree).resolved().tree
     for section in ("model", "data", "train"):
         assert ours[section] == theirs[section]

@@ -22,6 +22,7 @@ def det_heads() -> dict[str, str]:
     return {
         "fast_rcnn_conv_fc_head": "det_core.models:FastRCNNConvFCHead",
         "fast_rcnn_predictor": "det_core.models:FastRCNNPredictor",
+        "fcos_head": "det_core.models:FCOSHead",
         "mask_rcnn_conv_upsample_head": "det_core.models:MaskRCNNConvUpsampleHead",
         "retinanet_head": "det_core.models:RetinaNetHead",
         "rpn": "det_core.models:RPN",
@@ -60,6 +61,7 @@ def det_recipes() -> dict[str, str]:
         "faster_rcnn_r101_fpn_3x": "COCO-Detection/faster_rcnn_R_101_FPN_3x",
         "faster_rcnn_r50_fpn_1x": "COCO-Detection/faster_rcnn_R_50_FPN_1x",
         "faster_rcnn_r50_fpn_3x": "COCO-Detection/faster_rcnn_R_50_FPN_3x",
+        "fcos_r50_fpn_1x": "COCO-Detection/fcos_R_50_FPN_1x",
         "mask_rcnn_r50_fpn_1x": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x",
         "mask_rcnn_r50_fpn_3x": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x",
         "retinanet_r101_fpn_3x": "COCO-Detection/retinanet_R_101_FPN_3x",

@@ -248,11 +248,6 @@ def test_what_would_compute_something_else_is_refused_by_name(key, value):
     assert str(error.value).startswith(key.replace("__", "."))
 
 
-def test_configurations_that_are_python_files_are_refused():
-    with pytest.raises(UnsupportedError, match="Python files"):
-        recipe_from_settings({"model.kind": "GeneralizedRCNN"})
-
-
 def test_nested_settings_are_told_to_be_flat():
     with pytest.raises(ConfigError, match="must be flat"):
         recipe_from_settings({"MODEL": {"MASK_ON": False}})

@@ -65,3 +65,11 @@ def test_decoding_what_was_encoded_gives_the_box_back(box, reference):
     if ratio.max() < 60:
         back = coding.decode(offsets, references, (10, 10, 5, 5))
         torch.testing.assert_close(back, boxes, atol=2e-2, rtol=1e-4)
+
+
+def test_distances_lead_back_to_the_box():
+    boxes, points = torch.tensor([[1.0, 2.0, 11.0, 6.0]]), torch.tensor([[4.0, 5.0]])
+    distances = coding.encode_distances(boxes, points)
+    assert distances.tolist() == [[3.0, 3.0, 7.0, 1.0]]
+    assert coding.decode_distances(distances, points).tolist() == boxes.tolist()
+    assert coding.encode_distances(boxes[:, None], torch.zeros(0, 2)).shape == (1, 0, 4)

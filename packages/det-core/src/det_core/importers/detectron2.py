@@ -15,7 +15,14 @@ from det_core.importers.detectron2_heads import second_stage
 from det_core.importers.detectron2_training import data_section, train_section
 from det_core.importers.settings import Settings, UnsupportedError, per_level
 
-__all__ = ["Imported", "UnsupportedError", "recipe_from_settings"]
+__all__ = [
+    "Imported",
+    "UnsupportedError",
+    "backbone_section",
+    "input_section",
+    "model_section",
+    "recipe_from_settings",
+]
 
 _BACKBONES = ("build_resnet_backbone", "build_resnet_fpn_backbone", "build_retinanet_resnet_fpn_backbone")
 _STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
@@ -73,7 +80,8 @@ def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Impo
     """The recipe of a published configuration.
 
     Args:
-        settings: flat, with dots in the names; what is absent has Detectron2's default.
+        settings: flat, with dots in the names; what is absent has Detectron2's default. Those of a configuration that
+            is a Python file ("model.kind": "FCOS") go to `detectron2_lazy`.
         summary: what the recipe says of itself.
 
     Raises:
@@ -82,11 +90,13 @@ def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Impo
     """
     if nested := [key for key, value in settings.items() if isinstance(value, Mapping) and "." not in key]:
         raise ConfigError(nested[0], "settings must be flat", "it holds a mapping", "write MODEL.RPN.NMS_THRESH: 0.7")
-    if objects := [key for key in settings if key.partition(".")[0] in ("model", "dataloader", "optimizer", "train")]:
-        raise UnsupportedError(objects[0], "configurations that are Python files are not supported yet")
+    if "model.kind" in settings:
+        from det_core.importers.detectron2_lazy import recipe_from_objects
+
+        return recipe_from_objects(settings, summary)
     s = Settings(settings)
     tree: dict[str, Any] = {"summary": summary} if summary else {}
-    tree["model"] = _model(s)
+    tree["model"] = model_section(s)
     tree["data"] = data_section(s)
     tree["train"] = train_section(s)
     if tree["model"]["type"] == "proposal_network":  # nothing judges proposals yet
@@ -96,23 +106,24 @@ def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Impo
     return Imported(tree, unknown, unused)
 
 
-def _model(s: Settings) -> dict[str, Any]:
+def model_section(s: Settings) -> dict[str, Any]:
+    """The model, from the backbone up."""
     kind = s.require("MODEL.META_ARCHITECTURE", "GeneralizedRCNN", "ProposalNetwork", "RetinaNet")
     if kind == "RetinaNet":
-        backbone, strides = _backbone(s)
+        backbone, strides = backbone_section(s)
         head = retinanet_head(s, strides)
         return {
             "type": "dense_detector",
-            **_input(s, "MODEL.RETINANET.NUM_CLASSES"),
+            **input_section(s, "MODEL.RETINANET.NUM_CLASSES"),
             "backbone": backbone,
             "head": head,
         }
     s.require("MODEL.LOAD_PROPOSALS", False)
     s.require("MODEL.PROPOSAL_GENERATOR.NAME", "RPN")
-    backbone, strides = _backbone(s)
+    backbone, strides = backbone_section(s)
     model: dict[str, Any] = {
         "type": "proposal_network",
-        **_input(s, "MODEL.ROI_HEADS.NUM_CLASSES"),
+        **input_section(s, "MODEL.ROI_HEADS.NUM_CLASSES"),
         "backbone": backbone,
     }
     if proposals := _proposals(s, strides):
@@ -122,7 +133,7 @@ def _model(s: Settings) -> dict[str, Any]:
     return model
 
 
-def _input(s: Settings, num_classes: str) -> dict[str, Any]:
+def input_section(s: Settings, num_classes: str) -> dict[str, Any]:
     """The arguments that all models have."""
     return {
         "num_classes": s[num_classes],
@@ -132,7 +143,7 @@ def _input(s: Settings, num_classes: str) -> dict[str, Any]:
     }
 
 
-def _backbone(s: Settings) -> tuple[dict[str, Any], dict[str, int]]:
+def backbone_section(s: Settings) -> tuple[dict[str, Any], dict[str, int]]:
     """The node of the backbone, and the strides of its levels."""
     name = s.require("MODEL.BACKBONE.NAME", *_BACKBONES)
     if any(s["MODEL.RESNETS.DEFORM_ON_PER_STAGE"]):

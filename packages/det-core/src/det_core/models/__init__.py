@@ -4,6 +4,7 @@ from det_core.models.anchors import AnchorGenerator
 from det_core.models.box_head import FastRCNNConvFCHead, FastRCNNPredictor
 from det_core.models.dense import DenseDetector
 from det_core.models.families import mask_rcnn
+from det_core.models.fcos import FCOSHead
 from det_core.models.mask_head import MaskRCNNConvUpsampleHead
 from det_core.models.rcnn import RCNN, ProposalNetwork, faster_rcnn
 from det_core.models.retinanet import RetinaNetHead
@@ -15,6 +16,7 @@ __all__ = [
     "RPN",
     "AnchorGenerator",
     "DenseDetector",
+    "FCOSHead",
     "FastRCNNConvFCHead",
     "FastRCNNPredictor",
     "MaskRCNNConvUpsampleHead",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["MAX_LOG_SCALE", "decode", "encode"]
+__all__ = ["MAX_LOG_SCALE", "decode", "decode_distances", "encode", "encode_distances"]
 
 MAX_LOG_SCALE = math.log(1000.0 / 16)
 """The largest logarithm of a size ratio that is decoded, so that a wild prediction does not overflow."""
@@ -44,3 +44,13 @@ def decode(offsets: Tensor, references: Tensor, weights: Sequence[float]) -> Ten
     half_width = 0.5 * torch.exp((dw / ww).clamp(max=MAX_LOG_SCALE)) * from_width
     half_height = 0.5 * torch.exp((dh / wh).clamp(max=MAX_LOG_SCALE)) * from_height
     return torch.stack((x - half_width, y - half_height, x + half_width, y + half_height), dim=-1)
+
+
+def encode_distances(boxes: Tensor, points: Tensor) -> Tensor:
+    """How far the left, upper, right and lower sides are from a point inside: (..., 4) and (..., 2) to (..., 4)."""
+    return torch.cat((points - boxes[..., :2], boxes[..., 2:] - points), dim=-1)
+
+
+def decode_distances(distances: Tensor, points: Tensor) -> Tensor:
+    """The boxes whose sides are `distances` (..., 4) from `points` (..., 2): (..., 4)."""
+    return torch.cat((points - distances[..., :2], points + distances[..., 2:]), dim=-1)

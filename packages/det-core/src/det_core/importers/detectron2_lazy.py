@@ -1,0 +1,54 @@
+"""Detectron2's configurations that are Python files, as recipes.
+
+Such a file describes a tree of calls. It is given as flat settings, {"model.backbone.out_channels": 256}, where "kind"
+is the class that is called; what is absent has the default of that class. Most of it amounts to settings of a YAML
+configuration and is read as those; what YAML cannot say, such as FCOS, has its own way. Nothing is executed.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from det_core.importers.detectron2 import Imported, backbone_section, input_section, model_section
+from det_core.importers.detectron2_training import data_section, train_section
+from det_core.importers.lazy_model import fcos_head, level_norms_of_head, settings_of_model
+from det_core.importers.lazy_objects import Objects
+from det_core.importers.lazy_training import settings_of_training
+from det_core.importers.settings import Settings, UnsupportedError
+
+__all__ = ["recipe_from_objects"]
+
+
+def recipe_from_objects(settings: Mapping[str, Any], summary: str = "") -> Imported:
+    """The recipe of a published configuration that is a Python file.
+
+    Args:
+        settings: flat, with dots in the names, as in `{"model.kind": "FCOS", "model.num_classes": 80}`.
+        summary: what the recipe says of itself.
+
+    Raises:
+        UnsupportedError: the model needs a part that does not exist here yet, or an argument that is not known.
+    """
+    o = Objects(settings)
+    s = Settings(settings_of_model(o) | settings_of_training(o))
+    tree: dict[str, Any] = {"summary": summary} if summary else {}
+    tree |= {"model": _model(o, s), "data": data_section(s), "train": train_section(s)}
+    unused = sorted([*o.leftover(), *s.leftover()[1]])
+    if lost := [key for key in unused if key.startswith("model.")]:
+        raise UnsupportedError(lost[0], "is not supported yet", f"it is set to {settings[lost[0]]!r}")
+    return Imported(tree, [], unused)
+
+
+def _model(o: Objects, s: Settings) -> dict[str, Any]:
+    kind = o("model.kind")
+    model: dict[str, Any]
+    if kind == "FCOS":
+        backbone, strides = backbone_section(s)
+        common = input_section(s, "MODEL.RETINANET.NUM_CLASSES")
+        model = {"type": "dense_detector", **common, "backbone": backbone, "head": fcos_head(o, strides)}
+    else:
+        model = model_section(s)
+    if o("model.backbone.top_block.in_feature", "res5").startswith("p"):
+        model["backbone"]["top_input"] = "pyramid"
+    if kind == "RetinaNet" and (level_norms := level_norms_of_head(o)) != "own":
+        model["head"]["level_norms"] = level_norms
+    return model

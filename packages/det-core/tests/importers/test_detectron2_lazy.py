@@ -1,0 +1,123 @@
+"""Published configurations that are Python files become recipes."""
+
+import subprocess
+import sys
+
+import pytest
+from det_core.importers.detectron2 import UnsupportedError, recipe_from_settings
+from det_core.recipes import recipe_from_tree
+
+FCOS = {
+    "model.kind": "FCOS",
+    "model.num_classes": 80,
+    "model.pixel_mean": [103.53, 116.28, 123.675],
+    "model.pixel_std": [1.0, 1.0, 1.0],
+    "model.backbone.kind": "FPN",
+    "model.backbone.in_features": ["res3", "res4", "res5"],
+    "model.backbone.out_channels": 256,
+    "model.backbone.top_block.kind": "LastLevelP6P7",
+    "model.backbone.top_block.in_feature": "p5",
+    "model.backbone.bottom_up.kind": "ResNet",
+    "model.backbone.bottom_up.freeze_at": 2,
+    "model.backbone.bottom_up.out_features": ["res3", "res4", "res5"],
+    "model.backbone.bottom_up.stem.kind": "BasicStem",
+    "model.backbone.bottom_up.stem.norm": "FrozenBN",
+    "model.backbone.bottom_up.stages.kind": "make_default_stages",
+    "model.backbone.bottom_up.stages.depth": 50,
+    "model.backbone.bottom_up.stages.stride_in_1x1": True,
+    "model.backbone.bottom_up.stages.norm": "FrozenBN",
+    "model.head.kind": "FCOSHead",
+    "model.head.conv_dims": [256] * 4,
+    "model.head.norm": "GN",
+    "model.head_in_features": ["p3", "p4", "p5", "p6", "p7"],
+    "train.max_iter": 90_000,
+    "train.strange": 1,
+    "optimizer.kind": "SGD",
+    "optimizer.lr": 0.02,
+    "lr_multiplier.kind": "WarmupParamScheduler",
+    "lr_multiplier.warmup_length": 1000 / 90_000,
+    "lr_multiplier.warmup_factor": 0.01,
+    "lr_multiplier.scheduler.kind": "MultiStepParamScheduler",
+    "lr_multiplier.scheduler.values": [1.0, 0.1, 0.01],
+    "lr_multiplier.scheduler.milestones": [60_000, 80_000, 90_000],
+}
+
+
+def imported(**changes):
+    return recipe_from_settings({**FCOS, **{key.replace("__", "."): value for key, value in changes.items()}})
+
+
+def test_what_has_the_published_value_is_not_said():
+    model = imported().tree["model"]
+    assert model["head"] == {"type": "fcos_head"}
+    assert model["backbone"] == {
+        "type": "fpn",
+        "top": "convolutions",
+        "top_input": "pyramid",
+        "bottom_up": {"type": "resnet", "out_features": ["res3", "res4", "res5"]},
+    }
+    recipe_from_tree(imported().tree).check()
+
+
+def test_the_arguments_of_fcos_arrive():
+    head = imported(
+        model__test_score_thresh=0.1,
+        model__center_sampling_radius=2.0,
+        model__head__norm="SyncBatchNorm",
+        model__head__conv_dims=[256],
+        model__head_in_features=["p3", "p4"],
+    ).tree["model"]["head"]
+    assert head == {
+        "type": "fcos_head",
+        "score_threshold": 0.1,
+        "centre_radius": 2.0,
+        "norm": "SyncBN",
+        "conv_dims": [-1],
+        "in_features": ["p3", "p4"],
+        "level_norms": "shared",
+    }
+
+
+def test_the_schedule_and_what_is_not_known_of_the_training():
+    found = imported()
+    assert found.tree["train"]["schedule"] == {
+        "type": "det_core.engine:WarmupMultiStep",
+        "milestones": [60_000, 80_000],
+        "gamma": 0.1,
+        "warmup": 1000,
+        "warmup_start": 0.01,
+    }
+    assert found.tree["train"]["optimizer"]["lr"] == 0.02
+    assert found.unused == ["train.strange"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model__kind", "PanopticFPN"),
+        ("model__new_loss", True),
+        ("model__backbone__bottom_up__kind", "ViT"),
+        ("model__backbone__bottom_up__stages__block_class", "DeformBottleneckBlock"),
+        ("model__backbone__bottom_up__stem__norm", "BN"),
+        ("model__head__kind", "MyHead"),
+        ("model__head__conv_dims", [256, 128]),
+    ],
+)
+def test_what_would_compute_something_else_is_refused_by_name(key, value):
+    with pytest.raises(UnsupportedError) as error:
+        imported(**{key: value})
+    assert str(error.value).startswith(key.replace("__", "."))
+
+
+def test_an_argument_without_default_must_be_there():
+    with pytest.raises(UnsupportedError, match=r"model\.pixel_mean: is missing"):
+        recipe_from_settings({"model.kind": "FCOS"})
+
+
+def test_importing_needs_no_torch():
+    code = (
+        "import sys; from det_core.importers.detectron2 import recipe_from_settings as f; "
+        f"f({FCOS!r}); print([m for m in ('torch', 'numpy', 'pydantic') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
