@@ -68,7 +68,7 @@ class Tiny(nn.Module):
         return [self.decode(*(m[0] for m in self.cells(i)), s) for i, s in zip(alone, batch.sizes, strict=True)]
 
     def losses(self, logits, sides, targets):
-        truth = torch.zeros_like(logits)
+        truth = torch.zeros(logits.shape)
         box_loss = logits.sum() * 0
         for image, target in enumerate(targets):
             for box, label in zip(target.boxes, target.labels.tolist(), strict=True):

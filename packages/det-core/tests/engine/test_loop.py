@@ -324,6 +324,14 @@ def test_bf16_trains_and_keeps_float32_weights(tmp_path, console):
     assert state["head.weight"].dtype == torch.float32
 
 
+def test_channels_last_changes_the_memory_but_neither_the_run_nor_its_checkpoints(tmp_path, console):
+    train(standins.recipe(), tmp_path / "rows", console=console)
+    train(standins.recipe(channels_last=True), tmp_path / "pixels", console=console)
+    assert losses(tmp_path / "pixels") == pytest.approx(losses(tmp_path / "rows"), rel=1e-3)
+    _, state = read_checkpoint(tmp_path / "pixels" / "last.safetensors")
+    assert state["head.weight"].is_contiguous()
+
+
 def test_clipped_gradients_change_the_run_but_not_the_norm_that_is_told(tmp_path, console):
     train(standins.recipe(), tmp_path / "free", console=console)
     train(standins.recipe(clip_gradients={"limit": 0.1}), tmp_path / "clipped", console=console)

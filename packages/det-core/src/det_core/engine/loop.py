@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,8 @@ class Trainer:
         stop: StopRequest,
     ) -> None:
         self.device = pick_device(settings.device)
-        self.model = model.to(self.device).train()
+        self.layout = torch.channels_last if settings.channels_last else torch.preserve_format
+        self.model = model.to(self.device).to(memory_format=self.layout).train()
         self.data, self.settings, self.folder, self.recipe = data, settings, folder, recipe
         self.display, self.stop = display, stop
         self.optimizer = build_optimizer(settings.optimizer, self.model, settings.param_groups)
@@ -190,8 +191,9 @@ class Trainer:
         """Learn from one batch; returns its losses, the norm of the gradient, and "steps": 1."""
         set_learning_rate(self.optimizer, self.schedule, self.step)
         moved = batch.to(self.device, non_blocking=True)
+        images = replace(moved.images, pixels=moved.images.pixels.to(memory_format=self.layout))
         with autocast(self.device, self.settings.precision):
-            losses: dict[str, Tensor] = self.model(moved.images, moved.targets)
+            losses: dict[str, Tensor] = self.model(images, moved.targets)
         total = torch.stack([value.float() for value in losses.values()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()

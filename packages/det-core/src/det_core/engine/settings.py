@@ -25,6 +25,8 @@ class Train:
         param_groups: weight decay and rate of normalisation layers and biases.
         clip_gradients: limit on the gradients; null: none.
         precision: "bf16" runs the forward pass under autocast; the weights stay float32.
+        channels_last: keep images and weights in memory pixel by pixel, which many processors compute faster with; the
+            checkpoints are the same.
         evaluate_every: steps between evaluations on `data.val`; null: only after the last step.
         evaluate_batch_size: images per evaluation batch; null: as many as `batch_size`.
         validation_loss: evaluations also report the loss on `data.val`, which costs a second forward pass.
@@ -44,6 +46,7 @@ class Train:
     param_groups: ParamGroups = ParamGroups()
     clip_gradients: ClipGradients | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = False
     evaluate_every: int | None = None
     evaluate_batch_size: int | None = None
     validation_loss: bool = True
