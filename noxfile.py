@@ -46,9 +46,9 @@ def build_wheel(session: nox.Session, project: Path) -> Path:
     return _built[project]
 
 
-def run_tests(session: nox.Session, *arguments: str) -> None:
-    """Run pytest in as many processes as there are cores, each on one: torch's threads gain nothing on small tensors."""
-    session.run("pytest", "-n", "auto", "--dist", "loadfile", *arguments, env={"OMP_NUM_THREADS": "1"})
+def run_tests(session: nox.Session, *arguments: str, **environment: str) -> None:
+    """Run pytest in one process per core, each on one thread: small tensors gain nothing from more."""
+    session.run("pytest", "-n", "auto", "--dist", "loadfile", *arguments, env={"OMP_NUM_THREADS": "1", **environment})
 
 
 def install(session: nox.Session, *projects: Path, extras: str = "", tools: list[str] | None = None) -> None:
@@ -83,7 +83,7 @@ def together(session: nox.Session) -> None:
     """Test all packages together, from their wheels: parity, documentation, imports, installed commands."""
     # With uv, the environments of tests/ecosystem take half a minute instead of two.
     install(session, *map(package, PACKAGES), extras="[all]", tools=[*TEST_TOOLS, "uv"])
-    session.run("pytest", "tests", "-m", "not slow", *session.posargs, env={"DET_WHEELHOUSE": str(WHEELHOUSE)})
+    run_tests(session, "tests", "-m", "not slow", *session.posargs, DET_WHEELHOUSE=str(WHEELHOUSE))
 
 
 @nox.session
