@@ -75,13 +75,16 @@ def _targets(inputs: Mapping[str, np.ndarray], name: str) -> Targets:
 
 def _inference(model: nn.Module, batch: ImageBatch, names: Sequence[str]) -> Arrays:
     seen: dict[str, Any] = {}
-    for part in ("backbone", "proposal_generator"):
-        if isinstance(module := getattr(model, part, None), nn.Module):
+    for part, module in model.named_modules():
+        if part in ("backbone", "proposal_generator", "roi_heads.keypoint_head"):
             module.register_forward_hook(lambda _module, _inputs, output, part=part: seen.__setitem__(part, output))
     with torch.inference_mode():
         predictions: list[Prediction] = model.eval()(batch)
     found: Arrays = {f"features/{level}": value for level, value in seen["backbone"].items()}
     proposals = seen["proposal_generator"][0] if "proposal_generator" in seen else [None] * len(names)
+    if "roi_heads.keypoint_head" in seen:
+        heatmaps = seen["roi_heads.keypoint_head"].split([len(p.detections or ()) for p in predictions])
+        found |= {f"instances/{name}/pred_keypoint_heatmaps": own for name, own in zip(names, heatmaps, strict=True)}
     for name, proposed, prediction in zip(names, proposals, predictions, strict=True):
         for prefix, given in (("proposals", proposed), ("final_proposals", prediction.proposals)):
             if given is not None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from det_core.models import AnchorGenerator
 from det_core.ops import coding
+from det_core.ops.keypoints import decode_heatmaps, encode_keypoints
 from det_core.ops.masks import paste_masks
 from det_core.ops.roi import ROIPooler
 from torch import Tensor
@@ -60,3 +61,12 @@ def test_pasted_masks_agree(recorded: dict[str, Tensor]) -> None:
     masks = paste_masks(recorded["paste/masks"], recorded["paste/boxes"], (120, 160))
     expected = np.unpackbits(recorded["paste/bits_120x160"].numpy()).reshape(12, 120, 160)
     assert np.array_equal(masks.numpy(), expected)
+
+
+def test_keypoints_in_heatmaps_agree(recorded: dict[str, Tensor], refpack: ModuleType) -> None:
+    boxes = recorded["keypoints/rois"]
+    cells, valid = encode_keypoints(recorded["keypoints/gt"], boxes, 14)
+    assert torch.equal(cells.flatten(), recorded["keypoints/target_index"].flatten())
+    assert torch.equal(valid.flatten().long(), recorded["keypoints/target_valid"].flatten())
+    heatmaps = torch.from_numpy(refpack.unit_noise("ops/hm", 6 * 4 * 14 * 14)).float().reshape(6, 4, 14, 14)
+    torch.testing.assert_close(decode_heatmaps(heatmaps, boxes), recorded["keypoints/decoded"])

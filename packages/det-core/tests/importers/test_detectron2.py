@@ -44,6 +44,7 @@ def imported(**changes):
         (detectron2_heads.ROI_HEADS, models.StandardROIHeads),
         (detectron2_heads.BOX_HEAD, models.FastRCNNConvFCHead),
         (detectron2_heads.BOX_PREDICTOR, models.FastRCNNPredictor),
+        (detectron2_heads.KEYPOINT_HEAD, models.KeypointRCNNConvDeconvUpsampleHead),
         (detectron2_heads.MASK_HEAD, models.MaskRCNNConvUpsampleHead),
     ],
 )
@@ -230,7 +231,6 @@ def test_settings_nobody_knows_and_settings_without_effect_are_listed():
     ("key", "value"),
     [
         ("MODEL__META_ARCHITECTURE", "PanopticFPN"),
-        ("MODEL__KEYPOINT_ON", True),
         ("MODEL__LOAD_PROPOSALS", True),
         ("MODEL__PROPOSAL_GENERATOR__NAME", "RRPN"),
         ("MODEL__ANCHOR_GENERATOR__NAME", "RotatedAnchorGenerator"),

@@ -13,6 +13,8 @@ ZOO = {
     "retinanet_r50_fpn_1x": ("COCO-Detection/retinanet_R_50_FPN_1x", 37_915_572),
     "retinanet_r50_fpn_3x": ("COCO-Detection/retinanet_R_50_FPN_3x", 37_915_572),
     "retinanet_r101_fpn_3x": ("COCO-Detection/retinanet_R_101_FPN_3x", 56_855_476),
+    "keypoint_rcnn_r50_fpn_1x": ("COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x", 59_133_158),
+    "keypoint_rcnn_r50_fpn_3x": ("COCO-Keypoints/keypoint_rcnn_R_50_FPN_3x", 59_133_158),
     "mask_rcnn_r50_fpn_1x": ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x", 44_343_216),
     "mask_rcnn_r50_fpn_3x": ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x", 44_343_216),
     "rpn_r50_fpn_1x": ("COCO-Detection/rpn_R_50_FPN_1x", 27_393_231),
@@ -25,7 +27,7 @@ def test_a_recipe_fits_its_constructors_and_has_the_published_number_of_paramete
     with torch.device("meta"):
         model = recipe.build_model()
     assert sum(parameter.numel() for parameter in model.parameters()) == ZOO[name][1]
-    assert model.num_classes == 80
+    assert model.num_classes == (1 if name.startswith("keypoint") else 80)
     assert recipe.summary
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from det_core.importers.settings import Settings, UnsupportedError
+from det_core.importers.settings import Settings
 
-__all__ = ["BOX_HEAD", "BOX_PREDICTOR", "MASK_HEAD", "ROI_HEADS", "second_stage"]
+__all__ = ["BOX_HEAD", "BOX_PREDICTOR", "KEYPOINT_HEAD", "MASK_HEAD", "ROI_HEADS", "second_stage"]
 
 # Setting -> our argument and our default.
 BOX_HEAD = {
@@ -43,6 +43,14 @@ MASK_HEAD = {
     "MODEL.ROI_MASK_HEAD.CONV_DIM": ("conv_dim", 256),
     "MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK": ("class_agnostic", False),
 }
+KEYPOINT_HEAD = {
+    "MODEL.ROI_KEYPOINT_HEAD.POOLER_RESOLUTION": ("pooler_resolution", 14),
+    "MODEL.ROI_KEYPOINT_HEAD.POOLER_TYPE": ("pooler_type", "ROIAlignV2"),
+    "MODEL.ROI_KEYPOINT_HEAD.POOLER_SAMPLING_RATIO": ("pooler_sampling_ratio", 0),
+    "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS": ("num_keypoints", 17),
+    "MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS": ("conv_dims", [512] * 8),
+    "MODEL.ROI_KEYPOINT_HEAD.LOSS_WEIGHT": ("loss_weight", 1.0),
+}
 
 
 def second_stage(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
@@ -54,7 +62,8 @@ def second_stage(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     """
     heads = _further_heads(s, strides)
     stage = _roi_heads(s, strides)
-    kind = {(): "faster_rcnn", ("mask_head",): "mask_rcnn"}.get(tuple(heads), "faster_rcnn")
+    names = {("mask_head",): "mask_rcnn", ("keypoint_head",): "keypoint_rcnn"}
+    kind = names.get(tuple(heads), "faster_rcnn")
     model: dict[str, Any] = {"type": kind}
     if kind == "faster_rcnn" and heads:
         stage["heads"] = heads
@@ -66,15 +75,26 @@ def second_stage(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _further_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, dict[str, Any]]:
-    if s["MODEL.KEYPOINT_ON"]:
-        raise UnsupportedError("MODEL.KEYPOINT_ON", "heads for keypoints are not supported yet")
     heads: dict[str, dict[str, Any]] = {}
     if s["MODEL.MASK_ON"]:
         s.require("MODEL.ROI_MASK_HEAD.NAME", "MaskRCNNConvUpsampleHead")
         heads["mask_head"] = {"type": "mask_rcnn_conv_upsample_head", **s.differing(MASK_HEAD), **_levels(s, strides)}
         if norm := s.norm("MODEL.ROI_MASK_HEAD.NORM"):
             heads["mask_head"]["norm"] = norm
+    if s["MODEL.KEYPOINT_ON"]:
+        heads["keypoint_head"] = _keypoint_head(s, strides)
     return heads
+
+
+def _keypoint_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
+    s.require("MODEL.ROI_KEYPOINT_HEAD.NAME", "KRCNNConvDeconvUpsampleHead")
+    node = {"type": "keypoint_rcnn_conv_deconv_upsample_head", **s.differing(KEYPOINT_HEAD), **_levels(s, strides)}
+    if not s["MODEL.ROI_KEYPOINT_HEAD.NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS"]:
+        node["normalise_by"] = "capacity"
+        foreground = s["MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE"] * s["MODEL.ROI_HEADS.POSITIVE_FRACTION"]
+        if foreground != 128:
+            node["max_foreground"] = foreground
+    return node
 
 
 def _levels(s: Settings, strides: Mapping[str, int]) -> dict[str, list[str]]:

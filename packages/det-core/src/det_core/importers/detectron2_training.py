@@ -13,6 +13,9 @@ __all__ = ["data_section", "train_section"]
 _COCO = {
     f"coco_2017_{split}": (f"coco/{split}2017", f"coco/annotations/instances_{split}2017.json")
     for split in ("train", "val")
+} | {
+    f"keypoints_coco_2017_{split}": (f"coco/{split}2017", f"coco/annotations/person_keypoints_{split}2017.json")
+    for split in ("train", "val")
 }
 _FLIPS = {"horizontal": "RandomHorizontalFlip", "vertical": "RandomVerticalFlip"}
 
@@ -25,6 +28,8 @@ def data_section(s: Settings) -> dict[str, Any]:
         if len(names) == 1 and names[0] in _COCO:
             images, annotations = _COCO[s[key][0]]
             data[split] = {"type": "coco", "images": images, "annotations": annotations}
+            if s.peek("MODEL.KEYPOINT_ON"):
+                data[split]["keypoints"] = True
     if "train" in data:
         # COCO holds a few boxes without area, which Detectron2 drops without a word.
         data["train"]["bad_annotations"] = "skip"

@@ -5,12 +5,13 @@ from typing import Literal
 
 from det_core.config import Factory
 from det_core.contracts import Backbone, ProposalGenerator, RegionHead, ROIHeads
+from det_core.models.keypoint_head import KeypointRCNNConvDeconvUpsampleHead
 from det_core.models.mask_head import MaskRCNNConvUpsampleHead
 from det_core.models.rcnn import IMAGENET_MEAN, IMAGENET_STD, RCNN, Colour
 from det_core.models.roi_heads import StandardROIHeads
 from det_core.models.rpn import RPN
 
-__all__ = ["mask_rcnn"]
+__all__ = ["keypoint_rcnn", "mask_rcnn"]
 
 
 def mask_rcnn(
@@ -29,6 +30,29 @@ def mask_rcnn(
         backbone,
         proposal_generator,
         _with(roi_heads, mask_head=mask_head),
+        num_classes,
+        pixel_mean=pixel_mean,
+        pixel_std=pixel_std,
+        channel_order=channel_order,
+    )
+
+
+def keypoint_rcnn(
+    backbone: Backbone,
+    num_classes: int = 1,
+    *,
+    keypoint_head: Factory[RegionHead] = Factory(KeypointRCNNConvDeconvUpsampleHead),
+    proposal_generator: Factory[ProposalGenerator] = Factory(RPN),
+    roi_heads: Factory[ROIHeads] = Factory(StandardROIHeads),
+    pixel_mean: Colour = IMAGENET_MEAN,
+    pixel_std: Colour = IMAGENET_STD,
+    channel_order: Literal["RGB", "BGR"] = "RGB",
+) -> RCNN:
+    """Keypoint R-CNN (He et al., 2017, section 5): Faster R-CNN, to whose `roi_heads` a `keypoint_head` is given."""
+    return RCNN(
+        backbone,
+        proposal_generator,
+        _with(roi_heads, keypoint_head=keypoint_head),
         num_classes,
         pixel_mean=pixel_mean,
         pixel_std=pixel_std,
