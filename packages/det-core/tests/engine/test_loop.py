@@ -239,7 +239,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_good_checkpoint(
     broken = changed("model", {"type": "standins:Tiny", "explode_after": 4}, checkpoint_every=3)
     with pytest.raises(TrainingError) as caught:
         train(broken, tmp_path, console=console)
-    assert caught.value.where == "step 4"
+    assert caught.value.where == "step 5"
     message = str(caught.value)
     assert "loss_box nan" in message
     assert message.count("squares/") == 2

@@ -219,7 +219,7 @@ class Trainer:
             "look at these images and their boxes, lower train.optimizer.lr, lengthen the warmup, or set clip_gradients"
         )
         raise TrainingError(
-            f"step {self.step}", "loss or gradient is not finite", f"{numbers}; images {images}; {kept}", fix
+            f"step {self.step + 1}", "loss or gradient is not finite", f"{numbers}; images {images}; {kept}", fix
         )
 
     def _evaluation_due(self) -> bool:
