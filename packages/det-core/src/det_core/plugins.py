@@ -13,11 +13,12 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
-from typing import Any, Literal
+from types import ModuleType
+from typing import Any, Literal, NamedTuple
 
 import pluggy
 
@@ -43,6 +44,9 @@ SECONDS = 10.0
 CORE = "det-core"
 Status = Literal["active", "disabled", "incompatible", "broken", "hanging"]
 
+# The hooks alone: pluggy looks closely at everything that is in a module, for each plugin again.
+_SPECS = ModuleType("hooks")
+vars(_SPECS).update({hook: getattr(hooks, hook) for hook in hooks.HOOKS.values()})
 _KIND_OF = {hook: kind for kind, hook in hooks.HOOKS.items()}
 _NAME = re.compile(r"[^\s:]+")
 _TARGET = re.compile(r"[\w.]+:[\w.]+")
@@ -145,23 +149,26 @@ def _discover() -> Catalog:
     found: list[Plugin] = []
     strays: list[Finding] = []
     first: dict[str, str] = {}
+    try:
+        core = metadata.version(CORE)
+    except metadata.PackageNotFoundError:
+        core = ""  # told below
     with Watchdog(_patience(strays), f"{DISABLE}={{who}} goes on without it") as watchdog:
-        for distribution, points in _with_entry_points(strays):
-            name, version = canonical(distribution.metadata["Name"]), distribution.version
+        for name, version, requires, points in _with_entry_points(strays):
             if name in first:
                 # The same one again, further down sys.path: Python imports the first, so the first is the plugin.
                 if version != first[name]:
                     problem = f"is installed twice; {first[name]} is used, {version} is hidden behind it"
-                    strays.append(
-                        Finding(name, problem, f"pip uninstall {name}  # until none is left, then install it again")
-                    )
+                    fix = f"pip uninstall {name}  # until none is left, then install it again"
+                    strays.append(Finding(name, problem, fix))
                 continue
             first[name] = version
+            misfit = _misfit(requires, core)
             for point in points:
                 plugin = Plugin(name, version, point.value)
                 if name in switched_off:
                     found.append(replace(plugin, status="disabled", problems=(f"switched off by {DISABLE}",)))
-                elif misfit := _misfit(distribution):
+                elif misfit:
                     found.append(replace(plugin, status="incompatible", problems=(misfit,)))
                 else:
                     found.append(_inspect(plugin, point, watchdog))
@@ -184,14 +191,25 @@ def _patience(strays: list[Finding]) -> float:
     return seconds or math.inf
 
 
-def _with_entry_points(strays: list[Finding]) -> Iterator[tuple[metadata.Distribution, list[metadata.EntryPoint]]]:
+class _Installed(NamedTuple):
+    """What counts of the metadata of a distribution, which is parsed anew whenever it is asked for."""
+
+    name: str
+    version: str
+    requires: Sequence[str]
+    points: Sequence[metadata.EntryPoint]
+
+
+def _with_entry_points(strays: list[Finding]) -> Iterator[_Installed]:
     """The distributions that have entry points in our group. The text is looked at first: parsing all takes long."""
     for distribution in metadata.distributions():
         try:
             if f"[{hooks.GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
                 continue
             points = sorted(distribution.entry_points.select(group=hooks.GROUP), key=lambda point: point.name)
-            if not (distribution.metadata["Name"] and distribution.version):
+            about = distribution.metadata
+            name, version, requires = about["Name"], about["Version"], about.get_all("Requires-Dist")
+            if not (name and version):
                 raise ValueError("it has no name or no version")
         except Exception as error:
             # A file that cannot be decoded, metadata without a name: what an interrupted installation leaves behind.
@@ -199,7 +217,7 @@ def _with_entry_points(strays: list[Finding]) -> Iterator[tuple[metadata.Distrib
             strays.append(Finding(place, f"its metadata cannot be read ({_brief(error)})", "install it again"))
             continue
         if points:
-            yield distribution, points
+            yield _Installed(canonical(name), version, requires or distribution.requires or (), points)
 
 
 def _inspect(plugin: Plugin, point: metadata.EntryPoint, watchdog: Watchdog) -> Plugin:
@@ -214,7 +232,7 @@ def _inspect(plugin: Plugin, point: metadata.EntryPoint, watchdog: Watchdog) -> 
         missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
         return replace(plugin, status="broken", problems=(f"cannot be imported: {_brief(error)}",), missing=missing)
     manager = pluggy.PluginManager(hooks.GROUP)
-    manager.add_hookspecs(hooks)
+    manager.add_hookspecs(_SPECS)
     try:
         with foreign_code():
             watchdog.call(plugin.distribution, manager.register, module)
@@ -227,17 +245,13 @@ def _inspect(plugin: Plugin, point: metadata.EntryPoint, watchdog: Watchdog) -> 
     return replace(plugin, components=components, problems=tuple(problems))
 
 
-def _misfit(distribution: metadata.Distribution) -> str:
-    """Why the plugin cannot be used with this core, from its own Requires-Dist; "" where it can."""
-    wanted = [text for text in distribution.requires or () if re.match(r"det[-_.]+core", text, re.IGNORECASE)]
-    if not wanted:
+def _misfit(requires: Sequence[str], core: str) -> str:
+    """Why a plugin cannot be used with this version of core, from its own Requires-Dist; "" where it can."""
+    wanted = [text for text in requires if re.match(r"det[-_.]+core", text, re.IGNORECASE)]
+    if not (wanted and core):
         return ""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    try:
-        installed = metadata.version(CORE)
-    except metadata.PackageNotFoundError:
-        return ""  # told by _discover
     for text in wanted:
         try:
             requirement = Requirement(text)
@@ -247,9 +261,9 @@ def _misfit(distribution: metadata.Distribution) -> str:
         if (
             canonical(requirement.name) == CORE
             and applies
-            and not requirement.specifier.contains(installed, prereleases=True)
+            and not requirement.specifier.contains(core, prereleases=True)
         ):
-            return f"needs {CORE}{requirement.specifier}, but {installed} is installed"
+            return f"needs {CORE}{requirement.specifier}, but {core} is installed"
     return ""
 
 
