@@ -32,6 +32,8 @@ def test_a_recipe_equals_the_imported_configuration(name: str, case: str, refpac
     ("name", "published"),
     [
         ("fcos_r50_fpn_1x", "COCO-Detection/fcos_R_50_FPN_1x"),
+        ("mask_rcnn_regnetx_4gf_dds_fpn_1x", "COCO-InstanceSegmentation/mask_rcnn_regnetx_4gf_dds_fpn_1x"),
+        ("mask_rcnn_regnety_4gf_dds_fpn_1x", "COCO-InstanceSegmentation/mask_rcnn_regnety_4gf_dds_fpn_1x"),
     ],
 )
 def test_a_recipe_equals_the_configuration_that_is_a_python_file(

@@ -11,6 +11,7 @@ def det_backbones() -> dict[str, str]:
     """Networks that turn images into feature maps."""
     return {
         "fpn": "det_core.backbones:FPN",
+        "regnet": "det_core.backbones:RegNet",
         "resnet": "det_core.backbones:ResNet",
         "torchvision": "det_core.backbones:TorchvisionBackbone",
     }
@@ -68,6 +69,8 @@ def det_recipes() -> dict[str, str]:
         "keypoint_rcnn_r50_fpn_3x": "COCO-Keypoints/keypoint_rcnn_R_50_FPN_3x",
         "mask_rcnn_r50_fpn_1x": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x",
         "mask_rcnn_r50_fpn_3x": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x",
+        "mask_rcnn_regnetx_4gf_dds_fpn_1x": "COCO-InstanceSegmentation/mask_rcnn_regnetx_4gf_dds_fpn_1x",
+        "mask_rcnn_regnety_4gf_dds_fpn_1x": "COCO-InstanceSegmentation/mask_rcnn_regnety_4gf_dds_fpn_1x",
         "retinanet_r101_fpn_3x": "COCO-Detection/retinanet_R_101_FPN_3x",
         "retinanet_r50_fpn_1x": "COCO-Detection/retinanet_R_50_FPN_1x",
         "retinanet_r50_fpn_3x": "COCO-Detection/retinanet_R_50_FPN_3x",

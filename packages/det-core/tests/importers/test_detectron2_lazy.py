@@ -1,10 +1,13 @@
 """Published configurations that are Python files become recipes."""
 
+import inspect
 import subprocess
 import sys
 
 import pytest
+from det_core.backbones import RegNet
 from det_core.importers.detectron2 import UnsupportedError, recipe_from_settings
+from det_core.importers.lazy_model import REGNET_DEFAULTS
 from det_core.recipes import recipe_from_tree
 
 FCOS = {
@@ -121,3 +124,50 @@ def test_importing_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_regnet_under_the_pyramid():
+    changes = {
+        "kind": "RegNet",
+        "stem_class": "SimpleStem",
+        "block_class": "ResBottleneckBlock",
+        "stem_width": 32,
+        "depth": 22,
+        "w_0": 96,
+        "w_a": 31.41,
+        "w_m": 2.24,
+        "group_width": 64,
+        "se_ratio": 0.25,
+        "norm": "SyncBN",
+        "out_features": ["s2", "s3", "s4"],
+    }
+    settings = {key: value for key, value in FCOS.items() if not key.startswith("model.backbone.bottom_up")}
+    settings |= {f"model.backbone.bottom_up.{key}": value for key, value in changes.items()}
+    settings["model.backbone.in_features"] = ["s2", "s3", "s4"]
+    model = recipe_from_settings(settings).tree["model"]
+    assert model["backbone"]["bottom_up"] == {
+        "type": "regnet",
+        "depth": 22,
+        "slope": 31.41,
+        "multiplier": 2.24,
+        "group_width": 64,
+        "se_ratio": 0.25,
+        "out_features": ["s2", "s3", "s4"],
+        "freeze_at": 0,
+        "norm": "SyncBN",
+    }
+    assert model["head"] == {"type": "fcos_head"}
+    with pytest.raises(UnsupportedError, match=r"bottom_up\.bottleneck_ratio"):
+        recipe_from_settings({**settings, "model.backbone.bottom_up.bottleneck_ratio": 0.5})
+
+
+def test_the_importer_knows_the_defaults_of_regnet():
+    parameters = inspect.signature(RegNet).parameters
+    for argument, default in REGNET_DEFAULTS.items():
+        ours = parameters[argument].default
+        assert (list(ours) if isinstance(ours, tuple) else ours) == default
+
+
+def test_a_norm_that_is_not_known_is_refused():
+    with pytest.raises(UnsupportedError, match=r"model\.head\.norm: is not supported yet; got 'MyNorm'"):
+        imported(model__head__norm="MyNorm")

@@ -10,6 +10,14 @@ ZOO = {
     "faster_rcnn_r50_fpn_3x": ("COCO-Detection/faster_rcnn_R_50_FPN_3x", 41_699_936),
     "faster_rcnn_r101_fpn_3x": ("COCO-Detection/faster_rcnn_R_101_FPN_3x", 60_639_840),
     "fcos_r50_fpn_1x": ("COCO-Detection/fcos_R_50_FPN_1x", 32_244_245),
+    "mask_rcnn_regnetx_4gf_dds_fpn_1x": (
+        "COCO-InstanceSegmentation/mask_rcnn_regnetx_4gf_dds_fpn_1x",
+        41_159_888,
+    ),
+    "mask_rcnn_regnety_4gf_dds_fpn_1x": (
+        "COCO-InstanceSegmentation/mask_rcnn_regnety_4gf_dds_fpn_1x",
+        39_892_168,
+    ),
     "retinanet_r50_fpn_1x": ("COCO-Detection/retinanet_R_50_FPN_1x", 37_915_572),
     "retinanet_r50_fpn_3x": ("COCO-Detection/retinanet_R_50_FPN_3x", 37_915_572),
     "retinanet_r101_fpn_3x": ("COCO-Detection/retinanet_R_101_FPN_3x", 56_855_476),

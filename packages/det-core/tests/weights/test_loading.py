@@ -112,3 +112,12 @@ def test_without_a_part_nothing_may_be_left_over(tmp_path):
     save_file({**state_of(Net()), "more": torch.zeros(1)}, tmp_path / "w.safetensors")
     with pytest.raises(WeightsError, match="1 tensor without a place: more"):
         InitialWeights(str(tmp_path / "w.safetensors")).load(Net())
+
+
+def test_a_number_may_be_stored_as_a_list_of_one():
+    given, model = state_of(Net()), Net()
+    given["body.1.num_batches_tracked"] = torch.tensor([7])
+    load_into(model, given)
+    assert model.body[1].num_batches_tracked.item() == 7
+    with pytest.raises(WeightsError, match="another shape"):
+        load_into(model, {**given, "body.1.num_batches_tracked": torch.tensor([7, 8])})

@@ -1,7 +1,8 @@
 """Networks that turn an image into feature maps."""
 
 from det_core.backbones.fpn import FPN
+from det_core.backbones.regnet import RegNet
 from det_core.backbones.resnet import ResNet
 from det_core.backbones.torchvision_backbone import TorchvisionBackbone
 
-__all__ = ["FPN", "ResNet", "TorchvisionBackbone"]
+__all__ = ["FPN", "RegNet", "ResNet", "TorchvisionBackbone"]

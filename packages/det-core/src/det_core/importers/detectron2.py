@@ -106,11 +106,15 @@ def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Impo
     return Imported(tree, unknown, unused)
 
 
-def model_section(s: Settings) -> dict[str, Any]:
-    """The model, from the backbone up."""
+BottomUp = tuple[dict[str, Any], dict[str, int]]
+"""The node of a network underneath a pyramid, and the strides of its levels."""
+
+
+def model_section(s: Settings, bottom_up: BottomUp | None = None) -> dict[str, Any]:
+    """The model, from the backbone up; `bottom_up` takes the place of the ResNet that the settings describe."""
     kind = s.require("MODEL.META_ARCHITECTURE", "GeneralizedRCNN", "ProposalNetwork", "RetinaNet")
     if kind == "RetinaNet":
-        backbone, strides = backbone_section(s)
+        backbone, strides = backbone_section(s, bottom_up)
         head = retinanet_head(s, strides)
         return {
             "type": "dense_detector",
@@ -120,7 +124,7 @@ def model_section(s: Settings) -> dict[str, Any]:
         }
     s.require("MODEL.LOAD_PROPOSALS", False)
     s.require("MODEL.PROPOSAL_GENERATOR.NAME", "RPN")
-    backbone, strides = backbone_section(s)
+    backbone, strides = backbone_section(s, bottom_up)
     model: dict[str, Any] = {
         "type": "proposal_network",
         **input_section(s, "MODEL.ROI_HEADS.NUM_CLASSES"),
@@ -143,9 +147,7 @@ def input_section(s: Settings, num_classes: str) -> dict[str, Any]:
     }
 
 
-def backbone_section(s: Settings) -> tuple[dict[str, Any], dict[str, int]]:
-    """The node of the backbone, and the strides of its levels."""
-    name = s.require("MODEL.BACKBONE.NAME", *_BACKBONES)
+def _resnet(s: Settings) -> BottomUp:
     if any(s["MODEL.RESNETS.DEFORM_ON_PER_STAGE"]):
         raise UnsupportedError("MODEL.RESNETS.DEFORM_ON_PER_STAGE", "deformable convolutions are not supported yet")
     node = {"type": "resnet", **s.differing(RESNET)}
@@ -159,13 +161,20 @@ def backbone_section(s: Settings) -> tuple[dict[str, Any], dict[str, int]]:
     strides = {level: _STRIDES[level] for level in levels if level in _STRIDES}
     if node.get("res5_dilation", 1) != 1 and "res5" in strides:
         strides["res5"] = 16
+    return node, strides
+
+
+def backbone_section(s: Settings, bottom_up: BottomUp | None = None) -> tuple[dict[str, Any], dict[str, int]]:
+    """The node of the backbone, and the strides of its levels."""
+    name = s.require("MODEL.BACKBONE.NAME", *_BACKBONES)
+    node, strides = bottom_up or _resnet(s)
     if name == "build_resnet_backbone":
         return node, strides
     above: dict[str, Any] = {"type": "fpn", **s.differing(FPN)}
     if norm := s.norm("MODEL.FPN.NORM"):
         above["norm"] = norm
     used = list(s["MODEL.FPN.IN_FEATURES"])
-    if used != levels:
+    if used != list(strides):
         above["in_features"] = used
     names = [int(strides[level]).bit_length() - 1 for level in used if level in strides]
     on_top = 1

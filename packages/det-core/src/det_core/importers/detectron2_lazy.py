@@ -10,7 +10,7 @@ from typing import Any
 
 from det_core.importers.detectron2 import Imported, backbone_section, input_section, model_section
 from det_core.importers.detectron2_training import data_section, train_section
-from det_core.importers.lazy_model import fcos_head, level_norms_of_head, settings_of_model
+from det_core.importers.lazy_model import fcos_head, level_norms_of_head, regnet, settings_of_model
 from det_core.importers.lazy_objects import Objects
 from det_core.importers.lazy_training import settings_of_training
 from det_core.importers.settings import Settings, UnsupportedError
@@ -40,13 +40,15 @@ def recipe_from_objects(settings: Mapping[str, Any], summary: str = "") -> Impor
 
 def _model(o: Objects, s: Settings) -> dict[str, Any]:
     kind = o("model.kind")
+    path = "model.backbone.bottom_up"
+    bottom_up = regnet(o, path) if o(f"{path}.kind", "") == "RegNet" else None
     model: dict[str, Any]
     if kind == "FCOS":
-        backbone, strides = backbone_section(s)
+        backbone, strides = backbone_section(s, bottom_up)
         common = input_section(s, "MODEL.RETINANET.NUM_CLASSES")
         model = {"type": "dense_detector", **common, "backbone": backbone, "head": fcos_head(o, strides)}
     else:
-        model = model_section(s)
+        model = model_section(s, bottom_up)
     if o("model.backbone.top_block.in_feature", "res5").startswith("p"):
         model["backbone"]["top_input"] = "pyramid"
     if kind == "RetinaNet" and (level_norms := level_norms_of_head(o)) != "own":

@@ -7,7 +7,7 @@ from det_core.importers.lazy_heads import settings_of_roi_heads
 from det_core.importers.lazy_objects import NEEDED, Objects
 from det_core.importers.settings import UnsupportedError
 
-__all__ = ["fcos_head", "level_norms_of_head", "settings_of_model"]
+__all__ = ["REGNET_DEFAULTS", "fcos_head", "level_norms_of_head", "regnet", "settings_of_model"]
 
 RESNET = {
     "freeze_at": ("MODEL.BACKBONE.FREEZE_AT", 0),
@@ -70,6 +70,31 @@ FCOS = {
 }
 
 
+# Argument of the published class -> ours, and its default there. Our defaults are those of RegNetX-4GF.
+REGNET = {
+    "depth": ("depth", NEEDED),
+    "w_0": ("width", NEEDED),
+    "w_a": ("slope", NEEDED),
+    "w_m": ("multiplier", NEEDED),
+    "group_width": ("group_width", NEEDED),
+    "se_ratio": ("se_ratio", 0.0),
+    "stem_width": ("stem_channels", NEEDED),
+    "out_features": ("out_features", NEEDED),
+    "freeze_at": ("freeze_at", 0),
+}
+REGNET_DEFAULTS = {
+    "depth": 23,
+    "width": 96,
+    "slope": 38.65,
+    "multiplier": 2.43,
+    "group_width": 40,
+    "se_ratio": 0.0,
+    "stem_channels": 32,
+    "out_features": ["s1", "s2", "s3", "s4"],
+    "freeze_at": 2,
+}
+
+
 def settings_of_model(o: Objects) -> dict[str, Any]:
     """The YAML settings that the tree below "model" amounts to; those of FCOS but for its head."""
     kind = o.require("model.kind", "GeneralizedRCNN", "ProposalNetwork", "RetinaNet", "FCOS")
@@ -92,7 +117,7 @@ def _backbone(o: Objects) -> dict[str, Any]:
     kind = o.require("model.backbone.kind", "FPN", "ResNet")
     if kind == "ResNet":
         return {"MODEL.BACKBONE.NAME": "build_resnet_backbone", **_resnet(o, "model.backbone")}
-    o.require("model.backbone.bottom_up.kind", "ResNet")
+    bottom_up = o.require("model.backbone.bottom_up.kind", "ResNet", "RegNet")
     top = o.require("model.backbone.top_block.kind", "LastLevelMaxPool", "LastLevelP6P7")
     o.ignore("model.backbone.top_block.in_channels", "model.backbone.top_block.out_channels")
     with_top = {"LastLevelMaxPool": "build_resnet_fpn_backbone", "LastLevelP6P7": "build_retinanet_resnet_fpn_backbone"}
@@ -100,8 +125,22 @@ def _backbone(o: Objects) -> dict[str, Any]:
         "MODEL.BACKBONE.NAME": with_top[top],
         **o.renamed("model.backbone", FPN),
         "MODEL.FPN.NORM": o.norm("model.backbone.norm"),
-        **_resnet(o, "model.backbone.bottom_up"),
+        **(_resnet(o, "model.backbone.bottom_up") if bottom_up == "ResNet" else {}),
     }
+
+
+def regnet(o: Objects, path: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """The node of a RegNet, and the strides of its levels."""
+    o.require(f"{path}.stem_class", "SimpleStem")
+    o.require(f"{path}.block_class", "ResBottleneckBlock")
+    for argument, value in (("stride", 2), ("bottleneck_ratio", 1.0), ("activation_class", None)):
+        o.require(f"{path}.{argument}", value, default=value)
+    node = {"type": "regnet"}
+    node |= {name: value for name, value in o.renamed(path, REGNET).items() if value != REGNET_DEFAULTS[name]}
+    if (norm := o.norm(f"{path}.norm", "BN")) != "FrozenBN":
+        node["norm"] = norm
+    strides = {name: 2 ** (2 + i) for i, name in enumerate(REGNET_DEFAULTS["out_features"])}
+    return node, {name: strides.get(name, 0) for name in o(f"{path}.out_features")}
 
 
 def _resnet(o: Objects, path: str) -> dict[str, Any]:

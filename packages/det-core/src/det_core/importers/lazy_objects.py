@@ -52,7 +52,10 @@ class Objects:
         """A norm, given by its name or by its class."""
         name = self(path, default) or ""
         # A function's code is not recorded; those of the published configurations make synchronised batch norms.
-        return "SyncBN" if name == "<lambda>" else _NORMS.get(name, name)
+        name = "SyncBN" if name == "<lambda>" else _NORMS.get(name, name)
+        if name not in ("", "BN", "SyncBN", "FrozenBN", "GN", "LN"):
+            raise UnsupportedError(path, "is not supported yet", f"got {name!r}")
+        return str(name)
 
     def renamed(self, path: str, table: Table) -> dict[str, Any]:
         """The arguments of the call at `path` under the names of the table."""

@@ -77,6 +77,9 @@ def load_into(
     counters = [key for key in needed.keys() ^ given.keys() if key.rpartition(".")[2] == _COUNTER]
     missing = [key for key in needed if key not in given and key not in counters]
     unused = [key for key in given if key not in needed and key not in counters]
+    # A number may also be stored as a list of one, as torch did long ago and arrays still do.
+    scalars = [key for key in given if key in needed and not needed[key].ndim and given[key].numel() == 1]
+    given |= {key: given[key].reshape(()) for key in scalars}
     misshapen = [key for key in given if key in needed and given[key].shape != needed[key].shape]
     problems = []
     if missing:
