@@ -3,9 +3,8 @@
 from det_core.models.anchors import AnchorGenerator
 from det_core.models.box_head import FastRCNNConvFCHead, FastRCNNPredictor
 from det_core.models.dense import DenseDetector
-from det_core.models.families import mask_rcnn
-from det_core.models.fcos import FCOSHead
 from det_core.models.families import keypoint_rcnn, mask_rcnn
+from det_core.models.fcos import FCOSHead
 from det_core.models.keypoint_head import KeypointRCNNConvDeconvUpsampleHead
 from det_core.models.mask_head import MaskRCNNConvUpsampleHead
 from det_core.models.rcnn import RCNN, ProposalNetwork, faster_rcnn
