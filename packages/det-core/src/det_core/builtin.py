@@ -21,11 +21,13 @@ def det_backbones() -> dict[str, str]:
 def det_heads() -> dict[str, str]:
     """Proposal generators, second stages and their parts."""
     return {
+        "cascade_roi_heads": "det_core.models:CascadeROIHeads",
         "fast_rcnn_conv_fc_head": "det_core.models:FastRCNNConvFCHead",
         "fast_rcnn_predictor": "det_core.models:FastRCNNPredictor",
         "fcos_head": "det_core.models:FCOSHead",
         "keypoint_rcnn_conv_deconv_upsample_head": "det_core.models:KeypointRCNNConvDeconvUpsampleHead",
         "mask_rcnn_conv_upsample_head": "det_core.models:MaskRCNNConvUpsampleHead",
+        "res5_roi_heads": "det_core.models:Res5ROIHeads",
         "retinanet_head": "det_core.models:RetinaNetHead",
         "rpn": "det_core.models:RPN",
         "standard_roi_heads": "det_core.models:StandardROIHeads",
@@ -61,6 +63,8 @@ def det_evaluators() -> dict[str, str]:
 def det_recipes() -> dict[str, str]:
     """Recipe files in the folder `zoo`; the published path of a configuration is an alias of its name."""
     published = {
+        "cascade_mask_rcnn_r50_fpn_1x": "Misc/cascade_mask_rcnn_R_50_FPN_1x",
+        "cascade_mask_rcnn_r50_fpn_3x": "Misc/cascade_mask_rcnn_R_50_FPN_3x",
         "faster_rcnn_r101_fpn_3x": "COCO-Detection/faster_rcnn_R_101_FPN_3x",
         "faster_rcnn_r50_fpn_1x": "COCO-Detection/faster_rcnn_R_50_FPN_1x",
         "faster_rcnn_r50_fpn_3x": "COCO-Detection/faster_rcnn_R_50_FPN_3x",

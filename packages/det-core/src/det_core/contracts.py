@@ -78,9 +78,13 @@ class ROIHeads(Protocol):
     """The second stage: turns proposals into detections. Built with `channels`, `strides` and `num_classes`."""
 
     def losses(
-        self, features: Mapping[str, Tensor], proposals: Sequence[Proposals], targets: Sequence[Targets]
+        self,
+        features: Mapping[str, Tensor],
+        proposals: Sequence[Proposals],
+        targets: Sequence[Targets],
+        sizes: Sequence[Size],
     ) -> dict[str, Tensor]:
-        """{loss name: scalar} over the batch."""
+        """{loss name: scalar} over the batch; `sizes` are the images' sizes."""
         ...
 
     def predict(

@@ -44,6 +44,8 @@ def imported(**changes):
         (detectron2_heads.ROI_HEADS, models.StandardROIHeads),
         (detectron2_heads.BOX_HEAD, models.FastRCNNConvFCHead),
         (detectron2_heads.BOX_PREDICTOR, models.FastRCNNPredictor),
+        (detectron2_heads.CASCADE, models.CascadeROIHeads),
+        (detectron2_heads.RES5, models.Res5ROIHeads),
         (detectron2_heads.KEYPOINT_HEAD, models.KeypointRCNNConvDeconvUpsampleHead),
         (detectron2_heads.MASK_HEAD, models.MaskRCNNConvUpsampleHead),
     ],
@@ -119,6 +121,42 @@ def test_every_setting_of_the_tables_arrives_at_its_argument():
             "max_detections": 300,
             "class_loss": "sigmoid",
         },
+    }
+
+
+def test_a_c4_model_takes_res5_from_the_settings_of_the_backbone():
+    settings = {
+        "MODEL.RESNETS.STRIDE_IN_1X1": False,
+        "MODEL.RESNETS.NUM_GROUPS": 32,
+        "MODEL.RESNETS.WIDTH_PER_GROUP": 8,
+        "MODEL.MASK_ON": True,
+    }
+    model = recipe_from_settings(settings).tree["model"]
+    assert model["type"] == "mask_rcnn"
+    assert model["mask_head"] == {"type": "mask_rcnn_conv_upsample_head", "num_conv": 0}
+    assert model["roi_heads"] == {
+        "type": "res5_roi_heads",
+        "stride_in_1x1": False,
+        "groups": 32,
+        "width_per_group": 8,
+    }
+
+
+def test_a_cascade_and_deformable_stages_are_told_apart_from_the_defaults():
+    model = imported(
+        MODEL__ROI_HEADS__NAME="CascadeROIHeads",
+        MODEL__ROI_BOX_HEAD__CLS_AGNOSTIC_BBOX_REG=True,
+        MODEL__ROI_BOX_CASCADE_HEAD__IOUS=[0.5, 0.55, 0.65],
+        MODEL__RESNETS__DEFORM_ON_PER_STAGE=[False, False, True, True],
+        MODEL__RESNETS__DEFORM_MODULATED=True,
+        MODEL__RESNETS__DEFORM_NUM_GROUPS=2,
+    ).tree["model"]
+    assert model["roi_heads"] == {"type": "cascade_roi_heads", "later_ious": [0.55, 0.65]}
+    assert model["backbone"]["bottom_up"] == {
+        "type": "resnet",
+        "deformable_stages": ["res4", "res5"],
+        "deformable": "v2",
+        "deformable_groups": 2,
     }
 
 
@@ -231,13 +269,11 @@ def test_settings_nobody_knows_and_settings_without_effect_are_listed():
     ("key", "value"),
     [
         ("MODEL__META_ARCHITECTURE", "PanopticFPN"),
-        ("MODEL__LOAD_PROPOSALS", True),
         ("MODEL__PROPOSAL_GENERATOR__NAME", "RRPN"),
         ("MODEL__ANCHOR_GENERATOR__NAME", "RotatedAnchorGenerator"),
         ("MODEL__RPN__HEAD_NAME", "MyHead"),
         ("MODEL__BACKBONE__NAME", "build_regnet_backbone"),
-        ("MODEL__RESNETS__DEFORM_ON_PER_STAGE", [False, True, True, True]),
-        ("MODEL__ROI_HEADS__NAME", "CascadeROIHeads"),
+        ("MODEL__ROI_HEADS__NAME", "PointRendROIHeads"),
         ("MODEL__ROI_BOX_HEAD__NAME", ""),
         ("MODEL__ROI_BOX_HEAD__USE_FED_LOSS", True),
     ],

@@ -21,6 +21,8 @@ ZOO = {
     "retinanet_r50_fpn_1x": ("COCO-Detection/retinanet_R_50_FPN_1x", 37_915_572),
     "retinanet_r50_fpn_3x": ("COCO-Detection/retinanet_R_50_FPN_3x", 37_915_572),
     "retinanet_r101_fpn_3x": ("COCO-Detection/retinanet_R_101_FPN_3x", 56_855_476),
+    "cascade_mask_rcnn_r50_fpn_1x": ("Misc/cascade_mask_rcnn_R_50_FPN_1x", 71_984_926),
+    "cascade_mask_rcnn_r50_fpn_3x": ("Misc/cascade_mask_rcnn_R_50_FPN_3x", 71_984_926),
     "keypoint_rcnn_r50_fpn_1x": ("COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x", 59_133_158),
     "keypoint_rcnn_r50_fpn_3x": ("COCO-Keypoints/keypoint_rcnn_R_50_FPN_3x", 59_133_158),
     "mask_rcnn_r50_fpn_1x": ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x", 44_343_216),

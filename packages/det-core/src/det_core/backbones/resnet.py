@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from det_core.errors import ConfigError
 from det_core.ops.layers import Conv2d, Norm, freeze
+from det_core.ops.residual import BasicBlock, BottleneckBlock, Deformable, initialise
 
-__all__ = ["BasicBlock", "BasicStem", "BottleneckBlock", "ResNet"]
+__all__ = ["BasicStem", "ResNet"]
 
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 _STAGES = ("res2", "res3", "res4", "res5")
@@ -28,75 +29,6 @@ class BasicStem(nn.Module):
         return F.max_pool2d(self.conv1(x), kernel_size=3, stride=2, padding=1)
 
 
-class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut; the block of ResNet-18 and 34."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, norm: Norm) -> None:
-        super().__init__()
-        self.shortcut = _shortcut(in_channels, out_channels, stride, norm)
-        self.conv1 = Conv2d(in_channels, out_channels, 3, stride=stride, norm=norm, bias=False, activation=F.relu_)
-        self.conv2 = Conv2d(out_channels, out_channels, 3, norm=norm, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
-        out = self.conv2(self.conv1(x))
-        out += x if self.shortcut is None else self.shortcut(x)
-        return F.relu_(out)
-
-
-class BottleneckBlock(nn.Module):
-    """A 3 x 3 convolution between two of 1 x 1, beside a shortcut.
-
-    Args:
-        bottleneck: channels of the 3 x 3 convolution, in all groups together.
-        stride_in_1x1: whether the first convolution strides (the original and its Caffe2 weights) or the 3 x 3 one.
-        dilation: of the 3 x 3 convolution.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        bottleneck: int,
-        *,
-        stride: int,
-        norm: Norm,
-        groups: int,
-        stride_in_1x1: bool,
-        dilation: int,
-    ) -> None:
-        super().__init__()
-        stride1, stride3 = (stride, 1) if stride_in_1x1 else (1, stride)
-        self.shortcut = _shortcut(in_channels, out_channels, stride, norm)
-        self.conv1 = Conv2d(in_channels, bottleneck, 1, stride=stride1, norm=norm, bias=False, activation=F.relu_)
-        self.conv2 = Conv2d(
-            bottleneck,
-            bottleneck,
-            3,
-            stride=stride3,
-            dilation=dilation,
-            groups=groups,
-            norm=norm,
-            bias=False,
-            activation=F.relu_,
-        )
-        self.conv3 = Conv2d(bottleneck, out_channels, 1, norm=norm, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
-        out = self.conv3(self.conv2(self.conv1(x)))
-        out += x if self.shortcut is None else self.shortcut(x)
-        return F.relu_(out)
-
-
-def _shortcut(in_channels: int, out_channels: int, stride: int, norm: Norm) -> Conv2d | None:
-    return (
-        None
-        if in_channels == out_channels
-        else Conv2d(in_channels, out_channels, 1, stride=stride, norm=norm, bias=False)
-    )
-
-
 class ResNet(nn.Module):
     """ResNet-18 to 152 and ResNeXt, without the classifier.
 
@@ -111,6 +43,9 @@ class ResNet(nn.Module):
         res2_channels: output of res2, doubled each stage; by default 64 with basic blocks, 256 with bottlenecks.
         stem_channels: output of the stem.
         res5_dilation: 2 to keep res5 at stride 16 and dilate instead.
+        deformable_stages: the stages whose 3 x 3 convolutions are deformable.
+        deformable: see `BottleneckBlock`.
+        deformable_groups: see `BottleneckBlock`.
     """
 
     def __init__(
@@ -126,13 +61,20 @@ class ResNet(nn.Module):
         res2_channels: int | None = None,
         stem_channels: int = 64,
         res5_dilation: Literal[1, 2] = 1,
+        deformable_stages: Sequence[str] = (),
+        deformable: Deformable = "v1",
+        deformable_groups: int = 1,
     ) -> None:
         super().__init__()
         basic = depth < 50
         if not out_features or not set(out_features) <= set(_STAGES):
             raise ConfigError("ResNet.out_features", f"must name some of {', '.join(_STAGES)}", f"got {out_features}")
-        if basic and (groups != 1 or res5_dilation != 1):
-            raise ConfigError("ResNet.depth", "groups and dilation need bottleneck blocks", f"depth is {depth}")
+        if basic and (groups != 1 or res5_dilation != 1 or deformable_stages):
+            problem = "groups, dilation and deformable stages need bottleneck blocks"
+            raise ConfigError("ResNet.depth", problem, f"depth is {depth}")
+        if not set(deformable_stages) <= set(_STAGES):
+            found = f"got {list(deformable_stages)}"
+            raise ConfigError("ResNet.deformable_stages", f"must name some of {', '.join(_STAGES)}", found)
         block: Callable[..., nn.Module] = partial(BasicBlock, norm=norm)
         if not basic:
             block = partial(BottleneckBlock, norm=norm, groups=groups, stride_in_1x1=stride_in_1x1)
@@ -146,21 +88,20 @@ class ResNet(nn.Module):
             dilation = res5_dilation if name == "res5" else 1
             first = 1 if name == "res2" or dilation > 1 else 2
             out = (res2_channels or (64 if basic else 256)) * 2**i
-            width = {} if basic else {"bottleneck": groups * width_per_group * 2**i, "dilation": dilation}
-            blocks = [block(channels, out, stride=first, **width)]
-            blocks += [block(out, out, stride=1, **width) for _ in range(_BLOCKS[depth][i] - 1)]
+            own: dict[str, Any] = {}
+            if not basic:
+                own = {"bottleneck": groups * width_per_group * 2**i, "dilation": dilation}
+            if name in deformable_stages:
+                own |= {"deformable": deformable, "deformable_groups": deformable_groups}
+            blocks = [block(channels, out, stride=first, **own)]
+            blocks += [block(out, out, stride=1, **own) for _ in range(_BLOCKS[depth][i] - 1)]
             self.add_module(name, nn.Sequential(*blocks))
             channels, stride = out, stride * first
             if name in out_features:
                 self.channels[name], self.strides[name] = channels, stride
-        self._initialise()
+        initialise(self)
         for name in ("stem", *self._stages)[:freeze_at]:
             freeze(self.get_submodule(name))
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) to {stage: (B, channels, ceil(H / stride), ceil(W / stride))}."""

@@ -148,9 +148,7 @@ def input_section(s: Settings, num_classes: str) -> dict[str, Any]:
 
 
 def _resnet(s: Settings) -> BottomUp:
-    if any(s["MODEL.RESNETS.DEFORM_ON_PER_STAGE"]):
-        raise UnsupportedError("MODEL.RESNETS.DEFORM_ON_PER_STAGE", "deformable convolutions are not supported yet")
-    node = {"type": "resnet", **s.differing(RESNET)}
+    node = {"type": "resnet", **s.differing(RESNET), **_deformable(s)}
     if (norm := s.norm("MODEL.RESNETS.NORM")) != "FrozenBN":
         node["norm"] = norm
     if (channels := s["MODEL.RESNETS.RES2_OUT_CHANNELS"]) != (64 if node.get("depth", 50) < 50 else 256):
@@ -182,6 +180,19 @@ def backbone_section(s: Settings, bottom_up: BottomUp | None = None) -> tuple[di
         above["top"], on_top = "convolutions", 2
     names += [max(names, default=0) + 1 + i for i in range(on_top)]
     return {**above, "bottom_up": node}, {f"p{level}": 2**level for level in names}
+
+
+def _deformable(s: Settings) -> dict[str, Any]:
+    """Which stages of a ResNet are deformable, and how."""
+    stages = [stage for stage, on in zip(_STRIDES, s["MODEL.RESNETS.DEFORM_ON_PER_STAGE"], strict=True) if on]
+    if not stages:
+        return {}
+    node: dict[str, Any] = {"deformable_stages": stages}
+    if s["MODEL.RESNETS.DEFORM_MODULATED"]:
+        node["deformable"] = "v2"
+    if (groups := s["MODEL.RESNETS.DEFORM_NUM_GROUPS"]) != 1:
+        node["deformable_groups"] = groups
+    return node
 
 
 def _proposals(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:

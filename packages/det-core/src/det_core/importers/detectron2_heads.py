@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from det_core.importers.settings import Settings
+from det_core.importers.settings import Settings, UnsupportedError
 
-__all__ = ["BOX_HEAD", "BOX_PREDICTOR", "KEYPOINT_HEAD", "MASK_HEAD", "ROI_HEADS", "second_stage"]
+__all__ = ["BOX_HEAD", "BOX_PREDICTOR", "CASCADE", "KEYPOINT_HEAD", "MASK_HEAD", "RES5", "ROI_HEADS", "second_stage"]
 
 # Setting -> our argument and our default.
 BOX_HEAD = {
@@ -51,6 +51,24 @@ KEYPOINT_HEAD = {
     "MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS": ("conv_dims", [512] * 8),
     "MODEL.ROI_KEYPOINT_HEAD.LOSS_WEIGHT": ("loss_weight", 1.0),
 }
+CASCADE = {
+    "MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS": (
+        "box_weights",
+        [[10.0, 10.0, 5.0, 5.0], [20.0, 20.0, 10.0, 10.0], [30.0, 30.0, 15.0, 15.0]],
+    ),
+}
+RES5 = {
+    **{key: value for key, value in ROI_HEADS.items() if key != "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES"},
+    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": ("pooler_resolution", 14),
+    "MODEL.RESNETS.STRIDE_IN_1X1": ("stride_in_1x1", True),
+    "MODEL.RESNETS.NUM_GROUPS": ("groups", 1),
+    "MODEL.RESNETS.WIDTH_PER_GROUP": ("width_per_group", 64),
+}
+_STAGES = {
+    "StandardROIHeads": "standard_roi_heads",
+    "CascadeROIHeads": "cascade_roi_heads",
+    "Res5ROIHeads": "res5_roi_heads",
+}
 
 
 def second_stage(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
@@ -69,8 +87,9 @@ def second_stage(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
         stage["heads"] = heads
     elif kind != "faster_rcnn":
         model |= {name: head for name, head in heads.items() if len(head) > 1}
-    if stage:
-        model["roi_heads"] = {"type": "standard_roi_heads", **stage}
+    kind = _STAGES[s["MODEL.ROI_HEADS.NAME"]]
+    if stage or kind != "standard_roi_heads":
+        model["roi_heads"] = {"type": kind, **stage}
     return model
 
 
@@ -78,10 +97,14 @@ def _further_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, dict[st
     heads: dict[str, dict[str, Any]] = {}
     if s["MODEL.MASK_ON"]:
         s.require("MODEL.ROI_MASK_HEAD.NAME", "MaskRCNNConvUpsampleHead")
-        heads["mask_head"] = {"type": "mask_rcnn_conv_upsample_head", **s.differing(MASK_HEAD), **_levels(s, strides)}
+        own = {**s.differing(MASK_HEAD), **_levels(s, strides)}
+        if s["MODEL.ROI_HEADS.NAME"] == "Res5ROIHeads":  # pools by itself
+            own = {key: value for key, value in own.items() if not key.startswith(("pooler", "in_features"))}
+        heads["mask_head"] = {"type": "mask_rcnn_conv_upsample_head", **own}
         if norm := s.norm("MODEL.ROI_MASK_HEAD.NORM"):
             heads["mask_head"]["norm"] = norm
     if s["MODEL.KEYPOINT_ON"]:
+        s.require("MODEL.ROI_HEADS.NAME", "StandardROIHeads", "CascadeROIHeads")
         heads["keypoint_head"] = _keypoint_head(s, strides)
     return heads
 
@@ -104,18 +127,47 @@ def _levels(s: Settings, strides: Mapping[str, int]) -> dict[str, list[str]]:
 
 
 def _roi_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    s.require("MODEL.ROI_HEADS.NAME", "StandardROIHeads")
-    s.require("MODEL.ROI_BOX_HEAD.NAME", "FastRCNNConvFCHead")
+    name = s.require("MODEL.ROI_HEADS.NAME", *_STAGES)
     s.require("MODEL.ROI_BOX_HEAD.USE_FED_LOSS", False)
-    node = {**s.differing(ROI_HEADS), **_levels(s, strides)}
-    box_head = s.differing(BOX_HEAD)
-    if norm := s.norm("MODEL.ROI_BOX_HEAD.NORM"):
-        box_head["norm"] = norm
-    if box_head:
-        node["box_head"] = {"type": "fast_rcnn_conv_fc_head", **box_head}
+    node: dict[str, Any] = _res5(s) if name == "Res5ROIHeads" else {**s.differing(ROI_HEADS), **_box_head(s)}
+    node |= _levels(s, strides)
     predictor = s.differing(BOX_PREDICTOR)
     if s["MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"]:
         predictor["class_loss"] = "sigmoid"
+    if name == "CascadeROIHeads":
+        node |= _cascade(s, predictor)
     if predictor:
         node["box_predictor"] = predictor
+    return node
+
+
+def _box_head(s: Settings) -> dict[str, Any]:
+    s.require("MODEL.ROI_BOX_HEAD.NAME", "FastRCNNConvFCHead")
+    node = s.differing(BOX_HEAD)
+    if norm := s.norm("MODEL.ROI_BOX_HEAD.NORM"):
+        node["norm"] = norm
+    return {"box_head": {"type": "fast_rcnn_conv_fc_head", **node}} if node else {}
+
+
+def _res5(s: Settings) -> dict[str, Any]:
+    """The last stage of the ResNet as part of the second stage."""
+    node = s.differing(RES5)
+    if s["MODEL.RESNETS.DEFORM_ON_PER_STAGE"][-1]:
+        raise UnsupportedError("MODEL.RESNETS.DEFORM_ON_PER_STAGE", "res5 cannot be deformable in the second stage")
+    if (norm := s.norm("MODEL.RESNETS.NORM")) != "FrozenBN":
+        node["norm"] = norm
+    if (channels := 8 * s["MODEL.RESNETS.RES2_OUT_CHANNELS"]) != 2048:
+        node["out_channels"] = channels
+    return node
+
+
+def _cascade(s: Settings, predictor: dict[str, Any]) -> dict[str, Any]:
+    """What a cascade has of its own; it decides some arguments of `predictor` itself."""
+    s.require("MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", True)
+    s.require("MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES", False)
+    for name in ("class_agnostic", "box_weights"):
+        predictor.pop(name, None)
+    node = s.differing(CASCADE)
+    if (ious := s["MODEL.ROI_BOX_CASCADE_HEAD.IOUS"])[1:] != [0.6, 0.7]:
+        node["later_ious"] = ious[1:]
     return node

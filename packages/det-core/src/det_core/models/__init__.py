@@ -2,12 +2,14 @@
 
 from det_core.models.anchors import AnchorGenerator
 from det_core.models.box_head import FastRCNNConvFCHead, FastRCNNPredictor
+from det_core.models.cascade import CascadeROIHeads
 from det_core.models.dense import DenseDetector
 from det_core.models.families import keypoint_rcnn, mask_rcnn
 from det_core.models.fcos import FCOSHead
 from det_core.models.keypoint_head import KeypointRCNNConvDeconvUpsampleHead
 from det_core.models.mask_head import MaskRCNNConvUpsampleHead
 from det_core.models.rcnn import RCNN, ProposalNetwork, faster_rcnn
+from det_core.models.res5_heads import Res5ROIHeads
 from det_core.models.retinanet import RetinaNetHead
 from det_core.models.roi_heads import StandardROIHeads
 from det_core.models.rpn import RPN, RPNHead
@@ -16,6 +18,7 @@ __all__ = [
     "RCNN",
     "RPN",
     "AnchorGenerator",
+    "CascadeROIHeads",
     "DenseDetector",
     "FCOSHead",
     "FastRCNNConvFCHead",
@@ -24,6 +27,7 @@ __all__ = [
     "MaskRCNNConvUpsampleHead",
     "ProposalNetwork",
     "RPNHead",
+    "Res5ROIHeads",
     "RetinaNetHead",
     "StandardROIHeads",
     "faster_rcnn",

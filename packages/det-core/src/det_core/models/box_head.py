@@ -171,12 +171,21 @@ class FastRCNNPredictor(nn.Module):
         self, outputs: tuple[Tensor, Tensor], proposals: Sequence[Tensor], sizes: Sequence[Size]
     ) -> list[Detections]:
         """The detections of each image, best first; a region may be detected as several classes."""
-        logits, offsets = outputs
-        counts = [len(regions) for regions in proposals]
-        logits = logits.float()
-        scores = logits.softmax(dim=1) if self.class_loss == "softmax" else logits.sigmoid()
-        boxes = coding.decode(offsets, torch.cat(list(proposals))[:, None], self.box_weights)
-        per_image = zip(boxes.split(counts), scores.split(counts), sizes, strict=True)
+        boxes = self.decode(outputs, torch.cat(list(proposals)))
+        return self.select(boxes, self.scores(outputs), [len(regions) for regions in proposals], sizes)
+
+    def scores(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
+        """Float32 (P, num_classes + 1) in [0, 1], the background last."""
+        logits = outputs[0].float()
+        return logits.softmax(dim=1) if self.class_loss == "softmax" else logits.sigmoid()
+
+    def decode(self, outputs: tuple[Tensor, Tensor], proposals: Tensor) -> Tensor:
+        """The boxes that each region (P, 4) may become, float32 (P, num_classes or 1, 4)."""
+        return coding.decode(outputs[1], proposals[:, None], self.box_weights)
+
+    def select(self, boxes: Tensor, scores: Tensor, counts: Sequence[int], sizes: Sequence[Size]) -> list[Detections]:
+        """The detections among boxes (P, num_classes or 1, 4) with scores (P, num_classes + 1), `counts` an image."""
+        per_image = zip(boxes.split(list(counts)), scores.split(list(counts)), sizes, strict=True)
         return [self._detect_in_image(b, s, size) for b, s, size in per_image]
 
     def _detect_in_image(self, boxes: Tensor, scores: Tensor, size: Size) -> Detections:

@@ -96,7 +96,7 @@ class RCNN(nn.Module):
             return [Prediction(detections=detections) for detections in found]
         truth = one_per_image(batch, targets)
         proposals, losses = self.proposal_generator(features, batch.sizes, truth)
-        return {**losses, **self.roi_heads.losses(features, proposals, truth)}
+        return {**losses, **self.roi_heads.losses(features, proposals, truth, batch.sizes)}
 
 
 class ProposalNetwork(nn.Module):

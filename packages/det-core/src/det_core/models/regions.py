@@ -49,13 +49,13 @@ class RegionSampler:
     Args:
         num_classes: the label of the background.
         matcher: says which proposals are foreground.
-        count: proposals that are drawn from each image.
+        count: proposals that are drawn from each image; None takes all.
         positive_fraction: how many of them may be foreground.
         append_truth: add the true boxes to the proposals.
     """
 
     def __init__(
-        self, num_classes: int, matcher: Matcher, count: int, positive_fraction: float, append_truth: bool
+        self, num_classes: int, matcher: Matcher, count: int | None, positive_fraction: float, append_truth: bool
     ) -> None:
         self.num_classes, self.matcher, self.count = num_classes, matcher, count
         self.positive_fraction, self.append_truth = positive_fraction, append_truth
@@ -66,7 +66,8 @@ class RegionSampler:
         if self.append_truth:
             boxes = torch.cat((boxes, targets.boxes))
         match = self.matcher(box_ops.iou(targets.boxes, boxes))
-        chosen = sample(match.labels, self.count, self.positive_fraction)
+        count = len(boxes) if self.count is None else self.count
+        chosen = sample(match.labels, count, self.positive_fraction)
         rows = torch.nonzero(chosen).squeeze(1)
         partner = match.partner[rows]
         labels = torch.full_like(partner, self.num_classes)

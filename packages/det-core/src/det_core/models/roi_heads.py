@@ -76,7 +76,11 @@ class StandardROIHeads(nn.Module):
         self.train_on_predicted_boxes = train_on_predicted_boxes
 
     def losses(
-        self, features: Mapping[str, Tensor], proposals: Sequence[Proposals], targets: Sequence[Targets]
+        self,
+        features: Mapping[str, Tensor],
+        proposals: Sequence[Proposals],
+        targets: Sequence[Targets],
+        sizes: Sequence[Size] = (),
     ) -> dict[str, Tensor]:
         """The box losses, over a random sample of the proposals, and those of the further heads."""
         sampled = [self._sample(p.boxes, truth) for p, truth in zip(proposals, targets, strict=True)]

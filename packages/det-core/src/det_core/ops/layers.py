@@ -108,7 +108,10 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride))."""
-        x = super().forward(input)
+        return self.finish(super().forward(input))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """What follows the convolution itself: norm and activation."""
         if self.norm is not None:
             x = self.norm(x)
         return x if self.activation is None else self.activation(x)
