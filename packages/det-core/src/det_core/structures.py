@@ -152,7 +152,7 @@ class _PerObject:
 
     def __getitem__(self, index: Tensor | slice) -> Self:
         """The chosen objects: `index` is a slice, a bool mask (N,) or int64 indices (M,)."""
-        chosen = {
+        chosen: dict[str, Any] = {
             f.name: value[index] if isinstance(value, Polygons) else map_tensors(value, lambda t: t[index])
             for f in fields(self)
             if f.metadata.get("per") == "object"

@@ -197,9 +197,9 @@ def _check(objects: Targets | Detections, sample: Sample, num_classes: int, mask
         raise DataError(where, f"its {what} has no masks to compare", fix=f"{fix}, or leave 'segm' out of iou_types")
     if masks and isinstance(objects.masks, Polygons) and not objects.masks.rings.all():
         raise DataError(where, f"its {what} has an object without outline", fix="set masks to 'bitmaps'")
-    bitmaps = masks and isinstance(objects.masks, Tensor) and objects.masks.dtype == torch.bool
-    if bitmaps and objects.masks.shape[1:] != sample.image.shape[1:]:
-        found = f"{tuple(objects.masks.shape[1:])} instead of {sample.size}"
+    bitmaps = objects.masks if masks and isinstance(objects.masks, Tensor) else None
+    if bitmaps is not None and bitmaps.dtype == torch.bool and bitmaps.shape[1:] != sample.image.shape[1:]:
+        found = f"{tuple(bitmaps.shape[1:])} instead of {sample.size}"
         raise StructureError(where, f"the masks of its {what} are not of the image's size", found)
 
 
