@@ -12,7 +12,7 @@ import torch
 from det_core.importers.detectron2 import recipe_from_settings
 from det_core.ops.masks import paste_masks
 from det_core.recipes import recipe_from_tree
-from det_core.structures import ImageBatch, Polygons, Prediction, Targets
+from det_core.structures import ImageBatch, Polygons, Prediction, Proposals, Targets
 from det_core.weights import load_into
 from torch import Tensor, nn
 
@@ -38,7 +38,7 @@ def run_case(
     names = [name for name, _, _ in spec["images"]]
     if spec["channel_order"] == "BGR":
         images = [image.flip(0) for image in images]
-    batch = ImageBatch.stack(images)
+    batch = ImageBatch.stack(images, _proposals(inputs, names))
     found = _inference(_model(spec, _settings(spec, zoo), state_dict), batch, names)
     if any(key.startswith("gt/") for key in inputs):
         settings = {**_settings(spec, zoo), **(spec.get("settings_training_extra") or {})}
@@ -71,6 +71,19 @@ def _targets(inputs: Mapping[str, np.ndarray], name: str) -> Targets:
         masks=None if polygons is None else Polygons.of([[ring] for ring in polygons]),
         keypoints=None if keypoints is None else torch.from_numpy(keypoints).float(),
     )
+
+
+def _proposals(inputs: Mapping[str, np.ndarray], names: Sequence[str]) -> list[Proposals] | None:
+    """The proposals that were given to the model, if any were."""
+    if not any(key.startswith("input/") for key in inputs):
+        return None
+    return [
+        Proposals(
+            boxes=torch.from_numpy(inputs[f"input/{name}/proposal_boxes"]),
+            logits=torch.from_numpy(inputs[f"input/{name}/objectness_logits"]),
+        )
+        for name in names
+    ]
 
 
 def _inference(model: nn.Module, batch: ImageBatch, names: Sequence[str]) -> Arrays:

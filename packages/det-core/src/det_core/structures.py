@@ -303,33 +303,41 @@ class ImageBatch:
         pixels: uint8, or float32 with the same values (0..255), RGB, (B, 3, H, W). What stands in the padding does not
             matter: a model normalises first and pads with zeros after.
         sizes: (height, width) of each image without its padding.
+        proposals: of each image, for models that do not find their own (Fast R-CNN); None where nobody gives any.
     """
 
     pixels: Tensor
     sizes: tuple[Size, ...]
+    proposals: "tuple[Proposals, ...] | None" = None
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.shape[:2] != (len(self.sizes), 3):
             found = f"got {tuple(self.pixels.shape)} beside {len(self.sizes)} sizes"
             raise StructureError("ImageBatch.pixels", "must have shape (B, 3, H, W), one size per image", found)
+        if self.proposals is not None and len(self.proposals) != len(self.sizes):
+            found = f"got {len(self.proposals)} for {len(self.sizes)} images"
+            raise StructureError("ImageBatch.proposals", "must be one per image", found)
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     @classmethod
-    def stack(cls, images: Sequence[Tensor]) -> "ImageBatch":
+    def stack(cls, images: Sequence[Tensor], proposals: Sequence[Proposals] | None = None) -> "ImageBatch":
         """Pad images (3, H_i, W_i) of one dtype to their largest height and width."""
+        given = None if proposals is None else tuple(proposals)
         if not images:
             raise StructureError("ImageBatch.stack", "needs at least one image")
         sizes = tuple((image.shape[-2], image.shape[-1]) for image in images)
         if len(set(sizes)) == 1:
-            return cls(pixels=torch.stack(list(images)), sizes=sizes)
+            return cls(pixels=torch.stack(list(images)), sizes=sizes, proposals=given)
         height, width = max(h for h, _ in sizes), max(w for _, w in sizes)
         pixels = images[0].new_zeros((len(images), 3, height, width))
         for row, image, (h, w) in zip(pixels, images, sizes, strict=True):
             row[:, :h, :w] = image
-        return cls(pixels=pixels, sizes=sizes)
+        return cls(pixels=pixels, sizes=sizes, proposals=given)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "ImageBatch":
         """The same on another device."""
-        return replace(self, pixels=self.pixels.to(device, non_blocking=non_blocking))
+        given = self.proposals
+        proposals = None if given is None else tuple(each.to(device, non_blocking) for each in given)
+        return replace(self, pixels=self.pixels.to(device, non_blocking=non_blocking), proposals=proposals)

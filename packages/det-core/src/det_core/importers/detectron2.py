@@ -122,15 +122,19 @@ def model_section(s: Settings, bottom_up: BottomUp | None = None) -> dict[str, A
             "backbone": backbone,
             "head": head,
         }
-    s.require("MODEL.LOAD_PROPOSALS", False)
-    s.require("MODEL.PROPOSAL_GENERATOR.NAME", "RPN")
+    given = s.require("MODEL.PROPOSAL_GENERATOR.NAME", "RPN", "PrecomputedProposals") == "PrecomputedProposals"
+    if given:
+        s.require("MODEL.META_ARCHITECTURE", "GeneralizedRCNN")
+        s.read("MODEL.LOAD_PROPOSALS")
     backbone, strides = backbone_section(s, bottom_up)
     model: dict[str, Any] = {
         "type": "proposal_network",
         **input_section(s, "MODEL.ROI_HEADS.NUM_CLASSES"),
         "backbone": backbone,
     }
-    if proposals := _proposals(s, strides):
+    if given:
+        model["proposal_generator"] = None
+    elif proposals := _proposals(s, strides):
         model["proposal_generator"] = {"type": "rpn", **proposals}
     if kind == "GeneralizedRCNN":
         model |= second_stage(s, strides)

@@ -12,7 +12,7 @@ from det_core.contracts import Backbone, ProposalGenerator, ROIHeads
 from det_core.errors import StructureError
 from det_core.models.roi_heads import StandardROIHeads
 from det_core.models.rpn import RPN
-from det_core.structures import ImageBatch, Prediction, Targets
+from det_core.structures import ImageBatch, Prediction, Proposals, Targets
 
 __all__ = ["RCNN", "ProposalNetwork", "faster_rcnn"]
 
@@ -58,7 +58,8 @@ class RCNN(nn.Module):
 
     Args:
         backbone: the network that makes feature maps.
-        proposal_generator: built with `channels` and `strides`.
+        proposal_generator: built with `channels` and `strides`; None takes the proposals that come with the images, as
+            Fast R-CNN does (Girshick, 2015).
         roi_heads: built with `channels`, `strides` and `num_classes`.
         num_classes: without the background.
         pixel_mean: subtracted from values in 0..255, in the order of `channel_order`; by default ImageNet's, for RGB.
@@ -69,7 +70,7 @@ class RCNN(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        proposal_generator: Factory[ProposalGenerator],
+        proposal_generator: Factory[ProposalGenerator] | None,
         roi_heads: Factory[ROIHeads],
         num_classes: int,
         *,
@@ -82,7 +83,9 @@ class RCNN(nn.Module):
         self.normalise = Normalise(pixel_mean, pixel_std, channel_order, backbone.size_divisibility)
         self.backbone = cast(nn.Module, backbone)
         known = {"channels": backbone.channels, "strides": backbone.strides}
-        self.proposal_generator = cast(nn.Module, Factory.of(proposal_generator)(**known))
+        self.proposal_generator: nn.Module | None = None
+        if proposal_generator is not None:
+            self.proposal_generator = cast(nn.Module, Factory.of(proposal_generator)(**known))
         self.roi_heads = Factory.of(roi_heads)(**known, num_classes=num_classes)
 
     def forward(
@@ -91,12 +94,23 @@ class RCNN(nn.Module):
         """With `targets`: the losses of both stages. Without: detections in the pixels of the images as given."""
         features = self.backbone(self.normalise(batch))
         if targets is None:
-            proposals, _ = self.proposal_generator(features, batch.sizes)
+            proposals, _ = self._propose(features, batch)
             found = self.roi_heads.predict(features, proposals, batch.sizes)
             return [Prediction(detections=detections) for detections in found]
         truth = one_per_image(batch, targets)
-        proposals, losses = self.proposal_generator(features, batch.sizes, truth)
+        proposals, losses = self._propose(features, batch, truth)
         return {**losses, **self.roi_heads.losses(features, proposals, truth, batch.sizes)}
+
+    def _propose(
+        self, features: dict[str, Tensor], batch: ImageBatch, targets: Sequence[Targets] | None = None
+    ) -> tuple[Sequence[Proposals], dict[str, Tensor]]:
+        if self.proposal_generator is not None:
+            found: tuple[list[Proposals], dict[str, Tensor]] = self.proposal_generator(features, batch.sizes, targets)
+            return found
+        if batch.proposals is None:
+            fix = "give ImageBatch.proposals, or the model a proposal_generator"
+            raise StructureError("ImageBatch.proposals", "are needed: this model does not find its own", fix=fix)
+        return batch.proposals, {}
 
 
 class ProposalNetwork(nn.Module):
@@ -145,7 +159,7 @@ def faster_rcnn(
     backbone: Backbone,
     num_classes: int,
     *,
-    proposal_generator: Factory[ProposalGenerator] = Factory(RPN),
+    proposal_generator: Factory[ProposalGenerator] | None = Factory(RPN),
     roi_heads: Factory[ROIHeads] = Factory(StandardROIHeads),
     pixel_mean: Colour = IMAGENET_MEAN,
     pixel_std: Colour = IMAGENET_STD,
