@@ -12,7 +12,7 @@ import torch
 from det_core.importers.detectron2 import recipe_from_settings
 from det_core.ops.masks import paste_masks
 from det_core.recipes import recipe_from_tree
-from det_core.structures import ImageBatch, Polygons, Prediction, Proposals, Targets
+from det_core.structures import ImageBatch, Polygons, Prediction, Proposals, Size, Targets
 from det_core.weights import load_into
 from torch import Tensor, nn
 
@@ -42,7 +42,7 @@ def run_case(
     found = _inference(_model(spec, _settings(spec, zoo), state_dict), batch, names)
     if any(key.startswith("gt/") for key in inputs):
         settings = {**_settings(spec, zoo), **(spec.get("settings_training_extra") or {})}
-        targets = [_targets(inputs, name) for name in names]
+        targets = [_targets(inputs, name, (height, width)) for name, height, width in spec["images"]]
         found |= _training(_model(spec, settings, state_dict), batch, targets)
     return found
 
@@ -62,14 +62,18 @@ def _model(spec: Mapping[str, Any], settings: Mapping[str, Any], state_dict: Map
     return model
 
 
-def _targets(inputs: Mapping[str, np.ndarray], name: str) -> Targets:
+def _targets(inputs: Mapping[str, np.ndarray], name: str, size: Size) -> Targets:
     boxes, labels = inputs[f"gt/{name}/boxes"], inputs[f"gt/{name}/classes"]
     polygons, keypoints = inputs.get(f"gt/{name}/polygons"), inputs.get(f"gt/{name}/keypoints")
+    semantic = inputs.get(f"gt/{name}/sem_seg")
+    if semantic is not None:  # every 8th pixel, of classes that change every 8th at most
+        semantic = np.kron(semantic, np.ones((8, 8), semantic.dtype))[: size[0], : size[1]].astype(np.int64)
     return Targets(
         boxes=torch.from_numpy(boxes).float(),
         labels=torch.from_numpy(labels).long(),
         masks=None if polygons is None else Polygons.of([[ring] for ring in polygons]),
         keypoints=None if keypoints is None else torch.from_numpy(keypoints).float(),
+        semantic=None if semantic is None else torch.from_numpy(semantic),
     )
 
 
@@ -104,6 +108,10 @@ def _inference(model: nn.Module, batch: ImageBatch, names: Sequence[str]) -> Arr
                 found[f"{prefix}/{name}/boxes"] = given.boxes
                 found[f"{prefix}/{name}/logits"] = given.logits
                 found[f"{prefix}/{name}/count"] = np.array(len(given))
+        if (semantic := prediction.semantic) is not None:
+            found[f"sem_seg/{name}/logits"] = semantic.logits
+            classes = semantic.logits.argmax(dim=0).flatten()
+            found[f"sem_seg/{name}/argmax_hist"] = torch.bincount(classes, minlength=len(semantic.logits))
         if (detections := prediction.detections) is not None:
             found[f"instances/{name}/count"] = np.array(len(detections))
             found[f"instances/{name}/pred_boxes"] = detections.boxes

@@ -15,6 +15,7 @@ from det_core.importers.detectron2 import recipe_from_settings
         ("rpn_r50_fpn_1x", "rpn_R_50_FPN"),
         ("faster_rcnn_r50_fpn_3x", "faster_rcnn_R_50_FPN"),
         ("retinanet_r50_fpn_3x", "retinanet_R_50_FPN"),
+        ("semantic_r50_fpn_1x", "semantic_R_50_FPN"),
         ("keypoint_rcnn_r50_fpn_3x", "keypoint_rcnn_R_50_FPN"),
         ("cascade_mask_rcnn_r50_fpn_3x", "cascade_mask_rcnn_R_50_FPN"),
         ("mask_rcnn_r50_fpn_3x", "mask_rcnn_R_50_FPN"),

@@ -30,6 +30,7 @@ def det_heads() -> dict[str, str]:
         "res5_roi_heads": "det_core.models:Res5ROIHeads",
         "retinanet_head": "det_core.models:RetinaNetHead",
         "rpn": "det_core.models:RPN",
+        "sem_seg_fpn_head": "det_core.models:SemSegFPNHead",
         "standard_roi_heads": "det_core.models:StandardROIHeads",
     }
 
@@ -44,6 +45,7 @@ def det_models() -> dict[str, str]:
         "mask_rcnn": "det_core.models:mask_rcnn",
         "proposal_network": "det_core.models:ProposalNetwork",
         "rcnn": "det_core.models:RCNN",
+        "semantic_segmentor": "det_core.models:SemanticSegmentor",
     }
 
 
@@ -79,6 +81,7 @@ def det_recipes() -> dict[str, str]:
         "retinanet_r50_fpn_1x": "COCO-Detection/retinanet_R_50_FPN_1x",
         "retinanet_r50_fpn_3x": "COCO-Detection/retinanet_R_50_FPN_3x",
         "rpn_r50_fpn_1x": "COCO-Detection/rpn_R_50_FPN_1x",
+        "semantic_r50_fpn_1x": "Misc/semantic_R_50_FPN_1x",
     }
     files = {name: f"det_core:zoo/{name}.yaml" for name in published}
     return files | {path: files[name] for name, path in published.items()}

@@ -24,6 +24,7 @@ __all__ = [
     "ProposalGenerator",
     "ROIHeads",
     "RegionHead",
+    "SemanticHead",
     "Transform",
 ]
 
@@ -138,6 +139,19 @@ class DenseHead(Protocol):
 
     def decode(self, outputs: Any, sizes: Sequence[Size]) -> list[Detections]:
         """The detections of each image."""
+        ...
+
+
+@runtime_checkable
+class SemanticHead(Protocol):
+    """Classifies every pixel. Built with `channels`, `strides` and `num_classes`."""
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Class scores before the softmax, float32 (B, num_classes, H, W) in the pixels of the padded batch."""
+        ...
+
+    def losses(self, logits: Tensor, targets: Sequence[Tensor]) -> dict[str, Tensor]:
+        """{loss name: scalar} over the batch; the classes of each image, int64 (H_i, W_i)."""
         ...
 
 

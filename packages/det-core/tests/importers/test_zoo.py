@@ -27,6 +27,7 @@ ZOO = {
     "keypoint_rcnn_r50_fpn_3x": ("COCO-Keypoints/keypoint_rcnn_R_50_FPN_3x", 59_133_158),
     "mask_rcnn_r50_fpn_1x": ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x", 44_343_216),
     "mask_rcnn_r50_fpn_3x": ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x", 44_343_216),
+    "semantic_r50_fpn_1x": ("Misc/semantic_R_50_FPN_1x", 28_430_070),
     "rpn_r50_fpn_1x": ("COCO-Detection/rpn_R_50_FPN_1x", 27_393_231),
 }
 
@@ -37,7 +38,7 @@ def test_a_recipe_fits_its_constructors_and_has_the_published_number_of_paramete
     with torch.device("meta"):
         model = recipe.build_model()
     assert sum(parameter.numel() for parameter in model.parameters()) == ZOO[name][1]
-    assert model.num_classes == (1 if name.startswith("keypoint") else 80)
+    assert model.num_classes == recipe.tree["model"]["num_classes"]
     assert recipe.summary
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from det_core.errors import ConfigError
 from det_core.importers.detectron2_dense import retinanet_head
 from det_core.importers.detectron2_heads import second_stage
+from det_core.importers.detectron2_semantic import sem_seg_head
 from det_core.importers.detectron2_training import data_section, train_section
 from det_core.importers.settings import Settings, UnsupportedError, per_level
 
@@ -24,6 +25,7 @@ __all__ = [
     "recipe_from_settings",
 ]
 
+_MODELS = ("GeneralizedRCNN", "ProposalNetwork", "RetinaNet", "SemanticSegmentor")
 _BACKBONES = ("build_resnet_backbone", "build_resnet_fpn_backbone", "build_retinanet_resnet_fpn_backbone")
 _STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
 
@@ -99,7 +101,7 @@ def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Impo
     tree["model"] = model_section(s)
     tree["data"] = data_section(s)
     tree["train"] = train_section(s)
-    if tree["model"]["type"] == "proposal_network":  # nothing judges proposals yet
+    if tree["model"]["type"] in ("proposal_network", "semantic_segmentor"):  # nothing judges these yet
         tree["data"]["evaluators"] = []
         tree["train"]["best_metric"] = "loss"
     unknown, unused = s.leftover()
@@ -112,7 +114,7 @@ BottomUp = tuple[dict[str, Any], dict[str, int]]
 
 def model_section(s: Settings, bottom_up: BottomUp | None = None) -> dict[str, Any]:
     """The model, from the backbone up; `bottom_up` takes the place of the ResNet that the settings describe."""
-    kind = s.require("MODEL.META_ARCHITECTURE", "GeneralizedRCNN", "ProposalNetwork", "RetinaNet")
+    kind = s.require("MODEL.META_ARCHITECTURE", *_MODELS)
     if kind == "RetinaNet":
         backbone, strides = backbone_section(s, bottom_up)
         head = retinanet_head(s, strides)
@@ -122,6 +124,10 @@ def model_section(s: Settings, bottom_up: BottomUp | None = None) -> dict[str, A
             "backbone": backbone,
             "head": head,
         }
+    if kind == "SemanticSegmentor":
+        backbone, strides = backbone_section(s, bottom_up)
+        common = input_section(s, "MODEL.SEM_SEG_HEAD.NUM_CLASSES")
+        return {"type": "semantic_segmentor", **common, "backbone": backbone, **sem_seg_head(s, strides)}
     given = s.require("MODEL.PROPOSAL_GENERATOR.NAME", "RPN", "PrecomputedProposals") == "PrecomputedProposals"
     if given:
         s.require("MODEL.META_ARCHITECTURE", "GeneralizedRCNN")

@@ -13,6 +13,7 @@ from det_core.models.res5_heads import Res5ROIHeads
 from det_core.models.retinanet import RetinaNetHead
 from det_core.models.roi_heads import StandardROIHeads
 from det_core.models.rpn import RPN, RPNHead
+from det_core.models.semantic import SemanticSegmentor, SemSegFPNHead
 
 __all__ = [
     "RCNN",
@@ -29,6 +30,8 @@ __all__ = [
     "RPNHead",
     "Res5ROIHeads",
     "RetinaNetHead",
+    "SemSegFPNHead",
+    "SemanticSegmentor",
     "StandardROIHeads",
     "faster_rcnn",
     "keypoint_rcnn",
