@@ -6,11 +6,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from det_core.models import AnchorGenerator
-from det_core.ops import coding
+from det_core.models import AnchorGenerator, RotatedAnchorGenerator
+from det_core.ops import coding, rotated
 from det_core.ops.keypoints import decode_heatmaps, encode_keypoints
 from det_core.ops.masks import paste_masks
 from det_core.ops.roi import ROIPooler
+from det_core.ops.roi_rotated import roi_align_rotated
 from torch import Tensor
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -70,3 +71,46 @@ def test_keypoints_in_heatmaps_agree(recorded: dict[str, Tensor], refpack: Modul
     assert torch.equal(valid.flatten().long(), recorded["keypoints/target_valid"].flatten())
     heatmaps = torch.from_numpy(refpack.unit_noise("ops/hm", 6 * 4 * 14 * 14)).float().reshape(6, 4, 14, 14)
     torch.testing.assert_close(decode_heatmaps(heatmaps, boxes), recorded["keypoints/decoded"])
+
+
+def test_overlaps_of_rotated_boxes_agree(recorded: dict[str, Tensor]) -> None:
+    boxes = recorded["rotated/boxes"]
+    torch.testing.assert_close(rotated.iou(boxes, boxes), recorded["rotated/iou"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.7])
+def test_suppression_of_rotated_boxes_agrees(recorded: dict[str, Tensor], threshold: float) -> None:
+    boxes, scores = recorded["rotated/boxes"], recorded["rotated/scores"]
+    kept = rotated.nms_by_group(boxes, scores, torch.zeros(len(boxes), dtype=torch.int64), threshold)
+    assert kept.tolist() == recorded[f"rotated/nms_{threshold}"].tolist()
+
+
+def test_suppression_of_rotated_boxes_by_group_agrees(recorded: dict[str, Tensor]) -> None:
+    kept = rotated.nms_by_group(recorded["rotated/boxes"], recorded["rotated/scores"], recorded["rotated/groups"], 0.5)
+    assert kept.tolist() == recorded["rotated/batched_nms_0.5"].tolist()
+
+
+def test_offsets_of_rotated_boxes_agree(recorded: dict[str, Tensor]) -> None:
+    boxes, weights = recorded["rotated/boxes"], (*WEIGHTS, 1.0)
+    torch.testing.assert_close(
+        rotated.encode(recorded["deltas/rotated_dst"], boxes, weights), recorded["deltas/rotated"]
+    )
+    torch.testing.assert_close(
+        rotated.decode(recorded["deltas/rotated"], boxes, weights), recorded["deltas/rotated_applied"]
+    )
+
+
+@pytest.mark.parametrize("ratio", [0, 2])
+def test_pooled_rotated_regions_agree(recorded: dict[str, Tensor], refpack: ModuleType, ratio: int) -> None:
+    features = torch.from_numpy(refpack.unit_noise("ops/x", 2 * 6 * 32 * 40)).float().reshape(2, 6, 32, 40)
+    pooled = roi_align_rotated(features, recorded["roi_align_rotated/rois"], (7, 5), 0.25, ratio)
+    expected = recorded[f"roi_align_rotated/out_scale0.25_ratio{ratio}_7x5"]
+    torch.testing.assert_close(pooled, expected, rtol=1e-4, atol=2e-5)
+
+
+def test_rotated_anchors_of_two_levels_agree(recorded: dict[str, Tensor]) -> None:
+    generator = RotatedAnchorGenerator(
+        {"p3": 8, "p4": 16}, sizes=[[32], [64]], aspect_ratios=[[0.5, 2.0]], angles=[-45, 0, 45]
+    )
+    anchors = torch.cat(generator([torch.zeros(1, 1, 5, 7), torch.zeros(1, 1, 3, 4)]))
+    torch.testing.assert_close(anchors, recorded["anchors/rotated"])

@@ -30,7 +30,6 @@ def det_heads() -> dict[str, str]:
         "res5_roi_heads": "det_core.models:Res5ROIHeads",
         "retinanet_head": "det_core.models:RetinaNetHead",
         "rpn": "det_core.models:RPN",
-        "sem_seg_fpn_head": "det_core.models:SemSegFPNHead",
         "standard_roi_heads": "det_core.models:StandardROIHeads",
     }
 

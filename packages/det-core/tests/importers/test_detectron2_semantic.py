@@ -30,7 +30,7 @@ def test_the_published_settings_need_no_argument_of_their_own_and_others_arrive(
     ).tree["model"]
     assert model["num_classes"] == 19
     assert model["sem_seg_head"] == {
-        "type": "sem_seg_fpn_head",
+        "type": "det_core.models:SemSegFPNHead",
         "common_stride": 8,
         "loss_weight": 0.5,
         "in_features": ["p3", "p4"],

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from det_core.errors import ConfigError
-from det_core.models import AnchorGenerator
+from det_core.models import AnchorGenerator, RotatedAnchorGenerator
 
 
 def anchors(generator, *sizes):
@@ -52,3 +52,14 @@ def test_anchors_are_not_part_of_the_state_dict():
 def test_options_that_do_not_fit_the_levels_are_refused(options, named):
     with pytest.raises(ConfigError, match=named):
         AnchorGenerator({"p2": 4, "p3": 8}, **options)
+
+
+def test_turned_anchors_stand_where_upright_ones_do():
+    generator = RotatedAnchorGenerator({"p3": 8}, sizes=[[16]], aspect_ratios=[[1.0, 4.0]], angles=[0, 30], offset=0.5)
+    assert generator.per_pixel == [4]
+    (anchors,) = generator([torch.zeros(1, 1, 1, 2)])
+    assert anchors[:4].tolist() == [[4, 4, 16, 16, 0], [4, 4, 16, 16, 30], [4, 4, 8, 32, 0], [4, 4, 8, 32, 30]]
+    assert anchors[4].tolist() == [12, 4, 16, 16, 0]
+    assert generator.state_dict() == {}
+    with pytest.raises(ConfigError, match="angles"):
+        RotatedAnchorGenerator({"p3": 8}, angles=[])

@@ -24,4 +24,4 @@ def sem_seg_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
         node["in_features"] = levels
     if (norm := s.norm("MODEL.SEM_SEG_HEAD.NORM")) != "GN":
         node["norm"] = norm
-    return {"sem_seg_head": {"type": "sem_seg_fpn_head", **node}} if node else {}
+    return {"sem_seg_head": {"type": "det_core.models:SemSegFPNHead", **node}} if node else {}

@@ -1,0 +1,172 @@
+"""Rotated boxes: (cx, cy, w, h, angle), the angle in degrees, counter-clockwise as an image is looked at.
+
+A box of angle 0 is axis-aligned; its sides are w along x and h along y. All of it is plain tensor code, on any device.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from det_core.ops.coding import MAX_LOG_SCALE
+from det_core.structures import Size
+
+__all__ = ["clip", "corners", "decode", "encode", "iou", "larger_than", "nms_by_group", "normalise_angle"]
+
+_CHUNK = 1 << 19  # pairs that are clipped at once, which bounds the memory to some hundred megabytes
+_HORIZONTAL = 1.0  # degrees within which a box counts as axis-aligned and is clipped, as published
+
+
+def normalise_angle(angle: Tensor) -> Tensor:
+    """The same angle in [-180, 180)."""
+    return (angle + 180.0) % 360.0 - 180.0
+
+
+def corners(boxes: Tensor) -> Tensor:
+    """The corners of each box, one after another around it: (..., 5) to (..., 4, 2)."""
+    across, along = _axes(boxes)
+    across, along = across * boxes[..., 2:3] / 2, along * boxes[..., 3:4] / 2
+    centre = boxes[..., :2]
+    return torch.stack(
+        (centre - across - along, centre + across - along, centre + across + along, centre - across + along), dim=-2
+    )
+
+
+def iou(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union of every pair: (N, 5) and (M, 5) to float32 (N, M); exact, by clipping polygons."""
+    a, b = a.float(), b.float()
+    result = a.new_zeros(len(a), len(b))
+    if not result.numel():
+        return result
+    # Only pairs whose circumscribed circles meet can overlap.
+    reach = 0.5 * (a[:, None, 2:4].norm(dim=2) + b[:, 2:4].norm(dim=1))
+    pairs = torch.nonzero((a[:, None, :2] - b[:, :2]).norm(dim=2) <= reach)
+    for i, j in (chunk.unbind(dim=1) for chunk in pairs.split(_CHUNK)):
+        result[i, j] = _iou_of_pairs(a[i], b[j])
+    return result
+
+
+def _iou_of_pairs(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union row by row: (P, 5) and (P, 5) to (P,)."""
+    area_a, area_b = a[:, 2] * a[:, 3], b[:, 2] * b[:, 3]
+    # Around their common centre, so that far from the origin no precision is lost.
+    middle = (a[:, :2] + b[:, :2]) / 2
+    precise = torch.float32 if a.device.type == "mps" else torch.float64
+    a, b = (torch.cat((x[:, :2] - middle, x[:, 2:]), dim=1).to(precise) for x in (a, b))
+    # By Green's theorem the area is a sum over the edges of both, each as far as it lies inside of the other.
+    shared = (_along_edges(a, b, shared_edges=True) + _along_edges(b, a, shared_edges=False)).clamp(min=0)
+    shared = torch.minimum(shared.to(area_a.dtype), torch.minimum(area_a, area_b))
+    return torch.where((area_a > 1e-14) & (area_b > 1e-14), shared / (area_a + area_b - shared), 0.0)
+
+
+def _along_edges(a: Tensor, b: Tensor, *, shared_edges: bool) -> Tensor:
+    """Half the sum of x dy - y dx along the edges of `a` (P, 5) as far as they lie inside of `b` (P, 5).
+
+    With `shared_edges`, an edge on the border of `b` counts if both boxes are on the same side of it.
+    """
+    tolerance = 1e-9 if a.dtype == torch.float64 else 1e-5
+    start = corners(a)
+    step = start.roll(-1, dims=1) - start
+    first, last = torch.zeros_like(start[..., 0]), torch.ones_like(start[..., 0])
+    for axis, side in zip(_axes(b), (b[:, 2:3], b[:, 3:4]), strict=True):
+        position = ((start - b[:, None, :2]) * axis[:, None]).sum(dim=2)
+        change = (step * axis[:, None]).sum(dim=2)
+        half = side / 2
+        parallel = change.abs() <= tolerance * step.norm(dim=2)
+        away = position.abs() - half
+        inside = away < -tolerance * side
+        if shared_edges:
+            inward = ((a[:, :2] - b[:, :2]) * axis).sum(dim=1, keepdim=True) - position
+            inside |= (away <= tolerance * side) & (position * inward < 0)
+        safe = torch.where(parallel, 1.0, change)
+        crossings = (-half - position) / safe, (half - position) / safe
+        first = torch.maximum(first, torch.where(parallel, 0.0, torch.minimum(*crossings)))
+        last = torch.minimum(last, torch.where(parallel, inside.to(first.dtype), torch.maximum(*crossings)))
+    # x dy - y dx is the same all along a straight edge; the corners run round the way that counts positive.
+    return ((start[..., 0] * step[..., 1] - start[..., 1] * step[..., 0]) * (last - first).clamp(min=0)).sum(dim=1) / 2
+
+
+def _axes(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """The directions of w and h: (..., 5) to twice (..., 2)."""
+    radians = boxes[..., 4] * (math.pi / 180)
+    cos, sin = radians.cos(), radians.sin()
+    # y points down, so that a counter-clockwise turn takes x towards -y.
+    return torch.stack((cos, -sin), dim=-1), torch.stack((sin, cos), dim=-1)
+
+
+def nms_by_group(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
+    """Indices, by falling score, of the boxes that no better box of their own group overlaps by more than `threshold`.
+
+    Boxes (N, 5), scores (N,), groups int64 (N,), such as labels or levels; returns int64 (K,). Boxes must be finite.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    stays = torch.ones_like(order, dtype=torch.bool)
+    for group in groups.unique().tolist():
+        rows = torch.nonzero(groups[order] == group).squeeze(1)
+        own = boxes[order[rows]]
+        beats = (iou(own, own) > threshold).triu(1).cpu()
+        alive = torch.ones(len(rows), dtype=torch.bool)
+        for i in torch.nonzero(beats.any(dim=1)).squeeze(1).tolist():
+            if alive[i]:
+                alive &= ~beats[i]
+        stays[rows] = alive.to(stays.device)
+    return order[stays]
+
+
+def encode(boxes: Tensor, references: Tensor, weights: Sequence[float]) -> Tensor:
+    """The offsets (dx, dy, dw, dh, da) that lead from `references` to `boxes`: (..., 5) and (..., 5) to (..., 5).
+
+    The first four are those of axis-aligned boxes; da is the smallest turn, in radians, times its weight.
+    """
+    x, y, width, height, angle = boxes.unbind(dim=-1)
+    from_x, from_y, from_width, from_height, from_angle = references.unbind(dim=-1)
+    parts = (
+        (x - from_x) / from_width,
+        (y - from_y) / from_height,
+        torch.log(width / from_width),
+        torch.log(height / from_height),
+        normalise_angle(angle - from_angle) * (math.pi / 180),
+    )
+    return torch.stack([weight * part for weight, part in zip(weights, parts, strict=True)], dim=-1)
+
+
+def decode(offsets: Tensor, references: Tensor, weights: Sequence[float]) -> Tensor:
+    """The boxes that `offsets` lead to, seen from `references`: float (..., 5) and (..., 5) to float32 (..., 5).
+
+    The inverse of `encode`, bar sizes beyond `MAX_LOG_SCALE`; angles are in [-180, 180). Shapes broadcast.
+    """
+    parts = offsets.float().unbind(dim=-1)
+    dx, dy, dw, dh, da = (part / weight for part, weight in zip(parts, weights, strict=True))
+    x, y, width, height, angle = references.float().unbind(dim=-1)
+    return torch.stack(
+        (
+            dx * width + x,
+            dy * height + y,
+            torch.exp(dw.clamp(max=MAX_LOG_SCALE)) * width,
+            torch.exp(dh.clamp(max=MAX_LOG_SCALE)) * height,
+            normalise_angle(da * (180 / math.pi) + angle),
+        ),
+        dim=-1,
+    )
+
+
+def clip(boxes: Tensor, size: Size) -> Tensor:
+    """Cut boxes that are turned by at most one degree at the image's border: (..., 5) to (..., 5).
+
+    Others keep what reaches out, because what is left of them would be no box. Angles come out in [-180, 180).
+    """
+    height, width = size
+    x, y, w, h, angle = boxes.unbind(dim=-1)
+    angle = normalise_angle(angle)
+    x0, x1 = (x - w / 2).clamp(0, width), (x + w / 2).clamp(0, width)
+    y0, y1 = (y - h / 2).clamp(0, height), (y + h / 2).clamp(0, height)
+    # The sides never grow by rounding.
+    cut = torch.stack(((x0 + x1) / 2, (y0 + y1) / 2, torch.minimum(w, x1 - x0), torch.minimum(h, y1 - y0), angle), -1)
+    whole = torch.stack((x, y, w, h, angle), dim=-1)
+    return torch.where((angle.abs() <= _HORIZONTAL)[..., None], cut, whole)
+
+
+def larger_than(boxes: Tensor, side: float) -> Tensor:
+    """Which boxes have both sides longer than `side` pixels: (..., 5) to bool (...)."""
+    return (boxes[..., 2] > side) & (boxes[..., 3] > side)
