@@ -29,6 +29,17 @@ class BasicStem(nn.Module):
         return F.max_pool2d(self.conv1(x), kernel_size=3, stride=2, padding=1)
 
 
+def _check(depth: int, out_features: Sequence[str], deformable_stages: Sequence[str], bottlenecks_only: bool) -> None:
+    if not out_features or not set(out_features) <= set(_STAGES):
+        raise ConfigError("ResNet.out_features", f"must name some of {', '.join(_STAGES)}", f"got {out_features}")
+    if depth < 50 and (bottlenecks_only or deformable_stages):
+        problem = "groups, dilation and deformable stages need bottleneck blocks"
+        raise ConfigError("ResNet.depth", problem, f"depth is {depth}")
+    if not set(deformable_stages) <= set(_STAGES):
+        found = f"got {list(deformable_stages)}"
+        raise ConfigError("ResNet.deformable_stages", f"must name some of {', '.join(_STAGES)}", found)
+
+
 class ResNet(nn.Module):
     """ResNet-18 to 152 and ResNeXt, without the classifier.
 
@@ -67,14 +78,7 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         basic = depth < 50
-        if not out_features or not set(out_features) <= set(_STAGES):
-            raise ConfigError("ResNet.out_features", f"must name some of {', '.join(_STAGES)}", f"got {out_features}")
-        if basic and (groups != 1 or res5_dilation != 1 or deformable_stages):
-            problem = "groups, dilation and deformable stages need bottleneck blocks"
-            raise ConfigError("ResNet.depth", problem, f"depth is {depth}")
-        if not set(deformable_stages) <= set(_STAGES):
-            found = f"got {list(deformable_stages)}"
-            raise ConfigError("ResNet.deformable_stages", f"must name some of {', '.join(_STAGES)}", found)
+        _check(depth, out_features, deformable_stages, bottlenecks_only=groups != 1 or res5_dilation != 1)
         block: Callable[..., nn.Module] = partial(BasicBlock, norm=norm)
         if not basic:
             block = partial(BottleneckBlock, norm=norm, groups=groups, stride_in_1x1=stride_in_1x1)

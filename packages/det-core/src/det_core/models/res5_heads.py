@@ -1,6 +1,7 @@
 """The second stage of the C4 models: the last stage of the ResNet, run on every region (He et al., 2016)."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol, cast
 
 import torch
@@ -87,21 +88,16 @@ class Res5ROIHeads(nn.Module):
             raise ConfigError("Res5ROIHeads.in_features", "must name one level", f"got {list(names)}")
         self.num_classes, self.in_features = num_classes, names
         self.pooler = ROIPooler([strides[names[0]]], pooler_resolution, pooler_type, pooler_sampling_ratio)
-        widths = [channels[names[0]], *[out_channels] * (_BLOCKS - 1)]
-        self.res5 = nn.Sequential(
-            *(
-                BottleneckBlock(
-                    width,
-                    out_channels,
-                    groups * width_per_group * 8,
-                    stride=2 if i == 0 else 1,
-                    norm=norm,
-                    groups=groups,
-                    stride_in_1x1=stride_in_1x1,
-                )
-                for i, width in enumerate(widths)
-            )
+        block = partial(
+            BottleneckBlock,
+            out_channels=out_channels,
+            bottleneck=groups * width_per_group * 8,
+            norm=norm,
+            groups=groups,
+            stride_in_1x1=stride_in_1x1,
         )
+        first, later = block(channels[names[0]], stride=2), [block(out_channels, stride=1) for _ in range(_BLOCKS - 1)]
+        self.res5 = nn.Sequential(first, *later)
         initialise(self.res5)
         self.box_predictor = Factory.of(box_predictor)(in_dim=out_channels, num_classes=num_classes)
         known = {"channels": {"res5": out_channels}, "strides": {"res5": strides[names[0]]}}

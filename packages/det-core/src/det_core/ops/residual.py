@@ -72,7 +72,7 @@ class BottleneckBlock(nn.Module):
             bias=False,
             activation=F.relu_,
         )
-        self.conv2_offset = None
+        self.conv2_offset: nn.Conv2d | None = None
         self.modulated = deformable == "v2"
         if deformable:
             # Per sample of the 3 x 3: where it goes, down and across, and how much it counts.
@@ -120,4 +120,4 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, BottleneckBlock) and module.conv2_offset is not None:
             nn.init.zeros_(module.conv2_offset.weight)
-            nn.init.zeros_(module.conv2_offset.bias)
+            nn.init.zeros_(module.conv2_offset.bias)  # type: ignore[arg-type]
