@@ -82,7 +82,7 @@ REGNET = {
     "out_features": ("out_features", NEEDED),
     "freeze_at": ("freeze_at", 0),
 }
-REGNET_DEFAULTS = {
+REGNET_DEFAULTS: dict[str, Any] = {
     "depth": 23,
     "width": 96,
     "slope": 38.65,
