@@ -21,10 +21,10 @@ def test_what_a_function_returns_or_raises_in_time_is_passed_on():
 
 @posix
 def test_one_that_is_late_is_stopped_and_the_next_has_its_full_time():
-    with Watchdog(0.3) as watchdog:
-        with pytest.raises(TimeLimitError, match=r"takes longer than 0.3 s"):
+    with Watchdog(1) as watchdog:
+        with pytest.raises(TimeLimitError, match=r"takes longer than 1 s"):
             watchdog.call("somebody", time.sleep, 60)
-        assert watchdog.call("another", time.sleep, 0.2) is None
+        assert watchdog.call("another", time.sleep, 0.4) is None
 
 
 @posix

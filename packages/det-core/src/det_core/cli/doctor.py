@@ -7,7 +7,6 @@ from dataclasses import asdict
 
 import click
 
-from det_core import doctor
 from det_core.plugins import Finding
 
 __all__ = ["command"]
@@ -22,6 +21,8 @@ def command(as_json: bool) -> None:
     """
     if sys.stderr.isatty():
         click.echo("Looking around, and importing torch in another process ...", err=True)
+    from det_core import doctor  # the list of plugins does not need it
+
     found = doctor.diagnose()
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2))
