@@ -16,6 +16,7 @@ from det_core.structures import Detections, ImageBatch, Prediction, Proposals, S
 __all__ = [
     "Backbone",
     "BoxHead",
+    "BoxPredictor",
     "Dataset",
     "DenseHead",
     "Evaluator",
@@ -107,6 +108,23 @@ class BoxHead(Protocol):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(P, in_channels, resolution, resolution) to (P, out_dim)."""
+        ...
+
+
+@runtime_checkable
+class BoxPredictor(Protocol):
+    """Says what each region holds and where. Built with `in_dim` and `num_classes`, which is the background's label."""
+
+    def forward(self, x: Tensor) -> Any:
+        """(P, in_dim) to what the two methods below read."""
+        ...
+
+    def losses(self, outputs: Any, proposals: Tensor, labels: Tensor, boxes: Tensor) -> dict[str, Tensor]:
+        """{loss name: scalar}; proposals (P, 4), labels int64 (P,), and the true box of each, any for background."""
+        ...
+
+    def detect(self, outputs: Any, proposals: Sequence[Tensor], sizes: Sequence[Size]) -> list[Detections]:
+        """The detections of each image, best first; `outputs` are those of all images' proposals, one after another."""
         ...
 
 

@@ -22,7 +22,7 @@ def det_backbones() -> Mapping[str, str]:  # type: ignore[empty-body]
 
 @hookspec
 def det_heads() -> Mapping[str, str]:  # type: ignore[empty-body]
-    """Name callables that return a `RegionHead`, `BoxHead`, `ROIHeads`, `DenseHead` or `ProposalGenerator`."""
+    """Name callables that return a contract of heads: `RegionHead`, `BoxHead`, `BoxPredictor`, `ROIHeads`, ..."""
 
 
 @hookspec
@@ -57,6 +57,7 @@ HOOKS: Mapping[str, str] = {kind: f"det_{kind}" for kind in KINDS}
 CONTRACTS: Mapping[str, str] = {
     "det_core.contracts.Backbone": "backbones",
     "det_core.contracts.BoxHead": "heads",
+    "det_core.contracts.BoxPredictor": "heads",
     "det_core.contracts.RegionHead": "heads",
     "det_core.contracts.ROIHeads": "heads",
     "det_core.contracts.DenseHead": "heads",
