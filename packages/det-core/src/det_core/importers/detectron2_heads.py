@@ -80,7 +80,7 @@ def second_stage(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     """
     heads = _further_heads(s, strides)
     stage = _roi_heads(s, strides)
-    names = {("mask_head",): "mask_rcnn", ("keypoint_head",): "keypoint_rcnn"}
+    names: dict[tuple[str, ...], str] = {("mask_head",): "mask_rcnn", ("keypoint_head",): "keypoint_rcnn"}
     kind = names.get(tuple(heads), "faster_rcnn")
     model: dict[str, Any] = {"type": kind}
     if kind == "faster_rcnn" and heads:

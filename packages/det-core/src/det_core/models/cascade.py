@@ -165,5 +165,5 @@ class _ScaledGradient(torch.autograd.Function):
         return x
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient * context.scale, None
