@@ -6,8 +6,9 @@ In the tests of a plugin, one file of two lines, `tests/test_conformance.py`, ma
     test_conformance = conformance("det-acme")
 
 which gives tests such as `det-acme::backbone acme_tiny::a batch of n gives what n single images give`;
-`pytest -m "not slow"` leaves out what takes long. For a plugin that is only installed, `pytest --det-plugin det-acme`
-does the same without a file, and `python -m det_core.testing det-acme` without pytest. In Python:
+what takes long (torch.compile) is run by `pytest -m slow` alone. For a plugin that is only installed,
+`pytest --det-plugin det-acme` does the same without a file, and `python -m det_core.testing det-acme` without pytest.
+In Python:
 
     report = check_plugin("det-acme")
     print(report)
@@ -64,7 +65,7 @@ def check_plugin(
     plugin: str,
     examples: Mapping[str, Example] | None = None,
     truth: "Callable[[Targets], Targets] | None" = None,
-    slow: bool = True,
+    slow: bool = False,
 ) -> Report:
     """Run every check of an installed plugin; the arguments are those of `conformance`.
 
@@ -77,7 +78,7 @@ def check_plugin(
     from det_core.testing.run import cases_of
 
     cases = cases_of(conformance(plugin, examples, truth))
-    return Report(plugin, tuple(case.outcome() for case in cases if slow or not case.check.slow))
+    return Report(plugin, tuple(case.outcome(slow) for case in cases))
 
 
 def check_component(
@@ -85,7 +86,7 @@ def check_component(
     target: Callable[..., Any],
     example: Example | None = None,
     truth: "Callable[[Targets], Targets] | None" = None,
-    slow: bool = True,
+    slow: bool = False,
 ) -> Report:
     """Run every check of one component, which no plugin needs to offer yet: `check_component("backbones", MyNet)`.
 
@@ -99,4 +100,4 @@ def check_component(
     from det_core.testing.run import cases_of_component
 
     cases = cases_of_component(kind, target, example, truth)
-    return Report(cases[0].component, tuple(case.outcome() for case in cases if slow or not case.check.slow))
+    return Report(cases[0].component, tuple(case.outcome(slow) for case in cases))

@@ -24,7 +24,7 @@ class BackboneRole:
         """Nothing."""
         return {}
 
-    def require(self, module: Any) -> None:
+    def require(self, module: Any, scene: Scene) -> None:
         """Attributes of the right types, over the same levels, finest first."""
         require_module(module)
         require_members(module, Backbone, ("channels", "strides", "size_divisibility"))

@@ -6,11 +6,12 @@ from typing import Any, cast
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from det_core.testing.report import DoesNotApply, Failed, check
 from det_core.testing.roles import ModuleRole
 from det_core.testing.scenes import Scene, scene
+from det_core.testing.standins import Pyramid
 from det_core.testing.subject import Subject
 from det_core.testing.tensors import convert, difference, flat, not_finite
 
@@ -50,7 +51,7 @@ def total(losses: dict[str, Tensor]) -> Tensor:
 @check("it keeps its contract", gate=True)
 def contract(subject: Subject) -> None:
     """It has the attributes and methods that det_core.contracts names for its kind, and they are of the right types."""
-    role_of(subject).require(subject.make())
+    role_of(subject).require(subject.make(), picture(subject))
 
 
 @check("it can be made on the meta device")
@@ -92,8 +93,20 @@ def batched(subject: Subject) -> None:
 
 @check("an image of one pixel works")
 def one_pixel(subject: Subject) -> None:
-    """Predictions and losses are finite."""
-    _require_finite(subject, picture(subject, images=1, size=(1, 1), objects=1), "for a picture of one pixel")
+    """Predictions and losses are finite, for two such images at once."""
+    _require_finite(subject, picture(subject, images=2, size=(1, 1), objects=1), "for a picture of one pixel")
+
+
+@check("images without objects work")
+def nothing_there(subject: Subject) -> None:
+    """Predictions and losses are finite, and so are the gradients."""
+    module = _require_finite(subject, picture(subject, objects=0), "where no object is")
+    losses = role_of(subject).losses(module, role_of(subject).inputs(module, picture(subject, objects=0)))
+    loss = total(losses)
+    if loss.requires_grad:  # nothing may be learnt where nothing is
+        loss.backward()
+    if bad := not_finite({name: p.grad for name, p in module.named_parameters() if p.grad is not None}):
+        raise Failed(f"the gradient of {bad[0]!r} is not finite where no object is", "divide by max(count, 1)")
 
 
 @check("the same seed gives the same")
@@ -127,7 +140,7 @@ def copied(subject: Subject) -> None:
         except Exception as error:
             fix = "keep no lambdas, open files or generators in it, and define its classes at the top of a module"
             raise Failed(f"{what} cannot be made: {type(error).__name__}: {error}", fix) from error
-        role.require(other)
+        role.require(other, picture(subject))
         require_same(
             expected,
             predicted(subject, other, inputs),
@@ -183,7 +196,9 @@ def reached(subject: Subject) -> None:
     if not asking:
         raise DoesNotApply("it has no parameters to learn")
     total(role.losses(module.train(), role.inputs(module, picture(subject)))).backward()
-    if missed := [name for name, p in asking.items() if p.grad is None]:
+    # Nobody has to use every level of the kit's own backbone.
+    spare = {p for m in module.modules() if isinstance(m, Pyramid) for p in m.stages.parameters()}
+    if missed := [name for name, p in asking.items() if p.grad is None and p not in spare]:
         more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
         fix = "let every layer take part in a loss, detach nothing on the way, or do not build it"
         raise Failed(f"{missed[0]!r}{more} gets no gradient", fix)
@@ -193,20 +208,37 @@ def reached(subject: Subject) -> None:
 
 @check("a few training steps lower the loss")
 def learns(subject: Subject) -> None:
-    """Ten steps of Adam on two pictures; the last loss is lower than the first."""
-    role, module = role_of(subject), subject.make()
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    if not parameters:
-        raise DoesNotApply("it has no parameters to learn")
-    optimizer = torch.optim.Adam(parameters, lr=1e-3)
-    inputs = role.inputs(module, picture(subject))
-    course = []
-    for _ in range(10):
-        torch.manual_seed(0)  # the same sampling at every step
-        course.append(_step(optimizer, role.losses(module.train(), inputs)))
-    if not course[-1] < course[0]:
-        found = f"it went from {course[0]:.4g} to {course[-1]:.4g} in ten steps"
-        raise Failed(f"the loss does not fall: {found}", "look at the sign and the scale of the losses")
+    """Adam lowers the loss on two pictures by a hundredth within eight steps, at a rate of 1e-3 or 1e-4."""
+    role = role_of(subject)
+    for rate in (1e-3, 1e-4):  # a network that starts with large activations bears only small steps
+        module = subject.make().train()
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        if not parameters:
+            raise DoesNotApply("it has no parameters to learn")
+        optimizer = torch.optim.Adam(parameters, lr=rate)
+        inputs = role.inputs(module, picture(subject))
+        # Losses may depend on moving averages; what is compared starts from the same ones.
+        fresh = copy.deepcopy(module)
+        first = last = _loss_of(role, fresh, module, inputs)
+        for step in range(8):
+            torch.manual_seed(0)  # the same sampling at every step
+            _step(optimizer, role.losses(module, inputs))
+            if step % 4 == 3:
+                last = _loss_of(role, fresh, module, inputs)
+                if last < 0.99 * first:
+                    return
+    found = f"it went from {first:.4g} to {last:.4g} in eight steps"
+    raise Failed(f"the loss does not fall: {found}", "look at the sign and the scale of the losses")
+
+
+def _loss_of(role: ModuleRole, fresh: nn.Module, trained: nn.Module, inputs: Any) -> float:
+    """The loss with the parameters of `trained`, and all else as in `fresh`."""
+    probe = copy.deepcopy(fresh)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for own, learnt in zip(probe.parameters(), trained.parameters(), strict=True):
+            own.copy_(learnt)
+        return total(role.losses(probe, inputs)).item()
 
 
 @check("torch.export gives what eager gives")
@@ -254,7 +286,7 @@ def _has_compiler() -> bool:
         return False
 
 
-def _require_finite(subject: Subject, pictures: Scene, when: str) -> None:
+def _require_finite(subject: Subject, pictures: Scene, when: str) -> Any:
     role, module = role_of(subject), subject.make()
     inputs = role.inputs(module, pictures)
     for number, values in enumerate(predicted(subject, module, inputs)):
@@ -264,6 +296,7 @@ def _require_finite(subject: Subject, pictures: Scene, when: str) -> None:
             )
     if bad := not_finite(role.losses(module.train(), inputs)):
         raise Failed(f"the loss {bad[0]!r} is not finite {when}", "divide by max(count, 1)")
+    return module
 
 
 def _step(optimizer: torch.optim.Optimizer, losses: dict[str, Tensor]) -> float:

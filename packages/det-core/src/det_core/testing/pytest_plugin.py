@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from det_core.testing import Conformance
     from det_core.testing.run import Case
 
-_SLOW = "slow: takes long; leave it out with -m 'not slow'"
+_SLOW = "slow: takes long; run by -m slow alone"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -98,6 +98,8 @@ class CheckItem(pytest.Item):
         """Pass, fail, or skip with the reason why the check does not apply."""
         from det_core.testing import DoesNotApply
 
+        if self.case.check.slow and "slow" not in (self.config.getoption("markexpr") or ""):
+            pytest.skip("it takes long; -m slow runs it")
         try:
             self.case.run()
         except DoesNotApply as reason:

@@ -25,8 +25,8 @@ class Role(Protocol):
 class ModuleRole(Role, Protocol):
     """What a network is for, as far as any network can be judged alike."""
 
-    def require(self, module: Any) -> None:
-        """Raise Failed where the contract is not kept."""
+    def require(self, module: Any, scene: Scene) -> None:
+        """Raise Failed where the contract is not kept, as these pictures show."""
         ...
 
     def inputs(self, module: Any, scene: Scene) -> Any:
@@ -71,12 +71,18 @@ def require_members(thing: Any, contract: type, names: tuple[str, ...]) -> None:
         raise Failed(problem, f"see {contract.__module__}.{contract.__name__}")
 
 
-def role_of(kind: str, target: Callable[..., Any]) -> Role:
-    """The role of what `target` makes."""
+def role_of(kind: str, target: Callable[..., Any], told: Mapping[str, Any]) -> Role:
+    """The role of what `target` makes; `told` are the arguments that the plugin gives."""
     from det_core.testing.backbones import BackboneRole
+    from det_core.testing.heads import head_role
+    from det_core.testing.models import ModelRole
 
     if kind == "backbones":
         return BackboneRole()
+    if kind == "heads":
+        return head_role(target, told)
+    if kind == "models":
+        return ModelRole()
     if kind == "evaluators":
         return Plain({"classes": CLASSES})
     return Plain({})

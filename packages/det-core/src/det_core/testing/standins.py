@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from det_core.config import Factory
 from det_core.construction import kind_of
-from det_core.contracts import Backbone, BoxHead, Model, ProposalGenerator, ROIHeads
-from det_core.models import RPN, FastRCNNConvFCHead, ProposalNetwork, StandardROIHeads
+from det_core.contracts import Backbone, BoxHead, DenseHead, Model, ProposalGenerator, ROIHeads
+from det_core.models import RPN, FastRCNNConvFCHead, ProposalNetwork, RetinaNetHead, StandardROIHeads
 from det_core.signatures import unwrapped
 from det_core.testing.scenes import CLASSES
 
@@ -55,6 +55,7 @@ _BY_CONTRACT: Mapping[Any, Callable[[], Any]] = {
 _UNBUILT: Mapping[Any, Callable[[], Any]] = {
     Backbone: lambda: Factory(Pyramid),
     BoxHead: lambda: Factory(FastRCNNConvFCHead, fc_dim=32),
+    DenseHead: lambda: Factory(RetinaNetHead, conv_dims=(-1,)),
     ProposalGenerator: lambda: Factory(RPN),
     ROIHeads: _second_stage,
 }

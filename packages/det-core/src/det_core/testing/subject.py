@@ -33,6 +33,7 @@ class Subject:
         plugin: the distribution that offers it; "" where none does.
         example: its arguments, as told to the kit.
         truth: what its pictures' targets need beside boxes, labels, masks and keypoints.
+        siblings: the components of the same plugin.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Subject:
     plugin: str = ""
     example: Example | None = None
     truth: Callable[[Targets], Targets] | None = None
+    siblings: list["Subject"] = field(default_factory=list)
     _folders: list[Any] = field(default_factory=list)
 
     @cached_property
@@ -52,23 +54,22 @@ class Subject:
     @cached_property
     def role(self) -> Role:
         """How a component of this kind is used, and what parents give it."""
-        return role_of(self.kind, self.target)
+        return role_of(self.kind, self.target, self._told())
 
-    def make(self, seed: int = 0) -> Any:
-        """A new one, its initial values drawn from `seed`.
+    def make(self, seed: int = 0, given: Mapping[str, Any] | None = None) -> Any:
+        """A new one, its initial values drawn from `seed`; `given` in place of what parents give.
 
         Raises:
             Failed: an argument is needed that nobody knows.
             DetError: the arguments do not fit, or the constructor raises.
         """
-        arguments = self._arguments()
         torch.manual_seed(seed)
-        return Factory(self.target)(**arguments)
+        return Factory(self.target)(**self._arguments(self.role.parents() if given is None else given))
 
-    def _arguments(self) -> dict[str, Any]:
+    def _arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         signature = signature_of(self.target)
-        given = {n: v for n, v in self.role.parents().items() if signature.open or n in signature.arguments}
-        own = self._told() if self.example is not None else {}
+        given = {n: v for n, v in given.items() if signature.open or n in signature.arguments}
+        own = self._told()
         needed = [a for a in signature.arguments.values() if a.required and a.name not in {**given, **own}]
         stand_ins = {a.name: stand_in(a.name, a.annotation) for a in needed}
         unknown = [name for name, value in stand_ins.items() if value is None]
