@@ -6,8 +6,8 @@ from det_core.visual import plot_curves
 from PIL import Image
 
 ROWS = [
-    {"step": 10, "loss": 2.0, "loss/box": 1.5, "loss/class": 0.5, "lr": 0.01},
-    {"step": 20, "loss": 1.0, "loss/box": 0.7, "loss/class": 0.3, "lr": 0.02},
+    {"step": 10, "loss": 2.0, "loss_box": 1.5, "loss_class": 0.5, "lr": 0.01},
+    {"step": 20, "loss": 1.0, "loss_box": 0.7, "loss_class": 0.3, "lr": 0.02},
     {"step": 20, "val/loss": 1.2, "val/bbox/AP": 0.3, "val/bbox/AP50": 0.6},
 ]
 

@@ -138,6 +138,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     with _removed_on_failure(path.with_name(f".{path.name}.{os.getpid()}.tmp")) as temporary:
         try:
             write(temporary)
+            temporary.chmod(0o644)  # safetensors lets nobody else read what it writes
             _flush(temporary)
             temporary.replace(path)
             _flush_folder(path.parent)

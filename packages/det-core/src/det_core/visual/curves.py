@@ -50,9 +50,9 @@ def _figure_type() -> Any:
 
 
 def _plot_losses(axes: "Axes", rows: _Rows) -> None:
-    parts = [name for name in _names(rows) if name.startswith("loss/")]
+    parts = [name for name in _names(rows) if name.startswith("loss_")]
     for name in parts:
-        axes.plot(*_series(rows, name), label=name.removeprefix("loss/"), linewidth=1, alpha=0.7)
+        axes.plot(*_series(rows, name), label=name.removeprefix("loss_"), linewidth=1, alpha=0.7)
     axes.plot(*_series(rows, "loss"), label="training loss", color="black", linewidth=1.6)
     steps, values = _series(rows, "val/loss")
     if steps:
