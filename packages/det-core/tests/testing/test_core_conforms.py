@@ -22,7 +22,14 @@ test_core = conformance(
     "det-core",
     examples={
         "backbones/fpn": {"out_channels": 32},
-        "backbones/regnet": {"depth": 8, "width": 16, "slope": 8.0, "multiplier": 2.0, "group_width": 8, "out_features": ["s1", "s3"]},
+        "backbones/regnet": {
+            "depth": 8,
+            "width": 16,
+            "slope": 8.0,
+            "multiplier": 2.0,
+            "group_width": 8,
+            "out_features": ["s1", "s3"],
+        },
         "backbones/resnet": {"depth": 18, "res2_channels": 16, "stem_channels": 16, "out_features": ["res2", "res4"]},
         "backbones/torchvision": {"name": "resnet18", "strides": [4, 8], "norm": "BN"},
         "heads/cascade_roi_heads": {"box_head": BOX_HEAD},
