@@ -111,7 +111,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types with mypy: strictly in the half that works without torch, normally elsewhere."""
-    install(session, *map(package, PACKAGES), tools=["mypy>=2.4", "types-PyYAML"])
+    install(session, *map(package, PACKAGES), tools=["mypy>=2.4", "types-PyYAML", "pytest>=8.3"])
     source = package("det-core") / "src" / "det_core"
     strict = [path for name in TORCH_FREE for path in (source / f"{name}.py", source / name) if path.exists()]
     session.run("mypy", "--strict", "--follow-imports=silent", *map(str, strict))
