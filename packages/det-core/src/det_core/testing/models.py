@@ -70,14 +70,19 @@ def argument_decides(subject: Subject) -> None:
     """With targets it returns losses, without them predictions, whether it is in training mode or not."""
     role, module = ModelRole(), subject.make()
     given = role.inputs(module, picture(subject))
+    fix = "ask `targets is None`, not `self.training`"
     for mode in (True, False):
         module.train(mode)
-        where = "in training mode" if mode else "in eval mode"
+        where = f"in {'training' if mode else 'eval'} mode"
         with torch.no_grad():
             if not isinstance(module(given.batch, given.targets), Mapping):
-                raise Failed(f"{where} it returns no losses for targets", "ask `targets is None`, not `self.training`")
-            if not isinstance(module(given.batch), list):
-                raise Failed(f"{where} it returns no predictions", "ask `targets is None`, not `self.training`")
+                raise Failed(f"{where} it returns no losses for targets", fix)
+            try:
+                said = module(given.batch)
+            except Exception as error:
+                raise Failed(f"{where} without targets it raises {type(error).__name__}: {error}", fix) from error
+            if not isinstance(said, list):
+                raise Failed(f"{where} without targets it returns no predictions", fix)
 
 
 @check("what stands in the padding does not matter")
