@@ -20,7 +20,7 @@ LAYERS = [
     ["config"],
     ["overrides"],
     ["recipes"],
-    ["builtin", "doctor", "importers"],
+    ["builtin", "doctor", "importers", "scaffold"],
     ["structures"],
     ["ops"],
     ["contracts"],

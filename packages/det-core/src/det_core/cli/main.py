@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "predict": ("det_core.cli.predict:command", "Find objects in images and draw them."),
     "recipes": ("det_core.cli.recipes:command", "List the recipes, or show one."),
     "plugins": ("det_core.cli.plugins:command", "List the installed plugins, what they bring, and what is wrong."),
+    "new-plugin": ("det_core.cli.new_plugin:command", "Write the package of a new plugin."),
 }
 
 
