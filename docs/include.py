@@ -1,0 +1,39 @@
+"""Fills in what the pages in docs include: `python docs/include.py`, from anywhere.
+
+A marker on a line of its own names a file of the repository; the fenced block below it is that file, whole:
+
+    <!-- include: examples/det-acme/src/det_acme/plugin.py -->
+
+docs/hooks-and-contracts.md is written anew from the source of det_core.hooks and det_core.contracts.
+"""
+
+import re
+from pathlib import Path
+
+from reference import PAGE, page
+
+ROOT = Path(__file__).resolve().parents[1]
+_INCLUDE = re.compile(r"^<!-- include: (?P<path>\S+) -->\n```(?P<language>\w+)\n.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def refreshed(text: str) -> str:
+    """The text of a page with every included file as it is now."""
+
+    def block(match: re.Match[str]) -> str:
+        content = (ROOT / match["path"]).read_text(encoding="utf-8").rstrip("\n")
+        return f"<!-- include: {match['path']} -->\n```{match['language']}\n{content}\n```"
+
+    return _INCLUDE.sub(block, text)
+
+
+def main() -> None:
+    """Rewrite the pages that have changed."""
+    pages = {path: refreshed(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "docs").rglob("*.md"))}
+    pages[ROOT / "docs" / PAGE] = page()
+    for path, text in pages.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""The pages in docs say what is so: links lead somewhere, code runs, what is included or generated is up to date.
+
+A fenced block is one of: `python run` (run here, in an empty folder), `text output` (what the block before it printed),
+`yaml recipe` (checked against what it calls), `sh` (its det commands exist, with their options), `toml`, `text` (for
+reading), or included from a file of the repository, see docs/include.py.
+"""
+
+import contextlib
+import importlib.util
+import io
+import re
+import shlex
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from det_core import recipes
+from det_core.cli.main import COMMANDS, det
+
+ROOT = Path(__file__).parents[1]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", *DOCS, *sorted(ROOT.glob("packages/*/README.md")), *sorted(ROOT.glob("examples/*/*.md"))]
+FENCE = re.compile(r"^(?P<before>[^\n]*)\n```(?P<kind>[^\n]*)\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
+GENERATED = "hooks-and-contracts.md"
+KINDS = {"python run", "text output", "yaml recipe", "sh", "toml", "text"}
+
+
+def name(path):
+    return str(path.relative_to(ROOT))
+
+
+def blocks(path):
+    """(kind, content) of the fenced blocks that are not included from a file."""
+    found = FENCE.finditer(path.read_text(encoding="utf-8"))
+    return [(block["kind"], block["content"]) for block in found if not block["before"].startswith("<!-- include:")]
+
+
+def all_blocks(*kinds):
+    pages = [page for page in DOCS if page.name != GENERATED]
+    return [
+        pytest.param(content, id=f"{name(page)}-{number}")
+        for page in pages
+        for number, (kind, content) in enumerate(blocks(page))
+        if kind in kinds
+    ]
+
+
+def anchors(path):
+    """What a link can point to within a page, as GitHub makes it of the headings."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.fixture(scope="module")
+def include():
+    """docs/include.py as a module."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    spec = importlib.util.spec_from_file_location("docs_include", ROOT / "docs" / "include.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    sys.path.remove(str(ROOT / "docs"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_leads_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), f"{link} leads nowhere"
+        assert not anchor or anchor in anchors(target), f"{link}: there is no such heading"
+
+
+def test_every_page_is_listed_on_the_first():
+    first = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    assert {page.name for page in DOCS if page.parent.name == "docs"} - {"README.md"} <= set(
+        re.findall(r"\(([\w-]+\.md)\)", first)
+    )
+
+
+@pytest.mark.parametrize("page", [page for page in DOCS if page.name != GENERATED], ids=name)
+def test_every_block_of_code_is_run_checked_or_included(page):
+    assert {kind for kind, _ in blocks(page)} <= KINDS
+
+
+@pytest.mark.parametrize("page", DOCS, ids=name)
+def test_what_a_page_includes_is_the_file_as_it_is(page, include):
+    text = page.read_text(encoding="utf-8")
+    assert include.refreshed(text) == text, "run `python docs/include.py`"
+
+
+def test_including_fills_in_a_file_of_the_repository(include):
+    page = "Before.\n<!-- include: ruff.toml -->\n```toml\nanything = 1\n```\nAfter."
+    filled = include.refreshed(page)
+    assert filled.startswith("Before.\n<!-- include: ruff.toml -->\n```toml\nline-length = 120\n")
+    assert filled.endswith("\n```\nAfter.")
+    assert include.refreshed(filled) == filled
+
+
+def test_the_page_of_hooks_and_contracts_is_what_the_code_says(include):
+    assert (ROOT / "docs" / GENERATED).read_text(encoding="utf-8") == include.page(), "run `python docs/include.py`"
+
+
+@pytest.mark.parametrize("page", [page for page in DOCS if "python run" in page.read_text(encoding="utf-8")], ids=name)
+def test_the_code_on_a_page_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    printed = None
+    for kind, content in blocks(page):
+        if kind == "python run":
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                exec(compile(content, name(page), "exec"), {"__name__": "__main__"})
+            printed = output.getvalue()
+        elif kind == "text output":
+            assert printed == content
+
+
+@pytest.mark.parametrize("content", all_blocks("yaml recipe"))
+def test_a_recipe_on_a_page_fits_what_it_calls_and_resolves(content, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(content)
+    recipe = recipes.load(tmp_path / "recipe.yaml").check()
+    assert recipes.recipe_from_tree(recipe.resolved().tree).resolved().tree == recipe.resolved().tree
+
+
+@pytest.mark.parametrize("content", all_blocks("toml"))
+def test_toml_on_a_page_is_toml(content):
+    assert tomllib.loads(content)
+
+
+@pytest.mark.parametrize("content", all_blocks("sh"))
+def test_the_det_commands_on_a_page_exist_with_their_options(content):
+    for line in content.splitlines():
+        words = [word for word in shlex.split(line, comments=True) if not re.match(r"[A-Z_]+=", word)]
+        if words and Path(words[0]).name == "det":
+            # The help is shown once the options are parsed, and before anything is done.
+            result = CliRunner().invoke(det, [*words[1:], "--help"])
+            assert result.exit_code == 0, f"{line}\n{result.output}"
+
+
+def test_every_command_is_on_a_page():
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert not [command for command in COMMANDS if f"det {command}" not in text]
