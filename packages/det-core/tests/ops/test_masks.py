@@ -96,3 +96,57 @@ def test_masks_of_every_form_come_a_few_at_a_time(monkeypatch):
         assert [len(chunk) for chunk in chunks] == [2, 2, 1]
         assert all(torch.equal(mask, filled((8, 10), (2, 1, 6, 3))) for mask in torch.cat(chunks))
     assert list(in_image(torch.zeros(0, 4, 4), boxes[:0], (8, 10))) == []
+
+
+def test_a_tight_box_goes_around_the_visible_part_of_an_outline():
+    rings = [
+        [[-4.0, 2.0, 4.0, 2.0, 4.0, 4.0, -4.0, 4.0]],  # reaches out on the left
+        [[-5.0, -5.0, 20.0, -5.0, 20.0, 20.0, -5.0, 20.0]],  # holds the whole image
+        [[12.0, 0.0, 20.0, 0.0, 20.0, 8.0]],  # lies outside
+        [[8.0, -4.0, 16.0, -4.0, 16.0, 8.0]],  # cuts the upper right corner off: its long side is y = 1.5 x - 16
+        [[2.0, 1.0, 6.0, 1.0, 4.0, 3.0], [7.0, 5.0, 20.0, 5.0, 20.0, 6.0, 7.0, 6.0]],  # two rings
+        [[-6.0, 2.0, -1.0, 9.0, 3.0, 12.0, -6.0, 12.0]],  # passes the lower left corner without touching it
+        [],
+    ]
+    boxes = torch.full((7, 4), 9.0)
+    tight = mask_ops.tight_boxes(Polygons.of(rings), boxes, (8, 10))
+    expected = [
+        [0.0, 2.0, 4.0, 4.0],
+        [0.0, 0.0, 10.0, 8.0],
+        [0.0, 0.0, 0.0, 0.0],
+        [0.0, 0.0, 0.0, 0.0],
+        [2.0, 1.0, 10.0, 6.0],
+        [0.0, 0.0, 0.0, 0.0],
+        [9.0, 9.0, 9.0, 9.0],
+    ]
+    assert tight.tolist() == expected
+    wider = mask_ops.tight_boxes(Polygons.of([rings[3]]), boxes[:1], (8, 12))
+    torch.testing.assert_close(wider, torch.tensor([[8 + 4 / 1.5, 0.0, 12.0, 2.0]]))
+
+
+def test_a_tight_box_goes_around_the_pixels_of_a_bitmap():
+    masks = torch.stack([filled((8, 10), (2, 1, 6, 3), (7, 5, 8, 8)), filled((8, 10))])
+    boxes = mask_ops.tight_boxes(masks, torch.ones(2, 4), (8, 10))
+    assert boxes.tolist() == [[2, 1, 8, 8], [0, 0, 0, 0]]
+    assert boxes.dtype == torch.float32
+    assert mask_ops.tight_boxes(masks[:0], torch.ones(0, 4), (8, 10)).shape == (0, 4)
+
+
+def test_tight_boxes_of_random_outlines_are_those_of_their_pixels():
+    generator = torch.Generator().manual_seed(0)
+    size, scale = (30, 40), 8
+    for _ in range(40):
+        angles, centre = torch.arange(8) * torch.pi / 4, torch.rand(2, generator=generator) * 50 - 5
+        radii = torch.rand(8, 1, generator=generator) * 16 + 8
+        ring = centre + radii * torch.stack((angles.cos(), angles.sin()), 1)
+        (tight,) = mask_ops.tight_boxes(Polygons.of([[ring.flatten().tolist()]]), torch.zeros(1, 4), size)
+        # Drawn on a fine grid, of which a sharp corner may miss a cell or two.
+        x, y = (torch.arange(scale * side).add(0.5).div(scale) for side in (size[1], size[0]))
+        following = ring.roll(-1, 0)
+        inside = torch.zeros(len(y), len(x), dtype=torch.bool)
+        for (x0, y0), (x1, y1) in zip(ring.tolist(), following.tolist(), strict=True):
+            crosses = ((y0 > y) != (y1 > y))[:, None]
+            inside ^= crosses & (x < (x0 + (y - y0) * (x1 - x0) / (y1 - y0))[:, None])
+        (drawn,) = mask_ops.tight_boxes(inside[None], torch.zeros(1, 4), size) / scale
+        if inside.any():
+            torch.testing.assert_close(tight, drawn, atol=3 / scale, rtol=0)

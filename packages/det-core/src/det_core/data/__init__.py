@@ -2,6 +2,7 @@
 
 from det_core.data.batch import Batch
 from det_core.data.coco import CocoDataset
+from det_core.data.crops import FixedSizeCrop, RandomCrop, ScaleJitter
 from det_core.data.images import from_pil, image_size, read_image
 from det_core.data.loader import EvalLoader, TrainLoader
 from det_core.data.settings import Data
@@ -12,8 +13,11 @@ __all__ = [
     "CocoDataset",
     "Data",
     "EvalLoader",
+    "FixedSizeCrop",
     "Points",
+    "RandomCrop",
     "ResizeShortestEdge",
+    "ScaleJitter",
     "TrainLoader",
     "compose",
     "from_pil",

@@ -18,6 +18,7 @@ from torchvision.transforms.v2 import functional
 
 from det_core.contracts import Transform
 from det_core.errors import ConfigError, StructureError
+from det_core.ops.masks import tight_boxes
 from det_core.structures import Polygons, Sample, Size, Targets, map_tensors
 
 __all__ = ["Points", "ResizeShortestEdge", "compose"]
@@ -103,7 +104,8 @@ def compose(
         where: what to call `transforms` in an error.
 
     Objects of which torchvision's transforms leave less than one pixel of width or height, or no pixel of the mask, are
-    dropped, boxes are clipped to the image, and keypoints outside of it count as not labelled.
+    dropped, boxes are clipped to the image, and keypoints outside of it count as not labelled. Where a part of the
+    image is cut off, boxes are drawn anew around what is left of the masks, if there are masks.
     """
     for place, transform in enumerate(transforms):
         if type(transform).__module__.startswith("torchvision.transforms.transforms"):
@@ -186,8 +188,10 @@ def _take_apart(targets: Targets, size: Size) -> dict[str, Any]:
         parts["semantic"] = tv_tensors.Mask(targets.semantic)
     if targets.keypoints is not None:
         parts["keypoints"] = Points(targets.keypoints[..., :2], canvas_size=size)
-        # Three corners of the image, clockwise; after a mirror they run the other way round.
-        parts["corners"] = Points(torch.tensor([[0.0, 0], [1, 0], [1, 1]]), canvas_size=size)
+    # The corners of the image, clockwise: after a mirror they run the other way round, after a crop they lie outside.
+    height, width = size
+    corners = torch.tensor([[0, 0], [width, 0], [width, height], [0, height]], dtype=torch.float32)
+    parts["corners"] = Points(corners, canvas_size=size)
     return parts | {"extras": dict(targets.extras), "image_extras": dict(targets.image_extras)}
 
 
@@ -214,12 +218,15 @@ def _put_together(
     boxes = of_rows(boxes.as_subclass(Tensor))
     height, width = size
     boxes = boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
-    kept = (boxes[:, 2:] - boxes[:, :2] >= _SMALLEST_SIDE).all(1)
     masks: Tensor | Polygons | None = None
     if isinstance(before.masks, Polygons):
         masks = replace(before.masks, points=parts["outlines"].as_subclass(Tensor))[rows]
     elif "masks" in parts:
         masks = of_rows(parts["masks"].as_subclass(Tensor))
+    if masks is not None and _cut(parts["corners"], size):
+        boxes = tight_boxes(masks, boxes, size)
+    kept = (boxes[:, 2:] - boxes[:, :2] >= _SMALLEST_SIDE).all(1)
+    if isinstance(masks, Tensor):
         kept &= masks.flatten(1).any(1)
     boxes = boxes[kept]
     after = before[rows[kept]]
@@ -249,6 +256,11 @@ def _keypoints_within(points: Tensor, visibility: Tensor, size: Size) -> Tensor:
 def _mirrored(corners: Tensor) -> bool:
     first, second = corners[1] - corners[0], corners[2] - corners[1]
     return bool(first[0] * second[1] - first[1] * second[0] < 0)
+
+
+def _cut(corners: Tensor, size: Size) -> bool:
+    """Whether a part of the image has been cut off: by more than half a pixel, which resizing may round away."""
+    return bool((corners < -0.5).any() or (corners > corners.new_tensor([size[1], size[0]]) + 0.5).any())
 
 
 def _swapped(keypoints: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:

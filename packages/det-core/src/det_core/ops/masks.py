@@ -1,4 +1,4 @@
-"""Masks: outlines and bitmaps to what a region's square shows of them, and such squares back into the image."""
+"""Masks: what a region's square shows of outlines and bitmaps, such squares back in the image, boxes around masks."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from det_core.ops.rle import rle_counts, rle_to_mask
 from det_core.structures import Polygons, Size
 
-__all__ = ["crop_masks", "in_image", "paste_masks", "rasterise"]
+__all__ = ["crop_masks", "in_image", "paste_masks", "rasterise", "tight_boxes"]
 
 _CHUNK = 2**26
 """Numbers that may be held at once where bool masks become floats, and where masks of a crowd are pasted."""
@@ -108,6 +108,67 @@ def in_image(masks: Tensor | Polygons, boxes: Tensor, size: Size) -> Iterator[Te
     for first in range(0, len(masks), step):
         some, own = masks[first : first + step], boxes[first : first + step]
         yield rasterise(some, size) if isinstance(some, Polygons) else paste_masks(some, own, size)
+
+
+def tight_boxes(masks: Tensor | Polygons, boxes: Tensor, size: Size) -> Tensor:
+    """The smallest box around what an image of `size` shows of each mask.
+
+    Args:
+        masks: bool (N, *size), or the outlines of N objects, which may reach out of the image.
+        boxes: float32 (N, 4), kept for objects that have no outline at all.
+        size: (height, width).
+
+    Returns:
+        float32 (N, 4); zeros where the image shows nothing.
+    """
+    if isinstance(masks, Polygons):
+        tight = boxes.clone()
+        for row, rings in enumerate(masks):
+            if rings:
+                seen = np.concatenate([_outermost(ring, size) for ring in rings])
+                ends = np.concatenate((seen.min(0), seen.max(0))) if len(seen) else np.zeros(4)
+                tight[row] = torch.from_numpy(ends)
+        return tight
+    left, right = _ends(masks.any(1))
+    top, bottom = _ends(masks.any(2))
+    return torch.stack((left, top, right, bottom), 1).to(boxes)
+
+
+def _ends(seen: Tensor) -> tuple[Tensor, Tensor]:
+    """The first place of each row of bool (N, L) that is True, and the one past the last; zeros where none is."""
+    places = torch.arange(seen.shape[1], device=seen.device)
+    last = torch.where(seen, places + 1, 0).amax(1)
+    first = torch.where(seen, places, seen.shape[1]).amin(1)
+    return first.minimum(last), last
+
+
+def _outermost(ring: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
+    """Points (M, 2) between whose least and greatest the visible part of a ring lies: none if nothing is visible.
+
+    They are the ends of what is visible of each edge, and the image's corners that lie within the ring.
+    """
+    limits = np.array([size[1], size[0]], np.float64)
+    if len(ring) and (ring >= 0).all() and (ring <= limits).all():
+        return ring
+    step = np.roll(ring, -1, 0) - ring
+    # What runs along a border or only touches it shows nothing by itself: hence < and not <=.
+    within = np.where((ring > 0) & (ring < limits), np.inf, -np.inf)
+    # Where along the edge, from 0 to 1, the stripe between the image's two borders begins and ends.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossings = np.stack((-ring / step, (limits - ring) / step))
+    begin = np.where(step == 0, -within, crossings.min(0)).max(1).clip(min=0)
+    end = np.where(step == 0, within, crossings.max(0)).min(1).clip(max=1)
+    visible = begin < end
+    ends = [(ring + at[:, None] * step)[visible].clip(0, limits) for at in (np.where(visible, begin, 0), end.clip(0))]
+    corners = np.array([[0, 0], [limits[0], 0], limits, [0, limits[1]]])
+    return np.concatenate([*ends, corners[[_inside(ring, step, corner) for corner in corners]]])
+
+
+def _inside(ring: NDArray[np.float64], step: NDArray[np.float64], point: NDArray[np.float64]) -> bool:
+    """Whether a ray to the right of `point` leaves the ring more often than it enters it."""
+    crosses = (ring[:, 1] > point[1]) != (ring[:, 1] + step[:, 1] > point[1])
+    at = ring[crosses, 0] + (point[1] - ring[crosses, 1]) * step[crosses, 0] / step[crosses, 1]
+    return bool((at > point[0]).sum() % 2)
 
 
 def _pixels(start: float, end: float, length: int) -> tuple[int, int]:
