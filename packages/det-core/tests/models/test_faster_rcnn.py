@@ -209,3 +209,12 @@ def test_a_proposal_network_gives_proposals_of_any_class():
         assert prediction.detections is None
         assert 0 < len(prediction.proposals) <= 1000
         assert (prediction.proposals.logits.diff() <= 0).all()
+
+
+def test_an_object_without_area_is_not_learnt_from():
+    torch.manual_seed(1)
+    without = small().eval()(BATCH, OBJECTS)
+    flat = truth([5.0, 5.0, 50.0, 40.0], [60.0, 10.0, 61.0, 11.0], [9.0, 9.0, 9.0, 30.0])
+    torch.manual_seed(1)
+    found = small().eval()(BATCH, [flat, OBJECTS[1]])
+    assert {name: value.item() for name, value in found.items()} == {n: v.item() for n, v in without.items()}

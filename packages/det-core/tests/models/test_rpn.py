@@ -153,12 +153,13 @@ def test_images_without_objects_have_a_box_loss_of_zero_that_is_differentiable(k
     assert all(parameter.grad is not None for parameter in rpn.parameters())
 
 
-def test_an_object_without_area_or_far_outside_is_no_ones_match():
-    rpn = grid_rpn()
-    odd = truth([5.0, 5.0, 5.0, 9.0], [900.0, 900.0, 950.0, 950.0])
+def test_an_object_far_outside_is_everyones_match_as_published():
+    rpn = grid_rpn(batch_size_per_image=8)  # of which half may be foreground: all four anchors
+    # Anchors of side 16 around 8 and 24; an object of the same size around (908, 908).
+    odd = truth([900.0, 900.0, 916.0, 916.0])
     losses = rpn.losses(grid_anchors(rpn), outputs([0.0, 0.0, 0.0, 0.0]), [(32, 32)], [odd])
-    assert losses["loss_rpn_loc"].item() == 0.0
-    assert all(value.isfinite() for value in losses.values())
+    assert losses["loss_rpn_loc"].item() == pytest.approx(4 * (900 + 884) / 16 / 8)
+    assert losses["loss_rpn_cls"].item() == pytest.approx(4 * math.log(2) / 8)
 
 
 def test_proposals_carry_no_gradient():

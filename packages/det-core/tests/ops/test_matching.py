@@ -31,9 +31,17 @@ def test_a_candidate_kept_for_one_object_still_stands_for_the_one_it_overlaps_mo
     assert match.partner.tolist() == [1, 1]
 
 
-def test_an_object_that_nothing_touches_turns_no_candidate_into_foreground():
-    overlaps = torch.tensor([[0.0, 0.0, 0.0]])
-    assert Matcher((0.3, 0.7), (0, -1, 1), keep_best=True)(overlaps).labels.tolist() == [0, 0, 0]
+def test_an_object_that_nothing_touches_ties_with_all_candidates_which_become_foreground_as_published():
+    overlaps = torch.tensor([[0.0, 0.4, 0.1], [0.0, 0.0, 0.0]])
+    match = Matcher((0.3, 0.7), (0, -1, 1), keep_best=True)(overlaps)
+    assert match.labels.tolist() == [1, 1, 1]
+    assert match.partner.tolist()[1:] == [0, 0]
+    assert Matcher((0.3, 0.7), (0, -1, 1))(overlaps).labels.tolist() == [0, -1, 0]
+
+
+def test_an_object_that_only_some_candidates_miss_leaves_those_alone():
+    overlaps = torch.tensor([[0.0, 0.2, 0.0]])
+    assert Matcher((0.3, 0.7), (0, -1, 1), keep_best=True)(overlaps).labels.tolist() == [0, 1, 0]
 
 
 def test_without_objects_everything_is_in_the_lowest_range():

@@ -178,7 +178,14 @@ def faster_rcnn(
 
 
 def one_per_image(batch: ImageBatch, targets: Sequence[Targets]) -> list[Targets]:
-    """The targets without crowd regions, which are never learnt from."""
+    """The targets without crowd regions and objects without area, which are never learnt from."""
     if len(targets) != len(batch):
         raise StructureError("targets", "must be one per image", f"got {len(targets)} for {len(batch)} images")
-    return [truth.without_crowd() for truth in targets]
+    return [_with_area(truth.without_crowd()) for truth in targets]
+
+
+def _with_area(truth: Targets) -> Targets:
+    first, last = truth.boxes[:, :2], truth.boxes[:, 2:4]
+    sides = last if truth.boxes.shape[1] == 5 else last - first  # a rotated box says its sides
+    kept = (sides > 0).all(dim=1)
+    return truth if kept.all() else truth[kept]

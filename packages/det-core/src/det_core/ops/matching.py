@@ -29,8 +29,8 @@ class Matcher:
         thresholds: rising overlaps that part the candidates into ranges; each range includes its lower end.
         labels: one more than thresholds, the label of each range: 1 foreground, 0 background, -1 left out.
         keep_best: label as foreground also each object's best candidates, all of them at a tie, however small their
-            overlap, so that no object goes without (Ren et al., "Faster R-CNN", 2015). A candidate that does not touch
-            the object is not one of its best.
+            overlap, so that no object goes without (Ren et al., "Faster R-CNN", 2015). An object that nothing touches
+            ties at 0 with every candidate, which makes all of them foreground, as published.
     """
 
     def __init__(self, thresholds: Sequence[float], labels: Sequence[int], keep_best: bool = False) -> None:
@@ -55,5 +55,5 @@ class Matcher:
             labels.masked_fill_(best >= threshold, label)
         if self.keep_best and candidates:
             best_of_object = overlaps.amax(dim=1, keepdim=True)
-            labels.masked_fill_(((overlaps == best_of_object) & (overlaps > 0)).any(dim=0), 1)
+            labels.masked_fill_((overlaps == best_of_object).any(dim=0), 1)
         return Match(partner, labels)
