@@ -13,6 +13,9 @@ import pytest
 HERE = Path(__file__).resolve().parent
 DEFAULT = HERE.parent / "reference"
 
+# Left to `nox -s full`: they take minutes or gigabytes. benchmarks/parity_cases.py measures all; see docs/testing.md.
+SLOW = {"faster_rcnn_R_50_C4"}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--reference", type=Path, help="run every recorded case of this folder")
@@ -24,7 +27,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = sorted(file.name.removesuffix(".json.gz") for file in folder.glob("*.json.gz"))
         if not names:
             raise pytest.UsageError(f"--reference: {folder} holds no recorded case (NAME.json.gz and NAME.npz)")
-        metafunc.parametrize("case_name", names)
+        marks = {name: [pytest.mark.slow] if name in SLOW else [] for name in names}
+        metafunc.parametrize("case_name", [pytest.param(name, marks=marks[name]) for name in names])
 
 
 def case_folder(config: pytest.Config) -> Path:
