@@ -21,10 +21,12 @@ __all__ = [
     "DenseHead",
     "Evaluator",
     "Exporter",
+    "Indexed",
     "Model",
     "ProposalGenerator",
     "ROIHeads",
     "RegionHead",
+    "Sampler",
     "SemanticHead",
     "Transform",
 ]
@@ -189,6 +191,31 @@ class Dataset(Protocol):
 
     def __getitem__(self, index: int) -> Sample:
         """The image and its truth as stored, untransformed; raises DataError naming the file if it cannot be read."""
+        ...
+
+
+@runtime_checkable
+class Indexed(Protocol):
+    """A dataset that knows its images without reading them, which some samplers and groupings ask for."""
+
+    def size_of(self, index: int) -> Size:
+        """(height, width) of the image as stored."""
+        ...
+
+    def labels_of(self, index: int) -> Sequence[int]:
+        """The label of each object in the image."""
+        ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Says which images each pass over a training set shows. Built with `dataset` and `seed`."""
+
+    def epoch(self, number: int) -> Any:
+        """The indices of pass `number` in order, int64 (K,), at least one; the same whenever and wherever it is asked.
+
+        What a pass holds depends on nothing but `number`, so that training can go on at any image of any pass.
+        """
         ...
 
 

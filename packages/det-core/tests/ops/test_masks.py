@@ -137,7 +137,7 @@ def test_tight_boxes_of_random_outlines_are_those_of_their_pixels():
     size, scale = (30, 40), 8
     for _ in range(40):
         angles, centre = torch.arange(8) * torch.pi / 4, torch.rand(2, generator=generator) * 50 - 5
-        radii = torch.rand(8, 1, generator=generator) * 16 + 8
+        radii = torch.rand(8, 1, generator=generator) * 6 + 14
         ring = centre + radii * torch.stack((angles.cos(), angles.sin()), 1)
         (tight,) = mask_ops.tight_boxes(Polygons.of([[ring.flatten().tolist()]]), torch.zeros(1, 4), size)
         # Drawn on a fine grid, of which a sharp corner may miss a cell or two.

@@ -5,6 +5,7 @@ from det_core.data.coco import CocoDataset
 from det_core.data.crops import FixedSizeCrop, RandomCrop, ScaleJitter
 from det_core.data.images import from_pil, image_size, read_image
 from det_core.data.loader import EvalLoader, TrainLoader
+from det_core.data.samplers import RepeatFactorSampler, ShuffleSampler
 from det_core.data.settings import Data
 from det_core.data.transforms import Points, ResizeShortestEdge, compose
 
@@ -16,8 +17,10 @@ __all__ = [
     "FixedSizeCrop",
     "Points",
     "RandomCrop",
+    "RepeatFactorSampler",
     "ResizeShortestEdge",
     "ScaleJitter",
+    "ShuffleSampler",
     "TrainLoader",
     "compose",
     "from_pil",

@@ -88,7 +88,7 @@ class CocoDataset:
             raise DataError(str(path), problem, fix="check the folder of images, or take it out of the list")
         image = read_image(path)
         size = (image.shape[1], image.shape[2])
-        listed = tuple(self._index.sizes[row].tolist())
+        listed = self.size_of(index)
         if size != listed:
             found = f"{self.annotations} says {listed[1]} x {listed[0]} (image {image_id})"
             fix = "the objects may belong to another version of the image: correct one of the two"
@@ -99,6 +99,17 @@ class CocoDataset:
     def path(self, index: int) -> Path:
         """The file of an image, whether or not it is there."""
         return self.images / self._index.file_names[int(self._rows[index])]
+
+    def size_of(self, index: int) -> Size:
+        """(height, width) as the file says."""
+        height, width = self._index.sizes[int(self._rows[index])].tolist()
+        return height, width
+
+    def labels_of(self, index: int) -> Sequence[int]:
+        """The label of each object, crowds included."""
+        row = int(self._rows[index])
+        labels: list[int] = self._index.labels[self._index.first[row] : self._index.first[row + 1]].tolist()
+        return labels
 
     @property
     def flip_pairs(self) -> tuple[tuple[int, int], ...]:

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from det_core.contracts import Dataset, Transform
+from det_core.contracts import Dataset, Sampler, Transform
 from det_core.data.batch import Batch
+from det_core.data.samplers import ShuffleSampler, Stream, require_indexed
 from det_core.data.transforms import compose
 from det_core.data.workers import Prepare, Work, describe, in_order
 from det_core.errors import ConfigError, DataError
@@ -54,7 +55,7 @@ class _Loader:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainLoader(_Loader):
-    """An endless stream of shuffled, augmented batches; every image comes once in each pass over the dataset.
+    """An endless stream of shuffled, augmented batches.
 
     Args:
         dataset: the images.
@@ -67,6 +68,8 @@ class TrainLoader(_Loader):
         rank: which of the processes that train together this one is.
         world_size: how many they are.
         start: samples that all of them have already seen: the `position` of their last batch.
+        sampler: which images each pass shows, made for `dataset`; None shows each once, in a new order.
+        aspect_ratio_grouping: whether the images of a batch are all wider than high or all not, which saves padding.
 
     Raises:
         DataError: the dataset is empty or holds no object; an image, or every image, cannot be read; or a worker died,
@@ -74,6 +77,8 @@ class TrainLoader(_Loader):
     """
 
     start: int = 0
+    sampler: Sampler | None = None
+    aspect_ratio_grouping: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,7 +93,7 @@ class TrainLoader(_Loader):
             dataset=self.dataset,
             transform=self._transform(),
             seed=self.seed,
-            order=_Shuffled(len(self.dataset), self.seed),
+            order=self._stream(),
             attempts=len(self.dataset) if self.on_bad_image == "skip" else 1,
         )
         for batch in in_order(prepare, self._work(), self.workers):
@@ -96,6 +101,14 @@ class TrainLoader(_Loader):
                 problem = "has images without annotations: there is nothing to learn from them"
                 raise DataError(describe(self.dataset), problem)
             yield batch
+
+    def _stream(self) -> Stream:
+        sampler = ShuffleSampler(self.dataset, self.seed) if self.sampler is None else self.sampler
+        if not self.aspect_ratio_grouping:
+            return Stream(sampler)
+        known = require_indexed(self.dataset, "aspect_ratio_grouping")
+        sizes = np.array([known.size_of(index) for index in range(len(self.dataset))])
+        return Stream(sampler, self.batch_size, sizes[:, 1] > sizes[:, 0])
 
     def _work(self) -> Iterator[Work]:
         stride = self.batch_size * self.world_size
@@ -158,22 +171,6 @@ class EvalLoader(_Loader):
         for first in range(0, len(self._mine), self.batch_size):
             own = self._mine[first : first + self.batch_size]
             yield Work(own, following=own[-1] + 1)
-
-
-class _Shuffled:
-    """The order of an endless stream over n images: a new permutation for each pass."""
-
-    def __init__(self, length: int, seed: int) -> None:
-        self._length, self._seed = length, seed
-        self._epoch, self._permutation = -1, np.empty(0, np.int64)
-
-    def __call__(self, position: int, attempt: int) -> int:
-        """The image at a position, or the one that comes `attempt` places later in the same pass, in a ring."""
-        epoch, place = divmod(position, self._length)
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._permutation = np.random.default_rng([self._seed, epoch]).permutation(self._length)
-        return int(self._permutation[(place + attempt) % self._length])
 
 
 def _as_stored(position: int, attempt: int) -> int:

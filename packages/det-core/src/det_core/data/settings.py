@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from det_core import registry
 from det_core.config import Factory
-from det_core.contracts import Dataset, Evaluator
+from det_core.contracts import Dataset, Evaluator, Sampler
 from det_core.data.loader import EvalLoader, OnBadImage, TrainLoader
 from det_core.data.transforms import compose
 from det_core.errors import ConfigError
@@ -32,6 +32,9 @@ class Data:
         workers: processes that prepare batches; 0 prepares them in the main one.
         on_bad_image: "stop" ends the run at an image that cannot be read, "skip" tells of it and goes on.
         evaluators: what judges predictions; null takes those that the dataset names.
+        sampler: which images each pass over the training set shows; null shows each once, in a new order.
+        aspect_ratio_grouping: whether the images of a training batch are all wider than high or all not, which saves
+            padding; the dataset must know its sizes without reading the images.
     """
 
     train: Factory[Dataset] | None = None
@@ -42,6 +45,8 @@ class Data:
     workers: int = 2
     on_bad_image: OnBadImage = "stop"
     evaluators: Sequence[Factory[Evaluator]] | None = None
+    sampler: Factory[Sampler] | None = None
+    aspect_ratio_grouping: bool = False
     _built: dict[str, Dataset] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -73,8 +78,9 @@ class Data:
         self, batch_size: int, seed: int = 0, start: int = 0, rank: int = 0, world_size: int = 1
     ) -> TrainLoader:
         """Endless batches of the training set; see `TrainLoader`."""
+        dataset = self.dataset("train")
         return TrainLoader(
-            dataset=self.dataset("train"),
+            dataset=dataset,
             batch_size=batch_size,
             transforms=self.train_transforms,
             workers=self.workers,
@@ -83,6 +89,8 @@ class Data:
             start=start,
             rank=rank,
             world_size=world_size,
+            sampler=None if self.sampler is None else self.sampler(dataset=dataset, seed=seed),
+            aspect_ratio_grouping=self.aspect_ratio_grouping,
         )
 
     def eval_loader(self, split: Split, batch_size: int, rank: int = 0, world_size: int = 1) -> EvalLoader:
