@@ -47,7 +47,7 @@ def contract(subject: Subject) -> None:
             raise Failed(f"it gives a {type(sample).__name__}", "return det_core.structures.Sample")
 
 
-@check("its samples are well formed")
+@check("its samples are well formed", gate=True)
 def well_formed(subject: Subject) -> None:
     """Boxes are float32 within the image, labels int64 of its classes, masks of the image's size, and ids differ."""
     dataset = subject.make()

@@ -104,7 +104,7 @@ def contract(subject: Subject) -> None:
     require_members(_judge(subject, CLASSES, ()), Evaluator, ("update", "state", "merge", "result"))
 
 
-@check("its figures are named and finite")
+@check("its figures are named and finite", gate=True)
 def figures(subject: Subject) -> None:
     """For perfect predictions and for none, result() gives {"task/metric": number}, no NaN; asked twice, the same."""
     classes, samples = _material(subject)

@@ -65,7 +65,9 @@ def require_module(module: Any) -> None:
 
 def require_members(thing: Any, contract: type, names: tuple[str, ...]) -> None:
     """Raise Failed where `thing` lacks an attribute or method of the contract."""
+    methods = [name for name in names if callable(getattr(contract, name, None))]
     missing = [name for name in names if not hasattr(thing, name)]
+    missing += [name for name in methods if name not in missing and not callable(getattr(thing, name))]
     if missing:
         problem = f"{type(thing).__name__} is no {contract.__name__}: it lacks {', '.join(map(repr, missing))}"
         raise Failed(problem, f"see {contract.__module__}.{contract.__name__}")

@@ -1,5 +1,6 @@
 """Reaching and comparing the tensors in what components are given and return."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -111,7 +112,7 @@ def _objects(values: Rows, group: str) -> Tensor:
     prefix = f"{group}." if group else ""
     boxes = values[f"{prefix}{_BOXES}"]
     own = [v for name, v in values.items() if name.startswith(prefix) and v.ndim and len(v) == len(boxes)]
-    return torch.cat([v.detach().double().cpu().reshape(len(boxes), -1) for v in own], dim=1)
+    return torch.cat([v.detach().double().cpu().reshape(len(boxes), math.prod(v.shape[1:])) for v in own], dim=1)
 
 
 def _same_objects(a: Tensor, b: Tensor, tolerance: float) -> bool:
