@@ -45,3 +45,23 @@ def test_a_recipe_equals_the_configuration_that_is_a_python_file(
     ours, theirs = recipes.load(name).resolved().tree, recipes.recipe_from_tree(found.tree).resolved().tree
     for section in ("model", "data", "train"):
         assert ours[section] == theirs[section]
+
+
+def test_the_variants_of_a_batch_norm_head_differ_from_it_in_its_norms_and_its_shuffling(zoo: dict[str, Any]) -> None:
+    def model(name: str) -> dict[str, Any]:
+        tree: dict[str, Any] = recipe_from_settings(zoo[f"Rethinking-BatchNorm/{name}"]["settings"]).tree["model"]
+        return tree
+
+    plain, batch_stats, shuffled = (model(f"mask_rcnn_BNhead{kind}") for kind in ("", "_batch_stats", "_shuffle"))
+    for head, other in ((plain["mask_head"], batch_stats["mask_head"]), (_box_head(plain), _box_head(batch_stats))):
+        assert (head.pop("norm"), other.pop("norm")) == ("BN", "BatchStatBN")
+    assert plain == batch_stats
+    plain = model("mask_rcnn_BNhead")
+    assert shuffled["mask_head"].pop("shuffle")
+    assert _box_head(shuffled).pop("shuffle")
+    assert plain == shuffled
+
+
+def _box_head(model: dict[str, Any]) -> dict[str, Any]:
+    head: dict[str, Any] = model["roi_heads"]["box_head"]
+    return head

@@ -54,15 +54,33 @@ def test_layer_norm_is_over_the_channels_of_each_pixel():
     torch.testing.assert_close(out.var(1, unbiased=False), torch.ones(2, 3, 5), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("norm", ["", "BN", "SyncBN", "FrozenBN", "GN", "LN"])
+def test_batch_statistics_are_taken_in_evaluation_too():
+    norm = make_norm("BatchStatBN", 1).eval()
+    with torch.no_grad():
+        norm.weight.fill_(3.0)
+        norm.bias.fill_(1.0)
+    norm.running_mean.fill_(100.0)
+    x = torch.tensor([2.0, 4.0, 4.0, 6.0]).reshape(2, 1, 1, 2)  # mean 4, variance 2 (of the whole, not of a sample)
+    torch.testing.assert_close(norm(x).flatten(), torch.tensor([-2.0, 0.0, 0.0, 2.0]) * 3 / 2**0.5 + 1)
+    torch.testing.assert_close(norm(x), norm.train()(x))
+    assert norm.running_mean.item() == pytest.approx(0.9 * 100 + 0.1 * 4)
+    assert norm.eval()(x[:0]).shape == (0, 1, 1, 2)
+
+
+def test_batch_statistics_have_the_state_of_a_batch_norm():
+    assert make_norm("BatchStatBN", 5).state_dict().keys() == nn.BatchNorm2d(5).state_dict().keys()
+
+
+@pytest.mark.parametrize("norm", ["", "BN", "SyncBN", "FrozenBN", "BatchStatBN", "GN", "LN"])
 def test_a_convolution_with_a_norm_has_no_bias_and_runs_in_training_also_on_an_empty_batch(norm):
     conv = Conv2d(3, 32, 3, norm=norm, activation=torch.relu)
     assert (conv.bias is None) == bool(norm)
     out = conv.train()(torch.randn(2, 3, 5, 7))
     assert out.shape == (2, 32, 5, 7)
     assert (out >= 0).all()
-    if norm not in ("BN", "SyncBN"):  # those need numbers to take the mean of
-        assert conv(torch.randn(0, 3, 5, 7)).shape == (0, 32, 5, 7)
+    before = {key: value.clone() for key, value in conv.state_dict().items() if "running" in key}
+    assert conv(torch.randn(0, 3, 5, 7)).shape == (0, 32, 5, 7)
+    assert all(torch.equal(value, conv.state_dict()[key]) for key, value in before.items())
 
 
 @pytest.mark.parametrize(

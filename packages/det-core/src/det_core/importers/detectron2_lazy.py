@@ -10,6 +10,7 @@ from typing import Any
 
 from det_core.importers.detectron2 import Imported, backbone_section, input_section, model_section
 from det_core.importers.detectron2_training import data_section, train_section
+from det_core.importers.lazy_heads import shuffled_heads
 from det_core.importers.lazy_model import fcos_head, level_norms_of_head, regnet, settings_of_model
 from det_core.importers.lazy_objects import Objects
 from det_core.importers.lazy_training import settings_of_training
@@ -51,6 +52,9 @@ def _model(o: Objects, s: Settings) -> dict[str, Any]:
         model = model_section(s, bottom_up)
     if o("model.backbone.top_block.in_feature", "res5").startswith("p"):
         model["backbone"]["top_input"] = "pyramid"
+    for head, kind_of_head in shuffled_heads(o).items():
+        part = model.setdefault("roi_heads", {"type": "standard_roi_heads"}) if head == "box_head" else model
+        part.setdefault(head, {"type": kind_of_head})["shuffle"] = True
     if kind == "RetinaNet" and (level_norms := level_norms_of_head(o)) != "own":
         model["head"]["level_norms"] = level_norms
     return model

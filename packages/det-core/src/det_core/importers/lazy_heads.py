@@ -5,7 +5,10 @@ from typing import Any
 from det_core.importers.lazy_objects import NEEDED, Objects
 from det_core.importers.settings import UnsupportedError
 
-__all__ = ["settings_of_roi_heads"]
+__all__ = ["settings_of_roi_heads", "shuffled_heads"]
+
+_SHUFFLED = "WithShuffle"
+"""How the names of the classes end that exchange regions between processes."""
 
 ROI_HEADS = {
     "num_classes": ("MODEL.ROI_HEADS.NUM_CLASSES", NEEDED),
@@ -54,6 +57,17 @@ def settings_of_roi_heads(o: Objects) -> dict[str, Any]:
     return settings | _mask_head(o, path) | _keypoint_head(o, path)
 
 
+def shuffled_heads(o: Objects) -> dict[str, str]:
+    """The heads that exchange regions between processes, and what ours are called, which YAML settings cannot say."""
+    heads = {"box_head": "fast_rcnn_conv_fc_head", "mask_head": "mask_rcnn_conv_upsample_head"}
+    return {head: kind for head, kind in heads.items() if o(f"model.roi_heads.{head}.kind", "").endswith(_SHUFFLED)}
+
+
+def _kind(o: Objects, path: str, kind: str) -> str:
+    o.require(f"{path}.kind", kind, f"{kind}{_SHUFFLED}")
+    return kind
+
+
 def _pooler(o: Objects, path: str, prefix: str) -> dict[str, Any]:
     o.require(f"{path}.kind", "ROIPooler")
     o.ignore(f"{path}.scales")  # they are the backbone's
@@ -64,7 +78,7 @@ def _box_head(o: Objects, path: str) -> dict[str, Any]:
     o.ignore(f"{path}.input_shape")
     convs, layers = _equal(o, f"{path}.conv_dims", 256), _equal(o, f"{path}.fc_dims", 1024)
     return {
-        "MODEL.ROI_BOX_HEAD.NAME": o.require(f"{path}.kind", "FastRCNNConvFCHead"),
+        "MODEL.ROI_BOX_HEAD.NAME": _kind(o, path, "FastRCNNConvFCHead"),
         "MODEL.ROI_BOX_HEAD.NUM_CONV": convs[0],
         "MODEL.ROI_BOX_HEAD.CONV_DIM": convs[1],
         "MODEL.ROI_BOX_HEAD.NUM_FC": layers[0],
@@ -93,7 +107,7 @@ def _mask_head(o: Objects, heads: str) -> dict[str, Any]:
     o.require(f"{path}.loss_weight", 1.0, default=1.0)
     settings = {
         "MODEL.MASK_ON": True,
-        "MODEL.ROI_MASK_HEAD.NAME": o.require(f"{path}.kind", "MaskRCNNConvUpsampleHead"),
+        "MODEL.ROI_MASK_HEAD.NAME": _kind(o, path, "MaskRCNNConvUpsampleHead"),
         "MODEL.ROI_MASK_HEAD.NUM_CONV": count - 1,  # the last width is that of the upsampling layer
         "MODEL.ROI_MASK_HEAD.CONV_DIM": width,
         "MODEL.ROI_MASK_HEAD.NORM": o.norm(f"{path}.conv_norm"),

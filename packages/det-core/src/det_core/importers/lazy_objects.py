@@ -18,6 +18,7 @@ _NORMS = {
     "SyncBatchNorm": "SyncBN",
     "NaiveSyncBatchNorm": "SyncBN",
     "FrozenBatchNorm2d": "FrozenBN",
+    "BatchNormBatchStat": "BatchStatBN",
 }
 
 
@@ -53,7 +54,7 @@ class Objects:
         name = self(path, default) or ""
         # A function's code is not recorded; those of the published configurations make synchronised batch norms.
         name = "SyncBN" if name == "<lambda>" else _NORMS.get(name, name)
-        if name not in ("", "BN", "SyncBN", "FrozenBN", "GN", "LN"):
+        if name not in ("", "BN", "SyncBN", "FrozenBN", "BatchStatBN", "GN", "LN"):
             raise UnsupportedError(path, "is not supported yet", f"got {name!r}")
         return str(name)
 

@@ -14,6 +14,7 @@ from det_core.ops import coding
 from det_core.ops.layers import Conv2d, Norm
 from det_core.ops.losses import BoxLoss, box_loss
 from det_core.ops.nms import nms_by_group
+from det_core.ops.shuffle import shuffled
 from det_core.structures import Detections, Size
 
 __all__ = ["FastRCNNConvFCHead", "FastRCNNPredictor"]
@@ -30,6 +31,7 @@ class FastRCNNConvFCHead(nn.Module):
         num_fc: fully connected layers.
         fc_dim: their width.
         norm: of the convolutions.
+        shuffle: let the processes of a training exchange their regions, so that batch norms see those of many images.
 
     Attributes:
         out_dim: numbers per region that come out.
@@ -45,8 +47,10 @@ class FastRCNNConvFCHead(nn.Module):
         num_fc: int = 2,
         fc_dim: int = 1024,
         norm: Norm = "",
+        shuffle: bool = False,
     ) -> None:
         super().__init__()
+        self.shuffle = shuffle
         if num_conv + num_fc == 0:
             raise ConfigError("FastRCNNConvFCHead", "needs at least one layer", "num_conv and num_fc are both 0")
         self._convs = [f"conv{i + 1}" for i in range(num_conv)]
@@ -69,6 +73,9 @@ class FastRCNNConvFCHead(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(P, in_channels, resolution, resolution) to (P, out_dim)."""
+        return shuffled(self._layers, pooled) if self.shuffle and self.training else self._layers(pooled)
+
+    def _layers(self, pooled: Tensor) -> Tensor:
         x = pooled
         for name in self._convs:
             x = self.get_submodule(name)(x)

@@ -12,6 +12,7 @@ from det_core.models.regions import pooled_levels
 from det_core.ops.layers import Conv2d, Norm
 from det_core.ops.masks import crop_masks
 from det_core.ops.roi import Pooling, ROIPooler
+from det_core.ops.shuffle import shuffled
 from det_core.structures import Detections, Targets
 
 __all__ = ["MaskRCNNConvUpsampleHead"]
@@ -33,6 +34,7 @@ class MaskRCNNConvUpsampleHead(nn.Module):
         num_conv: 3 x 3 convolutions.
         conv_dim: channels of these and of the transposed one.
         norm: of the 3 x 3 convolutions.
+        shuffle: let the processes of a training exchange their regions, so that batch norms see those of many images.
         class_agnostic: one mask per region instead of one per class.
         loss_weight: of the loss.
     """
@@ -50,6 +52,7 @@ class MaskRCNNConvUpsampleHead(nn.Module):
         num_conv: int = 4,
         conv_dim: int = 256,
         norm: Norm = "",
+        shuffle: bool = False,
         class_agnostic: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
@@ -58,7 +61,7 @@ class MaskRCNNConvUpsampleHead(nn.Module):
         self.pooler = ROIPooler(
             [strides[name] for name in self.in_features], pooler_resolution, pooler_type, pooler_sampling_ratio
         )
-        self.class_agnostic, self.loss_weight = class_agnostic, loss_weight
+        self.class_agnostic, self.loss_weight, self.shuffle = class_agnostic, loss_weight, shuffle
         self._convs = [f"mask_fcn{i + 1}" for i in range(num_conv)]
         width = channels[self.in_features[0]]
         for name in self._convs:
@@ -75,6 +78,9 @@ class MaskRCNNConvUpsampleHead(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(P, C, R, R) to logits (P, num_classes or 1, 2 R, 2 R)."""
+        return shuffled(self._layers, pooled) if self.shuffle and self.training else self._layers(pooled)
+
+    def _layers(self, pooled: Tensor) -> Tensor:
         x = pooled
         for name in self._convs:
             x = self.get_submodule(name)(x)

@@ -5,11 +5,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-__all__ = ["Conv2d", "FrozenBatchNorm2d", "LayerNorm2d", "Norm", "freeze", "make_norm"]
+__all__ = ["BatchStatBatchNorm2d", "Conv2d", "FrozenBatchNorm2d", "LayerNorm2d", "Norm", "freeze", "make_norm"]
 
-Norm = Literal["", "BN", "SyncBN", "FrozenBN", "GN", "LN"]
-"""A norm by its published name; "" is none. GN has 32 groups; LN is over the channels of each pixel."""
+Norm = Literal["", "BN", "SyncBN", "FrozenBN", "BatchStatBN", "GN", "LN"]
+"""A norm by its published name; "" is none. GN has 32 groups; LN is over the channels of each pixel; BatchStatBN takes
+the statistics of the batch at inference too."""
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -51,6 +53,20 @@ class FrozenBatchNorm2d(nn.Module):
         return module
 
 
+class BatchStatBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that normalises by the batch's own statistics always, also in evaluation.
+
+    What it makes of an image then depends on the others (Wu and Johnson, "Rethinking batch in BatchNorm", 2021).
+    Training keeps running statistics all the same, which nothing uses.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape; B may be 0."""
+        if self.training:
+            return super().forward(input)
+        return F.batch_norm(input, None, None, self.weight, self.bias, training=True, eps=self.eps)
+
+
 class LayerNorm2d(nn.LayerNorm):
     """Layer norm over the channels of each pixel, for maps (B, C, H, W)."""
 
@@ -68,6 +84,7 @@ def make_norm(norm: Norm, channels: int) -> nn.Module | None:
         "BN": nn.BatchNorm2d,
         "SyncBN": nn.SyncBatchNorm,
         "FrozenBN": FrozenBatchNorm2d,
+        "BatchStatBN": BatchStatBatchNorm2d,
         "GN": lambda channels: nn.GroupNorm(32, channels),
         "LN": LayerNorm2d,
     }

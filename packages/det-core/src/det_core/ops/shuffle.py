@@ -1,0 +1,71 @@
+"""Rows of a batch exchanged at random between the processes of a training."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+from torch.nn import functional as F
+
+__all__ = ["shuffled"]
+
+
+def shuffled(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`function(x)`, where each process runs it on rows that are drawn from those of all processes.
+
+    The regions of one image resemble each other, and a batch norm lets a network tell an image by its statistics;
+    after a shuffle they are those of many images (Wu and Johnson, "Rethinking batch in BatchNorm", 2021).
+    All processes must call this together. In a process by itself it is `function(x)`: the order of the rows is of no
+    consequence to statistics.
+
+    Args:
+        function: maps (n, ...) to (n, ...), row by row but for statistics of the batch; n may be 0.
+        x: (rows of this process, ...).
+
+    Returns:
+        What became of the rows of `x`, in their order.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return function(x)
+    rank, processes = dist.get_rank(), dist.get_world_size()
+    counts = _counts(x)
+    order = torch.randperm(sum(counts), device=x.device)
+    dist.broadcast(order, src=0)
+    shares = order.tensor_split(processes)
+    done = function(_gather(x, counts)[shares[rank]])
+    all_done = _gather(done, [len(share) for share in shares])
+    start = sum(counts[:rank])
+    return all_done[order.argsort()[start : start + counts[rank]]]
+
+
+def _counts(x: Tensor) -> list[int]:
+    """How many rows each process has."""
+    own = torch.tensor([len(x)], device=x.device)
+    counts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(counts, own)
+    return [int(count) for count in counts]
+
+
+def _gather(x: Tensor, counts: Sequence[int]) -> Tensor:
+    """The rows of all processes, one after the other."""
+    gathered: Tensor = _Gather.apply(x, list(counts))
+    return gathered
+
+
+class _Gather(torch.autograd.Function):
+    """The rows of all processes; each process gets the gradients that all of them have for its own rows."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, counts: list[int]) -> Tensor:
+        context.counts = counts
+        padded = F.pad(x, [0, 0] * (x.ndim - 1) + [0, max(counts) - len(x)]).contiguous()
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total.split(context.counts)[dist.get_rank()], None
