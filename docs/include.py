@@ -4,26 +4,28 @@ A marker on a line of its own names a file of the repository; the fenced block b
 
     <!-- include: examples/det-acme/src/det_acme/plugin.py -->
 
-docs/hooks-and-contracts.md is written anew from the source of det_core.hooks and det_core.contracts.
+docs/hooks-and-contracts.md is written anew from the source of det_core.hooks and det_core.contracts, and what stands
+between `<!-- checks -->` and `<!-- end of checks -->` from the checks of the conformance kit.
 """
 
 import re
 from pathlib import Path
 
-from reference import PAGE, page
+from reference import PAGE, checks, page
 
 ROOT = Path(__file__).resolve().parents[1]
+_CHECKS = re.compile(r"(?<=^<!-- checks -->\n).*?(?=^<!-- end of checks -->$)", re.MULTILINE | re.DOTALL)
 _INCLUDE = re.compile(r"^<!-- include: (?P<path>\S+) -->\n```(?P<language>\w+)\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 def refreshed(text: str) -> str:
-    """The text of a page with every included file as it is now."""
+    """The text of a page with every included file, and the table of checks, as they are now."""
 
     def block(match: re.Match[str]) -> str:
         content = (ROOT / match["path"]).read_text(encoding="utf-8").rstrip("\n")
         return f"<!-- include: {match['path']} -->\n```{match['language']}\n{content}\n```"
 
-    return _INCLUDE.sub(block, text)
+    return _CHECKS.sub(lambda _: checks(), _INCLUDE.sub(block, text))
 
 
 def main() -> None:

@@ -1,10 +1,12 @@
-"""Writes docs/hooks-and-contracts.md from the source of det_core.hooks and det_core.contracts; see include.py."""
+"""What pages in docs say of the code: hooks, contracts, checks of the conformance kit; see include.py."""
 
 import ast
 import inspect
+from collections.abc import Sequence
 from types import ModuleType
 
 from det_core import contracts, hooks
+from det_core.testing import Check
 
 PAGE = "hooks-and-contracts.md"
 
@@ -43,6 +45,23 @@ def page() -> str:
         named = f"Named by `{hook}`." if hook else "Named in recipes by import path."
         parts.append(f"\n### {name}\n\n{named}\n\n```python\n{_source(contracts, name)}\n```\n")
     return "".join(parts)
+
+
+def checks() -> str:
+    """A table of the checks of each kind of component, and before those of what several kinds share."""
+    from det_core.testing.tables import CHECKS
+
+    every = [check for check in CHECKS["backbones"] if check.name in {c.name for c in CHECKS["datasets"]}]
+    networks = [check for check in CHECKS["heads"] if check in CHECKS["backbones"] and check not in every]
+    shared = {check.name for check in (*every, *networks)}
+    parts = {"Every component": every, "Backbones, heads and models": networks}
+    parts |= {kind.capitalize(): [c for c in own if c.name not in shared] for kind, own in CHECKS.items()}
+    return "\n" + "\n".join(_table(title, own) for title, own in parts.items()) + "\n"
+
+
+def _table(title: str, of_kind: Sequence[Check]) -> str:
+    rows = "".join(f"| {check.name} | {check.about} |\n" for check in of_kind)
+    return f"### {title}\n\n| check | what it holds to |\n| --- | --- |\n{rows}"
 
 
 def _source(module: ModuleType, name: str) -> str:

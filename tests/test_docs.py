@@ -12,6 +12,7 @@ import re
 import shlex
 import sys
 import tomllib
+import types
 from pathlib import Path
 
 import pytest
@@ -109,12 +110,14 @@ def test_the_page_of_hooks_and_contracts_is_what_the_code_says(include):
 @pytest.mark.parametrize("page", [page for page in DOCS if "python run" in page.read_text(encoding="utf-8")], ids=name)
 def test_the_code_on_a_page_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    program = types.ModuleType("program")
+    monkeypatch.setitem(sys.modules, "program", program)  # so that its classes can be pickled
     printed = None
     for kind, content in blocks(page):
         if kind == "python run":
             output = io.StringIO()
             with contextlib.redirect_stdout(output):
-                exec(compile(content, name(page), "exec"), {"__name__": "__main__"})
+                exec(compile(content, name(page), "exec"), vars(program))
             printed = output.getvalue()
         elif kind == "text output":
             assert printed == content

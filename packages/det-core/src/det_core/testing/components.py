@@ -18,7 +18,7 @@ def imported(subject: Subject) -> None:
 
 @check("a recipe can name every argument", gate=True)
 def named(subject: Subject) -> None:
-    """Its constructor takes no *args, no **kwargs and no positional-only arguments."""
+    """Its constructor takes no `*args`, no `**kwargs` and no positional-only arguments."""
     try:
         parameters = inspect.signature(subject.target).parameters.values()
     except (ValueError, TypeError) as error:
