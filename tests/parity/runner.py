@@ -63,7 +63,8 @@ def _model(spec: Mapping[str, Any], settings: Mapping[str, Any], state_dict: Map
 
 
 def _targets(inputs: Mapping[str, np.ndarray], name: str, size: Size) -> Targets:
-    boxes, labels = inputs[f"gt/{name}/boxes"], inputs[f"gt/{name}/classes"]
+    labels = inputs[f"gt/{name}/classes"]
+    boxes = inputs.get(f"gt/{name}/rotated_boxes", inputs[f"gt/{name}/boxes"])
     polygons, keypoints = inputs.get(f"gt/{name}/polygons"), inputs.get(f"gt/{name}/keypoints")
     semantic = inputs.get(f"gt/{name}/sem_seg")
     if semantic is not None:  # every 8th pixel, of classes that change every 8th at most

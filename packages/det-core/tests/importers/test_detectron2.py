@@ -269,7 +269,7 @@ def test_settings_nobody_knows_and_settings_without_effect_are_listed():
     ("key", "value"),
     [
         ("MODEL__META_ARCHITECTURE", "PanopticFPN"),
-        ("MODEL__PROPOSAL_GENERATOR__NAME", "RRPN"),
+        ("MODEL__PROPOSAL_GENERATOR__NAME", "MyRPN"),
         ("MODEL__ANCHOR_GENERATOR__NAME", "RotatedAnchorGenerator"),
         ("MODEL__RPN__HEAD_NAME", "MyHead"),
         ("MODEL__BACKBONE__NAME", "build_regnet_backbone"),
@@ -296,3 +296,42 @@ def test_importing_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+ROTATED = {
+    "MODEL__PROPOSAL_GENERATOR__NAME": "RRPN",
+    "MODEL__ANCHOR_GENERATOR__NAME": "RotatedAnchorGenerator",
+    "MODEL__RPN__BBOX_REG_WEIGHTS": (1.0, 1.0, 1.0, 1.0, 1.0),
+    "MODEL__ROI_HEADS__NAME": "RROIHeads",
+    "MODEL__ROI_BOX_HEAD__POOLER_TYPE": "ROIAlignRotated",
+    "MODEL__ROI_BOX_HEAD__BBOX_REG_WEIGHTS": (10.0, 10.0, 5.0, 5.0, 1.0),
+}
+
+
+def test_rotated_boxes_are_parts_of_the_same_model():
+    model = imported(**ROTATED).tree["model"]
+    assert model["proposal_generator"] == {
+        "type": "rpn",
+        "box_weights": [1.0] * 5,
+        "anchor_generator": {"angles": [[-90, 0, 90]]},  # their default
+    }
+    assert model["roi_heads"] == {
+        "type": "standard_roi_heads",
+        "pooler_type": "ROIAlignRotated",
+        "box_predictor": {"box_weights": [10.0, 10.0, 5.0, 5.0, 1.0]},
+    }
+    recipe_from_tree({"model": model}).check()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MODEL__ANCHOR_GENERATOR__NAME", "DefaultAnchorGenerator"),
+        ("MODEL__ROI_BOX_HEAD__POOLER_TYPE", "ROIAlignV2"),
+        ("MODEL__MASK_ON", True),
+    ],
+)
+def test_rotated_boxes_need_all_their_parts(key, value):
+    with pytest.raises(UnsupportedError, match="not supported yet") as error:
+        imported(**{**ROTATED, key: value})
+    assert str(error.value).startswith(key.replace("__", "."))

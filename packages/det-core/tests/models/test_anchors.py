@@ -3,7 +3,7 @@
 import pytest
 import torch
 from det_core.errors import ConfigError
-from det_core.models import AnchorGenerator, RotatedAnchorGenerator
+from det_core.models import AnchorGenerator
 
 
 def anchors(generator, *sizes):
@@ -47,7 +47,13 @@ def test_anchors_are_not_part_of_the_state_dict():
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [({"sizes": [[8], [16], [32]]}, "sizes"), ({"aspect_ratios": [[]]}, "aspect_ratios"), ({"offset": 1.0}, "offset")],
+    [
+        ({"sizes": [[8], [16], [32]]}, "sizes"),
+        ({"aspect_ratios": [[]]}, "aspect_ratios"),
+        ({"angles": [[0], [0], [0]]}, "angles"),
+        ({"angles": [[]]}, "angles"),
+        ({"offset": 1.0}, "offset"),
+    ],
 )
 def test_options_that_do_not_fit_the_levels_are_refused(options, named):
     with pytest.raises(ConfigError, match=named):
@@ -55,11 +61,24 @@ def test_options_that_do_not_fit_the_levels_are_refused(options, named):
 
 
 def test_turned_anchors_stand_where_upright_ones_do():
-    generator = RotatedAnchorGenerator({"p3": 8}, sizes=[[16]], aspect_ratios=[[1.0, 4.0]], angles=[0, 30], offset=0.5)
-    assert generator.per_pixel == [4]
+    generator = AnchorGenerator({"p3": 8}, sizes=[[16]], aspect_ratios=[[1.0, 4.0]], angles=[[0, 30]], offset=0.5)
+    assert (generator.per_pixel, generator.box_dim) == ([4], 5)
     (anchors,) = generator([torch.zeros(1, 1, 1, 2)])
     assert anchors[:4].tolist() == [[4, 4, 16, 16, 0], [4, 4, 16, 16, 30], [4, 4, 8, 32, 0], [4, 4, 8, 32, 30]]
     assert anchors[4].tolist() == [12, 4, 16, 16, 0]
     assert generator.state_dict() == {}
-    with pytest.raises(ConfigError, match="angles"):
-        RotatedAnchorGenerator({"p3": 8}, angles=[])
+
+
+def test_each_level_may_have_angles_of_its_own():
+    generator = AnchorGenerator({"p2": 4, "p3": 8}, aspect_ratios=[[1.0]], angles=[[0], [-45, 45]])
+    assert generator.per_pixel == [1, 2]
+    assert [level[:, 4].tolist() for level in anchors(generator, (1, 1), (1, 1))] == [[0], [-45, 45]]
+    assert anchors(generator, (0, 3), (0, 1))[0].shape == (0, 5)
+
+
+def test_anchors_at_no_angle_are_the_upright_ones():
+    options = {"sizes": [[8, 20]], "aspect_ratios": [[0.5, 3.0]], "offset": 0.5}
+    [upright] = anchors(AnchorGenerator({"p2": 4}, **options), (3, 2))
+    [turned] = anchors(AnchorGenerator({"p2": 4}, angles=[[0]], **options), (3, 2))
+    torch.testing.assert_close(turned[:, :2] - turned[:, 2:4] / 2, upright[:, :2])
+    torch.testing.assert_close(turned[:, :2] + turned[:, 2:4] / 2, upright[:, 2:])

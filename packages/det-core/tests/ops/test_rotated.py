@@ -81,6 +81,31 @@ def test_of_boxes_that_overlap_the_best_of_each_group_stays():
     assert rotated.nms_by_group(three[:0], scores[:0], groups[:0], 0.5).tolist() == []
 
 
+def test_a_pair_is_bounded_by_more_than_it_overlaps():
+    a, b = boxes(200), boxes(200, seed=1)
+    a[:20, 2:4] = 1e-3
+    b[:50, :2], b[:50, 4] = a[:50, :2], a[:50, 4] + 90  # crosses
+    assert (rotated._bound(a[:, None], b) >= rotated.iou(a, b) - 1e-3).all()
+    assert rotated._bound(SQUARE, SQUARE).item() == pytest.approx(1)
+    # 45 degrees: the octagon that they share lies within a square of theirs.
+    assert rotated._bound(SQUARE, SQUARE + torch.tensor([0, 0, 0, 0, 45.0])).item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7])
+def test_suppression_keeps_what_the_definition_keeps(monkeypatch, threshold):
+    many = boxes(120)
+    scores = torch.rand(120, generator=torch.Generator().manual_seed(2))
+    groups = torch.arange(120) % 2
+    overlaps = rotated.iou(many, many)
+    kept = []
+    for i in scores.argsort(descending=True).tolist():
+        if all(overlaps[i, j] <= threshold or groups[i] != groups[j] for j in kept):
+            kept.append(i)
+    assert rotated.nms_by_group(many, scores, groups, threshold).tolist() == kept
+    monkeypatch.setattr(rotated, "_ROWS", 150)  # two rows at once
+    assert rotated.nms_by_group(many, scores, groups, threshold).tolist() == kept
+
+
 def test_a_box_that_is_dropped_drops_no_other():
     row = torch.tensor([[0.0, 0, 10, 2, 0], [4.0, 0, 10, 2, 0], [8.0, 0, 10, 2, 0]])  # each meets its neighbour alone
     assert rotated.nms_by_group(row, torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3), 0.3).tolist() == [0, 2]

@@ -128,8 +128,8 @@ def model_section(s: Settings, bottom_up: BottomUp | None = None) -> dict[str, A
         backbone, strides = backbone_section(s, bottom_up)
         common = input_section(s, "MODEL.SEM_SEG_HEAD.NUM_CLASSES")
         return {"type": "semantic_segmentor", **common, "backbone": backbone, **sem_seg_head(s, strides)}
-    given = s.require("MODEL.PROPOSAL_GENERATOR.NAME", "RPN", "PrecomputedProposals") == "PrecomputedProposals"
-    if given:
+    generator = s.require("MODEL.PROPOSAL_GENERATOR.NAME", "RPN", "RRPN", "PrecomputedProposals")
+    if given := generator == "PrecomputedProposals":
         s.require("MODEL.META_ARCHITECTURE", "GeneralizedRCNN")
         s.read("MODEL.LOAD_PROPOSALS")
     backbone, strides = backbone_section(s, bottom_up)
@@ -206,7 +206,8 @@ def _deformable(s: Settings) -> dict[str, Any]:
 
 
 def _proposals(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    s.require("MODEL.ANCHOR_GENERATOR.NAME", "DefaultAnchorGenerator")
+    rotated = s["MODEL.PROPOSAL_GENERATOR.NAME"] == "RRPN"
+    s.require("MODEL.ANCHOR_GENERATOR.NAME", "RotatedAnchorGenerator" if rotated else "DefaultAnchorGenerator")
     s.require("MODEL.RPN.HEAD_NAME", "StandardRPNHead")
     node = s.differing(RPN)
     levels = list(s["MODEL.RPN.IN_FEATURES"])
@@ -217,6 +218,8 @@ def _proposals(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
         anchors["sizes"] = sizes
     if (ratios := per_level(s["MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS"])) != [[0.5, 1.0, 2.0]]:
         anchors["aspect_ratios"] = ratios
+    if rotated:
+        anchors["angles"] = per_level(s["MODEL.ANCHOR_GENERATOR.ANGLES"])
     anchors |= s.differing(ANCHORS)
     if anchors:
         node["anchor_generator"] = anchors

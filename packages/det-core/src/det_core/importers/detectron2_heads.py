@@ -68,6 +68,7 @@ _STAGES = {
     "StandardROIHeads": "standard_roi_heads",
     "CascadeROIHeads": "cascade_roi_heads",
     "Res5ROIHeads": "res5_roi_heads",
+    "RROIHeads": "standard_roi_heads",
 }
 
 
@@ -129,6 +130,10 @@ def _levels(s: Settings, strides: Mapping[str, int]) -> dict[str, list[str]]:
 def _roi_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     name = s.require("MODEL.ROI_HEADS.NAME", *_STAGES)
     s.require("MODEL.ROI_BOX_HEAD.USE_FED_LOSS", False)
+    if name == "RROIHeads":
+        s.require("MODEL.ROI_BOX_HEAD.POOLER_TYPE", "ROIAlignRotated")
+        s.require("MODEL.MASK_ON", False)
+        s.require("MODEL.KEYPOINT_ON", False)
     node: dict[str, Any] = _res5(s) if name == "Res5ROIHeads" else {**s.differing(ROI_HEADS), **_box_head(s)}
     node |= _levels(s, strides)
     predictor = s.differing(BOX_PREDICTOR)

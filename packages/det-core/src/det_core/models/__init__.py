@@ -12,7 +12,6 @@ from det_core.models.rcnn import RCNN, ProposalNetwork, faster_rcnn
 from det_core.models.res5_heads import Res5ROIHeads
 from det_core.models.retinanet import RetinaNetHead
 from det_core.models.roi_heads import StandardROIHeads
-from det_core.models.rotated_anchors import RotatedAnchorGenerator
 from det_core.models.rpn import RPN, RPNHead
 from det_core.models.semantic import SemanticSegmentor, SemSegFPNHead
 
@@ -31,7 +30,6 @@ __all__ = [
     "RPNHead",
     "Res5ROIHeads",
     "RetinaNetHead",
-    "RotatedAnchorGenerator",
     "SemSegFPNHead",
     "SemanticSegmentor",
     "StandardROIHeads",

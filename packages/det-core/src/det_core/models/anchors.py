@@ -12,14 +12,20 @@ __all__ = ["AnchorGenerator"]
 
 
 class AnchorGenerator(nn.Module):
-    """Lays anchors of every size and aspect ratio around every feature pixel.
+    """Lays anchors of every size and aspect ratio, and of every angle if there are any, around every feature pixel.
 
     Args:
         strides: level -> input pixels per feature pixel.
         sizes: for each level, the square roots of the anchors' areas in pixels; one entry serves all levels.
         scales: the sizes as multiples of each level's stride, where `sizes` does not say them.
         aspect_ratios: for each level, heights divided by widths; one entry serves all levels.
+        angles: for each level, how far the anchors are turned, in degrees, counter-clockwise; one entry serves all
+            levels. None lays upright boxes.
         offset: where in its pixel an anchor is centred: 0 the upper left corner, 0.5 the middle.
+
+    Attributes:
+        per_pixel: how many anchors a feature pixel has, by level.
+        box_dim: numbers per anchor: 4 (x0, y0, x1, y1), or 5 (cx, cy, w, h, angle) with `angles`.
     """
 
     def __init__(
@@ -29,6 +35,7 @@ class AnchorGenerator(nn.Module):
         sizes: Sequence[Sequence[float]] | None = None,
         scales: Sequence[float] = (8.0,),
         aspect_ratios: Sequence[Sequence[float]] = ((0.5, 1.0, 2.0),),
+        angles: Sequence[Sequence[float]] | None = None,
         offset: float = 0.0,
     ) -> None:
         super().__init__()
@@ -42,13 +49,20 @@ class AnchorGenerator(nn.Module):
             _per_level("aspect_ratios", aspect_ratios, len(strides)),
             strict=True,
         )
-        cells = [[_cell(size, ratio) for size in level for ratio in ratios] for level, ratios in per_level]
+        shapes = [[_shape(size, ratio) for size in level for ratio in ratios] for level, ratios in per_level]
+        self.box_dim = 4 if angles is None else 5
+        cells: list[list[tuple[float, ...]]]
+        if angles is None:
+            cells = [[(-w / 2, -h / 2, w / 2, h / 2) for w, h in level] for level in shapes]
+        else:
+            turns = _per_level("angles", angles, len(strides))
+            cells = [_turned(level, own) for level, own in zip(shapes, turns, strict=True)]
         self.per_pixel = [len(cell) for cell in cells]
         for i, cell in enumerate(cells):
-            self.register_buffer(f"cell{i}", torch.tensor(cell).reshape(-1, 4), persistent=False)
+            self.register_buffer(f"cell{i}", torch.tensor(cell).reshape(-1, self.box_dim), persistent=False)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """The anchors of each level (B, C, H, W): float32 (H * W * per_pixel, 4), by row, then column, then anchor."""
+        """The anchors of each level (B, C, H, W): float32 (H * W * per_pixel, box_dim), by row, column, then anchor."""
         return [self._grid(i, level.shape[-2], level.shape[-1]) for i, level in enumerate(features)]
 
     def _grid(self, level: int, height: int, width: int) -> Tensor:
@@ -57,7 +71,9 @@ class AnchorGenerator(nn.Module):
         y = (torch.arange(height, device=cell.device, dtype=torch.float32) + self.offset) * stride
         x = (torch.arange(width, device=cell.device, dtype=torch.float32) + self.offset) * stride
         y, x = torch.meshgrid(y, x, indexing="ij")
-        return (torch.stack((x, y, x, y), dim=-1)[:, :, None] + cell).reshape(-1, 4)
+        zero = torch.zeros_like(x)
+        places = (x, y, x, y) if self.box_dim == 4 else (x, y, zero, zero, zero)
+        return (torch.stack(places, dim=-1)[:, :, None] + cell).reshape(-1, self.box_dim)
 
 
 def _per_level(name: str, values: Sequence[Sequence[float]], levels: int) -> Sequence[Sequence[float]]:
@@ -67,8 +83,12 @@ def _per_level(name: str, values: Sequence[Sequence[float]], levels: int) -> Seq
     return list(values) * levels if len(values) == 1 else values
 
 
-def _cell(size: float, ratio: float) -> list[float]:
-    """The anchor of area `size` squared and height / width `ratio`, around the origin."""
+def _shape(size: float, ratio: float) -> tuple[float, float]:
+    """Width and height of the anchor of area `size` squared and height / width `ratio`."""
     width = math.sqrt(size**2 / ratio)
-    height = ratio * width
-    return [-width / 2, -height / 2, width / 2, height / 2]
+    return width, ratio * width
+
+
+def _turned(shapes: Sequence[tuple[float, float]], angles: Sequence[float]) -> list[tuple[float, ...]]:
+    """Every shape at every angle, around the origin; the angles of a shape stand together."""
+    return [(0.0, 0.0, width, height, float(angle)) for width, height in shapes for angle in angles]

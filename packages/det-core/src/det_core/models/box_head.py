@@ -10,10 +10,8 @@ from torch.nn import functional as F
 
 from det_core.errors import ConfigError
 from det_core.ops import boxes as box_ops
-from det_core.ops import coding
 from det_core.ops.layers import Conv2d, Norm
-from det_core.ops.losses import BoxLoss, box_loss
-from det_core.ops.nms import nms_by_group
+from det_core.ops.losses import BoxLoss, box_loss, regressed
 from det_core.ops.shuffle import shuffled
 from det_core.structures import Detections, Size
 
@@ -92,7 +90,7 @@ class FastRCNNPredictor(nn.Module):
         in_dim: numbers per region that come in.
         num_classes: without the background, which is the last column of the scores.
         class_agnostic: one set of offsets per region instead of one per class.
-        box_weights: of the offsets (dx, dy, dw, dh).
+        box_weights: of the offsets (dx, dy, dw, dh), or (dx, dy, dw, dh, da) of rotated boxes.
         box_loss: how boxes are compared.
         smooth_l1_beta: where that loss turns linear.
         box_loss_weight: of the box loss.
@@ -100,6 +98,9 @@ class FastRCNNPredictor(nn.Module):
         score_threshold: detections must score more than this.
         nms_threshold: overlap beyond which the worse of two detections of one class is dropped.
         max_detections: per image; the best stay.
+
+    Attributes:
+        form: of the boxes: rotated, if there are five `box_weights`. Below, `box_dim` is how many there are.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class FastRCNNPredictor(nn.Module):
         num_classes: int,
         *,
         class_agnostic: bool = False,
-        box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0),
+        box_weights: Sequence[float] = (10.0, 10.0, 5.0, 5.0),
         box_loss: BoxLoss = "smooth_l1",
         smooth_l1_beta: float = 0.0,
         box_loss_weight: float = 1.0,
@@ -119,12 +120,13 @@ class FastRCNNPredictor(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes, self.class_agnostic = num_classes, class_agnostic
-        self.box_weights, self.box_loss, self.smooth_l1_beta = box_weights, box_loss, smooth_l1_beta
+        self.form = regressed("FastRCNNPredictor", box_weights, box_loss)
+        self.box_weights, self.box_loss, self.smooth_l1_beta = tuple(box_weights), box_loss, smooth_l1_beta
         self.box_loss_weight, self.class_loss = box_loss_weight, class_loss
         self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
         self.max_detections = max_detections
         self.cls_score = nn.Linear(in_dim, num_classes + 1)
-        self.bbox_pred = nn.Linear(in_dim, 4 * (1 if class_agnostic else num_classes))
+        self.bbox_pred = nn.Linear(in_dim, self.form.dim * (1 if class_agnostic else num_classes))
         for layer, std in ((self.cls_score, 0.01), (self.bbox_pred, 0.001)):
             nn.init.normal_(layer.weight, std=std)
             nn.init.zeros_(layer.bias)
@@ -132,16 +134,16 @@ class FastRCNNPredictor(nn.Module):
             nn.init.constant_(self.cls_score.bias, math.log(0.01 / 0.99))  # every class starts as improbable
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(P, in_dim) to logits (P, num_classes + 1) and offsets (P, num_classes or 1, 4)."""
-        return self.cls_score(x), self.bbox_pred(x).unflatten(1, (-1, 4))
+        """(P, in_dim) to logits (P, num_classes + 1) and offsets (P, num_classes or 1, box_dim)."""
+        return self.cls_score(x), self.bbox_pred(x).unflatten(1, (-1, self.form.dim))
 
     def losses(
         self, outputs: tuple[Tensor, Tensor], proposals: Tensor, labels: Tensor, boxes: Tensor
     ) -> dict[str, Tensor]:
         """{"loss_cls", "loss_box_reg"}, both divided by the number of regions.
 
-        Labels int64 (P,), `num_classes` for the background; `boxes` (P, 4) is the truth of each region, anything where
-        it is background.
+        Labels int64 (P,), `num_classes` for the background; `boxes` (P, box_dim) is the truth of each region,
+        anything where it is background.
         """
         logits, offsets = outputs
         regions = max(len(labels), 1)
@@ -167,10 +169,10 @@ class FastRCNNPredictor(nn.Module):
 
     @torch.no_grad()
     def boxes_of(self, outputs: tuple[Tensor, Tensor], proposals: Tensor, labels: Tensor) -> Tensor:
-        """The box that each region becomes as an object of its label, (P, 4); any, where it is background."""
+        """The box that each region becomes as an object of its label, (P, box_dim); any, where it is background."""
         offsets = outputs[1]
         column = labels.clamp(max=offsets.shape[1] - 1)
-        return coding.decode(
+        return self.form.decode(
             offsets[torch.arange(len(labels), device=labels.device), column], proposals, self.box_weights
         )
 
@@ -187,11 +189,11 @@ class FastRCNNPredictor(nn.Module):
         return logits.softmax(dim=1) if self.class_loss == "softmax" else logits.sigmoid()
 
     def decode(self, outputs: tuple[Tensor, Tensor], proposals: Tensor) -> Tensor:
-        """The boxes that each region (P, 4) may become, float32 (P, num_classes or 1, 4)."""
-        return coding.decode(outputs[1], proposals[:, None], self.box_weights)
+        """The boxes that each region (P, box_dim) may become, float32 (P, num_classes or 1, box_dim)."""
+        return self.form.decode(outputs[1], proposals[:, None], self.box_weights)
 
     def select(self, boxes: Tensor, scores: Tensor, counts: Sequence[int], sizes: Sequence[Size]) -> list[Detections]:
-        """The detections among boxes (P, num_classes or 1, 4) with scores (P, num_classes + 1), `counts` an image."""
+        """The detections among boxes (P, num_classes or 1, box_dim), scores (P, num_classes + 1), `counts` an image."""
         per_image = zip(boxes.split(list(counts)), scores.split(list(counts)), sizes, strict=True)
         return [self._detect_in_image(b, s, size) for b, s, size in per_image]
 
@@ -199,6 +201,6 @@ class FastRCNNPredictor(nn.Module):
         usable = box_ops.finite(boxes, scores)[:, None] & (scores > self.score_threshold)
         region, label = torch.nonzero(usable[:, :-1], as_tuple=True)
         score = scores[region, label]
-        box = box_ops.clip(boxes[region, torch.zeros_like(label) if self.class_agnostic else label], size)
-        keep = nms_by_group(box, score, label, self.nms_threshold)[: self.max_detections]
+        box = self.form.clip(boxes[region, torch.zeros_like(label) if self.class_agnostic else label], size)
+        keep = self.form.nms_by_group(box, score, label, self.nms_threshold)[: self.max_detections]
         return Detections(boxes=box[keep], labels=label[keep], scores=score[keep], size=size)

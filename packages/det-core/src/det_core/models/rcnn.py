@@ -12,6 +12,7 @@ from det_core.contracts import Backbone, ProposalGenerator, ROIHeads
 from det_core.errors import StructureError
 from det_core.models.roi_heads import StandardROIHeads
 from det_core.models.rpn import RPN
+from det_core.ops.geometry import geometry
 from det_core.structures import ImageBatch, Prediction, Proposals, Targets
 
 __all__ = ["RCNN", "ProposalNetwork", "faster_rcnn"]
@@ -185,7 +186,5 @@ def one_per_image(batch: ImageBatch, targets: Sequence[Targets]) -> list[Targets
 
 
 def _with_area(truth: Targets) -> Targets:
-    first, last = truth.boxes[:, :2], truth.boxes[:, 2:4]
-    sides = last if truth.boxes.shape[1] == 5 else last - first  # a rotated box says its sides
-    kept = (sides > 0).all(dim=1)
+    kept = geometry(truth.boxes.shape[1]).larger_than(truth.boxes, 0)
     return truth if kept.all() else truth[kept]

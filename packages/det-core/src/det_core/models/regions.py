@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from det_core.config import Factory
 from det_core.contracts import RegionHead
 from det_core.errors import ConfigError
-from det_core.ops import boxes as box_ops
+from det_core.ops.geometry import geometry
 from det_core.ops.matching import Matcher
 from det_core.ops.sampling import sample
 from det_core.structures import Detections, Targets
@@ -31,7 +31,7 @@ def pooled_levels(
 
 
 class Sampled(NamedTuple):
-    """Regions of one image to learn from: boxes (P, 4), labels (P,), the object each stands for (P,), and the truth."""
+    """Regions of one image to learn from: boxes (P, 4 or 5), labels (P,), the object each stands for, and the truth."""
 
     boxes: Tensor
     labels: Tensor
@@ -39,7 +39,7 @@ class Sampled(NamedTuple):
     targets: Targets
 
     def truth(self) -> Tensor:
-        """The true box of each region, (P, 4); without objects the regions themselves."""
+        """The true box of each region, shaped like `boxes`; without objects the regions themselves."""
         return self.targets.boxes[self.partner] if len(self.targets) else self.boxes
 
 
@@ -62,10 +62,12 @@ class RegionSampler:
 
     @torch.no_grad()
     def __call__(self, boxes: Tensor, targets: Targets) -> Sampled:
-        """Draw from the proposals (N, 4) of one image."""
+        """Draw from the proposals, (N, 4) or rotated (N, 5), of one image."""
+        form = geometry(boxes.shape[1])
+        form.require(targets.boxes, "Targets.boxes")
         if self.append_truth:
             boxes = torch.cat((boxes, targets.boxes))
-        match = self.matcher(box_ops.iou(targets.boxes, boxes))
+        match = self.matcher(form.iou(targets.boxes, boxes))
         count = len(boxes) if self.count is None else self.count
         chosen = sample(match.labels, count, self.positive_fraction)
         rows = torch.nonzero(chosen).squeeze(1)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from det_core.config import Factory
 from det_core.contracts import BoxHead, RegionHead
+from det_core.errors import ConfigError
 from det_core.models.box_head import FastRCNNConvFCHead, FastRCNNPredictor
 from det_core.models.regions import FurtherHeads, RegionSampler, join_losses, pooled_levels
 from det_core.ops.matching import Matcher
@@ -26,7 +27,7 @@ class StandardROIHeads(nn.Module):
         num_classes: without the background.
         in_features: the levels that boxes are pooled from; by default all up to stride 32.
         pooler_resolution: side of the pooled features.
-        pooler_type: how they are read.
+        pooler_type: how they are read; "ROIAlignRotated" for rotated boxes.
         pooler_sampling_ratio: samples per bin and axis; 0 for as many as the bin is pixels wide.
         box_head: built with `in_channels` and `resolution`; must tell its `out_dim`.
         box_predictor: built with `in_dim` and `num_classes`.
@@ -70,6 +71,10 @@ class StandardROIHeads(nn.Module):
         built = Factory.of(box_head)(in_channels=channels[names[0]], resolution=pooler_resolution)
         self.box_head = cast(nn.Module, built)
         self.box_predictor = Factory.of(box_predictor)(in_dim=built.out_dim, num_classes=num_classes)
+        if (form := getattr(self.box_predictor, "form", self.box_pooler.form)) != self.box_pooler.form:
+            found = f"{pooler_type} reads boxes of {self.box_pooler.form.dim} numbers, its box_weights are {form.dim}"
+            fix = "rotated boxes need both pooler_type: ROIAlignRotated and five box_weights"
+            raise ConfigError("StandardROIHeads.box_predictor", "must be for the boxes that are pooled", found, fix)
         self._heads = FurtherHeads(self, heads, channels=channels, strides=strides, num_classes=num_classes)
         matcher = Matcher(iou_thresholds, iou_labels)
         self._sample = RegionSampler(num_classes, matcher, batch_size_per_image, positive_fraction, append_truth)

@@ -11,11 +11,9 @@ from det_core.config import Factory
 from det_core.errors import ConfigError
 from det_core.models.anchors import AnchorGenerator
 from det_core.ops import boxes as box_ops
-from det_core.ops import coding
 from det_core.ops.layers import Conv2d
-from det_core.ops.losses import BoxLoss, box_loss
+from det_core.ops.losses import BoxLoss, box_loss, regressed
 from det_core.ops.matching import Matcher
-from det_core.ops.nms import nms_by_group
 from det_core.ops.sampling import sample
 from det_core.structures import Proposals, Size, Targets
 
@@ -23,7 +21,7 @@ __all__ = ["RPN", "RPNHead", "RPNOutputs"]
 
 
 class RPNOutputs(NamedTuple):
-    """What the head says of every anchor, per level: `logits` (B, H * W * A), `offsets` (B, H * W * A, 4)."""
+    """What the head says of every anchor, per level: `logits` (B, H * W * A), `offsets` (B, H * W * A, box_dim)."""
 
     logits: list[Tensor]
     offsets: list[Tensor]
@@ -36,9 +34,10 @@ class RPNHead(nn.Module):
         in_channels: of every level.
         anchors: per feature pixel.
         conv_dims: output channels of the 3 x 3 convolutions before the two predictions; -1 keeps the number.
+        box_dim: offsets per anchor: 4, or 5 for rotated ones.
     """
 
-    def __init__(self, in_channels: int, anchors: int, *, conv_dims: Sequence[int] = (-1,)) -> None:
+    def __init__(self, in_channels: int, anchors: int, *, conv_dims: Sequence[int] = (-1,), box_dim: int = 4) -> None:
         super().__init__()
         if not conv_dims or any(dim == 0 or dim < -1 for dim in conv_dims):
             raise ConfigError("RPNHead.conv_dims", "needs channel numbers, or -1 to keep them", f"got {conv_dims}")
@@ -52,38 +51,39 @@ class RPNHead(nn.Module):
         if len(convs) > 1:
             for name, conv in named.items():
                 self.conv.add_module(name, conv)
+        self.box_dim = box_dim
         self.objectness_logits = nn.Conv2d(channels, anchors, 1)
-        self.anchor_deltas = nn.Conv2d(channels, anchors * 4, 1)
+        self.anchor_deltas = nn.Conv2d(channels, anchors * box_dim, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.01)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Sequence[Tensor]) -> RPNOutputs:
-        """Levels (B, C, H, W) to one logit and four offsets per anchor, by row, then column, then anchor."""
+        """Levels (B, C, H, W) to one logit and `box_dim` offsets per anchor, by row, then column, then anchor."""
         logits, offsets = [], []
         for level in features:
             x = self.conv(level)
             logits.append(self.objectness_logits(x).permute(0, 2, 3, 1).flatten(1))
-            offsets.append(self.anchor_deltas(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4))
+            offsets.append(self.anchor_deltas(x).permute(0, 2, 3, 1).reshape(len(x), -1, self.box_dim))
         return RPNOutputs(logits, offsets)
 
 
 class RPN(nn.Module):
-    """Proposes regions that may hold an object of any class.
+    """Proposes regions that may hold an object of any class; rotated ones, if its anchors are.
 
     Args:
         channels: level -> channels, from the backbone.
         strides: level -> stride, from the backbone.
         in_features: the levels that are searched; None for all.
         anchor_generator: built with `strides` of those levels.
-        head: built with `in_channels` and `anchors`.
+        head: built with `in_channels`, `anchors` and `box_dim`.
         iou_thresholds: overlaps that part anchors into the ranges of `iou_labels`.
         iou_labels: 0 background, -1 left out, 1 foreground; an object's best anchor is always foreground.
         batch_size_per_image: anchors that a loss looks at, drawn at random.
         positive_fraction: how many of them may be foreground.
         boundary_threshold: anchors that reach further out of the image, in pixels, are left out; negative for no limit.
-        box_weights: of the offsets (dx, dy, dw, dh).
+        box_weights: of the offsets (dx, dy, dw, dh), or (dx, dy, dw, dh, da) of rotated boxes.
         box_loss: how boxes are compared.
         smooth_l1_beta: where that loss turns linear.
         loss_weight: of both losses.
@@ -109,7 +109,7 @@ class RPN(nn.Module):
         batch_size_per_image: int = 256,
         positive_fraction: float = 0.5,
         boundary_threshold: float = -1.0,
-        box_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+        box_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
         box_loss: BoxLoss = "smooth_l1",
         smooth_l1_beta: float = 0.0,
         loss_weight: float = 1.0,
@@ -132,10 +132,14 @@ class RPN(nn.Module):
         if len(widths) != 1 or len(per_pixel) != 1:
             found = f"got {sorted(widths)} channels and {sorted(per_pixel)} anchors"
             raise ConfigError("RPN", "needs as many channels and as many anchors at every level", found)
-        self.rpn_head = Factory.of(head)(in_channels=widths.pop(), anchors=per_pixel.pop())
+        self.form = regressed("RPN", box_weights, box_loss)
+        if self.form.dim != self.anchor_generator.box_dim:
+            found = f"got {len(box_weights)} for anchors of {self.anchor_generator.box_dim}"
+            raise ConfigError("RPN.box_weights", "must be one for each number of a box", found)
+        self.rpn_head = Factory.of(head)(in_channels=widths.pop(), anchors=per_pixel.pop(), box_dim=self.form.dim)
         self.matcher = Matcher(iou_thresholds, iou_labels, keep_best=True)
         self.batch_size_per_image, self.positive_fraction = batch_size_per_image, positive_fraction
-        self.boundary_threshold, self.box_weights = boundary_threshold, box_weights
+        self.boundary_threshold, self.box_weights = boundary_threshold, tuple(box_weights)
         self.box_loss, self.smooth_l1_beta = box_loss, smooth_l1_beta
         self.loss_weight, self.box_loss_weight = loss_weight, box_loss_weight
         self.pre_nms_topk = {True: pre_nms_topk_train, False: pre_nms_topk_test}
@@ -178,11 +182,12 @@ class RPN(nn.Module):
 
     @torch.no_grad()
     def _match(self, anchors: Tensor, size: Size, truth: Targets) -> tuple[Tensor, Tensor]:
-        """The label of each anchor, int8 (A,), and the true box of the foreground ones (A, 4)."""
-        match = self.matcher(box_ops.iou(truth.boxes, anchors))
+        """The label of each anchor, int8 (A,), and the true box of the foreground ones (A, box_dim)."""
+        self.form.require(truth.boxes, "Targets.boxes")
+        match = self.matcher(self.form.iou(truth.boxes, anchors))
         labels = match.labels
         if self.boundary_threshold >= 0:
-            labels = labels.masked_fill(~box_ops.within(anchors, size, self.boundary_threshold), -1)
+            labels = labels.masked_fill(~self.form.within(anchors, size, self.boundary_threshold), -1)
         boxes = truth.boxes[match.partner] if len(truth) else anchors
         return labels, boxes
 
@@ -194,8 +199,8 @@ class RPN(nn.Module):
         boxes, scores, groups = [], [], []
         for i, (grid, logits, offsets) in enumerate(zip(anchors, *outputs, strict=True)):
             top, index = logits.float().topk(min(self.pre_nms_topk[training], logits.shape[1]), dim=1)
-            chosen = offsets.gather(1, index[..., None].expand(-1, -1, 4))
-            boxes.append(coding.decode(chosen, grid[index], self.box_weights))
+            chosen = offsets.gather(1, index[..., None].expand(-1, -1, self.form.dim))
+            boxes.append(self.form.decode(chosen, grid[index], self.box_weights))
             scores.append(top)
             groups.append(torch.full_like(index[0], i))
         level = torch.cat(groups)
@@ -206,8 +211,8 @@ class RPN(nn.Module):
 
     def _suppress(self, boxes: Tensor, scores: Tensor, level: Tensor, size: Size, most: int) -> Proposals:
         finite = box_ops.finite(boxes, scores)
-        boxes = box_ops.clip(boxes, size)
-        rows = torch.nonzero(finite & box_ops.larger_than(boxes, self.min_size)).squeeze(1)
+        boxes = self.form.clip(boxes, size)
+        rows = torch.nonzero(finite & self.form.larger_than(boxes, self.min_size)).squeeze(1)
         boxes, scores, level = boxes[rows], scores[rows], level[rows]
-        keep = nms_by_group(boxes, scores, level, self.nms_threshold)[:most]
+        keep = self.form.nms_by_group(boxes, scores, level, self.nms_threshold)[:most]
         return Proposals(boxes=boxes[keep], logits=scores[keep])

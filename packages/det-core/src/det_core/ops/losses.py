@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from det_core.errors import ConfigError
 from det_core.ops import boxes as box_ops
 from det_core.ops import coding
+from det_core.ops.geometry import Geometry, geometry
 
-__all__ = ["BoxLoss", "box_loss", "focal_loss", "iou_loss", "smooth_l1"]
+__all__ = ["BoxLoss", "box_loss", "focal_loss", "iou_loss", "regressed", "smooth_l1"]
 
 BoxLoss = Literal["smooth_l1", "giou", "diou", "ciou"]
-"""How a predicted box is compared with a true one."""
+"""How a predicted box is compared with a true one; rotated boxes by `smooth_l1` alone."""
 
 _TINY = 1e-7
 
@@ -66,14 +68,22 @@ def iou_loss(a: Tensor, b: Tensor, kind: Literal["giou", "diou", "ciou"]) -> Ten
     return loss.sum()
 
 
+def regressed(where: str, weights: Sequence[float], kind: BoxLoss) -> Geometry:
+    """The form of the boxes that offsets of these weights lead to; ConfigError if `kind` cannot compare them."""
+    form = geometry(len(weights), f"{where}.box_weights")
+    if form.dim != 4 and kind != "smooth_l1":
+        raise ConfigError(f"{where}.box_loss", "must be 'smooth_l1' for rotated boxes", f"got {kind!r}")
+    return form
+
+
 def box_loss(
     offsets: Tensor, references: Tensor, boxes: Tensor, weights: Sequence[float], kind: BoxLoss, beta: float
 ) -> Tensor:
-    """Compare predicted offsets (N, 4) from `references` (N, 4) with the true `boxes` (N, 4); the sum over N.
+    """Compare predicted offsets (N, 4) from `references` (N, 4) with the true `boxes` (N, 4), or all (N, 5); summed.
 
     `smooth_l1` compares offsets, the others the decoded boxes; no row gives 0.
     """
     offsets = offsets.float()
     if kind == "smooth_l1":
-        return smooth_l1(offsets, coding.encode(boxes, references, weights), beta)
+        return smooth_l1(offsets, geometry(boxes.shape[1]).encode(boxes, references, weights), beta)
     return iou_loss(coding.decode(offsets, references, weights), boxes, kind)

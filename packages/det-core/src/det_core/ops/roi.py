@@ -9,21 +9,22 @@ import torchvision
 from torch import Tensor, nn
 
 from det_core.errors import ConfigError
-from det_core.ops import boxes as box_ops
+from det_core.ops.geometry import ROTATED, UPRIGHT, geometry
+from det_core.ops.roi_rotated import roi_align_rotated
 
 __all__ = ["Pooling", "ROIPooler", "assign_levels"]
 
-Pooling = Literal["ROIAlignV2", "ROIAlign", "ROIPool"]
-"""ROIAlign with pixel centres at half (V2), as first published (half a pixel off), and ROIPool."""
+Pooling = Literal["ROIAlignV2", "ROIAlign", "ROIPool", "ROIAlignRotated"]
+"""ROIAlign with pixel centres at half (V2), as first published (half a pixel off), ROIPool, and V2 of rotated boxes."""
 
 
 def assign_levels(boxes: Tensor, lowest: int, highest: int, canonical_size: float = 224, canonical: int = 4) -> Tensor:
-    """The level of each box, (N, 4) to int64 (N,) in [lowest, highest].
+    """The level of each box, (N, 4) or rotated (N, 5), to int64 (N,) in [lowest, highest].
 
     A box of `canonical_size` squared goes to level `canonical`, one of half the side to the level below (Lin et al.,
     "Feature Pyramid Networks", 2017, equation 1). The stride of level k is 2**k.
     """
-    side = box_ops.area(boxes).clamp(min=0).sqrt()
+    side = geometry(boxes.shape[-1]).area(boxes).clamp(min=0).sqrt()
     level = torch.floor(canonical + torch.log2(side / canonical_size + 1e-8))
     return level.clamp(lowest, highest).to(torch.int64)
 
@@ -36,6 +37,9 @@ class ROIPooler(nn.Module):
         resolution: side of the result.
         pooling: how features are read; `ROIAlignV2` is the corrected ROIAlign (He et al., "Mask R-CNN", 2017).
         sampling_ratio: samples per bin and axis; 0 for as many as the bin is pixels wide.
+
+    Attributes:
+        form: of the boxes that it takes.
     """
 
     def __init__(
@@ -46,10 +50,13 @@ class ROIPooler(nn.Module):
         if not levels or any(level != levels[0] + i or level % 1 for i, level in enumerate(levels)):
             raise ConfigError("ROIPooler.strides", "must be successive powers of two", f"got {list(strides)}")
         self.strides, self.lowest, self.highest = tuple(strides), int(levels[0]), int(levels[-1])
+        self.form = ROTATED if pooling == "ROIAlignRotated" else UPRIGHT
         self.resolution, self.pooling, self.sampling_ratio = resolution, pooling, sampling_ratio
 
     def forward(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
-        """Features (B, C, H_i, W_i) of each stride and boxes (P_b, 4) of each image to (sum of P_b, C, R, R)."""
+        """Features (B, C, H_i, W_i) of each stride and boxes (P_b, 4 or 5) of each image to (sum of P_b, C, R, R)."""
+        for own in boxes:
+            self.form.require(own, "ROIPooler")
         image = torch.cat([torch.full_like(b[:, :1], i) for i, b in enumerate(boxes)])
         rois = torch.cat((image, torch.cat(list(boxes))), dim=1)
         if len(self.strides) == 1:
@@ -68,6 +75,9 @@ class ROIPooler(nn.Module):
         maps, rois = features.to(precise), rois.to(precise)
         if self.pooling == "ROIPool":
             pooled = torchvision.ops.roi_pool(maps, rois, self.resolution, 1 / stride)
+        elif self.pooling == "ROIAlignRotated":
+            size = (self.resolution, self.resolution)
+            pooled = roi_align_rotated(maps, rois, size, 1 / stride, self.sampling_ratio)
         else:
             aligned = self.pooling == "ROIAlignV2"
             pooled = torchvision.ops.roi_align(maps, rois, self.resolution, 1 / stride, self.sampling_ratio, aligned)

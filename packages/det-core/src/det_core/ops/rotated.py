@@ -12,15 +12,32 @@ from torch import Tensor
 from det_core.ops.coding import MAX_LOG_SCALE
 from det_core.structures import Size
 
-__all__ = ["clip", "corners", "decode", "encode", "iou", "larger_than", "nms_by_group", "normalise_angle"]
+__all__ = [
+    "area",
+    "clip",
+    "corners",
+    "decode",
+    "encode",
+    "iou",
+    "larger_than",
+    "nms_by_group",
+    "normalise_angle",
+    "within",
+]
 
-_CHUNK = 1 << 19  # pairs that are clipped at once, which bounds the memory to some hundred megabytes
+_CHUNK = 1 << 17  # pairs that are clipped at once, which bounds the memory to some hundred megabytes
+_ROWS = 1 << 22  # pairs whose overlap is bounded at once
 _HORIZONTAL = 1.0  # degrees within which a box counts as axis-aligned and is clipped, as published
 
 
 def normalise_angle(angle: Tensor) -> Tensor:
     """The same angle in [-180, 180)."""
     return (angle + 180.0) % 360.0 - 180.0
+
+
+def area(boxes: Tensor) -> Tensor:
+    """Square pixels of each box: (..., 5) to (...)."""
+    return boxes[..., 2] * boxes[..., 3]
 
 
 def corners(boxes: Tensor) -> Tensor:
@@ -49,7 +66,7 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
 
 def _iou_of_pairs(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union row by row: (P, 5) and (P, 5) to (P,)."""
-    area_a, area_b = a[:, 2] * a[:, 3], b[:, 2] * b[:, 3]
+    area_a, area_b = area(a), area(b)
     # Around their common centre, so that far from the origin no precision is lost.
     middle = (a[:, :2] + b[:, :2]) / 2
     precise = torch.float32 if a.device.type == "mps" else torch.float64
@@ -87,6 +104,42 @@ def _along_edges(a: Tensor, b: Tensor, *, shared_edges: bool) -> Tensor:
     return ((start[..., 0] * step[..., 1] - start[..., 1] * step[..., 0]) * (last - first).clamp(min=0)).sum(dim=1) / 2
 
 
+def _overlapping(boxes: Tensor, threshold: float) -> Tensor:
+    """Which boxes overlap a later one by more than `threshold`: (N, 5) to bool (N, N), above the diagonal alone."""
+    boxes = boxes.float()
+    result = torch.zeros(len(boxes), len(boxes), dtype=torch.bool, device=boxes.device)
+    step = max(1, _ROWS // max(1, len(boxes)))
+    for start in range(0, len(boxes), step):
+        # A cheap bound leaves few pairs to clip; rounding must not lose one that the exact overlap would keep.
+        likely = _bound(boxes[start : start + step, None], boxes[None]) > threshold - 0.01
+        pairs = torch.nonzero(likely.triu(start + 1)) + torch.tensor([start, 0], device=boxes.device)
+        for i, j in (chunk.unbind(dim=1) for chunk in pairs.split(_CHUNK)):
+            result[i, j] = _iou_of_pairs(boxes[i], boxes[j]) > threshold
+    return result
+
+
+def _bound(a: Tensor, b: Tensor) -> Tensor:
+    """What the intersection over union cannot exceed: (..., 5) and (..., 5), broadcast, to (...).
+
+    Seen along the sides of either box, the other's shadow covers all that they share.
+    """
+    turn = (b[..., 4] - a[..., 4]) * (math.pi / 180)
+    cos, sin = turn.cos().abs(), turn.sin().abs()
+    apart = b[..., :2] - a[..., :2]
+    shared = []
+    for one, other in ((a, b), (b, a)):
+        w, h = other[..., 2], other[..., 3]
+        lengths = []
+        for axis, side, shadow in zip(
+            _axes(one), one[..., 2:4].unbind(-1), (w * cos + h * sin, w * sin + h * cos), strict=True
+        ):
+            reach = (side + shadow) / 2 - (apart * axis).sum(dim=-1).abs()
+            lengths.append(torch.minimum(torch.minimum(side, shadow), reach).clamp(min=0))
+        shared.append(lengths[0] * lengths[1])
+    most = torch.minimum(*shared)
+    return most / (area(a) + area(b) - most).clamp(min=1e-14)
+
+
 def _axes(boxes: Tensor) -> tuple[Tensor, Tensor]:
     """The directions of w and h: (..., 5) to twice (..., 2)."""
     radians = boxes[..., 4] * (math.pi / 180)
@@ -105,7 +158,7 @@ def nms_by_group(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float
     for group in groups.unique().tolist():
         rows = torch.nonzero(groups[order] == group).squeeze(1)
         own = boxes[order[rows]]
-        beats = (iou(own, own) > threshold).triu(1).cpu()
+        beats = _overlapping(own, threshold).cpu()
         alive = torch.ones(len(rows), dtype=torch.bool)
         for i in torch.nonzero(beats.any(dim=1)).squeeze(1).tolist():
             if alive[i]:
@@ -170,3 +223,11 @@ def clip(boxes: Tensor, size: Size) -> Tensor:
 def larger_than(boxes: Tensor, side: float) -> Tensor:
     """Which boxes have both sides longer than `side` pixels: (..., 5) to bool (...)."""
     return (boxes[..., 2] > side) & (boxes[..., 3] > side)
+
+
+def within(boxes: Tensor, size: Size, margin: float) -> Tensor:
+    """Which boxes reach at most `margin` pixels out of an image of `size`: (..., 5) to bool (...)."""
+    height, width = size
+    x, y = corners(boxes).unbind(dim=-1)
+    inside = (x >= -margin) & (y >= -margin) & (x < width + margin) & (y < height + margin)
+    return inside.all(dim=-1)

@@ -1,0 +1,69 @@
+"""Upright and rotated boxes alike: what a detector does with boxes, by how many numbers a box has."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from det_core.errors import ConfigError, StructureError
+from det_core.ops import boxes, coding, nms, rotated
+from det_core.structures import Size
+
+__all__ = ["ROTATED", "UPRIGHT", "Geometry", "geometry"]
+
+_Coding = Callable[[Tensor, Tensor, Sequence[float]], Tensor]
+
+
+class Geometry(NamedTuple):
+    """The operations on boxes of one form; each is described where it is defined.
+
+    `dim` is how many numbers a box has, which is also how many offsets lead to it.
+    """
+
+    dim: int
+    area: Callable[[Tensor], Tensor]
+    iou: Callable[[Tensor, Tensor], Tensor]
+    encode: _Coding
+    decode: _Coding
+    clip: Callable[[Tensor, Size], Tensor]
+    larger_than: Callable[[Tensor, float], Tensor]
+    within: Callable[[Tensor, Size, float], Tensor]
+    nms_by_group: Callable[[Tensor, Tensor, Tensor, float], Tensor]
+
+    def require(self, given: Tensor, where: str) -> None:
+        """Raise StructureError unless `given` (N, dim) are boxes of this form."""
+        if given.shape[-1] != self.dim:
+            fix = "rotated boxes need a model for them, and a dataset that gives them (coco: rotated: true)"
+            raise StructureError(where, f"must be boxes of shape (N, {self.dim})", f"got {tuple(given.shape)}", fix)
+
+
+UPRIGHT = Geometry(
+    4,
+    boxes.area,
+    boxes.iou,
+    coding.encode,
+    coding.decode,
+    boxes.clip,
+    boxes.larger_than,
+    boxes.within,
+    nms.nms_by_group,
+)
+ROTATED = Geometry(
+    5,
+    rotated.area,
+    rotated.iou,
+    rotated.encode,
+    rotated.decode,
+    rotated.clip,
+    rotated.larger_than,
+    rotated.within,
+    rotated.nms_by_group,
+)
+
+
+def geometry(dim: int, where: str = "boxes") -> Geometry:
+    """The form of boxes that have `dim` numbers: 4 upright, 5 rotated; ConfigError naming `where` for any other."""
+    for form in (UPRIGHT, ROTATED):
+        if form.dim == dim:
+            return form
+    raise ConfigError(where, "must be 4 numbers, or 5 for rotated boxes", f"got {dim}")
