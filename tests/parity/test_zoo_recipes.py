@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 from det_core import recipes
 from det_core.importers.detectron2 import recipe_from_settings
 
@@ -19,6 +20,7 @@ from det_core.importers.detectron2 import recipe_from_settings
         ("keypoint_rcnn_r50_fpn_3x", "keypoint_rcnn_R_50_FPN"),
         ("cascade_mask_rcnn_r50_fpn_3x", "cascade_mask_rcnn_R_50_FPN"),
         ("mask_rcnn_r50_fpn_3x", "mask_rcnn_R_50_FPN"),
+        ("rotated_faster_rcnn_r50_fpn_3x", "rotated_faster_rcnn_R_50_FPN"),
     ],
 )
 def test_a_recipe_equals_the_imported_configuration(name: str, case: str, refpack: ModuleType) -> None:
@@ -28,6 +30,13 @@ def test_a_recipe_equals_the_imported_configuration(name: str, case: str, refpac
     assert found.unknown == []
     for section in ("model", "data", "train"):
         assert ours[section] == theirs[section]
+
+
+def test_the_recipe_of_rotated_boxes_has_the_recorded_keys_and_shapes(refpack: ModuleType) -> None:
+    case = refpack.Case("rotated_faster_rcnn_R_50_FPN", Path(refpack.__file__).with_name("cases"))
+    with torch.device("meta"):
+        model = recipes.load("rotated_faster_rcnn_r50_fpn_3x").check().build_model()
+    assert {key: list(value.shape) for key, value in model.state_dict().items()} == case.spec["state_dict"]
 
 
 @pytest.mark.parametrize(

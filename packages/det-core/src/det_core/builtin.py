@@ -82,5 +82,6 @@ def det_recipes() -> dict[str, str]:
         "rpn_r50_fpn_1x": "COCO-Detection/rpn_R_50_FPN_1x",
         "semantic_r50_fpn_1x": "Misc/semantic_R_50_FPN_1x",
     }
-    files = {name: f"det_core:zoo/{name}.yaml" for name in published}
+    unpublished = ("rotated_faster_rcnn_r50_fpn_3x",)
+    files = {name: f"det_core:zoo/{name}.yaml" for name in (*published, *unpublished)}
     return files | {path: files[name] for name, path in published.items()}
