@@ -367,9 +367,3 @@ def test_wrong_sizes_are_refused() -> None:
         ResizeShortestEdge((3, 2), draw="range")
     with pytest.raises(ConfigError, match="max_size"):
         ResizeShortestEdge(3, 0)
-
-
-def test_rotated_boxes_are_not_moved_wrongly_in_silence() -> None:
-    targets = Targets(boxes=torch.tensor([[10.0, 10, 4, 4, 30]]), labels=torch.tensor([0]))
-    with pytest.raises(StructureError, match="rotated boxes"):
-        compose([FLIP])(Sample(image=make().image, targets=targets))

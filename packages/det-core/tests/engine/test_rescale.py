@@ -1,7 +1,8 @@
+import math
+
 import pytest
 import torch
 from det_core.engine.rescale import rescale
-from det_core.errors import StructureError
 from det_core.structures import Detections, PanopticMap, Prediction, Proposals, SemanticMap
 
 
@@ -67,9 +68,29 @@ def test_there_and_back_is_where_it_was():
     torch.testing.assert_close(back.boxes, torch.tensor(boxes))
 
 
-def test_rotated_boxes_are_refused():
-    rotated = Detections(
-        boxes=torch.zeros(1, 5), labels=torch.zeros(1, dtype=torch.int64), scores=torch.ones(1), size=(10, 20)
+def turned(*boxes):
+    count = len(boxes)
+    found = Detections(
+        boxes=torch.tensor(boxes).reshape(-1, 5),
+        labels=torch.zeros(count, dtype=torch.int64),
+        scores=torch.ones(count),
+        size=(10, 20),
     )
-    with pytest.raises(StructureError, match="rotated"):
-        rescale(Prediction(detections=rotated), (10, 20), (20, 40))
+    return Prediction(detections=found, proposals=Proposals(boxes=found.boxes, logits=found.scores))
+
+
+def test_rotated_boxes_keep_their_angle_where_the_scale_is_one():
+    seen = turned([5.0, 4.0, 6.0, 2.0, 30.0], [1.0, 5.0, 4.0, 4.0, 0.0])
+    stored = rescale(seen, (10, 20), (20, 40))
+    # The second stands level, and is clipped.
+    expected = torch.tensor([[10.0, 8.0, 12.0, 4.0, 30.0], [3.0, 10.0, 6.0, 8.0, 0.0]])
+    torch.testing.assert_close(stored.detections.boxes, expected)
+    torch.testing.assert_close(stored.proposals.boxes, expected)
+    assert len(rescale(turned(), (10, 20), (20, 40)).detections) == 0
+
+
+def test_a_rotated_box_that_is_stretched_follows_its_height():
+    [box] = rescale(turned([5.0, 4.0, 6.0, 2.0, 45.0]), (10, 20), (20, 20)).detections.boxes
+    # Its sides ran along (1, -1) and (1, 1) and now run along (1, -2) and (1, 2), which are sqrt(5 / 2) longer.
+    longer, angle = math.sqrt(2.5), math.degrees(math.atan2(1, 2))
+    torch.testing.assert_close(box, torch.tensor([5.0, 8.0, 6 * longer, 2 * longer, angle]))

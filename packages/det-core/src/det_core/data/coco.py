@@ -34,6 +34,8 @@ class CocoDataset:
             which are far smaller and train Mask R-CNN as published. An object given as RLE has no outline; only crowds
             may be so, and to judge masks beside crowds needs bitmaps.
         keypoints: whether to give keypoints (float32, (N, K, 3)); zeros for objects without.
+        rotated: whether to give rotated boxes (float32, (N, 5)). A `bbox` is then cx, cy, width, height and the angle
+            in degrees, counter-clockwise; or x, y, width and height, as ever, of a box at no angle.
         bad_annotations: "stop" raises one error that lists the annotations that cannot be used (a missing key, a box
             of negative or zero size, an unknown category ...); "skip" leaves them out and says so in `skipped`.
 
@@ -60,12 +62,13 @@ class CocoDataset:
         keep_empty: bool = True,
         masks: bool | Literal["bitmaps", "polygons"] = False,
         keypoints: bool = False,
+        rotated: bool = False,
         bad_annotations: BadAnnotations = "stop",
     ) -> None:
         self.images, self.annotations = Path(images), Path(annotations)
         self._polygons = masks == "polygons"
         wanted: MaskForm = "polygons" if self._polygons else "bitmaps" if masks else None
-        index = read_coco(self.annotations, classes, wanted, keypoints, bad_annotations)
+        index = read_coco(self.annotations, classes, wanted, keypoints, rotated, bad_annotations)
         if not self.images.is_dir():
             raise DataError(str(self.images), "there is no such folder of images", fix="check the path")
         self.classes, self.category_ids, self.keypoint_names = index.classes, index.category_ids, index.keypoint_names

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from det_core.data.coco_boxes import are_numbers, box_fault, boxes_of
 from det_core.errors import DataError
 from det_core.ops.rle import rle_counts
 
@@ -56,7 +57,7 @@ class CocoIndex:
         sizes: int32 (M, 2): height, width.
         first: int64 (M + 1,): the objects of image i are rows first[i] to first[i + 1] of what follows.
         object_ids: (A,) int64 or text.
-        boxes: float32 (A, 4), xyxy.
+        boxes: float32 (A, 4), xyxy; or (A, 5) if rotated ones were asked for.
         labels: int64 (A,).
         crowd: bool (A,).
         areas: float32 (A,).
@@ -89,6 +90,7 @@ def read_coco(
     classes: Sequence[str] | None = None,
     masks: MaskForm = None,
     keypoints: bool = False,
+    rotated: bool = False,
     bad_annotations: BadAnnotations = "stop",
 ) -> CocoIndex:
     """Read `path` and check everything in it that does not need the images.
@@ -108,6 +110,7 @@ def read_coco(
         category_ids={category["id"] for category in content["categories"]},
         masks=masks,
         num_keypoints=len(names) if keypoints else None,
+        rotated=rotated,
     )
     records, skipped = _sound(content.get("annotations", []), "annotation", check, path, bad_annotations)
     records = [record for record in records if record["category_id"] in labels]
@@ -124,7 +127,7 @@ def read_coco(
         sizes=np.array(check.sizes, np.int32).reshape(-1, 2),
         first=np.searchsorted(owners[order], np.arange(len(images) + 1)).astype(np.int64),
         object_ids=_ids(records, "annotation", path),
-        boxes=_boxes(records),
+        boxes=boxes_of([record["bbox"] for record in records], rotated),
         labels=np.array([labels[record["category_id"]] for record in records], np.int64),
         crowd=np.array([bool(record.get("iscrowd", 0)) for record in records], np.bool_),
         areas=np.array([record.get("area", record["bbox"][2] * record["bbox"][3]) for record in records], np.float32),
@@ -201,13 +204,6 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _are_numbers(values: Any) -> bool:
-    """Whether `values` is a list of finite numbers that float32 can hold."""
-    return isinstance(values, list) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30 for value in values
-    )
-
-
 def _checked_images(records: Sequence[Any], path: Path) -> list[dict[str, Any]]:
     def check(image: _Record) -> _Fault:
         if missing := [key for key in ("file_name", "height", "width") if key not in image]:
@@ -262,13 +258,6 @@ def _ids(records: Sequence[_Record], what: str, path: Path) -> NDArray[Any]:
     return np.array([record["id"] for record in records], np.str_ if kinds == {str} else np.int64)
 
 
-def _boxes(records: Sequence[_Record]) -> NDArray[np.float32]:
-    """(A, 4), from x, y, width, height to corners."""
-    boxes = np.array([record["bbox"] for record in records], np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes.astype(np.float32)
-
-
 def _keypoint_names(categories: Sequence[_Record], path: Path) -> tuple[str, ...]:
     """The keypoints that all categories which have any agree on."""
     kinds = {tuple(category["keypoints"]) for category in categories if category.get("keypoints")}
@@ -301,6 +290,7 @@ class _AnnotationCheck:
     category_ids: set[int]
     masks: MaskForm
     num_keypoints: int | None
+    rotated: bool
 
     def __call__(self, record: _Record) -> _Fault:
         needed = ("image_id", "category_id", "bbox", *(("segmentation",) if self.masks else ()))
@@ -311,13 +301,13 @@ class _AnnotationCheck:
         if not _is_int(record["category_id"]) or record["category_id"] not in self.category_ids:
             return f"is of category {record['category_id']!r:.40}, which is not listed"
         area = record.get("area", 0)
-        if not _are_numbers([area]) or area < 0:
+        if not are_numbers([area]) or area < 0:
             return f"has the area {area!r:.40}"
         if not isinstance(record.get("iscrowd", 0), int) or record.get("iscrowd", 0) not in (0, 1):
             return f"has iscrowd {record['iscrowd']!r:.40}, not 0 or 1"
         height, width = self.sizes[self.rows[record["image_id"]]]
         return (
-            _box_fault(record["bbox"], height, width)
+            box_fault(record["bbox"], height, width, self.rotated)
             or (self._segmentation_fault(record, height, width) if self.masks else None)
             or self._keypoints_fault(record)
         )
@@ -331,23 +321,9 @@ class _AnnotationCheck:
         if self.num_keypoints is None or "keypoints" not in record:
             return None
         values = record["keypoints"]
-        if not _are_numbers(values) or len(values) != 3 * self.num_keypoints:
+        if not are_numbers(values) or len(values) != 3 * self.num_keypoints:
             return f"has keypoints that are not {3 * self.num_keypoints} finite numbers"
         return None if set(values[2::3]) <= {0, 1, 2} else "has a keypoint visibility other than 0, 1 or 2"
-
-
-def _box_fault(box: Any, height: int, width: int) -> _Fault:
-    if not isinstance(box, list) or len(box) != 4 or not _are_numbers(box):
-        return f"has the bbox {box!r:.80}, which is not four finite numbers"
-    x, y, w, h = box
-    if w <= 0 or h <= 0:
-        return f"has a box of width {w:g} and height {h:g}"
-    left, top, right, bottom = np.array((x, y, x + w, y + h), np.float32)
-    if not (left < right and top < bottom):
-        return f"has a box of width {w:g} and height {h:g}, too small to tell from none"
-    if left >= width or top >= height or right <= 0 or bottom <= 0:
-        return f"has the bbox {box}, all outside its image of {width} x {height} pixels"
-    return None
 
 
 def _segmentation_fault(segmentation: Any, height: int, width: int) -> _Fault:
@@ -360,7 +336,7 @@ def _segmentation_fault(segmentation: Any, height: int, width: int) -> _Fault:
     if not isinstance(segmentation, list) or not segmentation:
         return "has a segmentation that is neither polygons nor RLE"
     for polygon in segmentation:
-        if not _are_numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
+        if not are_numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
             return "has a polygon that is not at least three pairs of finite numbers"
         # Rasterising takes memory by the length of the outline, so one absurd corner would be enough to crash.
         if not all(-width <= x <= 2 * width for x in polygon[::2]) or not all(

@@ -17,7 +17,10 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from det_core.contracts import Transform
+from det_core.data.rotated_boxes import on_canvas
 from det_core.errors import ConfigError, StructureError
+from det_core.ops import rotated
+from det_core.ops.geometry import geometry
 from det_core.ops.masks import tight_boxes
 from det_core.structures import Polygons, Sample, Size, Targets, map_tensors
 
@@ -25,6 +28,7 @@ __all__ = ["Points", "ResizeShortestEdge", "compose"]
 
 # Objects of which a transform leaves less than this, in pixels of either side, are gone.
 _SMALLEST_SIDE = 1.0
+_FORMATS = {4: tv_tensors.BoundingBoxFormat.XYXY, 5: tv_tensors.BoundingBoxFormat.CXCYWHR}
 
 
 class Points(tv_tensors.KeyPoints):
@@ -105,7 +109,8 @@ def compose(
 
     Objects of which torchvision's transforms leave less than one pixel of width or height, or no pixel of the mask, are
     dropped, boxes are clipped to the image, and keypoints outside of it count as not labelled. Where a part of the
-    image is cut off, boxes are drawn anew around what is left of the masks, if there are masks.
+    image is cut off, boxes are drawn anew around what is left of the masks, if there are masks. A rotated box is
+    clipped only where it stands level, and dropped where none of it lies in the image.
     """
     for place, transform in enumerate(transforms):
         if type(transform).__module__.startswith("torchvision.transforms.transforms"):
@@ -173,10 +178,13 @@ class _OnSample:
 
 def _take_apart(targets: Targets, size: Size) -> dict[str, Any]:
     """The parts of `targets` that have a place in the image, as tv_tensors."""
-    if targets.boxes.shape[1] != 4:
-        raise StructureError("Targets.boxes", "rotated boxes do not go through transforms yet", fix="leave them out")
+    boxes: tv_tensors.BoundingBoxes
+    if targets.boxes.shape[1] == 5:
+        boxes = on_canvas(targets.boxes, size)
+    else:
+        boxes = tv_tensors.BoundingBoxes(targets.boxes, format="XYXY", canvas_size=size)
     parts: dict[str, Any] = {
-        "boxes": tv_tensors.BoundingBoxes(targets.boxes, format="XYXY", canvas_size=size),
+        "boxes": boxes,
         # Row numbers, under the name by which SanitizeBoundingBoxes finds what it has to drop along with the boxes.
         "labels": torch.arange(len(targets)),
     }
@@ -214,25 +222,24 @@ def _put_together(
         # A transform that drops boxes may have dropped this along with them, or left it as it was.
         return value if len(value) == len(rows) else value[rows]
 
-    boxes = functional.convert_bounding_box_format(parts["boxes"], new_format=tv_tensors.BoundingBoxFormat.XYXY)
-    boxes = of_rows(boxes.as_subclass(Tensor))
-    height, width = size
-    boxes = boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
+    form = geometry(before.boxes.shape[1])
+    boxes = functional.convert_bounding_box_format(parts["boxes"], new_format=_FORMATS[form.dim])
+    boxes = form.clip(of_rows(boxes.as_subclass(Tensor)), size)
     masks: Tensor | Polygons | None = None
     if isinstance(before.masks, Polygons):
         masks = replace(before.masks, points=parts["outlines"].as_subclass(Tensor))[rows]
     elif "masks" in parts:
         masks = of_rows(parts["masks"].as_subclass(Tensor))
-    if masks is not None and _cut(parts["corners"], size):
+    kept = _left(boxes, size)
+    if form.dim == 4 and masks is not None and _cut(parts["corners"], size):
         boxes = tight_boxes(masks, boxes, size)
-    kept = (boxes[:, 2:] - boxes[:, :2] >= _SMALLEST_SIDE).all(1)
+        kept = _left(boxes, size)
     if isinstance(masks, Tensor):
         kept &= masks.flatten(1).any(1)
     boxes = boxes[kept]
     after = before[rows[kept]]
     if after.areas is not None:
-        ratio = (boxes[:, 2:] - boxes[:, :2]).prod(1) / (after.boxes[:, 2:] - after.boxes[:, :2]).prod(1)
-        after = replace(after, areas=after.areas * ratio)
+        after = replace(after, areas=after.areas * form.area(boxes) / form.area(after.boxes))
     if after.keypoints is not None:
         points = of_rows(parts["keypoints"].as_subclass(Tensor))[kept]
         points = _keypoints_within(points, after.keypoints[..., 2], size)
@@ -245,6 +252,15 @@ def _put_together(
         semantic=parts["semantic"].as_subclass(Tensor) if "semantic" in parts else None,
         image_extras=parts["image_extras"],
     )
+
+
+def _left(boxes: Tensor, size: Size) -> Tensor:
+    """Which boxes, upright ones clipped, still show something in an image of `size`: bool (N,)."""
+    if boxes.shape[1] == 4:
+        return (boxes[:, 2:] - boxes[:, :2] >= _SMALLEST_SIDE).all(1)
+    height, width = size
+    image = boxes.new_tensor([[width / 2, height / 2, width, height, 0]])
+    return (boxes[:, 2:4] >= _SMALLEST_SIDE).all(1) & (rotated.iou(boxes, image)[:, 0] > 0)
 
 
 def _keypoints_within(points: Tensor, visibility: Tensor, size: Size) -> Tensor:

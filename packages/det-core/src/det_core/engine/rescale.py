@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
-from det_core.errors import StructureError
 from det_core.ops import boxes as box_ops
+from det_core.ops import rotated
 from det_core.structures import Detections, Prediction, Proposals, SemanticMap, Size
 
 __all__ = ["rescale"]
@@ -25,9 +25,6 @@ def rescale(prediction: Prediction, seen: Size, stored: Size) -> Prediction:
         prediction: in the pixels of the image that the model saw.
         seen: (height, width) of that image.
         stored: (height, width) of the stored image.
-
-    Raises:
-        StructureError: the boxes are rotated.
     """
     if seen == stored:
         return prediction
@@ -69,11 +66,9 @@ def _extra(value: Tensor, stored: Size) -> Tensor:
 
 
 def _boxes(boxes: Tensor, seen: Size, stored: Size) -> Tensor:
-    if boxes.shape[1] != 4:
-        raise StructureError(
-            "boxes", "rotated boxes cannot be carried to another size yet", f"got {tuple(boxes.shape)}"
-        )
     across, down = stored[1] / seen[1], stored[0] / seen[0]
+    if boxes.shape[1] == 5:
+        return rotated.clip(rotated.scale(boxes, across, down), stored)
     return box_ops.clip(boxes * boxes.new_tensor([across, down, across, down]), stored)
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "larger_than",
     "nms_by_group",
     "normalise_angle",
+    "scale",
     "within",
 ]
 
@@ -218,6 +219,22 @@ def clip(boxes: Tensor, size: Size) -> Tensor:
     cut = torch.stack(((x0 + x1) / 2, (y0 + y1) / 2, torch.minimum(w, x1 - x0), torch.minimum(h, y1 - y0), angle), -1)
     whole = torch.stack((x, y, w, h, angle), dim=-1)
     return torch.where((angle.abs() <= _HORIZONTAL)[..., None], cut, whole)
+
+
+def scale(boxes: Tensor, across: float, down: float) -> Tensor:
+    """Boxes in an image that is stretched `across` times in width and `down` times in height: (..., 5) to (..., 5).
+
+    A turned box becomes a parallelogram; the box that stands for it has the lengths of its sides, and the direction of
+    that which was the height, as published.
+    """
+    x, y, w, h, angle = boxes.unbind(dim=-1)
+    if across == down:
+        return torch.stack((x * across, y * across, w * across, h * across, angle), dim=-1)
+    cos, sin = torch.cos(angle * (math.pi / 180)), torch.sin(angle * (math.pi / 180))
+    w = w * torch.hypot(across * cos, down * sin)
+    h = h * torch.hypot(across * sin, down * cos)
+    angle = torch.atan2(across * sin, down * cos) * (180 / math.pi)
+    return torch.stack((x * across, y * down, w, h, angle), dim=-1)
 
 
 def larger_than(boxes: Tensor, side: float) -> Tensor:

@@ -3,11 +3,11 @@
 import colorsys
 from collections.abc import Sequence
 
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
+from det_core.ops import rotated
 from det_core.structures import Detections, Targets
 
 __all__ = ["colour", "contact_sheet", "draw", "truth_beside_prediction"]
@@ -108,14 +108,7 @@ def _outline(box: Tensor) -> list[float]:
     if len(box) == 4:
         x0, y0, x1, y1 = box.tolist()
         return [x0, y0, x1, y0, x1, y1, x0, y1]
-    cx, cy, w, h, angle = box.tolist()
-    turn = torch.deg2rad(torch.tensor(angle))
-    # Counter-clockwise as seen on the screen, where y points down.
-    across = torch.stack([turn.cos(), -turn.sin()]) * (w / 2)
-    down = torch.stack([turn.sin(), turn.cos()]) * (h / 2)
-    centre = torch.tensor([cx, cy])
-    corners = [centre - across - down, centre + across - down, centre + across + down, centre - across + down]
-    return torch.cat(corners).tolist()
+    return rotated.corners(box).flatten().tolist()
 
 
 def _bounds(outline: Sequence[float]) -> _Rectangle:
