@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from det_core.errors import ConfigError, DataError, StructureError
 from det_core.evaluation.coco_results import RLE, encode_masks
+from det_core.evaluation.coco_rotated import rotated_overlaps
+from det_core.ops.geometry import geometry
 from det_core.structures import Detections, Polygons, Prediction, Sample, Size, Targets
 
 __all__ = ["CocoEvaluator", "IouType"]
@@ -24,7 +27,7 @@ IouType = Literal["bbox", "segm"]
 
 
 class CocoEvaluator:
-    """Average precision and recall of boxes and masks, by the rules of COCO.
+    """Average precision and recall of boxes, upright or rotated, and of masks, by the rules of COCO.
 
     The truth is what the samples say: areas as annotated, crowds forgiven. Everything is kept in a small form (masks as
     RLE) until `result`.
@@ -67,6 +70,7 @@ class CocoEvaluator:
         truth, guess = sample.targets, prediction.detections
         _check(truth, sample, len(self.classes), masks, "truth")
         _check(guess, sample, len(self.classes), masks, "prediction")
+        self._require_form(truth, guess, where)
         if tuple(guess.size) != sample.size:
             found = f"{tuple(guess.size)} instead of {sample.size}"
             raise StructureError(where, "its prediction is for an image of another size", found)
@@ -75,6 +79,17 @@ class CocoEvaluator:
             truth=_Objects.of(truth, sample.size, masks, crowd=crowd, areas=truth.areas),
             guess=_Objects.of(guess, sample.size, masks, scores=guess.scores),
         )
+
+    def _require_form(self, truth: Targets, guess: Detections, where: str) -> None:
+        """Raise StructureError unless the boxes of all images, true and predicted, are upright, or all are rotated."""
+        form = geometry(truth.boxes.shape[1])
+        if len(guess):
+            form.require(guess.boxes, f"{where}: its prediction")
+        if self._images:
+            first = next(iter(self._images.values())).truth.boxes
+            geometry(first.shape[1]).require(truth.boxes, f"{where}: its truth, as that of other images,")
+        if form.dim == 5 and "segm" in self.iou_types:
+            raise StructureError(where, "its boxes are rotated, beside which no masks are judged", fix="compare 'bbox'")
 
     def state(self) -> "dict[int | str, _Image]":
         """The images added so far."""
@@ -130,6 +145,8 @@ class CocoEvaluator:
             guess = _as_coco([image.guess for image in images], categories, iou_type)
             judge = COCOeval(truth, guess, iou_type)
             judge.params.maxDets = [self.max_detections]
+            if any(image.truth.boxes.shape[1] == 5 for image in images):
+                judge.computeIoU = partial(rotated_overlaps, judge)
             judge.evaluate()
             judge.accumulate()
         return judge.eval["precision"][..., 0], judge.eval["recall"][..., 0]
@@ -138,7 +155,7 @@ class CocoEvaluator:
 class _Objects(NamedTuple):
     """The objects of one image, as small as they get.
 
-    `size` is the image's; `boxes` (N, 4) xyxy; `areas` NaN where they are to be told from the box or the mask.
+    `size` is the image's; `boxes` (N, 4) xyxy, or (N, 5) rotated; `areas` NaN where the box or the mask tells them.
     """
 
     size: Size
@@ -184,8 +201,6 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 
 def _check(objects: Targets | Detections, sample: Sample, num_classes: int, masks: bool, what: str) -> None:
     where = f"image {sample.id}"
-    if objects.boxes.shape[1] != 4:
-        raise StructureError(where, f"its {what} has rotated boxes", fix="this evaluator is for upright ones")
     numbers = [objects.boxes, objects.scores] if isinstance(objects, Detections) else [objects.boxes]
     if not all(bool(values.isfinite().all()) for values in numbers):
         raise StructureError(where, f"its {what} holds numbers that are not finite")
@@ -208,7 +223,8 @@ def _as_coco(images: Sequence[_Objects], categories: Sequence[int], iou_type: Io
     annotations: list[Mapping[str, Any]] = []
     for image_id, image in enumerate(images):
         boxes = image.boxes.astype(np.float64)
-        boxes[:, 2:] -= boxes[:, :2]
+        if boxes.shape[1] == 4:
+            boxes[:, 2:] -= boxes[:, :2]
         areas = image.areas.astype(np.float64)
         if iou_type == "segm" and image.masks:
             # One at a time: pycocotools (2.0.11) cannot count the pixels of more than 255 masks at once.

@@ -20,19 +20,22 @@ RLE: TypeAlias = dict[str, Any]
 
 
 def to_coco(detections: Detections, image_id: int | str, category_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """One JSON-ready mapping per detection: image_id, category_id, bbox (x, y, w, h), score, and what else there is.
+    """One JSON-ready mapping per detection: image_id, category_id, bbox, score, and what else there is.
+
+    The bbox is x, y, w, h; of a rotated box cx, cy, w, h and the angle in degrees, counter-clockwise.
 
     Args:
         detections: in the pixels of the image as stored.
         image_id: what the annotation file calls the image.
         category_ids: the annotation file's category of each label.
     """
-    boxes = detections.boxes.detach().to("cpu", torch.float64)
-    corners = torch.cat((boxes[:, :2], boxes[:, 2:4] - boxes[:, :2]), 1).tolist()
+    boxes = detections.boxes.detach().to("cpu", torch.float64, copy=True)
+    if boxes.shape[1] == 4:
+        boxes[:, 2:] -= boxes[:, :2]
     labels, scores = detections.labels.tolist(), detections.scores.tolist()
     results: list[dict[str, Any]] = [
         {"image_id": image_id, "category_id": category_ids[label], "bbox": box, "score": score}
-        for label, box, score in zip(labels, corners, scores, strict=True)
+        for label, box, score in zip(labels, boxes.tolist(), scores, strict=True)
     ]
     if detections.masks is not None:
         for result, rle in zip(results, encode_masks(detections.masks, detections.boxes, detections.size), strict=True):
@@ -48,14 +51,18 @@ def to_coco(detections: Detections, image_id: int | str, category_ids: Sequence[
 def from_coco(results: Sequence[Mapping[str, Any]], size: Size, category_ids: Sequence[int]) -> Detections:
     """The detections of one image of `size`, by falling score; masks if all results have one.
 
+    Rotated boxes have five numbers, upright ones four; all results must have as many.
+
     Raises:
         DataError: a result lacks an entry, or is of a category that `category_ids` does not list.
     """
     labels = {category_id: label for label, category_id in enumerate(category_ids)}
     results = sorted(results, key=lambda result: -result.get("score", 0))
     try:
-        boxes = torch.tensor([result["bbox"] for result in results], dtype=torch.float64).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
+        boxes = torch.tensor([result["bbox"] for result in results], dtype=torch.float64)
+        boxes = boxes.reshape(len(results), -1 if results else 4)
+        if boxes.shape[1] == 4:
+            boxes[:, 2:] += boxes[:, :2]
         masked = bool(results) and all("segmentation" in result for result in results)
         return Detections(
             boxes=boxes.float(),
@@ -65,7 +72,7 @@ def from_coco(results: Sequence[Mapping[str, Any]], size: Size, category_ids: Se
             masks=decode_masks([result["segmentation"] for result in results], size) if masked else None,
         )
     except (KeyError, ValueError, TypeError) as error:
-        fix = "each result needs image_id, category_id, bbox (four numbers) and score"
+        fix = "each result needs image_id, category_id, bbox (four numbers, or five of a rotated box) and score"
         raise DataError("COCO results", "cannot be read", f"{type(error).__name__}: {error}", fix) from error
 
 

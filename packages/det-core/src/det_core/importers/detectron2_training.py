@@ -30,6 +30,8 @@ def data_section(s: Settings) -> dict[str, Any]:
             data[split] = {"type": "coco", "images": images, "annotations": annotations}
             if s.peek("MODEL.KEYPOINT_ON"):
                 data[split]["keypoints"] = True
+            if s.peek("MODEL.PROPOSAL_GENERATOR.NAME") == "RRPN":
+                data[split]["rotated"] = True
     if "train" in data:
         # COCO holds a few boxes without area, which Detectron2 drops without a word.
         data["train"]["bad_annotations"] = "skip"
