@@ -4,7 +4,7 @@ A box of angle 0 is axis-aligned; its sides are w along x and h along y. All of 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _CHUNK = 1 << 17  # pairs that are clipped at once, which bounds the memory to some hundred megabytes
-_ROWS = 1 << 22  # pairs whose overlap is bounded at once
+_ROWS = 1 << 22  # pairs that are looked at at once, to choose those
 _HORIZONTAL = 1.0  # degrees within which a box counts as axis-aligned and is clipped, as published
 
 
@@ -57,12 +57,23 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
     result = a.new_zeros(len(a), len(b))
     if not result.numel():
         return result
-    # Only pairs whose circumscribed circles meet can overlap.
-    reach = 0.5 * (a[:, None, 2:4].norm(dim=2) + b[:, 2:4].norm(dim=1))
-    pairs = torch.nonzero((a[:, None, :2] - b[:, :2]).norm(dim=2) <= reach)
-    for i, j in (chunk.unbind(dim=1) for chunk in pairs.split(_CHUNK)):
+    for i, j in _likely_pairs(a, b, _meet):
         result[i, j] = _iou_of_pairs(a[i], b[j])
     return result
+
+
+def _likely_pairs(a: Tensor, b: Tensor, likely: Callable[[Tensor, Tensor], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The rows of `a` (N, 5) and `b` (M, 5) that `likely`, given (n, 1, 5) and (M, 5), picks, some pairs at a time."""
+    step = max(1, _ROWS // max(1, len(b)))
+    for start in range(0, len(a), step):
+        i, j = torch.nonzero(likely(a[start : start + step, None], b), as_tuple=True)
+        yield from zip((i + start).split(_CHUNK), j.split(_CHUNK), strict=True)
+
+
+def _meet(a: Tensor, b: Tensor) -> Tensor:
+    """Whether the circles around two boxes meet, without which they cannot overlap: (..., 5), broadcast, to (...)."""
+    reach = 0.5 * (a[..., 2:4].norm(dim=-1) + b[..., 2:4].norm(dim=-1))
+    return (a[..., :2] - b[..., :2]).norm(dim=-1) <= reach
 
 
 def _iou_of_pairs(a: Tensor, b: Tensor) -> Tensor:
@@ -109,13 +120,11 @@ def _overlapping(boxes: Tensor, threshold: float) -> Tensor:
     """Which boxes overlap a later one by more than `threshold`: (N, 5) to bool (N, N), above the diagonal alone."""
     boxes = boxes.float()
     result = torch.zeros(len(boxes), len(boxes), dtype=torch.bool, device=boxes.device)
-    step = max(1, _ROWS // max(1, len(boxes)))
-    for start in range(0, len(boxes), step):
-        # A cheap bound leaves few pairs to clip; rounding must not lose one that the exact overlap would keep.
-        likely = _bound(boxes[start : start + step, None], boxes[None]) > threshold - 0.01
-        pairs = torch.nonzero(likely.triu(start + 1)) + torch.tensor([start, 0], device=boxes.device)
-        for i, j in (chunk.unbind(dim=1) for chunk in pairs.split(_CHUNK)):
-            result[i, j] = _iou_of_pairs(boxes[i], boxes[j]) > threshold
+    # A cheap bound leaves few pairs to clip; rounding must not lose one that the exact overlap would keep.
+    for i, j in _likely_pairs(boxes, boxes, lambda a, b: _bound(a, b) > threshold - 0.01):
+        later = i < j
+        i, j = i[later], j[later]
+        result[i, j] = _iou_of_pairs(boxes[i], boxes[j]) > threshold
     return result
 
 
