@@ -122,7 +122,7 @@ class BoxPredictor(Protocol):
         ...
 
     def losses(self, outputs: Any, proposals: Tensor, labels: Tensor, boxes: Tensor) -> dict[str, Tensor]:
-        """{loss name: scalar}; proposals (P, 4), labels int64 (P,), and the true box of each, any for background."""
+        """{loss name: scalar}; proposals (P, 4 or 5), labels int64 (P,), the true box of each, any for background."""
         ...
 
     def detect(self, outputs: Any, proposals: Sequence[Tensor], sizes: Sequence[Size]) -> list[Detections]:
@@ -137,7 +137,7 @@ class RegionHead(Protocol):
     def losses(
         self, features: Mapping[str, Tensor], proposals: Sequence[Tensor], targets: Sequence[Targets]
     ) -> dict[str, Tensor]:
-        """{loss name: scalar}; the foreground regions of each image, (P_i, 4), and their truth, row for row (P_i)."""
+        """{loss name: scalar}; the foreground regions of each image, (P_i, 4 or 5), and their truth, row for row."""
         ...
 
     def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:

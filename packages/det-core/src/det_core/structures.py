@@ -216,7 +216,7 @@ class Detections(_PerObject):
     """What a model says is there in one image, by falling score unless the model says otherwise.
 
     Attributes:
-        boxes: float32 (N, 4), or (N, 5) rotated, within `size`.
+        boxes: float32 (N, 4) within `size`, or (N, 5) rotated, which may reach out of it.
         labels: int64 (N,), in [0, C).
         scores: float32 (N,), in [0, 1].
         size: (height, width) of the image that the coordinates refer to.

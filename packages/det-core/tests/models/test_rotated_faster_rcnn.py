@@ -10,7 +10,16 @@ import torch
 from det_core.backbones import FPN, TorchvisionBackbone
 from det_core.config import Factory
 from det_core.errors import ConfigError, StructureError
-from det_core.models import RPN, AnchorGenerator, FastRCNNPredictor, StandardROIHeads, faster_rcnn
+from det_core.models import (
+    RPN,
+    AnchorGenerator,
+    CascadeROIHeads,
+    FastRCNNPredictor,
+    Res5ROIHeads,
+    RetinaNetHead,
+    StandardROIHeads,
+    faster_rcnn,
+)
 from det_core.models.rpn import RPNOutputs
 from det_core.ops.roi import ROIPooler
 from det_core.structures import ImageBatch, Proposals, Targets
@@ -170,6 +179,21 @@ def test_an_image_without_objects_has_box_losses_of_zero():
     assert all(value.isfinite() for value in losses.values())
 
 
+def test_a_cascade_refines_rotated_boxes():
+    weights = [[10.0, 10.0, 5.0, 5.0, 1.0], [20.0, 20.0, 10.0, 10.0, 2.0], [30.0, 30.0, 15.0, 15.0, 3.0]]
+    heads = CascadeROIHeads({"p4": 4}, {"p4": 16}, 3, pooler_type="ROIAlignRotated", box_weights=weights)
+    features, sizes = {"p4": torch.randn(1, 4, 8, 8)}, [(128, 128)]
+    objects = truth([60.0, 60.0, 50.0, 20.0, 35.0])
+    near = objects.boxes + torch.tensor([[3.0, -2.0, 4.0, 1.0, 5.0]])
+    proposals = [Proposals(boxes=near, logits=torch.zeros(1))]
+    losses = heads.losses(features, proposals, [objects], sizes)
+    # Its overlap with the object passes 0.7, so each stage learns from it and from the object itself or what it became.
+    assert all(losses[f"loss_box_reg_stage{stage}"] > 0 for stage in range(3))
+    sum(losses.values()).backward()
+    [found] = heads.predict(features, proposals, sizes)
+    assert found.boxes.shape[1] == 5
+
+
 @torch.no_grad()
 def test_the_order_of_the_objects_and_a_full_turn_do_not_matter():
     model, batch = detector(), ImageBatch.stack(IMAGES)
@@ -199,6 +223,9 @@ def test_images_together_are_detected_as_alone():
         (lambda: FastRCNNPredictor(4, 3, box_weights=(1.0,) * 3), "FastRCNNPredictor.box_weights: must be 4 numbers"),
         (lambda: StandardROIHeads({"p4": 4}, {"p4": 16}, 3, box_predictor=PREDICTOR), "pooler_type: ROIAlignRotated"),
         (lambda: StandardROIHeads({"p4": 4}, {"p4": 16}, 3, pooler_type="ROIAlignRotated"), "five box_weights"),
+        (lambda: CascadeROIHeads({"p4": 4}, {"p4": 16}, 3, pooler_type="ROIAlignRotated"), "CascadeROIHeads"),
+        (lambda: Res5ROIHeads({"c4": 4}, {"c4": 16}, 3, pooler_type="ROIAlignRotated"), "Res5ROIHeads"),
+        (lambda: RetinaNetHead({"p4": 4}, {"p4": 16}, 3, anchor_generator=ANGLES), "must lay upright anchors"),
     ],
 )
 def test_parts_for_different_boxes_are_refused(make, named):

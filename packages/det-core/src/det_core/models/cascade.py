@@ -10,8 +10,7 @@ from det_core.config import Factory
 from det_core.contracts import BoxHead, RegionHead
 from det_core.errors import ConfigError
 from det_core.models.box_head import FastRCNNConvFCHead, FastRCNNPredictor
-from det_core.models.regions import FurtherHeads, RegionSampler, Sampled, join_losses, pooled_levels
-from det_core.ops import boxes as box_ops
+from det_core.models.regions import FurtherHeads, RegionSampler, Sampled, join_losses, pooled_levels, require_one_form
 from det_core.ops.matching import Matcher
 from det_core.ops.roi import Pooling, ROIPooler
 from det_core.structures import Detections, Proposals, Size, Targets
@@ -37,7 +36,7 @@ class CascadeROIHeads(nn.Module):
         pooler_sampling_ratio: samples per bin and axis; 0 for as many as the bin is pixels wide.
         box_head: of each stage, built with `in_channels` and `resolution`; must tell its `out_dim`.
         box_predictor: of each stage, built with `in_dim`, `num_classes`, `class_agnostic` and `box_weights`.
-        box_weights: of the offsets (dx, dy, dw, dh), for each stage.
+        box_weights: of the offsets (dx, dy, dw, dh), or (dx, dy, dw, dh, da) of rotated boxes, for each stage.
         heads: as in `StandardROIHeads`.
         iou_thresholds: overlaps that part the proposals of the first stage into the ranges of `iou_labels`.
         iou_labels: 0 background, -1 left out, 1 foreground.
@@ -59,7 +58,7 @@ class CascadeROIHeads(nn.Module):
         pooler_sampling_ratio: int = 0,
         box_head: Factory[BoxHead] = Factory(FastRCNNConvFCHead),
         box_predictor: Factory[FastRCNNPredictor] = Factory(FastRCNNPredictor),
-        box_weights: Sequence[tuple[float, float, float, float]] = _WEIGHTS,
+        box_weights: Sequence[Sequence[float]] = _WEIGHTS,
         heads: Mapping[str, Factory[RegionHead]] | None = None,
         iou_thresholds: Sequence[float] = (0.5,),
         iou_labels: Sequence[int] = (0, 1),
@@ -85,6 +84,8 @@ class CascadeROIHeads(nn.Module):
             predictor(in_dim=head.out_dim, num_classes=num_classes, class_agnostic=True, box_weights=tuple(weights))
             for head, weights in zip(built, box_weights, strict=True)
         )
+        for own in self.box_predictor:
+            require_one_form("CascadeROIHeads", self.box_pooler, own)
         self._heads = FurtherHeads(self, heads, channels=channels, strides=strides, num_classes=num_classes)
         matcher = Matcher(iou_thresholds, iou_labels)
         self._sample = RegionSampler(num_classes, matcher, batch_size_per_image, positive_fraction, append_truth)
@@ -150,10 +151,10 @@ class CascadeROIHeads(nn.Module):
         """The boxes that a stage makes of its regions, within their images."""
         decoded = self._predictor(stage).decode(outputs, torch.cat(list(boxes)))[:, 0]
         per_image = decoded.nan_to_num().split([len(own) for own in boxes])
-        return [box_ops.clip(own, size) for own, size in zip(per_image, sizes, strict=True)]
+        return [self.box_pooler.form.clip(own, size) for own, size in zip(per_image, sizes, strict=True)]
 
     def _match(self, stage: int, boxes: Tensor, targets: Targets) -> Sampled:
-        return self._later[stage](boxes[box_ops.larger_than(boxes, 0)], targets)
+        return self._later[stage](boxes[self.box_pooler.form.larger_than(boxes, 0)], targets)
 
 
 class _ScaledGradient(torch.autograd.Function):

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from det_core.config import Factory
 from det_core.contracts import RegionHead
 from det_core.errors import ConfigError
-from det_core.ops.geometry import geometry
+from det_core.ops.geometry import Geometry, geometry
 from det_core.ops.matching import Matcher
+from det_core.ops.roi import ROIPooler
 from det_core.ops.sampling import sample
 from det_core.structures import Detections, Targets
 
-__all__ = ["FurtherHeads", "RegionSampler", "Sampled", "pooled_levels"]
+__all__ = ["FurtherHeads", "RegionSampler", "Sampled", "pooled_levels", "require_one_form"]
 
 
 def pooled_levels(
@@ -28,6 +29,15 @@ def pooled_levels(
     if len({channels[name] for name in names}) != 1:
         raise ConfigError(f"{where}.in_features", "must have equal channels", f"got {dict(channels)}")
     return tuple(names)
+
+
+def require_one_form(where: str, pooler: ROIPooler, predictor: object) -> None:
+    """Raise ConfigError unless a stage pools boxes of the form that its predictor, if it has one, predicts."""
+    form: Geometry = getattr(predictor, "form", pooler.form)
+    if form != pooler.form:
+        found = f"{pooler.pooling} reads boxes of {pooler.form.dim} numbers, its box_weights are {form.dim}"
+        fix = "rotated boxes need both pooler_type: ROIAlignRotated and five box_weights"
+        raise ConfigError(f"{where}.box_predictor", "must be for the boxes that are pooled", found, fix)
 
 
 class Sampled(NamedTuple):

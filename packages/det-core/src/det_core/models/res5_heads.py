@@ -11,7 +11,14 @@ from det_core.config import Factory
 from det_core.contracts import RegionHead
 from det_core.errors import ConfigError
 from det_core.models.box_head import FastRCNNPredictor
-from det_core.models.regions import FurtherHeads, RegionSampler, foreground, join_losses, pooled_levels
+from det_core.models.regions import (
+    FurtherHeads,
+    RegionSampler,
+    foreground,
+    join_losses,
+    pooled_levels,
+    require_one_form,
+)
 from det_core.ops.layers import Norm
 from det_core.ops.matching import Matcher
 from det_core.ops.residual import BottleneckBlock, initialise
@@ -100,6 +107,7 @@ class Res5ROIHeads(nn.Module):
         self.res5 = nn.Sequential(first, *later)
         initialise(self.res5)
         self.box_predictor = Factory.of(box_predictor)(in_dim=out_channels, num_classes=num_classes)
+        require_one_form("Res5ROIHeads", self.pooler, self.box_predictor)
         known = {"channels": {"res5": out_channels}, "strides": {"res5": strides[names[0]]}}
         self._heads = FurtherHeads(self, heads, **known, num_classes=num_classes)
         for name in self._heads.names:

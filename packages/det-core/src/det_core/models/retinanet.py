@@ -92,6 +92,8 @@ class RetinaNetHead(nn.Module):
         super().__init__()
         self.num_classes, self.in_features = num_classes, chosen_levels("RetinaNetHead", channels, in_features)
         self.anchor_generator = Factory.of(anchor_generator)(strides={name: strides[name] for name in self.in_features})
+        if self.anchor_generator.box_dim != 4:
+            raise ConfigError("RetinaNetHead.anchor_generator", "must lay upright anchors", "its anchors have angles")
         per_pixel = set(self.anchor_generator.per_pixel)
         if len(per_pixel) != 1:
             raise ConfigError("RetinaNetHead", "needs as many anchors at every level", f"got {sorted(per_pixel)}")

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from det_core.config import Factory
 from det_core.contracts import BoxHead, RegionHead
-from det_core.errors import ConfigError
 from det_core.models.box_head import FastRCNNConvFCHead, FastRCNNPredictor
-from det_core.models.regions import FurtherHeads, RegionSampler, join_losses, pooled_levels
+from det_core.models.regions import FurtherHeads, RegionSampler, join_losses, pooled_levels, require_one_form
 from det_core.ops.matching import Matcher
 from det_core.ops.roi import Pooling, ROIPooler
 from det_core.structures import Detections, Proposals, Size, Targets
@@ -71,10 +70,7 @@ class StandardROIHeads(nn.Module):
         built = Factory.of(box_head)(in_channels=channels[names[0]], resolution=pooler_resolution)
         self.box_head = cast(nn.Module, built)
         self.box_predictor = Factory.of(box_predictor)(in_dim=built.out_dim, num_classes=num_classes)
-        if (form := getattr(self.box_predictor, "form", self.box_pooler.form)) != self.box_pooler.form:
-            found = f"{pooler_type} reads boxes of {self.box_pooler.form.dim} numbers, its box_weights are {form.dim}"
-            fix = "rotated boxes need both pooler_type: ROIAlignRotated and five box_weights"
-            raise ConfigError("StandardROIHeads.box_predictor", "must be for the boxes that are pooled", found, fix)
+        require_one_form("StandardROIHeads", self.box_pooler, self.box_predictor)
         self._heads = FurtherHeads(self, heads, channels=channels, strides=strides, num_classes=num_classes)
         matcher = Matcher(iou_thresholds, iou_labels)
         self._sample = RegionSampler(num_classes, matcher, batch_size_per_image, positive_fraction, append_truth)
