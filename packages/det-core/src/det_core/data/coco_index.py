@@ -100,7 +100,6 @@ def read_coco(
     """
     content = _read_json(path)
     images, categories = _checked_images(content["images"], path), _checked_categories(content["categories"], path)
-    image_ids = _ids(images, "image", path)
     categories = _chosen(categories, classes, path)
     labels = {category["id"]: label for label, category in enumerate(categories)}
     names = _keypoint_names(categories, path) if keypoints else ()
@@ -122,7 +121,7 @@ def read_coco(
         classes=tuple(category["name"] for category in categories),
         category_ids=tuple(labels),
         keypoint_names=names,
-        image_ids=image_ids,
+        image_ids=_ids(images, "image", path),
         file_names=PackedTexts(image["file_name"] for image in images),
         sizes=np.array(check.sizes, np.int32).reshape(-1, 2),
         first=np.searchsorted(owners[order], np.arange(len(images) + 1)).astype(np.int64),
