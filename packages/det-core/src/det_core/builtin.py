@@ -51,7 +51,11 @@ def det_models() -> dict[str, str]:
 @hookimpl
 def det_datasets() -> dict[str, str]:
     """Readers of annotated images."""
-    return {"coco": "det_core.data:CocoDataset"}
+    return {
+        "coco": "det_core.data:CocoDataset",
+        "lvis": "det_core.data:LvisDataset",
+        "voc": "det_core.data:VocDataset",
+    }
 
 
 @hookimpl

@@ -11,7 +11,7 @@ import torch
 from coco_files import content, write
 from det_core.contracts import Dataset
 from det_core.data import CocoDataset
-from det_core.errors import DataError
+from det_core.errors import ConfigError, DataError
 from PIL import Image
 
 Change = Callable[[dict[str, Any]], Any]
@@ -389,3 +389,25 @@ def test_a_size_that_disagrees_with_the_file_names_both(tmp_path: Path) -> None:
     Image.new("RGB", (30, 40)).save(tmp_path / "images" / "1.png")
     with pytest.raises(DataError, match=r"1.png: the image has 30 x 40 upright pixels; .*a.json says 40 x 30 \(image"):
         cells[1]
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "C:\\x.png", "a/../../b.png", "a\\..\\b.png"])
+def test_a_file_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    data = content()
+    images, annotations = write(tmp_path, data)
+    data["images"][1]["file_name"] = name
+    annotations.write_text(json.dumps(data))
+    with pytest.raises(DataError, match=r"image 12 has the file_name .*, which leads out of the folder of images"):
+        CocoDataset(images, annotations)
+
+
+def test_images_with_few_labelled_keypoints_can_be_left_out(tmp_path: Path) -> None:
+    data = content(4)
+    for category in data["categories"]:
+        category["keypoints"] = ["nose", "tail"]
+    for annotation, seen in zip(data["annotations"], [0, 1, 2, 1, 0, 0], strict=True):
+        annotation["keypoints"] = [4, 5, int(seen > 0), 6, 7, 2 * int(seen > 1)]
+    kept = {least: len(dataset(tmp_path, data, keypoints=True, min_keypoints=least)) for least in (0, 1, 2, 3, 4)}
+    assert kept == {0: 4, 1: 2, 2: 1, 3: 1, 4: 0}
+    with pytest.raises(ConfigError, match="set keypoints to true"):
+        dataset(tmp_path, data, min_keypoints=1)

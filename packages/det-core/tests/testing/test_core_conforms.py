@@ -1,6 +1,6 @@
 """Core's own components are held to what it asks of plugins."""
 
-import coco_files
+import small_datasets
 from det_core.testing import conformance
 
 BOX_HEAD = {"type": "fast_rcnn_conv_fc_head", "fc_dim": 16}
@@ -11,11 +11,6 @@ POINTS = {"type": "keypoint_rcnn_conv_deconv_upsample_head", "conv_dims": [16], 
 
 def arguments(node):
     return {name: value for name, value in node.items() if name != "type"}
-
-
-def small_coco(folder):
-    images, annotations = coco_files.write(folder, coco_files.content())
-    return {"images": images, "annotations": annotations}
 
 
 test_core = conformance(
@@ -43,6 +38,8 @@ test_core = conformance(
         "models/faster_rcnn": {"roi_heads": STAGE},
         "models/keypoint_rcnn": {"roi_heads": STAGE, "keypoint_head": POINTS},
         "models/mask_rcnn": {"roi_heads": STAGE, "mask_head": MASKS},
-        "datasets/coco": small_coco,
+        "datasets/coco": small_datasets.coco,
+        "datasets/lvis": small_datasets.lvis,
+        "datasets/voc": small_datasets.voc,
     },
 )

@@ -5,16 +5,20 @@ from det_core.data.coco import CocoDataset
 from det_core.data.crops import FixedSizeCrop, RandomCrop, ScaleJitter
 from det_core.data.images import from_pil, image_size, read_image
 from det_core.data.loader import EvalLoader, TrainLoader
+from det_core.data.lvis import LvisDataset
 from det_core.data.samplers import RepeatFactorSampler, ShuffleSampler
 from det_core.data.settings import Data
 from det_core.data.transforms import Points, ResizeShortestEdge, compose
+from det_core.data.voc import VOC_CLASSES, VocDataset
 
 __all__ = [
+    "VOC_CLASSES",
     "Batch",
     "CocoDataset",
     "Data",
     "EvalLoader",
     "FixedSizeCrop",
+    "LvisDataset",
     "Points",
     "RandomCrop",
     "RepeatFactorSampler",
@@ -22,6 +26,7 @@ __all__ = [
     "ScaleJitter",
     "ShuffleSampler",
     "TrainLoader",
+    "VocDataset",
     "compose",
     "from_pil",
     "image_size",

@@ -1,8 +1,9 @@
 """Reading and checking a COCO annotation file into a few NumPy arrays, small enough to hand to every worker."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from det_core.data.coco_boxes import are_numbers, box_fault, boxes_of
+from det_core.data.packed import PackedTexts
 from det_core.errors import DataError
 from det_core.ops.rle import rle_counts
 
-__all__ = ["BadAnnotations", "CocoIndex", "MaskForm", "PackedTexts", "read_coco"]
+__all__ = ["BadAnnotations", "CocoIndex", "MaskForm", "checked", "read_coco", "read_content"]
 
 MaskForm = Literal["bitmaps", "polygons"] | None
 """How segmentations are wanted: RLE can become bitmaps alone."""
@@ -24,24 +26,10 @@ BadAnnotations = Literal["stop", "skip"]
 
 _SHOWN = 10
 _LARGEST_SIDE = 1_000_000
+# An absolute path, of either kind of system, or one with a step up.
+_LEAVES = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
 _Record = Mapping[str, Any]
 _Fault = str | None
-
-
-class PackedTexts:
-    """Many texts in two arrays: a list of Python objects would be copied into every worker that reads from it."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-        self._bytes = np.frombuffer(b"".join(encoded), np.uint8)
-        self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, index: int) -> str:
-        raw = self._bytes[self._ends[index] : self._ends[index + 1]].tobytes()
-        return raw.decode("utf-8", "surrogatepass")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,6 +53,7 @@ class CocoIndex:
         keypoints: float32 (A, K, 3); None if they were not asked for.
         annotated: False if the file does not list annotations at all, as those of test images.
         skipped: what was left out and why, one sentence each.
+        marks: bool (A,): what else is said of each object, by the key of its extra.
     """
 
     classes: tuple[str, ...]
@@ -83,6 +72,7 @@ class CocoIndex:
     keypoints: NDArray[np.float32] | None
     annotated: bool
     skipped: tuple[str, ...]
+    marks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 def read_coco(
@@ -98,7 +88,34 @@ def read_coco(
     Raises:
         DataError: naming the file and the first ten faults of a kind, with their ids and how many there are.
     """
-    content = _read_json(path)
+    return checked(read_content(path), path, classes, masks, keypoints, rotated, bad_annotations)
+
+
+def checked(
+    content: Mapping[str, Any],
+    path: Path,
+    classes: Sequence[str] | None = None,
+    masks: MaskForm = None,
+    keypoints: bool = False,
+    rotated: bool = False,
+    bad_annotations: BadAnnotations = "stop",
+    marks: Mapping[str, str] | None = None,
+) -> CocoIndex:
+    """The index of what a COCO file holds, or of what another format says in its words.
+
+    Args:
+        content: with the lists "images", "categories" and perhaps "annotations".
+        path: where it came from, for messages.
+        classes: as in `CocoDataset`.
+        masks: how segmentations are wanted.
+        keypoints: whether keypoints are wanted.
+        rotated: as in `CocoDataset`.
+        bad_annotations: as in `CocoDataset`.
+        marks: entries of an annotation that say yes or no, by the key of the extra that they become.
+
+    Raises:
+        DataError: naming `path` and the first ten faults of a kind, with their ids and how many there are.
+    """
     images, categories = _checked_images(content["images"], path), _checked_categories(content["categories"], path)
     categories = _chosen(categories, classes, path)
     labels = {category["id"]: label for label, category in enumerate(categories)}
@@ -134,10 +151,14 @@ def read_coco(
         keypoints=_keypoints(records, len(names)) if keypoints else None,
         annotated="annotations" in content,
         skipped=tuple(skipped),
+        marks={
+            key: np.array([bool(record.get(name, 0)) for record in records], np.bool_)
+            for key, name in (marks or {}).items()
+        },
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_content(path: Path) -> dict[str, Any]:
     """The file as an object that holds the lists of a COCO file; `annotations` may be absent."""
     where = str(path)
     try:
@@ -209,6 +230,8 @@ def _checked_images(records: Sequence[Any], path: Path) -> list[dict[str, Any]]:
             return f"has no '{missing[0]}'"
         if not isinstance(image["file_name"], str) or not image["file_name"]:
             return f"has the file_name {image['file_name']!r:.60}, which is not a text"
+        if _LEAVES.search(image["file_name"]):
+            return f"has the file_name {image['file_name']!r:.60}, which leads out of the folder of images"
         if not all(_is_int(image[side]) and 0 < image[side] <= _LARGEST_SIDE for side in ("height", "width")):
             return f"has the height {image['height']!r:.40} and the width {image['width']!r:.40}"
         return None

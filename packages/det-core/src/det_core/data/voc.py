@@ -1,0 +1,151 @@
+"""Datasets in the PASCAL VOC format: a folder of images, one XML file for each, and lists of their names."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from det_core.data.coco_index import BadAnnotations, checked
+from det_core.data.indexed import IndexedImages
+from det_core.errors import DataError
+
+__all__ = ["VOC_CLASSES", "VocDataset"]
+
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+"""The 20 classes of PASCAL VOC."""
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+# Of a file without its suffix: nothing that leads to another folder.
+_NAME = re.compile(r"[^/\\:\0]+")
+_LARGEST_FILE = 2**24
+
+
+class VocDataset(IndexedImages):
+    """Images and the objects in them, as the folders Annotations, ImageSets and JPEGImages hold them.
+
+    The format counts pixels from 1 and includes the last, so a box (1, 1, 1, 1) becomes (0, 0, 1, 1) here. Objects
+    marked as difficult are learnt from like others, as published; the extra "voc/difficult", bool (N,), tells them.
+
+    Args:
+        folder: such as VOCdevkit/VOC2007.
+        split: the name of a list in ImageSets/Main: "trainval", "test" ...
+        classes: in the order of their labels; an object of any other class is an error.
+        images: the folder of images, if it is another than JPEGImages.
+        keep_empty: whether images without any object belong to the dataset.
+        bad_annotations: as in `CocoDataset`.
+
+    Raises:
+        DataError: a file is missing, is no sound XML or declares entities, or objects in it cannot be used.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        classes: Sequence[str] = VOC_CLASSES,
+        images: Path | None = None,
+        keep_empty: bool = True,
+        bad_annotations: BadAnnotations = "stop",
+    ) -> None:
+        folder = Path(folder)
+        images = folder / "JPEGImages" if images is None else Path(images)
+        annotations = folder / "Annotations"
+        files = _files(images)
+        content: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": []}
+        content["categories"] = [{"id": label, "name": name} for label, name in enumerate(classes)]
+        labels = {name: label for label, name in enumerate(classes)}
+        for name in _listed(folder, split):
+            root = _parsed(annotations / f"{name}.xml")
+            size = {side: _number(root.findtext(f"size/{side}")) for side in ("height", "width")}
+            content["images"].append({"id": name, "file_name": files.get(name, f"{name}.jpg"), **size})
+            content["annotations"] += [
+                {"id": f"{name}.xml object {number}", "image_id": name, **_object(entry, labels)}
+                for number, entry in enumerate(root.findall("object"), 1)
+            ]
+        index = checked(content, annotations, bad_annotations=bad_annotations, marks={"voc/difficult": "difficult"})
+        super().__init__(index, images, annotations, keep_empty)
+
+
+def _listed(folder: Path, split: str) -> list[str]:
+    """The names in the list of a split, each once."""
+    if not _NAME.fullmatch(split):
+        raise DataError(str(folder), "a split is the name of a list in ImageSets/Main", f"got {split!r}")
+    path = folder / "ImageSets" / "Main" / f"{split}.txt"
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError as error:
+        known = sorted(file.stem for file in path.parent.glob("*.txt"))
+        found = f"there are {', '.join(known[:10])}" if known else ""
+        raise DataError(
+            str(path), "there is no such list of images", found, "check the folder and the split"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(str(path), "cannot be read as a list of images", str(error)) from error
+    # The lists of single classes have a second column that says whether the class is there.
+    names = [line.split()[0] for line in lines if line.strip()]
+    for number, name in enumerate(names, 1):
+        if not _NAME.fullmatch(name):
+            raise DataError(str(path), f"line {number} is no name of an image", f"got {name!r:.60}")
+    return list(dict.fromkeys(names))
+
+
+def _files(images: Path) -> Mapping[str, str]:
+    """The file of each name in a folder of images; JPEG goes first where there are several."""
+    if not images.is_dir():
+        raise DataError(str(images), "there is no such folder of images", fix="check the path, or name it by `images`")
+    found = [path for path in images.iterdir() if path.suffix.lower() in _SUFFIXES]
+    found.sort(key=lambda path: -_SUFFIXES.index(path.suffix.lower()))
+    return {path.stem: path.name for path in found}
+
+
+def _parsed(path: Path) -> Element:
+    """The root of an XML file; one that declares a document type, and so could define entities, is refused."""
+    builder, parser = TreeBuilder(), expat.ParserCreate()
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+
+    def refuse(*_: Any) -> None:
+        raise DataError(
+            str(path), "declares a document type", fix="take the <!DOCTYPE ...> out: no annotation needs it"
+        )
+
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise DataError(str(path), "is too large for the annotation of an image", f"{path.stat().st_size} bytes")
+        parser.Parse(path.read_bytes(), True)
+        return builder.close()
+    except FileNotFoundError as error:
+        raise DataError(str(path), "there is no such annotation file", fix="take the image out of the list") from error
+    except OSError as error:
+        raise DataError(str(path), "the annotation file cannot be read", error.strerror or str(error)) from error
+    except expat.ExpatError as error:
+        raise DataError(str(path), "is not sound XML", str(error), "the file may be cut short: get it again") from error
+
+
+def _object(entry: Element, labels: Mapping[str, int]) -> dict[str, Any]:
+    """An object in COCO's words; what is missing or no number is left for the check to tell."""
+    name = (entry.findtext("name") or "").strip()
+    corners = [_number(entry.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")]
+    box: list[Any] = [math.nan]
+    if all(isinstance(corner, int | float) for corner in corners):
+        x0, y0, x1, y1 = corners
+        box = [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]
+    difficult = (entry.findtext("difficult") or "0").strip() == "1"
+    return {"category_id": labels.get(name, name), "bbox": box, "difficult": difficult}
+
+
+def _number(text: str | None) -> Any:
+    """A number as such, whole if it is; else the text."""
+    try:
+        number = float(text or "")
+    except ValueError:
+        return text
+    return int(number) if number.is_integer() else number

@@ -1,0 +1,32 @@
+"""The smallest datasets of each format that hold an object, as arguments of their readers."""
+
+from pathlib import Path
+from typing import Any
+
+import coco_files
+from PIL import Image
+
+
+def coco(folder: Path) -> dict[str, Any]:
+    images, annotations = coco_files.write(folder, coco_files.content())
+    return {"images": images, "annotations": annotations}
+
+
+def lvis(folder: Path) -> dict[str, Any]:
+    data = coco_files.content()
+    for category in data["categories"]:
+        category["frequency"] = "f"
+    images, annotations = coco_files.write(folder, data)
+    return {"images": images, "annotations": annotations}
+
+
+def voc(folder: Path) -> dict[str, Any]:
+    for part in ("Annotations", "ImageSets/Main", "JPEGImages"):
+        (folder / part).mkdir(parents=True)
+    Image.new("RGB", (40, 30)).save(folder / "JPEGImages" / "a.jpg")
+    box = "<bndbox><xmin>3</xmin><ymin>4</ymin><xmax>20</xmax><ymax>18</ymax></bndbox>"
+    size = "<size><width>40</width><height>30</height></size>"
+    xml = f"<annotation>{size}<object><name>dog</name>{box}</object></annotation>"
+    (folder / "Annotations" / "a.xml").write_text(xml)
+    (folder / "ImageSets" / "Main" / "train.txt").write_text("a\n")
+    return {"folder": folder, "split": "train"}
