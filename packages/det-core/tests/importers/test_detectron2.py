@@ -199,6 +199,7 @@ def test_the_solver_becomes_the_train_section():
         SOLVER__BIAS_LR_FACTOR=2.0,
         SOLVER__CLIP_GRADIENTS__ENABLED=True,
         TEST__EVAL_PERIOD=50,
+        TEST__PRECISE_BN__ENABLED=True,
         SEED=7,
     ).tree["train"]
     assert train == {
@@ -216,6 +217,7 @@ def test_the_solver_becomes_the_train_section():
         "clip_gradients": {"limit": 1.0, "by": "value"},
         "checkpoint_every": 5000,
         "evaluate_every": 50,
+        "precise_norms": 200,
         "seed": 7,
     }
 

@@ -59,7 +59,7 @@ def evaluate(
     notes: list[str] = []
     sums: dict[str, Tensor] = {}
     images = 0
-    with _in_eval_mode(model), torch.no_grad(), _own_random_numbers(device):
+    with in_eval_mode(model), torch.no_grad(), own_random_numbers(device):
         for batch in batches:
             notes += [f"left out: {reason}" for reason in batch.skipped]
             moved = batch.to(device, non_blocking=True)
@@ -117,7 +117,8 @@ def _losses(model: nn.Module, batch: Batch, precision: Precision) -> dict[str, T
 
 
 @contextmanager
-def _in_eval_mode(model: nn.Module) -> Iterator[None]:
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation, and afterwards each module in its mode of before."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -128,7 +129,8 @@ def _in_eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _own_random_numbers(device: torch.device) -> Iterator[None]:
+def own_random_numbers(device: torch.device) -> Iterator[None]:
+    """The random numbers of seed 0, and afterwards those of before go on."""
     if device.type == "cpu":
         forked = torch.random.fork_rng(devices=[])
     else:

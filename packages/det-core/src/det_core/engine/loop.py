@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from det_core.engine.checkpoint import Checkpoint, load_state, save_checkpoint, 
 from det_core.engine.evaluate import autocast, evaluate
 from det_core.engine.interrupt import StopRequest
 from det_core.engine.optim import build_optimizer, gradient_norm, load_optimizer, set_learning_rate
+from det_core.engine.precise_norms import estimate_norms
 from det_core.engine.progress import Display, Meter, memory_in_use
 from det_core.engine.run import RunFolder, check_classes
 from det_core.engine.scalars import Scalars
@@ -224,11 +226,18 @@ class Trainer:
 
     def _evaluation_due(self) -> bool:
         due = self.evaluated < self.step and self.settings.evaluates_at(self.step)
-        return due and self.data.val is not None
+        return due and (self.data.val is not None or self.settings.precise_norms is not None)
 
     def _evaluate(self, scalars: Scalars) -> None:
         """Evaluate on `data.val` and keep the weights if they are the best; gives up quietly when asked to stop."""
         settings = self.settings
+        try:
+            self._estimate_norms()
+        except _StoppedError:
+            return
+        if self.data.val is None:
+            self.evaluated, self.saved = self.step, min(self.saved, self.step - 1)
+            return
         loader = self.data.eval_loader("val", settings.evaluate_batch_size or settings.batch_size)
         batches = self._until_stopped(self.display.track(loader, "evaluate"))
         evaluators = self.data.build_evaluators("val")
@@ -255,6 +264,12 @@ class Trainer:
         if better:
             self.best = Best(name, value, self.step)
             save_checkpoint(self.folder.best, self.model, self._about())
+
+    def _estimate_norms(self) -> None:
+        if count := self.settings.precise_norms:
+            # The coming batches: whoever resumes here draws the same.
+            coming = self.data.train_loader(self.settings.batch_size, self.settings.seed, start=self.position)
+            estimate_norms(self.model, self._until_stopped(islice(coming, count)), self.settings.precision)
 
     def _until_stopped(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:

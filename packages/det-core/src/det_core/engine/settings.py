@@ -30,6 +30,8 @@ class Train:
         evaluate_every: steps between evaluations on `data.val`; null: only after the last step.
         evaluate_batch_size: images per evaluation batch; null: as many as `batch_size`.
         validation_loss: evaluations also report the loss on `data.val`, which costs a second forward pass.
+        precise_norms: before each evaluation, take the running statistics of batch norms anew over this many batches of
+            `data.train`, the next ones; null: they stay moving averages. Frozen norms have none.
         best_metric: the metric that chooses `best.safetensors`, such as "bbox/AP50", or "loss" for the lowest loss on
             `data.val`; null: the first metric of the first evaluator.
         checkpoint_every: steps between checkpoints `last`; null: only after the last step. A run that is stopped by
@@ -50,6 +52,7 @@ class Train:
     evaluate_every: int | None = None
     evaluate_batch_size: int | None = None
     validation_loss: bool = True
+    precise_norms: int | None = None
     best_metric: str | None = None
     checkpoint_every: int | None = 1000
     log_every: int = 20
@@ -57,7 +60,8 @@ class Train:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "evaluate_every", "evaluate_batch_size", "checkpoint_every", "log_every"):
+        counts = ("steps", "batch_size", "evaluate_every", "evaluate_batch_size", "precise_norms", "checkpoint_every")
+        for name in (*counts, "log_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"train.{name}", "must be at least 1", f"got {value}")

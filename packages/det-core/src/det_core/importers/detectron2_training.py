@@ -92,6 +92,9 @@ def train_section(s: Settings) -> dict[str, Any]:
     train["checkpoint_every"] = s["SOLVER.CHECKPOINT_PERIOD"]
     if period := s["TEST.EVAL_PERIOD"]:
         train["evaluate_every"] = period
+    if s.peek("TEST.PRECISE_BN.ENABLED"):
+        s.read("TEST.PRECISE_BN.ENABLED")
+        train["precise_norms"] = s["TEST.PRECISE_BN.NUM_ITER"]
     if s.peek("SEED") >= 0:
         train["seed"] = s["SEED"]
     return train
