@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import coco_files
+from det_core.data import CocoDataset
 from PIL import Image
 
 
@@ -30,3 +31,15 @@ def voc(folder: Path) -> dict[str, Any]:
     (folder / "Annotations" / "a.xml").write_text(xml)
     (folder / "ImageSets" / "Main" / "train.txt").write_text("a\n")
     return {"folder": folder, "split": "train"}
+
+
+def concat(folder: Path) -> dict[str, Any]:
+    return {"datasets": [CocoDataset(**coco(folder))]}
+
+
+def semantic_folder(folder: Path) -> dict[str, Any]:
+    for part in ("images", "labels"):
+        (folder / part).mkdir()
+    Image.new("RGB", (40, 30)).save(folder / "images" / "a.jpg")
+    Image.new("L", (40, 30), 1).save(folder / "labels" / "a.png")
+    return {"images": folder / "images", "labels": folder / "labels", "classes": ["road", "sky"]}

@@ -53,7 +53,9 @@ def det_datasets() -> dict[str, str]:
     """Readers of annotated images."""
     return {
         "coco": "det_core.data:CocoDataset",
+        "concat": "det_core.data:ConcatDataset",
         "lvis": "det_core.data:LvisDataset",
+        "semantic_folder": "det_core.data:SemanticFolder",
         "voc": "det_core.data:VocDataset",
     }
 

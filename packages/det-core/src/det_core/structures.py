@@ -277,12 +277,14 @@ class Sample:
         targets: the truth in this image's pixels; None where nobody has looked.
         id: what the dataset calls the image (COCO: the image id).
         path: the file it came from, for messages; None where there is no file.
+        proposals: for models that are given them (Fast R-CNN); None where there are none.
     """
 
     image: Tensor
     targets: Targets | None = None
     id: int | str = 0
     path: Path | None = None
+    proposals: Proposals | None = None
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[0] != 3 or self.image.dtype != torch.uint8:

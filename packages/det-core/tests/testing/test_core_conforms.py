@@ -39,7 +39,9 @@ test_core = conformance(
         "models/keypoint_rcnn": {"roi_heads": STAGE, "keypoint_head": POINTS},
         "models/mask_rcnn": {"roi_heads": STAGE, "mask_head": MASKS},
         "datasets/coco": small_datasets.coco,
+        "datasets/concat": small_datasets.concat,
         "datasets/lvis": small_datasets.lvis,
+        "datasets/semantic_folder": small_datasets.semantic_folder,
         "datasets/voc": small_datasets.voc,
     },
 )

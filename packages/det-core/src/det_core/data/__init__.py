@@ -2,11 +2,14 @@
 
 from det_core.data.batch import Batch
 from det_core.data.coco import CocoDataset
+from det_core.data.concat import ConcatDataset
 from det_core.data.crops import FixedSizeCrop, RandomCrop, ScaleJitter
 from det_core.data.images import from_pil, image_size, read_image
 from det_core.data.loader import EvalLoader, TrainLoader
 from det_core.data.lvis import LvisDataset
+from det_core.data.proposals import ProposalWriter, WithProposals, write_proposals
 from det_core.data.samplers import RepeatFactorSampler, ShuffleSampler
+from det_core.data.semantic_folder import SemanticFolder
 from det_core.data.settings import Data
 from det_core.data.transforms import Points, ResizeShortestEdge, compose
 from det_core.data.voc import VOC_CLASSES, VocDataset
@@ -15,20 +18,25 @@ __all__ = [
     "VOC_CLASSES",
     "Batch",
     "CocoDataset",
+    "ConcatDataset",
     "Data",
     "EvalLoader",
     "FixedSizeCrop",
     "LvisDataset",
     "Points",
+    "ProposalWriter",
     "RandomCrop",
     "RepeatFactorSampler",
     "ResizeShortestEdge",
     "ScaleJitter",
+    "SemanticFolder",
     "ShuffleSampler",
     "TrainLoader",
     "VocDataset",
+    "WithProposals",
     "compose",
     "from_pil",
     "image_size",
     "read_image",
+    "write_proposals",
 ]

@@ -22,7 +22,7 @@ from det_core.errors import ConfigError, StructureError
 from det_core.ops import rotated
 from det_core.ops.geometry import geometry
 from det_core.ops.masks import tight_boxes
-from det_core.structures import Polygons, Sample, Size, Targets, map_tensors
+from det_core.structures import Polygons, Proposals, Sample, Size, Targets, map_tensors
 
 __all__ = ["Points", "ResizeShortestEdge", "compose"]
 
@@ -163,15 +163,19 @@ class _OnSample:
         parts: dict[str, Any] = {"image": tv_tensors.Image(sample.image)}
         if sample.targets is not None:
             parts |= _take_apart(sample.targets, sample.size)
+        if sample.proposals is not None:
+            parts["proposals"] = _corner_points(sample.proposals.boxes, sample.size)
         parts = self.transform(parts)
         image = parts["image"].as_subclass(Tensor)
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
             found = f"one of them made it {tuple(image.shape)} {image.dtype}"
             fix = "leave out conversions and normalisation: the model does both"
             raise StructureError("transforms", "must leave an image uint8 (3, H, W)", found, fix)
+        size = (image.shape[-2], image.shape[-1])
+        if sample.proposals is not None:
+            sample = replace(sample, proposals=_around(parts["proposals"], sample.proposals, size))
         if sample.targets is None:
             return replace(sample, image=image)
-        size = (image.shape[-2], image.shape[-1])
         _require_followed(parts, size)
         return replace(sample, image=image, targets=_put_together(parts, sample.targets, size, self.flip_pairs))
 
@@ -201,6 +205,21 @@ def _take_apart(targets: Targets, size: Size) -> dict[str, Any]:
     corners = torch.tensor([[0, 0], [width, 0], [width, height], [0, height]], dtype=torch.float32)
     parts["corners"] = Points(corners, canvas_size=size)
     return parts | {"extras": dict(targets.extras), "image_extras": dict(targets.image_extras)}
+
+
+def _corner_points(boxes: Tensor, size: Size) -> Points:
+    """The four corners of boxes (P, 4), as points (P, 4, 2), so that transforms of objects leave them alone."""
+    if boxes.shape[1] != 4:
+        raise StructureError("Sample.proposals", "rotated proposals do not go through transforms yet")
+    return Points(boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2), canvas_size=size)
+
+
+def _around(corners: Points, before: Proposals, size: Size) -> Proposals:
+    """Proposals around their corners, clipped to the image, without those of which nothing is left."""
+    points = corners.as_subclass(Tensor)
+    boxes = geometry(4).clip(torch.cat((points.amin(1), points.amax(1)), 1), size)
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    return Proposals(boxes=boxes[kept], logits=before.logits[kept])
 
 
 def _require_followed(parts: Mapping[str, Any], size: Size) -> None:

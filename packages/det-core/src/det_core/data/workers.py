@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, get_worker_info
 from det_core.contracts import Dataset, Transform
 from det_core.data.batch import Batch, collate
 from det_core.errors import DataError, DetError
-from det_core.structures import Sample, Targets
+from det_core.structures import Proposals, Sample, Targets
 
 __all__ = ["Prepare", "Work", "in_order"]
 
@@ -172,20 +172,21 @@ def _array(tensor: Tensor) -> Any:
 
 
 def _with_tensors(batch: Batch, function: Callable[[Any], Any], kind: type) -> Batch:
-    """The batch with `function` applied to everything of a kind in its targets."""
+    """The batch with `function` applied to everything of a kind in its targets and proposals."""
 
     def of(value: Any) -> Any:
         if isinstance(value, kind):
             return function(value)
-        if isinstance(value, Targets):
+        if isinstance(value, Targets | Proposals):
             return replace(value, **{f.name: of(getattr(value, f.name)) for f in fields(value)})
         if isinstance(value, Sample):
-            return replace(value, targets=of(value.targets))
+            return replace(value, targets=of(value.targets), proposals=of(value.proposals))
         if isinstance(value, tuple):
             return tuple(map(of, value))
         return {key: of(item) for key, item in value.items()} if isinstance(value, dict) else value
 
-    return replace(batch, targets=of(batch.targets), samples=of(batch.samples))
+    images = replace(batch.images, proposals=of(batch.images.proposals))
+    return replace(batch, images=images, targets=of(batch.targets), samples=of(batch.samples))
 
 
 def _without_alarm(loader: DataLoader[Any]) -> Iterator[Any]:
