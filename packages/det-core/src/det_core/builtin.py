@@ -1,9 +1,10 @@
 """What core itself brings, through the same hooks as any plugin: names as data, nothing is imported.
 
-One sorted table per hook; a component needs a line here and nothing else. Recipes are files in the folder `zoo`.
+One sorted table per hook; a component needs a line here and nothing else. Recipes are listed in `zoo`.
 """
 
 from det_core.hooks import hookimpl
+from det_core.zoo import PUBLISHED, UNPUBLISHED
 
 
 @hookimpl
@@ -69,25 +70,8 @@ def det_evaluators() -> dict[str, str]:
 @hookimpl
 def det_recipes() -> dict[str, str]:
     """Recipe files in the folder `zoo`; the published path of a configuration is an alias of its name."""
-    published = {
-        "cascade_mask_rcnn_r50_fpn_1x": "Misc/cascade_mask_rcnn_R_50_FPN_1x",
-        "cascade_mask_rcnn_r50_fpn_3x": "Misc/cascade_mask_rcnn_R_50_FPN_3x",
-        "faster_rcnn_r101_fpn_3x": "COCO-Detection/faster_rcnn_R_101_FPN_3x",
-        "faster_rcnn_r50_fpn_1x": "COCO-Detection/faster_rcnn_R_50_FPN_1x",
-        "faster_rcnn_r50_fpn_3x": "COCO-Detection/faster_rcnn_R_50_FPN_3x",
-        "fcos_r50_fpn_1x": "COCO-Detection/fcos_R_50_FPN_1x",
-        "keypoint_rcnn_r50_fpn_1x": "COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x",
-        "keypoint_rcnn_r50_fpn_3x": "COCO-Keypoints/keypoint_rcnn_R_50_FPN_3x",
-        "mask_rcnn_r50_fpn_1x": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x",
-        "mask_rcnn_r50_fpn_3x": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x",
-        "mask_rcnn_regnetx_4gf_dds_fpn_1x": "COCO-InstanceSegmentation/mask_rcnn_regnetx_4gf_dds_fpn_1x",
-        "mask_rcnn_regnety_4gf_dds_fpn_1x": "COCO-InstanceSegmentation/mask_rcnn_regnety_4gf_dds_fpn_1x",
-        "retinanet_r101_fpn_3x": "COCO-Detection/retinanet_R_101_FPN_3x",
-        "retinanet_r50_fpn_1x": "COCO-Detection/retinanet_R_50_FPN_1x",
-        "retinanet_r50_fpn_3x": "COCO-Detection/retinanet_R_50_FPN_3x",
-        "rpn_r50_fpn_1x": "COCO-Detection/rpn_R_50_FPN_1x",
-        "semantic_r50_fpn_1x": "Misc/semantic_R_50_FPN_1x",
-    }
-    unpublished = ("rotated_faster_rcnn_r50_fpn_3x",)
-    files = {name: f"det_core:zoo/{name}.yaml" for name in (*published, *unpublished)}
-    return files | {path: files[name] for name, path in published.items()}
+    files = {name: f"det_core:zoo/{name}.yaml" for name in UNPUBLISHED}
+    for folder, published in PUBLISHED.items():
+        for name, configuration in published.items():
+            files[name] = files[f"{folder}/{configuration}"] = f"det_core:zoo/{name}.yaml"
+    return files

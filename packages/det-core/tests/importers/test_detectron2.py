@@ -246,10 +246,10 @@ def test_the_input_becomes_the_data_section():
     assert data["eval_transforms"] == []
 
 
-def test_settings_nobody_knows_and_settings_without_effect_are_listed():
+def test_settings_nobody_knows_and_settings_without_a_counterpart_are_listed():
     found = imported(
         MODEL__POINT_HEAD_ON=True,
-        MODEL__ROI_MASK_HEAD__NUM_CONV=4,
+        TEST__AUG__ENABLED=True,
         DATASETS__TRAIN=["my_own"],
         SOLVER__CLIP_GRADIENTS__ENABLED=True,
         SOLVER__CLIP_GRADIENTS__CLIP_TYPE="norm",
@@ -258,13 +258,61 @@ def test_settings_nobody_knows_and_settings_without_effect_are_listed():
     assert found.unknown == ["MODEL.POINT_HEAD_ON"]
     assert found.unused == [
         "DATASETS.TRAIN",
-        "MODEL.ROI_MASK_HEAD.NUM_CONV",
         "SOLVER.CLIP_GRADIENTS.CLIP_TYPE",
         "SOLVER.CLIP_GRADIENTS.ENABLED",
         "SOLVER.LR_SCHEDULER_NAME",
+        "TEST.AUG.ENABLED",
     ]
     assert "train" not in found.tree["data"]
     assert "schedule" not in found.tree["train"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "idle"),
+    [
+        ({}, ["ROI_MASK_HEAD.NUM_CONV", "ROI_KEYPOINT_HEAD.LOSS_WEIGHT", "RETINANET.NMS_THRESH_TEST"]),
+        ({"META_ARCHITECTURE": "ProposalNetwork"}, ["ROI_HEADS.NMS_THRESH_TEST", "ROI_BOX_HEAD.FC_DIM", "MASK_ON"]),
+        ({"META_ARCHITECTURE": "SemanticSegmentor"}, ["RPN.NMS_THRESH", "ANCHOR_GENERATOR.OFFSET"]),
+        ({"PROPOSAL_GENERATOR.NAME": "PrecomputedProposals"}, ["RPN.NMS_THRESH", "ANCHOR_GENERATOR.OFFSET"]),
+        ({"ROI_HEADS.NAME": "Res5ROIHeads", "MASK_ON": True}, ["ROI_BOX_HEAD.FC_DIM", "ROI_MASK_HEAD.POOLER_TYPE"]),
+    ],
+)
+def test_settings_of_what_is_switched_off_do_not_count_as_lost(changes, idle):
+    changes = {f"MODEL__{key.replace('.', '__')}": value for key, value in changes.items()}
+    other = {f"MODEL__{key.replace('.', '__')}": 7 for key in idle}
+    assert imported(**changes, **other, OUTPUT_DIR="elsewhere").unused == []
+
+
+def test_settings_with_the_value_that_they_have_anyway_do_not_count_as_lost():
+    assert imported(TEST__AUG__ENABLED=False, FLOAT32_PRECISION="").unused == []
+
+
+@pytest.mark.parametrize(
+    ("source", "changes", "expected"),
+    [
+        ("", {}, None),
+        ("detectron2://ImageNetPretrained/MSRA/R-50.pkl", {}, {"into": "backbone.bottom_up"}),
+        ("catalog://ImageNetPretrained/FAIR/X-152-32x8d-IN5k", {}, {"into": "backbone.bottom_up"}),
+        ("weights/R-50.pkl", {"MODEL__BACKBONE__NAME": "build_resnet_backbone"}, {"into": "backbone"}),
+        ("https://a.net/pycls/RegNetX-4.0GF_dds_8gpu.pyth", {}, {"into": "backbone.bottom_up"}),
+        ("runs/R-50-mask/model_final.pth", {}, {}),
+        ("detectron2://COCO-Detection/faster_rcnn_R_50_FPN_3x/137849458/model_final_280758.pkl", {}, {}),
+        (
+            "detectron2://COCO-Detection/faster_rcnn_R_50_FPN_3x/137849458/model_final_280758.pkl",
+            {"MODEL__ROI_HEADS__NUM_CLASSES": 3},
+            {"skip": ["roi_heads.box_predictor"]},
+        ),
+        (
+            "https://dl.fbaipublicfiles.com/detectron2/COCO-InstanceSegmentation/mask/137849600/model_final_f10217.pkl",
+            {"MODEL__ROI_HEADS__NUM_CLASSES": 8, "MODEL__MASK_ON": True},
+            {"skip": ["roi_heads.box_predictor", "roi_heads.mask_head.predictor"]},
+        ),
+    ],
+)
+def test_initial_weights_say_what_they_are_for_and_what_starts_anew(source, changes, expected):
+    tree = imported(MODEL__WEIGHTS=source, **changes).tree
+    assert tree.get("weights") == (None if expected is None else {"source": source, **expected})
+    recipe_from_tree(tree).check()
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,17 @@ from typing import Any
 from det_core.errors import ConfigError
 from det_core.importers.detectron2_dense import retinanet_head
 from det_core.importers.detectron2_heads import second_stage
+from det_core.importers.detectron2_idle import read_idle
 from det_core.importers.detectron2_semantic import sem_seg_head
 from det_core.importers.detectron2_training import data_section, train_section
+from det_core.importers.detectron2_weights import weights_section
 from det_core.importers.settings import Settings, UnsupportedError, per_level
 
 __all__ = [
     "Imported",
     "UnsupportedError",
     "backbone_section",
+    "complete_tree",
     "input_section",
     "model_section",
     "recipe_from_settings",
@@ -37,7 +40,7 @@ class Imported:
     Attributes:
         tree: the recipe as plain data, for `det_core.recipes.recipe_from_tree`.
         unknown: settings that Detectron2 itself does not know, such as a project's own.
-        unused: settings that Detectron2 knows and that had no effect on the recipe.
+        unused: settings that Detectron2 knows, that change something there and that have no counterpart here.
     """
 
     tree: dict[str, Any]
@@ -97,15 +100,24 @@ def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Impo
 
         return recipe_from_objects(settings, summary)
     s = Settings(settings)
-    tree: dict[str, Any] = {"summary": summary} if summary else {}
-    tree["model"] = model_section(s)
-    tree["data"] = data_section(s)
-    tree["train"] = train_section(s)
-    if tree["model"]["type"] in ("proposal_network", "semantic_segmentor"):  # nothing judges these yet
-        tree["data"]["evaluators"] = []
-        tree["train"]["best_metric"] = "loss"
+    tree = complete_tree(s, model_section(s), summary)
     unknown, unused = s.leftover()
     return Imported(tree, unknown, unused)
+
+
+def complete_tree(s: Settings, model: dict[str, Any], summary: str = "") -> dict[str, Any]:
+    """The recipe of a model, with everything around it."""
+    tree: dict[str, Any] = {"summary": summary} if summary else {}
+    tree["model"] = model
+    if weights := weights_section(s, model):
+        tree["weights"] = weights
+    tree["data"] = data_section(s)
+    tree["train"] = train_section(s)
+    if model["type"] in ("proposal_network", "semantic_segmentor"):  # nothing judges these yet
+        tree["data"]["evaluators"] = []
+        tree["train"]["best_metric"] = "loss"
+    read_idle(s)
+    return tree
 
 
 BottomUp = tuple[dict[str, Any], dict[str, int]]

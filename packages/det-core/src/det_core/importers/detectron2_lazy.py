@@ -8,8 +8,7 @@ configuration and is read as those; what YAML cannot say, such as FCOS, has its 
 from collections.abc import Mapping
 from typing import Any
 
-from det_core.importers.detectron2 import Imported, backbone_section, input_section, model_section
-from det_core.importers.detectron2_training import data_section, train_section
+from det_core.importers.detectron2 import Imported, backbone_section, complete_tree, input_section, model_section
 from det_core.importers.lazy_heads import shuffled_heads
 from det_core.importers.lazy_model import fcos_head, level_norms_of_head, regnet, settings_of_model
 from det_core.importers.lazy_objects import Objects
@@ -31,8 +30,7 @@ def recipe_from_objects(settings: Mapping[str, Any], summary: str = "") -> Impor
     """
     o = Objects(settings)
     s = Settings(settings_of_model(o) | settings_of_training(o))
-    tree: dict[str, Any] = {"summary": summary} if summary else {}
-    tree |= {"model": _model(o, s), "data": data_section(s), "train": train_section(s)}
+    tree = complete_tree(s, _model(o, s), summary)
     unused = sorted([*o.leftover(), *s.leftover()[1]])
     if lost := [key for key in unused if key.startswith("model.")]:
         raise UnsupportedError(lost[0], "is not supported yet", f"it is set to {settings[lost[0]]!r}")

@@ -54,7 +54,9 @@ def _augmentations(o: Objects) -> dict[str, Any]:
 
 def _solver(o: Objects) -> dict[str, Any]:
     steps = o("train.max_iter", None)
+    # How processes talk, what is kept and shown, how a kernel is chosen: nothing of what is learnt.
     o.ignore("train.output_dir", "train.device", "train.log_period", "train.ddp", "train.checkpointer.max_to_keep")
+    o.ignore("train.cudnn_benchmark")
     settings: dict[str, Any] = {
         "SOLVER.MAX_ITER": steps,
         "SOLVER.AMP.ENABLED": o("train.amp.enabled", False),

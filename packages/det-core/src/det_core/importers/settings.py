@@ -55,9 +55,10 @@ class Settings:
         self._read.update(keys)
 
     def leftover(self) -> tuple[list[str], list[str]]:
-        """What was given and never asked for: settings without a default, and those with one."""
+        """What was given and never asked for: settings without a default, and those that differ from theirs."""
         rest = sorted(self.given.keys() - self._read)
-        return [key for key in rest if key not in self.defaults], [key for key in rest if key in self.defaults]
+        unknown = [key for key in rest if key not in self.defaults]
+        return unknown, [key for key in rest if key in self.defaults and self.given[key] != self.defaults[key]]
 
 
 def _plain(value: Any) -> Any:
