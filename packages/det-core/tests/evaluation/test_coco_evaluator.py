@@ -218,7 +218,7 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(StructureError, match=r"another size; \(60, 80\) instead of \(120, 160\)"):
         evaluator.update(prediction([BOX], size=(60, 80)), sample([BOX]))
     with pytest.raises(ConfigError, match="iou_types"):
-        CocoEvaluator(classes=("cell",), iou_types=("keypoints",))  # type: ignore[arg-type]
+        CocoEvaluator(classes=("cell",), iou_types=("points",))  # type: ignore[arg-type]
 
 
 def test_an_image_judged_twice_is_an_error() -> None:

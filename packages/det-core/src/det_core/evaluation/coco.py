@@ -16,6 +16,7 @@ from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from det_core.errors import ConfigError, DataError, StructureError
+from det_core.evaluation.coco_keypoints import COCO_SIGMAS, pixel_indices, require_keypoints
 from det_core.evaluation.coco_results import RLE, encode_masks
 from det_core.evaluation.coco_rotated import rotated_overlaps
 from det_core.ops.geometry import geometry
@@ -23,32 +24,44 @@ from det_core.structures import Detections, Polygons, Prediction, Sample, Size, 
 
 __all__ = ["CocoEvaluator", "IouType"]
 
-IouType = Literal["bbox", "segm"]
+IouType = Literal["bbox", "segm", "keypoints"]
 
 
 class CocoEvaluator:
-    """Average precision and recall of boxes, upright or rotated, and of masks, by the rules of COCO.
+    """Average precision and recall of boxes, upright or rotated, of masks and of keypoints, by the rules of COCO.
 
     The truth is what the samples say: areas as annotated, crowds forgiven. Everything is kept in a small form (masks as
     RLE) until `result`.
 
     Args:
         classes: the name of each label.
-        iou_types: what to compare: "bbox", "segm".
+        iou_types: what to compare: "bbox", "segm", "keypoints" (by object keypoint similarity, OKS).
         max_detections: how many detections of an image count, per class, the best first.
+        max_keypoint_detections: the same where keypoints are compared.
+        sigmas: the spread of each of the K keypoints, of which OKS measures distances in multiples; None: COCO's 17.
 
     Attributes:
         notes: why a figure is not there, by its key; made by `result`.
     """
 
     def __init__(
-        self, classes: Sequence[str], iou_types: Sequence[IouType] = ("bbox",), max_detections: int = 100
+        self,
+        classes: Sequence[str],
+        iou_types: Sequence[IouType] = ("bbox",),
+        max_detections: int = 100,
+        max_keypoint_detections: int = 20,
+        sigmas: Sequence[float] | None = None,
     ) -> None:
-        if not iou_types or not set(iou_types) <= {"bbox", "segm"}:
-            raise ConfigError("iou_types", "must be some of 'bbox' and 'segm'", f"got {list(iou_types)}")
-        if max_detections < 1:
-            raise ConfigError("max_detections", "must be at least 1", f"got {max_detections}")
-        self.classes, self.iou_types, self.max_detections = tuple(classes), tuple(iou_types), max_detections
+        if not iou_types or not set(iou_types) <= {"bbox", "segm", "keypoints"}:
+            raise ConfigError("iou_types", "must be some of 'bbox', 'segm', 'keypoints'", f"got {list(iou_types)}")
+        self._limits = {"bbox": max_detections, "segm": max_detections, "keypoints": max_keypoint_detections}
+        if min(self._limits.values()) < 1:
+            found = f"got {max_detections} and {max_keypoint_detections}"
+            raise ConfigError("max_detections", "and max_keypoint_detections must be at least 1", found)
+        self.sigmas = tuple(COCO_SIGMAS if sigmas is None else sigmas)
+        if not self.sigmas or min(self.sigmas) <= 0:
+            raise ConfigError("sigmas", "must be positive, one per keypoint", f"got {sigmas}")
+        self.classes, self.iou_types = tuple(classes), tuple(iou_types)
         self.notes: dict[str, str] = {}
         self._images: dict[int | str, _Image] = {}
 
@@ -56,7 +69,8 @@ class CocoEvaluator:
         """Add one image.
 
         Raises:
-            DataError: the sample has no truth, or no masks where they are to be compared, or its id was there before.
+            DataError: the sample has no truth, or no masks or keypoints where they are to be compared, or its id was
+                there before.
             StructureError: the prediction is not of this image or these classes, or holds numbers that are not finite.
         """
         where = f"image {sample.id}"
@@ -70,6 +84,9 @@ class CocoEvaluator:
         truth, guess = sample.targets, prediction.detections
         _check(truth, sample, len(self.classes), masks, "truth")
         _check(guess, sample, len(self.classes), masks, "prediction")
+        if "keypoints" in self.iou_types:
+            require_keypoints(truth, len(self.sigmas), where, "truth")
+            require_keypoints(guess, len(self.sigmas), where, "prediction")
         self._require_form(truth, guess, where)
         if tuple(guess.size) != sample.size:
             found = f"{tuple(guess.size)} instead of {sample.size}"
@@ -88,8 +105,9 @@ class CocoEvaluator:
         if self._images:
             first = next(iter(self._images.values())).truth.boxes
             geometry(first.shape[1]).require(truth.boxes, f"{where}: its truth, as that of other images,")
-        if form.dim == 5 and "segm" in self.iou_types:
-            raise StructureError(where, "its boxes are rotated, beside which no masks are judged", fix="compare 'bbox'")
+        if form.dim == 5 and set(self.iou_types) != {"bbox"}:
+            problem = "its boxes are rotated, beside which no masks are judged, nor keypoints"
+            raise StructureError(where, problem, fix="compare 'bbox'")
 
     def state(self) -> "dict[int | str, _Image]":
         """The images added so far."""
@@ -104,13 +122,14 @@ class CocoEvaluator:
     def result(self) -> dict[str, float]:
         """{"bbox/AP": ..., "bbox/AP50", "bbox/AP75", "bbox/APs", "bbox/APm", "bbox/APl", "bbox/AR100", "bbox/AP/NAME"}.
 
-        All are in [0, 1], and so for "segm". A figure that no object is there for is left out, and `notes` says why.
+        All are in [0, 1], and so for "segm"; for "keypoints" there is "AR20" and no "APs". A figure that no object is
+        there for is left out, and `notes` says why.
         """
         self.notes = {}
         figures: dict[str, float] = {}
         for iou_type in self.iou_types:
             precision, recall = self._judge(iou_type)
-            for name, values, missing in self._named(precision, recall):
+            for name, values, missing in self._named(iou_type, precision, recall):
                 known = values[values > -1]
                 if known.size:
                     figures[f"{iou_type}/{name}"] = float(known.mean())
@@ -119,7 +138,7 @@ class CocoEvaluator:
         return figures
 
     def _named(
-        self, precision: NDArray[np.float64], recall: NDArray[np.float64]
+        self, iou_type: IouType, precision: NDArray[np.float64], recall: NDArray[np.float64]
     ) -> Iterator[tuple[str, NDArray[np.float64], str]]:
         """Each figure's name, the values that it is the mean of (-1 where undefined), and why there may be none.
 
@@ -129,10 +148,11 @@ class CocoEvaluator:
         yield "AP", precision[..., 0], nothing
         yield "AP50", precision[0, ..., 0], nothing
         yield "AP75", precision[5, ..., 0], nothing
-        yield "APs", precision[..., 1], "the truth holds no object of less than 32 x 32 pixels"
-        yield "APm", precision[..., 2], "the truth holds no object between 32 x 32 and 96 x 96 pixels"
-        yield "APl", precision[..., 3], "the truth holds no object of more than 96 x 96 pixels"
-        yield f"AR{self.max_detections}", recall[..., 0], nothing
+        if iou_type != "keypoints":  # COCO has no keypoints of small objects
+            yield "APs", precision[..., -3], "the truth holds no object of less than 32 x 32 pixels"
+        yield "APm", precision[..., -2], "the truth holds no object between 32 x 32 and 96 x 96 pixels"
+        yield "APl", precision[..., -1], "the truth holds no object of more than 96 x 96 pixels"
+        yield f"AR{self._limits[iou_type]}", recall[..., 0], nothing
         for label, name in enumerate(self.classes):
             yield f"AP/{name}", precision[..., label, 0], f"the truth holds no object of class {name!r}"
 
@@ -144,7 +164,8 @@ class CocoEvaluator:
             truth = _as_coco([image.truth for image in images], categories, iou_type)
             guess = _as_coco([image.guess for image in images], categories, iou_type)
             judge = COCOeval(truth, guess, iou_type)
-            judge.params.maxDets = [self.max_detections]
+            judge.params.maxDets = [self._limits[iou_type]]
+            judge.params.kpt_oks_sigmas = np.array(self.sigmas)
             if any(image.truth.boxes.shape[1] == 5 for image in images):
                 judge.computeIoU = partial(rotated_overlaps, judge)
             judge.evaluate()
@@ -155,7 +176,8 @@ class CocoEvaluator:
 class _Objects(NamedTuple):
     """The objects of one image, as small as they get.
 
-    `size` is the image's; `boxes` (N, 4) xyxy, or (N, 5) rotated; `areas` NaN where the box or the mask tells them.
+    `size` is the image's; `boxes` (N, 4) xyxy, or (N, 5) rotated; `areas` NaN where the box or the mask tells them;
+    `keypoints` (N, K, 3) in indices of pixels.
     """
 
     size: Size
@@ -165,6 +187,7 @@ class _Objects(NamedTuple):
     crowd: NDArray[np.bool_]
     areas: NDArray[np.float32]
     masks: list[RLE] | None
+    keypoints: NDArray[np.float64] | None
 
     @classmethod
     def of(
@@ -185,6 +208,7 @@ class _Objects(NamedTuple):
             crowd=np.zeros(count, np.bool_) if crowd is None else _array(crowd),
             areas=np.full(count, np.nan, np.float32) if areas is None else _array(areas),
             masks=encode_masks(source.masks, source.boxes, size) if masks and source.masks is not None else None,
+            keypoints=pixel_indices(source),
         )
 
 
@@ -244,6 +268,9 @@ def _as_coco(images: Sequence[_Objects], categories: Sequence[int], iou_type: Io
             }
             if iou_type == "segm" and image.masks is not None:
                 annotation["segmentation"] = _compressed(image.masks[row])
+            if iou_type == "keypoints" and image.keypoints is not None:
+                annotation["keypoints"] = image.keypoints[row].ravel().tolist()
+                annotation["num_keypoints"] = int((image.keypoints[row, :, 2] > 0).sum())
             annotations.append(annotation)
     coco = COCO()
     coco.dataset = {

@@ -49,7 +49,7 @@ def to_coco(detections: Detections, image_id: int | str, category_ids: Sequence[
 
 
 def from_coco(results: Sequence[Mapping[str, Any]], size: Size, category_ids: Sequence[int]) -> Detections:
-    """The detections of one image of `size`, by falling score; masks if all results have one.
+    """The detections of one image of `size`, by falling score; masks and keypoints if all results have them.
 
     Rotated boxes have five numbers, upright ones four; all results must have as many.
 
@@ -63,6 +63,7 @@ def from_coco(results: Sequence[Mapping[str, Any]], size: Size, category_ids: Se
         boxes = boxes.reshape(len(results), -1 if results else 4)
         if boxes.shape[1] == 4:
             boxes[:, 2:] += boxes[:, :2]
+        pointed = bool(results) and all("keypoints" in result for result in results)
         masked = bool(results) and all("segmentation" in result for result in results)
         return Detections(
             boxes=boxes.float(),
@@ -70,10 +71,16 @@ def from_coco(results: Sequence[Mapping[str, Any]], size: Size, category_ids: Se
             scores=torch.tensor([result["score"] for result in results], dtype=torch.float32),
             size=size,
             masks=decode_masks([result["segmentation"] for result in results], size) if masked else None,
+            keypoints=_keypoints([result["keypoints"] for result in results]) if pointed else None,
         )
     except (KeyError, ValueError, TypeError) as error:
         fix = "each result needs image_id, category_id, bbox (four numbers, or five of a rotated box) and score"
         raise DataError("COCO results", "cannot be read", f"{type(error).__name__}: {error}", fix) from error
+
+
+def _keypoints(results: Sequence[Sequence[float]]) -> Tensor:
+    points = torch.tensor(results, dtype=torch.float32)
+    return points.reshape(len(results), -1, 3) + torch.tensor([0.5, 0.5, 0])
 
 
 def encode_masks(masks: Tensor | Polygons, boxes: Tensor, size: Size) -> list[RLE]:

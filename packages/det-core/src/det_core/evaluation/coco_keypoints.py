@@ -1,0 +1,43 @@
+"""What comparing keypoints by COCO's rules takes beside pycocotools."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from det_core.errors import DataError, StructureError
+from det_core.structures import Detections, Targets
+
+__all__ = ["COCO_SIGMAS", "pixel_indices", "require_keypoints"]
+
+COCO_SIGMAS = (
+    *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
+    *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+)
+"""How far apart people place each of COCO's 17 keypoints, as a share of the root of the object's area."""
+
+
+def pixel_indices(objects: Targets | Detections) -> NDArray[np.float64] | None:
+    """Keypoints (N, K, 3) as the format has them: in indices of pixels, whose middles lie half a pixel on.
+
+    True ones that are not labelled stay at 0.
+    """
+    if objects.keypoints is None:
+        return None
+    points: NDArray[np.float64] = objects.keypoints.detach().double().cpu().numpy().copy()
+    points[..., :2] -= np.where(points[..., 2:] > 0, 0.5, 0.0) if isinstance(objects, Targets) else 0.5
+    return points
+
+
+def require_keypoints(objects: Targets | Detections, count: int, where: str, what: str) -> None:
+    """Raise DataError or StructureError unless `objects` have `count` finite keypoints each; none need none."""
+    if objects.keypoints is None:
+        if len(objects):
+            fix = "load the dataset with keypoints" if what == "truth" else "use a model that predicts them"
+            problem = f"its {what} has no keypoints to compare"
+            raise DataError(where, problem, fix=f"{fix}, or leave 'keypoints' out of iou_types")
+        return
+    if objects.keypoints.shape[1] != count:
+        found = f"{objects.keypoints.shape[1]} keypoints, but {count} sigmas"
+        fix = "give the evaluator one sigma per keypoint"
+        raise StructureError(where, f"its {what} has other keypoints than are to be judged", found, fix)
+    if not bool(objects.keypoints.isfinite().all()):
+        raise StructureError(where, f"its {what} holds keypoints that are not finite")
