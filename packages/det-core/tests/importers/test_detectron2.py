@@ -325,7 +325,6 @@ def test_initial_weights_say_what_they_are_for_and_what_starts_anew(source, chan
         ("MODEL__BACKBONE__NAME", "build_regnet_backbone"),
         ("MODEL__ROI_HEADS__NAME", "PointRendROIHeads"),
         ("MODEL__ROI_BOX_HEAD__NAME", ""),
-        ("MODEL__ROI_BOX_HEAD__USE_FED_LOSS", True),
     ],
 )
 def test_what_would_compute_something_else_is_refused_by_name(key, value):
@@ -385,3 +384,22 @@ def test_rotated_boxes_need_all_their_parts(key, value):
     with pytest.raises(UnsupportedError, match="not supported yet") as error:
         imported(**{**ROTATED, key: value})
     assert str(error.value).startswith(key.replace("__", "."))
+
+
+def test_a_federated_loss_takes_its_frequencies_from_the_training_set():
+    lvis = {
+        "MODEL__ROI_BOX_HEAD__USE_FED_LOSS": True,
+        "MODEL__ROI_BOX_HEAD__USE_SIGMOID_CE": True,
+        "MODEL__ROI_BOX_HEAD__FED_LOSS_NUM_CLASSES": 40,
+        "DATASETS__TRAIN": ("lvis_v1_train",),
+    }
+    found = imported(**lvis)
+    assert found.tree["model"]["roi_heads"]["box_predictor"] == {
+        "class_loss": "sigmoid",
+        "federated": {"counts_from": "lvis/lvis_v1_train.json", "classes": 40},
+    }
+    recipe_from_tree({"model": found.tree["model"]}).check()
+    with pytest.raises(UnsupportedError, match="USE_SIGMOID_CE"):
+        imported(**{**lvis, "MODEL__ROI_BOX_HEAD__USE_SIGMOID_CE": False})
+    with pytest.raises(UnsupportedError, match="is not LVIS"):
+        imported(**{**lvis, "DATASETS__TRAIN": ("coco_2017_train",)})

@@ -24,6 +24,12 @@ BOX_PREDICTOR = {
     "MODEL.ROI_HEADS.NMS_THRESH_TEST": ("nms_threshold", 0.5),
     "TEST.DETECTIONS_PER_IMAGE": ("max_detections", 100),
 }
+FEDERATED = {
+    "MODEL.ROI_BOX_HEAD.FED_LOSS_NUM_CLASSES": ("classes", 50),
+    "MODEL.ROI_BOX_HEAD.FED_LOSS_FREQ_WEIGHT_POWER": ("power", 0.5),
+}
+# Published training set -> its annotations, relative to the data folder.
+LVIS_TRAIN = {f"lvis_{version}_train": f"lvis/lvis_{version}_train.json" for version in ("v1", "v0.5")}
 ROI_HEADS = {
     "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": ("pooler_resolution", 7),
     "MODEL.ROI_BOX_HEAD.POOLER_TYPE": ("pooler_type", "ROIAlignV2"),
@@ -129,7 +135,6 @@ def _levels(s: Settings, strides: Mapping[str, int]) -> dict[str, list[str]]:
 
 def _roi_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     name = s.require("MODEL.ROI_HEADS.NAME", *_STAGES)
-    s.require("MODEL.ROI_BOX_HEAD.USE_FED_LOSS", False)
     if name == "RROIHeads":
         s.require("MODEL.ROI_BOX_HEAD.POOLER_TYPE", "ROIAlignRotated")
         s.require("MODEL.MASK_ON", False)
@@ -139,11 +144,22 @@ def _roi_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     predictor = s.differing(BOX_PREDICTOR)
     if s["MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"]:
         predictor["class_loss"] = "sigmoid"
+    if s["MODEL.ROI_BOX_HEAD.USE_FED_LOSS"]:
+        predictor["federated"] = _federated(s)
     if name == "CascadeROIHeads":
         node |= _cascade(s, predictor)
     if predictor:
         node["box_predictor"] = predictor
     return node
+
+
+def _federated(s: Settings) -> dict[str, Any]:
+    """The classes of a federated loss; how frequent they are stands in the training data."""
+    s.require("MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", True)
+    names = s.peek("DATASETS.TRAIN")
+    if len(names) != 1 or names[0] not in LVIS_TRAIN:
+        raise UnsupportedError("DATASETS.TRAIN", "is not LVIS, which a federated loss needs", f"got {names!r}")
+    return {"counts_from": LVIS_TRAIN[names[0]], **s.differing(FEDERATED)}
 
 
 def _box_head(s: Settings) -> dict[str, Any]:

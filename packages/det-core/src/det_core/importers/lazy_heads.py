@@ -28,6 +28,7 @@ BOX_PREDICTOR = {
     "box_reg_loss_type": ("MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE", "smooth_l1"),
     "use_sigmoid_ce": ("MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", False),
     "use_fed_loss": ("MODEL.ROI_BOX_HEAD.USE_FED_LOSS", False),
+    "fed_loss_num_classes": ("MODEL.ROI_BOX_HEAD.FED_LOSS_NUM_CLASSES", 50),
 }
 POOLER = {
     "output_size": ("POOLER_RESOLUTION", NEEDED),
@@ -90,6 +91,7 @@ def _box_head(o: Objects, path: str) -> dict[str, Any]:
 def _box_predictor(o: Objects, path: str) -> dict[str, Any]:
     o.require(f"{path}.kind", "FastRCNNOutputLayers")
     o.ignore(f"{path}.input_shape", f"{path}.box2box_transform.kind", f"{path}.num_classes")
+    o.ignore(f"{path}.get_fed_loss_cls_weights")  # a function of the training set's name; its code is not recorded
     settings = o.renamed(path, BOX_PREDICTOR)
     settings["MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS"] = [
         float(w) for w in settings["MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS"]

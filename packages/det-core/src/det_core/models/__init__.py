@@ -6,6 +6,7 @@ from det_core.models.cascade import CascadeROIHeads
 from det_core.models.dense import DenseDetector
 from det_core.models.families import keypoint_rcnn, mask_rcnn
 from det_core.models.fcos import FCOSHead
+from det_core.models.federated import FederatedClasses
 from det_core.models.keypoint_head import KeypointRCNNConvDeconvUpsampleHead
 from det_core.models.mask_head import MaskRCNNConvUpsampleHead
 from det_core.models.rcnn import RCNN, ProposalNetwork, faster_rcnn
@@ -24,6 +25,7 @@ __all__ = [
     "FCOSHead",
     "FastRCNNConvFCHead",
     "FastRCNNPredictor",
+    "FederatedClasses",
     "KeypointRCNNConvDeconvUpsampleHead",
     "MaskRCNNConvUpsampleHead",
     "ProposalNetwork",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from det_core.errors import ConfigError
+from det_core.models.federated import FederatedClasses
 from det_core.ops import boxes as box_ops
 from det_core.ops.layers import Conv2d, Norm
 from det_core.ops.losses import BoxLoss, box_loss, regressed
@@ -95,6 +96,8 @@ class FastRCNNPredictor(nn.Module):
         smooth_l1_beta: where that loss turns linear.
         box_loss_weight: of the box loss.
         class_loss: softmax over classes and background, or one sigmoid per class.
+        federated: which classes the loss of the sigmoids looks at, for images that are not annotated for all of them;
+            null: all.
         score_threshold: detections must score more than this.
         nms_threshold: overlap beyond which the worse of two detections of one class is dropped.
         max_detections: per image; the best stay.
@@ -114,11 +117,16 @@ class FastRCNNPredictor(nn.Module):
         smooth_l1_beta: float = 0.0,
         box_loss_weight: float = 1.0,
         class_loss: Literal["softmax", "sigmoid"] = "softmax",
+        federated: FederatedClasses | None = None,
         score_threshold: float = 0.05,
         nms_threshold: float = 0.5,
         max_detections: int = 100,
     ) -> None:
         super().__init__()
+        if federated is not None and class_loss != "sigmoid":
+            fix = "say class_loss: sigmoid"
+            raise ConfigError("FastRCNNPredictor.federated", "needs a sigmoid per class", f"got {class_loss!r}", fix)
+        self.federated = federated
         self.num_classes, self.class_agnostic = num_classes, class_agnostic
         self.form = regressed("FastRCNNPredictor", box_weights, box_loss)
         self.box_weights, self.box_loss, self.smooth_l1_beta = tuple(box_weights), box_loss, smooth_l1_beta
@@ -157,15 +165,17 @@ class FastRCNNPredictor(nn.Module):
             self.box_loss,
             self.smooth_l1_beta,
         )
-        if self.class_loss == "softmax":
-            classification = F.cross_entropy(logits.float(), labels, reduction="sum")
-        else:
-            truth = F.one_hot(labels, self.num_classes + 1)[:, :-1].float()
-            classification = F.binary_cross_entropy_with_logits(logits[:, :-1].float(), truth, reduction="sum")
         return {
-            "loss_cls": classification / regions,
+            "loss_cls": self._classification(logits, labels) / regions,
             "loss_box_reg": regression * (self.box_loss_weight / regions),
         }
+
+    def _classification(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if self.class_loss == "softmax":
+            return F.cross_entropy(logits.float(), labels, reduction="sum")
+        truth = F.one_hot(labels, self.num_classes + 1)[:, :-1].float()
+        weight = None if self.federated is None else self.federated(labels, self.num_classes).float()
+        return F.binary_cross_entropy_with_logits(logits[:, :-1].float(), truth, weight, reduction="sum")
 
     @torch.no_grad()
     def boxes_of(self, outputs: tuple[Tensor, Tensor], proposals: Tensor, labels: Tensor) -> Tensor:

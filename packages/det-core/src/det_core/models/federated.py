@@ -1,0 +1,84 @@
+"""Which classes a loss looks at where images are not annotated for all of them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from det_core.errors import ConfigError, DataError
+
+__all__ = ["FederatedClasses"]
+
+
+class FederatedClasses:
+    """Draws the classes of a federated loss: those of the batch, and others by how frequent they are.
+
+    Of a class that nobody looked for in an image, nothing is known there; a loss over few classes at a time errs less
+    often (Zhou et al., "Probabilistic two-stage detection", 2021, after Gupta et al., "LVIS", 2019).
+
+    Args:
+        counts: in how many images each class is, by label.
+        counts_from: instead, an LVIS annotation file, of whose categories, by rising id, `image_count` is taken. It is
+            read when the first loss is computed: nobody else needs it.
+        classes: how many are drawn at least; those of the batch count, the background among them, as published.
+        power: a class is drawn in proportion to its count to this power.
+    """
+
+    def __init__(
+        self,
+        counts: Sequence[float] | None = None,
+        counts_from: Path | None = None,
+        classes: int = 50,
+        power: float = 0.5,
+    ) -> None:
+        if (counts is None) == (counts_from is None):
+            raise ConfigError("FederatedClasses", "needs either counts or counts_from")
+        if classes < 1:
+            raise ConfigError("FederatedClasses.classes", "must be at least 1", f"got {classes}")
+        self.counts, self.counts_from, self.classes, self.power = counts, counts_from, classes, power
+        self._weights: Tensor | None = None
+
+    @torch.no_grad()
+    def __call__(self, labels: Tensor, num_classes: int) -> Tensor:
+        """Which classes count, bool (num_classes,), for labels int64 (P,) with `num_classes` for the background."""
+        present = labels.unique()
+        weights = self.weights(num_classes).to(labels.device, copy=True)
+        chosen = torch.zeros(num_classes + 1, dtype=torch.bool, device=labels.device)
+        chosen[present] = True
+        weights[chosen[:-1]] = 0
+        missing = min(self.classes - len(present), int((weights > 0).sum()))
+        if missing > 0:
+            chosen[weights.multinomial(missing)] = True
+        return chosen[:-1]
+
+    def weights(self, num_classes: int) -> Tensor:
+        """How probable each class is, float32 (num_classes,), not normalised.
+
+        Raises:
+            ConfigError: there is not one count for each class.
+            DataError: the file cannot be read, or holds no counts.
+        """
+        if self._weights is None:
+            counts = _read(self.counts_from) if self.counts is None and self.counts_from else list(self.counts or ())
+            where = str(self.counts_from or "FederatedClasses.counts")
+            if len(counts) != num_classes:
+                found = f"got {len(counts)} for {num_classes} classes"
+                raise ConfigError(where, "must hold one count for each class", found)
+            if any(count < 0 for count in counts):
+                raise ConfigError(where, "must hold no negative count", f"got {min(counts)}")
+            self._weights = torch.tensor(counts, dtype=torch.float32, device="cpu") ** self.power
+        return self._weights
+
+
+def _read(path: Path) -> list[float]:
+    try:
+        categories = json.loads(path.read_bytes())["categories"]
+        return [float(each["image_count"]) for each in sorted(categories, key=lambda each: each["id"])]
+    except (OSError, ValueError) as error:
+        raise DataError(str(path), "cannot be read", str(error)) from error
+    except (KeyError, TypeError) as error:
+        found = f"{type(error).__name__}: {error}"
+        fix = "give an LVIS annotation file, or `counts`"
+        raise DataError(str(path), "does not say in how many images each category is", found, fix) from error

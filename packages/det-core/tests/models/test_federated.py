@@ -1,0 +1,81 @@
+"""Losses over some of the classes."""
+
+import json
+
+import pytest
+import torch
+from det_core.errors import ConfigError, DataError
+from det_core.models import FastRCNNPredictor, FederatedClasses
+from torch.nn import functional as F
+
+BACKGROUND = 4
+
+
+def drawn(labels, seed=0, **options):
+    torch.manual_seed(seed)
+    federated = FederatedClasses(**{"counts": [1.0, 100.0, 0.0, 25.0], "classes": 3, **options})
+    return federated(torch.tensor(labels, dtype=torch.int64), BACKGROUND).tolist()
+
+
+def test_classes_of_the_batch_always_count_and_the_background_takes_a_place_as_published():
+    for seed in range(5):
+        chosen = drawn([2, BACKGROUND, 2], seed)  # two of three places are taken
+        assert chosen[2]
+        assert sum(chosen) == 2
+    assert drawn([0, 1, 2, 3]) == [True] * 4  # more than there are places for
+    assert drawn([2, BACKGROUND], classes=2) == [False, False, True, False]
+
+
+def test_no_class_is_drawn_that_is_nowhere_however_many_are_wanted():
+    assert drawn([BACKGROUND], classes=50) == [True, True, False, True]
+    assert drawn([], classes=50) == [True, True, False, True]
+
+
+@pytest.mark.parametrize(("power", "share"), [(0.5, 10 / 16), (1.0, 100 / 126), (0.0, 1 / 3)])
+def test_classes_are_drawn_by_their_frequency_to_a_power(power, share):
+    federated = FederatedClasses([1.0, 100.0, 25.0], classes=1, power=power)
+    weights = federated.weights(3)
+    assert (weights / weights.sum())[1].item() == pytest.approx(share)
+    torch.manual_seed(0)
+    found = torch.stack([federated(torch.zeros(0, dtype=torch.int64), 3) for _ in range(1500)]).float().mean(dim=0)
+    assert found.sum().item() == pytest.approx(1.0)
+    assert found[1].item() == pytest.approx(share, abs=0.04)
+
+
+def test_the_loss_is_over_the_chosen_classes_alone_and_others_learn_nothing():
+    federated = FederatedClasses([1.0, 9.0, 0.0, 0.0], classes=3)
+    predictor = FastRCNNPredictor(5, 4, class_loss="sigmoid", federated=federated)
+    logits = torch.randn(3, 5, requires_grad=True)
+    outputs, labels = (logits, torch.zeros(3, 4, 4)), torch.tensor([3, BACKGROUND, BACKGROUND])
+    torch.manual_seed(1)
+    [[chosen]] = torch.nonzero(federated(labels, 4)[:2]).tolist()
+    boxes = torch.tensor([[0.0, 0.0, 9.0, 9.0]]).expand(3, 4)
+    torch.manual_seed(1)
+    loss = predictor.losses(outputs, boxes, labels, boxes)
+    truth = torch.zeros(3, 2)
+    truth[0, 1] = 1
+    by_hand = F.binary_cross_entropy_with_logits(logits[:, [chosen, 3]], truth, reduction="sum") / 3
+    torch.testing.assert_close(loss["loss_cls"], by_hand)
+    loss["loss_cls"].backward()
+    assert (logits.grad.abs().sum(dim=0) > 0).tolist() == [i in (chosen, 3) for i in range(5)]
+
+
+def test_frequencies_come_from_an_lvis_file_by_rising_id_when_they_are_needed(tmp_path):
+    path = tmp_path / "lvis.json"
+    federated = FederatedClasses(counts_from=path)
+    with pytest.raises(DataError, match="cannot be read"):
+        federated.weights(2)
+    path.write_text(json.dumps({"categories": [{"id": 7, "image_count": 16}, {"id": 2, "image_count": 9}]}))
+    assert federated.weights(2).tolist() == [3.0, 4.0]
+    path.write_text(json.dumps({"categories": [{"id": 7}]}))
+    with pytest.raises(DataError, match="how many images"):
+        FederatedClasses(counts_from=path).weights(1)
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ConfigError, match="either counts or counts_from"):
+        FederatedClasses()
+    with pytest.raises(ConfigError, match="got 2 for 3 classes"):
+        FederatedClasses([1.0, 2.0]).weights(3)
+    with pytest.raises(ConfigError, match="class_loss: sigmoid"):
+        FastRCNNPredictor(5, 2, federated=FederatedClasses([1.0, 2.0]))
