@@ -1,5 +1,6 @@
 """The smallest datasets of each format that hold an object, as arguments of their readers."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,13 @@ def semantic_folder(folder: Path) -> dict[str, Any]:
     Image.new("RGB", (40, 30)).save(folder / "images" / "a.jpg")
     Image.new("L", (40, 30), 1).save(folder / "labels" / "a.png")
     return {"images": folder / "images", "labels": folder / "labels", "classes": ["road", "sky"]}
+
+
+def cityscapes(folder: Path) -> dict[str, Any]:
+    for part in ("left/ulm", "fine/ulm"):
+        (folder / part).mkdir(parents=True)
+    Image.new("RGB", (40, 30)).save(folder / "left" / "ulm" / "a_leftImg8bit.png")
+    car = {"label": "car", "polygon": [[2, 3], [20, 3], [20, 18], [2, 18]]}
+    content = {"imgHeight": 30, "imgWidth": 40, "objects": [car]}
+    (folder / "fine" / "ulm" / "a_gtFine_polygons.json").write_text(json.dumps(content))
+    return {"images": folder / "left", "annotations": folder / "fine"}

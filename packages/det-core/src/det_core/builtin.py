@@ -53,6 +53,7 @@ def det_models() -> dict[str, str]:
 def det_datasets() -> dict[str, str]:
     """Readers of annotated images."""
     return {
+        "cityscapes": "det_core.data:CityscapesDataset",
         "coco": "det_core.data:CocoDataset",
         "concat": "det_core.data:ConcatDataset",
         "lvis": "det_core.data:LvisDataset",

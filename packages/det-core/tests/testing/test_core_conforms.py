@@ -38,6 +38,7 @@ test_core = conformance(
         "models/faster_rcnn": {"roi_heads": STAGE},
         "models/keypoint_rcnn": {"roi_heads": STAGE, "keypoint_head": POINTS},
         "models/mask_rcnn": {"roi_heads": STAGE, "mask_head": MASKS},
+        "datasets/cityscapes": small_datasets.cityscapes,
         "datasets/coco": small_datasets.coco,
         "datasets/concat": small_datasets.concat,
         "datasets/lvis": small_datasets.lvis,

@@ -1,6 +1,7 @@
 """Reading images and annotations, transforming them, and putting them into batches."""
 
 from det_core.data.batch import Batch
+from det_core.data.cityscapes import CITYSCAPES_CLASSES, CityscapesDataset
 from det_core.data.coco import CocoDataset
 from det_core.data.concat import ConcatDataset
 from det_core.data.crops import FixedSizeCrop, RandomCrop, ScaleJitter
@@ -15,8 +16,10 @@ from det_core.data.transforms import Points, ResizeShortestEdge, compose
 from det_core.data.voc import VOC_CLASSES, VocDataset
 
 __all__ = [
+    "CITYSCAPES_CLASSES",
     "VOC_CLASSES",
     "Batch",
+    "CityscapesDataset",
     "CocoDataset",
     "ConcatDataset",
     "Data",
