@@ -44,6 +44,8 @@ class VocDataset(IndexedImages):
         DataError: a file is missing, is no sound XML or declares entities, or objects in it cannot be used.
     """
 
+    evaluators: tuple[str, ...] = ("voc",)
+
     def __init__(
         self,
         folder: Path,
