@@ -4,12 +4,14 @@ import difflib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
 from det_core.config import Source
 from det_core.errors import WeightsError
 from det_core.weights.reading import read
+from det_core.weights.upgrades import upgraded
 
 __all__ = ["InitialWeights", "LoadReport", "load_into"]
 
@@ -27,6 +29,7 @@ class LoadReport:
         unused: names in the file that had no place.
         kept: names in the model that stayed at their initial values, as was asked for.
         counters: number of batch-norm counters that one side had and the other did not need.
+        upgrades: what had to be done to an older file; see `det_core.weights.upgrades`.
     """
 
     where: str
@@ -34,6 +37,7 @@ class LoadReport:
     unused: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     counters: int = 0
+    upgrades: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{self.where}: {self.loaded} tensors loaded"]
@@ -43,6 +47,8 @@ class LoadReport:
             parts.append(f"{len(self.kept)} in the model keep their initial values: {_some(self.kept)}")
         if self.counters:
             parts.append(f"{self.counters} batch-norm counters ({_COUNTER}) passed over")
+        if self.upgrades:
+            parts.append(f"upgraded: {', '.join(self.upgrades)}")
         return "; ".join(parts)
 
 
@@ -62,13 +68,14 @@ def load_into(
         model: on any device.
         state: tensors by name.
         where: the file they came from, for messages.
-        skip: paths of modules that keep their initial values, whatever the file says of them.
+        skip: paths of modules that keep their initial values, whatever the file says of them; "*" stands for anything.
         allow_unused: names without a place in the model are reported instead of refused.
 
     Raises:
         WeightsError: names or shapes differ; the model is as it was.
     """
     own = model.state_dict()
+    state, upgrades = upgraded(state, own)
     for path in skip:
         _require_path(model, path, f"{where}: skip")
     kept = [key for key in own if _below(key, skip)]
@@ -96,18 +103,19 @@ def load_into(
         raise WeightsError(where, f"does not fit {type(model).__name__}", "; ".join(problems), fix)
     model.load_state_dict({**own, **{key: value for key, value in given.items() if key in needed}})
     loaded = len(needed.keys() & given.keys())
-    return LoadReport(where, loaded, tuple(unused), tuple(kept), len(counters))
+    return LoadReport(where, loaded, tuple(unused), tuple(kept), len(counters), tuple(upgrades))
 
 
 class InitialWeights:
     """The weights that a model starts from: the `weights` section of a recipe.
 
     Args:
-        source: a weight file or its URL.
+        source: a weight file: a local path, https://..., hf://owner/repository/file, or, as Detectron2 calls them,
+            detectron2://... and catalog://...
         into: the part of the model that they are for, such as "backbone.bottom_up"; "" for the whole. What the file has
             beyond that part, such as a classifier, is reported and left out; what the part needs must be there.
         skip: paths of modules in that part that start at random all the same, such as "roi_heads.box_predictor" where
-            the classes differ.
+            the classes differ; "*" stands for anything, as in "*.conv2_offset".
     """
 
     def __init__(self, source: Source, into: str = "", skip: Sequence[str] = ()) -> None:
@@ -127,9 +135,12 @@ class InitialWeights:
 
 
 def _require_path(model: nn.Module, path: str, where: str) -> nn.Module:
+    """The part at a path; of those that a pattern with "*" means, the first."""
     try:
-        return model.get_submodule(path)
-    except AttributeError:
+        if "*" not in path:
+            return model.get_submodule(path)
+        return next(module for name, module in model.named_modules() if fnmatchcase(name, path))
+    except (AttributeError, StopIteration):
         names = [name for name, _ in model.named_modules() if name]
         near = difflib.get_close_matches(path, names, 1)
         fix = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(n for n, _ in model.named_children())}"
@@ -137,7 +148,7 @@ def _require_path(model: nn.Module, path: str, where: str) -> nn.Module:
 
 
 def _below(key: str, paths: Iterable[str]) -> bool:
-    return any(key.startswith(f"{path}.") for path in paths)
+    return any(fnmatchcase(key, f"{path}.*") for path in paths)
 
 
 def _count(keys: Sequence[str], noun: str) -> str:

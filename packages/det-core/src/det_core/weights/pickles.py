@@ -40,6 +40,7 @@ class _Maker(_Fixed):
     """Stands for a function or a class."""
 
     __slots__ = ("_make",)
+    _make: Callable[..., Any]
 
     def __init__(self, make: Callable[..., Any]) -> None:
         object.__setattr__(self, "_make", make)
@@ -71,7 +72,7 @@ class _Type:
         if not isinstance(code, str) or len(code) > 3 or code[:1] not in _KINDS:
             raise _RefusedError(f"an array of {str(code)[:20]!r}, where numbers are expected")
         try:
-            return np.dtype(code).newbyteorder("=" if self.order == "|" else self.order)
+            return np.dtype(code if self.order == "|" else self.order + code)
         except TypeError as error:
             raise _RefusedError(f"an array of {code!r}, which is no type of numbers") from error
 
@@ -214,7 +215,7 @@ def _check(content: bytes) -> None:
         tuples += opcode.name.startswith("TUPLE")
         if tuples > _TUPLES:
             raise _RefusedError("it has too many parts")
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > number:
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > number:
             raise _RefusedError("it numbers more parts than it has")
         if opcode.name in ("EXT1", "EXT2", "EXT4"):
             raise _RefusedError("it refers to registered extensions")
@@ -234,7 +235,7 @@ def _plain(value: Any, seen: dict[int, Any]) -> Any:
         seen[id(value)] = made = {}
         made.update({_plain(key, seen): _plain(each, seen) for key, each in value.items()})
     elif isinstance(value, list):
-        seen[id(value)] = rows = []
+        seen[id(value)] = rows = list[Any]()
         rows.extend(_plain(each, seen) for each in value)
     elif isinstance(value, tuple | set | frozenset):
         seen[id(value)] = type(value)(_plain(each, seen) for each in value)

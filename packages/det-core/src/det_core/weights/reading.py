@@ -1,13 +1,12 @@
 """Reads weight files into plain dictionaries of tensors; no code that a file brings is run."""
 
 import pickle
-import urllib.error
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from zipfile import BadZipFile
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -15,23 +14,26 @@ from torch import Tensor
 
 from det_core.config import Source
 from det_core.errors import WeightsError
+from det_core.weights.pickles import read_pickle
+from det_core.weights.sources import fetch
 
 __all__ = ["read"]
 
-_WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state")
+_WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state", "blobs")
 """Where training programs keep the weights in a file that holds more than those."""
 
 
 def read(source: Source | str | Path) -> dict[str, Tensor]:
     """The tensors of a weight file, on the CPU, by name.
 
-    Reads `.safetensors` (det's checkpoints among them) and what `torch.save` wrote, either a state dict or a training
-    state with one under "model" or "state_dict". A URL is downloaded once, to torch's cache folder.
+    Reads `.safetensors` (det's checkpoints among them), what `torch.save` wrote, and pickles of NumPy arrays (`.pkl`),
+    as Detectron and Detectron2 published them; either a state dict or a training state with one under "model",
+    "state_dict" or "blobs". What is elsewhere is downloaded once; see `det_core.weights.sources`.
 
     Raises:
         WeightsError: the file is missing, damaged, of another kind, or cannot be downloaded.
     """
-    path = _local(str(source))
+    path = fetch(str(source))
     where = str(source)
     if path.is_dir():
         raise WeightsError(where, "must be a file", "it is a folder", "name the weight file in it")
@@ -44,8 +46,17 @@ def read(source: Source | str | Path) -> dict[str, Tensor]:
             fix = "copy or download it again"
             raise WeightsError(where, "is damaged, or no safetensors file", str(error), fix) from error
     if path.suffix == ".pkl":
-        raise WeightsError(where, "is a plain pickle, which cannot be read yet", fix="convert it to .safetensors")
+        return _state_dict(_tensors(read_pickle(path)), where)
     return _state_dict(_unpickled(path, where), where)
+
+
+def _tensors(content: Any) -> Any:
+    """The same, with tensors in place of arrays, and without what an optimizer left among the weights of Caffe2."""
+    if isinstance(content, np.ndarray | np.generic):
+        return torch.from_numpy(np.array(content))
+    if isinstance(content, dict):
+        return {key: _tensors(value) for key, value in content.items() if not str(key).endswith("_momentum")}
+    return content
 
 
 def _unpickled(path: Path, where: str) -> Any:
@@ -70,18 +81,3 @@ def _state_dict(content: Any, where: str) -> dict[str, Tensor]:
         found = f"{others[0]!r} is {type(content[others[0]]).__name__}"
         raise WeightsError(where, "must hold tensors alone, by name", found, "save the state dict alone")
     return {str(key): value for key, value in content.items()}
-
-
-def _local(source: str) -> Path:
-    """The file itself, downloaded where the source is a URL."""
-    if "://" not in source:
-        return Path(source)
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(source).path).name
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(source, str(path))
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            fix = f"download it by other means to {path}"
-            raise WeightsError(source, "cannot be downloaded", str(error), fix) from error
-    return path

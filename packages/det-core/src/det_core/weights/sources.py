@@ -1,0 +1,174 @@
+"""Weight files from elsewhere: found, downloaded once, checked, and kept in a folder.
+
+The folder is the one in DET_CACHE, by default `~/.cache/det`. A download that breaks off goes on where it stopped, and
+a file has its name only once it is whole. With DET_OFFLINE=1 nothing is downloaded.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from det_core.errors import MissingExtraError, WeightsError
+
+__all__ = ["cache_folder", "fetch", "resolve"]
+
+CACHE, OFFLINE = "DET_CACHE", "DET_OFFLINE"
+_CHUNK = 1 << 20
+_TIMEOUT = 30
+_PUBLISHED = "https://dl.fbaipublicfiles.com"
+# Where the files lie that Detectron2 calls by their place in its catalogue.
+_CATALOG = {
+    "ImageNetPretrained/MSRA/R-50": "ImageNetPretrained/MSRA/R-50.pkl",
+    "ImageNetPretrained/MSRA/R-101": "ImageNetPretrained/MSRA/R-101.pkl",
+    "ImageNetPretrained/FAIR/R-50-GN": "ImageNetPretrained/47261647/R-50-GN.pkl",
+    "ImageNetPretrained/FAIR/R-101-GN": "ImageNetPretrained/47592356/R-101-GN.pkl",
+    "ImageNetPretrained/FAIR/X-101-32x8d": "ImageNetPretrained/20171220/X-101-32x8d.pkl",
+    "ImageNetPretrained/FAIR/X-101-64x4d": "ImageNetPretrained/FBResNeXt/X-101-64x4d.pkl",
+    "ImageNetPretrained/FAIR/X-152-32x8d-IN5k": "ImageNetPretrained/25093814/X-152-32x8d-IN5k.pkl",
+}
+# The MD5 of a published file starts with these digits, SHA-256 where torch published it (as `net-0123abcd.pth`).
+_DIGITS = ((re.compile(r"_([0-9a-f]{6})\.\w+$"), "md5"), (re.compile(r"-([0-9a-f]{8,64})\.\w+$"), "sha256"))
+
+
+def cache_folder() -> Path:
+    """Where downloaded files are kept; it may not be there yet."""
+    given = os.environ.get(CACHE)
+    return Path(given).expanduser() if given else Path.home() / ".cache" / "det"
+
+
+def resolve(source: str) -> str:
+    """The https address of a published file: `detectron2://...` and `catalog://...` are short for one.
+
+    Raises:
+        WeightsError: the catalogue has no such entry.
+    """
+    scheme, _, rest = source.partition("://")
+    if scheme == "detectron2":
+        return f"{_PUBLISHED}/detectron2/{rest.partition('?')[0]}"
+    if scheme == "catalog":
+        if rest not in _CATALOG:
+            raise WeightsError(source, "is not in the catalogue", fix=f"it has {', '.join(_CATALOG)}")
+        return f"{_PUBLISHED}/detectron/{_CATALOG[rest]}"
+    return source
+
+
+def fetch(source: str) -> Path:
+    """The file behind a source, downloaded where it is not here yet.
+
+    Args:
+        source: a local path, `https://...`, `detectron2://...`, `catalog://...`, or `hf://owner/repository/file`.
+
+    Raises:
+        WeightsError: it cannot be downloaded or written, or is not what its name says.
+        MissingExtraError: `hf://` needs huggingface_hub.
+    """
+    if "://" not in source:
+        return Path(source)
+    if source.startswith("hf://"):
+        return _from_hub(source)
+    address = resolve(source)
+    parts = urlsplit(address)
+    if parts.scheme not in ("https", "http") or not Path(parts.path).name:
+        fix = "give a local path, https://..., detectron2://..., catalog://... or hf://owner/repository/file"
+        raise WeightsError(source, "is no source of weights", f"got the scheme {parts.scheme!r}", fix)
+    folder = cache_folder() / "weights" / hashlib.sha256(address.encode()).hexdigest()[:16]
+    path = folder / re.sub(r"[^\w.-]", "_", unquote(Path(parts.path).name))
+    if path.exists():
+        return path
+    if _offline():
+        raise WeightsError(source, f"is not here, and {OFFLINE} is set", fix=f"put it at {path}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder / "lock"):
+            if not path.exists():
+                part = path.with_name(f"{path.name}.part")
+                _download(address, part)
+                _verify(part, path.name, source)
+                part.replace(path)
+    except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
+        found = str(error) or type(error).__name__
+        raise WeightsError(source, "cannot be downloaded", found, f"try again, or put the file at {path}") from error
+    return path
+
+
+def _offline() -> bool:
+    return os.environ.get(OFFLINE, "").lower() in ("1", "true", "yes")
+
+
+def _download(address: str, part: Path) -> None:
+    """Fill `part`, from where an earlier try stopped."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # "range not satisfiable": what is here is all there is, or more
+            raise
+        part.unlink()
+        return _download(address, part)
+    with answer:
+        goes_on = answer.status == 206
+        expected = answer.headers.get("Content-Length")
+        with part.open("ab" if goes_on else "wb") as file:
+            start = file.tell()
+            while chunk := answer.read(_CHUNK):
+                file.write(chunk)
+            got = file.tell() - start
+    if expected is not None and got < int(expected):
+        raise OSError(f"the connection ended after {got} of {expected} bytes; what is here is kept")
+    return None
+
+
+def _verify(part: Path, name: str, source: str) -> None:
+    """Compare the file with the digits that its published name holds, if it holds any."""
+    for pattern, algorithm in _DIGITS:
+        if digits := pattern.search(name):
+            with part.open("rb") as file:
+                found = hashlib.file_digest(file, algorithm).hexdigest()
+            if not found.startswith(digits[1]):
+                part.unlink()
+                problem = f"is not the published file: its {algorithm} should start with {digits[1]}"
+                raise WeightsError(source, problem, f"it starts with {found[: len(digits[1])]}", "download it again")
+            return
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the only permission to write into a folder; another process waits, and one that dies lets go."""
+    with path.open("a+b") as file:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _from_hub(source: str) -> Path:
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError as error:
+        fix = "pip install 'det-core[hub]'"
+        raise MissingExtraError(source, "needs huggingface_hub, which is not installed", fix=fix) from error
+    owner, _, rest = source.removeprefix("hf://").partition("/")
+    repository, _, file = rest.partition("/")
+    if not (owner and repository and file):
+        raise WeightsError(source, "names no file", fix="write hf://owner/repository/file.safetensors")
+    name, _, revision = repository.partition("@")
+    try:
+        found = hf_hub_download(f"{owner}/{name}", file, revision=revision or None, local_files_only=_offline())
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise WeightsError(source, "cannot be downloaded", str(error).partition("\n")[0], "check the name") from error
+    return Path(found)

@@ -1,0 +1,122 @@
+"""Published files that are older than the names they are loaded under: small changes, each with a name of its own.
+
+What a file says is not guessed at: an upgrade applies where it recognises its own case, and the load report names it.
+"""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+__all__ = ["upgraded"]
+
+State = dict[str, Tensor]
+
+# Blob names of Caffe2, after "_" has become ".", in the order of application.
+_BLOBS = [
+    (re.compile(pattern), name)
+    for pattern, name in (
+        # kinds of numbers
+        (r"\.w$", ".weight"),
+        (r"\.b$", ".bias"),
+        (r"\.(bn|gn)\.(s|gamma)$", ".norm.weight"),
+        (r"\.(bn|gn)\.(bias|beta)$", ".norm.bias"),
+        (r"\.bn\.(rm|running\.mean)$", ".norm.running_mean"),
+        (r"\.bn\.(riv|running\.var)$", ".norm.running_var"),
+        # ResNet: 1 is the shortcut, 2a to 2c are the convolutions of a block
+        (r"^(res\.)?conv1\.", "stem.conv1."),
+        (r"\.branch1\.", ".shortcut."),
+        (r"\.branch2a\.", ".conv1."),
+        (r"\.branch2b\.", ".conv2."),
+        (r"\.branch2c\.", ".conv3."),
+        # feature pyramid
+        (r"^fpn\.inner\.res(\d)\.\d+\.sum(\.lateral)?\.", r"fpn_lateral\1."),
+        (r"^fpn\.res(\d)\.\d+\.sum\.", r"fpn_output\1."),
+        # proposals, shared by all levels
+        (r"^conv\.rpn(\.fpn\d)?\.", "rpn_head.conv."),
+        (r"^rpn\.cls\.logits(\.fpn\d)?\.", "rpn_head.objectness_logits."),
+        (r"^rpn\.bbox\.pred(\.fpn\d)?\.", "rpn_head.anchor_deltas."),
+        # second stage
+        (r"^fc6\.", "box_head.fc1."),
+        (r"^fc7\.", "box_head.fc2."),
+        (r"^head\.conv(\d)\.", r"box_head.conv\1."),
+        (r"^cls\.score\.", "box_predictor.cls_score."),
+        (r"^bbox\.pred\.", "box_predictor.bbox_pred."),
+        (r"^\.\[mask\]\.fcn(\d)\.", r"mask_head.mask_fcn\1."),
+        (r"^conv5\.mask\.", "mask_head.deconv."),
+        (r"^mask\.fcn\.logits\.", "mask_head.predictor."),
+        (r"^conv\.fcn(\d)\.", r"keypoint_head.conv_fcn\1."),
+        (r"^kps\.score\.lowres\.", "keypoint_head.score_lowres."),
+    )
+]
+_IS_CAFFE2 = re.compile(r"^(conv1|res\d_\d+_branch\w+)_(w|b|bn_s|gn_s)$")
+_STORED = re.compile(r"(^|\.)(pixel_mean|pixel_std|anchor_generator\.cell_anchors\.\d+)$")
+# A frozen batch norm divides by sqrt(variance + 1e-5): with this variance it changes nothing.
+_NEUTRAL = {"running_mean": 0.0, "running_var": 1.0 - 1e-5}
+
+
+def upgraded(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[State, list[str]]:
+    """A state dict under the names of the model, and which upgrades it took.
+
+    Args:
+        state: as it was read.
+        own: the state dict of the model.
+    """
+    found, applied = dict(state), []
+    for name, upgrade in (
+        ("Caffe2 blob names", _caffe2_names),
+        ("stored buffers", _stored_buffers),
+        ("absent statistics of frozen batch norms", _absent_statistics),
+    ):
+        changed = upgrade(found, own)
+        if changed is not None:
+            found = changed
+            applied.append(name)
+    return found, applied
+
+
+def _caffe2_names(state: State, own: Mapping[str, Tensor]) -> State | None:
+    """Blobs of the ImageNet and Detectron files; each takes the place in the model whose name ends like its own."""
+    if not any(map(_IS_CAFFE2.match, state)):
+        return None
+    endings: dict[str, list[str]] = {}
+    for key in own:
+        parts = key.split(".")
+        for start in range(len(parts)):
+            endings.setdefault(".".join(parts[start:]), []).append(key)
+    renamed: State = {}
+    for blob, tensor in state.items():
+        name = blob.replace("_", ".")
+        for pattern, ours in _BLOBS:
+            name = pattern.sub(ours, name)
+        places = endings.get(name, [])
+        renamed[places[0] if len(places) == 1 else name] = _background_last(name, tensor)
+    return renamed
+
+
+def _background_last(name: str, tensor: Tensor) -> Tensor:
+    """Caffe2 counts the background as class 0, and predicts boxes and masks for it too."""
+    if name.startswith("box_predictor.cls_score."):
+        return torch.cat((tensor[1:], tensor[:1]))
+    if name.startswith("box_predictor.bbox_pred."):
+        return tensor[4:]
+    return tensor[1:] if name.startswith("mask_head.predictor.") else tensor
+
+
+def _stored_buffers(state: State, own: Mapping[str, Tensor]) -> State | None:
+    """Constants that older models kept among their weights and that recipes say now."""
+    stored = [key for key in state if key not in own and _STORED.search(key)]
+    return {key: value for key, value in state.items() if key not in stored} if stored else None
+
+
+def _absent_statistics(state: State, own: Mapping[str, Tensor]) -> State | None:
+    """Batch norms that were merged into a scale and a shift have no statistics."""
+    added = {}
+    for key, value in own.items():
+        layer, _, kind = key.rpartition(".")
+        if kind in _NEUTRAL and key not in state and f"{layer}.weight" in state:
+            added[key] = torch.full_like(value, _NEUTRAL[kind], device="cpu")
+    # A file that has some statistics has lost the others.
+    some = any(key.rpartition(".")[2] in _NEUTRAL for key in state)
+    return {**state, **added} if added and not some else None
