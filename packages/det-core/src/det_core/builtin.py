@@ -65,7 +65,11 @@ def det_datasets() -> dict[str, str]:
 @hookimpl
 def det_evaluators() -> dict[str, str]:
     """Judges of predictions."""
-    return {"coco": "det_core.evaluation:CocoEvaluator", "voc": "det_core.evaluation:VocEvaluator"}
+    return {
+        "coco": "det_core.evaluation:CocoEvaluator",
+        "lvis": "det_core.evaluation:LvisEvaluator",
+        "voc": "det_core.evaluation:VocEvaluator",
+    }
 
 
 @hookimpl

@@ -62,6 +62,7 @@ def test_labels_follow_category_ids_and_what_is_not_there_is_said_in_labels_too(
     assert targets.labels.tolist() == [1]
     assert targets.boxes.tolist() == [[2, 3, 12, 8]]
     assert {key: labels.tolist() for key, labels in targets.image_extras.items()} == {
+        "lvis/frequency": [2, 1, 0],
         "lvis/negative": [1, 2],
         "lvis/not_exhaustive": [0],
     }

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from det_core.data.coco import mask_form
 from det_core.data.coco_index import BadAnnotations, checked, read_content
@@ -25,7 +26,8 @@ class LvisDataset(IndexedImages):
 
     Not every class was looked for in every image. Two image extras say what is known beside the objects, both labels,
     int64 (K,): "lvis/negative", classes that are certainly not there, and "lvis/not_exhaustive", of which more objects
-    may be there than are annotated.
+    may be there than are annotated. A third, "lvis/frequency", uint8 (C,), is the same for all: 0 rare, 1 common, 2
+    frequent, by which the evaluator groups classes.
 
     Args:
         images: the folder that holds `train2017`, `val2017` and so on; an image lies where the last two parts of its
@@ -43,6 +45,8 @@ class LvisDataset(IndexedImages):
     Raises:
         DataError: as `CocoDataset` does.
     """
+
+    evaluators: tuple[str, ...] = ("lvis",)
 
     def __init__(
         self,
@@ -74,7 +78,9 @@ class LvisDataset(IndexedImages):
         if sample.targets is None:
             return sample
         row = int(self._rows[index])
-        known = {"lvis/negative": self._negative[row], "lvis/not_exhaustive": self._not_exhaustive[row]}
+        frequency = np.array([_FREQUENCIES.index(each) for each in self.frequencies], np.uint8)
+        known: dict[str, NDArray[Any]] = {"lvis/negative": self._negative[row], "lvis/frequency": frequency}
+        known["lvis/not_exhaustive"] = self._not_exhaustive[row]
         extras = {key: torch.from_numpy(labels) for key, labels in known.items()}
         return replace(sample, targets=replace(sample.targets, image_extras=extras))
 

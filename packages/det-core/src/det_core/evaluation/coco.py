@@ -156,17 +156,25 @@ class CocoEvaluator:
         for label, name in enumerate(self.classes):
             yield f"AP/{name}", precision[..., label, 0], f"the truth holds no object of class {name!r}"
 
-    def _judge(self, iou_type: IouType) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        images = [self._images[key] for key in sorted(self._images, key=lambda key: (isinstance(key, str), key))]
+    @property
+    def image_ids(self) -> "list[int | str]":
+        """The ids of the images added so far, in the order in which `tables` counts them."""
+        return sorted(self._images, key=lambda key: (isinstance(key, str), key))
+
+    def tables(self, iou_type: IouType) -> tuple[COCO, COCO]:
+        """The truth and the predictions as pycocotools holds them; categories are labels, images count from 0."""
+        images = [self._images[key] for key in self.image_ids]
         categories = range(len(self.classes))
+        truth = _as_coco([image.truth for image in images], categories, iou_type)
+        return truth, _as_coco([image.guess for image in images], categories, iou_type)
+
+    def _judge(self, iou_type: IouType) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         # pycocotools tells about its progress; a failure of it still comes out as an exception.
         with redirect_stdout(io.StringIO()):
-            truth = _as_coco([image.truth for image in images], categories, iou_type)
-            guess = _as_coco([image.guess for image in images], categories, iou_type)
-            judge = COCOeval(truth, guess, iou_type)
+            judge = COCOeval(*self.tables(iou_type), iou_type)
             judge.params.maxDets = [self._limits[iou_type]]
             judge.params.kpt_oks_sigmas = np.array(self.sigmas)
-            if any(image.truth.boxes.shape[1] == 5 for image in images):
+            if any(image.truth.boxes.shape[1] == 5 for image in self._images.values()):
                 judge.computeIoU = partial(rotated_overlaps, judge)
             judge.evaluate()
             judge.accumulate()

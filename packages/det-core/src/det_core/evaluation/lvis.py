@@ -1,0 +1,135 @@
+"""Average precision as LVIS defines it (Gupta et al., 2019), for classes that were not looked for everywhere."""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from det_core.errors import ConfigError, DataError
+from det_core.evaluation.coco import CocoEvaluator, IouType
+from det_core.structures import Prediction, Sample
+
+__all__ = ["LvisEvaluator"]
+
+_EXTRAS = ("lvis/negative", "lvis/not_exhaustive", "lvis/frequency")
+_GROUPS = {"APr": (0, "rare"), "APc": (1, "common"), "APf": (2, "frequent")}
+
+
+class LvisEvaluator:
+    """Average precision of boxes and masks by the rules of LVIS: COCO's, with three differences.
+
+    The best `max_detections` of an image count, of all classes together. A class is judged only in images where it is,
+    or where it certainly is not. Where not all of its objects are annotated, detections that match none are forgiven.
+
+    Args:
+        classes: the name of each label.
+        iou_types: what to compare: "bbox", "segm".
+        max_detections: how many detections of an image count.
+
+    Attributes:
+        notes: why a figure is not there, by its key; made by `result`.
+    """
+
+    def __init__(
+        self, classes: Sequence[str], iou_types: Sequence[IouType] = ("bbox",), max_detections: int = 300
+    ) -> None:
+        if not set(iou_types) <= {"bbox", "segm"}:
+            raise ConfigError("iou_types", "must be some of 'bbox' and 'segm'", f"got {list(iou_types)}")
+        self.classes, self.iou_types, self.max_detections = tuple(classes), tuple(iou_types), max_detections
+        self.notes: dict[str, str] = {}
+        self._coco = CocoEvaluator(classes, iou_types, max_detections)
+        self._known: dict[int | str, _Known] = {}
+
+    def update(self, prediction: Prediction, sample: Sample) -> None:
+        """Add one image; raises as `CocoEvaluator` does, and DataError if the sample is of no LVIS dataset."""
+        extras = {} if sample.targets is None else sample.targets.image_extras
+        if sample.targets is not None and (missing := [key for key in _EXTRAS if key not in extras]):
+            fix = "evaluate on a dataset of the type 'lvis'"
+            raise DataError(f"image {sample.id}", f"does not say what is known of it, {missing[0]!r}", fix=fix)
+        self._coco.update(prediction, sample)
+        self._known[sample.id] = _Known(*(extras[key].cpu().numpy().copy() for key in _EXTRAS))
+
+    def state(self) -> Any:
+        """The images added so far."""
+        return self._coco.state(), dict(self._known)
+
+    def merge(self, states: Sequence[Any]) -> None:
+        """Take the images of all processes; one that several of them saw counts once."""
+        self._coco.merge([images for images, _ in states])
+        self._known = {key: known for _, own in states for key, known in own.items()}
+
+    def result(self) -> dict[str, float]:
+        """{"bbox/AP": ..., "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", "AR300"}, and so for "segm".
+
+        All are in [0, 1]. APr, APc and APf are those of classes in up to 10, up to 100 and more training images.
+        """
+        self.notes = {}
+        figures: dict[str, float] = {}
+        for iou_type in self.iou_types:
+            precision, recall = self._judge(iou_type)
+            for name, values, missing in self._named(precision, recall):
+                known = values[values > -1]
+                if known.size:
+                    figures[f"{iou_type}/{name}"] = float(known.mean())
+                else:
+                    self.notes[f"{iou_type}/{name}"] = missing if self._known else "no image was judged"
+        return figures
+
+    def _named(
+        self, precision: NDArray[np.float64], recall: NDArray[np.float64]
+    ) -> Iterator[tuple[str, NDArray[np.float64], str]]:
+        """As in `CocoEvaluator`: each figure's name, what it is the mean of, and why there may be none."""
+        nothing = "the truth holds no object"
+        yield "AP", precision[..., 0], nothing
+        yield "AP50", precision[0, ..., 0], nothing
+        yield "AP75", precision[5, ..., 0], nothing
+        for place, (name, size) in enumerate({"APs": "small", "APm": "medium", "APl": "large"}.items(), 1):
+            yield name, precision[..., place], f"the truth holds no {size} object"
+        frequency = next((known.frequency for known in self._known.values()), np.zeros(len(self.classes)))
+        for name, (group, word) in _GROUPS.items():
+            yield name, precision[:, :, frequency == group, 0], f"the truth holds no object of a {word} class"
+        yield f"AR{self.max_detections}", recall[..., 0], nothing
+
+    def _judge(self, iou_type: IouType) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        known = [self._known[image_id] for image_id in self._coco.image_ids]
+        with redirect_stdout(io.StringIO()):
+            truth, guess = self._coco.tables(iou_type)
+            _keep_judged(truth, guess, known, self.max_detections)
+            judge = COCOeval(truth, guess, iou_type)
+            judge.params.maxDets = [self.max_detections]
+            judge.evaluate()
+            for each in judge.evalImgs:
+                if each is not None and each["category_id"] in known[each["image_id"]].not_exhaustive:
+                    each["dtIgnore"] = np.logical_or(each["dtIgnore"], np.asarray(each["dtMatches"]) == 0)
+            judge.accumulate()
+        return judge.eval["precision"][..., 0], judge.eval["recall"][..., 0]
+
+
+class _Known(NamedTuple):
+    """What is known of one image beside its objects, and of all classes: all as labels."""
+
+    negative: NDArray[np.int64]
+    not_exhaustive: NDArray[np.int64]
+    frequency: NDArray[np.uint8]
+
+
+def _keep_judged(truth: COCO, guess: COCO, known: "Sequence[_Known]", limit: int) -> None:
+    """Leave of each image's detections the best, and of these the ones of classes that are judged there."""
+    there: list[set[int]] = [set(each.negative.tolist()) for each in known]
+    for annotation in truth.dataset["annotations"]:
+        there[annotation["image_id"]].add(annotation["category_id"])
+    by_image: list[list[Any]] = [[] for _ in known]
+    for annotation in guess.dataset["annotations"]:
+        by_image[annotation["image_id"]].append(annotation)
+    guess.dataset["annotations"] = [
+        annotation
+        for image_id, own in enumerate(by_image)
+        for annotation in sorted(own, key=lambda each: -each["score"])[:limit]
+        if annotation["category_id"] in there[image_id]
+    ]
+    guess.createIndex()
