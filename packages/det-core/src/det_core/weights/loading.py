@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from det_core.config import Source
 from det_core.errors import WeightsError
+from det_core.weights.fitting import better_recipe
 from det_core.weights.reading import read
 from det_core.weights.upgrades import upgraded
 
@@ -72,7 +73,8 @@ def load_into(
         allow_unused: names without a place in the model are reported instead of refused.
 
     Raises:
-        WeightsError: names or shapes differ; the model is as it was.
+        WeightsError: names or shapes differ; the model is as it was. The message names the recipe that fits better, if
+            one is installed.
     """
     own = model.state_dict()
     state, upgrades = upgraded(state, own)
@@ -100,6 +102,8 @@ def load_into(
         fix = (
             "give the weights of this model, or say what they are for with `into` or what is to start anew with `skip`"
         )
+        if belongs := better_recipe(state, own):
+            fix = f"{belongs}; or {fix}"
         raise WeightsError(where, f"does not fit {type(model).__name__}", "; ".join(problems), fix)
     model.load_state_dict({**own, **{key: value for key, value in given.items() if key in needed}})
     loaded = len(needed.keys() & given.keys())

@@ -1,0 +1,65 @@
+"""Which recipe weights belong to, found when they do not fit the one that was named."""
+
+import json
+import time
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from det_core import recipes
+from det_core.errors import DetError
+
+__all__ = ["better_recipe"]
+
+_SECONDS = 15.0
+_SHARE = 0.8
+
+Shapes = frozenset[tuple[str, tuple[int, ...]]]
+
+
+def better_recipe(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """A sentence that names the installed recipe whose model these weights fit better, or "".
+
+    Models are built without memory, each kind once, for at most some seconds. A recipe is named if at least four fifths
+    of the names with their shapes are the same on both sides, and more than those of the model that was tried.
+
+    Args:
+        state: the weights.
+        own: the state of the model that was tried.
+    """
+    given = _shapes(state)
+    if not any(key.startswith("backbone.") for key in state):  # a part of a model, or none of ours
+        return ""
+    best, share = "", max(_agreement(given, _shapes(own)), _SHARE)
+    tried: set[str] = set()
+    end = time.monotonic() + _SECONDS
+    for name in recipes.names():
+        if time.monotonic() > end:
+            break
+        try:
+            recipe = recipes.load(name)
+            if (kind := json.dumps(recipe.tree["model"], sort_keys=True, default=str)) in tried:
+                continue
+            tried.add(kind)
+            with torch.device("meta"):
+                agreement = _agreement(given, _shapes(recipe.build_model(weights=None).state_dict()))
+        except (DetError, ImportError, RuntimeError):  # one that cannot be built here is none to recommend
+            continue
+        if agreement > share:
+            best, share = name, agreement
+        if share == 1:
+            break
+    if not best:
+        return ""
+    return f"they are those of the recipe {best}" if share == 1 else f"they fit the recipe {best} better ({share:.0%})"
+
+
+def _shapes(state: Mapping[str, Tensor]) -> Shapes:
+    """Names and shapes, but for the counters of batch norms, which come and go."""
+    return frozenset((key, tuple(value.shape)) for key, value in state.items() if "num_batches_tracked" not in key)
+
+
+def _agreement(a: Shapes, b: Shapes) -> float:
+    """The share of what both have in what either has."""
+    return len(a & b) / max(len(a | b), 1)

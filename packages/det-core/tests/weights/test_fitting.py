@@ -1,0 +1,58 @@
+"""Weights of another model say of which."""
+
+import functools
+
+import pytest
+import torch
+from det_core import recipes
+from det_core.errors import WeightsError
+from det_core.weights import fitting, load_into
+
+NAMES = ("faster_rcnn_r50_fpn_3x", "mask_rcnn_r50_fpn_1x", "mask_rcnn_r50_fpn_3x", "rpn_r50_fpn_1x")
+
+
+@functools.cache
+def built(name, **changes):
+    with torch.device("meta"):
+        return recipes.load(name, [f"model.{key}={value}" for key, value in changes.items()]).build_model(weights=None)
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    monkeypatch.setattr(recipes, "names", lambda: NAMES)
+
+
+def refusal(model, state):
+    with pytest.raises(WeightsError) as error:
+        load_into(model, state, "model.pth")
+    return str(error.value)
+
+
+def test_weights_of_a_published_model_name_its_recipe():
+    message = refusal(built("rpn_r50_fpn_1x"), built("mask_rcnn_r50_fpn_1x").state_dict())
+    assert "are those of the recipe mask_rcnn_r50_fpn_1x" in message
+    assert "tensors without a place: roi_heads." in message
+    message = refusal(built("mask_rcnn_r50_fpn_3x"), built("faster_rcnn_r50_fpn_3x").state_dict())
+    assert "are those of the recipe faster_rcnn_r50_fpn_3x" in message
+
+
+def test_weights_for_other_classes_name_the_model_that_is_nearest():
+    state = built("mask_rcnn_r50_fpn_3x", num_classes=3).state_dict()
+    assert "fit the recipe mask_rcnn_r50_fpn_1x better (96%)" in refusal(built("rpn_r50_fpn_1x"), state)
+    assert "the recipe" not in refusal(built("mask_rcnn_r50_fpn_3x"), state)  # it is that one already
+
+
+def test_weights_of_nothing_that_is_known_name_no_recipe():
+    state = {f"backbone.layer{i}.weight": torch.zeros(1) for i in range(30)}
+    assert "the recipe" not in refusal(built("rpn_r50_fpn_1x"), state)
+
+
+def test_the_search_ends_in_time(monkeypatch):
+    monkeypatch.setattr(fitting, "_SECONDS", -1)
+    assert fitting.better_recipe(built("mask_rcnn_r50_fpn_1x").state_dict(), {}) == ""
+
+
+def test_a_recipe_that_cannot_be_built_here_is_passed_over(monkeypatch):
+    monkeypatch.setattr(recipes, "names", lambda: ("no_such_recipe", *NAMES))
+    state = built("rpn_r50_fpn_1x").state_dict()
+    assert fitting.better_recipe(state, {}) == "they are those of the recipe rpn_r50_fpn_1x"
