@@ -8,7 +8,7 @@ import pytest
 from det_core import models
 from det_core.backbones import FPN, ResNet
 from det_core.errors import ConfigError
-from det_core.importers import detectron2, detectron2_heads
+from det_core.importers import detectron2, detectron2_datasets, detectron2_heads
 from det_core.importers.detectron2 import UnsupportedError, recipe_from_settings
 from det_core.recipes import recipe_from_tree
 
@@ -244,6 +244,59 @@ def test_the_input_becomes_the_data_section():
         {"type": "torchvision.transforms.v2:RandomVerticalFlip"},
     ]
     assert data["eval_transforms"] == []
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("coco_2017_val",), "coco"),
+        (("lvis_v1_val",), "lvis"),
+        (("voc_2007_trainval", "voc_2012_trainval"), "concat"),
+        (("coco_2017_val_panoptic_stuffonly",), "semantic_folder"),
+        (("voc_2007_trainval", "my_own"), None),
+        ((), None),
+    ],
+)
+def test_datasets_are_known_by_their_published_names(names, expected):
+    found = imported(DATASETS__TRAIN=names, DATASETS__TEST=names, MODEL__MASK_ON=True)
+    assert found.tree["data"].get("val", {}).get("type") == expected
+    assert found.unused == ([] if expected or not names else ["DATASETS.TEST", "DATASETS.TRAIN"])
+    recipe_from_tree(found.tree).check()
+
+
+def test_the_classes_of_stuff_are_as_many_as_the_published_model_has():
+    assert len(set(detectron2_datasets.STUFF)) == 54
+
+
+def test_proposals_come_with_the_images_where_the_model_makes_none():
+    changes = {
+        "DATASETS__TRAIN": ("coco_2017_train",),
+        "DATASETS__PROPOSAL_FILES_TRAIN": ("detectron2://COCO-Detection/rpn/1/coco_train_box_proposals.pkl",),
+        "MODEL__LOAD_PROPOSALS": True,
+    }
+    found = imported(MODEL__PROPOSAL_GENERATOR__NAME="PrecomputedProposals", **changes)
+    train = found.tree["data"]["train"]
+    assert (train["file"], train["top"]) == ("proposals/coco_train_box_proposals.npz", 2000)
+    assert train["dataset"]["type"] == "coco"
+    assert found.unused == []
+    recipe_from_tree(found.tree).check()
+    assert imported(**changes).tree["data"]["train"]["type"] == "coco"
+
+
+def test_rare_classes_are_repeated_and_a_crop_comes_first():
+    found = imported(
+        DATALOADER__SAMPLER_TRAIN="RepeatFactorTrainingSampler",
+        DATALOADER__REPEAT_THRESHOLD=0.001,
+        DATALOADER__REPEAT_SQRT=False,
+        INPUT__CROP__ENABLED=True,
+        INPUT__CROP__TYPE="absolute",
+        INPUT__CROP__SIZE=(384, 600),
+    )
+    data = found.tree["data"]
+    assert data["sampler"] == {"type": "det_core.data:RepeatFactorSampler", "threshold": 0.001, "sqrt": False}
+    assert data["train_transforms"][0] == {"type": "det_core.data:RandomCrop", "size": [384, 600], "form": "absolute"}
+    assert found.unused == []
+    recipe_from_tree(found.tree).check()
 
 
 def test_settings_nobody_knows_and_settings_without_a_counterpart_are_listed():

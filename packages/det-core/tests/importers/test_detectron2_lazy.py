@@ -94,6 +94,40 @@ def test_the_schedule_and_what_is_not_known_of_the_training():
     assert found.unused == ["train.strange"]
 
 
+def test_large_scale_jitter_arrives_in_its_order_and_what_is_not_known_is_listed():
+    path = "dataloader__train__mapper__augmentations"
+    found = imported(
+        **{
+            "dataloader__train__kind": "build_detection_train_loader",
+            f"{path}__0__kind": "ResizeScale",
+            f"{path}__0__min_scale": 0.1,
+            f"{path}__0__max_scale": 2.0,
+            f"{path}__0__target_height": 1024,
+            f"{path}__0__target_width": 512,
+            f"{path}__1__kind": "FixedSizeCrop",
+            f"{path}__1__crop_size": [1024, 512],
+            f"{path}__2__kind": "RandomRotation",
+            f"{path}__3__kind": "RandomFlip",
+            f"{path}__3__horizontal": True,
+            "dataloader__train__mapper__recompute_boxes": True,
+        }
+    )
+    assert found.tree["data"]["train_transforms"] == [
+        {"type": "det_core.data:ScaleJitter", "size": [1024, 512], "scale": [0.1, 2.0]},
+        {"type": "det_core.data:FixedSizeCrop", "size": [1024, 512]},
+        {"type": "torchvision.transforms.v2:RandomHorizontalFlip"},
+    ]
+    assert found.unused == ["dataloader.train.mapper.augmentations.2.kind", "train.strange"]
+
+
+def test_milestones_are_stretched_over_the_training():
+    train = imported(train__max_iter=180_000, lr_multiplier__warmup_length=0.01).tree["train"]
+    assert train["schedule"]["milestones"] == [120_000, 160_000]
+    assert train["schedule"]["warmup"] == 1800
+    updates = imported(lr_multiplier__scheduler__num_updates=45_000).tree["train"]
+    assert updates["schedule"]["milestones"] == [120_000, 160_000]
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -89,3 +89,9 @@ def test_a_convolution_with_a_norm_has_no_bias_and_runs_in_training_also_on_an_e
 def test_padding_keeps_the_size_up_to_the_stride(kernel, stride, dilation, size):
     conv = Conv2d(3, 4, kernel, stride=stride, dilation=dilation)
     assert conv(torch.zeros(1, 3, 7, 7)).shape == (1, 4, size, size)
+
+
+def test_a_frozen_batch_norm_has_a_counter_if_it_was_live_before():
+    live = nn.BatchNorm2d(2)
+    assert FrozenBatchNorm2d.replace(live).state_dict().keys() == live.state_dict().keys()
+    assert "num_batches_tracked" not in FrozenBatchNorm2d(2).state_dict()

@@ -113,7 +113,7 @@ def complete_tree(s: Settings, model: dict[str, Any], summary: str = "") -> dict
         tree["weights"] = weights
     tree["data"] = data_section(s)
     tree["train"] = train_section(s)
-    if model["type"] in ("proposal_network", "semantic_segmentor"):  # nothing judges these yet
+    if model["type"] == "proposal_network":  # nothing judges these yet
         tree["data"]["evaluators"] = []
         tree["train"]["best_metric"] = "loss"
     read_idle(s)

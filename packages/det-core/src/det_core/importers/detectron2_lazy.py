@@ -12,7 +12,7 @@ from det_core.importers.detectron2 import Imported, backbone_section, complete_t
 from det_core.importers.lazy_heads import shuffled_heads
 from det_core.importers.lazy_model import fcos_head, level_norms_of_head, regnet, settings_of_model
 from det_core.importers.lazy_objects import Objects
-from det_core.importers.lazy_training import settings_of_training
+from det_core.importers.lazy_training import settings_of_training, transforms
 from det_core.importers.settings import Settings, UnsupportedError
 
 __all__ = ["recipe_from_objects"]
@@ -31,6 +31,9 @@ def recipe_from_objects(settings: Mapping[str, Any], summary: str = "") -> Impor
     o = Objects(settings)
     s = Settings(settings_of_model(o) | settings_of_training(o))
     tree = complete_tree(s, _model(o, s), summary)
+    for split, key in (("train", "train_transforms"), ("test", "eval_transforms")):
+        if f"dataloader.{split}.kind" in settings:
+            tree["data"][key] = transforms(o, split)
     unused = sorted([*o.leftover(), *s.leftover()[1]])
     if lost := [key for key in unused if key.startswith("model.")]:
         raise UnsupportedError(lost[0], "is not supported yet", f"it is set to {settings[lost[0]]!r}")

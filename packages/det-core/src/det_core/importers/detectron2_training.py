@@ -3,54 +3,83 @@
 None of these changes what a model computes. What has no counterpart here is left unread, so that the importer lists it.
 """
 
+from pathlib import PurePosixPath
 from typing import Any
 
+from det_core.importers.detectron2_datasets import published_dataset
 from det_core.importers.settings import Settings
 
 __all__ = ["data_section", "train_section"]
 
-# Published dataset name -> images, annotations; relative to the data folder.
-_COCO = {
-    f"coco_2017_{split}": (f"coco/{split}2017", f"coco/annotations/instances_{split}2017.json")
-    for split in ("train", "val")
-} | {
-    f"keypoints_coco_2017_{split}": (f"coco/{split}2017", f"coco/annotations/person_keypoints_{split}2017.json")
-    for split in ("train", "val")
-}
 _FLIPS = {"horizontal": "RandomHorizontalFlip", "vertical": "RandomVerticalFlip"}
 
 
 def data_section(s: Settings) -> dict[str, Any]:
     """Where the images are, and what is done to them."""
-    data: dict[str, Any] = {}
-    for split, key in (("train", "DATASETS.TRAIN"), ("val", "DATASETS.TEST")):
-        names = s.peek(key)
-        if len(names) == 1 and names[0] in _COCO:
-            images, annotations = _COCO[s[key][0]]
-            data[split] = {"type": "coco", "images": images, "annotations": annotations}
-            if s.peek("MODEL.KEYPOINT_ON"):
-                data[split]["keypoints"] = True
-            if s.peek("MODEL.PROPOSAL_GENERATOR.NAME") == "RRPN":
-                data[split]["rotated"] = True
-    if "train" in data:
-        # COCO holds a few boxes without area, which Detectron2 drops without a word.
-        data["train"]["bad_annotations"] = "skip"
-        if s["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]:
-            data["train"]["keep_empty"] = False
-        if s.peek("MODEL.MASK_ON"):
-            data["train"]["masks"] = "polygons" if s["INPUT.MASK_FORMAT"] == "polygon" else "bitmaps"
-    if "val" in data and s.peek("MODEL.MASK_ON"):
-        data["val"]["masks"] = "bitmaps"
+    data = _datasets(s)
+    types = [data["val"]["type"]] if "val" in data else []
+    if s.peek("MODEL.MASK_ON") and types:
         data["evaluators"] = [{"type": "coco", "iou_types": ["bbox", "segm"]}]
-    train = _resize(s["INPUT.MIN_SIZE_TRAIN"], s["INPUT.MAX_SIZE_TRAIN"])
-    if train and s["INPUT.MIN_SIZE_TRAIN_SAMPLING"] == "range":
-        train[0]["draw"] = "range"
+    if "lvis" in types and (most := s["TEST.DETECTIONS_PER_IMAGE"]) != 100:
+        data.setdefault("evaluators", [{"type": "coco"}])[0]["max_detections"] = most
+    if s.peek("DATALOADER.SAMPLER_TRAIN") == "RepeatFactorTrainingSampler":
+        s.read("DATALOADER.SAMPLER_TRAIN")
+        threshold = s["DATALOADER.REPEAT_THRESHOLD"]
+        data["sampler"] = {"type": "det_core.data:RepeatFactorSampler", "threshold": threshold}
+        if not s["DATALOADER.REPEAT_SQRT"]:
+            data["sampler"]["sqrt"] = False
+    train = _crop(s) + _resize(s["INPUT.MIN_SIZE_TRAIN"], s["INPUT.MAX_SIZE_TRAIN"])
+    if s["INPUT.MIN_SIZE_TRAIN_SAMPLING"] == "range" and s.peek("INPUT.MIN_SIZE_TRAIN") not in (0, [0]):
+        train[-1]["draw"] = "range"
     if s["INPUT.RANDOM_FLIP"] in _FLIPS:
         train.append({"type": f"torchvision.transforms.v2:{_FLIPS[s['INPUT.RANDOM_FLIP']]}"})
     data["train_transforms"] = train
     data["eval_transforms"] = _resize(s["INPUT.MIN_SIZE_TEST"], s["INPUT.MAX_SIZE_TEST"])
     data["workers"] = s["DATALOADER.NUM_WORKERS"]
     return data
+
+
+def _datasets(s: Settings) -> dict[str, Any]:
+    """The entries `train` and `val`, where their names are known."""
+    common: dict[str, Any] = {}
+    if s.peek("MODEL.KEYPOINT_ON"):
+        common["keypoints"] = True
+    if s.peek("MODEL.PROPOSAL_GENERATOR.NAME") == "RRPN":
+        common["rotated"] = True
+    # COCO holds a few boxes without area, which Detectron2 drops without a word.
+    train = {**common, "bad_annotations": "skip"}
+    if s["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]:
+        train["keep_empty"] = False
+    val = dict(common)
+    if s.peek("MODEL.MASK_ON"):
+        train["masks"] = "polygons" if s["INPUT.MASK_FORMAT"] == "polygon" else "bitmaps"
+        val["masks"] = "bitmaps"
+    if s.peek("MODEL.KEYPOINT_ON") and (fewest := s["MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE"]):
+        train["min_keypoints"] = fewest
+    data = {}
+    for split, key, arguments in (("train", "DATASETS.TRAIN", train), ("val", "DATASETS.TEST", val)):
+        if node := published_dataset(s.peek(key), **arguments):
+            s.read(key)
+            data[split] = _with_proposals(s, key.rpartition(".")[2], node)
+    return data
+
+
+def _with_proposals(s: Settings, split: str, node: dict[str, Any]) -> dict[str, Any]:
+    """The dataset with the proposals that a file brings, where the model is given some."""
+    files = s.peek(f"DATASETS.PROPOSAL_FILES_{split}")
+    if s.peek("MODEL.PROPOSAL_GENERATOR.NAME") != "PrecomputedProposals" or len(files) != 1:
+        return node
+    s.read(f"DATASETS.PROPOSAL_FILES_{split}")
+    # The published files are pickles; ours have another form and the same name.
+    file = f"proposals/{PurePosixPath(files[0]).stem}.npz"
+    top = s[f"DATASETS.PRECOMPUTED_PROPOSAL_TOPK_{split}"]
+    return {"type": "det_core.data:WithProposals", "dataset": node, "file": file, "top": top}
+
+
+def _crop(s: Settings) -> list[dict[str, Any]]:
+    if not s["INPUT.CROP.ENABLED"]:
+        return []
+    return [{"type": "det_core.data:RandomCrop", "size": s["INPUT.CROP.SIZE"], "form": s["INPUT.CROP.TYPE"]}]
 
 
 def _resize(short: int | list[int], long: int) -> list[dict[str, Any]]:

@@ -3,12 +3,13 @@
 What these do not know is left unread, so that the importer lists it.
 """
 
+import sys
 from itertools import pairwise
 from typing import Any
 
 from det_core.importers.lazy_objects import Objects
 
-__all__ = ["settings_of_training"]
+__all__ = ["settings_of_training", "transforms"]
 
 
 def settings_of_training(o: Objects) -> dict[str, Any]:
@@ -22,34 +23,77 @@ def _data(o: Objects) -> dict[str, Any]:
     for split, key in (("train", "DATASETS.TRAIN"), ("test", "DATASETS.TEST")):
         name = o(f"dataloader.{split}.dataset.names", None)
         settings[key] = [name] if isinstance(name, str) else name
-    o.ignore("dataloader.train.kind", "dataloader.train.dataset.kind", "dataloader.train.mapper.is_train")
-    o.ignore("dataloader.test", "dataloader.evaluator", "dataloader.train.mapper.kind")
-    o.ignore("dataloader.train.mapper.image_format", "dataloader.train.mapper.use_instance_mask")
-    settings |= {
+    o.ignore("dataloader.train.kind", "dataloader.train.dataset.kind")
+    o.ignore("dataloader.test.kind", "dataloader.test.dataset", "dataloader.test.num_workers", "dataloader.evaluator")
+    for split in ("train", "test"):
+        o.ignore(*(f"dataloader.{split}.mapper.{name}" for name in ("kind", "is_train", "image_format")))
+        # What the model learns says which truth is read; keypoints change places in a mirror by their names.
+        o.ignore(f"dataloader.{split}.mapper.use_instance_mask", f"dataloader.{split}.mapper.use_keypoint")
+        o.ignore(f"dataloader.{split}.mapper.keypoint_hflip_indices")
+    if o.given.get("dataloader.train.mapper.recompute_boxes"):
+        o.ignore("dataloader.train.mapper.recompute_boxes")  # boxes fit their masks after any crop
+    return settings | {
         "DATALOADER.FILTER_EMPTY_ANNOTATIONS": o("dataloader.train.dataset.filter_empty", None),
         "DATALOADER.NUM_WORKERS": o("dataloader.train.num_workers", None),
+        "MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE": o("dataloader.train.dataset.min_keypoints", 0),
         "SOLVER.IMS_PER_BATCH": o("dataloader.train.total_batch_size", None),
-        "INPUT.MIN_SIZE_TRAIN": 0,
-        "INPUT.RANDOM_FLIP": "none",
     }
-    return settings | _augmentations(o)
 
 
-def _augmentations(o: Objects) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
+def transforms(o: Objects, split: str) -> list[dict[str, Any]]:
+    """What is done to the images of a split, "train" or "test"; what is not known is left unread."""
+    nodes = []
     number = 0
-    while kind := o.given.get(path := f"dataloader.train.mapper.augmentations.{number}.kind"):
-        path, number = path.removesuffix(".kind"), number + 1
-        if kind == "ResizeShortestEdge":
-            settings["INPUT.MIN_SIZE_TRAIN"] = o(f"{path}.short_edge_length")
-            settings["INPUT.MAX_SIZE_TRAIN"] = o(f"{path}.max_size")
-            settings["INPUT.MIN_SIZE_TRAIN_SAMPLING"] = o(f"{path}.sample_style", "range")
+    while kind := o.given.get(f"{(path := f'dataloader.{split}.mapper.augmentations.{number}')}.kind"):
+        number += 1
+        if kind in _TRANSFORMS and (node := _TRANSFORMS[kind](o, path)):
             o(f"{path}.kind")
-        elif kind == "RandomFlip" and o.given.get(f"{path}.prob", 0.5) == 0.5:
-            vertical = o(f"{path}.vertical", False)
-            o.ignore(path)
-            settings["INPUT.RANDOM_FLIP"] = "vertical" if vertical else "horizontal"
-    return settings
+            nodes.append(node)
+    return nodes
+
+
+def _shortest_edge(o: Objects, path: str) -> dict[str, Any]:
+    node = {"type": "det_core.data:ResizeShortestEdge", "size": o(f"{path}.short_edge_length")}
+    node["max_size"] = o(f"{path}.max_size", sys.maxsize)
+    if o(f"{path}.sample_style", "range") == "range" and not isinstance(node["size"], int):
+        node["draw"] = "range"
+    return node
+
+
+def _flip(o: Objects, path: str) -> dict[str, Any] | None:
+    if o.given.get(f"{path}.prob", 0.5) != 0.5:
+        return None
+    vertical = o(f"{path}.vertical", False)
+    o.ignore(f"{path}.horizontal", f"{path}.prob")
+    return {"type": f"torchvision.transforms.v2:Random{'Vertical' if vertical else 'Horizontal'}Flip"}
+
+
+def _jitter(o: Objects, path: str) -> dict[str, Any]:
+    size = [o(f"{path}.target_height"), o(f"{path}.target_width")]
+    return {
+        "type": "det_core.data:ScaleJitter",
+        "size": size,
+        "scale": [o(f"{path}.{n}_scale") for n in ("min", "max")],
+    }
+
+
+def _fixed_crop(o: Objects, path: str) -> dict[str, Any]:
+    node = {"type": "det_core.data:FixedSizeCrop", "size": list(o(f"{path}.crop_size"))}
+    fill = int(o(f"{path}.pad_value", 128)) if o(f"{path}.pad", True) else None
+    return node if fill == 128 else {**node, "pad_value": fill}
+
+
+def _random_crop(o: Objects, path: str) -> dict[str, Any]:
+    return {"type": "det_core.data:RandomCrop", "size": o(f"{path}.crop_size"), "form": o(f"{path}.crop_type")}
+
+
+_TRANSFORMS = {
+    "ResizeShortestEdge": _shortest_edge,
+    "RandomFlip": _flip,
+    "ResizeScale": _jitter,
+    "FixedSizeCrop": _fixed_crop,
+    "RandomCrop": _random_crop,
+}
 
 
 def _solver(o: Objects) -> dict[str, Any]:
@@ -85,10 +129,13 @@ def _schedule(o: Objects, steps: int) -> dict[str, Any]:
     stepwise = o.given.get(f"{path}.scheduler.kind") == "MultiStepParamScheduler" and len(ratios) == 1
     if o.given.get(f"{path}.kind") != "WarmupParamScheduler" or not stepwise or values[0] != 1:
         return {}
+    # Milestones count the updates of their own schedule, which is stretched over the training.
+    whole = milestones[-1] if len(milestones) == len(values) else steps
+    stretch = steps / (o.given.get(f"{path}.scheduler.num_updates") or whole)
     o.ignore(path)
     return {
         "SOLVER.LR_SCHEDULER_NAME": "WarmupMultiStepLR",
-        "SOLVER.STEPS": list(milestones[: len(values) - 1]),
+        "SOLVER.STEPS": [round(step * stretch) for step in milestones[: len(values) - 1]],
         "SOLVER.GAMMA": ratios.pop(),
         "SOLVER.WARMUP_ITERS": round(o(f"{path}.warmup_length") * steps),
         "SOLVER.WARMUP_FACTOR": o(f"{path}.warmup_factor"),

@@ -24,11 +24,14 @@ class FrozenBatchNorm2d(nn.Module):
         self.register_buffer("bias", torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
+        # One that was live keeps its counter, as the published files have it.
+        self.register_buffer("num_batches_tracked", None)
 
     weight: Tensor
     bias: Tensor
     running_mean: Tensor
     running_var: Tensor
+    num_batches_tracked: Tensor | None
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape and dtype."""
@@ -46,7 +49,8 @@ class FrozenBatchNorm2d(nn.Module):
         """Freeze every batch norm of `module`, in place; returns what stands for `module` itself."""
         if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
             frozen = cls(module.num_features, module.eps).to(module.weight.device)
-            frozen.load_state_dict({k: v for k, v in module.state_dict().items() if k != "num_batches_tracked"})
+            frozen.num_batches_tracked = module.num_batches_tracked
+            frozen.load_state_dict(module.state_dict())
             return frozen
         for name, child in module.named_children():
             setattr(module, name, cls.replace(child))

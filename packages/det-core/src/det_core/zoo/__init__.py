@@ -11,6 +11,7 @@ UNPUBLISHED = ("rotated_faster_rcnn_r50_fpn_3x",)
 
 PUBLISHED: dict[str, dict[str, str]] = {
     "COCO-Detection": {
+        "fast_rcnn_r50_fpn_1x": "fast_rcnn_R_50_FPN_1x",
         "faster_rcnn_r101_c4_3x": "faster_rcnn_R_101_C4_3x",
         "faster_rcnn_r101_dc5_3x": "faster_rcnn_R_101_DC5_3x",
         "faster_rcnn_r101_fpn_3x": "faster_rcnn_R_101_FPN_3x",
@@ -49,6 +50,23 @@ PUBLISHED: dict[str, dict[str, str]] = {
         "keypoint_rcnn_r50_fpn_3x": "keypoint_rcnn_R_50_FPN_3x",
         "keypoint_rcnn_x101_32x8d_fpn_3x": "keypoint_rcnn_X_101_32x8d_FPN_3x",
     },
+    "LVISv0.5-InstanceSegmentation": {
+        "lvis_v05_mask_rcnn_r101_fpn_1x": "mask_rcnn_R_101_FPN_1x",
+        "lvis_v05_mask_rcnn_r50_fpn_1x": "mask_rcnn_R_50_FPN_1x",
+        "lvis_v05_mask_rcnn_x101_32x8d_fpn_1x": "mask_rcnn_X_101_32x8d_FPN_1x",
+    },
+    "LVISv1-InstanceSegmentation": {
+        "lvis_v1_mask_rcnn_r101_fpn_1x": "mask_rcnn_R_101_FPN_1x",
+        "lvis_v1_mask_rcnn_r50_fpn_1x": "mask_rcnn_R_50_FPN_1x",
+        "lvis_v1_mask_rcnn_x101_32x8d_fpn_1x": "mask_rcnn_X_101_32x8d_FPN_1x",
+    },
+    "Cityscapes": {
+        "cityscapes_mask_rcnn_r50_fpn": "mask_rcnn_R_50_FPN",
+    },
+    "PascalVOC-Detection": {
+        "voc_faster_rcnn_r50_c4": "faster_rcnn_R_50_C4",
+        "voc_faster_rcnn_r50_fpn": "faster_rcnn_R_50_FPN",
+    },
     "Detectron1-Comparisons": {
         "detectron1_faster_rcnn_r50_fpn_noaug_1x": "faster_rcnn_R_50_FPN_noaug_1x",
         "detectron1_keypoint_rcnn_r50_fpn_1x": "keypoint_rcnn_R_50_FPN_1x",
@@ -57,13 +75,31 @@ PUBLISHED: dict[str, dict[str, str]] = {
     "Misc": {
         "cascade_mask_rcnn_r50_fpn_1x": "cascade_mask_rcnn_R_50_FPN_1x",
         "cascade_mask_rcnn_r50_fpn_3x": "cascade_mask_rcnn_R_50_FPN_3x",
+        "cascade_mask_rcnn_x152_32x8d_fpn_in5k_gn_dconv": "cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv",
         "mask_rcnn_r50_fpn_1x_cls_agnostic": "mask_rcnn_R_50_FPN_1x_cls_agnostic",
         "mask_rcnn_r50_fpn_1x_dconv_c3-c5": "mask_rcnn_R_50_FPN_1x_dconv_c3-c5",
         "mask_rcnn_r50_fpn_3x_dconv_c3-c5": "mask_rcnn_R_50_FPN_3x_dconv_c3-c5",
         "mask_rcnn_r50_fpn_3x_gn": "mask_rcnn_R_50_FPN_3x_gn",
+        "mask_rcnn_r50_fpn_3x_syncbn": "mask_rcnn_R_50_FPN_3x_syncbn",
         "scratch_mask_rcnn_r50_fpn_3x_gn": "scratch_mask_rcnn_R_50_FPN_3x_gn",
         "scratch_mask_rcnn_r50_fpn_9x_gn": "scratch_mask_rcnn_R_50_FPN_9x_gn",
+        "scratch_mask_rcnn_r50_fpn_9x_syncbn": "scratch_mask_rcnn_R_50_FPN_9x_syncbn",
         "semantic_r50_fpn_1x": "semantic_R_50_FPN_1x",
+    },
+    "new_baselines": {
+        "mask_rcnn_r101_fpn_100ep_lsj": "mask_rcnn_R_101_FPN_100ep_LSJ",
+        "mask_rcnn_r101_fpn_200ep_lsj": "mask_rcnn_R_101_FPN_200ep_LSJ",
+        "mask_rcnn_r101_fpn_400ep_lsj": "mask_rcnn_R_101_FPN_400ep_LSJ",
+        "mask_rcnn_r50_fpn_100ep_lsj": "mask_rcnn_R_50_FPN_100ep_LSJ",
+        "mask_rcnn_r50_fpn_200ep_lsj": "mask_rcnn_R_50_FPN_200ep_LSJ",
+        "mask_rcnn_r50_fpn_400ep_lsj": "mask_rcnn_R_50_FPN_400ep_LSJ",
+        "mask_rcnn_r50_fpn_50ep_lsj": "mask_rcnn_R_50_FPN_50ep_LSJ",
+        "mask_rcnn_regnetx_4gf_dds_fpn_100ep_lsj": "mask_rcnn_regnetx_4gf_dds_FPN_100ep_LSJ",
+        "mask_rcnn_regnetx_4gf_dds_fpn_200ep_lsj": "mask_rcnn_regnetx_4gf_dds_FPN_200ep_LSJ",
+        "mask_rcnn_regnetx_4gf_dds_fpn_400ep_lsj": "mask_rcnn_regnetx_4gf_dds_FPN_400ep_LSJ",
+        "mask_rcnn_regnety_4gf_dds_fpn_100ep_lsj": "mask_rcnn_regnety_4gf_dds_FPN_100ep_LSJ",
+        "mask_rcnn_regnety_4gf_dds_fpn_200ep_lsj": "mask_rcnn_regnety_4gf_dds_FPN_200ep_LSJ",
+        "mask_rcnn_regnety_4gf_dds_fpn_400ep_lsj": "mask_rcnn_regnety_4gf_dds_FPN_400ep_LSJ",
     },
     "Rethinking-BatchNorm": {
         "mask_rcnn_bnhead": "mask_rcnn_BNhead",

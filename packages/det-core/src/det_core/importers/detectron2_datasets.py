@@ -1,0 +1,76 @@
+"""Datasets by the names that Detectron2 gives them, as nodes of a recipe. Places are relative to the data folder."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["STUFF", "published_dataset"]
+
+_STUFF = """
+banner blanket bridge cardboard counter curtain door-stuff floor-wood flower fruit gravel house light mirror-stuff net
+pillow platform playingfield railroad river road roof sand sea shelf snow stairs tent towel wall-brick wall-stone
+wall-tile wall-wood water-other window-blind window-other tree-merged fence-merged ceiling-merged sky-other-merged
+cabinet-merged table-merged floor-other-merged pavement-merged mountain-merged grass-merged dirt-merged paper-merged
+food-other-merged building-other-merged rock-merged wall-other-merged rug-merged
+"""
+STUFF = ["things", *_STUFF.split()]
+"""The classes of COCO's stuff when all things are one class."""
+
+
+def _coco(split: str, annotations: str) -> dict[str, Any]:
+    return {"type": "coco", "images": f"coco/{split}", "annotations": f"coco/annotations/{annotations}.json"}
+
+
+def _stuff(split: str) -> dict[str, Any]:
+    places = {"images": f"coco/{split}2017", "labels": f"coco/panoptic_stuff_{split}2017"}
+    return {"type": "semantic_folder", **places, "classes": STUFF}
+
+
+_DATASETS: Mapping[str, dict[str, Any]] = {
+    **{f"coco_2017_{split}": _coco(f"{split}2017", f"instances_{split}2017") for split in ("train", "val")},
+    **{
+        f"keypoints_coco_2017_{split}": _coco(f"{split}2017", f"person_keypoints_{split}2017")
+        for split in ("train", "val")
+    },
+    **{f"coco_2017_{split}_panoptic_stuffonly": _stuff(split) for split in ("train", "val")},
+    **{
+        f"lvis_{version}_{split}": {
+            "type": "lvis",
+            "images": "coco",
+            "annotations": f"lvis/lvis_{version}_{split}.json",
+        }
+        for version in ("v0.5", "v1")
+        for split in ("train", "val")
+    },
+    **{
+        f"voc_{year}_{split}": {"type": "voc", "folder": f"VOC{year}", "split": split}
+        for year in (2007, 2012)
+        for split in ("trainval", "train", "val", "test")
+        if (year, split) != (2012, "test")  # never published
+    },
+}
+
+
+def published_dataset(names: Sequence[str], **arguments: Any) -> dict[str, Any] | None:
+    """The node of a dataset, or of several as one; None where a name is not known or there is none.
+
+    Args:
+        names: as Detectron2 has them.
+        arguments: of each dataset, where its kind knows them.
+    """
+    if not names or any(name not in _DATASETS for name in names):
+        return None
+    nodes = [_DATASETS[name] | _fitting(_DATASETS[name]["type"], arguments) for name in names]
+    return nodes[0] if len(nodes) == 1 else {"type": "concat", "datasets": nodes}
+
+
+# What a kind of dataset knows of the arguments; COCO's knows them all.
+_KNOWN = {
+    "lvis": ("masks", "keep_empty", "bad_annotations"),
+    "semantic_folder": (),
+    "voc": ("keep_empty", "bad_annotations"),
+}
+
+
+def _fitting(kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    known = _KNOWN.get(kind, tuple(arguments))
+    return {name: value for name, value in arguments.items() if name in known}
