@@ -16,8 +16,6 @@ from det_core.zoo import PUBLISHED
 
 NAMES = {f"{folder}/{path}": name for folder, names in PUBLISHED.items() for name, path in names.items()}
 FILE = Path(__file__).parents[1] / "reference" / "zoo.json.gz"
-# Its data have no reader yet.
-NOT_WHOLE = {"Cityscapes/mask_rcnn_R_50_FPN"}
 SECTIONS = ("model", "weights", "data", "train")
 
 
@@ -56,8 +54,7 @@ def test_a_recipe_equals_the_imported_configuration(path: str, published: dict[s
     assert {section: ours.get(section) for section in SECTIONS} == {
         section: theirs.get(section) for section in SECTIONS
     }
-    assert found.unknown == []
-    assert found.unused == [] or path in NOT_WHOLE
+    assert found.unknown == found.unused == []
 
 
 @pytest.mark.parametrize("path", NAMES)

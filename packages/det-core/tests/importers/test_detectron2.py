@@ -250,6 +250,7 @@ def test_the_input_becomes_the_data_section():
     ("names", "expected"),
     [
         (("coco_2017_val",), "coco"),
+        (("cityscapes_fine_instance_seg_val",), "cityscapes"),
         (("lvis_v1_val",), "lvis"),
         (("voc_2007_trainval", "voc_2012_trainval"), "concat"),
         (("coco_2017_val_panoptic_stuffonly",), "semantic_folder"),

@@ -31,6 +31,14 @@ _DATASETS: Mapping[str, dict[str, Any]] = {
         f"keypoints_coco_2017_{split}": _coco(f"{split}2017", f"person_keypoints_{split}2017")
         for split in ("train", "val")
     },
+    **{
+        f"cityscapes_fine_instance_seg_{split}": {
+            "type": "cityscapes",
+            "images": f"cityscapes/leftImg8bit/{split}",
+            "annotations": f"cityscapes/gtFine/{split}",
+        }
+        for split in ("train", "val", "test")
+    },
     **{f"coco_2017_{split}_panoptic_stuffonly": _stuff(split) for split in ("train", "val")},
     **{
         f"lvis_{version}_{split}": {
@@ -65,6 +73,7 @@ def published_dataset(names: Sequence[str], **arguments: Any) -> dict[str, Any] 
 
 # What a kind of dataset knows of the arguments; COCO's knows them all.
 _KNOWN = {
+    "cityscapes": ("masks", "keep_empty"),
     "lvis": ("masks", "keep_empty", "bad_annotations"),
     "semantic_folder": (),
     "voc": ("keep_empty", "bad_annotations"),
@@ -73,4 +82,7 @@ _KNOWN = {
 
 def _fitting(kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     known = _KNOWN.get(kind, tuple(arguments))
-    return {name: value for name, value in arguments.items() if name in known}
+    node = {name: value for name, value in arguments.items() if name in known}
+    if kind == "cityscapes" and "masks" in node:
+        node["masks"] = "bitmaps"  # outlines hide each other
+    return node

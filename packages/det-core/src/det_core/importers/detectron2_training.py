@@ -18,8 +18,9 @@ def data_section(s: Settings) -> dict[str, Any]:
     """Where the images are, and what is done to them."""
     data = _datasets(s)
     types = [data["val"]["type"]] if "val" in data else []
-    if s.peek("MODEL.MASK_ON") and types:
-        data["evaluators"] = [{"type": "coco", "iou_types": ["bbox", "segm"]}]
+    kinds = [kind for kind, key in (("segm", "MASK_ON"), ("keypoints", "KEYPOINT_ON")) if s.peek(f"MODEL.{key}")]
+    if kinds and types:
+        data["evaluators"] = [{"type": "coco", "iou_types": ["bbox", *kinds]}]
     if "lvis" in types and (most := s["TEST.DETECTIONS_PER_IMAGE"]) != 100:
         data.setdefault("evaluators", [{"type": "coco"}])[0]["max_detections"] = most
     if s.peek("DATALOADER.SAMPLER_TRAIN") == "RepeatFactorTrainingSampler":
