@@ -131,7 +131,7 @@ def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"p.npz: holds no proposals for image 11"):
         dataset(tmp_path, found={"11": given()})[0]
     coco = CocoDataset(*coco_files.write(tmp_path, coco_files.content()))
-    with pytest.raises(ConfigError, match=r"x.pkl: published pickles of proposals are not read yet"):
+    with pytest.raises(ConfigError, match=r"x.pkl: pickles of proposals are not read directly; turn it"):
         WithProposals(coco, tmp_path / "x.pkl")
     with pytest.raises(DataError, match=r"no.npz: there is no such file of proposals"):
         WithProposals(coco, tmp_path / "no.npz")

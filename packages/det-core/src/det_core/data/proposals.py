@@ -24,7 +24,8 @@ _TOLD = ("annotations", "category_ids", "flip_pairs", "keypoint_names", "num_obj
 class WithProposals:
     """A dataset whose samples bring the best proposals of a file with them.
 
-    The file is an .npz as `write_proposals` and `ProposalWriter` write it, in the pixels of the images as stored.
+    The file is an .npz as `write_proposals` and `ProposalWriter` write it, in the pixels of the images as stored;
+    `det_core.engine.convert_proposals` makes one of a published pickle.
 
     Args:
         dataset: the images; the file calls them by the same ids.
@@ -144,8 +145,8 @@ def write_proposals(file: Path, proposals: Mapping[int | str, Proposals]) -> Non
 
 def _npz(file: Path) -> Path:
     if file.suffix == ".pkl":
-        fix = "write one with det_core.data:ProposalWriter and a proposal network"
-        raise ConfigError(str(file), "published pickles of proposals are not read yet", fix=fix)
+        fix = "turn it into an .npz once: det_core.engine.convert_proposals(PKL, NPZ)"
+        raise ConfigError(str(file), "pickles of proposals are not read directly", fix=fix)
     if file.suffix != ".npz":
         raise ConfigError(str(file), "a file of proposals ends in .npz")
     return file
