@@ -15,6 +15,7 @@ from det_core import config, recipes, yamlfile
 from det_core.contracts import Transform
 from det_core.data import compose, from_pil, read_image
 from det_core.engine import Checkpoint, RunFolder, pick_device, predict, read_about, read_checkpoint
+from det_core.engine.not_numbers import warn_of_nan, watched
 from det_core.errors import CheckpointError, ConfigError, DataError, WeightsError
 from det_core.evaluation import to_coco
 from det_core.ops.masks import paste_masks
@@ -217,8 +218,9 @@ class Detector:
 
     def _detect(self, samples: Sequence[Sample], threshold: float) -> Iterator[Result]:
         seen = ImageBatch.stack([self._transform(sample).image for sample in samples]).to(self.device)
-        with torch.no_grad():
+        with torch.no_grad(), watched(self.model) as features:
             predictions = predict(self.model, seen, [sample.size for sample in samples])
+        warn_of_nan(self.model, features, samples, predictions)
         for sample, prediction in zip(samples, predictions, strict=True):
             found = prediction.detections
             if found is not None:

@@ -1,0 +1,52 @@
+"""Tell where a model finds nothing because its numbers are none."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from det_core.errors import DetWarning
+from det_core.structures import Prediction, Sample
+
+__all__ = ["warn_of_nan", "watched"]
+
+
+@contextmanager
+def watched(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """The feature maps that the backbone makes meanwhile, by level; {} where there is no backbone."""
+    features: dict[str, Tensor] = {}
+
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        features.update(output if isinstance(output, dict) else {})
+
+    backbone = getattr(model, "backbone", None)
+    handle = backbone.register_forward_hook(keep) if isinstance(backbone, nn.Module) else None
+    try:
+        yield features
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+def warn_of_nan(
+    model: nn.Module, features: dict[str, Tensor], samples: Sequence[Sample], predictions: Sequence[Prediction]
+) -> None:
+    """Say so where nothing was found, or no class of a pixel, because numbers are NaN or infinite."""
+    for i, (sample, prediction) in enumerate(zip(samples, predictions, strict=True)):
+        detections, semantic = prediction.detections, prediction.semantic
+        # Who finds something has seen numbers; a look at the features of the others costs little.
+        if detections is not None and len(detections):
+            continue
+        levels = [name for name, level in features.items() if not level[i].isfinite().all()]
+        where = str(sample.path or "image")
+        if levels:
+            found = f"levels {', '.join(levels)} of the backbone hold NaN or infinity"
+        elif semantic is not None and not semantic.logits.isfinite().all():
+            found = "the class scores hold NaN or infinity"
+        else:
+            continue
+        spoilt = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
+        fix = f"the weights are damaged: {', '.join(spoilt[:3])}" if spoilt else "compute in float32"
+        warnings.warn(f"{where}: nothing can be found: {found}; {fix}", DetWarning, stacklevel=3)
