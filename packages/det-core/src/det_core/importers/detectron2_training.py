@@ -20,9 +20,9 @@ def data_section(s: Settings) -> dict[str, Any]:
     types = [data["val"]["type"]] if "val" in data else []
     kinds = [kind for kind, key in (("segm", "MASK_ON"), ("keypoints", "KEYPOINT_ON")) if s.peek(f"MODEL.{key}")]
     if kinds and types:
-        data["evaluators"] = [{"type": "coco", "iou_types": ["bbox", *kinds]}]
-    if "lvis" in types and (most := s["TEST.DETECTIONS_PER_IMAGE"]) != 100:
-        data.setdefault("evaluators", [{"type": "coco"}])[0]["max_detections"] = most
+        data["evaluators"] = [{"type": "lvis" if "lvis" in types else "coco", "iou_types": ["bbox", *kinds]}]
+    if "lvis" in types and (most := s["TEST.DETECTIONS_PER_IMAGE"]) != 300:
+        data.setdefault("evaluators", [{"type": "lvis"}])[0]["max_detections"] = most
     if s.peek("DATALOADER.SAMPLER_TRAIN") == "RepeatFactorTrainingSampler":
         s.read("DATALOADER.SAMPLER_TRAIN")
         threshold = s["DATALOADER.REPEAT_THRESHOLD"]
