@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from det_core import recipes
 from det_core.importers.detectron2 import recipe_from_settings
+from det_core.importers.files import recipe_from_file
 from det_core.zoo import PUBLISHED
 
 NAMES = {f"{folder}/{path}": name for folder, names in PUBLISHED.items() for name, path in names.items()}
@@ -55,6 +57,23 @@ def test_a_recipe_equals_the_imported_configuration(path: str, published: dict[s
         section: theirs.get(section) for section in SECTIONS
     }
     assert found.unknown == found.unused == []
+
+
+def test_every_configuration_that_is_a_yaml_file_comes_out_of_its_file_as_out_of_its_settings(
+    published: dict[str, Any], tmp_path: Path
+) -> None:
+    for path, each in published.items():
+        if "model.kind" in each["settings"]:
+            continue
+        nested: dict[str, Any] = {}
+        for key, value in each["settings"].items():
+            *sections, name = key.split(".")
+            functools.reduce(lambda node, section: node.setdefault(section, {}), sections, nested)[name] = value
+        file = tmp_path / "configuration.yaml"
+        file.write_text(yaml.safe_dump(nested))
+        found, expected = recipe_from_file(file), recipe_from_settings(each["settings"])
+        assert {**found.tree, "summary": ""} == {**expected.tree, "summary": ""}, path
+        assert found.unknown == found.unused == []
 
 
 @pytest.mark.parametrize("path", NAMES)

@@ -5,8 +5,9 @@ refused, a key stands once. Aliases are allowed as long as what they stand for s
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -60,7 +61,11 @@ def _list_in_one_line(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
 _Dumper.add_representer(list, _list_in_one_line)
 
 
-def read(path: Path) -> Any:
+Tags = Mapping[str, Callable[[Any, str], Any]]
+"""What the tags that another kind of file may use make of the value behind them, which is told where it stands."""
+
+
+def read(path: Path, tags: Tags = MappingProxyType({})) -> Any:
     """The content of a file; RecipeError if it cannot be read, is not text or is not YAML of this kind."""
     where = str(path)
     try:
@@ -77,14 +82,14 @@ def read(path: Path) -> Any:
         raise RecipeError(where, "is not a text file") from None
     except (OSError, ValueError) as error:
         raise RecipeError(where, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    return parse(text, where)
+    return parse(text, where, tags)
 
 
-def parse(text: str, where: str) -> Any:
+def parse(text: str, where: str, tags: Tags = MappingProxyType({})) -> Any:
     """The value of a YAML text; `where` is what messages call it."""
     try:
         node = yaml.compose(text, _Loader)
-        return None if node is None else _plain(node, where, iter(range(MAX_NODES)), 0)
+        return None if node is None else _plain(node, where, iter(range(MAX_NODES)), 0, tags)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1}" if mark else "somewhere"
@@ -95,7 +100,7 @@ def parse(text: str, where: str) -> Any:
         raise RecipeError(where, f"is nested deeper than {MAX_DEPTH} levels") from None
 
 
-def _plain(node: yaml.Node, where: str, budget: Iterator[int], depth: int) -> Any:
+def _plain(node: yaml.Node, where: str, budget: Iterator[int], depth: int, tags: Tags) -> Any:
     """A node as plain data. Aliases are expanded here, so what they stand for is counted each time."""
     line = f"{where}, line {node.start_mark.line + 1}"
     if depth > MAX_DEPTH:
@@ -104,9 +109,10 @@ def _plain(node: yaml.Node, where: str, budget: Iterator[int], depth: int) -> An
         raise RecipeError(where, f"its aliases stand for more than {MAX_NODES} values", fix="write a smaller recipe")
     kind = node.tag.removeprefix(_STANDARD)
     if isinstance(node, yaml.MappingNode) and kind == "map":
-        return _mapping(node, where, budget, depth)
-    if isinstance(node, yaml.SequenceNode) and kind == "seq":
-        return [_plain(item, where, budget, depth + 1) for item in node.value]
+        return _mapping(node, where, budget, depth, tags)
+    if isinstance(node, yaml.SequenceNode) and (kind == "seq" or kind in tags):
+        items = [_plain(item, where, budget, depth + 1, tags) for item in node.value]
+        return items if kind == "seq" else tags[kind](items, line)
     if isinstance(node, yaml.ScalarNode) and kind in _SCALARS:
         try:
             return _SCALARS[kind](node.value)
@@ -115,18 +121,18 @@ def _plain(node: yaml.Node, where: str, budget: Iterator[int], depth: int) -> An
     raise RecipeError(line, f"the tag {node.tag!r} is not part of a recipe", fix="remove it")
 
 
-def _mapping(node: yaml.MappingNode, where: str, budget: Iterator[int], depth: int) -> dict[str, Any]:
+def _mapping(node: yaml.MappingNode, where: str, budget: Iterator[int], depth: int, tags: Tags) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = f"{where}, line {key_node.start_mark.line + 1}"
-        key = _plain(key_node, where, budget, depth + 1)
+        key = _plain(key_node, where, budget, depth + 1, tags)
         if not isinstance(key, str):
             raise RecipeError(line, "a key must be text", f"got {key!r:.40}", "put it in quotes")
         if key == "<<":
             raise RecipeError(line, "merge keys ('<<') are not part of a recipe", fix="a parent is named by `extends`")
         if key in result:
             raise RecipeError(line, f"the key {key!r} stands twice", fix="remove one of them")
-        result[key] = _plain(value_node, where, budget, depth + 1)
+        result[key] = _plain(value_node, where, budget, depth + 1, tags)
     return result
 
 

@@ -20,7 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("det_core.cli.train:command", "Train what a recipe describes."),
     "eval": ("det_core.cli.eval:command", "Evaluate a trained model on a recipe's data."),
     "predict": ("det_core.cli.predict:command", "Find objects in images and draw them."),
-    "recipes": ("det_core.cli.recipes:command", "List the recipes, or show one."),
+    "recipes": ("det_core.cli.recipes:command", "List the recipes, show one, or import one."),
     "plugins": ("det_core.cli.plugins:command", "List the installed plugins, what they bring, and what is wrong."),
     "new-plugin": ("det_core.cli.new_plugin:command", "Write the package of a new plugin."),
 }
