@@ -11,7 +11,7 @@ CORE = Path(find_spec("det_core").origin).parent
 # Each line may import the lines above it, and its own module's submodules; parts of one line do not know each other.
 LAYERS = [
     ["errors"],
-    ["hooks", "known", "watchdog", "zoo"],
+    ["class_names", "hooks", "known", "watchdog", "zoo"],
     ["plugins"],
     ["registry"],
     ["signatures"],
@@ -20,7 +20,7 @@ LAYERS = [
     ["config"],
     ["overrides"],
     ["recipes"],
-    ["builtin", "doctor", "importers", "scaffold"],
+    ["builtin", "doctor", "importers", "published", "scaffold"],
     ["structures"],
     ["ops"],
     ["contracts"],

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from det_core.class_names import CITYSCAPES_CLASSES
 from det_core.data.images import read_image
 from det_core.data.packed import PackedNumbers, PackedTexts
 from det_core.errors import DataError
@@ -18,9 +19,6 @@ from det_core.ops.masks import tight_boxes
 from det_core.structures import Sample, Size, Targets
 
 __all__ = ["CITYSCAPES_CLASSES", "CityscapesDataset"]
-
-CITYSCAPES_CLASSES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
-"""The eight classes whose objects are told one by one."""
 
 # What else an outline may be called; it hides what was drawn before, but is no object to find.
 _OTHERS = frozenset(

@@ -8,17 +8,12 @@ from typing import Any
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+from det_core.class_names import VOC_CLASSES
 from det_core.data.coco_index import BadAnnotations, checked
 from det_core.data.indexed import IndexedImages
 from det_core.errors import DataError
 
 __all__ = ["VOC_CLASSES", "VocDataset"]
-
-VOC_CLASSES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
-)
-"""The 20 classes of PASCAL VOC."""
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # Of a file without its suffix: nothing that leads to another folder.

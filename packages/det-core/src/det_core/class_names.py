@@ -1,0 +1,57 @@
+"""The classes of well-known datasets, by label, for models that do not say which classes they tell apart."""
+
+__all__ = ["CITYSCAPES_CLASSES", "COCO_CATEGORY_IDS", "COCO_CLASSES", "VOC_CLASSES", "category_ids", "class_names"]
+
+COCO_CLASSES = (
+    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
+    *("fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow"),
+    *("elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee"),
+    *("skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard"),
+    *("tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple"),
+    *("sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch"),
+    *("potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone"),
+    *("microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors", "teddy bear"),
+    *("hair drier", "toothbrush"),
+)
+"""The 80 classes of objects in COCO."""
+
+# The annotations count to 90; these numbers are of classes that were given up.
+_UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+COCO_CATEGORY_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
+"""The number of each of them in COCO's annotations."""
+
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+"""The 20 classes of PASCAL VOC."""
+
+CITYSCAPES_CLASSES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
+"""The eight classes of Cityscapes whose objects are told one by one."""
+
+_KNOWN = {
+    "coco_2017_val": (COCO_CLASSES, COCO_CATEGORY_IDS),
+    "coco_2017_val_panoptic_separated": (COCO_CLASSES, COCO_CATEGORY_IDS),
+    "keypoints_coco_2017_val": (COCO_CLASSES[:1], COCO_CATEGORY_IDS[:1]),
+    "voc_2007_test": (VOC_CLASSES, ()),
+    "cityscapes_fine_instance_seg_val": (CITYSCAPES_CLASSES, ()),
+}
+
+
+def class_names(data: str, count: int) -> tuple[str, ...]:
+    """The name of each label: "class 0" and so on where they are not known, or are not `count`.
+
+    Args:
+        data: the name of a dataset as published, such as "coco_2017_val".
+        count: how many classes there are.
+    """
+    names = _KNOWN.get(data, ((), ()))[0]
+    return names if len(names) == count else tuple(f"class {label}" for label in range(count))
+
+
+def category_ids(data: str, count: int) -> tuple[int, ...]:
+    """The annotations' own number of each label; () where it is not known, or they are not `count`."""
+    if data.startswith("lvis_"):  # which counts its classes from 1, without a gap
+        return tuple(range(1, count + 1))
+    numbers = _KNOWN.get(data, ((), ()))[1]
+    return numbers if len(numbers) == count else ()
