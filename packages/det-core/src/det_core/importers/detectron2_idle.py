@@ -8,10 +8,8 @@ from det_core.importers.settings import Settings
 __all__ = ["read_idle"]
 
 # Where runs write, what they show on the way, how a kernel is chosen, which figure a test expects: nothing of a recipe.
-# Grouping images by shape saves memory and time.
 _NEVER = (
-    *("VERSION", "OUTPUT_DIR", "VIS_PERIOD", "CUDNN_BENCHMARK", "GLOBAL.", "MODEL.DEVICE"),
-    *("TEST.EXPECTED_RESULTS", "DATALOADER.ASPECT_RATIO_GROUPING"),
+    *("VERSION", "OUTPUT_DIR", "VIS_PERIOD", "CUDNN_BENCHMARK", "GLOBAL.", "MODEL.DEVICE", "TEST.EXPECTED_RESULTS"),
 )
 _SECOND_STAGE = (
     *("MODEL.ROI_HEADS.", "MODEL.ROI_BOX_HEAD.", "MODEL.ROI_BOX_CASCADE_HEAD.", "MODEL.ROI_MASK_HEAD."),

@@ -37,6 +37,8 @@ def data_section(s: Settings) -> dict[str, Any]:
     data["train_transforms"] = train
     data["eval_transforms"] = _resize(s["INPUT.MIN_SIZE_TEST"], s["INPUT.MAX_SIZE_TEST"])
     data["workers"] = s["DATALOADER.NUM_WORKERS"]
+    if s["DATALOADER.ASPECT_RATIO_GROUPING"]:
+        data["aspect_ratio_grouping"] = True
     return data
 
 
