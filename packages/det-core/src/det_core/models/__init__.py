@@ -1,6 +1,7 @@
 """Whole detectors and their heads."""
 
 from det_core.models.anchors import AnchorGenerator
+from det_core.models.augmented import AugmentedDetector
 from det_core.models.box_head import FastRCNNConvFCHead, FastRCNNPredictor
 from det_core.models.cascade import CascadeROIHeads
 from det_core.models.dense import DenseDetector
@@ -20,6 +21,7 @@ __all__ = [
     "RCNN",
     "RPN",
     "AnchorGenerator",
+    "AugmentedDetector",
     "CascadeROIHeads",
     "DenseDetector",
     "FCOSHead",

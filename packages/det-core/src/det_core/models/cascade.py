@@ -132,6 +132,10 @@ class CascadeROIHeads(nn.Module):
         mean = torch.stack(scores).mean(dim=0)
         last = self._predictor(self.stages - 1)
         detections = last.select(last.decode(outputs, torch.cat(boxes)), mean, [len(own) for own in boxes], sizes)
+        return self.predict_at(features, detections)
+
+    def predict_at(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
+        """The detections with what the further heads say of them, whoever found them."""
         return self._heads.predict(self, features, detections)
 
     def _predictor(self, stage: int) -> FastRCNNPredictor:

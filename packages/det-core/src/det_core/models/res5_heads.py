@@ -146,11 +146,16 @@ class Res5ROIHeads(nn.Module):
         boxes = [p.boxes for p in proposals]
         outputs = self.box_predictor(self._shared(features, boxes).mean(dim=(2, 3)))
         detections: list[Detections] = self.box_predictor.detect(outputs, boxes, sizes)
+        return self.predict_at(features, detections)
+
+    def predict_at(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
+        """The detections with what the further heads say of them, whoever found them."""
+        found = list(detections)
         if self._heads.names:
-            seen = self._shared(features, [found.boxes for found in detections])
+            seen = self._shared(features, [each.boxes for each in found])
             for name in self._heads.names:
-                detections = self._head(name).pooled_predict(seen, detections)
-        return detections
+                found = self._head(name).pooled_predict(seen, found)
+        return found
 
     def _head(self, name: str) -> _PooledHead:
         return cast(_PooledHead, self.get_submodule(name))

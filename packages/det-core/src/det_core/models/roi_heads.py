@@ -103,6 +103,10 @@ class StandardROIHeads(nn.Module):
         """The detections of each image, best first, with what the further heads say of them."""
         boxes = [p.boxes for p in proposals]
         detections: list[Detections] = self.box_predictor.detect(self._predict_boxes(features, boxes), boxes, sizes)
+        return self.predict_at(features, detections)
+
+    def predict_at(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
+        """The detections with what the further heads say of them, whoever found them."""
         return self._heads.predict(self, features, detections)
 
     def _predict_boxes(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,157 @@
+"""Test-time augmentation: a detector looks at several sizes of an image and at their mirror images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from det_core.errors import ConfigError, StructureError
+from det_core.ops import boxes as box_ops
+from det_core.ops.nms import nms_by_group
+from det_core.structures import Detections, ImageBatch, Prediction, Size, Targets
+
+__all__ = ["AugmentedDetector"]
+
+
+@dataclass(frozen=True)
+class _View:
+    """One way to look at an image: at another size, mirrored or not."""
+
+    stored: Size
+    size: Size
+    mirrored: bool
+
+    def of(self, image: Tensor) -> ImageBatch:
+        pixels = image[None].float()
+        if self.size != self.stored:
+            pixels = F.interpolate(pixels, self.size, mode="bilinear", antialias=True).clamp(0, 255)
+        return ImageBatch(pixels=pixels.flip(3) if self.mirrored else pixels, sizes=(self.size,))
+
+    def _scale(self, boxes: Tensor) -> Tensor:
+        down, across = (seen / stored for seen, stored in zip(self.size, self.stored, strict=True))
+        return boxes.new_tensor([across, down, across, down])
+
+    def into(self, boxes: Tensor) -> Tensor:
+        """Boxes of the image, in the pixels of the view."""
+        return _mirrored(boxes * self._scale(boxes), self.size[1]) if self.mirrored else boxes * self._scale(boxes)
+
+    def back(self, boxes: Tensor) -> Tensor:
+        """Boxes of the view, in the pixels of the image."""
+        seen = _mirrored(boxes, self.size[1]) if self.mirrored else boxes
+        return box_ops.clip(seen / self._scale(boxes), self.stored)
+
+    def points_back(self, keypoints: Tensor, order: Tensor) -> Tensor:
+        """Keypoints of the view, in the pixels of the image; `order` is that of a mirrored object."""
+        x, y, score = keypoints.unbind(dim=2)
+        x = self.size[1] - x if self.mirrored else x
+        found = torch.stack((x * (self.stored[1] / self.size[1]), y * (self.stored[0] / self.size[0]), score), dim=2)
+        return found[:, order] if self.mirrored else found
+
+
+def _mirrored(boxes: Tensor, width: int) -> Tensor:
+    x0, y0, x1, y1 = boxes.unbind(dim=1)
+    return torch.stack((width - x1, y0, width - x0, y1), dim=1)
+
+
+class AugmentedDetector(nn.Module):
+    """A detector that puts together what it finds in several views of each image.
+
+    Boxes of all views go through one suppression for each class. Masks and keypoints of what is left are the mean over
+    the views, each of which is asked about the same boxes. Images are given as they are stored: the views resize them.
+
+    Args:
+        model: a detector of upright boxes, one-stage or two-stage.
+        sizes: of the shorter side, in pixels; one view for each.
+        max_size: of the longer side, where it would be longer.
+        flip: also look at each view mirrored.
+        flip_pairs: keypoints that change places in a mirror, such as left and right eye.
+        nms_threshold: overlap beyond which the worse of two detections of one class is dropped; None: as in the model.
+        max_detections: per image; None: as in the model.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sizes: Sequence[int] = (400, 500, 600, 700, 800, 900, 1000, 1100, 1200),
+        max_size: int = 4000,
+        flip: bool = True,
+        flip_pairs: Sequence[tuple[int, int]] = (),
+        nms_threshold: float | None = None,
+        max_detections: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not sizes or min(sizes) < 1:
+            raise ConfigError("AugmentedDetector.sizes", "must name at least one side", f"got {list(sizes)}")
+        self.model, self.num_classes = model, model.num_classes
+        self.sizes, self.max_size, self.flip = tuple(sizes), max_size, flip
+        self.flip_pairs = tuple(flip_pairs)
+        known = [m for m in model.modules() if hasattr(m, "nms_threshold") and hasattr(m, "max_detections")]
+        if not known:
+            raise ConfigError("AugmentedDetector.model", "must be a detector", f"got {type(model).__name__}")
+        self.nms_threshold = cast(float, known[-1].nms_threshold) if nms_threshold is None else nms_threshold
+        self.max_detections = cast(int, known[-1].max_detections) if max_detections is None else max_detections
+
+    def forward(
+        self, batch: ImageBatch, targets: Sequence[Targets] | None = None
+    ) -> dict[str, Tensor] | list[Prediction]:
+        """With `targets`: the losses of the model, on the images as given. Without: what all views say together."""
+        if targets is not None:
+            losses: dict[str, Tensor] = self.model(batch, targets)
+            return losses
+        if batch.proposals is not None:
+            raise StructureError("ImageBatch.proposals", "cannot be followed through the views")
+        return [self._image(pixels[:, :h, :w]) for pixels, (h, w) in zip(batch.pixels, batch.sizes, strict=True)]
+
+    def _image(self, image: Tensor) -> Prediction:
+        views = self._views((image.shape[1], image.shape[2]))
+        found = [self._look(view, image) for view in views]
+        boxes = torch.cat([view.back(each.boxes) for view, each in zip(views, found, strict=True)])
+        labels, scores = torch.cat([each.labels for each in found]), torch.cat([each.scores for each in found])
+        keep = nms_by_group(boxes, scores, labels, self.nms_threshold)[: self.max_detections]
+        merged = Detections(boxes=boxes[keep], labels=labels[keep], scores=scores[keep], size=views[0].stored)
+        if found[0].masks is None and found[0].keypoints is None:
+            return Prediction(detections=merged)
+        return Prediction(detections=self._describe(merged, views, image))
+
+    def _views(self, stored: Size) -> list[_View]:
+        views = []
+        for size in self.sizes:
+            scale = min(size / min(stored), self.max_size / max(stored))
+            height, width = (max(int(side * scale + 0.5), 1) for side in stored)
+            views += [
+                _View(stored, (height, width), mirrored) for mirrored in ((False, True) if self.flip else (False,))
+            ]
+        return views
+
+    def _look(self, view: _View, image: Tensor) -> Detections:
+        [prediction] = cast(list[Prediction], self.model(view.of(image)))
+        detections = prediction.detections
+        if detections is None or detections.boxes.shape[1] != 4:
+            raise ConfigError("AugmentedDetector.model", "must detect upright boxes", f"{type(self.model).__name__}")
+        return detections
+
+    def _describe(self, merged: Detections, views: Sequence[_View], image: Tensor) -> Detections:
+        """The detections with the mean of the masks and keypoints that each view sees in them."""
+        masks, keypoints = [], []
+        for view in views:
+            given = replace(merged, boxes=view.into(merged.boxes), size=view.size)
+            features = self.model.backbone(self.model.normalise(view.of(image)))  # type: ignore[operator]
+            [seen] = self.model.roi_heads.predict_at(features, [given])  # type: ignore[operator, union-attr]
+            if seen.masks is not None:
+                masks.append(seen.masks.flip(2) if view.mirrored else seen.masks)
+            if seen.keypoints is not None:
+                keypoints.append(view.points_back(seen.keypoints, self._mirror_order(seen.keypoints)))
+        return replace(
+            merged,
+            masks=torch.stack(masks).mean(dim=0) if masks else None,
+            keypoints=torch.stack(keypoints).mean(dim=0) if keypoints else None,
+        )
+
+    def _mirror_order(self, keypoints: Tensor) -> Tensor:
+        order = list(range(keypoints.shape[1]))
+        for a, b in self.flip_pairs:
+            order[a], order[b] = b, a
+        return torch.tensor(order, device=keypoints.device)
