@@ -8,6 +8,7 @@ from typing import Any
 from det_core import yamlfile
 from det_core.errors import ConfigError, RecipeError
 from det_core.importers.detectron2 import Imported, recipe_from_settings
+from det_core.importers.lazy_files import settings_from_python
 from det_core.importers.literals import MAX_VALUES, evaluate
 from det_core.importers.settings import Settings
 from det_core.overrides import merge
@@ -21,15 +22,18 @@ def recipe_from_file(path: Path) -> Imported:
     """The recipe of a configuration file of Detectron2.
 
     Args:
-        path: a YAML file, whose `_BASE_` files lie where it says.
+        path: a YAML file, whose `_BASE_` files lie where it says, or a Python file that is a plain tree of calls.
 
     Raises:
         RecipeError: the file, or one that it builds on, cannot be read.
         ConfigError: a value is not of the kind that the setting has.
         UnsupportedError: the model needs a part that does not exist here.
     """
-    settings = settings_from_yaml(path)
-    _require_kinds(settings, str(path))
+    if path.suffix == ".py":
+        settings = settings_from_python(path)
+    else:
+        settings = settings_from_yaml(path)
+        _require_kinds(settings, str(path))
     try:
         return recipe_from_settings(settings, f"Imported from {path.name}")
     except (TypeError, IndexError, KeyError, AttributeError) as error:
