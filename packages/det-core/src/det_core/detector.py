@@ -1,10 +1,11 @@
 """`Detector`: from images to detections, the way most people use this library."""
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from det_core import config, recipes, yamlfile
 from det_core.contracts import Transform
 from det_core.data import compose, from_pil, read_image
-from det_core.engine import Checkpoint, RunFolder, pick_device, predict, read_about, read_checkpoint
+from det_core.engine import Checkpoint, RunFolder, optimize, pick_device, predict, read_about, read_checkpoint
 from det_core.engine.not_numbers import warn_of_nan, watched
 from det_core.errors import CheckpointError, ConfigError, DataError, WeightsError
 from det_core.evaluation import to_coco
@@ -215,6 +216,28 @@ class Detector:
                 waiting = []
         if waiting:
             yield from self._detect(waiting, threshold)
+
+    def optimize(
+        self,
+        *,
+        fold: bool = True,
+        channels_last: bool = True,
+        precision: Literal["fp32", "bf16"] = "fp32",
+        compiled: bool = False,
+    ) -> "Detector":
+        """Another detector that says the same in less time; this one stays as it is, and is the one to train or save.
+
+        Args:
+            fold: multiply batch norms into the convolutions before them.
+            channels_last: keep the channels of each pixel side by side in memory, which convolutions like.
+            precision: "bf16" computes in bfloat16, where scores move in the third digit; "fp32" as trained.
+            compiled: let `torch.compile` translate the networks, during the first image of each size; on a CPU that
+                needs a C++ compiler.
+        """
+        faster = copy.copy(self)
+        options = {"fold": fold, "channels_last": channels_last, "compiled": compiled}
+        faster.model = optimize(self.model, precision=precision, **options)
+        return faster
 
     def _detect(self, samples: Sequence[Sample], threshold: float) -> Iterator[Result]:
         seen = ImageBatch.stack([self._transform(sample).image for sample in samples]).to(self.device)

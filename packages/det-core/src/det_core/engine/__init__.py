@@ -4,6 +4,7 @@ from det_core.engine.checkpoint import Checkpoint, read_about, read_checkpoint
 from det_core.engine.evaluate import Evaluation, evaluate, predict
 from det_core.engine.loop import Best, Outcome, Trainer, train
 from det_core.engine.optim import ClipGradients, ParamGroups
+from det_core.engine.optimize import optimize
 from det_core.engine.progress import Display
 from det_core.engine.proposals import convert_proposals
 from det_core.engine.run import RunFolder, check_classes
@@ -28,6 +29,7 @@ __all__ = [
     "check_classes",
     "convert_proposals",
     "evaluate",
+    "optimize",
     "pick_device",
     "predict",
     "read_about",

@@ -96,6 +96,7 @@ class BottleneckBlock(nn.Module):
             x.float(),
             offsets,
             conv.weight.float(),
+            None if conv.bias is None else conv.bias.float(),  # there is one where a norm was folded into it
             stride=conv.stride,
             padding=conv.padding,
             dilation=conv.dilation,
