@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from det_core import config, recipes, yamlfile
+from det_core import config, published, recipes, yamlfile
+from det_core.class_names import category_ids, class_names
 from det_core.contracts import Transform
 from det_core.data import compose, from_pil, read_image
 from det_core.engine import Checkpoint, RunFolder, optimize, pick_device, predict, read_about, read_checkpoint
@@ -27,6 +28,7 @@ from det_core.trust import strangers
 from det_core.versions import require_present
 from det_core.visual import draw
 from det_core.weights import load_into
+from det_core.weights.sources import fetch
 
 __all__ = ["Detector", "ImageLike", "Result", "require_trusted"]
 
@@ -130,20 +132,23 @@ class Detector:
         overrides: Sequence[str] = (),
         trust: bool = False,
     ) -> "Detector":
-        """A detector from a checkpoint, which is enough by itself, or from a recipe and a file of weights.
+        """A detector from a checkpoint, which is enough by itself, or from a recipe and weights.
 
         Args:
-            source: a checkpoint (`best.safetensors`), the folder of a training run, or a recipe: its name or its file.
-            weights: for a recipe: a file with the weights of the whole model, det's own or not; None takes what the
-                recipe starts from, if that is a whole model.
+            source: a checkpoint (`best.safetensors`), the folder of a training run, or a recipe: its name, also as
+                published ("COCO-Detection/faster_rcnn_R_50_FPN_3x"), or its file.
+            weights: for a recipe: the weights of the whole model, det's own or not, in a file or at an address that
+                `det_core.weights.read` takes; None takes those that are published for a recipe of this name, which are
+                downloaded once, and otherwise what the recipe starts from, if that is a whole model.
             device: where to compute; None for the best there is.
-            classes: the name of each label; None takes the checkpoint's, and "class 0" and so on where nobody knows.
+            classes: the name of each label; None takes the checkpoint's, those of the dataset of a published model, and
+                "class 0" and so on where nobody knows.
             overrides: changes to the recipe, such as "model.roi_heads.box_predictor.nms_threshold=0.6".
             trust: build a checkpoint whose recipe names modules that are no installed plugins, which runs their code.
 
         Raises:
             CheckpointError: the checkpoint is missing, damaged, none of det's, or names such modules unasked.
-            WeightsError: there are no weights for the whole model, or they are of another one.
+            WeightsError: there are no weights for the whole model, they are of another one, or cannot be downloaded.
             UnknownNameError: there is no such recipe, or it needs a plugin that is not installed.
         """
         path = _checkpoint(source)
@@ -165,12 +170,10 @@ class Detector:
             load_into(model, state, where=str(path))
         else:
             recipe = recipes.load(source if isinstance(source, str) else Path(source), overrides)
-            if weights is None:
-                _require_whole_weights(recipe)
-            model = recipe.build_model(weights="recipe" if weights is None else Path(weights))
-            about = read_about(Path(weights)) if weights and fspath(weights).endswith(_CHECKPOINT) else None
-        known = about.classes if about else [f"class {label}" for label in range(model.num_classes)]
-        ids = about.category_ids if about else ()
+            given = _weights_of(recipe, overrides) if weights is None else _location(weights)
+            model = recipe.build_model(weights=given)
+            about = read_about(fetch(str(given))) if str(given).endswith(_CHECKPOINT) else None
+        known, ids = (about.classes, about.category_ids) if about else _known_classes(recipe, model.num_classes)
         detector = cls(model, known if classes is None else classes, _eval_transforms(recipe), ids, device)
         detector.about, detector.recipe, detector.came_from = about, recipe, path
         return detector
@@ -319,10 +322,35 @@ def _eval_transforms(recipe: Recipe) -> Sequence[Any]:
     return transforms
 
 
-def _require_whole_weights(recipe: Recipe) -> None:
+def _location(weights: str | PathLike[str]) -> str | Path:
+    """A path, or an address as it is."""
+    return fspath(weights) if "://" in fspath(weights) else Path(weights)
+
+
+def _weights_of(recipe: Recipe, overrides: Sequence[str]) -> str:
+    """The weights of the whole model: the published ones of its name, unless the overrides say others.
+
+    "recipe" means what the recipe starts from.
+    """
+    model = published.of_recipe(recipe.source)
+    if model is not None and model.weights is not None and not any(each.startswith("weights") for each in overrides):
+        return model.weights
     initial = recipe.build("weights")
     if initial is not None and not initial.into and not initial.skip:
-        return
+        return "recipe"
     problem = "has no trained weights" if initial is None else "starts training from weights of a part of the model"
+    if model is not None and model.weights is None:
+        problem = f"{problem}, and there are no published weights of {model.name}"
     fix = "give weights=FILE, or load the checkpoint of a training run"
     raise WeightsError(recipe.source, problem, fix=fix)
+
+
+def _known_classes(recipe: Recipe, count: int) -> tuple[Sequence[str], Sequence[int]]:
+    """The names of the classes of a published model and their numbers; "class 0" and so on, and (), of others."""
+    model = published.of_recipe(recipe.source)
+    if model is None:
+        return class_names("", count), ()
+    told = ((recipe.tree.get("data") or {}).get("val") or {}).get("classes") or ()
+    if len(told) == count:
+        return tuple(map(str, told)), ()
+    return class_names(model.data, count), category_ids(model.data, count)
