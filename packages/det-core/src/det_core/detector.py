@@ -20,6 +20,7 @@ from det_core.engine import Checkpoint, RunFolder, optimize, pick_device, predic
 from det_core.engine.not_numbers import warn_of_nan, watched
 from det_core.errors import CheckpointError, ConfigError, DataError, WeightsError
 from det_core.evaluation import to_coco
+from det_core.models import AugmentedDetector
 from det_core.ops.masks import paste_masks
 from det_core.overrides import apply
 from det_core.recipes import Recipe
@@ -37,6 +38,7 @@ ImageLike: TypeAlias = str | PathLike[str] | Image.Image | np.ndarray | Tensor
 
 _IMAGES = (str, PathLike, Image.Image, np.ndarray, Tensor)
 _CHECKPOINT = ".safetensors"
+_PERSON_PAIRS = tuple((left, left + 1) for left in range(1, 17, 2))  # eyes, ears, shoulders ... of COCO's 17 keypoints
 _WEIGHT_FILES = (".pt", ".pth", ".pkl", ".bin", ".ckpt")
 
 
@@ -177,6 +179,29 @@ class Detector:
         detector = cls(model, known if classes is None else classes, _eval_transforms(recipe), ids, device)
         detector.about, detector.recipe, detector.came_from = about, recipe, path
         return detector
+
+    def augmented(
+        self,
+        sizes: Sequence[int] = (400, 500, 600, 700, 800, 900, 1000, 1100, 1200),
+        max_size: int = 4000,
+        flip: bool = True,
+        flip_pairs: Sequence[tuple[int, int]] | None = None,
+    ) -> "Detector":
+        """This detector looking at each image at several sizes, and mirrored; slower by as many times.
+
+        Args:
+            sizes: of the shorter side, in pixels.
+            max_size: of the longer side, where it would be longer.
+            flip: also look at each view mirrored.
+            flip_pairs: keypoints that change places in a mirror; None: those of COCO's persons, if there are 17.
+        """
+        points = {m.num_keypoints for m in self.model.modules() if hasattr(m, "num_keypoints")}
+        if flip and flip_pairs is None and points - {17}:
+            problem, fix = "are not known for these keypoints", "give them, or flip=False"
+            raise ConfigError("Detector.augmented.flip_pairs", problem, f"there are {points}", fix)
+        pairs = flip_pairs if flip_pairs is not None else _PERSON_PAIRS if points == {17} else ()
+        model = AugmentedDetector(self.model, sizes, max_size, flip, pairs)
+        return Detector(model, self.classes, (), self.category_ids, self.device)
 
     # A text is a path here, although Python counts it among the iterables.
     @overload
