@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "eval": ("det_core.cli.eval:command", "Evaluate a trained model on a recipe's data."),
     "predict": ("det_core.cli.predict:command", "Find objects in images and draw them."),
     "recipes": ("det_core.cli.recipes:command", "List the recipes, show one, or import one."),
+    "zoo": ("det_core.cli.zoo:command", "List and show published models; convert and verify their weights."),
     "plugins": ("det_core.cli.plugins:command", "List the installed plugins, what they bring, and what is wrong."),
     "new-plugin": ("det_core.cli.new_plugin:command", "Write the package of a new plugin."),
 }

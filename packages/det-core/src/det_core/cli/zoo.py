@@ -1,0 +1,102 @@
+"""`det zoo`: the published models, what is reported of them, and their weight files."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from det_core import published
+from det_core.published import PublishedModel
+
+__all__ = ["command"]
+
+_UNVERIFIED = "Figures as published, for their data and machines; not verified by us."
+_COLUMNS = {"box_ap": ".1f", "mask_ap": ".1f", "keypoint_ap": ".1f", "seconds": ".3f", "gigabytes": ".1f"}
+
+
+@click.group()
+def command() -> None:
+    """Published models: list and show them, convert and verify their weights."""
+
+
+@command.command("list")
+@click.option("--task", type=click.Choice(published.TASKS), help="Only the models for one task.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_models(task: str | None, as_json: bool) -> None:
+    """List the published models, with the figures that their publishers report.
+
+    \b
+    Example:
+      det zoo list --task keypoints
+    """
+    chosen = [model for model in published.models().values() if task in (None, model.task)]
+    if as_json:
+        click.echo(json.dumps([_facts(model) for model in chosen], indent=1))
+    else:
+        _show_table(chosen)
+
+
+@command.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(name: str, as_json: bool) -> None:
+    """Show what is published of the model NAME, its own name or that of its recipe.
+
+    \b
+    Example:
+      det zoo show faster_rcnn_r50_fpn_3x
+    """
+    model = published.find(name)
+    if as_json:
+        click.echo(json.dumps(_facts(model), indent=1))
+        return
+    recipe = model.recipe()
+    rows = {
+        "task": model.task,
+        "data": model.data,
+        "recipe": recipe or f"not installed; {model.package} brings it",
+        "weights": model.weights or "none published",
+        **model.reported,
+    }
+    click.echo(model.name)
+    width = max(map(len, rows))
+    for label, value in rows.items():
+        click.echo(f"  {label:{width}}  {value}")
+    if model.reported:
+        click.echo(_UNVERIFIED)
+
+
+def _facts(model: PublishedModel) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "task": model.task,
+        "data": model.data,
+        "recipe": model.recipe() or None,
+        "package": model.package,
+        "weights": model.weights,
+        **model.figures,
+        "reported": dict(model.reported),
+        "verified": False,
+    }
+
+
+def _show_table(models: Sequence[PublishedModel]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(caption=_UNVERIFIED, caption_justify="left")
+    table.add_column("model", overflow="fold")
+    table.add_column("task")
+    for heading in ("box AP", "mask AP", "kp. AP", "s/image", "GB"):
+        table.add_column(heading, justify="right")
+    table.add_column("weights")
+    table.add_column("recipe", overflow="fold")
+    for model in models:
+        figures = [f"{model.figures[key]:{form}}" if key in model.figures else "" for key, form in _COLUMNS.items()]
+        recipe = model.recipe() or f"needs {model.package}"
+        table.add_row(model.name, model.task, *figures, "yes" if model.weights else "none", recipe)
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:  # a file or a pipe has no width
+        console.width = 240
+    console.print(table)

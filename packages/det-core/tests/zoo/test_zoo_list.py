@@ -1,0 +1,93 @@
+"""`det zoo list` and `det zoo show` tell what is published and what builds it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from det_core import published
+from det_core.cli.main import det
+
+UNVERIFIED = "not verified by us"
+
+
+def run(*arguments):
+    return CliRunner().invoke(det, ["zoo", *arguments])
+
+
+def row(output, name):
+    (line,) = (line for line in output.splitlines() if f" {name} " in line)
+    return [cell.strip() for cell in line.strip("│").split("│")]
+
+
+def test_the_list_has_every_model_with_its_figures_and_what_builds_it():
+    result = run("list")
+    assert result.exit_code == 0
+    name = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
+    assert row(result.output, name)[1:] == [
+        "instances",
+        "41.0",
+        "37.2",
+        "",
+        "0.043",
+        "3.4",
+        "yes",
+        "mask_rcnn_r50_fpn_3x",
+    ]
+    name = "COCO-Keypoints/keypoint_rcnn_R_50_FPN_3x"
+    assert row(result.output, name)[2:5] == ["55.4", "", "65.5"]
+    assert row(result.output, "TensorMask/tensormask_R_50_FPN_1x")[2:] == [*[""] * 5, "none", "needs det-tensormask"]
+    assert sum(name in result.output for name in published.models()) == 188
+    assert UNVERIFIED in result.output
+
+
+def test_the_list_of_a_task_has_its_models_alone():
+    listed = json.loads(run("list", "--task", "proposals", "--json").output)
+    assert [each["name"] for each in listed] == ["COCO-Detection/rpn_R_50_C4_1x", "COCO-Detection/rpn_R_50_FPN_1x"]
+    assert run("list", "--task", "juggling").exit_code == 2
+
+
+def test_json_says_all_of_a_model():
+    (facts,) = (each for each in json.loads(run("list", "--json").output) if each["recipe"] == "faster_rcnn_r50_fpn_3x")
+    assert facts == json.loads(run("show", "faster_rcnn_r50_fpn_3x", "--json").output)
+    assert facts["name"] == "COCO-Detection/faster_rcnn_R_50_FPN_3x"
+    assert (facts["box_ap"], facts["seconds"], facts["gigabytes"]) == (40.2, 0.038, 3.0)
+    assert facts["reported"]["train time (s/iter)"] == 0.209
+    assert facts["weights"] == "detectron2://COCO-Detection/faster_rcnn_R_50_FPN_3x/137849458/model_final_280758.pkl"
+    assert facts["verified"] is False
+
+
+@pytest.mark.parametrize("name", ["faster_rcnn_r50_fpn_3x", "COCO-Detection/faster_rcnn_R_50_FPN_3x"])
+def test_a_model_is_shown_by_any_of_its_names(name):
+    lines = [line.split(maxsplit=1) for line in run("show", name).output.splitlines()]
+    assert ["recipe", "faster_rcnn_r50_fpn_3x"] in lines
+    assert ["box", "AP                 40.2"] in lines
+    assert UNVERIFIED in run("show", name).output
+
+
+def test_a_model_of_another_package_names_the_package():
+    output = run("show", "TensorMask/tensormask_R_50_FPN_1x").output
+    assert "not installed; det-tensormask brings it" in output
+    assert "none published" in output
+    assert UNVERIFIED not in output
+
+
+def test_the_recipe_of_a_plugin_is_found(tiny):
+    assert row(run("list").output, "Tiny/squares_R_1_1x")[-1] == "squares_r1_1x"
+
+
+def test_an_unknown_name_is_answered_with_near_ones():
+    result = run("show", "faster_rcnn_r50_fpn_3")
+    assert result.exit_code == 2
+    assert "did you mean 'faster_rcnn_r50_fpn_3x'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_listing_needs_no_torch():
+    code = (
+        "import sys; sys.argv = ['det', 'zoo', 'list', '--json']; sys.modules['torch'] = sys.modules['rich'] = None\n"
+    )
+    code += "from det_core.cli.main import main; main()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, len(json.loads(result.stdout))) == (0, 188)
