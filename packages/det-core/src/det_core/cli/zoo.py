@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from det_core import published
+from det_core.cli.zoo_convert import command as convert
 from det_core.published import PublishedModel
 
 __all__ = ["command"]
@@ -18,6 +19,9 @@ _COLUMNS = {"box_ap": ".1f", "mask_ap": ".1f", "keypoint_ap": ".1f", "seconds": 
 @click.group()
 def command() -> None:
     """Published models: list and show them, convert and verify their weights."""
+
+
+command.add_command(convert)
 
 
 @command.command("list")
