@@ -8,6 +8,7 @@ import click
 
 from det_core import published
 from det_core.cli.zoo_convert import command as convert
+from det_core.cli.zoo_verify import command as verify
 from det_core.published import PublishedModel
 
 __all__ = ["command"]
@@ -22,6 +23,7 @@ def command() -> None:
 
 
 command.add_command(convert)
+command.add_command(verify)
 
 
 @command.command("list")

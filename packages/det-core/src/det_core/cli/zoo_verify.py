@@ -1,0 +1,122 @@
+"""`det zoo verify`: a published model is as good as published."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+
+from det_core import published
+from det_core.errors import ConfigError, UnknownNameError
+from det_core.published import PublishedModel
+from det_core.values import DATA_FOLDER
+
+__all__ = ["command"]
+
+_TOLERANCE = 0.1
+# What publishers call a figure, in percent, and what evaluators do, the first that is there.
+_METRICS: Mapping[str, tuple[str, ...]] = {
+    "box AP": ("bbox/AP", "voc/AP"),
+    "Box AP": ("bbox/AP",),
+    "box AP50": ("bbox/AP50", "voc/AP50"),
+    "mask AP": ("segm/AP",),
+    "Mask AP": ("segm/AP",),
+    "segm AP": ("segm/AP",),
+    "kp. AP": ("keypoints/AP",),
+    "mIoU": ("semantic/mIoU",),
+}
+
+
+@click.command("verify")
+@click.argument("name")
+@click.option(
+    "--data",
+    "folder",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where the data is: the folder that has coco/ in it, for COCO.",
+)
+@click.option("--weights", metavar="FILE", help="A file of the published weights; by default they are downloaded.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Images at once.")
+@click.option("--device", help="cpu, cuda, mps ...; by default the best there is.")
+@click.pass_context
+def command(
+    context: click.Context, name: str, folder: Path, weights: str | None, batch_size: int, device: str | None
+) -> None:
+    """Evaluate the published model NAME, and compare its figures with the published ones.
+
+    The exit code is 1 if one of them is off by more than 0.1 percent points.
+
+    \b
+    Example:
+      det zoo verify faster_rcnn_r50_fpn_3x --data ~/datasets
+    """
+    model = published.find(name)
+    recipe = model.recipe()
+    if not recipe:
+        fix = f"pip install {model.package}"
+        raise UnknownNameError(model.name, "its recipe is not installed", fix=fix)
+    if not any(label in _METRICS for label in model.reported):
+        raise ConfigError(model.name, "has no published figure to compare with", fix="det eval evaluates it")
+    with _data_in(folder):
+        metrics, notes = _evaluated(recipe, weights or model.source(), batch_size, device)
+    verdicts = _compared(model, metrics)
+    for note in notes:
+        click.echo(note)
+    if verdicts != {True}:
+        click.echo(f"{model.name}: not as published", err=True)
+        context.exit(1)
+    click.echo(f"{model.name}: as published")
+
+
+@contextlib.contextmanager
+def _data_in(folder: Path) -> Iterator[None]:
+    """Relative paths of recipes start at `folder`."""
+    before = os.environ.get(DATA_FOLDER)
+    os.environ[DATA_FOLDER] = str(folder.expanduser().absolute())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[DATA_FOLDER]
+        else:
+            os.environ[DATA_FOLDER] = before
+
+
+def _evaluated(
+    recipe: str, weights: str, batch_size: int, device: str | None
+) -> tuple[Mapping[str, float], tuple[str, ...]]:
+    from det_core.detector import Detector
+    from det_core.engine import Display, check_classes, evaluate
+    from det_core.recipes import load
+
+    data = load(recipe).build("data")
+    dataset = data.dataset("val")  # data that is not there is told of before anything is downloaded
+    detector = Detector.load(recipe, weights, device)
+    check_classes(detector.model, dataset)
+    with Display() as display:
+        batches = display.track(data.eval_loader("val", batch_size), f"evaluate {recipe}")
+        result = evaluate(detector.model, batches, data.build_evaluators("val"))
+    return result.metrics, result.notes
+
+
+def _compared(model: PublishedModel, metrics: Mapping[str, float]) -> set[bool]:
+    """Print every published figure beside the one found; returns whether they agree."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for heading in ("figure", "published", "here", "difference"):
+        table.add_column(heading, justify="left" if heading == "figure" else "right")
+    verdicts: set[bool] = set()
+    for label in (label for label in model.reported if label in _METRICS):
+        wanted = float(model.reported[label])
+        found = next((100 * metrics[key] for key in _METRICS[label] if key in metrics), None)
+        agrees = found is not None and abs(found - wanted) <= _TOLERANCE + 1e-9
+        verdicts.add(agrees)
+        here = ("", "not evaluated") if found is None else (f"{found:.2f}", f"{found - wanted:+.2f}")
+        table.add_row(label, f"{wanted:g}", *here, style=None if agrees else "red")
+    Console(highlight=False, markup=False).print(table)
+    return verdicts
