@@ -89,7 +89,7 @@ def test_a_classifiers_weights_go_into_its_backbone_and_the_leftover_is_named(tm
         report = InitialWeights(str(tmp_path / "w.pth"), into="bottom_up").load(model)
     head = "classifier.1" if name == "mobilenet_v2" else "fc"
     assert report.unused == (f"{head}.weight", f"{head}.bias")
-    assert report.counters == sum(key.endswith("num_batches_tracked") for key in network.state_dict())
+    assert report.loaded == len(network.state_dict()) - 2  # counters of batches, which frozen norms keep, among them
     assert f"{head}.weight" in caplog.text
     own = model.bottom_up.state_dict()
     assert all(torch.equal(value, own[key]) for key, value in network.state_dict().items() if key in own)
@@ -121,3 +121,21 @@ def test_a_number_may_be_stored_as_a_list_of_one():
     assert model.body[1].num_batches_tracked.item() == 7
     with pytest.raises(WeightsError, match="another shape"):
         load_into(model, {**given, "body.1.num_batches_tracked": torch.tensor([7, 8])})
+
+
+def test_a_stage_elsewhere_in_the_model_takes_what_the_file_has_under_its_name(tmp_path):
+    class Detector(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.ModuleDict({"res4": nn.Linear(2, 2)})
+            self.heads = nn.ModuleDict({"res5": nn.Linear(2, 2), "score": nn.Linear(2, 2)})
+
+    file = nn.ModuleDict({"res4": nn.Linear(2, 2), "res5": nn.Linear(2, 2), "classify": nn.Linear(2, 2)})
+    save_file(file.state_dict(), tmp_path / "w.safetensors")
+    model = Detector()
+    before = model.heads["score"].weight.clone()
+    report = InitialWeights(str(tmp_path / "w.safetensors"), into="backbone", also=["heads.res5"]).load(model)
+    assert torch.equal(model.backbone["res4"].weight, file["res4"].weight)
+    assert torch.equal(model.heads["res5"].weight, file["res5"].weight)
+    assert torch.equal(model.heads["score"].weight, before)
+    assert set(report.unused) == {"classify.bias", "classify.weight"}

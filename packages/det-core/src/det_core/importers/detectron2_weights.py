@@ -33,15 +33,20 @@ _DEPENDS_ON_CLASSES = {
 def weights_section(s: Settings, model: dict[str, Any]) -> dict[str, Any] | None:
     """Where the weights are and what they are for; None where everything starts at random.
 
-    A classification network is for the backbone alone. Of a published detector of other classes, what depends on the
-    classes starts anew; Detectron2 finds that by comparing shapes.
+    A classification network is for the backbone, and for the stage of it that regions pass through. Of a published
+    detector of other classes, what depends on the classes starts anew; Detectron2 finds that by comparing shapes.
     """
     source = s["MODEL.WEIGHTS"]
     if not source:
         return None
     node: dict[str, Any] = {"source": source}
     if _CLASSIFIER.search(source):
-        node["into"] = "backbone.bottom_up" if "bottom_up" in model["backbone"] else "backbone"
+        network = model["backbone"].get("bottom_up", model["backbone"])
+        node["into"] = "backbone" if network is model["backbone"] else "backbone.bottom_up"
+        if model.get("roi_heads", {}).get("type") == "res5_roi_heads":
+            node["also"] = ["roi_heads.res5"]
+        if "deformable_stages" in network:  # no classification network has offsets
+            node["skip"] = ["*.conv2_offset"]
     elif published := _PUBLISHED.search(source):
         skip = _DEPENDS_ON_CLASSES.get(model["type"], [])
         if skip and _CLASSES[published["folder"]] != model["num_classes"]:

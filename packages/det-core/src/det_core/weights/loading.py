@@ -118,12 +118,14 @@ class InitialWeights:
             detectron2://... and catalog://...
         into: the part of the model that they are for, such as "backbone.bottom_up"; "" for the whole. What the file has
             beyond that part, such as a classifier, is reported and left out; what the part needs must be there.
+        also: parts elsewhere in the model, which the file has under their last names: "roi_heads.res5" takes what it
+            calls "res5".
         skip: paths of modules in that part that start at random all the same, such as "roi_heads.box_predictor" where
             the classes differ; "*" stands for anything, as in "*.conv2_offset".
     """
 
-    def __init__(self, source: Source, into: str = "", skip: Sequence[str] = ()) -> None:
-        self.source, self.into, self.skip = source, into, tuple(skip)
+    def __init__(self, source: Source, into: str = "", also: Sequence[str] = (), skip: Sequence[str] = ()) -> None:
+        self.source, self.into, self.also, self.skip = source, into, tuple(also), tuple(skip)
 
     def load(self, model: nn.Module) -> LoadReport:
         """Read the file and put it into `model`; anything that was passed over is also logged, as a warning.
@@ -132,6 +134,13 @@ class InitialWeights:
             WeightsError: the file cannot be read, or does not fit; the model is as it was.
         """
         part = _require_path(model, self.into, "weights.into")
+        if self.also:
+            joined = nn.Module()
+            for name, child in part.named_children():
+                joined.add_module(name, child)
+            for path in self.also:
+                joined.add_module(path.rpartition(".")[2], _require_path(model, path, "weights.also"))
+            part = joined
         report = load_into(part, read(self.source), str(self.source), skip=self.skip, allow_unused=bool(self.into))
         if report.unused or report.kept:
             logging.getLogger(__name__).warning("%s", report)
