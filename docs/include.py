@@ -5,26 +5,32 @@ A marker on a line of its own names a file of the repository; the fenced block b
     <!-- include: examples/det-acme/src/det_acme/plugin.py -->
 
 docs/hooks-and-contracts.md is written anew from the source of det_core.hooks and det_core.contracts, and what stands
-between `<!-- checks -->` and `<!-- end of checks -->` from the checks of the conformance kit.
+between `<!-- checks -->` and `<!-- end of checks -->` from the checks of the conformance kit; so is what stands between
+`<!-- published models -->` and `<!-- end of published models -->` from the index of published models.
 """
 
 import re
 from pathlib import Path
 
+from published_models import tables
 from reference import PAGE, checks, page
 
 ROOT = Path(__file__).resolve().parents[1]
 _CHECKS = re.compile(r"(?<=^<!-- checks -->\n).*?(?=^<!-- end of checks -->$)", re.MULTILINE | re.DOTALL)
+_MODELS = re.compile(
+    r"(?<=^<!-- published models -->\n).*?(?=^<!-- end of published models -->$)", re.MULTILINE | re.DOTALL
+)
 _INCLUDE = re.compile(r"^<!-- include: (?P<path>\S+) -->\n```(?P<language>\w+)\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 def refreshed(text: str) -> str:
-    """The text of a page with every included file, and the table of checks, as they are now."""
+    """The text of a page with every included file, the table of checks and those of models, as they are now."""
 
     def block(match: re.Match[str]) -> str:
         content = (ROOT / match["path"]).read_text(encoding="utf-8").rstrip("\n")
         return f"<!-- include: {match['path']} -->\n```{match['language']}\n{content}\n```"
 
+    text = _MODELS.sub(lambda _: tables(), text)
     return _CHECKS.sub(lambda _: checks(), _INCLUDE.sub(block, text))
 
 

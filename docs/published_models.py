@@ -1,0 +1,41 @@
+"""What docs/zoo.md says of each published model, from the index of det_core.published; see include.py."""
+
+from collections.abc import Callable
+
+from det_core.published import TASKS, PublishedModel, models
+from det_core.weights.sources import resolve
+
+STATUS = "not verified by us"
+# Heading: what stands below it. Columns without any figure are left out.
+FIGURES: dict[str, Callable[[PublishedModel], object]] = {
+    "box AP": lambda model: model.figures.get("box_ap", ""),
+    "mask AP": lambda model: model.figures.get("mask_ap", ""),
+    "keypoint AP": lambda model: model.figures.get("keypoint_ap", ""),
+    "mIoU": lambda model: model.reported.get("mIoU", ""),
+    "PQ": lambda model: model.reported.get("PQ", ""),
+    "proposal AR": lambda model: model.reported.get("prop. AR", ""),
+    "DensePose GPS AP": lambda model: model.reported.get("dp. AP GPS", ""),
+    "s/image": lambda model: model.figures.get("seconds", ""),
+    "GB": lambda model: model.figures.get("gigabytes", ""),
+}
+
+
+def tables() -> str:
+    """A table for each task."""
+    return "\n" + "\n".join(_table(task) for task in TASKS) + "\n"
+
+
+def _table(task: str) -> str:
+    chosen = [model for model in models().values() if model.task == task]
+    figures = {heading: cell for heading, cell in FIGURES.items() if any(cell(model) != "" for model in chosen)}
+    headings = ["model", *figures, "weights", "package", "status"]
+    lines = [f"### {task.capitalize()}", "", _row(headings), _row(["---"] * len(headings))]
+    for model in chosen:
+        weights = f"[file]({resolve(model.weights)})" if model.weights else "none"
+        cells = [f"`{model.name}`", *(str(cell(model)) for cell in figures.values()), weights, model.package, STATUS]
+        lines.append(_row(cells))
+    return "\n".join([*lines, ""])
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
