@@ -228,3 +228,21 @@ def test_looking_at_several_views_needs_a_detector_that_can_be_asked_again(invok
     result = invoke("predict", photos, "--model", trained, "--output", tmp_path / "found", "--tta")
     assert result.exit_code != 0
     assert "AugmentedDetector.model: must be a detector; got Tiny" in str(result.output) + str(result.exception)
+
+
+def test_views_are_evaluated_on_images_as_stored(invoke, trained, monkeypatch):
+    """A stand-in for the views: the test of a real detector with its nine sizes would take minutes."""
+    seen = []
+
+    def augmented(self):
+        plain = self.model
+        self.model.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].sizes)))
+        return Detector(plain, self.classes, (), self.category_ids, self.device)
+
+    monkeypatch.setattr(Detector, "augmented", augmented)
+    resized = 'data.eval_transforms=[{type: "det_core.data:ResizeShortestEdge", size: 96}]'
+    result = invoke("eval", trained, "--split", "val", "--set", resized, "--tta", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["metrics"]["box/recall"] > 0
+    stored = {standins.Squares()[0].size}
+    assert {size for sizes in seen for size in sizes} == stored

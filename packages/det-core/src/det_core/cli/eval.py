@@ -1,5 +1,6 @@
 """`det eval`: how good a trained model is."""
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ __all__ = ["command"]
     help="Change a value of the recipe, such as data.workers=0; may be repeated.",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Images at once.")
+@click.option("--tta", is_flag=True, help="Look at each image at nine sizes and mirrored: slower, and more accurate.")
 @click.option("--device", help="cpu, cuda, mps ...; by default the best there is.")
 @click.option("--trust", is_flag=True, help="Run code that the checkpoint names outside the installed plugins.")
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
@@ -38,6 +40,7 @@ def command(
     split: str,
     overrides: tuple[str, ...],
     batch_size: int,
+    tta: bool,
     device: str | None,
     trust: bool,
     as_json: bool,
@@ -61,11 +64,13 @@ def command(
         raise RecipeError(source, "says nothing about its `data`", fix="give a recipe that does, and --weights")
     if detector.came_from is not None and not trust:
         require_trusted(detector.came_from, detector.recipe.tree["data"])
-    data = detector.recipe.build("data")
-    check_classes(detector.model, data.dataset(split))
+    model, data = detector.model, detector.recipe.build("data")
+    if tta:  # the views resize the images themselves
+        model, data = detector.augmented().model, dataclasses.replace(data, eval_transforms=())
+    check_classes(model, data.dataset(split))
     with Display() as display:
         batches = display.track(data.eval_loader(split, batch_size), f"evaluate on {split}")
-        result = evaluate(detector.model, batches, data.build_evaluators(split))
+        result = evaluate(model, batches, data.build_evaluators(split))
     if as_json:
         click.echo(json.dumps({"metrics": result.metrics, "notes": result.notes}, indent=2))
     else:
