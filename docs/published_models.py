@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from det_core.published import TASKS, PublishedModel, models
-from det_core.weights.sources import resolve
 
 STATUS = "not verified by us"
 # Heading: what stands below it. Columns without any figure are left out.
@@ -31,7 +30,7 @@ def _table(task: str) -> str:
     headings = ["model", *figures, "weights", "package", "status"]
     lines = [f"### {task.capitalize()}", "", _row(headings), _row(["---"] * len(headings))]
     for model in chosen:
-        weights = f"[file]({resolve(model.weights)})" if model.weights else "none"
+        weights = f"[file]({model.weights})" if model.weights else "none"
         cells = [f"`{model.name}`", *(str(cell(model)) for cell in figures.values()), weights, model.package, STATUS]
         lines.append(_row(cells))
     return "\n".join([*lines, ""])

@@ -35,7 +35,7 @@ class PublishedModel:
         name: as published, such as "COCO-Detection/faster_rcnn_R_50_FPN_3x".
         task: one of `TASKS`.
         data: the published name of the dataset that it is judged on.
-        weights: a source that `det_core.weights.read` takes; None where none were published.
+        weights: the address of the weights of the whole model; None where none were published.
         reported: what is reported of it, under the publisher's own labels.
     """
 

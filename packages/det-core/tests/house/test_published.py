@@ -74,7 +74,7 @@ def test_a_recipe_without_published_model_says_so():
 
 
 def test_a_model_without_weights_says_so():
-    assert published.find(THREE_TIMES).source().startswith("detectron2://COCO-Detection/")
+    assert published.find(THREE_TIMES).source().startswith("https://dl.fbaipublicfiles.com/detectron2/COCO-Detection/")
     with pytest.raises(WeightsError, match=re.escape("COCO-Detection/fcos_R_50_FPN_1x: has no published weights")):
         published.find("fcos_r50_fpn_1x").source()
 

@@ -54,7 +54,10 @@ def test_json_says_all_of_a_model():
     assert facts["name"] == "COCO-Detection/faster_rcnn_R_50_FPN_3x"
     assert (facts["box_ap"], facts["seconds"], facts["gigabytes"]) == (40.2, 0.038, 3.0)
     assert facts["reported"]["train time (s/iter)"] == 0.209
-    assert facts["weights"] == "detectron2://COCO-Detection/faster_rcnn_R_50_FPN_3x/137849458/model_final_280758.pkl"
+    assert (
+        facts["weights"]
+        == "https://dl.fbaipublicfiles.com/detectron2/COCO-Detection/faster_rcnn_R_50_FPN_3x/137849458/model_final_280758.pkl"
+    )
     assert facts["verified"] is False
 
 
