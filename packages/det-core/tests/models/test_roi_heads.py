@@ -160,3 +160,16 @@ def test_a_head_must_not_take_a_name_or_a_loss_that_is_there_already():
 def test_levels_that_are_not_there_are_refused(levels):
     with pytest.raises(ConfigError, match="levels of the backbone"):
         heads(in_features=levels)
+
+
+def test_further_heads_may_learn_from_the_boxes_that_are_predicted_for_the_true_class():
+    for on, expected in ((False, A), (True, [2.0, 0.0, 22.0, 20.0])):
+        stage = heads(heads={"points": Factory(CentreHead)}, append_truth=False, train_on_predicted_boxes=on)
+        nn.init.zeros_(stage.box_predictor.bbox_pred.weight)
+        with torch.no_grad():  # class 2 is found a tenth of its width further right, for weights of 10
+            stage.box_predictor.bbox_pred.bias.copy_(torch.tensor([9.0] * 8 + [1.0, 0, 0, 0]))
+        given = [proposals(A), proposals(FAR)]
+        stage.losses(features(), given, [TRUTH, NOTHING], SIZES)
+        [(seen, _)] = stage.points.seen
+        assert seen[0].tolist() == [pytest.approx(expected)]
+        assert not seen[0].requires_grad

@@ -91,8 +91,10 @@ class StandardROIHeads(nn.Module):
         truth = torch.cat([regions.truth() for regions in sampled])
         losses: dict[str, Tensor] = self.box_predictor.losses(outputs, torch.cat(boxes), labels, truth)
         if self.train_on_predicted_boxes:
-            predicted = self.box_predictor.boxes_of(outputs, torch.cat(boxes), labels).split([len(b) for b in boxes])
-            sampled = [regions._replace(boxes=own) for regions, own in zip(sampled, predicted, strict=True)]
+            with torch.no_grad():
+                predicted = self.box_predictor.boxes_of(outputs, torch.cat(boxes), labels)
+            per_image = predicted.split([len(each) for each in boxes])
+            sampled = [regions._replace(boxes=own) for regions, own in zip(sampled, per_image, strict=True)]
         more = self._heads.losses(self, features, sampled, self.num_classes)
         join_losses(losses, more, next(iter(self._heads.names), ""))
         return losses
