@@ -1,0 +1,147 @@
+"""Our Mask R-CNN (R50-FPN) and torchvision's, with the same weights and the same settings, and pictures for both.
+
+The weights come from a seed. The last layers are scaled on one picture, so that about as much is found as by a trained
+model: a hundred objects, few of them beyond doubt.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from det_core.backbones import FPN, ResNet
+from det_core.config import Factory
+from det_core.data import read_image
+from det_core.models import RPN, MaskRCNNConvUpsampleHead, StandardROIHeads, mask_rcnn
+from det_core.models.anchors import AnchorGenerator
+from det_core.structures import ImageBatch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+
+SIZE = (800, 1216)
+CLASSES = 80
+FOLDER = Path(__file__).parent.parent / "examples" / "blood-cells"
+
+_NAMES = {  # regular expressions of our keys, and torchvision's
+    r"backbone\.bottom_up\.stem\.conv1\.norm\.": "backbone.body.bn1.",
+    r"backbone\.bottom_up\.stem\.conv1\.": "backbone.body.conv1.",
+    r"backbone\.bottom_up\.res(\d)\.(\d)\.shortcut\.norm\.": "backbone.body.layer{0-1}.{1}.downsample.1.",
+    r"backbone\.bottom_up\.res(\d)\.(\d)\.shortcut\.": "backbone.body.layer{0-1}.{1}.downsample.0.",
+    r"backbone\.bottom_up\.res(\d)\.(\d)\.conv(\d)\.norm\.": "backbone.body.layer{0-1}.{1}.bn{2}.",
+    r"backbone\.bottom_up\.res(\d)\.(\d)\.conv(\d)\.": "backbone.body.layer{0-1}.{1}.conv{2}.",
+    r"backbone\.fpn_lateral(\d)\.": "backbone.fpn.inner_blocks.{0-2}.0.",
+    r"backbone\.fpn_output(\d)\.": "backbone.fpn.layer_blocks.{0-2}.0.",
+    r"proposal_generator\.rpn_head\.conv\.": "rpn.head.conv.0.0.",
+    r"proposal_generator\.rpn_head\.objectness_logits\.": "rpn.head.cls_logits.",
+    r"proposal_generator\.rpn_head\.anchor_deltas\.": "rpn.head.bbox_pred.",
+    r"roi_heads\.box_head\.fc(\d)\.": "roi_heads.box_head.fc{0+5}.",
+    r"roi_heads\.mask_head\.mask_fcn(\d)\.": "roi_heads.mask_head.{0-1}.0.",
+    r"roi_heads\.mask_head\.deconv\.": "roi_heads.mask_predictor.conv5_mask.",
+    r"roi_heads\.mask_head\.predictor\.": "roi_heads.mask_predictor.mask_fcn_logits.",
+}
+
+
+def ours() -> nn.Module:
+    """Our model, by torchvision's settings: two samples per bin, and the first ROIAlign."""
+    torch.manual_seed(0)
+    pooling = {"pooler_type": "ROIAlign", "pooler_sampling_ratio": 2}
+    sizes = [[32.0], [64.0], [128.0], [256.0], [512.0]]
+    model = mask_rcnn(
+        FPN(ResNet(50, stride_in_1x1=False)),
+        CLASSES,
+        mask_head=Factory(MaskRCNNConvUpsampleHead, **pooling),
+        roi_heads=Factory(StandardROIHeads, **pooling),
+        proposal_generator=Factory(RPN, anchor_generator=Factory(AnchorGenerator, sizes=sizes)),
+    )
+    _calibrate(model.eval())
+    return model
+
+
+def theirs(model: nn.Module) -> nn.Module:
+    """Torchvision's model with the weights of ours, and its anchors, which torchvision would round."""
+    other = MaskRCNN(resnet_fpn_backbone(backbone_name="resnet50", weights=None, trainable_layers=3), CLASSES + 1)
+    state = {}
+    for key, value in model.state_dict().items():
+        name = _name(key)
+        if key.startswith("roi_heads.box_predictor.cls_score"):
+            name, value = key, value.roll(1, 0)  # there the background comes first
+        elif key.startswith("roi_heads.box_predictor.bbox_pred"):
+            name, value = key, torch.cat((torch.zeros_like(value[:4]), value))
+        elif key.startswith("roi_heads.mask_head.predictor"):
+            value = torch.cat((torch.zeros_like(value[:1]), value))
+        state[name] = value
+    other.load_state_dict(state)
+    anchors = model.proposal_generator.anchor_generator
+    other.rpn.anchor_generator.cell_anchors = [anchors.get_buffer(f"cell{i}") for i in range(5)]
+    return other.eval()
+
+
+def _name(key: str) -> str:
+    for pattern, name in _NAMES.items():
+        if found := re.match(pattern, key):
+            for i, digit in enumerate(found.groups()):
+                name = re.sub(rf"\{{{i}([+-]\d)?\}}", lambda m, d=digit: str(int(d) + int(m[1] or 0)), name)
+            return name + key[found.end() :]
+    return key
+
+
+@torch.no_grad()
+def _calibrate(model: nn.Module) -> None:
+    """Let each last layer give numbers of a mean and spread that trained ones have."""
+    rpn, heads = model.proposal_generator.rpn_head, model.roi_heads
+    handles = [
+        layer.register_forward_hook(lambda module, _, out, m=mean, s=spread: _scale(module, out, m, s))
+        for layer, mean, spread in (
+            (rpn.objectness_logits, -5.0, 2.0),
+            (rpn.anchor_deltas, 0.0, 0.2),
+            (heads.box_predictor.cls_score, 0.0, 1.5),
+            (heads.box_predictor.bbox_pred, 0.0, 0.5),
+            (heads.mask_head.predictor, 0.0, 2.0),
+        )
+    ]
+    heads.box_predictor.score_threshold, before = 0.3, heads.box_predictor.score_threshold
+    model(ImageBatch.stack(pictures(1)))
+    heads.box_predictor.score_threshold = before
+    for handle in handles:
+        handle.remove()
+
+
+def _scale(layer: nn.Module, out: Tensor, mean: float, spread: float) -> Tensor | None:
+    if hasattr(layer, "scaled"):
+        return None  # the same layer sees all levels; the first is the largest
+    channels = [1, -1, *[1] * (out.ndim - 2)]
+    layer.scaled, means = True, out.mean([dim for dim in range(out.ndim) if dim != 1])
+    scale = spread / (out - means.reshape(channels)).std().item()
+    shift = mean - means * scale
+    if out.ndim == 2 and out.shape[1] == CLASSES + 1:
+        shift[-1] += 6.0  # most regions are background
+    before = layer.bias.clone()
+    layer.weight.mul_(scale)
+    layer.bias.copy_(before * scale + shift)
+    return out * scale + shift.reshape(channels)
+
+
+def pictures(count: int) -> list[Tensor]:
+    """Photographs, uint8 (3, 800, 1216)."""
+    found = sorted((FOLDER / "images").glob("*.jpg"))[:count]
+    return [_resize(read_image(path)) for path in found]
+
+
+def _resize(image: Tensor) -> Tensor:
+    return F.interpolate(image[None].float(), SIZE, mode="bilinear", antialias=True)[0].round().to(torch.uint8)
+
+
+def measured(call: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of a call, and how many MB it held at most beyond what was held before; Linux alone tells the latter."""
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    before, start = _held("VmRSS"), time.perf_counter()
+    call()
+    return time.perf_counter() - start, _held("VmHWM") - before
+
+
+def _held(line: str) -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{line}:")[1].split()[0]) / 1024
