@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Diagnosis", "diagnose"]
 
 # What an extra of core is for.
-_EXTRAS = {"plots": "without it a run draws no learning curves"}
+_EXTRAS = {
+    "hub": "without it no weights come from hf://",
+    "plots": "without it a run draws no learning curves",
+}
 _TORCH, _VISION = "torch", "torchvision"
 _PROBE = "import torch, torchvision; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)"
 _SECONDS = 120  # a first import of torch from a slow disk takes long

@@ -117,7 +117,7 @@ def in_order(prepare: Prepare, work: Iterable[Work], workers: int) -> Iterator[B
         while True:
             try:
                 result = next(results, None)
-            except RuntimeError as error:
+            except (RuntimeError, OSError, EOFError) as error:  # it may die while it hands over a batch
                 raise _died(prepare.dataset, held, error) from error.with_traceback(None)
             if result is None:
                 return
@@ -210,13 +210,13 @@ def _told(error: Exception, where: str, problem: str) -> DataError:
     return told
 
 
-def _died(dataset: Dataset, held: Tensor, error: RuntimeError) -> DataError:
+def _died(dataset: Dataset, held: Tensor, error: Exception) -> DataError:
     alive = {child.pid for child in multiprocessing.active_children()}
     dead = [index for process, index in held.tolist() if process >= 0 and process not in alive]
     images = ", ".join(describe(dataset, index) for index in dead) or describe(dataset)
     problem = "a loader process died while it held this image" if dead else "a loader process died"
     fix = "it may have run out of memory: use fewer workers, or 0 to see the error itself"
-    return DataError(images, problem, str(error).splitlines()[0], fix)
+    return DataError(images, problem, (str(error) or type(error).__name__).splitlines()[0], fix)
 
 
 @contextmanager
