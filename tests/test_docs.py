@@ -39,7 +39,7 @@ def blocks(path):
 
 
 def all_blocks(*kinds):
-    pages = [page for page in DOCS if page.name != GENERATED]
+    pages = [ROOT / "README.md", *(page for page in DOCS if page.name != GENERATED)]
     return [
         pytest.param(content, id=f"{name(page)}-{number}")
         for page in pages

@@ -1,4 +1,4 @@
-"""Every command and every piece of code in README.md runs as it stands there, and its pictures exist."""
+"""What README.md shows runs as it stands there, but for what needs the internet; its pictures exist."""
 
 import os
 import re
