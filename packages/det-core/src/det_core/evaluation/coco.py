@@ -19,6 +19,7 @@ from det_core.errors import ConfigError, DataError, StructureError
 from det_core.evaluation.coco_keypoints import COCO_SIGMAS, pixel_indices, require_keypoints
 from det_core.evaluation.coco_results import RLE, encode_masks
 from det_core.evaluation.coco_rotated import rotated_overlaps
+from det_core.evaluation.per_image import PerImage, detections_and_truth
 from det_core.ops.geometry import geometry
 from det_core.structures import Detections, Polygons, Prediction, Sample, Size, Targets
 
@@ -27,7 +28,7 @@ __all__ = ["CocoEvaluator", "IouType"]
 IouType = Literal["bbox", "segm", "keypoints"]
 
 
-class CocoEvaluator:
+class CocoEvaluator(PerImage["_Image"]):
     """Average precision and recall of boxes, upright or rotated, of masks and of keypoints, by the rules of COCO.
 
     The truth is what the samples say: areas as annotated, crowds forgiven. Everything is kept in a small form (masks as
@@ -52,6 +53,7 @@ class CocoEvaluator:
         max_keypoint_detections: int = 20,
         sigmas: Sequence[float] | None = None,
     ) -> None:
+        super().__init__()
         if not iou_types or not set(iou_types) <= {"bbox", "segm", "keypoints"}:
             raise ConfigError("iou_types", "must be some of 'bbox', 'segm', 'keypoints'", f"got {list(iou_types)}")
         self._limits = {"bbox": max_detections, "segm": max_detections, "keypoints": max_keypoint_detections}
@@ -63,7 +65,6 @@ class CocoEvaluator:
             raise ConfigError("sigmas", "must be positive, one per keypoint", f"got {sigmas}")
         self.classes, self.iou_types = tuple(classes), tuple(iou_types)
         self.notes: dict[str, str] = {}
-        self._images: dict[int | str, _Image] = {}
 
     def update(self, prediction: Prediction, sample: Sample) -> None:
         """Add one image.
@@ -73,24 +74,15 @@ class CocoEvaluator:
                 there before.
             StructureError: the prediction is not of this image or these classes, or holds numbers that are not finite.
         """
-        where = f"image {sample.id}"
-        if sample.id in self._images:
-            raise DataError(where, "was judged before", fix="give each sample of a dataset an id of its own")
-        if sample.targets is None:
-            raise DataError(where, "has no annotations to judge by", fix="evaluate on a dataset that has them")
-        if prediction.detections is None:
-            raise StructureError(where, "its prediction has no detections", fix="this evaluator is for detectors")
-        masks = "segm" in self.iou_types
-        truth, guess = sample.targets, prediction.detections
+        where, masks = f"image {sample.id}", "segm" in self.iou_types
+        self.require_new(sample)
+        guess, truth = detections_and_truth(prediction, sample)
         _check(truth, sample, len(self.classes), masks, "truth")
         _check(guess, sample, len(self.classes), masks, "prediction")
         if "keypoints" in self.iou_types:
             require_keypoints(truth, len(self.sigmas), where, "truth")
             require_keypoints(guess, len(self.sigmas), where, "prediction")
         self._require_form(truth, guess, where)
-        if tuple(guess.size) != sample.size:
-            found = f"{tuple(guess.size)} instead of {sample.size}"
-            raise StructureError(where, "its prediction is for an image of another size", found)
         crowd = torch.zeros(len(truth), dtype=torch.bool) if truth.crowd is None else truth.crowd
         self._images[sample.id] = _Image(
             truth=_Objects.of(truth, sample.size, masks, crowd=crowd, areas=truth.areas),
@@ -108,16 +100,6 @@ class CocoEvaluator:
         if form.dim == 5 and set(self.iou_types) != {"bbox"}:
             problem = "its boxes are rotated, beside which no masks are judged, nor keypoints"
             raise StructureError(where, problem, fix="compare 'bbox'")
-
-    def state(self) -> "dict[int | str, _Image]":
-        """The images added so far."""
-        return dict(self._images)
-
-    def merge(self, states: "Sequence[dict[int | str, _Image]]") -> None:
-        """Take the images of all processes; one that several of them saw counts once."""
-        self._images = {}
-        for state in states:
-            self._images = state | self._images
 
     def result(self) -> dict[str, float]:
         """{"bbox/AP": ..., "bbox/AP50", "bbox/AP75", "bbox/APs", "bbox/APm", "bbox/APl", "bbox/AR100", "bbox/AP/NAME"}.
@@ -156,13 +138,11 @@ class CocoEvaluator:
         for label, name in enumerate(self.classes):
             yield f"AP/{name}", precision[..., label, 0], f"the truth holds no object of class {name!r}"
 
-    @property
-    def image_ids(self) -> "list[int | str]":
-        """The ids of the images added so far, in the order in which `tables` counts them."""
-        return sorted(self._images, key=lambda key: (isinstance(key, str), key))
-
     def tables(self, iou_type: IouType) -> tuple[COCO, COCO]:
-        """The truth and the predictions as pycocotools holds them; categories are labels, images count from 0."""
+        """The truth and the predictions as pycocotools holds them.
+
+        Categories are labels; images count from 0, in the order of `image_ids`.
+        """
         images = [self._images[key] for key in self.image_ids]
         categories = range(len(self.classes))
         truth = _as_coco([image.truth for image in images], categories, iou_type)

@@ -7,14 +7,17 @@ import torch
 from numpy.typing import NDArray
 
 from det_core.errors import DataError, StructureError
+from det_core.evaluation.per_image import PerImage
 from det_core.structures import Prediction, Sample
 
 __all__ = ["MeanIoU"]
 
 _UNKNOWN = 255
+# Of one image: the pairs (true class x number of classes + predicted class) that occur, and in how many pixels.
+_Confusion = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-class MeanIoU:
+class MeanIoU(PerImage[_Confusion]):
     """Overlaps of true and predicted pixels of each class, over all images; pixels of unknown class do not count.
 
     Args:
@@ -25,10 +28,9 @@ class MeanIoU:
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
+        super().__init__()
         self.classes = tuple(classes)
         self.notes: dict[str, str] = {}
-        # For each image, how many pixels of each true class (row) were called each class (column), where any were.
-        self._images: dict[int | str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
 
     def update(self, prediction: Prediction, sample: Sample) -> None:
         """Add one image.
@@ -38,8 +40,7 @@ class MeanIoU:
             StructureError: the prediction has none, or is of another size or number of classes.
         """
         where, count = f"image {sample.id}", len(self.classes)
-        if sample.id in self._images:
-            raise DataError(where, "was judged before", fix="give each sample of a dataset an id of its own")
+        self.require_new(sample)
         if sample.targets is None or sample.targets.semantic is None:
             raise DataError(where, "has no classes of pixels to judge by", fix="evaluate on a dataset that has them")
         if prediction.semantic is None:
@@ -52,16 +53,6 @@ class MeanIoU:
         pairs = (truth[known] * count + logits.argmax(0).to(truth.device)[known]).cpu()
         cells, pixels = torch.unique(pairs, return_counts=True)
         self._images[sample.id] = cells.numpy(), pixels.numpy()
-
-    def state(self) -> "dict[int | str, tuple[NDArray[np.int64], NDArray[np.int64]]]":
-        """The images added so far."""
-        return dict(self._images)
-
-    def merge(self, states: "Sequence[dict[int | str, tuple[NDArray[np.int64], NDArray[np.int64]]]]") -> None:
-        """Take the images of all processes; one that several of them saw counts once."""
-        self._images = {}
-        for state in states:
-            self._images = state | self._images
 
     def result(self) -> dict[str, float]:
         """{"semantic/mIoU", "semantic/fwIoU", "semantic/mACC", "semantic/pACC", "semantic/IoU/NAME"}, all in [0, 1].

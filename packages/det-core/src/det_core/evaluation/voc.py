@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from det_core.errors import DataError, StructureError
+from det_core.errors import StructureError
+from det_core.evaluation.per_image import PerImage, detections_and_truth
 from det_core.ops import boxes as box_ops
 from det_core.structures import Prediction, Sample
 
@@ -16,7 +17,7 @@ _THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 Floats = NDArray[np.float64]
 
 
-class VocEvaluator:
+class VocEvaluator(PerImage["_Image"]):
     """Average precision of boxes by the rules of PASCAL VOC.
 
     Best first, each detection is compared with the true box of its class that it overlaps most, and is right if their
@@ -33,9 +34,9 @@ class VocEvaluator:
     """
 
     def __init__(self, classes: Sequence[str], eleven_points: bool = True) -> None:
+        super().__init__()
         self.classes, self.eleven_points = tuple(classes), eleven_points
         self.notes: dict[str, str] = {}
-        self._images: dict[int | str, _Image] = {}
 
     def update(self, prediction: Prediction, sample: Sample) -> None:
         """Add one image.
@@ -44,16 +45,9 @@ class VocEvaluator:
             DataError: the sample has no truth, or its id was there before.
             StructureError: the prediction is not of this image or these classes, or holds numbers that are not finite.
         """
-        where, truth, guess = f"image {sample.id}", sample.targets, prediction.detections
-        if sample.id in self._images:
-            raise DataError(where, "was judged before", fix="give each sample of a dataset an id of its own")
-        if truth is None:
-            raise DataError(where, "has no annotations to judge by", fix="evaluate on a dataset that has them")
-        if guess is None:
-            raise StructureError(where, "its prediction has no detections", fix="this evaluator is for detectors")
-        if tuple(guess.size) != sample.size:
-            found = f"{tuple(guess.size)} instead of {sample.size}"
-            raise StructureError(where, "its prediction is for an image of another size", found)
+        where = f"image {sample.id}"
+        self.require_new(sample)
+        guess, truth = detections_and_truth(prediction, sample)
         for objects, what in ((truth, "truth"), (guess, "prediction")):
             if objects.boxes.shape[1] != 4:
                 raise StructureError(where, f"its {what} has rotated boxes", fix="this evaluator is for upright ones")
@@ -70,16 +64,6 @@ class VocEvaluator:
         self._images[sample.id] = _Image(
             overlaps, guess.labels.cpu().numpy(), guess.scores.cpu().numpy(), truth.labels.cpu().numpy(), ignored
         )
-
-    def state(self) -> "dict[int | str, _Image]":
-        """The images added so far."""
-        return dict(self._images)
-
-    def merge(self, states: "Sequence[dict[int | str, _Image]]") -> None:
-        """Take the images of all processes; one that several of them saw counts once."""
-        self._images = {}
-        for state in states:
-            self._images = state | self._images
 
     def result(self) -> dict[str, float]:
         """{"voc/AP": the mean over overlaps of 0.5 to 0.95, "voc/AP50", "voc/AP75", "voc/AP50/NAME"}, all in [0, 1].
@@ -107,7 +91,7 @@ class VocEvaluator:
 
     def _class(self, label: int) -> list[float] | None:
         """The average precision of a class at each threshold; None if there is no object to find."""
-        images = [self._images[key] for key in sorted(self._images, key=lambda key: (isinstance(key, str), key))]
+        images = [self._images[key] for key in self.image_ids]
         wanted = sum(int((~image.ignored[image.true_labels == label]).sum()) for image in images)
         if not wanted:
             return None
