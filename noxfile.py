@@ -27,7 +27,7 @@ RUFF = "ruff==0.17.6"
 TORCH_FREE = [
     *("errors", "hooks", "known", "watchdog", "plugins", "registry", "signatures", "construction", "values"),
     *("versions", "yamlfile", "factory", "config", "overrides", "recipes", "trust", "builtin", "doctor", "importers"),
-    *("scaffold", "zoo", "cli"),
+    *("jsonfile", "scaffold", "zoo", "cli"),
 ]
 
 _built: dict[Path, Path] = {}

@@ -15,7 +15,7 @@ LAYERS = [
     ["plugins"],
     ["registry"],
     ["signatures"],
-    ["construction", "trust", "values", "versions", "yamlfile"],
+    ["construction", "jsonfile", "trust", "values", "versions", "yamlfile"],
     ["factory"],
     ["config"],
     ["overrides"],

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from det_core import jsonfile
 from det_core.data.coco_boxes import are_numbers, box_fault, boxes_of
 from det_core.data.packed import PackedTexts
 from det_core.errors import DataError
@@ -161,15 +162,7 @@ def checked(
 def read_content(path: Path) -> dict[str, Any]:
     """The file as an object that holds the lists of a COCO file; `annotations` may be absent."""
     where = str(path)
-    try:
-        content = json.loads(path.read_text("utf-8-sig"))
-    except FileNotFoundError as error:
-        raise DataError(where, "there is no such annotation file", fix="check the path") from error
-    except OSError as error:
-        raise DataError(where, "the annotation file cannot be read", error.strerror or str(error)) from error
-    except (ValueError, RecursionError) as error:
-        fix = "the file may be cut short: get it again"
-        raise DataError(where, "the annotation file is not sound JSON", str(error), fix) from error
+    content = jsonfile.read(path)
     fix = "give a COCO instances file: an object with the lists 'images', 'annotations' and 'categories'"
     if not isinstance(content, dict):
         raise DataError(where, "is not a COCO annotation file", f"it holds a {type(content).__name__}", fix)
