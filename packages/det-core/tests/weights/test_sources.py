@@ -3,13 +3,13 @@
 import hashlib
 import http.server
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from det_core.errors import MissingExtraError, WeightsError
 from det_core.weights import sources
 from det_core.weights.sources import fetch, resolve
+from serving import serving
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -45,15 +45,9 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setenv("DET_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DET_OFFLINE", raising=False)
     monkeypatch.setenv("no_proxy", "*")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.content, server.asked, server.cuts, server.resumes = CONTENT, [], [], True
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as server:
+        server.content, server.cuts, server.resumes = CONTENT, [], True
+        yield server
 
 
 def published(algorithm="md5", digits=6, mark="_"):

@@ -7,7 +7,6 @@ import io
 import json
 import pickle
 import sys
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +18,7 @@ from det_core.published import PublishedModel
 from det_core.weights import read
 from PIL import Image
 from rich.console import Console
+from serving import serving
 
 NAME, RECIPE = "Tiny/squares_R_1_1x", "squares_r1_1x"
 PLUGIN = f"""
@@ -54,14 +54,9 @@ def server(tmp_path):
     folder = tmp_path / "served"
     folder.mkdir()
     handler = functools.partial(Handler, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.folder, server.asked, server.url = folder, [], f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(handler) as server:
+        server.folder = folder
+        yield server
 
 
 def write_coco(folder: Path) -> None:

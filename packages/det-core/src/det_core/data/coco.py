@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from det_core.data.coco_index import BadAnnotations, MaskForm, read_coco
+from det_core.data.coco_index import BadAnnotations, MaskForm, checked, read_content
 from det_core.data.indexed import IndexedImages
 from det_core.errors import ConfigError
 
@@ -60,10 +60,10 @@ class CocoDataset(IndexedImages):
     ) -> None:
         if min_keypoints and not keypoints:
             raise ConfigError("min_keypoints", "counts keypoints that are not read", fix="set keypoints to true")
-        index = read_coco(Path(annotations), classes, mask_form(masks), keypoints, rotated, bad_annotations)
-        super().__init__(
-            index, Path(images), Path(annotations), keep_empty, min_keypoints, outlines=masks == "polygons"
-        )
+        annotations = Path(annotations)
+        content = read_content(annotations)
+        index = checked(content, annotations, classes, mask_form(masks), keypoints, rotated, bad_annotations)
+        super().__init__(index, Path(images), annotations, keep_empty, min_keypoints, outlines=masks == "polygons")
 
 
 def mask_form(masks: bool | Literal["bitmaps", "polygons"]) -> MaskForm:

@@ -17,7 +17,7 @@ from det_core.data.packed import PackedTexts
 from det_core.errors import DataError
 from det_core.ops.rle import rle_counts
 
-__all__ = ["BadAnnotations", "CocoIndex", "MaskForm", "checked", "read_coco", "read_content"]
+__all__ = ["BadAnnotations", "CocoIndex", "MaskForm", "checked", "read_content"]
 
 MaskForm = Literal["bitmaps", "polygons"] | None
 """How segmentations are wanted: RLE can become bitmaps alone."""
@@ -74,22 +74,6 @@ class CocoIndex:
     annotated: bool
     skipped: tuple[str, ...]
     marks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
-
-
-def read_coco(
-    path: Path,
-    classes: Sequence[str] | None = None,
-    masks: MaskForm = None,
-    keypoints: bool = False,
-    rotated: bool = False,
-    bad_annotations: BadAnnotations = "stop",
-) -> CocoIndex:
-    """Read `path` and check everything in it that does not need the images.
-
-    Raises:
-        DataError: naming the file and the first ten faults of a kind, with their ids and how many there are.
-    """
-    return checked(read_content(path), path, classes, masks, keypoints, rotated, bad_annotations)
 
 
 def checked(
