@@ -53,10 +53,9 @@ def callers(names: list[str]) -> dict[str, Callable[[Tensor], tuple[Tensor, Tens
 
 
 def _det(detector: Detector, image: Tensor) -> tuple[Tensor, Tensor]:
-    found = detector(image, threshold=0.05).detections
-    assert found.masks is not None
-    assert found.masks.shape[1:] == SIZE
-    return found.boxes, found.labels
+    result = detector(image, threshold=0.05)
+    assert result.masks.stacked().shape[1:] == SIZE
+    return result.detections.boxes, result.detections.labels
 
 
 def _torchvision(model: torch.nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,6 +26,7 @@ LAYERS = [
     ["contracts"],
     ["backbones", "models", "weights", "data", "evaluation"],
     ["engine", "export", "visual"],
+    ["result"],
     ["detector"],
     ["testing"],
     ["cli"],

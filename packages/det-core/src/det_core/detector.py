@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
@@ -19,15 +19,13 @@ from det_core.data import compose, from_pil, read_image
 from det_core.engine import Checkpoint, RunFolder, optimize, pick_device, predict, read_about, read_checkpoint
 from det_core.engine.not_numbers import warn_of_nan, watched
 from det_core.errors import CheckpointError, ConfigError, DataError, WeightsError
-from det_core.evaluation import to_coco
 from det_core.models import AugmentedDetector
-from det_core.ops.masks import paste_masks
 from det_core.overrides import apply
 from det_core.recipes import Recipe
-from det_core.structures import Detections, ImageBatch, Prediction, Sample
+from det_core.result import Result
+from det_core.structures import ImageBatch, Sample
 from det_core.trust import strangers
 from det_core.versions import require_present
-from det_core.visual import draw
 from det_core.weights import load_into
 from det_core.weights.sources import fetch
 
@@ -40,52 +38,6 @@ _IMAGES = (str, PathLike, Image.Image, np.ndarray, Tensor)
 _CHECKPOINT = ".safetensors"
 _PERSON_PAIRS = tuple((left, left + 1) for left in range(1, 17, 2))  # eyes, ears, shoulders ... of COCO's 17 keypoints
 _WEIGHT_FILES = (".pt", ".pth", ".pkl", ".bin", ".ckpt")
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What a detector says about one image.
-
-    Attributes:
-        image: the image as it was given, uint8 RGB (3, H, W), on the CPU.
-        prediction: everything that the model says, in the pixels of `image`.
-        classes: the name of each label.
-        category_ids: the dataset's own number of each label.
-        path: the file it came from; None where there is none.
-    """
-
-    image: Tensor
-    prediction: Prediction
-    classes: Sequence[str]
-    category_ids: Sequence[int]
-    path: Path | None = None
-
-    @property
-    def detections(self) -> Detections:
-        """The objects found, best first, in the pixels of `image`."""
-        if self.prediction.detections is None:
-            raise ConfigError("Result.detections", "this model detects no objects", fix="look at Result.prediction")
-        return self.prediction.detections
-
-    def __len__(self) -> int:
-        return len(self.detections)
-
-    def __repr__(self) -> str:
-        return f"Result({self.path or 'image'}: {self.summary()})"
-
-    def summary(self) -> str:
-        """How many of each class were found, such as "12 RBC, 1 WBC"."""
-        labels, counts = self.detections.labels.unique(return_counts=True)
-        found = [f"{n} {self.classes[label]}" for label, n in zip(labels.tolist(), counts.tolist(), strict=True)]
-        return ", ".join(found) or "nothing found"
-
-    def plot(self) -> Image.Image:
-        """The image with the boxes, names and scores drawn on it."""
-        return draw(self.image, self.detections, self.classes)
-
-    def to_coco(self, image_id: int | str) -> list[dict[str, Any]]:
-        """The detections in the COCO results format, ready for JSON."""
-        return to_coco(self.detections, image_id, self.category_ids)
 
 
 class Detector:
@@ -275,10 +227,7 @@ class Detector:
         for sample, prediction in zip(samples, predictions, strict=True):
             found = prediction.detections
             if found is not None:
-                found = found[found.scores >= threshold].to("cpu")
-                if found.masks is not None:
-                    found = replace(found, masks=paste_masks(found.masks, found.boxes, found.size))
-                prediction = replace(prediction, detections=found)
+                prediction = replace(prediction, detections=found[found.scores >= threshold].to("cpu"))
             yield Result(sample.image, prediction, self.classes, self.category_ids, sample.path)
 
 

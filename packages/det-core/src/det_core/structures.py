@@ -221,7 +221,7 @@ class Detections(_PerObject):
         scores: float32 (N,), in [0, 1].
         size: (height, width) of the image that the coordinates refer to.
         masks: bool (N, height, width); or float32 (N, S, S), the probabilities within each box, small as a model makes
-            them, which `det_core.ops.masks.paste_masks` puts into the image; or None.
+            them, which `det_core.ops.masks.paste_masks` (and `Result.masks`) puts into the image; or None.
         keypoints: float32 (N, K, 3): x, y, score, or None.
         extras: per object, first axis N; keys are qualified.
     """

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from det_core.ops import masks as mask_ops
-from det_core.ops.masks import crop_masks, in_image, paste_masks, rasterise
+from det_core.ops.masks import MasksInImage, crop_masks, in_image, paste_masks, rasterise
 from det_core.structures import Polygons
 
 SQUARE = [2.0, 1.0, 6.0, 1.0, 6.0, 3.0, 2.0, 3.0]
@@ -150,3 +150,19 @@ def test_tight_boxes_of_random_outlines_are_those_of_their_pixels():
         (drawn,) = mask_ops.tight_boxes(inside[None], torch.zeros(1, 4), size) / scale
         if inside.any():
             torch.testing.assert_close(tight, drawn, atol=3 / scale, rtol=0)
+
+
+def test_masks_are_drawn_one_by_one_when_they_are_asked_for():
+    boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [2.0, 1.0, 9.0, 7.0], [5.0, 2.0, 10.0, 8.0]])
+    small = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0))
+    drawn = paste_masks(small, boxes, (8, 10))
+    masks = MasksInImage(small, boxes, (8, 10))
+    assert len(masks) == 3
+    assert torch.equal(torch.stack(list(masks)), drawn)
+    assert torch.equal(masks.stacked(), drawn)
+    assert torch.equal(masks[-1], drawn[2])
+    assert torch.equal(masks[1:].stacked(), drawn[1:])
+    with pytest.raises(IndexError):
+        masks[3]
+    assert torch.equal(MasksInImage(drawn, boxes, (8, 10))[1], drawn[1])
+    assert MasksInImage(small[:0], boxes[:0], (8, 10)).stacked().shape == (0, 8, 10)

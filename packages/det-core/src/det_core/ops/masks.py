@@ -1,6 +1,7 @@
 """Masks: what a region's square shows of outlines and bitmaps, such squares back in the image, boxes around masks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import overload
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from det_core.ops.rle import rle_counts, rle_to_mask
 from det_core.structures import Polygons, Size
 
-__all__ = ["crop_masks", "in_image", "paste_masks", "rasterise", "tight_boxes"]
+__all__ = ["MasksInImage", "crop_masks", "in_image", "paste_masks", "rasterise", "tight_boxes"]
 
 _CHUNK = 2**26
 """Numbers that may be held at once where bool masks become floats, and where masks of a crowd are pasted."""
@@ -108,6 +109,40 @@ def in_image(masks: Tensor | Polygons, boxes: Tensor, size: Size) -> Iterator[Te
     for first in range(0, len(masks), step):
         some, own = masks[first : first + step], boxes[first : first + step]
         yield rasterise(some, size) if isinstance(some, Polygons) else paste_masks(some, own, size)
+
+
+class MasksInImage(Sequence[Tensor]):
+    """The masks of objects at the size of their image; each is drawn when it is asked for, and not kept.
+
+    `masks[i]` is bool (height, width), `masks[2:5]` a part of them, and `masks.stacked()` all at once.
+
+    Args:
+        masks: as in `paste_masks`.
+        boxes: as in `paste_masks`.
+        size: (height, width) of the image.
+    """
+
+    def __init__(self, masks: Tensor, boxes: Tensor, size: Size) -> None:
+        self._masks, self._boxes, self.size = masks, boxes, size
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "MasksInImage": ...
+
+    def __getitem__(self, index: int | slice) -> "Tensor | MasksInImage":
+        if isinstance(index, slice):
+            return MasksInImage(self._masks[index], self._boxes[index], self.size)
+        row = range(len(self))[index]
+        return paste_masks(self._masks[row : row + 1], self._boxes[row : row + 1], self.size)[0]
+
+    def stacked(self) -> Tensor:
+        """Bool (N, height, width): a byte for each pixel of the image and each object."""
+        return paste_masks(self._masks, self._boxes, self.size)
 
 
 def tight_boxes(masks: Tensor | Polygons, boxes: Tensor, size: Size) -> Tensor:

@@ -1,0 +1,75 @@
+"""`Result`: what a detector says about one image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from det_core.errors import ConfigError
+from det_core.evaluation import to_coco
+from det_core.ops.masks import MasksInImage
+from det_core.structures import Detections, Prediction
+from det_core.visual import draw
+
+__all__ = ["Result"]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a detector says about one image.
+
+    Attributes:
+        image: the image as it was given, uint8 RGB (3, H, W), on the CPU.
+        prediction: everything that the model says, in the pixels of `image`.
+        classes: the name of each label.
+        category_ids: the dataset's own number of each label.
+        path: the file it came from; None where there is none.
+    """
+
+    image: Tensor
+    prediction: Prediction
+    classes: Sequence[str]
+    category_ids: Sequence[int]
+    path: Path | None = None
+
+    @property
+    def detections(self) -> Detections:
+        """The objects found, best first, in the pixels of `image`."""
+        if self.prediction.detections is None:
+            raise ConfigError("Result.detections", "this model detects no objects", fix="look at Result.prediction")
+        return self.prediction.detections
+
+    @property
+    def masks(self) -> MasksInImage:
+        """The mask of each object, in the pixels of `image`: `masks[i]` draws one, bool (H, W).
+
+        Those of a crowd in a large image would take gigabytes, so that none is drawn before; `detections.masks` are
+        what the model says within each box.
+        """
+        found = self.detections
+        if found.masks is None:
+            raise ConfigError("Result.masks", "this model makes no masks", fix="look at Result.detections")
+        return MasksInImage(found.masks, found.boxes, found.size)
+
+    def __len__(self) -> int:
+        return len(self.detections)
+
+    def __repr__(self) -> str:
+        return f"Result({self.path or 'image'}: {self.summary()})"
+
+    def summary(self) -> str:
+        """How many of each class were found, such as "12 RBC, 1 WBC"."""
+        labels, counts = self.detections.labels.unique(return_counts=True)
+        found = [f"{n} {self.classes[label]}" for label, n in zip(labels.tolist(), counts.tolist(), strict=True)]
+        return ", ".join(found) or "nothing found"
+
+    def plot(self) -> Image.Image:
+        """The image with the boxes, names and scores drawn on it."""
+        return draw(self.image, self.detections, self.classes)
+
+    def to_coco(self, image_id: int | str) -> list[dict[str, Any]]:
+        """The detections in the COCO results format, ready for JSON."""
+        return to_coco(self.detections, image_id, self.category_ids)
