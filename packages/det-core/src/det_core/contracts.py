@@ -22,6 +22,7 @@ __all__ = [
     "Evaluator",
     "Exporter",
     "Indexed",
+    "MaskLoss",
     "Model",
     "ProposalGenerator",
     "ROIHeads",
@@ -146,6 +147,19 @@ class RegionHead(Protocol):
 
 
 @runtime_checkable
+class MaskLoss(Protocol):
+    """Compares the masks that a head makes of regions with the truth."""
+
+    def __call__(self, logits: Tensor, proposals: Sequence[Tensor], targets: Sequence[Targets]) -> Tensor:
+        """The loss, a scalar; 0 that reaches every logit where there is no region.
+
+        Logits (P, num_classes or 1, S, S) of the regions of all images, one after another; the boxes of these in each
+        image, (P_i, 4), and their truth, row for row.
+        """
+        ...
+
+
+@runtime_checkable
 class DenseHead(Protocol):
     """A one-stage head (RetinaNet, FCOS, TensorMask). Built with `channels`, `strides` and `num_classes`."""
 
@@ -170,7 +184,7 @@ class SemanticHead(Protocol):
         """Class scores before the softmax, float32 (B, num_classes, H, W) in the pixels of the padded batch."""
         ...
 
-    def losses(self, logits: Tensor, targets: Sequence[Tensor]) -> dict[str, Tensor]:
+    def losses(self, features: Mapping[str, Tensor], targets: Sequence[Tensor]) -> dict[str, Tensor]:
         """{loss name: scalar} over the batch; the classes of each image, int64 (H_i, W_i)."""
         ...
 

@@ -101,6 +101,17 @@ def test_one_mask_serves_all_classes_where_they_are_not_told_apart():
     assert model.losses(features(), [BOX], [truth(WHOLE, label=2)])["loss_mask"] < 1e-6
 
 
+def test_another_loss_is_given_the_masks_their_regions_and_their_truth():
+    def mean_logit(logits, proposals, targets):
+        assert [len(boxes) for boxes in proposals] == [len(truth) for truth in targets] == [2, 0]
+        return logits.mean()
+
+    model = head(loss=mean_logit, loss_weight=3.0)
+    say(model, 1.0, 1.0, 1.0)
+    losses = model.losses(features(2), [BOX.repeat(2, 1), BOX[:0]], [truth(LEFT, WHOLE), truth()])
+    assert losses == {"loss_mask": 3.0}
+
+
 def test_keys_are_those_of_published_files():
     assert list(head(num_conv=2, norm="GN").state_dict()) == [
         "mask_fcn1.weight",

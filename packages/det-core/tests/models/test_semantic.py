@@ -56,12 +56,20 @@ def test_a_level_has_a_convolution_for_each_doubling_and_at_least_one():
 
 def test_the_loss_is_the_mean_over_the_pixels_that_are_known():
     head = SemSegFPNHead(CHANNELS, STRIDES, 2, conv_dim=2, norm="", loss_weight=0.5)
-    logits = torch.zeros(2, 2, 4, 4)
+    logits = torch.zeros(2, 2, 2, 2)  # four pixels each
     logits[0, 0, 0, 0] = torch.log(torch.tensor(3.0))  # probability 3 / 4 of class 0
-    first, second = torch.full((4, 4), 255), torch.full((2, 2), 255)
-    first[0, 0], first[1, 1] = 0, 1
+    first, second = torch.full((8, 8), 255), torch.full((6, 6), 255)
+    first[0, 0], first[7, 7] = 0, 1
     expected = 0.5 * (torch.log(torch.tensor(4 / 3)) + torch.log(torch.tensor(2.0))) / 2
-    torch.testing.assert_close(head.losses(logits, [first, second])["loss_sem_seg"], expected)
+    torch.testing.assert_close(head.losses_of(logits, [first, second])["loss_sem_seg"], expected)
+
+
+def test_the_loss_of_features_is_that_of_the_scores_they_lead_to():
+    head = SemSegFPNHead(CHANNELS, STRIDES, 2, conv_dim=2, norm="")
+    classes = [torch.zeros(32, 48, dtype=torch.int64), torch.ones(30, 20, dtype=torch.int64)]
+    coarse = head.layers(features())
+    assert coarse.shape == (2, 2, 8, 12)
+    assert head.losses(features(), classes) == head.losses_of(coarse, classes)
 
 
 def test_images_of_which_nothing_is_known_have_a_loss_of_0_that_reaches_every_parameter():

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from det_core.contracts import MaskLoss
 from det_core.errors import StructureError
 from det_core.models.regions import pooled_levels
 from det_core.ops.layers import Conv2d, Norm
@@ -15,7 +16,7 @@ from det_core.ops.roi import Pooling, ROIPooler
 from det_core.ops.shuffle import shuffled
 from det_core.structures import Detections, Targets
 
-__all__ = ["MaskRCNNConvUpsampleHead"]
+__all__ = ["MaskRCNNConvUpsampleHead", "mask_loss", "of_label", "with_masks"]
 
 
 class MaskRCNNConvUpsampleHead(nn.Module):
@@ -36,6 +37,7 @@ class MaskRCNNConvUpsampleHead(nn.Module):
         norm: of the 3 x 3 convolutions.
         shuffle: let the processes of a training exchange their regions, so that batch norms see those of many images.
         class_agnostic: one mask per region instead of one per class.
+        loss: how masks are compared with the truth; null is `mask_loss`.
         loss_weight: of the loss.
     """
 
@@ -54,6 +56,7 @@ class MaskRCNNConvUpsampleHead(nn.Module):
         norm: Norm = "",
         shuffle: bool = False,
         class_agnostic: bool = False,
+        loss: MaskLoss | None = None,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
@@ -61,7 +64,7 @@ class MaskRCNNConvUpsampleHead(nn.Module):
         self.pooler = ROIPooler(
             [strides[name] for name in self.in_features], pooler_resolution, pooler_type, pooler_sampling_ratio
         )
-        self.class_agnostic, self.loss_weight, self.shuffle = class_agnostic, loss_weight, shuffle
+        self.loss, self.loss_weight, self.shuffle = loss or mask_loss, loss_weight, shuffle
         self._convs = [f"mask_fcn{i + 1}" for i in range(num_conv)]
         width = channels[self.in_features[0]]
         for name in self._convs:
@@ -90,20 +93,14 @@ class MaskRCNNConvUpsampleHead(nn.Module):
     def losses(
         self, features: Mapping[str, Tensor], proposals: Sequence[Tensor], targets: Sequence[Targets]
     ) -> dict[str, Tensor]:
-        """{"loss_mask"}: binary cross-entropy of the true class's mask, the mean over all cells of all regions."""
+        """{"loss_mask"}: what `loss` says of the masks."""
         return self.pooled_losses(self._pool(features, proposals), proposals, targets)
 
     def pooled_losses(
         self, pooled: Tensor, proposals: Sequence[Tensor], targets: Sequence[Targets]
     ) -> dict[str, Tensor]:
         """`losses`, from features that are pooled already: (sum of P_i, C, R, R)."""
-        logits = self(pooled)
-        labels = torch.cat([truth.labels for truth in targets])
-        if not len(labels):
-            return {"loss_mask": logits.sum() * 0.0}
-        truth = [_cropped(objects, boxes, logits.shape[-1]) for objects, boxes in zip(targets, proposals, strict=True)]
-        loss = F.binary_cross_entropy_with_logits(self._of_label(logits, labels).float(), torch.cat(truth).float())
-        return {"loss_mask": loss * self.loss_weight}
+        return {"loss_mask": self.loss(self(pooled), proposals, targets) * self.loss_weight}
 
     def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
         """The detections with `masks`: float32 (N, 2 R, 2 R), the probabilities within each box."""
@@ -111,18 +108,40 @@ class MaskRCNNConvUpsampleHead(nn.Module):
 
     def pooled_predict(self, pooled: Tensor, detections: Sequence[Detections]) -> list[Detections]:
         """`predict`, from features that are pooled already: (sum of N_i, C, R, R)."""
-        labels = torch.cat([found.labels for found in detections])
-        masks = self._of_label(self(pooled), labels).float().sigmoid()
-        per_image = masks.split([len(found) for found in detections])
-        return [replace(found, masks=own) for found, own in zip(detections, per_image, strict=True)]
+        return with_masks(detections, self(pooled))
 
     def _pool(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> Tensor:
         pooled: Tensor = self.pooler([features[name] for name in self.in_features], boxes)
         return pooled
 
-    def _of_label(self, logits: Tensor, labels: Tensor) -> Tensor:
-        column = torch.zeros_like(labels) if self.class_agnostic else labels
-        return logits[torch.arange(len(labels), device=labels.device), column]
+
+def mask_loss(logits: Tensor, proposals: Sequence[Tensor], targets: Sequence[Targets]) -> Tensor:
+    """Binary cross-entropy of the true class's mask, the mean over all cells of all regions; see `MaskLoss`.
+
+    Raises:
+        StructureError: there are objects without masks.
+    """
+    labels = torch.cat([truth.labels for truth in targets])
+    if not len(labels):
+        return logits.sum() * 0.0
+    truth = [_cropped(objects, boxes, logits.shape[-1]) for objects, boxes in zip(targets, proposals, strict=True)]
+    return F.binary_cross_entropy_with_logits(of_label(logits, labels).float(), torch.cat(truth).float())
+
+
+def with_masks(detections: Sequence[Detections], logits: Tensor) -> list[Detections]:
+    """The detections of each image with the probabilities within each box, float32 (N, S, S), as `masks`.
+
+    Logits (P, num_classes or 1, S, S) of the detections of all images, one after another.
+    """
+    masks = of_label(logits, torch.cat([found.labels for found in detections])).float().sigmoid()
+    per_image = masks.split([len(found) for found in detections])
+    return [replace(found, masks=own) for found, own in zip(detections, per_image, strict=True)]
+
+
+def of_label(logits: Tensor, labels: Tensor) -> Tensor:
+    """Of logits (P, C, ...) those of each row's label, int64 (P,), to (P, ...); one that serves all classes (C = 1)."""
+    column = torch.zeros_like(labels) if logits.shape[1] == 1 else labels
+    return logits[torch.arange(len(labels), device=labels.device), column]
 
 
 @torch.no_grad()

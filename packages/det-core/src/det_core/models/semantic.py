@@ -15,7 +15,7 @@ from det_core.models.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise,
 from det_core.ops.layers import Conv2d, Norm
 from det_core.structures import ImageBatch, Prediction, SemanticMap, Size, Targets
 
-__all__ = ["SemSegFPNHead", "SemanticSegmentor"]
+__all__ = ["SemSegFPNHead", "SemanticSegmentor", "stacked"]
 
 
 class SemSegFPNHead(nn.Module):
@@ -66,20 +66,35 @@ class SemSegFPNHead(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Levels (B, C, H, W) to class scores before the softmax, float32 (B, num_classes, H, W) of the input."""
+        return self._enlarged(self.layers(features))
+
+    def layers(self, features: Mapping[str, Tensor]) -> Tensor:
+        """What `forward` enlarges: float32 (B, num_classes, H / common_stride, W / common_stride)."""
         parts = [self.get_submodule(name)(features[name]) for name in self.in_features]
-        logits = self.predictor(torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]).float()
-        return F.interpolate(logits, scale_factor=self.common_stride, mode="bilinear", align_corners=False)
+        logits: Tensor = self.predictor(torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0])
+        return logits.float()
 
-    def losses(self, logits: Tensor, targets: Sequence[Tensor]) -> dict[str, Tensor]:
-        """{"loss_sem_seg"}: the cross entropy, averaged over all pixels whose class is known; 0 if none is.
+    def losses(self, features: Mapping[str, Tensor], targets: Sequence[Tensor]) -> dict[str, Tensor]:
+        """{"loss_sem_seg"}: the cross entropy, averaged over all pixels whose class is known; 0 if none is."""
+        return self.losses_of(self.layers(features), targets)
 
-        Logits (B, num_classes, H, W) of the padded batch; the classes of each image, int64 (H_i, W_i).
-        """
-        truth = torch.full_like(logits[:, 0], self.ignore, dtype=torch.int64)
-        for row, own in zip(truth, targets, strict=True):
-            row[: own.shape[0], : own.shape[1]] = own
+    def losses_of(self, logits: Tensor, targets: Sequence[Tensor]) -> dict[str, Tensor]:
+        """`losses`, from what `layers` has made already."""
+        logits = self._enlarged(logits)
+        truth = stacked(targets, logits.shape[-2:], self.ignore)
         total = F.cross_entropy(logits, truth, ignore_index=self.ignore, reduction="sum")
         return {"loss_sem_seg": total * self.loss_weight / (truth != self.ignore).sum().clamp(min=1)}
+
+    def _enlarged(self, logits: Tensor) -> Tensor:
+        return F.interpolate(logits, scale_factor=self.common_stride, mode="bilinear", align_corners=False)
+
+
+def stacked(targets: Sequence[Tensor], size: Sequence[int], ignore: int) -> Tensor:
+    """The classes of each image, int64 (H_i, W_i), in a batch padded to `size` with `ignore`: int64 (B, H, W)."""
+    truth = targets[0].new_full((len(targets), *size), ignore)
+    for row, own in zip(truth, targets, strict=True):
+        row[: own.shape[0], : own.shape[1]] = own
+    return truth
 
 
 def _scale_head(in_channels: int, channels: int, doublings: int, norm: Norm) -> nn.Sequential:
@@ -130,14 +145,15 @@ class SemanticSegmentor(nn.Module):
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
         """With `targets`, which need `semantic`: the loss. Without: logits in the pixels of the images as given."""
-        logits = self.sem_seg_head(self.backbone(self.normalise(batch)))
+        features = self.backbone(self.normalise(batch))
         if targets is None:
+            logits = self.sem_seg_head(features)
             return [Prediction(semantic=_of_image(own, size)) for own, size in zip(logits, batch.sizes, strict=True)]
         truth = [target.semantic for target in one_per_image(batch, targets)]
         maps = [own for own in truth if own is not None]
         if len(maps) != len(truth):
             raise StructureError("targets.semantic", "must be there to train on", "it is None", "use a dataset with it")
-        return cast(SemanticHead, self.sem_seg_head).losses(logits, maps)
+        return cast(SemanticHead, self.sem_seg_head).losses(features, maps)
 
 
 def _of_image(logits: Tensor, size: Size) -> SemanticMap:

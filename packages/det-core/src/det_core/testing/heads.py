@@ -215,7 +215,7 @@ class SemanticHeadRole(HeadRole):
     def losses(self, module: Any, inputs: Given) -> dict[str, Tensor]:
         """Its losses."""
         maps = [truth.semantic for truth in inputs.targets]
-        losses: dict[str, Tensor] = module.losses(module(inputs.features), maps)
+        losses: dict[str, Tensor] = module.losses(inputs.features, maps)
         return losses
 
     def exportable(self, module: Any, inputs: Given) -> tuple[nn.Module, tuple[Any, ...]]:
