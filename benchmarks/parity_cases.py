@@ -5,7 +5,6 @@ makes the weights, builds the model twice, predicts, learns and compares; starti
 Run it from the repository: python benchmarks/parity_cases.py [CASE ...]
 """
 
-import gzip
 import importlib.util
 import json
 import os
@@ -37,7 +36,7 @@ def run(name: str) -> dict[str, float]:
     runner, refpack = load(ROOT / "tests" / "parity" / "runner.py"), load(ROOT / "tests" / "reference" / "refpack.py")
     start = time.perf_counter()
     case = refpack.Case(name, CASES)
-    zoo = json.loads(gzip.decompress((CASES.parent / "zoo.json.gz").read_bytes()))
+    zoo = runner.zoo_beside(CASES)
     failures = refpack.compare(
         case.expected, runner.run_case(case.spec, case.inputs, case.images(), case.state_dict(), zoo)
     )

@@ -1,8 +1,6 @@
 """Which recorded cases run: those of tests/reference, or of the folder that `--reference` names."""
 
-import gzip
 import importlib.util
-import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -65,9 +63,7 @@ def cases(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def zoo(cases: Path) -> dict[str, Any]:
+def zoo(cases: Path, runner: ModuleType) -> dict[str, Any]:
     """The published configurations that lie beside the folder of the cases, or in it."""
-    files = [folder / "zoo.json.gz" for folder in (cases, cases.parent)]
-    found = next((file for file in files if file.exists()), None)
-    configurations: dict[str, Any] = json.loads(gzip.decompress(found.read_bytes())) if found else {}
+    configurations: dict[str, Any] = runner.zoo_beside(cases)
     return configurations

@@ -3,8 +3,11 @@
 The way is the one of every imported configuration: settings -> importer -> recipe -> model. Nothing is known of a case.
 """
 
+import gzip
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +47,16 @@ def run_case(
         settings = {**_settings(spec, zoo), **(spec.get("settings_training_extra") or {})}
         targets = [_targets(inputs, name, (height, width)) for name, height, width in spec["images"]]
         found |= _training(_model(spec, settings, state_dict), batch, targets)
+    return found
+
+
+def zoo_beside(cases: Path) -> dict[str, Any]:
+    """The published configurations that lie beside a folder of cases, or in it: zoo.json.gz, or one file a package."""
+    found: dict[str, Any] = {}
+    for folder in (cases.parent, cases):
+        for file in (folder / "zoo.json.gz", *sorted((folder / "zoo").glob("*.json.gz"))):
+            if file.exists():
+                found |= json.loads(gzip.decompress(file.read_bytes()))
     return found
 
 

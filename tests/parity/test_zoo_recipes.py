@@ -1,4 +1,4 @@
-"""The recipes that come with core are what importing the published configurations gives, and build their models."""
+"""The recipes of the packages are what importing the published configurations gives, and build their models."""
 
 import functools
 import gzip
@@ -11,28 +11,32 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from det_core import recipes
+from det_core import recipes, zoo
 from det_core.importers.detectron2 import recipe_from_settings
 from det_core.importers.files import recipe_from_file
-from det_core.zoo import PUBLISHED
 
-NAMES = {f"{folder}/{path}": name for folder, names in PUBLISHED.items() for name, path in names.items()}
-FILE = Path(__file__).parents[1] / "reference" / "zoo.json.gz"
+FOLDER = Path(__file__).parents[1] / "reference" / "zoo"
 SECTIONS = ("model", "weights", "data", "train")
 
 
-@pytest.fixture(scope="module")
-def published() -> dict[str, Any]:
-    """The published configurations of core; the same state dict as another's is that one's name."""
-    found: dict[str, Any] = json.loads(gzip.decompress(FILE.read_bytes()))
-    for each in found.values():
-        if isinstance(each["state_dict"], str):
-            each["state_dict"] = found[each["state_dict"]]["state_dict"]
+def _read() -> dict[str, Any]:
+    """The published configurations of all packages; the same state dict as another's is that one's name."""
+    found: dict[str, Any] = {}
+    for file in sorted(FOLDER.glob("*.json.gz")):
+        own = json.loads(gzip.decompress(file.read_bytes()))
+        for each in own.values():
+            if isinstance(each["state_dict"], str):
+                each["state_dict"] = own[each["state_dict"]]["state_dict"]
+        found |= own
     return found
 
 
-def test_all_published_configurations_of_core_have_a_recipe(published: dict[str, Any]) -> None:
-    assert published.keys() == NAMES.keys()
+PUBLISHED = _read()
+
+
+def test_all_published_configurations_of_core_have_a_recipe() -> None:
+    core = json.loads(gzip.decompress((FOLDER / "det-core.json.gz").read_bytes()))
+    assert core.keys() == {f"{folder}/{path}" for folder, names in zoo.PUBLISHED.items() for path in names.values()}
 
 
 @functools.cache
@@ -49,10 +53,10 @@ def shapes(model: str) -> tuple[dict[str, list[int]], int]:
     return {key: list(value.shape) for key, value in built.state_dict().items()}, parameters
 
 
-@pytest.mark.parametrize("path", NAMES)
-def test_a_recipe_equals_the_imported_configuration(path: str, published: dict[str, Any]) -> None:
-    found = recipe_from_settings(published[path]["settings"])
-    ours, theirs = resolved(NAMES[path]), recipes.recipe_from_tree(found.tree).resolved().tree
+@pytest.mark.parametrize("path", PUBLISHED)
+def test_a_recipe_equals_the_imported_configuration(path: str) -> None:
+    found = recipe_from_settings(PUBLISHED[path]["settings"])
+    ours, theirs = resolved(path), recipes.recipe_from_tree(found.tree).resolved().tree
     assert {section: ours.get(section) for section in SECTIONS} == {
         section: theirs.get(section) for section in SECTIONS
     }
@@ -60,9 +64,9 @@ def test_a_recipe_equals_the_imported_configuration(path: str, published: dict[s
 
 
 def test_every_configuration_that_is_a_yaml_file_comes_out_of_its_file_as_out_of_its_settings(
-    published: dict[str, Any], tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    for path, each in published.items():
+    for path, each in PUBLISHED.items():
         if "model.kind" in each["settings"]:
             continue
         nested: dict[str, Any] = {}
@@ -76,15 +80,15 @@ def test_every_configuration_that_is_a_yaml_file_comes_out_of_its_file_as_out_of
         assert found.unknown == found.unused == []
 
 
-@pytest.mark.parametrize("path", NAMES)
-def test_its_model_has_the_published_keys_shapes_and_number_of_parameters(path: str, published: dict[str, Any]) -> None:
-    keys, parameters = shapes(json.dumps(resolved(NAMES[path])["model"]))
-    assert keys == published[path]["state_dict"]
-    assert parameters == published[path]["params"]
+@pytest.mark.parametrize("path", PUBLISHED)
+def test_its_model_has_the_published_keys_shapes_and_number_of_parameters(path: str) -> None:
+    keys, parameters = shapes(json.dumps(resolved(path)["model"]))
+    assert keys == PUBLISHED[path]["state_dict"]
+    assert parameters == PUBLISHED[path]["params"]
 
 
 def test_the_recipe_of_rotated_boxes_is_that_of_the_recorded_case(refpack: ModuleType) -> None:
-    spec = refpack.Case("rotated_faster_rcnn_R_50_FPN", FILE.with_name("cases")).spec
+    spec = refpack.Case("rotated_faster_rcnn_R_50_FPN", FOLDER.with_name("cases")).spec
     theirs = recipes.recipe_from_tree(recipe_from_settings(spec["settings"]).tree).resolved().tree
     ours = resolved("rotated_faster_rcnn_r50_fpn_3x")
     assert all(ours[section] == theirs[section] for section in ("model", "data", "train"))

@@ -7,7 +7,7 @@ counterpart here are listed.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from det_core.errors import ConfigError
 from det_core.importers.detectron2_dense import retinanet_head
@@ -16,9 +16,11 @@ from det_core.importers.detectron2_idle import read_idle
 from det_core.importers.detectron2_semantic import sem_seg_head
 from det_core.importers.detectron2_training import data_section, train_section
 from det_core.importers.detectron2_weights import weights_section
+from det_core.importers.extensions import extensions, translator
 from det_core.importers.settings import Settings, UnsupportedError, per_level
 
 __all__ = [
+    "Backbone",
     "Imported",
     "UnsupportedError",
     "backbone_section",
@@ -26,6 +28,8 @@ __all__ = [
     "input_section",
     "model_section",
     "recipe_from_settings",
+    "resnet_section",
+    "rpn_section",
 ]
 
 _MODELS = ("GeneralizedRCNN", "ProposalNetwork", "RetinaNet", "SemanticSegmentor")
@@ -116,19 +120,34 @@ def complete_tree(s: Settings, model: dict[str, Any], summary: str = "") -> dict
     if model["type"] == "proposal_network":  # nothing judges these yet
         tree["data"]["evaluators"] = []
         tree["train"]["best_metric"] = "loss"
+    for extension in extensions():
+        if extension.complete and extension.concerns(s.given):
+            extension.complete(s, tree)
     read_idle(s)
     return tree
 
 
-BottomUp = tuple[dict[str, Any], dict[str, int]]
-"""The node of a network underneath a pyramid, and the strides of its levels."""
+class Backbone(NamedTuple):
+    """The node of a backbone, and the strides of its levels.
+
+    Attributes:
+        whole: whether it is all of the backbone, not the network underneath a pyramid.
+    """
+
+    node: dict[str, Any]
+    strides: dict[str, int]
+    whole: bool = False
 
 
-def model_section(s: Settings, bottom_up: BottomUp | None = None) -> dict[str, Any]:
-    """The model, from the backbone up; `bottom_up` takes the place of the ResNet that the settings describe."""
+def model_section(s: Settings, given: Backbone | None = None) -> dict[str, Any]:
+    """The model, from the backbone up; `given` takes the place of the network that the settings describe."""
+    if translate := translator("MODEL.META_ARCHITECTURE", s.peek("MODEL.META_ARCHITECTURE")):
+        s.read("MODEL.META_ARCHITECTURE")
+        whole: dict[str, Any] = translate(s)
+        return whole
     kind = s.require("MODEL.META_ARCHITECTURE", *_MODELS)
     if kind == "RetinaNet":
-        backbone, strides = backbone_section(s, bottom_up)
+        backbone, strides = backbone_section(s, given)
         head = retinanet_head(s, strides)
         return {
             "type": "dense_detector",
@@ -137,26 +156,31 @@ def model_section(s: Settings, bottom_up: BottomUp | None = None) -> dict[str, A
             "head": head,
         }
     if kind == "SemanticSegmentor":
-        backbone, strides = backbone_section(s, bottom_up)
+        backbone, strides = backbone_section(s, given)
         common = input_section(s, "MODEL.SEM_SEG_HEAD.NUM_CLASSES")
         return {"type": "semantic_segmentor", **common, "backbone": backbone, **sem_seg_head(s, strides)}
-    generator = s.require("MODEL.PROPOSAL_GENERATOR.NAME", "RPN", "RRPN", "PrecomputedProposals")
-    if given := generator == "PrecomputedProposals":
-        s.require("MODEL.META_ARCHITECTURE", "GeneralizedRCNN")
-        s.read("MODEL.LOAD_PROPOSALS")
-    backbone, strides = backbone_section(s, bottom_up)
+    backbone, strides = backbone_section(s, given)
     model: dict[str, Any] = {
         "type": "proposal_network",
         **input_section(s, "MODEL.ROI_HEADS.NUM_CLASSES"),
         "backbone": backbone,
+        **_proposal_generator(s, strides),
     }
-    if given:
-        model["proposal_generator"] = None
-    elif proposals := _proposals(s, strides):
-        model["proposal_generator"] = {"type": "rpn", **proposals}
     if kind == "GeneralizedRCNN":
         model |= second_stage(s, strides)
     return model
+
+
+def _proposal_generator(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
+    """The entry `proposal_generator` of a model, {} where it differs from the default in nothing."""
+    if translate := translator("MODEL.PROPOSAL_GENERATOR.NAME", s["MODEL.PROPOSAL_GENERATOR.NAME"]):
+        return {"proposal_generator": translate(s, strides)}
+    if s.require("MODEL.PROPOSAL_GENERATOR.NAME", "RPN", "RRPN", "PrecomputedProposals") == "PrecomputedProposals":
+        s.require("MODEL.META_ARCHITECTURE", "GeneralizedRCNN")
+        s.read("MODEL.LOAD_PROPOSALS")
+        return {"proposal_generator": None}
+    proposals = rpn_section(s, strides)
+    return {"proposal_generator": {"type": "rpn", **proposals}} if proposals else {}
 
 
 def input_section(s: Settings, num_classes: str) -> dict[str, Any]:
@@ -169,7 +193,8 @@ def input_section(s: Settings, num_classes: str) -> dict[str, Any]:
     }
 
 
-def _resnet(s: Settings) -> BottomUp:
+def resnet_section(s: Settings) -> Backbone:
+    """The ResNet that the settings describe."""
     node = {"type": "resnet", **s.differing(RESNET), **_deformable(s)}
     if (norm := s.norm("MODEL.RESNETS.NORM")) != "FrozenBN":
         node["norm"] = norm
@@ -181,13 +206,18 @@ def _resnet(s: Settings) -> BottomUp:
     strides = {level: _STRIDES[level] for level in levels if level in _STRIDES}
     if node.get("res5_dilation", 1) != 1 and "res5" in strides:
         strides["res5"] = 16
-    return node, strides
+    return Backbone(node, strides)
 
 
-def backbone_section(s: Settings, bottom_up: BottomUp | None = None) -> tuple[dict[str, Any], dict[str, int]]:
+def backbone_section(s: Settings, given: Backbone | None = None) -> tuple[dict[str, Any], dict[str, int]]:
     """The node of the backbone, and the strides of its levels."""
+    if given and given.whole:
+        return given.node, given.strides
+    if translate := translator("MODEL.BACKBONE.NAME", s["MODEL.BACKBONE.NAME"]):
+        node, strides, _ = translate(s)
+        return node, strides
     name = s.require("MODEL.BACKBONE.NAME", *_BACKBONES)
-    node, strides = bottom_up or _resnet(s)
+    node, strides, _ = given or resnet_section(s)
     if name == "build_resnet_backbone":
         return node, strides
     above: dict[str, Any] = {"type": "fpn", **s.differing(FPN)}
@@ -217,7 +247,8 @@ def _deformable(s: Settings) -> dict[str, Any]:
     return node
 
 
-def _proposals(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
+def rpn_section(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
+    """The arguments of an `rpn` that are not its defaults."""
     rotated = s["MODEL.PROPOSAL_GENERATOR.NAME"] == "RRPN"
     s.require("MODEL.ANCHOR_GENERATOR.NAME", "RotatedAnchorGenerator" if rotated else "DefaultAnchorGenerator")
     s.require("MODEL.RPN.HEAD_NAME", "StandardRPNHead")

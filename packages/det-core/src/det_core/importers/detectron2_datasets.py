@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from det_core.importers.extensions import extensions
+
 __all__ = ["STUFF", "published_dataset"]
 
 _STUFF = """
@@ -65,23 +67,24 @@ def published_dataset(names: Sequence[str], **arguments: Any) -> dict[str, Any] 
         names: as Detectron2 has them.
         arguments: of each dataset, where its kind knows them.
     """
-    if not names or any(name not in _DATASETS for name in names):
+    known = {**_DATASETS, **{name: node for each in extensions() for name, node in each.datasets.items()}}
+    if not names or any(name not in known for name in names):
         return None
-    nodes = [_DATASETS[name] | _fitting(_DATASETS[name]["type"], arguments) for name in names]
+    nodes = [known[name] | _fitting(known[name]["type"], arguments) for name in names]
     return nodes[0] if len(nodes) == 1 else {"type": "concat", "datasets": nodes}
 
 
-# What a kind of dataset knows of the arguments; COCO's knows them all.
+# What a kind of dataset knows of the arguments; those of plugins are told by their own `complete`.
 _KNOWN = {
+    "coco": ("keypoints", "rotated", "masks", "keep_empty", "bad_annotations", "min_keypoints"),
     "cityscapes": ("masks", "keep_empty"),
     "lvis": ("masks", "keep_empty", "bad_annotations"),
-    "semantic_folder": (),
     "voc": ("keep_empty", "bad_annotations"),
 }
 
 
 def _fitting(kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    known = _KNOWN.get(kind, tuple(arguments))
+    known = _KNOWN.get(kind, ())
     node = {name: value for name, value in arguments.items() if name in known}
     if kind == "cityscapes" and "masks" in node:
         node["masks"] = "bitmaps"  # outlines hide each other

@@ -3,9 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
+from det_core.importers.extensions import translator
 from det_core.importers.settings import Settings, UnsupportedError
 
-__all__ = ["BOX_HEAD", "BOX_PREDICTOR", "CASCADE", "KEYPOINT_HEAD", "MASK_HEAD", "RES5", "ROI_HEADS", "second_stage"]
+__all__ = [
+    "BOX_HEAD",
+    "BOX_PREDICTOR",
+    "CASCADE",
+    "KEYPOINT_HEAD",
+    "MASK_HEAD",
+    "RES5",
+    "ROI_HEADS",
+    "levels_section",
+    "roi_heads_section",
+    "second_stage",
+]
 
 # Setting -> our argument and our default.
 BOX_HEAD = {
@@ -78,6 +90,13 @@ _STAGES = {
 }
 
 
+# What `mask_rcnn` and `keypoint_rcnn` have without being told.
+_HEADS_OF_THEIR_OWN = (
+    {"type": "mask_rcnn_conv_upsample_head"},
+    {"type": "keypoint_rcnn_conv_deconv_upsample_head"},
+)
+
+
 def second_stage(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     """The entries `type`, `roi_heads` and those of further heads of a model, where they differ from the defaults.
 
@@ -85,15 +104,18 @@ def second_stage(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
         s: the settings.
         strides: of the backbone's levels.
     """
+    if translate := translator("MODEL.ROI_HEADS.NAME", s["MODEL.ROI_HEADS.NAME"]):
+        entries: dict[str, Any] = translate(s, strides)
+        return entries
     heads = _further_heads(s, strides)
-    stage = _roi_heads(s, strides)
+    stage = roi_heads_section(s, strides)
     names: dict[tuple[str, ...], str] = {("mask_head",): "mask_rcnn", ("keypoint_head",): "keypoint_rcnn"}
     kind = names.get(tuple(heads), "faster_rcnn")
     model: dict[str, Any] = {"type": kind}
     if kind == "faster_rcnn" and heads:
         stage["heads"] = heads
     elif kind != "faster_rcnn":
-        model |= {name: head for name, head in heads.items() if len(head) > 1}
+        model |= {name: head for name, head in heads.items() if head not in _HEADS_OF_THEIR_OWN}
     kind = _STAGES[s["MODEL.ROI_HEADS.NAME"]]
     if stage or kind != "standard_roi_heads":
         model["roi_heads"] = {"type": kind, **stage}
@@ -103,22 +125,34 @@ def second_stage(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
 def _further_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, dict[str, Any]]:
     heads: dict[str, dict[str, Any]] = {}
     if s["MODEL.MASK_ON"]:
-        s.require("MODEL.ROI_MASK_HEAD.NAME", "MaskRCNNConvUpsampleHead")
-        own = {**s.differing(MASK_HEAD), **_levels(s, strides)}
-        if s["MODEL.ROI_HEADS.NAME"] == "Res5ROIHeads":  # pools by itself
-            own = {key: value for key, value in own.items() if not key.startswith(("pooler", "in_features"))}
-        heads["mask_head"] = {"type": "mask_rcnn_conv_upsample_head", **own}
-        if norm := s.norm("MODEL.ROI_MASK_HEAD.NORM"):
-            heads["mask_head"]["norm"] = norm
+        heads["mask_head"] = _mask_head(s, strides)
     if s["MODEL.KEYPOINT_ON"]:
         s.require("MODEL.ROI_HEADS.NAME", "StandardROIHeads", "CascadeROIHeads")
         heads["keypoint_head"] = _keypoint_head(s, strides)
     return heads
 
 
+def _mask_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
+    if translate := translator("MODEL.ROI_MASK_HEAD.NAME", s["MODEL.ROI_MASK_HEAD.NAME"]):
+        node: dict[str, Any] = translate(s, strides)
+        return node
+    s.require("MODEL.ROI_MASK_HEAD.NAME", "MaskRCNNConvUpsampleHead")
+    own = {**s.differing(MASK_HEAD), **levels_section(s, strides)}
+    if s["MODEL.ROI_HEADS.NAME"] == "Res5ROIHeads":  # pools by itself
+        own = {key: value for key, value in own.items() if not key.startswith(("pooler", "in_features"))}
+    node = {"type": "mask_rcnn_conv_upsample_head", **own}
+    if norm := s.norm("MODEL.ROI_MASK_HEAD.NORM"):
+        node["norm"] = norm
+    return node
+
+
 def _keypoint_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     s.require("MODEL.ROI_KEYPOINT_HEAD.NAME", "KRCNNConvDeconvUpsampleHead")
-    node = {"type": "keypoint_rcnn_conv_deconv_upsample_head", **s.differing(KEYPOINT_HEAD), **_levels(s, strides)}
+    node = {
+        "type": "keypoint_rcnn_conv_deconv_upsample_head",
+        **s.differing(KEYPOINT_HEAD),
+        **levels_section(s, strides),
+    }
     if not s["MODEL.ROI_KEYPOINT_HEAD.NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS"]:
         node["normalise_by"] = "capacity"
         foreground = s["MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE"] * s["MODEL.ROI_HEADS.POSITIVE_FRACTION"]
@@ -127,20 +161,21 @@ def _keypoint_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     return node
 
 
-def _levels(s: Settings, strides: Mapping[str, int]) -> dict[str, list[str]]:
+def levels_section(s: Settings, strides: Mapping[str, int]) -> dict[str, list[str]]:
     """`in_features`, where it is not all levels up to stride 32."""
     levels = list(s["MODEL.ROI_HEADS.IN_FEATURES"])
     return {} if levels == [level for level, stride in strides.items() if stride <= 32] else {"in_features": levels}
 
 
-def _roi_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
+def roi_heads_section(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
+    """The arguments of the second stage that are not its defaults."""
     name = s.require("MODEL.ROI_HEADS.NAME", *_STAGES)
     if name == "RROIHeads":
         s.require("MODEL.ROI_BOX_HEAD.POOLER_TYPE", "ROIAlignRotated")
         s.require("MODEL.MASK_ON", False)
         s.require("MODEL.KEYPOINT_ON", False)
     node: dict[str, Any] = _res5(s) if name == "Res5ROIHeads" else {**s.differing(ROI_HEADS), **_box_head(s)}
-    node |= _levels(s, strides)
+    node |= levels_section(s, strides)
     predictor = s.differing(BOX_PREDICTOR)
     if s["MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"]:
         predictor["class_loss"] = "sigmoid"

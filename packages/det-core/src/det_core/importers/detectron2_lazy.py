@@ -8,7 +8,15 @@ configuration and is read as those; what YAML cannot say, such as FCOS, has its 
 from collections.abc import Mapping
 from typing import Any
 
-from det_core.importers.detectron2 import Imported, backbone_section, complete_tree, input_section, model_section
+from det_core.importers.detectron2 import (
+    Backbone,
+    Imported,
+    backbone_section,
+    complete_tree,
+    input_section,
+    model_section,
+)
+from det_core.importers.extensions import translator
 from det_core.importers.lazy_heads import shuffled_heads
 from det_core.importers.lazy_model import fcos_head, level_norms_of_head, regnet, settings_of_model
 from det_core.importers.lazy_objects import Objects
@@ -42,15 +50,14 @@ def recipe_from_objects(settings: Mapping[str, Any], summary: str = "") -> Impor
 
 def _model(o: Objects, s: Settings) -> dict[str, Any]:
     kind = o("model.kind")
-    path = "model.backbone.bottom_up"
-    bottom_up = regnet(o, path) if o(f"{path}.kind", "") == "RegNet" else None
+    given = _given_backbone(o)
     model: dict[str, Any]
     if kind == "FCOS":
-        backbone, strides = backbone_section(s, bottom_up)
+        backbone, strides = backbone_section(s, given)
         common = input_section(s, "MODEL.RETINANET.NUM_CLASSES")
         model = {"type": "dense_detector", **common, "backbone": backbone, "head": fcos_head(o, strides)}
     else:
-        model = model_section(s, bottom_up)
+        model = model_section(s, given)
     if o("model.backbone.top_block.in_feature", "res5").startswith("p"):
         model["backbone"]["top_input"] = "pyramid"
     for head, kind_of_head in shuffled_heads(o).items():
@@ -59,3 +66,15 @@ def _model(o: Objects, s: Settings) -> dict[str, Any]:
     if kind == "RetinaNet" and (level_norms := level_norms_of_head(o)) != "own":
         model["head"]["level_norms"] = level_norms
     return model
+
+
+def _given_backbone(o: Objects) -> Backbone | None:
+    """The backbone, or the network underneath its pyramid, where YAML settings do not describe it."""
+    for path in ("model.backbone", "model.backbone.bottom_up"):
+        kind = o(f"{path}.kind", "")
+        if translate := translator(f"{path}.kind", kind):
+            given: Backbone = translate(o, path)
+            return given
+        if kind == "RegNet":
+            return Backbone(*regnet(o, path))
+    return None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from det_core.importers.extensions import translator
 from det_core.importers.settings import Settings
 
 __all__ = ["SEM_SEG_HEAD", "sem_seg_head"]
@@ -17,6 +18,8 @@ SEM_SEG_HEAD = {
 
 def sem_seg_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     """The entry `sem_seg_head` of a model, {} where it differs from the default in nothing."""
+    if translate := translator("MODEL.SEM_SEG_HEAD.NAME", s["MODEL.SEM_SEG_HEAD.NAME"]):
+        return {"sem_seg_head": translate(s, strides)}
     s.require("MODEL.SEM_SEG_HEAD.NAME", "SemSegFPNHead")
     node = s.differing(SEM_SEG_HEAD)
     levels = list(s["MODEL.SEM_SEG_HEAD.IN_FEATURES"])

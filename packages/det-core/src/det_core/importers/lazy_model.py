@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from det_core.importers.extensions import translator
 from det_core.importers.lazy_heads import settings_of_roi_heads
 from det_core.importers.lazy_objects import NEEDED, Objects
 from det_core.importers.settings import UnsupportedError
@@ -114,10 +115,14 @@ def settings_of_model(o: Objects) -> dict[str, Any]:
 
 
 def _backbone(o: Objects) -> dict[str, Any]:
+    if translator("model.backbone.kind", o("model.backbone.kind")):
+        return {}
     kind = o.require("model.backbone.kind", "FPN", "ResNet")
     if kind == "ResNet":
         return {"MODEL.BACKBONE.NAME": "build_resnet_backbone", **_resnet(o, "model.backbone")}
-    bottom_up = o.require("model.backbone.bottom_up.kind", "ResNet", "RegNet")
+    bottom_up = o("model.backbone.bottom_up.kind")
+    if not translator("model.backbone.bottom_up.kind", bottom_up):
+        o.require("model.backbone.bottom_up.kind", "ResNet", "RegNet")
     top = o.require("model.backbone.top_block.kind", "LastLevelMaxPool", "LastLevelP6P7")
     o.ignore("model.backbone.top_block.in_channels", "model.backbone.top_block.out_channels")
     with_top = {"LastLevelMaxPool": "build_resnet_fpn_backbone", "LastLevelP6P7": "build_retinanet_resnet_fpn_backbone"}

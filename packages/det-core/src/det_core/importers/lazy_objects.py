@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from det_core.importers.settings import UnsupportedError
+from det_core.importers.settings import UnsupportedError, unsupported
 
 __all__ = ["NEEDED", "Objects"]
 
@@ -45,8 +45,7 @@ class Objects:
         """The value, which must be one of `supported`."""
         value = self(path, default)
         if value not in supported:
-            known = " or ".join(repr(each) for each in supported)
-            raise UnsupportedError(path, "is not supported yet", f"got {value!r}", f"supported: {known}")
+            raise unsupported(path, value, supported)
         return value
 
     def norm(self, path: str, default: str = "") -> str:

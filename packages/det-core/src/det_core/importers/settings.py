@@ -1,13 +1,15 @@
 """Published settings over their defaults."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from det_core import known
 from det_core.errors import ConfigError
+from det_core.importers.extensions import extensions, problems
 
-__all__ = ["Settings", "UnsupportedError", "per_level"]
+__all__ = ["Settings", "UnsupportedError", "per_level", "unsupported"]
 
 _NORMS = {"nnSyncBN": "SyncBN", "naiveSyncBN": "SyncBN"}
 
@@ -21,7 +23,10 @@ class Settings:
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         text = resources.files("det_core.importers").joinpath("detectron2_defaults.json").read_text("utf-8")
-        self.defaults: dict[str, Any] = json.loads(text)
+        self.defaults: dict[str, Any] = {}
+        for extension in extensions():
+            self.defaults |= extension.defaults
+        self.defaults |= json.loads(text)
         self.given = {key: _plain(value) for key, value in given.items()}
         self._read: set[str] = set()
 
@@ -33,8 +38,7 @@ class Settings:
         """The value, which must be one of `supported`."""
         value = self[key]
         if value not in supported:
-            known = " or ".join(repr(each) for each in supported)
-            raise UnsupportedError(key, "is not supported yet", f"got {value!r}", f"supported: {known}")
+            raise unsupported(key, value, supported)
         return value
 
     def differing(self, table: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
@@ -59,6 +63,13 @@ class Settings:
         rest = sorted(self.given.keys() - self._read)
         unknown = [key for key in rest if key not in self.defaults]
         return unknown, [key for key in rest if key in self.defaults and self.given[key] != self.defaults[key]]
+
+
+def unsupported(where: str, value: Any, supported: Sequence[Any]) -> UnsupportedError:
+    """The error of a part that does not exist here, with the package that would bring it where one is known."""
+    package = known.provider(value) if isinstance(value, str) else ""
+    fix = f"pip install {package}" if package else f"supported: {' or '.join(repr(each) for each in supported)}"
+    return UnsupportedError(where, "is not supported yet", "; ".join([f"got {value!r}", *problems()]), fix)
 
 
 def _plain(value: Any) -> Any:
