@@ -54,3 +54,16 @@ def cityscapes(folder: Path) -> dict[str, Any]:
     content = {"imgHeight": 30, "imgWidth": 40, "objects": [car]}
     (folder / "fine" / "ulm" / "a_gtFine_polygons.json").write_text(json.dumps(content))
     return {"images": folder / "left", "annotations": folder / "fine"}
+
+
+def yolo(folder: Path) -> dict[str, Any]:
+    for part in ("images", "labels"):
+        (folder / part).mkdir()
+    Image.new("RGB", (40, 30)).save(folder / "images" / "a.jpg")
+    (folder / "labels" / "a.txt").write_text("1 0.5 0.5 0.25 0.2\n")
+    return {"images": folder / "images", "classes": ["cat", "dog"]}
+
+
+def image_folder(folder: Path) -> dict[str, Any]:
+    Image.new("RGB", (40, 30)).save(folder / "a.jpg")
+    return {"images": folder, "classes": ["cat", "dog"]}

@@ -56,9 +56,11 @@ def det_datasets() -> dict[str, str]:
         "cityscapes": "det_core.data:CityscapesDataset",
         "coco": "det_core.data:CocoDataset",
         "concat": "det_core.data:ConcatDataset",
+        "image_folder": "det_core.data:ImageFolder",
         "lvis": "det_core.data:LvisDataset",
         "semantic_folder": "det_core.data:SemanticFolder",
         "voc": "det_core.data:VocDataset",
+        "yolo": "det_core.data:YoloDataset",
     }
 
 

@@ -41,8 +41,10 @@ test_core = conformance(
         "datasets/cityscapes": small_datasets.cityscapes,
         "datasets/coco": small_datasets.coco,
         "datasets/concat": small_datasets.concat,
+        "datasets/image_folder": small_datasets.image_folder,
         "datasets/lvis": small_datasets.lvis,
         "datasets/semantic_folder": small_datasets.semantic_folder,
         "datasets/voc": small_datasets.voc,
+        "datasets/yolo": small_datasets.yolo,
     },
 )

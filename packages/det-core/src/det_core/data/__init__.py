@@ -5,6 +5,7 @@ from det_core.data.cityscapes import CITYSCAPES_CLASSES, CityscapesDataset
 from det_core.data.coco import CocoDataset
 from det_core.data.concat import ConcatDataset
 from det_core.data.crops import FixedSizeCrop, RandomCrop, ScaleJitter
+from det_core.data.folder import ImageFolder
 from det_core.data.images import from_pil, image_size, read_image
 from det_core.data.loader import EvalLoader, TrainLoader
 from det_core.data.lvis import LvisDataset
@@ -14,6 +15,7 @@ from det_core.data.semantic_folder import SemanticFolder
 from det_core.data.settings import Data
 from det_core.data.transforms import Points, ResizeShortestEdge, compose
 from det_core.data.voc import VOC_CLASSES, VocDataset
+from det_core.data.yolo import YoloDataset
 
 __all__ = [
     "CITYSCAPES_CLASSES",
@@ -25,6 +27,7 @@ __all__ = [
     "Data",
     "EvalLoader",
     "FixedSizeCrop",
+    "ImageFolder",
     "LvisDataset",
     "Points",
     "ProposalWriter",
@@ -37,6 +40,7 @@ __all__ = [
     "TrainLoader",
     "VocDataset",
     "WithProposals",
+    "YoloDataset",
     "compose",
     "from_pil",
     "image_size",

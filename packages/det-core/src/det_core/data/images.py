@@ -13,9 +13,12 @@ from torch import Tensor
 from det_core.errors import DataError
 from det_core.structures import Size
 
-__all__ = ["from_pil", "image_size", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "from_pil", "image_files", "image_size", "read_image"]
 
 ImagePath: TypeAlias = str | os.PathLike[str]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+"""What the files of images in a folder end in, in any case; the first go first where one name has several."""
 
 # Pillow knows many more, but some of them start other programs (EPS runs Ghostscript) and none holds photographs.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "MPO", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
@@ -50,6 +53,22 @@ def image_size(path: ImagePath) -> Size:
     with _open(path) as picture:
         turned = _orientation(picture, os.fspath(path)) >= 5
         return (picture.width, picture.height) if turned else (picture.height, picture.width)
+
+
+def image_files(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[str]:
+    """The images in a folder and the folders in it, by name, as paths from `folder` with slashes.
+
+    Raises:
+        DataError: there is no such folder, or it holds no image.
+    """
+    if not folder.is_dir():
+        raise DataError(str(folder), "there is no such folder of images", fix="check the path")
+    endings = tuple(suffix.lower() for suffix in suffixes)
+    found = (file for file in folder.rglob("*") if file.name.lower().endswith(endings) and file.is_file())
+    files = sorted(file.relative_to(folder).as_posix() for file in found)
+    if not files:
+        raise DataError(str(folder), "the folder holds no image", fix=f"files must end in {', '.join(suffixes)}")
+    return files
 
 
 def from_pil(picture: Image.Image, where: str = "image") -> Tensor:

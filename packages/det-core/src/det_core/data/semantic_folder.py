@@ -8,14 +8,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from det_core.data.images import image_size, read_image
+from det_core.data.images import IMAGE_SUFFIXES, image_files, image_size, read_image
 from det_core.data.packed import PackedTexts
 from det_core.errors import ConfigError, DataError
 from det_core.structures import Sample, Size, Targets
 
 __all__ = ["SemanticFolder"]
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _UNKNOWN = 255
 
 
@@ -53,16 +52,10 @@ class SemanticFolder:
         if not 1 <= len(self.classes) <= _UNKNOWN or len(set(self.classes)) != len(self.classes):
             found = f"got {len(self.classes)}"
             raise ConfigError("SemanticFolder.classes", "must be 1 to 255 different names", found)
-        for folder in (self.images, self.labels):
-            if not folder.is_dir():
-                raise DataError(str(folder), "there is no such folder", fix="check the path")
-        suffixes = _SUFFIXES if image_suffix is None else (image_suffix,)
-        files = sorted(file for file in self.images.rglob("*") if file.name.lower().endswith(suffixes))
-        if not files:
-            fix = f"files must end in {', '.join(suffixes)}"
-            raise DataError(str(self.images), "the folder holds no image", fix=fix)
+        if not self.labels.is_dir():
+            raise DataError(str(self.labels), "there is no such folder", fix="check the path")
         self.annotations = self.labels
-        self._files = PackedTexts(file.relative_to(self.images).as_posix() for file in files)
+        self._files = PackedTexts(image_files(self.images, IMAGE_SUFFIXES if image_suffix is None else (image_suffix,)))
         self._image_suffix, self._label_suffix = image_suffix, label_suffix
 
     def __len__(self) -> int:

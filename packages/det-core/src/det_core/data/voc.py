@@ -5,17 +5,18 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, TreeBuilder
+from xml.etree.ElementTree import Element, TreeBuilder, tostring
 from xml.parsers import expat
 
 from det_core.class_names import VOC_CLASSES
-from det_core.data.coco_index import BadAnnotations, checked
+from det_core.data.coco_index import BadAnnotations
+from det_core.data.images import IMAGE_SUFFIXES
 from det_core.data.indexed import IndexedImages
+from det_core.data.listing import Listing
 from det_core.errors import DataError
 
 __all__ = ["VOC_CLASSES", "VocDataset"]
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # Of a file without its suffix: nothing that leads to another folder.
 _NAME = re.compile(r"[^/\\:\0]+")
 _LARGEST_FILE = 2**24
@@ -50,23 +51,43 @@ class VocDataset(IndexedImages):
         keep_empty: bool = True,
         bad_annotations: BadAnnotations = "stop",
     ) -> None:
+        listing = self.listing(folder, split, classes, images)
+        index = listing.checked(bad_annotations=bad_annotations)
+        super().__init__(index, listing.images, listing.annotations, keep_empty)
+
+    @classmethod
+    def listing(
+        cls, folder: Path, split: str, classes: Sequence[str] | None = VOC_CLASSES, images: Path | None = None
+    ) -> Listing:
+        """What the files say, unchecked; without `classes`, those that are found, by name."""
         folder = Path(folder)
         images = folder / "JPEGImages" if images is None else Path(images)
         annotations = folder / "Annotations"
         files = _files(images)
-        content: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": []}
-        content["categories"] = [{"id": label, "name": name} for label, name in enumerate(classes)]
-        labels = {name: label for label, name in enumerate(classes)}
+        listed: list[dict[str, Any]] = []
+        objects: list[dict[str, Any]] = []
+        faults = []
         for name in _listed(folder, split):
-            root = _parsed(annotations / f"{name}.xml")
+            try:
+                root = _parsed(annotations / f"{name}.xml")
+            except DataError as error:
+                faults.append(error)
+                continue
             size = {side: _number(root.findtext(f"size/{side}")) for side in ("height", "width")}
-            content["images"].append({"id": name, "file_name": files.get(name, f"{name}.jpg"), **size})
-            content["annotations"] += [
-                {"id": f"{name}.xml object {number}", "image_id": name, **_object(entry, labels)}
+            about = _others(root, ("folder", "filename", "path", "size", "object"))
+            listed.append({"id": name, "file_name": files.get(name, f"{name}.jpg"), **size, **about})
+            objects += [
+                {"id": f"{name}.xml object {number}", "image_id": name, **_object(entry)}
                 for number, entry in enumerate(root.findall("object"), 1)
             ]
-        index = checked(content, annotations, bad_annotations=bad_annotations, marks={"voc/difficult": "difficult"})
-        super().__init__(index, images, annotations, keep_empty)
+        if classes is None:
+            classes = sorted({each["category_id"] for each in objects if each["category_id"]})
+        labels = {name: label for label, name in enumerate(classes)}
+        for each in objects:
+            each["category_id"] = labels.get(each["category_id"], each["category_id"])
+        categories = [{"id": label, "name": name} for name, label in labels.items()]
+        content = {"images": listed, "annotations": objects, "categories": categories}
+        return Listing(content, images, annotations, {"voc/difficult": "difficult"}, tuple(faults))
 
 
 def _listed(folder: Path, split: str) -> list[str]:
@@ -96,8 +117,8 @@ def _files(images: Path) -> Mapping[str, str]:
     """The file of each name in a folder of images; JPEG goes first where there are several."""
     if not images.is_dir():
         raise DataError(str(images), "there is no such folder of images", fix="check the path, or name it by `images`")
-    found = [path for path in images.iterdir() if path.suffix.lower() in _SUFFIXES]
-    found.sort(key=lambda path: -_SUFFIXES.index(path.suffix.lower()))
+    found = [path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    found.sort(key=lambda path: -IMAGE_SUFFIXES.index(path.suffix.lower()))
     return {path.stem: path.name for path in found}
 
 
@@ -127,16 +148,25 @@ def _parsed(path: Path) -> Element:
         raise DataError(str(path), "is not sound XML", str(error), "the file may be cut short: get it again") from error
 
 
-def _object(entry: Element, labels: Mapping[str, int]) -> dict[str, Any]:
-    """An object in COCO's words; what is missing or no number is left for the check to tell."""
-    name = (entry.findtext("name") or "").strip()
+def _object(entry: Element) -> dict[str, Any]:
+    """An object in COCO's words, under the name of its class; what is no number is left for the check to tell."""
     corners = [_number(entry.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")]
     box: list[Any] = [math.nan]
     if all(isinstance(corner, int | float) for corner in corners):
         x0, y0, x1, y1 = corners
         box = [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]
-    difficult = (entry.findtext("difficult") or "0").strip() == "1"
-    return {"category_id": labels.get(name, name), "bbox": box, "difficult": difficult}
+    name, difficult = ((entry.findtext(tag) or "").strip() for tag in ("name", "difficult"))
+    about = _others(entry, ("name", "difficult", "bndbox"))
+    return {"category_id": name, "bbox": box, "difficult": int(difficult == "1"), **about}
+
+
+def _others(element: Element, known: Sequence[str]) -> dict[str, Any]:
+    """What else an element says: texts by their tags, and as one text what holds elements itself."""
+    return {
+        f"voc_{child.tag}": tostring(child, "unicode").strip() if len(child) else (child.text or "").strip()
+        for child in element
+        if child.tag not in known
+    }
 
 
 def _number(text: str | None) -> Any:
