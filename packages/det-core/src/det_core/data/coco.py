@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from det_core.data.coco_index import BadAnnotations, MaskForm, checked, read_content
+from det_core.data.coco_index import BadAnnotations, MaskForm, read_content
 from det_core.data.indexed import IndexedImages
+from det_core.data.listing import Listing
 from det_core.errors import ConfigError
 
 __all__ = ["CocoDataset", "mask_form"]
@@ -60,10 +61,16 @@ class CocoDataset(IndexedImages):
     ) -> None:
         if min_keypoints and not keypoints:
             raise ConfigError("min_keypoints", "counts keypoints that are not read", fix="set keypoints to true")
-        annotations = Path(annotations)
-        content = read_content(annotations)
-        index = checked(content, annotations, classes, mask_form(masks), keypoints, rotated, bad_annotations)
-        super().__init__(index, Path(images), annotations, keep_empty, min_keypoints, outlines=masks == "polygons")
+        listing = self.listing(images, annotations)
+        index = listing.checked(classes, mask_form(masks), keypoints, rotated, bad_annotations)
+        super().__init__(
+            index, listing.images, listing.annotations, keep_empty, min_keypoints, outlines=masks == "polygons"
+        )
+
+    @classmethod
+    def listing(cls, images: Path, annotations: Path) -> Listing:
+        """What the file says, unchecked."""
+        return Listing(read_content(Path(annotations)), Path(images), Path(annotations))
 
 
 def mask_form(masks: bool | Literal["bitmaps", "polygons"]) -> MaskForm:

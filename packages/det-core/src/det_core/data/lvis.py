@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from det_core.data.coco import mask_form
-from det_core.data.coco_index import BadAnnotations, checked, read_content
+from det_core.data.coco_index import BadAnnotations, read_content
 from det_core.data.indexed import IndexedImages
+from det_core.data.listing import Listing
 from det_core.data.packed import PackedNumbers
 from det_core.errors import DataError
 from det_core.structures import Sample
@@ -57,11 +58,10 @@ class LvisDataset(IndexedImages):
         masks: bool | Literal["bitmaps", "polygons"] = False,
         bad_annotations: BadAnnotations = "stop",
     ) -> None:
-        annotations = Path(annotations)
-        content = read_content(annotations)
-        content["images"] = [_placed(image) for image in content["images"]]
-        index = checked(content, annotations, classes, mask_form(masks), bad_annotations=bad_annotations)
-        super().__init__(index, Path(images), annotations, keep_empty, outlines=masks == "polygons")
+        listing = self.listing(images, annotations)
+        content, annotations = listing.content, listing.annotations
+        index = listing.checked(classes, mask_form(masks), bad_annotations=bad_annotations)
+        super().__init__(index, listing.images, annotations, keep_empty, outlines=masks == "polygons")
         categories = {category["id"]: category for category in content["categories"]}
         chosen = [categories[category_id] for category_id in self.category_ids]
         self.frequencies = tuple(_frequency(category, annotations) for category in chosen)
@@ -71,6 +71,13 @@ class LvisDataset(IndexedImages):
             PackedNumbers([_labels(image, key, labels, annotations) for image in content["images"]])
             for key in ("neg_category_ids", "not_exhaustive_category_ids")
         )
+
+    @classmethod
+    def listing(cls, images: Path, annotations: Path) -> Listing:
+        """What the file says, unchecked."""
+        content = read_content(Path(annotations))
+        content["images"] = [_placed(image) for image in content["images"]]
+        return Listing(content, Path(images), Path(annotations))
 
     def __getitem__(self, index: int) -> Sample:
         """The image and its objects as stored."""
