@@ -1,6 +1,14 @@
 """The classes of well-known datasets, by label, for models that do not say which classes they tell apart."""
 
-__all__ = ["CITYSCAPES_CLASSES", "COCO_CATEGORY_IDS", "COCO_CLASSES", "VOC_CLASSES", "category_ids", "class_names"]
+__all__ = [
+    "CITYSCAPES_CLASSES",
+    "CITYSCAPES_SEMANTIC_CLASSES",
+    "COCO_CATEGORY_IDS",
+    "COCO_CLASSES",
+    "VOC_CLASSES",
+    "category_ids",
+    "class_names",
+]
 
 COCO_CLASSES = (
     *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
@@ -26,6 +34,12 @@ VOC_CLASSES = (
 )
 """The 20 classes of PASCAL VOC."""
 
+CITYSCAPES_SEMANTIC_CLASSES = (
+    *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),
+    *("terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+)
+"""The classes of its pixels that Cityscapes judges, by their train ids; the last eight are its objects."""
+
 CITYSCAPES_CLASSES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
 """The eight classes of Cityscapes whose objects are told one by one."""
 
@@ -35,6 +49,7 @@ _KNOWN = {
     "keypoints_coco_2017_val": (COCO_CLASSES[:1], COCO_CATEGORY_IDS[:1]),
     "voc_2007_test": (VOC_CLASSES, ()),
     "cityscapes_fine_instance_seg_val": (CITYSCAPES_CLASSES, ()),
+    "cityscapes_fine_sem_seg_val": (CITYSCAPES_SEMANTIC_CLASSES, ()),
 }
 
 

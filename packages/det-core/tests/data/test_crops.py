@@ -200,3 +200,31 @@ def test_an_image_without_targets_is_cropped_too() -> None:
 def test_numbers_that_make_no_sense_are_refused(make: Any, where: str) -> None:
     with pytest.raises(ConfigError, match=where):
         make()
+
+
+def test_a_window_that_shows_too_much_of_one_class_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [0, 0, 4, 18]  # top and left of the first window, then of the second
+
+    monkeypatch.setattr(torch, "randint", lambda *_: torch.tensor(left.pop(0)))
+    semantic = torch.zeros(HEIGHT, WIDTH, dtype=torch.int64)
+    semantic[:, 20:], semantic[0] = 1, 255
+    crop = RandomCrop([4, 4], max_class_share=0.75)
+    _, targets = apply(make(semantic=semantic), crop)
+    assert targets.semantic is not None
+    assert targets.semantic.tolist() == [[0, 0, 1, 1]] * 4
+    assert left == []
+
+
+def test_where_one_class_is_everywhere_the_tenth_window_is_taken() -> None:
+    crop = RandomCrop([4, 4], max_class_share=0.5)
+    _, targets = apply(make(semantic=torch.zeros(HEIGHT, WIDTH, dtype=torch.int64)), crop)
+    assert targets.semantic is not None
+    assert targets.semantic.shape == (4, 4)
+    assert apply(make(semantic=torch.full((HEIGHT, WIDTH), 255)), crop)[0].size == (4, 4)
+    assert apply(make(), crop)[0].size == (4, 4)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_share_of_a_class_that_cannot_be_is_refused(share: float) -> None:
+    with pytest.raises(ConfigError, match=r"RandomCrop\.max_class_share"):
+        RandomCrop([4, 4], max_class_share=share)

@@ -36,3 +36,15 @@ def test_the_published_settings_need_no_argument_of_their_own_and_others_arrive(
         "in_features": ["p3", "p4"],
         "norm": "",
     }
+
+
+def test_the_pixels_of_cityscapes_are_read_by_their_train_ids():
+    data = recipe_from_settings(SETTINGS | {"DATASETS.TEST": ["cityscapes_fine_sem_seg_val"]}).tree["data"]
+    assert len(data["val"].pop("classes")) == 19
+    assert data["val"] == {
+        "type": "semantic_folder",
+        "images": "cityscapes/leftImg8bit/val",
+        "labels": "cityscapes/gtFine/val",
+        "image_suffix": "_leftImg8bit.png",
+        "label_suffix": "_gtFine_labelTrainIds.png",
+    }

@@ -54,7 +54,7 @@ class CocoIndex:
         keypoints: float32 (A, K, 3); None if they were not asked for.
         annotated: False if the file does not list annotations at all, as those of test images.
         skipped: what was left out and why, one sentence each.
-        marks: bool (A,): what else is said of each object, by the key of its extra.
+        marks: (A, ...): what else is said of each object, by the key of its extra; a dataset may add its own.
     """
 
     classes: tuple[str, ...]
@@ -73,7 +73,7 @@ class CocoIndex:
     keypoints: NDArray[np.float32] | None
     annotated: bool
     skipped: tuple[str, ...]
-    marks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    marks: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def checked(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
@@ -19,6 +20,7 @@ __all__ = ["FixedSizeCrop", "RandomCrop", "ScaleJitter"]
 
 # What stands in the padding of a semantic map: no class.
 _UNKNOWN = 255
+_ATTEMPTS = 10
 
 
 class ScaleJitter(v2.Transform):
@@ -96,12 +98,15 @@ class RandomCrop(v2.Transform):
         form: "absolute": (height, width) in pixels, less where the image is smaller; "absolute_range": height and
             width are each drawn from `size[0]` to `size[1]` pixels; "relative": shares of the image's height and width;
             "relative_range": each share is drawn from that of `size` to 1.
+        max_class_share: draw another window, up to ten times, where more than this share of the pixels whose class a
+            semantic map tells is of one class.
     """
 
     def __init__(
         self,
         size: Sequence[float],
         form: Literal["absolute", "absolute_range", "relative", "relative_range"] = "absolute",
+        max_class_share: float = 1.0,
     ) -> None:
         super().__init__()
         relative = form.startswith("relative")
@@ -112,13 +117,21 @@ class RandomCrop(v2.Transform):
             raise ConfigError("RandomCrop.size", "must be whole numbers of pixels", f"got {size}")
         if form == "absolute_range" and size[0] > size[1]:
             raise ConfigError("RandomCrop.size", "must be the smallest and the largest", f"got {size}")
-        self.size, self.form = tuple(size), form
+        if not 0 < max_class_share <= 1:
+            raise ConfigError("RandomCrop.max_class_share", "must be above 0 and up to 1", f"got {max_class_share}")
+        self.size, self.form, self.max_class_share = tuple(size), form, max_class_share
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw the window, for all parts of a sample alike."""
         size = v2.query_size(flat_inputs)
-        height, width = self._drawn(size)
-        top, left = _whole(0, size[0] - height), _whole(0, size[1] - width)
+        maps = [part for part in flat_inputs if isinstance(part, tv_tensors.Mask) and part.ndim == 2]
+        for _ in range(_ATTEMPTS if maps and self.max_class_share < 1 else 1):
+            height, width = self._drawn(size)
+            top, left = _whole(0, size[0] - height), _whole(0, size[1] - width)
+            if all(
+                _largest_share(one[top : top + height, left : left + width]) <= self.max_class_share for one in maps
+            ):
+                break
         return {"window": (top, left, height, width)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
@@ -138,6 +151,12 @@ class RandomCrop(v2.Transform):
                 shares = tuple(share + (1 - share) * torch.rand(()).item() for share in shares)
             height, width = (max(1, int(side * share + 0.5)) for side, share in zip(size, shares, strict=True))
         return height, width
+
+
+def _largest_share(classes: Tensor) -> float:
+    """The share of the most frequent class among the pixels whose class is known; 0 if none is."""
+    counts = torch.bincount(classes[classes != _UNKNOWN])
+    return float(counts.max() / counts.sum()) if len(counts) else 0.0
 
 
 def _whole(smallest: int, largest: int) -> int:

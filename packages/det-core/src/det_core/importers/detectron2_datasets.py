@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from det_core.class_names import CITYSCAPES_SEMANTIC_CLASSES
 from det_core.importers.extensions import extensions
 
 __all__ = ["STUFF", "published_dataset"]
@@ -40,6 +41,17 @@ _DATASETS: Mapping[str, dict[str, Any]] = {
             "annotations": f"cityscapes/gtFine/{split}",
         }
         for split in ("train", "val", "test")
+    },
+    **{
+        f"cityscapes_fine_sem_seg_{split}": {
+            "type": "semantic_folder",
+            "images": f"cityscapes/leftImg8bit/{split}",
+            "labels": f"cityscapes/gtFine/{split}",
+            "classes": list(CITYSCAPES_SEMANTIC_CLASSES),
+            "image_suffix": "_leftImg8bit.png",
+            "label_suffix": "_gtFine_labelTrainIds.png",
+        }
+        for split in ("train", "val")
     },
     **{f"coco_2017_{split}_panoptic_stuffonly": _stuff(split) for split in ("train", "val")},
     **{
