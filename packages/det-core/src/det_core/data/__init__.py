@@ -4,6 +4,7 @@ from det_core.data.batch import Batch
 from det_core.data.cityscapes import CITYSCAPES_CLASSES, CityscapesDataset
 from det_core.data.coco import CocoDataset
 from det_core.data.concat import ConcatDataset
+from det_core.data.convert import Converted, convert
 from det_core.data.crops import FixedSizeCrop, RandomCrop, ScaleJitter
 from det_core.data.folder import ImageFolder
 from det_core.data.images import from_pil, image_size, read_image
@@ -24,6 +25,7 @@ __all__ = [
     "CityscapesDataset",
     "CocoDataset",
     "ConcatDataset",
+    "Converted",
     "Data",
     "EvalLoader",
     "FixedSizeCrop",
@@ -42,6 +44,7 @@ __all__ = [
     "WithProposals",
     "YoloDataset",
     "compose",
+    "convert",
     "from_pil",
     "image_size",
     "read_image",

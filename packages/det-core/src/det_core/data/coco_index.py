@@ -17,7 +17,18 @@ from det_core.data.packed import PackedTexts
 from det_core.errors import DataError
 from det_core.ops.rle import rle_counts
 
-__all__ = ["BadAnnotations", "CocoIndex", "MaskForm", "checked", "read_content"]
+__all__ = [
+    "AnnotationCheck",
+    "BadAnnotations",
+    "CocoIndex",
+    "MaskForm",
+    "checked",
+    "read_content",
+    "segmentation_fault",
+    "sound",
+    "sound_categories",
+    "sound_images",
+]
 
 MaskForm = Literal["bitmaps", "polygons"] | None
 """How segmentations are wanted: RLE can become bitmaps alone."""
@@ -27,8 +38,8 @@ BadAnnotations = Literal["stop", "skip"]
 
 _SHOWN = 10
 _LARGEST_SIDE = 1_000_000
-# An absolute path, of either kind of system, or one with a step up.
-_LEAVES = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
+# An absolute path, of either kind of system, one with a step up, or none at all.
+_LEAVES = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
 _Record = Mapping[str, Any]
 _Fault = str | None
 
@@ -101,11 +112,11 @@ def checked(
     Raises:
         DataError: naming `path` and the first ten faults of a kind, with their ids and how many there are.
     """
-    images, categories = _checked_images(content["images"], path), _checked_categories(content["categories"], path)
+    images, categories = sound_images(content["images"], path), sound_categories(content["categories"], path)
     categories = _chosen(categories, classes, path)
     labels = {category["id"]: label for label, category in enumerate(categories)}
     names = _keypoint_names(categories, path) if keypoints else ()
-    check = _AnnotationCheck(
+    check = AnnotationCheck(
         rows={image["id"]: row for row, image in enumerate(images)},
         sizes=[(image["height"], image["width"]) for image in images],
         category_ids={category["id"] for category in content["categories"]},
@@ -113,7 +124,7 @@ def checked(
         num_keypoints=len(names) if keypoints else None,
         rotated=rotated,
     )
-    records, skipped = _sound(content.get("annotations", []), "annotation", check, path, bad_annotations)
+    records, skipped = sound(content.get("annotations", []), "annotation", check, path, bad_annotations)
     records = [record for record in records if record["category_id"] in labels]
     owners = np.array([check.rows[record["image_id"]] for record in records], np.int64)
     # Stable, so that the objects of an image keep the file's order.
@@ -160,7 +171,7 @@ def read_content(path: Path) -> dict[str, Any]:
     return content
 
 
-def _sound(
+def sound(
     records: Sequence[Any], what: str, check: Callable[[Any], _Fault], path: Path, bad: BadAnnotations = "stop"
 ) -> tuple[list[Any], list[str]]:
     """The records without fault, and a sentence for each of the others; raises at any fault unless they are skipped."""
@@ -201,7 +212,9 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _checked_images(records: Sequence[Any], path: Path) -> list[dict[str, Any]]:
+def sound_images(records: Sequence[Any], path: Path) -> list[dict[str, Any]]:
+    """The entries of images; raises at any fault."""
+
     def check(image: _Record) -> _Fault:
         if missing := [key for key in ("file_name", "height", "width") if key not in image]:
             return f"has no '{missing[0]}'"
@@ -213,10 +226,11 @@ def _checked_images(records: Sequence[Any], path: Path) -> list[dict[str, Any]]:
             return f"has the height {image['height']!r:.40} and the width {image['width']!r:.40}"
         return None
 
-    return _sound(records, "image", check, path)[0]
+    return sound(records, "image", check, path)[0]
 
 
-def _checked_categories(records: Sequence[Any], path: Path) -> list[dict[str, Any]]:
+def sound_categories(records: Sequence[Any], path: Path) -> list[dict[str, Any]]:
+    """The entries of categories, at least one, by id; raises at any fault."""
     names: set[str] = set()
 
     def check(category: _Record) -> _Fault:
@@ -230,7 +244,7 @@ def _checked_categories(records: Sequence[Any], path: Path) -> list[dict[str, An
         names.add(name)
         return None
 
-    categories = _sound(records, "category", check, path)[0]
+    categories = sound(records, "category", check, path)[0]
     if not categories:
         raise DataError(str(path), "lists no category", fix="name at least one class under 'categories'")
     return sorted(categories, key=lambda category: category["id"])
@@ -281,7 +295,7 @@ def _keypoints(records: Sequence[_Record], count: int) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class _AnnotationCheck:
+class AnnotationCheck:
     """Finds what is wrong with one annotation, given what the rest of the file says."""
 
     rows: Mapping[int | str, int]
@@ -292,6 +306,7 @@ class _AnnotationCheck:
     rotated: bool
 
     def __call__(self, record: _Record) -> _Fault:
+        """What is wrong with the entry; None if it can be used."""
         needed = ("image_id", "category_id", "bbox", *(("segmentation",) if self.masks else ()))
         if missing := [key for key in needed if key not in record]:
             return f"has no '{missing[0]}'"
@@ -314,7 +329,7 @@ class _AnnotationCheck:
     def _segmentation_fault(self, record: _Record, height: int, width: int) -> _Fault:
         if self.masks == "polygons" and isinstance(record["segmentation"], dict) and not record.get("iscrowd", 0):
             return "has an RLE, where polygons were asked for: set masks to 'bitmaps'"
-        return _segmentation_fault(record["segmentation"], height, width)
+        return segmentation_fault(record["segmentation"], height, width)
 
     def _keypoints_fault(self, record: _Record) -> _Fault:
         if self.num_keypoints is None or "keypoints" not in record:
@@ -325,7 +340,8 @@ class _AnnotationCheck:
         return None if set(values[2::3]) <= {0, 1, 2} else "has a keypoint visibility other than 0, 1 or 2"
 
 
-def _segmentation_fault(segmentation: Any, height: int, width: int) -> _Fault:
+def segmentation_fault(segmentation: Any, height: int, width: int) -> str | None:
+    """What is wrong with polygons or an RLE in an image of `height` and `width`; None if they can be used."""
     if isinstance(segmentation, dict):
         try:
             rle_counts(segmentation, (height, width))

@@ -15,11 +15,11 @@ from det_core.data.indexed import IndexedImages
 from det_core.data.listing import Listing
 from det_core.errors import DataError
 
-__all__ = ["VOC_CLASSES", "VocDataset"]
+__all__ = ["VOC_CLASSES", "VocDataset", "parsed"]
 
 # Of a file without its suffix: nothing that leads to another folder.
 _NAME = re.compile(r"[^/\\:\0]+")
-_LARGEST_FILE = 2**24
+_LARGEST_FILE, _DEEPEST = 2**24, 30
 
 
 class VocDataset(IndexedImages):
@@ -69,7 +69,7 @@ class VocDataset(IndexedImages):
         faults = []
         for name in _listed(folder, split):
             try:
-                root = _parsed(annotations / f"{name}.xml")
+                root = _read(annotations / f"{name}.xml")
             except DataError as error:
                 faults.append(error)
                 continue
@@ -122,30 +122,46 @@ def _files(images: Path) -> Mapping[str, str]:
     return {path.stem: path.name for path in found}
 
 
-def _parsed(path: Path) -> Element:
-    """The root of an XML file; one that declares a document type, and so could define entities, is refused."""
-    builder, parser = TreeBuilder(), expat.ParserCreate()
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
+def parsed(content: bytes, where: str) -> Element:
+    """The root of an XML text; one that declares a document type, and so could define entities, is refused."""
+    builder, parser, depth = TreeBuilder(), expat.ParserCreate(), 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _DEEPEST:
+            raise DataError(where, f"is nested deeper than {_DEEPEST} levels", fix="no annotation needs it")
+        builder.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag)
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler = builder.data
 
     def refuse(*_: Any) -> None:
-        raise DataError(
-            str(path), "declares a document type", fix="take the <!DOCTYPE ...> out: no annotation needs it"
-        )
+        raise DataError(where, "declares a document type", fix="take the <!DOCTYPE ...> out: no annotation needs it")
 
     parser.StartDoctypeDeclHandler = refuse
     try:
+        parser.Parse(content, True)
+        return builder.close()
+    except expat.ExpatError as error:
+        raise DataError(where, "is not sound XML", str(error), "the file may be cut short: get it again") from error
+
+
+def _read(path: Path) -> Element:
+    """The root of an XML file."""
+    try:
         if path.stat().st_size > _LARGEST_FILE:
             raise DataError(str(path), "is too large for the annotation of an image", f"{path.stat().st_size} bytes")
-        parser.Parse(path.read_bytes(), True)
-        return builder.close()
+        return parsed(path.read_bytes(), str(path))
     except FileNotFoundError as error:
         raise DataError(str(path), "there is no such annotation file", fix="take the image out of the list") from error
     except OSError as error:
         raise DataError(str(path), "the annotation file cannot be read", error.strerror or str(error)) from error
-    except expat.ExpatError as error:
-        raise DataError(str(path), "is not sound XML", str(error), "the file may be cut short: get it again") from error
 
 
 def _object(entry: Element) -> dict[str, Any]:
@@ -154,19 +170,27 @@ def _object(entry: Element) -> dict[str, Any]:
     box: list[Any] = [math.nan]
     if all(isinstance(corner, int | float) for corner in corners):
         x0, y0, x1, y1 = corners
-        box = [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]
+        # Nine places take away what arithmetic adds to fractions of pixels.
+        box = [round(value, 9) for value in (x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1)]
     name, difficult = ((entry.findtext(tag) or "").strip() for tag in ("name", "difficult"))
     about = _others(entry, ("name", "difficult", "bndbox"))
     return {"category_id": name, "bbox": box, "difficult": int(difficult == "1"), **about}
 
 
 def _others(element: Element, known: Sequence[str]) -> dict[str, Any]:
-    """What else an element says: texts by their tags, and as one text what holds elements itself."""
-    return {
-        f"voc_{child.tag}": tostring(child, "unicode").strip() if len(child) else (child.text or "").strip()
-        for child in element
-        if child.tag not in known
-    }
+    """What else an element says, by "voc_" and its tags: texts; or XML, a list, of those that hold elements."""
+    about: dict[str, Any] = {}
+    for child in element:
+        key = f"voc_{child.tag}"
+        if child.tag in known:
+            continue
+        if len(child):
+            others = about.get(key)
+            xml = re.sub(r">\s+<", "><", tostring(child, "unicode")).strip()
+            about[key] = [*(others if isinstance(others, list) else []), xml]
+        else:
+            about[key] = (child.text or "").strip()
+    return about
 
 
 def _number(text: str | None) -> Any:
