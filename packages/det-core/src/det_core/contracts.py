@@ -24,6 +24,7 @@ __all__ = [
     "Indexed",
     "MaskLoss",
     "Model",
+    "OlderWeights",
     "ProposalGenerator",
     "ROIHeads",
     "RegionHead",
@@ -63,6 +64,18 @@ class Model(Protocol):
 
         The argument decides, not `self.training`, so a validation loss is an ordinary call. Predictions are in the
         pixels of the images as given.
+        """
+        ...
+
+
+@runtime_checkable
+class OlderWeights(Protocol):
+    """A part of a model whose published weights once had other names or another form."""
+
+    def older_weights(self, state: Mapping[str, Tensor], path: str) -> tuple[str, dict[str, Tensor]] | None:
+        """What has been done, for the load report, and the state as it is now; None where there is nothing to do.
+
+        `state` is of the whole model, in which the part stands at `path`, such as "roi_heads.mask_head".
         """
         ...
 

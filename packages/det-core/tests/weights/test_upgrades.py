@@ -161,3 +161,23 @@ def test_what_is_to_start_anew_can_be_said_by_a_pattern():
     assert len(report.kept) == 6
     with pytest.raises(WeightsError, match=r"has no part '\*\.conv9'"):
         load_into(model, state, skip=["*.conv9"])
+
+
+class OnceCalledOld(nn.Linear):
+    """Its weights once stood beside it, as old_NAME."""
+
+    def older_weights(self, state, path):
+        parent = path.rpartition(".")[0]
+        old = {f"{parent}.old_{name}": f"{path}.{name}" for name in ("weight", "bias")}
+        if not old.keys() <= state.keys():
+            return None
+        return "old names", {old.get(key, key): value for key, value in state.items()}
+
+
+def test_a_part_of_a_model_knows_older_names_of_its_own_weights():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(OnceCalledOld(2, 1)))
+    older = {key.replace("1.0.", "1.old_"): value + 1 for key, value in model.state_dict().items()}
+    report = load_into(model, older)
+    assert report.upgrades == ("old names",)
+    assert torch.equal(model[1][0].bias, older["1.old_bias"])
+    assert load_into(model, model.state_dict()).upgrades == ()

@@ -77,7 +77,7 @@ def load_into(
             one is installed.
     """
     own = model.state_dict()
-    state, upgrades = upgraded(state, own)
+    state, upgrades = upgraded(state, model)
     for path in skip:
         _require_path(model, path, f"{where}: skip")
     kept = [key for key in own if _below(key, skip)]

@@ -1,13 +1,16 @@
 """Published files that are older than the names they are loaded under: small changes, each with a name of its own.
 
 What a file says is not guessed at: an upgrade applies where it recognises its own case, and the load report names it.
+Those for parts of single models belong to these parts, which are then `det_core.contracts.OlderWeights`.
 """
 
 import re
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from det_core.contracts import OlderWeights
 
 __all__ = ["upgraded"]
 
@@ -56,14 +59,14 @@ _STORED = re.compile(r"(^|\.)(pixel_mean|pixel_std|anchor_generator\.cell_anchor
 _NEUTRAL = {"running_mean": 0.0, "running_var": 1.0 - 1e-5}
 
 
-def upgraded(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[State, list[str]]:
-    """A state dict under the names of the model, and which upgrades it took.
-
-    Args:
-        state: as it was read.
-        own: the state dict of the model.
-    """
+def upgraded(state: Mapping[str, Tensor], model: nn.Module) -> tuple[State, list[str]]:
+    """A state dict, as it was read, under the names of the model, and which upgrades it took."""
+    own = model.state_dict()
     found, applied = dict(state), []
+    for path, part in model.named_modules():
+        if isinstance(part, OlderWeights) and (done := part.older_weights(found, path)):
+            applied.append(done[0])
+            found = done[1]
     for name, upgrade in (
         ("Caffe2 blob names", _caffe2_names),
         ("stored buffers", _stored_buffers),
