@@ -75,7 +75,7 @@ def demo(session: nox.Session) -> None:
 @nox.parametrize("package_name", PACKAGES, ids=PACKAGES)
 def tests(session: nox.Session, package_name: str) -> None:
     """Test one package from its wheel, with only itself and core installed: nox -s "tests(det-core)"."""
-    install(session, *{package("det-core"), package(package_name)}, extras="[plots]", tools=TEST_TOOLS)
+    install(session, *{package("det-core"), package(package_name)}, extras="[plots,fast-eval]", tools=TEST_TOOLS)
     run_tests(session, f"packages/{package_name}/tests", "-m", "not slow", *session.posargs)
 
 

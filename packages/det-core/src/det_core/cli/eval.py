@@ -2,9 +2,13 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from det_core.cli.eval_files import evaluate_files
+from det_core.errors import ConfigError, RecipeError
 
 if TYPE_CHECKING:
     from det_core.engine import Evaluation
@@ -13,7 +17,7 @@ __all__ = ["command"]
 
 
 @click.command()
-@click.argument("source", metavar="CHECKPOINT_OR_RECIPE")
+@click.argument("source", metavar="[CHECKPOINT_OR_RECIPE]", required=False)
 @click.option("--weights", metavar="FILE", help="The weights to evaluate, if a recipe is given.")
 @click.option(
     "--split",
@@ -33,9 +37,18 @@ __all__ = ["command"]
 @click.option("--tta", is_flag=True, help="Look at each image at nine sizes and mirrored: slower, and more accurate.")
 @click.option("--device", help="cpu, cuda, mps ...; by default the best there is.")
 @click.option("--trust", is_flag=True, help="Run code that the checkpoint names outside the installed plugins.")
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Results in COCO's format to evaluate, instead of a model; with --annotations.",
+)
+@click.option(
+    "--annotations", type=click.Path(path_type=Path), metavar="FILE", help="The truth for --predictions, a COCO file."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
 def command(
-    source: str,
+    source: str | None,
     weights: str | None,
     split: str,
     overrides: tuple[str, ...],
@@ -43,9 +56,11 @@ def command(
     tta: bool,
     device: str | None,
     trust: bool,
+    predictions: Path | None,
+    annotations: Path | None,
     as_json: bool,
 ) -> None:
-    """Evaluate a checkpoint, which knows its own data, or a recipe and weights.
+    """Evaluate a checkpoint, which knows its own data, or a recipe and weights, or results in a file.
 
     CHECKPOINT_OR_RECIPE is a file that training wrote (best.safetensors), the folder of a run, or a recipe (a name that
     `det recipes` lists, or a YAML file).
@@ -54,10 +69,16 @@ def command(
     Examples:
       det eval runs/cells
       det eval faster_rcnn_r50_fpn_3x --weights model.safetensors --split val
+      det eval --predictions found.json --annotations instances_val2017.json
     """
+    if predictions is not None or annotations is not None or source is None:
+        if predictions is None or annotations is None or source is not None:
+            fix = "give a checkpoint or a recipe, or else --predictions and --annotations"
+            raise ConfigError("det eval", "needs either a model or two files", fix=fix)
+        evaluate_files(predictions, annotations, as_json)
+        return
     from det_core.detector import Detector, require_trusted
     from det_core.engine import Display, check_classes, evaluate
-    from det_core.errors import RecipeError
 
     detector = Detector.load(source, weights, device, overrides=overrides, trust=trust)
     if detector.recipe is None or "data" not in detector.recipe.tree:

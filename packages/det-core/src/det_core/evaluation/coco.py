@@ -1,31 +1,27 @@
-"""Average precision as COCO defines it, computed by pycocotools."""
+"""Average precision as COCO defines it."""
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from det_core.errors import ConfigError, DataError, StructureError
-from det_core.evaluation.coco_keypoints import COCO_SIGMAS, pixel_indices, require_keypoints
+from det_core.evaluation.coco_keypoints import pixel_indices, require_keypoints
 from det_core.evaluation.coco_results import RLE, encode_masks
 from det_core.evaluation.coco_rotated import rotated_overlaps
+from det_core.evaluation.curves import COCO_SIGMAS, Curves, IouType, Table, curves
+from det_core.evaluation.figures import averages, per_class, recalls
 from det_core.evaluation.per_image import PerImage, detections_and_truth
 from det_core.ops.geometry import geometry
 from det_core.structures import Detections, Polygons, Prediction, Sample, Size, Targets
 
-__all__ = ["CocoEvaluator", "IouType"]
-
-IouType = Literal["bbox", "segm", "keypoints"]
+__all__ = ["CocoEvaluator"]
 
 
 class CocoEvaluator(PerImage["_Image"]):
@@ -110,55 +106,26 @@ class CocoEvaluator(PerImage["_Image"]):
         self.notes = {}
         figures: dict[str, float] = {}
         for iou_type in self.iou_types:
-            precision, recall = self._judge(iou_type)
-            for name, values, missing in self._named(iou_type, precision, recall):
-                known = values[values > -1]
-                if known.size:
-                    figures[f"{iou_type}/{name}"] = float(known.mean())
+            made, limit = self._judge(iou_type), self._limits[iou_type]
+            parts = averages(made, iou_type), recalls(made, [limit]), per_class(made, self.classes)
+            for name, value, missing in chain(*parts):
+                if value is not None:
+                    figures[f"{iou_type}/{name}"] = value
                 else:
                     self.notes[f"{iou_type}/{name}"] = missing if self._images else "no image was judged"
         return figures
 
-    def _named(
-        self, iou_type: IouType, precision: NDArray[np.float64], recall: NDArray[np.float64]
-    ) -> Iterator[tuple[str, NDArray[np.float64], str]]:
-        """Each figure's name, the values that it is the mean of (-1 where undefined), and why there may be none.
-
-        `precision` is (thresholds 0.5 to 0.95, recalls, classes, areas), `recall` (thresholds, classes, areas).
-        """
-        nothing = "the truth holds no object"
-        yield "AP", precision[..., 0], nothing
-        yield "AP50", precision[0, ..., 0], nothing
-        yield "AP75", precision[5, ..., 0], nothing
-        if iou_type != "keypoints":  # COCO has no keypoints of small objects
-            yield "APs", precision[..., -3], "the truth holds no object of less than 32 x 32 pixels"
-        yield "APm", precision[..., -2], "the truth holds no object between 32 x 32 and 96 x 96 pixels"
-        yield "APl", precision[..., -1], "the truth holds no object of more than 96 x 96 pixels"
-        yield f"AR{self._limits[iou_type]}", recall[..., 0], nothing
-        for label, name in enumerate(self.classes):
-            yield f"AP/{name}", precision[..., label, 0], f"the truth holds no object of class {name!r}"
-
-    def tables(self, iou_type: IouType) -> tuple[COCO, COCO]:
-        """The truth and the predictions as pycocotools holds them.
-
-        Categories are labels; images count from 0, in the order of `image_ids`.
-        """
+    def tables(self, iou_type: IouType) -> tuple[Table, Table]:
+        """The truth and the predictions as COCO files have them; categories are labels, images count from 0."""
         images = [self._images[key] for key in self.image_ids]
         categories = range(len(self.classes))
         truth = _as_coco([image.truth for image in images], categories, iou_type)
         return truth, _as_coco([image.guess for image in images], categories, iou_type)
 
-    def _judge(self, iou_type: IouType) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        # pycocotools tells about its progress; a failure of it still comes out as an exception.
-        with redirect_stdout(io.StringIO()):
-            judge = COCOeval(*self.tables(iou_type), iou_type)
-            judge.params.maxDets = [self._limits[iou_type]]
-            judge.params.kpt_oks_sigmas = np.array(self.sigmas)
-            if any(image.truth.boxes.shape[1] == 5 for image in self._images.values()):
-                judge.computeIoU = partial(rotated_overlaps, judge)
-            judge.evaluate()
-            judge.accumulate()
-        return judge.eval["precision"][..., 0], judge.eval["recall"][..., 0]
+    def _judge(self, iou_type: IouType) -> Curves:
+        rotated = any(image.truth.boxes.shape[1] == 5 for image in self._images.values())
+        overlaps = rotated_overlaps if rotated else None
+        return curves(*self.tables(iou_type), iou_type, [self._limits[iou_type]], self.sigmas, overlaps=overlaps)
 
 
 class _Objects(NamedTuple):
@@ -230,8 +197,8 @@ def _check(objects: Targets | Detections, sample: Sample, num_classes: int, mask
         raise StructureError(where, f"the masks of its {what} are not of the image's size", found)
 
 
-def _as_coco(images: Sequence[_Objects], categories: Sequence[int], iou_type: IouType) -> COCO:
-    """What pycocotools makes of a file. Object ids start at 1: it takes a match with 0 for none."""
+def _as_coco(images: Sequence[_Objects], categories: Sequence[int], iou_type: IouType) -> Table:
+    """What a file would hold. Object ids start at 1: it takes a match with 0 for none."""
     annotations: list[Mapping[str, Any]] = []
     for image_id, image in enumerate(images):
         boxes = image.boxes.astype(np.float64)
@@ -260,14 +227,11 @@ def _as_coco(images: Sequence[_Objects], categories: Sequence[int], iou_type: Io
                 annotation["keypoints"] = image.keypoints[row].ravel().tolist()
                 annotation["num_keypoints"] = int((image.keypoints[row, :, 2] > 0).sum())
             annotations.append(annotation)
-    coco = COCO()
-    coco.dataset = {
+    return {
         "images": [{"id": id, "height": image.size[0], "width": image.size[1]} for id, image in enumerate(images)],
-        "categories": [{"id": category} for category in categories],
+        "categories": [{"id": category, "name": str(category)} for category in categories],
         "annotations": annotations,
     }
-    coco.createIndex()
-    return coco
 
 
 def _compressed(rle: RLE) -> RLE:

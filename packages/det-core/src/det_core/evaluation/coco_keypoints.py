@@ -1,4 +1,4 @@
-"""What comparing keypoints by COCO's rules takes beside pycocotools."""
+"""Keypoints as COCO's rules want them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,13 +6,7 @@ from numpy.typing import NDArray
 from det_core.errors import DataError, StructureError
 from det_core.structures import Detections, Targets
 
-__all__ = ["COCO_SIGMAS", "pixel_indices", "require_keypoints"]
-
-COCO_SIGMAS = (
-    *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
-    *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
-)
-"""How far apart people place each of COCO's 17 keypoints, as a share of the root of the object's area."""
+__all__ = ["pixel_indices", "require_keypoints"]
 
 
 def pixel_indices(objects: Targets | Detections) -> NDArray[np.float64] | None:

@@ -1,17 +1,18 @@
 """Average precision as LVIS defines it (Gupta et al., 2019), for classes that were not looked for everywhere."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from det_core.errors import ConfigError, DataError
-from det_core.evaluation.coco import CocoEvaluator, IouType
+from det_core.evaluation.coco import CocoEvaluator
+from det_core.evaluation.curves import Curves, IouType, Table, read_table
+from det_core.evaluation.figures import Named, averages, mean, recalls
 from det_core.structures import Prediction, Sample
 
 __all__ = ["LvisEvaluator"]
@@ -71,43 +72,34 @@ class LvisEvaluator:
         self.notes = {}
         figures: dict[str, float] = {}
         for iou_type in self.iou_types:
-            precision, recall = self._judge(iou_type)
-            for name, values, missing in self._named(precision, recall):
-                known = values[values > -1]
-                if known.size:
-                    figures[f"{iou_type}/{name}"] = float(known.mean())
+            for name, value, missing in self._named(self._judge(iou_type)):
+                if value is not None:
+                    figures[f"{iou_type}/{name}"] = value
                 else:
                     self.notes[f"{iou_type}/{name}"] = missing if self._known else "no image was judged"
         return figures
 
-    def _named(
-        self, precision: NDArray[np.float64], recall: NDArray[np.float64]
-    ) -> Iterator[tuple[str, NDArray[np.float64], str]]:
-        """As in `CocoEvaluator`: each figure's name, what it is the mean of, and why there may be none."""
-        nothing = "the truth holds no object"
-        yield "AP", precision[..., 0], nothing
-        yield "AP50", precision[0, ..., 0], nothing
-        yield "AP75", precision[5, ..., 0], nothing
-        for place, (name, size) in enumerate({"APs": "small", "APm": "medium", "APl": "large"}.items(), 1):
-            yield name, precision[..., place], f"the truth holds no {size} object"
+    def _named(self, made: Curves) -> Named:
+        yield from averages(made, "bbox")
         frequency = next((known.frequency for known in self._known.values()), np.zeros(len(self.classes)))
         for name, (group, word) in _GROUPS.items():
-            yield name, precision[:, :, frequency == group, 0], f"the truth holds no object of a {word} class"
-        yield f"AR{self.max_detections}", recall[..., 0], nothing
+            values = made.precision[:, :, frequency == group, 0, -1]
+            yield name, mean(values), f"the truth holds no object of a {word} class"
+        yield from recalls(made, [self.max_detections])
 
-    def _judge(self, iou_type: IouType) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _judge(self, iou_type: IouType) -> Curves:
         known = [self._known[image_id] for image_id in self._coco.image_ids]
         with redirect_stdout(io.StringIO()):
             truth, guess = self._coco.tables(iou_type)
-            _keep_judged(truth, guess, known, self.max_detections)
-            judge = COCOeval(truth, guess, iou_type)
+            best = _judged(truth, guess, known, self.max_detections)
+            judge = COCOeval(read_table(truth), read_table(best), iou_type)
             judge.params.maxDets = [self.max_detections]
             judge.evaluate()
             for each in judge.evalImgs:
                 if each is not None and each["category_id"] in known[each["image_id"]].not_exhaustive:
                     each["dtIgnore"] = np.logical_or(each["dtIgnore"], np.asarray(each["dtMatches"]) == 0)
             judge.accumulate()
-        return judge.eval["precision"][..., 0], judge.eval["recall"][..., 0]
+        return Curves(judge.eval["precision"], judge.eval["recall"], judge.eval["scores"])
 
 
 class _Known(NamedTuple):
@@ -118,18 +110,18 @@ class _Known(NamedTuple):
     frequency: NDArray[np.uint8]
 
 
-def _keep_judged(truth: COCO, guess: COCO, known: "Sequence[_Known]", limit: int) -> None:
-    """Leave of each image's detections the best, and of these the ones of classes that are judged there."""
+def _judged(truth: Table, guess: Table, known: "Sequence[_Known]", limit: int) -> Table:
+    """Of each image's detections the best, and of these the ones of classes that are judged there."""
     there: list[set[int]] = [set(each.negative.tolist()) for each in known]
-    for annotation in truth.dataset["annotations"]:
+    for annotation in truth["annotations"]:
         there[annotation["image_id"]].add(annotation["category_id"])
     by_image: list[list[Any]] = [[] for _ in known]
-    for annotation in guess.dataset["annotations"]:
+    for annotation in guess["annotations"]:
         by_image[annotation["image_id"]].append(annotation)
-    guess.dataset["annotations"] = [
+    kept = [
         annotation
         for image_id, own in enumerate(by_image)
         for annotation in sorted(own, key=lambda each: -each["score"])[:limit]
         if annotation["category_id"] in there[image_id]
     ]
-    guess.createIndex()
+    return {**guess, "annotations": kept}

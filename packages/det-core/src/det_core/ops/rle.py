@@ -1,18 +1,19 @@
 """COCO's run-length encoded masks: alternating runs of pixels that are out and in, column by column."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from det_core.structures import Size
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from det_core.structures import Size
 
 __all__ = ["rle_counts", "rle_to_mask"]
 
 
-def rle_counts(rle: Any, size: Size) -> list[int]:
+def rle_counts(rle: Any, size: "Size") -> list[int]:
     """The lengths of the runs of an RLE mapping, packed as text or given as a list; they add up to height * width.
 
     pycocotools is not asked, because it fills what the runs do not cover with whatever the memory held.
@@ -32,8 +33,10 @@ def rle_counts(rle: Any, size: Size) -> list[int]:
     return counts
 
 
-def rle_to_mask(counts: Sequence[int], size: Size) -> Tensor:
+def rle_to_mask(counts: Sequence[int], size: "Size") -> "Tensor":
     """The mask, bool (height, width), of runs that `rle_counts` has looked at."""
+    import torch  # here, because results in files are checked without torch
+
     inside = np.arange(len(counts)) % 2 == 1
     return torch.from_numpy(np.repeat(inside, counts).reshape(size[1], size[0]).T)
 

@@ -1,0 +1,87 @@
+"""Results as a middling detector would give them, made of the truth of a COCO file: what evaluation is tried on."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+__all__ = ["perturbed"]
+
+
+def perturbed(content: Mapping[str, Any], seed: int = 0, levels: int = 50) -> list[dict[str, Any]]:
+    """Results in COCO's format for the objects of a COCO file, as they could come from a detector.
+
+    A fifth of the objects is missed, the others are found a little beside their place, some of them twice, and one in
+    ten is called by another class; in every third image there are detections of nothing. What the truth has of masks
+    and keypoints the results have too.
+
+    Args:
+        content: with the lists "images", "annotations" and "categories".
+        seed: of the random numbers.
+        levels: how many different scores there are, so that many are equal.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    categories = [category["id"] for category in content["categories"]]
+    results: list[dict[str, Any]] = []
+    for truth in content["annotations"]:
+        for _ in range(int(rng.choice([0, 1, 1, 1, 2]))):
+            height, width = sizes[truth["image_id"]]
+            x, y, w, h = truth["bbox"]
+            dx, dy = (rng.normal(0, 0.08, 2) * (w, h)).tolist()
+            scale = float(np.exp(rng.normal(0, 0.1)))
+            wrong = rng.random() < 0.1
+            result = {
+                "image_id": truth["image_id"],
+                "category_id": int(rng.choice(categories)) if wrong else truth["category_id"],
+                "bbox": [x + dx, y + dy, w * scale, h * scale],
+                "score": float(rng.integers(1, levels + 1)) / levels,
+            }
+            if truth.get("segmentation"):
+                result["segmentation"] = _moved(truth["segmentation"], dx, dy, height, width)
+            if truth.get("keypoints"):
+                points = np.array(truth["keypoints"], float).reshape(-1, 3)
+                points[:, :2] += rng.normal(0, 0.05 * np.sqrt(w * h), (len(points), 2))
+                result["keypoints"] = points.ravel().tolist()
+            results.append(result)
+    return results + _of_nothing(content, results, rng, levels)
+
+
+def _moved(segmentation: Any, dx: float, dy: float, height: int, width: int) -> dict[str, Any]:
+    """Outlines, moved, as RLE; what is RLE stays where it is."""
+    if isinstance(segmentation, list):
+        shift = np.array([dx, dy])
+        rings = [(np.reshape(ring, (-1, 2)) + shift).ravel().tolist() for ring in segmentation]
+        rle = coco_mask.merge(coco_mask.frPyObjects(rings, height, width))
+    else:
+        counted = isinstance(segmentation["counts"], list)
+        rle = coco_mask.frPyObjects(segmentation, height, width) if counted else segmentation
+    counts = rle["counts"]
+    return {"size": [height, width], "counts": counts.decode() if isinstance(counts, bytes) else counts}
+
+
+def _of_nothing(
+    content: Mapping[str, Any], results: Sequence[Mapping[str, Any]], rng: np.random.Generator, levels: int
+) -> list[dict[str, Any]]:
+    """Detections somewhere in every third image, with all that the other results have."""
+    known = {key: result[key] for result in results for key in ("segmentation", "keypoints") if key in result}
+    made: list[dict[str, Any]] = []
+    for image in content["images"][::3]:
+        height, width = image["height"], image["width"]
+        for _ in range(3):
+            w, h = (rng.uniform(0.05, 0.5, 2) * (width, height)).tolist()
+            x, y = (rng.random(2) * (width - w, height - h)).tolist()
+            result = {
+                "image_id": image["id"],
+                "category_id": int(rng.choice([category["id"] for category in content["categories"]])),
+                "bbox": [x, y, w, h],
+                "score": float(rng.integers(1, levels + 1)) / levels,
+            }
+            if "segmentation" in known:
+                result["segmentation"] = _moved([[x, y, x + w, y, x + w, y + h]], 0, 0, height, width)
+            if "keypoints" in known:
+                points = rng.random((len(known["keypoints"]) // 3, 3)) * (w, h, 1) + (x, y, 0)
+                result["keypoints"] = points.ravel().tolist()
+            made.append(result)
+    return made
