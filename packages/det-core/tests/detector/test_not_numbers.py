@@ -3,11 +3,15 @@
 import warnings
 
 import pytest
+import standins
 import torch
 from det_core import Detector
 from det_core.backbones import FPN, ResNet
 from det_core.config import Factory
+from det_core.data import EvalLoader
+from det_core.engine import evaluate
 from det_core.errors import DetWarning
+from det_core.evaluation import CocoEvaluator
 from det_core.models import DenseDetector, RetinaNetHead, SemanticSegmentor, SemSegFPNHead
 
 IMAGE = torch.randint(0, 256, (3, 64, 80), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -30,6 +34,15 @@ def test_a_backbone_without_numbers_finds_nothing_and_says_why():
         DetWarning, match=r"levels p2, p3, p4, p5, p6 .*damaged: backbone\.bottom_up\.stem\.conv1\.weight"
     ):
         assert len(broken(IMAGE)) == 0
+
+
+def test_an_evaluation_tells_once_of_all_images():
+    broken = detector().model
+    broken.backbone.bottom_up.stem.conv1.weight.data[0] = float("nan")
+    batches = EvalLoader(dataset=standins.Squares(3), batch_size=2)
+    [note] = [note for note in evaluate(broken, batches, [CocoEvaluator(("red", "blue"))]).notes if "NaN" in note]
+    assert note.startswith("nothing can be found in 3 images, such as squares/0.png: levels p2, p3, p4, p5, p6 of")
+    assert note.endswith("the weights are damaged: backbone.bottom_up.stem.conv1.weight")
 
 
 def test_classes_of_pixels_that_are_no_numbers_are_told():

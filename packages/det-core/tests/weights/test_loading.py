@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 from det_core.backbones import TorchvisionBackbone
-from det_core.errors import WeightsError
+from det_core.errors import DetWarning, WeightsError
 from det_core.ops.layers import FrozenBatchNorm2d
 from det_core.weights import InitialWeights, load_into
 from safetensors.torch import save_file
@@ -139,3 +139,11 @@ def test_a_stage_elsewhere_in_the_model_takes_what_the_file_has_under_its_name(t
     assert torch.equal(model.heads["res5"].weight, file["res5"].weight)
     assert torch.equal(model.heads["score"].weight, before)
     assert set(report.unused) == {"classify.bias", "classify.weight"}
+
+
+def test_weights_that_are_no_numbers_are_loaded_with_a_warning_that_names_them():
+    model = nn.Linear(2, 1)
+    state = {"weight": torch.tensor([[1.0, float("nan")]]), "bias": torch.zeros(1)}
+    with pytest.warns(DetWarning, match=r"^file\.pth: holds NaN or infinity in 1 tensor: weight; such a model may"):
+        load_into(model, state, "file.pth")
+    assert model.weight.isnan().sum() == 1

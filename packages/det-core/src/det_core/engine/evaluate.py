@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from det_core.contracts import Evaluator
 from det_core.data import Batch
+from det_core.engine.not_numbers import not_numbers, remedy, watched
 from det_core.engine.rescale import rescale
 from det_core.errors import DataError
 from det_core.structures import ImageBatch, Prediction, Size
@@ -25,7 +26,8 @@ class Evaluation:
 
     Attributes:
         metrics: "bbox/AP50" and so on, and, if asked for, the mean "loss" of an image and its parts.
-        notes: what the reader should know about them: metrics left out and why, images that could not be read.
+        notes: what the reader should know about them: metrics left out and why, images that could not be read, or whose
+            features are NaN or infinite.
     """
 
     metrics: dict[str, float]
@@ -59,12 +61,16 @@ def evaluate(
     notes: list[str] = []
     sums: dict[str, Tensor] = {}
     images = 0
-    with in_eval_mode(model), torch.no_grad(), own_random_numbers(device):
+    spoilt: list[str] = []
+    with in_eval_mode(model), torch.no_grad(), own_random_numbers(device), watched(model) as features:
         for batch in batches:
             notes += [f"left out: {reason}" for reason in batch.skipped]
             moved = batch.to(device, non_blocking=True)
             stored = [sample.size for sample in batch.samples]
-            for prediction, sample in zip(predict(model, moved.images, stored, precision), batch.samples, strict=True):
+            predictions = predict(model, moved.images, stored, precision)
+            for row, (prediction, sample) in enumerate(zip(predictions, batch.samples, strict=True)):
+                if found := not_numbers(features, row, prediction):
+                    spoilt.append(f"{sample.path or sample.id}: {found}")
                 for evaluator in evaluators:
                     evaluator.update(prediction, sample)
             if losses:
@@ -75,6 +81,8 @@ def evaluate(
     means = {name: value.item() / images for name, value in sums.items()}
     if means:
         metrics |= {"loss": sum(means.values()), **means}
+    if spoilt:
+        notes.append(f"nothing can be found in {len(spoilt)} images, such as {spoilt[0]}; {remedy(model)}")
     for evaluator in evaluators:
         notes += [f"no {name}: {reason}" for name, reason in getattr(evaluator, "notes", {}).items()]
     return Evaluation(metrics, tuple(notes))

@@ -36,6 +36,7 @@ def keypoints_within(keypoints: Tensor, boxes: Tensor) -> Tensor:
     return inside.all(dim=-1) & (keypoints[..., 2] >= 1)
 
 
+@torch.compiler.disable  # every box has a size of its own, and each would be translated anew
 @torch.no_grad()
 def decode_heatmaps(logits: Tensor, boxes: Tensor) -> Tensor:
     """The most probable place of each keypoint.

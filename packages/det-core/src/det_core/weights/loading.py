@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -9,7 +10,7 @@ from fnmatch import fnmatchcase
 from torch import Tensor, nn
 
 from det_core.config import Source
-from det_core.errors import WeightsError
+from det_core.errors import DetWarning, WeightsError
 from det_core.weights.fitting import better_recipe
 from det_core.weights.reading import read
 from det_core.weights.upgrades import upgraded
@@ -64,6 +65,7 @@ def load_into(
     """Copy `state` into `model`; both must have the same names and shapes.
 
     The counters that batch norms keep in training, and frozen or older ones do not, may be missing on either side.
+    NaN and infinity are loaded too, with a DetWarning.
 
     Args:
         model: on any device.
@@ -105,9 +107,10 @@ def load_into(
         if belongs := better_recipe(state, own):
             fix = f"{belongs}; or {fix}"
         raise WeightsError(where, f"does not fit {type(model).__name__}", "; ".join(problems), fix)
-    model.load_state_dict({**own, **{key: value for key, value in given.items() if key in needed}})
-    loaded = len(needed.keys() & given.keys())
-    return LoadReport(where, loaded, tuple(unused), tuple(kept), len(counters), tuple(upgrades))
+    fitting = {key: value for key, value in given.items() if key in needed}
+    _warn_of_nan(fitting, where)
+    model.load_state_dict({**own, **fitting})
+    return LoadReport(where, len(fitting), tuple(unused), tuple(kept), len(counters), tuple(upgrades))
 
 
 class InitialWeights:
@@ -145,6 +148,13 @@ class InitialWeights:
         if report.unused or report.kept:
             logging.getLogger(__name__).warning("%s", report)
         return report
+
+
+def _warn_of_nan(state: Mapping[str, Tensor], where: str) -> None:
+    if spoilt := [key for key, value in state.items() if not value.is_meta and not value.isfinite().all()]:
+        found = f"{_count(spoilt, 'tensor')}: {_some(spoilt)}"
+        fix = "such a model may find nothing: get the file again, or one from before its training went wrong"
+        warnings.warn(f"{where}: holds NaN or infinity in {found}; {fix}", DetWarning, stacklevel=3)
 
 
 def _require_path(model: nn.Module, path: str, where: str) -> nn.Module:

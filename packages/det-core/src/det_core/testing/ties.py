@@ -1,0 +1,74 @@
+"""Telling ties, which rounding decides, from answers that differ."""
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["but_for_ties", "nearly"]
+
+_RUNS = 8
+
+Rows = Mapping[str, Tensor]
+
+
+def nearly(module: nn.Module, tolerance: float) -> Iterator[nn.Module]:
+    """Copies of a module, the weights of each changed by chance by about a thousandth of `tolerance`."""
+    random = torch.Generator().manual_seed(0)
+    for _ in range(_RUNS):
+        other = copy.deepcopy(module)
+        with torch.no_grad():
+            for parameter in other.parameters():
+                noise = torch.randn(parameter.shape, generator=random, dtype=torch.float32)
+                parameter.mul_((1 + 1e-3 * tolerance * noise).to(parameter))
+        yield other
+
+
+def but_for_ties(
+    expected: Sequence[Rows], found: Sequence[Rows], others: Iterable[Sequence[Rows]], tolerance: float
+) -> list[Rows]:
+    """`found`, with what is expected in place of what ties decide.
+
+    Where two places of a heatmap are equally high, rounding decides which one a keypoint is at. So each row of a tensor
+    (its last axis) that is not as expected may instead be as one of `others` says, which a module says whose weights
+    differ in their last digits. Whatever none of them says stays, and differs.
+
+    Args:
+        expected: the tensors of each picture, by name.
+        found: the same.
+        others: what else may be said; looked at only where something is not as expected.
+        tolerance: how far apart numbers may be that are the same, in multiples of the largest.
+    """
+    settled = [dict(rows) for rows in found]
+    if all(_settled(*each, tolerance) for each in zip(expected, found, strict=True)):
+        return list(settled)
+    for other in others:
+        for wanted, rows, said in zip(expected, settled, other, strict=True):
+            for name, value in rows.items():
+                if _comparable(wanted.get(name), value) and _comparable(said.get(name), value):
+                    same = _same_rows(said[name], value, tolerance)
+                    rows[name] = torch.where(same, wanted[name], value)
+    return list(settled)
+
+
+def _settled(expected: Rows, found: Rows, tolerance: float) -> bool:
+    return all(
+        not _comparable(expected.get(name), value) or bool(_same_rows(expected[name], value, tolerance).all())
+        for name, value in found.items()
+    )
+
+
+def _comparable(one: Tensor | None, other: Tensor) -> bool:
+    return one is not None and one.shape == other.shape and one.dtype == other.dtype
+
+
+def _same_rows(one: Tensor, other: Tensor, tolerance: float) -> Tensor:
+    """Whether the rows of two tensors (..., C) say the same: bool (..., 1), or (N,) for tensors of one axis."""
+    if not one.is_floating_point():
+        same = one == other
+    else:
+        finite = one[one.isfinite()]
+        scale = float(finite.abs().max()) if len(finite) else 0.0
+        same = torch.isclose(one, other, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
+    return same.all(dim=-1, keepdim=True) if same.ndim > 1 else same
