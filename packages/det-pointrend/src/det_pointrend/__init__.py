@@ -1,0 +1,1 @@
+"""det-pointrend: masks that are computed point by point, with the points where they matter."""

@@ -1,0 +1,130 @@
+"""Objects with a box and a few points that somebody has judged, as PointSup has them (Cheng et al., 2022)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from det_core.data.coco import CocoDataset
+from det_core.data.coco_boxes import are_numbers
+from det_core.data.coco_index import BadAnnotations, CocoIndex
+from det_core.data.indexed import IndexedImages
+from det_core.data.transforms import Points
+from det_core.errors import ConfigError, DataError
+from det_core.structures import Sample, map_tensors
+from numpy.typing import NDArray
+from torch import Tensor
+
+from det_pointrend.truth import LABELS, POINTS
+
+__all__ = ["CocoPointsDataset", "SamplePoints"]
+
+_UNKNOWN = -1
+_SHOWN = 10
+
+
+class CocoPointsDataset(IndexedImages):
+    """A COCO file whose annotations hold `point_coords`, [[x, y], ...] in pixels, and `point_labels`, [0 or 1, ...].
+
+    A label says whether the pixel is on the object. `python -m det_pointrend.points_from_masks` makes such a file of
+    one with masks. The points come as the extras `det-pointrend/points` and `det-pointrend/labels`; an object that has
+    fewer than others has its last ones unknown (-1), and so has a crowd all of them.
+
+    Args:
+        images: the folder that the file names start from.
+        annotations: the JSON file.
+        classes: as in `det_core.data.CocoDataset`.
+        keep_empty: whether images without any object to learn from belong to the dataset.
+        bad_annotations: as in `det_core.data.CocoDataset`, of what is wrong beside the points.
+
+    Attributes:
+        classes: the name of each label.
+
+    Raises:
+        DataError: as `det_core.data.CocoDataset`, or an object that is no crowd lacks its points.
+    """
+
+    def __init__(
+        self,
+        images: Path,
+        annotations: Path,
+        classes: Sequence[str] | None = None,
+        keep_empty: bool = True,
+        bad_annotations: BadAnnotations = "stop",
+    ) -> None:
+        listing = CocoDataset.listing(images, annotations)
+        index = listing.checked(classes, bad_annotations=bad_annotations)
+        records = {each["id"]: each for each in listing.content.get("annotations", ()) if isinstance(each, dict)}
+        rows = [records[object_id] for object_id in index.object_ids.tolist()]
+        points = _points(rows, index, str(annotations))
+        index = replace(index, marks={**index.marks, POINTS: points})
+        super().__init__(index, listing.images, listing.annotations, keep_empty)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The image and its objects as stored."""
+        sample = super().__getitem__(index)
+        if sample.targets is None:
+            return sample
+        values = sample.targets.extras[POINTS]
+        # A point is the middle of its pixel.
+        points: Tensor = Points(values[..., :2] + 0.5, canvas_size=sample.size)
+        extras = {**sample.targets.extras, POINTS: points, LABELS: values[..., 2].to(torch.int8)}
+        return replace(sample, targets=replace(sample.targets, extras=extras))
+
+
+def _points(records: Sequence[Mapping[str, Any]], index: CocoIndex, where: str) -> NDArray[np.float32]:
+    """(A, P, 3): x, y, label of the points of each object."""
+    faults = [
+        f"annotation {record['id']!r:.40} {fault}"
+        for record, crowd in zip(records, index.crowd, strict=True)
+        if not crowd and (fault := _fault(record))
+    ]
+    if faults:
+        found = "; ".join(faults[:_SHOWN]) + (f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else "")
+        fix = "make the file with `python -m det_pointrend.points_from_masks`"
+        raise DataError(where, "does not tell the points of all its objects", found, fix)
+    given = [[] if crowd else record["point_labels"] for record, crowd in zip(records, index.crowd, strict=True)]
+    points = np.zeros((len(records), max(map(len, given), default=1) or 1, 3), np.float32)
+    points[..., 2] = _UNKNOWN
+    for row, record, labels in zip(points, records, given, strict=True):
+        if labels:
+            row[: len(labels), :2], row[: len(labels), 2] = record["point_coords"], labels
+    return points
+
+
+def _fault(record: Mapping[str, Any]) -> str | None:
+    points, labels = record.get("point_coords"), record.get("point_labels")
+    if not isinstance(points, list) or not isinstance(labels, list) or not points:
+        return "has no 'point_coords' and 'point_labels'"
+    if len(points) != len(labels):
+        return f"has {len(points)} points and {len(labels)} labels of points"
+    if not all(are_numbers(point) and len(point) == 2 for point in points):
+        return "has a point that is not two finite numbers"
+    return None if all(label in (0, 1) for label in labels) else "has a label of a point that is neither 0 nor 1"
+
+
+class SamplePoints:
+    """Keeps some of the points of each object, others each time it is seen: the augmentation of PointSup.
+
+    Args:
+        count: how many are kept; where there are no more, all are.
+    """
+
+    def __init__(self, count: int) -> None:
+        if count < 1:
+            raise ConfigError("SamplePoints.count", "must be at least 1", f"got {count}")
+        self.count = count
+
+    def __call__(self, sample: Sample) -> Sample:
+        """The sample with fewer points; one without any stays as it is."""
+        targets = sample.targets
+        if targets is None or LABELS not in targets.extras:
+            return sample
+        labels = targets.extras[LABELS]
+        # Those that are unknown come last.
+        order = (torch.rand(labels.shape) - (labels < 0).float()).argsort(dim=1, descending=True)[:, : self.count]
+        row = torch.arange(len(labels))[:, None]
+        fewer = {key: map_tensors(targets.extras[key], lambda values: values[row, order]) for key in (POINTS, LABELS)}
+        return replace(sample, targets=replace(targets, extras={**targets.extras, **fewer}))

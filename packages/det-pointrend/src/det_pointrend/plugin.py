@@ -1,0 +1,52 @@
+"""What det-pointrend adds to det, as names; nothing here is imported before it is used."""
+
+from det_core.hooks import hookimpl
+
+# Folder of the published configuration -> name of the recipe -> name of the configuration.
+PUBLISHED = {
+    "PointRend/InstanceSegmentation": {
+        "implicit_pointrend_r50_fpn_1x_coco": "implicit_pointrend_R_50_FPN_1x_coco",
+        "implicit_pointrend_r50_fpn_3x_coco": "implicit_pointrend_R_50_FPN_3x_coco",
+        "pointrend_rcnn_r101_fpn_3x_coco": "pointrend_rcnn_R_101_FPN_3x_coco",
+        "pointrend_rcnn_r50_fpn_1x_cityscapes": "pointrend_rcnn_R_50_FPN_1x_cityscapes",
+        "pointrend_rcnn_r50_fpn_1x_coco": "pointrend_rcnn_R_50_FPN_1x_coco",
+        "pointrend_rcnn_r50_fpn_3x_coco": "pointrend_rcnn_R_50_FPN_3x_coco",
+        "pointrend_rcnn_x101_32x8d_fpn_3x_coco": "pointrend_rcnn_X_101_32x8d_FPN_3x_coco",
+    },
+    "PointRend/SemanticSegmentation": {
+        "pointrend_semantic_r101_fpn_1x_cityscapes": "pointrend_semantic_R_101_FPN_1x_cityscapes",
+    },
+    "PointSup": {
+        "implicit_pointrend_r50_fpn_3x_point_sup_point_aug_coco": (
+            "implicit_pointrend_R_50_FPN_3x_point_sup_point_aug_coco"
+        ),
+        "mask_rcnn_r50_fpn_3x_point_sup_coco": "mask_rcnn_R_50_FPN_3x_point_sup_coco",
+        "mask_rcnn_r50_fpn_3x_point_sup_point_aug_coco": "mask_rcnn_R_50_FPN_3x_point_sup_point_aug_coco",
+    },
+}
+
+
+@hookimpl
+def det_heads() -> dict[str, str]:
+    """Mask heads and a semantic head that answer for single points."""
+    return {
+        "implicit_pointrend_mask_head": "det_pointrend.mask_heads:ImplicitPointRendMaskHead",
+        "pointrend_mask_head": "det_pointrend.mask_heads:PointRendMaskHead",
+        "pointrend_sem_seg_head": "det_pointrend.semantic:PointRendSemSegHead",
+    }
+
+
+@hookimpl
+def det_datasets() -> dict[str, str]:
+    """A reader of points."""
+    return {"coco_points": "det_pointrend.coco_points:CocoPointsDataset"}
+
+
+@hookimpl
+def det_recipes() -> dict[str, str]:
+    """The published configurations, whose paths are aliases."""
+    files = {}
+    for folder, names in PUBLISHED.items():
+        for name, configuration in names.items():
+            files[name] = files[f"{folder}/{configuration}"] = f"det_pointrend:recipes/{name}.yaml"
+    return files

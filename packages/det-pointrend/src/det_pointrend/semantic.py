@@ -1,0 +1,106 @@
+"""PointRend for semantic segmentation (Kirillov et al., "PointRend: image segmentation as rendering", 2020)."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from det_core.config import Factory
+from det_core.errors import ConfigError
+from det_core.models.semantic import SemSegFPNHead, stacked
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from det_pointrend.layers import StandardPointHead
+from det_pointrend.mask_heads import PointHead, finest
+from det_pointrend.points import PointFeatures, at_points, drawn_where_uncertain, most_uncertain_cells
+
+__all__ = ["PointRendSemSegHead"]
+
+
+class PointRendSemSegHead(nn.Module):
+    """A coarse map of classes, and a point head that decides anew where two classes are nearly as likely.
+
+    Args:
+        channels: level -> channels, from the backbone.
+        strides: level -> stride, from the backbone.
+        num_classes: of pixels.
+        coarse_head: built with `channels`, `strides` and `num_classes`.
+        point_head: built with `in_channels` and `num_classes`.
+        point_features: the levels that the point head looks at; null is the finest.
+        num_points: points of each image that are learnt from.
+        oversample: how many times as many are drawn to choose from.
+        importance: the share of them that are chosen for being the most uncertain.
+        subdivision_steps: how often the side of the coarse map is doubled at inference.
+        subdivision_points: pixels that are decided anew after each doubling.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, int],
+        strides: Mapping[str, int],
+        num_classes: int,
+        *,
+        coarse_head: Factory[SemSegFPNHead] = Factory(SemSegFPNHead),
+        point_head: Factory[PointHead] = Factory(StandardPointHead, coarse_each_layer=False),
+        point_features: Sequence[str] | None = None,
+        num_points: int = 2048,
+        oversample: float = 3.0,
+        importance: float = 0.75,
+        subdivision_steps: int = 2,
+        subdivision_points: int = 8192,
+    ) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ConfigError("PointRendSemSegHead.num_classes", "must be at least 2, to be uncertain between")
+        self.coarse_sem_seg_head = Factory.of(coarse_head)(channels=channels, strides=strides, num_classes=num_classes)
+        where = "PointRendSemSegHead.point_features"
+        self.features = PointFeatures(where, channels, strides, point_features or finest(strides))
+        known = {"in_channels": self.features.channels, "num_classes": num_classes}
+        self.point_head = cast(nn.Module, Factory.of(point_head)(**known))
+        self.num_points, self.oversample, self.importance = num_points, oversample, importance
+        self.subdivision_steps, self.subdivision_points = subdivision_steps, subdivision_points
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Levels (B, C, H, W) to class scores before the softmax, float32 (B, num_classes, H, W) of the input."""
+        coarse = self.coarse_sem_seg_head.layers(features)
+        logits = coarse
+        for _ in range(self.subdivision_steps):
+            logits = F.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
+            places, points = most_uncertain_cells(_uncertainty(logits), self.subdivision_points)
+            decided = self._decide(features, coarse, points)
+            places = places[:, None].expand(-1, logits.shape[1], -1)
+            logits = logits.flatten(2).scatter(2, places, decided).reshape(logits.shape)
+        left = self.coarse_sem_seg_head.common_stride / 2**self.subdivision_steps
+        if left != 1:
+            logits = F.interpolate(logits, scale_factor=left, mode="bilinear", align_corners=False)
+        return logits
+
+    def losses(self, features: Mapping[str, Tensor], targets: Sequence[Tensor]) -> dict[str, Tensor]:
+        """{"loss_sem_seg", "loss_sem_seg_point"}: of the coarse head, and the mean of points whose class is known."""
+        coarse = self.coarse_sem_seg_head.layers(features)
+        losses = self.coarse_sem_seg_head.losses_of(coarse, targets)
+        with torch.no_grad():
+            points = drawn_where_uncertain(coarse, _uncertainty, self.num_points, self.oversample, self.importance)
+            stride, ignore = self.coarse_sem_seg_head.common_stride, self.coarse_sem_seg_head.ignore
+            truth = _classes_at(stacked(targets, [stride * side for side in coarse.shape[-2:]], ignore), points)
+        total = F.cross_entropy(self._decide(features, coarse, points), truth, ignore_index=ignore, reduction="sum")
+        return {**losses, "loss_sem_seg_point": total / (truth != ignore).sum().clamp(min=1)}
+
+    def _decide(self, features: Mapping[str, Tensor], coarse: Tensor, points: Tensor) -> Tensor:
+        """The float32 logits (B, num_classes, P) of shares (B, P, 2) of the images."""
+        logits: Tensor = self.point_head(self.features.of_images(features, points), at_points(coarse, points))
+        return logits.float()
+
+
+def _uncertainty(logits: Tensor) -> Tensor:
+    """(N, C, ...) to (N, ...): how far the second of the classes is behind the first, as a negative number."""
+    first, second = logits.topk(2, dim=1).values.unbind(1)
+    return second - first
+
+
+def _classes_at(classes: Tensor, points: Tensor) -> Tensor:
+    """The class of the pixel that each share (B, P, 2) of maps (B, H, W) lies in."""
+    height, width = classes.shape[1:]
+    x = (points[..., 0] * width).long().clamp(max=width - 1)
+    y = (points[..., 1] * height).long().clamp(max=height - 1)
+    return classes.flatten(1).gather(1, y * width + x)
