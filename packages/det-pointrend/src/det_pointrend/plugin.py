@@ -43,6 +43,12 @@ def det_datasets() -> dict[str, str]:
 
 
 @hookimpl
+def det_evaluators() -> dict[str, str]:
+    """A judge of outlines."""
+    return {"boundary": "det_pointrend.boundary:BoundaryEvaluator"}
+
+
+@hookimpl
 def det_recipes() -> dict[str, str]:
     """The published configurations, whose paths are aliases."""
     files = {}
