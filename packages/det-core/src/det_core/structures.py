@@ -20,6 +20,7 @@ from det_core.errors import StructureError
 __all__ = [
     "Detections",
     "ImageBatch",
+    "MaskGrids",
     "PanopticMap",
     "Polygons",
     "Prediction",
@@ -121,6 +122,37 @@ def _spans(lengths: Tensor, chosen: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class MaskGrids:
+    """Masks on grids of several sizes, each within a window of its own, which need not be the object's box.
+
+    Attributes:
+        grids: one per object, float32 (S, S), probabilities.
+        windows: float32 (N, 4): where the grids lie, in the pixels of the image; they may reach out of it.
+    """
+
+    grids: tuple[Tensor, ...]
+    windows: Tensor
+
+    def __post_init__(self) -> None:
+        if self.windows.shape != (len(self.grids), 4):
+            found = f"got {tuple(self.windows.shape)} for {len(self.grids)} grids"
+            raise StructureError("MaskGrids.windows", "must have shape (N, 4)", found)
+
+    def __len__(self) -> int:
+        return len(self.grids)
+
+    def __getitem__(self, index: Tensor | slice) -> "MaskGrids":
+        """The chosen objects: `index` is a slice, a bool mask (N,) or int64 indices (M,)."""
+        rows = torch.arange(len(self))[index.cpu() if isinstance(index, Tensor) else index].tolist()
+        return MaskGrids(grids=tuple(self.grids[row] for row in rows), windows=self.windows[index])
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "MaskGrids":
+        """The same on another device."""
+        grids = tuple(grid.to(device, non_blocking=non_blocking) for grid in self.grids)
+        return MaskGrids(grids=grids, windows=self.windows.to(device, non_blocking=non_blocking))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _PerObject:
     """Shared behaviour of the structures whose fields hold one row per object."""
 
@@ -137,7 +169,7 @@ class _PerObject:
                 found = f"its shape is {shape} beside {len(self)} boxes"
                 raise StructureError(f"{type(self).__name__}.{name}", "must have one row per box", found)
 
-    def _per_object(self) -> Iterator[tuple[str, Tensor | Polygons]]:
+    def _per_object(self) -> Iterator[tuple[str, Tensor | Polygons | MaskGrids]]:
         for f in fields(self):
             value = getattr(self, f.name)
             if f.metadata.get("per") != "object" or value is None:
@@ -153,7 +185,7 @@ class _PerObject:
     def __getitem__(self, index: Tensor | slice) -> Self:
         """The chosen objects: `index` is a slice, a bool mask (N,) or int64 indices (M,)."""
         chosen: dict[str, Any] = {
-            f.name: value[index] if isinstance(value, Polygons) else map_tensors(value, lambda t: t[index])
+            f.name: value[index] if isinstance(value, Polygons | MaskGrids) else map_tensors(value, lambda t: t[index])
             for f in fields(self)
             if f.metadata.get("per") == "object"
             for value in (getattr(self, f.name),)
@@ -162,9 +194,12 @@ class _PerObject:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The same on another device."""
-        moved = {
-            f.name: map_tensors(getattr(self, f.name), lambda t: t.to(device, non_blocking=non_blocking))
+        moved: dict[str, Any] = {
+            f.name: value.to(device, non_blocking)
+            if isinstance(value, MaskGrids)
+            else map_tensors(value, lambda t: t.to(device, non_blocking=non_blocking))
             for f in fields(self)
+            for value in (getattr(self, f.name),)
         }
         return replace(self, **moved)
 
@@ -221,7 +256,8 @@ class Detections(_PerObject):
         scores: float32 (N,), in [0, 1].
         size: (height, width) of the image that the coordinates refer to.
         masks: bool (N, height, width); or float32 (N, S, S), the probabilities within each box, small as a model makes
-            them, which `det_core.ops.masks.paste_masks` (and `Result.masks`) puts into the image; or None.
+            them, or `MaskGrids`, which lie elsewhere; `det_core.ops.masks.paste_masks` (and `Result.masks`) puts both
+            into the image; or None.
         keypoints: float32 (N, K, 3): x, y, score, or None.
         extras: per object, first axis N; keys are qualified.
     """
@@ -229,7 +265,7 @@ class Detections(_PerObject):
     labels: Tensor = field(metadata=_PER_OBJECT)
     scores: Tensor = field(metadata=_PER_OBJECT)
     size: Size = field(metadata=_PER_IMAGE)
-    masks: Tensor | None = field(default=None, metadata=_PER_OBJECT)
+    masks: Tensor | MaskGrids | None = field(default=None, metadata=_PER_OBJECT)
     keypoints: Tensor | None = field(default=None, metadata=_PER_OBJECT)
     extras: Mapping[str, Tensor] = field(default_factory=dict, metadata=_PER_OBJECT)
 

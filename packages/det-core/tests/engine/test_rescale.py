@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 from det_core.engine.rescale import rescale
-from det_core.structures import Detections, PanopticMap, Prediction, Proposals, SemanticMap
+from det_core.structures import Detections, MaskGrids, PanopticMap, Prediction, Proposals, SemanticMap
 
 
 def detections(boxes, size, **fields):
@@ -41,6 +41,13 @@ def test_masks_and_keypoints_follow():
     stored = rescale(seen, (2, 2), (4, 4)).detections
     assert stored.masks[0].int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert stored.keypoints.tolist() == [[pytest.approx([2.0, 3.0, 0.7])]]
+
+
+def test_windows_of_grids_follow_and_may_reach_out_of_the_image():
+    masks = MaskGrids(grids=(torch.ones(3, 3),), windows=torch.tensor([[-2.0, 0.0, 6.0, 8.0]]))
+    stored = rescale(Prediction(detections=detections([[0, 0, 1, 1]], (8, 8), masks=masks)), (8, 8), (16, 4)).detections
+    assert stored.masks.windows.tolist() == [[-1, 0, 3, 16]]
+    assert stored.masks.grids is masks.grids
 
 
 def test_proposals_and_maps_follow():

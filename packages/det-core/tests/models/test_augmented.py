@@ -1,5 +1,7 @@
 """Several views of an image put together."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from det_core.backbones import FPN, ResNet
@@ -20,7 +22,7 @@ from det_core.models import (
     keypoint_rcnn,
     mask_rcnn,
 )
-from det_core.structures import Detections, ImageBatch, Prediction, Proposals
+from det_core.structures import Detections, ImageBatch, MaskGrids, Prediction, Proposals
 from torch import nn
 
 IMAGE = torch.randint(0, 256, (3, 64, 96), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -76,6 +78,28 @@ class Known(nn.Module):
             size=batch.sizes[0],
         )  # fmt: skip
         return [Prediction(detections=found)]
+
+
+class Drawing(Known):
+    """Also draws each object: its left half, in a window of twice the box's size."""
+
+    def forward(self, batch, targets=None):
+        [prediction] = super().forward(batch)
+        found = prediction.detections
+        middles, sides = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2, found.boxes[:, 2:] - found.boxes[:, :2]
+        windows = torch.cat((middles - sides, middles + sides), dim=1)
+        grid = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+        return [Prediction(detections=replace(found, masks=MaskGrids(grids=(grid,) * len(found), windows=windows)))]
+
+
+def test_masks_that_come_with_the_boxes_come_back_with_them():
+    model = Drawing(([[10.0, 20.0, 30.0, 40.0]], [0], [0.6]), ([[20.0, 10.0, 40.0, 30.0]], [0], [0.9]))
+    found = see(AugmentedDetector(model, sizes=[64]), IMAGE)
+    assert found.boxes.tolist() == [[56, 10, 76, 30], [10, 20, 30, 40]]
+    assert found.masks.windows.tolist() == [[46, 0, 86, 40], [0, 10, 40, 50]]
+    mirrored, plain = found.masks.grids
+    assert mirrored.tolist() == [[0, 1], [0, 1]]
+    assert plain.tolist() == [[1, 0], [1, 0]]
 
 
 def test_boxes_of_all_views_come_back_to_the_image_and_the_best_of_those_that_agree_stays():

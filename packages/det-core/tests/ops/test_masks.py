@@ -4,7 +4,7 @@ import pytest
 import torch
 from det_core.ops import masks as mask_ops
 from det_core.ops.masks import MasksInImage, crop_masks, in_image, paste_masks, rasterise
-from det_core.structures import Polygons
+from det_core.structures import MaskGrids, Polygons
 
 SQUARE = [2.0, 1.0, 6.0, 1.0, 6.0, 3.0, 2.0, 3.0]
 FAR = [6.0, 6.0, 8.0, 6.0, 8.0, 8.0, 6.0, 8.0]
@@ -166,3 +166,16 @@ def test_masks_are_drawn_one_by_one_when_they_are_asked_for():
         masks[3]
     assert torch.equal(MasksInImage(drawn, boxes, (8, 10))[1], drawn[1])
     assert MasksInImage(small[:0], boxes[:0], (8, 10)).stacked().shape == (0, 8, 10)
+
+
+def test_grids_are_pasted_where_their_windows_lie_whatever_the_boxes_are():
+    grids = (torch.ones(4, 4), torch.ones(2, 2))
+    masks = MaskGrids(grids=grids, windows=torch.tensor([[2.0, 1.0, 6.0, 5.0], [6.0, 4.0, 14.0, 12.0]]))
+    elsewhere = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).repeat(2, 1)
+    pasted = paste_masks(masks, elsewhere, (8, 10))
+    assert torch.equal(pasted[0], filled((8, 10), (2, 1, 6, 5)))
+    reaching_out = filled((8, 10), (6, 4, 10, 8))
+    reaching_out[4, 6] = False  # 0.625 * 0.625 at the corner is less than a half
+    assert torch.equal(pasted[1], reaching_out)
+    assert torch.equal(torch.cat(list(in_image(masks, elsewhere, (8, 10)))), pasted)
+    assert torch.equal(MasksInImage(masks, elsewhere, (8, 10))[1], pasted[1])

@@ -1,11 +1,12 @@
 """Structures hold what belongs together, row for row, and follow the conventions of docs/structures.md."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from det_core.errors import StructureError
-from det_core.structures import Detections, ImageBatch, Polygons, Proposals, Sample, Targets
+from det_core.structures import Detections, ImageBatch, MaskGrids, Polygons, Proposals, Sample, Targets
 from torchvision.ops import box_convert
 
 
@@ -148,3 +149,23 @@ def test_polygons_go_along_to_another_device_and_must_be_one_per_object():
         Targets(**fields, masks=Polygons.of(OUTLINES[:2]))
     with pytest.raises(StructureError, match="where each of its points belongs"):
         Polygons(points=torch.zeros(3, 2), corners=torch.tensor([2]), rings=torch.tensor([1]))
+
+
+def test_grids_of_several_sizes_are_chosen_and_moved_along_with_their_windows():
+    windows = torch.tensor([[0.0, 0.0, 8.0, 8.0], [-4.0, 0.0, 12.0, 16.0], [1.0, 1.0, 3.0, 3.0]])
+    masks = MaskGrids(grids=(torch.zeros(2, 2), torch.ones(4, 4), torch.ones(1, 1)), windows=windows)
+    whole = Detections(
+        boxes=windows, labels=torch.zeros(3, dtype=torch.int64), scores=torch.ones(3), size=(20, 20), masks=masks
+    )
+    for index in (torch.tensor([2, 0]), torch.tensor([True, False, True]), slice(0, 3, 2)):
+        chosen = whole[index]
+        assert len(chosen.masks) == 2
+        assert sorted(len(grid) for grid in chosen.masks.grids) == [1, 2]
+        assert torch.equal(chosen.masks.windows, chosen.boxes)
+    moved = whole.to("meta").masks
+    assert moved.windows.is_meta
+    assert all(grid.is_meta for grid in moved.grids)
+    with pytest.raises(StructureError, match=r"MaskGrids.windows: must have shape \(N, 4\)"):
+        MaskGrids(grids=(torch.zeros(2, 2),), windows=windows)
+    with pytest.raises(StructureError, match="masks: must have one row per box"):
+        replace(whole, masks=masks[:2])

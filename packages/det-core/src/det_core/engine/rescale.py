@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional
 
 from det_core.ops import boxes as box_ops
 from det_core.ops import rotated
-from det_core.structures import Detections, Prediction, Proposals, SemanticMap, Size
+from det_core.structures import Detections, MaskGrids, Prediction, Proposals, SemanticMap, Size
 
 __all__ = ["rescale"]
 
@@ -48,7 +48,9 @@ def rescale(prediction: Prediction, seen: Size, stored: Size) -> Prediction:
 
 def _detections(detections: Detections, seen: Size, stored: Size) -> Detections:
     masks, keypoints = detections.masks, detections.keypoints
-    if masks is not None and masks.dtype == torch.bool:  # masks within their boxes follow those
+    if isinstance(masks, MaskGrids):
+        masks = replace(masks, windows=_scaled(masks.windows, seen, stored))
+    elif masks is not None and masks.dtype == torch.bool:  # masks within their boxes follow those
         masks = _nearest(masks, stored)
     if keypoints is not None:
         keypoints = keypoints * keypoints.new_tensor([stored[1] / seen[1], stored[0] / seen[0], 1.0])
@@ -66,10 +68,14 @@ def _extra(value: Tensor, stored: Size) -> Tensor:
 
 
 def _boxes(boxes: Tensor, seen: Size, stored: Size) -> Tensor:
-    across, down = stored[1] / seen[1], stored[0] / seen[0]
     if boxes.shape[1] == 5:
-        return rotated.clip(rotated.scale(boxes, across, down), stored)
-    return box_ops.clip(boxes * boxes.new_tensor([across, down, across, down]), stored)
+        return rotated.clip(rotated.scale(boxes, stored[1] / seen[1], stored[0] / seen[0]), stored)
+    return box_ops.clip(_scaled(boxes, seen, stored), stored)
+
+
+def _scaled(boxes: Tensor, seen: Size, stored: Size) -> Tensor:
+    across, down = stored[1] / seen[1], stored[0] / seen[0]
+    return boxes * boxes.new_tensor([across, down, across, down])
 
 
 def _nearest(maps: Tensor, size: Size) -> Tensor:

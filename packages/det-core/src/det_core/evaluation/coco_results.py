@@ -11,7 +11,7 @@ from torch import Tensor
 from det_core.errors import DataError
 from det_core.ops.masks import in_image
 from det_core.ops.rle import rle_counts, rle_to_mask
-from det_core.structures import Detections, Polygons, Size
+from det_core.structures import Detections, MaskGrids, Polygons, Size
 
 __all__ = ["RLE", "decode_masks", "encode_masks", "from_coco", "to_coco"]
 
@@ -83,10 +83,9 @@ def _keypoints(results: Sequence[Sequence[float]]) -> Tensor:
     return points.reshape(len(results), -1, 3) + torch.tensor([0.5, 0.5, 0])
 
 
-def encode_masks(masks: Tensor | Polygons, boxes: Tensor, size: Size) -> list[RLE]:
+def encode_masks(masks: Tensor | Polygons | MaskGrids, boxes: Tensor, size: Size) -> list[RLE]:
     """Masks of any form, of objects with `boxes` in an image of `size`, as RLE."""
-    if isinstance(masks, Tensor):
-        masks, boxes = masks.detach().cpu(), boxes.detach().cpu()
+    masks, boxes = masks.to("cpu"), boxes.to("cpu")
     rles: list[RLE] = []
     for some in in_image(masks, boxes, size):
         # pycocotools reads the columns of an image one after the other.

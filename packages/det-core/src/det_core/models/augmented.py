@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from det_core.errors import ConfigError, StructureError
 from det_core.ops import boxes as box_ops
 from det_core.ops.nms import nms_by_group
-from det_core.structures import Detections, ImageBatch, Prediction, Size, Targets
+from det_core.structures import Detections, ImageBatch, MaskGrids, Prediction, Size, Targets
 
 __all__ = ["AugmentedDetector"]
 
@@ -43,6 +43,12 @@ class _View:
         seen = _mirrored(boxes, self.size[1]) if self.mirrored else boxes
         return box_ops.clip(seen / self._scale(boxes), self.stored)
 
+    def grids_back(self, masks: MaskGrids) -> MaskGrids:
+        """Masks of the view, in the pixels of the image."""
+        windows = _mirrored(masks.windows, self.size[1]) if self.mirrored else masks.windows
+        grids = tuple(grid.flip(1) for grid in masks.grids) if self.mirrored else masks.grids
+        return MaskGrids(grids=grids, windows=windows / self._scale(windows))
+
     def points_back(self, keypoints: Tensor, order: Tensor) -> Tensor:
         """Keypoints of the view, in the pixels of the image; `order` is that of a mirrored object."""
         x, y, score = keypoints.unbind(dim=2)
@@ -60,7 +66,8 @@ class AugmentedDetector(nn.Module):
     """A detector that puts together what it finds in several views of each image.
 
     Boxes of all views go through one suppression for each class. Masks and keypoints of what is left are the mean over
-    the views, each of which is asked about the same boxes. Images are given as they are stored: the views resize them.
+    the views, each of which is asked about the same boxes; where masks come with the boxes, as `MaskGrids`, each object
+    keeps its own. Images are given as they are stored: the views resize them.
 
     Args:
         model: a detector of upright boxes, one-stage or two-stage.
@@ -112,6 +119,17 @@ class AugmentedDetector(nn.Module):
         labels, scores = torch.cat([each.labels for each in found]), torch.cat([each.scores for each in found])
         keep = nms_by_group(boxes, scores, labels, self.nms_threshold)[: self.max_detections]
         merged = Detections(boxes=boxes[keep], labels=labels[keep], scores=scores[keep], size=views[0].stored)
+        grids = [
+            view.grids_back(m)
+            for view, each in zip(views, found, strict=True)
+            if isinstance(m := each.masks, MaskGrids)
+        ]
+        if len(grids) == len(found):
+            joined = MaskGrids(
+                grids=tuple(grid for each in grids for grid in each.grids),
+                windows=torch.cat([each.windows for each in grids]),
+            )
+            return Prediction(detections=replace(merged, masks=joined[keep]))
         if found[0].masks is None and found[0].keypoints is None:
             return Prediction(detections=merged)
         return Prediction(detections=self._describe(merged, views, image))

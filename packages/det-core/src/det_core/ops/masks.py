@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from det_core.ops.rle import rle_counts, rle_to_mask
-from det_core.structures import Polygons, Size
+from det_core.structures import MaskGrids, Polygons, Size
 
 __all__ = ["MasksInImage", "crop_masks", "in_image", "paste_masks", "rasterise", "tight_boxes"]
 
@@ -69,14 +69,14 @@ def _drawn(rings: list[NDArray[np.float64]], size: Size) -> Tensor:
     return rle_to_mask(rle_counts(merged, size), size)
 
 
-def paste_masks(masks: Tensor, boxes: Tensor, size: Size, threshold: float = 0.5) -> Tensor:
+def paste_masks(masks: Tensor | MaskGrids, boxes: Tensor, size: Size, threshold: float = 0.5) -> Tensor:
     """Spread each mask over its box in an image of `size`; what reaches `threshold` is in.
 
     Values between the cells' centres are interpolated, and fall to 0 from the outermost centres outwards. Bool masks
     are at the size of the image already, and come back as they are.
 
     Args:
-        masks: float (N, S, S), probabilities within the boxes.
+        masks: float (N, S, S), probabilities within the boxes; or grids, which say by themselves where they lie.
         boxes: float32 (N, 4).
         size: (height, width) of the image.
         threshold: in (0, 1].
@@ -84,10 +84,12 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: Size, threshold: float = 0.5
     Returns:
         bool (N, height, width).
     """
-    if masks.dtype == torch.bool:
+    if isinstance(masks, Tensor) and masks.dtype == torch.bool:
         return masks
-    pasted = torch.zeros((len(masks), *size), dtype=torch.bool, device=masks.device)
-    for full, mask, box in zip(pasted, masks.float(), boxes.tolist(), strict=True):
+    grids, boxes = (masks.grids, masks.windows) if isinstance(masks, MaskGrids) else (masks, boxes)
+    pasted = torch.zeros((len(masks), *size), dtype=torch.bool, device=boxes.device)
+    for full, grid, box in zip(pasted, grids, boxes.tolist(), strict=True):
+        mask = grid.float()
         # Only the surroundings of the box are looked at: elsewhere nothing can be.
         left, right = _pixels(box[0], box[2], size[1])
         top, bottom = _pixels(box[1], box[3], size[0])
@@ -100,7 +102,7 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: Size, threshold: float = 0.5
     return pasted
 
 
-def in_image(masks: Tensor | Polygons, boxes: Tensor, size: Size) -> Iterator[Tensor]:
+def in_image(masks: Tensor | Polygons | MaskGrids, boxes: Tensor, size: Size) -> Iterator[Tensor]:
     """Masks of any form at the size of the image, bool (n, height, width), a few at a time.
 
     All those of a crowd in a large image would need gigabytes.
@@ -122,7 +124,7 @@ class MasksInImage(Sequence[Tensor]):
         size: (height, width) of the image.
     """
 
-    def __init__(self, masks: Tensor, boxes: Tensor, size: Size) -> None:
+    def __init__(self, masks: Tensor | MaskGrids, boxes: Tensor, size: Size) -> None:
         self._masks, self._boxes, self.size = masks, boxes, size
 
     def __len__(self) -> int:

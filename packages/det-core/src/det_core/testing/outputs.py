@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from det_core.structures import Detections, Prediction, Proposals, Size
+from det_core.structures import Detections, MaskGrids, Prediction, Proposals, Size
 from det_core.testing.report import Failed
 from det_core.testing.tensors import flat, not_finite
 
@@ -94,8 +94,12 @@ def _require_boxes(boxes: Tensor, size: Size) -> None:
             raise Failed(f"boxes reach out of the image of size {tuple(size)}, or are not numbers", "clip them to it")
 
 
-def _require_masks(masks: Tensor, size: Size) -> None:
-    fix = "return bool (N, height, width), or the probabilities within each box as float32 (N, S, S)"
+def _require_masks(masks: Tensor | MaskGrids, size: Size) -> None:
+    if isinstance(masks, MaskGrids):
+        for grid in masks.grids:
+            _require_masks(grid[None], size)
+        return
+    fix = "return bool (N, height, width), or the probabilities within each box as float32 (N, S, S), or MaskGrids"
     at_image_size = masks.dtype == torch.bool and tuple(masks.shape[1:]) == tuple(size)
     in_boxes = masks.dtype == torch.float32 and masks.ndim == 3 and masks.shape[1] == masks.shape[2]
     if not (at_image_size or in_boxes):
