@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["are_numbers", "box_fault", "boxes_of"]
+from det_core.data.faults import Fault
+
+__all__ = ["are_numbers", "box_fault", "boxes_of", "extent"]
 
 
 def are_numbers(values: Any) -> bool:
@@ -17,21 +19,22 @@ def are_numbers(values: Any) -> bool:
     )
 
 
-def box_fault(box: Any, height: int, width: int, rotated: bool) -> str | None:
+def box_fault(box: Any, height: int, width: int, rotated: bool) -> Fault | None:
     """What is wrong with a `bbox` in an image of `height` and `width`; None if it can be used."""
     counts = (4, 5) if rotated else (4,)
     if not isinstance(box, list) or len(box) not in counts or not are_numbers(box):
         if are_numbers(box) and len(box) == 5:
-            return f"has the bbox {box!r:.80} of a rotated box: set rotated to true"
-        return f"has the bbox {box!r:.80}, which is not {'four or five' if rotated else 'four'} finite numbers"
+            return Fault("bad box", f"has the bbox {box!r:.80} of a rotated box: set rotated to true")
+        count = "four or five" if rotated else "four"
+        return Fault("bad box", f"has the bbox {box!r:.80}, which is not {count} finite numbers")
     w, h = box[2:4]
     if w <= 0 or h <= 0:
-        return f"has a box of width {w:g} and height {h:g}"
-    left, top, right, bottom = np.array(_extent(box), np.float32)
+        return Fault("negative box" if min(w, h) < 0 else "empty box", f"has a box of width {w:g} and height {h:g}")
+    left, top, right, bottom = np.array(extent(box), np.float32)
     if not (left < right and top < bottom):
-        return f"has a box of width {w:g} and height {h:g}, too small to tell from none"
+        return Fault("empty box", f"has a box of width {w:g} and height {h:g}, too small to tell from none")
     if left >= width or top >= height or right <= 0 or bottom <= 0:
-        return f"has the bbox {box}, all outside its image of {width} x {height} pixels"
+        return Fault("box outside", f"has the bbox {box}, all outside its image of {width} x {height} pixels")
     return None
 
 
@@ -45,7 +48,7 @@ def boxes_of(boxes: Sequence[Sequence[float]], rotated: bool) -> NDArray[np.floa
     return np.array(turned, np.float32).reshape(-1, 5)
 
 
-def _extent(box: Sequence[float]) -> tuple[float, float, float, float]:
+def extent(box: Sequence[float]) -> tuple[float, float, float, float]:
     """The upright box around it, as corners."""
     if len(box) == 4:
         x, y, w, h = box

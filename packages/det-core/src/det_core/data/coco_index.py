@@ -1,47 +1,24 @@
 """Reading and checking a COCO annotation file into a few NumPy arrays, small enough to hand to every worker."""
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from det_core import jsonfile
-from det_core.data.coco_boxes import are_numbers, box_fault, boxes_of
+from det_core.data.coco_boxes import boxes_of
+from det_core.data.coco_checks import AnnotationCheck, BadAnnotations, MaskForm, sound, sound_categories, sound_images
 from det_core.data.packed import PackedTexts
 from det_core.errors import DataError
-from det_core.ops.rle import rle_counts
 
-__all__ = [
-    "AnnotationCheck",
-    "BadAnnotations",
-    "CocoIndex",
-    "MaskForm",
-    "checked",
-    "read_content",
-    "segmentation_fault",
-    "sound",
-    "sound_categories",
-    "sound_images",
-]
+__all__ = ["BadAnnotations", "CocoIndex", "MaskForm", "checked", "read_content"]
 
-MaskForm = Literal["bitmaps", "polygons"] | None
-"""How segmentations are wanted: RLE can become bitmaps alone."""
-
-BadAnnotations = Literal["stop", "skip"]
-"""What to do with annotations that cannot be used: raise one error that lists them, or leave them out."""
-
-_SHOWN = 10
-_LARGEST_SIDE = 1_000_000
-# An absolute path, of either kind of system, one with a step up, or none at all.
-_LEAVES = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
 _Record = Mapping[str, Any]
-_Fault = str | None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -171,85 +148,6 @@ def read_content(path: Path) -> dict[str, Any]:
     return content
 
 
-def sound(
-    records: Sequence[Any], what: str, check: Callable[[Any], _Fault], path: Path, bad: BadAnnotations = "stop"
-) -> tuple[list[Any], list[str]]:
-    """The records without fault, and a sentence for each of the others; raises at any fault unless they are skipped."""
-    good: list[Any] = []
-    faults: list[str] = []
-    seen: set[Any] = set()
-    for position, record in enumerate(records):
-        fault = "is not an object" if not isinstance(record, dict) else _id_fault(record, seen) or check(record)
-        if fault is None:
-            seen.add(record["id"])
-            good.append(record)
-        else:
-            known = isinstance(record, dict) and "id" in record
-            name = f"{what} {record['id']!r:.40}" if known else f"{what} number {position + 1} of the list"
-            faults.append(f"{name} {fault}")
-    if faults and bad == "stop":
-        problem = f"1 {what} cannot be used" if len(faults) == 1 else f"{len(faults)} {what}s cannot be used"
-        rest = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
-        found = "; ".join(faults[:_SHOWN] + rest)
-        fix = "correct the file" + (", or set bad_annotations to 'skip'" if what == "annotation" else "")
-        raise DataError(str(path), problem, found, fix)
-    return good, faults
-
-
-def _id_fault(record: _Record, seen: set[Any]) -> _Fault:
-    if "id" not in record:
-        return "has no 'id'"
-    if not _is_id(record["id"]):
-        return "has an id that is neither a whole number nor a text"
-    return "has an id that another one has too" if record["id"] in seen else None
-
-
-def _is_id(value: Any) -> bool:
-    return (_is_int(value) and abs(value) < 2**63) or isinstance(value, str)
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def sound_images(records: Sequence[Any], path: Path) -> list[dict[str, Any]]:
-    """The entries of images; raises at any fault."""
-
-    def check(image: _Record) -> _Fault:
-        if missing := [key for key in ("file_name", "height", "width") if key not in image]:
-            return f"has no '{missing[0]}'"
-        if not isinstance(image["file_name"], str) or not image["file_name"]:
-            return f"has the file_name {image['file_name']!r:.60}, which is not a text"
-        if _LEAVES.search(image["file_name"]):
-            return f"has the file_name {image['file_name']!r:.60}, which leads out of the folder of images"
-        if not all(_is_int(image[side]) and 0 < image[side] <= _LARGEST_SIDE for side in ("height", "width")):
-            return f"has the height {image['height']!r:.40} and the width {image['width']!r:.40}"
-        return None
-
-    return sound(records, "image", check, path)[0]
-
-
-def sound_categories(records: Sequence[Any], path: Path) -> list[dict[str, Any]]:
-    """The entries of categories, at least one, by id; raises at any fault."""
-    names: set[str] = set()
-
-    def check(category: _Record) -> _Fault:
-        name = category.get("name")
-        if not _is_int(category["id"]):
-            return "has an id that is not a whole number"
-        if not isinstance(name, str) or not name:
-            return "has no 'name'" if name is None else f"has the name {name!r:.60}, which is not a text"
-        if name in names:
-            return f"has the name {name!r}, which another one has too"
-        names.add(name)
-        return None
-
-    categories = sound(records, "category", check, path)[0]
-    if not categories:
-        raise DataError(str(path), "lists no category", fix="name at least one class under 'categories'")
-    return sorted(categories, key=lambda category: category["id"])
-
-
 def _chosen(categories: list[dict[str, Any]], classes: Sequence[str] | None, path: Path) -> list[dict[str, Any]]:
     """The categories named by `classes`, in that order."""
     if classes is None:
@@ -292,70 +190,3 @@ def _keypoints(records: Sequence[_Record], count: int) -> NDArray[np.float32]:
     labelled = points[..., 2:] > 0
     points[..., :2] = np.where(labelled, points[..., :2] + 0.5, 0)
     return points
-
-
-@dataclass(frozen=True)
-class AnnotationCheck:
-    """Finds what is wrong with one annotation, given what the rest of the file says."""
-
-    rows: Mapping[int | str, int]
-    sizes: Sequence[tuple[int, int]]
-    category_ids: set[int]
-    masks: MaskForm
-    num_keypoints: int | None
-    rotated: bool
-
-    def __call__(self, record: _Record) -> _Fault:
-        """What is wrong with the entry; None if it can be used."""
-        needed = ("image_id", "category_id", "bbox", *(("segmentation",) if self.masks else ()))
-        if missing := [key for key in needed if key not in record]:
-            return f"has no '{missing[0]}'"
-        if not _is_id(record["image_id"]) or record["image_id"] not in self.rows:
-            return f"belongs to image {record['image_id']!r:.40}, which is not listed"
-        if not _is_int(record["category_id"]) or record["category_id"] not in self.category_ids:
-            return f"is of category {record['category_id']!r:.40}, which is not listed"
-        area = record.get("area", 0)
-        if not are_numbers([area]) or area < 0:
-            return f"has the area {area!r:.40}"
-        if not isinstance(record.get("iscrowd", 0), int) or record.get("iscrowd", 0) not in (0, 1):
-            return f"has iscrowd {record['iscrowd']!r:.40}, not 0 or 1"
-        height, width = self.sizes[self.rows[record["image_id"]]]
-        return (
-            box_fault(record["bbox"], height, width, self.rotated)
-            or (self._segmentation_fault(record, height, width) if self.masks else None)
-            or self._keypoints_fault(record)
-        )
-
-    def _segmentation_fault(self, record: _Record, height: int, width: int) -> _Fault:
-        if self.masks == "polygons" and isinstance(record["segmentation"], dict) and not record.get("iscrowd", 0):
-            return "has an RLE, where polygons were asked for: set masks to 'bitmaps'"
-        return segmentation_fault(record["segmentation"], height, width)
-
-    def _keypoints_fault(self, record: _Record) -> _Fault:
-        if self.num_keypoints is None or "keypoints" not in record:
-            return None
-        values = record["keypoints"]
-        if not are_numbers(values) or len(values) != 3 * self.num_keypoints:
-            return f"has keypoints that are not {3 * self.num_keypoints} finite numbers"
-        return None if set(values[2::3]) <= {0, 1, 2} else "has a keypoint visibility other than 0, 1 or 2"
-
-
-def segmentation_fault(segmentation: Any, height: int, width: int) -> str | None:
-    """What is wrong with polygons or an RLE in an image of `height` and `width`; None if they can be used."""
-    if isinstance(segmentation, dict):
-        try:
-            rle_counts(segmentation, (height, width))
-        except ValueError as error:
-            return str(error)
-        return None
-    if not isinstance(segmentation, list) or not segmentation:
-        return "has a segmentation that is neither polygons nor RLE"
-    for polygon in segmentation:
-        if not are_numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
-            return "has a polygon that is not at least three pairs of finite numbers"
-        # Rasterising takes memory by the length of the outline, so one absurd corner would be enough to crash.
-        if not all(-width <= x <= 2 * width for x in polygon[::2]) or not all(
-            -height <= y <= 2 * height for y in polygon[1::2]
-        ):
-            return "has a polygon far outside its image"
-    return None

@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from det_core import yamlfile
-from det_core.data.coco_index import segmentation_fault
+from det_core.data.coco_checks import segmentation_fault
 from det_core.data.listing import Listing
 from det_core.data.voc import parsed
 from det_core.errors import DataError
