@@ -43,6 +43,20 @@ class Sources:
         """What the files of each split say, unchecked; ConfigError for a reader that cannot tell."""
         return {split: listing_of(factory, f"data.{split}") for split, factory in self.factories().items()}
 
+    def readers(self) -> "dict[str, Callable[[], Listing] | Factory[Dataset]]":
+        """What lists the files of each split, or the dataset where its reader cannot tell."""
+        found: dict[str, Any] = {}
+        for split, factory in self.factories().items():
+            lists = hasattr(factory.target, "listing")
+            found[split] = functools.partial(listing_of, factory, f"data.{split}") if lists else factory
+        return found
+
+    def titles(self) -> list[str]:
+        """What to call it all."""
+        if self.recipe is not None:
+            return [self.recipe]
+        return [str(each) for each in (self.folder, *(self.annotations or self.images)) if each is not None]
+
     def _of_recipe(self) -> "dict[str, Factory[Dataset]]":
         from det_core import recipes
 

@@ -1,6 +1,7 @@
 """Reading images and annotations, transforming them, and putting them into batches."""
 
 from det_core.data.batch import Batch
+from det_core.data.check import check
 from det_core.data.cityscapes import CITYSCAPES_CLASSES, CityscapesDataset
 from det_core.data.coco import CocoDataset
 from det_core.data.concat import ConcatDataset
@@ -11,6 +12,7 @@ from det_core.data.images import from_pil, image_size, read_image
 from det_core.data.loader import EvalLoader, TrainLoader
 from det_core.data.lvis import LvisDataset
 from det_core.data.proposals import ProposalWriter, WithProposals, write_proposals
+from det_core.data.report import KINDS, Defect, Report
 from det_core.data.samplers import RepeatFactorSampler, ShuffleSampler
 from det_core.data.semantic_folder import SemanticFolder
 from det_core.data.settings import Data
@@ -20,6 +22,7 @@ from det_core.data.yolo import YoloDataset
 
 __all__ = [
     "CITYSCAPES_CLASSES",
+    "KINDS",
     "VOC_CLASSES",
     "Batch",
     "CityscapesDataset",
@@ -27,6 +30,7 @@ __all__ = [
     "ConcatDataset",
     "Converted",
     "Data",
+    "Defect",
     "EvalLoader",
     "FixedSizeCrop",
     "ImageFolder",
@@ -35,6 +39,7 @@ __all__ = [
     "ProposalWriter",
     "RandomCrop",
     "RepeatFactorSampler",
+    "Report",
     "ResizeShortestEdge",
     "ScaleJitter",
     "SemanticFolder",
@@ -43,6 +48,7 @@ __all__ = [
     "VocDataset",
     "WithProposals",
     "YoloDataset",
+    "check",
     "compose",
     "convert",
     "from_pil",
