@@ -1,5 +1,6 @@
 """`det data check`: every kind of defect is found, in its place, and none of them ends the search."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +13,7 @@ import pytest
 from det_core.config import Factory
 from det_core.data import KINDS, CocoDataset, ConcatDataset, Report, VocDataset, YoloDataset, check
 from det_core.data.listing import Listing
+from det_core.errors import DataError
 from PIL import Image
 
 RING = [4, 3, 12, 3, 4, 9]
@@ -208,6 +210,42 @@ def test_files_of_voc_and_yolo_are_looked_through_alike(tmp_path: Path) -> None:
     report = check({"yolo": yolo})
     assert report.counts() == {"unreadable file": 1, "unknown category": 1, "empty box": 1, "duplicate box": 1}
     assert {each.id for each in report.defects} == {"", "0.txt line 1", "0.txt line 3"}
+
+
+ODD = [
+    None,
+    True,
+    -1,
+    10**30,
+    1e300,
+    float("nan"),
+    "x",
+    "\udc80",
+    [],
+    [[]],
+    {},
+    [None],
+    {"size": 3},
+    [1, 2, 3, 4, 5, 6],
+]
+
+
+@pytest.mark.parametrize("place", ["images", "annotations", "categories"])
+def test_no_value_in_any_place_ends_the_search_of_the_check_or_is_a_surprise_to_the_reader(
+    tmp_path: Path, place: str
+) -> None:
+    data = sound()
+    data["annotations"][1]["segmentation"] = [RING]
+    images, file = coco_files.write(tmp_path, data)
+    for key in data[place][1 if place == "annotations" else 0]:
+        for value in ODD:
+            content = json.loads(json.dumps(data))
+            content[place][1 if place == "annotations" else 0][key] = value
+            listing = Listing(content, images, file)
+            report = check({"train": lambda listing=listing: listing}, pixels=False)
+            json.dumps(report.to_json()).encode("utf-8")
+            with contextlib.suppress(DataError):
+                listing.checked(masks="bitmaps", keypoints=True, bad_annotations="skip")
 
 
 class Odd:

@@ -78,13 +78,14 @@ def _objects(
     check = AnnotationCheck(rows, sizes, set(labels), None, None, rotated)
     shown: defaultdict[Any, set[int]] = defaultdict(set)
     known: Counter[tuple[Any, ...]] = Counter()
-    counts = {category["id"]: len(category.get("keypoints") or ()) for category in categories}
+    named = {category["id"]: category.get("keypoints") for category in categories}
+    counts = {number: len(points) if isinstance(points, list) else 0 for number, points in named.items()}
     for called, record, first in faults_of(records, "annotation", lambda record: None):
         faults = [first] if first else list(check.faults(record))
         usable = not faults
         size = sizes[rows[record["image_id"]]] if usable or _has_image(record, rows) else None
         if size is not None and not first:
-            faults += _parts(record, size, counts.get(record.get("category_id")))
+            faults += _parts(record, size, counts.get(record["category_id"]) if usable else None)
         if usable:
             faults += _place(record, size, known)
             _count(record, labels[record["category_id"]], split)
@@ -143,5 +144,6 @@ def _count(record: _Record, label: int, split: SplitReport) -> None:
     split.objects[label] += 1
     split.crowds += bool(record.get("iscrowd"))
     split.masks += bool(record.get("segmentation"))
-    split.keypoints += any((record.get("keypoints") or ())[2::3])
+    points = record.get("keypoints")
+    split.keypoints += isinstance(points, list) and any(points[2::3])
     split.areas.append(record["bbox"][2] * record["bbox"][3])

@@ -171,7 +171,10 @@ def _ids(records: Sequence[_Record], what: str, path: Path) -> NDArray[Any]:
 
 def _keypoint_names(categories: Sequence[_Record], path: Path) -> tuple[str, ...]:
     """The keypoints that all categories which have any agree on."""
-    kinds = {tuple(category["keypoints"]) for category in categories if category.get("keypoints")}
+    lists = [category["keypoints"] for category in categories if category.get("keypoints")]
+    if not all(isinstance(each, list) and all(isinstance(name, str) for name in each) for each in lists):
+        raise DataError(str(path), "the 'keypoints' of a category must be a list of names")
+    kinds = set(map(tuple, lists))
     if len(kinds) != 1:
         found = f"{len(kinds)} different lists of 'keypoints' among its categories"
         raise DataError(

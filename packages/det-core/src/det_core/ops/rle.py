@@ -21,11 +21,12 @@ def rle_counts(rle: Any, size: "Size") -> list[int]:
     Raises:
         ValueError: saying what is wrong with `rle`, as the end of a sentence that starts with "it ".
     """
-    if not isinstance(rle, dict) or list(rle.get("size", ())) != list(size):
+    listed = rle.get("size") if isinstance(rle, dict) else None
+    if not isinstance(listed, list | tuple) or list(listed) != list(size):
         raise ValueError(f"has an RLE that is not of its image's size {list(size)}")
     counts = rle.get("counts")
     if isinstance(counts, str | bytes):
-        counts = _unpacked(counts.encode() if isinstance(counts, str) else counts)
+        counts = _unpacked(counts.encode(errors="replace") if isinstance(counts, str) else counts)
     if not isinstance(counts, list) or not all(type(count) is int and count >= 0 for count in counts):
         raise ValueError("has an RLE whose counts are neither text nor whole numbers")
     if sum(counts) != size[0] * size[1]:
