@@ -21,6 +21,8 @@ WHEELHOUSE = ROOT / "dist"
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 ACME = ROOT / "examples" / "det-acme"
 TEST_TOOLS = ["pip", "pytest>=8.3", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "hatchling>=1.27"]
+# What only the tests of one package compare it with.
+COMPARED_WITH = {"det-core": ["timm>=1.0"]}
 RUFF = "ruff==0.17.6"
 
 # The half of core that has to work, and is checked strictly, without torch.
@@ -75,7 +77,8 @@ def demo(session: nox.Session) -> None:
 @nox.parametrize("package_name", PACKAGES, ids=PACKAGES)
 def tests(session: nox.Session, package_name: str) -> None:
     """Test one package from its wheel, with only itself and core installed: nox -s "tests(det-core)"."""
-    install(session, *{package("det-core"), package(package_name)}, extras="[plots,fast-eval]", tools=TEST_TOOLS)
+    tools = [*TEST_TOOLS, *COMPARED_WITH.get(package_name, [])]
+    install(session, *{package("det-core"), package(package_name)}, extras="[plots,fast-eval]", tools=tools)
     run_tests(session, f"packages/{package_name}/tests", "-m", "not slow", *session.posargs)
 
 

@@ -4,7 +4,7 @@ One sorted table per hook; a component needs a line here and nothing else. Recip
 """
 
 from det_core.hooks import hookimpl
-from det_core.zoo import PUBLISHED, UNPUBLISHED
+from det_core.zoo import PUBLISHED, TORCHVISION, UNPUBLISHED
 
 
 @hookimpl
@@ -78,7 +78,7 @@ def det_evaluators() -> dict[str, str]:
 def det_recipes() -> dict[str, str]:
     """Recipe files in the folder `zoo`; the published path of a configuration is an alias of its name."""
     files = {name: f"det_core:zoo/{name}.yaml" for name in UNPUBLISHED}
-    for folder, published in PUBLISHED.items():
+    for folder, published in (PUBLISHED | TORCHVISION).items():
         for name, configuration in published.items():
             files[name] = files[f"{folder}/{configuration}"] = f"det_core:zoo/{name}.yaml"
     return files

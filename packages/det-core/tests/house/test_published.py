@@ -5,7 +5,7 @@ import re
 import pytest
 from det_core import class_names, published, recipes
 from det_core.errors import UnknownNameError, WeightsError
-from det_core.zoo import PUBLISHED
+from det_core.zoo import PUBLISHED, TORCHVISION
 
 THREE_TIMES = "COCO-Detection/faster_rcnn_R_50_FPN_3x"
 
@@ -30,7 +30,8 @@ def test_every_name_of_a_recipe_means_its_model(name):
 
 
 def test_every_model_of_core_has_its_recipe_and_every_other_its_package():
-    ours = {f"{folder}/{path}": name for folder, names in PUBLISHED.items() for name, path in names.items()}
+    tables = (PUBLISHED | TORCHVISION).items()
+    ours = {f"{folder}/{path}": name for folder, names in tables for name, path in names.items()}
     for name, model in published.models().items():
         assert (model.package == "det-core") == (name in ours)
         if name in ours:

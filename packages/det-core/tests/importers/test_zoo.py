@@ -2,9 +2,10 @@
 
 import pytest
 from det_core import recipes
-from det_core.zoo import PUBLISHED, UNPUBLISHED
+from det_core.zoo import PUBLISHED, TORCHVISION, UNPUBLISHED
 
-ZOO = {name: f"{folder}/{path}" for folder, names in PUBLISHED.items() for name, path in names.items()}
+TABLES = (PUBLISHED | TORCHVISION).items()
+ZOO = {name: f"{folder}/{path}" for folder, names in TABLES for name, path in names.items()}
 
 
 @pytest.mark.parametrize("name", ZOO)

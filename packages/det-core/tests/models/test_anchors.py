@@ -82,3 +82,8 @@ def test_anchors_at_no_angle_are_the_upright_ones():
     [turned] = anchors(AnchorGenerator({"p2": 4}, angles=[[0]], **options), (3, 2))
     torch.testing.assert_close(turned[:, :2] - turned[:, 2:4] / 2, upright[:, :2])
     torch.testing.assert_close(turned[:, :2] + turned[:, 2:4] / 2, upright[:, 2:])
+
+
+def test_corners_may_be_rounded_as_torchvision_does():
+    [level] = anchors(AnchorGenerator({"p2": 4}, sizes=[[32]], aspect_ratios=[[0.5]], rounded=True), (1, 1))
+    assert level.tolist() == [[-23.0, -11.0, 23.0, 11.0]]  # half of 45.25 and of 22.63

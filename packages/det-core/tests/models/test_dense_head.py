@@ -52,6 +52,13 @@ def test_boxes_are_clipped_after_suppression_and_empty_ones_dropped():
     assert len(suppress(boxes, labels, scores, (10, 8), 0.5, max_detections=0)) == 0
 
 
+def test_boxes_may_be_clipped_before_they_are_compared():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 30, 10]])  # which overlap by a third, and wholly in the image
+    labels, scores = torch.zeros(2, dtype=torch.int64), torch.tensor([0.6, 0.5])
+    assert len(suppress(boxes, labels, scores, (10, 10), 0.5, 10)) == 2
+    assert len(suppress(boxes, labels, scores, (10, 10), 0.5, 10, clip_first=True)) == 1
+
+
 @pytest.mark.parametrize(("level_norms", "means"), [("own", [1.0, 3.0]), ("shared", [1.2, 1.2]), ("joint", [1.4])])
 def test_batch_norms_count_levels_alone_in_turn_or_together(level_norms, means):
     tower = Tower(4, [-1], "BN", level_norms, levels=2)

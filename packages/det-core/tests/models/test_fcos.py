@@ -44,6 +44,10 @@ def test_points_are_the_middles_of_the_feature_pixels():
     assert [tuple(x.shape) for x in outputs.centreness] == [(2, 24), (2, 6)]
 
 
+def test_distances_may_start_at_the_corners_of_the_pixels_as_in_torchvision():
+    assert head(offset=0.0)(features()).points[0][:2].tolist() == [[0, 0], [8, 0]]
+
+
 def test_an_object_belongs_to_the_points_near_its_centre_on_the_level_of_its_size():
     fine, coarse = matched([4.0, 4.0, 44.0, 28.0])  # centre (24, 16)
     # 1.5 strides of 8 around the centre: x in (12, 36), y in (4, 28).

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import sys
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -96,7 +97,7 @@ def test_a_part_that_is_already_all_of_it_is_asked_for_again(server):
 
 
 def test_another_file_than_the_published_one_is_refused_and_not_kept(server):
-    server.content = b"<html>Sign in</html>"
+    server.content = b"another file"
     with pytest.raises(WeightsError, match=r"is not the published file: its md5 should start with [0-9a-f]{6}"):
         fetch(f"{server.url}/{published()}")
     assert {path.name for path in sources.cache_folder().rglob("*") if path.is_file()} == {"lock"}
@@ -163,3 +164,59 @@ def test_the_hub_needs_its_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingExtraError, match=r"needs huggingface_hub.*pip install 'det-core\[hub\]'"):
         fetch("hf://owner/repository/model.safetensors")
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A stand-in for huggingface_hub: one file, and what it was asked for."""
+
+    class HfHubHTTPError(Exception):
+        pass
+
+    class LocalEntryNotFoundError(FileNotFoundError):
+        pass
+
+    asked = []
+
+    def hf_hub_download(repository, file, *, revision=None, local_files_only=False):
+        asked.append((repository, file, revision, local_files_only))
+        if local_files_only:
+            raise LocalEntryNotFoundError("it is not in the cache\nmore lines")
+        if file != "nets/model.safetensors":
+            raise HfHubHTTPError("404 Client Error\nmore lines")
+        path = tmp_path / "model.safetensors"
+        path.write_bytes(CONTENT)
+        return str(path)
+
+    library, errors = types.ModuleType("huggingface_hub"), types.ModuleType("huggingface_hub.errors")
+    library.hf_hub_download, library.errors = hf_hub_download, errors
+    errors.HfHubHTTPError, errors.LocalEntryNotFoundError = HfHubHTTPError, LocalEntryNotFoundError
+    monkeypatch.setitem(sys.modules, "huggingface_hub", library)
+    monkeypatch.setitem(sys.modules, "huggingface_hub.errors", errors)
+    monkeypatch.delenv("DET_OFFLINE", raising=False)
+    return asked
+
+
+def test_a_file_of_the_hub_is_asked_for_by_repository_path_and_revision(hub):
+    assert fetch("hf://owner/name/nets/model.safetensors").read_bytes() == CONTENT
+    fetch("hf://owner/name@v1.2/nets/model.safetensors")
+    assert hub == [
+        ("owner/name", "nets/model.safetensors", None, False),
+        ("owner/name", "nets/model.safetensors", "v1.2", False),
+    ]
+
+
+def test_what_the_hub_says_is_told_in_one_line(hub, monkeypatch):
+    with pytest.raises(WeightsError, match=r"^hf://o/n/x\.pth: cannot be downloaded; 404 Client Error; check "):
+        fetch("hf://o/n/x.pth")
+    monkeypatch.setenv("DET_OFFLINE", "1")
+    with pytest.raises(WeightsError, match=r"cannot be downloaded; it is not in the cache"):
+        fetch("hf://owner/name/nets/model.safetensors")
+    assert hub[-1][-1] is True
+
+
+@pytest.mark.parametrize("source", ["hf://", "hf://owner", "hf://owner/name", "hf://owner/name/"])
+def test_a_name_of_the_hub_without_a_file_is_refused(hub, source):
+    with pytest.raises(WeightsError, match="names no file; write hf://owner/repository/file"):
+        fetch(source)
+    assert hub == []

@@ -47,6 +47,7 @@ class ResNet(nn.Module):
         depth: number of layers.
         out_features: which of res2 (stride 4), res3, res4, res5 (stride 32) are returned; later stages are not built.
         norm: of every convolution. FrozenBN suits pretrained weights and small batches; it learns nothing.
+        norm_eps: added to the variance in these; None for the usual 1e-5.
         freeze_at: how many of stem, res2, res3 ... are excluded from training, from the first.
         stride_in_1x1: see `BottleneckBlock`; True for the Caffe2 weights, False for torchvision's and ResNeXt.
         groups: of the 3 x 3 convolutions (32 for ResNeXt 32x8d).
@@ -65,6 +66,7 @@ class ResNet(nn.Module):
         *,
         out_features: Sequence[str] = _STAGES,
         norm: Norm = "FrozenBN",
+        norm_eps: float | None = None,
         freeze_at: int = 2,
         stride_in_1x1: bool = True,
         groups: int = 1,
@@ -104,6 +106,10 @@ class ResNet(nn.Module):
             if name in out_features:
                 self.channels[name], self.strides[name] = channels, stride
         initialise(self)
+        if norm_eps is not None:
+            for module in self.modules():
+                if hasattr(module, "eps"):
+                    module.eps = norm_eps
         for name in ("stem", *self._stages)[:freeze_at]:
             freeze(self.get_submodule(name))
 

@@ -1,7 +1,7 @@
 """Anchors: boxes of fixed sizes and shapes laid over every feature map."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ class AnchorGenerator(nn.Module):
         angles: for each level, how far the anchors are turned, in degrees, counter-clockwise; one entry serves all
             levels. None lays upright boxes.
         offset: where in its pixel an anchor is centred: 0 the upper left corner, 0.5 the middle.
+        rounded: move the corners of upright boxes around their centre to whole numbers, as torchvision does.
 
     Attributes:
         per_pixel: how many anchors a feature pixel has, by level.
@@ -37,6 +38,7 @@ class AnchorGenerator(nn.Module):
         aspect_ratios: Sequence[Sequence[float]] = ((0.5, 1.0, 2.0),),
         angles: Sequence[Sequence[float]] | None = None,
         offset: float = 0.0,
+        rounded: bool = False,
     ) -> None:
         super().__init__()
         if not 0 <= offset < 1:
@@ -53,7 +55,9 @@ class AnchorGenerator(nn.Module):
         self.box_dim = 4 if angles is None else 5
         cells: list[list[tuple[float, ...]]]
         if angles is None:
-            cells = [[(-w / 2, -h / 2, w / 2, h / 2) for w, h in level] for level in shapes]
+            whole: Callable[[float], float] = round if rounded else float
+            halves = [[(whole(w / 2), whole(h / 2)) for w, h in level] for level in shapes]
+            cells = [[(-w, -h, w, h) for w, h in level] for level in halves]
         else:
             turns = _per_level("angles", angles, len(strides))
             cells = [_turned(level, own) for level, own in zip(shapes, turns, strict=True)]

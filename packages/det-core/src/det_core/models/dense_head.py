@@ -164,12 +164,21 @@ def best_candidates(scores: Tensor, threshold: float, most: int) -> Candidates:
 
 
 def suppress(
-    boxes: Tensor, labels: Tensor, scores: Tensor, size: Size, nms_threshold: float, max_detections: int
+    boxes: Tensor,
+    labels: Tensor,
+    scores: Tensor,
+    size: Size,
+    nms_threshold: float,
+    max_detections: int,
+    clip_first: bool = False,
 ) -> Detections:
     """The detections of one image, from boxes (N, 4), labels and scores (N,); negative scores stand for no candidate.
 
-    Boxes are clipped last, and those that are empty then are dropped, as published.
+    Boxes are clipped last, and those that are empty then are dropped, as published; `clip_first` also clips them before
+    they are compared, as torchvision does.
     """
+    if clip_first:
+        boxes = box_ops.clip(boxes, size)
     usable = torch.nonzero(box_ops.finite(boxes, scores) & (scores >= 0)).squeeze(1)
     boxes, labels, scores = boxes[usable], labels[usable], scores[usable]
     keep = nms_by_group(boxes, scores, labels, nms_threshold)[:max_detections]

@@ -29,7 +29,7 @@ __all__ = ["FCOSHead", "FCOSOutputs"]
 class FCOSOutputs(NamedTuple):
     """Per level: `logits` (B, H * W, C), `distances` (B, H * W, 4) in strides, `centreness` (B, H * W), and `points`.
 
-    `points` (H * W, 2) are x and y of the middles of the feature pixels, in pixels of the image.
+    `points` (H * W, 2) are x and y of the feature pixels, their middles by default, in pixels of the image.
     """
 
     logits: list[Tensor]
@@ -50,6 +50,7 @@ class FCOSHead(nn.Module):
         norm: of these convolutions.
         level_norms: what the levels have in common where `norm` is BN or SyncBN.
         prior_probability: of every class at every pixel, before training.
+        offset: where in its pixel distances are measured from: 0.5 the middle, 0 the upper left corner, as torchvision.
         centre_radius: an object's pixels are at most this many strides from its centre, by the larger coordinate.
         focal_alpha: weight of the positive class in the focal loss; negative for none.
         focal_gamma: how much the focal loss neglects what is classified well.
@@ -57,6 +58,7 @@ class FCOSHead(nn.Module):
         topk_candidates: pairs of pixel and class that enter suppression, per level and image.
         nms_threshold: overlap beyond which the worse of two detections of one class is dropped.
         max_detections: per image; the best stay.
+        clip_first: clip boxes to the image before suppression, as torchvision does, and not only after.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class FCOSHead(nn.Module):
         norm: Norm = "GN",
         level_norms: LevelNorms = "own",
         prior_probability: float = 0.01,
+        offset: float = 0.5,
         centre_radius: float = 1.5,
         focal_alpha: float = 0.25,
         focal_gamma: float = 2.0,
@@ -77,6 +80,7 @@ class FCOSHead(nn.Module):
         topk_candidates: int = 1000,
         nms_threshold: float = 0.6,
         max_detections: int = 100,
+        clip_first: bool = False,
     ) -> None:
         super().__init__()
         self.num_classes, self.in_features = num_classes, chosen_levels("FCOSHead", channels, in_features)
@@ -88,10 +92,10 @@ class FCOSHead(nn.Module):
         self.bbox_pred = predictor(width, 4)
         self.ctrness = predictor(width, 1)
         self.normaliser = MovingAverage(start=300)
-        self.centre_radius = centre_radius
+        self.offset, self.centre_radius = offset, centre_radius
         self.focal_alpha, self.focal_gamma = focal_alpha, focal_gamma
         self.score_threshold, self.topk_candidates = score_threshold, topk_candidates
-        self.nms_threshold, self.max_detections = nms_threshold, max_detections
+        self.nms_threshold, self.max_detections, self.clip_first = nms_threshold, max_detections, clip_first
 
     def forward(self, features: Mapping[str, Tensor]) -> FCOSOutputs:
         """Levels (B, C, H, W) to what is said of every feature pixel, by row, then column."""
@@ -101,7 +105,7 @@ class FCOSHead(nn.Module):
             [per_anchor(self.cls_score(x), self.num_classes) for x in self.cls_subnet(levels)],
             [per_anchor(self.bbox_pred(x), 4) for x in regions],
             [per_anchor(self.ctrness(x), 1).squeeze(2) for x in regions],
-            [_middles(x, stride) for x, stride in zip(levels, self.strides, strict=True)],
+            [_points(x, stride, self.offset) for x, stride in zip(levels, self.strides, strict=True)],
         )
 
     def losses(self, outputs: FCOSOutputs, sizes: Sequence[Size], targets: Sequence[Targets]) -> dict[str, Tensor]:
@@ -166,12 +170,14 @@ class FCOSHead(nn.Module):
             labels.append(best.label)
             scores.append(best.score)
         per_image = zip(torch.cat(boxes, 1), torch.cat(labels, 1), torch.cat(scores, 1), sizes, strict=True)
-        return [suppress(*found, self.nms_threshold, self.max_detections) for found in per_image]
+        return [suppress(*found, self.nms_threshold, self.max_detections, self.clip_first) for found in per_image]
 
 
-def _middles(level: Tensor, stride: int) -> Tensor:
-    """x and y of the middle of each pixel of (B, C, H, W), in pixels of the image: float32 (H * W, 2)."""
-    y, x = ((torch.arange(side, device=level.device, dtype=torch.float32) + 0.5) * stride for side in level.shape[-2:])
+def _points(level: Tensor, stride: int, offset: float) -> Tensor:
+    """x and y of each pixel of (B, C, H, W), in pixels of the image: float32 (H * W, 2)."""
+    y, x = (
+        (torch.arange(side, device=level.device, dtype=torch.float32) + offset) * stride for side in level.shape[-2:]
+    )
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
 
 

@@ -63,6 +63,7 @@ class RetinaNetHead(nn.Module):
         topk_candidates: pairs of anchor and class that enter suppression, per level and image.
         nms_threshold: overlap beyond which the worse of two detections of one class is dropped.
         max_detections: per image; the best stay.
+        clip_first: clip boxes to the image before suppression, as torchvision does, and not only after.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class RetinaNetHead(nn.Module):
         topk_candidates: int = 1000,
         nms_threshold: float = 0.5,
         max_detections: int = 100,
+        clip_first: bool = False,
     ) -> None:
         super().__init__()
         self.num_classes, self.in_features = num_classes, chosen_levels("RetinaNetHead", channels, in_features)
@@ -107,7 +109,7 @@ class RetinaNetHead(nn.Module):
         self.focal_alpha, self.focal_gamma = focal_alpha, focal_gamma
         self.box_weights, self.box_loss, self.smooth_l1_beta = box_weights, box_loss, smooth_l1_beta
         self.score_threshold, self.topk_candidates = score_threshold, topk_candidates
-        self.nms_threshold, self.max_detections = nms_threshold, max_detections
+        self.nms_threshold, self.max_detections, self.clip_first = nms_threshold, max_detections, clip_first
 
     def forward(self, features: Mapping[str, Tensor]) -> RetinaNetOutputs:
         """Levels (B, C, H, W) to scores before the sigmoid and offsets of every anchor."""
@@ -158,4 +160,4 @@ class RetinaNetHead(nn.Module):
             labels.append(best.label)
             scores.append(best.score)
         per_image = zip(torch.cat(boxes, 1), torch.cat(labels, 1), torch.cat(scores, 1), sizes, strict=True)
-        return [suppress(*found, self.nms_threshold, self.max_detections) for found in per_image]
+        return [suppress(*found, self.nms_threshold, self.max_detections, self.clip_first) for found in per_image]

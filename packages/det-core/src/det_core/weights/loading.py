@@ -75,8 +75,8 @@ def load_into(
         allow_unused: names without a place in the model are reported instead of refused.
 
     Raises:
-        WeightsError: names or shapes differ; the model is as it was. The message names the recipe that fits better, if
-            one is installed.
+        WeightsError: names or shapes differ, or numbers are NaN; the model is as it was. The message names the recipe
+            that fits better, if one is installed.
     """
     own = model.state_dict()
     state, upgrades = upgraded(state, model)
@@ -100,6 +100,13 @@ def load_into(
     if misshapen:
         shapes = [f"{k} {tuple(given[k].shape)} instead of {tuple(needed[k].shape)}" for k in misshapen]
         problems.append(f"{_count(misshapen, 'tensor')} of another shape: {_some(shapes)}")
+    spoilt = [key for key in given if key in needed and given[key].isnan().any()] if not problems else []
+    if spoilt:
+        found, fix = (
+            f"{_count(spoilt, 'tensor')} with NaN: {_some(spoilt)}",
+            "take weights from before training diverged",
+        )
+        raise WeightsError(where, "holds numbers that are none", found, fix)
     if problems:
         fix = (
             "give the weights of this model, or say what they are for with `into` or what is to start anew with `skip`"

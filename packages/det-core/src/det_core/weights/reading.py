@@ -4,7 +4,6 @@ import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from det_core.config import Source
 from det_core.errors import WeightsError
 from det_core.weights.pickles import read_pickle
-from det_core.weights.sources import fetch
+from det_core.weights.sources import fetch, is_page
 
 __all__ = ["read"]
 
@@ -39,6 +38,9 @@ def read(source: Source | str | Path) -> dict[str, Tensor]:
         raise WeightsError(where, "must be a file", "it is a folder", "name the weight file in it")
     if not path.exists():
         raise WeightsError(where, "there is no such file", fix="check the path, and DET_DATA for a relative one")
+    if is_page(path):
+        fix = "download it again; a site may have asked to sign in"
+        raise WeightsError(where, "is no weight file", "it is a web page that was saved under this name", fix)
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -65,8 +67,8 @@ def _unpickled(path: Path, where: str) -> Any:
     except pickle.UnpicklingError as error:
         found, fix = str(error).partition("\n")[0], "save the state dict alone: torch.save(model.state_dict(), ...)"
         raise WeightsError(where, "holds more than tensors, or is no weight file", found, fix) from error
-    except (RuntimeError, OSError, EOFError, BadZipFile, UnicodeDecodeError, ValueError) as error:
-        found = str(error).partition("\n")[0]
+    except Exception as error:  # a damaged file can fail in any way, all of them inside torch's reader
+        found = str(error).partition("\n")[0] or type(error).__name__
         raise WeightsError(where, "is damaged, or no weight file", found, "copy or download it again") from error
 
 

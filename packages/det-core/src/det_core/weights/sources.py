@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from det_core.errors import MissingExtraError, WeightsError
 
-__all__ = ["cache_folder", "fetch", "resolve"]
+__all__ = ["cache_folder", "fetch", "is_page", "resolve"]
 
 CACHE, OFFLINE = "DET_CACHE", "DET_OFFLINE"
 _CHUNK = 1 << 20
@@ -91,12 +91,24 @@ def fetch(source: str) -> Path:
             if not path.exists():
                 part = path.with_name(f"{path.name}.part")
                 _download(address, part)
+                if is_page(part):
+                    part.unlink()
+                    fix = f"look at {address} in a browser; it may ask to sign in"
+                    raise WeightsError(source, "cannot be downloaded", "the answer is a web page", fix)
                 _verify(part, path.name, source)
                 part.replace(path)
+    except WeightsError:
+        raise
     except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
         found = str(error) or type(error).__name__
         raise WeightsError(source, "cannot be downloaded", found, f"try again, or put the file at {path}") from error
     return path
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is HTML, as what a site says instead of giving a file."""
+    with path.open("rb") as file:
+        return re.match(rb"\s*<(!doctype html|html|head)\b", file.read(512), re.IGNORECASE) is not None
 
 
 def _offline() -> bool:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from det_core.contracts import OlderWeights
+from det_core.weights import torchvision_names
 
 __all__ = ["upgraded"]
 
@@ -69,6 +70,8 @@ def upgraded(state: Mapping[str, Tensor], model: nn.Module) -> tuple[State, list
             found = done[1]
     for name, upgrade in (
         ("Caffe2 blob names", _caffe2_names),
+        ("torchvision's names of residual networks", torchvision_names.of_classifiers),
+        ("torchvision's names of detectors", torchvision_names.of_detectors),
         ("stored buffers", _stored_buffers),
         ("absent statistics of frozen batch norms", _absent_statistics),
     ):

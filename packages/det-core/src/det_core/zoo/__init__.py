@@ -4,7 +4,7 @@ One table, sorted: folder of the published configuration -> name of the recipe -
 of some folders are put in front where others have a configuration of the same name.
 """
 
-__all__ = ["PUBLISHED", "UNPUBLISHED"]
+__all__ = ["PUBLISHED", "TORCHVISION", "UNPUBLISHED"]
 
 # Of parts that are published, in a configuration that is not.
 UNPUBLISHED = ("rotated_faster_rcnn_r50_fpn_3x",)
@@ -109,4 +109,21 @@ PUBLISHED: dict[str, dict[str, str]] = {
         "retinanet_syncbnhead": "retinanet_SyncBNhead",
         "retinanet_syncbnhead_sharedtraining": "retinanet_SyncBNhead_SharedTraining",
     },
+}
+
+# Of torchvision, folder by folder as above.
+TORCHVISION: dict[str, dict[str, str]] = {
+    "torchvision": {
+        f"torchvision_{name}": name
+        for name in (
+            "fasterrcnn_resnet50_fpn",
+            "fasterrcnn_resnet50_fpn_v2",
+            "fcos_resnet50_fpn",
+            "keypointrcnn_resnet50_fpn",
+            "maskrcnn_resnet50_fpn",
+            "maskrcnn_resnet50_fpn_v2",
+            "retinanet_resnet50_fpn",
+            "retinanet_resnet50_fpn_v2",
+        )
+    }
 }

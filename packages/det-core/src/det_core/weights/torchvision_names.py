@@ -1,0 +1,154 @@
+"""torchvision's names: those of its residual networks, which timm shares, and those of its detectors.
+
+Its detectors count the background as class 0, and COCO's classes by their numbers in the annotations, ten of which
+nobody uses. Ours are without these.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from det_core.class_names import COCO_CATEGORY_IDS
+
+__all__ = ["of_classifiers", "of_detectors"]
+
+State = dict[str, Tensor]
+_Name = str | Callable[[re.Match[str]], str]
+
+
+def _stage(match: re.Match[str]) -> str:
+    """Their layer1 is the second of the paper's stages."""
+    return f"res{int(match[1]) + 1}."
+
+
+_RESNET: list[tuple[str, _Name]] = [
+    (r"^conv1\.", "stem.conv1."),
+    (r"^bn1\.", "stem.conv1.norm."),
+    (r"^layer(\d)\.", _stage),
+    (r"\.bn(\d)\.", r".conv\1.norm."),
+    (r"\.downsample\.0\.", ".shortcut."),
+    (r"\.downsample\.1\.", ".shortcut.norm."),
+]
+
+
+def _next(name: str) -> _Name:
+    """`name` with a number one larger than theirs."""
+    return lambda match: name.format(int(match[1]) + 1)
+
+
+# Files of before 2022 have single layers where later ones have a layer and its norm.
+_HEADS: list[tuple[str, _Name]] = [
+    (r"^backbone\.fpn\.extra_blocks\.", "backbone.top_block."),
+    (r"^rpn\.head\.conv\.(?:0\.0\.)?(weight|bias)$", r"proposal_generator.rpn_head.conv.\1"),
+    (r"^rpn\.head\.cls_logits\.", "proposal_generator.rpn_head.objectness_logits."),
+    (r"^rpn\.head\.bbox_pred\.", "proposal_generator.rpn_head.anchor_deltas."),
+    (r"^roi_heads\.box_head\.fc6\.", "roi_heads.box_head.fc1."),
+    (r"^roi_heads\.box_head\.fc7\.", "roi_heads.box_head.fc2."),
+    (r"^roi_heads\.box_head\.(\d)\.0\.", _next("roi_heads.box_head.conv{}.")),
+    (r"^roi_heads\.box_head\.(\d)\.1\.", _next("roi_heads.box_head.conv{}.norm.")),
+    (r"^roi_heads\.box_head\.5\.", "roi_heads.box_head.fc1."),
+    (r"^roi_heads\.mask_head\.(\d)\.0\.", _next("roi_heads.mask_head.mask_fcn{}.")),
+    (r"^roi_heads\.mask_head\.(\d)\.1\.", _next("roi_heads.mask_head.mask_fcn{}.norm.")),
+    (r"^roi_heads\.mask_predictor\.conv5_mask\.", "roi_heads.mask_head.deconv."),
+    (r"^roi_heads\.mask_predictor\.mask_fcn_logits\.", "roi_heads.mask_head.predictor."),
+    (
+        r"^roi_heads\.keypoint_head\.(\d+)\.",
+        lambda match: f"roi_heads.keypoint_head.conv_fcn{int(match[1]) // 2 + 1}.",
+    ),
+    (r"^roi_heads\.keypoint_predictor\.kps_score_lowres\.", "roi_heads.keypoint_head.score_lowres."),
+    (r"^head\.classification_head\.cls_logits\.", "head.cls_score."),
+    (r"^head\.classification_head\.conv\.", "head.cls_subnet."),
+    (r"^head\.regression_head\.bbox_reg\.", "head.bbox_pred."),
+    (r"^head\.regression_head\.bbox_ctrness\.", "head.ctrness."),
+    (r"^head\.regression_head\.conv\.", "head.bbox_subnet."),
+]
+
+
+def of_classifiers(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> State | None:
+    """The weights of a residual network; None if they are others, or the model has them under the same names."""
+    if "layer1.0.conv1.weight" not in state or "stem.conv1.weight" not in own:
+        return None
+    return {_renamed(key, _RESNET): value for key, value in state.items()}
+
+
+def of_detectors(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> State | None:
+    """The weights of a detector with a residual network and a pyramid; None if they are others."""
+    if "backbone.body.conv1.weight" not in state:
+        return None
+    pyramid = [int(found[1]) for found in map(re.compile(r"backbone\.fpn\.inner_blocks\.(\d)\.").match, state) if found]
+    finest = 5 - max(pyramid, default=3)  # the coarsest level always has stride 32
+    deep = "rpn.head.conv.1.0.weight" in state
+    norms = "head.classification_head.conv.0.1.weight" in state
+    renamed: State = {}
+    for key, value in state.items():
+        if key.startswith("backbone.body."):
+            name = "backbone.bottom_up." + _renamed(key.removeprefix("backbone.body."), _RESNET)
+        elif key.startswith("backbone.fpn.") and "extra_blocks" not in key:
+            name = _of_pyramid(key, finest)
+        elif deep and key.startswith("rpn.head.conv."):
+            name = re.sub(r"^rpn\.head\.conv\.(\d)\.0\.", r"proposal_generator.rpn_head.conv.conv\1.", key)
+        else:
+            name = _of_tower(_renamed(key, _HEADS), norms)
+        renamed[name] = _without_background(name, value, own)
+    if norms:  # whose towers then have no biases, where ours have
+        absent = [key for key in own if "_subnet." in key and key.endswith(".bias") and key not in renamed]
+        renamed |= {key: torch.zeros_like(own[key], device="cpu") for key in absent}
+    return renamed
+
+
+def _renamed(key: str, names: list[tuple[str, _Name]]) -> str:
+    for pattern, name in names:
+        key = re.sub(pattern, name, key)
+    return key
+
+
+def _of_pyramid(key: str, finest: int) -> str:
+    """`inner_blocks.0.0.weight`, or `inner_blocks.0.weight` in older files; `inner_blocks.0.1` is a norm."""
+    found = re.fullmatch(r"backbone\.fpn\.(inner|layer)_blocks\.(\d)(?:\.([01]))?\.(\w+)", key)
+    if found is None:
+        return key
+    part = "lateral" if found[1] == "inner" else "output"
+    norm = "norm." if found[3] == "1" else ""
+    return f"backbone.fpn_{part}{finest + int(found[2])}.{norm}{found[4]}"
+
+
+def _of_tower(key: str, norms: bool) -> str:
+    """Towers are one row of layers: convolution, perhaps norm, ReLU; later files have each of these in a group."""
+    step = 3 if norms else 2
+    return re.sub(r"_subnet\.(\d+)\.([01])\.", lambda m: f"_subnet.{step * int(m[1]) + int(m[2])}.", key)
+
+
+def _without_background(name: str, value: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+    """The rows of the classes, the background last where there is one."""
+    if name not in own:
+        return value
+    if name.startswith("roi_heads.box_predictor.cls_score."):
+        kept = _classes(len(value), len(own[name]) - 1)
+        return value[[*kept, 0]]
+    if name.startswith("roi_heads.box_predictor.bbox_pred."):
+        return value.unflatten(0, (-1, 4))[_classes(len(value) // 4, len(own[name]) // 4)].flatten(0, 1)
+    if name.startswith("roi_heads.mask_head.predictor."):
+        return value[_classes(len(value), len(own[name]))]
+    if name.startswith(("head.cls_score.", "head.bbox_pred.")):
+        return _per_anchor(name, value, own)
+    return value
+
+
+def _classes(theirs: int, ours: int) -> list[int]:
+    """The numbers of their classes that we have: of COCO's 91 the 80 in use, otherwise all but the background."""
+    return list(COCO_CATEGORY_IDS) if (theirs, ours) == (91, 80) else list(range(1, theirs))
+
+
+def _per_anchor(name: str, value: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+    """Rows of the last layer of a one-stage head, which are anchor by anchor; theirs go by shape, then by size."""
+    anchors = len(own["head.bbox_pred.bias"]) // 4
+    if len(value) % anchors:
+        return value
+    rows = value.unflatten(0, (anchors, -1))
+    if name.startswith("head.cls_score."):
+        rows = rows[:, _classes(rows.shape[1], len(own[name]) // anchors)]
+    if anchors == 9:  # three shapes of three sizes
+        rows = rows.unflatten(0, (3, 3)).transpose(0, 1).flatten(0, 1)
+    return torch.clone(rows.flatten(0, 1))
