@@ -82,7 +82,7 @@ def published_dataset(names: Sequence[str], **arguments: Any) -> dict[str, Any] 
     known = {**_DATASETS, **{name: node for each in extensions() for name, node in each.datasets.items()}}
     if not names or any(name not in known for name in names):
         return None
-    nodes = [known[name] | _fitting(known[name]["type"], arguments) for name in names]
+    nodes = [{**known[name]} | _fitting(known[name]["type"], arguments) for name in names]
     return nodes[0] if len(nodes) == 1 else {"type": "concat", "datasets": nodes}
 
 
