@@ -120,7 +120,7 @@ def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"polygons.json: does not say the size of its image"):
         CityscapesDataset(tmp_path / "left", tmp_path / "fine")
     outlines = tmp_path / "fine" / "ulm" / "ulm_000_1_gtFine_polygons.json"
-    for text, sentence in [("{", "cannot be read"), ("[]", "is no file of outlines"), ("[" * 99999, "cannot be read")]:
+    for text, sentence in [("{", "not sound JSON"), ("[]", "is no file of outlines"), ("[" * 99999, "not sound JSON")]:
         outlines.write_text(text)
         with pytest.raises(DataError, match=sentence):
             CityscapesDataset(tmp_path / "left", tmp_path / "fine")

@@ -1,6 +1,5 @@
 """Cityscapes: street scenes with the outlines of everything in them, of which eight classes are told one by one."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from det_core import jsonfile
 from det_core.class_names import CITYSCAPES_CLASSES
 from det_core.data.images import read_image
 from det_core.data.packed import PackedNumbers, PackedTexts
@@ -152,13 +152,7 @@ def _drawn(outlines: Sequence[_Outline], size: Size) -> NDArray[np.int64]:
 
 def _read(path: Path) -> tuple[Size, list[_Outline]]:
     """The size of the image and what is drawn on it, in this order."""
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(str(path), "there is no such file of outlines", fix="each image needs one") from error
-    except (OSError, ValueError, RecursionError) as error:
-        fix = "the file may be cut short: get it again"
-        raise DataError(str(path), "the outlines cannot be read", str(error), fix) from error
+    content = jsonfile.read(path, "file of outlines")
     if not isinstance(content, dict) or not isinstance(content.get("objects"), list):
         raise DataError(str(path), "is no file of outlines", fix="give files of gtFine that end in _polygons.json")
     size: Any = (content.get("imgHeight"), content.get("imgWidth"))

@@ -1,6 +1,9 @@
 """Reading photographs, one path for every format: Pillow opens, we turn the result into uint8 RGB."""
 
+import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias
@@ -23,6 +26,8 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # Pillow knows many more, but some of them start other programs (EPS runs Ghostscript) and none holds photographs.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "MPO", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
 _ORIENTATION = 0x0112
+# How many single bytes are read before a file is given up: Pillow passes over those that mean nothing in a JPEG.
+_PATIENCE = 1_000_000
 # The EXIF orientations, as what has to be done to the picture as stored.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -86,11 +91,26 @@ def from_pil(picture: Image.Image, where: str = "image") -> Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
-def _open(path: ImagePath) -> Image.Image:
+class _Patient(io.BufferedReader):
+    """A file in which a reader may look for what it wants byte by byte, but not for ever."""
+
+    _left = _PATIENCE
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size == 1:
+            self._left -= 1
+            if self._left < 0:
+                raise OSError(f"{_PATIENCE} bytes of it mean nothing")
+        return super().read(size)
+
+
+@contextmanager
+def _open(path: ImagePath) -> Iterator[Image.Image]:
     """Open a file without decoding it."""
     where = os.fspath(path)
     try:
-        return Image.open(where, formats=_known_formats())
+        with _Patient(io.FileIO(where)) as stream:
+            yield _opened(stream, where)
     except FileNotFoundError as error:
         raise DataError(
             where, "there is no such image file", fix="check the path, and the folder it starts from"
@@ -99,8 +119,15 @@ def _open(path: ImagePath) -> Image.Image:
         raise DataError(
             where, "is a folder, not an image", fix="name a file, or all with a glob such as '*.jpg'"
         ) from error
+    except OSError as error:
+        raise DataError(where, "cannot be opened as an image", error.strerror or str(error)) from error
+
+
+def _opened(stream: io.BufferedReader, where: str) -> Image.Image:
+    try:
+        return Image.open(stream, formats=_known_formats())
     except UnidentifiedImageError as error:
-        empty = Path(path).stat().st_size == 0
+        empty = Path(where).stat().st_size == 0
         found = "the file is empty" if empty else ""
         fix = f"give one of {', '.join(_known_formats())}"
         raise DataError(where, "is not an image that can be read", found, fix) from error

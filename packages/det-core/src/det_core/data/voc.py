@@ -12,14 +12,14 @@ from det_core.class_names import VOC_CLASSES
 from det_core.data.coco_index import BadAnnotations
 from det_core.data.images import IMAGE_SUFFIXES
 from det_core.data.indexed import IndexedImages
-from det_core.data.listing import Listing
+from det_core.data.listing import Listing, text_of
 from det_core.errors import DataError
 
 __all__ = ["VOC_CLASSES", "VocDataset", "parsed"]
 
 # Of a file without its suffix: nothing that leads to another folder.
 _NAME = re.compile(r"[^/\\:\0]+")
-_LARGEST_FILE, _DEEPEST = 2**24, 30
+_LARGEST_FILE, _DEEPEST = 2**26, 30
 
 
 class VocDataset(IndexedImages):
@@ -95,16 +95,11 @@ def _listed(folder: Path, split: str) -> list[str]:
     if not _NAME.fullmatch(split):
         raise DataError(str(folder), "a split is the name of a list in ImageSets/Main", f"got {split!r}")
     path = folder / "ImageSets" / "Main" / f"{split}.txt"
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError as error:
+    if not path.exists():
         known = sorted(file.stem for file in path.parent.glob("*.txt"))
         found = f"there are {', '.join(known[:10])}" if known else ""
-        raise DataError(
-            str(path), "there is no such list of images", found, "check the folder and the split"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(str(path), "cannot be read as a list of images", str(error)) from error
+        raise DataError(str(path), "there is no such list of images", found, "check the folder and the split")
+    lines = text_of(path, _LARGEST_FILE, "a list of images").splitlines()
     # The lists of single classes have a second column that says whether the class is there.
     names = [line.split()[0] for line in lines if line.strip()]
     for number, name in enumerate(names, 1):

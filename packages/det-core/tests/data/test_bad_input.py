@@ -1,0 +1,122 @@
+"""Files that were made to do harm: each is refused with a sentence, in little memory, and nothing is written."""
+
+import struct
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import coco_files
+import pytest
+import small_datasets
+from det_core.data import (
+    CityscapesDataset,
+    CocoDataset,
+    LvisDataset,
+    VocDataset,
+    YoloDataset,
+    check,
+    image_size,
+    read_image,
+)
+from det_core.errors import DataError
+
+MEGABYTE = 2**20
+GIGABYTE = 2**30
+
+# The reader, the arguments of a sound set, and its file of annotations.
+READERS: dict[str, tuple[Any, Callable[[Path], dict[str, Any]], str]] = {
+    "coco": (CocoDataset, small_datasets.coco, "a.json"),
+    "lvis": (LvisDataset, small_datasets.lvis, "a.json"),
+    "voc": (VocDataset, small_datasets.voc, "Annotations/a.xml"),
+    "voc's list": (VocDataset, small_datasets.voc, "ImageSets/Main/train.txt"),
+    "cityscapes": (CityscapesDataset, small_datasets.cityscapes, "fine/ulm/a_gtFine_polygons.json"),
+    "yolo": (YoloDataset, small_datasets.yolo, "labels/a.txt"),
+}
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(each.relative_to(folder).as_posix() for each in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_gigabyte_of_nonsense_for_annotations_is_refused_in_little_memory(tmp_path: Path, name: str) -> None:
+    reader, arguments, file = READERS[name]
+    given = arguments(tmp_path)
+    reader(**given)
+    before = files(tmp_path)
+    (tmp_path / file).write_bytes(b"\x00\x01\x02 nonsense" * 100)
+    with (tmp_path / file).open("r+b") as stream:
+        stream.truncate(GIGABYTE)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=Path(file).name):
+            reader(**given)
+        assert tracemalloc.get_traced_memory()[1] < 256 * MEGABYTE
+    finally:
+        tracemalloc.stop()
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("number", ["1e999", "9" * 4000, "9" * 9000, "-1e308", "NaN", "Infinity", "1e-400"])
+@pytest.mark.parametrize("key", ["bbox", "segmentation", "area", "image_id", "category_id", "id", "keypoints"])
+def test_an_enormous_number_is_refused_or_harmless(tmp_path: Path, key: str, number: str) -> None:
+    images, file = coco_files.write(tmp_path, coco_files.content(2))
+    value = {"bbox": f"[1, 2, {number}, 4]", "segmentation": f"[[1, 2, {number}, 4, 5, 6]]", "keypoints": f"[{number}]"}
+    text = file.read_text().replace('"iscrowd": 0', f'"iscrowd": 0, "{key}": {value.get(key, number)}')
+    file.write_text(text)
+    masks = key == "segmentation"
+    harmless = (number == "1e-400" and key in ("area", "segmentation")) or key == "keypoints"
+    if harmless and len(number) < 5000:
+        assert len(CocoDataset(images, file)) == 2
+    else:
+        with pytest.raises(DataError, match=r"a.json") as told:
+            CocoDataset(images, file, masks=masks)
+        assert len(str(told.value)) < 1000
+    report = check({"train": partial(CocoDataset.listing, images, file)}, pixels=False)
+    assert all(len(defect.text) < 1000 for defect in report.defects)
+
+
+def png(width: int, height: int, mode: int = 2) -> bytes:
+    """A PNG that claims a size, with next to nothing in it."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, mode, 0, 0, 0)
+    pixels = zlib.compress(b"\0" * MEGABYTE)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1), (0, 5)])
+def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    images, file = coco_files.write(tmp_path, coco_files.content(2))
+    (images / "0.png").write_bytes(png(*size))
+    tracemalloc.start()
+    try:
+        for read in (read_image, image_size):
+            with pytest.raises(DataError, match=r"0.png"):
+                read(images / "0.png")
+        (found,) = check({"train": partial(CocoDataset.listing, images, file)}).defects
+        assert tracemalloc.get_traced_memory()[1] < 64 * MEGABYTE
+    finally:
+        tracemalloc.stop()
+    assert (found.kind, found.id) == ("unreadable image", "11")
+
+
+def test_a_gigabyte_of_nonsense_for_an_image_is_refused_in_little_memory(tmp_path: Path) -> None:
+    for name, beginning in {"a.jpg": b"\xff\xd8\xff\xe0", "b.png": b"\x89PNG\r\n\x1a\n", "c.tif": b"II*\x00"}.items():
+        with (tmp_path / name).open("wb") as stream:
+            stream.write(beginning)
+            stream.truncate(GIGABYTE)
+        tracemalloc.start()
+        try:
+            with pytest.raises(DataError, match=name):
+                read_image(tmp_path / name)
+            assert tracemalloc.get_traced_memory()[1] < 64 * MEGABYTE
+        finally:
+            tracemalloc.stop()
