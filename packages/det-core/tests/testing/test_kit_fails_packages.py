@@ -6,6 +6,7 @@ from textwrap import dedent
 
 import pytest
 from det_core import plugins
+from det_core.errors import ConfigError
 from det_core.testing import check_plugin
 
 IN_USE = "it is in use and has no problems"
@@ -50,7 +51,9 @@ def failures(tmp_path, monkeypatch):
     """Installs a package as an installer would, and says which checks it fails and why."""
     monkeypatch.syspath_prepend(tmp_path)
 
-    def judged(hook=GOOD_HOOK, parts=GOOD_PARTS, recipe=GOOD_RECIPE, readme="What it is for.", **about):
+    def judged(
+        hook=GOOD_HOOK, parts=GOOD_PARTS, recipe=GOOD_RECIPE, readme="What it is for.", entry_points="", **about
+    ):
         own = tmp_path / "kit_package_parts"
         record = tmp_path / "kit_package-1.0.dist-info"
         for folder in (own, record):
@@ -61,7 +64,7 @@ def failures(tmp_path, monkeypatch):
         lines = {**ABOUT, **{name.replace("_", "-"): value for name, value in about.items()}}
         text = "".join(f"{name}: {value}\n" for name, value in lines.items() if value)
         (record / "METADATA").write_text(f"Metadata-Version: 2.4\n{text}\n{readme}\n")
-        (record / "entry_points.txt").write_text("[det]\nkit-package = kit_package\n")
+        (record / "entry_points.txt").write_text(f"[det]\nkit-package = kit_package\n{entry_points}")
         plugins.catalog(refresh=True)
         report = check_plugin("kit-package")
         return {outcome.check: outcome.reason for outcome in report.outcomes if outcome.status == "failed"}
@@ -75,6 +78,45 @@ def failures(tmp_path, monkeypatch):
 
 def test_a_package_that_keeps_the_rules_passes(failures):
     assert failures() == {}
+
+
+WITH_A_HEAD = (
+    GOOD_HOOK
+    + """
+@hookimpl
+def det_backbones():
+    return {"kit_backbone": "kit_package_parts:Backbone"}
+"""
+)
+NEEDS_A_WORD = (
+    GOOD_PARTS
+    + """
+from det_core.testing import conformance
+
+class Backbone(nn.Module):
+    def __init__(self, secret: str) -> None:
+        super().__init__()
+        assert secret == "open"
+        self.channels, self.strides, self.size_divisibility = {"s1": 2}, {"s1": 1}, 1
+        self.layer = nn.Conv2d(3, 2, 1)
+
+    def forward(self, pixels):
+        return {"s1": self.layer(pixels)}
+
+told = conformance("kit-package", examples={"backbones/kit_backbone": {"secret": "open"}})
+"""
+)
+
+
+def test_a_package_tells_the_kit_by_itself_how_to_make_its_components(failures):
+    word = "[det.testing]\nkit-package = kit_package_parts:told\n"
+    assert failures(hook=WITH_A_HEAD, parts=NEEDS_A_WORD, entry_points=word) == {}
+
+
+def test_a_package_that_tells_the_kit_something_else_is_told_so(failures):
+    word = "[det.testing]\nkit-package = kit_package_parts:Model\n"
+    with pytest.raises(ConfigError, match="must lead to a Conformance; kit_package_parts:Model is a type"):
+        failures(entry_points=word)
 
 
 OFFERS_NOTHING = "from det_core.hooks import hookimpl\n@hookimpl\ndef det_recipes():\n    return {}\n"

@@ -57,6 +57,8 @@ def conformance(
             others that keep it small. Where files are needed, a function that writes them into a folder and returns the
             arguments. What parents give to the parts that they build (`channels`, `num_classes` ...) is known.
         truth: adds to the targets of the kit's pictures what heads and models of the plugin learn from (extras).
+
+    With neither, what the distribution's own entry point of the group `det.testing` leads to is taken.
     """
     return Conformance(plugin, examples or {}, truth)
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any
 
 import torch
 
 from det_core import registry
-from det_core.errors import UnknownNameError
+from det_core.errors import ConfigError, UnknownNameError
 from det_core.hooks import KINDS
 from det_core.plugins import canonical, catalog
 from det_core.testing import Conformance, Example
@@ -19,6 +20,8 @@ from det_core.testing.subject import Subject
 from det_core.testing.tables import CHECKS
 
 __all__ = ["Case", "cases_of", "cases_of_component"]
+
+_GROUP = "det.testing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +104,8 @@ def cases_of(told: Conformance) -> list[Case]:
         installed = sorted({plugin.distribution for plugin in catalog().plugins})
         fix = registry.did_you_mean(name, installed) or "install it, with `pip install -e .` in its folder"
         raise UnknownNameError(f"plugin {told.plugin!r}", "is not installed", f"there is {', '.join(installed)}", fix)
+    if not told.examples and told.truth is None:
+        told = _own_word(name) or told
     examples = dict(told.examples)
     cases = _cases("package", CHECKS["package"], Package(name))
     offered = [component for kind in KINDS for component in registry.components(kind) if component.distribution == name]
@@ -123,6 +128,18 @@ def cases_of(told: Conformance) -> list[Case]:
         fix = registry.did_you_mean(first, choices) or f"it offers {', '.join(choices)}"
         raise UnknownNameError(f"examples[{first!r}]", f"{name} offers nothing of this name", fix=fix)
     return cases
+
+
+def _own_word(name: str) -> Conformance | None:
+    """What the distribution itself tells the kit, by an entry point of the group `det.testing`."""
+    for point in metadata.entry_points(group=_GROUP):
+        if point.dist is not None and canonical(point.dist.name) == name:
+            told = point.load()
+            if not isinstance(told, Conformance):
+                found = f"{point.value} is a {type(told).__name__}"
+                raise ConfigError(f"{name}: entry point of {_GROUP}", "must lead to a Conformance", found)
+            return told
+    return None
 
 
 def cases_of_component(kind: str, target: Any, example: Example | None, truth: Any) -> list[Case]:
