@@ -1,36 +1,5 @@
 """det's own checks of a plugin, a test each; `pytest -m "not slow"` leaves out what takes long."""
 
-import json
-
 from det_core.testing import conformance
-from PIL import Image
 
-SMALL = {"conv_dim": 8, "fc_dim": 16, "pooler_resolution": 4}
-
-
-def points(folder):
-    """A picture with an object, two points of which are known."""
-    Image.new("RGB", (40, 30), "grey").save(folder / "1.png")
-    about = {"bbox": [5, 5, 20, 20], "point_coords": [[6, 6], [24, 24]], "point_labels": [1, 0]}
-    content = {
-        "images": [{"id": 1, "file_name": "1.png", "width": 40, "height": 30}],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, **about}],
-        "categories": [{"id": 1, "name": "cell"}],
-    }
-    (folder / "points.json").write_text(json.dumps(content))
-    return {"images": str(folder), "annotations": str(folder / "points.json")}
-
-
-test_conformance = conformance(
-    "det-pointrend",
-    examples={
-        "heads/pointrend_mask_head": {**SMALL, "subdivision_steps": 3},
-        "heads/implicit_pointrend_mask_head": {
-            **SMALL,
-            "point_head": {"type": "det_pointrend.layers:ImplicitPointHead", "fc_dim": 8, "num_fc": 1},
-            "subdivision_points": 64,
-        },
-        "heads/pointrend_sem_seg_head": {"num_points": 128, "subdivision_points": 64},
-        "datasets/coco_points": points,
-    },
-)
+test_conformance = conformance("det-pointrend")
