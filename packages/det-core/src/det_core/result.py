@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from det_core.errors import ConfigError
-from det_core.evaluation import to_coco
+from det_core.evaluation import to_coco, to_coco_panoptic
 from det_core.ops.masks import MasksInImage
-from det_core.structures import Detections, Prediction
-from det_core.visual import draw
+from det_core.structures import Detections, PanopticMap, Prediction, SemanticMap
+from det_core.visual import draw, draw_segments, in_words
 
 __all__ = ["Result"]
 
@@ -54,6 +56,11 @@ class Result:
             raise ConfigError("Result.masks", "this model makes no masks", fix="look at Result.detections")
         return MasksInImage(found.masks, found.boxes, found.size)
 
+    @property
+    def segments(self) -> PanopticMap | SemanticMap | None:
+        """What the model says of each pixel of `image`; None if it says nothing of pixels."""
+        return self.prediction.panoptic or self.prediction.semantic
+
     def __len__(self) -> int:
         return len(self.detections)
 
@@ -61,15 +68,25 @@ class Result:
         return f"Result({self.path or 'image'}: {self.summary()})"
 
     def summary(self) -> str:
-        """How many of each class were found, such as "12 RBC, 1 WBC"."""
+        """How many of each class were found, such as "12 RBC, 1 WBC"; of pixels, by falling area, "2 dog, sky 40 %"."""
+        if self.segments is not None:
+            return in_words(self.segments, self.classes)
         labels, counts = self.detections.labels.unique(return_counts=True)
         found = [f"{n} {self.classes[label]}" for label, n in zip(labels.tolist(), counts.tolist(), strict=True)]
         return ", ".join(found) or "nothing found"
 
     def plot(self) -> Image.Image:
-        """The image with the boxes, names and scores drawn on it."""
+        """The image with what was found drawn on it: boxes, names and scores, or segments and a legend."""
+        if self.segments is not None:
+            return draw_segments(self.image, self.segments, self.classes)
         return draw(self.image, self.detections, self.classes)
 
     def to_coco(self, image_id: int | str) -> list[dict[str, Any]]:
         """The detections in the COCO results format, ready for JSON."""
         return to_coco(self.detections, image_id, self.category_ids)
+
+    def to_coco_panoptic(self, image_id: int | str, file_name: str) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """The segments in the COCO panoptic format: the colours of a PNG file, (H, W, 3), and an entry for JSON."""
+        if self.prediction.panoptic is None:
+            raise ConfigError("Result.to_coco_panoptic", "this model makes no segments", fix="use a panoptic model")
+        return to_coco_panoptic(self.prediction.panoptic, image_id, self.category_ids, file_name)

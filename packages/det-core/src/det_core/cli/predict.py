@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from det_core.cli.segments import SegmentWriter
 from det_core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ def command(
     counts from 1. The name of the file stands beside it. An image that cannot be read is told of, the rest goes on, and
     the exit code is 1.
 
+    A model that tells segments is drawn with them; panoptic.json and the folder panoptic hold them in the COCO panoptic
+    format. Of a model that tells only the class of each pixel, the folder semantic holds a PNG of labels per image.
+
     \b
     Example:
       det predict photos/ --model runs/cells/best.safetensors --output found
@@ -70,6 +74,7 @@ def command(
     if output is not None:
         _make(output)
     entries: list[dict[str, Any]] = []
+    segments = None if output is None else SegmentWriter(output)
     ids = _image_ids(paths)
     names = _picture_names(paths)
     unread = 0
@@ -79,10 +84,15 @@ def command(
             click.echo(f"error: {found}", err=True)
             unread += 1
             continue
-        entries += [{**entry, "file_name": path.name} for entry in found.to_coco(ids[number])]
+        if found.prediction.detections is not None:
+            entries += [{**entry, "file_name": path.name} for entry in found.to_coco(ids[number])]
         if output is not None:
             found.plot().save(output / names[number])
+        if segments is not None:
+            segments.write(found, ids[number], path.name, Path(names[number]).stem)
         click.echo(f"{path}: {found.summary()}", err=as_json)
+    if segments is not None:
+        segments.finish()
     if output is not None:
         (output / "predictions.json").write_text(json.dumps(entries), encoding="utf-8")
         click.echo(f"{len(paths) - unread} pictures and predictions.json are in {output}", err=as_json)

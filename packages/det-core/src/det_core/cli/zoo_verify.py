@@ -25,6 +25,9 @@ _METRICS: Mapping[str, tuple[str, ...]] = {
     "segm AP": ("segm/AP",),
     "kp. AP": ("keypoints/AP",),
     "mIoU": ("semantic/mIoU",),
+    "PQ": ("panoptic/PQ",),
+    "SQ": ("panoptic/SQ",),
+    "RQ": ("panoptic/RQ",),
 }
 
 

@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from det_core.evaluation.coco import CocoEvaluator
     from det_core.evaluation.coco_results import from_coco, to_coco
     from det_core.evaluation.lvis import LvisEvaluator
+    from det_core.evaluation.panoptic_results import to_coco_panoptic
     from det_core.evaluation.semantic import MeanIoU
     from det_core.evaluation.voc import VocEvaluator
 
-__all__ = ["CocoEvaluator", "LvisEvaluator", "MeanIoU", "VocEvaluator", "from_coco", "to_coco"]
+__all__ = ["CocoEvaluator", "LvisEvaluator", "MeanIoU", "VocEvaluator", "from_coco", "to_coco", "to_coco_panoptic"]
 
 _MODULES = {
     "CocoEvaluator": "coco",
@@ -22,6 +23,7 @@ _MODULES = {
     "VocEvaluator": "voc",
     "from_coco": "coco_results",
     "to_coco": "coco_results",
+    "to_coco_panoptic": "panoptic_results",
 }
 
 

@@ -3,6 +3,7 @@
 import math
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,13 +13,13 @@ from det_core import registry
 from det_core.contracts import Evaluator
 from det_core.errors import DetError
 from det_core.ops.masks import rasterise
-from det_core.structures import Detections, Prediction, Proposals, Sample, SemanticMap, Targets
+from det_core.structures import Detections, PanopticMap, Prediction, Proposals, Sample, SemanticMap, Targets
 from det_core.testing.report import Check, Failed, check
 from det_core.testing.roles import require_members
 from det_core.testing.scenes import CLASSES, scene
 from det_core.testing.subject import Subject
 
-__all__ = ["EVALUATOR"]
+__all__ = ["EVALUATOR", "panoptic_map"]
 
 _LOOKED_AT = 4
 
@@ -69,7 +70,13 @@ def perfect(sample: Sample) -> Prediction:
         extras=truth.extras,
     )
     proposals = Proposals(boxes=truth.boxes, logits=scores)
-    return Prediction(detections=detections, proposals=proposals, semantic=_semantic(truth), extras=truth.image_extras)
+    return Prediction(
+        detections=detections,
+        proposals=proposals,
+        semantic=_semantic(truth),
+        panoptic=panoptic_map(replace(truth, masks=masks)),
+        extras=truth.image_extras,
+    )
 
 
 def nothing(sample: Sample) -> Prediction:
@@ -87,7 +94,28 @@ def nothing(sample: Sample) -> Prediction:
     semantic = None
     if sample.targets is not None and sample.targets.semantic is not None:
         semantic = SemanticMap(logits=-_semantic(sample.targets).logits)  # type: ignore[union-attr]
-    return Prediction(detections=detections, proposals=Proposals(boxes=boxes, logits=numbers), semantic=semantic)
+    panoptic = PanopticMap(ids=torch.zeros(sample.size, dtype=torch.int32), segments=())
+    proposals = Proposals(boxes=boxes, logits=numbers)
+    return Prediction(detections=detections, proposals=proposals, semantic=semantic, panoptic=panoptic)
+
+
+def panoptic_map(truth: Targets) -> PanopticMap | None:
+    """Objects with masks as things, later ones on top, and each class of the pixels that remain as stuff.
+
+    None without masks at the size of the image and classes of pixels.
+    """
+    if not isinstance(truth.masks, Tensor) or truth.semantic is None:
+        return None
+    ids = torch.zeros(truth.semantic.shape, dtype=torch.int32)
+    segments = []
+    for mask, label in zip(truth.masks, truth.labels.tolist(), strict=True):
+        segments.append({"id": len(segments) + 1, "label": label, "is_thing": True, "score": 1.0})
+        ids[mask] = len(segments)
+    free = ids == 0
+    for label in truth.semantic[free & (truth.semantic != 255)].unique().tolist():
+        segments.append({"id": len(segments) + 1, "label": label, "is_thing": False})
+        ids[free & (truth.semantic == label)] = len(segments)
+    return PanopticMap(ids=ids, segments=segments)
 
 
 def _semantic(truth: Targets) -> SemanticMap | None:

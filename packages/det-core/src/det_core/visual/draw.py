@@ -10,7 +10,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 from det_core.ops import rotated
 from det_core.structures import Detections, Targets
 
-__all__ = ["colour", "contact_sheet", "draw", "truth_beside_prediction"]
+__all__ = ["colour", "contact_sheet", "draw", "font", "name_of", "to_pil", "truth_beside_prediction"]
 
 Colour = tuple[int, int, int]
 _Rectangle = tuple[float, float, float, float]
@@ -51,7 +51,7 @@ def draw(image: Tensor | Image.Image, objects: Detections | Targets, classes: Se
         objects: in the pixels of `image`; boxes (N, 4), or (N, 5) rotated.
         classes: the name of each label; a label without a name is shown as its number.
     """
-    picture = _to_pil(image)
+    picture = to_pil(image)
     canvas = ImageDraw.Draw(picture, "RGBA")
     unit = min(picture.size)
     width = max(1, round(unit / 240))
@@ -61,10 +61,10 @@ def draw(image: Tensor | Image.Image, objects: Detections | Targets, classes: Se
         closed = [*outline, outline[0], outline[1]]
         canvas.line(closed, fill=(0, 0, 0, 130), width=width + 2, joint="curve")
         canvas.line(closed, fill=colour(label), width=width, joint="curve")
-    font = _font(max(9, round(unit / 38)))
+    letters = font(max(9, round(unit / 38)))
     taken: list[_Rectangle] = []
     for outline, label, text in zip(outlines, labels, _texts(objects, classes), strict=True):
-        _write_label(canvas, _bounds(outline), text, colour(label), font, picture.size, taken)
+        _write_label(canvas, _bounds(outline), text, colour(label), letters, picture.size, taken)
     return picture
 
 
@@ -93,13 +93,15 @@ def contact_sheet(images: Sequence[Image.Image], columns: int = 2, gap: int = 12
     return sheet
 
 
-def _to_pil(image: Tensor | Image.Image) -> Image.Image:
+def to_pil(image: Tensor | Image.Image) -> Image.Image:
+    """A copy as RGB."""
     if isinstance(image, Image.Image):
         return image.convert("RGB")
     return to_pil_image(image.detach().cpu())
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Letters of this height in pixels."""
     return ImageFont.load_default(size=size)
 
 
@@ -116,12 +118,13 @@ def _bounds(outline: Sequence[float]) -> _Rectangle:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def _name(label: int, classes: Sequence[str]) -> str:
+def name_of(label: int, classes: Sequence[str]) -> str:
+    """The name of a label, its number where it has none."""
     return classes[label] if 0 <= label < len(classes) else str(label)
 
 
 def _texts(objects: Detections | Targets, classes: Sequence[str]) -> list[str]:
-    names = [_name(label, classes) for label in objects.labels.tolist()]
+    names = [name_of(label, classes) for label in objects.labels.tolist()]
     if isinstance(objects, Targets):
         return names
     return [f"{name} {score:.2f}" for name, score in zip(names, objects.scores.tolist(), strict=True)]
@@ -130,7 +133,7 @@ def _texts(objects: Detections | Targets, classes: Sequence[str]) -> list[str]:
 def _count(objects: Detections | Targets, classes: Sequence[str]) -> str:
     """How many of each class there are, such as "12 RBC, 1 WBC"."""
     labels, counts = objects.labels.unique(return_counts=True)
-    parts = [f"{n} {_name(label, classes)}" for label, n in zip(labels.tolist(), counts.tolist(), strict=True)]
+    parts = [f"{n} {name_of(label, classes)}" for label, n in zip(labels.tolist(), counts.tolist(), strict=True)]
     return ", ".join(parts) or "nothing"
 
 
@@ -139,12 +142,12 @@ def _write_label(
     box: _Rectangle,
     text: str,
     background: Colour,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    letters: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     size: tuple[int, int],
     taken: list[_Rectangle],
 ) -> None:
     """Write `text` on a plate at a corner of `box`: inside the image and, where there is room, on no other label."""
-    left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
+    left, top, right, bottom = canvas.textbbox((0, 0), text, font=letters)
     pad = max(1.0, (bottom - top) / 5)
     w, h = right - left + 2 * pad, bottom - top + 2 * pad
     x0, y0, x1, y1 = box
@@ -156,7 +159,7 @@ def _write_label(
     plate = min(plates, key=lambda candidate: sum(_overlap(candidate, other) for other in taken))
     taken.append(plate)
     canvas.rectangle(plate, fill=(*background, 225))
-    canvas.text((plate[0] + pad - left, plate[1] + pad - top), text, font=font, fill=_readable_on(background))
+    canvas.text((plate[0] + pad - left, plate[1] + pad - top), text, font=letters, fill=_readable_on(background))
 
 
 def _overlap(a: _Rectangle, b: _Rectangle) -> float:
@@ -173,5 +176,5 @@ def _with_heading(picture: Image.Image, heading: str) -> Image.Image:
     size = max(11, round(min(picture.size) / 26))
     framed = Image.new("RGB", (picture.width, picture.height + 2 * size), _PAPER)
     framed.paste(picture, (0, 2 * size))
-    ImageDraw.Draw(framed).text((0, size // 2), heading, font=_font(size), fill=_INK)
+    ImageDraw.Draw(framed).text((0, size // 2), heading, font=font(size), fill=_INK)
     return framed
