@@ -5,6 +5,7 @@ __all__ = [
     "CITYSCAPES_SEMANTIC_CLASSES",
     "COCO_CATEGORY_IDS",
     "COCO_CLASSES",
+    "COCO_STUFF_CLASSES",
     "VOC_CLASSES",
     "category_ids",
     "class_names",
@@ -28,6 +29,23 @@ _UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 COCO_CATEGORY_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
 """The number of each of them in COCO's annotations."""
 
+COCO_STUFF_CLASSES = (
+    *("banner", "blanket", "bridge", "cardboard", "counter", "curtain", "door-stuff", "floor-wood", "flower", "fruit"),
+    *("gravel", "house", "light", "mirror-stuff", "net", "pillow", "platform", "playingfield", "railroad", "river"),
+    *("road", "roof", "sand", "sea", "shelf", "snow", "stairs", "tent", "towel", "wall-brick", "wall-stone"),
+    *("wall-tile", "wall-wood", "water-other", "window-blind", "window-other", "tree-merged", "fence-merged"),
+    *("ceiling-merged", "sky-other-merged", "cabinet-merged", "table-merged", "floor-other-merged"),
+    *("pavement-merged", "mountain-merged", "grass-merged", "dirt-merged", "paper-merged", "food-other-merged"),
+    *("building-other-merged", "rock-merged", "wall-other-merged", "rug-merged"),
+)
+"""The 53 classes of stuff in COCO's panoptic annotations, where they follow those of objects."""
+
+_STUFF_IDS = (
+    *(92, 93, 95, 100, 107, 109, 112, 118, 119, 122, 125, 128, 130, 133, 138, 141, 144, 145, 147, 148, 149, 151, 154),
+    *(155, 156, 159, 161, 166, 168, 171, 175, 176, 177, 178, 180, 181, *range(184, 201)),
+)
+_COCO_PANOPTIC = ((*COCO_CLASSES, *COCO_STUFF_CLASSES), (*COCO_CATEGORY_IDS, *_STUFF_IDS))
+
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
@@ -45,10 +63,12 @@ CITYSCAPES_CLASSES = ("person", "rider", "car", "truck", "bus", "train", "motorc
 
 _KNOWN = {
     "coco_2017_val": (COCO_CLASSES, COCO_CATEGORY_IDS),
-    "coco_2017_val_panoptic_separated": (COCO_CLASSES, COCO_CATEGORY_IDS),
+    "coco_2017_val_panoptic": _COCO_PANOPTIC,
+    "coco_2017_val_panoptic_separated": _COCO_PANOPTIC,
     "keypoints_coco_2017_val": (COCO_CLASSES[:1], COCO_CATEGORY_IDS[:1]),
     "voc_2007_test": (VOC_CLASSES, ()),
     "cityscapes_fine_instance_seg_val": (CITYSCAPES_CLASSES, ()),
+    "cityscapes_fine_panoptic_val": (CITYSCAPES_SEMANTIC_CLASSES, ()),
     "cityscapes_fine_sem_seg_val": (CITYSCAPES_SEMANTIC_CLASSES, ()),
 }
 

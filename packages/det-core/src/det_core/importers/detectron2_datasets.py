@@ -3,19 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from det_core.class_names import CITYSCAPES_SEMANTIC_CLASSES
+from det_core.class_names import CITYSCAPES_SEMANTIC_CLASSES, COCO_STUFF_CLASSES
 from det_core.importers.extensions import extensions
 
 __all__ = ["STUFF", "published_dataset"]
 
-_STUFF = """
-banner blanket bridge cardboard counter curtain door-stuff floor-wood flower fruit gravel house light mirror-stuff net
-pillow platform playingfield railroad river road roof sand sea shelf snow stairs tent towel wall-brick wall-stone
-wall-tile wall-wood water-other window-blind window-other tree-merged fence-merged ceiling-merged sky-other-merged
-cabinet-merged table-merged floor-other-merged pavement-merged mountain-merged grass-merged dirt-merged paper-merged
-food-other-merged building-other-merged rock-merged wall-other-merged rug-merged
-"""
-STUFF = ["things", *_STUFF.split()]
+STUFF = ["things", *COCO_STUFF_CLASSES]
 """The classes of COCO's stuff when all things are one class."""
 
 

@@ -11,6 +11,7 @@ An entry point of the group `det.importers` names a module. What the importer re
   - `MODEL.PROPOSAL_GENERATOR.NAME`: (settings, strides) -> the node `proposal_generator`;
   - `MODEL.ROI_HEADS.NAME`: (settings, strides) -> the entries `type`, `roi_heads` and further heads of the model;
   - `MODEL.ROI_MASK_HEAD.NAME`, `MODEL.SEM_SEG_HEAD.NAME`: (settings, strides) -> the node of the head;
+  - `model.kind`, of Python files: (objects) -> the YAML settings that the model amounts to, without its backbone;
   - `model.backbone.kind`, `model.backbone.bottom_up.kind`, of Python files: (objects, path) -> a `Backbone`;
 * `complete(settings, tree)`: called last where a part of the module was used or one of its settings is given, to
   change the recipe in place: transforms, evaluators, another dataset.

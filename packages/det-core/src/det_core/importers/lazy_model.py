@@ -8,7 +8,14 @@ from det_core.importers.lazy_heads import settings_of_roi_heads
 from det_core.importers.lazy_objects import NEEDED, Objects
 from det_core.importers.settings import UnsupportedError
 
-__all__ = ["REGNET_DEFAULTS", "fcos_head", "level_norms_of_head", "regnet", "settings_of_model"]
+__all__ = [
+    "REGNET_DEFAULTS",
+    "fcos_head",
+    "level_norms_of_head",
+    "regnet",
+    "settings_of_model",
+    "settings_of_rcnn",
+]
 
 RESNET = {
     "freeze_at": ("MODEL.BACKBONE.FREEZE_AT", 0),
@@ -98,20 +105,28 @@ REGNET_DEFAULTS: dict[str, Any] = {
 
 def settings_of_model(o: Objects) -> dict[str, Any]:
     """The YAML settings that the tree below "model" amounts to; those of FCOS but for its head."""
-    kind = o.require("model.kind", "GeneralizedRCNN", "ProposalNetwork", "RetinaNet", "FCOS")
+    translate = translator("model.kind", kind := o("model.kind"))
+    if not translate:
+        o.require("model.kind", "GeneralizedRCNN", "ProposalNetwork", "RetinaNet", "FCOS")
     settings: dict[str, Any] = {
         "MODEL.PIXEL_MEAN": o("model.pixel_mean"),
         "MODEL.PIXEL_STD": o("model.pixel_std"),
         "INPUT.FORMAT": o("model.input_format", None) or o("dataloader.train.mapper.image_format", "BGR"),
         **_backbone(o),
     }
+    if translate:
+        return settings | translate(o)
     if kind == "FCOS":
         return settings | {"MODEL.RETINANET.NUM_CLASSES": o("model.num_classes")}
     settings["MODEL.META_ARCHITECTURE"] = kind
     if kind == "RetinaNet":
         return settings | _retinanet(o)
-    settings |= _proposals(o)
-    return settings | (settings_of_roi_heads(o) if kind == "GeneralizedRCNN" else {})
+    return settings | (settings_of_rcnn(o) if kind == "GeneralizedRCNN" else _proposals(o))
+
+
+def settings_of_rcnn(o: Objects) -> dict[str, Any]:
+    """The settings of both stages of an R-CNN."""
+    return _proposals(o) | settings_of_roi_heads(o)
 
 
 def _backbone(o: Objects) -> dict[str, Any]:
