@@ -4,10 +4,12 @@ The way is the one of every imported configuration: settings -> importer -> reci
 """
 
 import gzip
+import importlib.util
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,19 @@ from det_core.weights import load_into
 from torch import Tensor, nn
 
 Arrays = dict[str, Any]
+
+
+def _beside(name: str) -> ModuleType:
+    """A module of this folder; tests are no package."""
+    spec = importlib.util.spec_from_file_location(f"parity_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+panoptic = _beside("panoptic")
 
 
 def run_case(
@@ -38,15 +53,20 @@ def run_case(
         state_dict: the weights; all of the model's but spec["constants"].
         zoo: published configurations by name, for cases that hold no more than changes to one.
     """
+    # So were the records made: dropout sees what is left after a model for inference and one for training.
+    torch.manual_seed(0)
     names = [name for name, _, _ in spec["images"]]
     if spec["channel_order"] == "BGR":
         images = [image.flip(0) for image in images]
     batch = ImageBatch.stack(images, _proposals(inputs, names))
     found = _inference(_model(spec, _settings(spec, zoo), state_dict), batch, names)
     if any(key.startswith("gt/") for key in inputs):
-        settings = {**_settings(spec, zoo), **(spec.get("settings_training_extra") or {})}
-        targets = [_targets(inputs, name, (height, width)) for name, height, width in spec["images"]]
-        found |= _training(_model(spec, settings, state_dict), batch, targets)
+        extra = {**(spec.get("settings_training_extra") or {}), **panoptic.settings_of_truth(inputs)}
+        settings = {**_settings(spec, zoo), **extra}
+        model = _model(spec, settings, state_dict)
+        things = getattr(model, "things", ())
+        targets = [_targets(inputs, name, (height, width), things) for name, height, width in spec["images"]]
+        found |= panoptic.targets_made(model, names, targets) | _training(model, batch, targets)
     return found
 
 
@@ -75,7 +95,7 @@ def _model(spec: Mapping[str, Any], settings: Mapping[str, Any], state_dict: Map
     return model
 
 
-def _targets(inputs: Mapping[str, np.ndarray], name: str, size: Size) -> Targets:
+def _targets(inputs: Mapping[str, np.ndarray], name: str, size: Size, things: Sequence[int]) -> Targets:
     labels = inputs[f"gt/{name}/classes"]
     boxes = inputs.get(f"gt/{name}/rotated_boxes", inputs[f"gt/{name}/boxes"])
     polygons, keypoints = inputs.get(f"gt/{name}/polygons"), inputs.get(f"gt/{name}/keypoints")
@@ -88,6 +108,7 @@ def _targets(inputs: Mapping[str, np.ndarray], name: str, size: Size) -> Targets
         masks=None if polygons is None else Polygons.of([[ring] for ring in polygons]),
         keypoints=None if keypoints is None else torch.from_numpy(keypoints).float(),
         semantic=None if semantic is None else torch.from_numpy(semantic),
+        image_extras=panoptic.truth_extras(inputs, name, things),
     )
 
 
@@ -126,6 +147,8 @@ def _inference(model: nn.Module, batch: ImageBatch, names: Sequence[str]) -> Arr
             found[f"sem_seg/{name}/logits"] = semantic.logits
             classes = semantic.logits.argmax(dim=0).flatten()
             found[f"sem_seg/{name}/argmax_hist"] = torch.bincount(classes, minlength=len(semantic.logits))
+        if prediction.panoptic is not None:
+            found |= panoptic.predicted(model, name, prediction.panoptic)
         if (detections := prediction.detections) is not None:
             found[f"instances/{name}/count"] = np.array(len(detections))
             found[f"instances/{name}/pred_boxes"] = detections.boxes

@@ -1,0 +1,1 @@
+"""det-panoptic: every pixel of an image, things and stuff."""

@@ -1,0 +1,132 @@
+"""Residual networks as DeepLab has them (Chen et al., "Rethinking atrous convolution", 2017)."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from det_core.errors import ConfigError
+from det_core.ops.layers import Conv2d, Norm, freeze
+from det_core.ops.residual import BottleneckBlock, Deformable, initialise
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["DeepLabResNet", "DeepLabStem"]
+
+_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+_STAGES = ("res2", "res3", "res4", "res5")
+
+
+class DeepLabStem(nn.Module):
+    """Three 3 x 3 convolutions and max pooling: stride 4."""
+
+    def __init__(self, out_channels: int, norm: Norm) -> None:
+        super().__init__()
+        half = out_channels // 2
+        self.conv1 = Conv2d(3, half, 3, stride=2, norm=norm, bias=False, activation=F.relu_)
+        self.conv2 = Conv2d(half, half, 3, norm=norm, bias=False, activation=F.relu_)
+        self.conv3 = Conv2d(half, out_channels, 3, norm=norm, bias=False, activation=F.relu_)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, out_channels, ceil(H / 4), ceil(W / 4))."""
+        return F.max_pool2d(self.conv3(self.conv2(self.conv1(x))), kernel_size=3, stride=2, padding=1)
+
+
+class _BasicStem(nn.Module):
+    """A 7 x 7 convolution and max pooling: stride 4."""
+
+    def __init__(self, out_channels: int, norm: Norm) -> None:
+        super().__init__()
+        self.conv1 = Conv2d(3, out_channels, 7, stride=2, norm=norm, bias=False, activation=F.relu_)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(self.conv1(x), kernel_size=3, stride=2, padding=1)
+
+
+class DeepLabResNet(nn.Module):
+    """ResNet-50, 101 or 152 whose last stages dilate instead of striding; with three layers in the stem, R-52 and on.
+
+    Args:
+        depth: number of layers, counting one of the stem.
+        out_features: which of res2 (stride 4), res3, res4, res5 are returned; later stages are not built.
+        norm: of every convolution.
+        freeze_at: how many of stem, res2, res3 ... are excluded from training, from the first.
+        stem: "deeplab" has three 3 x 3 convolutions, "basic" one of 7 x 7.
+        stem_channels: output of the stem.
+        stride_in_1x1: see `BottleneckBlock`.
+        groups: of the 3 x 3 convolutions.
+        width_per_group: channels per group in res2, doubled each stage.
+        res2_channels: output of res2, doubled each stage.
+        res4_dilation: 2 to keep res4 at stride 8; res5 then needs 4.
+        res5_dilation: 2 to keep res5 at the stride of res4.
+        multi_grid: what the dilations of the three blocks of res5 are multiplied by.
+        deformable_stages: the stages whose 3 x 3 convolutions are deformable.
+        deformable: see `BottleneckBlock`.
+        deformable_groups: see `BottleneckBlock`.
+    """
+
+    def __init__(
+        self,
+        depth: Literal[50, 101, 152] = 50,
+        *,
+        out_features: Sequence[str] = _STAGES,
+        norm: Norm = "SyncBN",
+        freeze_at: int = 0,
+        stem: Literal["deeplab", "basic"] = "deeplab",
+        stem_channels: int = 128,
+        stride_in_1x1: bool = False,
+        groups: int = 1,
+        width_per_group: int = 64,
+        res2_channels: int = 256,
+        res4_dilation: Literal[1, 2] = 1,
+        res5_dilation: Literal[1, 2, 4] = 2,
+        multi_grid: tuple[int, int, int] = (1, 2, 4),
+        deformable_stages: Sequence[str] = (),
+        deformable: Deformable = "v1",
+        deformable_groups: int = 1,
+    ) -> None:
+        super().__init__()
+        _check(out_features, deformable_stages, res4_dilation, res5_dilation)
+        self.stem = (DeepLabStem if stem == "deeplab" else _BasicStem)(stem_channels, norm)
+        self.size_divisibility = 1
+        self.channels: dict[str, int] = {}
+        self.strides: dict[str, int] = {}
+        self._stages = _STAGES[: 1 + max(_STAGES.index(name) for name in out_features)]
+        channels, stride = stem_channels, 4
+        for i, name in enumerate(self._stages):
+            count, out = _BLOCKS[depth][i], res2_channels * 2**i
+            dilation = {"res4": res4_dilation, "res5": res5_dilation}.get(name, 1)
+            first = 1 if name == "res2" or dilation > 1 else 2
+            dilations = [dilation * factor for factor in multi_grid] if name == "res5" else [dilation] * count
+            own: dict[str, Any] = {"norm": norm, "groups": groups, "stride_in_1x1": stride_in_1x1}
+            if name in deformable_stages:
+                own |= {"deformable": deformable, "deformable_groups": deformable_groups}
+            blocks = []
+            for place, each in enumerate(dilations):
+                width, step = groups * width_per_group * 2**i, first if place == 0 else 1
+                blocks.append(BottleneckBlock(channels, out, width, stride=step, dilation=each, **own))
+                channels = out
+            self.add_module(name, nn.Sequential(*blocks))
+            stride *= first
+            if name in out_features:
+                self.channels[name], self.strides[name] = channels, stride
+        initialise(self)
+        for name in ("stem", *self._stages)[:freeze_at]:
+            freeze(self.get_submodule(name))
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) to {stage: (B, channels, ceil(H / stride), ceil(W / stride))}."""
+        features, x = {}, self.stem(pixels)
+        for name in self._stages:
+            x = self.get_submodule(name)(x)
+            if name in self.channels:
+                features[name] = x
+        return features
+
+
+def _check(out_features: Sequence[str], deformable_stages: Sequence[str], res4: int, res5: int) -> None:
+    where, wanted = "DeepLabResNet", f"must name some of {', '.join(_STAGES)}"
+    if not out_features or not set(out_features) <= set(_STAGES):
+        raise ConfigError(f"{where}.out_features", wanted, f"got {list(out_features)}")
+    if not set(deformable_stages) <= set(_STAGES):
+        raise ConfigError(f"{where}.deformable_stages", wanted, f"got {list(deformable_stages)}")
+    if res4 == 2 and res5 != 4:
+        raise ConfigError(f"{where}.res5_dilation", "must be 4 where res4 is dilated by 2", f"got {res5}")

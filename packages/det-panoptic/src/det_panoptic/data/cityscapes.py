@@ -1,0 +1,89 @@
+"""Cityscapes: segments, and classes of pixels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from det_core.data import SemanticFolder
+from det_core.structures import Sample, Size
+
+from det_panoptic.data.images import BadSegments, PanopticImages
+from det_panoptic.data.index import read_index
+from det_panoptic.data.relabelled import relabelled
+from det_panoptic.names import CITYSCAPES_CLASSES, CITYSCAPES_IDS
+
+__all__ = ["CityscapesPanoptic", "CityscapesSemantic"]
+
+
+class CityscapesPanoptic(PanopticImages):
+    """The segments of Cityscapes, from the files that its script createPanopticImgs.py writes.
+
+    Labels are the 19 train ids, in which stuff comes first.
+
+    Args:
+        images: a split of leftImg8bit, with a folder for each city.
+        annotations: the JSON file, such as gtFine/cityscapes_panoptic_train.json; with train ids or without.
+        labels: the folder of PNG files beside it.
+        masks: whether to give masks of things, bool (N, H, W).
+        bad_segments: as in `CocoPanoptic`.
+
+    Raises:
+        DataError: as in `CocoPanoptic`.
+    """
+
+    def __init__(
+        self,
+        images: Path,
+        annotations: Path,
+        labels: Path,
+        masks: bool = False,
+        bad_segments: BadSegments = "stop",
+    ) -> None:
+        index = read_index(Path(annotations), things_first=False)
+        super().__init__(index, Path(images), Path(labels), Path(annotations), "classes", masks, bad_segments)
+
+    def path(self, index: int) -> Path:
+        """The file of an image, in the folder of its city."""
+        name = str(self._index.image_ids[self._row(index)])
+        return self.images / name.partition("_")[0] / f"{name}_leftImg8bit.png"
+
+
+class CityscapesSemantic:
+    """The class of each pixel, from the label images that Cityscapes comes with (labelIds).
+
+    Args:
+        images: a split of leftImg8bit, with a folder for each city.
+        annotations: the same split of gtFine.
+
+    Attributes:
+        classes: the 19 classes that are judged; pixels of the others are unknown.
+
+    Raises:
+        DataError: as in `det_core.data.SemanticFolder`.
+    """
+
+    evaluators: tuple[str, ...] = ("det_core.evaluation:MeanIoU",)
+    classes: tuple[str, ...] = CITYSCAPES_CLASSES
+
+    def __init__(self, images: Path, annotations: Path) -> None:
+        # All ids of Cityscapes, so that other values are told; a licence plate, -1, is stored as 255.
+        numbers = [f"id {number}" for number in range(34)]
+        self._files = SemanticFolder(images, annotations, numbers, 255, "_leftImg8bit.png", "_gtFine_labelIds.png")
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The image and the classes of its pixels, 255 where unknown."""
+        return relabelled(self._files[index], CITYSCAPES_IDS)
+
+    def path(self, index: int) -> Path:
+        """The file of an image."""
+        return self._files.path(index)
+
+    def size_of(self, index: int) -> Size:
+        """(height, width), from the head of the image."""
+        return self._files.size_of(index)
+
+    def labels_of(self, index: int) -> Sequence[int]:
+        """No object has a label."""
+        return ()

@@ -1,0 +1,76 @@
+"""COCO's panoptic annotations: a JSON file and a folder of PNG files."""
+
+from pathlib import Path
+
+from det_core.contracts import Dataset
+from det_core.errors import ConfigError, DataError
+from det_core.structures import Sample
+
+from det_panoptic.data.images import BadSegments, PanopticImages, Semantic
+from det_panoptic.data.index import read_index
+
+__all__ = ["CocoPanoptic"]
+
+
+class CocoPanoptic(PanopticImages):
+    """Images and their segments, as a COCO panoptic file lists them.
+
+    Labels count things first, then stuff, each in the order of the category ids. The file is checked when the dataset
+    is made, an image when it is read.
+
+    Args:
+        images: the folder of images.
+        annotations: the JSON file, such as panoptic_train2017.json.
+        labels: the folder of PNG files, such as panoptic_train2017.
+        semantic: "classes": `Targets.semantic` holds the label of each pixel; "stuff": 0 on things, then stuff from 1,
+            which is what Panoptic FPN learns.
+        masks: whether to give masks of things, bool (N, H, W).
+        objects: another dataset of these images, whose objects take the place of the segments of things. COCO's
+            instances know what is hidden of an object; Panoptic FPN is trained on them.
+        bad_segments: "stop" raises an error where file and label image disagree about which segments there are; "skip"
+            leaves out segments without pixels, and pixels without a segment become void.
+
+    Raises:
+        DataError: the file or one of its entries cannot be used; or, on reading, an image or label image is missing,
+            damaged, or not of the size that the file says, or holds other segments.
+    """
+
+    def __init__(
+        self,
+        images: Path,
+        annotations: Path,
+        labels: Path,
+        semantic: Semantic = "classes",
+        masks: bool = False,
+        objects: Dataset | None = None,
+        bad_segments: BadSegments = "stop",
+    ) -> None:
+        index = read_index(Path(annotations), things_first=True)
+        super().__init__(index, Path(images), Path(labels), Path(annotations), semantic, masks, bad_segments)
+        self._objects, self._places = objects, {}
+        if objects is not None:
+            if masks:
+                raise ConfigError("CocoPanoptic.masks", "are those of `objects`", fix="ask that dataset for masks")
+            if list(objects.classes) != [self.classes[label] for label in self.things]:
+                found = f"{list(objects.classes)[:5]} and {[self.classes[label] for label in self.things][:5]}"
+                raise ConfigError("CocoPanoptic.objects", "must have the classes of things, in this order", found)
+            path = getattr(objects, "path", None)
+            if path is None:
+                raise ConfigError("CocoPanoptic.objects", "must tell the `path` of each image")
+            self._places = {path(place).name: place for place in range(len(objects))}
+
+    def __getitem__(self, index: int) -> Sample:
+        """The image, its things as objects, the class of each pixel, and its segments."""
+        if self._objects is None:
+            return super().__getitem__(index)
+        path = self.path(index)
+        if path.name not in self._places:
+            fix = "let it keep images without objects, or choose another file"
+            raise DataError(str(path), "is not among the images that the objects come from", fix=fix)
+        sample = self._objects[self._places[path.name]]
+        if sample.size != self.size_of(index):
+            found = f"{sample.size} and {self.size_of(index)}"
+            raise DataError(str(path), "is of one size where the objects come from, of another here", found)
+        if sample.targets is None:
+            raise DataError(str(path), "has no objects where they should come from", fix="use annotated images")
+        return self.with_objects(sample, sample.targets, index)

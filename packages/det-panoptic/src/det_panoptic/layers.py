@@ -1,0 +1,124 @@
+"""Pyramid pooling with dilated convolutions, and convolutions in two steps."""
+
+from collections.abc import Sequence
+
+import torch
+from det_core.errors import ConfigError
+from det_core.ops.layers import Conv2d, Norm
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["ASPP", "DepthwiseSeparableConv2d", "conv", "pool_size"]
+
+
+def conv(in_channels: int, out_channels: int, kernel_size: int, norm: Norm, dilation: int = 1) -> Conv2d:
+    """A convolution with norm and ReLU, drawn from the uniform distribution of Caffe2's Xavier fill."""
+    layer = Conv2d(in_channels, out_channels, kernel_size, dilation=dilation, norm=norm, activation=F.relu)
+    nn.init.kaiming_uniform_(layer.weight, a=1)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class DepthwiseSeparableConv2d(nn.Module):
+    """A convolution of each channel by itself, then one of 1 x 1 over all (Chollet, "Xception", 2017).
+
+    Both have norm and ReLU.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, norm: Norm = "", dilation: int = 1
+    ) -> None:
+        super().__init__()
+        self.depthwise = Conv2d(
+            in_channels,
+            in_channels,
+            kernel_size,
+            dilation=dilation,
+            groups=in_channels,
+            norm=norm,
+            activation=F.relu,
+        )
+        self.pointwise = Conv2d(in_channels, out_channels, 1, norm=norm, activation=F.relu)
+        for layer in (self.depthwise, self.pointwise):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H, W)."""
+        out: Tensor = self.pointwise(self.depthwise(x))
+        return out
+
+
+class ASPP(nn.Module):
+    """Looks at the surroundings of each cell at several distances, and at all of the image (DeepLabv3, 2017).
+
+    Args:
+        in_channels: of what comes in.
+        out_channels: of each of the five parts, and of what comes out.
+        dilations: of the three 3 x 3 convolutions.
+        norm: of the convolutions, but for that of the pooled image.
+        pool: (height, width) in cells of the window that stands for "all of the image"; it is cut to a smaller map.
+            None pools the whole map, whatever its size.
+        dropout: the share of the output that training drops.
+        separable: make the dilated convolutions depthwise separable.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        dilations: Sequence[int] = (6, 12, 18),
+        *,
+        norm: Norm = "SyncBN",
+        pool: tuple[int, int] | None = None,
+        dropout: float = 0.1,
+        separable: bool = False,
+    ) -> None:
+        super().__init__()
+        if len(dilations) != 3 or min(dilations) < 1:
+            raise ConfigError("ASPP.dilations", "must be three positive numbers", f"got {list(dilations)}")
+        if not 0 <= dropout < 1:
+            raise ConfigError("ASPP.dropout", "must lie in [0, 1)", f"got {dropout}")
+        self.dropout = dropout
+        layers: list[nn.Module] = [conv(in_channels, out_channels, 1, norm)]
+        for dilation in dilations:
+            if separable:
+                layers.append(DepthwiseSeparableConv2d(in_channels, out_channels, 3, norm, dilation))
+            else:
+                layers.append(conv(in_channels, out_channels, 3, norm, dilation))
+        # A norm would see one value per channel and image.
+        layers.append(nn.Sequential(_Pool(pool), conv(in_channels, out_channels, 1, "")))
+        self.convs = nn.ModuleList(layers)
+        self.project = conv(5 * out_channels, out_channels, 1, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H, W)."""
+        parts = [layer(x) for layer in self.convs]
+        parts[-1] = F.interpolate(parts[-1], size=x.shape[-2:], mode="bilinear", align_corners=False)
+        joined: Tensor = self.project(torch.cat(parts, dim=1))
+        return F.dropout(joined, self.dropout, self.training) if self.dropout else joined
+
+
+class _Pool(nn.Module):
+    """The mean of each window, or of the whole map."""
+
+    def __init__(self, window: tuple[int, int] | None) -> None:
+        super().__init__()
+        self.window = window
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.window is None:
+            return x.mean(dim=(2, 3), keepdim=True)
+        height, width = (min(side, length) for side, length in zip(self.window, x.shape[-2:], strict=True))
+        return F.avg_pool2d(x, (height, width), stride=1)
+
+
+def pool_size(where: str, train_size: tuple[int, int] | None, stride: int) -> tuple[int, int] | None:
+    """The window of `ASPP` that covers a training image of `train_size` at this stride; None for None."""
+    if train_size is None:
+        return None
+    if any(side < stride or side % stride for side in train_size):
+        raise ConfigError(f"{where}.train_size", f"must be multiples of the stride {stride}", f"got {train_size}")
+    return train_size[0] // stride, train_size[1] // stride

@@ -1,0 +1,57 @@
+"""Losses on the pixels of an image."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from det_core.errors import ConfigError
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["PixelLoss", "pad_stack"]
+
+Kind = Literal["cross_entropy", "hard_pixel_mining"]
+
+
+def pad_stack(maps: Sequence[Tensor], like: Tensor, fill: float) -> Tensor:
+    """Maps (..., H_i, W_i) of one kind as one tensor (B, ..., H, W), filled right and bottom to the size of `like`."""
+    first = maps[0]
+    stacked = first.new_full((len(maps), *first.shape[:-2], *like.shape[-2:]), fill)
+    for row, own in zip(stacked, maps, strict=True):
+        row[..., : own.shape[-2], : own.shape[-1]] = own
+    return stacked
+
+
+class PixelLoss:
+    """Cross entropy of all pixels, or of the hardest (Yang et al., "DeeperLab", 2019).
+
+    Args:
+        kind: "cross_entropy" averages over the pixels whose class is known; "hard_pixel_mining" over the share
+            `hardest` of all pixels, those with the largest losses; an unknown one counts with a loss of 0.
+        hardest: in (0, 1]; 1 takes all.
+        ignore: the class in the truth that stands for "unknown".
+    """
+
+    def __init__(self, kind: Kind = "hard_pixel_mining", hardest: float = 0.2, ignore: int = 255) -> None:
+        if not 0 < hardest <= 1:
+            raise ConfigError("loss_top_k", "must lie in (0, 1]", f"got {hardest}")
+        self.kind, self.hardest, self.ignore = kind, hardest, ignore
+
+    def __call__(self, logits: Tensor, targets: Sequence[Tensor], weights: Sequence[Tensor] | None = None) -> Tensor:
+        """The loss, a scalar.
+
+        Args:
+            logits: float32 (B, C, H, W) of the padded batch.
+            targets: the classes of each image, int64 (H_i, W_i).
+            weights: what the loss of each pixel is multiplied by, float32 (H_i, W_i).
+        """
+        truth = pad_stack(targets, logits, self.ignore)
+        losses = F.cross_entropy(logits, truth, ignore_index=self.ignore, reduction="none")
+        if weights is not None:
+            losses = losses * pad_stack(weights, logits, 0.0)
+        if self.kind == "cross_entropy":
+            return losses.sum() / (truth != self.ignore).sum().clamp(min=1)
+        if self.hardest == 1:
+            return losses.mean()
+        count = max(1, int(self.hardest * losses.numel()))
+        return torch.topk(losses.flatten(), count).values.mean()

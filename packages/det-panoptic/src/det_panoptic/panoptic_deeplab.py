@@ -1,0 +1,281 @@
+"""Panoptic-DeepLab (Cheng et al., 2020): classes of pixels, centres of things, and where each pixel's centre is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, cast
+
+from det_core.config import Factory
+from det_core.contracts import Backbone
+from det_core.models.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise, one_per_image
+from det_core.ops.layers import Norm
+from det_core.structures import ImageBatch, Prediction, SemanticMap, Targets
+from torch import Tensor, nn
+
+from det_panoptic.deeplab import DeepLabDecoder, enlarge, predictor
+from det_panoptic.grouping import Grouping, as_detections, as_panoptic
+from det_panoptic.layers import DepthwiseSeparableConv2d, conv
+from det_panoptic.losses import PixelLoss, pad_stack
+from det_panoptic.targets import PixelTargets, TargetGenerator
+from det_panoptic.truth import segments_of
+
+__all__ = ["DenseOutputs", "Instances", "PanopticDeepLab", "PanopticDeepLabInsEmbedHead", "PanopticDeepLabSemSegHead"]
+
+
+def _branch(in_channels: int, out_channels: int, norm: Norm, separable: bool) -> nn.Module:
+    """What stands between the decoder and a predictor."""
+    if separable:
+        return DepthwiseSeparableConv2d(in_channels, out_channels, 5, norm)
+    return nn.Sequential(conv(in_channels, in_channels, 3, norm), conv(in_channels, out_channels, 3, norm))
+
+
+class PanopticDeepLabSemSegHead(nn.Module):
+    """The semantic branch: a decoder, and a class for every cell of the finest level.
+
+    Args:
+        channels: level -> channels, from the backbone.
+        strides: level -> stride, from the backbone.
+        num_classes: of pixels.
+        in_features: see `DeepLabDecoder`, as all up to `separable`.
+        project_channels: of each level but the coarsest.
+        decoder_channels: of the decoder's output.
+        aspp_channels: see `DeepLabV3Head`.
+        aspp_dilations: see `ASPP`.
+        aspp_dropout: see `ASPP`.
+        norm: of the convolutions.
+        train_size: see `DeepLabV3Head`.
+        separable: depthwise separable convolutions.
+        head_channels: of what the predictor sees.
+        loss: see `PixelLoss`.
+        loss_top_k: the share of the pixels that counts with "hard_pixel_mining".
+        loss_weight: of the loss.
+        ignore: the class in the truth that stands for "unknown".
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, int],
+        strides: Mapping[str, int],
+        num_classes: int,
+        *,
+        in_features: Sequence[str] = ("res2", "res3", "res5"),
+        project_channels: Sequence[int] = (32, 64),
+        decoder_channels: int = 256,
+        aspp_channels: int = 256,
+        aspp_dilations: Sequence[int] = (6, 12, 18),
+        aspp_dropout: float = 0.1,
+        norm: Norm = "SyncBN",
+        train_size: tuple[int, int] | None = None,
+        separable: bool = False,
+        head_channels: int = 256,
+        loss: Literal["cross_entropy", "hard_pixel_mining"] = "hard_pixel_mining",
+        loss_top_k: float = 0.2,
+        loss_weight: float = 1.0,
+        ignore: int = 255,
+    ) -> None:
+        super().__init__()
+        self.decoder = DeepLabDecoder(
+            channels,
+            strides,
+            in_features=in_features,
+            project_channels=project_channels,
+            decoder_channels=decoder_channels,
+            aspp_channels=aspp_channels,
+            aspp_dilations=aspp_dilations,
+            aspp_dropout=aspp_dropout,
+            norm=norm,
+            train_size=train_size,
+            separable=separable,
+        )
+        self.num_classes, self.loss_weight = num_classes, loss_weight
+        self.head = _branch(decoder_channels, head_channels, norm, separable)
+        self.predictor = predictor(head_channels, num_classes)
+        self._loss = PixelLoss(loss, loss_top_k, ignore)
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Class scores before the softmax, float32 (B, num_classes, H, W) in the pixels of the padded batch."""
+        return enlarge(self.predictor(self.head(self.decoder(features))), self.decoder.stride)
+
+    def losses(
+        self, features: Mapping[str, Tensor], targets: Sequence[Tensor], weights: Sequence[Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """{"loss_sem_seg"}; the classes of each image, int64 (H_i, W_i), and the weights of its pixels."""
+        return {"loss_sem_seg": self._loss(self(features), targets, weights) * self.loss_weight}
+
+
+class Instances(NamedTuple):
+    """What the instance branch says: centres (B, 1, H, W) and offsets (B, 2, H, W), down and across in pixels."""
+
+    centres: Tensor
+    offsets: Tensor
+
+
+class PanopticDeepLabInsEmbedHead(nn.Module):
+    """The instance branch: centres of things, and where the centre of each pixel's thing is.
+
+    Args:
+        channels: level -> channels, from the backbone.
+        strides: level -> stride, from the backbone.
+        in_features: see `DeepLabDecoder`, as all up to `separable`.
+        project_channels: of each level but the coarsest.
+        decoder_channels: of the decoder's output.
+        aspp_channels: see `DeepLabV3Head`.
+        aspp_dilations: see `ASPP`.
+        aspp_dropout: see `ASPP`.
+        norm: of the convolutions.
+        train_size: see `DeepLabV3Head`.
+        separable: depthwise separable convolutions; those before the centres stay ordinary ones.
+        head_channels: of what each predictor sees.
+        centre_loss_weight: of the squared error of the centres.
+        offset_loss_weight: of the absolute error of the offsets.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, int],
+        strides: Mapping[str, int],
+        *,
+        in_features: Sequence[str] = ("res2", "res3", "res5"),
+        project_channels: Sequence[int] = (32, 64),
+        decoder_channels: int = 128,
+        aspp_channels: int = 256,
+        aspp_dilations: Sequence[int] = (6, 12, 18),
+        aspp_dropout: float = 0.1,
+        norm: Norm = "SyncBN",
+        train_size: tuple[int, int] | None = None,
+        separable: bool = False,
+        head_channels: int = 32,
+        centre_loss_weight: float = 200.0,
+        offset_loss_weight: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.decoder = DeepLabDecoder(
+            channels,
+            strides,
+            in_features=in_features,
+            project_channels=project_channels,
+            decoder_channels=decoder_channels,
+            aspp_channels=aspp_channels,
+            aspp_dilations=aspp_dilations,
+            aspp_dropout=aspp_dropout,
+            norm=norm,
+            train_size=train_size,
+            separable=separable,
+        )
+        self.centre_loss_weight, self.offset_loss_weight = centre_loss_weight, offset_loss_weight
+        # The names of the published files.
+        self.center_head = _branch(decoder_channels, head_channels, norm, separable=False)
+        self.center_predictor = predictor(head_channels, 1)
+        self.offset_head = _branch(decoder_channels, head_channels, norm, separable)
+        self.offset_predictor = predictor(head_channels, 2)
+
+    def forward(self, features: Mapping[str, Tensor]) -> Instances:
+        """Levels to maps in the pixels of the padded batch."""
+        x, stride = self.decoder(features), self.decoder.stride
+        centres = enlarge(self.center_predictor(self.center_head(x)), stride)
+        offsets = enlarge(self.offset_predictor(self.offset_head(x)), stride)
+        return Instances(centres, offsets * stride)
+
+    def losses(self, features: Mapping[str, Tensor], targets: Sequence[PixelTargets]) -> dict[str, Tensor]:
+        """{"loss_center", "loss_offset"}, each the mean over the pixels that are learnt; 0 where none is."""
+        centres, offsets = self(features)
+
+        def mean(errors: Tensor, weights: Tensor) -> Tensor:
+            return (errors * weights).sum() / weights.sum().clamp(min=1)
+
+        wanted = pad_stack([each.centres for each in targets], centres, 0.0)
+        centre = mean((centres - wanted).square(), pad_stack([each.centre_weights for each in targets], centres, 0.0))
+        wanted = pad_stack([each.offsets for each in targets], offsets, 0.0)
+        offset = mean((offsets - wanted).abs(), pad_stack([each.offset_weights for each in targets], offsets, 0.0))
+        return {"loss_center": centre * self.centre_loss_weight, "loss_offset": offset * self.offset_loss_weight}
+
+
+class DenseOutputs(NamedTuple):
+    """All maps of a batch, float32 in its pixels: logits (B, C, H, W), centres (B, 1, H, W), offsets (B, 2, H, W)."""
+
+    logits: Tensor
+    centres: Tensor
+    offsets: Tensor
+
+
+class PanopticDeepLab(nn.Module):
+    """Finds the segments of an image from the bottom up: no boxes are proposed.
+
+    Args:
+        backbone: the network that makes feature maps.
+        num_classes: of pixels, things and stuff.
+        things: the labels of things.
+        sem_seg_head: built with `channels`, `strides` and `num_classes`.
+        ins_embed_head: built with `channels` and `strides`.
+        grouping: built with `num_classes` and `things`.
+        targets: what makes targets of the truth.
+        size_divisibility: height and width are padded to multiples of this, if it is more than the backbone's.
+        predict_instances: whether things are also given as detections, with boxes and masks.
+        pixel_mean: subtracted from values in 0..255, in the order of `channel_order`.
+        pixel_std: divides the rest, in the same order.
+        channel_order: what the backbone's weights want. Images are given as RGB all the same.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        things: Sequence[int],
+        *,
+        sem_seg_head: Factory[PanopticDeepLabSemSegHead] = Factory(PanopticDeepLabSemSegHead),
+        ins_embed_head: Factory[PanopticDeepLabInsEmbedHead] = Factory(PanopticDeepLabInsEmbedHead),
+        grouping: Factory[Grouping] = Factory(Grouping),
+        targets: TargetGenerator = TargetGenerator(),  # noqa: B008 (frozen)
+        size_divisibility: int = 1,
+        predict_instances: bool = True,
+        pixel_mean: Colour = IMAGENET_MEAN,
+        pixel_std: Colour = IMAGENET_STD,
+        channel_order: Literal["RGB", "BGR"] = "RGB",
+    ) -> None:
+        super().__init__()
+        self.num_classes, self.things = num_classes, tuple(things)
+        divisibility = max(size_divisibility, backbone.size_divisibility)
+        self.normalise = Normalise(pixel_mean, pixel_std, channel_order, divisibility)
+        self.backbone = cast(nn.Module, backbone)
+        known = {"channels": backbone.channels, "strides": backbone.strides}
+        self.sem_seg_head = Factory.of(sem_seg_head)(**known, num_classes=num_classes)
+        self.ins_embed_head = Factory.of(ins_embed_head)(**known)
+        self.grouping = Factory.of(grouping)(num_classes=num_classes, things=things)
+        self.targets, self.predict_instances = targets, predict_instances
+
+    def forward(
+        self, batch: ImageBatch, targets: Sequence[Targets] | None = None
+    ) -> dict[str, Tensor] | list[Prediction]:
+        """With `targets`, which need the extras of a panoptic dataset: the losses. Without: the segments."""
+        pixels = self.normalise(batch)
+        if targets is not None:
+            wanted = [self.targets(segments_of(truth)) for truth in one_per_image(batch, targets)]
+            classes, weights = [each.semantic for each in wanted], [each.semantic_weights for each in wanted]
+            features = self.backbone(pixels)
+            losses = self.sem_seg_head.losses(features, classes, weights)
+            return losses | self.ins_embed_head.losses(features, wanted)
+        outputs, sizes = self.dense(pixels), batch.sizes
+        if len(set(sizes)) == 1:
+            return self._predictions(DenseOutputs(*(x[..., : sizes[0][0], : sizes[0][1]] for x in outputs)))
+        return [
+            prediction
+            for row, (h, w) in enumerate(sizes)
+            for prediction in self._predictions(DenseOutputs(*(x[row : row + 1, :, :h, :w] for x in outputs)))
+        ]
+
+    def dense(self, pixels: Tensor) -> DenseOutputs:
+        """Normalised images (B, 3, H, W) to the maps that the segments are made from."""
+        features = self.backbone(pixels)
+        logits = self.sem_seg_head(features)
+        return DenseOutputs(logits, *self.ins_embed_head(features))
+
+    def _predictions(self, outputs: DenseOutputs) -> list[Prediction]:
+        grouped = self.grouping(*outputs)
+        is_thing = self.grouping.is_thing.tolist()
+        size = (outputs.logits.shape[-2], outputs.logits.shape[-1])
+        return [
+            Prediction(
+                detections=as_detections(grouped, row, size) if self.predict_instances else None,
+                semantic=SemanticMap(logits=logits),
+                panoptic=as_panoptic(grouped, row, is_thing),
+            )
+            for row, logits in enumerate(outputs.logits)
+        ]

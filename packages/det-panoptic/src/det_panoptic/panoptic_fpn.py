@@ -1,0 +1,91 @@
+"""Panoptic FPN (Kirillov et al., "Panoptic feature pyramid networks", 2019): Mask R-CNN and Semantic FPN in one."""
+
+import functools
+from collections.abc import Sequence
+from typing import Literal, cast
+
+from det_core.config import Factory
+from det_core.contracts import Backbone, ProposalGenerator, RegionHead, ROIHeads, SemanticHead
+from det_core.errors import StructureError
+from det_core.models import RPN, MaskRCNNConvUpsampleHead, SemSegFPNHead, StandardROIHeads
+from det_core.models.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise, one_per_image
+from det_core.structures import ImageBatch, Prediction, SemanticMap, Targets
+from torch import Tensor, nn
+
+from det_panoptic.merging import Merging
+
+__all__ = ["PanopticFPN"]
+
+
+class PanopticFPN(nn.Module):
+    """Detects things, classifies the pixels of stuff, and joins both.
+
+    Labels of segments count things first, then stuff. The semantic head takes all things for one class, the first.
+
+    Args:
+        backbone: the network that makes feature maps.
+        num_things: classes of things.
+        num_stuff: classes of stuff.
+        proposal_generator: built with `channels` and `strides`.
+        roi_heads: built with `channels`, `strides` and `num_classes`, of things; it is given `mask_head`.
+        mask_head: the further head of `roi_heads` that tells masks.
+        sem_seg_head: built with `channels`, `strides` and `num_classes`, of stuff and one more.
+        merging: how both are joined.
+        pixel_mean: subtracted from values in 0..255, in the order of `channel_order`; by default ImageNet's, for RGB.
+        pixel_std: divides the rest, in the same order.
+        channel_order: what the backbone's weights want. Images are given as RGB all the same.
+
+    Attributes:
+        num_classes: things and stuff together.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_things: int,
+        num_stuff: int,
+        *,
+        proposal_generator: Factory[ProposalGenerator] = Factory(RPN),
+        roi_heads: Factory[ROIHeads] = Factory(StandardROIHeads),
+        mask_head: Factory[RegionHead] = Factory(MaskRCNNConvUpsampleHead),
+        sem_seg_head: Factory[SemanticHead] = Factory(SemSegFPNHead, loss_weight=0.5),
+        merging: Merging = Merging(),  # noqa: B008 (frozen)
+        pixel_mean: Colour = IMAGENET_MEAN,
+        pixel_std: Colour = IMAGENET_STD,
+        channel_order: Literal["RGB", "BGR"] = "RGB",
+    ) -> None:
+        super().__init__()
+        self.num_things, self.num_classes, self.merging = num_things, num_things + num_stuff, merging
+        self.normalise = Normalise(pixel_mean, pixel_std, channel_order, backbone.size_divisibility)
+        self.backbone = cast(nn.Module, backbone)
+        known = {"channels": backbone.channels, "strides": backbone.strides}
+        self.proposal_generator = cast(nn.Module, Factory.of(proposal_generator)(**known))
+        second = functools.partial(Factory.of(roi_heads), heads={"mask_head": mask_head})
+        self.roi_heads = second(**known, num_classes=num_things)
+        self.sem_seg_head = cast(nn.Module, Factory.of(sem_seg_head)(**known, num_classes=num_stuff + 1))
+
+    def forward(
+        self, batch: ImageBatch, targets: Sequence[Targets] | None = None
+    ) -> dict[str, Tensor] | list[Prediction]:
+        """With `targets`, which need `masks` and `semantic`: the losses. Without: segments, and what they are made of.
+
+        `semantic` is 0 on things, then counts stuff, and 255 where unknown.
+        """
+        features = self.backbone(self.normalise(batch))
+        if targets is not None:
+            truth = one_per_image(batch, targets)
+            maps = [each.semantic for each in truth if each.semantic is not None]
+            if len(maps) != len(truth):
+                fix = "use a dataset with it, such as coco_panoptic with semantic: stuff"
+                raise StructureError("targets.semantic", "must be there to train on", "it is None", fix)
+            proposals, losses = self.proposal_generator(features, batch.sizes, truth)
+            losses |= self.roi_heads.losses(features, proposals, truth, batch.sizes)
+            return cast(SemanticHead, self.sem_seg_head).losses(features, maps) | losses
+        proposals, _ = self.proposal_generator(features, batch.sizes)
+        found = self.roi_heads.predict(features, proposals, batch.sizes)
+        logits, predictions = self.sem_seg_head(features), []
+        for detections, own, (height, width) in zip(found, logits, batch.sizes, strict=True):
+            own = own[:, :height, :width]
+            panoptic = self.merging(detections, own, self.num_things)
+            predictions.append(Prediction(detections=detections, semantic=SemanticMap(logits=own), panoptic=panoptic))
+        return predictions

@@ -1,0 +1,60 @@
+"""What det-panoptic adds to det, as names; nothing here is imported before it is used."""
+
+from det_core.hooks import hookimpl
+
+from det_panoptic.zoo import PUBLISHED
+
+
+@hookimpl
+def det_backbones() -> dict[str, str]:
+    """Dilated residual networks."""
+    return {"deeplab_resnet": "det_panoptic.backbone:DeepLabResNet"}
+
+
+@hookimpl
+def det_heads() -> dict[str, str]:
+    """Heads that classify every pixel."""
+    return {
+        "deeplab_v3_head": "det_panoptic.deeplab:DeepLabV3Head",
+        "deeplab_v3_plus_head": "det_panoptic.deeplab:DeepLabV3PlusHead",
+    }
+
+
+@hookimpl
+def det_models() -> dict[str, str]:
+    """Whole models, whose predictions hold segments."""
+    return {
+        "panoptic_deeplab": "det_panoptic.panoptic_deeplab:PanopticDeepLab",
+        "panoptic_fpn": "det_panoptic.panoptic_fpn:PanopticFPN",
+    }
+
+
+@hookimpl
+def det_datasets() -> dict[str, str]:
+    """Readers of segments, and of classes of pixels."""
+    return {
+        "ade20k": "det_panoptic.data:Ade20k",
+        "cityscapes_panoptic": "det_panoptic.data:CityscapesPanoptic",
+        "cityscapes_semantic": "det_panoptic.data:CityscapesSemantic",
+        "coco_panoptic": "det_panoptic.data:CocoPanoptic",
+    }
+
+
+@hookimpl
+def det_evaluators() -> dict[str, str]:
+    """Judges of segments."""
+    return {
+        "boundary_quality": "det_panoptic.evaluation:BoundaryQuality",
+        "panoptic_quality": "det_panoptic.evaluation:PanopticQuality",
+        "stuff_iou": "det_panoptic.evaluation:StuffIoU",
+    }
+
+
+@hookimpl
+def det_recipes() -> dict[str, str]:
+    """Recipe files in the folder `recipes`; the published path of a configuration is an alias of its name."""
+    files = {}
+    for folder, published in PUBLISHED.items():
+        for name, configuration in published.items():
+            files[name] = files[f"{folder}/{configuration}"] = f"det_panoptic:recipes/{name}.yaml"
+    return files
