@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from det_core import config, published, recipes, yamlfile
 from det_core.class_names import category_ids, class_names
 from det_core.contracts import Transform
-from det_core.data import compose, from_pil, read_image
+from det_core.data import ResizeShortestEdge, compose, from_pil, read_image
 from det_core.engine import Checkpoint, RunFolder, optimize, pick_device, predict, read_about, read_checkpoint
 from det_core.engine.not_numbers import warn_of_nan, watched
 from det_core.errors import CheckpointError, ConfigError, DataError, WeightsError
@@ -75,6 +75,8 @@ class Detector:
         self.recipe: Recipe | None = None
         self.came_from: Path | None = None
         self._transform: Transform = compose(transforms)
+        resizes = (each.size[0] for each in transforms if isinstance(each, ResizeShortestEdge))
+        self._shorter_side = next(resizes, 800)
 
     @classmethod
     def load(
@@ -134,16 +136,17 @@ class Detector:
 
     def augmented(
         self,
-        sizes: Sequence[int] = (400, 500, 600, 700, 800, 900, 1000, 1100, 1200),
-        max_size: int = 4000,
+        sizes: Sequence[int] | None = None,
+        max_size: int | None = None,
         flip: bool = True,
         flip_pairs: Sequence[tuple[int, int]] | None = None,
     ) -> "Detector":
         """This detector looking at each image at several sizes, and mirrored; slower by as many times.
 
         Args:
-            sizes: of the shorter side, in pixels.
-            max_size: of the longer side, where it would be longer.
+            sizes: of the shorter side, in pixels; None: nine, from half to one and a half times the side of its
+                `ResizeShortestEdge`, which are the published 400 to 1200 for a detector of 800.
+            max_size: of the longer side, where it would be longer; None: five times the side, the published 4000.
             flip: also look at each view mirrored.
             flip_pairs: keypoints that change places in a mirror; None: those of COCO's persons, if there are 17.
         """
@@ -152,7 +155,9 @@ class Detector:
             problem, fix = "are not known for these keypoints", "give them, or flip=False"
             raise ConfigError("Detector.augmented.flip_pairs", problem, f"there are {points}", fix)
         pairs = flip_pairs if flip_pairs is not None else _PERSON_PAIRS if points == {17} else ()
-        model = AugmentedDetector(self.model, sizes, max_size, flip, pairs)
+        side = self._shorter_side
+        sizes = [max(side * eighths // 8, 1) for eighths in range(4, 13)] if sizes is None else sizes
+        model = AugmentedDetector(self.model, sizes, max_size or 5 * side, flip, pairs)
         return Detector(model, self.classes, (), self.category_ids, self.device)
 
     # A text is a path here, although Python counts it among the iterables.

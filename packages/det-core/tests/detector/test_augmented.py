@@ -5,6 +5,7 @@ import torch
 from det_core import Detector
 from det_core.backbones import FPN, ResNet
 from det_core.config import Factory
+from det_core.data import ResizeShortestEdge
 from det_core.errors import ConfigError
 from det_core.models import (
     FastRCNNConvFCHead,
@@ -38,10 +39,18 @@ def test_views_are_made_of_the_image_as_stored_and_masks_are_as_large_as_it():
     plain = detector()
     found = plain.augmented(sizes=[64, 80])(IMAGE, threshold=0.0)
     assert 0 < len(found) <= 10
-    assert found.detections.masks.shape == (len(found), 64, 96)
+    assert found.masks[0].shape == (64, 96)
     assert found.detections.size == (64, 96)
     once = plain.augmented(sizes=[64], flip=False)(IMAGE, threshold=0.0).detections
     torch.testing.assert_close(once.boxes, plain(IMAGE, threshold=0.0).detections.boxes, rtol=1e-4, atol=1e-3)
+
+
+def test_the_views_are_of_sizes_around_the_one_that_the_detector_is_made_for():
+    plain = detector()
+    published = plain.augmented().model
+    assert (published.sizes, published.max_size) == ((400, 500, 600, 700, 800, 900, 1000, 1100, 1200), 4000)
+    small = Detector(plain.model, plain.classes, [ResizeShortestEdge(320)], device="cpu").augmented().model
+    assert (small.sizes, small.max_size) == ((160, 200, 240, 280, 320, 360, 400, 440, 480), 1600)
 
 
 def test_persons_know_their_left_and_right_and_other_keypoints_must_say():

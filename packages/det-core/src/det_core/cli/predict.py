@@ -32,7 +32,7 @@ _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", 
 @click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="The least score.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=4, show_default=True, help="Images at once.")
 @click.option("--device", help="cpu, cuda, mps ...; by default the best there is.")
-@click.option("--tta", is_flag=True, help="Look at each image at nine sizes and mirrored: slower, and more accurate.")
+@click.option("--tta", is_flag=True, help="Look at each image at nine sizes and mirrored: 18 times as much work.")
 @click.option("--trust", is_flag=True, help="Run code that the checkpoint names outside the installed plugins.")
 @click.option("--json", "as_json", is_flag=True, help="Print the detections in the COCO results format.")
 @click.pass_context
