@@ -109,7 +109,7 @@ class ResNet(nn.Module):
         if norm_eps is not None:
             for module in self.modules():
                 if hasattr(module, "eps"):
-                    module.eps = norm_eps
+                    module.eps = norm_eps  # type: ignore[assignment]
         for name in ("stem", *self._stages)[:freeze_at]:
             freeze(self.get_submodule(name))
 

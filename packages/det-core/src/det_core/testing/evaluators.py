@@ -107,7 +107,7 @@ def panoptic_map(truth: Targets) -> PanopticMap | None:
     if not isinstance(truth.masks, Tensor) or truth.semantic is None:
         return None
     ids = torch.zeros(truth.semantic.shape, dtype=torch.int32)
-    segments = []
+    segments: list[dict[str, Any]] = []
     for mask, label in zip(truth.masks, truth.labels.tolist(), strict=True):
         segments.append({"id": len(segments) + 1, "label": label, "is_thing": True, "score": 1.0})
         ids[mask] = len(segments)
