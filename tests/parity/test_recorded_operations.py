@@ -114,3 +114,10 @@ def test_rotated_anchors_of_two_levels_agree(recorded: dict[str, Tensor]) -> Non
     )
     anchors = torch.cat(generator([torch.zeros(1, 1, 5, 7), torch.zeros(1, 1, 3, 4)]))
     torch.testing.assert_close(anchors, recorded["anchors/rotated"])
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_masks_from_aligned_to_natural_agree(recorded: dict[str, Tensor], refpack: ModuleType, factor: int) -> None:
+    align = pytest.importorskip("det_tensormask.align")
+    masks = torch.from_numpy(refpack.unit_noise("ops/sa", 9 * 12 * 10)).float().reshape(1, 9, 12, 10)
+    torch.testing.assert_close(align.swap_align2nat(masks, factor), recorded[f"swap_align2nat/lambda{factor}_pad-6"])

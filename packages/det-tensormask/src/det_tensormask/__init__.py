@@ -1,0 +1,1 @@
+"""TensorMask for det: instance segmentation by a sliding window."""

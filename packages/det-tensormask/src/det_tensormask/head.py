@@ -1,0 +1,260 @@
+"""TensorMask (Chen et al., "TensorMask: a foundation for dense object segmentation", 2019)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import torch
+from det_core.errors import ConfigError, StructureError
+from det_core.models import AnchorGenerator
+from det_core.models.dense_head import Tower, best_candidates, chosen_levels, per_anchor, predictor
+from det_core.ops import boxes as box_ops
+from det_core.ops import coding
+from det_core.ops.losses import box_loss
+from det_core.ops.masks import crop_masks
+from det_core.ops.nms import nms_by_group
+from det_core.structures import Detections, MaskGrids, Polygons, Size, Targets
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from det_tensormask.align import swap_align2nat
+from det_tensormask.assignment import assign
+from det_tensormask.losses import focal_loss_star
+
+__all__ = ["TensorMaskHead", "TensorMaskOutputs"]
+
+
+class TensorMaskOutputs(NamedTuple):
+    """What the head says of every window, by level; windows by row, then column, then size.
+
+    `logits` (B, H * W * A, C) and `offsets` (B, H * W * A, 4) of each window `anchors` (H * W * A, 4); `masks`, for
+    each of the A sizes (B, V * V, H', W') before the sigmoid: aligned with the pixels of the finest level for a
+    bipyramid, else with those of the level itself; natural where the head predicts natural ones.
+    """
+
+    logits: list[Tensor]
+    offsets: list[Tensor]
+    anchors: list[Tensor]
+    masks: list[list[Tensor]]
+
+
+class TensorMaskHead(nn.Module):
+    """Classifies square windows around every feature pixel, moves their boxes onto the objects, and draws masks.
+
+    Args:
+        channels: level -> channels, from the backbone.
+        strides: level -> stride, from the backbone; each level has twice that of the one before.
+        num_classes: there is no background class.
+        in_features: the levels that are searched; None for all.
+        windows: sides of the windows, in strides of each level; also sides of the masks that the finest level draws.
+        num_convs: 3 x 3 convolutions before each kind of prediction.
+        class_channels: of those for classes.
+        box_channels: of those for boxes.
+        mask_channels: of those for masks.
+        aligned: predict masks pixel by pixel and turn them into windows by `swap_align2nat`.
+        bipyramid: the coarser a level, the finer are its masks: all have parts as long as the finest level's stride.
+            Needs `aligned`.
+        prior_probability: of every class at every window, before training.
+        focal_alpha: weight of the positive class.
+        focal_gamma: steepness of the loss, see `focal_loss_star`.
+        box_weights: of the offsets (dx, dy, dw, dh).
+        mask_loss_weight: of the mean over the parts of a mask.
+        mask_positive_weight: of parts that belong to the object.
+        score_threshold: detections must score more than this.
+        topk_candidates: pairs of window and class that enter suppression, per image.
+        nms_threshold: overlap of boxes beyond which the worse of two detections of one class is dropped.
+        max_detections: per image; the best stay.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, int],
+        strides: Mapping[str, int],
+        num_classes: int,
+        *,
+        in_features: Sequence[str] | None = None,
+        windows: Sequence[int] = (11, 15),
+        num_convs: int = 4,
+        class_channels: int = 256,
+        box_channels: int = 128,
+        mask_channels: int = 128,
+        aligned: bool = True,
+        bipyramid: bool = True,
+        prior_probability: float = 0.01,
+        focal_alpha: float = 0.3,
+        focal_gamma: float = 3.0,
+        box_weights: tuple[float, float, float, float] = (1.5, 1.5, 0.75, 0.75),
+        mask_loss_weight: float = 2.0,
+        mask_positive_weight: float = 1.5,
+        score_threshold: float = 0.05,
+        topk_candidates: int = 6000,
+        nms_threshold: float = 0.5,
+        max_detections: int = 100,
+    ) -> None:
+        super().__init__()
+        self.num_classes, self.in_features = num_classes, chosen_levels("TensorMaskHead", channels, in_features)
+        self.strides = tuple(strides[name] for name in self.in_features)
+        self.windows, self.aligned, self.bipyramid = tuple(windows), aligned, bipyramid
+        self._check()
+        self.anchor_generator = AnchorGenerator(
+            {name: strides[name] for name in self.in_features}, scales=self.windows, aspect_ratios=[[1.0]]
+        )
+        width = channels[self.in_features[0]]
+        self.cls_subnet, self.bbox_subnet, self.mask_subnet = (
+            Tower(width, [own] * num_convs, "", "shared", len(self.strides))
+            for own in (class_channels, box_channels, mask_channels)
+        )
+        self.cls_score = predictor(self.cls_subnet.out_channels, len(self.windows) * num_classes, prior_probability)
+        self.bbox_pred = predictor(self.bbox_subnet.out_channels, len(self.windows) * 4)
+        width = self.mask_subnet.out_channels
+        for side in self.windows:
+            conv = nn.Conv2d(width, side * side, 1)
+            nn.init.normal_(conv.weight, std=0.01)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            self.add_module(f"mask_pred_{side:02}", conv)
+        self.mask_fuse = Tower(width, [width], "", "shared", len(self.strides)) if bipyramid else None
+        self.focal_alpha, self.focal_gamma, self.box_weights = focal_alpha, focal_gamma, box_weights
+        self.mask_loss_weight, self.mask_positive_weight = mask_loss_weight, mask_positive_weight
+        self.score_threshold, self.topk_candidates = score_threshold, topk_candidates
+        self.nms_threshold, self.max_detections = nms_threshold, max_detections
+
+    def _check(self) -> None:
+        if not self.windows or len(set(self.windows)) != len(self.windows) or min(self.windows) < 1:
+            problem = "must name at least one side, and none twice"
+            raise ConfigError("TensorMaskHead.windows", problem, f"got {list(self.windows)}")
+        if self.bipyramid and not self.aligned:
+            raise ConfigError("TensorMaskHead.bipyramid", "needs aligned masks", fix="set aligned to true")
+        if any(b != 2 * a for a, b in zip(self.strides, self.strides[1:], strict=False)):
+            found = f"got {list(self.strides)}"
+            raise ConfigError("TensorMaskHead.strides", "must double from level to level", found)
+
+    def forward(self, features: Mapping[str, Tensor]) -> TensorMaskOutputs:
+        """Levels (B, C, H, W) to scores before the sigmoid, offsets and masks of every window."""
+        levels = [features[name] for name in self.in_features]
+        logits = [per_anchor(self.cls_score(x), self.num_classes) for x in self.cls_subnet(levels)]
+        offsets = [per_anchor(self.bbox_pred(x), 4) for x in self.bbox_subnet(levels)]
+        maps = self.mask_subnet(levels)
+        if self.mask_fuse is not None:
+            maps = self.mask_fuse([self._finer(x, maps[0], 2**i) for i, x in enumerate(maps)])
+        masks = [[self.get_submodule(f"mask_pred_{side:02}")(x) for side in self.windows] for x in maps]
+        return TensorMaskOutputs(logits, offsets, self.anchor_generator(levels), masks)
+
+    @staticmethod
+    def _finer(coarse: Tensor, finest: Tensor, factor: int) -> Tensor:
+        """A level in the pixels of the finest, on top of that one; the finest is on top of itself, as published."""
+        if factor > 1:
+            coarse = F.interpolate(coarse, scale_factor=factor, mode="bilinear", align_corners=False)
+        return coarse[:, :, : finest.shape[2], : finest.shape[3]] + finest
+
+    def losses(
+        self, outputs: TensorMaskOutputs, sizes: Sequence[Size], targets: Sequence[Targets]
+    ) -> dict[str, Tensor]:
+        """{"loss_cls", "loss_box_reg", "loss_mask"}: sums over the batch, divided by the windows for an object.
+
+        Masks count by the mean over their parts.
+        """
+        anchors = torch.cat(outputs.anchors)
+        logits, offsets = torch.cat(outputs.logits, dim=1), torch.cat(outputs.offsets, dim=1)
+        partners = self._assign(outputs.anchors, targets)
+        image, anchor = torch.nonzero(partners >= 0, as_tuple=True)
+        objects = [truth[own[own >= 0]] for truth, own in zip(targets, partners, strict=True)]
+        truth = torch.zeros_like(logits)
+        truth[image, anchor, torch.cat([each.labels for each in objects])] = 1
+        classification = focal_loss_star(logits, truth, self.focal_alpha, self.focal_gamma)
+        boxes = torch.cat([each.boxes for each in objects])
+        regression = box_loss(offsets[image, anchor], anchors[anchor], boxes, self.box_weights, "smooth_l1", beta=0.0)
+        # Masks that are for no object take part as nothing, so that their layers have a gradient always.
+        masks = torch.stack([maps.flatten()[:0].float().sum() for level in outputs.masks for maps in level]).sum()
+        for rows, drawn in self._drawn(outputs, image, anchor):
+            masks = masks + self._mask_loss(drawn, anchors[anchor[rows]], rows, image, objects)
+        count = max(len(image), 1)
+        return {"loss_cls": classification / count, "loss_box_reg": regression / count, "loss_mask": masks / count}
+
+    @torch.no_grad()
+    def _assign(self, anchors: Sequence[Tensor], targets: Sequence[Targets]) -> Tensor:
+        """The object of each window of each image (B, A), -1 for none."""
+        units = torch.cat([a.new_full((len(a),), stride) for a, stride in zip(anchors, self.strides, strict=True)])
+        smallest = (min(self.windows) - 1) * self.strides[0]
+        return torch.stack([assign(truth.boxes, torch.cat(list(anchors)), units, smallest) for truth in targets])
+
+    def _mask_loss(
+        self, drawn: Tensor, windows: Tensor, rows: Tensor, image: Tensor, objects: Sequence[Targets]
+    ) -> Tensor:
+        """The loss of some masks (M, S, S), those of the `rows` of all foreground windows, image after image."""
+        side, first, true = drawn.shape[1], 0, []
+        for index, own in enumerate(objects):
+            mine = rows[image[rows] == index] - first
+            if len(mine):
+                true.append(crop_masks(_masks(own)[mine], windows[image[rows] == index], side))
+            first += len(own)
+        loss = F.binary_cross_entropy_with_logits(
+            drawn,
+            torch.cat(true).float(),
+            reduction="sum",
+            pos_weight=drawn.new_tensor(self.mask_positive_weight),
+        )
+        return loss * self.mask_loss_weight / side**2
+
+    def _drawn(self, outputs: TensorMaskOutputs, image: Tensor, anchor: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The masks of some windows, each told by its image and its place among all anchors (M,).
+
+        Those of one level and size at a time: which rows they are (m,), and what is drawn, logits (m, S, S). Natural
+        masks are made where somebody asks for one, and not kept.
+        """
+        start = 0
+        for level, (maps, anchors) in enumerate(zip(outputs.masks, outputs.anchors, strict=True)):
+            within = (anchor >= start) & (anchor < start + len(anchors))
+            for size, predicted in enumerate(maps):
+                rows = torch.nonzero(within & ((anchor - start) % len(maps) == size)).squeeze(1)
+                if len(rows):
+                    natural = predicted
+                    if self.aligned:
+                        natural = swap_align2nat(predicted, 2**level if self.bipyramid else 1)
+                    place = (anchor[rows] - start) // len(maps)
+                    y, x = place // natural.shape[3], place % natural.shape[3]
+                    side = round(natural.shape[1] ** 0.5)
+                    yield rows, natural[image[rows], :, y, x].unflatten(1, (side, side)).float()
+            start += len(anchors)
+
+    @torch.no_grad()
+    def decode(self, outputs: TensorMaskOutputs, sizes: Sequence[Size]) -> list[Detections]:
+        """The detections of each image, best first, with their masks; a window may be detected as several classes."""
+        anchors, offsets = torch.cat(outputs.anchors), torch.cat(outputs.offsets, dim=1)
+        scores = torch.cat(outputs.logits, dim=1).float().sigmoid()
+        best = best_candidates(scores, self.score_threshold, self.topk_candidates)
+        boxes = coding.decode(
+            offsets.gather(1, best.anchor[..., None].expand(-1, -1, 4)), anchors[best.anchor], self.box_weights
+        )
+        kept = [self._suppress(*own, size) for own, size in zip(zip(boxes, *best, strict=True), sizes, strict=True)]
+        chosen = [anchor[rows] for anchor, rows in zip(best.anchor, kept, strict=True)]
+        grids = iter(self._grids(outputs, chosen))
+        found = []
+        for i, (rows, size) in enumerate(zip(kept, sizes, strict=True)):
+            masks = MaskGrids(grids=tuple(islice(grids, len(rows))), windows=anchors[chosen[i]])
+            clipped = box_ops.clip(boxes[i, rows], size)
+            labels, scored = best.label[i, rows], best.score[i, rows]
+            found.append(Detections(boxes=clipped, labels=labels, scores=scored, size=size, masks=masks))
+        return found
+
+    def _grids(self, outputs: TensorMaskOutputs, chosen: Sequence[Tensor]) -> list[Tensor]:
+        """The masks (S, S) of windows, told by their places among all anchors for each image, one after another."""
+        image = torch.cat([torch.full_like(own, i) for i, own in enumerate(chosen)])
+        grids = [torch.empty(0)] * len(image)
+        for rows, drawn in self._drawn(outputs, image, torch.cat(list(chosen))):
+            for row, grid in zip(rows.tolist(), drawn.sigmoid(), strict=True):
+                grids[row] = grid
+        return grids
+
+    def _suppress(self, boxes: Tensor, anchor: Tensor, labels: Tensor, scores: Tensor, size: Size) -> Tensor:
+        """Which candidates of an image stay, best first."""
+        usable = torch.nonzero(box_ops.finite(boxes, scores) & (scores >= 0)).squeeze(1)
+        keep = nms_by_group(boxes[usable], scores[usable], labels[usable], self.nms_threshold)[: self.max_detections]
+        rows = usable[keep]
+        return rows[box_ops.larger_than(box_ops.clip(boxes[rows], size), 0)]
+
+
+def _masks(objects: Targets) -> Tensor | Polygons:
+    if objects.masks is None:
+        fix = "load the dataset with masks: set masks to 'polygons' or 'bitmaps'"
+        raise StructureError("Targets.masks", "are needed to learn masks", "there are none", fix)
+    return objects.masks

@@ -1,0 +1,23 @@
+"""What det-tensormask adds to det, as names; nothing here is imported before it is used."""
+
+from det_core.hooks import hookimpl
+
+_PUBLISHED = {
+    "tensormask_r50_fpn_1x": "TensorMask/tensormask_R_50_FPN_1x",
+    "tensormask_r50_fpn_6x": "TensorMask/tensormask_R_50_FPN_6x",
+}
+
+
+@hookimpl
+def det_heads() -> dict[str, str]:
+    """The one-stage head, for `dense_detector`."""
+    return {"tensormask_head": "det_tensormask.head:TensorMaskHead"}
+
+
+@hookimpl
+def det_recipes() -> dict[str, str]:
+    """Recipe files in the folder `recipes`; the published path of a configuration is an alias of its name."""
+    files = {}
+    for name, published in _PUBLISHED.items():
+        files[name] = files[published] = f"det_tensormask:recipes/{name}.yaml"
+    return files
