@@ -1,0 +1,1 @@
+"""ViTDet, MViTv2 and Swin: transformers as backbones of detectors."""

@@ -1,0 +1,207 @@
+"""MViTv2 (Li et al., "MViTv2: improved multiscale vision transformers for classification and detection", 2022)."""
+
+from collections.abc import Sequence
+
+import torch
+from det_core.errors import ConfigError
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
+
+from det_vitdet.attention import decomposed_attention
+from det_vitdet.layers import (
+    MLP,
+    PatchEmbedding,
+    drop_path_rates,
+    from_windows,
+    initialise,
+    padded_to,
+    run_block,
+    to_windows,
+)
+
+__all__ = ["MViT"]
+
+_EPS = 1e-6  # of all layer norms
+_STAGES = ("scale2", "scale3", "scale4", "scale5")
+_PATCH_STRIDE = 4
+
+
+class PooledAttention(nn.Module):
+    """Attention between maps that a convolution of each head has made smaller.
+
+    Args:
+        in_channels: of a token that comes in.
+        channels: of a token that comes out.
+        heads: that share them.
+        stride_q: by how much fewer queries there are than tokens, on each axis.
+        stride_kv: the same of keys and values.
+        window: side of the windows in tokens that come in; 0: one window, the whole grid.
+        side: rows and columns of the grid that relative positions are learnt for.
+        residual_pooling: whether each query is added to what it found.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        heads: int,
+        *,
+        stride_q: int,
+        stride_kv: int,
+        window: int,
+        side: int,
+        residual_pooling: bool,
+    ) -> None:
+        super().__init__()
+        self.heads, self.residual_pooling = heads, residual_pooling
+        self.qkv = nn.Linear(in_channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+        width = channels // heads
+        for name, stride in (("q", stride_q), ("k", stride_kv), ("v", stride_kv)):
+            pool = nn.Conv2d(width, width, 3, stride=stride, padding=1, groups=width, bias=False)
+            self.add_module(f"pool_{name}", pool)
+            self.add_module(f"norm_{name}", nn.LayerNorm(width, eps=_EPS))
+        self.window_q, self.window_kv = window // stride_q, window // stride_kv
+        distances = 2 * max(side // stride_q, side // stride_kv) - 1
+        self.rel_pos_h = nn.Parameter(torch.zeros(distances, width))
+        self.rel_pos_w = nn.Parameter(torch.zeros(distances, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, in_channels) to (B, ceil(H / stride_q), ceil(W / stride_q), channels)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(3, 0, 4, 1, 2, 5).flatten(1, 2)
+        q, k, v = self._pooled("q", q), self._pooled("k", k), self._pooled("v", v)
+        size = (q.shape[1], q.shape[2])
+        windows = (q, k, v)
+        if self.window_q:
+            windows = (to_windows(q, self.window_q), to_windows(k, self.window_kv), to_windows(v, self.window_kv))
+        grid, key_grid = ((each.shape[1], each.shape[2]) for each in windows[:2])
+        # Heads are part of the batch already.
+        tokens = (each.flatten(1, 2)[:, None] for each in windows)
+        found = decomposed_attention(*tokens, (self.rel_pos_h, self.rel_pos_w), grid, key_grid)
+        found = found[:, 0].unflatten(1, grid)
+        if self.window_q:
+            found = from_windows(found, size)
+        if self.residual_pooling:
+            found = found + q
+        joined = found.unflatten(0, (-1, self.heads)).permute(0, 2, 3, 1, 4).flatten(3)
+        out: Tensor = self.proj(joined)
+        return out
+
+    def _pooled(self, name: str, x: Tensor) -> Tensor:
+        smaller = self.get_submodule(f"pool_{name}")(x.permute(0, 3, 1, 2))
+        normed: Tensor = self.get_submodule(f"norm_{name}")(smaller.permute(0, 2, 3, 1))
+        return normed
+
+
+class Block(nn.Module):
+    """Pooled attention and a two-layer network, each beside a shortcut, which is brought to their shape."""
+
+    def __init__(
+        self, attention: PooledAttention, in_channels: int, channels: int, stride: int, mlp_ratio: float, rate: float
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(in_channels, eps=_EPS)
+        self.attn = attention
+        self.drop_path = StochasticDepth(rate, "row")
+        self.norm2 = nn.LayerNorm(channels, eps=_EPS)
+        self.mlp = MLP(channels, int(channels * mlp_ratio))
+        self.proj = nn.Linear(in_channels, channels) if in_channels != channels else None
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, in_channels) to (B, ceil(H / stride), ceil(W / stride), channels)."""
+        seen = self.norm1(x)
+        if self.proj is not None:
+            x = self.proj(seen)
+        if self.stride > 1:
+            kernel = self.stride + 1
+            x = F.max_pool2d(x.permute(0, 3, 1, 2), kernel, self.stride, kernel // 2).permute(0, 2, 3, 1)
+        x = x + self.drop_path(self.attn(seen))
+        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return out
+
+
+class MViT(nn.Module):
+    """A transformer whose maps shrink from stage to stage as their channels grow; the defaults are MViTv2-T's.
+
+    Within a stage tokens look within windows; the last block of each stage but the first, which is where the next map
+    comes from, looks everywhere.
+
+    Args:
+        image_size: side of the images that relative positions are learnt for; other sizes resample them.
+        channels: of a token in the first stage; they double from stage to stage, and so do the heads.
+        depth: blocks of all four stages.
+        heads: in the first stage.
+        last_blocks: number of the last block of each of the four stages.
+        kv_stride: by how much fewer keys than tokens there are in the first stage, on each axis; halves with each.
+        window_size: side, in tokens, of the windows in the first stage; halves with each.
+        residual_pooling: whether each query is added to what it found.
+        mlp_ratio: how much wider the two-layer networks are inside.
+        drop_path_rate: how often the last block's residuals are left out in training; rises from 0 at the first.
+        out_features: which of scale2 (stride 4), scale3, scale4, scale5 (stride 32) are returned.
+        activation_checkpointing: compute each block again for the gradient, instead of keeping what it computed.
+        pad_to: images are padded with zeros, right and bottom, until their sides are this long at least; 0: not.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int = 224,
+        channels: int = 96,
+        depth: int = 10,
+        heads: int = 1,
+        last_blocks: tuple[int, int, int, int] = (0, 2, 7, 9),
+        kv_stride: int = 4,
+        window_size: int = 56,
+        residual_pooling: bool = True,
+        mlp_ratio: float = 4.0,
+        drop_path_rate: float = 0.0,
+        out_features: Sequence[str] = _STAGES,
+        activation_checkpointing: bool = False,
+        pad_to: int = 0,
+    ) -> None:
+        super().__init__()
+        if list(last_blocks) != sorted(set(last_blocks)) or last_blocks[0] < 0 or last_blocks[-1] != depth - 1:
+            found = f"got {list(last_blocks)} for {depth} blocks"
+            raise ConfigError("MViT.last_blocks", "must rise, and end with the last block", found)
+        if not out_features or not set(out_features) <= set(_STAGES):
+            raise ConfigError("MViT.out_features", f"must name some of {', '.join(_STAGES)}", f"got {out_features}")
+        self.activation_checkpointing, self.pad_to = activation_checkpointing, pad_to
+        self.patch_embed = PatchEmbedding(channels, 7, _PATCH_STRIDE, 3)
+        self._last = dict(zip(last_blocks, _STAGES, strict=True))
+        self.channels, self.strides, self.size_divisibility = {}, {}, 1
+        self.blocks = nn.ModuleList()
+        in_channels, side, stride = channels, image_size // _PATCH_STRIDE, _PATCH_STRIDE
+        for number, rate in enumerate(drop_path_rates(drop_path_rate, depth)):
+            first = number - 1 in last_blocks
+            attention = PooledAttention(
+                in_channels,
+                channels,
+                heads,
+                stride_q=2 if first else 1,
+                stride_kv=kv_stride * 2 if number in last_blocks[1:3] else kv_stride,
+                window=0 if number in last_blocks[1:] else window_size,
+                side=side,
+                residual_pooling=residual_pooling,
+            )
+            self.blocks.append(Block(attention, in_channels, channels, 2 if first else 1, mlp_ratio, rate))
+            in_channels = channels
+            if (name := self._last.get(number)) is not None:
+                if name in out_features:
+                    self.channels[name], self.strides[name] = channels, stride
+                    self.add_module(f"{name}_norm", nn.LayerNorm(channels, eps=_EPS))
+                channels, heads, stride, kv_stride = 2 * channels, 2 * heads, 2 * stride, max(kv_stride // 2, 1)
+            if first:  # which shrinks what comes in, and so does so in windows of the stage before
+                window_size, side = window_size // 2, side // 2
+        initialise(self)
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) to {stage: (B, channels, ceil(H / stride), ceil(W / stride))}."""
+        x = self.patch_embed(padded_to(pixels, self.pad_to))
+        features = {}
+        for number, block in enumerate(self.blocks):
+            x = run_block(block, x, checkpointed=self.activation_checkpointing and self.training)
+            if (name := self._last.get(number)) in self.channels:
+                features[name] = self.get_submodule(f"{name}_norm")(x).permute(0, 3, 1, 2)
+        return features

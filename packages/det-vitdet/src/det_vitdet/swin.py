@@ -1,0 +1,220 @@
+"""Swin transformers (Liu et al., "Swin transformer: hierarchical vision transformer using shifted windows", 2021)."""
+
+from collections.abc import Sequence
+
+import torch
+from det_core.errors import ConfigError
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
+
+from det_vitdet.layers import (
+    MLP,
+    drop_path_rates,
+    from_windows,
+    initialise,
+    padded_to,
+    run_block,
+    to_windows,
+)
+
+__all__ = ["Swin"]
+
+_STAGES = ("p0", "p1", "p2", "p3")
+_PATCH = 4
+_APART = -100.0  # added, as published, where two tokens of a window are no neighbours in the image
+
+
+class PatchEmbedding(nn.Module):
+    """A token for each patch of pixels, normed."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, channels, _PATCH, stride=_PATCH)
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, ceil(H / 4), ceil(W / 4), channels)."""
+        height, width = pixels.shape[-2:]
+        pixels = F.pad(pixels, (0, -width % _PATCH, 0, -height % _PATCH))
+        tokens: Tensor = self.norm(self.proj(pixels).permute(0, 2, 3, 1))
+        return tokens
+
+
+class WindowAttention(nn.Module):
+    """Every token of a window looks at every other; how far apart they are adds a number of each head."""
+
+    def __init__(self, channels: int, window: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        # Published files hold it among the weights, though nothing changes it.
+        self.register_buffer("relative_position_index", _distances(window))
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+
+    relative_position_index: Tensor
+
+    def forward(self, x: Tensor, apart: Tensor | None = None) -> Tensor:
+        """(B * windows, T, channels) to the same shape; `apart` (windows, T, T) is added before the softmax."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[None]
+        if apart is not None:
+            bias = bias + apart[:, None]
+            bias = bias.expand(len(x) // len(apart), *bias.shape).flatten(0, 1)
+        found = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        out: Tensor = self.proj(found.transpose(1, 2).flatten(2))
+        return out
+
+
+def _distances(window: int) -> Tensor:
+    """Which row of the table each pair of tokens has, int64 (T, T): rows apart, then columns apart."""
+    places = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")).flatten(1)
+    rows, columns = places[:, :, None] - places[:, None, :] + window - 1
+    return rows * (2 * window - 1) + columns
+
+
+class Block(nn.Module):
+    """Attention within windows and a two-layer network, each beside a shortcut.
+
+    Args:
+        channels: of a token.
+        heads: that share them.
+        window: side of the windows in tokens.
+        shift: how far the windows are moved right and down; what they reach over the rim for comes from the other side.
+        mlp_ratio: how much wider the two-layer network is inside.
+        rate: how often, in training, an image does without a residual.
+    """
+
+    def __init__(self, channels: int, heads: int, window: int, shift: int, mlp_ratio: float, rate: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(channels)
+        self.attn = WindowAttention(channels, window, heads)
+        self.drop_path = StochasticDepth(rate, "row")
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = MLP(channels, int(channels * mlp_ratio))
+        self.window, self.shift = window, shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, channels) to the same shape."""
+        height, width = x.shape[1:3]
+        seen = F.pad(self.norm1(x), (0, 0, 0, -width % self.window, 0, -height % self.window))
+        size = (seen.shape[1], seen.shape[2])
+        apart = None
+        if self.shift:
+            seen = seen.roll((-self.shift, -self.shift), dims=(1, 2))
+            apart = _apart(size, self.window, self.shift, seen)
+        windows = self.attn(to_windows(seen, self.window).flatten(1, 2), apart)
+        seen = from_windows(windows.unflatten(1, (self.window, self.window)), size)
+        if self.shift:
+            seen = seen.roll((self.shift, self.shift), dims=(1, 2))
+        x = x + self.drop_path(seen[:, :height, :width])
+        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return out
+
+
+def _apart(size: tuple[int, int], window: int, shift: int, like: Tensor) -> Tensor:
+    """(windows, T, T): below zero where two tokens are in one window only because it reaches over the rim."""
+
+    def part(length: int) -> Tensor:
+        place = torch.arange(length, device=like.device)
+        return (place >= length - window).long() + (place >= length - shift).long()
+
+    parts = 3 * part(size[0])[:, None] + part(size[1])[None, :]
+    of_token = to_windows(parts[None, :, :, None], window).flatten(1)
+    return (of_token[:, None] != of_token[:, :, None]).to(like.dtype) * _APART
+
+
+class PatchMerging(nn.Module):
+    """Four neighbouring tokens become one of twice the channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
+        self.norm = nn.LayerNorm(4 * channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, channels) to (B, ceil(H / 2), ceil(W / 2), 2 * channels)."""
+        height, width = x.shape[1:3]
+        x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
+        # Top left, bottom left, top right, bottom right.
+        four = torch.cat([x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)], dim=-1)
+        out: Tensor = self.reduction(self.norm(four))
+        return out
+
+
+class Stage(nn.Module):
+    """Blocks whose windows are moved by half in every second, and what makes the next stage's map of theirs."""
+
+    def __init__(
+        self, channels: int, heads: int, window: int, mlp_ratio: float, rates: Sequence[float], merges: bool
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            Block(channels, heads, window, window // 2 if i % 2 else 0, mlp_ratio, rate) for i, rate in enumerate(rates)
+        )
+        self.downsample = PatchMerging(channels) if merges else None
+
+    def forward(self, x: Tensor, checkpointed: bool) -> tuple[Tensor, Tensor]:
+        """(B, H, W, channels) to the map of this stage, and what the next one starts from."""
+        for block in self.blocks:
+            x = run_block(block, x, checkpointed=checkpointed)
+        return x, x if self.downsample is None else self.downsample(x)
+
+
+class Swin(nn.Module):
+    """A transformer whose tokens look within windows, which move from block to block; the defaults are Swin-T's.
+
+    Args:
+        channels: of a token in the first stage; they double from stage to stage.
+        depths: blocks of each stage.
+        heads: of each stage.
+        window_size: side of the windows in tokens.
+        mlp_ratio: how much wider the two-layer networks are inside.
+        drop_path_rate: how often the last block's residuals are left out in training; rises from 0 at the first.
+        out_features: which of p0 (stride 4), p1, p2, p3 (stride 32) are returned.
+        activation_checkpointing: compute each block again for the gradient, instead of keeping what it computed.
+        pad_to: images are padded with zeros, right and bottom, until their sides are this long at least; 0: not.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int = 96,
+        depths: tuple[int, int, int, int] = (2, 2, 6, 2),
+        heads: tuple[int, int, int, int] = (3, 6, 12, 24),
+        window_size: int = 7,
+        mlp_ratio: float = 4.0,
+        drop_path_rate: float = 0.2,
+        out_features: Sequence[str] = _STAGES,
+        activation_checkpointing: bool = False,
+        pad_to: int = 0,
+    ) -> None:
+        super().__init__()
+        if not out_features or not set(out_features) <= set(_STAGES):
+            raise ConfigError("Swin.out_features", f"must name some of {', '.join(_STAGES)}", f"got {out_features}")
+        if any(channels * 2**i % count for i, count in enumerate(heads)):
+            raise ConfigError("Swin.heads", "must divide the channels of their stage", f"got {heads} for {channels}")
+        self.activation_checkpointing, self.pad_to = activation_checkpointing, pad_to
+        self.patch_embed = PatchEmbedding(channels)
+        self.channels, self.strides, self.size_divisibility = {}, {}, 1
+        self.layers = nn.ModuleList()
+        rates = drop_path_rates(drop_path_rate, sum(depths))
+        for i, (name, depth) in enumerate(zip(_STAGES, depths, strict=True)):
+            width, own = channels * 2**i, rates[sum(depths[:i]) : sum(depths[: i + 1])]
+            self.layers.append(Stage(width, heads[i], window_size, mlp_ratio, own, merges=name != _STAGES[-1]))
+            if name in out_features:
+                self.channels[name], self.strides[name] = width, _PATCH * 2**i
+                self.add_module(f"norm{i}", nn.LayerNorm(width))
+        initialise(self)
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) to {stage: (B, channels, ceil(H / stride), ceil(W / stride))}."""
+        x = self.patch_embed(padded_to(pixels, self.pad_to))
+        features = {}
+        for i, (name, stage) in enumerate(zip(_STAGES, self.layers, strict=True)):
+            found, x = stage(x, self.activation_checkpointing and self.training)
+            if name in self.channels:
+                features[name] = self.get_submodule(f"norm{i}")(found).permute(0, 3, 1, 2)
+        return features
