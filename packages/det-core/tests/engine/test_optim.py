@@ -1,7 +1,14 @@
 import pytest
 import torch
 from det_core.config import Factory
-from det_core.engine.optim import ClipGradients, ParamGroups, build_optimizer, gradient_norm, set_learning_rate
+from det_core.engine.optim import (
+    ClipGradients,
+    LayerDecay,
+    ParamGroups,
+    build_optimizer,
+    gradient_norm,
+    set_learning_rate,
+)
 from det_core.engine.schedules import WarmupMultiStep
 from det_core.errors import ConfigError
 from torch import nn
@@ -69,6 +76,45 @@ def test_every_trained_parameter_is_in_one_group_and_a_frozen_or_tied_one_in_no_
     ids = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
     assert len(ids) == len(set(ids))
     assert set(ids) == {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+
+
+def transformer():
+    block = nn.ModuleDict({"mlp": nn.Linear(2, 2), "residual": nn.Linear(2, 2, bias=False)})
+    net = nn.ModuleDict({"patch_embed": nn.Linear(2, 2), "blocks": nn.ModuleList([block, nn.Linear(2, 2)])})
+    net.register_parameter("pos_embed", nn.Parameter(torch.zeros(1, 2)))
+    return nn.ModuleDict({"backbone": net, "head": nn.ModuleDict({"blocks": nn.ModuleList([nn.Linear(2, 2)])})})
+
+
+def test_layers_below_learn_slower_by_a_factor_each():
+    factor = LayerDecay(0.5, layers=2)
+    assert {name: factor(name) for name, _ in transformer().named_parameters()} == {
+        "backbone.pos_embed": 0.125,
+        "backbone.patch_embed.weight": 0.125,
+        "backbone.patch_embed.bias": 0.125,
+        "backbone.blocks.0.mlp.weight": 0.25,
+        "backbone.blocks.0.mlp.bias": 0.25,
+        "backbone.blocks.0.residual.weight": 1.0,
+        "backbone.blocks.1.weight": 0.5,
+        "backbone.blocks.1.bias": 0.5,
+        "head.blocks.0.weight": 1.0,
+        "head.blocks.0.bias": 1.0,
+    }
+
+
+def test_the_rate_of_a_layer_multiplies_what_else_is_said_of_its_biases():
+    model = transformer()
+    groups = ParamGroups(bias_lr_factor=2.0, weight_decay_of={"pos_embed": 0.0}, layer_decay=LayerDecay(0.5, layers=2))
+    optimizer = build_optimizer(sgd(), model, groups)
+    block = model["backbone"]["blocks"][1]
+    assert group_of(optimizer, block.bias)["base_lr"] == pytest.approx(0.1)
+    assert group_of(optimizer, block.weight)["base_lr"] == pytest.approx(0.05)
+    positions = group_of(optimizer, model["backbone"].pos_embed)
+    assert (positions["base_lr"], positions["weight_decay"]) == (pytest.approx(0.0125), 0.0)
+
+
+def test_a_decay_of_zero_layers_is_refused():
+    with pytest.raises(ConfigError, match="needs a positive rate and at least one layer; got rate 0.5 and 0 layers"):
+        LayerDecay(0.5, layers=0)
 
 
 def test_a_model_with_nothing_to_train_is_refused():

@@ -38,7 +38,9 @@ class SimpleFeaturePyramid(nn.Module):
         super().__init__()
         if not scales or any(scale != scales[0] / 2**i or scale not in _RESIZED for i, scale in enumerate(scales)):
             known = ", ".join(map(str, _RESIZED))
-            raise ConfigError("SimpleFeaturePyramid.scales", f"must be halves in a row, of {known}", f"got {list(scales)}")
+            raise ConfigError(
+                "SimpleFeaturePyramid.scales", f"must be halves in a row, of {known}", f"got {list(scales)}"
+            )
         self.in_feature = list(net.channels)[-1]
         channels, stride = net.channels[self.in_feature], net.strides[self.in_feature]
         levels = [int(math.log2(stride / scale)) for scale in scales]

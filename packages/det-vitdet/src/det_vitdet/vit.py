@@ -167,7 +167,9 @@ class ViT(nn.Module):
         if channels % heads:
             raise ConfigError("ViT.heads", "must divide the channels", f"got {heads} for {channels}")
         if window_blocks and window_size < 1:
-            raise ConfigError("ViT.window_size", "must be at least 1 where there are window_blocks", f"got {window_size}")
+            raise ConfigError(
+                "ViT.window_size", "must be at least 1 where there are window_blocks", f"got {window_size}"
+            )
         self.pretrain_class_token, self.pad_to = pretrain_class_token, pad_to
         self.activation_checkpointing = activation_checkpointing
         self.patch_embed = PatchEmbedding(channels, patch_size, patch_size)

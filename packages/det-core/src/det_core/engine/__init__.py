@@ -3,7 +3,7 @@
 from det_core.engine.checkpoint import Checkpoint, read_about, read_checkpoint
 from det_core.engine.evaluate import Evaluation, evaluate, predict
 from det_core.engine.loop import Best, Outcome, Trainer, train
-from det_core.engine.optim import ClipGradients, ParamGroups
+from det_core.engine.optim import ClipGradients, LayerDecay, ParamGroups
 from det_core.engine.optimize import optimize
 from det_core.engine.progress import Display
 from det_core.engine.proposals import convert_proposals
@@ -18,6 +18,7 @@ __all__ = [
     "ClipGradients",
     "Display",
     "Evaluation",
+    "LayerDecay",
     "Outcome",
     "ParamGroups",
     "RunFolder",

@@ -1,7 +1,7 @@
 """Optimizers: which parameters learn at which rate, and how large a gradient may be."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -12,52 +12,106 @@ from det_core.config import Factory
 from det_core.engine.schedules import Schedule
 from det_core.errors import ConfigError
 
-__all__ = ["ClipGradients", "ParamGroups", "build_optimizer", "gradient_norm", "load_optimizer", "set_learning_rate"]
+__all__ = [
+    "ClipGradients",
+    "LayerDecay",
+    "ParamGroups",
+    "build_optimizer",
+    "gradient_norm",
+    "load_optimizer",
+    "set_learning_rate",
+]
 
 _NORMS: tuple[type[nn.Module], ...] = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm, nn.RMSNorm)
 
 
 @dataclass(frozen=True)
+class LayerDecay:
+    """Let the early layers of a pretrained transformer learn slower than the late ones (Clark et al., "ELECTRA", 2020).
+
+    Each layer's rate is `rate` times that of the next one. Blocks are numbered by their names ("blocks.0."); what makes
+    the tokens ("patch_embed", "pos_embed") is a layer below the first. All else has the full rate: what lies outside
+    `within`, and the convolutions that a block got for detection alone ("residual").
+
+    Args:
+        rate: from one layer to the one below.
+        layers: blocks of the network.
+        within: the part of the model that these are in.
+    """
+
+    rate: float
+    layers: int
+    within: str = "backbone"
+
+    def __post_init__(self) -> None:
+        if not self.rate > 0 or self.layers < 1:
+            found = f"got rate {self.rate} and {self.layers} layers"
+            raise ConfigError("train.param_groups.layer_decay", "needs a positive rate and at least one layer", found)
+
+    def __call__(self, name: str) -> float:
+        """The factor on the learning rate of the parameter of this name."""
+        parts = name.split(".")
+        above = 0
+        if name.startswith(f"{self.within}."):
+            if "pos_embed" in parts or "patch_embed" in parts:
+                above = self.layers + 1
+            elif "blocks" in parts[:-1] and "residual" not in parts:
+                above = self.layers - int(parts[parts.index("blocks") + 1])
+        return float(self.rate**above)
+
+
+@dataclass(frozen=True)
 class ParamGroups:
-    """Give normalisation layers and biases their own weight decay and rate, as the published detectors do.
+    """Give normalisation layers, biases and others their own weight decay and rate, as the published detectors do.
 
     Args:
         norm_weight_decay: for the weights and biases of normalisation layers; None: what the optimizer says.
         bias_weight_decay: for all other biases; None: what the optimizer says.
         bias_lr_factor: multiplies the learning rate of those other biases.
+        weight_decay_of: last part of a parameter's name, such as "pos_embed", to its weight decay, whatever it is.
+        layer_decay: how much slower early layers learn; None: not.
     """
 
     norm_weight_decay: float | None = 0.0
     bias_weight_decay: float | None = None
     bias_lr_factor: float = 1.0
+    weight_decay_of: Mapping[str, float] = field(default_factory=dict)
+    layer_decay: LayerDecay | None = None
 
     def __call__(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Parameter groups of what `model` trains, each parameter once; empty groups are left out.
+        """Parameter groups of what `model` trains, each parameter once: weights, norms, then biases.
 
         The key `lr_factor` of a group multiplies the optimizer's rate.
         """
-        groups: dict[str, dict[str, Any]] = {
-            "weights": {"params": []},
-            "norms": {"params": [], **_decay(self.norm_weight_decay)},
-            "biases": {"params": [], "lr_factor": self.bias_lr_factor, **_decay(self.bias_weight_decay)},
-        }
+        groups: dict[tuple[int, float, float | None], list[Tensor]] = {}
         seen: set[Tensor] = set()
-        for module in model.modules():
+        for path, module in model.named_modules():
             for name, parameter in module.named_parameters(recurse=False):
                 if parameter.requires_grad and parameter not in seen:
                     seen.add(parameter)
-                    groups[_group_of(module, name)]["params"].append(parameter)
-        return [group for group in groups.values() if group["params"]]
+                    key = self._group_of(module, f"{path}.{name}".lstrip("."))
+                    groups.setdefault(key, []).append(parameter)
+        ordered = sorted(groups.items(), key=lambda item: item[0][0])
+        return [
+            {"params": params, **({} if factor == 1 else {"lr_factor": factor}), **_decay(decay)}
+            for (_, factor, decay), params in ordered
+        ]
+
+    def _group_of(self, module: nn.Module, name: str) -> tuple[int, float, float | None]:
+        """Of a parameter: its place in the order of groups, the factor on its rate, its weight decay."""
+        last = name.rpartition(".")[2]
+        kind, factor, decay = 0, 1.0, None
+        if isinstance(module, _NORMS):
+            kind, decay = 1, self.norm_weight_decay
+        elif last == "bias":
+            kind, factor, decay = 2, self.bias_lr_factor, self.bias_weight_decay
+        if self.layer_decay is not None:
+            factor *= self.layer_decay(name)
+        return kind, factor, self.weight_decay_of.get(last, decay)
 
 
 def _decay(value: float | None) -> dict[str, float]:
     return {} if value is None else {"weight_decay": value}
-
-
-def _group_of(module: nn.Module, name: str) -> str:
-    if isinstance(module, _NORMS):
-        return "norms"
-    return "biases" if name == "bias" else "weights"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import difflib
 import logging
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -16,6 +16,8 @@ from det_core.weights.reading import read
 from det_core.weights.upgrades import upgraded
 
 __all__ = ["InitialWeights", "LoadReport", "load_into"]
+
+State = Mapping[str, Tensor]
 
 _SHOWN = 10
 _COUNTER = "num_batches_tracked"
@@ -71,7 +73,8 @@ def load_into(
         model: on any device.
         state: tensors by name.
         where: the file they came from, for messages.
-        skip: paths of modules that keep their initial values, whatever the file says of them; "*" stands for anything.
+        skip: paths of modules or parameters that keep their initial values, whatever the file says of them; "*" stands
+            for anything.
         allow_unused: names without a place in the model are reported instead of refused.
 
     Raises:
@@ -81,7 +84,8 @@ def load_into(
     own = model.state_dict()
     state, upgrades = upgraded(state, model)
     for path in skip:
-        _require_path(model, path, f"{where}: skip")
+        if not any(_below(key, [path]) for key in own):
+            _require_path(model, path, f"{where}: skip")
     kept = [key for key in own if _below(key, skip)]
     needed = {key: value for key, value in own.items() if key not in set(kept)}
     given = {key: value for key, value in state.items() if not _below(key, skip)}
@@ -130,12 +134,21 @@ class InitialWeights:
             beyond that part, such as a classifier, is reported and left out; what the part needs must be there.
         also: parts elsewhere in the model, which the file has under their last names: "roi_heads.res5" takes what it
             calls "res5".
-        skip: paths of modules in that part that start at random all the same, such as "roi_heads.box_predictor" where
-            the classes differ; "*" stands for anything, as in "*.conv2_offset".
+        skip: paths of modules or parameters in that part that start at random all the same, such as
+            "roi_heads.box_predictor" where the classes differ; "*" stands for anything, as in "*.conv2_offset".
+        upgrade: what changes the file's state dict first, for files of another make: a function of it and of the
+            part's own that returns the one to load.
     """
 
-    def __init__(self, source: Source, into: str = "", also: Sequence[str] = (), skip: Sequence[str] = ()) -> None:
-        self.source, self.into, self.also, self.skip = source, into, tuple(also), tuple(skip)
+    def __init__(
+        self,
+        source: Source,
+        into: str = "",
+        also: Sequence[str] = (),
+        skip: Sequence[str] = (),
+        upgrade: Callable[[State, State], dict[str, Tensor]] | None = None,
+    ) -> None:
+        self.source, self.into, self.also, self.skip, self.upgrade = source, into, tuple(also), tuple(skip), upgrade
 
     def load(self, model: nn.Module) -> LoadReport:
         """Read the file and put it into `model`; anything that was passed over is also logged, as a warning.
@@ -151,7 +164,10 @@ class InitialWeights:
             for path in self.also:
                 joined.add_module(path.rpartition(".")[2], _require_path(model, path, "weights.also"))
             part = joined
-        report = load_into(part, read(self.source), str(self.source), skip=self.skip, allow_unused=bool(self.into))
+        state = read(self.source)
+        if self.upgrade is not None:
+            state = self.upgrade(state, part.state_dict())
+        report = load_into(part, state, str(self.source), skip=self.skip, allow_unused=bool(self.into))
         if report.unused or report.kept:
             logging.getLogger(__name__).warning("%s", report)
         return report
@@ -178,7 +194,7 @@ def _require_path(model: nn.Module, path: str, where: str) -> nn.Module:
 
 
 def _below(key: str, paths: Iterable[str]) -> bool:
-    return any(fnmatchcase(key, f"{path}.*") for path in paths)
+    return any(fnmatchcase(key, path) or fnmatchcase(key, f"{path}.*") for path in paths)
 
 
 def _count(keys: Sequence[str], noun: str) -> str:
