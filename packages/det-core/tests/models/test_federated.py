@@ -14,7 +14,7 @@ BACKGROUND = 4
 def drawn(labels, seed=0, **options):
     torch.manual_seed(seed)
     federated = FederatedClasses(**{"counts": [1.0, 100.0, 0.0, 25.0], "classes": 3, **options})
-    return federated(torch.tensor(labels, dtype=torch.int64), BACKGROUND).tolist()
+    return federated(torch.tensor(labels, dtype=torch.int64), federated.weights(BACKGROUND)).tolist()
 
 
 def test_classes_of_the_batch_always_count_and_the_background_takes_a_place_as_published():
@@ -37,7 +37,9 @@ def test_classes_are_drawn_by_their_frequency_to_a_power(power, share):
     weights = federated.weights(3)
     assert (weights / weights.sum())[1].item() == pytest.approx(share)
     torch.manual_seed(0)
-    found = torch.stack([federated(torch.zeros(0, dtype=torch.int64), 3) for _ in range(1500)]).float().mean(dim=0)
+    found = (
+        torch.stack([federated(torch.zeros(0, dtype=torch.int64), weights) for _ in range(1500)]).float().mean(dim=0)
+    )
     assert found.sum().item() == pytest.approx(1.0)
     assert found[1].item() == pytest.approx(share, abs=0.04)
 
@@ -48,7 +50,7 @@ def test_the_loss_is_over_the_chosen_classes_alone_and_others_learn_nothing():
     logits = torch.randn(3, 5, requires_grad=True)
     outputs, labels = (logits, torch.zeros(3, 4, 4)), torch.tensor([3, BACKGROUND, BACKGROUND])
     torch.manual_seed(1)
-    [[chosen]] = torch.nonzero(federated(labels, 4)[:2]).tolist()
+    [[chosen]] = torch.nonzero(federated(labels, federated.weights(4))[:2]).tolist()
     boxes = torch.tensor([[0.0, 0.0, 9.0, 9.0]]).expand(3, 4)
     torch.manual_seed(1)
     loss = predictor.losses(outputs, boxes, labels, boxes)
@@ -70,6 +72,21 @@ def test_frequencies_come_from_an_lvis_file_by_rising_id_when_they_are_needed(tm
     path.write_text(json.dumps({"categories": [{"id": 7}]}))
     with pytest.raises(DataError, match="how many images"):
         FederatedClasses(counts_from=path).weights(1)
+
+
+def test_a_checkpoint_keeps_the_frequencies_so_that_the_file_is_not_needed_again(tmp_path):
+    def predictor(federated):
+        return FastRCNNPredictor(5, 2, class_loss="sigmoid", federated=federated)
+
+    trained, without_file = predictor(FederatedClasses([16.0, 9.0])), predictor(FederatedClasses(counts_from=tmp_path))
+    regions, boxes = torch.randn(3, 5), torch.tensor([[0.0, 0.0, 9.0, 9.0]]).expand(3, 4)
+    labels = torch.tensor([0, 2, 2])
+    torch.manual_seed(0)
+    expected = trained.losses(trained(regions), boxes, labels, boxes)
+    assert trained.state_dict()["fed_loss_cls_weights"].tolist() == [4.0, 3.0]
+    without_file.load_state_dict(trained.state_dict())
+    torch.manual_seed(0)
+    torch.testing.assert_close(without_file.losses(without_file(regions), boxes, labels, boxes), expected)
 
 
 def test_what_does_not_fit_is_refused():

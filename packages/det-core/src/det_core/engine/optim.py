@@ -1,7 +1,7 @@
 """Optimizers: which parameters learn at which rate, and how large a gradient may be."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -75,7 +75,7 @@ class ParamGroups:
     norm_weight_decay: float | None = 0.0
     bias_weight_decay: float | None = None
     bias_lr_factor: float = 1.0
-    weight_decay_of: Mapping[str, float] = field(default_factory=dict)
+    weight_decay_of: Mapping[str, float] | None = None
     layer_decay: LayerDecay | None = None
 
     def __call__(self, model: nn.Module) -> list[dict[str, Any]]:
@@ -107,7 +107,7 @@ class ParamGroups:
             kind, factor, decay = 2, self.bias_lr_factor, self.bias_weight_decay
         if self.layer_decay is not None:
             factor *= self.layer_decay(name)
-        return kind, factor, self.weight_decay_of.get(last, decay)
+        return kind, factor, (self.weight_decay_of or {}).get(last, decay)
 
 
 def _decay(value: float | None) -> dict[str, float]:

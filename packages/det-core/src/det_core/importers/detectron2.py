@@ -109,8 +109,10 @@ def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Impo
     return Imported(tree, unknown, unused)
 
 
-def complete_tree(s: Settings, model: dict[str, Any], summary: str = "") -> dict[str, Any]:
-    """The recipe of a model, with everything around it."""
+def complete_tree(
+    s: Settings, model: dict[str, Any], summary: str = "", objects: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The recipe of a model, with everything around it; `objects` are the settings of a Python file."""
     tree: dict[str, Any] = {"summary": summary} if summary else {}
     tree["model"] = model
     if weights := weights_section(s, model):
@@ -121,7 +123,7 @@ def complete_tree(s: Settings, model: dict[str, Any], summary: str = "") -> dict
         tree["data"]["evaluators"] = []
         tree["train"]["best_metric"] = "loss"
     for extension in extensions():
-        if extension.complete and extension.concerns(s.given):
+        if extension.complete and extension.concerns({**s.given, **(objects or {})}):
             extension.complete(s, tree)
     read_idle(s)
     return tree

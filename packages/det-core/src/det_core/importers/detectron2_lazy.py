@@ -20,7 +20,7 @@ from det_core.importers.extensions import translator
 from det_core.importers.lazy_heads import shuffled_heads
 from det_core.importers.lazy_model import fcos_head, level_norms_of_head, regnet, settings_of_model
 from det_core.importers.lazy_objects import Objects
-from det_core.importers.lazy_training import settings_of_training, transforms
+from det_core.importers.lazy_training import adamw, settings_of_training, transforms
 from det_core.importers.settings import Settings, UnsupportedError
 
 __all__ = ["recipe_from_objects"]
@@ -38,7 +38,8 @@ def recipe_from_objects(settings: Mapping[str, Any], summary: str = "") -> Impor
     """
     o = Objects(settings)
     s = Settings(settings_of_model(o) | settings_of_training(o))
-    tree = complete_tree(s, _model(o, s), summary)
+    tree = complete_tree(s, _model(o, s), summary, settings)
+    tree["train"] |= adamw(o)
     for split, key in (("train", "train_transforms"), ("test", "eval_transforms")):
         if f"dataloader.{split}.kind" in settings:
             tree["data"][key] = transforms(o, split)

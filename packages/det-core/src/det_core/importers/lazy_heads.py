@@ -14,9 +14,11 @@ ROI_HEADS = {
     "num_classes": ("MODEL.ROI_HEADS.NUM_CLASSES", NEEDED),
     "batch_size_per_image": ("MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", NEEDED),
     "positive_fraction": ("MODEL.ROI_HEADS.POSITIVE_FRACTION", NEEDED),
-    "proposal_matcher.thresholds": ("MODEL.ROI_HEADS.IOU_THRESHOLDS", NEEDED),
-    "proposal_matcher.labels": ("MODEL.ROI_HEADS.IOU_LABELS", NEEDED),
     "proposal_append_gt": ("MODEL.ROI_HEADS.PROPOSAL_APPEND_GT", True),
+}
+MATCHER = {
+    "thresholds": ("MODEL.ROI_HEADS.IOU_THRESHOLDS", NEEDED),
+    "labels": ("MODEL.ROI_HEADS.IOU_LABELS", NEEDED),
 }
 BOX_PREDICTOR = {
     "box2box_transform.weights": ("MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS", NEEDED),
@@ -40,22 +42,50 @@ POOLER = {
 def settings_of_roi_heads(o: Objects) -> dict[str, Any]:
     """The settings that the tree below "model.roi_heads" amounts to."""
     path = "model.roi_heads"
-    kind = o.require(f"{path}.kind", "StandardROIHeads", "Res5ROIHeads")
-    o.ignore(f"{path}.proposal_matcher.kind")
-    o.require(f"{path}.proposal_matcher.allow_low_quality_matches", False, default=False)
-    settings = {
-        "MODEL.ROI_HEADS.NAME": kind,
-        **o.renamed(path, ROI_HEADS),
-        **_box_predictor(o, f"{path}.box_predictor"),
-    }
+    kind = o.require(f"{path}.kind", "StandardROIHeads", "CascadeROIHeads", "Res5ROIHeads")
+    settings = {"MODEL.ROI_HEADS.NAME": kind, **o.renamed(path, ROI_HEADS)}
+    if kind == "CascadeROIHeads":
+        settings |= _cascade(o, path)
+    else:
+        settings |= _box_predictor(o, f"{path}.box_predictor") | _matcher(o, f"{path}.proposal_matcher")
     if kind == "Res5ROIHeads":
         settings["MODEL.ROI_HEADS.IN_FEATURES"] = o(f"{path}.in_features")
         settings |= _pooler(o, f"{path}.pooler", "MODEL.ROI_BOX_HEAD")
         o.ignore(f"{path}.res5")  # the backbone's last stage
     else:
         settings["MODEL.ROI_HEADS.IN_FEATURES"] = o(f"{path}.box_in_features")
-        settings |= _pooler(o, f"{path}.box_pooler", "MODEL.ROI_BOX_HEAD") | _box_head(o, f"{path}.box_head")
+        settings |= _pooler(o, f"{path}.box_pooler", "MODEL.ROI_BOX_HEAD")
+        settings |= _box_head(o, f"{path}.box_heads.0" if kind == "CascadeROIHeads" else f"{path}.box_head")
     return settings | _mask_head(o, path) | _keypoint_head(o, path)
+
+
+def _matcher(o: Objects, path: str) -> dict[str, Any]:
+    o.ignore(f"{path}.kind")
+    o.require(f"{path}.allow_low_quality_matches", False, default=False)
+    return o.renamed(path, MATCHER)
+
+
+def _cascade(o: Objects, path: str) -> dict[str, Any]:
+    """Stages that differ in nothing but the weights of their offsets and the overlap that they ask for."""
+    stages = range(o.count(f"{path}.box_heads"))
+    for part, own in (("box_heads", ()), ("box_predictors", ("box2box_transform.weights",))):
+        for i in stages[1:]:
+            if differing := o.differences(f"{path}.{part}.0", f"{path}.{part}.{i}", own):
+                first = f"{path}.{part}.{i}.{differing[0]}"
+                raise UnsupportedError(first, "must be that of the first stage", f"got {o(first, None)!r}")
+            o.ignore(*(key for key in o.given if key.startswith(f"{path}.{part}.{i}.")))
+    matchers = [_matcher(o, f"{path}.proposal_matchers.{i}") for i in stages]
+    ious = [matcher["MODEL.ROI_HEADS.IOU_THRESHOLDS"] for matcher in matchers]
+    for i, matcher in enumerate(matchers):
+        if len(ious[i]) != 1 or list(matcher["MODEL.ROI_HEADS.IOU_LABELS"]) != [0, 1]:
+            raise UnsupportedError(f"{path}.proposal_matchers.{i}", "must part regions in two", f"got {matcher}")
+    weights = [o(f"{path}.box_predictors.{i}.box2box_transform.weights") for i in stages]
+    return {
+        **_box_predictor(o, f"{path}.box_predictors.0"),
+        **matchers[0],
+        "MODEL.ROI_BOX_CASCADE_HEAD.IOUS": [iou for (iou,) in ious],
+        "MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS": [[float(weight) for weight in own] for own in weights],
+    }
 
 
 def shuffled_heads(o: Objects) -> dict[str, str]:

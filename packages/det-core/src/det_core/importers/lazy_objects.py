@@ -1,8 +1,10 @@
 """The settings of a tree of calls."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from det_core.importers.literals import evaluate
 from det_core.importers.settings import UnsupportedError, unsupported
 
 __all__ = ["NEEDED", "Objects"]
@@ -12,6 +14,8 @@ NEEDED = object()
 
 Table = Mapping[str, tuple[str, Any]]
 """Argument -> what it is called here or in YAML, and the default of the published class."""
+
+_PARTIAL = re.compile(r"functools\.partial\(<(?:class|function) '?(?P<name>[\w.]+)[^>]*>(?:, )?(?P<arguments>.*)\)")
 
 _NORMS = {
     "BatchNorm2d": "BN",
@@ -65,6 +69,32 @@ class Objects:
         """Count what stands at or below these as asked for."""
         for path in paths:
             self._read.update(key for key in self.given if key == path or key.startswith(f"{path}."))
+
+    def count(self, path: str) -> int:
+        """How many calls there are in the list at `path`."""
+        number = 0
+        while self.has(f"{path}.{number}"):
+            number += 1
+        return number
+
+    def differences(self, path: str, other: str, ignored: Sequence[str] = ()) -> list[str]:
+        """What is not the same in the calls at two paths."""
+        one, two = (
+            {key.removeprefix(f"{place}."): value for key, value in self.given.items() if key.startswith(f"{place}.")}
+            for place in (path, other)
+        )
+        return sorted(key for key in one.keys() | two.keys() if one.get(key) != two.get(key) and key not in ignored)
+
+    def partial(self, path: str) -> tuple[str, dict[str, Any]]:
+        """A function or class with some of its arguments, given as `repr(functools.partial(...))`: its name and those.
+
+        ("", {}) where there is none.
+        """
+        found = _PARTIAL.fullmatch(str(self(path, "")))
+        if found is None:
+            return "", {}
+        where, given = path, [each.partition("=") for each in found["arguments"].split(", ") if each]
+        return found["name"].rpartition(".")[2], {name: evaluate(value, where) for name, _, value in given}
 
     def leftover(self) -> list[str]:
         """What was given and never asked for."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from det_core.importers.lazy_objects import Objects
 
-__all__ = ["settings_of_training", "transforms"]
+__all__ = ["adamw", "settings_of_training", "transforms"]
 
 
 def settings_of_training(o: Objects) -> dict[str, Any]:
@@ -30,6 +30,12 @@ def _data(o: Objects) -> dict[str, Any]:
         # What the model learns says which truth is read; keypoints change places in a mirror by their names.
         o.ignore(f"dataloader.{split}.mapper.use_instance_mask", f"dataloader.{split}.mapper.use_keypoint")
         o.ignore(f"dataloader.{split}.mapper.keypoint_hflip_indices")
+    path = "dataloader.train.sampler"
+    if o.given.get(f"{path}.kind") == "RepeatFactorTrainingSampler":
+        settings["DATALOADER.SAMPLER_TRAIN"] = o(f"{path}.kind")
+        settings["DATALOADER.REPEAT_THRESHOLD"] = o(f"{path}.repeat_factors.repeat_thresh")
+        settings["DATALOADER.REPEAT_SQRT"] = o(f"{path}.repeat_factors.sqrt", True)
+        o.ignore(f"{path}.repeat_factors.kind", f"{path}.repeat_factors.dataset_dicts")
     if o.given.get("dataloader.train.mapper.recompute_boxes"):
         o.ignore("dataloader.train.mapper.recompute_boxes")  # boxes fit their masks after any crop
     return settings | {
@@ -42,12 +48,15 @@ def _data(o: Objects) -> dict[str, Any]:
 
 def transforms(o: Objects, split: str) -> list[dict[str, Any]]:
     """What is done to the images of a split, "train" or "test"; what is not known is left unread."""
+    return _transforms(o, f"dataloader.{split}.mapper.augmentations")
+
+
+def _transforms(o: Objects, path: str) -> list[dict[str, Any]]:
     nodes = []
-    number = 0
-    while kind := o.given.get(f"{(path := f'dataloader.{split}.mapper.augmentations.{number}')}.kind"):
-        number += 1
-        if kind in _TRANSFORMS and (node := _TRANSFORMS[kind](o, path)):
-            o(f"{path}.kind")
+    for own in (f"{path}.{number}" for number in range(o.count(path))):
+        kind = o.given[f"{own}.kind"]
+        if kind in _TRANSFORMS and (node := _TRANSFORMS[kind](o, own)):
+            o(f"{own}.kind")
             nodes.append(node)
     return nodes
 
@@ -87,7 +96,16 @@ def _random_crop(o: Objects, path: str) -> dict[str, Any]:
     return {"type": "det_core.data:RandomCrop", "size": o(f"{path}.crop_size"), "form": o(f"{path}.crop_type")}
 
 
+def _sometimes(o: Objects, path: str) -> dict[str, Any] | None:
+    if o.given.get(f"{path}.tfm_or_aug.kind") != "AugmentationList":
+        return None
+    o.ignore(f"{path}.tfm_or_aug.kind")
+    inside = _transforms(o, f"{path}.tfm_or_aug.augs")
+    return {"type": "torchvision.transforms.v2:RandomApply", "transforms": inside, "p": o(f"{path}.prob", 0.5)}
+
+
 _TRANSFORMS = {
+    "RandomApply": _sometimes,
     "ResizeShortestEdge": _shortest_edge,
     "RandomFlip": _flip,
     "ResizeScale": _jitter,
@@ -118,6 +136,29 @@ def _solver(o: Objects) -> dict[str, Any]:
             "SOLVER.WEIGHT_DECAY_NORM": o("optimizer.params.weight_decay_norm", None),
         }
     return settings | (_schedule(o, steps) if steps else {})
+
+
+def adamw(o: Objects) -> dict[str, Any]:
+    """The optimizer of transformers, as entries of a recipe's section `train`; {} where it is another."""
+    if o.given.get("optimizer.kind") != "AdamW":
+        return {}
+    # The groups repeat the optimizer's own rate.
+    o.ignore("optimizer.kind", "optimizer.params.kind", "optimizer.params.base_lr")
+    optimizer = {"type": "torch.optim:AdamW", "lr": o("optimizer.lr")}
+    if (betas := list(o("optimizer.betas", (0.9, 0.999)))) != [0.9, 0.999]:
+        optimizer["betas"] = betas
+    optimizer["weight_decay"] = o("optimizer.weight_decay", 0.01)
+    path = "optimizer.params.overrides"
+    names = [key.removeprefix(f"{path}.").split(".")[0] for key in o.given if key.startswith(f"{path}.")]
+    groups: dict[str, Any] = {}
+    if (decay := o("optimizer.params.weight_decay_norm", None)) != 0.0:
+        groups["norm_weight_decay"] = decay
+    if decays := {name: o(f"{path}.{name}.weight_decay") for name in sorted(set(names))}:
+        groups["weight_decay_of"] = decays
+    function, arguments = o.partial("optimizer.params.lr_factor_func")
+    if function == "get_vit_lr_decay_rate":
+        groups["layer_decay"] = {"rate": arguments["lr_decay_rate"], "layers": arguments["num_layers"]}
+    return {"optimizer": optimizer, "param_groups": groups} if groups else {"optimizer": optimizer}
 
 
 def _schedule(o: Objects, steps: int) -> dict[str, Any]:

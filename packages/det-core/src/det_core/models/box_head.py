@@ -127,6 +127,8 @@ class FastRCNNPredictor(nn.Module):
             fix = "say class_loss: sigmoid"
             raise ConfigError("FastRCNNPredictor.federated", "needs a sigmoid per class", f"got {class_loss!r}", fix)
         self.federated = federated
+        if federated is not None:  # zeros until the first loss, or until weights are loaded, which hold it
+            self.register_buffer("fed_loss_cls_weights", torch.zeros(num_classes))
         self.num_classes, self.class_agnostic = num_classes, class_agnostic
         self.form = regressed("FastRCNNPredictor", box_weights, box_loss)
         self.box_weights, self.box_loss, self.smooth_l1_beta = tuple(box_weights), box_loss, smooth_l1_beta
@@ -140,6 +142,8 @@ class FastRCNNPredictor(nn.Module):
             nn.init.zeros_(layer.bias)
         if class_loss == "sigmoid":
             nn.init.constant_(self.cls_score.bias, math.log(0.01 / 0.99))  # every class starts as improbable
+
+    fed_loss_cls_weights: Tensor
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(P, in_dim) to logits (P, num_classes + 1) and offsets (P, num_classes or 1, box_dim)."""
@@ -174,7 +178,11 @@ class FastRCNNPredictor(nn.Module):
         if self.class_loss == "softmax":
             return F.cross_entropy(logits.float(), labels, reduction="sum")
         truth = F.one_hot(labels, self.num_classes + 1)[:, :-1].float()
-        weight = None if self.federated is None else self.federated(labels, self.num_classes).float()
+        weight = None
+        if self.federated is not None:
+            if not self.fed_loss_cls_weights.any():
+                self.fed_loss_cls_weights.copy_(self.federated.weights(self.num_classes))
+            weight = self.federated(labels, self.fed_loss_cls_weights).float()
         return F.binary_cross_entropy_with_logits(logits[:, :-1].float(), truth, weight, reduction="sum")
 
     @torch.no_grad()

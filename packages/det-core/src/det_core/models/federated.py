@@ -41,11 +41,14 @@ class FederatedClasses:
         self._weights: Tensor | None = None
 
     @torch.no_grad()
-    def __call__(self, labels: Tensor, num_classes: int) -> Tensor:
-        """Which classes count, bool (num_classes,), for labels int64 (P,) with `num_classes` for the background."""
+    def __call__(self, labels: Tensor, weights: Tensor) -> Tensor:
+        """Which classes count, bool (C,), for labels int64 (P,) with C for the background.
+
+        `weights` (C,) are what `weights` says, or what a checkpoint kept of it.
+        """
         present = labels.unique()
-        weights = self.weights(num_classes).to(labels.device, copy=True)
-        chosen = torch.zeros(num_classes + 1, dtype=torch.bool, device=labels.device)
+        weights = weights.to(labels.device, copy=True)
+        chosen = torch.zeros(len(weights) + 1, dtype=torch.bool, device=labels.device)
         chosen[present] = True
         weights[chosen[:-1]] = 0
         missing = min(self.classes - len(present), int((weights > 0).sum()))
