@@ -1,9 +1,9 @@
-"""Attention with decomposed relative positions (Li et al., "MViTv2", 2022, section 4.1), in memory linear in the tokens.
+"""Attention with decomposed relative positions (Li et al., "MViTv2", 2022, section 4.1), linear in memory.
 
 A query at row i and column j sees a key at row m and column n with `scale * q . k + q . R_h[i, m] + q . R_w[j, n]`. The
-two last terms are inner products too: of the numbers `[q . R_h[i, :], q . R_w[j, :]]`, appended to the scaled query, and
-of a one at place m and a one at place n, appended to the key. So torch's fused attention computes it all, and no matrix
-of tokens x tokens is ever made.
+last two terms are inner products too: of the numbers `[q . R_h[i, :], q . R_w[j, :]]`, appended to the scaled query,
+and of a one at place m and a one at place n, appended to the key. So torch's fused attention computes all of it, and
+no matrix of tokens x tokens is ever made.
 """
 
 import torch

@@ -2,6 +2,54 @@
 
 from det_core.hooks import hookimpl
 
+# Folder of the published configuration -> name of the recipe -> name of the configuration.
+PUBLISHED: dict[str, dict[str, str]] = {
+    "MViTv2": {
+        name: name
+        for name in (
+            "cascade_mask_rcnn_mvitv2_b_3x",
+            "cascade_mask_rcnn_mvitv2_b_in21k_3x",
+            "cascade_mask_rcnn_mvitv2_h_in21k_lsj_3x",
+            "cascade_mask_rcnn_mvitv2_l_in21k_lsj_50ep",
+            "cascade_mask_rcnn_mvitv2_s_3x",
+            "cascade_mask_rcnn_mvitv2_t_3x",
+            "mask_rcnn_mvitv2_t_3x",
+        )
+    },
+    "ViTDet/COCO": {
+        name: name
+        for name in (
+            "cascade_mask_rcnn_mvitv2_b_in21k_100ep",
+            "cascade_mask_rcnn_mvitv2_h_in21k_36ep",
+            "cascade_mask_rcnn_mvitv2_l_in21k_50ep",
+            "cascade_mask_rcnn_swin_b_in21k_50ep",
+            "cascade_mask_rcnn_swin_l_in21k_50ep",
+            "cascade_mask_rcnn_vitdet_b_100ep",
+            "cascade_mask_rcnn_vitdet_h_75ep",
+            "cascade_mask_rcnn_vitdet_l_100ep",
+            "mask_rcnn_vitdet_b_100ep",
+            "mask_rcnn_vitdet_h_75ep",
+            "mask_rcnn_vitdet_l_100ep",
+        )
+    },
+    "ViTDet/LVIS": {  # whose names are those of COCO's
+        f"lvis_{name}": name
+        for name in (
+            "cascade_mask_rcnn_mvitv2_b_in21k_100ep",
+            "cascade_mask_rcnn_mvitv2_h_in21k_50ep",
+            "cascade_mask_rcnn_mvitv2_l_in21k_50ep",
+            "cascade_mask_rcnn_swin_b_in21k_50ep",
+            "cascade_mask_rcnn_swin_l_in21k_50ep",
+            "cascade_mask_rcnn_vitdet_b_100ep",
+            "cascade_mask_rcnn_vitdet_h_100ep",
+            "cascade_mask_rcnn_vitdet_l_100ep",
+            "mask_rcnn_vitdet_b_100ep",
+            "mask_rcnn_vitdet_h_100ep",
+            "mask_rcnn_vitdet_l_100ep",
+        )
+    },
+}
+
 
 @hookimpl
 def det_backbones() -> dict[str, str]:
@@ -12,3 +60,13 @@ def det_backbones() -> dict[str, str]:
         "swin": "det_vitdet.swin:Swin",
         "vit": "det_vitdet.vit:ViT",
     }
+
+
+@hookimpl
+def det_recipes() -> dict[str, str]:
+    """Recipe files in the folder `recipes`; the published path of a configuration is an alias of its name."""
+    files: dict[str, str] = {}
+    for folder, published in PUBLISHED.items():
+        for name, configuration in published.items():
+            files[name] = files[f"{folder}/{configuration}"] = f"det_vitdet:recipes/{name}.yaml"
+    return files

@@ -201,7 +201,7 @@ class Swin(nn.Module):
         self.channels, self.strides, self.size_divisibility = {}, {}, 1
         self.layers = nn.ModuleList()
         rates = drop_path_rates(drop_path_rate, sum(depths))
-        for i, (name, depth) in enumerate(zip(_STAGES, depths, strict=True)):
+        for i, name in enumerate(_STAGES):
             width, own = channels * 2**i, rates[sum(depths[:i]) : sum(depths[: i + 1])]
             self.layers.append(Stage(width, heads[i], window_size, mlp_ratio, own, merges=name != _STAGES[-1]))
             if name in out_features:
