@@ -6,6 +6,8 @@ and of a one at place m and a one at place n, appended to the key. So torch's fu
 no matrix of tokens x tokens is ever made.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,12 +29,14 @@ def relative_positions(table: Tensor, queries: int, keys: int) -> Tensor:
         queries: places of the queries.
         keys: places of the keys, spread over the same length.
     """
-    longest = torch.sym_max(queries, keys)
+    longest: Any = torch.sym_max(queries, keys)
     # At the same length this gives back the table itself, bit for bit; a branch would tie exported programs to a size.
     resampled = F.interpolate(table.t()[None], size=2 * longest - 1, mode="linear")[0].t()
-    place_q = torch.arange(queries, device=table.device)[:, None] * torch.sym_max(keys / queries, 1.0)
-    place_k = torch.arange(keys, device=table.device)[None, :] * torch.sym_max(queries / keys, 1.0)
-    distance = (place_q - place_k) + (keys - 1) * torch.sym_max(queries / keys, 1.0)
+    per_query: Any = torch.sym_max(keys / queries, 1.0)
+    per_key: Any = torch.sym_max(queries / keys, 1.0)
+    place_q = torch.arange(queries, device=table.device)[:, None] * per_query
+    place_k = torch.arange(keys, device=table.device)[None, :] * per_key
+    distance = (place_q - place_k) + (keys - 1) * per_key
     return resampled[distance.long()]
 
 

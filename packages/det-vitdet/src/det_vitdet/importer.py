@@ -96,7 +96,7 @@ def _network(o: Objects, path: str, kind: str, table: Table) -> dict[str, Any]:
             )
     # These change how the first weights are drawn, or say what is said elsewhere.
     o.ignore(f"{path}.rel_pos_zero_init", f"{path}.pretrain_img_size", f"{path}.pretrain_use_cls_token")
-    node = {"type": kind}
+    node: dict[str, Any] = {"type": kind}
     for argument, (name, theirs, ours) in table.items():
         value = o(f"{path}.{argument}", theirs)
         if (value := list(value) if isinstance(value, tuple) else value) != ours:

@@ -1,6 +1,7 @@
 """What the transformers here share: windows, patches, positions, the two-layer network of a block."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,8 +78,11 @@ def positions_at(positions: Tensor, size: tuple[int, int], class_token: bool) ->
 
 def padded_to(pixels: Tensor, side: int) -> Tensor:
     """Pixels with zeros right and bottom, so that neither side is shorter than `side`."""
+    if not side:
+        return pixels
     height, width = pixels.shape[-2:]
-    return F.pad(pixels, (0, torch.sym_max(side - width, 0), 0, torch.sym_max(side - height, 0))) if side else pixels
+    missing: Any = (0, torch.sym_max(side - width, 0), 0, torch.sym_max(side - height, 0))
+    return F.pad(pixels, missing)
 
 
 def drop_path_rates(last: float, blocks: int) -> list[float]:

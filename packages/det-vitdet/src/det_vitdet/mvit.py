@@ -77,8 +77,9 @@ class PooledAttention(nn.Module):
             windows = (to_windows(q, self.window_q), to_windows(k, self.window_kv), to_windows(v, self.window_kv))
         grid, key_grid = ((each.shape[1], each.shape[2]) for each in windows[:2])
         # Heads are part of the batch already.
-        tokens = (each.flatten(1, 2)[:, None] for each in windows)
-        found = decomposed_attention(*tokens, (self.rel_pos_h, self.rel_pos_w), grid, key_grid)
+        queries, keys, values = (each.flatten(1, 2)[:, None] for each in windows)
+        tables = (self.rel_pos_h, self.rel_pos_w)
+        found = decomposed_attention(queries, keys, values, tables, grid, key_grid)
         found = found[:, 0].unflatten(1, grid)
         if self.window_q:
             found = from_windows(found, size)
@@ -170,7 +171,9 @@ class MViT(nn.Module):
         self.activation_checkpointing, self.pad_to = activation_checkpointing, pad_to
         self.patch_embed = PatchEmbedding(channels, 7, _PATCH_STRIDE, 3)
         self._last = dict(zip(last_blocks, _STAGES, strict=True))
-        self.channels, self.strides, self.size_divisibility = {}, {}, 1
+        self.channels: dict[str, int] = {}
+        self.strides: dict[str, int] = {}
+        self.size_divisibility = 1
         self.blocks = nn.ModuleList()
         in_channels, side, stride = channels, image_size // _PATCH_STRIDE, _PATCH_STRIDE
         for number, rate in enumerate(drop_path_rates(drop_path_rate, depth)):

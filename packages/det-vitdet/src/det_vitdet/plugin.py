@@ -56,9 +56,22 @@ def det_backbones() -> dict[str, str]:
     """Transformers, and the pyramid that a plain one needs."""
     return {
         "mvit": "det_vitdet.mvit:MViT",
+        "mvitv2_b": "det_vitdet.presets:mvitv2_b",
+        "mvitv2_h": "det_vitdet.presets:mvitv2_h",
+        "mvitv2_l": "det_vitdet.presets:mvitv2_l",
+        "mvitv2_s": "det_vitdet.presets:mvitv2_s",
+        "mvitv2_t": "det_vitdet.presets:mvitv2_t",
         "simple_feature_pyramid": "det_vitdet.pyramid:SimpleFeaturePyramid",
         "swin": "det_vitdet.swin:Swin",
+        "swin_b": "det_vitdet.presets:swin_b",
+        "swin_l": "det_vitdet.presets:swin_l",
+        "swin_s": "det_vitdet.presets:swin_s",
+        "swin_t": "det_vitdet.presets:swin_t",
+        "timm": "det_vitdet.timm_backbone:TimmBackbone",
         "vit": "det_vitdet.vit:ViT",
+        "vitdet_b": "det_vitdet.presets:vitdet_b",
+        "vitdet_h": "det_vitdet.presets:vitdet_h",
+        "vitdet_l": "det_vitdet.presets:vitdet_l",
     }
 
 

@@ -1,7 +1,7 @@
 """A pyramid made of one feature map (Li et al., "Exploring plain vision transformer backbones", 2022, section 3)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, cast
 
 from det_core.contracts import Backbone
@@ -82,7 +82,7 @@ def _quadrupled(channels: int, norm: Norm) -> Resized:
     return [first, *between, second], quarter
 
 
-_RESIZED = {
+_RESIZED: dict[float, Callable[[int, Norm], Resized]] = {
     4.0: _quadrupled,
     2.0: lambda channels, norm: ([nn.ConvTranspose2d(channels, channels // 2, 2, stride=2)], channels // 2),
     1.0: lambda channels, norm: ([], channels),

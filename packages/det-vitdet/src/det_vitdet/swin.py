@@ -198,7 +198,9 @@ class Swin(nn.Module):
             raise ConfigError("Swin.heads", "must divide the channels of their stage", f"got {heads} for {channels}")
         self.activation_checkpointing, self.pad_to = activation_checkpointing, pad_to
         self.patch_embed = PatchEmbedding(channels)
-        self.channels, self.strides, self.size_divisibility = {}, {}, 1
+        self.channels: dict[str, int] = {}
+        self.strides: dict[str, int] = {}
+        self.size_divisibility = 1
         self.layers = nn.ModuleList()
         rates = drop_path_rates(drop_path_rate, sum(depths))
         for i, name in enumerate(_STAGES):

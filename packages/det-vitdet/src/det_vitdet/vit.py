@@ -1,6 +1,6 @@
 """Plain vision transformers for detection (Li et al., "Exploring plain vision transformer backbones", 2022)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from det_core.errors import ConfigError
@@ -186,8 +186,8 @@ class ViT(nn.Module):
             block = Block(attention, channels, int(channels * mlp_ratio), rate, window, number in residual_blocks)
             self.blocks.append(block)
         initialise(self)
-        self.channels = {"last_feat": channels}
-        self.strides = {"last_feat": patch_size}
+        self.channels: Mapping[str, int] = {"last_feat": channels}
+        self.strides: Mapping[str, int] = {"last_feat": patch_size}
         self.size_divisibility = patch_size
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:

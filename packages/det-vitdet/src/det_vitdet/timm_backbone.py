@@ -1,0 +1,105 @@
+"""Any network of timm that gives feature maps, as a backbone by its name; an extra: det-vitdet[timm]."""
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from det_core.errors import ConfigError, MissingExtraError
+from det_core.ops.layers import FrozenBatchNorm2d
+from torch import Tensor, nn
+
+from det_vitdet.layers import padded_to
+
+__all__ = ["TimmBackbone"]
+
+
+class TimmBackbone(nn.Module):
+    """The feature maps of a network of timm: the last one of each stride.
+
+    Levels are called "c" and the binary logarithm of the stride: c2 has stride 4. State-dict keys are timm's own, below
+    "network". Weights start at random; a recipe loads others by `weights: {source: ..., into: backbone.bottom_up}`, or
+    `pretrained` lets timm fetch its own.
+
+    Args:
+        name: as timm spells it, such as "convnext_tiny", "swin_tiny_patch4_window7_224".
+        strides: of the levels wanted, finest first; None for all that the network has.
+        pretrained: whether timm fetches and loads the weights that it publishes for that name.
+        norm: "FrozenBN" makes batch norms constants, which suits pretrained weights and small batches; None keeps them.
+        pad_to: images are padded with zeros, right and bottom, until their sides are this long at least; 0: not.
+        options: further arguments of `timm.create_model`, such as {img_size: 512} for networks of one image size.
+
+    Raises:
+        MissingExtraError: timm is not installed.
+        ConfigError: timm has no such network, or it has no feature maps of these strides.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        strides: Sequence[int] | None = None,
+        pretrained: bool = False,
+        norm: str | None = None,
+        pad_to: int = 0,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if norm not in (None, "FrozenBN"):
+            raise ConfigError("TimmBackbone.norm", "must be FrozenBN or null", f"got {norm!r}")
+        self.network, shapes = _network(name, pretrained, dict(options or {}))
+        reductions, widths = (list(getattr(self.network.feature_info, each)()) for each in ("reduction", "channels"))
+        # Of several maps of one stride the last one knows most.
+        last = {stride: index for index, stride in enumerate(reductions)}
+        wanted = sorted(last if strides is None else set(strides))
+        if not wanted or not set(wanted) <= set(last) or any(stride & (stride - 1) for stride in wanted):
+            found = f"{name} has feature maps of stride {', '.join(map(str, sorted(last)))}, not {wanted}"
+            raise ConfigError("TimmBackbone.strides", "must be strides that the network has, powers of two", found)
+        self._index = {f"c{int(math.log2(stride))}": last[stride] for stride in wanted}
+        self.channels = {level: widths[index] for level, index in self._index.items()}
+        self.strides = dict(zip(self._index, wanted, strict=True))
+        self.size_divisibility, self.pad_to = max(wanted), pad_to
+        self._channels_last = {level for level, i in self._index.items() if shapes[i][3] == self.channels[level]}
+        if norm == "FrozenBN":
+            FrozenBatchNorm2d.replace(self)
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) to {"c2": (B, C, H / 4, W / 4), ...}, finest first."""
+        maps = self.network(padded_to(pixels, self.pad_to))
+        features = {level: maps[index] for level, index in self._index.items()}
+        return {
+            level: found.permute(0, 3, 1, 2) if level in self._channels_last else found
+            for level, found in features.items()
+        }
+
+
+# What lets timm's networks of one image size take any; each family knows one of these.
+_ANY_SIZE: tuple[dict[str, Any], ...] = ({}, {"dynamic_img_size": True}, {"strict_img_size": False})
+_PROBE = (320, 256)  # a picture that tells whether they do
+
+
+def _network(name: str, pretrained: bool, options: dict[str, Any]) -> tuple[nn.Module, list[torch.Size]]:
+    """The network, and the shapes of its maps of a picture of a size that it was not made for."""
+    try:
+        import timm
+    except ImportError as error:
+        fix = "pip install 'det-vitdet[timm]'"
+        raise MissingExtraError("TimmBackbone", "needs timm, which is not installed", fix=fix) from error
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"{name.partition('_')[0]}*")[:6])
+        fix = f"there is {near}, ..." if near else "timm.list_models() tells all names"
+        raise ConfigError("TimmBackbone.name", f"timm has no network {name!r}", fix=fix)
+    problems = []
+    for more in _ANY_SIZE:
+        try:
+            with torch.device("cpu"):  # some constructors read tensor values, which the meta device does not have
+                network = timm.create_model(name, pretrained=pretrained, features_only=True, **{**more, **options})
+            with torch.no_grad():
+                maps = copy.deepcopy(network).to("meta").eval()(torch.zeros(1, 3, *_PROBE, device="meta"))
+        except (RuntimeError, TypeError, AssertionError, AttributeError, ValueError) as error:
+            problems.append(str(error).partition("\n")[0])
+            continue
+        return network.to(torch.get_default_device()), [each.shape for each in maps]
+    problem = f"timm makes no feature maps of images of any size with {name!r}"
+    raise ConfigError("TimmBackbone", problem, problems[0], "choose another network, or other options")
