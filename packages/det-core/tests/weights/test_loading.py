@@ -62,20 +62,6 @@ def test_a_single_parameter_may_keep_its_initial_value():
     assert torch.equal(model.head.weight, given["head.weight"])
 
 
-def test_files_of_another_make_are_upgraded_by_a_function_that_the_recipe_names(tmp_path):
-    given, model = state_of(Net()), Net()
-    save_file({f"net.{key}": value for key, value in given.items()}, tmp_path / "net.safetensors")
-    asked = []
-
-    def upgrade(state, own):
-        asked.append(own.keys())
-        return {key.removeprefix("net."): value for key, value in state.items()}
-
-    InitialWeights(tmp_path / "net.safetensors", upgrade=upgrade).load(model)
-    assert equal(state_of(model), given)
-    assert asked == [given.keys()]
-
-
 @pytest.mark.parametrize(
     ("from_norm", "into_norm"), [(nn.BatchNorm2d, FrozenBatchNorm2d), (FrozenBatchNorm2d, nn.BatchNorm2d)]
 )

@@ -165,4 +165,3 @@ def complete(settings: Settings, tree: dict[str, Any]) -> None:
         part = "net" if tree["model"]["backbone"]["type"] == "simple_feature_pyramid" else "bottom_up"
         weights["into"] = f"backbone.{part}"
         weights["skip"] = _NOT_PRETRAINED[tree["model"]["backbone"][part]["type"]]
-        weights["upgrade"] = "det_vitdet.weights:resampled"

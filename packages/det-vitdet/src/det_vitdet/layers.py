@@ -11,6 +11,8 @@ from torch.utils.checkpoint import checkpoint
 __all__ = [
     "MLP",
     "PatchEmbedding",
+    "covered",
+    "cut",
     "drop_path_rates",
     "from_windows",
     "initialise",
@@ -18,7 +20,11 @@ __all__ = [
     "positions_at",
     "run_block",
     "to_windows",
+    "window_counts",
 ]
+
+Grid = tuple[int, int]
+"""Rows and columns."""
 
 
 class MLP(nn.Module):
@@ -48,20 +54,35 @@ class PatchEmbedding(nn.Module):
         return tokens
 
 
+def window_counts(size: Grid, side: int) -> Grid:
+    """How many windows it takes to cover a grid, down and across."""
+    return (size[0] + side - 1) // side, (size[1] + side - 1) // side
+
+
+def covered(x: Tensor, side: int) -> Tensor:
+    """(B, H, W, C) with zeros right and bottom, so that windows cover it exactly."""
+    rows, columns = window_counts((x.shape[1], x.shape[2]), side)
+    return F.pad(x, (0, 0, 0, columns * side - x.shape[2], 0, rows * side - x.shape[1]))
+
+
 def to_windows(x: Tensor, side: int) -> Tensor:
     """(B, H, W, C) to (B * windows, side, side, C), row by row; zeros right and bottom where `side` does not divide."""
-    _, height, width, _ = x.shape
-    x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
-    x = x.unflatten(2, (-1, side)).unflatten(1, (-1, side))
-    return x.transpose(2, 3).flatten(0, 2)
+    return cut(covered(x, side), side, window_counts((x.shape[1], x.shape[2]), side))
 
 
-def from_windows(windows: Tensor, size: tuple[int, int]) -> Tensor:
-    """The inverse of `to_windows`: (B * windows, side, side, C) to (B, *size, C), without what was added."""
-    side = windows.shape[1]
-    rows, columns = ((length + side - 1) // side for length in size)
-    x = windows.unflatten(0, (-1, rows, columns)).transpose(2, 3)
-    return x.flatten(3, 4).flatten(1, 2)[:, : size[0], : size[1]]
+def cut(x: Tensor, side: int, counts: Grid) -> Tensor:
+    """(B, rows * side, columns * side, C) to (B * rows * columns, side, side, C), for these `counts`."""
+    batch, channels = x.shape[0], x.shape[3]
+    x = x.reshape(batch, counts[0], side, counts[1], side, channels)
+    return x.transpose(2, 3).reshape(batch * counts[0] * counts[1], side, side, channels)
+
+
+def from_windows(windows: Tensor, batch: int, size: Grid) -> Tensor:
+    """The inverse of `to_windows`: (batch * windows, side, side, C) to (batch, *size, C), without what was added."""
+    _, side, _, channels = windows.shape
+    rows, columns = window_counts(size, side)
+    x = windows.reshape(batch, rows, columns, side, side, channels).transpose(2, 3)
+    return x.reshape(batch, rows * side, columns * side, channels)[:, : size[0], : size[1]]
 
 
 def positions_at(positions: Tensor, size: tuple[int, int], class_token: bool) -> Tensor:

@@ -1,6 +1,6 @@
 """MViTv2 (Li et al., "MViTv2: improved multiscale vision transformers for classification and detection", 2022)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from det_core.errors import ConfigError
@@ -19,6 +19,7 @@ from det_vitdet.layers import (
     run_block,
     to_windows,
 )
+from det_vitdet.weights import fitted
 
 __all__ = ["MViT"]
 
@@ -82,7 +83,7 @@ class PooledAttention(nn.Module):
         found = decomposed_attention(queries, keys, values, tables, grid, key_grid)
         found = found[:, 0].unflatten(1, grid)
         if self.window_q:
-            found = from_windows(found, size)
+            found = from_windows(found, q.shape[0], size)
         if self.residual_pooling:
             found = found + q
         joined = found.unflatten(0, (-1, self.heads)).permute(0, 2, 3, 1, 4).flatten(3)
@@ -198,6 +199,10 @@ class MViT(nn.Module):
             if first:  # which shrinks what comes in, and so does so in windows of the stage before
                 window_size, side = window_size // 2, side // 2
         initialise(self)
+
+    def older_weights(self, state: Mapping[str, Tensor], path: str) -> tuple[str, dict[str, Tensor]] | None:
+        """Positions of another size."""
+        return fitted(self, {}, state, path)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) to {stage: (B, channels, ceil(H / stride), ceil(W / stride))}."""

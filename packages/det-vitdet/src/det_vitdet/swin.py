@@ -1,6 +1,6 @@
 """Swin transformers (Liu et al., "Swin transformer: hierarchical vision transformer using shifted windows", 2021)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from det_core.errors import ConfigError
@@ -10,13 +10,16 @@ from torchvision.ops import StochasticDepth
 
 from det_vitdet.layers import (
     MLP,
+    covered,
+    cut,
     drop_path_rates,
     from_windows,
     initialise,
     padded_to,
     run_block,
-    to_windows,
+    window_counts,
 )
+from det_vitdet.weights import fitted, timm_swin
 
 __all__ = ["Swin"]
 
@@ -56,13 +59,13 @@ class WindowAttention(nn.Module):
 
     relative_position_index: Tensor
 
-    def forward(self, x: Tensor, apart: Tensor | None = None) -> Tensor:
-        """(B * windows, T, channels) to the same shape; `apart` (windows, T, T) is added before the softmax."""
+    def forward(self, x: Tensor, batch: int, apart: Tensor | None = None) -> Tensor:
+        """(batch * windows, T, channels) to the same shape; `apart` (windows, T, T) is added before the softmax."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[None]
         if apart is not None:
             bias = bias + apart[:, None]
-            bias = bias.expand(len(x) // len(apart), *bias.shape).flatten(0, 1)
+            bias = bias.expand(batch, *bias.shape).flatten(0, 1)
         found = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         out: Tensor = self.proj(found.transpose(1, 2).flatten(2))
         return out
@@ -98,15 +101,15 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, channels) to the same shape."""
-        height, width = x.shape[1:3]
-        seen = F.pad(self.norm1(x), (0, 0, 0, -width % self.window, 0, -height % self.window))
-        size = (seen.shape[1], seen.shape[2])
-        apart = None
+        batch, height, width, _ = x.shape
+        counts = window_counts((height, width), self.window)
+        seen, apart = covered(self.norm1(x), self.window), None
         if self.shift:
             seen = seen.roll((-self.shift, -self.shift), dims=(1, 2))
-            apart = _apart(size, self.window, self.shift, seen)
-        windows = self.attn(to_windows(seen, self.window).flatten(1, 2), apart)
-        seen = from_windows(windows.unflatten(1, (self.window, self.window)), size)
+            apart = _apart(counts, self.window, self.shift, seen)
+        windows = self.attn(cut(seen, self.window, counts).flatten(1, 2), batch, apart)
+        size = (counts[0] * self.window, counts[1] * self.window)
+        seen = from_windows(windows.unflatten(1, (self.window, self.window)), batch, size)
         if self.shift:
             seen = seen.roll((self.shift, self.shift), dims=(1, 2))
         x = x + self.drop_path(seen[:, :height, :width])
@@ -114,15 +117,15 @@ class Block(nn.Module):
         return out
 
 
-def _apart(size: tuple[int, int], window: int, shift: int, like: Tensor) -> Tensor:
+def _apart(counts: tuple[int, int], window: int, shift: int, like: Tensor) -> Tensor:
     """(windows, T, T): below zero where two tokens are in one window only because it reaches over the rim."""
 
     def part(length: int) -> Tensor:
         place = torch.arange(length, device=like.device)
         return (place >= length - window).long() + (place >= length - shift).long()
 
-    parts = 3 * part(size[0])[:, None] + part(size[1])[None, :]
-    of_token = to_windows(parts[None, :, :, None], window).flatten(1)
+    parts = 3 * part(counts[0] * window)[:, None] + part(counts[1] * window)[None, :]
+    of_token = cut(parts[None, :, :, None], window, counts).flatten(1)
     return (of_token[:, None] != of_token[:, :, None]).to(like.dtype) * _APART
 
 
@@ -210,6 +213,10 @@ class Swin(nn.Module):
                 self.channels[name], self.strides[name] = width, _PATCH * 2**i
                 self.add_module(f"norm{i}", nn.LayerNorm(width))
         initialise(self)
+
+    def older_weights(self, state: Mapping[str, Tensor], path: str) -> tuple[str, dict[str, Tensor]] | None:
+        """timm's weights too, and positions of another size."""
+        return fitted(self, {"names of timm": timm_swin}, state, path)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) to {stage: (B, channels, ceil(H / stride), ceil(W / stride))}."""

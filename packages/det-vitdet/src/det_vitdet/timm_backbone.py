@@ -60,7 +60,11 @@ class TimmBackbone(nn.Module):
         self.channels = {level: widths[index] for level, index in self._index.items()}
         self.strides = dict(zip(self._index, wanted, strict=True))
         self.size_divisibility, self.pad_to = max(wanted), pad_to
-        self._channels_last = {level for level, i in self._index.items() if shapes[i][3] == self.channels[level]}
+        self._channels_last = {
+            level
+            for level, stride in self.strides.items()
+            if shapes[self._index[level]][1:] == (_PROBE[0] // stride, _PROBE[1] // stride, self.channels[level])
+        }
         if norm == "FrozenBN":
             FrozenBatchNorm2d.replace(self)
 
@@ -87,7 +91,7 @@ def _network(name: str, pretrained: bool, options: dict[str, Any]) -> tuple[nn.M
         fix = "pip install 'det-vitdet[timm]'"
         raise MissingExtraError("TimmBackbone", "needs timm, which is not installed", fix=fix) from error
     if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"{name.partition('_')[0]}*")[:6])
+        near = ", ".join(timm.list_models(f"{name.partition('_')[0][:6]}*")[:6])
         fix = f"there is {near}, ..." if near else "timm.list_models() tells all names"
         raise ConfigError("TimmBackbone.name", f"timm has no network {name!r}", fix=fix)
     problems = []

@@ -21,6 +21,7 @@ from det_vitdet.layers import (
     run_block,
     to_windows,
 )
+from det_vitdet.weights import fitted, layer_scale
 
 __all__ = ["ViT"]
 
@@ -108,7 +109,7 @@ class Block(nn.Module):
         """(B, H, W, channels) to the same shape."""
         seen = self.norm1(x)
         if self.window:
-            seen = from_windows(self.attn(to_windows(seen, self.window)), (x.shape[1], x.shape[2]))
+            seen = from_windows(self.attn(to_windows(seen, self.window)), x.shape[0], (x.shape[1], x.shape[2]))
         else:
             seen = self.attn(seen)
         x = x + self.drop_path(seen)
@@ -189,6 +190,10 @@ class ViT(nn.Module):
         self.channels: Mapping[str, int] = {"last_feat": channels}
         self.strides: Mapping[str, int] = {"last_feat": patch_size}
         self.size_divisibility = patch_size
+
+    def older_weights(self, state: Mapping[str, Tensor], path: str) -> tuple[str, dict[str, Tensor]] | None:
+        """timm's weights too, and positions of another size."""
+        return fitted(self, {"layer scales of timm": layer_scale}, state, path)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) to {"last_feat": (B, channels, H / patch_size, W / patch_size)}."""

@@ -1,31 +1,56 @@
-"""Weights of classification networks, made to fit: positions learnt at another size, and the names that timm gives.
-
-Each function takes the state dict of a file and that of our network, and returns one for our network to load: what a
-recipe names under `weights.upgrade`.
-"""
+"""Weights of classification networks, made to fit: positions learnt at another size, and the names that timm gives."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from det_core.errors import WeightsError
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["from_timm_swin", "from_timm_vit", "resampled"]
+__all__ = ["fitted", "layer_scale", "resampled", "timm_swin"]
 
 State = Mapping[str, Tensor]
+Step = Callable[[State, State], dict[str, Tensor] | None]
+"""From the weights of a network as a file has them, and our own, to those to load; None: there is nothing to do."""
 
-_WHERE = "weights from timm"
+# Parts of timm's transformers that ours do not have, and that would otherwise be passed over like a classifier.
+_FOREIGN = re.compile(r"(^|\.)(q_norm|k_norm|reg_token|norm_pre|rope|fc1_g|cpb_mlp|logit_scale)(\.|$)")
 
 
-def resampled(state: State, own: State) -> dict[str, Tensor]:
-    """The same, with positions of another number resampled to ours.
+def fitted(
+    network: nn.Module, steps: Mapping[str, Step], state: State, path: str
+) -> tuple[str, dict[str, Tensor]] | None:
+    """What `older_weights` of a network answers: these steps, by name, and `resampled`, on what the file has of it.
 
-    Absolute positions, `pos_embed`, and Swin's tables of relative ones are resampled bicubically, in both directions;
-    MViT's and ViT's relative ones linearly. A class token's position is dropped, or kept, as ours has one or not.
+    Raises:
+        WeightsError: the file has parts that the network does not have.
     """
-    return {key: _resample(key, value, own[key]) if key in own else value for key, value in state.items()}
+    prefix, own = f"{path}." if path else "", network.state_dict()
+    part: dict[str, Tensor] = {
+        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+    }
+    if foreign := [key for key in part if _FOREIGN.search(key) and key not in own]:
+        problem, fix = f"are of another network than {type(network).__name__}", "use the network of timm: {type: timm}"
+        raise WeightsError(f"weights of {path or 'the network'}", problem, f"they have {foreign[0]}", fix)
+    done = []
+    for name, step in {**steps, "positions of another size": resampled}.items():
+        if (changed := step(part, own)) is not None:
+            part = changed
+            done.append(name)
+    if not done:
+        return None
+    others = {key: value for key, value in state.items() if not key.startswith(prefix)}
+    return "; ".join(done), {**others, **{prefix + key: value for key, value in part.items()}}
+
+
+def resampled(state: State, own: State) -> dict[str, Tensor] | None:
+    """Positions of another size, resampled: absolute ones and Swin's tables bicubically, others linearly.
+
+    A class token's position is dropped, or kept, as ours has one or not.
+    """
+    found = {key: _resample(key, value, own[key]) if key in own else value for key, value in state.items()}
+    return None if all(found[key] is value for key, value in state.items()) else found
 
 
 def _resample(key: str, value: Tensor, like: Tensor) -> Tensor:
@@ -60,46 +85,26 @@ def _square(grid: Tensor, wanted: int) -> Tensor:
     return F.interpolate(square, size=(after, after), mode="bicubic", align_corners=False)[0].flatten(1).t()
 
 
-# Names in timm's transformers that are parts of another network than ours.
-_FOREIGN = re.compile(r"(^|\.)(q_norm|k_norm|reg_token|norm_pre|fc_norm_pre|rope|w12|fc1_g|cpb_mlp|logit_scale)(\.|$)")
+def layer_scale(state: State, own: State) -> dict[str, Tensor] | None:
+    """Scales of layers (timm), which become part of the layer before them."""
+    scales = {key: value for key, value in state.items() if re.search(r"\.ls[12]\.gamma$", key)}
+    if not scales:
+        return None
+    found = {key: value for key, value in state.items() if key not in scales}
+    for key, gamma in scales.items():
+        block, _, which = key.removesuffix(".gamma").rpartition(".")
+        layer = f"{block}.{'attn.proj' if which == 'ls1' else 'mlp.fc2'}"
+        found[f"{layer}.weight"] = found[f"{layer}.weight"] * gamma[:, None]
+        found[f"{layer}.bias"] = found[f"{layer}.bias"] * gamma
+    return found
 
 
-def from_timm_vit(state: State, own: State) -> dict[str, Tensor]:
-    """timm's plain vision transformers as our ViT: `layer_scale` becomes part of the layer before it.
-
-    Raises:
-        WeightsError: the network has parts that ours does not have.
-    """
-    _require_known(state)
-    found = {key: value for key, value in state.items() if not re.search(r"\.ls[12]\.gamma$", key)}
-    for key, gamma in state.items():
-        if (scaled := re.fullmatch(r"(blocks\.\d+\.)ls([12])\.gamma", key)) is not None:
-            layer = scaled[1] + ("attn.proj" if scaled[2] == "1" else "mlp.fc2")
-            found[f"{layer}.weight"] = found[f"{layer}.weight"] * gamma[:, None]
-            found[f"{layer}.bias"] = found[f"{layer}.bias"] * gamma
-    if "pos_embed" in found and "pos_embed" in own and found["pos_embed"].shape != own["pos_embed"].shape:
-        found["pos_embed"] = _positions(found["pos_embed"], own["pos_embed"].shape[1])
-    return resampled(found, own)
-
-
-def from_timm_swin(state: State, own: State) -> dict[str, Tensor]:
-    """timm's Swin transformers as ours: the layer that shrinks a map belongs to the stage before it.
-
-    Raises:
-        WeightsError: the network has parts that ours does not have, as Swin v2 has.
-    """
-    _require_known(state)
-    found = {}
-    for key, value in state.items():
-        shrinks = re.fullmatch(r"layers(?:\.|_)(\d+)\.downsample\.(.+)", key)
-        stage = re.sub(r"^layers_(\d+)", r"layers.\1", key)
-        found[f"layers.{int(shrinks[1]) - 1}.downsample.{shrinks[2]}" if shrinks else stage] = value
+def timm_swin(state: State, own: State) -> dict[str, Tensor] | None:
+    """Names of timm, where the layer that shrinks a map belongs to the stage after it."""
+    shrinks = {key: match for key in state if (match := re.match(r"layers[._](\d+)\.downsample\.(.+)", key))}
+    if not shrinks or any(int(match[1]) == 0 for match in shrinks.values()):
+        return None
+    found = {re.sub(r"^layers_(\d+)", r"layers.\1", key): value for key, value in state.items() if key not in shrinks}
+    found |= {f"layers.{int(match[1]) - 1}.downsample.{match[2]}": state[key] for key, match in shrinks.items()}
     # What follows from the side of the windows alone, and is not in timm's files.
-    found |= {key: value for key, value in own.items() if key.endswith(".relative_position_index")}
-    return resampled(found, own)
-
-
-def _require_known(state: State) -> None:
-    if unknown := [key for key in state if _FOREIGN.search(key)]:
-        fix = "use it as it is: backbone {type: timm, name: ...}"
-        raise WeightsError(_WHERE, "are of another network than ours", f"it has {unknown[0]}", fix)
+    return found | {key: value for key, value in own.items() if key.endswith(".relative_position_index")}

@@ -3,7 +3,7 @@
 import difflib
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -16,8 +16,6 @@ from det_core.weights.reading import read
 from det_core.weights.upgrades import upgraded
 
 __all__ = ["InitialWeights", "LoadReport", "load_into"]
-
-State = Mapping[str, Tensor]
 
 _SHOWN = 10
 _COUNTER = "num_batches_tracked"
@@ -136,19 +134,10 @@ class InitialWeights:
             calls "res5".
         skip: paths of modules or parameters in that part that start at random all the same, such as
             "roi_heads.box_predictor" where the classes differ; "*" stands for anything, as in "*.conv2_offset".
-        upgrade: what changes the file's state dict first, for files of another make: a function of it and of the
-            part's own that returns the one to load.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        into: str = "",
-        also: Sequence[str] = (),
-        skip: Sequence[str] = (),
-        upgrade: Callable[[State, State], dict[str, Tensor]] | None = None,
-    ) -> None:
-        self.source, self.into, self.also, self.skip, self.upgrade = source, into, tuple(also), tuple(skip), upgrade
+    def __init__(self, source: Source, into: str = "", also: Sequence[str] = (), skip: Sequence[str] = ()) -> None:
+        self.source, self.into, self.also, self.skip = source, into, tuple(also), tuple(skip)
 
     def load(self, model: nn.Module) -> LoadReport:
         """Read the file and put it into `model`; anything that was passed over is also logged, as a warning.
@@ -164,10 +153,7 @@ class InitialWeights:
             for path in self.also:
                 joined.add_module(path.rpartition(".")[2], _require_path(model, path, "weights.also"))
             part = joined
-        state = read(self.source)
-        if self.upgrade is not None:
-            state = self.upgrade(state, part.state_dict())
-        report = load_into(part, state, str(self.source), skip=self.skip, allow_unused=bool(self.into))
+        report = load_into(part, read(self.source), str(self.source), skip=self.skip, allow_unused=bool(self.into))
         if report.unused or report.kept:
             logging.getLogger(__name__).warning("%s", report)
         return report
