@@ -153,6 +153,15 @@ def test_clipping_by_norm_leaves_short_gradients_alone():
     assert model.weight.grad.tolist() == [[3.0, -4.0]]
 
 
+def test_clipping_by_the_norm_of_each_looks_at_one_parameter_at_a_time():
+    model = three_four()
+    model.bias = nn.Parameter(torch.zeros(1))
+    model.bias.grad = torch.tensor([0.5])
+    ClipGradients(1.0, by="norm_of_each")(model.parameters(), gradient_norm(model))
+    assert model.weight.grad.tolist() == [pytest.approx([0.6, -0.8])]
+    assert model.bias.grad.tolist() == [0.5]
+
+
 def test_clipping_by_value_cuts_each_value():
     model = three_four()
     ClipGradients(3.5, by="value")(model.parameters(), gradient_norm(model))

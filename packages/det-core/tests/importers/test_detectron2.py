@@ -222,6 +222,13 @@ def test_the_solver_becomes_the_train_section():
     }
 
 
+def test_gradients_clipped_by_norm_are_those_of_each_parameter():
+    clip = {"ENABLED": True, "CLIP_TYPE": "norm", "CLIP_VALUE": 0.5}
+    found = imported(**{f"SOLVER__CLIP_GRADIENTS__{name}": value for name, value in clip.items()})
+    assert found.tree["train"]["clip_gradients"] == {"limit": 0.5, "by": "norm_of_each"}
+    assert not [name for name in found.unused if "CLIP" in name]
+
+
 def test_a_cosine_ends_at_its_share_of_the_base_rate():
     found = imported(SOLVER__LR_SCHEDULER_NAME="WarmupCosineLR", SOLVER__BASE_LR=0.1, SOLVER__BASE_LR_END=0.01)
     assert found.tree["train"]["schedule"]["type"] == "det_core.engine:WarmupCosine"
@@ -307,6 +314,7 @@ def test_settings_nobody_knows_and_settings_without_a_counterpart_are_listed():
         DATASETS__TRAIN=["my_own"],
         SOLVER__CLIP_GRADIENTS__ENABLED=True,
         SOLVER__CLIP_GRADIENTS__CLIP_TYPE="norm",
+        SOLVER__CLIP_GRADIENTS__NORM_TYPE=1.0,
         SOLVER__LR_SCHEDULER_NAME="MyScheduler",
     )
     assert found.unknown == ["MODEL.POINT_HEAD_ON"]
@@ -314,6 +322,7 @@ def test_settings_nobody_knows_and_settings_without_a_counterpart_are_listed():
         "DATASETS.TRAIN",
         "SOLVER.CLIP_GRADIENTS.CLIP_TYPE",
         "SOLVER.CLIP_GRADIENTS.ENABLED",
+        "SOLVER.CLIP_GRADIENTS.NORM_TYPE",
         "SOLVER.LR_SCHEDULER_NAME",
         "TEST.AUG.ENABLED",
     ]

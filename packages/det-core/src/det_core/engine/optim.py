@@ -116,10 +116,10 @@ def _decay(value: float | None) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class ClipGradients:
-    """Limit the gradients before each step: their common L2 norm, or each value by itself."""
+    """Limit the gradients before each step: their common L2 norm, that of each parameter, or each value by itself."""
 
     limit: float
-    by: Literal["norm", "value"] = "norm"
+    by: Literal["norm", "norm_of_each", "value"] = "norm"
 
     def __post_init__(self) -> None:
         if not self.limit > 0:
@@ -129,6 +129,9 @@ class ClipGradients:
         """Clip in place; `norm` is the norm of all the gradients together."""
         if self.by == "norm":
             nn.utils.clip_grads_with_norm_(parameters, self.limit, norm)
+        elif self.by == "norm_of_each":
+            for parameter in parameters:
+                nn.utils.clip_grad_norm_(parameter, self.limit)
         else:
             nn.utils.clip_grad_value_(parameters, self.limit)
 

@@ -115,10 +115,8 @@ def train_section(s: Settings) -> dict[str, Any]:
         }
     ):
         train["param_groups"] = groups
-    # Detectron2's clipping by norm looks at each parameter alone, ours at all together: not the same thing.
-    if s.peek("SOLVER.CLIP_GRADIENTS.ENABLED") and s.peek("SOLVER.CLIP_GRADIENTS.CLIP_TYPE") == "value":
-        s.read("SOLVER.CLIP_GRADIENTS.ENABLED", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE")
-        train["clip_gradients"] = {"limit": s["SOLVER.CLIP_GRADIENTS.CLIP_VALUE"], "by": "value"}
+    if by := _clipped_by(s):
+        train["clip_gradients"] = {"limit": s["SOLVER.CLIP_GRADIENTS.CLIP_VALUE"], "by": by}
     if s["SOLVER.AMP.ENABLED"]:
         train["precision"] = "bf16"
     train["checkpoint_every"] = s["SOLVER.CHECKPOINT_PERIOD"]
@@ -130,6 +128,17 @@ def train_section(s: Settings) -> dict[str, Any]:
     if s.peek("SEED") >= 0:
         train["seed"] = s["SEED"]
     return train
+
+
+def _clipped_by(s: Settings) -> str | None:
+    """What gradients are clipped by; Detectron2's "norm" looks at each parameter alone."""
+    kind, norm = s.peek("SOLVER.CLIP_GRADIENTS.CLIP_TYPE"), s.peek("SOLVER.CLIP_GRADIENTS.NORM_TYPE")
+    if not s.peek("SOLVER.CLIP_GRADIENTS.ENABLED") or kind not in ("value", "norm") or (kind == "norm" and norm != 2):
+        return None
+    s.read("SOLVER.CLIP_GRADIENTS.ENABLED", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE")
+    if kind == "norm":
+        s.read("SOLVER.CLIP_GRADIENTS.NORM_TYPE")
+    return "value" if kind == "value" else "norm_of_each"
 
 
 def _schedule(s: Settings) -> dict[str, Any] | None:
