@@ -265,3 +265,19 @@ def test_either_a_model_or_two_files_are_needed() -> None:
         assert (
             "needs either a model or two files; give a checkpoint or a recipe, or else --predictions" in result.output
         )
+
+
+def test_the_command_tells_what_errors_cost_and_what_is_suspicious(evaluated) -> None:
+    truth = content()
+    results = perturbed(truth)
+    made = figures(evaluated(truth, results, "--json"))
+    assert made["suspicions"] == []
+    assert set(made["errors"]["missed"]) == {"count", "costs"}
+    for each in results:
+        x, y, w, h = each["bbox"]
+        each["bbox"] = [x, y, x + w, y + h]
+    (found,) = figures(evaluated(truth, results, "--json"))["suspicions"]
+    assert found["kind"] == "other form of boxes"
+    output = evaluated(truth, results).output
+    assert "suspicious: other form of boxes: " in output
+    assert "classification" in output

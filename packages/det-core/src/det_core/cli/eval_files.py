@@ -14,16 +14,21 @@ __all__ = ["evaluate_files"]
 
 def evaluate_files(predictions: Path, annotations: Path, as_json: bool) -> None:
     """Judge results by COCO's rules and print the figures; the JSON has null for what is not defined."""
+    from det_core.cli.why import show_diagnosis
     from det_core.evaluation.coco_files import read_files
+    from det_core.evaluation.diagnosis import diagnose
+    from det_core.evaluation.evidence import seen_in
 
     files = read_files(annotations, predictions)
     figures, notes = _figures(files)
+    why = diagnose(seen_in(files), files.classes, files.unknown, files.category_ids)
     if as_json:
-        click.echo(json.dumps({**figures, "notes": notes}, indent=2))
+        click.echo(json.dumps({**figures, "notes": notes, **why.as_json()}, indent=2))
         return
     _show(figures, f"{predictions}: {len(files.found['annotations'])} results, {len(files.image_ids)} images")
     for note in notes:
         click.echo(note)
+    show_diagnosis(why)
 
 
 def _figures(files: "CocoFiles") -> tuple[dict[str, dict[str, float | None]], list[str]]:
