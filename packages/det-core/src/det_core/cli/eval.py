@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from det_core.cli.eval_files import evaluate_files
+from det_core.cli.why import show_diagnosis
 from det_core.errors import ConfigError, RecipeError
 
 if TYPE_CHECKING:
@@ -46,6 +47,17 @@ __all__ = ["command"]
 @click.option(
     "--annotations", type=click.Path(path_type=Path), metavar="FILE", help="The truth for --predictions, a COCO file."
 )
+@click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="The images, for --report on files.")
+@click.option("--loss", is_flag=True, help="Also report the losses, which costs a second forward pass.")
+@click.option(
+    "--save-predictions", type=click.Path(path_type=Path), metavar="FILE", help="Write the results in COCO's format."
+)
+@click.option(
+    "--report",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write index.html: PR curves, confusions, the worst images, and why the figures are as they are.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
 def command(
     source: str | None,
@@ -58,6 +70,10 @@ def command(
     trust: bool,
     predictions: Path | None,
     annotations: Path | None,
+    images: Path | None,
+    loss: bool,
+    save_predictions: Path | None,
+    report: Path | None,
     as_json: bool,
 ) -> None:
     """Evaluate a checkpoint, which knows its own data, or a recipe and weights, or results in a file.
@@ -75,10 +91,12 @@ def command(
         if predictions is None or annotations is None or source is not None:
             fix = "give a checkpoint or a recipe, or else --predictions and --annotations"
             raise ConfigError("det eval", "needs either a model or two files", fix=fix)
-        evaluate_files(predictions, annotations, as_json)
+        evaluate_files(predictions, annotations, as_json, report, images)
         return
     from det_core.detector import Detector, require_trusted
     from det_core.engine import Display, check_classes, evaluate
+    from det_core.engine.channels import with_channels
+    from det_core.evaluation import ResultsFile, Witness
 
     detector = Detector.load(source, weights, device, overrides=overrides, trust=trust)
     if detector.recipe is None or "data" not in detector.recipe.tree:
@@ -88,14 +106,29 @@ def command(
     model, data = detector.model, detector.recipe.build("data")
     if tta:  # the views resize the images themselves
         model, data = detector.augmented().model, dataclasses.replace(data, eval_transforms=())
-    check_classes(model, data.dataset(split))
+    dataset = data.dataset(split)
+    check_classes(model, dataset)
+    evaluators, witness = data.build_evaluators(split), Witness(dataset.classes)
+    if save_predictions is not None:
+        evaluators.append(ResultsFile(dataset.classes, save_predictions, getattr(dataset, "category_ids", None)))
     with Display() as display:
         batches = display.track(data.eval_loader(split, batch_size), f"evaluate on {split}")
-        result = evaluate(model, batches, data.build_evaluators(split))
+        result = evaluate(model, batches, [*evaluators, witness], losses=loss)
+        why = witness.diagnosis()
+        if why is not None:
+            why = with_channels(why, model, data.eval_loader(split, batch_size))
+    title = f"{source}, {split}: {len(dataset)} images"
     if as_json:
-        click.echo(json.dumps({"metrics": result.metrics, "notes": result.notes}, indent=2))
+        reasons = {} if why is None else why.as_json()
+        click.echo(json.dumps({"metrics": result.metrics, "notes": result.notes, **reasons}, indent=2))
     else:
-        _show(result, f"{source}, {split}: {len(data.dataset(split))} images")
+        _show(result, title)
+        if why is not None:
+            show_diagnosis(why)
+    if report is not None:
+        from det_core.evaluation.page import write_page
+
+        click.echo(f"{write_page(report, title, result.metrics, result.notes, why)}", err=True)
 
 
 def _show(result: "Evaluation", title: str) -> None:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["evaluate_files"]
 
 
-def evaluate_files(predictions: Path, annotations: Path, as_json: bool) -> None:
+def evaluate_files(
+    predictions: Path, annotations: Path, as_json: bool, report: Path | None = None, images: Path | None = None
+) -> None:
     """Judge results by COCO's rules and print the figures; the JSON has null for what is not defined."""
     from det_core.cli.why import show_diagnosis
     from det_core.evaluation.coco_files import read_files
@@ -22,13 +24,19 @@ def evaluate_files(predictions: Path, annotations: Path, as_json: bool) -> None:
     files = read_files(annotations, predictions)
     figures, notes = _figures(files)
     why = diagnose(seen_in(files), files.classes, files.unknown, files.category_ids)
+    title = f"{predictions}: {len(files.found['annotations'])} results, {len(files.image_ids)} images"
     if as_json:
         click.echo(json.dumps({**figures, "notes": notes, **why.as_json()}, indent=2))
-        return
-    _show(figures, f"{predictions}: {len(files.found['annotations'])} results, {len(files.image_ids)} images")
-    for note in notes:
-        click.echo(note)
-    show_diagnosis(why)
+    else:
+        _show(figures, title)
+        for note in notes:
+            click.echo(note)
+        show_diagnosis(why)
+    if report is not None:
+        from det_core.evaluation.page import write_page
+
+        flat = {f"{iou_type}/{name}": value for iou_type, own in figures.items() for name, value in own.items()}
+        click.echo(f"{write_page(report, title, flat, notes, why, images)}", err=True)
 
 
 def _figures(files: "CocoFiles") -> tuple[dict[str, dict[str, float | None]], list[str]]:

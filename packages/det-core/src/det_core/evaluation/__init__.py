@@ -11,16 +11,21 @@ if TYPE_CHECKING:
     from det_core.evaluation.coco_results import from_coco, to_coco
     from det_core.evaluation.lvis import LvisEvaluator
     from det_core.evaluation.panoptic_results import to_coco_panoptic
+    from det_core.evaluation.results_file import ResultsFile
     from det_core.evaluation.semantic import MeanIoU
     from det_core.evaluation.voc import VocEvaluator
+    from det_core.evaluation.witness import Witness
 
-__all__ = ["CocoEvaluator", "LvisEvaluator", "MeanIoU", "VocEvaluator", "from_coco", "to_coco", "to_coco_panoptic"]
+__all__ = ["CocoEvaluator", "LvisEvaluator", "MeanIoU", "ResultsFile", "VocEvaluator", "Witness"]
+__all__ += ["from_coco", "to_coco", "to_coco_panoptic"]
 
 _MODULES = {
     "CocoEvaluator": "coco",
     "LvisEvaluator": "lvis",
     "MeanIoU": "semantic",
+    "ResultsFile": "results_file",
     "VocEvaluator": "voc",
+    "Witness": "witness",
     "from_coco": "coco_results",
     "to_coco": "coco_results",
     "to_coco_panoptic": "panoptic_results",

@@ -143,7 +143,8 @@ class _Table(NamedTuple):
         for seen, own in zip(images, judged, strict=True):
             wanted += np.bincount(seen.truth.labels[~seen.truth.crowd], minlength=num_classes)
             lost += np.bincount(seen.truth.labels[own.lost], minlength=num_classes)
-        return cls(*joined[:4], wanted=wanted, lost=lost)
+        labels, scores, kinds, corrected = joined
+        return cls(labels, scores, kinds, corrected, wanted, lost)
 
     def ap50(self, mended: str) -> float | None:
         """AP50 if there were no error of the kind `mended`; "" for as it is; None without any object."""
