@@ -148,6 +148,8 @@ def test_points_that_are_all_decided_anew_need_no_coarser_mask_before():
     head = pointrend(coarse_resolution=7)
     assert (head.side, head.steps) == (28, 3)
     assert head.predict(features(), [detections(1)])[0].masks.shape == (1, 224, 224)
+    once = pointrend(coarse_resolution=7, subdivision_steps=1)
+    assert once.predict(features(), [detections(1)])[0].masks.shape == (1, 14, 14)
 
 
 def test_without_a_point_head_the_coarse_mask_is_all():

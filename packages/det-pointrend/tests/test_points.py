@@ -65,6 +65,10 @@ def test_images_without_boxes_have_no_points():
     assert read(["p2"])(features(), [BOXES[:0], BOXES], torch.rand(2, 5, 2)).shape == (2, 3, 5)
 
 
+def test_the_finest_level_is_read_where_none_is_named():
+    assert (read(None).names, read(None).channels) == (("p2",), 3)
+
+
 @pytest.mark.parametrize("names", [[], ["p9"]])
 def test_levels_that_are_not_there_are_refused(names):
     with pytest.raises(ConfigError, match="must name levels of the backbone"):

@@ -27,7 +27,7 @@ from det_pointrend.points import (
 )
 from det_pointrend.truth import DrawnPoints, PointSource, point_loss, truth_at
 
-__all__ = ["ImplicitPointRendMaskHead", "PointHead", "PointRendMaskHead", "finest", "subdivided"]
+__all__ = ["ImplicitPointRendMaskHead", "PointHead", "PointRendMaskHead", "pooled", "subdivided"]
 
 
 class PointHead(Protocol):
@@ -85,7 +85,7 @@ class PointRendMaskHead(nn.Module):
             found = f"got {oversample} and {importance}"
             raise ConfigError("PointRendMaskHead", "oversample must be at least 1, importance from 0 to 1", found)
         where = "PointRendMaskHead.in_features"
-        self.features = PointFeatures(where, channels, strides, in_features or finest(strides))
+        self.features = PointFeatures(where, channels, strides, in_features)
         self.resolution = pooler_resolution
         self.coarse_head = ConvFCHead(
             self.features.channels,
@@ -96,7 +96,7 @@ class PointRendMaskHead(nn.Module):
             num_fc=num_fc,
         )
         where = "PointRendMaskHead.point_features"
-        self.point_features = PointFeatures(where, channels, strides, point_features or finest(strides))
+        self.point_features = PointFeatures(where, channels, strides, point_features)
         self.point_head: nn.Module | None = None
         if point_head is not None:
             known = {"in_channels": self.point_features.channels, "num_classes": num_classes}
@@ -104,7 +104,7 @@ class PointRendMaskHead(nn.Module):
         self.num_points, self.oversample, self.importance = num_points, oversample, importance
         # While all points would be decided anew, to begin with the larger mask is the same.
         self.side, self.steps, self.subdivision_points = coarse_resolution, subdivision_steps, subdivision_points
-        while 4 * self.side**2 <= subdivision_points:
+        while self.steps > 0 and 4 * self.side**2 <= subdivision_points:
             self.side, self.steps = 2 * self.side, self.steps - 1
 
     def losses(
@@ -215,9 +215,9 @@ class ImplicitPointRendMaskHead(nn.Module):
             where = "ImplicitPointRendMaskHead.subdivision_points"
             raise ConfigError(where, "must be a square number", f"got {subdivision_points}")
         where = "ImplicitPointRendMaskHead.in_features"
-        self.features = PointFeatures(where, channels, strides, in_features or finest(strides))
+        self.features = PointFeatures(where, channels, strides, in_features)
         where = "ImplicitPointRendMaskHead.point_features"
-        self.point_features = PointFeatures(where, channels, strides, point_features or finest(strides))
+        self.point_features = PointFeatures(where, channels, strides, point_features)
         known = {"in_channels": self.point_features.channels, "num_classes": num_classes}
         self.point_head = Factory.of(point_head)(**known)
         self.resolution = pooler_resolution
@@ -259,11 +259,6 @@ class ImplicitPointRendMaskHead(nn.Module):
     def _weights(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> Tensor:
         parameters: Tensor = self.parameter_head(pooled(self.features, features, boxes, self.resolution))
         return parameters
-
-
-def finest(strides: Mapping[str, int]) -> list[str]:
-    """The level of the smallest stride."""
-    return [min(strides, key=lambda name: strides[name])]
 
 
 def pooled(levels: PointFeatures, features: Mapping[str, Tensor], boxes: Sequence[Tensor], side: int) -> Tensor:

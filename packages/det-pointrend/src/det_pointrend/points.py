@@ -58,7 +58,7 @@ class PointFeatures:
         where: the part that asks, for messages.
         channels: level -> channels, from the backbone.
         strides: level -> stride, from the backbone.
-        names: the levels that are looked at.
+        names: the levels that are looked at; None is the finest.
 
     Attributes:
         channels: of all these levels together.
@@ -68,8 +68,10 @@ class PointFeatures:
     """
 
     def __init__(
-        self, where: str, channels: Mapping[str, int], strides: Mapping[str, int], names: Sequence[str]
+        self, where: str, channels: Mapping[str, int], strides: Mapping[str, int], names: Sequence[str] | None
     ) -> None:
+        if names is None:
+            names = [min(strides, key=lambda name: strides[name])]
         if not names or any(name not in channels for name in names):
             found = f"got {list(names)}; there are {', '.join(channels)}"
             raise ConfigError(where, "must name levels of the backbone", found)

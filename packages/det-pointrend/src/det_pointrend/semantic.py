@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from det_pointrend.layers import StandardPointHead
-from det_pointrend.mask_heads import PointHead, finest
+from det_pointrend.mask_heads import PointHead
 from det_pointrend.points import PointFeatures, at_points, drawn_where_uncertain, most_uncertain_cells
 
 __all__ = ["PointRendSemSegHead"]
@@ -54,7 +54,7 @@ class PointRendSemSegHead(nn.Module):
             raise ConfigError("PointRendSemSegHead.num_classes", "must be at least 2, to be uncertain between")
         self.coarse_sem_seg_head = Factory.of(coarse_head)(channels=channels, strides=strides, num_classes=num_classes)
         where = "PointRendSemSegHead.point_features"
-        self.features = PointFeatures(where, channels, strides, point_features or finest(strides))
+        self.features = PointFeatures(where, channels, strides, point_features)
         known = {"in_channels": self.features.channels, "num_classes": num_classes}
         self.point_head = cast(nn.Module, Factory.of(point_head)(**known))
         self.num_points, self.oversample, self.importance = num_points, oversample, importance
