@@ -8,6 +8,7 @@ import pytest
 from det_core import plugins
 from det_core.importers import extensions
 from det_core.importers.detectron2 import Imported, UnsupportedError, recipe_from_settings
+from det_core.importers.settings import Settings
 
 SOURCE = """
 DEFAULTS = {"MODEL.ACME.WIDTH": 8, "INPUT.ACME": False}
@@ -140,3 +141,11 @@ def test_the_importer_of_a_plugin_that_is_switched_off_is_not_asked(acme, monkey
     acme("raise SystemExit")
     assert not [each for each in extensions.extensions() if each.distribution == "det-acme"]
     assert extensions.problems() == ()
+
+
+def test_settings_with_one_replaced_count_what_is_asked_of_either() -> None:
+    s = Settings({"MODEL.ROI_HEADS.NAME": "AcmeROIHeads", "MODEL.RPN.NMS_THRESH": 0.5})
+    other = s.replaced("MODEL.ROI_HEADS.NAME", "Res5ROIHeads")
+    assert (other["MODEL.ROI_HEADS.NAME"], s["MODEL.ROI_HEADS.NAME"]) == ("Res5ROIHeads", "AcmeROIHeads")
+    assert other["MODEL.RPN.NMS_THRESH"] == 0.5
+    assert s.leftover() == ([], [])

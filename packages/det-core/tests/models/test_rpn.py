@@ -1,6 +1,7 @@
 """The region proposal network."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -135,6 +136,15 @@ def test_anchors_that_reach_out_too_far_are_left_out():
     rpn = grid_rpn(batch_size_per_image=10, boundary_threshold=1.0)
     losses = rpn.losses(grid_anchors(rpn), outputs([0.0, 0.0, 0.0, 0.0]), [(31, 20)], [truth()])
     assert losses["loss_rpn_cls"].item() == pytest.approx(1 * math.log(2) / 10)  # 16 < 20 + 1, and 32 < 31 + 1 is not
+
+
+def test_anchors_of_crowd_objects_teach_nothing():
+    rpn, whole = grid_rpn(), outputs([0.0, 0.0, 0.0, 0.0])
+    two = truth([0.0, 0.0, 16.0, 16.0], [16.0, 16.0, 32.0, 32.0])
+    crowded = replace(two, crowd=torch.tensor([False, True]))
+    anchors = grid_anchors(rpn)
+    every, three = (rpn.losses(anchors, whole, [(32, 32)], [each])["loss_rpn_cls"].item() for each in (two, crowded))
+    assert three == pytest.approx(every * 3 / 4)
 
 
 def test_the_sample_keeps_its_size_and_balance():

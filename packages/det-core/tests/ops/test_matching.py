@@ -3,7 +3,8 @@
 import pytest
 import torch
 from det_core.errors import ConfigError
-from det_core.ops.matching import Matcher
+from det_core.ops.matching import Match, Matcher, without_crowd
+from det_core.structures import Targets
 
 # Two objects, five candidates.
 OVERLAPS = torch.tensor([[0.9, 0.5, 0.1, 0.0, 0.3], [0.2, 0.6, 0.1, 0.0, 0.69]])
@@ -63,3 +64,12 @@ def test_without_candidates_there_is_nothing_to_label(objects):
 def test_ranges_that_make_no_sense_are_refused(thresholds, labels, named):
     with pytest.raises(ConfigError, match=named):
         Matcher(thresholds, labels)
+
+
+def test_candidates_for_crowd_objects_are_left_out_and_all_others_stay_as_they_are():
+    match = Match(torch.tensor([0, 1, 1, 0]), torch.tensor([1, 1, 0, -1], dtype=torch.int8))
+    two = Targets(boxes=torch.rand(2, 4), labels=torch.zeros(2, dtype=torch.int64))
+    assert without_crowd(match, two).tolist() == [1, 1, 0, -1]
+    crowded = Targets(boxes=two.boxes, labels=two.labels, crowd=torch.tensor([False, True]))
+    assert without_crowd(match, crowded).tolist() == [1, -1, 0, -1]
+    assert without_crowd(match, crowded[:0]).tolist() == [1, 1, 0, -1]

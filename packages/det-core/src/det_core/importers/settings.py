@@ -1,5 +1,6 @@
 """Published settings over their defaults."""
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -44,6 +45,12 @@ class Settings:
     def differing(self, table: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
         """The arguments of a table {setting: (argument, its default here)} whose values differ from that default."""
         return {argument: self[key] for key, (argument, default) in table.items() if self[key] != default}
+
+    def replaced(self, key: str, value: Any) -> "Settings":
+        """The same with another value of one setting; what is asked of it counts as asked of both."""
+        other = copy.copy(self)
+        other.given = {**self.given, key: value}
+        return other
 
     def norm(self, key: str) -> str:
         """A norm's name, as it is called here."""

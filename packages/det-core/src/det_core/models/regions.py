@@ -10,7 +10,7 @@ from det_core.config import Factory
 from det_core.contracts import RegionHead
 from det_core.errors import ConfigError
 from det_core.ops.geometry import Geometry, geometry
-from det_core.ops.matching import Matcher
+from det_core.ops.matching import Matcher, without_crowd
 from det_core.ops.roi import ROIPooler
 from det_core.ops.sampling import sample
 from det_core.structures import Detections, Targets
@@ -78,13 +78,14 @@ class RegionSampler:
         if self.append_truth:
             boxes = torch.cat((boxes, targets.boxes))
         match = self.matcher(form.iou(targets.boxes, boxes))
+        found = without_crowd(match, targets)
         count = len(boxes) if self.count is None else self.count
-        chosen = sample(match.labels, count, self.positive_fraction)
+        chosen = sample(found, count, self.positive_fraction)
         rows = torch.nonzero(chosen).squeeze(1)
         partner = match.partner[rows]
         labels = torch.full_like(partner, self.num_classes)
         if len(targets):
-            labels = torch.where(match.labels[rows] == 1, targets.labels[partner], labels)
+            labels = torch.where(found[rows] == 1, targets.labels[partner], labels)
         return Sampled(boxes[rows], labels, partner, targets)
 
 

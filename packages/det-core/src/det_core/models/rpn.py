@@ -13,7 +13,7 @@ from det_core.models.anchors import AnchorGenerator
 from det_core.ops import boxes as box_ops
 from det_core.ops.layers import Conv2d
 from det_core.ops.losses import BoxLoss, box_loss, regressed
-from det_core.ops.matching import Matcher
+from det_core.ops.matching import Matcher, without_crowd
 from det_core.ops.sampling import sample
 from det_core.structures import Proposals, Size, Targets
 
@@ -185,7 +185,7 @@ class RPN(nn.Module):
         """The label of each anchor, int8 (A,), and the true box of the foreground ones (A, box_dim)."""
         self.form.require(truth.boxes, "Targets.boxes")
         match = self.matcher(self.form.iou(truth.boxes, anchors))
-        labels = match.labels
+        labels = without_crowd(match, truth)
         if self.boundary_threshold >= 0:
             labels = labels.masked_fill(~self.form.within(anchors, size, self.boundary_threshold), -1)
         boxes = truth.boxes[match.partner] if len(truth) else anchors

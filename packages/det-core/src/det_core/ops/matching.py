@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from det_core.errors import ConfigError
+from det_core.structures import Targets
 
-__all__ = ["Match", "Matcher"]
+__all__ = ["Match", "Matcher", "without_crowd"]
 
 
 class Match(NamedTuple):
@@ -57,3 +58,10 @@ class Matcher:
             best_of_object = overlaps.amax(dim=1, keepdim=True)
             labels.masked_fill_((overlaps == best_of_object).any(dim=0), 1)
         return Match(partner, labels)
+
+
+def without_crowd(match: Match, targets: Targets) -> Tensor:
+    """The labels of a match, int8 (M,), in which the candidates for crowd objects are left out: -1 in place of 1."""
+    if targets.crowd is None or not len(targets):
+        return match.labels
+    return match.labels.masked_fill((match.labels == 1) & targets.crowd[match.partner], -1)
