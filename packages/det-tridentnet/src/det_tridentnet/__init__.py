@@ -1,0 +1,1 @@
+"""TridentNet for det: one set of weights that looks at several scales."""

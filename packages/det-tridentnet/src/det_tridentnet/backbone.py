@@ -1,0 +1,119 @@
+"""Residual networks with a stage of several branches (Li et al., "Scale-aware trident networks", 2019)."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, cast
+
+import torch
+from det_core.backbones import ResNet
+from det_core.errors import ConfigError
+from det_core.ops.layers import Norm
+from det_core.ops.residual import BottleneckBlock
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["TridentResNet"]
+
+_STAGES = ("res2", "res3", "res4", "res5")
+
+
+class TridentResNet(nn.Module):
+    """A ResNet one stage of which can run in several branches: the same weights, dilated otherwise in each.
+
+    As a backbone of any model it is a ResNet with that stage dilated as in one of the branches. A model that knows of
+    branches, `trident_rcnn`, asks for those it wants. Keys of the state dict are those of the ResNet.
+
+    Args:
+        depth: number of layers.
+        dilations: of the 3 x 3 convolutions of the stage, one for each branch.
+        stage: the one that has branches.
+        branch: the one that is run where nobody asks for any; counted from 0.
+        out_features: see `ResNet`, as all that follow.
+        norm: of every convolution.
+        freeze_at: how many of stem, res2, res3 ... are excluded from training.
+        stride_in_1x1: see `BottleneckBlock`.
+        groups: of the 3 x 3 convolutions.
+        width_per_group: channels per group in res2, doubled each stage.
+        res2_channels: output of res2, doubled each stage.
+        stem_channels: output of the stem.
+        res5_dilation: 2 to keep res5 at stride 16 and dilate instead.
+    """
+
+    def __init__(
+        self,
+        depth: Literal[50, 101, 152] = 50,
+        *,
+        dilations: Sequence[int] = (1, 2, 3),
+        stage: Literal["res2", "res3", "res4", "res5"] = "res4",
+        branch: int = 1,
+        out_features: Sequence[str] = ("res4",),
+        norm: Norm = "FrozenBN",
+        freeze_at: int = 2,
+        stride_in_1x1: bool = True,
+        groups: int = 1,
+        width_per_group: int = 64,
+        res2_channels: int | None = None,
+        stem_channels: int = 64,
+        res5_dilation: Literal[1, 2] = 1,
+    ) -> None:
+        super().__init__()
+        network = ResNet(
+            depth,
+            out_features=out_features,
+            norm=norm,
+            freeze_at=freeze_at,
+            stride_in_1x1=stride_in_1x1,
+            groups=groups,
+            width_per_group=width_per_group,
+            res2_channels=res2_channels,
+            stem_channels=stem_channels,
+            res5_dilation=res5_dilation,
+        )
+        self.dilations, self.stage, self.branch = tuple(dilations), stage, branch
+        self._check(network, out_features)
+        self.channels, self.strides = network.channels, network.strides
+        self.size_divisibility = network.size_divisibility
+        for name, part in network.named_children():
+            self.add_module(name, part)
+        self._stages = tuple(name for name in _STAGES if hasattr(self, name))
+
+    def _check(self, network: nn.Module, out_features: Sequence[str]) -> None:
+        if not self.dilations or min(self.dilations) < 1:
+            found = f"got {list(self.dilations)}"
+            raise ConfigError("TridentResNet.dilations", "must be at least 1, one for each branch", found)
+        if not 0 <= self.branch < len(self.dilations):
+            found = f"got {self.branch} with {len(self.dilations)} branches"
+            raise ConfigError("TridentResNet.branch", "must be one of the branches, counted from 0", found)
+        if not hasattr(network, self.stage):
+            found = f"got {self.stage} with out_features {list(out_features)}"
+            raise ConfigError("TridentResNet.stage", "must not come after all out_features", found)
+        if any(name < self.stage for name in out_features):
+            found = f"got {list(out_features)} with branches in {self.stage}"
+            problem = "must not come before the stage with branches, which has more images"
+            raise ConfigError("TridentResNet.out_features", problem, found)
+
+    def forward(self, pixels: Tensor, branches: Sequence[int] | None = None) -> dict[str, Tensor]:
+        """(B, 3, H, W) to {stage: (K B, channels, ceil(H / stride), ceil(W / stride))}.
+
+        K is the number of `branches`, whose features stand one after another, each of all images; it is 1 where nobody
+        asks for any.
+        """
+        features, x = {}, self.get_submodule("stem")(pixels)
+        for name in self._stages:
+            blocks = cast(nn.Sequential, self.get_submodule(name))
+            if name == self.stage:
+                x = torch.cat([self._run(blocks, x, self.dilations[i]) for i in branches or (self.branch,)])
+            else:
+                x = blocks(x)
+            if name in self.channels:
+                features[name] = x
+        return features
+
+    @staticmethod
+    def _run(blocks: nn.Sequential, x: Tensor, dilation: int) -> Tensor:
+        """What the blocks make of x with their 3 x 3 convolutions dilated."""
+        for block in cast(Iterable[BottleneckBlock], blocks):
+            conv, middle = block.conv2, block.conv1(x)
+            middle = F.conv2d(middle, conv.weight, conv.bias, conv.stride, dilation, dilation, conv.groups)
+            out = block.conv3(conv.finish(middle))
+            x = F.relu_(out + (x if block.shortcut is None else block.shortcut(x)))
+        return x
