@@ -115,7 +115,7 @@ def settings_of_model(o: Objects) -> dict[str, Any]:
         **_backbone(o),
     }
     if translate:
-        return settings | translate(o)
+        return {**settings, **translate(o)}
     if kind == "FCOS":
         return settings | {"MODEL.RETINANET.NUM_CLASSES": o("model.num_classes")}
     settings["MODEL.META_ARCHITECTURE"] = kind
