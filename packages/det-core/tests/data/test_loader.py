@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import pickle
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -15,6 +17,8 @@ import pytest
 import torch
 from coco_files import content, write
 from det_core.data import Batch, CocoDataset, EvalLoader, ResizeShortestEdge, TrainLoader
+from det_core.data.packed import PackedTexts
+from det_core.data.workers import _Shared
 from det_core.errors import ConfigError, DataError
 from det_core.structures import Sample, Targets
 from torch import Tensor
@@ -328,3 +332,33 @@ def test_a_batch_moves_to_a_device_but_for_what_is_stored() -> None:
     assert batch.targets is not None
     assert batch.targets[2].boxes.is_meta
     assert not batch.samples[2].image.is_meta
+
+
+def test_a_dataset_on_its_way_to_processes_that_start_anew_leaves_its_arrays_where_all_see_them() -> None:
+    texts = PackedTexts(f"{number:06}.jpg" for number in range(60_000))
+    shared = _Shared(texts)  # type: ignore[arg-type]
+    light = pickle.dumps(shared._rest)
+    assert len(light) < 1000
+    first, second = shared.dataset(), shared.dataset()
+    assert [each[59_999] for each in (first, second)] == ["059999.jpg"] * 2  # type: ignore[index]
+    shared._buffers[0][:6] = ord("9")
+    assert [each[0] for each in (first, second)] == ["999999.jpg"] * 2  # type: ignore[index]
+    assert texts[0] == "000000.jpg"
+
+
+@pytest.mark.slow
+def test_workers_that_start_anew_give_the_same_batches(tmp_path: Path) -> None:
+    images, file = write(tmp_path, content(5))
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import multiprocessing, sys\n"
+        "from det_core.data import CocoDataset, EvalLoader\n"
+        "if __name__ == '__main__':\n"
+        "    multiprocessing.set_start_method('spawn')\n"
+        "    dataset = CocoDataset(sys.argv[1], sys.argv[2])\n"
+        "    for batch in EvalLoader(dataset=dataset, batch_size=2, workers=1):\n"
+        "        print(batch.ids, [len(targets) for targets in batch.targets])\n"
+    )
+    command = [sys.executable, str(script), str(images), str(file)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=500).stdout
+    assert told == "(11, 12) [0, 1]\n(13, 14) [1, 2]\n(15,) [3]\n"

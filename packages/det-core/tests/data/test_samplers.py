@@ -12,7 +12,7 @@ import torch
 from coco_files import content, write
 from det_core.config import check
 from det_core.contracts import Indexed, Sampler
-from det_core.data import CocoDataset, Data, RepeatFactorSampler, ShuffleSampler, TrainLoader
+from det_core.data import ClassBalancedSampler, CocoDataset, Data, RepeatFactorSampler, ShuffleSampler, TrainLoader
 from det_core.data.samplers import Stream
 from det_core.errors import ConfigError, DataError
 from det_core.structures import Sample, Targets
@@ -180,3 +180,33 @@ def test_what_cannot_be_sampled_is_told() -> None:
 
     with pytest.raises(DataError, match="Nothing: pass 0 holds no image"):
         next(iter(TrainLoader(dataset=FOUR, batch_size=1, sampler=Nothing())))
+
+
+def test_each_class_is_drawn_as_often_as_any_other_whatever_it_has() -> None:
+    # One image of the rare class beside 98 of the common one, and one that shows nothing.
+    sampler = ClassBalancedSampler(Known([[1], *[[0, 0]] * 98, []]), seed=3)
+    assert isinstance(sampler, Sampler)
+    passes = np.concatenate([sampler.epoch(number) for number in range(20)])
+    assert len(passes) == 20 * 100
+    counts = np.bincount(passes, minlength=100)
+    assert 900 < counts[0] < 1100
+    assert counts[99] == 0
+    assert counts[1:99].min() >= 1
+    assert sampler.epoch(7).tolist() == ClassBalancedSampler(Known([[1], *[[0, 0]] * 98, []]), seed=3).epoch(7).tolist()
+    assert sampler.epoch(7).tolist() != sampler.epoch(8).tolist()
+    with pytest.raises(DataError, match="there is no class to draw"):
+        ClassBalancedSampler(Known([[], []]))
+
+
+@pytest.mark.parametrize("make", [ShuffleSampler, ClassBalancedSampler])
+def test_processes_share_out_the_stream_and_go_on_at_the_exact_sample(make: Any) -> None:
+    dataset = Known([[0], [1], [0, 1], [0], [0]])
+
+    def loader(**options: Any) -> TrainLoader:
+        return TrainLoader(dataset=dataset, sampler=make(dataset, seed=5), **options)
+
+    whole = [number for each in ids(loader(batch_size=1), 24) for number in each]
+    both = [ids(loader(batch_size=2, rank=rank, world_size=2), 6) for rank in range(2)]
+    assert [number for pair in zip(*both, strict=True) for each in pair for number in each] == whole
+    later = [ids(loader(batch_size=2, rank=rank, world_size=2, start=12), 3) for rank in range(2)]
+    assert [number for pair in zip(*later, strict=True) for each in pair for number in each] == whole[12:]

@@ -13,7 +13,7 @@ from det_core.data.loader import EvalLoader, TrainLoader
 from det_core.data.lvis import LvisDataset
 from det_core.data.proposals import ProposalWriter, WithProposals, write_proposals
 from det_core.data.report import KINDS, Defect, Report
-from det_core.data.samplers import RepeatFactorSampler, ShuffleSampler
+from det_core.data.samplers import ClassBalancedSampler, RepeatFactorSampler, ShuffleSampler
 from det_core.data.semantic_folder import SemanticFolder
 from det_core.data.settings import Data
 from det_core.data.transforms import Points, ResizeShortestEdge, compose
@@ -26,6 +26,7 @@ __all__ = [
     "VOC_CLASSES",
     "Batch",
     "CityscapesDataset",
+    "ClassBalancedSampler",
     "CocoDataset",
     "ConcatDataset",
     "Converted",

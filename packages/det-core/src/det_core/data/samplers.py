@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from det_core.contracts import Dataset, Indexed, Sampler
 from det_core.errors import ConfigError, DataError
 
-__all__ = ["RepeatFactorSampler", "ShuffleSampler", "Stream", "require_indexed"]
+__all__ = ["ClassBalancedSampler", "RepeatFactorSampler", "ShuffleSampler", "Stream", "require_indexed"]
 
 Indices = NDArray[np.int64]
 
@@ -59,6 +59,35 @@ class RepeatFactorSampler:
         whole = np.floor(self.factors)
         times = whole + (random.random(len(whole)) < self.factors - whole)
         return random.permutation(np.repeat(np.arange(len(whole)), times.astype(np.int64)))
+
+
+class ClassBalancedSampler:
+    """Draws a class, each as likely as any other, and then one of the images that show it.
+
+    A pass is as long as the dataset. Images without any object, and classes without any image, are never drawn.
+
+    Args:
+        dataset: the images; it has `labels_of`.
+        seed: of the draws.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int = 0) -> None:
+        known = require_indexed(dataset, "ClassBalancedSampler")
+        labels = [np.unique(np.asarray(known.labels_of(index), np.int64)) for index in range(len(dataset))]
+        joined = np.concatenate([np.empty(0, np.int64), *labels])
+        if not len(joined):
+            raise DataError(type(dataset).__name__, "has no object: there is no class to draw")
+        images = np.repeat(np.arange(len(labels)), [len(own) for own in labels])
+        # The images of one class after those of another, and where each class begins.
+        self._images = images[np.argsort(joined, kind="stable")]
+        _, self._first, self._counts = np.unique(np.sort(joined), return_index=True, return_counts=True)
+        self._length, self._seed = len(dataset), seed
+
+    def epoch(self, number: int) -> Indices:
+        """The images of a pass."""
+        random = np.random.default_rng([self._seed, number])
+        drawn = random.integers(len(self._counts), size=self._length)
+        return self._images[self._first[drawn] + random.integers(self._counts[drawn])]
 
 
 class Stream:

@@ -1,7 +1,9 @@
 """Preparing batches, in this process or in others, with every failure told in the words of the image at fault."""
 
+import gc
 import multiprocessing
 import os
+import pickle
 import random
 import signal
 import threading
@@ -103,9 +105,13 @@ def in_order(prepare: Prepare, work: Iterable[Work], workers: int) -> Iterator[B
         yield from map(prepare, work)
         return
     held = torch.full((workers, 2), -1).share_memory_()
+    dataset = prepare.dataset
+    if multiprocessing.get_start_method() != "fork":
+        # A process that starts anew would be given a copy; one that is forked sees what this one holds.
+        dataset = _Shared(dataset)
     # A generator of its own: DataLoader would draw from the global one, and training would depend on it.
     loader: DataLoader[Any] = DataLoader(
-        _InWorker(replace(prepare, held=held)),
+        _InWorker(replace(prepare, dataset=dataset, held=held)),
         batch_size=None,
         sampler=work,
         num_workers=workers,
@@ -151,12 +157,37 @@ class _InWorker(torch.utils.data.Dataset[Any]):
         self.prepare = prepare
 
     def __getitem__(self, work: Work) -> Batch | _Failure:
+        if isinstance(self.prepare.dataset, _Shared):
+            self.prepare = replace(self.prepare, dataset=self.prepare.dataset.dataset())
         try:
             batch = self.prepare(work)
         except DetError as error:
             return _Failure(error)
         # Every tensor that is sent takes a file descriptor and a segment of shared memory, every array a few bytes.
         return _with_tensors(batch, _array, Tensor)
+
+
+class _Shared:
+    """A dataset on its way to other processes: its arrays lie in memory that all of them read."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._buffers: list[Tensor] = []
+        self._rest = pickle.dumps(dataset, protocol=5, buffer_callback=self._keep)
+
+    def _keep(self, buffer: pickle.PickleBuffer) -> bool:
+        """Take a large buffer out of the pickle; true leaves it in."""
+        raw = buffer.raw()
+        if raw.nbytes < _LIGHT:
+            return True
+        shared = torch.empty(raw.nbytes, dtype=torch.uint8).share_memory_()
+        shared.numpy()[:] = np.frombuffer(raw, np.uint8)
+        self._buffers.append(shared)
+        return False
+
+    def dataset(self) -> Dataset:
+        """The dataset, with arrays that lie where all see them."""
+        found: Dataset = pickle.loads(self._rest, buffers=[buffer.numpy() for buffer in self._buffers])
+        return found
 
 
 def _as_it_is(result: Any) -> Any:
@@ -195,12 +226,25 @@ def _without_alarm(loader: DataLoader[Any]) -> Iterator[Any]:
     DataLoader's own signal handler would raise wherever the main program happens to be.
     """
     if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
-        return iter(loader)
+        return _started(loader)
     before = signal.getsignal(signal.SIGCHLD) or signal.SIG_DFL
+    try:
+        return _started(loader)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def _started(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Start the workers such that they share this process's objects for as long as possible.
+
+    A collection writes to every object that it looks at, upon which a forked process gets a copy of the page.
+    """
+    gc.collect()
+    gc.freeze()
     try:
         return iter(loader)
     finally:
-        signal.signal(signal.SIGCHLD, before)
+        gc.unfreeze()
 
 
 def _told(error: Exception, where: str, problem: str) -> DataError:
