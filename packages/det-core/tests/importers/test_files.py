@@ -120,7 +120,7 @@ def test_a_model_that_cannot_be_built_is_an_error_with_its_setting(configs):
         ("A: !!python/object/apply:eval ['1 +']", "no expression"),
         ("_BASE_: http://127.0.0.1:9/a.yaml", "is a URL, which is not fetched"),
         ("_BASE_: [a.yaml]", "must name one file"),
-        ("_BASE_: nowhere.yaml", "there is no such file"),
+        ("_BASE_: nowhere.yaml", "a.yaml: _BASE_: names a file that is not there"),
         ("_BASE_: a.yaml", "form a circle"),
         ("_BASE_: .", "is a folder"),
         ("_BASE_: /dev/zero", "is no plain file"),

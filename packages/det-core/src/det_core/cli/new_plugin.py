@@ -1,6 +1,7 @@
 """`det new-plugin`: a package to start a plugin from."""
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,5 +45,5 @@ def command(name: str, output: Path | None, **flags: bool) -> None:
     files = new_plugin(name, [kind for kind, wanted in flags.items() if wanted], output)
     folder = Path(os.path.commonpath(files))
     click.echo(f"Wrote {len(files)} files to {folder}. Next:")
-    for step in (f"cd {folder}", 'pip install -e ".[test]"', "det plugins --check", "pytest"):
+    for step in (f"cd {shlex.quote(str(folder))}", 'pip install -e ".[test]"', "det plugins --check", "pytest"):
         click.echo(f"  {step}")

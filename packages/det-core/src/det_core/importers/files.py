@@ -85,7 +85,11 @@ def _with_bases(path: Path, trail: tuple[Path, ...]) -> dict[str, Any]:
         raise RecipeError(f"{path}: {_BASE}", "must name one file", f"got {base!r:.60}")
     if "://" in base:
         raise RecipeError(f"{path}: {_BASE}", "is a URL, which is not fetched", f"got {base!r}", "download it")
-    below = _with_bases(path.parent / Path(base).expanduser(), (*trail, place))
+    file = path.parent / Path(base).expanduser()
+    if not file.exists():
+        fix = f"it is looked for from the folder of {path.name}: get the file that belongs there, or correct the path"
+        raise RecipeError(f"{path}: {_BASE}", "names a file that is not there", str(file), fix)
+    below = _with_bases(file, (*trail, place))
     merged: dict[str, Any] = merge(below, content)
     return merged
 
