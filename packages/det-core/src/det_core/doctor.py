@@ -203,7 +203,8 @@ def _torch_at_work() -> Iterator[Finding]:
         command = [sys.executable, "-c", _PROBE]
         run = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        yield Finding(where, f"importing them takes longer than {_SECONDS} s", fix)
+        problem = f"importing them takes longer than {_SECONDS} s; the machine may only be busy"
+        yield Finding(where, problem, f"det plugins doctor  # later; if it stays so: {fix}")
         return
     if run.returncode:
         said = run.stderr.strip().splitlines() or [f"it ends with code {run.returncode}"]
