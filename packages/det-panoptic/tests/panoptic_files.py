@@ -1,5 +1,6 @@
 """A tiny panoptic dataset of COCO's form, and a small truth, for the tests."""
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +38,7 @@ def write(folder: Path, images: int = 3, change: Callable[[dict[str, Any]], None
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     colours = {66_051: (220, 40, 40), 300: (40, 40, 220), 700_000: (120, 180, 250), 900: (60, 160, 60), 0: (0, 0, 0)}
-    content: dict[str, Any] = {"categories": CATEGORIES, "images": [], "annotations": []}
+    content: dict[str, Any] = {"categories": copy.deepcopy(CATEGORIES), "images": [], "annotations": []}
     for image in range(images):
         ids = numbers(image)
         picture = np.zeros((*SIZE, 3), np.uint8)

@@ -131,7 +131,7 @@ def test_milestones_are_stretched_over_the_training():
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("model__kind", "PanopticFPN"),
+        ("model__kind", "PyramidPainter"),
         ("model__new_loss", True),
         ("model__backbone__bottom_up__kind", "ViT"),
         ("model__backbone__bottom_up__stages__block_class", "DeformBottleneckBlock"),

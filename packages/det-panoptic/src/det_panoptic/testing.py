@@ -1,0 +1,107 @@
+"""What det's conformance kit has to know to make the parts of this package small; see `det_core.testing`."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from det_core.config import Factory
+from det_core.models import FastRCNNConvFCHead, StandardROIHeads
+from det_core.structures import Targets
+from det_core.testing import conformance
+from det_core.testing.evaluators import panoptic_map
+from PIL import Image
+
+from det_panoptic.panoptic_deeplab import PanopticDeepLabInsEmbedHead, PanopticDeepLabSemSegHead
+from det_panoptic.truth import IDS, SEGMENTS, SegmentIds
+
+__all__ = ["told"]
+
+_SMALL = {"decoder_channels": 8, "aspp_channels": 8, "norm": "BN"}
+_BRANCH = {**_SMALL, "in_features": ("p2", "p3", "p5"), "project_channels": (8, 8), "head_channels": 8}
+
+
+def _with_segments(truth: Targets) -> Targets:
+    """Segments of what the kit's pictures show."""
+    found = panoptic_map(truth)
+    if found is None:
+        return truth
+    rows = [(each["label"], int(each["is_thing"]), 0) for each in found.segments]
+    segments = torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
+    return replace(truth, image_extras={IDS: found.ids.as_subclass(SegmentIds), SEGMENTS: segments})
+
+
+def _label_images(images: Path, labels: Path, highest: int) -> None:
+    for folder in (images, labels):
+        folder.mkdir(parents=True)
+    Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(images / "a_leftImg8bit.png")
+    values = np.arange(600).reshape(20, 30) % (highest + 1)
+    for name in ("a_leftImg8bit.png", "a_gtFine_labelIds.png"):
+        Image.fromarray(values.astype(np.uint8)).save(labels / name)
+
+
+def _ade20k(folder: Path) -> dict[str, Path]:
+    _label_images(folder / "images", folder / "labels", 150)
+    return {"images": folder / "images", "labels": folder / "labels"}
+
+
+def _cityscapes_semantic(folder: Path) -> dict[str, Path]:
+    _label_images(folder / "images", folder / "labels", 33)
+    return {"images": folder / "images", "annotations": folder / "labels"}
+
+
+def _cityscapes_panoptic(folder: Path) -> dict[str, Path]:
+    given = _segments(folder)
+    (given["images"] / "1").mkdir()
+    (given["images"] / "1.png").rename(given["images"] / "1" / "1_leftImg8bit.png")
+    return given
+
+
+def _coco_panoptic(folder: Path) -> dict[str, Any]:
+    return {**_segments(folder), "masks": True}
+
+
+def _segments(folder: Path) -> dict[str, Path]:
+    """A picture with a square on grass."""
+    for name in ("images", "labels"):
+        (folder / name).mkdir()
+    ids = np.full((20, 30), 2, np.uint8)
+    ids[5:15, 8:18] = 1
+    Image.fromarray(ids * 100).convert("RGB").save(folder / "images" / "1.png")
+    Image.fromarray(np.stack((ids, ids * 0, ids * 0), -1)).save(folder / "labels" / "1.png")
+    segments = [{"id": 1, "category_id": 1, "iscrowd": 0}, {"id": 2, "category_id": 2, "iscrowd": 0}]
+    content = {
+        "images": [{"id": 1, "file_name": "1.png", "height": 20, "width": 30}],
+        "annotations": [{"image_id": 1, "file_name": "1.png", "segments_info": segments}],
+        "categories": [{"id": 1, "name": "square", "isthing": 1}, {"id": 2, "name": "grass", "isthing": 0}],
+    }
+    (folder / "panoptic.json").write_text(json.dumps(content), encoding="utf-8")
+    return {"images": folder / "images", "annotations": folder / "panoptic.json", "labels": folder / "labels"}
+
+
+told = conformance(
+    "det-panoptic",
+    examples={
+        "heads/deeplab_v3_head": {"aspp_channels": 8, "norm": "BN"},
+        "heads/deeplab_v3_plus_head": {**_SMALL, "project_channels": (8,)},
+        "models/panoptic_fpn": {
+            "num_things": 3,
+            "num_stuff": 2,
+            "roi_heads": Factory(StandardROIHeads, box_head=Factory(FastRCNNConvFCHead, fc_dim=32)),
+        },
+        "models/panoptic_deeplab": {
+            "num_classes": 3,
+            "things": (0, 1, 2),
+            "sem_seg_head": Factory(PanopticDeepLabSemSegHead, **_BRANCH),
+            "ins_embed_head": Factory(PanopticDeepLabInsEmbedHead, **_BRANCH),
+        },
+        "datasets/coco_panoptic": _coco_panoptic,
+        "datasets/cityscapes_panoptic": _cityscapes_panoptic,
+        "datasets/cityscapes_semantic": _cityscapes_semantic,
+        "datasets/ade20k": _ade20k,
+        "evaluators/stuff_iou": {"num_stuff": 2},
+    },
+    truth=_with_segments,
+)
