@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from det_core.config import Factory
-from det_core.models import FastRCNNConvFCHead, StandardROIHeads
+from det_core.models import RPN, FastRCNNConvFCHead, MaskRCNNConvUpsampleHead, SemSegFPNHead, StandardROIHeads
 from det_core.structures import Targets
 from det_core.testing import conformance
 from det_core.testing.evaluators import panoptic_map
@@ -84,12 +84,16 @@ def _segments(folder: Path) -> dict[str, Path]:
 told = conformance(
     "det-panoptic",
     examples={
+        "backbones/deeplab_resnet": {"res2_channels": 32, "width_per_group": 8, "stem_channels": 16},
         "heads/deeplab_v3_head": {"aspp_channels": 8, "norm": "BN"},
         "heads/deeplab_v3_plus_head": {**_SMALL, "project_channels": (8,)},
         "models/panoptic_fpn": {
             "num_things": 3,
             "num_stuff": 2,
+            "proposal_generator": Factory(RPN, pre_nms_topk_test=50, post_nms_topk_test=20),
             "roi_heads": Factory(StandardROIHeads, box_head=Factory(FastRCNNConvFCHead, fc_dim=32)),
+            "mask_head": Factory(MaskRCNNConvUpsampleHead, num_conv=1, conv_dim=8),
+            "sem_seg_head": Factory(SemSegFPNHead, conv_dim=32),
         },
         "models/panoptic_deeplab": {
             "num_classes": 3,

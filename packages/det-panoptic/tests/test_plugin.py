@@ -1,0 +1,18 @@
+"""The plugin is found, without problems, with all that it offers."""
+
+from det_core import plugins
+
+
+def test_the_plugin_is_listed_without_problems_with_its_components_and_recipes():
+    (plugin,) = [each for each in plugins.catalog().plugins if each.distribution == "det-panoptic"]
+    assert plugin.status == "active"
+    assert not plugin.problem
+    offered = dict(plugin.components)
+    assert len(offered.pop("recipes")) == 18
+    assert {kind: set(names) for kind, names in offered.items()} == {
+        "backbones": {"deeplab_resnet"},
+        "heads": {"deeplab_v3_head", "deeplab_v3_plus_head"},
+        "models": {"panoptic_deeplab", "panoptic_fpn"},
+        "datasets": {"ade20k", "cityscapes_panoptic", "cityscapes_semantic", "coco_panoptic"},
+        "evaluators": {"boundary_quality", "panoptic_quality", "stuff_iou"},
+    }
