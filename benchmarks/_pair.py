@@ -62,7 +62,8 @@ def ours() -> nn.Module:
 
 def theirs(model: nn.Module) -> nn.Module:
     """Torchvision's model with the weights of ours, and its anchors, which torchvision would round."""
-    other = MaskRCNN(resnet_fpn_backbone(backbone_name="resnet50", weights=None, trainable_layers=3), CLASSES + 1)
+    backbone = resnet_fpn_backbone(backbone_name="resnet50", weights=None, trainable_layers=3)
+    other = MaskRCNN(backbone, CLASSES + 1, rpn_post_nms_top_n_train=1000)
     state = {}
     for key, value in model.state_dict().items():
         name = _name(key)
@@ -127,10 +128,11 @@ def _scale(layer: nn.Module, out: Tensor, mean: float, spread: float) -> Tensor 
 def pictures(count: int) -> list[Tensor]:
     """Photographs, uint8 (3, 800, 1216)."""
     found = sorted((FOLDER / "images").glob("*.jpg"))[:count]
-    return [_resize(read_image(path)) for path in found]
+    return [resize(read_image(path)) for path in found]
 
 
-def _resize(image: Tensor) -> Tensor:
+def resize(image: Tensor) -> Tensor:
+    """An image uint8 (3, H, W) at the size that is measured."""
     return F.interpolate(image[None].float(), SIZE, mode="bilinear", antialias=True)[0].round().to(torch.uint8)
 
 
