@@ -68,8 +68,11 @@ def det_datasets() -> dict[str, str]:
 def det_evaluators() -> dict[str, str]:
     """Judges of predictions."""
     return {
+        "cityscapes": "det_core.evaluation:CityscapesEvaluator",
         "coco": "det_core.evaluation:CocoEvaluator",
         "lvis": "det_core.evaluation:LvisEvaluator",
+        "mean_iou": "det_core.evaluation:MeanIoU",
+        "proposal_recall": "det_core.evaluation:ProposalRecall",
         "voc": "det_core.evaluation:VocEvaluator",
     }
 

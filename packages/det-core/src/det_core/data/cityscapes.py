@@ -29,17 +29,25 @@ _OTHERS = frozenset(
         *("caravan", "caravangroup", "trailer", "trailergroup"),
     )
 )
+# The stuff among them that Cityscapes asks for; nobody is asked what the others are.
+_STUFF = frozenset(
+    (
+        *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign"),
+        *("vegetation", "terrain", "sky"),
+    )
+)
 # Outlines of this name are not drawn at all.
 _NOT_DRAWN = "license plate"
 _NAME = re.compile(r"(?P<stem>.+)_leftImg8bit\.png")
-_HIDES, _LARGEST_SIDE = -1, 100_000
+_HIDES, _VOID, _LARGEST_SIDE = -1, -2, 100_000
 
 
 class CityscapesDataset:
     """Images and their objects, drawn from the outlines of gtFine as the official scripts draw them.
 
     Later outlines hide earlier ones; masks are what remains visible. What an outline named "cargroup" or the like
-    covers is a crowd. The outlines are checked when the dataset is made, an image when it is read.
+    covers is a crowd. Beside masks, the image extra "cityscapes/void", bool (H, W), says of which pixels nobody is
+    asked what they are. The outlines are checked when the dataset is made, an image when it is read.
 
     Args:
         images: a split of leftImg8bit, with a folder for each city.
@@ -126,17 +134,19 @@ class CityscapesDataset:
         for mask, number in zip(masks, objects, strict=True):
             torch.eq(drawn, number, out=mask)
         chosen = [outlines[number - 1] for number in objects]
+        nothing = torch.tensor([True, *(label == _VOID for label, _, _ in outlines)])
         return Targets(
             boxes=tight_boxes(masks, torch.zeros(len(objects), 4), size),
             labels=torch.tensor([label for label, _, _ in chosen], dtype=torch.int64),
             crowd=torch.tensor([crowd for _, crowd, _ in chosen], dtype=torch.bool),
             areas=visible[objects].float(),
             masks=masks if self._masks else None,
+            image_extras={"cityscapes/void": nothing[drawn]} if self._masks else {},
         )
 
 
 _Outline = tuple[int, bool, list[tuple[float, float]]]
-"""The label of what it surrounds, -1 where that is no object; whether that is a crowd; and its corners."""
+"""The label of what it surrounds, less than 0 where that is no object; whether that is a crowd; and its corners."""
 
 
 def _drawn(outlines: Sequence[_Outline], size: Size) -> NDArray[np.int64]:
@@ -184,5 +194,6 @@ def _outline(entry: Any, size: Size, where: str) -> _Outline | None:
     )
     if not sound or len(corners) < 2:
         raise DataError(where, "has an outline that is not at least two pairs of numbers near the image")
-    label = CITYSCAPES_CLASSES.index(name) if name in CITYSCAPES_CLASSES else _HIDES
+    hides = _HIDES if name in _STUFF else _VOID
+    label = CITYSCAPES_CLASSES.index(name) if name in CITYSCAPES_CLASSES else hides
     return label, crowd, [(x, y) for x, y in corners]

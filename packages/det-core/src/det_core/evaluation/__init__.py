@@ -7,22 +7,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from det_core.evaluation.cityscapes import CityscapesEvaluator
     from det_core.evaluation.coco import CocoEvaluator
     from det_core.evaluation.coco_results import from_coco, to_coco
     from det_core.evaluation.lvis import LvisEvaluator
     from det_core.evaluation.panoptic_results import to_coco_panoptic
+    from det_core.evaluation.proposals import ProposalRecall
     from det_core.evaluation.results_file import ResultsFile
     from det_core.evaluation.semantic import MeanIoU
     from det_core.evaluation.voc import VocEvaluator
     from det_core.evaluation.witness import Witness
 
-__all__ = ["CocoEvaluator", "LvisEvaluator", "MeanIoU", "ResultsFile", "VocEvaluator", "Witness"]
-__all__ += ["from_coco", "to_coco", "to_coco_panoptic"]
+__all__ = ["CityscapesEvaluator", "CocoEvaluator", "LvisEvaluator", "MeanIoU", "ProposalRecall", "ResultsFile"]
+__all__ += ["VocEvaluator", "Witness", "from_coco", "to_coco", "to_coco_panoptic"]
 
 _MODULES = {
+    "CityscapesEvaluator": "cityscapes",
     "CocoEvaluator": "coco",
     "LvisEvaluator": "lvis",
     "MeanIoU": "semantic",
+    "ProposalRecall": "proposals",
     "ResultsFile": "results_file",
     "VocEvaluator": "voc",
     "Witness": "witness",

@@ -119,8 +119,8 @@ def complete_tree(
         tree["weights"] = weights
     tree["data"] = data_section(s)
     tree["train"] = train_section(s)
-    if model["type"] == "proposal_network":  # nothing judges these yet
-        tree["data"]["evaluators"] = []
+    if model["type"] == "proposal_network":
+        tree["data"]["evaluators"] = [{"type": "proposal_recall"}]
         tree["train"]["best_metric"] = "loss"
     for extension in extensions():
         if extension.complete and extension.concerns({**s.given, **(objects or {})}):

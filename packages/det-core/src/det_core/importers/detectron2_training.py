@@ -19,7 +19,9 @@ def data_section(s: Settings) -> dict[str, Any]:
     data = _datasets(s)
     types = [data["val"]["type"]] if "val" in data else []
     kinds = [kind for kind, key in (("segm", "MASK_ON"), ("keypoints", "KEYPOINT_ON")) if s.peek(f"MODEL.{key}")]
-    if kinds and types:
+    if "cityscapes" in types and "segm" in kinds:
+        data["evaluators"] = [{"type": "cityscapes"}]
+    elif kinds and types:
         data["evaluators"] = [{"type": "lvis" if "lvis" in types else "coco", "iou_types": ["bbox", *kinds]}]
     if "lvis" in types and (most := s["TEST.DETECTIONS_PER_IMAGE"]) != 300:
         data.setdefault("evaluators", [{"type": "lvis"}])[0]["max_detections"] = most
