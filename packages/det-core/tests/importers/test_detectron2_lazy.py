@@ -8,6 +8,7 @@ import pytest
 from det_core.backbones import RegNet
 from det_core.importers.detectron2 import UnsupportedError, recipe_from_settings
 from det_core.importers.lazy_model import REGNET_DEFAULTS
+from det_core.importers.lazy_objects import Objects
 from det_core.recipes import recipe_from_tree
 
 FCOS = {
@@ -205,3 +206,56 @@ def test_the_importer_knows_the_defaults_of_regnet():
 def test_a_norm_that_is_not_known_is_refused():
     with pytest.raises(UnsupportedError, match=r"model\.head\.norm: is not supported yet; got 'MyNorm'"):
         imported(model__head__norm="MyNorm")
+
+
+OPTIMIZER = {
+    "optimizer.kind": "AdamW",
+    "optimizer.lr": 1e-4,
+    "optimizer.betas": [0.9, 0.999],
+    "optimizer.weight_decay": 0.1,
+    "optimizer.params.kind": "get_default_optimizer_params",
+    "optimizer.params.base_lr": 1e-4,
+    "optimizer.params.weight_decay_norm": 0.0,
+    "optimizer.params.overrides.pos_embed.weight_decay": 0.0,
+    "optimizer.params.lr_factor_func": (
+        "functools.partial(<function get_vit_lr_decay_rate at 0x7f8>, lr_decay_rate=0.7, num_layers=12)"
+    ),
+}
+
+
+def test_the_optimizer_of_transformers_has_its_groups():
+    settings = {key: value for key, value in FCOS.items() if not key.startswith("optimizer")}
+    train = recipe_from_settings({**settings, **OPTIMIZER}).tree["train"]
+    assert train["optimizer"] == {"type": "torch.optim:AdamW", "lr": 1e-4, "weight_decay": 0.1}
+    assert train["param_groups"] == {
+        "weight_decay_of": {"pos_embed": 0.0},
+        "layer_decay": {"rate": 0.7, "layers": 12},
+    }
+
+
+def test_transforms_that_are_applied_sometimes_hold_others():
+    path = "dataloader.train.mapper.augmentations.0"
+    found = imported(
+        **{
+            "dataloader.train.kind": "build_detection_train_loader",
+            f"{path}.kind": "RandomApply",
+            f"{path}.prob": 0.25,
+            f"{path}.tfm_or_aug.kind": "AugmentationList",
+            f"{path}.tfm_or_aug.augs.0.kind": "RandomFlip",
+        }
+    )
+    flip = {"type": "torchvision.transforms.v2:RandomHorizontalFlip"}
+    expected = {"type": "torchvision.transforms.v2:RandomApply", "transforms": [flip], "p": 0.25}
+    assert found.tree["data"]["train_transforms"] == [expected]
+
+
+def test_stages_of_a_cascade_differ_in_nothing_but_offsets_and_overlaps():
+    path = "model.roi_heads"
+    cascade = {
+        f"{path}.box_heads.{i}.{key}": value for i in range(2) for key, value in (("kind", "H"), ("fc_dims", [9]))
+    }
+    objects = Objects(cascade)
+    assert objects.count(f"{path}.box_heads") == 2
+    assert objects.differences(f"{path}.box_heads.0", f"{path}.box_heads.1") == []
+    objects = Objects({**cascade, f"{path}.box_heads.1.fc_dims": [8]})
+    assert objects.differences(f"{path}.box_heads.0", f"{path}.box_heads.1") == ["fc_dims"]

@@ -77,12 +77,20 @@ def cut(x: Tensor, side: int, counts: Grid) -> Tensor:
     return x.transpose(2, 3).reshape(batch * counts[0] * counts[1], side, side, channels)
 
 
-def from_windows(windows: Tensor, batch: int, size: Grid) -> Tensor:
-    """The inverse of `to_windows`: (batch * windows, side, side, C) to (batch, *size, C), without what was added."""
+def from_windows(windows: Tensor, batch: int, size: Grid, shift: int = 0) -> Tensor:
+    """The inverse of `to_windows`: (batch * windows, side, side, C) to (batch, *size, C), without what was added.
+
+    With `shift`, windows were cut from a grid that had been rolled up and left by so much.
+    """
     _, side, _, channels = windows.shape
     rows, columns = window_counts(size, side)
     x = windows.reshape(batch, rows, columns, side, side, channels).transpose(2, 3)
-    return x.reshape(batch, rows * side, columns * side, channels)[:, : size[0], : size[1]]
+    x = x.reshape(batch, rows * side, columns * side, channels)
+    if shift:
+        x = x.roll((shift, shift), dims=(1, 2))
+    # Not by slices: exported programs would be tied to sizes that windows cover exactly, or to others.
+    row, column = (torch.arange(length, device=x.device) for length in size)
+    return x.index_select(1, row).index_select(2, column)
 
 
 def positions_at(positions: Tensor, size: tuple[int, int], class_token: bool) -> Tensor:

@@ -2,6 +2,9 @@
 
 from det_core.hooks import hookimpl
 
+# Tiny ones, on the photographs of examples/blood-cells in det's repository.
+UNPUBLISHED = ("tiny_mvitv2_blood_cells", "tiny_vitdet_blood_cells")
+
 # Folder of the published configuration -> name of the recipe -> name of the configuration.
 PUBLISHED: dict[str, dict[str, str]] = {
     "MViTv2": {
@@ -78,7 +81,7 @@ def det_backbones() -> dict[str, str]:
 @hookimpl
 def det_recipes() -> dict[str, str]:
     """Recipe files in the folder `recipes`; the published path of a configuration is an alias of its name."""
-    files: dict[str, str] = {}
+    files = {name: f"det_vitdet:recipes/{name}.yaml" for name in UNPUBLISHED}
     for folder, published in PUBLISHED.items():
         for name, configuration in published.items():
             files[name] = files[f"{folder}/{configuration}"] = f"det_vitdet:recipes/{name}.yaml"

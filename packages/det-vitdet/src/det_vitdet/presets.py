@@ -1,4 +1,4 @@
-"""The published transformers by their names, each a call with the sizes filled in.
+"""The published transformers by their names: their sizes are the defaults, and smaller ones are good for trying.
 
 Those of ViTDet are whole backbones; those of MViTv2 and Swin stand underneath an `fpn`. How often residuals are left
 out is that of the published COCO configurations.
@@ -24,11 +24,13 @@ __all__ = [
     "vitdet_l",
 ]
 
+Four = tuple[int, int, int, int]
+
 
 def _vitdet(
     channels: int, depth: int, heads: int, drop_path_rate: float, activation_checkpointing: bool, pad_to: int
 ) -> SimpleFeaturePyramid:
-    every = depth // 4  # four blocks, evenly spread, look everywhere
+    every = max(depth // 4, 1)  # four blocks, evenly spread, look everywhere
     windows = [number for number in range(depth) if number % every != every - 1]
     net = ViT(
         channels=channels,
@@ -43,133 +45,223 @@ def _vitdet(
 
 
 def vitdet_b(
-    *, drop_path_rate: float = 0.1, activation_checkpointing: bool = False, pad_to: int = 0
+    *,
+    channels: int = 768,
+    depth: int = 12,
+    heads: int = 12,
+    drop_path_rate: float = 0.1,
+    activation_checkpointing: bool = False,
+    pad_to: int = 0,
 ) -> SimpleFeaturePyramid:
     """ViT-B with windows and a simple feature pyramid; the arguments are those of `ViT`."""
-    return _vitdet(768, 12, 12, drop_path_rate, activation_checkpointing, pad_to)
+    return _vitdet(channels, depth, heads, drop_path_rate, activation_checkpointing, pad_to)
 
 
 def vitdet_l(
-    *, drop_path_rate: float = 0.4, activation_checkpointing: bool = False, pad_to: int = 0
+    *,
+    channels: int = 1024,
+    depth: int = 24,
+    heads: int = 16,
+    drop_path_rate: float = 0.4,
+    activation_checkpointing: bool = False,
+    pad_to: int = 0,
 ) -> SimpleFeaturePyramid:
     """ViT-L with windows and a simple feature pyramid; the arguments are those of `ViT`."""
-    return _vitdet(1024, 24, 16, drop_path_rate, activation_checkpointing, pad_to)
+    return _vitdet(channels, depth, heads, drop_path_rate, activation_checkpointing, pad_to)
 
 
 def vitdet_h(
-    *, drop_path_rate: float = 0.5, activation_checkpointing: bool = False, pad_to: int = 0
+    *,
+    channels: int = 1280,
+    depth: int = 32,
+    heads: int = 16,
+    drop_path_rate: float = 0.5,
+    activation_checkpointing: bool = False,
+    pad_to: int = 0,
 ) -> SimpleFeaturePyramid:
     """ViT-H with windows and a simple feature pyramid; the arguments are those of `ViT`."""
-    return _vitdet(1280, 32, 16, drop_path_rate, activation_checkpointing, pad_to)
+    return _vitdet(channels, depth, heads, drop_path_rate, activation_checkpointing, pad_to)
 
 
-def mvitv2_t(*, drop_path_rate: float = 0.2, activation_checkpointing: bool = False, pad_to: int = 0) -> MViT:
+def mvitv2_t(
+    *,
+    channels: int = 96,
+    heads: int = 1,
+    last_blocks: Four = (0, 2, 7, 9),
+    drop_path_rate: float = 0.2,
+    activation_checkpointing: bool = False,
+    pad_to: int = 0,
+) -> MViT:
     """MViTv2-T; the arguments are those of `MViT`."""
     return MViT(
-        channels=96,
-        depth=10,
-        heads=1,
-        last_blocks=(0, 2, 7, 9),
+        channels=channels,
+        depth=last_blocks[-1] + 1,
+        heads=heads,
+        last_blocks=last_blocks,
         drop_path_rate=drop_path_rate,
         activation_checkpointing=activation_checkpointing,
         pad_to=pad_to,
     )
 
 
-def mvitv2_s(*, drop_path_rate: float = 0.2, activation_checkpointing: bool = False, pad_to: int = 0) -> MViT:
+def mvitv2_s(
+    *,
+    channels: int = 96,
+    heads: int = 1,
+    last_blocks: Four = (0, 2, 13, 15),
+    drop_path_rate: float = 0.2,
+    activation_checkpointing: bool = False,
+    pad_to: int = 0,
+) -> MViT:
     """MViTv2-S; the arguments are those of `MViT`."""
     return MViT(
-        channels=96,
-        depth=16,
-        heads=1,
-        last_blocks=(0, 2, 13, 15),
+        channels=channels,
+        depth=last_blocks[-1] + 1,
+        heads=heads,
+        last_blocks=last_blocks,
         drop_path_rate=drop_path_rate,
         activation_checkpointing=activation_checkpointing,
         pad_to=pad_to,
     )
 
 
-def mvitv2_b(*, drop_path_rate: float = 0.4, activation_checkpointing: bool = False, pad_to: int = 0) -> MViT:
+def mvitv2_b(
+    *,
+    channels: int = 96,
+    heads: int = 1,
+    last_blocks: Four = (1, 4, 20, 23),
+    drop_path_rate: float = 0.4,
+    activation_checkpointing: bool = False,
+    pad_to: int = 0,
+) -> MViT:
     """MViTv2-B; the arguments are those of `MViT`."""
     return MViT(
-        channels=96,
-        depth=24,
-        heads=1,
-        last_blocks=(1, 4, 20, 23),
+        channels=channels,
+        depth=last_blocks[-1] + 1,
+        heads=heads,
+        last_blocks=last_blocks,
         drop_path_rate=drop_path_rate,
         activation_checkpointing=activation_checkpointing,
         pad_to=pad_to,
     )
 
 
-def mvitv2_l(*, drop_path_rate: float = 0.5, activation_checkpointing: bool = False, pad_to: int = 0) -> MViT:
+def mvitv2_l(
+    *,
+    channels: int = 144,
+    heads: int = 2,
+    last_blocks: Four = (1, 7, 43, 47),
+    drop_path_rate: float = 0.5,
+    activation_checkpointing: bool = False,
+    pad_to: int = 0,
+) -> MViT:
     """MViTv2-L; the arguments are those of `MViT`."""
     return MViT(
-        channels=144,
-        depth=48,
-        heads=2,
-        last_blocks=(1, 7, 43, 47),
+        channels=channels,
+        depth=last_blocks[-1] + 1,
+        heads=heads,
+        last_blocks=last_blocks,
         drop_path_rate=drop_path_rate,
         activation_checkpointing=activation_checkpointing,
         pad_to=pad_to,
     )
 
 
-def mvitv2_h(*, drop_path_rate: float = 0.6, activation_checkpointing: bool = True, pad_to: int = 0) -> MViT:
+def mvitv2_h(
+    *,
+    channels: int = 192,
+    heads: int = 3,
+    last_blocks: Four = (3, 11, 71, 79),
+    drop_path_rate: float = 0.6,
+    activation_checkpointing: bool = True,
+    pad_to: int = 0,
+) -> MViT:
     """MViTv2-H; the arguments are those of `MViT`."""
     return MViT(
-        channels=192,
-        depth=80,
-        heads=3,
-        last_blocks=(3, 11, 71, 79),
+        channels=channels,
+        depth=last_blocks[-1] + 1,
+        heads=heads,
+        last_blocks=last_blocks,
         drop_path_rate=drop_path_rate,
         activation_checkpointing=activation_checkpointing,
         pad_to=pad_to,
     )
 
 
-def swin_t(*, drop_path_rate: float = 0.2, activation_checkpointing: bool = False, pad_to: int = 0) -> Swin:
+def swin_t(
+    *,
+    channels: int = 96,
+    depths: Four = (2, 2, 6, 2),
+    heads: Four = (3, 6, 12, 24),
+    drop_path_rate: float = 0.2,
+    activation_checkpointing: bool = False,
+    pad_to: int = 0,
+) -> Swin:
     """Swin-T; the arguments are those of `Swin`."""
     return Swin(
-        channels=96,
-        depths=(2, 2, 6, 2),
-        heads=(3, 6, 12, 24),
+        channels=channels,
+        depths=depths,
+        heads=heads,
         drop_path_rate=drop_path_rate,
         activation_checkpointing=activation_checkpointing,
         pad_to=pad_to,
     )
 
 
-def swin_s(*, drop_path_rate: float = 0.2, activation_checkpointing: bool = False, pad_to: int = 0) -> Swin:
+def swin_s(
+    *,
+    channels: int = 96,
+    depths: Four = (2, 2, 18, 2),
+    heads: Four = (3, 6, 12, 24),
+    drop_path_rate: float = 0.2,
+    activation_checkpointing: bool = False,
+    pad_to: int = 0,
+) -> Swin:
     """Swin-S; the arguments are those of `Swin`."""
     return Swin(
-        channels=96,
-        depths=(2, 2, 18, 2),
-        heads=(3, 6, 12, 24),
+        channels=channels,
+        depths=depths,
+        heads=heads,
         drop_path_rate=drop_path_rate,
         activation_checkpointing=activation_checkpointing,
         pad_to=pad_to,
     )
 
 
-def swin_b(*, drop_path_rate: float = 0.4, activation_checkpointing: bool = False, pad_to: int = 0) -> Swin:
+def swin_b(
+    *,
+    channels: int = 128,
+    depths: Four = (2, 2, 18, 2),
+    heads: Four = (4, 8, 16, 32),
+    drop_path_rate: float = 0.4,
+    activation_checkpointing: bool = False,
+    pad_to: int = 0,
+) -> Swin:
     """Swin-B; the arguments are those of `Swin`."""
     return Swin(
-        channels=128,
-        depths=(2, 2, 18, 2),
-        heads=(4, 8, 16, 32),
+        channels=channels,
+        depths=depths,
+        heads=heads,
         drop_path_rate=drop_path_rate,
         activation_checkpointing=activation_checkpointing,
         pad_to=pad_to,
     )
 
 
-def swin_l(*, drop_path_rate: float = 0.4, activation_checkpointing: bool = False, pad_to: int = 0) -> Swin:
+def swin_l(
+    *,
+    channels: int = 192,
+    depths: Four = (2, 2, 18, 2),
+    heads: Four = (6, 12, 24, 48),
+    drop_path_rate: float = 0.4,
+    activation_checkpointing: bool = False,
+    pad_to: int = 0,
+) -> Swin:
     """Swin-L; the arguments are those of `Swin`."""
     return Swin(
-        channels=192,
-        depths=(2, 2, 18, 2),
-        heads=(6, 12, 24, 48),
+        channels=channels,
+        depths=depths,
+        heads=heads,
         drop_path_rate=drop_path_rate,
         activation_checkpointing=activation_checkpointing,
         pad_to=pad_to,

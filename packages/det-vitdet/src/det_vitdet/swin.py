@@ -108,11 +108,8 @@ class Block(nn.Module):
             seen = seen.roll((-self.shift, -self.shift), dims=(1, 2))
             apart = _apart(counts, self.window, self.shift, seen)
         windows = self.attn(cut(seen, self.window, counts).flatten(1, 2), batch, apart)
-        size = (counts[0] * self.window, counts[1] * self.window)
-        seen = from_windows(windows.unflatten(1, (self.window, self.window)), batch, size)
-        if self.shift:
-            seen = seen.roll((self.shift, self.shift), dims=(1, 2))
-        x = x + self.drop_path(seen[:, :height, :width])
+        seen = from_windows(windows.unflatten(1, (self.window, self.window)), batch, (height, width), self.shift)
+        x = x + self.drop_path(seen)
         out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return out
 
