@@ -2,7 +2,7 @@
 
 import kit_parts as parts
 import pytest
-from det_core.errors import UnknownNameError
+from det_core.errors import MissingExtraError, UnknownNameError
 from det_core.models import RPN
 from det_core.testing import check_component
 from det_core.testing.tables import CHECKS
@@ -70,3 +70,15 @@ def test_an_example_may_hold_plain_data_built_values_or_a_function_of_a_folder(t
 def test_a_kind_that_does_not_exist_is_refused():
     with pytest.raises(UnknownNameError, match=r"kind 'backbone'.*it is one of backbones, heads"):
         check_component("backbone", parts.Net)
+
+
+def test_a_component_whose_extra_is_not_installed_is_passed_over():
+    class Needy:
+        """A network of acme."""
+
+        def __init__(self):
+            raise MissingExtraError("Needy", "needs acme, which is not installed", fix="pip install 'det-needy[acme]'")
+
+    report = check_component("backbones", Needy)
+    assert report.ok, str(report)
+    assert "needs acme, which is not installed" in str(report)
