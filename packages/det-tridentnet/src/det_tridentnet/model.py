@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from det_core.config import Factory
@@ -64,20 +64,21 @@ class TridentRCNN(nn.Module):
         channel_order: Literal["RGB", "BGR"] = "RGB",
     ) -> None:
         super().__init__()
-        if not isinstance(backbone, TridentResNet):
+        trident: nn.Module | Backbone = backbone
+        if not isinstance(trident, TridentResNet):
             fix = "name a trident_resnet"
             raise ConfigError("TridentRCNN.backbone", "must have branches", f"got {type(backbone).__name__}", fix)
-        self.branches = tuple(range(len(backbone.dilations)))
+        self.branches = tuple(range(len(trident.dilations)))
         if valid_ranges is not None and len(valid_ranges) != len(self.branches):
             found = f"got {len(valid_ranges)} for {len(self.branches)} branches"
             raise ConfigError("TridentRCNN.valid_ranges", "must be one for each branch", found)
         self.num_classes, self.fast = num_classes, fast
         self.valid_ranges = None if valid_ranges is None else tuple(valid_ranges)
         self.nms_threshold, self.max_detections = nms_threshold, max_detections
-        self.normalise = Normalise(pixel_mean, pixel_std, channel_order, backbone.size_divisibility)
-        self.backbone = backbone
-        known = {"channels": backbone.channels, "strides": backbone.strides}
-        self.proposal_generator = Factory.of(proposal_generator)(**known)
+        self.normalise = Normalise(pixel_mean, pixel_std, channel_order, trident.size_divisibility)
+        self.backbone = trident
+        known = {"channels": trident.channels, "strides": trident.strides}
+        self.proposal_generator: Any = Factory.of(proposal_generator)(**known)
         self.roi_heads = Factory.of(roi_heads)(**known, num_classes=num_classes)
 
     def forward(

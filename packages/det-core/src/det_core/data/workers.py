@@ -105,7 +105,7 @@ def in_order(prepare: Prepare, work: Iterable[Work], workers: int) -> Iterator[B
         yield from map(prepare, work)
         return
     held = torch.full((workers, 2), -1).share_memory_()
-    dataset = prepare.dataset
+    dataset: Any = prepare.dataset
     if multiprocessing.get_start_method() != "fork":
         # A process that starts anew would be given a copy; one that is forked sees what this one holds.
         dataset = _Shared(dataset)
