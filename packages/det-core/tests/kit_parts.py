@@ -177,7 +177,8 @@ class Pixels(nn.Module):
     def forward(self, features):
         return F.interpolate(self.classify(features["p2"]).float(), scale_factor=self.scale)
 
-    def losses(self, logits, targets):
+    def losses(self, features, targets):
+        logits = self(features)
         total = sum(
             F.cross_entropy(own[None, :, : t.shape[0], : t.shape[1]], t[None], ignore_index=255, reduction="sum")
             for own, t in zip(logits, targets, strict=True)

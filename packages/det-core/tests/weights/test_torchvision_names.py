@@ -102,10 +102,10 @@ def ours(recipe, other, **overrides):
 def test_every_tensor_of_a_detector_has_its_place(recipe, name):
     with torch.device("meta"):
         state = get_model(name, weights=None, weights_backbone=None).state_dict()
-        own = recipes.load(recipe).build_model(weights=None).state_dict()
-    found, applied = upgraded(state, own)
+        model = recipes.load(recipe).build_model(weights=None)
+    found, applied = upgraded(state, model)
     assert applied == ["torchvision's names of detectors"]
-    shapes = [{key: value.shape for key, value in each.items() if "num_batches" not in key} for each in (found, own)]
+    shapes = [{key: value.shape for key, value in each.items() if "num_batches" not in key} for each in (found, model.state_dict())]
     assert shapes[0] == shapes[1]
 
 
@@ -153,8 +153,8 @@ def test_older_files_have_single_layers_where_later_ones_have_groups():
         older[key] = value
     assert older.keys() != state.keys()
     with torch.device("meta"):
-        own = recipes.load("torchvision_maskrcnn_resnet50_fpn").build_model(weights=None).state_dict()
-    new, old = upgraded(state, own)[0], upgraded(older, own)[0]
+        model = recipes.load("torchvision_maskrcnn_resnet50_fpn").build_model(weights=None)
+    new, old = upgraded(state, model)[0], upgraded(older, model)[0]
     assert new.keys() == old.keys()
     assert all(torch.equal(new[key], old[key]) for key in new)
 

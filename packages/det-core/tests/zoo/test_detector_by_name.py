@@ -54,7 +54,7 @@ def test_offline_says_where_to_put_the_file(tiny, monkeypatch):
 
 
 def test_a_file_that_is_not_the_published_one_is_refused(tiny):
-    tiny.file.write_bytes(b"<html>Sign in</html>")
+    tiny.file.write_bytes(b"something else")
     with pytest.raises(WeightsError, match="is not the published file"):
         Detector.load("squares_r1_1x")
 

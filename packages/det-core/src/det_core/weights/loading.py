@@ -65,7 +65,7 @@ def load_into(
     """Copy `state` into `model`; both must have the same names and shapes.
 
     The counters that batch norms keep in training, and frozen or older ones do not, may be missing on either side.
-    NaN and infinity are loaded too, with a DetWarning.
+    Infinity is loaded, with a DetWarning; NaN is refused.
 
     Args:
         model: on any device.
@@ -104,10 +104,8 @@ def load_into(
         problems.append(f"{_count(misshapen, 'tensor')} of another shape: {_some(shapes)}")
     spoilt = [key for key in given if key in needed and given[key].isnan().any()] if not problems else []
     if spoilt:
-        found, fix = (
-            f"{_count(spoilt, 'tensor')} with NaN: {_some(spoilt)}",
-            "take weights from before training diverged",
-        )
+        fix = "take weights from before training diverged"
+        found = f"{_count(spoilt, 'tensor')} with NaN: {_some(spoilt)}"
         raise WeightsError(where, "holds numbers that are none", found, fix)
     if problems:
         fix = (
@@ -117,7 +115,7 @@ def load_into(
             fix = f"{belongs}; or {fix}"
         raise WeightsError(where, f"does not fit {type(model).__name__}", "; ".join(problems), fix)
     fitting = {key: value for key, value in given.items() if key in needed}
-    _warn_of_nan(fitting, where)
+    _warn_of_infinity(fitting, where)
     model.load_state_dict({**own, **fitting})
     return LoadReport(where, len(fitting), tuple(unused), tuple(kept), len(counters), tuple(upgrades))
 
@@ -159,11 +157,11 @@ class InitialWeights:
         return report
 
 
-def _warn_of_nan(state: Mapping[str, Tensor], where: str) -> None:
-    if spoilt := [key for key, value in state.items() if not value.is_meta and not value.isfinite().all()]:
+def _warn_of_infinity(state: Mapping[str, Tensor], where: str) -> None:
+    if spoilt := [key for key, value in state.items() if not value.is_meta and value.isinf().any()]:
         found = f"{_count(spoilt, 'tensor')}: {_some(spoilt)}"
         fix = "such a model may find nothing: get the file again, or one from before its training went wrong"
-        warnings.warn(f"{where}: holds NaN or infinity in {found}; {fix}", DetWarning, stacklevel=3)
+        warnings.warn(f"{where}: holds infinity in {found}; {fix}", DetWarning, stacklevel=3)
 
 
 def _require_path(model: nn.Module, path: str, where: str) -> nn.Module:
