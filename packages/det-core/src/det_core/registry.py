@@ -7,7 +7,8 @@ name is used.
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -132,9 +133,12 @@ def import_target(target: str, where: str = "") -> Any:
     module_name, _, attribute = target.partition(":")
     if not (attribute and all(part.isidentifier() for part in module_name.split("."))):
         raise UnknownNameError(where, f"{target!r} is not an import path", fix="one reads 'package.module:attribute'")
-    value: Any = _import_module(module_name, where)
+    with _importing(module_name, where):
+        value: Any = importlib.import_module(module_name)
     for part in attribute.split("."):
-        if not hasattr(value, part):
+        with _importing(module_name, where):  # a module may import what it names when it is asked for it
+            there = hasattr(value, part)
+        if not there:
             public = [each for each in dir(value) if not each.startswith("_")]
             raise UnknownNameError(where, f"{module_name!r} has no {attribute!r}", fix=did_you_mean(part, public))
         value = getattr(value, part)
@@ -144,10 +148,12 @@ def import_target(target: str, where: str = "") -> Any:
     return value
 
 
-def _import_module(module_name: str, where: str) -> Any:
+@contextmanager
+def _importing(module_name: str, where: str) -> Iterator[None]:
+    """Tells of whatever goes wrong while a module is imported as one of our errors."""
     problem = f"{module_name!r} cannot be imported"
     try:
-        return importlib.import_module(module_name)
+        yield
     except DetError:
         raise
     except ModuleNotFoundError as error:

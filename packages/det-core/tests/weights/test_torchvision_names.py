@@ -105,7 +105,10 @@ def test_every_tensor_of_a_detector_has_its_place(recipe, name):
         model = recipes.load(recipe).build_model(weights=None)
     found, applied = upgraded(state, model)
     assert applied == ["torchvision's names of detectors"]
-    shapes = [{key: value.shape for key, value in each.items() if "num_batches" not in key} for each in (found, model.state_dict())]
+    shapes = [
+        {key: value.shape for key, value in each.items() if "num_batches" not in key}
+        for each in (found, model.state_dict())
+    ]
     assert shapes[0] == shapes[1]
 
 
