@@ -10,8 +10,8 @@ from det_core import published
 FACTS = json.loads(gzip.decompress((Path(__file__).parents[1] / "reference" / "published.json.gz").read_bytes()))
 
 
-def test_every_published_configuration_is_in_the_index_and_no_other():
-    assert published.models().keys() == FACTS.keys()
+def test_every_published_configuration_is_in_the_index_and_no_other_but_those_of_torchvision():
+    assert {name for name in published.models() if not name.startswith("torchvision/")} == FACTS.keys()
     assert len(FACTS) == 188
 
 
