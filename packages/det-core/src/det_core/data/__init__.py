@@ -11,6 +11,7 @@ from det_core.data.folder import ImageFolder
 from det_core.data.images import from_pil, image_size, read_image
 from det_core.data.loader import EvalLoader, TrainLoader
 from det_core.data.lvis import LvisDataset
+from det_core.data.mixing import CopyPaste, Mosaic
 from det_core.data.proposals import ProposalWriter, WithProposals, write_proposals
 from det_core.data.report import KINDS, Defect, Report
 from det_core.data.samplers import ClassBalancedSampler, RepeatFactorSampler, ShuffleSampler
@@ -30,12 +31,14 @@ __all__ = [
     "CocoDataset",
     "ConcatDataset",
     "Converted",
+    "CopyPaste",
     "Data",
     "Defect",
     "EvalLoader",
     "FixedSizeCrop",
     "ImageFolder",
     "LvisDataset",
+    "Mosaic",
     "Points",
     "ProposalWriter",
     "RandomCrop",

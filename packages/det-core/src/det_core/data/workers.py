@@ -40,7 +40,7 @@ class Prepare:
 
     Args:
         dataset: the images.
-        transform: applied to each with its random numbers seeded by `seed` and the position.
+        transform: applied to each; random numbers, the dataset's as well, are seeded by `seed` and the position.
         order: from a position, and how many images to move on from there, to an index of the dataset.
         attempts: how many images to try for one position; those that cannot be read are told in `Batch.skipped`.
         leave_out: whether a position of which no attempt succeeds is left out; otherwise its DataError is raised.
@@ -63,10 +63,11 @@ class Prepare:
         transformed: list[Sample] = []
         skipped: list[str] = []
         for position in work.positions:
-            sample = self._read(position, skipped)
-            if sample is None:
-                continue
+            # A dataset may draw, too: one that puts several images together does.
             with _seeded(self.seed, position):
+                sample = self._read(position, skipped)
+                if sample is None:
+                    continue
                 transformed.append(self._transformed(sample))
             if self.keep_stored:
                 stored.append(sample)
