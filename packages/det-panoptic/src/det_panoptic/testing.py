@@ -52,11 +52,11 @@ def _cityscapes_semantic(folder: Path) -> dict[str, Path]:
     return {"images": folder / "images", "annotations": folder / "labels"}
 
 
-def _cityscapes_panoptic(folder: Path) -> dict[str, Path]:
+def _cityscapes_panoptic(folder: Path) -> dict[str, Any]:
     given = _segments(folder)
     (given["images"] / "1").mkdir()
     (given["images"] / "1.png").rename(given["images"] / "1" / "1_leftImg8bit.png")
-    return given
+    return {**given, "masks": True}
 
 
 def _coco_panoptic(folder: Path) -> dict[str, Any]:

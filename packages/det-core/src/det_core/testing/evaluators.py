@@ -102,15 +102,17 @@ def nothing(sample: Sample) -> Prediction:
 def panoptic_map(truth: Targets) -> PanopticMap | None:
     """Objects with masks as things, later ones on top, and each class of the pixels that remain as stuff.
 
-    None without masks at the size of the image and classes of pixels.
+    Without classes of pixels there are things only; None without masks at the size of the image.
     """
-    if not isinstance(truth.masks, Tensor) or truth.semantic is None:
+    if not isinstance(truth.masks, Tensor):
         return None
-    ids = torch.zeros(truth.semantic.shape, dtype=torch.int32)
+    ids = torch.zeros(truth.masks.shape[1:], dtype=torch.int32)
     segments: list[dict[str, Any]] = []
     for mask, label in zip(truth.masks, truth.labels.tolist(), strict=True):
         segments.append({"id": len(segments) + 1, "label": label, "is_thing": True, "score": 1.0})
         ids[mask] = len(segments)
+    if truth.semantic is None:
+        return PanopticMap(ids=ids, segments=segments)
     free = ids == 0
     for label in truth.semantic[free & (truth.semantic != 255)].unique().tolist():
         segments.append({"id": len(segments) + 1, "label": label, "is_thing": False})
