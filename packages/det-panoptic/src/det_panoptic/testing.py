@@ -85,7 +85,7 @@ told = conformance(
     "det-panoptic",
     examples={
         "backbones/deeplab_resnet": {"res2_channels": 32, "width_per_group": 8, "stem_channels": 16},
-        "heads/deeplab_v3_head": {"aspp_channels": 8, "norm": "BN"},
+        "heads/deeplab_v3_head": {"aspp_channels": 64, "norm": "BN"},
         "heads/deeplab_v3_plus_head": {**_SMALL, "project_channels": (8,)},
         "models/panoptic_fpn": {
             "num_things": 3,
