@@ -37,7 +37,11 @@ def test_the_list_has_every_model_with_its_figures_and_what_builds_it():
     ]
     name = "COCO-Keypoints/keypoint_rcnn_R_50_FPN_3x"
     assert row(result.output, name)[2:5] == ["55.4", "", "65.5"]
-    assert row(result.output, "TensorMask/tensormask_R_50_FPN_1x")[2:] == [*[""] * 5, "none", "needs det-tensormask"]
+    assert row(result.output, "PointSup/mask_rcnn_R_50_FPN_3x_point_sup_coco")[2:] == [
+        *[""] * 5,
+        "none",
+        "needs det-pointrend",
+    ]
     assert sum(name in result.output for name in published.models()) == 196
     assert UNVERIFIED in result.output
 
@@ -70,8 +74,8 @@ def test_a_model_is_shown_by_any_of_its_names(name):
 
 
 def test_a_model_of_another_package_names_the_package():
-    output = run("show", "TensorMask/tensormask_R_50_FPN_1x").output
-    assert "not installed; det-tensormask brings it" in output
+    output = run("show", "PointSup/mask_rcnn_R_50_FPN_3x_point_sup_coco").output
+    assert "not installed; det-pointrend brings it" in output
     assert "none published" in output
     assert UNVERIFIED not in output
 

@@ -156,14 +156,9 @@ def copied(subject: Subject) -> None:
         except Exception as error:
             fix = "keep no lambdas, open files or generators in it, and define its classes at the top of a module"
             raise Failed(f"{what} cannot be made: {type(error).__name__}: {error}", fix) from error
-        role.require(copy.deepcopy(other), picture(subject))  # which trains it, too
-        require_same(
-            expected,
-            predicted(subject, other, inputs),
-            f"{what} does something else",
-            "keep all state in attributes",
-            0,
-        )
+        said = predicted(subject, other, inputs)
+        role.require(other, picture(subject))  # last, since it trains it too
+        require_same(expected, said, f"{what} does something else", "keep all state in attributes", 0)
 
 
 @check("bfloat16 works")
