@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -32,6 +33,9 @@ TORCH_FREE = [
     *("jsonfile", "scaffold", "zoo", "cli"),
 ]
 
+# Also where it is installed beside nox, in an environment that nobody activated.
+UV = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+
 _built: dict[Path, Path] = {}
 
 
@@ -40,8 +44,8 @@ def build_wheel(session: nox.Session, project: Path) -> Path:
     if project not in _built:
         target = WHEELHOUSE / ".build" / project.name
         shutil.rmtree(target, ignore_errors=True)
-        if shutil.which("uv"):
-            session.run("uv", "build", "--quiet", "--wheel", "--out-dir", str(target), str(project), external=True)
+        if UV:
+            session.run(UV, "build", "--quiet", "--wheel", "--out-dir", str(target), str(project), external=True)
         else:
             session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(target), str(project))
         (built,) = target.glob("*.whl")
