@@ -102,11 +102,6 @@ def load_into(
     if misshapen:
         shapes = [f"{k} {tuple(given[k].shape)} instead of {tuple(needed[k].shape)}" for k in misshapen]
         problems.append(f"{_count(misshapen, 'tensor')} of another shape: {_some(shapes)}")
-    spoilt = [key for key in given if key in needed and given[key].isnan().any()] if not problems else []
-    if spoilt:
-        fix = "take weights from before training diverged"
-        found = f"{_count(spoilt, 'tensor')} with NaN: {_some(spoilt)}"
-        raise WeightsError(where, "holds numbers that are none", found, fix)
     if problems:
         fix = (
             "give the weights of this model, or say what they are for with `into` or what is to start anew with `skip`"
@@ -115,7 +110,7 @@ def load_into(
             fix = f"{belongs}; or {fix}"
         raise WeightsError(where, f"does not fit {type(model).__name__}", "; ".join(problems), fix)
     fitting = {key: value for key, value in given.items() if key in needed}
-    _warn_of_infinity(fitting, where)
+    _check_numbers(fitting, where)
     model.load_state_dict({**own, **fitting})
     return LoadReport(where, len(fitting), tuple(unused), tuple(kept), len(counters), tuple(upgrades))
 
@@ -157,9 +152,15 @@ class InitialWeights:
         return report
 
 
-def _warn_of_infinity(state: Mapping[str, Tensor], where: str) -> None:
-    if spoilt := [key for key, value in state.items() if not value.is_meta and value.isinf().any()]:
-        found = f"{_count(spoilt, 'tensor')}: {_some(spoilt)}"
+def _check_numbers(state: Mapping[str, Tensor], where: str) -> None:
+    """Refuse NaN, and warn of infinity."""
+    odd = [key for key, value in state.items() if not value.is_meta and not value.isfinite().all()]
+    if spoilt := [key for key in odd if state[key].isnan().any()]:
+        fix = "take weights from before training diverged"
+        found = f"{_count(spoilt, 'tensor')} with NaN: {_some(spoilt)}"
+        raise WeightsError(where, "holds numbers that are none", found, fix)
+    if odd:
+        found = f"{_count(odd, 'tensor')}: {_some(odd)}"
         fix = "such a model may find nothing: get the file again, or one from before its training went wrong"
         warnings.warn(f"{where}: holds infinity in {found}; {fix}", DetWarning, stacklevel=3)
 
