@@ -40,6 +40,12 @@ def _check(depth: int, out_features: Sequence[str], deformable_stages: Sequence[
         raise ConfigError("ResNet.deformable_stages", f"must name some of {', '.join(_STAGES)}", found)
 
 
+def _set_eps(module: nn.Module, eps: float) -> None:
+    for norm in module.modules():
+        if hasattr(norm, "eps"):
+            norm.eps = eps  # type: ignore[assignment]
+
+
 class ResNet(nn.Module):
     """ResNet-18 to 152 and ResNeXt, without the classifier.
 
@@ -107,9 +113,7 @@ class ResNet(nn.Module):
                 self.channels[name], self.strides[name] = channels, stride
         initialise(self)
         if norm_eps is not None:
-            for module in self.modules():
-                if hasattr(module, "eps"):
-                    module.eps = norm_eps  # type: ignore[assignment]
+            _set_eps(self, norm_eps)
         for name in ("stem", *self._stages)[:freeze_at]:
             freeze(self.get_submodule(name))
 

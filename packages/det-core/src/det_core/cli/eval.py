@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from det_core.errors import ConfigError, RecipeError
 
 if TYPE_CHECKING:
     from det_core.engine import Evaluation
+    from det_core.evaluation.diagnosis import Diagnosis
 
 __all__ = ["command"]
 
@@ -93,19 +94,11 @@ def command(
             raise ConfigError("det eval", "needs either a model or two files", fix=fix)
         evaluate_files(predictions, annotations, as_json, report, images)
         return
-    from det_core.detector import Detector, require_trusted
     from det_core.engine import Display, check_classes, evaluate
     from det_core.engine.channels import with_channels
     from det_core.evaluation import ResultsFile, Witness
 
-    detector = Detector.load(source, weights, device, overrides=overrides, trust=trust)
-    if detector.recipe is None or "data" not in detector.recipe.tree:
-        raise RecipeError(source, "says nothing about its `data`", fix="give a recipe that does, and --weights")
-    if detector.came_from is not None and not trust:
-        require_trusted(detector.came_from, detector.recipe.tree["data"])
-    model, data = detector.model, detector.recipe.build("data")
-    if tta:  # the views resize the images themselves
-        model, data = detector.augmented().model, dataclasses.replace(data, eval_transforms=())
+    model, data = _load(source, weights, device, overrides, trust, tta)
     dataset = data.dataset(split)
     check_classes(model, dataset)
     evaluators, witness = data.build_evaluators(split), Witness(dataset.classes)
@@ -122,16 +115,31 @@ def command(
         reasons = {} if why is None else why.as_json()
         click.echo(json.dumps({"metrics": result.metrics, "notes": result.notes, **reasons}, indent=2))
     else:
-        _show(result, title)
-        if why is not None:
-            show_diagnosis(why)
+        _show(result, title, why)
     if report is not None:
         from det_core.evaluation.page import write_page
 
         click.echo(f"{write_page(report, title, result.metrics, result.notes, why)}", err=True)
 
 
-def _show(result: "Evaluation", title: str) -> None:
+def _load(
+    source: str, weights: str | None, device: str | None, overrides: tuple[str, ...], trust: bool, tta: bool
+) -> tuple[Any, Any]:
+    """The model, and the data that its recipe names."""
+    from det_core.detector import Detector, require_trusted
+
+    detector = Detector.load(source, weights, device, overrides=overrides, trust=trust)
+    if detector.recipe is None or "data" not in detector.recipe.tree:
+        raise RecipeError(source, "says nothing about its `data`", fix="give a recipe that does, and --weights")
+    if detector.came_from is not None and not trust:
+        require_trusted(detector.came_from, detector.recipe.tree["data"])
+    data = detector.recipe.build("data")
+    if tta:  # the views resize the images themselves
+        return detector.augmented().model, dataclasses.replace(data, eval_transforms=())
+    return detector.model, data
+
+
+def _show(result: "Evaluation", title: str, why: "Diagnosis | None") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -145,3 +153,5 @@ def _show(result: "Evaluation", title: str) -> None:
     console.print(table)
     for note in result.notes:
         console.print(note, markup=False, soft_wrap=True)
+    if why is not None:
+        show_diagnosis(why)

@@ -74,10 +74,8 @@ def command(
     if output is not None:
         _make(output)
     entries: list[dict[str, Any]] = []
+    ids, names, unread = _image_ids(paths), _picture_names(paths), 0
     segments = None if output is None else SegmentWriter(output)
-    ids = _image_ids(paths)
-    names = _picture_names(paths)
-    unread = 0
     for number, found in _results(detector, paths, threshold, batch_size):
         path = paths[number]
         if isinstance(found, DataError):
@@ -86,15 +84,13 @@ def command(
             continue
         if found.prediction.detections is not None:
             entries += [{**entry, "file_name": path.name} for entry in found.to_coco(ids[number])]
-        if output is not None:
-            found.plot().save(output / names[number])
         if segments is not None:
+            found.plot().save(segments.folder / names[number])
             segments.write(found, ids[number], path.name, Path(names[number]).stem)
         click.echo(f"{path}: {found.summary()}", err=as_json)
     if segments is not None:
         segments.finish()
-    if output is not None:
-        (output / "predictions.json").write_text(json.dumps(entries), encoding="utf-8")
+        (segments.folder / "predictions.json").write_text(json.dumps(entries), encoding="utf-8")
         click.echo(f"{len(paths) - unread} pictures and predictions.json are in {output}", err=as_json)
     if as_json:
         click.echo(json.dumps(entries, indent=1))
