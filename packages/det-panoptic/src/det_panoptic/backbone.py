@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from det_core.backbones.resnet import BasicStem
 from det_core.errors import ConfigError
 from det_core.ops.layers import Conv2d, Norm, freeze
 from det_core.ops.residual import BottleneckBlock, Deformable, initialise
@@ -28,17 +29,6 @@ class DeepLabStem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, out_channels, ceil(H / 4), ceil(W / 4))."""
         return F.max_pool2d(self.conv3(self.conv2(self.conv1(x))), kernel_size=3, stride=2, padding=1)
-
-
-class _BasicStem(nn.Module):
-    """A 7 x 7 convolution and max pooling: stride 4."""
-
-    def __init__(self, out_channels: int, norm: Norm) -> None:
-        super().__init__()
-        self.conv1 = Conv2d(3, out_channels, 7, stride=2, norm=norm, bias=False, activation=F.relu_)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool2d(self.conv1(x), kernel_size=3, stride=2, padding=1)
 
 
 class DeepLabResNet(nn.Module):
@@ -85,7 +75,7 @@ class DeepLabResNet(nn.Module):
     ) -> None:
         super().__init__()
         _check(out_features, deformable_stages, res4_dilation, res5_dilation)
-        self.stem = (DeepLabStem if stem == "deeplab" else _BasicStem)(stem_channels, norm)
+        self.stem = (DeepLabStem if stem == "deeplab" else BasicStem)(stem_channels, norm)
         self.size_divisibility = 1
         self.channels: dict[str, int] = {}
         self.strides: dict[str, int] = {}

@@ -1,14 +1,12 @@
 """Cityscapes: segments, and classes of pixels."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from det_core.data import SemanticFolder
-from det_core.structures import Sample, Size
 
 from det_panoptic.data.images import BadSegments, PanopticImages
 from det_panoptic.data.index import read_index
-from det_panoptic.data.relabelled import relabelled
+from det_panoptic.data.relabelled import Relabelled
 from det_panoptic.names import CITYSCAPES_CLASSES, CITYSCAPES_IDS
 
 __all__ = ["CityscapesPanoptic", "CityscapesSemantic"]
@@ -47,7 +45,7 @@ class CityscapesPanoptic(PanopticImages):
         return self.images / name.partition("_")[0] / f"{name}_leftImg8bit.png"
 
 
-class CityscapesSemantic:
+class CityscapesSemantic(Relabelled):
     """The class of each pixel, from the label images that Cityscapes comes with (labelIds).
 
     Args:
@@ -61,29 +59,10 @@ class CityscapesSemantic:
         DataError: as in `det_core.data.SemanticFolder`.
     """
 
-    evaluators: tuple[str, ...] = ("det_core.evaluation:MeanIoU",)
     classes: tuple[str, ...] = CITYSCAPES_CLASSES
 
     def __init__(self, images: Path, annotations: Path) -> None:
         # All ids of Cityscapes, so that other values are told; a licence plate, -1, is stored as 255.
         numbers = [f"id {number}" for number in range(34)]
-        self._files = SemanticFolder(images, annotations, numbers, 255, "_leftImg8bit.png", "_gtFine_labelIds.png")
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, index: int) -> Sample:
-        """The image and the classes of its pixels, 255 where unknown."""
-        return relabelled(self._files[index], CITYSCAPES_IDS)
-
-    def path(self, index: int) -> Path:
-        """The file of an image."""
-        return self._files.path(index)
-
-    def size_of(self, index: int) -> Size:
-        """(height, width), from the head of the image."""
-        return self._files.size_of(index)
-
-    def labels_of(self, index: int) -> Sequence[int]:
-        """No object has a label."""
-        return ()
+        files = SemanticFolder(images, annotations, numbers, 255, "_leftImg8bit.png", "_gtFine_labelIds.png")
+        super().__init__(files, CITYSCAPES_IDS)

@@ -2,19 +2,45 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
-from det_core.structures import Sample
+from det_core.data import SemanticFolder
+from det_core.structures import Sample, Size
 
-__all__ = ["relabelled"]
+__all__ = ["Relabelled"]
 
 _UNKNOWN = 255
 
 
-def relabelled(sample: Sample, values: Sequence[int]) -> Sample:
-    """The sample with label i where its semantic map holds `values[i]`, and 255 elsewhere."""
-    assert sample.targets is not None
-    assert sample.targets.semantic is not None
-    table = torch.full((256,), _UNKNOWN)
-    table[torch.tensor(values)] = torch.arange(len(values))
-    return replace(sample, targets=replace(sample.targets, semantic=table[sample.targets.semantic]))
+class Relabelled:
+    """The images of a folder, with label i where a label image holds `values[i]`, and 255 elsewhere."""
+
+    evaluators: tuple[str, ...] = ("det_core.evaluation:MeanIoU",)
+
+    def __init__(self, files: SemanticFolder, values: Sequence[int]) -> None:
+        self._files = files
+        self._labels = torch.full((256,), _UNKNOWN)
+        self._labels[torch.tensor(values)] = torch.arange(len(values))
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The image and the classes of its pixels, 255 where unknown."""
+        sample = self._files[index]
+        assert sample.targets is not None
+        assert sample.targets.semantic is not None
+        return replace(sample, targets=replace(sample.targets, semantic=self._labels[sample.targets.semantic]))
+
+    def path(self, index: int) -> Path:
+        """The file of an image."""
+        return self._files.path(index)
+
+    def size_of(self, index: int) -> Size:
+        """(height, width), from the head of the image."""
+        return self._files.size_of(index)
+
+    def labels_of(self, index: int) -> Sequence[int]:
+        """No object has a label."""
+        return ()
