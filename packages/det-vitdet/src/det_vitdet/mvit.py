@@ -164,11 +164,7 @@ class MViT(nn.Module):
         pad_to: int = 0,
     ) -> None:
         super().__init__()
-        if list(last_blocks) != sorted(set(last_blocks)) or last_blocks[0] < 0 or last_blocks[-1] != depth - 1:
-            found = f"got {list(last_blocks)} for {depth} blocks"
-            raise ConfigError("MViT.last_blocks", "must rise, and end with the last block", found)
-        if not out_features or not set(out_features) <= set(_STAGES):
-            raise ConfigError("MViT.out_features", f"must name some of {', '.join(_STAGES)}", f"got {out_features}")
+        _check(depth, last_blocks, out_features)
         self.activation_checkpointing, self.pad_to = activation_checkpointing, pad_to
         self.patch_embed = PatchEmbedding(channels, 7, _PATCH_STRIDE, 3)
         self._last = dict(zip(last_blocks, _STAGES, strict=True))
@@ -213,3 +209,11 @@ class MViT(nn.Module):
             if (name := self._last.get(number)) in self.channels:
                 features[name] = self.get_submodule(f"{name}_norm")(x).permute(0, 3, 1, 2)
         return features
+
+
+def _check(depth: int, last_blocks: Sequence[int], out_features: Sequence[str]) -> None:
+    if list(last_blocks) != sorted(set(last_blocks)) or last_blocks[0] < 0 or last_blocks[-1] != depth - 1:
+        found = f"got {list(last_blocks)} for {depth} blocks"
+        raise ConfigError("MViT.last_blocks", "must rise, and end with the last block", found)
+    if not out_features or not set(out_features) <= set(_STAGES):
+        raise ConfigError("MViT.out_features", f"must name some of {', '.join(_STAGES)}", f"got {out_features}")

@@ -44,6 +44,38 @@ def _vitdet(
     return SimpleFeaturePyramid(net)
 
 
+def _mvit(
+    channels: int,
+    heads: int,
+    last_blocks: Four,
+    drop_path_rate: float,
+    activation_checkpointing: bool,
+    pad_to: int,
+) -> MViT:
+    return MViT(
+        channels=channels,
+        depth=last_blocks[-1] + 1,
+        heads=heads,
+        last_blocks=last_blocks,
+        drop_path_rate=drop_path_rate,
+        activation_checkpointing=activation_checkpointing,
+        pad_to=pad_to,
+    )
+
+
+def _swin(
+    channels: int, depths: Four, heads: Four, drop_path_rate: float, activation_checkpointing: bool, pad_to: int
+) -> Swin:
+    return Swin(
+        channels=channels,
+        depths=depths,
+        heads=heads,
+        drop_path_rate=drop_path_rate,
+        activation_checkpointing=activation_checkpointing,
+        pad_to=pad_to,
+    )
+
+
 def vitdet_b(
     *,
     channels: int = 768,
@@ -93,15 +125,7 @@ def mvitv2_t(
     pad_to: int = 0,
 ) -> MViT:
     """MViTv2-T; the arguments are those of `MViT`."""
-    return MViT(
-        channels=channels,
-        depth=last_blocks[-1] + 1,
-        heads=heads,
-        last_blocks=last_blocks,
-        drop_path_rate=drop_path_rate,
-        activation_checkpointing=activation_checkpointing,
-        pad_to=pad_to,
-    )
+    return _mvit(channels, heads, last_blocks, drop_path_rate, activation_checkpointing, pad_to)
 
 
 def mvitv2_s(
@@ -114,15 +138,7 @@ def mvitv2_s(
     pad_to: int = 0,
 ) -> MViT:
     """MViTv2-S; the arguments are those of `MViT`."""
-    return MViT(
-        channels=channels,
-        depth=last_blocks[-1] + 1,
-        heads=heads,
-        last_blocks=last_blocks,
-        drop_path_rate=drop_path_rate,
-        activation_checkpointing=activation_checkpointing,
-        pad_to=pad_to,
-    )
+    return _mvit(channels, heads, last_blocks, drop_path_rate, activation_checkpointing, pad_to)
 
 
 def mvitv2_b(
@@ -135,15 +151,7 @@ def mvitv2_b(
     pad_to: int = 0,
 ) -> MViT:
     """MViTv2-B; the arguments are those of `MViT`."""
-    return MViT(
-        channels=channels,
-        depth=last_blocks[-1] + 1,
-        heads=heads,
-        last_blocks=last_blocks,
-        drop_path_rate=drop_path_rate,
-        activation_checkpointing=activation_checkpointing,
-        pad_to=pad_to,
-    )
+    return _mvit(channels, heads, last_blocks, drop_path_rate, activation_checkpointing, pad_to)
 
 
 def mvitv2_l(
@@ -156,15 +164,7 @@ def mvitv2_l(
     pad_to: int = 0,
 ) -> MViT:
     """MViTv2-L; the arguments are those of `MViT`."""
-    return MViT(
-        channels=channels,
-        depth=last_blocks[-1] + 1,
-        heads=heads,
-        last_blocks=last_blocks,
-        drop_path_rate=drop_path_rate,
-        activation_checkpointing=activation_checkpointing,
-        pad_to=pad_to,
-    )
+    return _mvit(channels, heads, last_blocks, drop_path_rate, activation_checkpointing, pad_to)
 
 
 def mvitv2_h(
@@ -177,15 +177,7 @@ def mvitv2_h(
     pad_to: int = 0,
 ) -> MViT:
     """MViTv2-H; the arguments are those of `MViT`."""
-    return MViT(
-        channels=channels,
-        depth=last_blocks[-1] + 1,
-        heads=heads,
-        last_blocks=last_blocks,
-        drop_path_rate=drop_path_rate,
-        activation_checkpointing=activation_checkpointing,
-        pad_to=pad_to,
-    )
+    return _mvit(channels, heads, last_blocks, drop_path_rate, activation_checkpointing, pad_to)
 
 
 def swin_t(
@@ -198,14 +190,7 @@ def swin_t(
     pad_to: int = 0,
 ) -> Swin:
     """Swin-T; the arguments are those of `Swin`."""
-    return Swin(
-        channels=channels,
-        depths=depths,
-        heads=heads,
-        drop_path_rate=drop_path_rate,
-        activation_checkpointing=activation_checkpointing,
-        pad_to=pad_to,
-    )
+    return _swin(channels, depths, heads, drop_path_rate, activation_checkpointing, pad_to)
 
 
 def swin_s(
@@ -218,14 +203,7 @@ def swin_s(
     pad_to: int = 0,
 ) -> Swin:
     """Swin-S; the arguments are those of `Swin`."""
-    return Swin(
-        channels=channels,
-        depths=depths,
-        heads=heads,
-        drop_path_rate=drop_path_rate,
-        activation_checkpointing=activation_checkpointing,
-        pad_to=pad_to,
-    )
+    return _swin(channels, depths, heads, drop_path_rate, activation_checkpointing, pad_to)
 
 
 def swin_b(
@@ -238,14 +216,7 @@ def swin_b(
     pad_to: int = 0,
 ) -> Swin:
     """Swin-B; the arguments are those of `Swin`."""
-    return Swin(
-        channels=channels,
-        depths=depths,
-        heads=heads,
-        drop_path_rate=drop_path_rate,
-        activation_checkpointing=activation_checkpointing,
-        pad_to=pad_to,
-    )
+    return _swin(channels, depths, heads, drop_path_rate, activation_checkpointing, pad_to)
 
 
 def swin_l(
@@ -258,11 +229,4 @@ def swin_l(
     pad_to: int = 0,
 ) -> Swin:
     """Swin-L; the arguments are those of `Swin`."""
-    return Swin(
-        channels=channels,
-        depths=depths,
-        heads=heads,
-        drop_path_rate=drop_path_rate,
-        activation_checkpointing=activation_checkpointing,
-        pad_to=pad_to,
-    )
+    return _swin(channels, depths, heads, drop_path_rate, activation_checkpointing, pad_to)
