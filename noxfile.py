@@ -36,6 +36,9 @@ TORCH_FREE = [
 # Also where it is installed beside nox, in an environment that nobody activated.
 UV = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
 
+# The sessions start hundreds of processes; torch is imported in half the time where its compiled files are kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 _built: dict[Path, Path] = {}
 
 

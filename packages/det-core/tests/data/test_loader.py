@@ -6,6 +6,7 @@ import pickle
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -18,7 +19,7 @@ import torch
 from coco_files import content, write
 from det_core.data import Batch, CocoDataset, EvalLoader, ResizeShortestEdge, TrainLoader
 from det_core.data.packed import PackedTexts
-from det_core.data.workers import _Shared
+from det_core.data.workers import _died, _Shared
 from det_core.errors import ConfigError, DataError
 from det_core.structures import Sample, Targets
 from torch import Tensor
@@ -230,6 +231,21 @@ def die(index: int) -> None:
 def test_a_worker_that_dies_is_told_with_the_image_that_it_held() -> None:
     with pytest.raises(DataError, match="image number 5 of Numbers: a loader process died while it held this image"):
         take(stream(dataset=Numbers(wrong=die), workers=2), 4)
+
+
+def hold_and_linger(held: Tensor) -> None:
+    held[0] = torch.tensor([os.getpid(), 7])
+    time.sleep(1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the test's own process holds the image")
+def test_a_worker_that_closed_its_pipes_but_still_ends_is_waited_for() -> None:
+    held = torch.full((2, 2), -1).share_memory_()
+    worker = multiprocessing.get_context("fork").Process(target=hold_and_linger, args=(held,))
+    worker.start()
+    while held[0, 1] < 0:
+        time.sleep(0.01)
+    assert "image number 7 of Numbers: a loader process died" in str(_died(Numbers(), held, EOFError()))
 
 
 def test_a_stream_that_is_left_ends_its_workers() -> None:

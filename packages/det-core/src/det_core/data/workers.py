@@ -7,6 +7,7 @@ import pickle
 import random
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -256,12 +257,20 @@ def _told(error: Exception, where: str, problem: str) -> DataError:
 
 
 def _died(dataset: Dataset, held: Tensor, error: Exception) -> DataError:
-    alive = {child.pid for child in multiprocessing.active_children()}
-    dead = [index for process, index in held.tolist() if process >= 0 and process not in alive]
+    deadline = time.monotonic() + 5
+    # A process closes what it shares a moment before it has ended: the error may be here first.
+    while not (dead := _dead(held)) and time.monotonic() < deadline:
+        time.sleep(0.01)
     images = ", ".join(describe(dataset, index) for index in dead) or describe(dataset)
     problem = "a loader process died while it held this image" if dead else "a loader process died"
     fix = "it may have run out of memory: use fewer workers, or 0 to see the error itself"
     return DataError(images, problem, (str(error) or type(error).__name__).splitlines()[0], fix)
+
+
+def _dead(held: Tensor) -> list[int]:
+    """The images held by workers that have ended."""
+    alive = {child.pid for child in multiprocessing.active_children()}
+    return [index for process, index in held.tolist() if process >= 0 and process not in alive]
 
 
 @contextmanager
