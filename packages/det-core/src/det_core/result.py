@@ -76,7 +76,7 @@ class Result:
         return ", ".join(found) or "nothing found"
 
     def plot(self) -> Image.Image:
-        """The image with what was found drawn on it: boxes, names and scores, or segments and a legend."""
+        """The image with what was found drawn on it: boxes, masks, names ... or segments and a legend."""
         if self.segments is not None:
             return draw_segments(self.image, self.segments, self.classes)
         return draw(self.image, self.detections, self.classes)

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 import torch
-from det_core.structures import Detections, Targets
+from det_core.structures import Detections, Polygons, Targets
 from det_core.visual import colour, contact_sheet, draw, truth_beside_prediction
 from PIL import Image
 
@@ -54,6 +54,58 @@ def test_a_known_class_is_written_with_its_name_and_an_unknown_one_with_its_numb
     named, numbered = draw(image, found, ("cat", "dog")), draw(image, found, ("cat",))
     assert named.tobytes() != numbered.tobytes()
     assert draw(image, found, ("bird", "dog")).tobytes() == named.tobytes()
+
+
+def over(first, second, form):
+    """Two objects with masks: the first covers columns 20 to 59, the second 40 to 79, both rows 20 to 79."""
+    masks = torch.zeros(2, 100, 120, dtype=torch.bool)
+    masks[0, 20:80, 20:60] = masks[1, 20:80, 40:80] = True
+    boxes = torch.tensor([[20.0, 20, 60, 80], [40, 20, 80, 80]])
+    labels = torch.tensor([first, second])
+    if form == "truth":
+        return Targets(boxes=boxes, labels=labels, masks=masks)
+    if form == "outlines":
+        rings = [[[x, 20, x + 40, 20, x + 40, 80, x, 80]] for x in (20, 40)]
+        return Targets(boxes=boxes, labels=labels, masks=Polygons.of(rings))
+    return Detections(boxes=boxes, labels=labels, scores=torch.ones(2), size=(100, 120), masks=torch.ones(2, 28, 28))
+
+
+@pytest.mark.parametrize("form", ["truth", "outlines", "detections"])
+def test_a_mask_is_tinted_and_that_of_the_first_object_is_on_top(form):
+    picture = draw(Image.new("RGB", (120, 100), "white"), over(0, 1, form), write=False)
+    light = [tuple(round(0.6 * 255 + 0.4 * value) for value in colour(label)) for label in (0, 1)]
+    assert picture.getpixel((30, 50)) == picture.getpixel((50, 50)) == light[0]
+    assert picture.getpixel((70, 50)) == light[1]
+    assert picture.getpixel((90, 50)) == (255, 255, 255)
+
+
+def test_masks_that_fill_the_image_have_no_rim_at_its_border():
+    whole = Targets(
+        boxes=torch.tensor([[20.0, 20, 30, 30]]),
+        labels=torch.tensor([0]),
+        masks=torch.ones(1, 100, 120, dtype=torch.bool),
+    )
+    picture = draw(Image.new("RGB", (120, 100), "white"), whole, write=False)
+    assert picture.getpixel((0, 0)) == picture.getpixel((60, 60)) != colour(0)
+
+
+def test_keypoints_are_drawn_but_for_those_not_seen():
+    found = Detections(
+        boxes=torch.tensor([[20.0, 20, 100, 90]]),
+        labels=torch.tensor([1]),
+        scores=torch.ones(1),
+        size=(100, 120),
+        keypoints=torch.tensor([[[40.0, 50.0, 0.9], [80.0, 60.0, 0.0]]]),
+    )
+    picture = draw(Image.new("RGB", (120, 100), "white"), found)
+    assert picture.getpixel((40, 50)) == colour(1)
+    assert picture.getpixel((80, 60)) == (255, 255, 255)
+
+
+def test_names_and_scores_may_be_left_out():
+    image, found = Image.new("RGB", (120, 100), "white"), detections([[20, 30, 100, 90]], [1], [0.5])
+    bare = draw(image, found, write=False)
+    assert bare.tobytes() == draw(image, found, ("cat", "dog"), write=False).tobytes() != draw(image, found).tobytes()
 
 
 def test_truth_has_no_score():

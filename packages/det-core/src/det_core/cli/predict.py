@@ -51,7 +51,7 @@ def command(
 ) -> None:
     """Find objects in IMAGES: files, folders of images, or patterns such as "photos/*.jpg".
 
-    Each image is drawn with boxes, names and scores. predictions.json holds all detections in the COCO results format.
+    Each image is drawn with what was found. predictions.json holds all detections in the COCO results format.
     Its image_id is the number that a file is called by, if all are called by numbers, as COCO's are; otherwise it
     counts from 1. The name of the file stands beside it. An image that cannot be read is told of, the rest goes on, and
     the exit code is 1.

@@ -1,14 +1,18 @@
-"""Boxes, names and scores drawn on images with Pillow."""
+"""Boxes, masks, keypoints, names and scores drawn on images with Pillow."""
 
 import colorsys
 from collections.abc import Sequence
 
+import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn import functional as F
 from torchvision.transforms.v2.functional import to_pil_image
 
 from det_core.ops import rotated
-from det_core.structures import Detections, Targets
+from det_core.ops.masks import in_image
+from det_core.structures import Detections, MaskGrids, Polygons, Targets
 
 __all__ = ["colour", "contact_sheet", "draw", "font", "name_of", "to_pil", "truth_beside_prediction"]
 
@@ -30,6 +34,10 @@ _FIRST_COLOURS: tuple[Colour, ...] = (
 )
 _GOLDEN_RATIO = 0.618034
 _PAPER, _INK = (255, 255, 255), (30, 30, 30)
+_TINT = 0.4
+"""How much of the colour of its class a mask has, beside the image."""
+_SEEN = 0.05
+"""Keypoints of a lower score, and those that are not labelled, are left out."""
 
 
 def colour(label: int) -> Colour:
@@ -41,26 +49,39 @@ def colour(label: int) -> Colour:
     return round(r * 255), round(g * 255), round(b * 255)
 
 
-def draw(image: Tensor | Image.Image, objects: Detections | Targets, classes: Sequence[str] = ()) -> Image.Image:
-    """A copy of `image` with the box, the name and, if there is one, the score of each object.
+def draw(
+    image: Tensor | Image.Image, objects: Detections | Targets, classes: Sequence[str] = (), write: bool = True
+) -> Image.Image:
+    """A copy of `image` with the box, the mask, the keypoints, the name and the score of each object that has them.
 
-    Lines and letters grow with the image; each line has a dark rim, so that it shows on any background.
+    Lines and letters grow with the image; each line has a dark rim, so that it shows on any background. Where masks
+    overlap, that of the first object is on top, which is the best of detections.
 
     Args:
         image: uint8 RGB (3, H, W), or a PIL image.
         objects: in the pixels of `image`; boxes (N, 4), or (N, 5) rotated.
         classes: the name of each label; a label without a name is shown as its number.
+        write: False leaves out names and scores, which cover what is small.
     """
     picture = to_pil(image)
-    canvas = ImageDraw.Draw(picture, "RGBA")
     unit = min(picture.size)
     width = max(1, round(unit / 240))
+    if objects.masks is not None:
+        picture = _with_masks(picture, objects.masks, objects, width)
+    canvas = ImageDraw.Draw(picture, "RGBA")
     labels = objects.labels.tolist()
     outlines = [_outline(box) for box in objects.boxes.detach().cpu()]
     for outline, label in zip(outlines, labels, strict=True):
         closed = [*outline, outline[0], outline[1]]
         canvas.line(closed, fill=(0, 0, 0, 130), width=width + 2, joint="curve")
         canvas.line(closed, fill=colour(label), width=width, joint="curve")
+    if objects.keypoints is not None:
+        for points, label in zip(objects.keypoints.tolist(), labels, strict=True):
+            for x, y, seen in points:
+                if seen >= _SEEN:
+                    canvas.circle((x, y), 2 * width, fill=colour(label), outline=(0, 0, 0, 130))
+    if not write:
+        return picture
     letters = font(max(9, round(unit / 38)))
     taken: list[_Rectangle] = []
     for outline, label, text in zip(outlines, labels, _texts(objects, classes), strict=True):
@@ -103,6 +124,23 @@ def to_pil(image: Tensor | Image.Image) -> Image.Image:
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Letters of this height in pixels."""
     return ImageFont.load_default(size=size)
+
+
+def _with_masks(
+    picture: Image.Image, masks: Tensor | Polygons | MaskGrids, objects: Detections | Targets, width: int
+) -> Image.Image:
+    """The picture tinted where masks are, with a line of this width along the rim of each."""
+    pixels = torch.from_numpy(np.array(picture))
+    free = torch.ones(pixels.shape[:2], dtype=torch.bool)
+    labels = iter(objects.labels.tolist())
+    for some in in_image(masks, objects.boxes, (picture.height, picture.width)):
+        for mask, label in zip(some.cpu(), labels, strict=False):
+            own, shade = mask & free, torch.tensor(colour(label))
+            free &= ~mask
+            near = F.max_pool2d((~mask)[None].float(), 2 * width + 1, stride=1, padding=width)[0] > 0
+            pixels[own] = ((1 - _TINT) * pixels[own] + _TINT * shade).round().to(torch.uint8)
+            pixels[own & near] = shade.to(torch.uint8)
+    return Image.fromarray(pixels.numpy())
 
 
 def _outline(box: Tensor) -> list[float]:
