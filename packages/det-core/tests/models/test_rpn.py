@@ -105,6 +105,43 @@ def test_small_and_infinite_proposals_are_dropped():
     assert found.boxes.tolist() == [[0, 0, 16, 16]]  # the last anchor is cut to 14 pixels, which is not more than 14
 
 
+@pytest.mark.parametrize("conv_dims", [[-1], [8, -1, 5]])
+def test_the_head_says_of_single_anchors_what_it_says_of_all(conv_dims):
+    head, levels = RPNHead(4, 3, conv_dims=conv_dims), list(features(images=2).values())
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    outputs = head(levels)
+    every = sum(logits.shape[1] for logits in outputs.logits)
+    image, anchor = torch.cartesian_prod(torch.arange(2), torch.arange(every))[torch.randperm(2 * every)].unbind(1)
+    logits, offsets = head.at(levels, image, anchor)
+    torch.testing.assert_close(logits, torch.cat(outputs.logits, dim=1)[image, anchor])
+    torch.testing.assert_close(offsets, torch.cat(outputs.offsets, dim=1)[image, anchor])
+
+
+class DenseHead(RPNHead):
+    """A head of someone else's making, of which nothing but `forward` is known."""
+
+
+@pytest.mark.parametrize("conv_dims", [[-1], [-1, 6]])
+def test_the_gradient_through_the_sampled_anchors_is_the_whole_gradient(conv_dims):
+    torch.manual_seed(0)
+    head = Factory(RPNHead, conv_dims=conv_dims)
+    sparse = RPN(CHANNELS, STRIDES, head=head, batch_size_per_image=16)
+    dense = RPN(CHANNELS, STRIDES, head=Factory(DenseHead, conv_dims=conv_dims), batch_size_per_image=16)
+    dense.load_state_dict(sparse.state_dict())
+    objects = [truth([3.0, 3.0, 50.0, 50.0]), truth()]
+    learnt = []
+    for rpn in (sparse, dense):
+        torch.manual_seed(1)
+        levels = {name: level.requires_grad_() for name, level in features(images=2).items()}
+        found, losses = rpn(levels, [(64, 96)] * 2, objects)
+        sum(losses.values()).backward()
+        gradients = [each.grad for each in (*levels.values(), *rpn.parameters())]
+        learnt.append((found[0].boxes, *losses.values(), *gradients))
+    assert learnt[0][2] > 0
+    torch.testing.assert_close(*learnt)
+
+
 def test_the_class_loss_is_the_sum_over_the_sample_by_its_full_size():
     rpn = grid_rpn(batch_size_per_image=100)
     # Anchor 0 is the object; the other three do not touch it.

@@ -47,6 +47,7 @@ class RPNHead(nn.Module):
             convs.append(Conv2d(channels, channels if dim == -1 else dim, 3, activation=F.relu_))
             channels = channels if dim == -1 else dim
         named = {f"conv{i}": conv for i, conv in enumerate(convs)}
+        self.anchors = anchors
         self.conv = convs[0] if len(convs) == 1 else nn.Sequential()
         if len(convs) > 1:
             for name, conv in named.items():
@@ -67,6 +68,42 @@ class RPNHead(nn.Module):
             logits.append(self.objectness_logits(x).permute(0, 2, 3, 1).flatten(1))
             offsets.append(self.anchor_deltas(x).permute(0, 2, 3, 1).reshape(len(x), -1, self.box_dim))
         return RPNOutputs(logits, offsets)
+
+    def at(self, features: Sequence[Tensor], image: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
+        """What `forward` says of some anchors alone, for the work of those: logits (K,) and offsets (K, box_dim).
+
+        Args:
+            features: levels (B, C, H, W).
+            image: of each anchor, int64 (K,).
+            anchor: its number among those of all levels, one after another, int64 (K,).
+        """
+        found, first = [], 0
+        for level in features:
+            height, width = level.shape[-2:]
+            own = torch.nonzero((anchor >= first) & (anchor < first + height * width * self.anchors)).squeeze(1)
+            pixel, which = (anchor[own] - first) // self.anchors, (anchor[own] - first) % self.anchors
+            logits, offsets = self._at_pixels(level, image[own], pixel // width, pixel % width)
+            chosen = torch.arange(len(own), device=own.device), which
+            found.append((own, logits[chosen], offsets[chosen]))
+            first += height * width * self.anchors
+        rows, logits, offsets = (torch.cat(parts) for parts in zip(*found, strict=True))
+        order = rows.argsort()
+        return logits[order], offsets[order]
+
+    def _at_pixels(self, level: Tensor, image: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (K, anchors) and offsets (K, anchors, box_dim) of single pixels, from what lies around each."""
+        convs = [conv for conv in self.conv.modules() if isinstance(conv, Conv2d)]
+        reach = torch.arange(-len(convs), len(convs) + 1, device=level.device)
+        rows, columns = (row[:, None] + reach)[:, :, None], (column[:, None] + reach)[:, None]
+        height, width = level.shape[-2:]
+        inside = ((rows >= 0) & (rows < height) & (columns >= 0) & (columns < width))[:, None]
+        around = level[image[:, None, None], :, rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
+        x = around.permute(0, 3, 1, 2)
+        for conv in convs:
+            # Each convolution sees zeros beyond the border of the level.
+            x = conv.finish(F.conv2d(x * inside, conv.weight, conv.bias))
+            inside = inside[..., 1:-1, 1:-1]
+        return self.objectness_logits(x).flatten(1), self.anchor_deltas(x).reshape(-1, self.anchors, self.box_dim)
 
 
 class RPN(nn.Module):
@@ -155,27 +192,45 @@ class RPN(nn.Module):
         """
         levels = [features[name] for name in self.in_features]
         anchors = self.anchor_generator(levels)
-        outputs = self.rpn_head(levels)
-        losses = {} if targets is None else self.losses(anchors, outputs, sizes, targets)
-        return self.propose(anchors, outputs, sizes, training=targets is not None), losses
+        if targets is None:
+            return self.propose(anchors, self.rpn_head(levels), sizes, training=False), {}
+        # The losses look at a thousandth of the anchors. Where the head can be asked for those alone, the gradient has
+        # no use for the rest, which would be a tenth of the work of a training step.
+        sparse = type(self.rpn_head) is RPNHead
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not sparse):
+            outputs = self.rpn_head(levels)
+        losses = self.losses(anchors, outputs, sizes, targets, levels if sparse else None)
+        return self.propose(anchors, outputs, sizes, training=True), losses
 
     def losses(
-        self, anchors: Sequence[Tensor], outputs: RPNOutputs, sizes: Sequence[Size], targets: Sequence[Targets]
+        self,
+        anchors: Sequence[Tensor],
+        outputs: RPNOutputs,
+        sizes: Sequence[Size],
+        targets: Sequence[Targets],
+        features: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """{"loss_rpn_cls", "loss_rpn_loc"}: sums over the sampled anchors, divided by images x batch_size_per_image."""
+        """{"loss_rpn_cls", "loss_rpn_loc"}: sums over the sampled anchors, divided by images x batch_size_per_image.
+
+        They are made of `outputs`, or, given the `features`, of what the head says of the sampled anchors alone.
+        """
         all_anchors = torch.cat(list(anchors))
-        logits, offsets = torch.cat(outputs.logits, dim=1), torch.cat(outputs.offsets, dim=1)
         matched = [self._match(all_anchors, size, truth) for size, truth in zip(sizes, targets, strict=True)]
         labels = torch.stack([labels for labels, _ in matched])
         chosen = sample(labels, self.batch_size_per_image, self.positive_fraction)
-        foreground = chosen & (labels == 1)
-        classification = F.binary_cross_entropy_with_logits(
-            logits[chosen].float(), labels[chosen].float(), reduction="sum"
-        )
-        image, anchor = torch.nonzero(foreground, as_tuple=True)
-        boxes = torch.cat([boxes[row] for (_, boxes), row in zip(matched, foreground, strict=True)])
+        image, anchor = torch.nonzero(chosen, as_tuple=True)
+        if features is None:
+            logits, offsets = (torch.cat(each, dim=1)[image, anchor] for each in outputs)
+        else:
+            logits, offsets = self.rpn_head.at(features, image, anchor)
+        kinds = labels[image, anchor]
+        classification = F.binary_cross_entropy_with_logits(logits.float(), kinds.float(), reduction="sum")
+        boxes = torch.stack([boxes for _, boxes in matched])[image, anchor]
         regression = box_loss(
-            offsets[image, anchor], all_anchors[anchor], boxes, self.box_weights, self.box_loss, self.smooth_l1_beta
+            *(each[kinds == 1] for each in (offsets, all_anchors[anchor], boxes)),
+            self.box_weights,
+            self.box_loss,
+            self.smooth_l1_beta,
         )
         scale = self.loss_weight / (self.batch_size_per_image * len(sizes))
         return {"loss_rpn_cls": classification * scale, "loss_rpn_loc": regression * scale * self.box_loss_weight}
