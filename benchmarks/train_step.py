@@ -1,7 +1,8 @@
 """How long a training step of our Mask R-CNN (R50-FPN) takes beside torchvision's, and how much memory.
 
 Both have the same weights, settings and photographs of 800 x 1216, with the boxes of the blood cells and an ellipse in
-each as its mask. A step is the losses, their gradients and SGD with momentum. The two take turns; times are medians,
+each as its mask. A step is the losses, their gradients and SGD with momentum, which each library builds as its own
+training does. The two take turns; times are medians,
 those of the processor of all threads together, which other programs disturb less. Memory is what a step holds at most
 beyond the model and its momentum.
 Run it: python benchmarks/train_step.py [RUNS [IMAGES]]
@@ -18,7 +19,9 @@ from pathlib import Path
 import torch
 import torchvision
 from _pair import FOLDER, SIZE, measured, ours, resize, theirs
+from det_core.config import Factory
 from det_core.data import CocoDataset
+from det_core.engine.optim import ParamGroups, build_optimizer
 from det_core.structures import ImageBatch, Targets
 from torch import Tensor, nn
 
@@ -58,16 +61,19 @@ def steps(images: list[Tensor], targets: list[Targets]) -> dict[str, Callable[[]
         {"boxes": t.boxes, "labels": t.labels + 1, "masks": t.masks.to(torch.uint8)}  # type: ignore[union-attr]
         for t in targets
     ]
+    # A rate of zero: the weights do not move, so that each step has the same work to do.
+    sgd = Factory(torch.optim.SGD, lr=0.0, momentum=0.9, weight_decay=1e-4)
+    trained = [parameter for parameter in other.parameters() if parameter.requires_grad]
     return {
-        OTHER: stepper(other, lambda: other(floats, theirs_too)),
-        PLAIN: stepper(model, lambda: model(batch, targets)),
+        OTHER: stepper(other, sgd(params=trained), lambda: other(floats, theirs_too)),
+        PLAIN: stepper(model, build_optimizer(sgd, model, ParamGroups()), lambda: model(batch, targets)),
     }
 
 
-def stepper(model: nn.Module, losses: Callable[[], dict[str, Tensor]]) -> Callable[[], float]:
-    """A step of SGD that does not move the weights, so that each one has the same work to do."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.SGD(trained, lr=0.0, momentum=0.9, weight_decay=1e-4)
+def stepper(
+    model: nn.Module, optimizer: torch.optim.Optimizer, losses: Callable[[], dict[str, Tensor]]
+) -> Callable[[], float]:
+    """A step that returns its loss."""
     model.train()
 
     def step() -> float:

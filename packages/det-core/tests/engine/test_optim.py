@@ -7,6 +7,7 @@ from det_core.engine.optim import (
     ParamGroups,
     build_optimizer,
     gradient_norm,
+    load_optimizer,
     set_learning_rate,
 )
 from det_core.engine.schedules import WarmupMultiStep
@@ -125,6 +126,55 @@ def test_a_model_with_nothing_to_train_is_refused():
 def test_any_optimizer_of_torch_can_be_named():
     optimizer = build_optimizer(Factory(torch.optim.AdamW, lr=1e-3), network(), ParamGroups())
     assert isinstance(optimizer, torch.optim.AdamW)
+
+
+def learn(optimizer, steps=3):
+    torch.manual_seed(1)
+    for _ in range(steps):
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.empty_like(parameter).copy_(torch.randn(parameter.shape))
+        optimizer.step()
+
+
+def conv():
+    torch.manual_seed(0)
+    return nn.Conv2d(3, 4, 3)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW, torch.optim.RMSprop])
+def test_a_step_in_one_pass_is_the_step_in_several(kind):
+    options = {} if kind is torch.optim.AdamW else {"momentum": 0.9}
+    one, several = conv(), conv()
+    factory = Factory(kind, lr=0.1, weight_decay=0.01, **options)
+    optimizer = build_optimizer(factory, one, ParamGroups())
+    assert optimizer.defaults.get("fused") is (None if kind is torch.optim.RMSprop else True)
+    learn(optimizer)
+    learn(kind(several.parameters(), lr=0.1, weight_decay=0.01, **options))
+    torch.testing.assert_close(one.weight, several.weight)
+
+
+@pytest.mark.parametrize("options", [{"fused": False}, {"foreach": True}, {"differentiable": True}])
+def test_how_steps_are_computed_can_be_chosen(options):
+    optimizer = build_optimizer(sgd(**options), network(), ParamGroups())
+    assert not optimizer.defaults["fused"]
+
+
+def test_parameters_with_channels_last_are_not_updated_in_one_pass():
+    optimizer = build_optimizer(sgd(), conv().to(memory_format=torch.channels_last), ParamGroups())
+    assert optimizer.defaults["fused"] is None
+
+
+def test_momenta_of_a_run_with_channels_last_are_laid_out_anew():
+    last, usual = conv().to(memory_format=torch.channels_last), conv()
+    before = build_optimizer(sgd(momentum=0.9), last, ParamGroups())
+    learn(before)
+    usual.load_state_dict(last.state_dict())
+    after = build_optimizer(sgd(momentum=0.9), usual, ParamGroups())
+    load_optimizer(after, before.state_dict())
+    learn(before)
+    learn(after)
+    torch.testing.assert_close(usual.weight, last.weight.contiguous())
 
 
 def three_four():

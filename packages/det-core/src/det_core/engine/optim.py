@@ -144,16 +144,33 @@ def build_optimizer(
     if not groups:
         raise ConfigError("train.optimizer", "has nothing to train", "every parameter of the model is frozen")
     factors = [group.pop("lr_factor", 1.0) for group in groups]
-    optimizer = factory(params=groups)
+    optimizer = factory(params=groups, **_in_one_pass(factory, groups))
     for group, factor in zip(optimizer.param_groups, factors, strict=True):
         group["base_lr"] = group["lr"] * factor
     return optimizer
+
+
+def _in_one_pass(factory: Factory[torch.optim.Optimizer], groups: list[dict[str, Any]]) -> dict[str, bool]:
+    """`fused` for PyTorch's own optimizers on a CPU, where it is not their default and takes a quarter of the time.
+
+    It reads memory in the order in which it lies: the parameters must lie in theirs, as their gradients then do.
+    """
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    given = factory.arguments
+    chosen = given.get("differentiable") or any(given.get(name) is not None for name in ("fused", "foreach"))
+    plain = all(p.device.type == "cpu" and p.is_floating_point() and p.is_contiguous() for p in parameters)
+    ours = getattr(factory.target, "__module__", "").startswith("torch.optim.")
+    return {"fused": True} if plain and ours and not chosen else {}
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
     """Take momenta and so on from a saved `state_dict`; rates and weight decays stay as the recipe has them now."""
     current = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": saved["state"], "param_groups": current})
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int) -> float:
