@@ -226,12 +226,8 @@ class RPN(nn.Module):
         kinds = labels[image, anchor]
         classification = F.binary_cross_entropy_with_logits(logits.float(), kinds.float(), reduction="sum")
         boxes = torch.stack([boxes for _, boxes in matched])[image, anchor]
-        regression = box_loss(
-            *(each[kinds == 1] for each in (offsets, all_anchors[anchor], boxes)),
-            self.box_weights,
-            self.box_loss,
-            self.smooth_l1_beta,
-        )
+        offsets, references, boxes = (each[kinds == 1] for each in (offsets, all_anchors[anchor], boxes))
+        regression = box_loss(offsets, references, boxes, self.box_weights, self.box_loss, self.smooth_l1_beta)
         scale = self.loss_weight / (self.batch_size_per_image * len(sizes))
         return {"loss_rpn_cls": classification * scale, "loss_rpn_loc": regression * scale * self.box_loss_weight}
 
