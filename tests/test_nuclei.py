@@ -6,10 +6,18 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from det_core import recipes
+from det_core.data import CocoDataset, SemanticFolder
 
 HERE = Path(__file__).parents[1] / "examples" / "nuclei"
 NAMES = ("mask_rcnn", "pointrend", "implicit_pointrend", "point_sup")
+OTHERS = ("pointrend_semantic", "tensormask", "tridentnet")
+
+
+def once(*changes):
+    """Arguments of a script that make its training one step of one image."""
+    return [part for change in ("train.steps=1", "train.batch_size=1", *changes) for part in ("--set", change)]
 
 
 def tree(name):
@@ -24,6 +32,11 @@ def test_the_models_are_trained_alike(name):
     assert {**one["data"], "train": 0} == {**other["data"], "train": 0}
 
 
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_other_recipes_fit_what_they_call(name):
+    assert {"model", "data", "train"} <= tree(name).keys()
+
+
 @pytest.mark.parametrize(("split", "images", "objects"), [("train", 74, 1980), ("val", 16, 416)])
 def test_the_images_are_there_with_their_masks(split, images, objects, monkeypatch):
     monkeypatch.setenv("DET_DATA", str(HERE.parents[1]))
@@ -35,9 +48,30 @@ def test_the_images_are_there_with_their_masks(split, images, objects, monkeypat
 
 @pytest.mark.slow
 def test_the_script_leaves_a_table_and_a_picture(tmp_path):
-    changes = ("train.steps=1", "train.batch_size=1", "data.val=null")
     command = [sys.executable, HERE / "compare_masks.py", "--output", tmp_path, "--models", "pointrend", "point_sup"]
-    subprocess.run([*command, *(part for change in changes for part in ("--set", change))], check=True)
+    subprocess.run([*command, *once("data.val=null")], check=True)
     assert set(json.loads((tmp_path / "masks.json").read_text())) == {"pointrend", "point_sup"}
     assert "| PointRend |" in (tmp_path / "masks.md").read_text()
     assert (tmp_path / "masks.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_nuclei_as_labels_of_pixels_are_those_of_the_masks(tmp_path):
+    subprocess.run([sys.executable, HERE / "foreground.py", tmp_path], check=True)
+    dataset = SemanticFolder(tmp_path / "val" / "images", tmp_path / "val" / "labels", ["background", "nucleus"])
+    masks = CocoDataset(HERE / "images", HERE / "instances_val.json", masks="bitmaps")
+    assert len(dataset) == len(masks) == 16
+    own = {sample.path.name: sample.targets.masks.any(dim=0).long() for sample in masks}
+    assert all(torch.equal(sample.targets.semantic, own[sample.path.name]) for sample in dataset)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tensormask", "tridentnet"])
+def test_a_recipe_is_judged_before_and_after(name, tmp_path):
+    command = [sys.executable, HERE.parent / "before_and_after.py", HERE / f"{name}.yaml", "--output", tmp_path]
+    subprocess.run([*command, *once()], check=True)
+    [before, after] = json.loads((tmp_path / "before_and_after.json").read_text())[name]["bbox/AP"]
+    assert 0 <= before <= 1
+    assert 0 <= after <= 1
+    assert f"| `{name}` | box AP |" in (tmp_path / "before_and_after.md").read_text()
+    assert (tmp_path / name / "found.png").stat().st_size > 10_000

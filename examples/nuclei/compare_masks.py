@@ -34,7 +34,7 @@ NAMES = {
     "mask_rcnn": "Mask R-CNN",
     "pointrend": "PointRend",
     "implicit_pointrend": "Implicit PointRend",
-    "point_sup": "Mask R-CNN from ten points of each nucleus (PointSup)",
+    "point_sup": "PointSup (Mask R-CNN from ten points of each nucleus)",
 }
 WIDTH = 0.005
 """Of the boundaries, as a share of an image's diagonal: two or three pixels."""
@@ -111,7 +111,7 @@ def drawn(detectors: Mapping[str, Detector], data: Data) -> Image.Image:
             found = detector(sample.image).detections
             masks = paste_masks(found.masks, found.boxes, sample.size)
             guess = max(masks, key=partial(_overlap, truth), default=torch.zeros_like(truth))
-            text = f"{NAMES[name].partition(' from')[0]}: {100 * _overlap(truth, guess):.0f}"
+            text = f"{NAMES[name].partition(' (')[0]}: {100 * _overlap(truth, guess):.0f}"
             panels.append(_panel(sample.image, truth, guess, corner, text))
     return contact_sheet(panels, columns=1 + len(detectors), gap=6)
 
