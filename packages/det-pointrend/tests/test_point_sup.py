@@ -85,10 +85,10 @@ def test_a_box_that_reaches_out_of_its_image_has_points_within():
 
 def test_the_command_writes_a_file_for_each_version(tmp_path, capsys):
     write(tmp_path, content())
-    source, target = tmp_path / "points.json", tmp_path / "n5.json"
+    source, target = tmp_path / "points.json", tmp_path / "new" / "n5.json"
     assert main([str(source), str(target), "--points", "5", "--versions", "2"]) == 0
     assert "n5_v2.json: 5 points of each of 3 objects" in capsys.readouterr().out
-    made = CocoPointsDataset(tmp_path / "images", tmp_path / "n5_v1.json")
+    made = CocoPointsDataset(tmp_path / "images", tmp_path / "new" / "n5_v1.json")
     assert made[1].targets.extras[POINTS].shape == (3, 5, 2)
 
 

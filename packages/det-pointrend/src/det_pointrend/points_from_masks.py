@@ -70,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listing.checked(masks="bitmaps")  # a fault is told before anything is drawn
     except DetError as error:
         parser.error(str(error))
+    given.target.parent.mkdir(parents=True, exist_ok=True)
     files = with_points(dict(listing.content), given.points, given.versions, given.seed)
     for number, content in enumerate(files, 1):
         stem = f"{given.target.stem}_v{number}" if given.versions > 1 else given.target.stem
