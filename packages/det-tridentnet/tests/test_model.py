@@ -134,3 +134,6 @@ def test_parts_that_do_not_fit_are_refused():
         TridentRCNN(ResNet(50, **SMALL, out_features=["res4"]), 2)
     with pytest.raises(ConfigError, match=r"TridentRCNN.valid_ranges: must be one for each branch"):
         build(valid_ranges=RANGES[:2])
+    for wrong in ((90.0, 30.0), (-1.0, None)):
+        with pytest.raises(ConfigError, match=r"TridentRCNN.valid_ranges: must each be a least size"):
+            build(valid_ranges=(*RANGES[:2], wrong))

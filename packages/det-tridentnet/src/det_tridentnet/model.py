@@ -69,9 +69,7 @@ class TridentRCNN(nn.Module):
             fix = "name a trident_resnet"
             raise ConfigError("TridentRCNN.backbone", "must have branches", f"got {type(backbone).__name__}", fix)
         self.branches = tuple(range(len(trident.dilations)))
-        if valid_ranges is not None and len(valid_ranges) != len(self.branches):
-            found = f"got {len(valid_ranges)} for {len(self.branches)} branches"
-            raise ConfigError("TridentRCNN.valid_ranges", "must be one for each branch", found)
+        _check(valid_ranges, len(self.branches))
         self.num_classes, self.fast = num_classes, fast
         self.valid_ranges = None if valid_ranges is None else tuple(valid_ranges)
         self.nms_threshold, self.max_detections = nms_threshold, max_detections
@@ -126,6 +124,15 @@ class TridentRCNN(nn.Module):
             return list(found)
         images = len(found) // len(branches)
         return [each[_within(each.boxes, self.valid_ranges[branches[i // images]])] for i, each in enumerate(found)]
+
+
+def _check(ranges: Sequence[Range] | None, branches: int) -> None:
+    where = "TridentRCNN.valid_ranges"
+    if ranges is not None and len(ranges) != branches:
+        raise ConfigError(where, "must be one for each branch", f"got {len(ranges)} for {branches} branches")
+    for least, greatest in ranges or ():
+        if least < 0 or (greatest is not None and greatest < least):
+            raise ConfigError(where, "must each be a least size and a greatest one", f"got {[least, greatest]}")
 
 
 def _within(boxes: Tensor, limits: Range) -> Tensor:
