@@ -87,6 +87,7 @@ def command(
       det eval runs/cells
       det eval faster_rcnn_r50_fpn_3x --weights model.safetensors --split val
       det eval --predictions found.json --annotations instances_val2017.json
+      torchrun --nproc-per-node 2 --no-python det eval runs/cells
     """
     if predictions is not None or annotations is not None or source is None:
         if predictions is None or annotations is None or source is not None:
@@ -94,23 +95,14 @@ def command(
             raise ConfigError("det eval", "needs either a model or two files", fix=fix)
         evaluate_files(predictions, annotations, as_json, report, images)
         return
-    from det_core.engine import Display, check_classes, evaluate
-    from det_core.engine.channels import with_channels
-    from det_core.evaluation import ResultsFile, Witness
+    from det_core.engine.distributed import own_device, process_group
 
-    model, data = _load(source, weights, device, overrides, trust, tta)
-    dataset = data.dataset(split)
-    check_classes(model, dataset)
-    evaluators, witness = data.build_evaluators(split), Witness(dataset.classes)
-    if save_predictions is not None:
-        evaluators.append(ResultsFile(dataset.classes, save_predictions, getattr(dataset, "category_ids", None)))
-    with Display() as display:
-        batches = display.track(data.eval_loader(split, batch_size), f"evaluate on {split}")
-        result = evaluate(model, batches, [*evaluators, witness], losses=loss)
-        why = witness.diagnosis()
-        if why is not None:
-            why = with_channels(why, model, data.eval_loader(split, batch_size))
-    title = f"{source}, {split}: {len(dataset)} images"
+    with process_group() as place:
+        model, data = _load(source, weights, own_device(device), overrides, trust, tta)
+        result, why = _evaluate(model, data, split, batch_size, loss, save_predictions, place)
+    if place[0] > 0:  # the first process tells it for all
+        return
+    title = f"{source}, {split}: {len(data.dataset(split))} images"
     if as_json:
         reasons = {} if why is None else why.as_json()
         click.echo(json.dumps({"metrics": result.metrics, "notes": result.notes, **reasons}, indent=2))
@@ -137,6 +129,35 @@ def _load(
     if tta:  # the views resize the images themselves
         return detector.augmented().model, dataclasses.replace(data, eval_transforms=())
     return detector.model, data
+
+
+def _evaluate(
+    model: Any,
+    data: Any,
+    split: str,
+    batch_size: int,
+    loss: bool,
+    save_predictions: Path | None,
+    place: tuple[int, int],
+) -> "tuple[Evaluation, Diagnosis | None]":
+    """The figures, and why they are what they are, which only the first of several processes says."""
+    from det_core.engine import Display, check_classes, evaluate
+    from det_core.engine.channels import with_channels
+    from det_core.evaluation import ResultsFile, Witness
+
+    dataset = data.dataset(split)
+    check_classes(model, dataset)
+    evaluators, witness = data.build_evaluators(split), Witness(dataset.classes)
+    if save_predictions is not None:
+        evaluators.append(ResultsFile(dataset.classes, save_predictions, getattr(dataset, "category_ids", None)))
+    with Display() as display:
+        batches = data.eval_loader(split, batch_size, *place)
+        shown = batches if place[0] else display.track(batches, f"evaluate on {split}")
+        result = evaluate(model, shown, [*evaluators, witness], losses=loss)
+        why = None if place[0] else witness.diagnosis()
+        if why is not None:
+            why = with_channels(why, model, data.eval_loader(split, batch_size))
+    return result, why
 
 
 def _show(result: "Evaluation", title: str, why: "Diagnosis | None") -> None:

@@ -1,8 +1,8 @@
-"""Evaluation: what a model says of a dataset, judged."""
+"""Evaluation: what a model says of a dataset, judged, by one process or by several together."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from det_core.contracts import Evaluator
 from det_core.data import Batch
+from det_core.engine.distributed import collected, place, told_by_first
 from det_core.engine.not_numbers import not_numbers, remedy, watched
 from det_core.engine.rescale import rescale
 from det_core.errors import DataError
@@ -46,6 +47,10 @@ def evaluate(
     The model is left in the mode that it was in, and so are torch's random numbers: sampling in the losses draws the
     same numbers in each evaluation, so that two of them can be compared.
 
+    In a process group of torch.distributed every process must call this, each with its own share of the images
+    (`EvalLoader(rank=..., world_size=...)`). The first merges what the evaluators of all have seen, and all return its
+    figures: those of one process that sees every image. The other processes' evaluators keep their share.
+
     Args:
         model: a `Model`, on the device to compute on.
         batches: an `EvalLoader`, or anything else that gives its batches.
@@ -58,34 +63,60 @@ def evaluate(
         DataError: losses are asked for, but an image has no truth.
     """
     device = device_of(model)
-    notes: list[str] = []
+    seen = _Seen()
     sums: dict[str, Tensor] = {}
-    images = 0
-    spoilt: list[str] = []
     with in_eval_mode(model), torch.no_grad(), own_random_numbers(device), watched(model) as features:
         for batch in batches:
-            notes += [f"left out: {reason}" for reason in batch.skipped]
+            seen.notes += [f"left out: {reason}" for reason in batch.skipped]
             moved = batch.to(device, non_blocking=True)
             stored = [sample.size for sample in batch.samples]
             predictions = predict(model, moved.images, stored, precision)
             for row, (prediction, sample) in enumerate(zip(predictions, batch.samples, strict=True)):
                 if found := not_numbers(features, row, prediction):
-                    spoilt.append(f"{sample.path or sample.id}: {found}")
+                    seen.spoilt.append(f"{sample.path or sample.id}: {found}")
                 for evaluator in evaluators:
                     evaluator.update(prediction, sample)
             if losses:
-                images += len(batch)
+                seen.images += len(batch)
                 for name, value in _losses(model, moved, precision).items():
                     sums[name] = sums.get(name, torch.zeros((), device=device)) + value * len(batch)
+    seen.losses = {name: value.item() for name, value in sums.items()}
+    return _judged(evaluators, seen, model)
+
+
+@dataclass
+class _Seen:
+    """What a process has to tell beside what its evaluators keep; `losses` are sums over `images`."""
+
+    notes: list[str] = field(default_factory=list)
+    spoilt: list[str] = field(default_factory=list)
+    losses: dict[str, float] = field(default_factory=dict)
+    images: int = 0
+
+
+def _judged(evaluators: Sequence[Evaluator], own: _Seen, model: nn.Module) -> Evaluation:
+    """The figures of all images, whichever process has seen them; the first process makes them."""
+    if place()[1] > 1:
+        for evaluator in evaluators:
+            states = collected(evaluator.state())
+            if states is not None:
+                evaluator.merge(states)
+    everything = collected(own)
+    if everything is None:
+        return told_by_first(Evaluation({}))
     metrics = {name: value for evaluator in evaluators for name, value in evaluator.result().items()}
-    means = {name: value.item() / images for name, value in sums.items()}
+    images = sum(each.images for each in everything)
+    names = dict.fromkeys(name for each in everything for name in each.losses)
+    means = {name: sum(each.losses.get(name, 0.0) for each in everything) / images for name in names}
     if means:
         metrics |= {"loss": sum(means.values()), **means}
+    notes = [note for each in everything for note in each.notes]
+    spoilt = [image for each in everything for image in each.spoilt]
     if spoilt:
         notes.append(f"nothing can be found in {len(spoilt)} images, such as {spoilt[0]}; {remedy(model)}")
     for evaluator in evaluators:
         notes += [f"no {name}: {reason}" for name, reason in getattr(evaluator, "notes", {}).items()]
-    return Evaluation(metrics, tuple(notes))
+    return told_by_first(Evaluation(metrics, tuple(notes)))
 
 
 def predict(
