@@ -6,7 +6,7 @@ from det_core.data.cityscapes import CITYSCAPES_CLASSES, CityscapesDataset
 from det_core.data.coco import CocoDataset
 from det_core.data.concat import ConcatDataset
 from det_core.data.convert import Converted, convert
-from det_core.data.crops import FixedSizeCrop, RandomCrop, ScaleJitter
+from det_core.data.crops import FixedSizeCrop, ObjectCrop, RandomCrop, ScaleJitter
 from det_core.data.folder import ImageFolder
 from det_core.data.images import from_pil, image_size, read_image
 from det_core.data.loader import EvalLoader, TrainLoader
@@ -39,6 +39,7 @@ __all__ = [
     "ImageFolder",
     "LvisDataset",
     "Mosaic",
+    "ObjectCrop",
     "Points",
     "ProposalWriter",
     "RandomCrop",
