@@ -12,6 +12,7 @@ from det_core.engine.optim import (
 )
 from det_core.engine.schedules import WarmupMultiStep
 from det_core.errors import ConfigError
+from det_core.ops.layers import Conv2d
 from torch import nn
 
 
@@ -41,6 +42,13 @@ def test_normalisation_layers_are_not_decayed_unless_asked():
         "3.weight": 0.0,
         "3.bias": 0.0,
     }
+
+
+def test_layer_norms_of_pixels_are_decayed_as_weights_as_published():
+    model = nn.Sequential(Conv2d(3, 4, 1, norm="LN"), nn.LayerNorm(4))
+    optimizer = build_optimizer(sgd(), model, ParamGroups())
+    decay = {name: group_of(optimizer, parameter)["weight_decay"] for name, parameter in model.named_parameters()}
+    assert decay == {"0.weight": 0.01, "0.norm.weight": 0.01, "0.norm.bias": 0.01, "1.weight": 0.0, "1.bias": 0.0}
 
 
 def test_none_leaves_the_decay_to_the_optimizer():

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from det_core.config import Factory
 from det_core.engine.schedules import Schedule
 from det_core.errors import ConfigError
+from det_core.ops.layers import LayerNorm2d
 
 __all__ = [
     "ClipGradients",
@@ -65,7 +66,8 @@ class ParamGroups:
     """Give normalisation layers, biases and others their own weight decay and rate, as the published detectors do.
 
     Args:
-        norm_weight_decay: for the weights and biases of normalisation layers; None: what the optimizer says.
+        norm_weight_decay: for the weights and biases of normalisation layers; None: what the optimizer says. Layer
+            norms over the channels of a pixel (`norm: LN`) are not meant: published trainings decay them as weights.
         bias_weight_decay: for all other biases; None: what the optimizer says.
         bias_lr_factor: multiplies the learning rate of those other biases.
         weight_decay_of: last part of a parameter's name, such as "pos_embed", to its weight decay, whatever it is.
@@ -101,7 +103,7 @@ class ParamGroups:
         """Of a parameter: its place in the order of groups, the factor on its rate, its weight decay."""
         last = name.rpartition(".")[2]
         kind, factor, decay = 0, 1.0, None
-        if isinstance(module, _NORMS):
+        if isinstance(module, _NORMS) and not isinstance(module, LayerNorm2d):
             kind, decay = 1, self.norm_weight_decay
         elif last == "bias":
             kind, factor, decay = 2, self.bias_lr_factor, self.bias_weight_decay
