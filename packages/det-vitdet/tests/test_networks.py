@@ -25,9 +25,10 @@ def stirred(network):
     return network
 
 
-@pytest.mark.parametrize("size", [(64, 64), (32, 160), (128, 96)])
+@pytest.mark.parametrize("size", [(64, 64), (32, 160), (128, 96), (77, 133)])
 def test_every_size_gives_maps_of_the_declared_shapes(make, size):
     network = make().eval()
+    size = [-(-side // network.size_divisibility) * network.size_divisibility for side in size]
     features = network(torch.randn(2, 3, *size))
     assert {level: tuple(found.shape) for level, found in features.items()} == {
         level: (2, network.channels[level], -(-size[0] // stride), -(-size[1] // stride))
@@ -122,15 +123,29 @@ def test_pairs_of_a_window_are_numbered_by_rows_apart_then_columns():
     assert _distances(2).tolist() == [[4, 3, 1, 0], [5, 4, 2, 1], [7, 6, 4, 3], [8, 7, 5, 4]]
 
 
-def test_what_cannot_be_is_refused_with_what_can():
-    with pytest.raises(ConfigError, match=r"window_blocks: must be numbers from 0 to 1; got \[2\]"):
-        small.vit(window_blocks=[0, 2])
-    with pytest.raises(ConfigError, match=r"heads: must divide the channels; got 3 for 16"):
-        small.vit(heads=3)
-    with pytest.raises(ConfigError, match="must rise, and end with the last block"):
-        small.mvit(depth=6)
-    with pytest.raises(ConfigError, match="must name some of p0, p1, p2, p3"):
-        small.swin(out_features=["p4"])
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("vit", {"window_blocks": [0, 2]}, r"ViT.window_blocks: must be numbers from 0 to 1; got \[2\]"),
+        ("vit", {"heads": 3}, "ViT.heads: must divide the channels; got 3 for 16"),
+        ("vit", {"window_size": 0}, "ViT.window_size: must be at least 1; got 0"),
+        ("vit", {"image_size": 8}, "ViT.image_size: must be at least 16; got 8"),
+        ("vit", {"drop_path_rate": 1.0}, "drop_path_rate: must be at least 0 and below 1; got 1.0"),
+        ("mvit", {"depth": 6}, "MViT.last_blocks: must be four, rise, and end with the last block"),
+        ("mvit", {"last_blocks": (0, 1, 4)}, r"must be four, rise, and end with the last block; got \[0, 1, 4\]"),
+        ("mvit", {"heads": 3}, "MViT.heads: must divide the channels; got 3 for 8"),
+        ("mvit", {"window_size": 9}, "MViT.window_size: must be a multiple of the strides within it; got windows of 9"),
+        ("swin", {"out_features": ["p4"]}, "Swin.out_features: must name some of p0, p1, p2, p3"),
+        ("swin", {"heads": (3, 2, 4, 8)}, "Swin.heads: must divide the channels of their stage"),
+        ("swin", {"depths": (2, 0, 2, 2)}, r"Swin.depths: must be at least 1; got \(2, 0, 2, 2\)"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_can(name, options, told):
+    with pytest.raises(ConfigError, match=told):
+        small.ALL[name](**options)
+
+
+def test_a_pyramid_of_other_steps_than_halves_is_refused():
     with pytest.raises(ConfigError, match="must be halves in a row"):
         small.SimpleFeaturePyramid(small.vit(), scales=[2.0, 0.5])
 

@@ -1,9 +1,10 @@
 """What the transformers here share: windows, patches, positions, the two-layer network of a block."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from det_core.errors import ConfigError
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -11,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 __all__ = [
     "MLP",
     "PatchEmbedding",
+    "check_at_least",
     "covered",
     "cut",
     "drop_path_rates",
@@ -25,6 +27,13 @@ __all__ = [
 
 Grid = tuple[int, int]
 """Rows and columns."""
+
+
+def check_at_least(where: str, least: int, **given: int | Sequence[int]) -> None:
+    """Refuse arguments of `where`, numbers or several numbers, that are below `least`."""
+    for name, value in given.items():
+        if any(number < least for number in (value if isinstance(value, Sequence) else (value,))):
+            raise ConfigError(f"{where}.{name}", f"must be at least {least}", f"got {value}")
 
 
 class MLP(nn.Module):
@@ -116,6 +125,8 @@ def padded_to(pixels: Tensor, side: int) -> Tensor:
 
 def drop_path_rates(last: float, blocks: int) -> list[float]:
     """How often each block's residual is left out: from 0, evenly, to `last` (Huang et al., 2016)."""
+    if not 0 <= last < 1:
+        raise ConfigError("drop_path_rate", "must be at least 0 and below 1", f"got {last}")
     return [last * i / max(blocks - 1, 1) for i in range(blocks)]
 
 

@@ -12,6 +12,7 @@ from det_vitdet.attention import decomposed_attention
 from det_vitdet.layers import (
     MLP,
     PatchEmbedding,
+    check_at_least,
     drop_path_rates,
     from_windows,
     initialise,
@@ -63,6 +64,9 @@ class PooledAttention(nn.Module):
             pool = nn.Conv2d(width, width, 3, stride=stride, padding=1, groups=width, bias=False)
             self.add_module(f"pool_{name}", pool)
             self.add_module(f"norm_{name}", nn.LayerNorm(width, eps=_EPS))
+        if window % stride_q or window % stride_kv:
+            found = f"got windows of {window} tokens, of which {stride_q} become one query and {stride_kv} one key"
+            raise ConfigError("MViT.window_size", "must be a multiple of the strides within it", found)
         self.window_q, self.window_kv = window // stride_q, window // stride_kv
         distances = 2 * max(side // stride_q, side // stride_kv) - 1
         self.rel_pos_h = nn.Parameter(torch.zeros(distances, width))
@@ -164,7 +168,11 @@ class MViT(nn.Module):
         pad_to: int = 0,
     ) -> None:
         super().__init__()
+        check_at_least("MViT", 1, channels=channels, heads=heads, kv_stride=kv_stride)
+        check_at_least("MViT", 32, image_size=image_size)
         _check(depth, last_blocks, out_features)
+        if channels % heads:
+            raise ConfigError("MViT.heads", "must divide the channels", f"got {heads} for {channels}")
         self.activation_checkpointing, self.pad_to = activation_checkpointing, pad_to
         self.patch_embed = PatchEmbedding(channels, 7, _PATCH_STRIDE, 3)
         self._last = dict(zip(last_blocks, _STAGES, strict=True))
@@ -212,8 +220,9 @@ class MViT(nn.Module):
 
 
 def _check(depth: int, last_blocks: Sequence[int], out_features: Sequence[str]) -> None:
-    if list(last_blocks) != sorted(set(last_blocks)) or last_blocks[0] < 0 or last_blocks[-1] != depth - 1:
+    rising = len(last_blocks) == 4 and list(last_blocks) == sorted(set(last_blocks))
+    if not rising or last_blocks[0] < 0 or last_blocks[-1] != depth - 1:
         found = f"got {list(last_blocks)} for {depth} blocks"
-        raise ConfigError("MViT.last_blocks", "must rise, and end with the last block", found)
+        raise ConfigError("MViT.last_blocks", "must be four, rise, and end with the last block", found)
     if not out_features or not set(out_features) <= set(_STAGES):
         raise ConfigError("MViT.out_features", f"must name some of {', '.join(_STAGES)}", f"got {out_features}")

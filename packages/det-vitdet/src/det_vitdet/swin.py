@@ -10,6 +10,7 @@ from torchvision.ops import StochasticDepth
 
 from det_vitdet.layers import (
     MLP,
+    check_at_least,
     covered,
     cut,
     drop_path_rates,
@@ -194,6 +195,7 @@ class Swin(nn.Module):
         super().__init__()
         if not out_features or not set(out_features) <= set(_STAGES):
             raise ConfigError("Swin.out_features", f"must name some of {', '.join(_STAGES)}", f"got {out_features}")
+        check_at_least("Swin", 1, channels=channels, depths=depths, heads=heads, window_size=window_size)
         if any(channels * 2**i % count for i, count in enumerate(heads)):
             raise ConfigError("Swin.heads", "must divide the channels of their stage", f"got {heads} for {channels}")
         self.activation_checkpointing, self.pad_to = activation_checkpointing, pad_to

@@ -13,6 +13,7 @@ from det_vitdet.attention import decomposed_attention
 from det_vitdet.layers import (
     MLP,
     PatchEmbedding,
+    check_at_least,
     drop_path_rates,
     from_windows,
     initialise,
@@ -162,15 +163,15 @@ class ViT(nn.Module):
         pad_to: int = 0,
     ) -> None:
         super().__init__()
+        check_at_least("ViT", 1, patch_size=patch_size, channels=channels, depth=depth, heads=heads)
+        check_at_least("ViT", patch_size, image_size=image_size, pretrain_size=pretrain_size)
         for name, numbers in (("window_blocks", window_blocks), ("residual_blocks", residual_blocks)):
             if outside := [number for number in numbers if not 0 <= number < depth]:
                 raise ConfigError(f"ViT.{name}", f"must be numbers from 0 to {depth - 1}", f"got {outside}")
         if channels % heads:
             raise ConfigError("ViT.heads", "must divide the channels", f"got {heads} for {channels}")
-        if window_blocks and window_size < 1:
-            raise ConfigError(
-                "ViT.window_size", "must be at least 1 where there are window_blocks", f"got {window_size}"
-            )
+        if window_blocks:
+            check_at_least("ViT", 1, window_size=window_size)
         self.pretrain_class_token, self.pad_to = pretrain_class_token, pad_to
         self.activation_checkpointing = activation_checkpointing
         self.patch_embed = PatchEmbedding(channels, patch_size, patch_size)
