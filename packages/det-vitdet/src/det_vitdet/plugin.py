@@ -3,7 +3,7 @@
 from det_core.hooks import hookimpl
 
 # Tiny ones, on the photographs of examples/blood-cells in det's repository.
-UNPUBLISHED = ("tiny_mvitv2_blood_cells", "tiny_vitdet_blood_cells")
+UNPUBLISHED = ("tiny_mvitv2_blood_cells", "tiny_swin_blood_cells", "tiny_vitdet_blood_cells")
 
 # Folder of the published configuration -> name of the recipe -> name of the configuration.
 PUBLISHED: dict[str, dict[str, str]] = {
