@@ -3,8 +3,9 @@
 import pytest
 import small
 import torch
+from det_core import recipes
 from det_core.errors import WeightsError
-from det_core.weights import load_into
+from det_core.weights import InitialWeights, load_into
 from torch.nn import functional as F
 
 
@@ -27,18 +28,58 @@ def test_relative_positions_of_another_size_are_resampled():
     load_into(ours, large.state_dict())
     middle = large.blocks[1].attn.rel_pos_h[11]
     torch.testing.assert_close(ours.blocks[1].attn.rel_pos_h[5], middle)
-    windows = small.swin(window_size=5)
-    narrow = small.swin(window_size=3)
-    state = {key: value for key, value in windows.state_dict().items() if not key.endswith("_index")}
-    own = {key: value for key, value in narrow.state_dict().items() if key.endswith("_index")}
-    report = load_into(narrow, {**state, **own})
-    assert report.upgrades == ("positions of another size",)
 
 
 def test_weights_that_fit_are_left_alone():
     for make in small.ALL.values():
         network = make()
         assert load_into(network, make().state_dict()).upgrades == ()
+
+
+def beginning(name, file, network):
+    """A detector of a recipe whose network starts from a file, and what loading tells."""
+    model = recipes.load(name).build_model()
+    skip = {"net": ["*.rel_pos_h", "*.rel_pos_w"], "bottom_up": ["norm*"]}[network]
+    return model, InitialWeights(str(file), into=f"backbone.{network}", skip=skip).load(model)
+
+
+def test_a_detector_starts_from_a_file_of_mae_at_another_size(tmp_path):
+    # As MAE's: 224 pixels, a class token, a norm at the end, no relative positions; here of patches of 8 pixels.
+    options = {
+        "channels": 96,
+        "depth": 6,
+        "heads": 3,
+        "patch_size": 8,
+        "window_blocks": [],
+        "relative_positions": False,
+    }
+    pretrained = small.vit(image_size=224, pretrain_size=224, **options).state_dict()
+    extra = {"cls_token": torch.zeros(1, 1, 96), "norm.weight": torch.ones(96), "norm.bias": torch.zeros(96)}
+    torch.save({"model": {**pretrained, **extra}}, tmp_path / "mae.pth")
+    model, report = beginning("tiny_vitdet_blood_cells", tmp_path / "mae.pth", "net")
+    assert report.upgrades == ("positions of another size",)
+    assert set(report.unused) == set(extra)
+    square = pretrained["pos_embed"][:, 1:].unflatten(1, (28, 28)).permute(0, 3, 1, 2)
+    expected = F.interpolate(square, size=(32, 32), mode="bicubic").flatten(2).transpose(1, 2)
+    torch.testing.assert_close(model.backbone.net.pos_embed, expected)
+    assert torch.equal(model.backbone.net.blocks[5].mlp.fc2.weight, pretrained["blocks.5.mlp.fc2.weight"])
+
+
+def test_a_detector_starts_from_a_file_of_swin_with_other_windows(tmp_path):
+    # As those of ImageNet-21k: windows of 12 tokens, masks of the windows among the weights, a classifier.
+    sizes = {"channels": 32, "depths": (2, 2, 2, 2), "heads": (1, 2, 4, 8), "window_size": 12}
+    pretrained = {key: value for key, value in small.swin(**sizes).state_dict().items() if not key.startswith("norm")}
+    extra = {"layers.0.blocks.1.attn_mask": torch.zeros(4, 144, 144), "head.weight": torch.zeros(5, 256)}
+    torch.save({"model": {**pretrained, **extra}}, tmp_path / "swin.pth")
+    model, report = beginning("tiny_swin_blood_cells", tmp_path / "swin.pth", "bottom_up")
+    assert report.upgrades == ("positions of another size",)
+    assert set(report.unused) == set(extra)
+    attention = "layers.3.blocks.0.attn"
+    square = pretrained[f"{attention}.relative_position_bias_table"].t().unflatten(1, (23, 23))[None]
+    expected = F.interpolate(square, size=(13, 13), mode="bicubic")[0].flatten(1).t()
+    found = model.backbone.bottom_up.get_submodule(attention)
+    torch.testing.assert_close(found.relative_position_bias_table, expected)
+    assert found.relative_position_index.shape == (49, 49)
 
 
 def timm_vit(**options):

@@ -55,6 +55,8 @@ def resampled(state: State, own: State) -> dict[str, Tensor] | None:
 
 def _resample(key: str, value: Tensor, like: Tensor) -> Tensor:
     last = key.rpartition(".")[2]
+    if last == "relative_position_index" and value.shape != like.shape:
+        return like  # it follows from the side of the windows
     if value.shape == like.shape or value.ndim != like.ndim or value.shape[-1] != like.shape[-1]:
         return value
     if last == "pos_embed":
