@@ -26,7 +26,7 @@ def detections(masks, scores):
 
 def test_a_mask_that_better_ones_cover_by_more_than_half_is_left_out():
     masks = torch.stack([mask(0, 0, 4, 4), mask(0, 1, 4, 4), mask(0, 2, 4, 6), mask(9, 9, 9, 9)])
-    owner, kept = stack_masks(masks, 0.5)
+    owner, kept = stack_masks(masks, SIZE, 0.5)
     assert kept.tolist() == [True, False, True, False]  # all of the second, half of the third, none of the fourth
     assert torch.bincount(owner.flatten()).tolist() == [76, 16, 0, 8]
 

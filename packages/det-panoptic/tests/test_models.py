@@ -5,12 +5,14 @@ import pytest
 import torch
 from det_core.backbones import FPN, TorchvisionBackbone
 from det_core.config import Factory
+from det_core.engine import predict
 from det_core.errors import StructureError
 from det_core.models import FastRCNNConvFCHead, MaskRCNNConvUpsampleHead, SemSegFPNHead, StandardROIHeads
-from det_core.structures import ImageBatch, Targets
+from det_core.structures import Detections, ImageBatch, Prediction, SemanticMap, Targets
 from det_panoptic.data import CocoPanoptic
 from det_panoptic.evaluation import PanopticQuality
 from det_panoptic.grouping import Grouping
+from det_panoptic.merging import Merging
 from det_panoptic.panoptic_deeplab import PanopticDeepLab, PanopticDeepLabInsEmbedHead, PanopticDeepLabSemSegHead
 from det_panoptic.panoptic_fpn import PanopticFPN
 from det_panoptic.targets import TargetGenerator
@@ -82,6 +84,20 @@ def test_panoptic_deeplab_learns_three_images_by_heart(tmp_path):
     assert evaluator.result()["panoptic/PQ"] > 0.6
 
 
+@pytest.mark.slow
+def test_panoptic_fpn_learns_three_images_by_heart(tmp_path):
+    dataset, those = samples(tmp_path, semantic="stuff", masks=True)
+    batch, model = ImageBatch.stack([each.image for each in those]), panoptic_fpn()
+    model.merging = Merging(stuff_area=20)
+    losses = learn(model, batch, [each.targets for each in those], steps=100, rate=2e-3)
+    assert losses[-1] < losses[0] / 4
+    evaluator = PanopticQuality(dataset.classes)
+    with torch.no_grad():
+        for prediction, sample in zip(model(batch), those, strict=True):
+            evaluator.update(prediction, sample)
+    assert evaluator.result()["panoptic/PQ"] > 0.5
+
+
 def test_panoptic_fpn_has_the_losses_of_both_and_they_fall(tmp_path):
     _, those = samples(tmp_path, semantic="stuff", masks=True)
     batch, model = ImageBatch.stack([each.image for each in those]), panoptic_fpn()
@@ -94,6 +110,28 @@ def test_panoptic_fpn_has_the_losses_of_both_and_they_fall(tmp_path):
         for prediction in model.eval()(batch):
             assert prediction.panoptic.ids.shape == panoptic_files.SIZE
             assert prediction.semantic.logits.shape == (3, *panoptic_files.SIZE)
+
+
+def test_segments_of_a_resized_image_are_made_at_the_size_of_the_stored_one():
+    model = panoptic_fpn()
+    model.merging = Merging(stuff_area=0)
+    logits = torch.zeros(3, 2, 2)
+    logits[1, :, 0], logits[2, :, 1] = 1, 2
+    found = Detections(
+        boxes=torch.tensor([[0.0, 0.0, 0.5, 0.5]]),
+        labels=torch.tensor([0]),
+        scores=torch.tensor([0.9]),
+        size=(2, 2),
+        masks=torch.ones(1, 2, 2),
+    )
+    seen = Prediction(detections=found, semantic=SemanticMap(logits=logits))
+    assert model.with_segments(seen).panoptic.segments[0]["label"] == 2  # of the thing no pixel is left
+    model.forward = lambda batch, targets=None: [model.with_segments(seen)]
+    images = ImageBatch(pixels=torch.zeros(1, 3, 2, 2, dtype=torch.uint8), sizes=[(2, 2)])
+    (stored,) = predict(model, images, [(8, 8)])
+    assert [each["label"] for each in stored.panoptic.segments] == [0, 2, 3]
+    # The thing has 2 x 2 pixels, and the halves of stuff meet where the interpolated scores do.
+    assert torch.bincount(stored.panoptic.ids.flatten()).tolist() == [0, 4, 24 - 4, 40]
 
 
 def test_a_batch_of_two_sizes_gives_segments_of_each_image(tmp_path):

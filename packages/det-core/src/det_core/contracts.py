@@ -29,6 +29,7 @@ __all__ = [
     "ROIHeads",
     "RegionHead",
     "Sampler",
+    "SegmentMaker",
     "SemanticHead",
     "Transform",
 ]
@@ -64,6 +65,19 @@ class Model(Protocol):
 
         The argument decides, not `self.training`, so a validation loss is an ordinary call. Predictions are in the
         pixels of the images as given.
+        """
+        ...
+
+
+@runtime_checkable
+class SegmentMaker(Protocol):
+    """A model whose segments are made of other things that it predicts, and so at any size."""
+
+    def with_segments(self, prediction: Prediction) -> Prediction:
+        """The prediction with the segments that its other parts make, in their pixels.
+
+        Where an image was resized for the model, it is asked again once these are at the size of the stored image, so
+        that segments have its edges, and areas count its pixels.
         """
         ...
 

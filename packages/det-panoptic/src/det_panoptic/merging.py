@@ -1,11 +1,12 @@
 """Detections and classes of pixels joined to segments, as Panoptic FPN does it (Kirillov et al., 2019)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from det_core.ops.masks import paste_masks
-from det_core.structures import Detections, PanopticMap
+from det_core.ops.masks import MasksInImage
+from det_core.structures import Detections, PanopticMap, Size
 from torch import Tensor
 
 __all__ = ["Merging", "stack_masks"]
@@ -36,10 +37,9 @@ class Merging:
         chosen = detections[detections.scores >= self.score_threshold]
         chosen = chosen[chosen.scores.argsort(descending=True, stable=True)]
         if chosen.masks is None:
-            masks = torch.zeros((0, *chosen.size), dtype=torch.bool, device=logits.device)
-        else:
-            masks = paste_masks(chosen.masks, chosen.boxes, chosen.size)
-        owner, kept = stack_masks(masks, self.overlap_threshold)
+            chosen = chosen[:0]
+        masks = [] if chosen.masks is None else MasksInImage(chosen.masks, chosen.boxes, chosen.size)
+        owner, kept = stack_masks(masks, chosen.size, self.overlap_threshold, logits.device)
         free = torch.where(owner == 0, logits.argmax(dim=0), 0)
         areas = torch.bincount(free.flatten(), minlength=len(logits))
         areas[0] = 0
@@ -60,16 +60,18 @@ class Merging:
         return PanopticMap(ids=ids.int(), segments=segments)
 
 
-def stack_masks(masks: Tensor, overlap_threshold: float) -> tuple[Tensor, Tensor]:
-    """Lay masks (N, H, W) on each other, the first on top.
+def stack_masks(
+    masks: Sequence[Tensor] | Tensor, size: Size, overlap_threshold: float, device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
+    """Lay masks, bool (H, W) each, on each other, the first on top; one is looked at after the other.
 
     A mask is left out if those above cover more than `overlap_threshold` of it, or if it has no pixel.
 
     Returns:
         Which mask each pixel shows, counted from 1, int64 (H, W), 0 for none; and which masks were laid, bool (N,).
     """
-    owner = torch.zeros(masks.shape[1:], dtype=torch.int64, device=masks.device)
-    kept = torch.zeros(len(masks), dtype=torch.bool, device=masks.device)
+    owner = torch.zeros(size, dtype=torch.int64, device=device)
+    kept = torch.zeros(len(masks), dtype=torch.bool, device=device)
     for place, mask in enumerate(masks):
         # No number leaves the device on the way.
         free = mask & (owner == 0)

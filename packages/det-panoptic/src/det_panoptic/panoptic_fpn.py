@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, cast
 
 from det_core.config import Factory
@@ -83,9 +84,15 @@ class PanopticFPN(nn.Module):
             return cast(SemanticHead, self.sem_seg_head).losses(features, maps) | losses
         proposals, _ = self.proposal_generator(features, batch.sizes)
         found = self.roi_heads.predict(features, proposals, batch.sizes)
-        logits, predictions = self.sem_seg_head(features), []
-        for detections, own, (height, width) in zip(found, logits, batch.sizes, strict=True):
-            own = own[:, :height, :width]
-            panoptic = self.merging(detections, own, self.num_things)
-            predictions.append(Prediction(detections=detections, semantic=SemanticMap(logits=own), panoptic=panoptic))
-        return predictions
+        logits = self.sem_seg_head(features)
+        return [
+            self.with_segments(Prediction(detections=detections, semantic=SemanticMap(logits=own[:, :height, :width])))
+            for detections, own, (height, width) in zip(found, logits, batch.sizes, strict=True)
+        ]
+
+    def with_segments(self, prediction: Prediction) -> Prediction:
+        """As `det_core.contracts.SegmentMaker`: detections and classes of pixels, at whatever size, joined."""
+        detections, semantic = prediction.detections, prediction.semantic
+        if detections is None or semantic is None:
+            raise StructureError("prediction", "needs detections and a semantic map to be joined")
+        return replace(prediction, panoptic=self.merging(detections, semantic.logits, self.num_things))

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from det_core.contracts import Evaluator
+from det_core.contracts import Evaluator, SegmentMaker
 from det_core.data import Batch
 from det_core.engine.distributed import collected, place, told_by_first
 from det_core.engine.not_numbers import not_numbers, remedy, watched
@@ -132,7 +132,18 @@ def predict(
     """
     with autocast(images.pixels.device, precision):
         predictions: list[Prediction] = model(images)
-    return [rescale(*each) for each in zip(predictions, images.sizes, stored, strict=True)]
+    return [
+        _at_size(model, prediction, seen, size)
+        for prediction, seen, size in zip(predictions, images.sizes, stored, strict=True)
+    ]
+
+
+def _at_size(model: nn.Module, prediction: Prediction, seen: Size, stored: Size) -> Prediction:
+    """A prediction in the pixels of the stored image, with segments made anew where the model can."""
+    if seen == stored or not isinstance(model, SegmentMaker):
+        return rescale(prediction, seen, stored)
+    # What follows would replace the segments that are carried over.
+    return model.with_segments(rescale(replace(prediction, panoptic=None), seen, stored))
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

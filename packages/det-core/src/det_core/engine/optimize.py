@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from det_core.contracts import SegmentMaker
 from det_core.engine.evaluate import Precision, autocast
 from det_core.ops.layers import Conv2d, FrozenBatchNorm2d
 from det_core.structures import ImageBatch, Prediction
@@ -63,6 +64,8 @@ class Optimized(nn.Module):
     def __init__(self, model: nn.Module, precision: Precision) -> None:
         super().__init__()
         self.model, self.precision = model, precision
+        if isinstance(model, SegmentMaker):
+            self.with_segments = model.with_segments
 
     def forward(self, batch: ImageBatch) -> list[Prediction]:
         """What the model predicts."""
