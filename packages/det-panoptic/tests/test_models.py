@@ -134,6 +134,28 @@ def test_segments_of_a_resized_image_are_made_at_the_size_of_the_stored_one():
     assert torch.bincount(stored.panoptic.ids.flatten()).tolist() == [0, 4, 24 - 4, 40]
 
 
+@pytest.mark.parametrize("kept", [(7, 9), (1, 3), ()], ids=["stuff", "things", "nothing"])
+@pytest.mark.parametrize(("make", "rest"), [(panoptic_fpn, {"semantic": "stuff", "masks": True}), (deeplab, {})])
+def test_images_of_stuff_alone_of_things_alone_and_of_nothing_are_learnt_and_judged(tmp_path, make, rest, kept):
+    def only(content):
+        for own in content["annotations"]:
+            own["segments_info"] = [each for each in own["segments_info"] if each["category_id"] in kept]
+
+    dataset = CocoPanoptic(**panoptic_files.write(tmp_path, change=only), bad_segments="skip", **rest)
+    those, model, evaluator = [dataset[0], dataset[1]], make(), PanopticQuality(dataset.classes)
+    batch = ImageBatch.stack([each.image for each in those])
+    losses = model(batch, [each.targets for each in those])
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(loss.isfinite() for loss in losses.values())
+    assert all(each.grad.isfinite().all() for each in model.parameters() if each.grad is not None)
+    with torch.no_grad():
+        for prediction, sample in zip(model.eval()(batch), those, strict=True):
+            evaluator.update(prediction, sample)
+    figures = evaluator.result()
+    assert ("panoptic/PQ_things" in figures or "panoptic/PQ_stuff" in figures) == bool(kept)
+    assert all(0 <= value <= 1 for value in figures.values())
+
+
 def test_a_batch_of_two_sizes_gives_segments_of_each_image(tmp_path):
     _, those = samples(tmp_path)
     images = [those[0].image, those[1].image[:, :40, :50]]
