@@ -9,8 +9,9 @@ import pytest
 from det_core.evaluation.coco_files import read_files
 from det_core.evaluation.curves import curves
 from det_core.evaluation.error_kinds import KINDS, error_costs, judge, pairs
+from det_core.evaluation.error_overlaps import costs_by
 from det_core.evaluation.evidence import Objects, Seen, overlaps, seen_in
-from det_core.evaluation.figures import averages
+from det_core.evaluation.figures import LIMITS, averages
 from det_core.testing.perturbed import perturbed
 
 Box = tuple[float, float, float, float]
@@ -111,18 +112,24 @@ def test_pairs_tell_who_was_called_what() -> None:
     assert sorted(pairs(images, [judge(images[0])])) == [(-1, 0), (0, 1), (1, -1)]
 
 
-def made(seed: int, folder: Path, crowds: float) -> Any:
+def made(seed: int, folder: Path, crowds: float, masks: bool = False, keypoints: bool = False) -> Any:
     rng = np.random.default_rng(seed)
     truth: dict[str, Any] = {"categories": [{"id": n, "name": str(n)} for n in (1, 2, 3)], "annotations": []}
     truth["images"] = [{"id": n, "height": 300, "width": 300} for n in range(30)]
     for image in truth["images"][1:]:
         for _ in range(int(rng.integers(0, 8))):
             x, y, w, h = (rng.random(4) * (150, 150, 140, 140) + (0, 0, 5, 5)).tolist()
+            points = rng.random((17, 2)) * (w, h) + (x, y)
+            seen = rng.integers(0, 3, 17) * (rng.random() < 0.8)
             own = {
                 "image_id": image["id"],
                 "category_id": int(rng.integers(1, 4)),
                 "iscrowd": int(rng.random() < crowds),
             }
+            if masks:
+                own["segmentation"] = [[x + w / 2, y, x + w, y + h / 2, x + w / 2, y + h, x, y + h / 2]]
+            if keypoints:
+                own["keypoints"] = np.concatenate((points, seen[:, None]), 1).ravel().tolist()
             truth["annotations"].append(
                 {"id": len(truth["annotations"]) + 1, **own, "bbox": [x, y, w, h], "area": w * h}
             )
@@ -152,3 +159,44 @@ def test_counts_and_costs_are_those_of_hotcoco(seed: int, tmp_path: Path) -> Non
     names = dict(zip(KINDS, ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss"), strict=True))
     assert own.counts == {kind: theirs["counts"].get(name, 0) for kind, name in names.items()}
     assert own.costs == pytest.approx({kind: theirs["delta_ap"][name] for kind, name in names.items()}, abs=1e-9)
+
+
+def test_keypoints_are_as_similar_as_coco_has_it_by_hand() -> None:
+    own = {"image_id": 0, "category_id": 0, "iscrowd": 0, "bbox": [0.0, 0.0, 10.0, 10.0], "area": 100.0}
+    truth = {**own, "keypoints": [5.0, 5, 2, 0, 0, 0], "num_keypoints": 1}
+    # One labelled keypoint with a sigma of 0.1 and two pixels off: exp(-2 ** 2 / (2 * 0.2 ** 2 * 100)) = 0.607.
+    found = {**own, "keypoints": [7.0, 5, 1, 99, 99, 1], "score": 0.5}
+
+    def judged(truth: Any, found: Any) -> Any:
+        tables: Any = (
+            {"images": [{"id": 0, "height": 20, "width": 20}], "annotations": [each]} for each in (truth, found)
+        )
+        return costs_by("keypoints", *tables, 1, (0.1, 0.1))
+
+    assert judged(truth, found).ap50 == 1.0
+    further = judged(truth, {**found, "keypoints": [8.0, 5, 1, 99, 99, 1]})  # 3 pixels: 0.325
+    assert further.counts["localisation"] == 1
+    assert further.costs["localisation"] == 1.0
+    # Nothing is asked of an object without keypoints, and what lies near it is forgiven.
+    unlabelled = judged({**truth, "keypoints": [0.0] * 6, "num_keypoints": 0}, found)
+    assert unlabelled.ap50 is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("iou_type", ["segm", "keypoints"])
+def test_ap50_of_masks_and_keypoints_is_that_of_coco(seed: int, iou_type: Any, tmp_path: Path) -> None:
+    files = made(seed, tmp_path, 0.1, masks=iou_type == "segm", keypoints=iou_type == "keypoints")
+    assert iou_type in files.iou_types
+    own = costs_by(iou_type, files.truth, files.found, len(files.classes))
+    made_curves = curves(files.truth, files.found, iou_type, LIMITS[iou_type][-1:])
+    reference = dict(each[:2] for each in averages(made_curves, iou_type))
+    assert own.ap50 == pytest.approx(reference["AP50"], abs=1e-12)
+    assert 0.01 < reference["AP50"] < 0.99
+    assert all(cost >= 0 for cost in own.costs.values())
+
+
+def test_errors_of_boxes_are_the_same_either_way(tmp_path: Path) -> None:
+    files = made(0, tmp_path, crowds=0.1)
+    images = seen_in(files)
+    own = error_costs(images, [judge(image) for image in images], len(files.classes))
+    assert costs_by("bbox", files.truth, files.found, len(files.classes)) == own

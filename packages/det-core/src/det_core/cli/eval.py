@@ -43,7 +43,7 @@ __all__ = ["command"]
     "--predictions",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Results in COCO's format to evaluate, instead of a model; with --annotations.",
+    help="Results in COCO's format to evaluate by COCO's rules, instead of a model; with --annotations.",
 )
 @click.option(
     "--annotations", type=click.Path(path_type=Path), metavar="FILE", help="The truth for --predictions, a COCO file."
@@ -143,7 +143,7 @@ def _evaluate(
     """The figures, and why they are what they are, which only the first of several processes says."""
     from det_core.engine import Display, check_classes, evaluate
     from det_core.engine.channels import with_channels
-    from det_core.evaluation import ResultsFile, Witness
+    from det_core.evaluation import CocoEvaluator, ResultsFile, Witness
 
     dataset = data.dataset(split)
     check_classes(model, dataset)
@@ -156,6 +156,8 @@ def _evaluate(
         result = evaluate(model, shown, [*evaluators, witness], losses=loss)
         why = None if place[0] else witness.diagnosis()
         if why is not None:
+            judges = [each for each in evaluators if isinstance(each, CocoEvaluator)]
+            why = dataclasses.replace(why, errors_in={k: v for each in judges for k, v in each.errors_in().items()})
             why = with_channels(why, model, data.eval_loader(split, batch_size))
     return result, why
 

@@ -1,5 +1,6 @@
 """`det eval --predictions FILE --annotations FILE`: how good results in a file are. Needs neither a model nor torch."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,15 @@ def evaluate_files(
     from det_core.cli.why import show_diagnosis
     from det_core.evaluation.coco_files import read_files
     from det_core.evaluation.diagnosis import diagnose
+    from det_core.evaluation.error_overlaps import costs_by
     from det_core.evaluation.evidence import seen_in
 
     files = read_files(annotations, predictions)
     figures, notes = _figures(files)
     why = diagnose(seen_in(files), files.classes, files.unknown, files.category_ids)
+    others = [iou_type for iou_type in files.iou_types if iou_type != "bbox"]
+    costs: dict[str, Any] = {name: costs_by(name, files.truth, files.found, len(files.classes)) for name in others}
+    why = dataclasses.replace(why, errors_in=costs)
     title = f"{predictions}: {len(files.found['annotations'])} results, {len(files.image_ids)} images"
     if as_json:
         click.echo(json.dumps({**figures, "notes": notes, **why.as_json()}, indent=2))

@@ -15,12 +15,16 @@ def show_diagnosis(why: "Diagnosis") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    if why.errors.ap50 is not None:
-        table = Table("kind of error", title="Boxes: what errors cost")
+    from det_core.evaluation.diagnosis import WHAT
+
+    for name, errors in {"bbox": why.errors, **why.errors_in}.items():
+        if errors.ap50 is None:
+            continue
+        table = Table("kind of error", title=f"{WHAT[name].capitalize()}: what errors cost")
         table.add_column("errors", justify="right")
         table.add_column("cost in AP50", justify="right")
-        for kind, count in why.errors.counts.items():
-            table.add_row(kind, str(count), f"{why.errors.costs[kind]:.4f}")
+        for kind, count in errors.counts.items():
+            table.add_row(kind, str(count), f"{errors.costs[kind]:.4f}")
         Console(highlight=False).print(table)
     for each in why.suspicions:
         click.echo(f"suspicious: {each}")

@@ -59,23 +59,35 @@ class ErrorCosts:
     costs: Mapping[str, float]
     counts: Mapping[str, int]
 
+    def as_json(self) -> dict[str, Any]:
+        """{kind: {"count", "costs"}}; a cost is None if there is no object."""
+        return {kind: {"count": count, "costs": self.costs.get(kind)} for kind, count in self.counts.items()}
 
-def judge(seen: Seen) -> Judged:
-    """Match the detections of an image as COCO does at an overlap of 0.5, and tell what is wrong with the others."""
-    rows = _best(seen)
+
+def judge(seen: Seen, limit: int = _LIMIT) -> Judged:
+    """Match the detections of an image as COCO does at an overlap of 0.5, and tell what is wrong with the others.
+
+    Of each class the best `limit` detections count.
+    """
+    rows = _best(seen, limit)
     found, truth = seen.found.take(rows), seen.truth
-    shared = overlaps(found, truth)
+    shared = overlaps(found, truth) if seen.shared is None else seen.shared[rows]
     same = found.labels[:, None] == truth.labels
     kinds = np.full(len(rows), RIGHT, "<U14")
     meant = np.full(len(rows), -1, np.int64)
     taken = truth.crowd.copy()  # a crowd is never found
+    open_crowds = truth.crowd.copy()
     for row in range(len(rows)):
         free = np.where(same[row] & ~taken, shared[row], -1.0)
         if len(free) and free.max() >= _FOREGROUND:
             meant[row] = len(free) - 1 - free[::-1].argmax()  # of equal ones the last, as pycocotools
             taken[meant[row]] = True
-        elif (shared[row][same[row] & truth.crowd] >= _FOREGROUND).any():
+        elif (shared[row][same[row] & open_crowds] >= _FOREGROUND).any():
             kinds[row] = IGNORED
+            if seen.once is not None:
+                inside = np.where(same[row] & open_crowds, shared[row], -1.0)
+                place = len(inside) - 1 - inside[::-1].argmax()
+                open_crowds[place] &= not seen.once[place]
         else:
             kinds[row] = ""
     single = ~truth.crowd
@@ -87,15 +99,15 @@ def judge(seen: Seen) -> Judged:
     return Judged(rows, kinds, meant, missed, lost)
 
 
-def _best(seen: Seen) -> NDArray[np.int64]:
-    """The detections that count, by falling score: of each class the best hundred."""
+def _best(seen: Seen, limit: int) -> NDArray[np.int64]:
+    """The detections that count, by falling score."""
     order = np.argsort(-seen.found.scores, kind="stable")
-    if len(order) <= _LIMIT:
+    if len(order) <= limit:
         return order
     labels = seen.found.labels[order]
     keep = np.zeros(len(order), np.bool_)
     for label in np.unique(labels):
-        keep[np.flatnonzero(labels == label)[:_LIMIT]] = True
+        keep[np.flatnonzero(labels == label)[:limit]] = True
     return order[keep]
 
 

@@ -3,7 +3,7 @@
 No torch is needed here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from det_core.evaluation.coco_files import CocoFiles
 
-__all__ = ["Objects", "Seen", "overlaps", "seen_in"]
+__all__ = ["Objects", "Seen", "objects_of", "overlaps", "seen_in"]
 
 Floats = NDArray[np.float64]
 _Record = Mapping[str, Any]
@@ -39,13 +39,19 @@ class Objects(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """One image: its size is (height, width); `file` is "" if it is not known."""
+    """One image: its size is (height, width); `file` is "" if it is not known.
+
+    `shared` are the overlaps (D, G), of masks or keypoints say; None: those of the boxes. `once`, bool (G,), are those
+    of the crowds that only one detection may lie in; None: none.
+    """
 
     image_id: int | str
     size: tuple[int, int]
     truth: Objects
     found: Objects
     file: str = ""
+    shared: Floats | None = None
+    once: NDArray[np.bool_] | None = None
 
 
 def overlaps(found: Objects, truth: Objects) -> Floats:
@@ -72,15 +78,16 @@ def seen_in(files: "CocoFiles") -> list[Seen]:
         Seen(
             image_id=files.image_ids[image["id"]],
             size=(image["height"], image["width"]),
-            truth=_objects(truth[image["id"]]),
-            found=_objects(found[image["id"]]),
+            truth=objects_of(truth[image["id"]]),
+            found=objects_of(found[image["id"]]),
             file=str(image["file_name"]),
         )
         for image in images
     ]
 
 
-def _objects(records: list[_Record]) -> Objects:
+def objects_of(records: Sequence[_Record]) -> Objects:
+    """Entries of a table whose categories are labels."""
     boxes = np.array([own["bbox"] for own in records], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return Objects(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from det_core.errors import ConfigError
-from det_core.evaluation.diagnosis import Diagnosis
+from det_core.evaluation.diagnosis import WHAT, Diagnosis
 from det_core.evaluation.error_kinds import RIGHT, Judged, pairs
 from det_core.evaluation.evidence import Floats, Seen
 
@@ -131,9 +131,13 @@ def _suspicions(why: Diagnosis) -> str:
 
 
 def _errors(why: Diagnosis) -> str:
-    costs = why.errors.costs
-    rows = [(kind, count, _number(costs.get(kind))) for kind, count in why.errors.counts.items()]
-    return _table(("kind", "errors", "cost in AP50"), rows)
+    parts = {"bbox": why.errors, **why.errors_in}
+    head = ("kind", *(f"{of}: {what}" for of in map(WHAT.__getitem__, parts) for what in ("errors", "cost in AP50")))
+    rows = [
+        (kind, *(cell for each in parts.values() for cell in (each.counts[kind], _number(each.costs.get(kind)))))
+        for kind in why.errors.counts
+    ]
+    return _table(head, rows)
 
 
 def _best_threshold(why: Diagnosis) -> float:
