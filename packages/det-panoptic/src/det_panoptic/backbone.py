@@ -6,7 +6,7 @@ from typing import Any, Literal
 from det_core.backbones.resnet import BasicStem
 from det_core.errors import ConfigError
 from det_core.ops.layers import Conv2d, Norm, freeze
-from det_core.ops.residual import BottleneckBlock, Deformable, initialise
+from det_core.ops.residual import BottleneckBlock, Deformable, initialise, through_stages
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -104,12 +104,7 @@ class DeepLabResNet(nn.Module):
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) to {stage: (B, channels, ceil(H / stride), ceil(W / stride))}."""
-        features, x = {}, self.stem(pixels)
-        for name in self._stages:
-            x = self.get_submodule(name)(x)
-            if name in self.channels:
-                features[name] = x
-        return features
+        return through_stages(self, self.stem(pixels), self._stages, self.channels)
 
 
 def _check(out_features: Sequence[str], deformable_stages: Sequence[str], res4: int, res5: int) -> None:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from det_core.errors import ConfigError
 from det_core.ops.layers import Norm, freeze, make_norm
+from det_core.ops.residual import through_stages
 
 __all__ = ["RegNet", "stages_of"]
 
@@ -173,9 +174,4 @@ class RegNet(nn.Module):
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) to {stage: (B, channels, ceil(H / stride), ceil(W / stride))}."""
-        features, x = {}, self.stem(pixels)
-        for name in self._stages:
-            x = self.get_submodule(name)(x)
-            if name in self.channels:
-                features[name] = x
-        return features
+        return through_stages(self, self.stem(pixels), self._stages, self.channels)

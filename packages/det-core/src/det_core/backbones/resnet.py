@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from det_core.errors import ConfigError
 from det_core.ops.layers import Conv2d, Norm, freeze
-from det_core.ops.residual import BasicBlock, BottleneckBlock, Deformable, initialise
+from det_core.ops.residual import BasicBlock, BottleneckBlock, Deformable, initialise, through_stages
 
 __all__ = ["BasicStem", "ResNet"]
 
@@ -119,9 +119,4 @@ class ResNet(nn.Module):
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) to {stage: (B, channels, ceil(H / stride), ceil(W / stride))}."""
-        features, x = {}, self.stem(pixels)
-        for name in self._stages:
-            x = self.get_submodule(name)(x)
-            if name in self.channels:
-                features[name] = x
-        return features
+        return through_stages(self, self.stem(pixels), self._stages, self.channels)

@@ -1,5 +1,6 @@
 """The blocks of residual networks (He et al., "Deep residual learning", 2016)."""
 
+from collections.abc import Container, Sequence
 from typing import Literal
 
 import torchvision
@@ -8,7 +9,7 @@ from torch.nn import functional as F
 
 from det_core.ops.layers import Conv2d, Norm
 
-__all__ = ["BasicBlock", "BottleneckBlock", "Deformable", "initialise"]
+__all__ = ["BasicBlock", "BottleneckBlock", "Deformable", "initialise", "through_stages"]
 
 Deformable = Literal["v1", "v2"]
 """Deformable convolutions as first published, and modulated ones."""
@@ -122,3 +123,13 @@ def initialise(network: nn.Module) -> None:
         if isinstance(module, BottleneckBlock) and module.conv2_offset is not None:
             nn.init.zeros_(module.conv2_offset.weight)
             nn.init.zeros_(module.conv2_offset.bias)  # type: ignore[arg-type]
+
+
+def through_stages(network: nn.Module, x: Tensor, stages: Sequence[str], wanted: Container[str]) -> dict[str, Tensor]:
+    """What comes out of the `wanted` ones of the stages, which are parts of `network` and follow on each other."""
+    features = {}
+    for name in stages:
+        x = network.get_submodule(name)(x)
+        if name in wanted:
+            features[name] = x
+    return features
