@@ -3,8 +3,7 @@
 Things become people, animals, vehicles and other objects, each still by itself; stuff becomes six surfaces, of which an
 image has one segment at most. The images are copied beside.
 
-    python examples/panoptic/ten_classes.py --annotations panoptic_train2017.json --labels panoptic_train2017 \\
-        --images train2017 --output data/ten/train
+    python examples/panoptic/ten_classes.py --coco coco --split train2017 --output data/ten/train
 """
 
 import argparse
@@ -67,12 +66,17 @@ def regrouped(
 def main() -> None:
     """Write images, label images and panoptic.json."""
     parser = argparse.ArgumentParser(description="Regroup COCO's panoptic annotations into ten classes.")
-    parser.add_argument("--annotations", type=Path, required=True, help="such as panoptic_train2017.json")
-    parser.add_argument("--labels", type=Path, required=True, help="the folder of PNG files, panoptic_train2017")
-    parser.add_argument("--images", type=Path, nargs="+", required=True, help="the folders that the images are in")
+    parser.add_argument("--coco", type=Path, default=Path("coco"), help="the folder of COCO")
+    parser.add_argument("--split", required=True, help="such as train2017")
+    parser.add_argument("--annotations", type=Path, help="if not annotations/panoptic_SPLIT.json of it")
+    parser.add_argument("--labels", type=Path, help="the folder of PNG files, if not panoptic_SPLIT of it")
+    parser.add_argument("--images", type=Path, nargs="+", help="the folders of images, if not SPLIT of it")
     parser.add_argument("--output", type=Path, required=True, help="the folder to write")
     given = parser.parse_args()
-    content = json.loads(given.annotations.read_text(encoding="utf-8"))
+    annotated = given.annotations or given.coco / "annotations" / f"panoptic_{given.split}.json"
+    labels = given.labels or given.coco / f"panoptic_{given.split}"
+    folders = given.images or [given.coco / given.split]
+    content = json.loads(annotated.read_text(encoding="utf-8"))
     classes = {each["id"]: class_of(each) for each in content["categories"]}
     images = {each["id"]: each for each in content["images"]}
     annotations = []
@@ -80,12 +84,12 @@ def main() -> None:
         (given.output / name).mkdir(parents=True, exist_ok=True)
     for each in content["annotations"]:
         image = images[each["image_id"]]
-        places = [folder / image["file_name"] for folder in given.images]
+        places = [folder / image["file_name"] for folder in folders]
         source = next((place for place in places if place.exists()), None)
         if source is None:
-            parser.error(f"{image['file_name']} is in none of {', '.join(map(str, given.images))}")
+            parser.error(f"{image['file_name']} is in none of {', '.join(map(str, folders))}")
         shutil.copyfile(source, given.output / "images" / image["file_name"])
-        numbers = read_label_image(given.labels / each["file_name"], (image["height"], image["width"]))
+        numbers = read_label_image(labels / each["file_name"], (image["height"], image["width"]))
         new, segments = regrouped(numbers, each["segments_info"], classes)
         colours = np.stack((new % 256, new // 256, np.zeros_like(new)), axis=-1).astype(np.uint8)
         Image.fromarray(colours).save(given.output / "labels" / each["file_name"])
