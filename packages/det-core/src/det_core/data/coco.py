@@ -33,6 +33,10 @@ class CocoDataset(IndexedImages):
             of negative or zero size, an unknown category ...); "skip" leaves them out and says so in `skipped`.
         min_keypoints: leaves out images with fewer labelled keypoints, all objects together; published models train
             with 1.
+        decode_at_least: decode JPEGs at a half, a quarter or an eighth of their size, the smallest whose shorter side
+            is at least so many pixels; the sample is then of that size, and its objects with it. For training, if
+            images are made smaller anyway: four times the shorter side that the transforms leave loses nothing, twice
+            as much next to nothing (measured: docs/data.md). None decodes all pixels.
 
     Attributes:
         classes: the name of each label.
@@ -58,13 +62,15 @@ class CocoDataset(IndexedImages):
         rotated: bool = False,
         bad_annotations: BadAnnotations = "stop",
         min_keypoints: int = 0,
+        decode_at_least: int | None = None,
     ) -> None:
         if min_keypoints and not keypoints:
             raise ConfigError("min_keypoints", "counts keypoints that are not read", fix="set keypoints to true")
         listing = self.listing(images, annotations)
         index = listing.checked(classes, mask_form(masks), keypoints, rotated, bad_annotations)
+        outlines = masks == "polygons"
         super().__init__(
-            index, listing.images, listing.annotations, keep_empty, min_keypoints, outlines=masks == "polygons"
+            index, listing.images, listing.annotations, keep_empty, min_keypoints, outlines, decode_at_least
         )
 
     @classmethod

@@ -1,6 +1,7 @@
 """Reading photographs, one path for every format: Pillow opens, we turn the result into uint8 RGB."""
 
 import io
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from torch import Tensor
 from det_core.errors import DataError
 from det_core.structures import Size
 
-__all__ = ["IMAGE_SUFFIXES", "from_pil", "image_files", "image_size", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "from_pil", "image_files", "image_size", "read_image", "read_reduced"]
 
 ImagePath: TypeAlias = str | os.PathLike[str]
 
@@ -51,6 +52,21 @@ def read_image(path: ImagePath) -> Tensor:
     """
     with _open(path) as picture:
         return from_pil(picture, os.fspath(path))
+
+
+def read_reduced(path: ImagePath, at_least: int) -> tuple[Tensor, Size]:
+    """Read a JPEG at the smallest size that its decoder gives, whose shorter side is at least `at_least` pixels.
+
+    That is a half, a quarter or an eighth of it, rounded up, or all of it, as with other formats. Also returns the
+    (height, width) that `read_image` would give; for the rest see there.
+    """
+    with _open(path) as picture:
+        turned = _orientation(picture, os.fspath(path)) >= 5
+        size = (picture.width, picture.height) if turned else (picture.height, picture.width)
+        share = at_least / min(size)
+        if share <= 0.5:
+            picture.draft(None, (math.ceil(picture.width * share), math.ceil(picture.height * share)))
+        return from_pil(picture, os.fspath(path)), size
 
 
 def image_size(path: ImagePath) -> Size:

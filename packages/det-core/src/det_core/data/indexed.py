@@ -9,11 +9,15 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
 
 from det_core.data.coco_index import CocoIndex
-from det_core.data.images import read_image
+from det_core.data.images import read_image, read_reduced
 from det_core.data.packed import PackedTexts
-from det_core.errors import DataError
+from det_core.data.transforms import compose
+from det_core.errors import ConfigError, DataError
 from det_core.ops.rle import rle_counts, rle_to_mask
 from det_core.structures import Polygons, Sample, Size, Targets
 
@@ -30,6 +34,7 @@ class IndexedImages:
         keep_empty: whether images without any object to learn from belong to the dataset.
         min_keypoints: images with fewer labelled keypoints do not.
         outlines: whether to give masks as `Polygons`.
+        decode_at_least: as in `CocoDataset`.
 
     Attributes:
         classes: the name of each label.
@@ -49,7 +54,10 @@ class IndexedImages:
         keep_empty: bool = True,
         min_keypoints: int = 0,
         outlines: bool = False,
+        decode_at_least: int | None = None,
     ) -> None:
+        if decode_at_least is not None and decode_at_least < 1:
+            raise ConfigError("decode_at_least", "must be a positive number of pixels", f"got {decode_at_least}")
         if not images.is_dir():
             raise DataError(str(images), "there is no such folder of images", fix="check the path")
         self.images, self.annotations = images, annotations
@@ -61,6 +69,7 @@ class IndexedImages:
         if min_keypoints and index.keypoints is not None:
             kept &= _per_image((index.keypoints[..., 2] > 0).sum(1), index) >= min_keypoints
         self._index, self._rows, self._outlines = index, np.flatnonzero(kept), outlines
+        self._decode_at_least = decode_at_least
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -72,15 +81,22 @@ class IndexedImages:
         if not path.exists():
             problem = f"{self.annotations} lists this file (image {image_id}), but it is not there"
             raise DataError(str(path), problem, fix="check the folder of images, or take it out of the list")
-        image = read_image(path)
-        size = (image.shape[1], image.shape[2])
+        if self._decode_at_least is None:
+            image = read_image(path)
+            size = (image.shape[1], image.shape[2])
+        else:
+            image, size = read_reduced(path, self._decode_at_least)
         listed = self.size_of(index)
         if size != listed:
             found = f"{self.annotations} says {listed[1]} x {listed[0]} (image {image_id})"
             fix = "the objects may belong to another version of the image: correct one of the two"
             raise DataError(str(path), f"the image has {size[1]} x {size[0]} upright pixels", found, fix)
         targets = self._targets(row, size) if self._index.annotated else None
-        return Sample(image=image, targets=targets, id=image_id, path=path)
+        if size == (image.shape[1], image.shape[2]):
+            return Sample(image=image, targets=targets, id=image_id, path=path)
+        # The objects follow as they do in any resize; of the pixels that nobody decoded there is one, seen everywhere.
+        stored = torch.zeros((), dtype=torch.uint8).expand(3, *size)
+        return compose([_Reduced(image)])(Sample(image=stored, targets=targets, id=image_id, path=path))
 
     def path(self, index: int) -> Path:
         """The file of an image, whether or not it is there."""
@@ -131,6 +147,19 @@ class IndexedImages:
         for mask, number in zip(masks, range(own.start, own.stop), strict=True):
             mask.copy_(_decode(json.loads(segmentations[number]), size))
         return masks
+
+
+class _Reduced(v2.Transform):
+    """Resizes everything to the size of an image that stands in for the one that is given."""
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()
+        self.image = tv_tensors.Image(image)
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, tv_tensors.Image):
+            return self.image
+        return functional.resize(inpt, list(self.image.shape[1:]))
 
 
 def _per_image(numbers: np.ndarray, index: CocoIndex) -> np.ndarray:
