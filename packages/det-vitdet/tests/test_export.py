@@ -1,21 +1,45 @@
-"""One exported program takes images of any size, from two windows along each side on."""
+"""One exported program, and a compiled ViT, take images of any size, from two windows along each side on."""
 
 import pytest
 import small
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim, export
+
+# Without blocks that repeat others: a trace of sizes takes long.
+NETWORKS = {"pyramid": small.pyramid, "mvit": small.mvit, "swin": lambda: small.swin(depths=(2, 1, 1, 1))}
+# Sides that windows of the small networks cover exactly, and others; squares, and not.
+SIZES = ((128, 160), (192, 192), (224, 128), (320, 160), (256, 352))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", ["pyramid", "mvit", "swin"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_an_exported_network_says_the_same_at_other_sizes(name):
     torch.manual_seed(0)
-    network = small.ALL[name]().eval()
-    height, width = (Dim(side, min=3, max=20) for side in ("height", "width"))
+    network = NETWORKS[name]().eval()
+    height, width = (Dim(side, min=4, max=20) for side in ("height", "width"))
     sizes = ({2: 32 * height, 3: 32 * width},)
-    program = export(network, (torch.randn(2, 3, 128, 160),), dynamic_shapes=sizes).module()
-    for size in ((96, 224), (320, 160)):
+    program = export(network, (torch.randn(2, 3, *SIZES[0]),), dynamic_shapes=sizes).module()
+    for size in SIZES[1:]:
         pixels = torch.randn(2, 3, *size)
         for level, found in network(pixels).items():
             torch.testing.assert_close(program(pixels)[level], found)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_compiled_vit_says_the_same_at_other_sizes_without_being_compiled_anew():
+    torch.manual_seed(0)
+    torch.compiler.reset()
+    network = small.pyramid().eval()
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(network, dynamic=True, fullgraph=True, backend=counter)
+    with torch.no_grad():
+        compiled(torch.randn(2, 3, *SIZES[0]))
+        times = counter.frame_count
+        for size in SIZES[1:]:
+            pixels = torch.randn(2, 3, *size)
+            for level, found in network(pixels).items():
+                torch.testing.assert_close(compiled(pixels)[level], found)
+    assert counter.frame_count == times
