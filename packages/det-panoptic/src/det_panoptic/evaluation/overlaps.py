@@ -33,7 +33,9 @@ class Overlaps(NamedTuple):
 
 def overlaps(true: NDArray[np.int64], predicted: NDArray[np.int64], count: int, guesses: int) -> Overlaps:
     """Of maps (H, W) whose values run to `count` and `guesses`, 0 being void in both."""
-    table = np.bincount((true * (guesses + 1) + predicted).ravel(), minlength=(count + 1) * (guesses + 1))
+    pairs = true * (guesses + 1)
+    pairs += predicted
+    table = np.bincount(pairs.ravel(), minlength=(count + 1) * (guesses + 1))
     table = table.reshape(count + 1, guesses + 1)
     return Overlaps(table[1:, 1:], table[1:].sum(1), table[:, 1:].sum(0), table[0, 1:])
 

@@ -144,7 +144,7 @@ class BoundaryQuality(PanopticQuality):
 
 def _read(panoptic: PanopticMap, sample: Sample, classes: int) -> _Segments:
     """A prediction, its segments numbered from 1 in the order of its list."""
-    where, ids = f"image {sample.id}", panoptic.ids.cpu().numpy().astype(np.int64)
+    where, ids = f"image {sample.id}", panoptic.ids.cpu().numpy().astype(np.int64, copy=False)
     if ids.shape != sample.size:
         found = f"{ids.shape} instead of {sample.size}"
         raise StructureError(where, "its segments are for an image of another size", found)
@@ -158,12 +158,13 @@ def _read(panoptic: PanopticMap, sample: Sample, classes: int) -> _Segments:
     highest = max(int(ids.max(initial=0)), int(own.max(initial=0)))
     if ids.min(initial=0) < 0 or highest >= 2**24:
         raise StructureError(where, "ids of segments must lie in [0, 2^24)", f"got {ids.min()} to {highest}")
-    number = np.full(highest + 1, -1, np.int64)
-    number[0], number[own] = 0, np.arange(1, len(own) + 1)
-    ids = number[ids]
-    if (ids < 0).any():
-        found = f"{int((ids < 0).sum())} pixels"
-        raise StructureError(where, "some pixels are of segments that are not listed", found, "use 0 for none")
+    if highest > len(own) or (own != np.arange(1, len(own) + 1)).any():  # else they are numbered so already
+        number = np.full(highest + 1, -1, np.int64)
+        number[0], number[own] = 0, np.arange(1, len(own) + 1)
+        ids = number[ids]
+        if (ids < 0).any():
+            found = f"{int((ids < 0).sum())} pixels"
+            raise StructureError(where, "some pixels are of segments that are not listed", found, "use 0 for none")
     things = np.array([bool(each["is_thing"]) for each in panoptic.segments], bool)
     return _Segments(ids, labels, things, np.zeros(len(own), bool))
 
