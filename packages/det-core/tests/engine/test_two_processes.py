@@ -98,7 +98,7 @@ def test_two_processes_come_to_the_figures_of_one(tmp_path: Path) -> None:
     assert 0.05 < alone[0]["bbox/AP"] < 0.95
     assert alone[1] == ["left out: lost.jpg: there is no such image file"]
     running = [subprocess.Popen([sys.executable, __file__, str(tmp_path), str(rank)]) for rank in (0, 1)]
-    assert [each.wait(timeout=240) for each in running] == [0, 0]
+    assert [each.wait(timeout=600) for each in running] == [0, 0]
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first == json.loads(json.dumps(alone))
     assert second == [*first[:2], None]
