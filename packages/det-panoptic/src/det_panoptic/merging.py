@@ -71,11 +71,14 @@ def stack_masks(
         Which mask each pixel shows, counted from 1, int64 (H, W), 0 for none; and which masks were laid, bool (N,).
     """
     owner = torch.zeros(size, dtype=torch.int64, device=device)
+    taken = torch.zeros(size, dtype=torch.bool, device=device)
     kept = torch.zeros(len(masks), dtype=torch.bool, device=device)
     for place, mask in enumerate(masks):
         # No number leaves the device on the way.
-        free = mask & (owner == 0)
+        free = mask & ~taken
         area = mask.sum()
         kept[place] = (area > 0) & ((area - free.sum()) / area.clamp(min=1) <= overlap_threshold)
-        owner = torch.where(free & kept[place], place + 1, owner)
+        free &= kept[place]
+        owner.masked_fill_(free, place + 1)
+        taken |= free
     return owner, kept
