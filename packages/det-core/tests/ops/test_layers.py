@@ -95,3 +95,25 @@ def test_a_frozen_batch_norm_has_a_counter_if_it_was_live_before():
     live = nn.BatchNorm2d(2)
     assert FrozenBatchNorm2d.replace(live).state_dict().keys() == live.state_dict().keys()
     assert "num_batches_tracked" not in FrozenBatchNorm2d(2).state_dict()
+
+
+def test_a_frozen_norm_written_over_its_input_computes_the_same_to_the_last_bit():
+    torch.manual_seed(0)
+    norm, x = FrozenBatchNorm2d.replace(trained_norm(4)), torch.randn(2, 4, 9, 7, requires_grad=True)
+    expected = norm(x)
+    over = x * 1.0  # a tensor of its own, as a convolution's result is
+    out = norm.in_place(over)
+    assert torch.equal(out, expected)
+    assert out.data_ptr() == over.data_ptr()
+    direction = torch.randn_like(x)
+    torch.testing.assert_close(*(torch.autograd.grad(y, x, direction)[0] for y in (out, expected)), rtol=0, atol=0)
+
+
+def test_a_convolution_with_a_frozen_norm_has_the_gradients_of_its_parts():
+    torch.manual_seed(0)
+    conv = Conv2d(3, 4, 3, norm="FrozenBN", activation=torch.relu_)
+    conv.norm = FrozenBatchNorm2d.replace(trained_norm(4))
+    x = torch.randn(2, 3, 9, 7, requires_grad=True)
+    parts = torch.relu(conv.norm(nn.functional.conv2d(x, conv.weight, padding=1)))
+    learnt = [torch.autograd.grad(y.square().sum(), (x, conv.weight)) for y in (conv(x), parts)]
+    torch.testing.assert_close(*learnt)
