@@ -212,6 +212,13 @@ def test_there_must_be_something_to_resume(tmp_path, console):
     assert not list(tmp_path.iterdir())
 
 
+def test_several_processes_that_would_train_into_one_folder_are_refused(tmp_path, console, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="works in one process; torchrun started 2; start it without torchrun"):
+        train(standins.recipe(), tmp_path / "run", console=console)
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_output_that_is_a_file_is_refused(tmp_path, console):
     (tmp_path / "run").write_text("a file")
     with pytest.raises(CheckpointError, match="cannot be used as the output folder"):

@@ -11,7 +11,9 @@ from typing import TypeVar
 import torch
 from torch import distributed as dist
 
-__all__ = ["collected", "own_device", "place", "process_group", "told_by_first"]
+from det_core.errors import ConfigError
+
+__all__ = ["collected", "own_device", "place", "process_group", "require_one_process", "told_by_first"]
 
 _T = TypeVar("_T")
 
@@ -29,8 +31,7 @@ def process_group() -> Iterator[tuple[int, int]]:
 
     Without `torchrun`, or in a group that is there already, it does nothing.
     """
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    if alone or not dist.is_available() or dist.is_initialized():
+    if _started() == 1 or not dist.is_available() or dist.is_initialized():
         yield place()
         return
     dist.init_process_group("gloo")
@@ -38,6 +39,16 @@ def process_group() -> Iterator[tuple[int, int]]:
         yield place()
     finally:
         dist.destroy_process_group()
+
+
+def require_one_process(where: str) -> None:
+    """Raise ConfigError if this is one of several processes, for what each of them would do for itself."""
+    if (count := max(_started(), place()[1])) > 1:
+        raise ConfigError(where, "works in one process", f"torchrun started {count}", "start it without torchrun")
+
+
+def _started() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def own_device(name: str | None) -> str | None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from det_core.data import Batch, Data
 from det_core.engine.checkpoint import Checkpoint, load_state, save_checkpoint, save_state
+from det_core.engine.distributed import require_one_process
 from det_core.engine.evaluate import autocast, evaluate
 from det_core.engine.interrupt import StopRequest
 from det_core.engine.optim import build_optimizer, gradient_norm, load_optimizer, set_learning_rate
@@ -83,11 +84,12 @@ def train(
         console: where progress is shown; None: standard error.
 
     Raises:
-        ConfigError: model and data do not fit together.
+        ConfigError: model and data do not fit together, or this is one of several processes.
         CheckpointError: `output` cannot be used.
         DataError: an image cannot be used, and the recipe does not say to skip it.
         TrainingError: the loss is no longer finite.
     """
+    require_one_process("training")
     recipe = recipe.resolved()
     settings, data = recipe.build("train"), recipe.build("data")
     with torch.device("meta"):
