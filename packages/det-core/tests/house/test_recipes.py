@@ -65,6 +65,7 @@ class Weights:
 def lab(monkeypatch):
     """The classes above as "lab:Name", and as what sections call."""
     pytest.importorskip("torch")
+    monkeypatch.delenv("DET_DATA", raising=False)  # relative paths start from the working directory
     module = types.ModuleType("lab")
     for each in (Net, Step, Average, Train, Data, Weights):
         monkeypatch.setattr(each, "__module__", "lab")
