@@ -70,18 +70,23 @@ def learn(model, batch, targets, steps, rate):
     return losses
 
 
+def quality(model, batch, dataset, those):
+    """PQ of the model, in the mode that it is in."""
+    evaluator = PanopticQuality(dataset.classes)
+    with torch.no_grad():
+        for prediction, sample in zip(model(batch), those, strict=True):
+            evaluator.update(prediction, sample)
+    return evaluator.result()["panoptic/PQ"]
+
+
 @pytest.mark.slow
 def test_panoptic_deeplab_learns_three_images_by_heart(tmp_path):
     dataset, those = samples(tmp_path)
     batch, model = ImageBatch.stack([each.image for each in those]), deeplab()
     losses = learn(model, batch, [each.targets for each in those], steps=150, rate=3e-3)
     assert losses[-1] < losses[0] / 5
-    evaluator = PanopticQuality(dataset.classes)
     # Statistics of so few steps lag behind: those of the batch are what it learnt with.
-    with torch.no_grad():
-        for prediction, sample in zip(model(batch), those, strict=True):
-            evaluator.update(prediction, sample)
-    assert evaluator.result()["panoptic/PQ"] > 0.6
+    assert quality(model, batch, dataset, those) > 0.6
 
 
 @pytest.mark.slow
@@ -91,11 +96,7 @@ def test_panoptic_fpn_learns_three_images_by_heart(tmp_path):
     model.merging = Merging(stuff_area=20)
     losses = learn(model, batch, [each.targets for each in those], steps=100, rate=2e-3)
     assert losses[-1] < losses[0] / 4
-    evaluator = PanopticQuality(dataset.classes)
-    with torch.no_grad():
-        for prediction, sample in zip(model(batch), those, strict=True):
-            evaluator.update(prediction, sample)
-    assert evaluator.result()["panoptic/PQ"] > 0.5
+    assert quality(model, batch, dataset, those) > 0.5
 
 
 def test_panoptic_fpn_has_the_losses_of_both_and_they_fall(tmp_path):

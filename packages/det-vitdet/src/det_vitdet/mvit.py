@@ -170,9 +170,7 @@ class MViT(nn.Module):
         super().__init__()
         check_at_least("MViT", 1, channels=channels, heads=heads, kv_stride=kv_stride)
         check_at_least("MViT", 32, image_size=image_size)
-        _check(depth, last_blocks, out_features)
-        if channels % heads:
-            raise ConfigError("MViT.heads", "must divide the channels", f"got {heads} for {channels}")
+        _check(depth, last_blocks, out_features, channels, heads)
         self.activation_checkpointing, self.pad_to = activation_checkpointing, pad_to
         self.patch_embed = PatchEmbedding(channels, 7, _PATCH_STRIDE, 3)
         self._last = dict(zip(last_blocks, _STAGES, strict=True))
@@ -219,10 +217,12 @@ class MViT(nn.Module):
         return features
 
 
-def _check(depth: int, last_blocks: Sequence[int], out_features: Sequence[str]) -> None:
+def _check(depth: int, last_blocks: Sequence[int], out_features: Sequence[str], channels: int, heads: int) -> None:
     rising = len(last_blocks) == 4 and list(last_blocks) == sorted(set(last_blocks))
     if not rising or last_blocks[0] < 0 or last_blocks[-1] != depth - 1:
         found = f"got {list(last_blocks)} for {depth} blocks"
         raise ConfigError("MViT.last_blocks", "must be four, rise, and end with the last block", found)
     if not out_features or not set(out_features) <= set(_STAGES):
         raise ConfigError("MViT.out_features", f"must name some of {', '.join(_STAGES)}", f"got {out_features}")
+    if channels % heads:
+        raise ConfigError("MViT.heads", "must divide the channels", f"got {heads} for {channels}")
