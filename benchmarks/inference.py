@@ -31,7 +31,7 @@ PARTS = {
     "convolutions": ("convolution", "addmm", "linear"),
     "batch norms and activations": ("addcmul", "relu", "rsqrt", "mul", "add", "sub", "div", "clamp"),
     "copies": ("copy", "cat", "index", "constant_pad", "fill", "gather", "upsample"),
-    "ROIAlign": ("roi_align",),
+    "ROIAlign": ("roi_align", "embedding_bag"),
     "suppression": ("nms", "sort", "topk"),
     "masks into the image": ("grid_sampler", "ge"),
 }

@@ -51,6 +51,7 @@ class Detector:
         device: as in a recipe: "cpu", "cuda", "mps"; None or "auto" for the best there is.
 
     Attributes:
+        batch_size: how many images go through the model at once where a call does not say.
         about: what the checkpoint that it was loaded from says of itself; None without one.
         recipe: what it was built from by `load`; None if it was not.
         came_from: the checkpoint that brought the recipe; None if the recipe was named by itself.
@@ -66,6 +67,7 @@ class Detector:
     ) -> None:
         self.device = device if isinstance(device, torch.device) else pick_device(device or "auto")
         self.model = model.to(self.device).eval()
+        self.batch_size = 1 if self.device.type == "cpu" else 8
         self.classes = tuple(classes)
         if len(self.classes) != getattr(model, "num_classes", len(self.classes)):
             found = f"{len(self.classes)} names, but the model has {model.num_classes} classes"
@@ -163,14 +165,16 @@ class Detector:
     # A text is a path here, although Python counts it among the iterables.
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self, images: ImageLike, threshold: float = 0.5, batch_size: int = 8
+        self, images: ImageLike, threshold: float = 0.5, batch_size: int | None = None
     ) -> Result: ...
 
     @overload
-    def __call__(self, images: Iterable[ImageLike], threshold: float = 0.5, batch_size: int = 8) -> list[Result]: ...
+    def __call__(
+        self, images: Iterable[ImageLike], threshold: float = 0.5, batch_size: int | None = None
+    ) -> list[Result]: ...
 
     def __call__(
-        self, images: ImageLike | Iterable[ImageLike], threshold: float = 0.5, batch_size: int = 8
+        self, images: ImageLike | Iterable[ImageLike], threshold: float = 0.5, batch_size: int | None = None
     ) -> Result | list[Result]:
         """What is on one image, or a list with what is on each of several.
 
@@ -178,7 +182,8 @@ class Detector:
             images: a file, a Pillow image, a NumPy array (H, W, 3) or a tensor (3, H, W), both uint8 RGB; or several of
                 any kinds and sizes.
             threshold: detections must score at least this.
-            batch_size: how many images go through the model at once.
+            batch_size: how many images go through the model at once; by default 8, and 1 on a CPU, where one
+                image keeps all cores busy, and several are slower.
 
         Raises:
             DataError: a file cannot be read, or an input is no image of the kinds above.
@@ -189,8 +194,11 @@ class Detector:
             raise _not_an_image("images", images, f"it is {type(images).__name__}")
         return list(self.stream(images, threshold, batch_size))
 
-    def stream(self, images: Iterable[ImageLike], threshold: float = 0.5, batch_size: int = 8) -> Iterator[Result]:
+    def stream(
+        self, images: Iterable[ImageLike], threshold: float = 0.5, batch_size: int | None = None
+    ) -> Iterator[Result]:
         """The same one result after the other, with no more than a batch of images in memory."""
+        batch_size = self.batch_size if batch_size is None else batch_size
         if batch_size < 1:
             raise ConfigError("batch_size", "must be at least 1", f"got {batch_size}")
         waiting: list[Sample] = []

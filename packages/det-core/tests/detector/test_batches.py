@@ -32,7 +32,7 @@ def images(sizes):
 
 def test_of_one_size_they_are_the_same(detector):
     given = images([(64, 96)] * 8)
-    for alone, together in zip(map(detector, given), detector(given), strict=True):
+    for alone, together in zip(map(detector, given), detector(given, batch_size=8), strict=True):
         require_same(alone.detections, together.detections)
 
 
@@ -47,7 +47,7 @@ def require_same(one, other):
 @torch.no_grad()
 def test_of_several_sizes_each_gives_what_it_gives_alone_with_as_much_padding(detector):
     batch = ImageBatch.stack(images(SIZES))
-    together = detector(images(SIZES), threshold=0.0)
+    together = detector(images(SIZES), threshold=0.0, batch_size=len(SIZES))
     for i, result in enumerate(together):
         alone = detector.model(ImageBatch(pixels=batch.pixels[i : i + 1], sizes=batch.sizes[i : i + 1]))
         require_same(alone[0].detections, result.detections)

@@ -71,6 +71,17 @@ def test_one_image_gives_a_result_and_a_list_gives_a_list(detector, image):
     assert len(detector(image for _ in range(3))) == 3
 
 
+def test_on_a_cpu_images_go_through_the_model_one_by_one_unless_told_otherwise(detector, image):
+    seen = []
+    handle = detector.model.register_forward_pre_hook(lambda _, given: seen.append(len(given[0].pixels)))
+    try:
+        detector([image] * 3)
+        detector([image] * 3, batch_size=2)
+    finally:
+        handle.remove()
+    assert seen == [1, 1, 1, 2, 1]
+
+
 def test_a_batch_of_different_sizes_gives_what_each_image_gives_alone(detector):
     random = torch.Generator().manual_seed(0)
     sizes = [(32, 48), (40, 24), (16, 16), (64, 40), (8, 8)]

@@ -67,6 +67,12 @@ def test_boxes_keep_their_precision_when_features_are_in_half():
     torch.testing.assert_close(half.float(), exact, atol=0.02, rtol=0)
 
 
+def test_on_a_processor_the_channels_come_last_in_memory_though_a_level_has_no_region():
+    features = [torch.rand(1, 3, 64 // s, 64 // s) for s in (4, 8, 16)]
+    pooled = ROIPooler([4, 8, 16], 7)(features, [torch.tensor([square(5), square(50), square(2)]).repeat(9, 1)])
+    assert pooled.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("strides", [[], [4, 16], [8, 4], [6, 12]])
 def test_strides_that_do_not_double_are_refused(strides):
     with pytest.raises(ConfigError, match="powers of two"):

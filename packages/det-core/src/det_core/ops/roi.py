@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from det_core.errors import ConfigError
 from det_core.ops.geometry import ROTATED, UPRIGHT, geometry
+from det_core.ops.roi_align import roi_align
 from det_core.ops.roi_rotated import roi_align_rotated
 
 __all__ = ["Pooling", "ROIPooler", "assign_levels"]
@@ -67,7 +68,11 @@ class ROIPooler(nn.Module):
             rows = torch.nonzero(levels == self.lowest + i).squeeze(1)
             order.append(rows)
             pooled.append(self._pool(level, rois[rows], stride))
-        return torch.cat(pooled)[torch.cat(order).argsort()]
+        places = torch.cat(order).argsort()
+        if torch.compiler.is_compiling() or not pooled[0].is_contiguous(memory_format=torch.channels_last):
+            return torch.cat(pooled)[places]
+        # cat by itself would put the channels first again where a level has no region.
+        return torch.cat([each.permute(0, 2, 3, 1) for each in pooled])[places].permute(0, 3, 1, 2)
 
     def _pool(self, features: Tensor, rois: Tensor, stride: int) -> Tensor:
         # Not in half precision: there a coordinate beyond 256 is off by a pixel or more.
@@ -80,7 +85,7 @@ class ROIPooler(nn.Module):
             pooled = roi_align_rotated(maps, rois, size, 1 / stride, self.sampling_ratio)
         else:
             aligned = self.pooling == "ROIAlignV2"
-            pooled = torchvision.ops.roi_align(maps, rois, self.resolution, 1 / stride, self.sampling_ratio, aligned)
+            pooled = roi_align(maps, rois, self.resolution, 1 / stride, self.sampling_ratio, aligned)
         return pooled.to(features.dtype)
 
     def extra_repr(self) -> str:
