@@ -25,7 +25,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = sorted(file.name.removesuffix(".json.gz") for file in folder.glob("*.json.gz"))
         if not names:
             raise pytest.UsageError(f"--reference: {folder} holds no recorded case (NAME.json.gz and NAME.npz)")
-        marks = {name: [pytest.mark.slow] if name in SLOW else [] for name in names}
+        marks = {name: [pytest.mark.slow, pytest.mark.timeout(1800)] if name in SLOW else [] for name in names}
         metafunc.parametrize("case_name", [pytest.param(name, marks=marks[name]) for name in names])
 
 
