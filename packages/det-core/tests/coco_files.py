@@ -1,10 +1,11 @@
-"""Writes small COCO datasets for the tests of this folder."""
+"""Writes small COCO datasets for tests."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from det_core.data import CocoDataset
 from PIL import Image
 
 
@@ -37,3 +38,9 @@ def write(folder: Path, data: Any) -> tuple[Path, Path]:
             Image.fromarray(pixels).save(images / image.get("file_name", "none.png"))
     (folder / "a.json").write_text(json.dumps(data))
     return images, folder / "a.json"
+
+
+def dataset(folder: Path, data: Any = None, **options: Any) -> CocoDataset:
+    """What is in a file, by default `content()`, as a dataset."""
+    images, annotations = write(folder, content() if data is None else data)
+    return CocoDataset(images, annotations, **options)

@@ -45,3 +45,16 @@ def install(site) -> Callable[..., plugins.Plugin]:
         return found[0]
 
     return do
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a text to a file of a temporary folder, by default r.yaml."""
+
+    def do(text: str, name: str = "r.yaml") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return do

@@ -76,17 +76,6 @@ def lab(monkeypatch):
     BUILT.clear()
 
 
-@pytest.fixture
-def write(tmp_path):
-    def do(text: str, name: str = "r.yaml") -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
-
-    return do
-
-
 MODEL = 'model: {type: "lab:Net", depth: 34}\n'
 
 
@@ -360,52 +349,6 @@ def test_what_no_recipe_may_call_is_refused_before_anything_is_imported(write, h
     assert not list(tmp_path.glob("HARM*"))
 
 
-@pytest.fixture
-def zoo(install, site):
-    """A plugin with three recipes, one of them torn, and aliases."""
-    package = site / "zoo_files"
-    (package / "recipes").mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "recipes" / "one.yaml").write_text(MODEL + "summary: The first.\n")
-    (package / "recipes" / "two.yaml").write_text("extends: one.yaml\nmodel: {depth: 2}\n")
-    (package / "recipes" / "torn.yaml").write_text("model: [")
-    names = {name: f"zoo_files:recipes/{name}.yaml" for name in ("one", "two", "torn")}
-    names["Zoo-Detection/ONE"] = names["one"]
-    names["gone"] = "no_such_package:gone.yaml"
-    install("det-zoo", f"@hookimpl\ndef det_recipes():\n    return {names!r}\n")
-    return package
-
-
-@pytest.mark.parametrize(
-    "name", ["one", "det-zoo/one", "Zoo-Detection/ONE", "Zoo-Detection/ONE.yaml", "zoo_files:recipes/one.yaml"]
-)
-def test_a_recipe_has_a_short_a_qualified_and_a_published_name(zoo, name):
-    assert recipes.load(name).tree["model"]["depth"] == 34
-
-
-def test_a_packaged_recipe_may_extend_one_beside_it_or_one_of_another_package(zoo, write):
-    assert recipes.load("two").tree["model"] == {"type": "lab:Net", "depth": 2}
-    assert recipes.load(write("extends: det-zoo/two\nmodel: {depth: 5}")).tree["model"]["depth"] == 5
-
-
-def test_recipes_are_listed_with_aliases_summaries_and_what_is_wrong(zoo):
-    listed = {each.name: each for each in recipes.listing()}
-    assert set(listed) >= {"one", "two", "torn", "gone"}
-    assert listed["one"].aliases == ("Zoo-Detection/ONE",)
-    assert (listed["one"].summary, listed["two"].summary) == ("The first.", "")
-    assert "is not YAML" in listed["torn"].problem
-    assert "'no_such_package' cannot be imported" in listed["gone"].problem
-    assert [name for name in recipes.names() if name in ("one", "two")] == ["one", "two"]
-    assert "Zoo-Detection/ONE" not in recipes.names()
-
-
-def test_a_name_that_two_plugins_offer_is_listed_qualified(zoo, install):
-    install("det-another", "@hookimpl\ndef det_recipes():\n    return {'one': 'zoo_files:recipes/one.yaml'}\n")
-    assert {"det-zoo/one", "det-another/one"} <= set(recipes.names())
-    with pytest.raises(UnknownNameError, match="write 'det-another/one' or 'det-zoo/one'"):
-        recipes.load("one")
-
-
 def test_a_file_is_found_with_and_without_its_suffix(write, monkeypatch, tmp_path):
     write(MODEL)
     write(MODEL, "plain")
@@ -418,8 +361,3 @@ def test_a_file_is_found_with_and_without_its_suffix(write, monkeypatch, tmp_pat
         recipes.load("gone")
     with pytest.raises(RecipeError, match="is a folder"):
         recipes.load(tmp_path)
-
-
-def test_a_published_name_with_its_suffix_is_a_name_when_there_is_no_such_file(zoo, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert recipes.load("one.yaml").source == "det-zoo/one"

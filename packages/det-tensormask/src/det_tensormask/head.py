@@ -99,9 +99,8 @@ class TensorMaskHead(nn.Module):
         self.anchor_generator = AnchorGenerator(
             {name: strides[name] for name in self.in_features}, scales=self.windows, aspect_ratios=[[1.0]]
         )
-        width = channels[self.in_features[0]]
         self.cls_subnet, self.bbox_subnet, self.mask_subnet = (
-            Tower(width, [own] * num_convs, "", "shared", len(self.strides))
+            Tower(channels[self.in_features[0]], [own] * num_convs, "", "shared", len(self.strides))
             for own in (class_channels, box_channels, mask_channels)
         )
         self.cls_score = predictor(self.cls_subnet.out_channels, len(self.windows) * num_classes, prior_probability)

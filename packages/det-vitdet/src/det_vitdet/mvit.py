@@ -171,12 +171,11 @@ class MViT(nn.Module):
         check_at_least("MViT", 1, channels=channels, heads=heads, kv_stride=kv_stride)
         check_at_least("MViT", 32, image_size=image_size)
         _check(depth, last_blocks, out_features, channels, heads)
-        self.activation_checkpointing, self.pad_to = activation_checkpointing, pad_to
+        self.activation_checkpointing, self.pad_to, self.size_divisibility = activation_checkpointing, pad_to, 1
         self.patch_embed = PatchEmbedding(channels, 7, _PATCH_STRIDE, 3)
         self._last = dict(zip(last_blocks, _STAGES, strict=True))
         self.channels: dict[str, int] = {}
         self.strides: dict[str, int] = {}
-        self.size_divisibility = 1
         self.blocks = nn.ModuleList()
         in_channels, side, stride = channels, image_size // _PATCH_STRIDE, _PATCH_STRIDE
         for number, rate in enumerate(drop_path_rates(drop_path_rate, depth)):
