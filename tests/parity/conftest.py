@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 DEFAULT = HERE.parent / "reference"
 
 # Left to `nox -s full`: they take minutes or gigabytes. benchmarks/parity_cases.py measures all; see docs/testing.md.
-SLOW = {"deeplab_v3_plus_R_103", "faster_rcnn_R_50_C4", "implicit_pointrend_R_50_FPN", "tridentnet_fast_R_50_C4"}
+SLOW = {"faster_rcnn_R_50_C4", "implicit_pointrend_R_50_FPN", "tridentnet_fast_R_50_C4"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

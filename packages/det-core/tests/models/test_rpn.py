@@ -126,8 +126,8 @@ class DenseHead(RPNHead):
 def test_the_gradient_through_the_sampled_anchors_is_the_whole_gradient(conv_dims):
     torch.manual_seed(0)
     head = Factory(RPNHead, conv_dims=conv_dims)
-    sparse = RPN(CHANNELS, STRIDES, head=head, batch_size_per_image=16)
-    dense = RPN(CHANNELS, STRIDES, head=Factory(DenseHead, conv_dims=conv_dims), batch_size_per_image=16)
+    sparse = RPN(CHANNELS, STRIDES, head=head, batch_size_per_image=8)
+    dense = RPN(CHANNELS, STRIDES, head=Factory(DenseHead, conv_dims=conv_dims), batch_size_per_image=8)
     dense.load_state_dict(sparse.state_dict())
     objects = [truth([3.0, 3.0, 50.0, 50.0]), truth()]
     learnt = []
@@ -140,6 +140,17 @@ def test_the_gradient_through_the_sampled_anchors_is_the_whole_gradient(conv_dim
         learnt.append((found[0].boxes, *losses.values(), *gradients))
     assert learnt[0][2] > 0
     torch.testing.assert_close(*learnt)
+
+
+@pytest.mark.parametrize(("sampled", "asked"), [(8, True), (10_000, False)])
+def test_the_head_is_asked_for_single_anchors_only_where_they_are_few(sampled, asked, monkeypatch):
+    calls, at = [], RPNHead.at
+    monkeypatch.setattr(RPNHead, "at", lambda *given: calls.append(1) or at(*given))
+    rpn = RPN(CHANNELS, STRIDES, batch_size_per_image=sampled)
+    _, losses = rpn(features(images=2), [(64, 96)] * 2, [truth([3.0, 3.0, 50.0, 50.0]), truth()])
+    sum(losses.values()).backward()
+    assert bool(calls) == asked
+    assert rpn.rpn_head.conv.weight.grad.any()
 
 
 def test_the_class_loss_is_the_sum_over_the_sample_by_its_full_size():

@@ -195,8 +195,10 @@ class RPN(nn.Module):
         if targets is None:
             return self.propose(anchors, self.rpn_head(levels), sizes, training=False), {}
         # The losses look at a thousandth of the anchors. Where the head can be asked for those alone, the gradient has
-        # no use for the rest, which would be a tenth of the work of a training step.
-        sparse = type(self.rpn_head) is RPNHead
+        # no use for the rest, which would be a tenth of the work of a training step. It is asked for each with the
+        # pixels around it: where these are more than all there are, nothing is gained.
+        sampled = self.batch_size_per_image * 9
+        sparse = type(self.rpn_head) is RPNHead and sampled < sum(level[0, 0].numel() for level in levels)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not sparse):
             outputs = self.rpn_head(levels)
         losses = self.losses(anchors, outputs, sizes, targets, levels if sparse else None)
