@@ -19,7 +19,7 @@ def roi_align(
     """What `torchvision.ops.roi_align` gives, to the rounding of its sums.
 
     On a processor each bin is one weighted sum of pixels, all channels at a time: an embedding bag, which is several
-    times faster than a loop over channels, and many times in the gradient. Maps whose channels are last are read where
+    times faster than a loop over channels, and so is its gradient. Maps whose channels are last are read where
     they are; others are copied once.
 
     Args:
