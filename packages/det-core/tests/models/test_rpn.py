@@ -126,8 +126,8 @@ class DenseHead(RPNHead):
 def test_the_gradient_through_the_sampled_anchors_is_the_whole_gradient(conv_dims):
     torch.manual_seed(0)
     head = Factory(RPNHead, conv_dims=conv_dims)
-    sparse = RPN(CHANNELS, STRIDES, head=head, batch_size_per_image=8)
-    dense = RPN(CHANNELS, STRIDES, head=Factory(DenseHead, conv_dims=conv_dims), batch_size_per_image=8)
+    sparse = RPN(CHANNELS, STRIDES, head=head, batch_size_per_image=4)
+    dense = RPN(CHANNELS, STRIDES, head=Factory(DenseHead, conv_dims=conv_dims), batch_size_per_image=4)
     dense.load_state_dict(sparse.state_dict())
     objects = [truth([3.0, 3.0, 50.0, 50.0]), truth()]
     learnt = []
@@ -138,6 +138,7 @@ def test_the_gradient_through_the_sampled_anchors_is_the_whole_gradient(conv_dim
         sum(losses.values()).backward()
         gradients = [each.grad for each in (*levels.values(), *rpn.parameters())]
         learnt.append((found[0].boxes, *losses.values(), *gradients))
+    assert sparse.rpn_head.gains(list(levels.values()), 4)
     assert learnt[0][2] > 0
     torch.testing.assert_close(*learnt)
 

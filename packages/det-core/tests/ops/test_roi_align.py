@@ -37,6 +37,12 @@ def summed(monkeypatch):
     monkeypatch.setattr(torchvision.ops, "roi_align", None)
 
 
+@pytest.fixture
+def looped(monkeypatch):
+    """There are no sums of pixels."""
+    monkeypatch.setattr(module._Bins, "sums", None)
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("ratio", [0, 1, 2, 3])
@@ -69,17 +75,17 @@ def test_many_regions_are_read_in_several_goes(monkeypatch):
     assert torch.equal(roi_align(features, rois, 7, 0.25), at_once)
 
 
-def test_few_regions_of_a_large_map_are_left_to_torchvision(monkeypatch):
+@pytest.mark.usefixtures("looped")
+def test_few_regions_of_a_large_map_are_left_to_torchvision():
     features, rois = maps(1, 3, 200, 200), torch.tensor([[0, 8.0, 8, 40, 40]])
     expected = torchvision.ops.roi_align(features, rois, 7, 0.25, 0, True)
-    monkeypatch.setattr(module, "_Bins", type("Bins", (module._Bins,), {"sums": None}))
     assert torch.equal(roi_align(features, rois, 7, 0.25), expected)
 
 
-def test_a_region_that_would_take_thousands_of_samples_is_left_to_torchvision_too(monkeypatch):
+@pytest.mark.usefixtures("looped")
+def test_a_region_that_would_take_thousands_of_samples_is_left_to_torchvision_too():
     features, rois = maps(), torch.cat((regions(), torch.tensor([[0.0, 0, 0, 1e4, 10]])))
     expected = torchvision.ops.roi_align(features, rois, 7, 0.25, 0, True)
-    monkeypatch.setattr(module, "_Bins", type("Bins", (module._Bins,), {"sums": None}))
     assert torch.equal(roi_align(features, rois, 7, 0.25), expected)
 
 

@@ -47,7 +47,7 @@ class RPNHead(nn.Module):
             convs.append(Conv2d(channels, channels if dim == -1 else dim, 3, activation=F.relu_))
             channels = channels if dim == -1 else dim
         named = {f"conv{i}": conv for i, conv in enumerate(convs)}
-        self.anchors = anchors
+        self.anchors, self.reach = anchors, len(convs)
         self.conv = convs[0] if len(convs) == 1 else nn.Sequential()
         if len(convs) > 1:
             for name, conv in named.items():
@@ -68,6 +68,11 @@ class RPNHead(nn.Module):
             logits.append(self.objectness_logits(x).permute(0, 2, 3, 1).flatten(1))
             offsets.append(self.anchor_deltas(x).permute(0, 2, 3, 1).reshape(len(x), -1, self.box_dim))
         return RPNOutputs(logits, offsets)
+
+    def gains(self, features: Sequence[Tensor], anchors: int) -> bool:
+        """Whether `at`, for so many anchors of each image, looks at fewer pixels than `forward` does."""
+        around = (2 * self.reach + 1) ** 2
+        return anchors * around < sum(level[0, 0].numel() for level in features)
 
     def at(self, features: Sequence[Tensor], image: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
         """What `forward` says of some anchors alone, for the work of those: logits (K,) and offsets (K, box_dim).
@@ -93,7 +98,7 @@ class RPNHead(nn.Module):
     def _at_pixels(self, level: Tensor, image: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (K, anchors) and offsets (K, anchors, box_dim) of single pixels, from what lies around each."""
         convs = [conv for conv in self.conv.modules() if isinstance(conv, Conv2d)]
-        reach = torch.arange(-len(convs), len(convs) + 1, device=level.device)
+        reach = torch.arange(-self.reach, self.reach + 1, device=level.device)
         rows, columns = (row[:, None] + reach)[:, :, None], (column[:, None] + reach)[:, None]
         height, width = level.shape[-2:]
         inside = ((rows >= 0) & (rows < height) & (columns >= 0) & (columns < width))[:, None]
@@ -195,10 +200,8 @@ class RPN(nn.Module):
         if targets is None:
             return self.propose(anchors, self.rpn_head(levels), sizes, training=False), {}
         # The losses look at a thousandth of the anchors. Where the head can be asked for those alone, the gradient has
-        # no use for the rest, which would be a tenth of the work of a training step. It is asked for each with the
-        # pixels around it: where these are more than all there are, nothing is gained.
-        sampled = self.batch_size_per_image * 9
-        sparse = type(self.rpn_head) is RPNHead and sampled < sum(level[0, 0].numel() for level in levels)
+        # no use for the rest, which would be a tenth of the work of a training step.
+        sparse = type(self.rpn_head) is RPNHead and self.rpn_head.gains(levels, self.batch_size_per_image)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not sparse):
             outputs = self.rpn_head(levels)
         losses = self.losses(anchors, outputs, sizes, targets, levels if sparse else None)

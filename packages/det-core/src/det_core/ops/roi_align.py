@@ -37,14 +37,16 @@ def roi_align(
     recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
     if maps.device.type != "cpu" or type(maps) is not Tensor or recorded:
         return torchvision.ops.roi_align(maps, rois, *settings)
-    read = _Bins(rois.detach(), *settings).read()
+    bins = _Bins(rois.detach(), *settings)
+    read = bins.read()
     # Worth it where more pixels are read than there are, by regions that are not far larger than the maps.
     if not maps[:, 0].numel() < read < math.inf:
         return torchvision.ops.roi_align(maps, rois, *settings).contiguous(memory_format=torch.channels_last)
     pixels = maps.permute(0, 2, 3, 1).contiguous().flatten(0, 2)
-    calls = rois.detach().chunk(math.ceil(read / _READ))
-    parts = [_Bins(part, *settings).sums(pixels, maps.shape) for part in calls]
-    return (torch.cat(parts) if len(parts) > 1 else parts[0]).permute(0, 3, 1, 2)
+    if read <= _READ:
+        return bins.sums(pixels, maps.shape).permute(0, 3, 1, 2)
+    parts = (_Bins(part, *settings) for part in rois.detach().chunk(math.ceil(read / _READ)))
+    return torch.cat([part.sums(pixels, maps.shape) for part in parts]).permute(0, 3, 1, 2)
 
 
 class _Bins:
