@@ -91,7 +91,8 @@ def command(
     if segments is not None:
         segments.finish()
         (segments.folder / "predictions.json").write_text(json.dumps(entries), encoding="utf-8")
-        click.echo(f"{len(paths) - unread} pictures and predictions.json are in {output}", err=as_json)
+        pictures = len(paths) - unread
+        click.echo(f"{pictures} picture{'s' * (pictures != 1)} and predictions.json are in {output}", err=as_json)
     if as_json:
         click.echo(json.dumps(entries, indent=1))
     if unread:

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from det_core.errors import CheckpointError
+from det_core.weights.pickles import refused
 
 __all__ = ["Checkpoint", "load_state", "read_about", "read_checkpoint", "save_checkpoint", "save_state", "write_whole"]
 
@@ -121,7 +122,8 @@ def load_state(path: Path) -> dict[str, Any]:
         raise CheckpointError(str(path), "there is nothing to resume from", fix=fix) from error
     except (RuntimeError, OSError, EOFError, BadZipFile, pickle.UnpicklingError) as error:
         fix = "start again with --overwrite, or go on from the weights of best.safetensors"
-        raise CheckpointError(str(path), "is damaged", str(error).partition("\n")[0], fix) from error
+        found = refused(error) if isinstance(error, pickle.UnpicklingError) else str(error).partition("\n")[0]
+        raise CheckpointError(str(path), "is damaged", found, fix) from error
     if not isinstance(state, dict) or "step" not in state:
         raise CheckpointError(str(path), "is not the state of a training run", f"found {type(state).__name__}")
     return state

@@ -9,6 +9,7 @@ import io
 import math
 import pickle
 import pickletools
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +18,7 @@ import numpy as np
 
 from det_core.errors import WeightsError
 
-__all__ = ["read_pickle"]
+__all__ = ["read_pickle", "refused"]
 
 _KINDS = "biuf"
 """Kinds of numbers that an array may hold: true or false, whole, without sign, floating."""
@@ -242,3 +243,9 @@ def _plain(value: Any, seen: dict[int, Any]) -> Any:
     else:
         return value
     return seen[id(value)]
+
+
+def refused(error: pickle.UnpicklingError) -> str:
+    """What a file asked of `torch.load(..., weights_only=True)`; without the advice to let it run code."""
+    asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return f"it asks for {asked[1]}" if asked else "there is something else than tensors, or only a part of them"

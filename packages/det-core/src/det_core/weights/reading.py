@@ -13,7 +13,7 @@ from torch import Tensor
 
 from det_core.config import Source
 from det_core.errors import WeightsError
-from det_core.weights.pickles import read_pickle
+from det_core.weights.pickles import read_pickle, refused
 from det_core.weights.sources import fetch, is_page
 
 __all__ = ["read"]
@@ -65,8 +65,8 @@ def _unpickled(path: Path, where: str) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        found, fix = str(error).partition("\n")[0], "save the state dict alone: torch.save(model.state_dict(), ...)"
-        raise WeightsError(where, "holds more than tensors, or is no weight file", found, fix) from error
+        fix = "it may be hostile; whoever made it can save the state dict alone: torch.save(model.state_dict(), ...)"
+        raise WeightsError(where, "holds more than tensors, or is no weight file", refused(error), fix) from error
     except Exception as error:  # a damaged file can fail in any way, all of them inside torch's reader
         found = str(error).partition("\n")[0] or type(error).__name__
         raise WeightsError(where, "is damaged, or no weight file", found, "copy or download it again") from error
