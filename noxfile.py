@@ -23,7 +23,7 @@ PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.t
 ACME = ROOT / "examples" / "det-acme"
 TEST_TOOLS = ["pip", "pytest>=8.3", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "hatchling>=1.27"]
 # What only the tests of one package compare it with.
-COMPARED_WITH = {"det-core": ["timm>=1.0"]}
+COMPARED_WITH = {"det-core": ["timm>=1.0"], "det-vitdet": ["timm>=1.0"]}
 RUFF = "ruff==0.17.6"
 
 # The half of core that has to work, and is checked strictly, without torch.
