@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 from det_core.backbones import FPN, ResNet
-from det_core.config import Factory
 from det_core.data import read_image
 from det_core.models import RPN, MaskRCNNConvUpsampleHead, StandardROIHeads, mask_rcnn
-from det_core.models.anchors import AnchorGenerator
+from det_core.models.parts.anchors import AnchorGenerator
+from det_core.recipes import Factory
 from det_core.structures import ImageBatch
 from torch import Tensor, nn
 from torch.nn import functional as F

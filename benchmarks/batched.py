@@ -17,7 +17,7 @@ import torch
 from _pair import CLASSES, measured, ours, pictures
 from det_core import Detector
 from det_core.ops import boxes as box_ops
-from det_core.result import Result
+from det_core.predict.result import Result
 from torch import Tensor
 from torch.nn import functional as F
 

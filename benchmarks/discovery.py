@@ -79,7 +79,7 @@ def write_plugins(folder: Path, count: int) -> None:
         names = {f"{name}_{letter}": f"{name}_parts:{letter.upper()}" for letter in "abcd"}
         hooks = f"@hookimpl\ndef det_backbones(): return {names!r}\n"
         hooks += f"@hookimpl\ndef det_recipes(): return {{'{name}': '{name}:r.yaml'}}\n"
-        (folder / f"{name}.py").write_text(f"from det_core.hooks import hookimpl\n{hooks}")
+        (folder / f"{name}.py").write_text(f"from det_core.plugins.hooks import hookimpl\n{hooks}")
         record = folder / f"{name}-1.0.dist-info"
         record.mkdir()
         lines = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 1.0", "Requires-Dist: det-core>=0.1,<9"]

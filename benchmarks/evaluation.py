@@ -19,7 +19,7 @@ import numpy as np
 from det_core.evaluation.coco_files import CocoFiles, read_files
 from det_core.evaluation.curves import Backend, Curves, IouType, curves
 from det_core.evaluation.figures import LIMITS
-from det_core.testing.perturbed import perturbed
+from det_devkit.conformance.perturbed import perturbed
 
 RESULTS = Path(__file__).parent / "results" / "evaluation.json"
 IMAGES, CLASSES, SIDE = 300, 80, 480

@@ -25,7 +25,7 @@ from det_core import recipes
 from det_core.cli.data_sources import Sources
 from det_core.data import CocoDataset, VocDataset, YoloDataset, check, convert
 from det_core.structures import Prediction, Sample, SemanticMap
-from det_core.testing.evaluators import perfect
+from det_devkit.conformance.evaluators import perfect
 from torch.nn.functional import one_hot
 
 ROOT = Path(__file__).parent.parent

@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 import torchvision
 from _pair import FOLDER, SIZE, measured, ours, resize, theirs
-from det_core.config import Factory
 from det_core.data import CocoDataset
 from det_core.engine.optim import ParamGroups, build_optimizer
+from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
 from torch import Tensor, nn
 

@@ -1,8 +1,8 @@
-"""What docs/zoo.md says of each published model, from the index of det_core.published; see include.py."""
+"""What docs/zoo.md says of each published model, from the index of det_core.zoo.published; see include.py."""
 
 from collections.abc import Callable
 
-from det_core.published import TASKS, PublishedModel, models
+from det_core.zoo.published import TASKS, PublishedModel, models
 
 STATUS = "not verified by us"
 # Heading: what stands below it. Columns without any figure are left out.

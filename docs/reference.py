@@ -5,13 +5,14 @@ import inspect
 from collections.abc import Sequence
 from types import ModuleType
 
-from det_core import contracts, hooks
-from det_core.testing import Check
+from det_core import contracts
+from det_core.plugins import hooks
+from det_devkit.conformance import Check
 
 PAGE = "hooks-and-contracts.md"
 
 HEAD = """\
-<!-- Written by docs/include.py from det_core.hooks and det_core.contracts: change those, and run it. -->
+<!-- Written by docs/include.py from det_core.plugins.hooks and det_core.contracts: change those, and run it. -->
 # Hooks and contracts
 
 A plugin is a module that an installed distribution names in the entry-point group `det`. It has any of these functions,
@@ -21,7 +22,7 @@ marked with `@hookimpl`; a contract says what the things behind the names they r
 ## Hooks
 
 Each takes no argument and returns names as data. Nothing behind a name is imported before it is used, so a module with
-hooks imports nothing but `det_core.hooks`.
+hooks imports nothing but `det_core.plugins.hooks`.
 
 """
 
@@ -32,7 +33,7 @@ class, or a function. Its signature is what a recipe can say.
 ## Contracts
 
 They are Protocols: a class with these attributes and methods fits, without a base class, a decorator or a registration.
-Backbones, heads and models are `torch.nn.Module`s too. `python -m det_core.testing NAME` checks a plugin against them.
+Backbones, heads and models are `torch.nn.Module`s too. `python -m det_devkit.conformance NAME` checks a plugin.
 """
 
 
@@ -49,7 +50,7 @@ def page() -> str:
 
 def checks() -> str:
     """A table of the checks of each kind of component, and before those of what several kinds share."""
-    from det_core.testing.tables import CHECKS
+    from det_devkit.conformance.tables import CHECKS
 
     every = [check for check in CHECKS["backbones"] if check.name in {c.name for c in CHECKS["datasets"]}]
     networks = [check for check in CHECKS["heads"] if check in CHECKS["backbones"] and check not in every]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from det_core import plugins, recipes
 from det_core.data import compose
-from det_core.detector import Detector
 from det_core.engine import train
 from det_core.errors import StructureError
+from det_core.predict.detector import Detector
 from det_core.structures import Sample, Targets
 from torchvision.transforms import v2
 

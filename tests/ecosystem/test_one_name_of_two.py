@@ -11,7 +11,7 @@ def det_backbones():
 class {thing}: ...
 """
 ASK = """
-from det_core import registry
+from det_core.plugins import registry
 from det_core.errors import UnknownNameError
 
 for name in ("twin", "det-one/twin", "det-two/twin"):

@@ -92,7 +92,8 @@ def test_what_a_plugin_prints_on_import_goes_to_stderr_and_json_stays_json(crowd
 def test_a_good_plugin_works_in_bad_company_and_an_unknown_name_tells_of_the_company(crowd):
     result = crowd.code(
         """
-        from det_core import config, registry
+        from det_core.recipes import check as config
+        from det_core.plugins import registry
         from det_core.errors import UnknownNameError
 
         assert config.check({"type": "det-good/good", "width": 5}).build().width == 5

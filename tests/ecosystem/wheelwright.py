@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 
 UV = shutil.which("uv")
 LEFT_OUT = {"torch", "torchvision", "numpy", "pillow", "pycocotools", "safetensors", "rich"}
-HOOK = "from det_core.hooks import hookimpl\n"
+HOOK = "from det_core.plugins.hooks import hookimpl\n"
 
 
 def write_wheel(

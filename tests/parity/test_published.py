@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from det_core import published
+from det_core.zoo import published
 
 FACTS = json.loads(gzip.decompress((Path(__file__).parents[1] / "reference" / "published.json.gz").read_bytes()))
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 import yaml
 from det_core import recipes, zoo
-from det_core.importers.detectron2 import recipe_from_settings
-from det_core.importers.files import recipe_from_file
+from det_detectron2.importer.detectron2 import recipe_from_settings
+from det_detectron2.importer.files import recipe_from_file
 
 FOLDER = Path(__file__).parents[1] / "reference" / "zoo"
 SECTIONS = ("model", "weights", "data", "train")

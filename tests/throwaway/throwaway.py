@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from det_core.data import CocoDataset
-from det_core.hooks import hookimpl
+from det_core.plugins.hooks import hookimpl
 from det_core.structures import Detections, Prediction, Sample, Targets
 from torch import Tensor, nn
 from torchvision import tv_tensors

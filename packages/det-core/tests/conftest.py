@@ -1,9 +1,26 @@
-"""Makes the helper modules of this folder importable, also by name from a recipe, as an installed plugin's would be."""
+"""Helper modules of this folder, importable by name from a recipe too; plugins installed as an installer would."""
 
 import sys
 from pathlib import Path
 
-from det_core import trust
+import pytest
+from det_core.recipes import allow_list as trust
+from det_devkit.fixtures import install, site
+
+__all__ = ["install", "site"]
 
 sys.path.insert(0, str(Path(__file__).parent))
 trust._HARMLESS = (*trust._HARMLESS, "standins")
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a text to a file of a temporary folder, by default r.yaml."""
+
+    def do(text: str, name: str = "r.yaml") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return do

@@ -4,10 +4,10 @@ import panoptic_files
 import pytest
 import torch
 from det_core.backbones import FPN, TorchvisionBackbone
-from det_core.config import Factory
 from det_core.engine import predict
 from det_core.errors import StructureError
 from det_core.models import FastRCNNConvFCHead, MaskRCNNConvUpsampleHead, SemSegFPNHead, StandardROIHeads
+from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, Prediction, SemanticMap, Targets
 from det_panoptic.data import CocoPanoptic
 from det_panoptic.evaluation import PanopticQuality

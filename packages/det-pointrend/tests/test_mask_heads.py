@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from det_core.config import Factory
 from det_core.contracts import RegionHead
 from det_core.errors import ConfigError, StructureError, WeightsError
 from det_core.ops.masks import rasterise
+from det_core.recipes import Factory
 from det_core.structures import Detections, Polygons, Targets
 from det_core.weights import load_into
 from det_pointrend.layers import ConvFCHead, ImplicitPointHead, StandardPointHead

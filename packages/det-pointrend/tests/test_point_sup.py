@@ -5,12 +5,12 @@ import math
 
 import pytest
 import torch
-from det_core.config import Factory
 from det_core.contracts import Dataset, MaskLoss
 from det_core.data import compose
 from det_core.errors import ConfigError, DataError, StructureError
 from det_core.models import MaskRCNNConvUpsampleHead
 from det_core.ops.masks import rasterise
+from det_core.recipes import Factory
 from det_core.structures import Polygons, Targets
 from det_pointrend.coco_points import CocoPointsDataset, SamplePoints
 from det_pointrend.layers import ImplicitPointHead

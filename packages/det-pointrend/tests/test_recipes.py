@@ -1,8 +1,9 @@
 """The plugin is found, its recipes are the published configurations, and its settings are read."""
 
 import pytest
-from det_core import plugins, published, recipes
-from det_core.importers.detectron2 import UnsupportedError, recipe_from_settings
+from det_core import plugins, recipes
+from det_core.zoo import published
+from det_detectron2.importer.detectron2 import UnsupportedError, recipe_from_settings
 from det_pointrend import importer
 from det_pointrend.plugin import PUBLISHED
 

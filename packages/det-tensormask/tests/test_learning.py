@@ -3,9 +3,9 @@
 import pytest
 import torch
 from det_core.backbones import FPN, ResNet
-from det_core.config import Factory
 from det_core.models import DenseDetector
 from det_core.ops.masks import paste_masks
+from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
 from det_tensormask.head import TensorMaskHead
 from torch import nn

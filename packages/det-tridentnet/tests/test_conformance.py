@@ -1,6 +1,6 @@
 """det's own checks of a plugin, a test each; `pytest -m "not slow"` leaves out what takes long."""
 
-from det_core.testing import conformance
+from det_devkit.conformance import conformance
 
 SMALL = {"stem_channels": 8, "res2_channels": 16, "width_per_group": 4}
 

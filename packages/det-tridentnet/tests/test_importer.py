@@ -1,8 +1,8 @@
 """The settings of the published project, also those that no published configuration has."""
 
 import pytest
-from det_core.importers.detectron2 import UnsupportedError, recipe_from_settings
 from det_core.recipes import recipe_from_tree
+from det_detectron2.importer.detectron2 import UnsupportedError, recipe_from_settings
 
 SETTINGS = {
     "MODEL.BACKBONE.NAME": "build_trident_resnet_backbone",

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from det_core.config import Factory
 from det_core.models import RPN, AnchorGenerator, FastRCNNConvFCHead, StandardROIHeads
 from det_core.ops.boxes import iou
+from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
 from det_tridentnet.backbone import TridentResNet
 from det_tridentnet.model import TridentRCNN

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from det_core.backbones import ResNet
-from det_core.config import Factory
 from det_core.contracts import Model
 from det_core.errors import ConfigError
 from det_core.models import RCNN, RPN, AnchorGenerator, FastRCNNPredictor, Res5ROIHeads
+from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, Proposals, Targets
 from det_tridentnet.backbone import TridentResNet
 from det_tridentnet.model import TridentRCNN

@@ -4,8 +4,8 @@ import pytest
 import torch
 import yaml
 from det_core import plugins, recipes
-from det_core.importers.detectron2 import UnsupportedError
-from det_core.importers.lazy_objects import Objects
+from det_detectron2.importer.detectron2 import UnsupportedError
+from det_detectron2.importer.lazy_objects import Objects
 from det_vitdet import importer, plugin
 
 

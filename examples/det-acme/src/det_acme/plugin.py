@@ -1,6 +1,6 @@
 """What det-acme adds to det, as names; nothing here is imported before it is used."""
 
-from det_core.hooks import hookimpl
+from det_core.plugins.hooks import hookimpl
 
 
 @hookimpl

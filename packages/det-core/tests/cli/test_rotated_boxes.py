@@ -8,9 +8,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 from det_core.cli.main import det
-from det_core.detector import Detector
 from det_core.engine import read_scalars
 from det_core.ops import rotated
+from det_core.predict.detector import Detector
 from det_core.recipes import recipe_from_tree
 from PIL import Image, ImageDraw
 

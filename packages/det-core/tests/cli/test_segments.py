@@ -8,7 +8,7 @@ import torch
 from det_core.cli.segments import SegmentWriter
 from det_core.errors import ConfigError
 from det_core.evaluation import to_coco_panoptic
-from det_core.result import Result
+from det_core.predict.result import Result
 from det_core.structures import Detections, PanopticMap, Prediction, SemanticMap
 from PIL import Image
 

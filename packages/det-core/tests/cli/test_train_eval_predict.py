@@ -6,8 +6,8 @@ import pytest
 import standins
 from click.testing import CliRunner
 from det_core.cli.main import det
-from det_core.detector import Detector
 from det_core.engine import loop
+from det_core.predict.detector import Detector
 from PIL import Image
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import coco_files
 import numpy as np
 import pytest
-from det_core.config import Factory
 from det_core.data import KINDS, CocoDataset, ConcatDataset, Report, VocDataset, YoloDataset, check
-from det_core.data.listing import Listing
+from det_core.data.formats.listing import Listing
 from det_core.errors import DataError
+from det_core.recipes import Factory
 from PIL import Image
 
 RING = [4, 3, 12, 3, 4, 9]

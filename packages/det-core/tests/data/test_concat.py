@@ -4,10 +4,10 @@ from pathlib import Path
 
 import coco_files
 import pytest
-from det_core.config import check
 from det_core.contracts import Dataset, Indexed
 from det_core.data import CocoDataset, ConcatDataset
 from det_core.errors import ConfigError
+from det_core.recipes.check import check
 
 
 def part(folder: Path, count: int, name: str = "cat") -> CocoDataset:

@@ -18,8 +18,8 @@ import pytest
 import torch
 from coco_files import content, write
 from det_core.data import Batch, CocoDataset, EvalLoader, ResizeShortestEdge, TrainLoader
-from det_core.data.packed import PackedTexts
-from det_core.data.workers import _died, _Shared
+from det_core.data.formats.packed import PackedTexts
+from det_core.data.loading.workers import _died, _Shared
 from det_core.errors import ConfigError, DataError
 from det_core.structures import Sample, Targets
 from torch import Tensor
@@ -152,7 +152,7 @@ def test_loading_leaves_the_random_numbers_of_the_program_alone(workers: int) ->
 
 
 def test_what_workers_are_given_can_be_sent() -> None:
-    from det_core.data.workers import Prepare
+    from det_core.data.loading.workers import Prepare
 
     transforms = [ResizeShortestEdge(4), v2.RandomHorizontalFlip()]
     loader = TrainLoader(dataset=Numbers(), batch_size=2, transforms=transforms)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from det_core.data import CocoDataset, FixedSizeCrop, ProposalWriter, WithProposals, compose, write_proposals
-from det_core.data.loader import EvalLoader, TrainLoader
+from det_core.data.loading.loader import EvalLoader, TrainLoader
 from det_core.engine import evaluate, train
 from det_core.errors import ConfigError, DataError, StructureError
 from det_core.recipes import recipe_from_tree

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from coco_files import content, write
-from det_core.config import check
 from det_core.contracts import Indexed, Sampler
 from det_core.data import ClassBalancedSampler, CocoDataset, Data, RepeatFactorSampler, ShuffleSampler, TrainLoader
-from det_core.data.samplers import Stream
+from det_core.data.loading.samplers import Stream
 from det_core.errors import ConfigError, DataError
+from det_core.recipes.check import check
 from det_core.structures import Sample, Targets
 
 

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from det_core.config import Factory
 from det_core.engine.optim import (
     ClipGradients,
     LayerDecay,
@@ -13,6 +12,7 @@ from det_core.engine.optim import (
 from det_core.engine.schedules import WarmupMultiStep
 from det_core.errors import ConfigError
 from det_core.ops.layers import Conv2d
+from det_core.recipes import Factory
 from torch import nn
 
 

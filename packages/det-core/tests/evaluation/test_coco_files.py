@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from det_core.cli.main import det
-from det_core.testing.perturbed import perturbed
+from det_devkit.conformance.perturbed import perturbed
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 

@@ -14,7 +14,7 @@ from det_core.evaluation import curves as module
 from det_core.evaluation.coco_files import read_files
 from det_core.evaluation.curves import COCO_SIGMAS, IouType, Table, curves
 from det_core.evaluation.figures import LIMITS
-from det_core.testing.perturbed import perturbed
+from det_devkit.conformance.perturbed import perturbed
 from pycocotools import mask as coco_mask
 
 IOU_TYPES: tuple[IouType, ...] = ("bbox", "segm", "keypoints")

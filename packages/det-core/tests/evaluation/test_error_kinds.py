@@ -12,7 +12,7 @@ from det_core.evaluation.error_kinds import KINDS, error_costs, judge, pairs
 from det_core.evaluation.error_overlaps import costs_by
 from det_core.evaluation.evidence import Objects, Seen, overlaps, seen_in
 from det_core.evaluation.figures import LIMITS, averages
-from det_core.testing.perturbed import perturbed
+from det_devkit.conformance.perturbed import perturbed
 
 Box = tuple[float, float, float, float]
 A: Box = (0, 0, 10, 10)

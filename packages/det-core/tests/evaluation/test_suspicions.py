@@ -12,7 +12,7 @@ import pytest
 from det_core.evaluation.coco_files import read_files
 from det_core.evaluation.evidence import seen_in
 from det_core.evaluation.suspicions import Suspicion, suspicions
-from det_core.testing.perturbed import perturbed
+from det_devkit.conformance.perturbed import perturbed
 
 Results = list[dict[str, Any]]
 IDS = (1, 2, 3, 4, 7, 8)

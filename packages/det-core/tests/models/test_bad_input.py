@@ -6,7 +6,6 @@ import functools
 import pytest
 import torch
 from det_core.backbones import FPN, ResNet
-from det_core.config import Factory
 from det_core.models import (
     RPN,
     AnchorGenerator,
@@ -27,6 +26,7 @@ from det_core.models import (
     keypoint_rcnn,
     mask_rcnn,
 )
+from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
 
 CLASSES, KEYPOINTS = 3, 4

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 from det_core.backbones import FPN, TorchvisionBackbone
-from det_core.config import Factory
 from det_core.contracts import ROIHeads
 from det_core.errors import ConfigError
 from det_core.models import (
@@ -15,7 +14,8 @@ from det_core.models import (
     MaskRCNNConvUpsampleHead,
     mask_rcnn,
 )
-from det_core.models.cascade import _ScaledGradient
+from det_core.models.heads.cascade import _ScaledGradient
+from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Polygons, Proposals, Targets
 
 CHANNELS, STRIDES = {"p2": 4, "p3": 4}, {"p2": 4, "p3": 8}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from det_core.errors import ConfigError
-from det_core.models.dense_head import MovingAverage, Tower, best_candidates, chosen_levels, per_anchor, suppress
+from det_core.models.heads.dense import MovingAverage, Tower, best_candidates, chosen_levels, per_anchor, suppress
 
 LEVELS = [torch.full((2, 4, 4, 6), 1.0), torch.full((2, 4, 2, 3), 3.0)]
 

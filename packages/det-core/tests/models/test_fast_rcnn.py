@@ -3,9 +3,9 @@
 import pytest
 import torch
 from det_core.backbones import ResNet
-from det_core.config import Factory
 from det_core.errors import StructureError
 from det_core.models import FastRCNNPredictor, StandardROIHeads, faster_rcnn
+from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Proposals, Targets
 
 

@@ -6,11 +6,11 @@ import functools
 import pytest
 import torch
 from det_core.backbones import FPN, ResNet, TorchvisionBackbone
-from det_core.config import Factory
 from det_core.contracts import Model
 from det_core.errors import StructureError
 from det_core.models import RCNN, RPN, FastRCNNPredictor, ProposalNetwork, StandardROIHeads, faster_rcnn
-from det_core.models.rcnn import Normalise
+from det_core.models.detectors.rcnn import Normalise
+from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
 
 

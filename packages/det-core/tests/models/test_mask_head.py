@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 from det_core.backbones import FPN, TorchvisionBackbone
-from det_core.config import Factory
 from det_core.contracts import RegionHead
 from det_core.errors import ConfigError, StructureError
 from det_core.models import MaskRCNNConvUpsampleHead, StandardROIHeads, mask_rcnn
-from det_core.models.box_head import FastRCNNPredictor
+from det_core.models.heads.box import FastRCNNPredictor
 from det_core.ops.masks import paste_masks, rasterise
+from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, Polygons, Targets
 
 CHANNELS, STRIDES = {"p2": 4, "p3": 4}, {"p2": 4, "p3": 8}

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from det_core.backbones import ResNet
-from det_core.config import Factory
 from det_core.contracts import ROIHeads
 from det_core.errors import ConfigError
 from det_core.models import (
@@ -15,6 +14,7 @@ from det_core.models import (
     Res5ROIHeads,
     mask_rcnn,
 )
+from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Polygons, Proposals, Targets
 
 CHANNELS, STRIDES = {"res4": 8}, {"res4": 16}

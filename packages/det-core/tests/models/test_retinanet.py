@@ -3,10 +3,10 @@
 import pytest
 import torch
 from det_core.backbones import FPN, ResNet
-from det_core.config import Factory
 from det_core.contracts import DenseHead, Model
 from det_core.errors import ConfigError
 from det_core.models import AnchorGenerator, DenseDetector, RetinaNetHead
+from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
 
 CHANNELS, STRIDES = {"p3": 8, "p4": 8}, {"p3": 8, "p4": 16}

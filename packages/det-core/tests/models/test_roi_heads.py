@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from det_core.config import Factory
 from det_core.contracts import RegionHead, ROIHeads
 from det_core.errors import ConfigError
 from det_core.models import FastRCNNConvFCHead, FastRCNNPredictor, StandardROIHeads
+from det_core.recipes import Factory
 from det_core.structures import Proposals, Targets
 from torch import nn
 from torch.nn import functional as F

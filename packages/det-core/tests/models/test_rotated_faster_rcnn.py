@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 from det_core.backbones import FPN, TorchvisionBackbone
-from det_core.config import Factory
 from det_core.errors import ConfigError, StructureError
 from det_core.models import (
     RPN,
@@ -20,8 +19,9 @@ from det_core.models import (
     StandardROIHeads,
     faster_rcnn,
 )
-from det_core.models.rpn import RPNOutputs
+from det_core.models.heads.rpn import RPNOutputs
 from det_core.ops.roi import ROIPooler
+from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Proposals, Targets
 
 ANGLES = Factory(AnchorGenerator, angles=[[-60, -30, 0, 30, 60, 90]])

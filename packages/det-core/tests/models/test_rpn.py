@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from det_core.config import Factory
 from det_core.contracts import ProposalGenerator
 from det_core.errors import ConfigError
 from det_core.models import RPN, AnchorGenerator, RPNHead
-from det_core.models.rpn import RPNOutputs
+from det_core.models.heads.rpn import RPNOutputs
+from det_core.recipes import Factory
 from det_core.structures import Targets
 
 CHANNELS, STRIDES = {"p3": 4, "p4": 4}, {"p3": 8, "p4": 16}

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from det_core.backbones import FPN, ResNet
-from det_core.config import Factory
 from det_core.contracts import Model, SemanticHead
 from det_core.errors import ConfigError, StructureError
 from det_core.models import SemanticSegmentor, SemSegFPNHead
+from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
 from torch import nn
 

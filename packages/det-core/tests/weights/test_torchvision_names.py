@@ -4,14 +4,14 @@ import re
 
 import pytest
 import torch
-from det_core import published, recipes
+from det_core import recipes
 from det_core.backbones import ResNet
-from det_core.class_names import COCO_CATEGORY_IDS
 from det_core.errors import WeightsError
 from det_core.structures import ImageBatch
 from det_core.weights import load_into
 from det_core.weights.upgrades import upgraded
-from det_core.zoo import TORCHVISION
+from det_core.zoo import TORCHVISION, published
+from det_core.zoo.class_names import COCO_CATEGORY_IDS
 from torchvision.models import get_model
 from torchvision.models.detection._utils import overwrite_eps
 

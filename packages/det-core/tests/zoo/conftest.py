@@ -12,17 +12,18 @@ from types import SimpleNamespace
 
 import pytest
 import standins
-from det_core import plugins, published
+from det_core import plugins
 from det_core.engine import train
-from det_core.published import PublishedModel
 from det_core.weights import read
+from det_core.zoo import published
+from det_core.zoo.published import PublishedModel
 from PIL import Image
 from rich.console import Console
 from serving import serving
 
 NAME, RECIPE = "Tiny/squares_R_1_1x", "squares_r1_1x"
 PLUGIN = f"""
-from det_core.hooks import hookimpl
+from det_core.plugins.hooks import hookimpl
 
 @hookimpl
 def det_recipes():

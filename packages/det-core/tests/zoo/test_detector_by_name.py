@@ -7,11 +7,11 @@ import standins
 import torch
 from click.testing import CliRunner
 from det_core import Detector
-from det_core.class_names import COCO_CATEGORY_IDS, COCO_CLASSES
 from det_core.cli.main import det
-from det_core.detector import _known_classes
 from det_core.errors import UnknownNameError, WeightsError
+from det_core.predict.detector import _known_classes
 from det_core.recipes import load
+from det_core.zoo.class_names import COCO_CATEGORY_IDS, COCO_CLASSES
 from PIL import Image
 from safetensors.torch import save_file
 

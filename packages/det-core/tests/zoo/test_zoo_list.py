@@ -6,8 +6,8 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from det_core import published
 from det_core.cli.main import det
+from det_core.zoo import published
 
 UNVERIFIED = "not verified by us"
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from det_core.class_names import COCO_CLASSES
-from det_core.importers.detectron2 import RESNET, Backbone, backbone_section, input_section, rpn_section
-from det_core.importers.detectron2_heads import second_stage
-from det_core.importers.detectron2_semantic import sem_seg_head
-from det_core.importers.lazy_model import settings_of_rcnn
-from det_core.importers.lazy_objects import NEEDED, Objects
-from det_core.importers.settings import Settings, UnsupportedError
+from det_core.zoo.class_names import COCO_CLASSES
+from det_detectron2.importer.detectron2 import RESNET, Backbone, backbone_section, input_section, rpn_section
+from det_detectron2.importer.detectron2_heads import second_stage
+from det_detectron2.importer.detectron2_semantic import sem_seg_head
+from det_detectron2.importer.lazy_model import settings_of_rcnn
+from det_detectron2.importer.lazy_objects import NEEDED, Objects
+from det_detectron2.importer.settings import Settings, UnsupportedError
 
 from det_panoptic.names import CITYSCAPES_THINGS
 from det_panoptic.published import DATASETS, DEFAULTS, evaluators

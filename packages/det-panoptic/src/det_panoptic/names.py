@@ -1,6 +1,6 @@
 """The classes of Cityscapes and ADE20K, by label."""
 
-from det_core.class_names import CITYSCAPES_SEMANTIC_CLASSES
+from det_core.zoo.class_names import CITYSCAPES_SEMANTIC_CLASSES
 
 __all__ = ["ADE20K_CLASSES", "CITYSCAPES_CLASSES", "CITYSCAPES_IDS", "CITYSCAPES_THINGS"]
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, cast
 
-from det_core.config import Factory
 from det_core.contracts import Backbone
-from det_core.models.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise, one_per_image
+from det_core.models.detectors.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise, one_per_image
 from det_core.ops.layers import Norm
+from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Prediction, SemanticMap, Targets
 from torch import Tensor, nn
 

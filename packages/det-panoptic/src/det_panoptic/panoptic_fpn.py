@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, cast
 
-from det_core.config import Factory
 from det_core.contracts import Backbone, ProposalGenerator, RegionHead, ROIHeads, SemanticHead
 from det_core.errors import StructureError
 from det_core.models import RPN, MaskRCNNConvUpsampleHead, SemSegFPNHead, StandardROIHeads
-from det_core.models.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise, one_per_image
+from det_core.models.detectors.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise, one_per_image
+from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Prediction, SemanticMap, Targets
 from torch import Tensor, nn
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from det_core.class_names import COCO_STUFF_CLASSES
+from det_core.zoo.class_names import COCO_STUFF_CLASSES
 
 __all__ = ["DATASETS", "DEFAULTS", "evaluators"]
 

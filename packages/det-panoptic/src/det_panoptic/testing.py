@@ -1,4 +1,4 @@
-"""What det's conformance kit has to know to make the parts of this package small; see `det_core.testing`."""
+"""What det's conformance kit has to know to make the parts of this package small; see `det_devkit.conformance`."""
 
 import json
 from dataclasses import replace
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from det_core.config import Factory
 from det_core.models import RPN, FastRCNNConvFCHead, MaskRCNNConvUpsampleHead, SemSegFPNHead, StandardROIHeads
+from det_core.recipes import Factory
 from det_core.structures import Targets
-from det_core.testing import conformance
-from det_core.testing.evaluators import panoptic_map
+from det_devkit.conformance import conformance
+from det_devkit.conformance.evaluators import panoptic_map
 from PIL import Image
 
 from det_panoptic.panoptic_deeplab import PanopticDeepLabInsEmbedHead, PanopticDeepLabSemSegHead

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from det_core.data.coco import CocoDataset
-from det_core.data.coco_boxes import are_numbers
-from det_core.data.coco_index import BadAnnotations, CocoIndex
-from det_core.data.indexed import IndexedImages
+from det_core.data.formats.coco import CocoDataset
+from det_core.data.formats.coco_boxes import are_numbers
+from det_core.data.formats.coco_index import BadAnnotations, CocoIndex
+from det_core.data.formats.indexed import IndexedImages
 from det_core.data.transforms import Points
 from det_core.errors import ConfigError, DataError
 from det_core.structures import Sample, map_tensors

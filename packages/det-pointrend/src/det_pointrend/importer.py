@@ -1,11 +1,11 @@
-"""Settings of Detectron2's projects PointRend and PointSup as recipes; see `det_core.importers.extensions`."""
+"""Settings of Detectron2's projects PointRend and PointSup as recipes; see `det_detectron2.importer.extensions`."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from det_core.importers.detectron2_heads import MASK_HEAD, levels_section
-from det_core.importers.detectron2_semantic import sem_seg_section
-from det_core.importers.settings import Settings
+from det_detectron2.importer.detectron2_heads import MASK_HEAD, levels_section
+from det_detectron2.importer.detectron2_semantic import sem_seg_section
+from det_detectron2.importer.settings import Settings
 
 __all__ = ["DATASETS", "DEFAULTS", "PARTS", "complete"]
 

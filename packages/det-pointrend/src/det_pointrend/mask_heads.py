@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
 import torch
-from det_core.config import Factory
 from det_core.errors import ConfigError
-from det_core.models.mask_head import mask_loss, of_label, with_masks
+from det_core.models.heads.mask import mask_loss, of_label, with_masks
+from det_core.recipes import Factory
 from det_core.structures import Detections, Targets
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -1,6 +1,6 @@
 """What det-pointrend adds to det, as names; nothing here is imported before it is used."""
 
-from det_core.hooks import hookimpl
+from det_core.plugins.hooks import hookimpl
 
 # Folder of the published configuration -> name of the recipe -> name of the configuration.
 PUBLISHED = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from det_core.data.coco import CocoDataset
+from det_core.data.formats.coco import CocoDataset
 from det_core.errors import DetError
 from det_core.ops.rle import rle_counts, rle_to_mask
 from pycocotools import mask as coco_mask

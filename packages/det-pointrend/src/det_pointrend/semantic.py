@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
-from det_core.config import Factory
 from det_core.errors import ConfigError
-from det_core.models.semantic import SemSegFPNHead, stacked
+from det_core.models.detectors.semantic import SemSegFPNHead, stacked
+from det_core.recipes import Factory
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -1,10 +1,10 @@
-"""What det's conformance kit has to know to make the parts of this package small; see `det_core.testing`."""
+"""What det's conformance kit has to know to make the parts of this package small; see `det_devkit.conformance`."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from det_core.testing import conformance
+from det_devkit.conformance import conformance
 from PIL import Image
 
 __all__ = ["told"]

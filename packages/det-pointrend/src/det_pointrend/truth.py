@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from det_core.errors import StructureError
-from det_core.models.mask_head import of_label
+from det_core.models.heads.mask import of_label
 from det_core.ops.masks import rasterise
 from det_core.structures import Polygons, Targets
 from torch import Tensor

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from det_core.errors import ConfigError, StructureError
 from det_core.models import AnchorGenerator
-from det_core.models.dense_head import Tower, best_candidates, chosen_levels, per_anchor, predictor
+from det_core.models.heads.dense import Tower, best_candidates, chosen_levels, per_anchor, predictor
 from det_core.ops import boxes as box_ops
 from det_core.ops import coding
 from det_core.ops.losses import box_loss

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from det_core.importers.detectron2 import backbone_section, input_section
-from det_core.importers.settings import Settings, UnsupportedError, per_level
+from det_detectron2.importer.detectron2 import backbone_section, input_section
+from det_detectron2.importer.settings import Settings, UnsupportedError, per_level
 
 __all__ = ["DEFAULTS", "PARTS"]
 

@@ -1,6 +1,6 @@
 """What det-tensormask adds to det, as names; nothing here is imported before it is used."""
 
-from det_core.hooks import hookimpl
+from det_core.plugins.hooks import hookimpl
 
 _PUBLISHED = {
     "tensormask_r50_fpn_1x": "TensorMask/tensormask_R_50_FPN_1x",

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from det_core.importers.detectron2 import Backbone, resnet_section, rpn_section
-from det_core.importers.detectron2_heads import second_stage
-from det_core.importers.settings import Settings, UnsupportedError
+from det_detectron2.importer.detectron2 import Backbone, resnet_section, rpn_section
+from det_detectron2.importer.detectron2_heads import second_stage
+from det_detectron2.importer.settings import Settings, UnsupportedError
 
 __all__ = ["DEFAULTS", "PARTS"]
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import torch
-from det_core.config import Factory
 from det_core.contracts import Backbone, ProposalGenerator, ROIHeads
 from det_core.errors import ConfigError
 from det_core.models import RPN, Res5ROIHeads
-from det_core.models.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise, one_per_image
+from det_core.models.detectors.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise, one_per_image
 from det_core.ops import boxes as box_ops
 from det_core.ops.nms import nms_by_group
+from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, Prediction, Proposals, Targets
 from torch import Tensor, nn
 

@@ -1,6 +1,6 @@
 """What det-tridentnet adds to det, as names; nothing here is imported before it is used."""
 
-from det_core.hooks import hookimpl
+from det_core.plugins.hooks import hookimpl
 
 _PUBLISHED = {
     "tridentnet_fast_r101_c4_3x": "TridentNet/tridentnet_fast_R_101_C4_3x",

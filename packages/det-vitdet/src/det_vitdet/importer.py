@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from det_core.importers.detectron2 import Backbone, UnsupportedError
-from det_core.importers.lazy_objects import NEEDED, Objects
-from det_core.importers.settings import Settings
+from det_detectron2.importer.detectron2 import Backbone, UnsupportedError
+from det_detectron2.importer.lazy_objects import NEEDED, Objects
+from det_detectron2.importer.settings import Settings
 
 __all__ = ["PARTS", "complete"]
 

@@ -1,6 +1,6 @@
 """What det-vitdet adds to det, as names; nothing here is imported before it is used."""
 
-from det_core.hooks import hookimpl
+from det_core.plugins.hooks import hookimpl
 
 # Tiny ones, on the photographs of examples/blood-cells in det's repository.
 UNPUBLISHED = ("tiny_mvitv2_blood_cells", "tiny_swin_blood_cells", "tiny_vitdet_blood_cells")

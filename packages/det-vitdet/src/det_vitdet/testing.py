@@ -1,6 +1,6 @@
 """What det's conformance kit has to know to make the components of this package (entry-point group `det.testing`)."""
 
-from det_core.testing import conformance
+from det_devkit.conformance import conformance
 
 __all__ = ["told"]
 

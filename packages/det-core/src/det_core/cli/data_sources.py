@@ -11,9 +11,9 @@ import click
 from det_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from det_core.config import Factory
     from det_core.contracts import Dataset
-    from det_core.data.listing import Listing
+    from det_core.data.formats.listing import Listing
+    from det_core.recipes import Factory
 
 __all__ = ["Sources", "source_options"]
 
@@ -72,8 +72,8 @@ class Sources:
         return found
 
     def _of_files(self) -> "dict[str, Factory[Dataset]]":
-        from det_core import registry
-        from det_core.config import Factory
+        from det_core.plugins import registry
+        from det_core.recipes import Factory
 
         if self.overrides:
             raise click.UsageError("--set changes a recipe; none is given")
@@ -131,7 +131,7 @@ class Sources:
 
 def listing_of(factory: "Factory[Dataset]", where: str) -> "Listing":
     """What the files of an unbuilt dataset say; ConfigError if its reader cannot tell."""
-    from det_core.signatures import signature_of
+    from det_core.recipes.signatures import signature_of
 
     read = getattr(factory.target, "listing", None)
     if read is None:

@@ -21,7 +21,7 @@ def command(as_json: bool) -> None:
     """
     if sys.stderr.isatty():
         click.echo("Looking around, and importing torch in another process ...", err=True)
-    from det_core import doctor  # the list of plugins does not need it
+    from det_core.plugins import doctor  # the list of plugins does not need it
 
     found = doctor.diagnose()
     if as_json:

@@ -118,7 +118,7 @@ def _load(
     source: str, weights: str | None, device: str | None, overrides: tuple[str, ...], trust: bool, tta: bool
 ) -> tuple[Any, Any]:
     """The model, and the data that its recipe names."""
-    from det_core.detector import Detector, require_trusted
+    from det_core.predict.detector import Detector, require_trusted
 
     detector = Detector.load(source, weights, device, overrides=overrides, trust=trust)
     if detector.recipe is None or "data" not in detector.recipe.tree:

@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "recipes": ("det_core.cli.recipes:command", "List the recipes, show one, or import one."),
     "zoo": ("det_core.cli.zoo:command", "List and show published models; convert and verify their weights."),
     "plugins": ("det_core.cli.plugins:command", "List the installed plugins, what they bring, and what is wrong."),
-    "new-plugin": ("det_core.cli.new_plugin:command", "Write the package of a new plugin."),
+    "new-plugin": ("det_devkit.new_plugin:command", "Write the package of a new plugin."),
 }
 
 

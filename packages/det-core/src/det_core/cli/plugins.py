@@ -8,8 +8,8 @@ import click
 
 from det_core.cli.doctor import command as doctor
 from det_core.errors import DetError
-from det_core.hooks import KINDS
 from det_core.plugins import Catalog, Plugin, catalog, foreign_code
+from det_core.plugins.hooks import KINDS
 
 __all__ = ["command"]
 
@@ -69,8 +69,9 @@ def _width() -> int:
 
 def _faults(found: Catalog) -> list[str]:
     """What goes wrong when every target is imported and every recipe is compared with what it calls."""
-    from det_core import recipes, registry
-    from det_core.signatures import signature_of
+    from det_core import recipes
+    from det_core.plugins import registry
+    from det_core.recipes.signatures import signature_of
 
     faults = []
     for kind in KINDS:

@@ -12,7 +12,7 @@ from det_core.cli.segments import SegmentWriter
 from det_core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from det_core.detector import Detector, Result
+    from det_core.predict.detector import Detector, Result
 
 __all__ = ["command"]
 
@@ -64,7 +64,7 @@ def command(
       det predict photos/ --model runs/cells/best.safetensors --output found
     """
     paths = list(_expanded(images))
-    from det_core.detector import Detector
+    from det_core.predict.detector import Detector
 
     detector = Detector.load(model, weights, device, trust=trust)
     if tta:

@@ -45,7 +45,7 @@ def import_(file: Path, output: Path | None) -> None:
     Nothing in FILE is run. Settings that have no counterpart here are listed, and the recipe is written all the same;
     where the model itself cannot be built, the command says which setting asks for it, and fails.
     """
-    from det_core.importers.files import recipe_from_file
+    from det_detectron2.importer.files import recipe_from_file
 
     try:
         imported = recipe_from_file(file)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from det_core.detector import Result
+    from det_core.predict.detector import Result
 
 __all__ = ["SegmentWriter"]
 

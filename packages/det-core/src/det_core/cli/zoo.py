@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from det_core import published
 from det_core.cli.zoo_convert import command as convert
 from det_core.cli.zoo_verify import command as verify
-from det_core.published import PublishedModel
+from det_core.zoo import published
+from det_core.zoo.published import PublishedModel
 
 __all__ = ["command"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from det_core import published
 from det_core.errors import ConfigError, UnknownNameError
-from det_core.published import PublishedModel
-from det_core.values import DATA_FOLDER
+from det_core.recipes.values import DATA_FOLDER
+from det_core.zoo import published
+from det_core.zoo.published import PublishedModel
 
 __all__ = ["command"]
 
@@ -91,8 +91,8 @@ def _data_in(folder: Path) -> Iterator[None]:
 def _evaluated(
     recipe: str, weights: str, batch_size: int, device: str | None
 ) -> tuple[Mapping[str, float], tuple[str, ...]]:
-    from det_core.detector import Detector
     from det_core.engine import Display, check_classes, evaluate
+    from det_core.predict.detector import Detector
     from det_core.recipes import load
 
     data = load(recipe).build("data")

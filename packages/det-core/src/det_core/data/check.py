@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
-from det_core.config import Factory
 from det_core.contracts import Dataset
 from det_core.data.check_listing import look_through
+from det_core.data.formats.listing import Listing
 from det_core.data.images import image_size, read_image
-from det_core.data.listing import Listing
 from det_core.data.report import Defect, Drawn, Report, SplitReport
 from det_core.errors import DataError, DetError
+from det_core.recipes import Factory
 from det_core.structures import Sample
 
 __all__ = ["check"]

@@ -5,10 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from det_core.data.coco_boxes import are_numbers, extent
-from det_core.data.coco_checks import AnnotationCheck, category_fault, faults_of, image_fault, segmentation_fault
-from det_core.data.faults import Fault
-from det_core.data.listing import Listing
+from det_core.data.formats.coco_boxes import are_numbers, extent
+from det_core.data.formats.coco_checks import (
+    AnnotationCheck,
+    category_fault,
+    faults_of,
+    image_fault,
+    segmentation_fault,
+)
+from det_core.data.formats.faults import Fault
+from det_core.data.formats.listing import Listing
 from det_core.data.report import Defect, Drawn, SplitReport
 
 __all__ = ["look_through"]

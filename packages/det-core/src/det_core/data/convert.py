@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from det_core.data.coco_checks import AnnotationCheck, BadAnnotations, sound, sound_categories, sound_images
-from det_core.data.listing import Listing
+from det_core.data.formats.coco_checks import AnnotationCheck, BadAnnotations, sound, sound_categories, sound_images
+from det_core.data.formats.listing import Listing
 from det_core.data.writers import Written, coco_files, voc_files, yolo_files
 from det_core.errors import ConfigError, DataError
 

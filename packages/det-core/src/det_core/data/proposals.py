@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from det_core.contracts import Dataset, Indexed
-from det_core.data.samplers import require_indexed
+from det_core.data.loading.samplers import require_indexed
 from det_core.errors import ConfigError, DataError, StructureError
 from det_core.structures import Prediction, Proposals, Sample, Size
 

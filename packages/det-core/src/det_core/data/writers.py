@@ -10,11 +10,11 @@ from pathlib import PurePosixPath
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from det_core import yamlfile
-from det_core.data.coco_checks import segmentation_fault
-from det_core.data.listing import Listing
-from det_core.data.voc import parsed
+from det_core.data.formats.coco_checks import segmentation_fault
+from det_core.data.formats.listing import Listing
+from det_core.data.formats.voc import parsed
 from det_core.errors import DataError
+from det_core.recipes import yaml as yamlfile
 
 __all__ = ["Written", "coco_files", "voc_files", "yolo_files"]
 

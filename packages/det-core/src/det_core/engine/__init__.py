@@ -4,7 +4,6 @@ from det_core.engine.checkpoint import Checkpoint, read_about, read_checkpoint
 from det_core.engine.evaluate import Evaluation, evaluate, predict
 from det_core.engine.loop import Best, Outcome, Trainer, train
 from det_core.engine.optim import ClipGradients, LayerDecay, ParamGroups
-from det_core.engine.optimize import optimize
 from det_core.engine.progress import Display
 from det_core.engine.proposals import convert_proposals
 from det_core.engine.run import RunFolder, check_classes
@@ -30,7 +29,6 @@ __all__ = [
     "check_classes",
     "convert_proposals",
     "evaluate",
-    "optimize",
     "pick_device",
     "predict",
     "read_about",

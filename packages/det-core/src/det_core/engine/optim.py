@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from det_core.config import Factory
 from det_core.engine.schedules import Schedule
 from det_core.errors import ConfigError
 from det_core.ops.layers import LayerNorm2d
+from det_core.recipes import Factory
 
 __all__ = [
     "ClipGradients",

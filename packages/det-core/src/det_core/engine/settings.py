@@ -5,10 +5,10 @@ from typing import Literal
 
 import torch
 
-from det_core.config import Factory
 from det_core.engine.optim import ClipGradients, ParamGroups
 from det_core.engine.schedules import Schedule, WarmupCosine
 from det_core.errors import ConfigError
+from det_core.recipes import Factory
 
 __all__ = ["Train", "pick_device"]
 

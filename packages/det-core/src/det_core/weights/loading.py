@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
-from det_core.config import Source
 from det_core.errors import DetWarning, WeightsError
+from det_core.recipes import Source
 from det_core.weights.fitting import better_recipe
 from det_core.weights.reading import read
 from det_core.weights.upgrades import upgraded

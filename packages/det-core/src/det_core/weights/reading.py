@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from det_core.config import Source
 from det_core.errors import WeightsError
+from det_core.recipes import Source
 from det_core.weights.pickles import read_pickle, refused
 from det_core.weights.sources import fetch, is_page
 

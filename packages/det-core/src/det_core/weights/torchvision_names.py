@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from det_core.class_names import COCO_CATEGORY_IDS
+from det_core.zoo.class_names import COCO_CATEGORY_IDS
 
 __all__ = ["of_classifiers", "of_detectors"]
 

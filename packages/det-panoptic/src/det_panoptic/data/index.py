@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from det_core import jsonfile
-from det_core.data.packed import PackedTexts
+from det_core.data.formats.packed import PackedTexts
 from det_core.errors import DataError
 from numpy.typing import NDArray
 

@@ -1,0 +1,1 @@
+"""Readers of annotated images, one module per format."""

@@ -1,0 +1,215 @@
+"""What is wrong with an entry of a COCO file, one rule at a time: readers refuse it, `det data check` lists it."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from det_core.data.formats.coco_boxes import are_numbers, box_fault
+from det_core.data.formats.faults import Fault
+from det_core.errors import DataError
+from det_core.ops.rle import rle_counts
+
+__all__ = [
+    "AnnotationCheck",
+    "BadAnnotations",
+    "MaskForm",
+    "category_fault",
+    "faults_of",
+    "image_fault",
+    "segmentation_fault",
+    "sound",
+    "sound_categories",
+    "sound_images",
+]
+
+MaskForm = Literal["bitmaps", "polygons"] | None
+"""How segmentations are wanted: RLE can become bitmaps alone."""
+
+BadAnnotations = Literal["stop", "skip"]
+"""What to do with annotations that cannot be used: raise one error that lists them, or leave them out."""
+
+_SHOWN = 10
+_LARGEST_SIDE = 1_000_000
+# An absolute path, of either kind of system, one with a step up, or none at all.
+_LEAVES = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
+_Record = Mapping[str, Any]
+
+
+def faults_of(
+    records: Sequence[Any], what: str, check: Callable[[Any], Fault | None]
+) -> Iterator[tuple[str, Any, Fault | None]]:
+    """What to call each record, the record, and what is wrong with it; an id counts from its first sound use."""
+    seen: set[Any] = set()
+    for position, record in enumerate(records):
+        if not isinstance(record, dict):
+            fault: Fault | None = Fault("bad entry", "is not an object")
+        else:
+            fault = _id_fault(record, seen) or check(record)
+        known = isinstance(record, dict) and "id" in record
+        yield f"{what} {record['id']!r:.40}" if known else f"{what} number {position + 1} of the list", record, fault
+        if fault is None:
+            seen.add(record["id"])
+
+
+def sound(
+    records: Sequence[Any],
+    what: str,
+    check: Callable[[Any], Fault | None],
+    path: Path,
+    bad: BadAnnotations = "stop",
+) -> tuple[list[Any], list[str]]:
+    """The records without fault, and a sentence for each of the others; raises at any fault unless they are skipped."""
+    good: list[Any] = []
+    faults: list[str] = []
+    for name, record, fault in faults_of(records, what, check):
+        if fault is None:
+            good.append(record)
+        else:
+            faults.append(f"{name} {fault.text}")
+    if faults and bad == "stop":
+        problem = f"1 {what} cannot be used" if len(faults) == 1 else f"{len(faults)} {what}s cannot be used"
+        rest = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
+        found = "; ".join(faults[:_SHOWN] + rest)
+        fix = "correct the file" + (", or set bad_annotations to 'skip'" if what == "annotation" else "")
+        raise DataError(str(path), problem, found, fix)
+    return good, faults
+
+
+def sound_images(records: Sequence[Any], path: Path) -> list[dict[str, Any]]:
+    """The entries of images; raises at any fault."""
+    return sound(records, "image", image_fault, path)[0]
+
+
+def sound_categories(records: Sequence[Any], path: Path) -> list[dict[str, Any]]:
+    """The entries of categories, at least one, by id; raises at any fault."""
+    categories = sound(records, "category", category_fault(), path)[0]
+    if not categories:
+        raise DataError(str(path), "lists no category", fix="name at least one class under 'categories'")
+    return sorted(categories, key=lambda category: category["id"])
+
+
+def image_fault(image: _Record) -> Fault | None:
+    """What is wrong with the entry of an image that has an id."""
+    if missing := [key for key in ("file_name", "height", "width") if key not in image]:
+        return Fault("bad entry", f"has no '{missing[0]}'")
+    if not isinstance(image["file_name"], str) or not image["file_name"]:
+        return Fault("bad entry", f"has the file_name {image['file_name']!r:.60}, which is not a text")
+    if _LEAVES.search(image["file_name"]):
+        found = f"has the file_name {image['file_name']!r:.60}, which leads out of the folder of images"
+        return Fault("path leaves the folder", found)
+    if not all(_is_int(image[side]) and 0 < image[side] <= _LARGEST_SIDE for side in ("height", "width")):
+        return Fault("bad entry", f"has the height {image['height']!r:.40} and the width {image['width']!r:.40}")
+    return None
+
+
+def category_fault() -> Callable[[_Record], Fault | None]:
+    """A check of categories that have an id; it remembers the names of those that it has seen."""
+    names: set[str] = set()
+
+    def check(category: _Record) -> Fault | None:
+        name = category.get("name")
+        if not _is_int(category["id"]):
+            return Fault("bad entry", "has an id that is not a whole number")
+        if not isinstance(name, str) or not name:
+            found = "has no 'name'" if name is None else f"has the name {name!r:.60}, which is not a text"
+            return Fault("bad entry", found)
+        if name in names:
+            return Fault("name used twice", f"has the name {name!r:.60}, which another one has too")
+        names.add(name)
+        return None
+
+    return check
+
+
+def _id_fault(record: _Record, seen: set[Any]) -> Fault | None:
+    if "id" not in record:
+        return Fault("bad entry", "has no 'id'")
+    if not _is_id(record["id"]):
+        return Fault("bad entry", "has an id that is neither a whole number nor a text")
+    return Fault("id used twice", "has an id that another one has too") if record["id"] in seen else None
+
+
+def _is_id(value: Any) -> bool:
+    return (_is_int(value) and abs(value) < 2**63) or isinstance(value, str)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class AnnotationCheck:
+    """Finds what is wrong with one annotation, given what the rest of the file says."""
+
+    rows: Mapping[int | str, int]
+    sizes: Sequence[tuple[int, int]]
+    category_ids: set[int]
+    masks: MaskForm
+    num_keypoints: int | None
+    rotated: bool
+
+    def __call__(self, record: _Record) -> Fault | None:
+        """The first fault of the entry; None if it can be used."""
+        return next(self.faults(record), None)
+
+    def faults(self, record: _Record) -> Iterator[Fault]:
+        """All faults of the entry."""
+        needed = ("image_id", "category_id", "bbox", *(("segmentation",) if self.masks else ()))
+        if missing := [key for key in needed if key not in record]:
+            yield Fault("bad entry", f"has no '{missing[0]}'")
+            return
+        if not _is_int(record["category_id"]) or record["category_id"] not in self.category_ids:
+            yield Fault("unknown category", f"is of category {record['category_id']!r:.40}, which is not listed")
+        area = record.get("area", 0)
+        if not are_numbers([area]) or area < 0:
+            yield Fault("bad entry", f"has the area {area!r:.40}")
+        if not isinstance(record.get("iscrowd", 0), int) or record.get("iscrowd", 0) not in (0, 1):
+            yield Fault("bad entry", f"has iscrowd {record['iscrowd']!r:.40}, not 0 or 1")
+        if not _is_id(record["image_id"]) or record["image_id"] not in self.rows:
+            yield Fault("unknown image", f"belongs to image {record['image_id']!r:.40}, which is not listed")
+            return
+        height, width = self.sizes[self.rows[record["image_id"]]]
+        if fault := box_fault(record["bbox"], height, width, self.rotated):
+            yield fault
+        if self.masks and (fault := self._segmentation_fault(record, height, width)):
+            yield fault
+        if fault := self._keypoints_fault(record):
+            yield fault
+
+    def _segmentation_fault(self, record: _Record, height: int, width: int) -> Fault | None:
+        if self.masks == "polygons" and isinstance(record["segmentation"], dict) and not record.get("iscrowd", 0):
+            return Fault("bad entry", "has an RLE, where polygons were asked for: set masks to 'bitmaps'")
+        return segmentation_fault(record["segmentation"], height, width)
+
+    def _keypoints_fault(self, record: _Record) -> Fault | None:
+        if self.num_keypoints is None or "keypoints" not in record:
+            return None
+        values = record["keypoints"]
+        if not are_numbers(values) or len(values) != 3 * self.num_keypoints:
+            return Fault("broken keypoints", f"has keypoints that are not {3 * self.num_keypoints} finite numbers")
+        if set(values[2::3]) <= {0, 1, 2}:
+            return None
+        return Fault("broken keypoints", "has a keypoint visibility other than 0, 1 or 2")
+
+
+def segmentation_fault(segmentation: Any, height: int, width: int) -> Fault | None:
+    """What is wrong with polygons or an RLE in an image of `height` and `width`; None if they can be used."""
+    if isinstance(segmentation, dict):
+        try:
+            rle_counts(segmentation, (height, width))
+        except ValueError as error:
+            return Fault("broken RLE", str(error))
+        return None
+    if not isinstance(segmentation, list) or not segmentation:
+        return Fault("broken polygon", "has a segmentation that is neither polygons nor RLE")
+    for polygon in segmentation:
+        if not are_numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
+            return Fault("broken polygon", "has a polygon that is not at least three pairs of finite numbers")
+        # Rasterising takes memory by the length of the outline, so one absurd corner would be enough to crash.
+        if not all(-width <= x <= 2 * width for x in polygon[::2]) or not all(
+            -height <= y <= 2 * height for y in polygon[1::2]
+        ):
+            return Fault("broken polygon", "has a polygon far outside its image")
+    return None

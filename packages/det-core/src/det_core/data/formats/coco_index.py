@@ -1,0 +1,202 @@
+"""Reading and checking a COCO annotation file into a few NumPy arrays, small enough to hand to every worker."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from det_core import jsonfile
+from det_core.data.formats.coco_boxes import boxes_of
+from det_core.data.formats.coco_checks import (
+    AnnotationCheck,
+    BadAnnotations,
+    MaskForm,
+    sound,
+    sound_categories,
+    sound_images,
+)
+from det_core.data.formats.packed import PackedTexts
+from det_core.errors import DataError
+
+__all__ = ["BadAnnotations", "CocoIndex", "MaskForm", "checked", "read_content"]
+
+_Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CocoIndex:
+    """A checked annotation file. Images keep the file's order; objects are grouped by image.
+
+    Attributes:
+        classes: class names, by label.
+        category_ids: the file's category ids, by label.
+        keypoint_names: names of the K keypoints of an object; empty if they were not asked for.
+        image_ids: (M,) int64 or text.
+        file_names: M texts.
+        sizes: int32 (M, 2): height, width.
+        first: int64 (M + 1,): the objects of image i are rows first[i] to first[i + 1] of what follows.
+        object_ids: (A,) int64 or text.
+        boxes: float32 (A, 4), xyxy; or (A, 5) if rotated ones were asked for.
+        labels: int64 (A,).
+        crowd: bool (A,).
+        areas: float32 (A,).
+        segmentations: A texts, the JSON of polygons or RLE; None if masks were not asked for.
+        keypoints: float32 (A, K, 3); None if they were not asked for.
+        annotated: False if the file does not list annotations at all, as those of test images.
+        skipped: what was left out and why, one sentence each.
+        marks: (A, ...): what else is said of each object, by the key of its extra; a dataset may add its own.
+    """
+
+    classes: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    keypoint_names: tuple[str, ...]
+    image_ids: NDArray[Any]
+    file_names: PackedTexts
+    sizes: NDArray[np.int32]
+    first: NDArray[np.int64]
+    object_ids: NDArray[Any]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+    areas: NDArray[np.float32]
+    segmentations: PackedTexts | None
+    keypoints: NDArray[np.float32] | None
+    annotated: bool
+    skipped: tuple[str, ...]
+    marks: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def checked(
+    content: Mapping[str, Any],
+    path: Path,
+    classes: Sequence[str] | None = None,
+    masks: MaskForm = None,
+    keypoints: bool = False,
+    rotated: bool = False,
+    bad_annotations: BadAnnotations = "stop",
+    marks: Mapping[str, str] | None = None,
+) -> CocoIndex:
+    """The index of what a COCO file holds, or of what another format says in its words.
+
+    Args:
+        content: with the lists "images", "categories" and perhaps "annotations".
+        path: where it came from, for messages.
+        classes: as in `CocoDataset`.
+        masks: how segmentations are wanted.
+        keypoints: whether keypoints are wanted.
+        rotated: as in `CocoDataset`.
+        bad_annotations: as in `CocoDataset`.
+        marks: entries of an annotation that say yes or no, by the key of the extra that they become.
+
+    Raises:
+        DataError: naming `path` and the first ten faults of a kind, with their ids and how many there are.
+    """
+    images, categories = sound_images(content["images"], path), sound_categories(content["categories"], path)
+    categories = _chosen(categories, classes, path)
+    labels = {category["id"]: label for label, category in enumerate(categories)}
+    names = _keypoint_names(categories, path) if keypoints else ()
+    check = AnnotationCheck(
+        rows={image["id"]: row for row, image in enumerate(images)},
+        sizes=[(image["height"], image["width"]) for image in images],
+        category_ids={category["id"] for category in content["categories"]},
+        masks=masks,
+        num_keypoints=len(names) if keypoints else None,
+        rotated=rotated,
+    )
+    records, skipped = sound(content.get("annotations", []), "annotation", check, path, bad_annotations)
+    records = [record for record in records if record["category_id"] in labels]
+    owners = np.array([check.rows[record["image_id"]] for record in records], np.int64)
+    # Stable, so that the objects of an image keep the file's order.
+    order = np.argsort(owners, kind="stable")
+    records = [records[i] for i in order]
+    return CocoIndex(
+        classes=tuple(category["name"] for category in categories),
+        category_ids=tuple(labels),
+        keypoint_names=names,
+        image_ids=_ids(images, "image", path),
+        file_names=PackedTexts(image["file_name"] for image in images),
+        sizes=np.array(check.sizes, np.int32).reshape(-1, 2),
+        first=np.searchsorted(owners[order], np.arange(len(images) + 1)).astype(np.int64),
+        object_ids=_ids(records, "annotation", path),
+        boxes=boxes_of([record["bbox"] for record in records], rotated),
+        labels=np.array([labels[record["category_id"]] for record in records], np.int64),
+        crowd=np.array([bool(record.get("iscrowd", 0)) for record in records], np.bool_),
+        areas=np.array([record.get("area", record["bbox"][2] * record["bbox"][3]) for record in records], np.float32),
+        segmentations=PackedTexts(json.dumps(record["segmentation"]) for record in records) if masks else None,
+        keypoints=_keypoints(records, len(names)) if keypoints else None,
+        annotated="annotations" in content,
+        skipped=tuple(skipped),
+        marks={
+            key: np.array([bool(record.get(name, 0)) for record in records], np.bool_)
+            for key, name in (marks or {}).items()
+        },
+    )
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """The file as an object that holds the lists of a COCO file; `annotations` may be absent."""
+    where = str(path)
+    content = jsonfile.read(path)
+    fix = "give a COCO instances file: an object with the lists 'images', 'annotations' and 'categories'"
+    if not isinstance(content, dict):
+        raise DataError(where, "is not a COCO annotation file", f"it holds a {type(content).__name__}", fix)
+    for key in ("images", "categories", "annotations"):
+        if key not in content and key != "annotations":
+            found = f"it has no '{key}', only {', '.join(map(repr, list(content)[:8])) or 'nothing'}"
+            raise DataError(where, "is not a COCO annotation file", found, fix)
+        if not isinstance(content.get(key, []), list):
+            found = f"'{key}' is a {type(content[key]).__name__}, not a list"
+            raise DataError(where, "is not a COCO annotation file", found, fix)
+    return content
+
+
+def _chosen(categories: list[dict[str, Any]], classes: Sequence[str] | None, path: Path) -> list[dict[str, Any]]:
+    """The categories named by `classes`, in that order."""
+    if classes is None:
+        return categories
+    by_name = {category["name"]: category for category in categories}
+    if len(set(classes)) != len(classes) or not classes:
+        raise DataError(str(path), "`classes` must name at least one class, each once", f"got {list(classes)}")
+    for name in classes:
+        if name not in by_name:
+            near = get_close_matches(name, by_name, n=3) or list(by_name)[:10]
+            raise DataError(str(path), f"has no category named {name!r}", fix=f"it has {', '.join(map(repr, near))}")
+    return [by_name[name] for name in classes]
+
+
+def _ids(records: Sequence[_Record], what: str, path: Path) -> NDArray[Any]:
+    kinds = {type(record["id"]) for record in records}
+    if len(kinds) > 1:
+        raise DataError(str(path), f"the ids of its {what}s are partly numbers, partly texts", fix="use one kind")
+    return np.array([record["id"] for record in records], np.str_ if kinds == {str} else np.int64)
+
+
+def _keypoint_names(categories: Sequence[_Record], path: Path) -> tuple[str, ...]:
+    """The keypoints that all categories which have any agree on."""
+    lists = [category["keypoints"] for category in categories if category.get("keypoints")]
+    if not all(isinstance(each, list) and all(isinstance(name, str) for name in each) for each in lists):
+        raise DataError(str(path), "the 'keypoints' of a category must be a list of names")
+    kinds = set(map(tuple, lists))
+    if len(kinds) != 1:
+        found = f"{len(kinds)} different lists of 'keypoints' among its categories"
+        raise DataError(
+            str(path), "keypoints were asked for, one kind for all classes", found, "set keypoints to false"
+        )
+    return kinds.pop()
+
+
+def _keypoints(records: Sequence[_Record], count: int) -> NDArray[np.float32]:
+    """(A, count, 3); where an object has none, zeros.
+
+    The file gives indices of pixels; ours are continuous coordinates, in which a pixel's middle lies half a pixel on.
+    """
+    none = [0] * (3 * count)
+    points = np.array([record.get("keypoints", none) for record in records], np.float32).reshape(-1, count, 3)
+    labelled = points[..., 2:] > 0
+    points[..., :2] = np.where(labelled, points[..., :2] + 0.5, 0)
+    return points

@@ -1,0 +1,60 @@
+"""What the files of a dataset say, in the words of COCO, before anything of it is checked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from det_core.data.formats.coco_index import BadAnnotations, CocoIndex, MaskForm, checked
+from det_core.errors import DataError
+
+__all__ = ["Listing", "text_of"]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a reader makes a `CocoIndex` of, `det data check` looks through, and `det data convert` writes anew.
+
+    Attributes:
+        content: the lists "images", "categories" and perhaps "annotations", as in a COCO file.
+        images: the folder that the file names start from.
+        annotations: the file or folder that it was read from, for messages.
+        marks: as `coco_index.checked` takes them.
+        faults: files that cannot be read; what they would have said is missing.
+    """
+
+    content: Mapping[str, Any]
+    images: Path
+    annotations: Path
+    marks: Mapping[str, str] = field(default_factory=dict)
+    faults: tuple[DataError, ...] = ()
+
+    def checked(
+        self,
+        classes: Sequence[str] | None = None,
+        masks: MaskForm = None,
+        keypoints: bool = False,
+        rotated: bool = False,
+        bad_annotations: BadAnnotations = "stop",
+    ) -> CocoIndex:
+        """The index; arguments and errors are those of `coco_index.checked`, and a file that cannot be read is one."""
+        if self.faults and bad_annotations == "stop":
+            raise self.faults[0]
+        index = checked(self.content, self.annotations, classes, masks, keypoints, rotated, bad_annotations, self.marks)
+        return replace(index, skipped=(*map(str, self.faults), *index.skipped))
+
+
+def text_of(path: Path, largest: int, what: str) -> str:
+    """A text file of at most `largest` bytes; DataError, calling it `what`, if it is not one."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
+        if len(content) > largest:
+            raise DataError(str(path), f"is too large for {what}", f"it has more than {largest} bytes")
+        return content.decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(str(path), "there is no such file", fix="check the path") from error
+    except UnicodeDecodeError as error:
+        raise DataError(str(path), f"is no text, so not {what}") from error
+    except OSError as error:
+        raise DataError(str(path), f"cannot be read as {what}", error.strerror or str(error)) from error

@@ -1,0 +1,122 @@
+"""Datasets in the LVIS format, version 0.5 or 1 (Gupta et al., 2019): COCO's, with classes that were not looked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from det_core.data.formats.coco import mask_form
+from det_core.data.formats.coco_index import BadAnnotations, read_content
+from det_core.data.formats.indexed import IndexedImages
+from det_core.data.formats.listing import Listing
+from det_core.data.formats.packed import PackedNumbers
+from det_core.errors import DataError
+from det_core.structures import Sample
+
+__all__ = ["LvisDataset"]
+
+_FREQUENCIES = ("r", "c", "f")
+
+
+class LvisDataset(IndexedImages):
+    """Images and the objects in them, as an LVIS file lists them.
+
+    Not every class was looked for in every image. Two image extras say what is known beside the objects, both labels,
+    int64 (K,): "lvis/negative", classes that are certainly not there, and "lvis/not_exhaustive", of which more objects
+    may be there than are annotated. A third, "lvis/frequency", uint8 (C,), is the same for all: 0 rare, 1 common, 2
+    frequent, by which the evaluator groups classes.
+
+    Args:
+        images: the folder that holds `train2017`, `val2017` and so on; an image lies where the last two parts of its
+            `coco_url` say, or, without one, where its `file_name` says.
+        annotations: the JSON file.
+        classes: names of the categories to keep, in the order of their labels; None keeps all.
+        keep_empty: whether images without any object to learn from belong to the dataset.
+        masks: as in `CocoDataset`.
+        bad_annotations: as in `CocoDataset`.
+
+    Attributes:
+        frequencies: of each label: "r", "c" or "f", in how many training images it is: up to 10, up to 100, more.
+        image_counts: int64 (C,): in how many training images each label is, as the file says.
+
+    Raises:
+        DataError: as `CocoDataset` does.
+    """
+
+    evaluators: tuple[str, ...] = ("lvis",)
+
+    def __init__(
+        self,
+        images: Path,
+        annotations: Path,
+        classes: Sequence[str] | None = None,
+        keep_empty: bool = True,
+        masks: bool | Literal["bitmaps", "polygons"] = False,
+        bad_annotations: BadAnnotations = "stop",
+    ) -> None:
+        listing = self.listing(images, annotations)
+        content, annotations = listing.content, listing.annotations
+        index = listing.checked(classes, mask_form(masks), bad_annotations=bad_annotations)
+        super().__init__(index, listing.images, annotations, keep_empty, outlines=masks == "polygons")
+        categories = {category["id"]: category for category in content["categories"]}
+        chosen = [categories[category_id] for category_id in self.category_ids]
+        self.frequencies = tuple(_frequency(category, annotations) for category in chosen)
+        self.image_counts = np.array([_image_count(category, annotations) for category in chosen], np.int64)
+        labels = {category_id: label for label, category_id in enumerate(self.category_ids)}
+        self._negative, self._not_exhaustive = (
+            PackedNumbers([_labels(image, key, labels, annotations) for image in content["images"]])
+            for key in ("neg_category_ids", "not_exhaustive_category_ids")
+        )
+
+    @classmethod
+    def listing(cls, images: Path, annotations: Path) -> Listing:
+        """What the file says, unchecked."""
+        content = read_content(Path(annotations))
+        content["images"] = [_placed(image) for image in content["images"]]
+        return Listing(content, Path(images), Path(annotations))
+
+    def __getitem__(self, index: int) -> Sample:
+        """The image and its objects as stored."""
+        sample = super().__getitem__(index)
+        if sample.targets is None:
+            return sample
+        row = int(self._rows[index])
+        frequency = np.array([_FREQUENCIES.index(each) for each in self.frequencies], np.uint8)
+        known: dict[str, NDArray[Any]] = {"lvis/negative": self._negative[row], "lvis/frequency": frequency}
+        known["lvis/not_exhaustive"] = self._not_exhaustive[row]
+        extras = {key: torch.from_numpy(labels) for key, labels in known.items()}
+        return replace(sample, targets=replace(sample.targets, image_extras=extras))
+
+
+def _placed(image: Any) -> Any:
+    """The entry of an image with a `file_name` that starts from the folder of all images."""
+    url = image.get("coco_url") if isinstance(image, dict) else None
+    return image | {"file_name": "/".join(url.split("/")[-2:])} if isinstance(url, str) else image
+
+
+def _labels(image: Mapping[str, Any], key: str, labels: Mapping[int, int], path: Path) -> list[int]:
+    """The labels of the categories that an image lists under `key`; those that were not chosen are left out."""
+    listed = image.get(key, [])
+    if not isinstance(listed, list) or not all(type(each) is int for each in listed):
+        found = f"image {image['id']!r:.40} has {listed!r:.80}"
+        raise DataError(str(path), f"'{key}' must be a list of category ids", found)
+    return [labels[each] for each in listed if each in labels]
+
+
+def _frequency(category: Mapping[str, Any], path: Path) -> str:
+    frequency = category.get("frequency")
+    if frequency not in _FREQUENCIES:
+        found = f"category {category['id']} has {frequency!r:.40}"
+        raise DataError(str(path), "'frequency' must be 'r', 'c' or 'f'", found, "give an LVIS file")
+    return str(frequency)
+
+
+def _image_count(category: Mapping[str, Any], path: Path) -> int:
+    count = category.get("image_count", 0)
+    if type(count) is not int or not 0 <= count < 2**62:
+        raise DataError(str(path), "'image_count' must be a number", f"category {category['id']} has {count!r:.40}")
+    return count

@@ -1,0 +1,120 @@
+"""Semantic segmentation: a folder of images, and one of label images in which each pixel says its class."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from det_core.data.formats.packed import PackedTexts
+from det_core.data.images import IMAGE_SUFFIXES, image_files, image_size, read_image
+from det_core.errors import ConfigError, DataError
+from det_core.structures import Sample, Size, Targets
+
+__all__ = ["SemanticFolder"]
+
+_UNKNOWN = 255
+
+
+class SemanticFolder:
+    """Images and a class for each of their pixels, from a PNG of one channel of the same name.
+
+    Samples have no objects; `Targets.semantic` holds the classes, int64 (H, W), and 255 where unknown.
+
+    Args:
+        images: the folder of images, which may have folders in it.
+        labels: the folder of PNG files, laid out alike.
+        classes: the name of each label.
+        ignore: the value of pixels whose class is not known.
+        image_suffix: what the names of images end in beside what those of labels share with them.
+        label_suffix: what the names of labels end in; Cityscapes: "_gtFine_labelTrainIds.png" with the image suffix
+            "_leftImg8bit.png".
+
+    Raises:
+        DataError: a folder is missing or holds no image; or, on reading, a label image is missing, damaged, of another
+            size, has colours, or holds a value that is no label.
+    """
+
+    evaluators: tuple[str, ...] = ("det_core.evaluation:MeanIoU",)
+
+    def __init__(
+        self,
+        images: Path,
+        labels: Path,
+        classes: Sequence[str],
+        ignore: int = 255,
+        image_suffix: str | None = None,
+        label_suffix: str = ".png",
+    ) -> None:
+        self.images, self.labels, self.classes, self.ignore = Path(images), Path(labels), tuple(classes), ignore
+        if not 1 <= len(self.classes) <= _UNKNOWN or len(set(self.classes)) != len(self.classes):
+            found = f"got {len(self.classes)}"
+            raise ConfigError("SemanticFolder.classes", "must be 1 to 255 different names", found)
+        if not self.labels.is_dir():
+            raise DataError(str(self.labels), "there is no such folder", fix="check the path")
+        self.annotations = self.labels
+        self._files = PackedTexts(image_files(self.images, IMAGE_SUFFIXES if image_suffix is None else (image_suffix,)))
+        self._image_suffix, self._label_suffix = image_suffix, label_suffix
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The image and the classes of its pixels."""
+        path = self.path(index)
+        image = read_image(path)
+        classes = self._classes(self.label_path(index), (image.shape[1], image.shape[2]))
+        nothing = torch.zeros(0, dtype=torch.int64)
+        targets = Targets(boxes=torch.zeros(0, 4), labels=nothing, semantic=torch.from_numpy(classes))
+        return Sample(image=image, targets=targets, id=self._stem(index), path=path)
+
+    def path(self, index: int) -> Path:
+        """The file of an image."""
+        return self.images / self._name(index)
+
+    def label_path(self, index: int) -> Path:
+        """The file of its labels, whether or not it is there."""
+        return self.labels / f"{self._stem(index)}{self._label_suffix}"
+
+    def size_of(self, index: int) -> Size:
+        """(height, width), from the head of the image."""
+        return image_size(self.path(index))
+
+    def labels_of(self, index: int) -> Sequence[int]:
+        """No object has a label."""
+        return ()
+
+    def _name(self, index: int) -> str:
+        index = index + len(self) if index < 0 else index
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self._files[index]
+
+    def _stem(self, index: int) -> str:
+        name = self._name(index)
+        suffix = Path(name).suffix if self._image_suffix is None else self._image_suffix
+        return name[: len(name) - len(suffix)]
+
+    def _classes(self, path: Path, size: Size) -> NDArray[np.int64]:
+        try:
+            with Image.open(path, formats=("PNG",)) as picture:
+                mode, values = picture.mode, np.asarray(picture)
+        except FileNotFoundError as error:
+            raise DataError(str(path), "there is no such label image", fix="each image needs one") from error
+        # What a broken file makes a decoder raise is not bounded.
+        except Exception as error:
+            raise DataError(str(path), "cannot be read as a label image", str(error)) from error
+        if values.ndim != 2:
+            fix = "save one channel, whose values are labels"
+            raise DataError(str(path), f"has colours of mode {mode}, where labels are wanted", fix=fix)
+        if values.shape != size:
+            found = f"its image has {size[1]} x {size[0]}"
+            raise DataError(str(path), f"has {values.shape[1]} x {values.shape[0]} pixels", found)
+        classes = values.astype(np.int64)
+        known = classes != self.ignore
+        if (strange := known & ((classes < 0) | (classes >= len(self.classes)))).any():
+            found = f"{int(strange.sum())} pixels have such as {classes[strange][0]}, of {len(self.classes)} classes"
+            raise DataError(str(path), "holds values that are no label", found, "check `classes` and `ignore`")
+        return np.where(known, classes, _UNKNOWN)

@@ -1,0 +1,197 @@
+"""Datasets in the PASCAL VOC format: a folder of images, one XML file for each, and lists of their names."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element, TreeBuilder, tostring
+from xml.parsers import expat
+
+from det_core.data.formats.coco_index import BadAnnotations
+from det_core.data.formats.indexed import IndexedImages
+from det_core.data.formats.listing import Listing, text_of
+from det_core.data.images import IMAGE_SUFFIXES
+from det_core.errors import DataError
+from det_core.zoo.class_names import VOC_CLASSES
+
+__all__ = ["VOC_CLASSES", "VocDataset", "parsed"]
+
+# Of a file without its suffix: nothing that leads to another folder.
+_NAME = re.compile(r"[^/\\:\0]+")
+_LARGEST_FILE, _DEEPEST = 2**26, 30
+
+
+class VocDataset(IndexedImages):
+    """Images and the objects in them, as the folders Annotations, ImageSets and JPEGImages hold them.
+
+    The format counts pixels from 1 and includes the last, so a box (1, 1, 1, 1) becomes (0, 0, 1, 1) here. Objects
+    marked as difficult are learnt from like others, as published; the extra "voc/difficult", bool (N,), tells them.
+
+    Args:
+        folder: such as VOCdevkit/VOC2007.
+        split: the name of a list in ImageSets/Main: "trainval", "test" ...
+        classes: in the order of their labels; an object of any other class is an error.
+        images: the folder of images, if it is another than JPEGImages.
+        keep_empty: whether images without any object belong to the dataset.
+        bad_annotations: as in `CocoDataset`.
+
+    Raises:
+        DataError: a file is missing, is no sound XML or declares entities, or objects in it cannot be used.
+    """
+
+    evaluators: tuple[str, ...] = ("voc",)
+
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        classes: Sequence[str] = VOC_CLASSES,
+        images: Path | None = None,
+        keep_empty: bool = True,
+        bad_annotations: BadAnnotations = "stop",
+    ) -> None:
+        listing = self.listing(folder, split, classes, images)
+        index = listing.checked(bad_annotations=bad_annotations)
+        super().__init__(index, listing.images, listing.annotations, keep_empty)
+
+    @classmethod
+    def listing(
+        cls, folder: Path, split: str, classes: Sequence[str] | None = VOC_CLASSES, images: Path | None = None
+    ) -> Listing:
+        """What the files say, unchecked; without `classes`, those that are found, by name."""
+        folder = Path(folder)
+        images = folder / "JPEGImages" if images is None else Path(images)
+        annotations = folder / "Annotations"
+        files = _files(images)
+        listed: list[dict[str, Any]] = []
+        objects: list[dict[str, Any]] = []
+        faults = []
+        for name in _listed(folder, split):
+            try:
+                root = _read(annotations / f"{name}.xml")
+            except DataError as error:
+                faults.append(error)
+                continue
+            size = {side: _number(root.findtext(f"size/{side}")) for side in ("height", "width")}
+            about = _others(root, ("folder", "filename", "path", "size", "object"))
+            listed.append({"id": name, "file_name": files.get(name, f"{name}.jpg"), **size, **about})
+            objects += [
+                {"id": f"{name}.xml object {number}", "image_id": name, **_object(entry)}
+                for number, entry in enumerate(root.findall("object"), 1)
+            ]
+        if classes is None:
+            classes = sorted({each["category_id"] for each in objects if each["category_id"]})
+        labels = {name: label for label, name in enumerate(classes)}
+        for each in objects:
+            each["category_id"] = labels.get(each["category_id"], each["category_id"])
+        categories = [{"id": label, "name": name} for name, label in labels.items()]
+        content = {"images": listed, "annotations": objects, "categories": categories}
+        return Listing(content, images, annotations, {"voc/difficult": "difficult"}, tuple(faults))
+
+
+def _listed(folder: Path, split: str) -> list[str]:
+    """The names in the list of a split, each once."""
+    if not _NAME.fullmatch(split):
+        raise DataError(str(folder), "a split is the name of a list in ImageSets/Main", f"got {split!r}")
+    path = folder / "ImageSets" / "Main" / f"{split}.txt"
+    if not path.exists():
+        known = sorted(file.stem for file in path.parent.glob("*.txt"))
+        found = f"there are {', '.join(known[:10])}" if known else ""
+        raise DataError(str(path), "there is no such list of images", found, "check the folder and the split")
+    lines = text_of(path, _LARGEST_FILE, "a list of images").splitlines()
+    # The lists of single classes have a second column that says whether the class is there.
+    names = [line.split()[0] for line in lines if line.strip()]
+    for number, name in enumerate(names, 1):
+        if not _NAME.fullmatch(name):
+            raise DataError(str(path), f"line {number} is no name of an image", f"got {name!r:.60}")
+    return list(dict.fromkeys(names))
+
+
+def _files(images: Path) -> Mapping[str, str]:
+    """The file of each name in a folder of images; JPEG goes first where there are several."""
+    if not images.is_dir():
+        raise DataError(str(images), "there is no such folder of images", fix="check the path, or name it by `images`")
+    found = [path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    found.sort(key=lambda path: -IMAGE_SUFFIXES.index(path.suffix.lower()))
+    return {path.stem: path.name for path in found}
+
+
+def parsed(content: bytes, where: str) -> Element:
+    """The root of an XML text; one that declares a document type, and so could define entities, is refused."""
+    builder, parser, depth = TreeBuilder(), expat.ParserCreate(), 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _DEEPEST:
+            raise DataError(where, f"is nested deeper than {_DEEPEST} levels", fix="no annotation needs it")
+        builder.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag)
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = builder.data
+
+    def refuse(*_: Any) -> None:
+        raise DataError(where, "declares a document type", fix="take the <!DOCTYPE ...> out: no annotation needs it")
+
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(content, True)
+        return builder.close()
+    except expat.ExpatError as error:
+        raise DataError(where, "is not sound XML", str(error), "the file may be cut short: get it again") from error
+
+
+def _read(path: Path) -> Element:
+    """The root of an XML file."""
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise DataError(str(path), "is too large for the annotation of an image", f"{path.stat().st_size} bytes")
+        return parsed(path.read_bytes(), str(path))
+    except FileNotFoundError as error:
+        raise DataError(str(path), "there is no such annotation file", fix="take the image out of the list") from error
+    except OSError as error:
+        raise DataError(str(path), "the annotation file cannot be read", error.strerror or str(error)) from error
+
+
+def _object(entry: Element) -> dict[str, Any]:
+    """An object in COCO's words, under the name of its class; what is no number is left for the check to tell."""
+    corners = [_number(entry.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")]
+    box: list[Any] = [math.nan]
+    if all(isinstance(corner, int | float) for corner in corners):
+        x0, y0, x1, y1 = corners
+        # Nine places take away what arithmetic adds to fractions of pixels.
+        box = [round(value, 9) for value in (x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1)]
+    name, difficult = ((entry.findtext(tag) or "").strip() for tag in ("name", "difficult"))
+    about = _others(entry, ("name", "difficult", "bndbox"))
+    return {"category_id": name, "bbox": box, "difficult": int(difficult == "1"), **about}
+
+
+def _others(element: Element, known: Sequence[str]) -> dict[str, Any]:
+    """What else an element says, by "voc_" and its tags: texts; or XML, a list, of those that hold elements."""
+    about: dict[str, Any] = {}
+    for child in element:
+        key = f"voc_{child.tag}"
+        if child.tag in known:
+            continue
+        if len(child):
+            others = about.get(key)
+            xml = re.sub(r">\s+<", "><", tostring(child, "unicode")).strip()
+            about[key] = [*(others if isinstance(others, list) else []), xml]
+        else:
+            about[key] = (child.text or "").strip()
+    return about
+
+
+def _number(text: str | None) -> Any:
+    """A number as such, whole if it is; else the text."""
+    try:
+        number = float(text or "")
+    except ValueError:
+        return text
+    return int(number) if number.is_integer() else number

@@ -1,0 +1,1 @@
+"""From a dataset to batches: settings, order, worker processes, collation."""

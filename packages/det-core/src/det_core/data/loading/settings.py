@@ -1,0 +1,115 @@
+"""`Data`: everything the `data` section of a recipe can say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from det_core.contracts import Dataset, Evaluator, Sampler
+from det_core.data.loading.loader import EvalLoader, OnBadImage, TrainLoader
+from det_core.data.transforms.geometric import compose
+from det_core.errors import ConfigError
+from det_core.plugins import registry
+from det_core.recipes import Factory
+
+__all__ = ["Data", "Split"]
+
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What to train and evaluate on: the `data` section of a recipe.
+
+    Transforms are those of torchvision.transforms.v2 (`{type: "torchvision.transforms.v2:RandomHorizontalFlip"}`) and
+    callables from Sample to Sample, in any mix and order; none leaves the images as they are.
+
+    Args:
+        train: the dataset to learn from.
+        val: the dataset to choose by.
+        test: the dataset to report on.
+        train_transforms: applied to each training image anew whenever it comes.
+        eval_transforms: applied to each image before it is evaluated; results are told in the image as stored.
+        workers: processes that prepare batches; 0 prepares them in the main one.
+        on_bad_image: "stop" ends the run at an image that cannot be read, "skip" tells of it and goes on.
+        evaluators: what judges predictions; null takes those that the dataset names.
+        sampler: which images each pass over the training set shows; null shows each once, in a new order.
+        aspect_ratio_grouping: whether the images of a training batch are all wider than high or all not, which saves
+            padding; the dataset must know its sizes without reading the images.
+    """
+
+    train: Factory[Dataset] | None = None
+    val: Factory[Dataset] | None = None
+    test: Factory[Dataset] | None = None
+    train_transforms: Sequence[Any] = ()
+    eval_transforms: Sequence[Any] = ()
+    workers: int = 2
+    on_bad_image: OnBadImage = "stop"
+    evaluators: Sequence[Factory[Evaluator]] | None = None
+    sampler: Factory[Sampler] | None = None
+    aspect_ratio_grouping: bool = False
+    _built: dict[str, Dataset] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("train_transforms", "eval_transforms"):
+            compose(getattr(self, name), where=name)
+        if self.workers < 0:
+            raise ConfigError("workers", "must be at least 0", f"got {self.workers}")
+
+    def dataset(self, split: Split) -> Dataset:
+        """The dataset of a split, built when it is first asked for.
+
+        Raises:
+            ConfigError: the section does not name it, or its classes are not those of the other splits.
+        """
+        if split not in self._built:
+            factory: Factory[Dataset] | None = getattr(self, split)
+            if factory is None:
+                raise ConfigError(f"data.{split}", "is needed here, but the recipe does not name it")
+            dataset = factory()
+            for other, earlier in self._built.items():
+                if list(dataset.classes) != list(earlier.classes):
+                    found = f"{list(dataset.classes)[:8]} and {list(earlier.classes)[:8]}"
+                    fix = "choose and order them alike with `classes`"
+                    raise ConfigError(f"data.{split}", f"has other classes than data.{other}", found, fix)
+            self._built[split] = dataset
+        return self._built[split]
+
+    def train_loader(
+        self, batch_size: int, seed: int = 0, start: int = 0, rank: int = 0, world_size: int = 1
+    ) -> TrainLoader:
+        """Endless batches of the training set; see `TrainLoader`."""
+        dataset = self.dataset("train")
+        return TrainLoader(
+            dataset=dataset,
+            batch_size=batch_size,
+            transforms=self.train_transforms,
+            workers=self.workers,
+            on_bad_image=self.on_bad_image,
+            seed=seed,
+            start=start,
+            rank=rank,
+            world_size=world_size,
+            sampler=None if self.sampler is None else self.sampler(dataset=dataset, seed=seed),
+            aspect_ratio_grouping=self.aspect_ratio_grouping,
+        )
+
+    def eval_loader(self, split: Split, batch_size: int, rank: int = 0, world_size: int = 1) -> EvalLoader:
+        """One pass over a split; see `EvalLoader`."""
+        return EvalLoader(
+            dataset=self.dataset(split),
+            batch_size=batch_size,
+            transforms=self.eval_transforms,
+            workers=self.workers,
+            on_bad_image=self.on_bad_image,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def build_evaluators(self, split: Split) -> list[Evaluator]:
+        """New evaluators for a split: those of the recipe, else those that its dataset names."""
+        dataset = self.dataset(split)
+        if self.evaluators is not None:
+            factories: Sequence[Factory[Evaluator]] = self.evaluators
+        else:
+            factories = [Factory(registry.find("evaluators", name).load()) for name in dataset.evaluators]
+        return [factory(classes=dataset.classes) for factory in factories]

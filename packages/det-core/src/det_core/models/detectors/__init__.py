@@ -1,0 +1,1 @@
+"""Whole detectors: two stages, one stage, semantic segmentation."""

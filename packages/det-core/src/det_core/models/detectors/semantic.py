@@ -1,0 +1,160 @@
+"""Semantic segmentation with a pyramid (Kirillov et al., "Panoptic feature pyramid networks", 2019)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from det_core.contracts import Backbone, SemanticHead
+from det_core.errors import ConfigError, StructureError
+from det_core.models.detectors.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise, one_per_image
+from det_core.ops.layers import Conv2d, Norm
+from det_core.recipes import Factory
+from det_core.structures import ImageBatch, Prediction, SemanticMap, Size, Targets
+
+__all__ = ["SemSegFPNHead", "SemanticSegmentor", "stacked"]
+
+
+class SemSegFPNHead(nn.Module):
+    """Brings all levels to one stride, adds them up and classifies every pixel.
+
+    Args:
+        channels: level -> channels, from the backbone.
+        strides: level -> stride, from the backbone.
+        num_classes: of pixels.
+        in_features: the levels that are used; by default all up to stride 32.
+        conv_dim: channels of the convolutions.
+        common_stride: of the sum; no level may be finer.
+        norm: of the convolutions.
+        loss_weight: of the loss.
+        ignore: the class in the truth that stands for "unknown".
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, int],
+        strides: Mapping[str, int],
+        num_classes: int,
+        *,
+        in_features: Sequence[str] | None = None,
+        conv_dim: int = 128,
+        common_stride: int = 4,
+        norm: Norm = "GN",
+        loss_weight: float = 1.0,
+        ignore: int = 255,
+    ) -> None:
+        super().__init__()
+        names = [n for n, stride in strides.items() if stride <= 32] if in_features is None else list(in_features)
+        if not names or any(name not in channels for name in names):
+            found = f"got {names}; there are {', '.join(channels)}"
+            raise ConfigError("SemSegFPNHead.in_features", "must name levels of the backbone", found)
+        self.in_features = tuple(sorted(names, key=lambda name: strides[name]))
+        self.num_classes, self.common_stride = num_classes, common_stride
+        self.loss_weight, self.ignore = loss_weight, ignore
+        for name in self.in_features:
+            doublings = math.log2(strides[name] / common_stride)
+            if doublings < 0 or doublings % 1:
+                found = f"{name} has {strides[name]}, common_stride is {common_stride}"
+                raise ConfigError("SemSegFPNHead.in_features", "strides must be common_stride times 2, 4, 8 ...", found)
+            self.add_module(name, _scale_head(channels[name], conv_dim, int(doublings), norm))
+        self.predictor = nn.Conv2d(conv_dim, num_classes, 1)
+        nn.init.kaiming_normal_(self.predictor.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.predictor.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Levels (B, C, H, W) to class scores before the softmax, float32 (B, num_classes, H, W) of the input."""
+        return self._enlarged(self.layers(features))
+
+    def layers(self, features: Mapping[str, Tensor]) -> Tensor:
+        """What `forward` enlarges: float32 (B, num_classes, H / common_stride, W / common_stride)."""
+        parts = [self.get_submodule(name)(features[name]) for name in self.in_features]
+        logits: Tensor = self.predictor(torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0])
+        return logits.float()
+
+    def losses(self, features: Mapping[str, Tensor], targets: Sequence[Tensor]) -> dict[str, Tensor]:
+        """{"loss_sem_seg"}: the cross entropy, averaged over all pixels whose class is known; 0 if none is."""
+        return self.losses_of(self.layers(features), targets)
+
+    def losses_of(self, logits: Tensor, targets: Sequence[Tensor]) -> dict[str, Tensor]:
+        """`losses`, from what `layers` has made already."""
+        logits = self._enlarged(logits)
+        truth = stacked(targets, logits.shape[-2:], self.ignore)
+        total = F.cross_entropy(logits, truth, ignore_index=self.ignore, reduction="sum")
+        return {"loss_sem_seg": total * self.loss_weight / (truth != self.ignore).sum().clamp(min=1)}
+
+    def _enlarged(self, logits: Tensor) -> Tensor:
+        return F.interpolate(logits, scale_factor=self.common_stride, mode="bilinear", align_corners=False)
+
+
+def stacked(targets: Sequence[Tensor], size: Sequence[int], ignore: int) -> Tensor:
+    """The classes of each image, int64 (H_i, W_i), in a batch padded to `size` with `ignore`: int64 (B, H, W)."""
+    truth = targets[0].new_full((len(targets), *size), ignore)
+    for row, own in zip(truth, targets, strict=True):
+        row[: own.shape[0], : own.shape[1]] = own
+    return truth
+
+
+def _scale_head(in_channels: int, channels: int, doublings: int, norm: Norm) -> nn.Sequential:
+    """A convolution per doubling, at least one; each doubling doubles the map."""
+    layers: list[nn.Module] = []
+    for _ in range(max(1, doublings)):
+        conv = Conv2d(in_channels, channels, 3, norm=norm, activation=F.relu)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
+        layers.append(conv)
+        if doublings:
+            layers.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
+        in_channels = channels
+    return nn.Sequential(*layers)
+
+
+class SemanticSegmentor(nn.Module):
+    """Says of every pixel which class it belongs to.
+
+    Args:
+        backbone: the network that makes feature maps.
+        num_classes: of pixels.
+        sem_seg_head: built with `channels`, `strides` and `num_classes`.
+        pixel_mean: as in `RCNN`.
+        pixel_std: as in `RCNN`.
+        channel_order: as in `RCNN`.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        sem_seg_head: Factory[SemanticHead] = Factory(SemSegFPNHead),
+        pixel_mean: Colour = IMAGENET_MEAN,
+        pixel_std: Colour = IMAGENET_STD,
+        channel_order: Literal["RGB", "BGR"] = "RGB",
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.normalise = Normalise(pixel_mean, pixel_std, channel_order, backbone.size_divisibility)
+        self.backbone = cast(nn.Module, backbone)
+        built = Factory.of(sem_seg_head)(channels=backbone.channels, strides=backbone.strides, num_classes=num_classes)
+        self.sem_seg_head = cast(nn.Module, built)
+
+    def forward(
+        self, batch: ImageBatch, targets: Sequence[Targets] | None = None
+    ) -> dict[str, Tensor] | list[Prediction]:
+        """With `targets`, which need `semantic`: the loss. Without: logits in the pixels of the images as given."""
+        features = self.backbone(self.normalise(batch))
+        if targets is None:
+            logits = self.sem_seg_head(features)
+            return [Prediction(semantic=_of_image(own, size)) for own, size in zip(logits, batch.sizes, strict=True)]
+        truth = [target.semantic for target in one_per_image(batch, targets)]
+        maps = [own for own in truth if own is not None]
+        if len(maps) != len(truth):
+            raise StructureError("targets.semantic", "must be there to train on", "it is None", "use a dataset with it")
+        return cast(SemanticHead, self.sem_seg_head).losses(features, maps)
+
+
+def _of_image(logits: Tensor, size: Size) -> SemanticMap:
+    return SemanticMap(logits=logits[:, : size[0], : size[1]])

@@ -1,0 +1,1 @@
+"""Heads: proposals, regions of interest, dense predictions."""

@@ -1,0 +1,224 @@
+"""The box branch of the second stage (Girshick, "Fast R-CNN", 2015): a head on pooled features, and its predictions."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from det_core.errors import ConfigError
+from det_core.models.heads.federated import FederatedClasses
+from det_core.ops import boxes as box_ops
+from det_core.ops.layers import Conv2d, Norm
+from det_core.ops.losses import BoxLoss, box_loss, regressed
+from det_core.ops.shuffle import shuffled
+from det_core.structures import Detections, Size
+
+__all__ = ["FastRCNNConvFCHead", "FastRCNNPredictor"]
+
+
+class FastRCNNConvFCHead(nn.Module):
+    """3 x 3 convolutions, then fully connected layers, each with a ReLU.
+
+    Args:
+        in_channels: of the pooled features.
+        resolution: their height and width.
+        num_conv: convolutions.
+        conv_dim: their channels.
+        num_fc: fully connected layers.
+        fc_dim: their width.
+        norm: of the convolutions.
+        shuffle: let the processes of a training exchange their regions, so that batch norms see those of many images.
+
+    Attributes:
+        out_dim: numbers per region that come out.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        resolution: int,
+        *,
+        num_conv: int = 0,
+        conv_dim: int = 256,
+        num_fc: int = 2,
+        fc_dim: int = 1024,
+        norm: Norm = "",
+        shuffle: bool = False,
+    ) -> None:
+        super().__init__()
+        self.shuffle = shuffle
+        if num_conv + num_fc == 0:
+            raise ConfigError("FastRCNNConvFCHead", "needs at least one layer", "num_conv and num_fc are both 0")
+        self._convs = [f"conv{i + 1}" for i in range(num_conv)]
+        self._fcs = [f"fc{i + 1}" for i in range(num_fc)]
+        channels = in_channels
+        for name in self._convs:
+            conv = Conv2d(channels, conv_dim, 3, norm=norm, activation=F.relu_)
+            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
+            self.add_module(name, conv)
+            channels = conv_dim
+        self.out_dim = channels * resolution**2
+        for name in self._fcs:
+            fc = nn.Linear(self.out_dim, fc_dim)
+            nn.init.kaiming_uniform_(fc.weight, a=1)
+            nn.init.zeros_(fc.bias)
+            self.add_module(name, fc)
+            self.out_dim = fc_dim
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(P, in_channels, resolution, resolution) to (P, out_dim)."""
+        return shuffled(self._layers, pooled) if self.shuffle and self.training else self._layers(pooled)
+
+    def _layers(self, pooled: Tensor) -> Tensor:
+        x = pooled
+        for name in self._convs:
+            x = self.get_submodule(name)(x)
+        x = x.flatten(1)
+        for name in self._fcs:
+            x = F.relu_(self.get_submodule(name)(x))
+        return x
+
+
+class FastRCNNPredictor(nn.Module):
+    """Class scores and box offsets of each region, their losses, and the detections that they amount to.
+
+    Args:
+        in_dim: numbers per region that come in.
+        num_classes: without the background, which is the last column of the scores.
+        class_agnostic: one set of offsets per region instead of one per class.
+        box_weights: of the offsets (dx, dy, dw, dh), or (dx, dy, dw, dh, da) of rotated boxes.
+        box_loss: how boxes are compared.
+        smooth_l1_beta: where that loss turns linear.
+        box_loss_weight: of the box loss.
+        class_loss: softmax over classes and background, or one sigmoid per class.
+        federated: which classes the loss of the sigmoids looks at, for images that are not annotated for all of them;
+            null: all.
+        score_threshold: detections must score more than this.
+        nms_threshold: overlap beyond which the worse of two detections of one class is dropped.
+        max_detections: per image; the best stay.
+
+    Attributes:
+        form: of the boxes: rotated, if there are five `box_weights`. Below, `box_dim` is how many there are.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        num_classes: int,
+        *,
+        class_agnostic: bool = False,
+        box_weights: Sequence[float] = (10.0, 10.0, 5.0, 5.0),
+        box_loss: BoxLoss = "smooth_l1",
+        smooth_l1_beta: float = 0.0,
+        box_loss_weight: float = 1.0,
+        class_loss: Literal["softmax", "sigmoid"] = "softmax",
+        federated: FederatedClasses | None = None,
+        score_threshold: float = 0.05,
+        nms_threshold: float = 0.5,
+        max_detections: int = 100,
+    ) -> None:
+        super().__init__()
+        if federated is not None and class_loss != "sigmoid":
+            fix = "say class_loss: sigmoid"
+            raise ConfigError("FastRCNNPredictor.federated", "needs a sigmoid per class", f"got {class_loss!r}", fix)
+        self.federated = federated
+        if federated is not None:  # zeros until the first loss, or until weights are loaded, which hold it
+            self.register_buffer("fed_loss_cls_weights", torch.zeros(num_classes))
+        self.num_classes, self.class_agnostic = num_classes, class_agnostic
+        self.form = regressed("FastRCNNPredictor", box_weights, box_loss)
+        self.box_weights, self.box_loss, self.smooth_l1_beta = tuple(box_weights), box_loss, smooth_l1_beta
+        self.box_loss_weight, self.class_loss = box_loss_weight, class_loss
+        self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
+        self.max_detections = max_detections
+        self.cls_score = nn.Linear(in_dim, num_classes + 1)
+        self.bbox_pred = nn.Linear(in_dim, self.form.dim * (1 if class_agnostic else num_classes))
+        for layer, std in ((self.cls_score, 0.01), (self.bbox_pred, 0.001)):
+            nn.init.normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)
+        if class_loss == "sigmoid":
+            nn.init.constant_(self.cls_score.bias, math.log(0.01 / 0.99))  # every class starts as improbable
+
+    fed_loss_cls_weights: Tensor
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(P, in_dim) to logits (P, num_classes + 1) and offsets (P, num_classes or 1, box_dim)."""
+        return self.cls_score(x), self.bbox_pred(x).unflatten(1, (-1, self.form.dim))
+
+    def losses(
+        self, outputs: tuple[Tensor, Tensor], proposals: Tensor, labels: Tensor, boxes: Tensor
+    ) -> dict[str, Tensor]:
+        """{"loss_cls", "loss_box_reg"}, both divided by the number of regions.
+
+        Labels int64 (P,), `num_classes` for the background; `boxes` (P, box_dim) is the truth of each region,
+        anything where it is background.
+        """
+        logits, offsets = outputs
+        regions = max(len(labels), 1)
+        foreground = torch.nonzero(labels < self.num_classes).squeeze(1)
+        column = torch.zeros_like(labels) if self.class_agnostic else labels
+        regression = box_loss(
+            offsets[foreground, column[foreground]],
+            proposals[foreground],
+            boxes[foreground],
+            self.box_weights,
+            self.box_loss,
+            self.smooth_l1_beta,
+        )
+        return {
+            "loss_cls": self._classification(logits, labels) / regions,
+            "loss_box_reg": regression * (self.box_loss_weight / regions),
+        }
+
+    def _classification(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if self.class_loss == "softmax":
+            return F.cross_entropy(logits.float(), labels, reduction="sum")
+        truth = F.one_hot(labels, self.num_classes + 1)[:, :-1].float()
+        weight = None
+        if self.federated is not None:
+            if not self.fed_loss_cls_weights.any():
+                self.fed_loss_cls_weights.copy_(self.federated.weights(self.num_classes))
+            weight = self.federated(labels, self.fed_loss_cls_weights).float()
+        return F.binary_cross_entropy_with_logits(logits[:, :-1].float(), truth, weight, reduction="sum")
+
+    @torch.no_grad()
+    def boxes_of(self, outputs: tuple[Tensor, Tensor], proposals: Tensor, labels: Tensor) -> Tensor:
+        """The box that each region becomes as an object of its label, (P, box_dim); any, where it is background."""
+        offsets = outputs[1]
+        column = labels.clamp(max=offsets.shape[1] - 1)
+        return self.form.decode(
+            offsets[torch.arange(len(labels), device=labels.device), column], proposals, self.box_weights
+        )
+
+    def detect(
+        self, outputs: tuple[Tensor, Tensor], proposals: Sequence[Tensor], sizes: Sequence[Size]
+    ) -> list[Detections]:
+        """The detections of each image, best first; a region may be detected as several classes."""
+        boxes = self.decode(outputs, torch.cat(list(proposals)))
+        return self.select(boxes, self.scores(outputs), [len(regions) for regions in proposals], sizes)
+
+    def scores(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
+        """Float32 (P, num_classes + 1) in [0, 1], the background last."""
+        logits = outputs[0].float()
+        return logits.softmax(dim=1) if self.class_loss == "softmax" else logits.sigmoid()
+
+    def decode(self, outputs: tuple[Tensor, Tensor], proposals: Tensor) -> Tensor:
+        """The boxes that each region (P, box_dim) may become, float32 (P, num_classes or 1, box_dim)."""
+        return self.form.decode(outputs[1], proposals[:, None], self.box_weights)
+
+    def select(self, boxes: Tensor, scores: Tensor, counts: Sequence[int], sizes: Sequence[Size]) -> list[Detections]:
+        """The detections among boxes (P, num_classes or 1, box_dim), scores (P, num_classes + 1), `counts` an image."""
+        per_image = zip(boxes.split(list(counts)), scores.split(list(counts)), sizes, strict=True)
+        return [self._detect_in_image(b, s, size) for b, s, size in per_image]
+
+    def _detect_in_image(self, boxes: Tensor, scores: Tensor, size: Size) -> Detections:
+        usable = box_ops.finite(boxes, scores)[:, None] & (scores > self.score_threshold)
+        region, label = torch.nonzero(usable[:, :-1], as_tuple=True)
+        score = scores[region, label]
+        box = self.form.clip(boxes[region, torch.zeros_like(label) if self.class_agnostic else label], size)
+        keep = self.form.nms_by_group(box, score, label, self.nms_threshold)[: self.max_detections]
+        return Detections(boxes=box[keep], labels=label[keep], scores=score[keep], size=size)

@@ -1,0 +1,187 @@
+"""FCOS (Tian et al., "FCOS: a simple and strong anchor-free object detector", 2020)."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from det_core.models.heads.dense import (
+    LevelNorms,
+    MovingAverage,
+    Tower,
+    best_candidates,
+    chosen_levels,
+    per_anchor,
+    predictor,
+    suppress,
+)
+from det_core.ops import boxes as box_ops
+from det_core.ops import coding
+from det_core.ops.layers import Norm
+from det_core.ops.losses import focal_loss, iou_loss
+from det_core.structures import Detections, Size, Targets
+
+__all__ = ["FCOSHead", "FCOSOutputs"]
+
+
+class FCOSOutputs(NamedTuple):
+    """Per level: `logits` (B, H * W, C), `distances` (B, H * W, 4) in strides, `centreness` (B, H * W), and `points`.
+
+    `points` (H * W, 2) are x and y of the feature pixels, their middles by default, in pixels of the image.
+    """
+
+    logits: list[Tensor]
+    distances: list[Tensor]
+    centreness: list[Tensor]
+    points: list[Tensor]
+
+
+class FCOSHead(nn.Module):
+    """Classifies every feature pixel and tells how far the sides of its object are; one head for all levels.
+
+    Args:
+        channels: level -> channels, from the backbone.
+        strides: level -> stride, from the backbone.
+        num_classes: there is no background class.
+        in_features: the levels that are searched; None for all.
+        conv_dims: output channels of the convolutions before the predictions; -1 keeps the number.
+        norm: of these convolutions.
+        level_norms: what the levels have in common where `norm` is BN or SyncBN.
+        prior_probability: of every class at every pixel, before training.
+        offset: where in its pixel distances are measured from: 0.5 the middle, 0 the upper left corner, as torchvision.
+        centre_radius: an object's pixels are at most this many strides from its centre, by the larger coordinate.
+        focal_alpha: weight of the positive class in the focal loss; negative for none.
+        focal_gamma: how much the focal loss neglects what is classified well.
+        score_threshold: detections must score more than this.
+        topk_candidates: pairs of pixel and class that enter suppression, per level and image.
+        nms_threshold: overlap beyond which the worse of two detections of one class is dropped.
+        max_detections: per image; the best stay.
+        clip_first: clip boxes to the image before suppression, as torchvision does, and not only after.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, int],
+        strides: Mapping[str, int],
+        num_classes: int,
+        *,
+        in_features: Sequence[str] | None = None,
+        conv_dims: Sequence[int] = (-1, -1, -1, -1),
+        norm: Norm = "GN",
+        level_norms: LevelNorms = "own",
+        prior_probability: float = 0.01,
+        offset: float = 0.5,
+        centre_radius: float = 1.5,
+        focal_alpha: float = 0.25,
+        focal_gamma: float = 2.0,
+        score_threshold: float = 0.2,
+        topk_candidates: int = 1000,
+        nms_threshold: float = 0.6,
+        max_detections: int = 100,
+        clip_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self.num_classes, self.in_features = num_classes, chosen_levels("FCOSHead", channels, in_features)
+        self.strides = tuple(strides[name] for name in self.in_features)
+        tower = (channels[self.in_features[0]], conv_dims, norm, level_norms, len(self.in_features))
+        self.cls_subnet, self.bbox_subnet = Tower(*tower), Tower(*tower)
+        width = self.cls_subnet.out_channels
+        self.cls_score = predictor(width, num_classes, prior_probability)
+        self.bbox_pred = predictor(width, 4)
+        self.ctrness = predictor(width, 1)
+        self.normaliser = MovingAverage(start=300)
+        self.offset, self.centre_radius = offset, centre_radius
+        self.focal_alpha, self.focal_gamma = focal_alpha, focal_gamma
+        self.score_threshold, self.topk_candidates = score_threshold, topk_candidates
+        self.nms_threshold, self.max_detections, self.clip_first = nms_threshold, max_detections, clip_first
+
+    def forward(self, features: Mapping[str, Tensor]) -> FCOSOutputs:
+        """Levels (B, C, H, W) to what is said of every feature pixel, by row, then column."""
+        levels = [features[name] for name in self.in_features]
+        regions = self.bbox_subnet(levels)
+        return FCOSOutputs(
+            [per_anchor(self.cls_score(x), self.num_classes) for x in self.cls_subnet(levels)],
+            [per_anchor(self.bbox_pred(x), 4) for x in regions],
+            [per_anchor(self.ctrness(x), 1).squeeze(2) for x in regions],
+            [_points(x, stride, self.offset) for x, stride in zip(levels, self.strides, strict=True)],
+        )
+
+    def losses(self, outputs: FCOSOutputs, sizes: Sequence[Size], targets: Sequence[Targets]) -> dict[str, Tensor]:
+        """{"loss_fcos_cls", "loss_fcos_loc", "loss_fcos_ctr"}, divided by a moving average of the foreground pixels."""
+        points, strides = torch.cat(outputs.points), self._stride_of_points(outputs.points)
+        matched = [self._match(points, strides, outputs.points, truth) for truth in targets]
+        labels, boxes = torch.stack([m[0] for m in matched]), torch.stack([m[1] for m in matched])
+        image, point = torch.nonzero(labels < self.num_classes, as_tuple=True)
+        normaliser = self.normaliser(labels.new_tensor(max(len(image), 1)))
+        truth = (labels[..., None] == torch.arange(self.num_classes, device=labels.device)).float()
+        classification = focal_loss(torch.cat(outputs.logits, 1), truth, self.focal_alpha, self.focal_gamma)
+        true = boxes[image, point]
+        distances = torch.cat(outputs.distances, dim=1)[image, point]
+        found = coding.decode_distances(F.relu(distances.float()) * strides[point, None], points[point])
+        centreness = torch.cat(outputs.centreness, dim=1)[image, point].float()
+        closeness = _centreness(coding.encode_distances(true, points[point]))
+        certainty = F.binary_cross_entropy_with_logits(centreness, closeness, reduction="sum")
+        return {
+            "loss_fcos_cls": classification / normaliser,
+            "loss_fcos_loc": iou_loss(found, true, "giou") / normaliser,
+            "loss_fcos_ctr": certainty / normaliser,
+        }
+
+    def _stride_of_points(self, points: Sequence[Tensor]) -> Tensor:
+        return torch.cat([p.new_full((len(p),), stride) for p, stride in zip(points, self.strides, strict=True)])
+
+    @torch.no_grad()
+    def _match(
+        self, points: Tensor, strides: Tensor, levels: Sequence[Tensor], truth: Targets
+    ) -> tuple[Tensor, Tensor]:
+        """The class of each pixel (R,), `num_classes` for background, and the box it stands for (R, 4).
+
+        A pixel stands for an object if it is inside of it, near its centre, and if the furthest side is 4 to 8 strides
+        away (any distance below at the finest level, above at the coarsest); for the smallest one if there are several.
+        """
+        boxes = truth.boxes
+        if not len(truth):
+            nowhere = torch.full(points.shape[:1], self.num_classes, dtype=torch.int64, device=points.device)
+            return nowhere, points.new_zeros(len(points), 4)
+        distances = coding.encode_distances(boxes[:, None], points)  # (N, R, 4)
+        centres = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+        near = (points - centres).abs().amax(dim=2) < self.centre_radius * strides
+        lower, upper = 4 * strides, 8 * strides
+        lower[: len(levels[0])] = 0
+        upper[len(points) - len(levels[-1]) :] = float("inf")
+        furthest = distances.amax(dim=2)
+        fits = near & (distances.amin(dim=2) > 0) & (furthest > lower) & (furthest < upper)
+        size, partner = torch.where(fits, box_ops.area(boxes)[:, None], float("inf")).min(dim=0)
+        return torch.where(size.isfinite(), truth.labels[partner], self.num_classes), boxes[partner]
+
+    @torch.no_grad()
+    def decode(self, outputs: FCOSOutputs, sizes: Sequence[Size]) -> list[Detections]:
+        """The detections of each image, best first; a pixel may be detected as several classes."""
+        boxes, labels, scores = [], [], []
+        for (logits, distances, centreness, points), stride in zip(
+            zip(*outputs, strict=True), self.strides, strict=True
+        ):
+            score = (logits.float().sigmoid() * centreness.float().sigmoid()[..., None]).sqrt()
+            best = best_candidates(score, self.score_threshold, self.topk_candidates)
+            chosen = distances.float().gather(1, best.anchor[..., None].expand(-1, -1, 4))
+            boxes.append(coding.decode_distances(F.relu(chosen) * stride, points[best.anchor]))
+            labels.append(best.label)
+            scores.append(best.score)
+        per_image = zip(torch.cat(boxes, 1), torch.cat(labels, 1), torch.cat(scores, 1), sizes, strict=True)
+        return [suppress(*found, self.nms_threshold, self.max_detections, self.clip_first) for found in per_image]
+
+
+def _points(level: Tensor, stride: int, offset: float) -> Tensor:
+    """x and y of each pixel of (B, C, H, W), in pixels of the image: float32 (H * W, 2)."""
+    y, x = (
+        (torch.arange(side, device=level.device, dtype=torch.float32) + offset) * stride for side in level.shape[-2:]
+    )
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
+
+
+def _centreness(distances: Tensor) -> Tensor:
+    """1 in the middle of the object and 0 at its border: (N, 4) distances, all above 0, to (N,)."""
+    across, along = distances[:, 0::2], distances[:, 1::2]
+    return ((across.amin(1) / across.amax(1)) * (along.amin(1) / along.amax(1))).sqrt()

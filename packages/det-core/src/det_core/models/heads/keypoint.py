@@ -1,0 +1,123 @@
+"""The keypoint branch of Mask R-CNN (He et al., "Mask R-CNN", 2017, section 5)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from det_core.errors import ConfigError, StructureError
+from det_core.models.heads.regions import pooled_levels
+from det_core.ops.keypoints import decode_heatmaps, encode_keypoints, keypoints_within
+from det_core.ops.layers import Conv2d
+from det_core.ops.roi import Pooling, ROIPooler
+from det_core.structures import Detections, Targets
+
+__all__ = ["KeypointRCNNConvDeconvUpsampleHead"]
+
+
+class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
+    """3 x 3 convolutions, a transposed one and an interpolation, and a heatmap for each keypoint.
+
+    Args:
+        channels: level -> channels, from the backbone.
+        strides: level -> stride, from the backbone.
+        in_features: the levels that regions are pooled from; by default all up to stride 32.
+        num_keypoints: of an object; 17 in COCO.
+        pooler_resolution: side of the pooled features; heatmaps are four times that.
+        pooler_type: how they are read.
+        pooler_sampling_ratio: samples per bin and axis; 0 for as many as the bin is pixels wide.
+        conv_dims: output channels of the 3 x 3 convolutions.
+        loss_weight: of the loss.
+        normalise_by: "visible" divides the loss by the keypoints that lie in their region; "capacity" by as many as
+            there could be, `max_foreground` regions an image with all keypoints, so that images with few count less.
+        max_foreground: foreground regions of an image at most, the stage's batch size times its positive fraction.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, int],
+        strides: Mapping[str, int],
+        *,
+        in_features: Sequence[str] | None = None,
+        num_keypoints: int = 17,
+        pooler_resolution: int = 14,
+        pooler_type: Pooling = "ROIAlignV2",
+        pooler_sampling_ratio: int = 0,
+        conv_dims: Sequence[int] = (512,) * 8,
+        loss_weight: float = 1.0,
+        normalise_by: Literal["visible", "capacity"] = "visible",
+        max_foreground: float = 128,
+    ) -> None:
+        super().__init__()
+        self.in_features = pooled_levels("KeypointRCNNConvDeconvUpsampleHead", channels, strides, in_features)
+        self.pooler = ROIPooler(
+            [strides[name] for name in self.in_features], pooler_resolution, pooler_type, pooler_sampling_ratio
+        )
+        self.num_keypoints, self.loss_weight = num_keypoints, loss_weight
+        if max_foreground <= 0:
+            raise ConfigError("KeypointRCNNConvDeconvUpsampleHead.max_foreground", "must be positive")
+        self.capacity = num_keypoints * max_foreground if normalise_by == "capacity" else None
+        self._convs = [f"conv_fcn{i + 1}" for i in range(len(conv_dims))]
+        width = channels[self.in_features[0]]
+        for name, dim in zip(self._convs, conv_dims, strict=True):
+            self.add_module(name, Conv2d(width, dim, 3, activation=F.relu_))
+            width = dim
+        self.score_lowres = nn.ConvTranspose2d(width, num_keypoints, 4, stride=2, padding=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(P, C, R, R) to logits (P, num_keypoints, 4 R, 4 R)."""
+        x = pooled
+        for name in self._convs:
+            x = self.get_submodule(name)(x)
+        x = self.score_lowres(x)
+        if not len(x):  # interpolation does not take a batch of none
+            return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+    def losses(
+        self, features: Mapping[str, Tensor], proposals: Sequence[Tensor], targets: Sequence[Targets]
+    ) -> dict[str, Tensor]:
+        """{"loss_keypoint"}: cross-entropy over the cells of each heatmap, of the keypoints that lie in their region.
+
+        Regions that hold no labelled keypoint are left out.
+        """
+        found = [self._visible(boxes, truth) for boxes, truth in zip(proposals, targets, strict=True)]
+        logits = self(self._pool(features, [boxes for boxes, _ in found]))
+        boxes, keypoints = (torch.cat([each[i] for each in found]) for i in (0, 1))
+        cell, valid = encode_keypoints(keypoints, boxes, logits.shape[-1])
+        loss = F.cross_entropy(logits[valid].flatten(1).float(), cell[valid], reduction="sum") + logits.sum() * 0.0
+        capacity = None if self.capacity is None else self.capacity * len(targets)
+        return {"loss_keypoint": loss * self.loss_weight / (capacity or valid.sum().clamp(min=1))}
+
+    def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
+        """The detections with `keypoints`: float32 (N, num_keypoints, 3): x, y and score."""
+        boxes = [found.boxes for found in detections]
+        points = decode_heatmaps(self(self._pool(features, boxes)), torch.cat(boxes))[..., [0, 1, 3]]
+        per_image = points.split([len(own) for own in boxes])
+        return [replace(found, keypoints=own) for found, own in zip(detections, per_image, strict=True)]
+
+    def _visible(self, boxes: Tensor, truth: Targets) -> tuple[Tensor, Tensor]:
+        """The regions with a labelled keypoint in them, and their keypoints."""
+        keypoints = truth.keypoints
+        if keypoints is None:
+            if len(truth):
+                fix = "load the dataset with keypoints: true"
+                raise StructureError("Targets.keypoints", "are needed to learn keypoints", "there are none", fix)
+            keypoints = boxes.new_zeros((0, self.num_keypoints, 3))
+        if keypoints.shape[1] != self.num_keypoints:
+            found = f"got {keypoints.shape[1]}, but the head has {self.num_keypoints}"
+            raise StructureError("Targets.keypoints", "must be as many as the head predicts", found)
+        rows = torch.nonzero(keypoints_within(keypoints, boxes).any(dim=1)).squeeze(1)
+        return boxes[rows], keypoints[rows]
+
+    def _pool(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> Tensor:
+        pooled: Tensor = self.pooler([features[name] for name in self.in_features], boxes)
+        return pooled

@@ -1,0 +1,154 @@
+"""The mask branch of Mask R-CNN (He et al., "Mask R-CNN", 2017)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from det_core.contracts import MaskLoss
+from det_core.errors import StructureError
+from det_core.models.heads.regions import pooled_levels
+from det_core.ops.layers import Conv2d, Norm
+from det_core.ops.masks import crop_masks
+from det_core.ops.roi import Pooling, ROIPooler
+from det_core.ops.shuffle import shuffled
+from det_core.structures import Detections, Targets
+
+__all__ = ["MaskRCNNConvUpsampleHead", "mask_loss", "of_label", "with_masks"]
+
+
+class MaskRCNNConvUpsampleHead(nn.Module):
+    """3 x 3 convolutions, a transposed one that doubles the side, and a mask for each class.
+
+    A stage that pools by itself (`Res5ROIHeads`) asks for `pooled_losses` and `pooled_predict`.
+
+    Args:
+        channels: level -> channels, from the backbone.
+        strides: level -> stride, from the backbone.
+        num_classes: without the background.
+        in_features: the levels that regions are pooled from; by default all up to stride 32.
+        pooler_resolution: side of the pooled features; masks are twice that.
+        pooler_type: how they are read.
+        pooler_sampling_ratio: samples per bin and axis; 0 for as many as the bin is pixels wide.
+        num_conv: 3 x 3 convolutions.
+        conv_dim: channels of these and of the transposed one.
+        norm: of the 3 x 3 convolutions.
+        shuffle: let the processes of a training exchange their regions, so that batch norms see those of many images.
+        class_agnostic: one mask per region instead of one per class.
+        loss: how masks are compared with the truth; null is `mask_loss`.
+        loss_weight: of the loss.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, int],
+        strides: Mapping[str, int],
+        num_classes: int,
+        *,
+        in_features: Sequence[str] | None = None,
+        pooler_resolution: int = 14,
+        pooler_type: Pooling = "ROIAlignV2",
+        pooler_sampling_ratio: int = 0,
+        num_conv: int = 4,
+        conv_dim: int = 256,
+        norm: Norm = "",
+        shuffle: bool = False,
+        class_agnostic: bool = False,
+        loss: MaskLoss | None = None,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.in_features = pooled_levels("MaskRCNNConvUpsampleHead", channels, strides, in_features)
+        self.pooler = ROIPooler(
+            [strides[name] for name in self.in_features], pooler_resolution, pooler_type, pooler_sampling_ratio
+        )
+        self.loss, self.loss_weight, self.shuffle = loss or mask_loss, loss_weight, shuffle
+        self._convs = [f"mask_fcn{i + 1}" for i in range(num_conv)]
+        width = channels[self.in_features[0]]
+        for name in self._convs:
+            self.add_module(name, Conv2d(width, conv_dim, 3, norm=norm, activation=F.relu_))
+            width = conv_dim
+        self.deconv = nn.ConvTranspose2d(width, conv_dim, 2, stride=2)
+        self.predictor = nn.Conv2d(conv_dim, 1 if class_agnostic else num_classes, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.predictor.weight, std=0.001)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(P, C, R, R) to logits (P, num_classes or 1, 2 R, 2 R)."""
+        return shuffled(self._layers, pooled) if self.shuffle and self.training else self._layers(pooled)
+
+    def _layers(self, pooled: Tensor) -> Tensor:
+        x = pooled
+        for name in self._convs:
+            x = self.get_submodule(name)(x)
+        logits: Tensor = self.predictor(F.relu_(self.deconv(x)))
+        return logits
+
+    def losses(
+        self, features: Mapping[str, Tensor], proposals: Sequence[Tensor], targets: Sequence[Targets]
+    ) -> dict[str, Tensor]:
+        """{"loss_mask"}: what `loss` says of the masks."""
+        return self.pooled_losses(self._pool(features, proposals), proposals, targets)
+
+    def pooled_losses(
+        self, pooled: Tensor, proposals: Sequence[Tensor], targets: Sequence[Targets]
+    ) -> dict[str, Tensor]:
+        """`losses`, from features that are pooled already: (sum of P_i, C, R, R)."""
+        return {"loss_mask": self.loss(self(pooled), proposals, targets) * self.loss_weight}
+
+    def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
+        """The detections with `masks`: float32 (N, 2 R, 2 R), the probabilities within each box."""
+        return self.pooled_predict(self._pool(features, [found.boxes for found in detections]), detections)
+
+    def pooled_predict(self, pooled: Tensor, detections: Sequence[Detections]) -> list[Detections]:
+        """`predict`, from features that are pooled already: (sum of N_i, C, R, R)."""
+        return with_masks(detections, self(pooled))
+
+    def _pool(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> Tensor:
+        pooled: Tensor = self.pooler([features[name] for name in self.in_features], boxes)
+        return pooled
+
+
+def mask_loss(logits: Tensor, proposals: Sequence[Tensor], targets: Sequence[Targets]) -> Tensor:
+    """Binary cross-entropy of the true class's mask, the mean over all cells of all regions; see `MaskLoss`.
+
+    Raises:
+        StructureError: there are objects without masks.
+    """
+    labels = torch.cat([truth.labels for truth in targets])
+    if not len(labels):
+        return logits.sum() * 0.0
+    truth = [_cropped(objects, boxes, logits.shape[-1]) for objects, boxes in zip(targets, proposals, strict=True)]
+    return F.binary_cross_entropy_with_logits(of_label(logits, labels).float(), torch.cat(truth).float())
+
+
+def with_masks(detections: Sequence[Detections], logits: Tensor) -> list[Detections]:
+    """The detections of each image with the probabilities within each box, float32 (N, S, S), as `masks`.
+
+    Logits (P, num_classes or 1, S, S) of the detections of all images, one after another.
+    """
+    masks = of_label(logits, torch.cat([found.labels for found in detections])).float().sigmoid()
+    per_image = masks.split([len(found) for found in detections])
+    return [replace(found, masks=own) for found, own in zip(detections, per_image, strict=True)]
+
+
+def of_label(logits: Tensor, labels: Tensor) -> Tensor:
+    """Of logits (P, C, ...) those of each row's label, int64 (P,), to (P, ...); one that serves all classes (C = 1)."""
+    column = torch.zeros_like(labels) if logits.shape[1] == 1 else labels
+    return logits[torch.arange(len(labels), device=labels.device), column]
+
+
+@torch.no_grad()
+def _cropped(objects: Targets, boxes: Tensor, side: int) -> Tensor:
+    if objects.masks is None:
+        if len(objects):
+            fix = "load the dataset with masks: masks: polygons, or masks: bitmaps"
+            raise StructureError("Targets.masks", "are needed to learn masks", "there are none", fix)
+        return boxes.new_zeros((0, side, side), dtype=torch.bool)
+    return crop_masks(objects.masks, boxes, side)

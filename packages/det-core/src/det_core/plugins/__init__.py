@@ -1,0 +1,31 @@
+"""Installed plugins: hooks, discovery, and the names that they offer; nothing here imports torch.
+
+`catalog()` lists what is installed. The other modules of this package are `hooks` (what a plugin may name), `registry`
+(from a name to the callable behind it), `builtin` (what core itself offers) and `doctor` (checks of an environment).
+"""
+
+from det_core.plugins.discovery import (
+    CORE,
+    DISABLE,
+    TIMEOUT,
+    Catalog,
+    Finding,
+    Plugin,
+    Status,
+    canonical,
+    catalog,
+    foreign_code,
+)
+
+__all__ = [
+    "CORE",
+    "DISABLE",
+    "TIMEOUT",
+    "Catalog",
+    "Finding",
+    "Plugin",
+    "Status",
+    "canonical",
+    "catalog",
+    "foreign_code",
+]

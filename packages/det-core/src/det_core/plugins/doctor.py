@@ -1,0 +1,256 @@
+"""Looks for everything that is wrong with an environment, and says for each thing the command that mends it.
+
+Works from metadata, so that it works in broken environments; torch and torchvision are imported in another process.
+What mends a finding can be pasted into a shell: a command, with remarks behind a "#".
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from det_core.plugins import known, registry
+from det_core.plugins.discovery import CORE, DISABLE, TIMEOUT, Finding, Plugin, canonical, catalog
+from det_core.plugins.hooks import KINDS
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+__all__ = ["Diagnosis", "diagnose"]
+
+# What an extra of core is for.
+_EXTRAS = {
+    "fast-eval": "without it COCO's figures are computed more slowly",
+    "hub": "without it no weights come from hf://",
+    "plots": "without it a run draws no learning curves",
+}
+_TORCH, _VISION = "torch", "torchvision"
+_PROBE = "import torch, torchvision; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)"
+_SECONDS = 120  # a first import of torch from a slow disk takes long
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found.
+
+    Attributes:
+        versions: Python, the platform and the distributions that matter, as a report of a mistake should quote them.
+        problems: what does not work.
+        notes: what works as it was asked to, and may still be news.
+    """
+
+    versions: dict[str, str]
+    problems: tuple[Finding, ...]
+    notes: tuple[Finding, ...]
+
+
+def diagnose(import_torch: bool = True) -> Diagnosis:
+    """Look at everything; with `import_torch` also, in another process, whether torch and torchvision work together."""
+    plugins = catalog().plugins
+    names = dict.fromkeys([CORE, _TORCH, _VISION, *(plugin.distribution for plugin in plugins)])
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    versions |= {name: _installed(name) or "not installed" for name in names}
+    problems = [*catalog().strays]
+    for name in names:
+        problems += _twice(name)
+        problems += _requirements(name, [plugin for plugin in plugins if plugin.distribution == name])
+    for plugin in plugins:
+        problems += _trouble(plugin)
+    if import_torch and not any(finding.where.split()[0] in (_TORCH, _VISION) for finding in problems):
+        problems += _torch_at_work()
+    return Diagnosis(versions, tuple(dict.fromkeys(problems)), (*_switched_off(), *_clashes(), *_extras()))
+
+
+def _twice(name: str) -> Iterator[Finding]:
+    """A distribution that stands there in several versions, of which Python imports the first and pip may see another.
+
+    Plugins are left out: the catalog tells of them.
+    """
+    versions = list(dict.fromkeys(distribution.version for distribution in metadata.distributions(name=name)))
+    if len(versions) > 1 and name not in {plugin.distribution for plugin in catalog().plugins}:
+        fix = f"pip uninstall {name}  # until none is left, then install it again"
+        yield Finding(name, f"is installed in several versions: {', '.join(versions)}", fix)
+
+
+def _requirements(name: str, plugins: list[Plugin]) -> Iterator[Finding]:
+    """What a distribution asks for and does not get: a Python, another distribution, a version of one."""
+    if all(plugin.status == "disabled" for plugin in plugins) and plugins:
+        return
+    try:
+        distribution = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return  # told by who requires it, or by the catalog
+    label = f"{name} {distribution.version}"
+    yield from _python_of(distribution, label)
+    explained = {_wanted(distribution, plugin.missing)[0] for plugin in plugins if plugin.missing}
+    for requirement, version in _unmet(distribution):
+        if canonical(requirement.name) == CORE and plugins:
+            continue  # the plugin itself is not in use, and says so
+        if _bare(requirement) in explained:
+            continue
+        found = f"{version} is installed" if version else "it is not installed"
+        fix = f"pip install '{_bare(requirement)}'"
+        if name == _VISION and requirement.name == _TORCH:
+            fix = f"pip install --upgrade {_TORCH} {_VISION}  # both from one index"
+        where = requirement.name if name == CORE else label
+        yield Finding(where, f"{'det' if name == CORE else 'it'} needs {_bare(requirement)}, but {found}", fix)
+
+
+def _python_of(distribution: metadata.Distribution, label: str) -> Iterator[Finding]:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    wanted, here = (distribution.metadata.get_all("Requires-Python") or [""])[0], platform.python_version()
+    try:
+        fits = SpecifierSet(wanted).contains(here.rstrip("+"), prereleases=True)
+    except InvalidSpecifier:
+        return  # pip could not read it either
+    if not fits:
+        fix = f"uv venv --python '{wanted}'  # makes a new environment"
+        yield Finding(label, f"it needs Python {wanted}, but this is {here}", fix)
+
+
+def _trouble(plugin: Plugin) -> Iterator[Finding]:
+    """Why a plugin is not in use, or what is wrong with one that is."""
+    label, name = f"{plugin.distribution} {plugin.version}", plugin.distribution
+    without = f"{DISABLE}={name} goes on without it"
+    if plugin.status == "incompatible":
+        fix = f"pip install --upgrade {name}  # if it has a release for {CORE} {_installed(CORE)}"
+    elif plugin.status == "hanging":
+        fix = f"{TIMEOUT}=60 det plugins  # gives it more time; {without}"
+    elif plugin.missing:
+        fix = f"{_cure(plugin)}; {without}"
+    elif plugin.status == "broken":
+        fix = f"{_again(plugin)}  # or --upgrade, for a newer one; {without}"
+    else:
+        fix = f"pip install --upgrade {name}  # or tell its authors; the rest of it works"
+    if plugin.status != "disabled":
+        yield from (Finding(label, problem, fix) for problem in plugin.problems)
+
+
+def _cure(plugin: Plugin) -> str:
+    """How the module that a plugin does not find is brought here."""
+    name, top = plugin.distribution, plugin.missing.partition(".")[0]
+    if top == plugin.module.partition(":")[0].partition(".")[0]:
+        return f"{_again(plugin)}  # its files are incomplete"
+    wanted, extra = _wanted(metadata.distribution(name), plugin.missing)
+    if extra:
+        return f"pip install '{name}[{extra}]'  # the extra that brings it"
+    if wanted:
+        return f"pip install '{wanted}'  # which {name} requires"
+    package = known.PACKAGES.get(top) or (canonical(top) if canonical(top) in known.KNOWN else "")
+    if package:
+        return f"pip install {package}  # which {name} should require; tell its authors"
+    return f"# install the package that brings {top!r}, which {name} does not name"
+
+
+def _again(plugin: Plugin) -> str:
+    """The command that installs a plugin anew from where it came."""
+    place = f"{plugin.distribution}=={plugin.version}"
+    try:
+        origin = json.loads(metadata.distribution(plugin.distribution).read_text("direct_url.json") or "{}")
+        if url := str(origin.get("url") or ""):
+            place = f"-e '{url}'" if origin.get("dir_info", {}).get("editable") else f"'{url}'"
+    except (ValueError, AttributeError):
+        pass  # a damaged note of the installer; then the name has to do
+    return f"pip install --force-reinstall --no-deps {place}"
+
+
+def _wanted(distribution: metadata.Distribution, module: str) -> tuple[str, str]:
+    """Which requirement of a distribution brings a module, and the extra that it belongs to; "" where there is none."""
+    top = module.partition(".")[0]
+    packages = {canonical(top), canonical(known.PACKAGES.get(top, top))}
+    for extra in ("", *(distribution.metadata.get_all("Provides-Extra") or ())):
+        for requirement, _ in _unmet(distribution, extra):
+            if canonical(requirement.name) in packages:
+                return _bare(requirement), extra
+    return "", ""
+
+
+def _unmet(distribution: metadata.Distribution, extra: str = "") -> Iterator[tuple["Requirement", str]]:
+    """The requirements that are not met, each with the version that is installed, "" if none is."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for text in distribution.requires or ():
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue  # pip could not read it either
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            version = _installed(requirement.name)
+            if not version or not requirement.specifier.contains(version, prereleases=True):
+                yield requirement, version
+
+
+def _bare(requirement: "Requirement") -> str:
+    """A requirement without its marker, as pip takes it."""
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    return f"{requirement.name}{extras}{requirement.specifier}"
+
+
+def _torch_at_work() -> Iterator[Finding]:
+    """Whether torch and torchvision are built for each other, which only using them shows."""
+    torch, vision = _installed(_TORCH), _installed(_VISION)
+    if not (torch and vision):
+        return
+    where = f"{_TORCH} {torch}, {_VISION} {vision}"
+    fix = f"pip install --force-reinstall {_TORCH} {_VISION}  # both from one index"
+    try:
+        command = [sys.executable, "-c", _PROBE]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        problem = f"importing them takes longer than {_SECONDS} s; the machine may only be busy"
+        yield Finding(where, problem, f"det plugins doctor  # later; if it stays so: {fix}")
+        return
+    if run.returncode:
+        said = run.stderr.strip().splitlines() or [f"it ends with code {run.returncode}"]
+        yield Finding(where, f"they do not work together: {said[-1].strip():.200}", fix)
+
+
+def _switched_off() -> Iterator[Finding]:
+    plugins = catalog().plugins
+    for plugin in plugins:
+        if plugin.status == "disabled":
+            fix = f"take it out of {DISABLE} to use it"
+            yield Finding(f"{plugin.distribution} {plugin.version}", plugin.problem, fix)
+    named = {canonical(name.strip()) for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
+    for name in sorted(named - {plugin.distribution for plugin in plugins}):
+        near = registry.did_you_mean(name, {plugin.distribution for plugin in plugins})
+        yield Finding(DISABLE, f"it names {name!r}, which is no installed plugin", near)
+
+
+def _clashes() -> Iterator[Finding]:
+    """Names that mean nothing by themselves, because several plugins offer them."""
+    for kind in KINDS:
+        offered: dict[str, set[str]] = {}
+        for component in registry.components(kind):
+            offered.setdefault(component.name, set()).add(component.distribution)
+        for name, distributions in sorted(offered.items()):
+            if len(distributions) > 1:
+                several = sorted(distributions)
+                problem = f"is offered by {' and '.join(several)}; by itself the name means neither"
+                fix = "write " + " or ".join(f"'{distribution}/{name}'" for distribution in several)
+                yield Finding(f"{kind[:-1]} {name!r}", problem, fix)
+
+
+def _extras() -> Iterator[Finding]:
+    """Extras of core that are not installed."""
+    if not _installed(CORE):
+        return
+    for extra, use in _EXTRAS.items():
+        always = {_bare(requirement) for requirement, _ in _unmet(metadata.distribution(CORE))}
+        lacking = {_bare(requirement) for requirement, _ in _unmet(metadata.distribution(CORE), extra)} - always
+        if lacking:
+            problem = f"{' and '.join(sorted(lacking))} is not installed; {use}"
+            yield Finding(f"{CORE}[{extra}]", problem, f"pip install '{CORE}[{extra}]'  # or everything: '{CORE}[all]'")
+
+
+def _installed(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""

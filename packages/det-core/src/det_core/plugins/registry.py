@@ -1,0 +1,165 @@
+"""From the name of a component to the callable behind it.
+
+A name is short ("resnet"), qualified with its distribution ("det-core/resnet"), or an import path
+("my_lab.nets:MyNet"), which needs no plugin. Two plugins may offer one short name; that is an error only when the short
+name is used.
+"""
+
+import difflib
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from det_core.errors import DetError, PluginError, UnknownNameError
+from det_core.plugins import known
+from det_core.plugins.discovery import canonical, catalog
+from det_core.plugins.hooks import KINDS
+
+__all__ = ["Component", "components", "did_you_mean", "find", "import_target", "is_import_path", "same"]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A name and what stands behind it; for an import path, `name` is the path and `distribution` is ""."""
+
+    kind: str
+    name: str
+    distribution: str
+    target: str
+
+    @property
+    def qualified(self) -> str:
+        """The name that means this component whatever else is installed."""
+        return f"{self.distribution}/{self.name}" if self.distribution else self.name
+
+    def load(self, where: str = "") -> Callable[..., Any]:
+        """Import the target, for the place `where` in a recipe; PluginError or UnknownNameError if that fails."""
+        where = where or self.qualified
+        target = import_target(self.target, where)
+        if not callable(target):
+            raise PluginError(where, f"{self.target!r} cannot be called")
+        loaded: Callable[..., Any] = target
+        return loaded
+
+
+def components(kind: str | None = None) -> list[Component]:
+    """All that active plugins offer, of one kind or of all kinds but recipes."""
+    kinds = [kind] if kind else [kind for kind in KINDS if kind != "recipes"]
+    return [
+        Component(kind, name, plugin.distribution, target)
+        for plugin in catalog().plugins
+        for kind in kinds
+        for name, target in sorted(plugin.components.get(kind, {}).items())
+    ]
+
+
+def find(kind: str | None, name: str, where: str = "") -> Component:
+    """The component of a name; raises UnknownNameError if there is none, or if a short name is offered twice.
+
+    Args:
+        kind: one of hooks.KINDS; None looks in all of them but recipes, for a parameter that has no contract.
+        name: short, qualified or an import path.
+        where: the place in a recipe that asks, to start the message with.
+    """
+    if is_import_path(name):
+        return Component(kind or "", name, "", name)
+    offered = components(kind)
+    found = _matches(offered, name)
+    if len(found) == 1:
+        return found[0]
+    what = kind[:-1] if kind else "component"
+    if found:
+        choices = [repr(component.qualified) for component in found]
+        if len(set(choices)) == 1:  # one distribution with two plugins, or one name of two kinds
+            choices = [repr(component.target) for component in found]
+        problem = f"{name!r} means several things" if where else "means several things"
+        raise UnknownNameError(where or f"{what} {name!r}", problem, fix=f"write {' or '.join(choices)}")
+    problem = f"there is no {what} named {name!r}" if where else "is not known"
+    raise UnknownNameError(where or f"{what} {name!r}", problem, *_advice(kind, name, offered))
+
+
+def _matches(offered: Iterable[Component], name: str) -> list[Component]:
+    """A qualified name comes first, so that no plugin can take another's by offering it as a short one."""
+    distribution, _, short = name.partition("/")
+    offered = list(offered)
+    qualified = [c for c in offered if c.name == short and c.distribution == canonical(distribution)]
+    return qualified or [component for component in offered if component.name == name]
+
+
+def _advice(kind: str | None, name: str, offered: list[Component]) -> tuple[str, str]:
+    """What stands in the way, and what to do about it."""
+    idle = [plugin for plugin in catalog().plugins if plugin.problems]
+    found = ""
+    if idle or catalog().strays:
+        reasons = [f"{plugin.distribution} {plugin.version} ({plugin.problem})" for plugin in idle]
+        found = "not in use: " + ", ".join([*reasons, *map(str, catalog().strays)])
+    hints = [did_you_mean(name, [c.name for c in offered] + [c.qualified for c in offered])]
+    package = known.provider(name)
+    if package and package not in {plugin.distribution for plugin in catalog().plugins}:
+        hints.append(f"{package} would provide it: pip install {package}")
+    if not any(hints):
+        path = "" if kind == "recipes" else "; an import path reads 'package.module:attribute'"
+        hints.append(f"`det {'recipes' if kind == 'recipes' else 'plugins'}` lists what is installed{path}")
+    return found, "; ".join(hint for hint in hints if hint)
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """A question with up to three near names, or ""."""
+    by_lower = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(name.lower(), by_lower, 3, 0.6)
+    return f"did you mean {' or '.join(repr(by_lower[choice]) for choice in near)}?" if near else ""
+
+
+def is_import_path(name: str) -> bool:
+    """Whether a name reads "package.module:attribute"."""
+    return ":" in name
+
+
+def same(first: str, second: str) -> bool:
+    """Whether two names mean one component ("resnet" and "det-core/resnet"), as far as is known without a kind."""
+
+    def targets(name: str) -> set[str]:
+        return {name} if is_import_path(name) else {component.target for component in _matches(components(), name)}
+
+    return first == second or bool(targets(first) & targets(second))
+
+
+def import_target(target: str, where: str = "") -> Any:
+    """The attribute that "package.module:attribute" names; `where` is the place that asks for it."""
+    where = where or target
+    module_name, _, attribute = target.partition(":")
+    if not (attribute and all(part.isidentifier() for part in module_name.split("."))):
+        raise UnknownNameError(where, f"{target!r} is not an import path", fix="one reads 'package.module:attribute'")
+    with _importing(module_name, where):
+        value: Any = importlib.import_module(module_name)
+    for part in attribute.split("."):
+        with _importing(module_name, where):  # a module may import what it names when it is asked for it
+            there = hasattr(value, part)
+        if not there:
+            public = [each for each in dir(value) if not each.startswith("_")]
+            raise UnknownNameError(where, f"{module_name!r} has no {attribute!r}", fix=did_you_mean(part, public))
+        value = getattr(value, part)
+        if isinstance(value, ModuleType):
+            fix = f"write '{value.__name__}:...'"
+            raise UnknownNameError(where, f"{target!r} leads through the module {value.__name__!r}", fix=fix)
+    return value
+
+
+@contextmanager
+def _importing(module_name: str, where: str) -> Iterator[None]:
+    """Tells of whatever goes wrong while a module is imported as one of our errors."""
+    problem = f"{module_name!r} cannot be imported"
+    try:
+        yield
+    except DetError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            fix = "is its package installed, or its folder on PYTHONPATH?"
+            raise UnknownNameError(where, f"there is no module {error.name!r}", fix=fix) from error
+        raise PluginError(where, problem, f"it needs the module {error.name!r}, which is missing") from error
+    except (Exception, SystemExit) as error:
+        raise PluginError(where, problem, f"{type(error).__name__}: {error}") from error

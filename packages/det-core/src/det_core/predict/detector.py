@@ -1,0 +1,347 @@
+"""`Detector`: from images to detections, the way most people use this library."""
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, overload
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from det_core import recipes
+from det_core.contracts import Transform
+from det_core.data import ResizeShortestEdge, compose, from_pil, read_image
+from det_core.engine import Checkpoint, RunFolder, pick_device, predict, read_about, read_checkpoint
+from det_core.engine.not_numbers import warn_of_nan, watched
+from det_core.errors import CheckpointError, ConfigError, DataError, WeightsError
+from det_core.plugins.versions import require_present
+from det_core.predict.augmented import AugmentedDetector
+from det_core.predict.optimize import optimize
+from det_core.predict.result import Result
+from det_core.recipes import Recipe
+from det_core.recipes import check as config
+from det_core.recipes import yaml as yamlfile
+from det_core.recipes.allow_list import strangers
+from det_core.recipes.overrides import apply
+from det_core.structures import ImageBatch, Sample
+from det_core.weights import load_into
+from det_core.weights.sources import fetch
+from det_core.zoo import published
+from det_core.zoo.class_names import category_ids, class_names
+
+__all__ = ["Detector", "ImageLike", "Result", "require_trusted"]
+
+ImageLike: TypeAlias = str | PathLike[str] | Image.Image | np.ndarray | Tensor
+"""A file, a Pillow image, a NumPy array (H, W, 3) uint8 RGB, or a tensor (3, H, W) uint8 RGB."""
+
+_IMAGES = (str, PathLike, Image.Image, np.ndarray, Tensor)
+_CHECKPOINT = ".safetensors"
+_PERSON_PAIRS = tuple((left, left + 1) for left in range(1, 17, 2))  # eyes, ears, shoulders ... of COCO's 17 keypoints
+_WEIGHT_FILES = (".pt", ".pth", ".pkl", ".bin", ".ckpt")
+
+
+class Detector:
+    """Finds objects in images. `Detector.load` makes one from a file; calling it gives results.
+
+    Args:
+        model: a `Model`; it is moved to the device and put into evaluation mode.
+        classes: the name of each label.
+        transforms: what the images go through first: the `eval_transforms` of the recipe. Resizes alone.
+        category_ids: the dataset's own number of each label, for `Result.to_coco`; by default the labels themselves.
+        device: as in a recipe: "cpu", "cuda", "mps"; None or "auto" for the best there is.
+
+    Attributes:
+        batch_size: how many images go through the model at once where a call does not say.
+        about: what the checkpoint that it was loaded from says of itself; None without one.
+        recipe: what it was built from by `load`; None if it was not.
+        came_from: the checkpoint that brought the recipe; None if the recipe was named by itself.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        classes: Sequence[str],
+        transforms: Sequence[Any] = (),
+        category_ids: Sequence[int] = (),
+        device: str | torch.device | None = None,
+    ) -> None:
+        self.device = device if isinstance(device, torch.device) else pick_device(device or "auto")
+        self.model = model.to(self.device).eval()
+        self.batch_size = 1 if self.device.type == "cpu" else 8
+        self.classes = tuple(classes)
+        if len(self.classes) != getattr(model, "num_classes", len(self.classes)):
+            found = f"{len(self.classes)} names, but the model has {model.num_classes} classes"
+            raise ConfigError("classes", "must be one name per class of the model", found)
+        self.category_ids = tuple(category_ids) or tuple(range(len(self.classes)))
+        self.about: Checkpoint | None = None
+        self.recipe: Recipe | None = None
+        self.came_from: Path | None = None
+        self._transform: Transform = compose(transforms)
+        resizes = (each.size[0] for each in transforms if isinstance(each, ResizeShortestEdge))
+        self._shorter_side = next(resizes, 800)
+
+    @classmethod
+    def load(
+        cls,
+        source: str | PathLike[str],
+        weights: str | PathLike[str] | None = None,
+        device: str | torch.device | None = None,
+        classes: Sequence[str] | None = None,
+        overrides: Sequence[str] = (),
+        trust: bool = False,
+    ) -> "Detector":
+        """A detector from a checkpoint, which is enough by itself, or from a recipe and weights.
+
+        Args:
+            source: a checkpoint (`best.safetensors`), the folder of a training run, or a recipe: its name, also as
+                published ("COCO-Detection/faster_rcnn_R_50_FPN_3x"), or its file.
+            weights: for a recipe: the weights of the whole model, det's own or not, in a file or at an address that
+                `det_core.weights.read` takes; None takes those that are published for a recipe of this name, which are
+                downloaded once, and otherwise what the recipe starts from, if that is a whole model.
+            device: where to compute; None for the best there is.
+            classes: the name of each label; None takes the checkpoint's, those of the dataset of a published model, and
+                "class 0" and so on where nobody knows.
+            overrides: changes to the recipe, such as "model.roi_heads.box_predictor.nms_threshold=0.6".
+            trust: build a checkpoint whose recipe names modules that are no installed plugins, which runs their code.
+
+        Raises:
+            CheckpointError: the checkpoint is missing, damaged, none of det's, or names such modules unasked.
+            WeightsError: there are no weights for the whole model, they are of another one, or cannot be downloaded.
+            UnknownNameError: there is no such recipe, or it needs a plugin that is not installed.
+        """
+        path = _checkpoint(source)
+        if path is not None:
+            if weights is not None:
+                fix = "give a recipe and weights, or the checkpoint alone"
+                raise ConfigError(
+                    "Detector.load", "a checkpoint brings its own weights", f"got {fspath(weights)} too", fix
+                )
+            about: Checkpoint | None
+            about, state = read_checkpoint(path)
+            where = f"the recipe in {path}"
+            tree = apply(yamlfile.parse(about.recipe, where), overrides)
+            recipe = recipes.recipe_from_tree(tree, where)
+            require_present(recipe.tree["model"], about.versions, "model")
+            if not trust:
+                require_trusted(path, recipe.tree["model"], _eval_transform_nodes(recipe))
+            model = recipe.build_model(weights=None)
+            load_into(model, state, where=str(path))
+        else:
+            recipe = recipes.load(source if isinstance(source, str) else Path(source), overrides)
+            given = _weights_of(recipe, overrides) if weights is None else _location(weights)
+            model = recipe.build_model(weights=given)
+            about = read_about(fetch(str(given))) if str(given).endswith(_CHECKPOINT) else None
+        known, ids = (about.classes, about.category_ids) if about else _known_classes(recipe, model.num_classes)
+        detector = cls(model, known if classes is None else classes, _eval_transforms(recipe), ids, device)
+        detector.about, detector.recipe, detector.came_from = about, recipe, path
+        return detector
+
+    def augmented(
+        self,
+        sizes: Sequence[int] | None = None,
+        max_size: int | None = None,
+        flip: bool = True,
+        flip_pairs: Sequence[tuple[int, int]] | None = None,
+    ) -> "Detector":
+        """This detector looking at each image at several sizes, and mirrored; slower by as many times.
+
+        Args:
+            sizes: of the shorter side, in pixels; None: nine, from half to one and a half times the side of its
+                `ResizeShortestEdge`, which are the published 400 to 1200 for a detector of 800.
+            max_size: of the longer side, where it would be longer; None: five times the side, the published 4000.
+            flip: also look at each view mirrored.
+            flip_pairs: keypoints that change places in a mirror; None: those of COCO's persons, if there are 17.
+        """
+        points = {m.num_keypoints for m in self.model.modules() if hasattr(m, "num_keypoints")}
+        if flip and flip_pairs is None and points - {17}:
+            problem, fix = "are not known for these keypoints", "give them, or flip=False"
+            raise ConfigError("Detector.augmented.flip_pairs", problem, f"there are {points}", fix)
+        pairs = flip_pairs if flip_pairs is not None else _PERSON_PAIRS if points == {17} else ()
+        side = self._shorter_side
+        sizes = [max(side * eighths // 8, 1) for eighths in range(4, 13)] if sizes is None else sizes
+        model = AugmentedDetector(self.model, sizes, max_size or 5 * side, flip, pairs)
+        return Detector(model, self.classes, (), self.category_ids, self.device)
+
+    # A text is a path here, although Python counts it among the iterables.
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, images: ImageLike, threshold: float = 0.5, batch_size: int | None = None
+    ) -> Result: ...
+
+    @overload
+    def __call__(
+        self, images: Iterable[ImageLike], threshold: float = 0.5, batch_size: int | None = None
+    ) -> list[Result]: ...
+
+    def __call__(
+        self, images: ImageLike | Iterable[ImageLike], threshold: float = 0.5, batch_size: int | None = None
+    ) -> Result | list[Result]:
+        """What is on one image, or a list with what is on each of several.
+
+        Args:
+            images: a file, a Pillow image, a NumPy array (H, W, 3) or a tensor (3, H, W), both uint8 RGB; or several of
+                any kinds and sizes.
+            threshold: detections must score at least this.
+            batch_size: how many images go through the model at once; by default 8, and 1 on a CPU, where one
+                image keeps all cores busy, and several are slower.
+
+        Raises:
+            DataError: a file cannot be read, or an input is no image of the kinds above.
+        """
+        if isinstance(images, _IMAGES):
+            return next(self.stream([images], threshold, batch_size=1))
+        if not isinstance(images, Iterable):
+            raise _not_an_image("images", images, f"it is {type(images).__name__}")
+        return list(self.stream(images, threshold, batch_size))
+
+    def stream(
+        self, images: Iterable[ImageLike], threshold: float = 0.5, batch_size: int | None = None
+    ) -> Iterator[Result]:
+        """The same one result after the other, with no more than a batch of images in memory."""
+        batch_size = self.batch_size if batch_size is None else batch_size
+        if batch_size < 1:
+            raise ConfigError("batch_size", "must be at least 1", f"got {batch_size}")
+        waiting: list[Sample] = []
+        for index, image in enumerate(images):
+            waiting.append(_sample(image, f"images[{index}]"))
+            if len(waiting) == batch_size:
+                yield from self._detect(waiting, threshold)
+                waiting = []
+        if waiting:
+            yield from self._detect(waiting, threshold)
+
+    def optimize(
+        self,
+        *,
+        fold: bool = True,
+        channels_last: bool = True,
+        precision: Literal["fp32", "bf16"] = "fp32",
+        compiled: bool = False,
+    ) -> "Detector":
+        """Another detector that says the same in less time; this one stays as it is, and is the one to train or save.
+
+        Args:
+            fold: multiply batch norms into the convolutions before them.
+            channels_last: keep the channels of each pixel side by side in memory, which convolutions like.
+            precision: "bf16" computes in bfloat16, where scores move in the third digit; "fp32" as trained.
+            compiled: let `torch.compile` translate the networks, during the first image of each size; on a CPU that
+                needs a C++ compiler.
+        """
+        faster = copy.copy(self)
+        options = {"fold": fold, "channels_last": channels_last, "compiled": compiled}
+        faster.model = optimize(self.model, precision=precision, **options)
+        return faster
+
+    def _detect(self, samples: Sequence[Sample], threshold: float) -> Iterator[Result]:
+        seen = ImageBatch.stack([self._transform(sample).image for sample in samples]).to(self.device)
+        with torch.no_grad(), watched(self.model) as features:
+            predictions = predict(self.model, seen, [sample.size for sample in samples])
+        warn_of_nan(self.model, features, samples, predictions)
+        for sample, prediction in zip(samples, predictions, strict=True):
+            found = prediction.detections
+            if found is not None:
+                prediction = replace(prediction, detections=found[found.scores >= threshold].to("cpu"))
+            yield Result(sample.image, prediction, self.classes, self.category_ids, sample.path)
+
+
+def _sample(image: ImageLike, where: str) -> Sample:
+    if isinstance(image, str | PathLike):
+        return Sample(image=read_image(image), path=Path(image))
+    if isinstance(image, Image.Image):
+        return Sample(image=from_pil(image, where))
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise _not_an_image(where, image, f"the array is {image.shape} {image.dtype}")
+        return Sample(image=torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1))
+    if isinstance(image, Tensor):
+        if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
+            raise _not_an_image(where, image, f"the tensor is {tuple(image.shape)} {image.dtype}")
+        return Sample(image=image.cpu())
+    raise _not_an_image(where, image, f"it is {type(image).__name__}")
+
+
+def _not_an_image(where: str, image: Any, found: str) -> DataError:
+    shape = tuple(getattr(image, "shape", ()))
+    if len(shape) == 4:
+        fix = "give a list of images, not one array of several"
+    elif isinstance(image, Tensor) and len(shape) == 3 and shape[2] == 3:
+        fix = "move the colours first: image.permute(2, 0, 1)"
+    elif isinstance(image, np.ndarray) and len(shape) == 3 and shape[0] == 3:
+        fix = "move the colours last: image.transpose(1, 2, 0)"
+    elif str(getattr(image, "dtype", "")).removeprefix("torch.").startswith("float"):
+        fix = "give values from 0 to 255 as uint8"
+    else:
+        fix = "give a path, a Pillow image, a NumPy array (H, W, 3) uint8 RGB or a tensor (3, H, W) uint8 RGB"
+    return DataError(where, "is not an image that a detector takes", found, fix)
+
+
+def _checkpoint(source: str | PathLike[str]) -> Path | None:
+    """The checkpoint that `source` means; None if it means a recipe."""
+    path = Path(source)
+    if path.is_dir() and RunFolder(path).newest_good.exists():
+        return RunFolder(path).newest_good
+    if path.suffix in _WEIGHT_FILES:
+        fix = "name its recipe, and give this file as the weights"
+        raise CheckpointError(str(path), "is not a checkpoint that says what model it is for", fix=fix)
+    return path if path.suffix == _CHECKPOINT else None
+
+
+def require_trusted(path: Path, *nodes: Any) -> None:
+    """Refuse parts of a checkpoint's recipe that name modules of strangers: the file may come from anywhere.
+
+    Raises:
+        CheckpointError: there are such modules.
+    """
+    if found := strangers(nodes):
+        named = ", ".join(found[:5]) + (" ..." if len(found) > 5 else "")
+        fix = "if you know who made the file, say trust=True (det predict --trust)"
+        raise CheckpointError(str(path), "its recipe names modules that are no installed plugins", named, fix)
+
+
+def _eval_transform_nodes(recipe: Recipe) -> Any:
+    """Those of the recipe's data; its datasets need not be here, nor the plugins that read them."""
+    return (recipe.tree.get("data") or {}).get("eval_transforms", [])
+
+
+def _eval_transforms(recipe: Recipe) -> Sequence[Any]:
+    nodes = _eval_transform_nodes(recipe)
+    transforms: Sequence[Any] = config.check(nodes, Sequence[Any], "data.eval_transforms").build()
+    return transforms
+
+
+def _location(weights: str | PathLike[str]) -> str | Path:
+    """A path, or an address as it is."""
+    return fspath(weights) if "://" in fspath(weights) else Path(weights)
+
+
+def _weights_of(recipe: Recipe, overrides: Sequence[str]) -> str:
+    """The weights of the whole model: the published ones of its name, unless the overrides say others.
+
+    "recipe" means what the recipe starts from.
+    """
+    model = published.of_recipe(recipe.source)
+    if model is not None and model.weights is not None and not any(each.startswith("weights") for each in overrides):
+        return model.weights
+    initial = recipe.build("weights")
+    if initial is not None and not initial.into and not initial.skip:
+        return "recipe"
+    problem = "has no trained weights" if initial is None else "starts training from weights of a part of the model"
+    if model is not None and model.weights is None:
+        problem = f"{problem}, and there are no published weights of {model.name}"
+    fix = "give weights=FILE, or load the checkpoint of a training run"
+    raise WeightsError(recipe.source, problem, fix=fix)
+
+
+def _known_classes(recipe: Recipe, count: int) -> tuple[Sequence[str], Sequence[int]]:
+    """The names of the classes of a published model and their numbers; "class 0" and so on, and (), of others."""
+    model = published.of_recipe(recipe.source)
+    if model is None:
+        return class_names("", count), ()
+    told = ((recipe.tree.get("data") or {}).get("val") or {}).get("classes") or ()
+    if len(told) == count:
+        return tuple(map(str, told)), ()
+    return class_names(model.data, count), category_ids(model.data, count)

@@ -1,0 +1,163 @@
+"""How a recipe is changed: merged into its parent, or by `--set a.b.c=value`."""
+
+import copy
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, get_args, get_origin
+
+from det_core.errors import ConfigError, RecipeError
+from det_core.plugins import registry
+from det_core.recipes import yaml as yamlfile
+from det_core.recipes.check import Factory, arguments_of
+from det_core.recipes.construct import class_of
+from det_core.recipes.nodes import NoDataError, data_of, known
+from det_core.recipes.signatures import shown, unwrapped
+
+__all__ = ["DEFAULT_TYPES", "KEYS", "SECTIONS", "annotation_of", "apply", "merge", "not_a_key"]
+
+SECTIONS = ("model", "weights", "data", "train")
+KEYS = ("extends", "summary", *SECTIONS, "versions")
+
+# What a section calls if it has no `type`. Held as text: these need torch.
+DEFAULT_TYPES: Mapping[str, str] = {
+    "weights": "det_core.weights:InitialWeights",
+    "data": "det_core.data:Data",
+    "train": "det_core.engine:Train",
+}
+_MODEL = "det_core.contracts:Model"
+
+
+def annotation_of(section: str, node: Any) -> Any:
+    """What a section of a recipe has to be: a Model, or the section's own class unless the node names another."""
+    if section == "model":
+        return registry.import_target(_MODEL, section)
+    return (
+        Any if isinstance(node, Mapping) and "type" in node else registry.import_target(DEFAULT_TYPES[section], section)
+    )
+
+
+def not_a_key(name: str, where: str) -> ConfigError:
+    """The error of a key that no recipe has at its root."""
+    fix = registry.did_you_mean(name, KEYS) or f"a recipe has {', '.join(KEYS)}"
+    return RecipeError(where, f"{name!r} is not a key of a recipe", fix=fix)
+
+
+def merge(parent: Any, child: Any, implied: str = "") -> Any:
+    """`child` over `parent`: mappings key by key, unless the `type` changes; anything else is replaced.
+
+    Args:
+        parent: what is changed; not modified.
+        child: what is said anew.
+        implied: the `type` of a parent that has none.
+    """
+    if not (isinstance(parent, Mapping) and isinstance(child, Mapping)):
+        return copy.deepcopy(child)
+    before, after = parent.get("type", implied), child.get("type", implied)
+    changed = "type" in child and not (
+        isinstance(before, str) and isinstance(after, str) and registry.same(before, after)
+    )
+    if changed:
+        return copy.deepcopy(child)
+    return {key: copy.deepcopy(value) for key, value in parent.items() if key not in child} | {
+        key: merge(parent.get(key), value) for key, value in child.items()
+    }
+
+
+def apply(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The tree with each "a.b.c=value" set, in order; values are read as YAML.
+
+    A path may lead to a key of the tree, to an argument of the constructor that a node spells, or by number to an item
+    of a list. A mapping is merged as a child recipe would be.
+
+    Raises:
+        ConfigError: the override is malformed, or nothing is where it leads.
+    """
+    result = dict(tree)
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        keys = path.strip().split(".")
+        if not equals or not all(keys):
+            raise ConfigError(f"--set {override!r}", "is not an override", fix="one reads 'train.steps=100'")
+        value = yamlfile.parse(text, f"--set {override!r}")
+        section, *rest = keys
+        if section in ("extends", "versions"):
+            raise ConfigError(f"--set {override!r}", f"{section!r} cannot be set", fix="write a recipe of your own")
+        if section not in KEYS:
+            raise not_a_key(section, f"--set {override!r}")
+        if not rest:
+            result[section] = merge(result.get(section), value, DEFAULT_TYPES.get(section, ""))
+        elif section == "summary":
+            raise ConfigError(path, "is text, which has no parts")
+        else:
+            node = result.get(section)
+            node = {} if node is None else node
+            result[section] = _set(node, partial(annotation_of, section, node), rest, value, section)
+    return result
+
+
+def _set(node: Any, annotation: Callable[[], Any], keys: Sequence[str], value: Any, path: str) -> Any:
+    """`node` with `value` where `keys` lead; `annotation` is asked only where the tree alone does not say enough."""
+    key, rest, here = keys[0], keys[1:], f"{path}.{keys[0]}"
+    if isinstance(node, list):
+        if not (key.isdecimal() and int(key) < len(node)):
+            raise ConfigError(here, "is no item of the list", fix=f"its items are 0 to {len(node) - 1}" if node else "")
+        new = _set(node[int(key)], lambda: _item(annotation()), rest, value, here) if rest else value
+        return [new if index == int(key) else item for index, item in enumerate(node)]
+    if not isinstance(node, Mapping):
+        raise ConfigError(path, f"has no parts, so nothing is called {key!r} there", f"it is {shown(node)}")
+    if not rest:
+        if key not in node and key != "type":
+            _argument(node, annotation, key, path)
+        return merge(node, {key: value})
+    child = node[key] if node.get(key) is not None else _start(node, annotation, key, path)
+    deeper = _set(child, lambda: _below(node, annotation(), key, path), rest, value, here)
+    return {**node, key: deeper}
+
+
+def _argument(node: Mapping[str, Any], annotation: Callable[[], Any], key: str, path: str) -> Any:
+    """The argument `key` of what a node calls; ConfigError if there is none."""
+    expected = _called(annotation())
+    if "type" not in node and class_of(expected) is None:
+        fix = registry.did_you_mean(key, node) or (f"there is {', '.join(node)}" if node else "")
+        raise ConfigError(f"{path}.{key}", f"there is no {key!r} here", fix=fix)
+    target, signature = arguments_of(node, expected, path)
+    return known(key, signature, target, path)
+
+
+def _start(node: Mapping[str, Any], annotation: Callable[[], Any], key: str, path: str) -> Any:
+    """What an argument that the tree does not give is by default, to be changed from there."""
+    argument = _argument(node, annotation, key, path)
+    try:
+        data = None if argument.required else data_of(argument.default, calls=True)
+    except NoDataError:
+        data = None
+    if data is None and class_of(_called(argument.annotation)) is not None:
+        return {}
+    if data is None:
+        raise ConfigError(f"{path}.{key}", "is not set, so it has no parts", fix=f"set {path}.{key} itself first")
+    return data
+
+
+def _called(annotation: Any) -> Any:
+    """What a node with this annotation builds: T of Factory[T] and of T | None."""
+    plain = unwrapped(annotation)
+    members = [member for member in get_args(plain) if member is not types.NoneType]
+    if get_origin(plain) in (typing.Union, types.UnionType):
+        return _called(members[0]) if len(members) == 1 else Any
+    return _called(members[0]) if get_origin(plain) is Factory else annotation
+
+
+def _item(annotation: Any) -> Any:
+    """The annotation of the items of a list, or of the values of a mapping."""
+    arguments = get_args(unwrapped(_called(annotation)))
+    return next((each for each in reversed(arguments) if each is not Ellipsis), Any)
+
+
+def _below(node: Mapping[str, Any], annotation: Any, key: str, path: str) -> Any:
+    """The annotation of what stands at `key` in `node`."""
+    origin = get_origin(unwrapped(_called(annotation)))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _item(annotation)
+    return _argument(node, lambda: annotation, key, path).annotation

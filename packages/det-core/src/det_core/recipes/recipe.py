@@ -1,0 +1,263 @@
+"""Recipes: data that spells a model, its weights, its data and its training as constructor calls.
+
+A recipe is named (`faster_rcnn_r50_fpn_1x`, `det-core/faster_rcnn_r50_fpn_1x`, the published
+`COCO-Detection/faster_rcnn_R_50_FPN_1x`) or is a file. `extends` names one parent, over which it is laid; a changed
+`type` replaces its node, and lists are replaced.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from det_core.errors import ConfigError, DetError, PluginError, RecipeError, UnknownNameError
+from det_core.plugins import registry, versions
+from det_core.recipes import allow_list as trust
+from det_core.recipes import check as config
+from det_core.recipes import yaml as yamlfile
+from det_core.recipes.overrides import DEFAULT_TYPES, KEYS, SECTIONS, annotation_of, apply, merge, not_a_key
+from det_core.recipes.signatures import shown
+
+__all__ = ["Listed", "Recipe", "listing", "load", "names", "recipe_from_tree"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe, its parents merged in. Two recipes with one tree are equal.
+
+    Attributes:
+        tree: plain data with the keys `summary`, `model`, `weights`, `data`, `train`, `versions`, where it has them.
+        source: the name or the file it came from.
+    """
+
+    tree: Mapping[str, Any]
+    source: str = field(default="a recipe", compare=False)
+
+    @property
+    def summary(self) -> str:
+        """What the recipe says of itself, in a line."""
+        return str(self.tree.get("summary") or "")
+
+    def check(self) -> "Recipe":
+        """Compare every section with what it calls; imports that, builds nothing, and returns the recipe itself.
+
+        Raises:
+            DetError: the first fault found, with the path to it.
+        """
+        for section in SECTIONS:
+            if section in self.tree:
+                self._plan(section)
+        return self
+
+    def build(self, section: str) -> Any:
+        """What a section spells: "model", "weights" (None where there are none), "data" or "train".
+
+        Raises:
+            DetError: the section does not fit what it calls, or that raises.
+        """
+        if section not in SECTIONS:
+            raise ConfigError(section, "is no section of a recipe", fix=f"there is {', '.join(SECTIONS)}")
+        plan = self._plan(section)
+        return None if plan is None else plan.build()
+
+    def build_model(self, weights: str | Path | None = None) -> Any:
+        """The model.
+
+        Args:
+            weights: None initialises at random, also under `torch.device("meta")`; "recipe" does what the section
+                `weights` says; anything else is a file that must fit the model exactly.
+        """
+        model = self.build("model")
+        if weights == "recipe":
+            initial = self.build("weights")
+            if initial is not None:
+                initial.load(model)
+        elif weights is not None:
+            from det_core.weights import load_into, read
+
+            load_into(model, read(weights), where=str(weights))
+        return model
+
+    def resolved(self) -> "Recipe":
+        """The recipe that says everything: qualified names, all values, the versions of the distributions used."""
+        tree: dict[str, Any] = {"summary": self.summary} if self.summary else {}
+        for section in SECTIONS:
+            if section in self.tree:
+                plan = self._plan(section)
+                tree[section] = None if plan is None else plan.resolved()
+        tree["versions"] = versions.versions_of(tree)
+        return Recipe(tree, self.source)
+
+    def to_yaml(self) -> str:
+        """The recipe as a file that `load` reads as an equal one."""
+        return yamlfile.dump({key: self.tree[key] for key in KEYS if key in self.tree})
+
+    def save(self, path: str | Path) -> Path:
+        """Write the recipe to a file, whole or not at all; returns where."""
+        path = Path(path)
+        try:
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            with contextlib.ExitStack() as undo:
+                undo.callback(Path(name).unlink, missing_ok=True)
+                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                    file.write(self.to_yaml())
+                Path(name).chmod(0o644)
+                Path(name).replace(path)
+        except OSError as error:
+            raise RecipeError(str(path), f"cannot be written: {error.strerror or error}") from error
+        return path
+
+    def _plan(self, section: str) -> config.Plan | None:
+        node = self.tree.get(section)
+        if node is None and section == "weights":
+            return None
+        if node is None and section == "model":
+            raise RecipeError(self.source, "says nothing about its `model`")
+        node = {} if node is None else node
+        trust.require_harmless(node, section)
+        versions.require_present(node, self.tree.get("versions"), section)
+        return config.check(node, annotation_of(section, node), section)
+
+
+def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe by its name or from a file.
+
+    Args:
+        name_or_path: a short, qualified or published name, a file, or "package:folder/file.yaml".
+        overrides: changes such as "train.steps=100", in order; only onto what exists.
+
+    Raises:
+        UnknownNameError: there is no such recipe.
+        RecipeError: the file, or one of its parents, is not a recipe.
+        ConfigError: an override leads nowhere.
+    """
+    with _located(name_or_path, Path(), "") as (path, source):
+        tree = _complete(yamlfile.read(path), path, source)
+    return _whole(apply(tree, overrides), source)
+
+
+def recipe_from_tree(tree: Mapping[str, Any], source: str = "a recipe") -> Recipe:
+    """A recipe from plain data, for importers; `source` is what messages call it."""
+    return _whole(_complete(tree, Path(source), source), source)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A recipe as a list of recipes shows it; `problem` is why it cannot be read, "" where it can."""
+
+    name: str
+    qualified: str
+    aliases: tuple[str, ...]
+    summary: str
+    problem: str = ""
+
+
+def names() -> tuple[str, ...]:
+    """The names of all recipes, without aliases; qualified where two plugins offer the same."""
+    return tuple(listed.name for listed in listing())
+
+
+def listing() -> tuple[Listed, ...]:
+    """All recipes that are installed, by name. One that cannot be read is listed with the reason."""
+    files: dict[tuple[str, str], list[registry.Component]] = {}
+    offered = registry.components("recipes")
+    for component in offered:
+        files.setdefault((component.distribution, component.target), []).append(component)
+    shorts = [component.name for component in offered]
+    found = []
+    for components in files.values():
+        # The published path, with a slash, is the alias of the short name.
+        first, *others = sorted(components, key=lambda component: ("/" in component.name, component.name))
+        name = first.name if shorts.count(first.name) == 1 else first.qualified
+        summary = problem = ""
+        try:
+            with _located(first.qualified, Path(), "") as (path, source):
+                summary = str(_keys(yamlfile.read(path), source).get("summary") or "")
+        except DetError as error:
+            problem = str(error)
+        found.append(Listed(name, first.qualified, tuple(other.name for other in others), summary, problem))
+    return tuple(sorted(found, key=lambda listed: listed.name))
+
+
+@contextlib.contextmanager
+def _located(reference: str | Path, folder: Path, where: str) -> Iterator[tuple[Path, str]]:
+    """The file that a name or a path means, and what it is called. A relative path starts at `folder`."""
+    path = folder / reference
+    is_file = isinstance(reference, Path) or (reference.endswith((".yaml", ".yml")) and path.exists())
+    component = None
+    if not is_file:
+        name = str(reference)
+        try:
+            component = registry.find("recipes", name, where)
+        except UnknownNameError:
+            # Detectron2 writes published names with their suffix.
+            component = next((c for c in _by_stem(name)), None)
+            if component is None and not path.exists() and not name.endswith((".yaml", ".yml")):
+                raise
+    if component is None:
+        yield path, str(path)
+        return
+    package, _, file = component.target.partition(":")
+    try:
+        found = resources.files(package) / file
+    except (Exception, SystemExit) as error:
+        problem = f"its package {package!r} cannot be imported"
+        raise PluginError(where or component.qualified, problem, f"{type(error).__name__}: {error}") from error
+    with resources.as_file(found) as path:
+        yield path, component.qualified
+
+
+def _by_stem(name: str) -> list[registry.Component]:
+    stem = name.removesuffix(".yaml").removesuffix(".yml")
+    try:
+        return [registry.find("recipes", stem)] if stem != name else []
+    except UnknownNameError:
+        return []
+
+
+def _complete(
+    content: Any, path: Path, source: str, trail: Mapping[Path, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The content of a recipe laid over its parents; `trail` is what led to it, from file to name."""
+    tree = _keys(content, source)
+    trail = {**trail, path.resolve(): source}
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return tree
+    if not isinstance(parent, str):
+        raise RecipeError(source, "`extends` must name one parent", f"got {shown(parent)}")
+    with _located(parent, path.parent, f"{source}: extends") as (parent_path, parent_source):
+        if parent_path.resolve() in trail:
+            raise RecipeError(source, "its parents form a circle", " -> ".join((*trail.values(), parent_source)))
+        below = _complete(yamlfile.read(parent_path), parent_path, parent_source, trail)
+    # What a parent says of itself, and what it once ran with, is not true of its child.
+    merged = {key: value for key, value in below.items() if key not in ("summary", "versions")}
+    return merged | {key: merge(merged.get(key), value, DEFAULT_TYPES.get(key, "")) for key, value in tree.items()}
+
+
+def _keys(content: Any, source: str) -> dict[str, Any]:
+    """The content of a file, once its root reads like a recipe's."""
+    if content is None:
+        raise RecipeError(source, "is empty")
+    if not isinstance(content, Mapping):
+        raise RecipeError(source, "is not a recipe: it must be a mapping", f"it is {shown(content)}")
+    for key, value in content.items():
+        if key not in KEYS:
+            raise not_a_key(key, source)
+        if key == "summary" and not isinstance(value, str | None):
+            raise RecipeError(source, "`summary` must be text", f"got {shown(value)}")
+        if key in (*SECTIONS, "versions") and not isinstance(value, Mapping | None):
+            raise RecipeError(source, f"`{key}` must be a mapping", f"got {shown(value)}")
+    return dict(content)
+
+
+def _whole(tree: dict[str, Any], source: str) -> Recipe:
+    if tree.get("model") is None:
+        raise RecipeError(source, "says nothing about its `model`", fix="give it one, or name a parent by `extends`")
+    versions.warn_of_others(tree.get("versions"), source)
+    return Recipe({key: tree[key] for key in KEYS if key in tree}, source)

@@ -1,6 +1,0 @@
-"""Writes the package of a new plugin: what `det new-plugin` does."""
-
-from det_core.scaffold.names import Names, check_name
-from det_core.scaffold.writer import KINDS, new_plugin
-
-__all__ = ["KINDS", "Names", "check_name", "new_plugin"]

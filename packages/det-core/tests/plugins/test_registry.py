@@ -1,0 +1,133 @@
+"""Names are short, qualified or import paths; what is wrong with one is told when it is used."""
+
+import pytest
+from det_core.errors import PluginError, UnknownNameError
+from det_core.plugins import known, registry
+
+
+def offering(**hooks: dict[str, str]) -> str:
+    return "".join(f"@hookimpl\ndef det_{kind}():\n    return {names!r}\n" for kind, names in hooks.items())
+
+
+def failure(kind: str | None, name: str, where: str = "") -> str:
+    with pytest.raises(UnknownNameError) as caught:
+        registry.find(kind, name, where)
+    return str(caught.value)
+
+
+def test_a_short_name_and_a_qualified_one_mean_the_same():
+    short, qualified = registry.find("backbones", "resnet"), registry.find("backbones", "det-core/resnet")
+    assert short == qualified
+    assert short.qualified == "det-core/resnet"
+
+
+def test_an_import_path_needs_no_plugin():
+    component = registry.find("backbones", "collections:OrderedDict")
+    assert component.qualified == "collections:OrderedDict"
+    assert component.load()(a=1) == {"a": 1}
+
+
+def test_a_name_with_a_slash_is_found_as_it_is_offered(install):
+    install("det-zoo", offering(recipes={"COCO-Detection/x_1x": "zoo:x.yaml", "x_1x": "zoo:x.yaml"}))
+    assert registry.find("recipes", "COCO-Detection/x_1x").qualified == "det-zoo/COCO-Detection/x_1x"
+    assert registry.find("recipes", "det-zoo/COCO-Detection/x_1x").name == "COCO-Detection/x_1x"
+
+
+def test_a_name_that_two_plugins_offer_is_an_error_on_use_only(install):
+    install("det-b", offering(backbones={"net": "b:Net", "own": "b:Own"}))
+    install("det-a", offering(backbones={"net": "a:Net"}))
+    assert registry.find("backbones", "own").distribution == "det-b"
+    assert registry.find("backbones", "det-b/net").target == "b:Net"
+    assert failure("backbones", "net") == "backbone 'net': means several things; write 'det-a/net' or 'det-b/net'"
+    assert failure("backbones", "net", "model.type").startswith("model.type: 'net' means several things; write")
+
+
+def test_no_plugin_can_take_the_qualified_name_of_another(install):
+    install("det-thief", offering(backbones={"det-core/resnet": "thief:Net"}))
+    assert registry.find("backbones", "det-core/resnet").target == "det_core.backbones:ResNet"
+    assert registry.find("backbones", "resnet").distribution == "det-core"
+
+
+def test_the_same_name_of_another_kind_is_another_thing(install):
+    install("det-a", offering(heads={"resnet": "a:Head"}))
+    assert registry.find("heads", "resnet").target == "a:Head"
+    assert "'det-core/resnet' or 'det-a/resnet'" in failure(None, "resnet") or "'det-a/resnet' or" in failure(
+        None, "resnet"
+    )
+
+
+def test_an_unknown_name_is_answered_with_near_ones():
+    assert failure("backbones", "ResNett", "model.type").startswith("model.type: there is no backbone named 'ResNett'")
+    assert "did you mean 'resnet'" in failure("backbones", "ResNett")
+    assert "`det plugins` lists" in failure("backbones", "zzzzzz")
+
+
+def test_an_unknown_name_is_answered_with_plugins_that_are_not_in_use(install, monkeypatch):
+    monkeypatch.setenv("DET_DISABLE_PLUGINS", "det-off")
+    install("det-off", "")
+    install("det-broken", "1 / 0")
+    install("det-old", "", requires="det-core<0.0.1")
+    text = failure("backbones", "thing")
+    assert "det-off 1.0 (switched off by DET_DISABLE_PLUGINS)" in text
+    assert "det-broken 1.0 (cannot be imported: ZeroDivisionError" in text
+    assert "det-old 1.0 (needs det-core<0.0.1, but" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("pointrend_rcnn_r50_fpn_1x", "det-pointrend"),
+        ("det-pointrend/anything", "det-pointrend"),
+        ("tensormask_r50_fpn_1x", "det-tensormask"),
+        ("densepose_rcnn_r50_fpn_s1x", "det-densepose"),
+        ("mask_rcnn_vitdet_b", "det-vitdet"),
+        ("panoptic_fpn_r50_1x", "det-panoptic"),
+        ("deeplab_v3", "det-panoptic"),
+        ("faster_rcnn_fbnetv3a_c4", "det-mobile"),
+        ("tridentnet_fast_r50_c4_1x", "det-tridentnet"),
+        ("resnet", ""),
+        ("det-nowhere/x", ""),
+    ],
+)
+def test_the_package_that_would_bring_a_name_is_known(name, package):
+    assert known.provider(name) == package
+
+
+def test_an_unknown_name_is_answered_with_the_package_that_would_bring_it(install):
+    assert "pip install det-tridentnet" in failure("models", "trident_rcnn")
+    install("det-tridentnet", "1 / 0")
+    text = failure("models", "trident_rcnn")
+    assert "pip install" not in text
+    assert "det-tridentnet 1.0 (cannot be imported" in text
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "words"),
+    [
+        ("import no_such_thing", PluginError, "'lab' cannot be imported; it needs the module 'no_such_thing'"),
+        ("raise ValueError('no')", PluginError, "'lab' cannot be imported; ValueError: no"),
+        ("raise SystemExit(2)", PluginError, "'lab' cannot be imported; SystemExit: 2"),
+        ("Nett = 1", UnknownNameError, "'lab' has no 'Net'; did you mean 'Nett'?"),
+        ("Net = 1", PluginError, "'lab:Net' cannot be called"),
+    ],
+)
+def test_a_target_that_cannot_be_imported_names_its_component(site, install, source, error, words):
+    (site / "lab.py").write_text(source)
+    install("det-lab", offering(backbones={"net": "lab:Net"}))
+    with pytest.raises(error, match=words) as caught:
+        registry.find("backbones", "net").load()
+    assert str(caught.value).startswith("det-lab/net: ")
+
+
+@pytest.mark.parametrize("path", ["lab:", ":Net", "a b:Net", "../lab:Net"])
+def test_a_malformed_import_path_is_refused(path):
+    with pytest.raises(UnknownNameError, match="is not an import path"):
+        registry.find(None, path).load()
+
+
+def test_two_spellings_of_one_component_are_the_same():
+    assert registry.same("resnet", "det-core/resnet")
+    assert registry.same("det_core.backbones:ResNet", "resnet")
+    assert registry.same("nowhere", "nowhere")
+    assert not registry.same("resnet", "fpn")
+    assert not registry.same("nowhere", "det-core/nowhere")

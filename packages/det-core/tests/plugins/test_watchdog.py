@@ -1,0 +1,83 @@
+"""The watchdog stops what is late and leaves everybody else's alarms alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from det_core.plugins.watchdog import TimeLimitError, Watchdog
+
+posix = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="this system has no SIGALRM")
+
+
+def test_what_a_function_returns_or_raises_in_time_is_passed_on():
+    with Watchdog(5) as watchdog:
+        assert watchdog.call("somebody", max, 3, 4) == 4
+        with pytest.raises(ZeroDivisionError):
+            watchdog.call("somebody", divmod, 1, 0)
+
+
+@posix
+def test_one_that_is_late_is_stopped_and_the_next_has_its_full_time():
+    with Watchdog(1) as watchdog:
+        with pytest.raises(TimeLimitError, match=r"takes longer than 1 s"):
+            watchdog.call("somebody", time.sleep, 60)
+        assert watchdog.call("another", time.sleep, 0.4) is None
+
+
+@posix
+def test_one_that_swallows_the_interruption_gets_another():
+    def stubborn():
+        for _ in range(2):
+            try:
+                time.sleep(60)
+            except BaseException:
+                continue
+        time.sleep(60)
+
+    with Watchdog(0.2) as watchdog, pytest.raises(TimeLimitError):
+        watchdog.call("somebody", stubborn)
+
+
+@posix
+def test_one_that_does_not_stop_is_named_on_stderr_once(capsys):
+    def stubborn():
+        for _ in range(3):
+            try:
+                time.sleep(60)
+            except BaseException:
+                continue
+
+    with Watchdog(0.2, "do without {who}") as watchdog:
+        watchdog.call("somebody", stubborn)
+    assert capsys.readouterr().err == "det: somebody has been busy for more than 0.2 s; do without somebody\n"
+
+
+@posix
+def test_an_alarm_of_somebody_else_reaches_its_handler_and_the_handler_is_put_back():
+    rung = []
+
+    def handler(number, frame):
+        rung.append(number)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with Watchdog(5) as watchdog:
+            watchdog.call("somebody", os.kill, os.getpid(), signal.SIGALRM)
+        assert rung == [signal.SIGALRM]
+        assert signal.getsignal(signal.SIGALRM) is handler
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+@posix
+def test_an_alarm_that_was_to_end_the_program_still_ends_it():
+    code = (
+        "import signal, time; from det_core.plugins.watchdog import Watchdog\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.2)\n"
+        "with Watchdog(30) as watchdog: watchdog.call('somebody', time.sleep, 20)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    assert run.returncode == -signal.SIGALRM

@@ -1,0 +1,1 @@
+"""Configurations of Detectron2, YAML and Python, as recipes of det."""

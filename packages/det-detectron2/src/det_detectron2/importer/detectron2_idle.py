@@ -1,0 +1,67 @@
+"""Settings of Detectron2 that have no effect on a configuration, because what they belong to is switched off.
+
+The files share a base that sets far more than each of them uses; these settings are counted as read.
+"""
+
+from det_detectron2.importer.settings import Settings
+
+__all__ = ["read_idle"]
+
+# Where runs write, what they show on the way, how a kernel is chosen, which figure a test expects: nothing of a recipe.
+_NEVER = (
+    *("VERSION", "OUTPUT_DIR", "VIS_PERIOD", "CUDNN_BENCHMARK", "GLOBAL.", "MODEL.DEVICE", "TEST.EXPECTED_RESULTS"),
+)
+_SECOND_STAGE = (
+    *("MODEL.ROI_HEADS.", "MODEL.ROI_BOX_HEAD.", "MODEL.ROI_BOX_CASCADE_HEAD.", "MODEL.ROI_MASK_HEAD."),
+    *("MODEL.ROI_KEYPOINT_HEAD.", "MODEL.MASK_ON", "MODEL.KEYPOINT_ON"),
+)
+_PROPOSALS = ("MODEL.RPN.", "MODEL.PROPOSAL_GENERATOR.")
+_GIVEN_PROPOSALS = (
+    *("DATASETS.PROPOSAL_FILES_TRAIN", "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TRAIN"),
+    *("DATASETS.PROPOSAL_FILES_TEST", "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TEST"),
+)
+
+
+def read_idle(s: Settings) -> None:
+    """Count as read what has no effect on the configuration as a whole."""
+    kind = s.peek("MODEL.META_ARCHITECTURE")
+    boxes = kind in ("GeneralizedRCNN", "PanopticFPN")
+    given = s.peek("MODEL.PROPOSAL_GENERATOR.NAME") == "PrecomputedProposals"
+    anchors = kind == "RetinaNet" or ((boxes or kind == "ProposalNetwork") and not given)
+    used = {
+        **dict.fromkeys(_NEVER, False),
+        **dict.fromkeys(_SECOND_STAGE, boxes),
+        **dict.fromkeys(_PROPOSALS, (boxes or kind == "ProposalNetwork") and not given),
+        **dict.fromkeys(_GIVEN_PROPOSALS, given),
+        "MODEL.LOAD_PROPOSALS": given,
+        "MODEL.ANCHOR_GENERATOR.": anchors,
+        "MODEL.ANCHOR_GENERATOR.ANGLES": anchors and "Rotated" in s.peek("MODEL.ANCHOR_GENERATOR.NAME"),
+        "MODEL.RETINANET.": kind == "RetinaNet",
+        "MODEL.SEM_SEG_HEAD.": kind in ("SemanticSegmentor", "PanopticFPN"),
+        "MODEL.PANOPTIC_FPN.": kind == "PanopticFPN",
+        "MODEL.FPN.": "fpn" in s.peek("MODEL.BACKBONE.NAME"),
+        "INPUT.CROP.": s.peek("INPUT.CROP.ENABLED"),
+        "DATALOADER.REPEAT_": s.peek("DATALOADER.SAMPLER_TRAIN") == "RepeatFactorTrainingSampler",
+        "SOLVER.CLIP_GRADIENTS.": s.peek("SOLVER.CLIP_GRADIENTS.ENABLED"),
+        "TEST.AUG.": s.peek("TEST.AUG.ENABLED"),
+        "TEST.PRECISE_BN.": s.peek("TEST.PRECISE_BN.ENABLED"),
+    } | _of_second_stage(s, boxes)
+    idle = tuple(prefix for prefix, is_used in used.items() if not is_used)
+    s.read(*(key for key in s.given if key.startswith(idle) and key in s.defaults))
+
+
+def _of_second_stage(s: Settings, boxes: bool) -> dict[str, bool]:
+    """Which settings of the second stage have an effect on it, where it has one at all."""
+    masks, keypoints = boxes and s.peek("MODEL.MASK_ON"), boxes and s.peek("MODEL.KEYPOINT_ON")
+    name = s.peek("MODEL.ROI_HEADS.NAME")
+    c4 = name == "Res5ROIHeads"
+    # Res5ROIHeads has a stage of the ResNet for a box head, and masks look at what it made.
+    box_layers = ("NAME", "NUM_FC", "FC_DIM", "NUM_CONV", "CONV_DIM", "NORM", "TRAIN_ON_PRED_BOXES")
+    return {
+        **{f"MODEL.ROI_BOX_HEAD.{layer}": boxes and not c4 for layer in box_layers},
+        "MODEL.ROI_BOX_HEAD.FED_LOSS_": boxes and s.peek("MODEL.ROI_BOX_HEAD.USE_FED_LOSS"),
+        "MODEL.ROI_BOX_CASCADE_HEAD.": boxes and name == "CascadeROIHeads",
+        "MODEL.ROI_MASK_HEAD.": masks,
+        "MODEL.ROI_MASK_HEAD.POOLER_": masks and not c4,
+        "MODEL.ROI_KEYPOINT_HEAD.": keypoints,
+    }

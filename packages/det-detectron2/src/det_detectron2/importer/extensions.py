@@ -1,0 +1,99 @@
+"""What plugins know of the settings of Detectron2's projects: each translates those of its own parts.
+
+An entry point of the group `det.importers` names a module. What the importer reads of it, all of it optional:
+
+* `DEFAULTS`: {setting: default}, what the project adds to Detectron2's own settings;
+* `DATASETS`: {published name: node of a dataset}, places relative to the data folder;
+* `PARTS`: {(setting, value): function}. Where that setting has that value, the function translates the part; what it
+  is called with and what it returns depends on the setting:
+  - `MODEL.META_ARCHITECTURE`: (settings) -> the node of the model;
+  - `MODEL.BACKBONE.NAME`: (settings) -> a `det_detectron2.importer.detectron2.Backbone`;
+  - `MODEL.PROPOSAL_GENERATOR.NAME`: (settings, strides) -> the node `proposal_generator`;
+  - `MODEL.ROI_HEADS.NAME`: (settings, strides) -> the entries `type`, `roi_heads` and further heads of the model;
+  - `MODEL.ROI_MASK_HEAD.NAME`, `MODEL.SEM_SEG_HEAD.NAME`: (settings, strides) -> the node of the head;
+  - `model.kind`, of Python files: (objects) -> the YAML settings that the model amounts to, without its backbone;
+  - `model.backbone.kind`, `model.backbone.bottom_up.kind`, of Python files: (objects, path) -> a `Backbone`;
+* `complete(settings, tree)`: called last where a part of the module was used or one of its settings is given, to
+  change the recipe in place: transforms, evaluators, another dataset.
+
+The modules are imported when a configuration is, each by itself; what cannot be imported is named in the error of the
+part that is then missing.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from types import ModuleType
+from typing import Any
+
+from det_core import plugins
+
+__all__ = ["GROUP", "Extension", "extensions", "forget", "problems", "translator"]
+
+GROUP = "det.importers"
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What one module of a plugin knows."""
+
+    distribution: str
+    module: ModuleType
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    parts: Mapping[tuple[str, str], Callable[..., Any]] = field(default_factory=dict)
+    complete: Callable[..., None] | None = None
+
+    def concerns(self, given: Mapping[str, Any]) -> bool:
+        """Whether some of these settings are its own."""
+        return any(given.get(key) == value for key, value in self.parts) or not self.defaults.keys().isdisjoint(given)
+
+
+def extensions() -> tuple[Extension, ...]:
+    """Those of all active plugins, by the names of the distributions."""
+    return _load()[0]
+
+
+def problems() -> tuple[str, ...]:
+    """What is wrong with those that cannot be used, a sentence each."""
+    return _load()[1]
+
+
+def forget() -> None:
+    """Look again at what is installed, the next time that it is asked for."""
+    _load.cache_clear()
+
+
+def translator(setting: str, value: Any) -> Callable[..., Any] | None:
+    """The function of a plugin for the part that has this name; None if none knows it."""
+    found = [
+        each.parts[setting, value] for each in extensions() if isinstance(value, str) and (setting, value) in each.parts
+    ]
+    return found[0] if found else None
+
+
+@cache
+def _load() -> tuple[tuple[Extension, ...], tuple[str, ...]]:
+    active = {plugin.distribution for plugin in plugins.catalog().plugins if plugin.status == "active"}
+    found, wrong = [], []
+    points = {(plugins.canonical(point.dist.name), point) for point in metadata.entry_points(group=GROUP) if point.dist}
+    for distribution, point in sorted(points, key=lambda each: (each[0], each[1].value)):
+        if distribution not in active:
+            continue
+        try:
+            with plugins.foreign_code():
+                found.append(_read(distribution, importlib.import_module(point.value)))
+        except Exception as error:  # a plugin may fail in any way, and must not stop the others
+            wrong.append(f"{distribution}: {point.value} cannot be used: {type(error).__name__}: {error}")
+    return tuple(found), tuple(wrong)
+
+
+def _read(distribution: str, module: ModuleType) -> Extension:
+    defaults, datasets = getattr(module, "DEFAULTS", {}), getattr(module, "DATASETS", {})
+    parts, complete = getattr(module, "PARTS", {}), getattr(module, "complete", None)
+    for name, table in (("DEFAULTS", defaults), ("DATASETS", datasets), ("PARTS", parts)):
+        if not isinstance(table, Mapping):
+            raise TypeError(f"{name} must be a mapping, not {type(table).__name__}")
+    return Extension(distribution, module, defaults, datasets, parts, complete)

@@ -1,0 +1,132 @@
+"""Configuration files of Detectron2, read without running anything that is in them."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from det_core.errors import ConfigError, RecipeError
+from det_core.recipes import yaml as yamlfile
+from det_core.recipes.overrides import merge
+
+from det_detectron2.importer.detectron2 import Imported, recipe_from_settings
+from det_detectron2.importer.lazy_files import settings_from_python
+from det_detectron2.importer.literals import MAX_VALUES, evaluate
+from det_detectron2.importer.settings import Settings
+
+__all__ = ["recipe_from_file", "settings_from_yaml"]
+
+_BASE = "_BASE_"
+
+
+def recipe_from_file(path: Path) -> Imported:
+    """The recipe of a configuration file of Detectron2.
+
+    Args:
+        path: a YAML file, whose `_BASE_` files lie where it says, or a Python file that is a plain tree of calls.
+
+    Raises:
+        RecipeError: the file, or one that it builds on, cannot be read.
+        ConfigError: a value is not of the kind that the setting has.
+        UnsupportedError: the model needs a part that does not exist here.
+    """
+    if path.suffix == ".py":
+        settings = settings_from_python(path)
+    else:
+        settings = settings_from_yaml(path)
+        _require_kinds(settings, str(path))
+    try:
+        return recipe_from_settings(settings, f"Imported from {path.name}")
+    except (TypeError, IndexError, KeyError, AttributeError) as error:
+        raise ConfigError(str(path), "holds a value of another form than Detectron2's", str(error)) from error
+    except ValueError as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(str(path), "holds a value of another form than Detectron2's", str(error)) from error
+
+
+def settings_from_yaml(path: Path) -> dict[str, Any]:
+    """All settings of a YAML file and its bases, flat, with dots in the names.
+
+    Tuples may be written as Detectron2 writes them: as a list, as text, "(60000, 80000)", or with a tag. The tag that
+    asks for `eval` is answered with what a list of numbers amounts to and nothing else.
+
+    Raises:
+        RecipeError: as `recipe_from_file`.
+    """
+    return dict(_flat(_with_bases(path, ())))
+
+
+def _tuple(value: Any, where: str) -> Any:
+    return value
+
+
+def _evaluated(value: Any, where: str) -> Any:
+    if not (isinstance(value, list) and len(value) == 1 and isinstance(value[0], str)):
+        raise RecipeError(where, "asks for `eval` of something that is no text")
+    return evaluate(value[0], where)
+
+
+_TAGS = {"python/tuple": _tuple, "python/object/apply:eval": _evaluated}
+
+
+def _with_bases(path: Path, trail: tuple[Path, ...]) -> dict[str, Any]:
+    place = path.resolve()
+    if place in trail:
+        raise RecipeError(str(path), f"its {_BASE} files form a circle", " -> ".join(map(str, (*trail, place))))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise RecipeError(str(path), "is no plain file")
+    content = yamlfile.read(path, _TAGS)
+    if not isinstance(content, dict):
+        raise RecipeError(str(path), "is no configuration: it must be a mapping")
+    base = content.pop(_BASE, None)
+    if base is None:
+        return content
+    if not isinstance(base, str):
+        raise RecipeError(f"{path}: {_BASE}", "must name one file", f"got {base!r:.60}")
+    if "://" in base:
+        raise RecipeError(f"{path}: {_BASE}", "is a URL, which is not fetched", f"got {base!r}", "download it")
+    file = path.parent / Path(base).expanduser()
+    if not file.exists():
+        fix = f"it is looked for from the folder of {path.name}: get the file that belongs there, or correct the path"
+        raise RecipeError(f"{path}: {_BASE}", "names a file that is not there", str(file), fix)
+    below = _with_bases(file, (*trail, place))
+    merged: dict[str, Any] = merge(below, content)
+    return merged
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", _decoded(value)
+
+
+def _decoded(value: Any) -> Any:
+    """A value; text that spells another constant, such as "(60000, 80000)" or "1e-4", stands for it."""
+    if not isinstance(value, str) or len(value) > MAX_VALUES:
+        return value
+    try:
+        found = ast.literal_eval(value)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return value
+    return found if isinstance(found, int | float | str | tuple | list | None) else value
+
+
+def _require_kinds(settings: Mapping[str, Any], where: str) -> None:
+    """Refuse a list in place of a number and the like, where the default tells what a setting is."""
+    defaults = Settings({}).defaults
+    for key, value in settings.items():
+        default = defaults.get(key)
+        if default is None or value is None or _kind(value) == _kind(default):
+            continue
+        if key == "INPUT.MIN_SIZE_TRAIN" and _kind(value) == "a number":
+            continue
+        raise ConfigError(f"{where}: {key}", f"must be {_kind(default)}", f"got {value!r:.60}")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    return "a number" if isinstance(value, int | float) else "text" if isinstance(value, str) else "a list"

@@ -1,0 +1,101 @@
+"""The settings of a tree of calls."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from det_detectron2.importer.literals import evaluate
+from det_detectron2.importer.settings import UnsupportedError, unsupported
+
+__all__ = ["NEEDED", "Objects"]
+
+NEEDED = object()
+"""A class's argument that has no default."""
+
+Table = Mapping[str, tuple[str, Any]]
+"""Argument -> what it is called here or in YAML, and the default of the published class."""
+
+_PARTIAL = re.compile(r"functools\.partial\(<(?:class|function) '?(?P<name>[\w.]+)[^>]*>(?:, )?(?P<arguments>.*)\)")
+
+_NORMS = {
+    "BatchNorm2d": "BN",
+    "SyncBatchNorm": "SyncBN",
+    "NaiveSyncBatchNorm": "SyncBN",
+    "FrozenBatchNorm2d": "FrozenBN",
+    "BatchNormBatchStat": "BatchStatBN",
+}
+
+
+class Objects:
+    """The settings of a tree of calls, which remember what was asked for."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self.given = dict(given)
+        self._read: set[str] = set()
+
+    def __call__(self, path: str, default: Any = NEEDED) -> Any:
+        """The value at `path`, else the default; without one, UnsupportedError."""
+        self._read.add(path)
+        value = self.given.get(path, default)
+        if value is NEEDED:
+            raise UnsupportedError(path, "is missing", "the class that it belongs to has no default for it")
+        return value
+
+    def has(self, path: str) -> bool:
+        """Whether there is a call at `path`."""
+        return f"{path}.kind" in self.given
+
+    def require(self, path: str, *supported: Any, default: Any = None) -> Any:
+        """The value, which must be one of `supported`."""
+        value = self(path, default)
+        if value not in supported:
+            raise unsupported(path, value, supported)
+        return value
+
+    def norm(self, path: str, default: str = "") -> str:
+        """A norm, given by its name or by its class."""
+        name = self(path, default) or ""
+        # A function's code is not recorded; those of the published configurations make synchronised batch norms.
+        name = "SyncBN" if name == "<lambda>" else _NORMS.get(name, name)
+        if name not in ("", "BN", "SyncBN", "FrozenBN", "BatchStatBN", "GN", "LN"):
+            raise UnsupportedError(path, "is not supported yet", f"got {name!r}")
+        return str(name)
+
+    def renamed(self, path: str, table: Table) -> dict[str, Any]:
+        """The arguments of the call at `path` under the names of the table."""
+        return {name: self(f"{path}.{argument}", default) for argument, (name, default) in table.items()}
+
+    def ignore(self, *paths: str) -> None:
+        """Count what stands at or below these as asked for."""
+        for path in paths:
+            self._read.update(key for key in self.given if key == path or key.startswith(f"{path}."))
+
+    def count(self, path: str) -> int:
+        """How many calls there are in the list at `path`."""
+        number = 0
+        while self.has(f"{path}.{number}"):
+            number += 1
+        return number
+
+    def differences(self, path: str, other: str, ignored: Sequence[str] = ()) -> list[str]:
+        """What is not the same in the calls at two paths."""
+        one, two = (
+            {key.removeprefix(f"{place}."): value for key, value in self.given.items() if key.startswith(f"{place}.")}
+            for place in (path, other)
+        )
+        return sorted(key for key in one.keys() | two.keys() if one.get(key) != two.get(key) and key not in ignored)
+
+    def partial(self, path: str) -> tuple[str, dict[str, Any]]:
+        """A function or class with some of its arguments, given as `repr(functools.partial(...))`: its name and those.
+
+        ("", {}) where there is none.
+        """
+        found = _PARTIAL.fullmatch(str(self(path, "")))
+        if found is None:
+            return "", {}
+        where, given = path, [each.partition("=") for each in found["arguments"].split(", ") if each]
+        return found["name"].rpartition(".")[2], {name: evaluate(value, where) for name, _, value in given}
+
+    def leftover(self) -> list[str]:
+        """What was given and never asked for."""
+        return sorted(self.given.keys() - self._read)

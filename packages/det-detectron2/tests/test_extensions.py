@@ -1,0 +1,151 @@
+"""Plugins teach the importer the settings of their own parts."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from det_core import plugins
+from det_detectron2.importer import extensions
+from det_detectron2.importer.detectron2 import Imported, UnsupportedError, recipe_from_settings
+from det_detectron2.importer.settings import Settings
+
+SOURCE = """
+DEFAULTS = {"MODEL.ACME.WIDTH": 8, "INPUT.ACME": False}
+DATASETS = {"acme_train": {"type": "acme_images", "folder": "acme"}}
+
+
+def backbone(s):
+    return {"type": "acme_tiny", "width": s["MODEL.ACME.WIDTH"]}, {"res4": 16}, True
+
+
+def mask_head(s, strides):
+    return {"type": "acme_mask_head", "levels": list(strides)}
+
+
+def whole(o, path):
+    from det_detectron2.importer.detectron2 import Backbone
+
+    return Backbone({"type": "acme_pyramid", "width": o(f"{path}.width")}, {"p3": 8, "p4": 16}, whole=True)
+
+
+PARTS = {
+    ("MODEL.BACKBONE.NAME", "build_acme_backbone"): backbone,
+    ("MODEL.ROI_MASK_HEAD.NAME", "AcmeMaskHead"): mask_head,
+    ("model.backbone.kind", "AcmePyramid"): whole,
+}
+
+
+def complete(settings, tree):
+    if settings["INPUT.ACME"]:
+        tree["data"]["train_transforms"] = []
+"""
+
+
+@pytest.fixture
+def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Installs a plugin whose importer has this source."""
+    monkeypatch.syspath_prepend(tmp_path)
+    record = tmp_path / "det_acme-1.0.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: det-acme\nVersion: 1.0\n")
+    (record / "entry_points.txt").write_text(
+        "[det]\ndet-acme = acme_plugin\n[det.importers]\ndet-acme = acme_importer\n"
+    )
+    (tmp_path / "acme_plugin.py").write_text("")
+
+    def install(source: str) -> None:
+        (tmp_path / "acme_importer.py").write_text(source)
+        plugins.catalog(refresh=True)
+        extensions.forget()
+
+    yield install
+    monkeypatch.undo()
+    for name in ("acme_plugin", "acme_importer"):
+        sys.modules.pop(name, None)
+    plugins.catalog(refresh=True)
+    extensions.forget()
+
+
+def imported(**settings: object) -> Imported:
+    return recipe_from_settings(
+        {
+            "MODEL.ROI_HEADS.NAME": "StandardROIHeads",
+            "MODEL.ROI_BOX_HEAD.NAME": "FastRCNNConvFCHead",
+            "MODEL.ROI_HEADS.IN_FEATURES": ["res4"],
+            "MODEL.RPN.IN_FEATURES": ["res4"],
+            **{key.replace("__", "."): value for key, value in settings.items()},
+        }
+    )
+
+
+def test_a_plugin_translates_its_backbone_and_its_head_with_the_defaults_of_its_project(acme) -> None:
+    acme(SOURCE)
+    found = imported(
+        MODEL__BACKBONE__NAME="build_acme_backbone", MODEL__MASK_ON=True, MODEL__ROI_MASK_HEAD__NAME="AcmeMaskHead"
+    )
+    assert found.tree["model"]["type"] == "mask_rcnn"
+    assert found.tree["model"]["backbone"] == {"type": "acme_tiny", "width": 8}
+    assert found.tree["model"]["mask_head"] == {"type": "acme_mask_head", "levels": ["res4"]}
+    assert found.unknown == found.unused == []
+
+
+def test_a_plugin_names_datasets_and_completes_recipes_that_have_its_settings(acme) -> None:
+    acme(SOURCE)
+    given = {"MODEL__BACKBONE__NAME": "build_acme_backbone", "DATASETS__TRAIN": ["acme_train"]}
+    plain, completed = imported(**given).tree["data"], imported(**given, INPUT__ACME=True).tree["data"]
+    assert plain["train"] == {"type": "acme_images", "folder": "acme"}
+    assert plain["train_transforms"]
+    assert completed["train_transforms"] == []
+
+
+def test_a_plugin_translates_a_backbone_of_a_python_file(acme) -> None:
+    acme(SOURCE)
+    found = recipe_from_settings(
+        {
+            "model.kind": "FCOS",
+            "model.backbone.kind": "AcmePyramid",
+            "model.backbone.width": 4,
+            "model.backbone.out_channels": 256,
+            "model.head.kind": "FCOSHead",
+            "model.head.conv_dims": [256] * 4,
+            "model.head_in_features": ["p3", "p4"],
+            "model.num_classes": 3,
+            "model.pixel_mean": [0, 0, 0],
+            "model.pixel_std": [1, 1, 1],
+        }
+    )
+    assert found.tree["model"]["backbone"] == {"type": "acme_pyramid", "width": 4}
+
+
+def test_a_part_that_no_plugin_knows_is_refused_and_its_package_named(acme) -> None:
+    acme("")
+    with pytest.raises(UnsupportedError, match="pip install det-pointrend"):
+        imported(
+            MODEL__BACKBONE__NAME="build_resnet_backbone",
+            MODEL__MASK_ON=True,
+            MODEL__ROI_MASK_HEAD__NAME="PointRendHead",
+        )
+
+
+@pytest.mark.parametrize("source", ["import nothing_of_the_kind", "DEFAULTS = 3", "PARTS = ['x']", "raise SystemExit"])
+def test_a_broken_importer_is_named_where_its_part_is_missed_and_nowhere_else(acme, source: str) -> None:
+    acme(source)
+    assert imported(MODEL__BACKBONE__NAME="build_resnet_backbone", MODEL__RESNETS__OUT_FEATURES=["res4"]).tree
+    with pytest.raises(UnsupportedError, match=r"det-acme: acme_importer cannot be used"):
+        imported(MODEL__BACKBONE__NAME="build_acme_backbone")
+
+
+def test_the_importer_of_a_plugin_that_is_switched_off_is_not_asked(acme, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(plugins.DISABLE, "det-acme")
+    acme("raise SystemExit")
+    assert not [each for each in extensions.extensions() if each.distribution == "det-acme"]
+    assert extensions.problems() == ()
+
+
+def test_settings_with_one_replaced_count_what_is_asked_of_either() -> None:
+    s = Settings({"MODEL.ROI_HEADS.NAME": "AcmeROIHeads", "MODEL.RPN.NMS_THRESH": 0.5})
+    other = s.replaced("MODEL.ROI_HEADS.NAME", "Res5ROIHeads")
+    assert (other["MODEL.ROI_HEADS.NAME"], s["MODEL.ROI_HEADS.NAME"]) == ("Res5ROIHeads", "AcmeROIHeads")
+    assert other["MODEL.RPN.NMS_THRESH"] == 0.5
+    assert s.leftover() == ([], [])

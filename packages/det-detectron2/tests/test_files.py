@@ -1,0 +1,160 @@
+"""Configuration files of Detectron2 become recipes; nothing in them is run."""
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from det_core import recipes
+from det_core.cli.main import det
+from det_core.errors import ConfigError, RecipeError
+from det_detectron2.importer.files import recipe_from_file, settings_from_yaml
+
+BASE = """
+MODEL:
+  META_ARCHITECTURE: "RetinaNet"
+  BACKBONE:
+    NAME: "build_retinanet_resnet_fpn_backbone"
+  RESNETS:
+    OUT_FEATURES: ["res3", "res4", "res5"]
+  ANCHOR_GENERATOR:
+    SIZES: !!python/object/apply:eval ["[[x, x * 2**(1.0/3), x * 2**(2.0/3) ] for x in [32, 64, 128, 256, 512 ]]"]
+  FPN:
+    IN_FEATURES: ["res3", "res4", "res5"]
+  RETINANET:
+    SMOOTH_L1_LOSS_BETA: 0.0
+DATASETS:
+  TRAIN: ("coco_2017_train",)
+  TEST: ("coco_2017_val",)
+SOLVER:
+  IMS_PER_BATCH: 16
+  BASE_LR: 0.01
+  STEPS: (60000, 80000)
+  MAX_ITER: 90000
+INPUT:
+  MIN_SIZE_TRAIN: !!python/tuple [640, 672, 704, 736, 768, 800]
+VERSION: 2
+"""
+CHILD = """
+_BASE_: "../Base-RetinaNet.yaml"
+MODEL:
+  WEIGHTS: "detectron2://ImageNetPretrained/MSRA/R-101.pkl"
+  RESNETS:
+    DEPTH: 101
+SOLVER:
+  STEPS: (210000, 250000)
+  MAX_ITER: 270000
+"""
+
+
+@pytest.fixture
+def configs(tmp_path):
+    """Writes files, by their path, into one folder; gives the last one's path."""
+
+    def write(**files):
+        for name, text in files.items():
+            path = tmp_path / name.replace("__", "/")
+            path = path.with_suffix(path.suffix or ".yaml")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return path
+
+    return write
+
+
+def run(*arguments):
+    return CliRunner().invoke(det, ["recipes", "import", *map(str, arguments)])
+
+
+def test_a_file_and_its_base_are_the_recipe_of_the_same_name(tmp_path):
+    (tmp_path / "COCO-Detection").mkdir()
+    (tmp_path / "Base-RetinaNet.yaml").write_text(BASE)
+    path = tmp_path / "COCO-Detection" / "retinanet_R_101_FPN_3x.yaml"
+    path.write_text(CHILD)
+    result = run(path, "-o", tmp_path / "ours.yaml")
+    assert (result.exit_code, result.output) == (0, "")
+    ours, theirs = (
+        recipes.load(name).resolved().tree for name in (str(tmp_path / "ours.yaml"), "retinanet_r101_fpn_3x")
+    )
+    for section in ("model", "weights", "data", "train"):
+        assert ours[section] == theirs[section]
+
+
+def test_without_an_output_the_recipe_is_printed_and_what_is_not_translated_goes_to_the_other_stream(configs):
+    path = configs(mine="MODEL: {POINT_HEAD_ON: true}\nTEST: {AUG: {ENABLED: true}}\nSOLVER.MAX_ITER: 7\n")
+    result = run(path)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == ["not translated: MODEL.POINT_HEAD_ON", "not translated: TEST.AUG.ENABLED"]
+    again = path.with_name("again.yaml")
+    again.write_text(result.stdout)
+    assert recipes.load(again).check().tree["train"]["steps"] == 7
+
+
+def test_text_that_spells_a_constant_stands_for_it(configs):
+    path = configs(a='A: "(1, 2.5)"\nB: "1e-4"\nC: {D: none of it}\nE: [1, 2]\nF: "__import__(\'os\')"\nG: 1e-4')
+    found = settings_from_yaml(path)
+    assert found["A"] == (1, 2.5)
+    assert found["B"] == found["G"] == 1e-4
+    assert (found["C.D"], found["E"], found["F"]) == ("none of it", [1, 2], "__import__('os')")
+
+
+def test_a_model_that_cannot_be_built_is_an_error_with_its_setting(configs):
+    result = run(configs(a="MODEL: {META_ARCHITECTURE: TensorMask}"))
+    assert result.exit_code == 1
+    assert "MODEL.META_ARCHITECTURE: is not supported yet; got 'TensorMask'" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("A: !!python/object/apply:os.system ['touch HARM']", "line 1: the tag"),
+        ("A: !!python/object/new:os.system ['touch HARM']", "line 1: the tag"),
+        ("A: !!python/name:os.system", "line 1: the tag"),
+        ('A: !!python/object/apply:eval [\'__import__("os").system("touch HARM")\']', "Call is not read"),
+        ("A: !!python/object/apply:eval ['[x for x in (1).__class__.__subclasses__()]']", "Call is not read"),
+        ("A: !!python/object/apply:eval ['9 ** 9 ** 9 ** 9']", "too large"),
+        ("A: !!python/object/apply:eval ['[0] * 10 ** 12']", "BinOp is not read"),
+        ('A: !!python/object/apply:eval [\'open("HARM", "w")\']', "Call is not read"),
+        ("A: !!python/object/apply:eval [[1]]", "asks for `eval` of something that is no text"),
+        ("A: !!python/object/apply:eval ['1 +']", "no expression"),
+        ("_BASE_: http://127.0.0.1:9/a.yaml", "is a URL, which is not fetched"),
+        ("_BASE_: [a.yaml]", "must name one file"),
+        ("_BASE_: nowhere.yaml", "a.yaml: _BASE_: names a file that is not there"),
+        ("_BASE_: a.yaml", "form a circle"),
+        ("_BASE_: .", "is a folder"),
+        ("_BASE_: /dev/zero", "is no plain file"),
+        ("- 1", "must be a mapping"),
+        ("", "must be a mapping"),
+        ("A: [", "is not YAML"),
+        ("MODEL: {MASK_ON: perhaps}", "MODEL.MASK_ON: must be true or false"),
+        ("SOLVER: {STEPS: 7}", "SOLVER.STEPS: must be a list"),
+        ("MODEL: {RESNETS: {DEFORM_ON_PER_STAGE: [true]}}", "of another form"),
+    ],
+)
+def test_a_file_that_means_harm_or_nothing_is_refused_and_does_nothing(text, message, configs, monkeypatch):
+    path = configs(a=text)
+    monkeypatch.chdir(path.parent)
+    with pytest.raises((ConfigError, RecipeError)) as error:
+        recipe_from_file(path)
+    assert message in str(error.value)
+    assert run(path).exit_code == 1
+    assert [file.name for file in path.parent.iterdir()] == ["a.yaml"]
+
+
+def test_a_circle_of_two_and_a_file_too_large_are_refused(configs):
+    path = configs(a="_BASE_: b.yaml", b="_BASE_: a.yaml")
+    with pytest.raises(RecipeError, match="form a circle"):
+        settings_from_yaml(path)
+    with pytest.raises(RecipeError, match="is larger than 1 MB"):
+        settings_from_yaml(configs(large="#" * 2_000_000))
+
+
+def test_the_command_needs_no_torch(configs):
+    path = configs(a="MODEL: {MASK_ON: true}")
+    code = (
+        "import sys; from pathlib import Path; from det_detectron2.importer.files import recipe_from_file as f; "
+        f"f(Path({str(path)!r})); print([m for m in ('torch', 'numpy', 'pydantic') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

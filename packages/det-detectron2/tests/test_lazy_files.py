@@ -1,0 +1,148 @@
+"""Configurations of Detectron2 that are Python files become recipes without being executed."""
+
+import pytest
+from click.testing import CliRunner
+from det_core import recipes
+from det_core.cli.main import det
+from det_core.errors import ConfigError, RecipeError
+from det_detectron2.importer.files import recipe_from_file
+from det_detectron2.importer.lazy_files import settings_from_python
+
+PUBLISHED = """
+from ..common.optim import SGD as optimizer
+from ..common.coco_schedule import lr_multiplier_1x as lr_multiplier
+from ..common.data.coco import dataloader
+from ..common.models.mask_rcnn_fpn import model
+from ..common.train import train
+
+model.backbone.bottom_up.freeze_at = 2
+train.init_checkpoint = "detectron2://ImageNetPretrained/MSRA/R-50.pkl"
+"""
+JITTER = """
+import detectron2.data.transforms as T
+from detectron2.config.lazy import LazyCall as L
+from detectron2.layers.batch_norm import NaiveSyncBatchNorm
+from detectron2.solver import WarmupParamScheduler
+from fvcore.common.param_scheduler import MultiStepParamScheduler
+
+from ..common.data.coco import dataloader
+from ..common.models.mask_rcnn_fpn import model
+from ..common.optim import SGD as optimizer
+from ..common.train import train
+
+train.max_iter = 184375
+model.backbone.bottom_up.freeze_at = 0
+model.backbone.bottom_up.stem.norm = model.backbone.bottom_up.stages.norm = model.backbone.norm = "SyncBN"
+model.proposal_generator.head.conv_dims = [-1, -1]
+model.roi_heads.box_head.conv_dims = [256, 256, 256, 256]
+model.roi_heads.box_head.fc_dims = [1024]
+model.roi_heads.box_head.conv_norm = model.roi_heads.mask_head.conv_norm = lambda c: NaiveSyncBatchNorm(c)
+side = 1024
+dataloader.train.mapper.augmentations = [
+    L(T.ResizeScale)(min_scale=0.1, max_scale=2.0, target_height=side, target_width=side),
+    L(T.FixedSizeCrop)(crop_size=(side, side)),
+    L(T.RandomFlip)(horizontal=True),
+]
+dataloader.train.mapper.recompute_boxes = True
+dataloader.train.total_batch_size = 64
+train.amp.enabled = True
+train.init_checkpoint = ""
+optimizer.lr = 0.1
+optimizer.weight_decay = 4e-5
+lr_multiplier = L(WarmupParamScheduler)(
+    scheduler=L(MultiStepParamScheduler)(
+        values=[1.0, 0.1, 0.01], milestones=[163889, 177546], num_updates=train.max_iter
+    ),
+    warmup_length=500 / train.max_iter,
+    warmup_factor=0.067,
+)
+"""
+LONGER = """
+from .short import dataloader, lr_multiplier, model, optimizer, train
+train.max_iter *= 2
+lr_multiplier.scheduler.milestones = [milestone * 2 for milestone in lr_multiplier.scheduler.milestones]
+lr_multiplier.scheduler.num_updates = train.max_iter
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "configs" / "mine"
+    path.mkdir(parents=True)
+    return path
+
+
+def compared(found, name):
+    ours, theirs = recipes.recipe_from_tree(found.tree).resolved().tree, recipes.load(name).resolved().tree
+    for section in ("model", "weights", "data", "train"):
+        assert ours.get(section) == theirs.get(section)
+    assert found.unknown == found.unused == []
+
+
+def test_a_published_file_is_the_recipe_of_its_name(folder):
+    (folder / "published.py").write_text(PUBLISHED)
+    compared(recipe_from_file(folder / "published.py"), "mask_rcnn_r50_fpn_1x")
+
+
+def test_arithmetic_names_and_assignments_are_followed(folder):
+    (folder / "short.py").write_text(JITTER)
+    (folder / "longer.py").write_text(LONGER)
+    compared(recipe_from_file(folder / "short.py"), "mask_rcnn_r50_fpn_100ep_lsj")
+    found = recipe_from_file(folder / "longer.py").tree["train"]
+    assert (found["steps"], found["schedule"]["milestones"]) == (368_750, [327_778, 355_092])
+
+
+def test_published_common_files_are_asked_for_by_name_and_references_are_followed(folder):
+    (folder / "a.py").write_text(
+        'from detectron2.model_zoo import get_config\nmodel = get_config("common/models/mask_rcnn_fpn.py").model\n'
+        'model.roi_heads.num_classes = 7\nmodel.roi_heads.box_predictor.num_classes = "${...roi_heads.num_classes}"\n'
+        'model.roi_heads.mask_head.update(num_classes="${..num_classes}")\n'
+        '[model.roi_heads.pop(name) for name in ["mask_in_features"]]\ndel model.roi_heads.mask_pooler\n'
+    )
+    found = settings_from_python(folder / "a.py")
+    assert found["model.roi_heads.mask_head.num_classes"] == found["model.roi_heads.box_predictor.num_classes"] == 7
+    assert not [key for key in found if key.startswith(("model.roi_heads.mask_in", "model.roi_heads.mask_pooler"))]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import os\nos.system('touch HARM')", "line 2: Call is not read"),
+        ("__import__('os').system('touch HARM')", "line 1: "),
+        ("from os import system\nmodel = dict(a=system('touch HARM'))", "line 2: Call is not read"),
+        ("from detectron2.config import LazyCall as L\nimport os\nmodel = L(os.system)('touch HARM')", "by name"),
+        ("model = [x for x in ().__class__.__bases__]", "line 1: "),
+        ("def f():\n    pass", "line 1: FunctionDef is not read"),
+        ("\nfor i in [1]:\n    pass", "line 2: For is not read"),
+        ("if True:\n    pass", "If is not read"),
+        ("model = 9 ** 9 ** 9", "too large"),
+        ("model = [[0 for i in r] for j in r]", "Name is not read"),
+        ("from .a import model", "form a circle"),
+        ("from .nowhere import model", "there is no such file"),
+        ("from . import b", "ImportFrom is not read"),
+        ("from os import *", "ImportFrom is not read"),
+        ("model = {1: 2}", "Dict is not read"),
+        ("model = dict(**{})", "by name"),
+        ("model.a = 1", "Name is not read"),
+        ("train = dict(a=1)", "has no `model`"),
+        ('model = dict(a="${.b}")', "refers to nothing"),
+        ('model = dict(a="${.a}")', "refers to nothing"),
+        ("model = (", "is not Python"),
+        ("a" * 2_000_000, "larger than 1 MB"),
+        ("model = " + "-" * 100_000 + "1", ""),
+    ],
+)
+def test_what_is_more_than_a_tree_is_refused_with_its_line_and_does_nothing(text, message, folder, monkeypatch):
+    (folder / "a.py").write_text(text)
+    monkeypatch.chdir(folder)
+    with pytest.raises((ConfigError, RecipeError)) as error:
+        recipe_from_file(folder / "a.py")
+    assert message in str(error.value)
+    assert [file.name for file in folder.iterdir()] == ["a.py"]
+
+
+def test_the_command_says_which_class_it_cannot_build(folder):
+    (folder / "a.py").write_text(PUBLISHED + "model.kind = 'PanopticFPN'\n")
+    result = CliRunner().invoke(det, ["recipes", "import", str(folder / "a.py")])
+    assert result.exit_code == 1
+    assert "model.kind: is not supported yet; got 'PanopticFPN'" in result.stderr

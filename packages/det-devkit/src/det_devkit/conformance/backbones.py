@@ -1,0 +1,103 @@
+"""Backbones: their role, and the checks that only they have."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from det_core.contracts import Backbone
+from det_core.structures import Size
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from det_devkit.conformance.report import Check, Failed, check
+from det_devkit.conformance.roles import require_members, require_module
+from det_devkit.conformance.scenes import Scene
+from det_devkit.conformance.subject import Subject
+
+__all__ = ["BackboneRole", "declared"]
+
+
+class BackboneRole:
+    """Pixels in, feature maps out."""
+
+    def parents(self) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+    def require(self, module: Any, scene: Scene) -> None:
+        """Attributes of the right types, over the same levels, finest first."""
+        require_module(module)
+        require_members(module, Backbone, ("channels", "strides", "size_divisibility"))
+        for name in ("channels", "strides"):
+            value = getattr(module, name)
+            whole = isinstance(value, Mapping) and all(isinstance(v, int) and v > 0 for v in value.values())
+            if not whole or not value:
+                raise Failed(f"{name} is {value!r}", "make it a mapping from level to a positive int")
+        if list(module.channels) != list(module.strides):
+            found = f"channels names {', '.join(module.channels)}; strides names {', '.join(module.strides)}"
+            raise Failed(found, "name the same levels in the same order")
+        if list(module.strides.values()) != sorted(module.strides.values()):
+            raise Failed(f"strides are {dict(module.strides)}", "name the finest level first")
+        if not isinstance(module.size_divisibility, int) or module.size_divisibility < 1:
+            raise Failed(
+                f"size_divisibility is {module.size_divisibility!r}", "make it an int, 1 where any size will do"
+            )
+
+    def inputs(self, module: Any, scene: Scene) -> Tensor:
+        """Pixels in -2 .. 2, padded as a model pads them."""
+        return padded(scene.batch.pixels.float() / 64 - 2, module.size_divisibility)
+
+    def predict(self, module: Any, inputs: Any) -> list[dict[str, Tensor]]:
+        """The feature maps of each picture."""
+        features = module(inputs)
+        return [{level: feature[i] for level, feature in features.items()} for i in range(len(inputs))]
+
+    def losses(self, module: Any, inputs: Any) -> dict[str, Tensor]:
+        """How far the feature maps are from the brightness of the picture."""
+        bright = inputs.mean(dim=1, keepdim=True)
+        return {
+            level: (feature - F.adaptive_avg_pool2d(bright, feature.shape[-2:])).float().square().mean()
+            for level, feature in module(inputs).items()
+        }
+
+    def exportable(self, module: Any, inputs: Any) -> tuple[nn.Module, tuple[Any, ...]]:
+        """All of it."""
+        return module, (inputs,)
+
+
+def padded(pixels: Tensor, divisibility: int) -> Tensor:
+    """Pixels (B, 3, H, W) with zeros right and bottom, so that H and W are multiples."""
+    height, width = pixels.shape[-2:]
+    return F.pad(pixels, (0, -width % divisibility, 0, -height % divisibility))
+
+
+_SIZES: tuple[Size, ...] = ((64, 64), (64, 160), (97, 33), (131, 70))
+
+
+@check("its channels and strides are as declared")
+def declared(subject: Subject) -> None:
+    """For pictures of any shape, also of sizes that no stride divides, every level has the size that it declares."""
+    module = subject.make().eval()
+    for size in _SIZES:
+        pixels = padded(torch.zeros(2, 3, *size), module.size_divisibility)
+        with torch.no_grad():
+            features = module(pixels)
+        require_features(features, module, pixels)
+
+
+def require_features(features: Any, module: Any, pixels: Tensor) -> None:
+    """Raise Failed where feature maps do not have the shapes that a backbone declares."""
+    given = f"for pixels of shape {tuple(pixels.shape)}"
+    if not isinstance(features, Mapping) or list(features) != list(module.channels):
+        found = list(features) if isinstance(features, Mapping) else type(features).__name__
+        raise Failed(f"forward returns {found} {given}", f"return a dict of {list(module.channels)}, in this order")
+    batch, _, height, width = pixels.shape
+    for level, feature in features.items():
+        stride = module.strides[level]
+        wanted = (batch, module.channels[level], -(-height // stride), -(-width // stride))
+        if tuple(feature.shape) != wanted:
+            problem = f"level {level!r} has shape {tuple(feature.shape)} {given}; it declares {wanted}"
+            raise Failed(problem, "correct channels, strides or size_divisibility, or the padding of its convolutions")
+
+
+OWN: tuple[Check, ...] = (declared,)

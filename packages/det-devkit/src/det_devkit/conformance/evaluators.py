@@ -1,0 +1,207 @@
+"""Checks of evaluators."""
+
+import math
+import pickle
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from det_core.contracts import Evaluator
+from det_core.errors import DetError
+from det_core.ops.masks import rasterise
+from det_core.plugins import registry
+from det_core.structures import Detections, PanopticMap, Prediction, Proposals, Sample, SemanticMap, Targets
+from torch import Tensor
+
+from det_devkit.conformance.report import Check, Failed, check
+from det_devkit.conformance.roles import require_members
+from det_devkit.conformance.scenes import CLASSES, scene
+from det_devkit.conformance.subject import Subject
+
+__all__ = ["EVALUATOR", "panoptic_map"]
+
+_LOOKED_AT = 4
+
+
+def _material(subject: Subject) -> tuple[Sequence[str], list[Sample]]:
+    """Classes and samples: of a dataset of the plugin that names this evaluator, else the kit's own pictures."""
+    for other in subject.siblings:
+        if other.kind != "datasets":
+            continue
+        try:
+            dataset = other.make()
+            names = [f"{subject.plugin}/{subject.name}", subject.name]
+            if any(registry.same(each, name) for each in dataset.evaluators for name in names):
+                return dataset.classes, [dataset[index] for index in range(min(len(dataset), _LOOKED_AT))]
+        except (Failed, DetError):
+            continue  # told by the checks of the dataset
+    return CLASSES, list(scene(images=_LOOKED_AT, truth=subject.truth).samples)
+
+
+def _judge(subject: Subject, classes: Sequence[str], judged: Sequence[tuple[Prediction, Sample]]) -> Any:
+    """A new evaluator that has seen these."""
+    evaluator = subject.make(given={"classes": classes})
+    for prediction, sample in judged:
+        evaluator.update(prediction, sample)
+    return evaluator
+
+
+def perfect(sample: Sample) -> Prediction:
+    """The truth, as a prediction."""
+    if sample.targets is None:
+        return nothing(sample)
+    truth = sample.targets.without_crowd()
+    count = len(truth)
+    masks = (
+        truth.masks if isinstance(truth.masks, Tensor) or truth.masks is None else rasterise(truth.masks, sample.size)
+    )
+    keypoints = truth.keypoints
+    if keypoints is not None:
+        keypoints = torch.cat((keypoints[..., :2], torch.ones_like(keypoints[..., :1])), dim=-1)
+    scores = torch.linspace(1, 0.9, count)
+    detections = Detections(
+        boxes=truth.boxes,
+        labels=truth.labels,
+        scores=scores,
+        size=sample.size,
+        masks=masks,
+        keypoints=keypoints,
+        extras=truth.extras,
+    )
+    proposals = Proposals(boxes=truth.boxes, logits=scores)
+    return Prediction(
+        detections=detections,
+        proposals=proposals,
+        semantic=_semantic(truth),
+        panoptic=panoptic_map(replace(truth, masks=masks)),
+        extras=truth.image_extras,
+    )
+
+
+def nothing(sample: Sample) -> Prediction:
+    """No object at all."""
+    boxes, numbers = torch.zeros(0, 4), torch.zeros(0)
+    labels = torch.zeros(0, dtype=torch.int64)
+    masks = torch.zeros((0, *sample.size), dtype=torch.bool)
+    points = (
+        sample.targets.keypoints[:0] if sample.targets is not None and sample.targets.keypoints is not None else None
+    )
+    extras = {} if sample.targets is None else {key: value[:0] for key, value in sample.targets.extras.items()}
+    detections = Detections(
+        boxes=boxes, labels=labels, scores=numbers, size=sample.size, masks=masks, keypoints=points, extras=extras
+    )
+    semantic = None
+    if sample.targets is not None and sample.targets.semantic is not None:
+        semantic = SemanticMap(logits=-_semantic(sample.targets).logits)  # type: ignore[union-attr]
+    panoptic = PanopticMap(ids=torch.zeros(sample.size, dtype=torch.int32), segments=())
+    proposals = Proposals(boxes=boxes, logits=numbers)
+    return Prediction(detections=detections, proposals=proposals, semantic=semantic, panoptic=panoptic)
+
+
+def panoptic_map(truth: Targets) -> PanopticMap | None:
+    """Objects with masks as things, later ones on top, and each class of the pixels that remain as stuff.
+
+    Without classes of pixels there are things only; None without masks at the size of the image.
+    """
+    if not isinstance(truth.masks, Tensor):
+        return None
+    ids = torch.zeros(truth.masks.shape[1:], dtype=torch.int32)
+    segments: list[dict[str, Any]] = []
+    for mask, label in zip(truth.masks, truth.labels.tolist(), strict=True):
+        segments.append({"id": len(segments) + 1, "label": label, "is_thing": True, "score": 1.0})
+        ids[mask] = len(segments)
+    if truth.semantic is None:
+        return PanopticMap(ids=ids, segments=segments)
+    free = ids == 0
+    for label in truth.semantic[free & (truth.semantic != 255)].unique().tolist():
+        segments.append({"id": len(segments) + 1, "label": label, "is_thing": False})
+        ids[free & (truth.semantic == label)] = len(segments)
+    return PanopticMap(ids=ids, segments=segments)
+
+
+def _semantic(truth: Targets) -> SemanticMap | None:
+    if truth.semantic is None:
+        return None
+    known = torch.where(truth.semantic == 255, 0, truth.semantic)
+    classes = max(int(known.max()) + 1, 2)
+    return SemanticMap(logits=torch.nn.functional.one_hot(known, classes).permute(2, 0, 1).float())
+
+
+@check("it keeps its contract", gate=True)
+def contract(subject: Subject) -> None:
+    """It can be built with the names of classes, and has update, state, merge and result."""
+    require_members(_judge(subject, CLASSES, ()), Evaluator, ("update", "state", "merge", "result"))
+
+
+@check("its figures are named and finite", gate=True)
+def figures(subject: Subject) -> None:
+    """For perfect predictions and for none, result() gives {"task/metric": number}, no NaN; asked twice, the same."""
+    classes, samples = _material(subject)
+    for predict in (perfect, nothing):
+        evaluator = _judge(subject, classes, [(predict(sample), sample) for sample in samples])
+        found = evaluator.result()
+        _require_figures(found)
+        if evaluator.result() != found:
+            raise Failed("asked twice, it gives other figures", "change nothing in result()")
+    if not _judge(subject, classes, [(perfect(sample), sample) for sample in samples]).result():
+        raise Failed("it gives no figures for perfect predictions", "return at least one")
+
+
+@check("perfect predictions are better than none")
+def better(subject: Subject) -> None:
+    """At least one figure is higher where the truth itself is predicted, or is only there; higher is better."""
+    classes, samples = _material(subject)
+    high = _judge(subject, classes, [(perfect(sample), sample) for sample in samples]).result()
+    low = _judge(subject, classes, [(nothing(sample), sample) for sample in samples]).result()
+    if not any(name not in low or value > low[name] for name, value in high.items()):
+        found = ", ".join(f"{name} {value:.3g} and {low[name]:.3g}" for name, value in list(high.items())[:4])
+        raise Failed(f"perfect predictions and none give {found}", "return a figure that is higher where more is right")
+
+
+@check("merging two halves gives the whole")
+def merged(subject: Subject) -> None:
+    """Two processes see half of the images each; their states, pickled and merged, say what one that saw all says."""
+    classes, samples = _material(subject)
+    pairs = [(perfect(s) if n % 2 else nothing(s), s) for n, s in enumerate(samples)]
+    whole = _judge(subject, classes, pairs).result()
+    first, second = _judge(subject, classes, pairs[::2]), _judge(subject, classes, pairs[1::2])
+    try:
+        states = [pickle.loads(pickle.dumps(each.state())) for each in (first, second)]
+    except Exception as error:
+        raise Failed(f"its state cannot be pickled: {error}", "keep numbers, tensors and plain containers") from error
+    for judge, order in ((first, states), (subject.make(given={"classes": classes}), states[::-1])):
+        judge.merge(order)
+        halves = judge.result()
+        if halves.keys() != whole.keys() or any(not math.isclose(halves[n], v, abs_tol=1e-6) for n, v in whole.items()):
+            found = f"{_some(halves)} instead of {_some(whole)}"
+            raise Failed(f"merged, it gives {found}", "let merge replace what was added by all of the states")
+
+
+@check("nothing to judge works")
+def empty(subject: Subject) -> None:
+    """With no image, and with one image that holds no object and none found, result() gives figures or {}, no NaN."""
+    classes, samples = _material(subject)
+    _require_figures(_judge(subject, classes, ()).result())
+    sample = samples[0]
+    if sample.targets is not None:
+        bare = Sample(image=sample.image, targets=sample.targets[:0], id=sample.id)
+        _require_figures(_judge(subject, classes, [(nothing(bare), bare)]).result())
+
+
+def _require_figures(figures: Any) -> None:
+    if not isinstance(figures, dict):
+        raise Failed(f"result() gives a {type(figures).__name__}", 'return {"task/metric": number}')
+    for name, value in figures.items():
+        if not isinstance(name, str) or "/" not in name:
+            raise Failed(f"a figure is called {name!r}", 'call it "task/metric", such as "bbox/AP"')
+        if not isinstance(value, float) or not math.isfinite(value):
+            fix = "return floats; leave out what is not defined, and say why in `notes`"
+            raise Failed(f"{name} is {value!r}", fix)
+
+
+def _some(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in list(figures.items())[:3]) or "nothing"
+
+
+EVALUATOR: tuple[Check, ...] = (contract, figures, better, merged, empty)

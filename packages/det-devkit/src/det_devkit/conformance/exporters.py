@@ -1,0 +1,99 @@
+"""Checks of exporters."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from det_core.contracts import Exporter, Model
+from det_core.errors import DetError
+from det_core.structures import ImageBatch, Prediction
+from torch import nn
+
+from det_devkit.conformance.modules import require_same
+from det_devkit.conformance.outputs import require_each
+from det_devkit.conformance.report import Check, DoesNotApply, Failed, check
+from det_devkit.conformance.roles import require_members
+from det_devkit.conformance.scenes import scene
+from det_devkit.conformance.standins import stand_in
+from det_devkit.conformance.subject import Subject
+from det_devkit.conformance.tensors import flat
+
+__all__ = ["EXPORTER"]
+
+
+def _models(subject: Subject) -> Iterator[nn.Module]:
+    """The plugin's own models, then the kit's."""
+    for other in subject.siblings:
+        if other.kind == "models":
+            try:
+                yield other.make().eval()
+            except (Failed, DetError):
+                continue  # told by the checks of the model
+    torch.manual_seed(0)
+    make = stand_in("model", Model)
+    if make is not None:
+        yield make().eval()
+
+
+def _written(subject: Subject, exporter: Any, batch: ImageBatch, folder: str) -> tuple[nn.Module, Path]:
+    """The first model that the exporter takes, and its file."""
+    refused = []
+    for model in _models(subject):
+        try:
+            return model, exporter.export(model, batch, Path(folder) / "model")
+        except DetError as error:
+            refused.append(str(error))
+    raise DoesNotApply(f"it takes none of the models at hand: {'; '.join(dict.fromkeys(refused))}")
+
+
+@check("it keeps its contract", gate=True)
+def contract(subject: Subject) -> None:
+    """It has export and run."""
+    require_members(subject.make(), Exporter, ("export", "run"))
+
+
+@check("the file says what the model says")
+def faithful(subject: Subject) -> None:
+    """A model of the plugin, or the kit's, is written; run by a new exporter, the file predicts what the model does."""
+    batch = scene(images=1).batch
+    with tempfile.TemporaryDirectory() as folder:
+        model, path = _written(subject, subject.make(), batch, folder)
+        if not isinstance(path, Path) or not path.exists():
+            raise Failed(f"export returns {path!r}, which is no file", "return the path of what was written")
+        for given in (batch, ImageBatch(pixels=255 - batch.pixels, sizes=batch.sizes)):
+            found = subject.make().run(path, given)
+            require_each(found, Prediction, len(given), "run")
+            with torch.no_grad():
+                expected = model(given)
+            fix = "write the weights and constants of the model into the file, and decode as it does"
+            said, read = [flat(each) for each in expected], [flat(each) for each in found]
+            require_same(said, read, "the file says something else", fix, 1e-3)
+
+
+@check("the model stays as it was")
+def unchanged(subject: Subject) -> None:
+    """Exporting changes neither the weights of a model nor its mode, nor the example."""
+    batch = scene(images=1).batch
+    pixels = batch.pixels.clone()
+    with tempfile.TemporaryDirectory() as folder:
+        for model in _models(subject):
+            before = {name: value.clone() for name, value in model.state_dict().items()}
+            model.train()
+            try:
+                subject.make().export(model, batch, Path(folder) / "model")
+            except DetError:
+                continue
+            after = model.state_dict()
+            same = before.keys() == after.keys() and all(
+                torch.equal(value, after[name]) for name, value in before.items()
+            )
+            if not same or not model.training or not torch.equal(pixels, batch.pixels):
+                what = "the weights" if not same else "the mode" if not model.training else "the example"
+                raise Failed(f"it changes {what}", "work on copy.deepcopy(model)")
+            return
+    raise DoesNotApply("it takes none of the models at hand")
+
+
+EXPORTER: tuple[Check, ...] = (contract, faithful, unchanged)

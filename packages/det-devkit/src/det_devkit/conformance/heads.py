@@ -1,0 +1,326 @@
+"""The roles of heads: which contract one keeps, and how a detector would use it."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from det_core import contracts
+from det_core.structures import Detections, Proposals, Size, Targets
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from det_devkit.conformance.outputs import require_detections, require_each, require_losses, require_proposals
+from det_devkit.conformance.report import Failed
+from det_devkit.conformance.roles import class_behind, not_exportable, require_members, require_module
+from det_devkit.conformance.scenes import CLASSES, Scene, of_classes
+from det_devkit.conformance.standins import CHANNELS, STRIDES
+from det_devkit.conformance.tensors import flat
+
+__all__ = ["head_role"]
+
+
+class Given(NamedTuple):
+    """What a detector has in hand when it calls a head; each head takes its part."""
+
+    features: dict[str, Tensor]
+    sizes: list[Size]
+    targets: list[Targets]
+    regions: list[Proposals]
+    partners: list[Tensor]
+
+
+class HeadRole:
+    """What all heads have in common.
+
+    Args:
+        told: arguments that the plugin itself gives, such as `channels` of other levels.
+    """
+
+    contract: type
+    members: tuple[str, ...] = ()
+
+    def __init__(self, told: Mapping[str, Any]) -> None:
+        self.channels: Mapping[str, int] = told.get("channels", CHANNELS)
+        self.strides: Mapping[str, int] = told.get("strides", STRIDES)
+        self.num_classes: int = told.get("num_classes", len(CLASSES))
+
+    def parents(self) -> Mapping[str, Any]:
+        """The levels of the backbone, and the number of classes."""
+        return {"channels": self.channels, "strides": self.strides, "num_classes": self.num_classes}
+
+    def require(self, module: Any, scene: Scene) -> None:
+        """The methods of the contract, and what they return."""
+        require_module(module)
+        require_members(module, self.contract, self.members)
+
+    def inputs(self, module: Any, scene: Scene) -> Any:
+        """Feature maps that show the picture, its truth, and regions near the truth."""
+        targets = [of_classes(truth, self.num_classes) for truth in scene.targets]
+        near = [_regions(truth, size) for truth, size in zip(targets, scene.sizes, strict=True)]
+        features = _features(scene, self.channels, self.strides)
+        return Given(features, list(scene.sizes), targets, [n[0] for n in near], [n[1] for n in near])
+
+    def exportable(self, module: Any, inputs: Any) -> tuple[nn.Module, tuple[Any, ...]]:
+        """Nothing."""
+        return not_exportable(f"how much a {self.contract.__name__} returns depends on the picture")
+
+
+class ProposalGeneratorRole(HeadRole):
+    """Feature maps in, proposals out."""
+
+    contract = contracts.ProposalGenerator
+
+    def parents(self) -> Mapping[str, Any]:
+        """The levels of the backbone."""
+        return {"channels": self.channels, "strides": self.strides}
+
+    def require(self, module: Any, scene: Scene) -> None:
+        """Proposals of each image, and losses where there is truth."""
+        super().require(module, scene)
+        given = self.inputs(module, scene)
+        proposals, losses = _pair(module(given.features, given.sizes))
+        require_each(proposals, Proposals, len(scene), "forward")
+        for one, size in zip(proposals, given.sizes, strict=True):
+            require_proposals(one, size)
+        if losses != {}:
+            raise Failed("without targets, forward returns losses", "return {} in their place")
+        require_losses(self.losses(module, given), "forward")
+
+    def predict(self, module: Any, inputs: Given) -> list[dict[str, Tensor]]:
+        """The proposals of each picture."""
+        return [flat(one) for one in module(inputs.features, inputs.sizes)[0]]
+
+    def losses(self, module: Any, inputs: Given) -> dict[str, Tensor]:
+        """Its losses."""
+        losses: dict[str, Tensor] = _pair(module(inputs.features, inputs.sizes, inputs.targets))[1]
+        return losses
+
+
+class ROIHeadsRole(HeadRole):
+    """Feature maps and proposals in, detections out."""
+
+    contract = contracts.ROIHeads
+    members = ("losses", "predict")
+
+    def require(self, module: Any, scene: Scene) -> None:
+        """Losses, and detections of each image."""
+        super().require(module, scene)
+        given = self.inputs(module, scene)
+        require_losses(self.losses(module, given), "losses")
+        found = module.predict(given.features, given.regions, given.sizes)
+        require_each(found, Detections, len(scene), "predict")
+        for one, size in zip(found, given.sizes, strict=True):
+            require_detections(one, size, self.num_classes)
+
+    def predict(self, module: Any, inputs: Given) -> list[dict[str, Tensor]]:
+        """The detections of each picture."""
+        return [flat(one) for one in module.predict(inputs.features, inputs.regions, inputs.sizes)]
+
+    def losses(self, module: Any, inputs: Given) -> dict[str, Tensor]:
+        """Its losses."""
+        losses: dict[str, Tensor] = module.losses(inputs.features, inputs.regions, inputs.targets, inputs.sizes)
+        return losses
+
+
+class RegionHeadRole(HeadRole):
+    """Feature maps and detections in, the same detections with more to say out."""
+
+    contract = contracts.RegionHead
+    members = ("losses", "predict")
+
+    def require(self, module: Any, scene: Scene) -> None:
+        """Losses, and the same detections with a field or an extra filled in."""
+        super().require(module, scene)
+        given = self.inputs(module, scene)
+        require_losses(self.losses(module, given), "losses")
+        before = _detections(given)
+        after = module.predict(given.features, before)
+        require_each(after, Detections, len(scene), "predict")
+        for old, new in zip(before, after, strict=True):
+            require_detections(new, old.size, self.num_classes)
+            if len(new) != len(old) or not torch.equal(new.boxes, old.boxes):
+                raise Failed("predict returns other boxes", "keep the detections, and fill in your own field or extra")
+            if flat(new).keys() == flat(old).keys() and all(torch.equal(flat(new)[k], v) for k, v in flat(old).items()):
+                raise Failed("predict fills nothing in", "return replace(detections, masks=...) or with an extra")
+
+    def predict(self, module: Any, inputs: Given) -> list[dict[str, Tensor]]:
+        """The detections of each picture."""
+        return [flat(one) for one in module.predict(inputs.features, _detections(inputs))]
+
+    def losses(self, module: Any, inputs: Given) -> dict[str, Tensor]:
+        """Its losses."""
+        boxes = [regions.boxes for regions in inputs.regions]
+        objects = [truth[partner] for truth, partner in zip(inputs.targets, inputs.partners, strict=True)]
+        losses: dict[str, Tensor] = module.losses(inputs.features, boxes, objects)
+        return losses
+
+
+class DenseHeadRole(HeadRole):
+    """Feature maps in, detections out, without a second stage."""
+
+    contract = contracts.DenseHead
+    members = ("forward", "losses", "decode")
+
+    def require(self, module: Any, scene: Scene) -> None:
+        """A NamedTuple, from which losses and detections are read."""
+        super().require(module, scene)
+        given = self.inputs(module, scene)
+        outputs = module(given.features)
+        if not (isinstance(outputs, tuple) and hasattr(outputs, "_fields")):
+            raise Failed(f"forward returns a {type(outputs).__name__}", "return a NamedTuple of tensors")
+        require_losses(module.losses(outputs, given.sizes, given.targets), "losses")
+        found = module.decode(outputs, given.sizes)
+        require_each(found, Detections, len(scene), "decode")
+        for one, size in zip(found, given.sizes, strict=True):
+            require_detections(one, size, self.num_classes)
+
+    def predict(self, module: Any, inputs: Given) -> list[dict[str, Tensor]]:
+        """The detections of each picture."""
+        return [flat(one) for one in module.decode(module(inputs.features), inputs.sizes)]
+
+    def losses(self, module: Any, inputs: Given) -> dict[str, Tensor]:
+        """Its losses."""
+        losses: dict[str, Tensor] = module.losses(module(inputs.features), inputs.sizes, inputs.targets)
+        return losses
+
+    def exportable(self, module: Any, inputs: Given) -> tuple[nn.Module, tuple[Any, ...]]:
+        """All before decoding."""
+        return module, (inputs.features,)
+
+
+class SemanticHeadRole(HeadRole):
+    """Feature maps in, the classes of all pixels out."""
+
+    contract = contracts.SemanticHead
+    members = ("forward", "losses")
+
+    def require(self, module: Any, scene: Scene) -> None:
+        """Logits of every class that cover the pictures, and losses."""
+        super().require(module, scene)
+        given = self.inputs(module, scene)
+        logits = module(given.features)
+        height, width = scene.sizes[0]
+        fits = isinstance(logits, Tensor) and logits.ndim == 4 and logits.shape[:2] == (len(scene), self.num_classes)
+        if not fits or logits.shape[2] < height or logits.shape[3] < width:
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            wanted = f"({len(scene)}, {self.num_classes}, H, W) at the size of the input"
+            raise Failed(f"forward returns {found}", f"return logits {wanted}")
+        require_losses(self.losses(module, given), "losses")
+
+    def predict(self, module: Any, inputs: Given) -> list[dict[str, Tensor]]:
+        """The logits of each picture."""
+        return [{"logits": logits} for logits in module(inputs.features)]
+
+    def losses(self, module: Any, inputs: Given) -> dict[str, Tensor]:
+        """Its losses."""
+        maps = [truth.semantic for truth in inputs.targets]
+        losses: dict[str, Tensor] = module.losses(inputs.features, maps)
+        return losses
+
+    def exportable(self, module: Any, inputs: Given) -> tuple[nn.Module, tuple[Any, ...]]:
+        """All of it."""
+        return module, (inputs.features,)
+
+
+class UnknownHead(HeadRole):
+    """A head that keeps no contract."""
+
+    def parents(self) -> Mapping[str, Any]:
+        """Nothing but what it needs, which stand-ins are for."""
+        return {}
+
+    def require(self, module: Any, scene: Scene) -> None:
+        """It is none."""
+        found = [name for name in ("losses", "predict", "decode", "detect") if callable(getattr(module, name, None))]
+        has = f"it has {', '.join(('forward', *found))}" if found else "it has none of their methods"
+        fix = "give it the methods of one of them, RegionHead, BoxHead, DenseHead"
+        raise Failed(f"{type(module).__name__} keeps no contract of heads: {has}", f"{fix} ... (det_core.contracts)")
+
+
+def head_role(target: Callable[..., Any], told: Mapping[str, Any]) -> HeadRole:
+    """The role that the methods of what `target` makes speak for."""
+    from det_devkit.conformance.box_heads import BoxHeadRole, BoxPredictorRole
+
+    made = class_behind(target)
+    if made is None:
+        return UnknownHead(told)
+    methods = {name for name in ("losses", "predict", "decode", "detect") if callable(getattr(made, name, None))}
+    if "losses" in methods:
+        if "detect" in methods:
+            return BoxPredictorRole(told)
+        if "decode" in methods:
+            return DenseHeadRole(told)
+        if "predict" in methods:
+            return (ROIHeadsRole if _arguments(made, "predict") > 2 else RegionHeadRole)(told)
+    if callable(getattr(made, "forward", None)) and _arguments(made, "forward") > 1:
+        return ProposalGeneratorRole(told)
+    if not methods:
+        return BoxHeadRole(told)
+    return SemanticHeadRole(told) if methods == {"losses"} and _arguments(made, "losses") == 2 else UnknownHead(told)
+
+
+def _arguments(made: type, method: str) -> int:
+    """How many arguments a method takes beside self."""
+    return len(inspect.signature(getattr(made, method)).parameters) - 1
+
+
+def _pair(returned: Any) -> tuple[Any, Any]:
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        raise Failed(f"forward returns a {type(returned).__name__}", "return (proposals, losses)")
+    return returned
+
+
+def _features(scene: Scene, channels: Mapping[str, int], strides: Mapping[str, int]) -> dict[str, Tensor]:
+    """Feature maps with something of the picture in every pixel, the same for a picture alone and in a batch."""
+    pixels = scene.batch.pixels.float() / 64 - 2
+    height, width = (-(-side // 32) * 32 for side in pixels.shape[-2:])
+    pixels = F.pad(pixels, (0, width - pixels.shape[-1], 0, height - pixels.shape[-2]))
+    features = {}
+    for number, (level, stride) in enumerate(strides.items()):
+        small = F.interpolate(pixels, (-(-height // stride), -(-width // stride)), mode="bilinear")
+        random = torch.Generator().manual_seed(number)
+        mix = torch.randn(channels[level], 3, generator=random)
+        features[level] = torch.sin(torch.einsum("bchw,dc->bdhw", small, mix))
+    return features
+
+
+def _regions(truth: Targets, size: Size) -> tuple[Proposals, Tensor]:
+    """Two regions near every object, best first, and which object each is near."""
+    partner = torch.arange(len(truth)).repeat(2)
+    boxes = truth.boxes[partner]
+    random = torch.Generator().manual_seed(len(truth))
+    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    boxes = boxes + 0.1 * sides * (torch.rand(boxes.shape, generator=random) - 0.5)
+    limit = torch.tensor([size[1], size[0], size[1], size[0]])
+    boxes = boxes.clamp(min=0).minimum(limit)
+    return Proposals(boxes=boxes, logits=torch.arange(len(boxes), 0, -1).float()), partner
+
+
+def _detections(given: Given) -> list[Detections]:
+    """What a first look would have found."""
+    found = zip(given.targets, given.regions, given.partners, given.sizes, strict=True)
+    return [
+        Detections(
+            boxes=regions.boxes,
+            labels=truth.labels[partner],
+            scores=torch.linspace(0.9, 0.6, len(partner), device=regions.boxes.device),
+            size=size,
+        )
+        for truth, regions, partner, size in found
+    ]
+
+
+def pooled(given: Given, channels: int, side: int) -> Tensor:
+    """What a pooler would make of the regions: (regions of all pictures, channels, side, side)."""
+    level = next(iter(given.features.values()))
+    image = torch.cat([torch.full((len(r),), i) for i, r in enumerate(given.regions)])
+    maps = F.interpolate(level, (side, side), mode="bilinear")[image]
+    place = torch.cat([regions.boxes for regions in given.regions]).mean(dim=1)[:, None, None, None]
+    mix = torch.linspace(-1, 1, channels)[:, None, None]
+    return torch.sin(maps.mean(dim=1, keepdim=True) + place * mix)
+
+
+def split(values: Tensor, regions: Sequence[Proposals]) -> list[Tensor]:
+    """Rows of all regions, by picture."""
+    return list(values.split([len(each) for each in regions]))

@@ -1,0 +1,105 @@
+"""Whole models: their role, and the checks that only they have."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from det_core.contracts import Model
+from det_core.structures import ImageBatch, Prediction, Targets
+from torch import Tensor, nn
+
+from det_devkit.conformance.modules import picture, require_same
+from det_devkit.conformance.outputs import require_each, require_losses, require_prediction
+from det_devkit.conformance.report import Check, Failed, check
+from det_devkit.conformance.roles import not_exportable, require_members, require_module
+from det_devkit.conformance.scenes import Scene, of_classes
+from det_devkit.conformance.subject import Subject
+from det_devkit.conformance.tensors import flat
+
+__all__ = ["OWN", "ModelRole"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """Pictures and their truth."""
+
+    batch: ImageBatch
+    targets: list[Targets]
+
+
+class ModelRole:
+    """Images in, predictions or losses out."""
+
+    def parents(self) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+    def require(self, module: Any, scene: Scene) -> None:
+        """A number of classes, losses, and a prediction of each image."""
+        require_module(module)
+        require_members(module, Model, ("num_classes",))
+        given = self.inputs(module, scene)
+        require_losses(module.train()(given.batch, given.targets), "forward with targets")
+        with torch.no_grad():
+            found = module.eval()(given.batch)
+        require_each(found, Prediction, len(scene), "forward without targets")
+        for one, size in zip(found, given.batch.sizes, strict=True):
+            require_prediction(one, size, module.num_classes)
+
+    def inputs(self, module: Any, scene: Scene) -> Given:
+        """The pictures as they come from a loader."""
+        return Given(scene.batch, [of_classes(truth, module.num_classes) for truth in scene.targets])
+
+    def predict(self, module: Any, inputs: Given) -> list[dict[str, Tensor]]:
+        """All that a prediction holds."""
+        return [flat(prediction) for prediction in module(inputs.batch)]
+
+    def losses(self, module: Any, inputs: Given) -> dict[str, Tensor]:
+        """Its losses."""
+        losses: dict[str, Tensor] = module(inputs.batch, inputs.targets)
+        return losses
+
+    def exportable(self, module: Any, inputs: Given) -> tuple[nn.Module, tuple[Any, ...]]:
+        """Nothing."""
+        return not_exportable("how much a model finds depends on the picture; its backbone and heads are checked alone")
+
+
+@check("the argument decides between losses and predictions")
+def argument_decides(subject: Subject) -> None:
+    """With targets it returns losses, without them predictions, whether it is in training mode or not."""
+    role, module = ModelRole(), subject.make()
+    given = role.inputs(module, picture(subject))
+    fix = "ask `targets is None`, not `self.training`"
+    for mode in (True, False):
+        module.train(mode)
+        where = f"in {'training' if mode else 'eval'} mode"
+        with torch.no_grad():
+            if not isinstance(module(given.batch, given.targets), Mapping):
+                raise Failed(f"{where} it returns no losses for targets", fix)
+            try:
+                said = module(given.batch)
+            except Exception as error:
+                raise Failed(f"{where} without targets it raises {type(error).__name__}: {error}", fix) from error
+            if not isinstance(said, list):
+                raise Failed(f"{where} without targets it returns no predictions", fix)
+
+
+@check("what stands in the padding does not matter")
+def padding(subject: Subject) -> None:
+    """In a batch of two sizes, other values beyond the smaller image change nothing."""
+    role, module = ModelRole(), subject.make().eval()
+    large, small = picture(subject, images=1), picture(subject, images=1, size=(48, 56))
+    batch = ImageBatch.stack([large.samples[0].image, small.samples[0].image])
+    noisy = batch.pixels.clone()
+    noisy[1, :, 48:], noisy[1, :, :, 56:] = 255, 17
+    found = []
+    for pixels in (batch.pixels, noisy):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            found.append(role.predict(module, Given(ImageBatch(pixels=pixels, sizes=batch.sizes), [])))
+    fix = "normalise first, then fill with zeros what lies beyond each image's own size"
+    require_same(found[0], found[1], "with other values in the padding it is another", fix, 1e-5)
+
+
+OWN: tuple[Check, ...] = (argument_decides, padding)

@@ -1,0 +1,162 @@
+"""Which checks there are for a plugin, and running one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+import torch
+from det_core.errors import ConfigError, MissingExtraError, UnknownNameError
+from det_core.plugins import canonical, catalog, registry
+from det_core.plugins.hooks import KINDS
+
+from det_devkit.conformance import Conformance, Example
+from det_devkit.conformance.package import Package
+from det_devkit.conformance.recipes import NamedRecipe
+from det_devkit.conformance.report import Check, DoesNotApply, Failed, Outcome
+from det_devkit.conformance.subject import Subject
+from det_devkit.conformance.tables import CHECKS
+
+__all__ = ["Case", "cases_of", "cases_of_component"]
+
+_GROUP = "det.testing"
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One check of one component.
+
+    Attributes:
+        component: how reports call it, "backbone acme_tiny".
+        subject: what the check is given.
+        gates: the checks before it that have to pass.
+        known: which gates are known to fail, shared by all cases of a component.
+    """
+
+    component: str
+    check: Check
+    subject: Any
+    gates: tuple[Check, ...] = ()
+    known: dict[str, bool] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Return if the rule is kept.
+
+        Raises:
+            Failed: it is not; where the component raised, that is the cause.
+            DoesNotApply: the check has nothing to say.
+        """
+        for gate in self.gates:
+            if not self._holds(gate):
+                raise DoesNotApply(f"{gate.name!r} does not hold")
+        self._judge(self.check)
+
+    def outcome(self, slow: bool = True) -> Outcome:
+        """What `run` says, as a value; unless `slow`, what takes long is not run."""
+        try:
+            if self.check.slow and not slow:
+                raise DoesNotApply("it takes long; slow=True runs it")
+            self.run()
+        except DoesNotApply as reason:
+            return Outcome(self.component, self.check.name, "does not apply", str(reason))
+        except Failed as reason:
+            return Outcome(self.component, self.check.name, "failed", str(reason))
+        return Outcome(self.component, self.check.name, "passed")
+
+    def _holds(self, gate: Check) -> bool:
+        if gate.name not in self.known:
+            with suppress(Failed, DoesNotApply):  # told by the gate's own case
+                self._judge(gate)
+        return self.known[gate.name]
+
+    def _judge(self, check: Check) -> None:
+        self.known[check.name] = False
+        with _undisturbed():
+            try:
+                check.judge(self.subject)
+            except (Failed, DoesNotApply):
+                raise
+            except MissingExtraError as error:  # the extra is not installed here: nothing can be said
+                raise DoesNotApply(str(error)) from error
+            except Exception as error:
+                problem = f"raises {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                raise Failed(problem, "nothing may be raised here") from error
+        self.known[check.name] = True
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Every check starts from the same random numbers, and leaves those of the program as they were."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(0)
+        yield
+
+
+def cases_of(told: Conformance) -> list[Case]:
+    """Every check of a plugin, the package itself first.
+
+    Raises:
+        UnknownNameError: no plugin of this name is installed, or an example is of something that it does not offer.
+    """
+    name = canonical(told.plugin)
+    entries = [plugin for plugin in catalog().plugins if plugin.distribution == name]
+    if not entries:
+        installed = sorted({plugin.distribution for plugin in catalog().plugins})
+        fix = registry.did_you_mean(name, installed) or "install it, with `pip install -e .` in its folder"
+        raise UnknownNameError(f"plugin {told.plugin!r}", "is not installed", f"there is {', '.join(installed)}", fix)
+    if not told.examples and told.truth is None:
+        told = _own_word(name) or told
+    examples = dict(told.examples)
+    cases = _cases("package", CHECKS["package"], Package(name))
+    offered = [component for kind in KINDS for component in registry.components(kind) if component.distribution == name]
+    files: set[str] = set()
+    siblings: list[Subject] = []
+    for component in sorted(offered, key=lambda c: (KINDS.index(c.kind), "/" in c.name, c.name)):
+        if component.kind == "recipes":
+            if component.target in files:
+                continue  # an alias
+            files.add(component.target)
+            subject: Any = NamedRecipe(component.qualified)
+        else:
+            example = examples.pop(f"{component.kind}/{component.name}", None)
+            subject = Subject(component.kind, component.name, component.load, name, example, told.truth, siblings)
+            siblings.append(subject)
+        cases += _cases(f"{component.kind[:-1]} {component.name}", CHECKS[component.kind], subject)
+    if examples:
+        choices = [f"{component.kind}/{component.name}" for component in offered]
+        first = next(iter(examples))
+        fix = registry.did_you_mean(first, choices) or f"it offers {', '.join(choices)}"
+        raise UnknownNameError(f"examples[{first!r}]", f"{name} offers nothing of this name", fix=fix)
+    return cases
+
+
+def _own_word(name: str) -> Conformance | None:
+    """What the distribution itself tells the kit, by an entry point of the group `det.testing`."""
+    for point in metadata.entry_points(group=_GROUP):
+        if point.dist is not None and canonical(point.dist.name) == name:
+            told = point.load()
+            if not isinstance(told, Conformance):
+                found = f"{point.value} is a {type(told).__name__}"
+                raise ConfigError(f"{name}: entry point of {_GROUP}", "must lead to a Conformance", found)
+            return told
+    return None
+
+
+def cases_of_component(kind: str, target: Any, example: Example | None, truth: Any) -> list[Case]:
+    """Every check of one component that no plugin offers."""
+    if kind not in KINDS or kind == "recipes":
+        fix = f"it is one of {', '.join(k for k in KINDS if k != 'recipes')}"
+        raise UnknownNameError(f"kind {kind!r}", "is none of a component", fix=fix)
+    name = getattr(target, "__name__", str(target))
+    subject = Subject(kind, name, lambda: target, example=example, truth=truth)
+    return _cases(f"{kind[:-1]} {name}", CHECKS[kind], subject)
+
+
+def _cases(component: str, checks: tuple[Check, ...], subject: Any) -> list[Case]:
+    known: dict[str, bool] = {}
+    cases = []
+    for number, check in enumerate(checks):
+        gates = tuple(gate for gate in checks[:number] if gate.gate)
+        cases.append(Case(component, check, subject, gates, known))
+    return cases

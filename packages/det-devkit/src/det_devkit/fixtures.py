@@ -1,0 +1,52 @@
+"""Fixtures that install plugins for a test as an installer would: a module, and metadata with an entry point beside it.
+
+In a `conftest.py`: `from det_devkit.fixtures import install, site`.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from det_core import plugins
+
+__all__ = ["install", "site"]
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch) -> Iterator[Path]:
+    """A folder on sys.path that is looked at anew."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delenv(plugins.DISABLE, raising=False)
+    before = set(sys.modules)
+    yield folder
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+    monkeypatch.undo()
+    plugins.catalog(refresh=True)
+
+
+@pytest.fixture
+def install(site) -> Callable[..., plugins.Plugin]:
+    """Install a distribution with one plugin module; returns what the catalog says of it."""
+
+    def do(
+        name: str, source: str = "", *, version: str = "1.0", point: str = "", requires: str = "", folder: Path = site
+    ) -> plugins.Plugin:
+        module = name.replace("-", "_")
+        (folder / f"{module}.py").write_text("from det_core.plugins.hooks import hookimpl\n" + dedent(source))
+        record = folder / f"{module}-{version}.dist-info"
+        record.mkdir()
+        lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+        (record / "METADATA").write_text(
+            "\n".join([*lines, *([f"Requires-Dist: {requires}"] if requires else [])]) + "\n"
+        )
+        (record / "entry_points.txt").write_text(f"[det]\n{point or name} = {module}\n")
+        found = [plugin for plugin in plugins.catalog(refresh=True).plugins if plugin.distribution == name]
+        return found[0]
+
+    return do

@@ -1,0 +1,70 @@
+"""What a new plugin and its parts are called, and which names it cannot have."""
+
+import importlib.util
+import keyword
+import re
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+
+from det_core.errors import ConfigError
+from det_core.plugins import CORE, canonical
+from det_core.plugins.known import KNOWN
+
+__all__ = ["Names", "check_name"]
+
+_FORM = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names that follow from a distribution's.
+
+    Attributes:
+        distribution: in its normal form, "det-acme".
+        module: what is imported, "det_acme".
+        prefix: what the names of its components start with, "acme".
+        class_prefix: what the names of its classes start with, "Acme".
+    """
+
+    distribution: str
+    module: str
+    prefix: str
+    class_prefix: str
+
+
+def check_name(name: str) -> Names:
+    """The names of a plugin called `name`, once nothing speaks against it.
+
+    Raises:
+        ConfigError: it is not the name of a distribution or leads to no module, or it is taken.
+    """
+    where = f"the name {name!r}"
+    if not _FORM.fullmatch(name):
+        found = "letters, digits and single hyphens, such as 'det-acme', make one"
+        raise ConfigError(where, "is not a name for a distribution", found)
+    distribution = canonical(name)
+    module = distribution.replace("-", "_")
+    if not module.isidentifier() or keyword.iskeyword(module):
+        raise ConfigError(where, f"cannot be imported as {module!r}", fix=f"take another, such as 'det-{distribution}'")
+    if owner := _owner(distribution, module):
+        raise ConfigError(where, f"is taken: {owner}", fix="take another")
+    short = re.sub(r"^det_|_det$", "", module)
+    # "det-3d" has no short name that a class could start with.
+    prefix = short if short.isidentifier() and not keyword.iskeyword(short) else module
+    return Names(distribution, module, prefix, "".join(part[:1].upper() + part[1:] for part in prefix.split("_")))
+
+
+def _owner(distribution: str, module: str) -> str:
+    """Who has the name already; "" if nobody has."""
+    if distribution == CORE or distribution in KNOWN:
+        return f"{distribution} is a package of det's own project"
+    try:
+        return f"{distribution} {metadata.version(distribution)} is installed"
+    except metadata.PackageNotFoundError:
+        pass
+    if module in sys.stdlib_module_names:
+        return f"Python itself has a module {module!r}"
+    found = importlib.util.find_spec(module)
+    # A folder without __init__.py is found too; it may just be the folder of an earlier try.
+    return f"there is a module {module!r} already, {found.origin}" if found and found.origin else ""
