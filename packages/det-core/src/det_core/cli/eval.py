@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from det_inspect.analysis.show import show_diagnosis
 
 from det_core.cli.eval_files import evaluate_files
-from det_core.cli.why import show_diagnosis
 from det_core.errors import ConfigError, RecipeError
 
 if TYPE_CHECKING:
+    from det_inspect.analysis.diagnosis import Diagnosis
+
     from det_core.engine import Evaluation
-    from det_core.evaluation.diagnosis import Diagnosis
 
 __all__ = ["command"]
 
@@ -109,7 +110,7 @@ def command(
     else:
         _show(result, title, why)
     if report is not None:
-        from det_core.evaluation.page import write_page
+        from det_inspect.analysis.page import write_page
 
         click.echo(f"{write_page(report, title, result.metrics, result.notes, why)}", err=True)
 
@@ -141,8 +142,9 @@ def _evaluate(
     place: tuple[int, int],
 ) -> "tuple[Evaluation, Diagnosis | None]":
     """The figures, and why they are what they are, which only the first of several processes says."""
+    from det_inspect.analysis.channels import with_channels
+
     from det_core.engine import Display, check_classes, evaluate
-    from det_core.engine.channels import with_channels
     from det_core.evaluation import CocoEvaluator, ResultsFile, Witness
 
     dataset = data.dataset(split)

@@ -17,11 +17,12 @@ def evaluate_files(
     predictions: Path, annotations: Path, as_json: bool, report: Path | None = None, images: Path | None = None
 ) -> None:
     """Judge results by COCO's rules and print the figures; the JSON has null for what is not defined."""
-    from det_core.cli.why import show_diagnosis
+    from det_inspect.analysis.diagnosis import diagnose
+    from det_inspect.analysis.error_overlaps import costs_by
+    from det_inspect.analysis.evidence import seen_in
+    from det_inspect.analysis.show import show_diagnosis
+
     from det_core.evaluation.coco_files import read_files
-    from det_core.evaluation.diagnosis import diagnose
-    from det_core.evaluation.error_overlaps import costs_by
-    from det_core.evaluation.evidence import seen_in
 
     files = read_files(annotations, predictions)
     figures, notes = _figures(files)
@@ -38,7 +39,7 @@ def evaluate_files(
             click.echo(note)
         show_diagnosis(why)
     if report is not None:
-        from det_core.evaluation.page import write_page
+        from det_inspect.analysis.page import write_page
 
         flat = {f"{iou_type}/{name}": value for iou_type, own in figures.items() for name, value in own.items()}
         click.echo(f"{write_page(report, title, flat, notes, why, images)}", err=True)

@@ -20,7 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("det_core.cli.train:command", "Train what a recipe describes."),
     "eval": ("det_core.cli.eval:command", "Evaluate a trained model on a recipe's data."),
     "predict": ("det_core.cli.predict:command", "Find objects in images and draw them."),
-    "data": ("det_core.cli.data:command", "Check a dataset, and convert between COCO, VOC and YOLO."),
+    "data": ("det_inspect.cli.data:command", "Check a dataset, and convert between COCO, VOC and YOLO."),
     "recipes": ("det_core.cli.recipes:command", "List the recipes, show one, or import one."),
     "zoo": ("det_core.cli.zoo:command", "List and show published models; convert and verify their weights."),
     "plugins": ("det_core.cli.plugins:command", "List the installed plugins, what they bring, and what is wrong."),

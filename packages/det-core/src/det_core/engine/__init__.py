@@ -5,7 +5,6 @@ from det_core.engine.evaluate import Evaluation, evaluate, predict
 from det_core.engine.loop import Best, Outcome, Trainer, train
 from det_core.engine.optim import ClipGradients, LayerDecay, ParamGroups
 from det_core.engine.progress import Display
-from det_core.engine.proposals import convert_proposals
 from det_core.engine.run import RunFolder, check_classes
 from det_core.engine.scalars import read_scalars
 from det_core.engine.schedules import Schedule, WarmupCosine, WarmupMultiStep
@@ -27,7 +26,6 @@ __all__ = [
     "WarmupCosine",
     "WarmupMultiStep",
     "check_classes",
-    "convert_proposals",
     "evaluate",
     "pick_device",
     "predict",

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from det_inspect.analysis.error_kinds import ErrorCosts
+from det_inspect.analysis.error_overlaps import costs_by
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
@@ -16,8 +18,6 @@ from det_core.evaluation.coco_keypoints import pixel_indices, require_keypoints
 from det_core.evaluation.coco_results import RLE, encode_masks
 from det_core.evaluation.coco_rotated import rotated_overlaps
 from det_core.evaluation.curves import COCO_SIGMAS, Curves, IouType, Table, curves
-from det_core.evaluation.error_kinds import ErrorCosts
-from det_core.evaluation.error_overlaps import costs_by
 from det_core.evaluation.figures import averages, per_class, recalls
 from det_core.evaluation.per_image import PerImage, detections_and_truth
 from det_core.ops.geometry import geometry
