@@ -1,70 +1,54 @@
-"""Reversed channels are found by giving a model both orders; and what a diagnosis of a model's evaluation says."""
-
-import json
+"""Reversed channels are found by giving a model the other order, in images that it was evaluated on."""
 
 import pytest
-import standins
-import torch
-from click.testing import CliRunner
-from det_core.cli.main import det
 from det_core.data import EvalLoader
 from det_core.engine import evaluate
-from det_core.evaluation import Witness
-from det_core.structures import Detections, Prediction
+from det_core.errors import ConfigError
 from det_inspect.analysis.channels import reversed_channels
-from torch import nn
+from det_inspect.analysis.explanation import Analysis
+from det_inspect.analysis.witness import Witness
+from squares import Colors, Squares
 
-
-class Colours(nn.Module):
-    """Finds the red and the blue square by their colours; `reverse` reads the channels the other way round."""
-
-    num_classes = 2
-
-    def __init__(self, reverse=False):
-        super().__init__()
-        self.reverse = reverse
-
-    def forward(self, batch, targets=None):
-        return [self.look(pixels) for pixels in (batch.pixels.flip(1) if self.reverse else batch.pixels)]
-
-    def look(self, image):
-        boxes = []
-        for channel in (0, 2):
-            y, x = torch.nonzero(image[channel] > 200, as_tuple=True)
-            boxes.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
-        labels, scores = torch.tensor([0, 1]), torch.tensor([0.9, 0.8])
-        size = tuple(image.shape[1:])
-        return Prediction(
-            detections=Detections(boxes=torch.tensor(boxes).float(), labels=labels, scores=scores, size=size)
-        )
+CLASSES = ("red", "blue")
 
 
 def loader(length=5):
-    return EvalLoader(dataset=standins.Squares(length), batch_size=2)
+    return EvalLoader(dataset=Squares(length), batch_size=2)
 
 
-def test_a_model_whose_weights_want_the_other_order_is_suspicious():
-    found = reversed_channels(Colours(reverse=True), loader(), ("red", "blue"))
+def checked(model, length=5, images=16):
+    witness = Witness(CLASSES)
+    evaluate(model, loader(length), [witness])
+    return reversed_channels(model, loader(length), witness.state(), CLASSES, images)
+
+
+def test_channels_model_of_the_other_order_is_suspicious():
+    found = checked(Colors(reverse=True))
     assert found.kind == "channels in reverse"
     assert found.evidence == "AP50 is 0.000 on 5 images, but 1.000 if red and blue change places"
 
 
-def test_a_model_that_wants_rgb_is_not():
-    assert reversed_channels(Colours(), loader(), ("red", "blue")) is None
+def test_channels_model_of_rgb_is_not_suspicious():
+    assert checked(Colors()) is None
 
 
-def test_only_the_first_images_are_looked_at():
-    found = reversed_channels(Colours(reverse=True), loader(9), ("red", "blue"), images=3)
-    assert "on 4 images" in found.evidence
+def test_channels_limit_of_images_stops_after_the_batch():
+    model = Colors(reverse=True)
+    assert "on 4 images" in checked(model, 9, images=3).evidence
+    assert model.images == 9 + 4  # each image of the evaluation once, and the first ones once more, reversed
 
 
-def test_a_witness_keeps_boxes_and_joins_those_of_other_processes():
-    halves = [Witness(("red", "blue")) for _ in range(2)]
-    whole = Witness(("red", "blue"))
+def test_channels_no_evaluated_image_gives_none():
+    assert reversed_channels(Colors(), loader(), {}, CLASSES) is None
+
+
+def test_witness_states_of_two_processes_merge_to_those_of_one():
+    halves = [Witness(CLASSES) for _ in range(2)]
+    whole = Witness(CLASSES)
     for batch, half in zip(loader(4), halves, strict=True):
-        evaluate(Colours(), [batch], [half])
-    evaluate(Colours(), loader(4), [whole])
-    joined = Witness(("red", "blue"))
+        evaluate(Colors(), [batch], [half])
+    evaluate(Colors(), loader(4), [whole])
+    joined = Witness(CLASSES)
     joined.merge([half.state() for half in halves])
     assert joined.result() == {}
     assert joined.diagnosis().errors == whole.diagnosis().errors
@@ -73,27 +57,23 @@ def test_a_witness_keeps_boxes_and_joins_those_of_other_processes():
     assert Witness(("red",)).diagnosis() is None
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    recipe = standins.recipe(steps=20).save(folder / "squares.yaml")
-    result = CliRunner().invoke(det, ["train", str(recipe), "--output", str(folder / "run")])
-    assert result.exit_code == 0, result.output
-    return folder / "run"
+@pytest.mark.parametrize(("channels", "images"), [(False, 5), (True, 10)])
+def test_analysis_predicts_images_again_only_if_asked(channels, images):
+    model, analysis = Colors(reverse=True), Analysis(CLASSES, channels=channels)
+    evaluate(model, loader(), [analysis])
+    kinds = [each["kind"] for each in analysis.explain([], model, loader).as_json()["suspicions"]]
+    assert model.images == images
+    assert ("channels in reverse" in kinds) == channels
 
 
-def test_det_eval_says_why_reports_losses_and_writes_a_page(trained, tmp_path):
-    files = ["--report", str(tmp_path / "report"), "--save-predictions", str(tmp_path / "found.json")]
-    result = CliRunner().invoke(det, ["eval", str(trained), "--trust", "--json", "--loss", *files])
-    assert result.exit_code == 0, result.output
-    made = json.loads(result.stdout)
-    assert set(made["errors"]) == {"classification", "localisation", "both", "duplicate", "background", "missed"}
-    assert isinstance(made["suspicions"], list)
-    assert made["metrics"]["loss"] == pytest.approx(made["metrics"]["loss_score"] + made["metrics"]["loss_box"])
-    assert "Precision and recall" in (tmp_path / "report" / "index.html").read_text()
-    results = json.loads((tmp_path / "found.json").read_text())
-    assert len(results) == 4 * 8
-    assert {each["category_id"] for each in results} <= {10, 20}
-    assert set(results[0]) == {"image_id", "category_id", "bbox", "score"}
-    shown = CliRunner().invoke(det, ["eval", str(trained), "--trust"])
-    assert "what errors cost" in shown.output
+def test_analysis_without_images_explains_nothing(tmp_path, capsys):
+    explanation = Analysis(CLASSES).explain([], Colors(), loader)
+    assert explanation.as_json() == {}
+    explanation.show()
+    assert capsys.readouterr().out == ""
+    assert "a/b" in explanation.write_report(tmp_path, "t", {"a/b": 1.0}, ()).read_text().replace("<td>b", "a/b")
+
+
+def test_analysis_of_less_than_one_image_is_refused():
+    with pytest.raises(ConfigError, match="channel_images: must be at least 1; got 0"):
+        Analysis(CLASSES, channel_images=0)

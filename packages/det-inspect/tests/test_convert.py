@@ -14,7 +14,7 @@ from det_core.errors import ConfigError, DataError
 from det_inspect.datasets.convert import convert
 from PIL import Image
 
-CELLS = Path(__file__).parents[4] / "tests" / "data" / "blood-cells"
+CELLS = Path(__file__).parents[3] / "tests" / "data" / "blood-cells"
 NAMES = ("dog", "cat")
 
 

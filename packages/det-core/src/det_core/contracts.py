@@ -5,11 +5,11 @@ and heads are ordinary `nn.Module`s. `channels` and `strides` are how parts lear
 the parts that it builds (`Factory`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from det_core.structures import Detections, ImageBatch, Prediction, Proposals, Sample, Size, Targets
 
@@ -278,6 +278,52 @@ class Evaluator(Protocol):
 
     def result(self) -> dict[str, float]:
         """{"task/metric": value}, such as "bbox/AP50"; values in [0, 1] where they are shares."""
+        ...
+
+
+class Explanation(Protocol):
+    """Why metrics are as they are; `det eval` prints it."""
+
+    def as_json(self) -> dict[str, Any]:
+        """What stands beside "metrics" and "notes" in the JSON of `det eval`."""
+        ...
+
+    def show(self) -> None:
+        """Print it for a reader at a terminal."""
+        ...
+
+    def write_report(self, folder: Path, title: str, metrics: Mapping[str, float | None], notes: Sequence[str]) -> Path:
+        """Write a report with `metrics` and `notes` into `folder`; returns the file to open."""
+        ...
+
+
+@runtime_checkable
+class Analysis(Evaluator, Protocol):
+    """An evaluator without metrics of its own that explains those of the others, offered under the name "analysis".
+
+    `det eval` gives it each prediction together with the other evaluators. `from_files` works without torch.
+    """
+
+    def explain(
+        self, evaluators: Sequence[Evaluator], model: nn.Module, batches: Callable[[], Iterable[Any]]
+    ) -> Explanation:
+        """The explanation of all images, in the first process, after the states of all were merged.
+
+        Args:
+            evaluators: the others, after their `result`.
+            model: the evaluated one. Nothing is predicted again unless an option of the analysis asks for it.
+            batches: the images once more, from the first, for such an option.
+        """
+        ...
+
+    @classmethod
+    def from_files(cls, files: Any, images: Path | None = None) -> Explanation:
+        """The explanation of a file of results.
+
+        Args:
+            files: annotations and results, a `det_core.evaluation.coco_files.CocoFiles`.
+            images: the folder that names of images start from, for the report.
+        """
         ...
 
 

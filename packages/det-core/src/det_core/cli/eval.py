@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from det_inspect.analysis.show import show_diagnosis
 
+from det_core.cli.analysis import installed_analysis
 from det_core.cli.eval_files import evaluate_files
 from det_core.errors import ConfigError, RecipeError
 
 if TYPE_CHECKING:
-    from det_inspect.analysis.diagnosis import Diagnosis
-
+    from det_core.contracts import Analysis, Explanation
     from det_core.engine import Evaluation
+    from det_core.recipes import Factory
 
 __all__ = ["command"]
 
@@ -58,7 +58,14 @@ __all__ = ["command"]
     "--report",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Write index.html: PR curves, confusions, the worst images, and why the figures are as they are.",
+    help="Write index.html: PR curves, confusions, the worst images, what errors cost. Needs det-inspect.",
+)
+@click.option(
+    "--analysis",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of the analysis of det-inspect, such as channels=true; may be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
 def command(
@@ -76,6 +83,7 @@ def command(
     loss: bool,
     save_predictions: Path | None,
     report: Path | None,
+    options: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Evaluate a checkpoint, which knows its own data, or a recipe and weights, or results in a file.
@@ -94,13 +102,16 @@ def command(
         if predictions is None or annotations is None or source is not None:
             fix = "give a checkpoint or a recipe, or else --predictions and --annotations"
             raise ConfigError("det eval", "needs either a model or two files", fix=fix)
+        if options:
+            raise ConfigError("--analysis", "has no options for results in a file", fix="evaluate a model")
         evaluate_files(predictions, annotations, as_json, report, images)
         return
+    analysis = installed_analysis(options, "--report" if report is not None else "--analysis" if options else "")
     from det_core.engine.distributed import own_device, process_group
 
     with process_group() as place:
         model, data = _load(source, weights, own_device(device), overrides, trust, tta)
-        result, why = _evaluate(model, data, split, batch_size, loss, save_predictions, place)
+        result, why = _evaluate(model, data, split, batch_size, loss, save_predictions, analysis, place)
     if place[0] > 0:  # the first process tells it for all
         return
     title = f"{source}, {split}: {len(data.dataset(split))} images"
@@ -109,10 +120,8 @@ def command(
         click.echo(json.dumps({"metrics": result.metrics, "notes": result.notes, **reasons}, indent=2))
     else:
         _show(result, title, why)
-    if report is not None:
-        from det_inspect.analysis.page import write_page
-
-        click.echo(f"{write_page(report, title, result.metrics, result.notes, why)}", err=True)
+    if report is not None and why is not None:
+        click.echo(f"{why.write_report(report, title, result.metrics, result.notes)}", err=True)
 
 
 def _load(
@@ -139,32 +148,30 @@ def _evaluate(
     batch_size: int,
     loss: bool,
     save_predictions: Path | None,
+    analysis: "Factory[Analysis] | None",
     place: tuple[int, int],
-) -> "tuple[Evaluation, Diagnosis | None]":
-    """The figures, and why they are what they are, which only the first of several processes says."""
-    from det_inspect.analysis.channels import with_channels
+) -> "tuple[Evaluation, Explanation | None]":
+    """The metrics, and in the first of several processes what an installed analysis explains of them."""
 
     from det_core.engine import Display, check_classes, evaluate
-    from det_core.evaluation import CocoEvaluator, ResultsFile, Witness
+    from det_core.evaluation import ResultsFile
 
     dataset = data.dataset(split)
     check_classes(model, dataset)
-    evaluators, witness = data.build_evaluators(split), Witness(dataset.classes)
+    evaluators = data.build_evaluators(split)
+    analyses = [] if analysis is None else [analysis(classes=dataset.classes)]
     if save_predictions is not None:
         evaluators.append(ResultsFile(dataset.classes, save_predictions, getattr(dataset, "category_ids", None)))
     with Display() as display:
         batches = data.eval_loader(split, batch_size, *place)
         shown = batches if place[0] else display.track(batches, f"evaluate on {split}")
-        result = evaluate(model, shown, [*evaluators, witness], losses=loss)
-        why = None if place[0] else witness.diagnosis()
-        if why is not None:
-            judges = [each for each in evaluators if isinstance(each, CocoEvaluator)]
-            why = dataclasses.replace(why, errors_in={k: v for each in judges for k, v in each.errors_in().items()})
-            why = with_channels(why, model, data.eval_loader(split, batch_size))
-    return result, why
+        result = evaluate(model, shown, [*evaluators, *analyses], losses=loss)
+        if place[0] or not analyses:
+            return result, None
+        return result, analyses[0].explain(evaluators, model, lambda: data.eval_loader(split, batch_size))
 
 
-def _show(result: "Evaluation", title: str, why: "Diagnosis | None") -> None:
+def _show(result: "Evaluation", title: str, why: "Explanation | None") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -179,4 +186,4 @@ def _show(result: "Evaluation", title: str, why: "Diagnosis | None") -> None:
     for note in result.notes:
         console.print(note, markup=False, soft_wrap=True)
     if why is not None:
-        show_diagnosis(why)
+        why.show()

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from det_inspect.analysis.error_kinds import ErrorCosts
-from det_inspect.analysis.error_overlaps import costs_by
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
@@ -123,11 +121,6 @@ class CocoEvaluator(PerImage["_Image"]):
         categories = range(len(self.classes))
         truth = _as_coco([image.truth for image in images], categories, iou_type)
         return truth, _as_coco([image.guess for image in images], categories, iou_type)
-
-    def errors_in(self) -> dict[str, ErrorCosts]:
-        """What errors of masks ("segm") and of keypoints cost, as far as these are compared."""
-        others = [iou_type for iou_type in self.iou_types if iou_type != "bbox"]
-        return {name: costs_by(name, *self.tables(name), len(self.classes), self.sigmas) for name in others}
 
     def _judge(self, iou_type: IouType) -> Curves:
         rotated = any(image.truth.boxes.shape[1] == 5 for image in self._images.values())

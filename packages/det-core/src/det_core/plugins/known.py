@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-__all__ = ["KNOWN", "PACKAGES", "provider"]
+__all__ = ["COMMANDS", "KNOWN", "PACKAGES", "hint", "provider"]
 
 # Patterns of component and recipe names in lower case. The first package that fits is the one that is recommended.
 KNOWN: Mapping[str, tuple[str, ...]] = {
@@ -15,8 +15,15 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "det-densepose": ("*densepose*", "*dense_pose*"),
     "det-vitdet": ("*vitdet*", "*mvit*", "*swin*", "vit", "vit_*"),
     "det-panoptic": ("*panoptic*", "*deeplab*"),
-    "det-mobile": ("*fbnet*", "*d2go*", "mobile_*", "*qat*"),
     "det-tridentnet": ("*trident*",),
+    "det-inspect": ("analysis",),
+}
+
+# Command: the package that brings it, for the error of a core that is installed alone.
+COMMANDS: Mapping[str, str] = {
+    "data": "det-inspect",
+    "new-plugin": "det-devkit",
+    "recipes import": "det-detectron2",
 }
 
 # Module: the package that brings it, for well-known ones that are called otherwise or that plugins forget to require.
@@ -45,3 +52,8 @@ def provider(name: str) -> str:
     if distribution in KNOWN:
         return distribution
     return next((package for package, forms in KNOWN.items() if any(fnmatchcase(name.lower(), f) for f in forms)), "")
+
+
+def hint(package: str) -> str:
+    """How to get a package of this project, for the end of an error; "" for no package."""
+    return f"{package} would provide it: pip install {package} --find-links DIST (wheels of det)" if package else ""

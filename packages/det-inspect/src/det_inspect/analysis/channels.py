@@ -1,6 +1,6 @@
 """Whether a model would rather have its images with the channels the other way round."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -8,40 +8,49 @@ from det_core.data import Batch
 from det_core.engine.evaluate import device_of, in_eval_mode, predict
 from torch import nn
 
-from det_inspect.analysis.diagnosis import Diagnosis
+from det_inspect.analysis.diagnosis import diagnose
+from det_inspect.analysis.evidence import Seen
 from det_inspect.analysis.suspicions import Suspicion
 from det_inspect.analysis.witness import Witness
 
-__all__ = ["reversed_channels", "with_channels"]
+__all__ = ["reversed_channels"]
 
 _MARGIN, _FACTOR = 0.05, 1.2
 
 
 def reversed_channels(
-    model: nn.Module, batches: Iterable[Batch], classes: Sequence[str], images: int = 16
+    model: nn.Module,
+    batches: Iterable[Batch],
+    evaluated: Mapping[int | str, Seen],
+    classes: Sequence[str],
+    images: int = 16,
 ) -> Suspicion | None:
-    """A suspicion if AP50 is clearly better on the first images when these are given as BGR; it takes two more looks.
+    """A suspicion if AP50 is clearly better on the first images when these are given as BGR; it predicts them once.
 
     Args:
         model: a `Model`, on the device to compute on.
-        batches: of images with their truth.
+        batches: of images with ground truth, as they were evaluated.
+        evaluated: what was predicted of the images as they are, by their ids.
         classes: the name of each label.
-        images: how many to look at, at least.
+        images: how many to predict, at least.
     """
     device = device_of(model)
-    plain, turned = Witness(classes), Witness(classes)
+    turned = Witness(classes)
     with in_eval_mode(model), torch.no_grad():
         for batch in batches:
             given = batch.to(device).images
             flipped = replace(given, pixels=given.pixels.flip(1))
             stored = [sample.size for sample in batch.samples]
-            for witness, pixels in ((plain, given), (turned, flipped)):
-                for prediction, sample in zip(predict(model, pixels, stored), batch.samples, strict=True):
-                    witness.update(prediction, sample)
-            if len(plain.image_ids) >= images:
+            for prediction, sample in zip(predict(model, flipped, stored), batch.samples, strict=True):
+                if sample.id in evaluated:
+                    turned.update(prediction, sample)
+            if len(turned.image_ids) >= images:
                 break
-    before, after = plain.diagnosis(), turned.diagnosis()
-    if before is None or after is None or before.errors.ap50 is None or after.errors.ap50 is None:
+    if not turned.image_ids:
+        return None
+    before = diagnose([evaluated[image_id] for image_id in turned.image_ids], classes)
+    after = turned.diagnosis()
+    if after is None or before.errors.ap50 is None or after.errors.ap50 is None:
         return None
     rgb, bgr = before.errors.ap50, after.errors.ap50
     if bgr < max(_FACTOR * rgb, rgb + _MARGIN):
@@ -49,9 +58,3 @@ def reversed_channels(
     evidence = f"AP50 is {rgb:.3f} on {len(before.images)} images, but {bgr:.3f} if red and blue change places"
     fix = "the weights were made for the other order: set channel_order of the model, and means and deviations with it"
     return Suspicion("channels in reverse", evidence, fix)
-
-
-def with_channels(why: Diagnosis, model: nn.Module, batches: Iterable[Batch]) -> Diagnosis:
-    """The diagnosis, with the suspicion of reversed channels if there is cause for it."""
-    suspicion = reversed_channels(model, batches, why.classes)
-    return why if suspicion is None else replace(why, suspicions=(*why.suspicions, suspicion))

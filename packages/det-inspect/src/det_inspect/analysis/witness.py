@@ -1,14 +1,17 @@
-"""Keeps what a diagnosis looks at while a model is evaluated."""
+"""Keeps the boxes of each image while a model is evaluated. No torch is needed here."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from det_core.evaluation.per_image import PerImage
-from det_core.structures import Detections, Prediction, Sample, Targets
-from torch import Tensor
 
 from det_inspect.analysis.diagnosis import Diagnosis, diagnose
 from det_inspect.analysis.evidence import Objects, Seen
+
+if TYPE_CHECKING:
+    from det_core.structures import Detections, Prediction, Sample, Targets
+    from torch import Tensor
 
 __all__ = ["Witness"]
 
@@ -26,7 +29,7 @@ class Witness(PerImage[Seen]):
         super().__init__()
         self.classes = tuple(classes)
 
-    def update(self, prediction: Prediction, sample: Sample) -> None:
+    def update(self, prediction: "Prediction", sample: "Sample") -> None:
         """Add one image."""
         truth, found = sample.targets, prediction.detections
         if truth is not None and found is not None and truth.boxes.shape[1] == found.boxes.shape[1] == 4:
@@ -43,17 +46,17 @@ class Witness(PerImage[Seen]):
         return diagnose(images, self.classes) if images else None
 
 
-def _objects(source: Targets | Detections) -> Objects:
-    crowd = source.crowd if isinstance(source, Targets) else None
+def _objects(source: "Targets | Detections") -> Objects:
+    crowd, scores = getattr(source, "crowd", None), getattr(source, "scores", None)
     count = len(source)
     return Objects(
         boxes=_array(source.boxes).astype(np.float64),
         labels=_array(source.labels),
-        scores=_array(source.scores).astype(np.float64) if isinstance(source, Detections) else np.ones(count),
+        scores=np.ones(count) if scores is None else _array(scores).astype(np.float64),
         crowd=np.zeros(count, np.bool_) if crowd is None else _array(crowd),
     )
 
 
-def _array(tensor: Tensor) -> np.ndarray:
+def _array(tensor: "Tensor") -> np.ndarray[Any, Any]:
     # A copy, so that neither the image's memory nor a graph is kept alive.
     return tensor.detach().cpu().numpy().copy()
