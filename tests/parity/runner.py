@@ -18,7 +18,7 @@ from det_core.ops.masks import paste_masks
 from det_core.recipes import recipe_from_tree
 from det_core.structures import ImageBatch, Polygons, Prediction, Proposals, Size, Targets
 from det_core.weights import load_into
-from det_detectron2.importer.detectron2 import recipe_from_settings
+from det_detectron2.importer.files import recipe_from_settings
 from torch import Tensor, nn
 
 Arrays = dict[str, Any]

@@ -10,7 +10,8 @@ from det_core.backbones import FPN, ResNet
 from det_core.errors import ConfigError
 from det_core.recipes import recipe_from_tree
 from det_detectron2.importer import detectron2, detectron2_datasets, detectron2_heads
-from det_detectron2.importer.detectron2 import UnsupportedError, recipe_from_settings
+from det_detectron2.importer.detectron2 import UnsupportedError
+from det_detectron2.importer.files import recipe_from_settings
 from published_settings import FPN_SETTINGS, imported
 
 
@@ -384,7 +385,7 @@ def test_nested_settings_are_told_to_be_flat():
 
 def test_importing_needs_no_torch():
     code = (
-        "import sys; from det_detectron2.importer.detectron2 import recipe_from_settings as f; "
+        "import sys; from det_detectron2.importer.files import recipe_from_settings as f; "
         f"f({FPN_SETTINGS!r}); print([m for m in ('torch', 'numpy', 'pydantic') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -259,10 +259,10 @@ def exported(exporter):
     """What fails where the plugin brings the model that its exporter takes."""
     from det_devkit.conformance.run import _cases
     from det_devkit.conformance.subject import Subject
-    from det_devkit.conformance.tables import CHECKS
+    from det_devkit.conformance.tables import CHECKS, ROLES
 
-    siblings = [Subject("models", "whole", lambda: parts.Whole)]
-    subject = Subject("exporters", "writer", lambda: exporter, siblings=siblings)
+    siblings = [Subject("models", "whole", lambda: parts.Whole, ROLES["models"])]
+    subject = Subject("exporters", "writer", lambda: exporter, ROLES["exporters"], siblings=siblings)
     outcomes = [case.outcome(slow=False) for case in _cases("exporter writer", CHECKS["exporters"], subject)]
     return {outcome.check: outcome.reason for outcome in outcomes if outcome.status == "failed"}
 

@@ -25,7 +25,7 @@ class WithProposals:
     """A dataset whose samples bring the best proposals of a file with them.
 
     The file is an .npz as `write_proposals` and `ProposalWriter` write it, in the pixels of the images as stored;
-    `det_core.engine.convert_proposals` makes one of a published pickle.
+    `det_detectron2.proposals.convert_proposals` (det-detectron2) makes one of a published pickle.
 
     Args:
         dataset: the images; the file calls them by the same ids.
@@ -145,7 +145,7 @@ def write_proposals(file: Path, proposals: Mapping[int | str, Proposals]) -> Non
 
 def _npz(file: Path) -> Path:
     if file.suffix == ".pkl":
-        fix = "turn it into an .npz once: det_core.engine.convert_proposals(PKL, NPZ)"
+        fix = "turn it into an .npz once: det_detectron2.proposals.convert_proposals(PKL, NPZ)"
         raise ConfigError(str(file), "pickles of proposals are not read directly", fix=fix)
     if file.suffix != ".npz":
         raise ConfigError(str(file), "a file of proposals ends in .npz")

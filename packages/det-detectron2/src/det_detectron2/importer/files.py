@@ -9,12 +9,13 @@ from det_core.errors import ConfigError, RecipeError
 from det_core.recipes import yaml as yamlfile
 from det_core.recipes.overrides import merge
 
-from det_detectron2.importer.detectron2 import Imported, recipe_from_settings
+from det_detectron2.importer.detectron2 import Imported, recipe_from_yaml_settings
+from det_detectron2.importer.detectron2_lazy import recipe_from_objects
 from det_detectron2.importer.lazy_files import settings_from_python
 from det_detectron2.importer.literals import MAX_VALUES, evaluate
 from det_detectron2.importer.settings import Settings
 
-__all__ = ["recipe_from_file", "settings_from_yaml"]
+__all__ = ["recipe_from_file", "recipe_from_settings", "settings_from_yaml"]
 
 _BASE = "_BASE_"
 
@@ -43,6 +44,23 @@ def recipe_from_file(path: Path) -> Imported:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(str(path), "holds a value of another form than Detectron2's", str(error)) from error
+
+
+def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Imported:
+    """The recipe of a published configuration.
+
+    Args:
+        settings: flat, with dots in the names; what is absent has Detectron2's default. Those of a Python file have
+            a "model.kind", such as "FCOS".
+        summary: the summary of the recipe.
+
+    Raises:
+        UnsupportedError: the configuration needs a part that does not exist here yet.
+        ConfigError: the settings are not flat.
+    """
+    if nested := [key for key, value in settings.items() if isinstance(value, Mapping) and "." not in key]:
+        raise ConfigError(nested[0], "settings must be flat", "it holds a mapping", "write MODEL.RPN.NMS_THRESH: 0.7")
+    return (recipe_from_objects if "model.kind" in settings else recipe_from_yaml_settings)(settings, summary)
 
 
 def settings_from_yaml(path: Path) -> dict[str, Any]:
