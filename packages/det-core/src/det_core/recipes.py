@@ -18,6 +18,7 @@ from typing import Any
 from det_core import config, registry, trust, versions, yamlfile
 from det_core.errors import ConfigError, DetError, PluginError, RecipeError, UnknownNameError
 from det_core.overrides import DEFAULT_TYPES, KEYS, SECTIONS, annotation_of, apply, merge, not_a_key
+from det_core.printable import described
 from det_core.signatures import shown
 
 __all__ = ["Listed", "Recipe", "listing", "load", "names", "recipe_from_tree"]
@@ -204,7 +205,7 @@ def _located(reference: str | Path, folder: Path, where: str) -> Iterator[tuple[
         found = resources.files(package) / file
     except (Exception, SystemExit) as error:
         problem = f"its package {package!r} cannot be imported"
-        raise PluginError(where or component.qualified, problem, f"{type(error).__name__}: {error}") from error
+        raise PluginError(where or component.qualified, problem, described(error)) from error
     with resources.as_file(found) as path:
         yield path, component.qualified
 
