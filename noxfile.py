@@ -28,7 +28,20 @@ RUFF = "ruff==0.17.6"
 
 # The half of core that has to work, and is checked strictly, without torch.
 TORCH_FREE = [
-    *("errors", "hooks", "known", "watchdog", "plugins", "registry", "signatures", "construction", "values"),
+    *(
+        "printable",
+        "errors",
+        "hooks",
+        "known",
+        "watchdog",
+        "isolation",
+        "plugins",
+        "probe",
+        "registry",
+        "signatures",
+        "construction",
+        "values",
+    ),
     *("versions", "yamlfile", "factory", "config", "overrides", "recipes", "trust", "builtin", "doctor", "importers"),
     *("jsonfile", "scaffold", "zoo", "cli"),
 ]

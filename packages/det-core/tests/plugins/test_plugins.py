@@ -58,9 +58,11 @@ def test_a_plugin_that_cannot_be_imported_is_remembered_and_the_others_work(inst
     assert {p.distribution: p.status for p in catalog.plugins}["det-good"] == "active"
 
 
-def test_an_interruption_by_the_user_is_not_taken_for_a_broken_plugin(install):
+def test_an_interruption_by_the_user_is_passed_on_and_names_the_plugin_that_was_imported(install, capsys):
     with pytest.raises(KeyboardInterrupt):
-        install("det-slow", "raise KeyboardInterrupt")
+        install("det-slow", "import signal\nsignal.raise_signal(signal.SIGINT)")
+    told = "det: interrupted while det-slow was imported; DET_DISABLE_PLUGINS=det-slow goes on without it\n"
+    assert capsys.readouterr().err == told
 
 
 @pytest.mark.parametrize(

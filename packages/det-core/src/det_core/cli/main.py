@@ -5,6 +5,9 @@ The help imports click alone. A subcommand is a line in `COMMANDS`, and a click 
 
 import difflib
 import importlib
+import os
+import sys
+import threading
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +17,8 @@ import click
 from det_core.errors import DetError, DetWarning
 
 __all__ = ["COMMANDS", "det", "main"]
+
+_END_SECONDS = 2.0  # that threads of a plugin may take at the end of a program
 
 # Name: where the click command is, and what it does, so that the help imports none of them.
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -83,4 +88,26 @@ def _formatted(
 def main() -> None:
     """Run the command line."""
     warnings.formatwarning = _formatted
-    det()
+    try:
+        det()
+    except SystemExit as end:
+        _end_in_time(end.code if isinstance(end.code, int) else int(bool(end.code)))
+        raise
+
+
+def _end_in_time(code: int) -> None:
+    """Where plugins left threads behind, wait for them no longer than a moment at the end of the program."""
+    plugins = sys.modules.get("det_core.plugins")
+    names = plugins.left_threads() if plugins is not None else ()
+    if not names:
+        return
+
+    def end() -> None:
+        click.echo(f"det: {', '.join(names)} does not end, and is ended; `det plugins` says more", err=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    timer = threading.Timer(_END_SECONDS, end)
+    timer.daemon = True
+    timer.start()

@@ -17,6 +17,7 @@ from det_core.errors import DetError, PluginError, UnknownNameError
 from det_core.plugins import known
 from det_core.plugins.discovery import canonical, catalog
 from det_core.plugins.hooks import KINDS
+from det_core.printable import described
 
 __all__ = ["Component", "components", "did_you_mean", "find", "import_target", "is_import_path", "same"]
 
@@ -161,5 +162,7 @@ def _importing(module_name: str, where: str) -> Iterator[None]:
             fix = "is its package installed, or its folder on PYTHONPATH?"
             raise UnknownNameError(where, f"there is no module {error.name!r}", fix=fix) from error
         raise PluginError(where, problem, f"it needs the module {error.name!r}, which is missing") from error
-    except (Exception, SystemExit) as error:
-        raise PluginError(where, problem, f"{type(error).__name__}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an exit, or something of its own: a module ends no command
+        raise PluginError(where, problem, described(error)) from error

@@ -29,6 +29,7 @@ from types import ModuleType
 from typing import Any
 
 from det_core import plugins
+from det_core.printable import described
 
 __all__ = ["GROUP", "Extension", "extensions", "forget", "problems", "translator"]
 
@@ -86,7 +87,7 @@ def _load() -> tuple[tuple[Extension, ...], tuple[str, ...]]:
             with plugins.foreign_code():
                 found.append(_read(distribution, importlib.import_module(point.value)))
         except Exception as error:  # a plugin may fail in any way, and must not stop the others
-            wrong.append(f"{distribution}: {point.value} cannot be used: {type(error).__name__}: {error}")
+            wrong.append(f"{distribution}: {point.value} cannot be used: {described(error)}")
     return tuple(found), tuple(wrong)
 
 
