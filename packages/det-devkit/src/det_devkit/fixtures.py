@@ -15,7 +15,7 @@ __all__ = ["install", "site"]
 
 
 @pytest.fixture
-def site(tmp_path, monkeypatch) -> Iterator[Path]:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder on sys.path that is looked at anew."""
     folder = tmp_path / "site"
     folder.mkdir()
@@ -31,7 +31,7 @@ def site(tmp_path, monkeypatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def install(site) -> Callable[..., plugins.Plugin]:
+def install(site: Path) -> Callable[..., plugins.Plugin]:
     """Install a distribution with one plugin module; returns what the catalog says of it."""
 
     def do(

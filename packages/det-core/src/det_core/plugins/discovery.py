@@ -54,6 +54,7 @@ _KIND_OF = {hook: kind for kind, hook in hooks.HOOKS.items()}
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 _NAME = re.compile(r"[^\s:]+")
 _NAMES, _LENGTH, _PROBLEMS = 10_000, 300, 20  # of one hook; of one name or target; of one plugin
+_TWO_WORDS = re.compile(r"[^\s:]+( [^\s:]+)?")  # of commands
 _TARGET = re.compile(r"[\w.]+:[\w.]+")
 _FILE = re.compile(r"[\w.]+:[^:]+")
 
@@ -67,6 +68,7 @@ class Plugin:
         status: "active"; "disabled" by the environment; "incompatible" with this core; "broken": cannot be imported;
             "hanging": could not be imported in time.
         components: kind -> name -> target; what an active plugin offers.
+        safe_parts: import paths that an untrusted recipe may build beside those, as the plugin lists them.
         problems: what is wrong with it, a sentence each; an active plugin may have some too.
         missing: the module that a broken plugin did not find; "" if that is not its trouble.
     """
@@ -78,6 +80,7 @@ class Plugin:
     components: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     missing: str = ""
+    safe_parts: tuple[str, ...] = ()
 
     @property
     def problem(self) -> str:
@@ -249,16 +252,18 @@ def _inspect(plugin: Plugin, point: metadata.EntryPoint, watchdog: Watchdog) -> 
         return replace(plugin, status="broken", problems=(f"cannot be registered: {error.text}",))
     problems: list[str] = []
     components = _offers(hooks_here, problems, run)
+    safe_parts: tuple[str, ...] = ()
     try:
-        problems += run(_unmarked, module)
+        safe_parts, wrong = run(_safe_parts, module)
+        problems += [*wrong, *run(_unmarked, module)]
     except ForeignError as error:
-        problems.append(f"its functions cannot be listed: {error.text}")
+        problems.append(f"its functions and safe parts cannot be listed: {error.text}")
     if "torch" in sys.modules and not torch_was_there:
         problems.append(f"{plugin.module} imports torch to be listed; name components as text and import nothing there")
     problems += _left_behind(plugin.distribution, threads, run)
     if len(problems) > _PROBLEMS:
         problems = [*problems[:_PROBLEMS], f"and {len(problems) - _PROBLEMS} problems more"]
-    return replace(plugin, components=components, problems=tuple(problems))
+    return replace(plugin, components=components, problems=tuple(problems), safe_parts=safe_parts)
 
 
 def _left_behind(distribution: str, threads: LeftThreads, run: Callable[..., Any]) -> list[str]:
@@ -279,7 +284,7 @@ def _module_of(point: metadata.EntryPoint) -> ModuleType:
     module = point.load()
     if not issubclass(type(module), ModuleType):
         raise TypeError(f"its entry point names a {type_name(module)}, where a module belongs: {point.module!r:.80}")
-    return module  # type: ignore[no-any-return]
+    return module
 
 
 def _registered(module: ModuleType) -> list[tuple[str, Callable[[], Any]]]:
@@ -354,13 +359,27 @@ def _well_formed(kind: str, items: list[tuple[Any, Any]]) -> tuple[dict[str, str
     good, problems, hook = {}, [], hooks.HOOKS[kind]
     for given, value in items:
         name, target = _plain_text(given), _plain_text(value)
-        if name is None or not _NAME.fullmatch(name):
-            problems.append(f"{hook} offers the name {quoted(given)}; a name is text without spaces and colons")
+        if name is None or not (_TWO_WORDS if kind == "commands" else _NAME).fullmatch(name):
+            rule = "one or two words without colons" if kind == "commands" else "text without spaces and colons"
+            problems.append(f"{hook} offers the name {quoted(given)}; a name is {rule}")
         elif target is None or not pattern.fullmatch(target):
             problems.append(f'{hook} offers {quoted(name)} as {quoted(value)}; a target reads "{form}"')
         else:
             good[name] = target
     return good, problems
+
+
+def _safe_parts(module: ModuleType) -> tuple[tuple[str, ...], list[str]]:
+    """The import paths that an untrusted recipe may build, and what is wrong with the list."""
+    listed = vars(module).get(hooks.SAFE_PARTS, ())
+    if not isinstance(listed, list | tuple | set | frozenset):
+        return (), [f'{hooks.SAFE_PARTS} must be ("package.module:attribute", ...), not {quoted(listed)}']
+    texts = [(value, _plain_text(value)) for value in islice(iter(listed), _NAMES)]
+    good = tuple(text for _, text in texts if text is not None and _TARGET.fullmatch(text))
+    wrong = [value for value, text in texts if text is None or not _TARGET.fullmatch(text)]
+    return good, [
+        f'{hooks.SAFE_PARTS} holds {quoted(value)}; a part reads "package.module:attribute"' for value in wrong
+    ]
 
 
 def _plain_text(value: Any) -> str | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from det_core.plugins import known, probe, registry
 from det_core.plugins.discovery import CORE, DISABLE, TIMEOUT, Catalog, Finding, Plugin, canonical, catalog
-from det_core.plugins.hooks import KINDS
+from det_core.plugins.hooks import HOOKS
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -254,7 +254,7 @@ def _switched_off(ended: Collection[str]) -> Iterator[Finding]:
 
 def _clashes() -> Iterator[Finding]:
     """Names that mean nothing by themselves, because several plugins offer them."""
-    for kind in KINDS:
+    for kind in HOOKS:
         offered: dict[str, set[str]] = {}
         for component in registry.components(kind):
             offered.setdefault(component.name, set()).add(component.distribution)

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from det_core.printable import described
 from det_core.plugins.watchdog import OURS, Stop, TimeLimitError, Watchdog
+from det_core.printable import described
 
 __all__ = ["ForeignError", "LeftThreads", "foreign_code", "isolated"]
 

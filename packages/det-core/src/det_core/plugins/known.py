@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-__all__ = ["KNOWN", "PACKAGES", "provider"]
+__all__ = ["COMMANDS", "KNOWN", "PACKAGES", "provider"]
 
 # Patterns of component and recipe names in lower case. The first package that fits is the one that is recommended.
 KNOWN: Mapping[str, tuple[str, ...]] = {
@@ -15,8 +15,14 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "det-densepose": ("*densepose*", "*dense_pose*"),
     "det-vitdet": ("*vitdet*", "*mvit*", "*swin*", "vit", "vit_*"),
     "det-panoptic": ("*panoptic*", "*deeplab*"),
-    "det-mobile": ("*fbnet*", "*d2go*", "mobile_*", "*qat*"),
     "det-tridentnet": ("*trident*",),
+}
+
+# Command, of one or two words: the package that brings it.
+COMMANDS: Mapping[str, str] = {
+    "data": "det-inspect",
+    "new-plugin": "det-devkit",
+    "recipes import": "det-detectron2",
 }
 
 # Module: the package that brings it, for well-known ones that are called otherwise or that plugins forget to require.
@@ -39,8 +45,12 @@ PACKAGES: Mapping[str, str] = {
 }
 
 
-def provider(name: str) -> str:
+def provider(name: str, kind: str = "") -> str:
     """The package that would bring `name`, short or qualified; "" if none is known to."""
+    if kind == "commands":
+        return COMMANDS.get(name, "")
+    if kind == "importers":
+        return "det-detectron2" if name.startswith("detectron2") else ""
     distribution = name.partition("/")[0].lower()
     if distribution in KNOWN:
         return distribution
