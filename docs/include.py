@@ -4,8 +4,8 @@ A marker on a line of its own names a file of the repository; the fenced block b
 
     <!-- include: examples/det-acme/src/det_acme/plugin.py -->
 
-docs/hooks-and-contracts.md is written from the source of det_core.plugins.hooks and det_core.contracts, the lines between
-`<!-- checks -->` and `<!-- end of checks -->` from the checks of the conformance kit, and those between
+docs/hooks-and-contracts.md is written from the source of det_core.plugins.hooks and det_core.contracts, the lines
+between `<!-- checks -->` and `<!-- end of checks -->` from the checks of the conformance kit, and those between
 `<!-- published models -->` and `<!-- end of published models -->` from the index of published models.
 """
 

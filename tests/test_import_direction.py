@@ -10,8 +10,10 @@ CORE = Path(find_spec("det_core").origin).parent
 
 # Each line may import the lines above it, and its own module's submodules; parts of one line do not know each other.
 LAYERS = [
+    ["printable"],
     ["errors"],
     ["class_names", "hooks", "known", "watchdog", "zoo"],
+    ["isolation"],
     ["plugins"],
     ["registry"],
     ["signatures"],
@@ -20,6 +22,7 @@ LAYERS = [
     ["config"],
     ["overrides"],
     ["recipes"],
+    ["probe"],
     ["builtin", "doctor", "importers", "published", "scaffold"],
     ["structures"],
     ["ops"],
@@ -31,7 +34,7 @@ LAYERS = [
     ["testing"],
     ["cli"],
 ]
-TORCH_FREE = {part for layer in LAYERS[:11] for part in layer} | {"cli"}
+TORCH_FREE = {part for layer in LAYERS[:14] for part in layer} | {"cli"}
 HEAVY = {"torch", "torchvision", "numpy", "pydantic", "rich", "PIL", "pycocotools", "safetensors", "matplotlib"}
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 

@@ -12,8 +12,8 @@ from det_detectron2.importer.files import recipe_from_settings
 from det_detectron2.importer.settings import Settings
 
 SOURCE = """
-DEFAULTS = {"MODEL.ACME.WIDTH": 8, "INPUT.ACME": False}
-DATASETS = {"acme_train": {"type": "acme_images", "folder": "acme"}}
+defaults = {"MODEL.ACME.WIDTH": 8, "INPUT.ACME": False}
+datasets = {"acme_train": {"type": "acme_images", "folder": "acme"}}
 
 
 def backbone(s):
@@ -30,7 +30,7 @@ def whole(o, path):
     return Backbone({"type": "acme_pyramid", "width": o(f"{path}.width")}, {"p3": 8, "p4": 16}, whole=True)
 
 
-PARTS = {
+parts = {
     ("MODEL.BACKBONE.NAME", "build_acme_backbone"): backbone,
     ("MODEL.ROI_MASK_HEAD.NAME", "AcmeMaskHead"): mask_head,
     ("model.backbone.kind", "AcmePyramid"): whole,
@@ -40,6 +40,17 @@ PARTS = {
 def complete(settings, tree):
     if settings["INPUT.ACME"]:
         tree["data"]["train_transforms"] = []
+
+
+EXTENSION = {"defaults": defaults, "datasets": datasets, "parts": parts, "complete": complete}
+"""
+PLUGIN = """
+from det_core.plugins.hooks import hookimpl
+
+
+@hookimpl
+def det_importers():
+    return {"detectron2.acme": "acme_importer:EXTENSION"}
 """
 
 
@@ -50,10 +61,8 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     record = tmp_path / "det_acme-1.0.dist-info"
     record.mkdir()
     (record / "METADATA").write_text("Metadata-Version: 2.1\nName: det-acme\nVersion: 1.0\n")
-    (record / "entry_points.txt").write_text(
-        "[det]\ndet-acme = acme_plugin\n[det.importers]\ndet-acme = acme_importer\n"
-    )
-    (tmp_path / "acme_plugin.py").write_text("")
+    (record / "entry_points.txt").write_text("[det]\ndet-acme = acme_plugin\n")
+    (tmp_path / "acme_plugin.py").write_text(PLUGIN)
 
     def install(source: str) -> None:
         (tmp_path / "acme_importer.py").write_text(source)
@@ -120,7 +129,7 @@ def test_a_plugin_translates_a_backbone_of_a_python_file(acme) -> None:
 
 
 def test_a_part_that_no_plugin_knows_is_refused_and_its_package_named(acme) -> None:
-    acme("")
+    acme("EXTENSION = {}")
     with pytest.raises(UnsupportedError, match="pip install det-pointrend"):
         imported(
             MODEL__BACKBONE__NAME="build_resnet_backbone",
@@ -129,11 +138,20 @@ def test_a_part_that_no_plugin_knows_is_refused_and_its_package_named(acme) -> N
         )
 
 
-@pytest.mark.parametrize("source", ["import nothing_of_the_kind", "DEFAULTS = 3", "PARTS = ['x']", "raise SystemExit"])
+SOURCES = [
+    "import nothing_of_the_kind",
+    "EXTENSION = {'defaults': 3}",
+    "EXTENSION = {'parts': ['x']}",
+    "EXTENSION = {'partz': {}}",
+    "raise SystemExit",
+]
+
+
+@pytest.mark.parametrize("source", SOURCES)
 def test_a_broken_importer_is_named_where_its_part_is_missed_and_nowhere_else(acme, source: str) -> None:
     acme(source)
     assert imported(MODEL__BACKBONE__NAME="build_resnet_backbone", MODEL__RESNETS__OUT_FEATURES=["res4"]).tree
-    with pytest.raises(UnsupportedError, match=r"det-acme: acme_importer cannot be used"):
+    with pytest.raises(UnsupportedError, match=r"det-acme: acme_importer:EXTENSION cannot be used"):
         imported(MODEL__BACKBONE__NAME="build_acme_backbone")
 
 

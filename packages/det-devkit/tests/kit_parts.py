@@ -257,6 +257,8 @@ class Count:
 class Writer:
     """An exporter of `Whole`: its weights as JSON."""
 
+    suffixes = (".json",)
+
     def export(self, model, example, path):
         from det_core.errors import ConfigError
 
@@ -265,8 +267,7 @@ class Writer:
         path.write_text(json.dumps({k: v.tolist() for k, v in model.state_dict().items()}))
         return path
 
-    def run(self, path, batch):
+    def load(self, path):
         model = Whole().eval()
         model.load_state_dict({k: torch.tensor(v) for k, v in json.loads(path.read_text()).items()})
-        with torch.no_grad():
-            return model(batch)
+        return model

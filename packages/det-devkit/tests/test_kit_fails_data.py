@@ -208,17 +208,17 @@ class Unwritten(parts.Writer):
 class Untrained(parts.Writer):
     """The file holds no weights."""
 
-    def run(self, path, batch):
+    def load(self, path):
         torch.manual_seed(5)
-        with torch.no_grad():
-            return parts.Whole().eval()(batch)
+        return parts.Whole().eval()
 
 
 class Fixed(parts.Writer):
     """The file answers without looking at the picture."""
 
-    def run(self, path, batch):
-        return super().run(path, replace(batch, pixels=torch.zeros_like(batch.pixels)))
+    def load(self, path):
+        model = super().load(path)
+        return lambda batch: model(replace(batch, pixels=torch.zeros_like(batch.pixels)))
 
 
 class Taming(parts.Writer):
@@ -239,7 +239,8 @@ class Rounding(parts.Writer):
 
 
 EXPORTERS = [
-    (with_attributes(parts.Writer, run=None), CONTRACT, "run"),
+    (with_attributes(parts.Writer, load=None), CONTRACT, "load"),
+    (with_attributes(parts.Writer, suffixes=("json",)), CONTRACT, "the suffixes of its class are ('json',)"),
     (Unwritten, FAITHFUL, "which is no file; return the path of what was written"),
     (Untrained, FAITHFUL, "the file says something else"),
     (Fixed, FAITHFUL, "the file says something else"),

@@ -108,15 +108,17 @@ told = conformance("kit-package", examples={"backbones/kit_backbone": {"secret":
 )
 
 
+def word(name):
+    return f'@hookimpl\ndef det_conformance(): return {{"kit": "kit_package_parts:{name}"}}\n'
+
+
 def test_a_package_tells_the_kit_by_itself_how_to_make_its_components(failures):
-    word = "[det.testing]\nkit-package = kit_package_parts:told\n"
-    assert failures(hook=WITH_A_HEAD, parts=NEEDS_A_WORD, entry_points=word) == {}
+    assert failures(hook=WITH_A_HEAD + word("told"), parts=NEEDS_A_WORD) == {}
 
 
 def test_a_package_that_tells_the_kit_something_else_is_told_so(failures):
-    word = "[det.testing]\nkit-package = kit_package_parts:Model\n"
     with pytest.raises(ConfigError, match="must lead to a Conformance; kit_package_parts:Model is a type"):
-        failures(entry_points=word)
+        failures(hook=GOOD_HOOK + word("Model"))
 
 
 OFFERS_NOTHING = "from det_core.plugins.hooks import hookimpl\n@hookimpl\ndef det_recipes():\n    return {}\n"

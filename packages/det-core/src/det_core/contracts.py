@@ -329,14 +329,23 @@ class Analysis(Evaluator, Protocol):
 
 @runtime_checkable
 class Exporter(Protocol):
-    """Writes a model to a file that runs without det, and runs that file again for the check."""
+    """Writes a model to a file that runs without det, and reads that file again.
+
+    Attributes:
+        suffixes: the ends of the names of its files, such as ".onnx"; of the class itself, for `Detector.load`.
+    """
+
+    suffixes: Sequence[str]
 
     def export(self, model: Model, example: ImageBatch, path: Path) -> Path:
         """Write the file; returns where."""
         ...
 
-    def run(self, path: Path, batch: ImageBatch) -> list[Prediction]:
-        """What the written file says of `batch`."""
+    def load(self, path: Path) -> Model:
+        """What the written file computes, as a model for prediction alone.
+
+        It has `num_classes`, and may have `classes`, the name of each label.
+        """
         ...
 
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from det_core.cli.segments import SegmentWriter
 from det_core.errors import ConfigError
 from det_core.evaluation import to_coco_panoptic
 from det_core.predict.result import Result
+from det_core.predict.writers import ImageName, SegmentWriter
 from det_core.structures import Detections, PanopticMap, Prediction, SemanticMap
 from PIL import Image
 
@@ -54,7 +54,7 @@ def test_an_image_without_segments_is_black_and_has_an_empty_list():
 def test_the_files_of_segments_name_images_entries_and_the_categories_found(tmp_path):
     writer = SegmentWriter(tmp_path)
     for number in (3, 4):
-        writer.write(result(panoptic=panoptic()), number, f"{number}.jpg", str(number))
+        writer.write(result(panoptic=panoptic()), ImageName(number, f"{number}.jpg", f"{number}.jpg"))
     assert not (tmp_path / "panoptic.json").exists()
     writer.finish()
     content = json.loads((tmp_path / "panoptic.json").read_text())
@@ -72,7 +72,7 @@ def test_classes_of_pixels_are_written_as_labels(tmp_path):
     logits = torch.zeros(3, 4, 6)
     logits[2, :, :3], logits[1, :, 3:] = 1, 1
     writer = SegmentWriter(tmp_path)
-    writer.write(result(semantic=SemanticMap(logits=logits)), 1, "a.jpg", "a")
+    writer.write(result(semantic=SemanticMap(logits=logits)), ImageName(1, "a.jpg", "a.jpg"))
     writer.finish()
     assert [path.name for path in tmp_path.iterdir()] == ["semantic"]
     with Image.open(tmp_path / "semantic" / "a.png") as picture:
@@ -84,7 +84,7 @@ def test_nothing_is_written_of_a_model_that_only_detects(tmp_path):
         boxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64), scores=torch.zeros(0), size=(4, 6)
     )
     writer = SegmentWriter(tmp_path)
-    writer.write(result(detections=found), 1, "a.jpg", "a")
+    writer.write(result(detections=found), ImageName(1, "a.jpg", "a.jpg"))
     writer.finish()
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ConfigError, match="makes no segments"):

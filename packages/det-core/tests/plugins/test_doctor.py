@@ -35,7 +35,7 @@ def distribution(site):
 
 def of(name: str) -> list[Finding]:
     """What the doctor has to say about one thing."""
-    found = doctor.diagnose(import_torch=False)
+    found = doctor.diagnose(import_torch=False, isolate=False)
     return [finding for finding in (*found.problems, *found.notes) if finding.where.split()[0] == name]
 
 
@@ -45,7 +45,7 @@ def fix_of(name: str) -> str:
 
 
 def test_a_sound_environment_has_no_problems(site, healthy):
-    found = doctor.diagnose()
+    found = doctor.diagnose(isolate=False)
     assert found.problems == ()
     assert found.versions["python"].startswith("3.")
     assert {"det-core", "torch", "torchvision"} <= set(found.versions)
@@ -139,7 +139,7 @@ def test_a_plugin_for_another_python_is_told(install, site):
 def test_a_switched_off_plugin_is_a_note_and_its_requirements_do_not_matter(install, monkeypatch):
     monkeypatch.setenv("DET_DISABLE_PLUGINS", "det-off,det-of")
     install("det-off", "1 / 0", requires="no-such-lab")
-    found = doctor.diagnose(import_torch=False)
+    found = doctor.diagnose(import_torch=False, isolate=False)
     assert found.problems == ()
     assert Finding(
         "det-off 1.0", "switched off by DET_DISABLE_PLUGINS", "take it out of DET_DISABLE_PLUGINS to use it"
@@ -170,7 +170,7 @@ def test_an_extra_that_is_missing_is_a_note(distribution):
             "no-such-plotter>=3 is not installed; without it a run draws no learning curves",
             "pip install 'det-core[plots]'  # or everything: 'det-core[all]'",
         )
-        in doctor.diagnose(import_torch=False).notes
+        in doctor.diagnose(import_torch=False, isolate=False).notes
     )
 
 
@@ -192,7 +192,7 @@ def test_a_torchvision_for_another_torch_is_told_by_its_own_requirement(distribu
 
     monkeypatch.setattr(doctor.subprocess, "run", must_not_run)
     distribution("torchvision", "0.1.0", "Requires-Dist: torch==2.0.0")
-    problems = [finding for finding in doctor.diagnose().problems if finding.where == "torchvision 0.1.0"]
+    problems = [finding for finding in doctor.diagnose(isolate=False).problems if finding.where == "torchvision 0.1.0"]
     torch = doctor._installed("torch")
     fix = "pip install --upgrade torch torchvision  # both from one index"
     assert problems == [Finding("torchvision 0.1.0", f"it needs torch==2.0.0, but {torch} is installed", fix)]
@@ -208,7 +208,7 @@ def test_a_library_that_stands_there_twice_is_told(distribution):
 def test_a_torch_and_a_torchvision_of_different_builds_are_told_by_trying_them(site, monkeypatch):
     probe = "raise ImportError('undefined symbol: _ZN3c104cudaE')"
     monkeypatch.setattr(doctor, "_PROBE", probe)
-    (finding,) = doctor.diagnose().problems
+    (finding,) = doctor.diagnose(isolate=False).problems
     assert finding.where.startswith("torch ")
     assert finding.problem == "they do not work together: ImportError: undefined symbol: _ZN3c104cudaE"
     assert finding.fix == "pip install --force-reinstall torch torchvision  # both from one index"
@@ -217,7 +217,7 @@ def test_a_torch_and_a_torchvision_of_different_builds_are_told_by_trying_them(s
 def test_a_torch_that_takes_for_ever_is_told(site, monkeypatch):
     monkeypatch.setattr(doctor, "_PROBE", "import time; time.sleep(60)")
     monkeypatch.setattr(doctor, "_SECONDS", 0.3)
-    (finding,) = doctor.diagnose().problems
+    (finding,) = doctor.diagnose(isolate=False).problems
     assert finding.problem == "importing them takes longer than 0.3 s; the machine may only be busy"
     assert "pip install --force-reinstall torch torchvision" in finding.fix
 

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from click.testing import CliRunner
-from det_core.cli.main import COMMANDS, det
+from det_core.cli.main import det
+from det_core.plugins import known, registry
 
 # Run by every interpreter started below, before anything else: what the torch-free half must not import.
 BLOCKER = """
@@ -50,15 +52,74 @@ def without_torch(tmp_path):
 def test_the_help_lists_every_command_in_a_line(run):
     result = run("--help")
     assert result.exit_code == 0
-    for name, (_, line) in COMMANDS.items():
-        assert f"  {name}" in result.output
-        assert line.split()[0] in result.output
+    lines = {line.split()[0]: line.split()[1:] for line in result.output.partition("Commands:")[2].splitlines() if line}
+    for component in registry.components("commands"):
+        if " " not in component.name:
+            assert lines[component.name], component.name
+
+
+def test_a_command_of_a_plugin_is_listed_without_being_imported(run, install, site):
+    source = """
+        import click
+        raise RuntimeError("imported")
+        @click.command()
+        def command():
+            \"\"\"Greets somebody. And more.\"\"\"
+    """
+    (site / "lab_commands.py").write_text(textwrap.dedent(source))
+    names = {"greet": "lab_commands:command", "greetings all": "lab_commands:command"}
+    install("det-lab", f"@hookimpl\ndef det_commands(): return {names!r}")
+    output = run("--help").output
+    assert "greet       Greets somebody.\n" in output
+    assert "  greetings" in output
+    result = run("greet")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "'lab_commands' cannot be imported; RuntimeError: imported" in result.stderr
+
+
+def test_a_name_of_two_words_is_a_subcommand_of_the_group_of_another_plugin(run, install, site):
+    source = """
+        import click
+        @click.command()
+        @click.argument("name")
+        def command(name):
+            \"\"\"Greets NAME.\"\"\"
+            click.echo(f"hello {name}")
+    """
+    (site / "lab_commands.py").write_text(textwrap.dedent(source))
+    names = dict.fromkeys(("recipes greet", "greetings one"), "lab_commands:command")
+    install("det-lab", f"@hookimpl\ndef det_commands(): return {names!r}")
+    assert run("recipes", "greet", "you").output == run("greetings", "one", "you").output == "hello you\n"
+    listed = run("recipes", "--help").output
+    assert "Greets NAME." in listed
+    assert "Print the recipe NAME" in listed
+    assert run("recipes", "show", "fcos_r50_fpn_1x").exit_code == 0
+    assert "Greets NAME." in run("greetings", "--help").output
+
+
+def test_a_command_of_two_plugins_is_refused_when_it_is_used(run, install, site):
+    for number in (1, 2):
+        install(f"det-lab{number}", '@hookimpl\ndef det_commands(): return {"greet": "lab_commands:command"}')
+    assert run("--help").exit_code == 0
+    result = run("greet")
+    assert result.exit_code == 2
+    assert "write 'det-lab1/greet' or 'det-lab2/greet'" in result.stderr
+
+
+@pytest.mark.parametrize(("words", "package"), [(name.split(), known.COMMANDS[name]) for name in known.COMMANDS])
+def test_a_command_of_a_package_that_is_not_installed_is_told_with_the_package(run, without, words, package):
+    without(package)
+    if words == ["data"] and "data" in {each.name for each in registry.components("commands")}:
+        pytest.skip("core brings it")
+    result = run(*words)
+    assert result.exit_code == 2
+    assert f"{package} would provide it: pip install {package}" in result.stderr
 
 
 def test_an_unknown_command_is_answered_with_the_nearest(run):
     result = run("plugin")
     assert result.exit_code == 2
-    assert "did you mean 'plugins'?" in result.output
+    assert "did you mean 'plugins'" in result.output
 
 
 def test_the_version_is_that_of_the_package(run):
@@ -177,12 +238,12 @@ def test_what_needs_torch_says_so_with_torch_uninstalled(without_torch, tmp_path
     assert "it needs the module 'torch'" in result.stderr
 
 
-def test_a_command_whose_library_is_missing_says_which(run, site, monkeypatch):
+def test_a_command_whose_library_is_missing_says_which(run, site, install):
     (site / "needy.py").write_text("import no_such_library")
-    monkeypatch.setitem(COMMANDS, "train", ("needy:command", "Train."))
-    result = run("train")
+    install("det-lab", '@hookimpl\ndef det_commands(): return {"needy": "needy:command"}')
+    result = run("needy")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "error: det: this command needs 'no_such_library', which is not installed; pip install it\n"
+    assert "det needy: 'needy' cannot be imported; it needs the module 'no_such_library'" in result.stderr
 
 
 def test_checking_plugins_with_torch_uninstalled_tells_what_is_missing(without_torch):

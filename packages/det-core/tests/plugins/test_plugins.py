@@ -17,8 +17,9 @@ GOOD = """
 
 
 def test_core_is_found_through_its_own_entry_point():
-    (core,) = [plugin for plugin in plugins.catalog().plugins if plugin.distribution == "det-core"]
+    core, zoo = [plugin for plugin in plugins.catalog().plugins if plugin.distribution == "det-core"]
     assert (core.module, core.status, core.problem) == ("det_core.plugins.builtin", "active", "")
+    assert (zoo.module, zoo.status, list(zoo.components)) == ("det_core.zoo.plugin", "active", ["recipes"])
     assert core.components["backbones"]["resnet"] == "det_core.backbones:ResNet"
 
 
@@ -27,6 +28,35 @@ def test_what_a_plugin_offers_is_listed_by_kind_and_nothing_behind_it_is_importe
     assert (plugin.version, plugin.module, plugin.status) == ("2.3", "det_good", "active")
     assert plugin.components == {"backbones": {"good": "good_module:Good"}}
     assert "good_module" not in sys.modules
+
+
+def test_a_plugin_may_name_tools_and_a_command_of_two_words(install):
+    plugin = install(
+        "det-tools",
+        """
+        @hookimpl
+        def det_commands():
+            return {"sing": "tools:sing", "sing loudly": "tools:loudly", "a b c": "tools:abc"}
+
+        @hookimpl
+        def det_writers():
+            return {"xml": "tools:Xml", "x m l": "tools:Xml"}
+        """,
+    )
+    assert plugin.components == {
+        "commands": {"sing": "tools:sing", "sing loudly": "tools:loudly"},
+        "writers": {"xml": "tools:Xml"},
+    }
+    assert "'a b c'; a name is one or two words without colons" in plugin.problem
+    assert "'x m l'; a name is text without spaces and colons" in plugin.problem
+
+
+def test_safe_parts_are_read_as_text_and_nothing_they_name_is_imported(install):
+    plugin = install("det-safe", "SAFE_PARTS = ('safe_module:Wing', 'no target', 3)")
+    assert plugin.safe_parts == ("safe_module:Wing",)
+    assert "SAFE_PARTS holds 'no target'; a part reads" in plugin.problem
+    assert "safe_module" not in sys.modules
+    assert "SAFE_PARTS must be" in install("det-unsafe", "SAFE_PARTS = 'safe_module:Wing'").problem
 
 
 def test_the_catalog_is_found_once(install, monkeypatch):
@@ -58,9 +88,11 @@ def test_a_plugin_that_cannot_be_imported_is_remembered_and_the_others_work(inst
     assert {p.distribution: p.status for p in catalog.plugins}["det-good"] == "active"
 
 
-def test_an_interruption_by_the_user_is_not_taken_for_a_broken_plugin(install):
+def test_an_interruption_by_the_user_is_passed_on_and_names_the_plugin_that_was_imported(install, capsys):
     with pytest.raises(KeyboardInterrupt):
-        install("det-slow", "raise KeyboardInterrupt")
+        install("det-slow", "import signal\nsignal.raise_signal(signal.SIGINT)")
+    told = "det: interrupted while det-slow was imported; DET_DISABLE_PLUGINS=det-slow goes on without it\n"
+    assert capsys.readouterr().err == told
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,6 @@ def test_an_unknown_name_is_answered_with_plugins_that_are_not_in_use(install, m
         ("mask_rcnn_vitdet_b", "det-vitdet"),
         ("panoptic_fpn_r50_1x", "det-panoptic"),
         ("deeplab_v3", "det-panoptic"),
-        ("faster_rcnn_fbnetv3a_c4", "det-mobile"),
         ("tridentnet_fast_r50_c4_1x", "det-tridentnet"),
         ("resnet", ""),
         ("det-nowhere/x", ""),
@@ -93,12 +92,13 @@ def test_the_package_that_would_bring_a_name_is_known(name, package):
     assert known.provider(name) == package
 
 
-def test_an_unknown_name_is_answered_with_the_package_that_would_bring_it(install):
-    assert "pip install det-tridentnet" in failure("models", "trident_rcnn")
-    install("det-tridentnet", "1 / 0")
-    text = failure("models", "trident_rcnn")
+def test_an_unknown_name_is_answered_with_the_package_that_would_bring_it(install, monkeypatch):
+    monkeypatch.setattr(known, "KNOWN", {"det-nowhere": ("*nowhere*",)})
+    assert "pip install det-nowhere" in failure("models", "nowhere_rcnn")
+    install("det-nowhere", "1 / 0")
+    text = failure("models", "nowhere_rcnn")
     assert "pip install" not in text
-    assert "det-tridentnet 1.0 (cannot be imported" in text
+    assert "det-nowhere 1.0 (cannot be imported" in text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,16 @@ from importlib import metadata
 import pytest
 from det_core import recipes
 from det_core.errors import DetWarning, UnknownNameError
+from det_core.plugins import versions
 from det_core.plugins.versions import require_present, warn_of_others
+
+
+@pytest.fixture(autouse=True)
+def without_vitdet(monkeypatch):
+    """As if det-vitdet were not installed."""
+    installed = versions._installed
+    monkeypatch.setattr(versions, "_installed", lambda name: "" if name == "det-vitdet" else installed(name))
+
 
 MODEL = {"type": "rcnn", "backbone": {"type": "det-vitdet/vitdet_b", "drop_path_rate": 0.1}}
 

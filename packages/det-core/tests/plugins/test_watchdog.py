@@ -1,5 +1,6 @@
 """The watchdog stops what is late and leaves everybody else's alarms alone."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -42,17 +43,56 @@ def test_one_that_swallows_the_interruption_gets_another():
 
 
 @posix
-def test_one_that_does_not_stop_is_named_on_stderr_once(capsys):
-    def stubborn():
-        for _ in range(3):
-            try:
-                time.sleep(60)
-            except BaseException:
-                continue
+@pytest.mark.parametrize(
+    "body",
+    [
+        "while True:\n        try: time.sleep(60)\n        except BaseException: pass",
+        "while True:\n        try:\n            while True: pass\n        except BaseException:\n            continue",
+        "while True:\n        with contextlib.suppress(BaseException): time.sleep(60)",
+        "for _ in range(10**9):\n        try: deeper()\n        except: x = 1",
+        "try: time.sleep(60)\n    except BaseException:\n        while True: time.sleep(1)",
+        "try: time.sleep(60)\n    finally:\n        while True:\n            try: time.sleep(60)\n"
+        "            except BaseException: pass",
+    ],
+)
+def test_one_that_swallows_every_interruption_is_stopped_where_it_goes_on(body):
+    names = {"time": time, "contextlib": contextlib}
+    exec(f"def deeper():\n    time.sleep(60)\ndef stubborn():\n    {body}", names)
+    with Watchdog(0.2) as watchdog:
+        with pytest.raises(TimeLimitError):
+            watchdog.call("somebody", names["stubborn"])
+        assert sys.gettrace() is None
+        assert watchdog.call("another", lambda: [1, 2]) == [1, 2]
 
-    with Watchdog(0.2, "do without {who}") as watchdog:
-        watchdog.call("somebody", stubborn)
-    assert capsys.readouterr().err == "det: somebody has been busy for more than 0.2 s; do without somebody\n"
+
+@posix
+def test_one_that_cannot_be_stopped_is_named_on_stderr_once(capsys):
+    def deaf():
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        time.sleep(2)
+
+    try:
+        with Watchdog(0.2, "do without {who}") as watchdog:
+            watchdog.call("somebody", deaf)
+        assert capsys.readouterr().err == "det: somebody has been busy for more than 0.2 s; do without somebody\n"
+    finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def test_an_interruption_of_ones_own_is_told_from_the_users():
+    with Watchdog(5) as watchdog:
+        with pytest.raises(KeyboardInterrupt):
+            watchdog.call("somebody", _raise, KeyboardInterrupt)
+        assert not watchdog.interrupted
+        with pytest.raises(KeyboardInterrupt):
+            watchdog.call("somebody", signal.raise_signal, signal.SIGINT)
+        assert watchdog.interrupted
+
+
+def _raise(error):
+    raise error
 
 
 @posix

@@ -1,1 +1,15 @@
 """What det-detectron2 adds to det, as names; nothing here is imported before it is used."""
+
+from det_core.plugins.hooks import hookimpl
+
+
+@hookimpl
+def det_commands() -> dict[str, str]:
+    """A subcommand of `det recipes`."""
+    return {"recipes import": "det_detectron2.cli:command"}
+
+
+@hookimpl
+def det_importers() -> dict[str, str]:
+    """Detectron2's configuration files."""
+    return {"detectron2": "det_detectron2.importer.files:recipe_from_file"}

@@ -21,7 +21,7 @@ def _kinds(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@click.command()
+@click.command(short_help="Write the package of a new plugin.")
 @click.argument("name")
 @_kinds
 @click.option(

@@ -14,7 +14,7 @@ from det_detectron2.importer.settings import Settings, UnsupportedError
 from det_panoptic.names import CITYSCAPES_THINGS
 from det_panoptic.published import DATASETS, DEFAULTS, evaluators
 
-__all__ = ["DATASETS", "DEFAULTS", "PARTS", "complete"]
+__all__ = ["EXTENSION"]
 
 # Setting -> our argument and our default.
 DEEPLAB_RESNET = {
@@ -281,3 +281,6 @@ def complete(s: Settings, tree: dict[str, Any]) -> None:
         train["optimizer"] = {"type": "torch.optim:Adam", "lr": s["SOLVER.BASE_LR"], "weight_decay": decay}
     if judges := evaluators(kind, s.peek("DATASETS.TEST")):
         data["evaluators"] = judges
+
+
+EXTENSION = {"defaults": DEFAULTS, "datasets": DATASETS, "parts": PARTS, "complete": complete}

@@ -58,3 +58,15 @@ def det_recipes() -> dict[str, str]:
         for name, configuration in published.items():
             files[name] = files[f"{folder}/{configuration}"] = f"det_panoptic:recipes/{name}.yaml"
     return files
+
+
+@hookimpl
+def det_importers() -> dict[str, str]:
+    """The settings of Detectron2's project."""
+    return {"detectron2.panoptic": "det_panoptic.importing:EXTENSION"}
+
+
+@hookimpl
+def det_conformance() -> dict[str, str]:
+    """How the conformance kit makes the components of this package."""
+    return {"panoptic": "det_panoptic.testing:told"}

@@ -7,7 +7,7 @@ from det_detectron2.importer.detectron2_heads import MASK_HEAD, levels_section
 from det_detectron2.importer.detectron2_semantic import sem_seg_section
 from det_detectron2.importer.settings import Settings
 
-__all__ = ["DATASETS", "DEFAULTS", "PARTS", "complete"]
+__all__ = ["EXTENSION"]
 
 DEFAULTS: dict[str, Any] = {
     "MODEL.ROI_MASK_HEAD.IN_FEATURES": ["p2"],
@@ -189,3 +189,6 @@ def complete(s: Settings, tree: dict[str, Any]) -> None:
         transforms[:] = [resize, *crops, *colours, *flips]
     if not used:  # what the parts have settings for is not there
         s.read(*(key for key in DEFAULTS if key.startswith(("MODEL.POINT_HEAD.", "MODEL.IMPLICIT_POINTREND."))))
+
+
+EXTENSION = {"defaults": DEFAULTS, "datasets": DATASETS, "parts": PARTS, "complete": complete}

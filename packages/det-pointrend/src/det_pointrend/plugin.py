@@ -56,3 +56,15 @@ def det_recipes() -> dict[str, str]:
         for name, configuration in names.items():
             files[name] = files[f"{folder}/{configuration}"] = f"det_pointrend:recipes/{name}.yaml"
     return files
+
+
+@hookimpl
+def det_importers() -> dict[str, str]:
+    """The settings of Detectron2's project."""
+    return {"detectron2.pointrend": "det_pointrend.importer:EXTENSION"}
+
+
+@hookimpl
+def det_conformance() -> dict[str, str]:
+    """How the conformance kit makes the components of this package."""
+    return {"pointrend": "det_pointrend.testing:told"}

@@ -5,7 +5,7 @@ from typing import Any
 from det_detectron2.importer.detectron2 import backbone_section, input_section
 from det_detectron2.importer.settings import Settings, UnsupportedError, per_level
 
-__all__ = ["DEFAULTS", "PARTS"]
+__all__ = ["EXTENSION"]
 
 # Setting -> our argument and our default, which is the published one.
 _HEAD: dict[str, tuple[str, Any]] = {
@@ -64,3 +64,6 @@ def _windows(s: Settings, strides: list[int]) -> list[int]:
 
 
 PARTS = {("MODEL.META_ARCHITECTURE", "TensorMask"): tensormask}
+
+
+EXTENSION = {"defaults": DEFAULTS, "parts": PARTS}

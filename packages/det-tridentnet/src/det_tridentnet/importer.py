@@ -7,7 +7,7 @@ from det_detectron2.importer.detectron2 import Backbone, resnet_section, rpn_sec
 from det_detectron2.importer.detectron2_heads import second_stage
 from det_detectron2.importer.settings import Settings, UnsupportedError
 
-__all__ = ["DEFAULTS", "PARTS"]
+__all__ = ["EXTENSION"]
 
 DEFAULTS: dict[str, Any] = {
     "MODEL.TRIDENT.NUM_BRANCH": 3,
@@ -69,3 +69,6 @@ PARTS = {
     ("MODEL.ROI_HEADS.NAME", "TridentRes5ROIHeads"): roi_heads,
     ("MODEL.ROI_HEADS.NAME", "TridentStandardROIHeads"): roi_heads,
 }
+
+
+EXTENSION = {"defaults": DEFAULTS, "parts": PARTS}

@@ -28,3 +28,9 @@ def det_recipes() -> dict[str, str]:
     for name, published in _PUBLISHED.items():
         files[name] = files[published] = f"det_tridentnet:recipes/{name}.yaml"
     return files
+
+
+@hookimpl
+def det_importers() -> dict[str, str]:
+    """The settings of Detectron2's project."""
+    return {"detectron2.tridentnet": "det_tridentnet.importer:EXTENSION"}

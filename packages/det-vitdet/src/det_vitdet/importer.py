@@ -1,4 +1,4 @@
-"""What Detectron2's configurations say of ViTDet, MViTv2 and Swin (entry-point group `det.importers`)."""
+"""What Detectron2's configurations say of ViTDet, MViTv2 and Swin (hook `det_importers`)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from det_detectron2.importer.detectron2 import Backbone, UnsupportedError
 from det_detectron2.importer.lazy_objects import NEEDED, Objects
 from det_detectron2.importer.settings import Settings
 
-__all__ = ["PARTS", "complete"]
+__all__ = ["EXTENSION"]
 
 Table = Mapping[str, tuple[str, Any, Any]]
 """Argument -> ours, the default of the published class, our default."""
@@ -165,3 +165,6 @@ def complete(settings: Settings, tree: dict[str, Any]) -> None:
         part = "net" if tree["model"]["backbone"]["type"] == "simple_feature_pyramid" else "bottom_up"
         weights["into"] = f"backbone.{part}"
         weights["skip"] = _NOT_PRETRAINED[tree["model"]["backbone"][part]["type"]]
+
+
+EXTENSION = {"parts": PARTS, "complete": complete}

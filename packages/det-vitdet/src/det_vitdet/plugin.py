@@ -86,3 +86,15 @@ def det_recipes() -> dict[str, str]:
         for name, configuration in published.items():
             files[name] = files[f"{folder}/{configuration}"] = f"det_vitdet:recipes/{name}.yaml"
     return files
+
+
+@hookimpl
+def det_importers() -> dict[str, str]:
+    """The settings of Detectron2's project."""
+    return {"detectron2.vitdet": "det_vitdet.importer:EXTENSION"}
+
+
+@hookimpl
+def det_conformance() -> dict[str, str]:
+    """How the conformance kit makes the components of this package."""
+    return {"vitdet": "det_vitdet.testing:told"}

@@ -1,4 +1,4 @@
-"""What det's conformance kit has to know to make the components of this package (entry-point group `det.testing`)."""
+"""What det's conformance kit has to know to make the components of this package (hook `det_conformance`)."""
 
 from det_devkit.conformance import conformance
 

@@ -20,7 +20,7 @@ def command(as_json: bool) -> None:
     Exits with 1 if there is a problem. Notes, such as a plugin that was switched off, are none.
     """
     if sys.stderr.isatty():
-        click.echo("Looking around, and importing torch in another process ...", err=True)
+        click.echo("Looking at each plugin and at torch, in other processes ...", err=True)
     from det_core.plugins import doctor  # the list of plugins does not need it
 
     found = doctor.diagnose()

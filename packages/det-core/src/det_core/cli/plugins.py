@@ -9,7 +9,7 @@ import click
 from det_core.cli.doctor import command as doctor
 from det_core.errors import DetError
 from det_core.plugins import Catalog, Plugin, catalog, foreign_code
-from det_core.plugins.hooks import KINDS
+from det_core.plugins.hooks import COMPONENTS, HOOKS
 
 __all__ = ["command"]
 
@@ -30,8 +30,9 @@ def command(context: click.Context, as_json: bool, check: bool) -> None:
         plugins = [{**vars(plugin), "problem": plugin.problem} for plugin in found.plugins]
         click.echo(json.dumps({"plugins": plugins, "problems": problems}, indent=2))
     else:
-        for plugin in found.plugins:
-            click.echo(_described(plugin))
+        for plugin, before in zip(found.plugins, (None, *found.plugins), strict=False):
+            headed = before is not None and before.distribution == plugin.distribution
+            click.echo(_described(plugin, headed and plugin.status == "active"))
         if problems:
             click.echo("\nProblems:")
             for problem in problems:
@@ -46,18 +47,20 @@ def command(context: click.Context, as_json: bool, check: bool) -> None:
 command.add_command(doctor)
 
 
-def _described(plugin: Plugin) -> str:
-    lines = [f"{plugin.distribution} {plugin.version}"]
+def _described(plugin: Plugin, headed: bool) -> str:
+    """What one plugin module of a distribution brings, below the distribution's name unless that stands there."""
+    lines = [] if headed else [f"{plugin.distribution} {plugin.version}"]
     if plugin.status != "active":
         lines[0] += f": {plugin.status}"
         lines.append(textwrap.fill(plugin.problem, _width(), initial_indent="  ", subsequent_indent="  "))
-    for kind in KINDS:
+    for kind in HOOKS:
         names = sorted(plugin.components.get(kind, ()))
         if names:
             shown = f"{len(names)}, listed by `det recipes`" if kind == "recipes" else ", ".join(names)
+            indent = f"  {kind:12}"
             lines.append(
                 textwrap.fill(
-                    shown, _width(), initial_indent=f"  {kind:12}", subsequent_indent=" " * 14, break_on_hyphens=False
+                    shown, _width(), initial_indent=indent, subsequent_indent=" " * 14, break_on_hyphens=False
                 )
             )
     return "\n".join(lines)
@@ -74,12 +77,14 @@ def _faults(found: Catalog) -> list[str]:
     from det_core.recipes.signatures import signature_of
 
     faults = []
-    for kind in KINDS:
+    for kind in HOOKS:
         for component in registry.components(kind):
             try:
                 with foreign_code():
                     if kind == "recipes":
                         recipes.load(component.qualified).check()
+                    elif kind not in COMPONENTS:
+                        component.resolve()
                     elif signature_of(component.load()).open:
                         faults.append(f"{component.qualified}: takes **kwargs, so misspelt arguments would pass unseen")
             except DetError as error:

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from det_core.cli.segments import SegmentWriter
 from det_core.errors import ConfigError, DataError
+from det_core.plugins import registry
 
 if TYPE_CHECKING:
-    from det_core.predict.detector import Detector, Result
+    from det_core.predict import Detector, Result
+    from det_core.predict.writers import Writer
 
 __all__ = ["command"]
 
+_SAVED = ("json", "pictures", "segments")
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".jp2", ".avif")
 
 
-@click.command()
+@click.command(short_help="Find objects in images and draw them.")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
 @click.option("--model", required=True, metavar="CHECKPOINT", help="A checkpoint, the folder of a run, or a recipe.")
 @click.option("--weights", metavar="FILE", help="The weights, if --model is a recipe.")
@@ -28,6 +30,13 @@ _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", 
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
     help="Where the pictures and predictions.json go; by default predictions/, or nowhere with --json.",
+)
+@click.option(
+    "--save",
+    multiple=True,
+    metavar="NAME",
+    help="What to write, by the name of a writer that `det plugins` lists; may be repeated. "
+    f"By default {', '.join(_SAVED)}.",
 )
 @click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="The least score.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images at once; by default 8, and 1 on a CPU.")
@@ -42,6 +51,7 @@ def command(
     model: str,
     weights: str | None,
     output: Path | None,
+    save: tuple[str, ...],
     threshold: float,
     batch_size: int | None,
     device: str | None,
@@ -64,40 +74,54 @@ def command(
       det predict photos/ --model runs/cells/best.safetensors --output found
     """
     paths = list(_expanded(images))
-    from det_core.predict.detector import Detector
+    from det_core.predict import Detector
+    from det_core.predict.writers import ImageName
 
     detector = Detector.load(model, weights, device, trust=trust)
     if tta:
         detector = detector.augmented()
-    if output is None and not as_json:
+    if output is None and (save or not as_json):
         output = Path("predictions")
-    if output is not None:
-        _make(output)
+    writers = [] if output is None else _writers(save or _SAVED, output)
     entries: list[dict[str, Any]] = []
-    ids, names, unread = _image_ids(paths), _picture_names(paths), 0
-    segments = None if output is None else SegmentWriter(output)
+    unread = 0
+    files = [path.name for path in paths]
+    names = [ImageName(*each) for each in zip(_image_ids(paths), files, _picture_names(paths), strict=True)]
     for number, found in _results(detector, paths, threshold, batch_size or detector.batch_size):
-        path = paths[number]
         if isinstance(found, DataError):
             click.echo(f"error: {found}", err=True)
             unread += 1
             continue
-        if found.prediction.detections is not None:
-            entries += [{**entry, "file_name": path.name} for entry in found.to_coco(ids[number])]
-        if segments is not None:
-            found.plot().save(segments.folder / names[number])
-            segments.write(found, ids[number], path.name, Path(names[number]).stem)
-        click.echo(f"{path}: {found.summary()}", err=as_json)
-    if segments is not None:
-        segments.finish()
-        (segments.folder / "predictions.json").write_text(json.dumps(entries), encoding="utf-8")
-        pictures = len(paths) - unread
-        click.echo(f"{pictures} picture{'s' * (pictures != 1)} and predictions.json are in {output}", err=as_json)
+        for writer in writers:
+            writer.write(found, names[number])
+        if as_json and found.prediction.detections is not None:
+            entries += [{**each, "file_name": names[number].file_name} for each in found.to_coco(names[number].id)]
+        click.echo(f"{paths[number]}: {found.summary()}", err=as_json)
+    for writer in writers:
+        writer.finish()
+    if writers:
+        click.echo(_done(len(paths) - unread, save, output), err=as_json)
     if as_json:
         click.echo(json.dumps(entries, indent=1))
     if unread:
         click.echo(f"{unread} of {len(paths)} images could not be read", err=True)
         context.exit(1)
+
+
+def _writers(names: Sequence[str], folder: Path) -> "list[Writer]":
+    """One writer for each name; the folder is made once all are there."""
+    makers = [registry.find("writers", name, "--save").load("--save") for name in dict.fromkeys(names)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("--output", "the folder cannot be made", str(error)) from error
+    return [make(folder) for make in makers]
+
+
+def _done(count: int, save: Sequence[str], output: Path | None) -> str:
+    if save:
+        return f"{', '.join(save)} of {count} image{'s' * (count != 1)}: in {output}"
+    return f"{count} picture{'s' * (count != 1)} and predictions.json are in {output}"
 
 
 def _expanded(images: Sequence[str]) -> Iterator[Path]:
@@ -154,10 +178,3 @@ def _picture_names(paths: Sequence[Path]) -> list[str]:
             name = f"{path.stem}_{again}{suffix}"
         names.append(name)
     return names
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError("--output", "the folder cannot be made", str(error)) from error

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(short_help="Train what a recipe describes.")
 @click.argument("recipe", metavar="RECIPE")
 @click.option(
     "--set",

@@ -15,6 +15,7 @@ from det_core.plugins.discovery import (
     canonical,
     catalog,
     foreign_code,
+    left_threads,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "canonical",
     "catalog",
     "foreign_code",
+    "left_threads",
 ]

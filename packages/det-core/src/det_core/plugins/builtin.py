@@ -1,10 +1,9 @@
 """What core itself brings, through the same hooks as any plugin: names as data, nothing is imported.
 
-One sorted table per hook; a component needs a line here and nothing else. Recipes are listed in `zoo`.
+One sorted table per hook; a component needs a line here and nothing else. Recipes are listed in `zoo.plugin`.
 """
 
 from det_core.plugins.hooks import hookimpl
-from det_core.zoo import PUBLISHED, TORCHVISION, UNPUBLISHED
 
 
 @hookimpl
@@ -78,10 +77,23 @@ def det_evaluators() -> dict[str, str]:
 
 
 @hookimpl
-def det_recipes() -> dict[str, str]:
-    """Recipe files in the folder `zoo`; the published path of a configuration is an alias of its name."""
-    files = {name: f"det_core:zoo/{name}.yaml" for name in UNPUBLISHED}
-    for folder, published in (PUBLISHED | TORCHVISION).items():
-        for name, configuration in published.items():
-            files[name] = files[f"{folder}/{configuration}"] = f"det_core:zoo/{name}.yaml"
-    return files
+def det_commands() -> dict[str, str]:
+    """The command line."""
+    return {
+        "train": "det_core.cli.train:command",
+        "eval": "det_core.cli.eval:command",
+        "predict": "det_core.cli.predict:command",
+        "recipes": "det_core.cli.recipes:command",
+        "zoo": "det_core.cli.zoo:command",
+        "plugins": "det_core.cli.plugins:command",
+    }
+
+
+@hookimpl
+def det_writers() -> dict[str, str]:
+    """What `det predict` writes."""
+    return {
+        "json": "det_core.predict.writers:JsonWriter",
+        "pictures": "det_core.predict.writers:PictureWriter",
+        "segments": "det_core.predict.writers:SegmentWriter",
+    }

@@ -6,7 +6,6 @@ commas, switches plugins off before anything of theirs is imported. A plugin may
 imported, 10 if it is not set; 0 is for ever.
 """
 
-import contextlib
 import difflib
 import importlib
 import math
@@ -17,13 +16,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
+from itertools import islice
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 import pluggy
 
 from det_core.plugins import hooks
-from det_core.plugins.watchdog import TimeLimitError, Watchdog
+from det_core.plugins.isolation import ForeignError, LeftThreads, foreign_code, isolated
+from det_core.plugins.watchdog import Watchdog
+from det_core.printable import described, printable, quoted, type_name
 
 __all__ = [
     "CORE",
@@ -36,6 +38,7 @@ __all__ = [
     "canonical",
     "catalog",
     "foreign_code",
+    "installed",
 ]
 
 DISABLE = "DET_DISABLE_PLUGINS"
@@ -48,7 +51,10 @@ Status = Literal["active", "disabled", "incompatible", "broken", "hanging"]
 _SPECS = ModuleType("hooks")
 vars(_SPECS).update({hook: getattr(hooks, hook) for hook in hooks.HOOKS.values()})
 _KIND_OF = {hook: kind for kind, hook in hooks.HOOKS.items()}
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 _NAME = re.compile(r"[^\s:]+")
+_NAMES, _LENGTH, _PROBLEMS = 10_000, 300, 20  # of one hook; of one name or target; of one plugin
+_TWO_WORDS = re.compile(r"[^\s:]+( [^\s:]+)?")  # of commands
 _TARGET = re.compile(r"[\w.]+:[\w.]+")
 _FILE = re.compile(r"[\w.]+:[^:]+")
 
@@ -62,6 +68,7 @@ class Plugin:
         status: "active"; "disabled" by the environment; "incompatible" with this core; "broken": cannot be imported;
             "hanging": could not be imported in time.
         components: kind -> name -> target; what an active plugin offers.
+        safe_parts: import paths that an untrusted recipe may build beside those, as the plugin lists them.
         problems: what is wrong with it, a sentence each; an active plugin may have some too.
         missing: the module that a broken plugin did not find; "" if that is not its trouble.
     """
@@ -73,6 +80,7 @@ class Plugin:
     components: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     missing: str = ""
+    safe_parts: tuple[str, ...] = ()
 
     @property
     def problem(self) -> str:
@@ -116,6 +124,7 @@ class Catalog:
 
 
 _found: Catalog | None = None
+_left: set[str] = set()
 
 
 def catalog(refresh: bool = False) -> Catalog:
@@ -132,20 +141,18 @@ def canonical(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-@contextlib.contextmanager
-def foreign_code() -> Iterator[None]:
-    """While code that is not ours is imported: what it prints goes to stderr, an exit of its becomes an error."""
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    except (Exception, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        raise RuntimeError(f"tried to end the program: {type(error).__name__}: {error}") from error
+def installed() -> tuple[tuple[str, str], ...]:
+    """The (distribution, version) of all that has plugins and is not switched off, from metadata alone."""
+    off = _switched_off()
+    return tuple(sorted({(each.name, each.version) for each in _with_entry_points([]) if each.name not in off}))
+
+
+def _switched_off() -> set[str]:
+    return {canonical(name.strip()) for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
 
 
 def _discover() -> Catalog:
-    switched_off = {canonical(name.strip()) for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
+    switched_off = _switched_off()
     found: list[Plugin] = []
     strays: list[Finding] = []
     first: dict[str, str] = {}
@@ -165,7 +172,7 @@ def _discover() -> Catalog:
             first[name] = version
             misfit = _misfit(requires, core)
             for point in points:
-                plugin = Plugin(name, version, point.value)
+                plugin = Plugin(name, version, printable(point.value, 200))
                 if name in switched_off:
                     found.append(replace(plugin, status="disabled", problems=(f"switched off by {DISABLE}",)))
                 elif misfit:
@@ -176,6 +183,11 @@ def _discover() -> Catalog:
         problem = "is not installed as a distribution, so its own components cannot be found"
         strays.append(Finding(CORE, problem, "pip install it"))
     return Catalog(tuple(sorted(found, key=lambda plugin: (plugin.distribution, plugin.module))), tuple(strays))
+
+
+def patience() -> float:
+    """How many seconds a plugin may take; infinite for no limit."""
+    return _patience([])
 
 
 def _patience(strays: list[Finding]) -> float:
@@ -211,38 +223,80 @@ def _with_entry_points(strays: list[Finding]) -> Iterator[_Installed]:
             name, version, requires = about["Name"], about["Version"], about.get_all("Requires-Dist")
             if not (name and version):
                 raise ValueError("it has no name or no version")
+            if not _DISTRIBUTION.fullmatch(name) or len(version) > 100:
+                raise ValueError(f"it calls itself {quoted(name)} {quoted(version)}")
         except Exception as error:
             # A file that cannot be decoded, metadata without a name: what an interrupted installation leaves behind.
-            place = str(getattr(distribution, "_path", "an installed distribution"))
-            strays.append(Finding(place, f"its metadata cannot be read ({_brief(error)})", "install it again"))
+            place = printable(str(getattr(distribution, "_path", "an installed distribution")), 500)
+            strays.append(Finding(place, f"its metadata cannot be read ({described(error)})", "install it again"))
             continue
         if points:
-            yield _Installed(canonical(name), version, requires or distribution.requires or (), points)
+            yield _Installed(canonical(name), printable(version), requires or distribution.requires or (), points)
 
 
 def _inspect(plugin: Plugin, point: metadata.EntryPoint, watchdog: Watchdog) -> Plugin:
     """The plugin with what it offers; its code runs here, and nowhere else in this file."""
-    torch_was_there = "torch" in sys.modules
+    torch_was_there, threads = "torch" in sys.modules, LeftThreads()
+    run = partial(isolated, watchdog, plugin.distribution)
     try:
-        with foreign_code():
-            module = watchdog.call(plugin.distribution, point.load)
-    except TimeLimitError as error:
-        return replace(plugin, status="hanging", problems=(f"{error} to be imported, more than {TIMEOUT} allows",))
-    except Exception as error:
-        missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
-        return replace(plugin, status="broken", problems=(f"cannot be imported: {_brief(error)}",), missing=missing)
+        module = run(_module_of, point)
+    except ForeignError as error:
+        if error.late:
+            problem = f"{error.text} to be imported, more than {TIMEOUT} allows"
+            return replace(plugin, status="hanging", problems=(problem,))
+        return replace(plugin, status="broken", problems=(f"cannot be imported: {error.text}",), missing=error.missing)
+    try:
+        hooks_here = run(_registered, module)
+    except ForeignError as error:
+        sys.modules.pop(point.module, None)  # libraries that walk through all modules would stumble over it
+        return replace(plugin, status="broken", problems=(f"cannot be registered: {error.text}",))
+    problems: list[str] = []
+    components = _offers(hooks_here, problems, run)
+    safe_parts: tuple[str, ...] = ()
+    try:
+        safe_parts, wrong = run(_safe_parts, module)
+        problems += [*wrong, *run(_unmarked, module)]
+    except ForeignError as error:
+        problems.append(f"its functions and safe parts cannot be listed: {error.text}")
+    if "torch" in sys.modules and not torch_was_there:
+        problems.append(f"{plugin.module} imports torch to be listed; name components as text and import nothing there")
+    problems += _left_behind(plugin.distribution, threads, run)
+    if len(problems) > _PROBLEMS:
+        problems = [*problems[:_PROBLEMS], f"and {len(problems) - _PROBLEMS} problems more"]
+    return replace(plugin, components=components, problems=tuple(problems), safe_parts=safe_parts)
+
+
+def _left_behind(distribution: str, threads: LeftThreads, run: Callable[..., Any]) -> list[str]:
+    try:
+        names = run(threads.names)
+    except ForeignError as error:
+        return [f"its threads cannot be listed: {error.text}"]
+    _left.update(f"{distribution}'s thread {quoted(name)}" for name in names)
+    return [f"leaves the thread {quoted(name)} behind, which every command would have to wait for" for name in names]
+
+
+def left_threads() -> tuple[str, ...]:
+    """The threads that plugins left behind when they were looked at, each with its plugin."""
+    return tuple(sorted(_left))
+
+
+def _module_of(point: metadata.EntryPoint) -> ModuleType:
+    module = point.load()
+    if not issubclass(type(module), ModuleType):
+        raise TypeError(f"its entry point names a {type_name(module)}, where a module belongs: {point.module!r:.80}")
+    return module
+
+
+def _registered(module: ModuleType) -> list[tuple[str, Callable[[], Any]]]:
+    """The functions of a plugin that are marked as hooks, by the names that they have as hooks."""
     manager = pluggy.PluginManager(hooks.GROUP)
     manager.add_hookspecs(_SPECS)
-    try:
-        with foreign_code():
-            watchdog.call(plugin.distribution, manager.register, module)
-    except Exception as error:
-        return replace(plugin, status="broken", problems=(f"cannot be registered: {_brief(error)}",))
-    problems: list[str] = []
-    components = _offers(manager, module, problems, partial(watchdog.call, plugin.distribution))
-    if "torch" in sys.modules and not torch_was_there:
-        problems.append(f"{point.value} imports torch to be listed; name components as text and import nothing there")
-    return replace(plugin, components=components, problems=tuple(problems))
+    manager.register(module)
+    return [
+        (str(caller.name), implementation.function)
+        for caller in manager.get_hookcallers(module) or ()
+        for implementation in caller.get_hookimpls()
+    ]
 
 
 def _misfit(requires: Sequence[str], core: str) -> str:
@@ -268,62 +322,79 @@ def _misfit(requires: Sequence[str], core: str) -> str:
 
 
 def _offers(
-    manager: pluggy.PluginManager, module: Any, problems: list[str], call: Callable[..., Any]
+    functions: Sequence[tuple[str, Callable[[], Any]]], problems: list[str], run: Callable[..., Any]
 ) -> dict[str, dict[str, str]]:
     """What each hook of one plugin returns, each called by itself so that one that raises takes none with it."""
     components: dict[str, dict[str, str]] = {}
-    for caller in manager.get_hookcallers(module) or ():
-        kind = _KIND_OF.get(caller.name)
+    for name, function in functions:
+        kind = _KIND_OF.get(name)
         if kind is None:
-            near = difflib.get_close_matches(caller.name, _KIND_OF, 1)
-            problems.append(f"det has no hook {caller.name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            near = difflib.get_close_matches(name[:80], _KIND_OF, 1)
+            problems.append(f"det has no hook {quoted(name)}" + (f"; did you mean {near[0]!r}?" if near else ""))
             continue
-        for implementation in caller.get_hookimpls():
-            try:
-                with foreign_code():
-                    offered = call(implementation.function)
-                    items = list(offered.items()) if isinstance(offered, Mapping) else None
-            except TimeLimitError as error:
-                problems.append(f"{caller.name} {error}")
-                continue
-            except Exception as error:
-                problems.append(f"{caller.name} raises {_brief(error)}")
-                continue
-            if items is None:
-                problems.append(
-                    f'{caller.name} must return {{"name": "package.module:attribute"}}, not {offered!r:.80}'
-                )
-                continue
-            components[kind] = _well_formed(kind, items, problems)
-    problems += _unmarked(module)
+        try:
+            offered, wrong = run(_offered, kind, function)
+        except ForeignError as error:
+            problems.append(f"{name} {error.text}" if error.late else f"{name} raises {error.text}")
+            continue
+        problems += wrong
+        if offered is not None:
+            components[kind] = offered
     return components
 
 
-def _well_formed(kind: str, items: list[tuple[Any, Any]], problems: list[str]) -> dict[str, str]:
+def _offered(kind: str, function: Callable[[], Any]) -> tuple[dict[str, str] | None, list[str]]:
+    """What one hook offers, as plain text, and what is wrong with it."""
+    offered, hook = function(), hooks.HOOKS[kind]
+    if not isinstance(offered, Mapping):
+        return None, [f'{hook} must return {{"name": "package.module:attribute"}}, not {quoted(offered)}']
+    items = list(islice(iter(offered.items()), _NAMES + 1))
+    if len(items) > _NAMES:
+        return None, [f"{hook} offers more than {_NAMES} names"]
+    return _well_formed(kind, items)
+
+
+def _well_formed(kind: str, items: list[tuple[Any, Any]]) -> tuple[dict[str, str], list[str]]:
     form, pattern = ("package:folder/file.yaml", _FILE) if kind == "recipes" else ("package.module:attribute", _TARGET)
-    good = {}
-    for name, target in items:
-        if not (isinstance(name, str) and _NAME.fullmatch(name)):
-            problems.append(
-                f"{hooks.HOOKS[kind]} offers the name {name!r:.80}; a name is text without spaces and colons"
-            )
-        elif not (isinstance(target, str) and pattern.fullmatch(target)):
-            problems.append(f'{hooks.HOOKS[kind]} offers {name!r} as {target!r:.80}; a target reads "{form}"')
+    good, problems, hook = {}, [], hooks.HOOKS[kind]
+    for given, value in items:
+        name, target = _plain_text(given), _plain_text(value)
+        if name is None or not (_TWO_WORDS if kind == "commands" else _NAME).fullmatch(name):
+            rule = "one or two words without colons" if kind == "commands" else "text without spaces and colons"
+            problems.append(f"{hook} offers the name {quoted(given)}; a name is {rule}")
+        elif target is None or not pattern.fullmatch(target):
+            problems.append(f'{hook} offers {quoted(name)} as {quoted(value)}; a target reads "{form}"')
         else:
             good[name] = target
-    return good
+    return good, problems
 
 
-def _unmarked(module: Any) -> list[str]:
-    """Functions that look like hooks and lack the mark, which pluggy passes over in silence."""
-    here = getattr(module, "__name__", "")
-    own = {name: value for name, value in vars(module).items() if name in _KIND_OF} if here else {}
-    return [
-        f"{name} is not marked with @hookimpl, so it is not used"
-        for name, value in own.items()
-        if getattr(value, "__module__", "") == here and not hasattr(value, f"{hooks.GROUP}_impl")
+def _safe_parts(module: ModuleType) -> tuple[tuple[str, ...], list[str]]:
+    """The import paths that an untrusted recipe may build, and what is wrong with the list."""
+    listed = vars(module).get(hooks.SAFE_PARTS, ())
+    if not isinstance(listed, list | tuple | set | frozenset):
+        return (), [f'{hooks.SAFE_PARTS} must be ("package.module:attribute", ...), not {quoted(listed)}']
+    texts = [(value, _plain_text(value)) for value in islice(iter(listed), _NAMES)]
+    good = tuple(text for _, text in texts if text is not None and _TARGET.fullmatch(text))
+    wrong = [value for value, text in texts if text is None or not _TARGET.fullmatch(text)]
+    return good, [
+        f'{hooks.SAFE_PARTS} holds {quoted(value)}; a part reads "package.module:attribute"' for value in wrong
     ]
 
 
-def _brief(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+def _plain_text(value: Any) -> str | None:
+    """Text that a terminal can show, as text and nothing more; None for everything else."""
+    if not issubclass(type(value), str):
+        return None
+    text = str.__str__(value)
+    return text if len(text) <= _LENGTH and printable(text) == text else None
+
+
+def _unmarked(module: ModuleType) -> list[str]:
+    """Functions that look like hooks and lack the mark, which pluggy passes over in silence."""
+    own = {name: value for name, value in vars(module).items() if name in _KIND_OF}
+    return [
+        f"{name} is not marked with @hookimpl, so it is not used"
+        for name, value in own.items()
+        if getattr(value, "__module__", "") == module.__name__ and not hasattr(value, f"{hooks.GROUP}_impl")
+    ]

@@ -1,6 +1,7 @@
 """Looks for everything that is wrong with an environment, and says for each thing the command that mends it.
 
-Works from metadata, so that it works in broken environments; torch and torchvision are imported in another process.
+Works from metadata, so that it works in broken environments; torch and torchvision are imported, and each plugin is
+looked at, in another process.
 What mends a finding can be pasted into a shell: a command, with remarks behind a "#".
 """
 
@@ -9,14 +10,14 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from det_core.plugins import known, registry
-from det_core.plugins.discovery import CORE, DISABLE, TIMEOUT, Finding, Plugin, canonical, catalog
-from det_core.plugins.hooks import KINDS
+from det_core.plugins import known, probe, registry
+from det_core.plugins.discovery import CORE, DISABLE, TIMEOUT, Catalog, Finding, Plugin, canonical, catalog
+from det_core.plugins.hooks import HOOKS
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -49,13 +50,22 @@ class Diagnosis:
     notes: tuple[Finding, ...]
 
 
-def diagnose(import_torch: bool = True) -> Diagnosis:
-    """Look at everything; with `import_torch` also, in another process, whether torch and torchvision work together."""
-    plugins = catalog().plugins
+def diagnose(import_torch: bool = True, isolate: bool = True) -> Diagnosis:
+    """Look at everything.
+
+    Args:
+        import_torch: also whether torch and torchvision work together, in another process.
+        isolate: first whether each plugin leaves the process alive that looks at it, each in another process; one that
+            does not is left out of everything that follows, and stays out of the catalog of this process.
+    """
+    culprits = probe.culprits() if isolate else ()
+    ended = {culprit.distribution for culprit in culprits}
+    plugins = _catalog_without(ended).plugins
     names = dict.fromkeys([CORE, _TORCH, _VISION, *(plugin.distribution for plugin in plugins)])
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     versions |= {name: _installed(name) or "not installed" for name in names}
     problems = [*catalog().strays]
+    problems += [_deadly(culprit) for culprit in culprits]
     for name in names:
         problems += _twice(name)
         problems += _requirements(name, [plugin for plugin in plugins if plugin.distribution == name])
@@ -63,7 +73,26 @@ def diagnose(import_torch: bool = True) -> Diagnosis:
         problems += _trouble(plugin)
     if import_torch and not any(finding.where.split()[0] in (_TORCH, _VISION) for finding in problems):
         problems += _torch_at_work()
-    return Diagnosis(versions, tuple(dict.fromkeys(problems)), (*_switched_off(), *_clashes(), *_extras()))
+    return Diagnosis(versions, tuple(dict.fromkeys(problems)), (*_switched_off(ended), *_clashes(), *_extras()))
+
+
+def _catalog_without(distributions: Collection[str]) -> Catalog:
+    if not distributions:
+        return catalog()
+    before = os.environ.get(DISABLE)
+    os.environ[DISABLE] = ",".join(filter(None, [before, *sorted(distributions)]))
+    try:
+        return catalog(refresh=True)
+    finally:
+        os.environ.pop(DISABLE)
+        if before is not None:
+            os.environ[DISABLE] = before
+
+
+def _deadly(culprit: probe.Culprit) -> Finding:
+    name = culprit.distribution
+    fix = f"{DISABLE}={name} goes on without it; pip install --upgrade {name}  # or tell its authors"
+    return Finding(f"{name} {culprit.version}", culprit.problem, fix)
 
 
 def _twice(name: str) -> Iterator[Finding]:
@@ -211,10 +240,10 @@ def _torch_at_work() -> Iterator[Finding]:
         yield Finding(where, f"they do not work together: {said[-1].strip():.200}", fix)
 
 
-def _switched_off() -> Iterator[Finding]:
+def _switched_off(ended: Collection[str]) -> Iterator[Finding]:
     plugins = catalog().plugins
     for plugin in plugins:
-        if plugin.status == "disabled":
+        if plugin.status == "disabled" and plugin.distribution not in ended:
             fix = f"take it out of {DISABLE} to use it"
             yield Finding(f"{plugin.distribution} {plugin.version}", plugin.problem, fix)
     named = {canonical(name.strip()) for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
@@ -225,7 +254,7 @@ def _switched_off() -> Iterator[Finding]:
 
 def _clashes() -> Iterator[Finding]:
     """Names that mean nothing by themselves, because several plugins offer them."""
-    for kind in KINDS:
+    for kind in HOOKS:
         offered: dict[str, set[str]] = {}
         for component in registry.components(kind):
             offered.setdefault(component.name, set()).add(component.distribution)

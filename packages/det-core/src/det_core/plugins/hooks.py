@@ -1,16 +1,18 @@
-"""The seven hooks of a plugin, and the kinds of component they name.
+"""The eleven hooks of a plugin: what each names, as data.
 
 A plugin is a module named in the entry-point group `det`. Each hook takes no argument and returns names as data,
-`{"name": "package.module:attribute"}`; nothing behind a name is imported before it is used.
+`{"name": "package.module:attribute"}`; nothing behind a name is imported before it is used. Beside its hooks a plugin
+module may hold `SAFE_PARTS`, a tuple of import paths that an untrusted recipe or checkpoint may build.
 """
 
 from collections.abc import Mapping
 
 import pluggy
 
-__all__ = ["CONTRACTS", "GROUP", "HOOKS", "KINDS", "hookimpl", "hookspec"]
+__all__ = ["COMPONENTS", "CONTRACTS", "GROUP", "HOOKS", "KINDS", "SAFE_PARTS", "hookimpl", "hookspec"]
 
 GROUP = "det"
+SAFE_PARTS = "SAFE_PARTS"
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 
@@ -50,8 +52,33 @@ def det_recipes() -> Mapping[str, str]:  # type: ignore[empty-body]
     """Name recipe files, each as "package:folder/file.yaml"; two names of one file are aliases."""
 
 
+@hookspec
+def det_commands() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Name click commands of `det`; a name of two words, "recipes import", is a subcommand of a group.
+
+    The first sentence of the command's docstring is its line in the help; it is read from the source, not imported.
+    """
+
+
+@hookspec
+def det_importers() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Name callables (file: Path) -> imported configuration; "detectron2.acme" names an extension of "detectron2"."""
+
+
+@hookspec
+def det_writers() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Name callables (folder: Path) -> `Writer`, what `det predict --save NAME` writes results with."""
+
+
+@hookspec
+def det_conformance() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Name a `det_devkit.conformance.Conformance`: how the conformance kit makes this package's components."""
+
+
+# What recipes name; then what only programs use.
 KINDS: tuple[str, ...] = ("backbones", "heads", "models", "datasets", "evaluators", "exporters", "recipes")
-HOOKS: Mapping[str, str] = {kind: f"det_{kind}" for kind in KINDS}
+COMPONENTS: tuple[str, ...] = KINDS[:-1]
+HOOKS: Mapping[str, str] = {kind: f"det_{kind}" for kind in (*KINDS, "commands", "importers", "writers", "conformance")}
 
 # Which kind a short name belongs to, by the contract that annotates the parameter. Held as text: contracts need torch.
 CONTRACTS: Mapping[str, str] = {

@@ -19,7 +19,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "det-inspect": ("analysis",),
 }
 
-# Command: the package that brings it, for the error of a core that is installed alone.
+# Command, of one or two words: the package that brings it.
 COMMANDS: Mapping[str, str] = {
     "data": "det-inspect",
     "new-plugin": "det-devkit",
@@ -46,8 +46,12 @@ PACKAGES: Mapping[str, str] = {
 }
 
 
-def provider(name: str) -> str:
+def provider(name: str, kind: str = "") -> str:
     """The package that would bring `name`, short or qualified; "" if none is known to."""
+    if kind == "commands":
+        return COMMANDS.get(name, "")
+    if kind == "importers":
+        return "det-detectron2" if name.startswith("detectron2") else ""
     distribution = name.partition("/")[0].lower()
     if distribution in KNOWN:
         return distribution
@@ -55,5 +59,8 @@ def provider(name: str) -> str:
 
 
 def hint(package: str) -> str:
-    """How to get a package of this project, for the end of an error; "" for no package."""
-    return f"{package} would provide it: pip install {package} --find-links DIST (wheels of det)" if package else ""
+    """How to get a package of this project, for the end of an error; "" for no package.
+
+    Its wheels lie in a folder, which README.md tells how to build: the names are not registered in a package index.
+    """
+    return f"{package} would provide it: pip install {package} --find-links WHEELS" if package else ""

@@ -16,7 +16,8 @@ from typing import Any
 from det_core.errors import DetError, PluginError, UnknownNameError
 from det_core.plugins import known
 from det_core.plugins.discovery import canonical, catalog
-from det_core.plugins.hooks import KINDS
+from det_core.plugins.hooks import COMPONENTS
+from det_core.printable import described
 
 __all__ = ["Component", "components", "did_you_mean", "find", "import_target", "is_import_path", "same"]
 
@@ -37,17 +38,20 @@ class Component:
 
     def load(self, where: str = "") -> Callable[..., Any]:
         """Import the target, for the place `where` in a recipe; PluginError or UnknownNameError if that fails."""
-        where = where or self.qualified
-        target = import_target(self.target, where)
+        target = self.resolve(where)
         if not callable(target):
-            raise PluginError(where, f"{self.target!r} cannot be called")
+            raise PluginError(where or self.qualified, f"{self.target!r} cannot be called")
         loaded: Callable[..., Any] = target
         return loaded
 
+    def resolve(self, where: str = "") -> Any:
+        """Import the target, whatever it is; errors as of `load`."""
+        return import_target(self.target, where or self.qualified)
+
 
 def components(kind: str | None = None) -> list[Component]:
-    """All that active plugins offer, of one kind or of all kinds but recipes."""
-    kinds = [kind] if kind else [kind for kind in KINDS if kind != "recipes"]
+    """All that active plugins offer of one kind, or of all kinds that a recipe can build."""
+    kinds = [kind] if kind else COMPONENTS
     return [
         Component(kind, name, plugin.distribution, target)
         for plugin in catalog().plugins
@@ -60,7 +64,7 @@ def find(kind: str | None, name: str, where: str = "") -> Component:
     """The component of a name; raises UnknownNameError if there is none, or if a short name is offered twice.
 
     Args:
-        kind: one of hooks.KINDS; None looks in all of them but recipes, for a parameter that has no contract.
+        kind: one of hooks.HOOKS; None looks in hooks.COMPONENTS, for a parameter that has no contract.
         name: short, qualified or an import path.
         where: the place in a recipe that asks, to start the message with.
     """
@@ -70,7 +74,7 @@ def find(kind: str | None, name: str, where: str = "") -> Component:
     found = _matches(offered, name)
     if len(found) == 1:
         return found[0]
-    what = kind[:-1] if kind else "component"
+    what = (kind[:-1] if kind.endswith("s") else kind) if kind else "component"
     if found:
         choices = [repr(component.qualified) for component in found]
         if len(set(choices)) == 1:  # one distribution with two plugins, or one name of two kinds
@@ -97,9 +101,9 @@ def _advice(kind: str | None, name: str, offered: list[Component]) -> tuple[str,
         reasons = [f"{plugin.distribution} {plugin.version} ({plugin.problem})" for plugin in idle]
         found = "not in use: " + ", ".join([*reasons, *map(str, catalog().strays)])
     hints = [did_you_mean(name, [c.name for c in offered] + [c.qualified for c in offered])]
-    package = known.provider(name)
+    package = known.provider(name, kind or "")
     if package and package not in {plugin.distribution for plugin in catalog().plugins}:
-        hints.append(f"{package} would provide it: pip install {package}")
+        hints.append(known.hint(package))
     if not any(hints):
         path = "" if kind == "recipes" else "; an import path reads 'package.module:attribute'"
         hints.append(f"`det {'recipes' if kind == 'recipes' else 'plugins'}` lists what is installed{path}")
@@ -161,5 +165,7 @@ def _importing(module_name: str, where: str) -> Iterator[None]:
             fix = "is its package installed, or its folder on PYTHONPATH?"
             raise UnknownNameError(where, f"there is no module {error.name!r}", fix=fix) from error
         raise PluginError(where, problem, f"it needs the module {error.name!r}, which is missing") from error
-    except (Exception, SystemExit) as error:
-        raise PluginError(where, problem, f"{type(error).__name__}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an exit, or something of its own: a module ends no command
+        raise PluginError(where, problem, described(error)) from error

@@ -6,6 +6,7 @@ from typing import Any, Protocol, get_origin, is_typeddict, runtime_checkable
 
 from det_core.errors import ConfigError, DetError
 from det_core.plugins.hooks import CONTRACTS
+from det_core.printable import described
 from det_core.recipes.signatures import describe, name_of, unwrapped
 
 __all__ = ["class_of", "construct", "is_contract", "kind_of", "require_methods"]
@@ -45,7 +46,7 @@ def construct(target: Callable[..., Any], arguments: Mapping[str, Any], where: s
             error.where = f"{where}: {error.where}"
         raise
     except Exception as error:
-        raise ConfigError(where, f"{name_of(target)} cannot be built", f"{type(error).__name__}: {error}") from error
+        raise ConfigError(where, f"{name_of(target)} cannot be built", described(error)) from error
     _require_fit(built, expected, where)
     return built
 

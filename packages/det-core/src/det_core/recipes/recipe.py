@@ -17,6 +17,7 @@ from typing import Any
 
 from det_core.errors import ConfigError, DetError, PluginError, RecipeError, UnknownNameError
 from det_core.plugins import registry, versions
+from det_core.printable import described
 from det_core.recipes import allow_list as trust
 from det_core.recipes import check as config
 from det_core.recipes import yaml as yamlfile
@@ -207,7 +208,7 @@ def _located(reference: str | Path, folder: Path, where: str) -> Iterator[tuple[
         found = resources.files(package) / file
     except (Exception, SystemExit) as error:
         problem = f"its package {package!r} cannot be imported"
-        raise PluginError(where or component.qualified, problem, f"{type(error).__name__}: {error}") from error
+        raise PluginError(where or component.qualified, problem, described(error)) from error
     with resources.as_file(found) as path:
         yield path, component.qualified
 

@@ -1,10 +1,11 @@
 """What plugins know of the settings of Detectron2's projects: each translates those of its own parts.
 
-An entry point of the group `det.importers` names a module. What the importer reads of it, all of it optional:
+A name of the hook `det_importers` that begins with "detectron2.", such as "detectron2.acme", leads to a mapping with
+these entries, all of them optional:
 
-* `DEFAULTS`: {setting: default}, what the project adds to Detectron2's own settings;
-* `DATASETS`: {published name: node of a dataset}, places relative to the data folder;
-* `PARTS`: {(setting, value): function}. Where that setting has that value, the function translates the part; what it
+* `defaults`: {setting: default}, what the project adds to Detectron2's own settings;
+* `datasets`: {published name: node of a dataset}, places relative to the data folder;
+* `parts`: {(setting, value): function}. Where that setting has that value, the function translates the part; what it
   is called with and what it returns depends on the setting:
   - `MODEL.META_ARCHITECTURE`: (settings) -> the node of the model;
   - `MODEL.BACKBONE.NAME`: (settings) -> a `det_detectron2.importer.detectron2.Backbone`;
@@ -13,34 +14,32 @@ An entry point of the group `det.importers` names a module. What the importer re
   - `MODEL.ROI_MASK_HEAD.NAME`, `MODEL.SEM_SEG_HEAD.NAME`: (settings, strides) -> the node of the head;
   - `model.kind`, of Python files: (objects) -> the YAML settings that the model amounts to, without its backbone;
   - `model.backbone.kind`, `model.backbone.bottom_up.kind`, of Python files: (objects, path) -> a `Backbone`;
-* `complete(settings, tree)`: called last where a part of the module was used or one of its settings is given, to
+* `complete`: (settings, tree), called last where one of these parts was used or one of the settings is given, to
   change the recipe in place: transforms, evaluators, another dataset.
 
-The modules are imported when a configuration is, each by itself; what cannot be imported is named in the error of the
-part that is then missing.
+They are imported when a configuration is, each by itself; what cannot be imported is named in the error of the part
+that is then missing.
 """
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import metadata
-from types import ModuleType
 from typing import Any
 
 from det_core import plugins
+from det_core.plugins import registry
+from det_core.printable import described
 
-__all__ = ["GROUP", "Extension", "extensions", "forget", "problems", "translator"]
+__all__ = ["Extension", "extensions", "forget", "problems", "translator"]
 
-GROUP = "det.importers"
+_KIND, _FORMAT = "importers", "detectron2."
 
 
 @dataclass(frozen=True)
 class Extension:
-    """What one module of a plugin knows."""
+    """What one plugin knows."""
 
     distribution: str
-    module: ModuleType
     defaults: Mapping[str, Any] = field(default_factory=dict)
     datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     parts: Mapping[tuple[str, str], Callable[..., Any]] = field(default_factory=dict)
@@ -76,24 +75,24 @@ def translator(setting: str, value: Any) -> Callable[..., Any] | None:
 
 @cache
 def _load() -> tuple[tuple[Extension, ...], tuple[str, ...]]:
-    active = {plugin.distribution for plugin in plugins.catalog().plugins if plugin.status == "active"}
     found, wrong = [], []
-    points = {(plugins.canonical(point.dist.name), point) for point in metadata.entry_points(group=GROUP) if point.dist}
-    for distribution, point in sorted(points, key=lambda each: (each[0], each[1].value)):
-        if distribution not in active:
+    for component in registry.components(_KIND):
+        if not component.name.startswith(_FORMAT):
             continue
         try:
             with plugins.foreign_code():
-                found.append(_read(distribution, importlib.import_module(point.value)))
+                found.append(_read(component.distribution, component.resolve()))
         except Exception as error:  # a plugin may fail in any way, and must not stop the others
-            wrong.append(f"{distribution}: {point.value} cannot be used: {type(error).__name__}: {error}")
+            wrong.append(f"{component.distribution}: {component.target} cannot be used: {described(error)}")
     return tuple(found), tuple(wrong)
 
 
-def _read(distribution: str, module: ModuleType) -> Extension:
-    defaults, datasets = getattr(module, "DEFAULTS", {}), getattr(module, "DATASETS", {})
-    parts, complete = getattr(module, "PARTS", {}), getattr(module, "complete", None)
-    for name, table in (("DEFAULTS", defaults), ("DATASETS", datasets), ("PARTS", parts)):
-        if not isinstance(table, Mapping):
-            raise TypeError(f"{name} must be a mapping, not {type(table).__name__}")
-    return Extension(distribution, module, defaults, datasets, parts, complete)
+def _read(distribution: str, content: Any) -> Extension:
+    if not isinstance(content, Mapping):
+        raise TypeError(f"it must be a mapping, not {type(content).__name__}")
+    if unknown := sorted(map(str, content.keys() - {"defaults", "datasets", "parts", "complete"})):
+        raise TypeError(f"it has no entry {', '.join(map(repr, unknown))}")
+    for name in ("defaults", "datasets", "parts"):
+        if not isinstance(content.get(name, {}), Mapping):
+            raise TypeError(f"{name!r} must be a mapping, not {type(content[name]).__name__}")
+    return Extension(distribution, **content)

@@ -46,7 +46,7 @@ def conformance(
             arguments. What parents give to the parts that they build (`channels`, `num_classes` ...) is known.
         truth: adds to the targets of the kit's pictures what heads and models of the plugin learn from (extras).
 
-    With neither, what the distribution's own entry point of the group `det.testing` leads to is taken.
+    With neither, what the distribution names by its hook `det_conformance` is taken.
     """
     return Conformance(plugin, examples or {}, truth)
 

@@ -50,23 +50,28 @@ def _written(subject: Subject, exporter: Any, batch: ImageBatch, folder: str) ->
 
 @check("it keeps its contract", gate=True)
 def contract(subject: Subject) -> None:
-    """It has export and run."""
-    require_members(subject.make(), Exporter, ("export", "run"))
+    """It has suffixes, which its class has too, export and load."""
+    exporter = subject.make()
+    require_members(exporter, Exporter, ("suffixes", "export", "load"))
+    suffixes = getattr(type(exporter), "suffixes", ())
+    good = not isinstance(suffixes, str) and all(isinstance(each, str) and each[:1] == "." for each in suffixes)
+    if not (suffixes and good):
+        raise Failed(f"the suffixes of its class are {suffixes!r}", 'write `suffixes = (".onnx",)` in the class')
 
 
 @check("the file says what the model says")
 def faithful(subject: Subject) -> None:
-    """A model of the plugin, or the kit's, is written; run by a new exporter, the file predicts what the model does."""
+    """A model of the plugin, or the kit's, is written; loaded by a new exporter, it predicts what the model does."""
     batch = scene(images=1).batch
     with tempfile.TemporaryDirectory() as folder:
         model, path = _written(subject, subject.make(), batch, folder)
         if not isinstance(path, Path) or not path.exists():
             raise Failed(f"export returns {path!r}, which is no file", "return the path of what was written")
+        loaded = subject.make().load(path)
         for given in (batch, ImageBatch(pixels=255 - batch.pixels, sizes=batch.sizes)):
-            found = subject.make().run(path, given)
-            require_each(found, Prediction, len(given), "run")
             with torch.no_grad():
-                expected = model(given)
+                expected, found = model(given), loaded(given)
+            require_each(found, Prediction, len(given), "load")
             fix = "write the weights and constants of the model into the file, and decode as it does"
             said, read = [flat(each) for each in expected], [flat(each) for each in found]
             require_same(said, read, "the file says something else", fix, 1e-3)

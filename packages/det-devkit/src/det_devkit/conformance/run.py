@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import Any
 
 import torch
@@ -19,8 +18,6 @@ from det_devkit.conformance.subject import Subject
 from det_devkit.conformance.tables import CHECKS, ROLES
 
 __all__ = ["Case", "cases_of", "cases_of_component"]
-
-_GROUP = "det.testing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,15 +130,17 @@ def cases_of(told: Conformance) -> list[Case]:
 
 
 def _own_word(name: str) -> Conformance | None:
-    """What the distribution itself tells the kit, by an entry point of the group `det.testing`."""
-    for point in metadata.entry_points(group=_GROUP):
-        if point.dist is not None and canonical(point.dist.name) == name:
-            told = point.load()
-            if not isinstance(told, Conformance):
-                found = f"{point.value} is a {type(told).__name__}"
-                raise ConfigError(f"{name}: entry point of {_GROUP}", "must lead to a Conformance", found)
-            return told
-    return None
+    """What the distribution itself tells the kit, by the hook `det_conformance`."""
+    offered = [each for each in registry.components("conformance") if each.distribution == name]
+    if len(offered) > 1:
+        raise ConfigError(f"{name}: det_conformance", "must name one Conformance", f"it names {len(offered)}")
+    if not offered:
+        return None
+    told = offered[0].resolve()
+    if not isinstance(told, Conformance):
+        found = f"{offered[0].target} is a {type(told).__name__}"
+        raise ConfigError(f"{name}: det_conformance", "must lead to a Conformance", found)
+    return told
 
 
 def cases_of_component(kind: str, target: Any, example: Example | None, truth: Any) -> list[Case]:

@@ -1,0 +1,35 @@
+"""`det recipes import`: recipes of configurations of other libraries."""
+
+from pathlib import Path
+
+import click
+from det_core import recipes
+from det_core.errors import DetError
+from det_core.plugins import registry
+
+__all__ = ["command"]
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the recipe to this file.")
+@click.option("--format", "form", default="detectron2", show_default=True, help="The library whose file it is.")
+def command(file: Path, output: Path | None, form: str) -> None:
+    """Turn FILE, a configuration of Detectron2, into a recipe.
+
+    Nothing in FILE is run. Settings that have no counterpart here are listed, and the recipe is written all the same;
+    where the model itself cannot be built, the command says which setting asks for it, and fails.
+    """
+    importer = registry.find("importers", form, "--format").load("--format")
+    try:
+        imported = importer(file)
+        recipe = recipes.recipe_from_tree(imported.tree, str(file))
+        if output is not None:
+            recipe.save(output)
+    except DetError as error:
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise click.exceptions.Exit(1) from error
+    for setting in (*imported.unknown, *imported.unused):
+        click.echo(f"not translated: {setting}", err=True)
+    if output is None:
+        click.echo(recipe.to_yaml(), nl=False)
