@@ -87,6 +87,24 @@ def test_detections_are_clipped_to_their_own_image_suppressed_by_class_and_count
     assert (first.labels.tolist(), first.size) == ([0, 1, 0], SIZE)
 
 
+def test_predictor_box_outside_the_image_is_dropped_and_keeps_its_place():
+    # By class the second region is the best; clipped, it is a line on the border, and takes one of the two places.
+    predictor = FastRCNNPredictor(16, 1, max_detections=2)
+    regions = torch.tensor([[0.0, 0.0, 10.0, 10.0], [70.0, 5.0, 90.0, 15.0], [20.0, 20.0, 30.0, 30.0]])
+    given = logits([0.6, 0.4], [0.9, 0.1], [0.5, 0.5])
+    [found] = predictor.detect((given, still(3, 1)), [regions], [SIZE])
+    assert found.boxes.tolist() == [[0.0, 0.0, 10.0, 10.0]]
+    assert found.scores.tolist() == pytest.approx([0.6])
+
+
+def test_predictor_rotated_box_without_a_side_is_dropped():
+    predictor = FastRCNNPredictor(16, 1, box_weights=(10.0, 10.0, 5.0, 5.0, 1.0))
+    regions = torch.tensor([[20.0, 20.0, 10.0, 4.0, 30.0], [90.0, 20.0, 10.0, 4.0, 0.0]])
+    given = logits([0.6, 0.4], [0.9, 0.1])
+    [found] = predictor.detect((given, torch.zeros(2, 1, 5)), [regions], [SIZE])
+    assert found.scores.tolist() == pytest.approx([0.6])
+
+
 def test_rows_that_are_not_finite_are_dropped():
     predictor = FastRCNNPredictor(16, 2)
     scores, offsets = logits([0.6, 0.3, 0.1], [0.6, 0.3, 0.1]), still()

@@ -118,6 +118,7 @@ class AugmentedDetector(nn.Module):
         boxes = torch.cat([view.back(each.boxes) for view, each in zip(views, found, strict=True)])
         labels, scores = torch.cat([each.labels for each in found]), torch.cat([each.scores for each in found])
         keep = nms_by_group(boxes, scores, labels, self.nms_threshold)[: self.max_detections]
+        keep = keep[box_ops.larger_than(boxes[keep], 0)]
         merged = Detections(boxes=boxes[keep], labels=labels[keep], scores=scores[keep], size=views[0].stored)
         grids = [
             view.grids_back(m)

@@ -11,7 +11,7 @@ from det_core.contracts import Backbone, ProposalGenerator, ROIHeads
 from det_core.errors import StructureError
 from det_core.models.heads.roi import StandardROIHeads
 from det_core.models.heads.rpn import RPN
-from det_core.ops.geometry import geometry
+from det_core.ops.geometry import nonempty
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Prediction, Proposals, Targets
 
@@ -182,9 +182,4 @@ def one_per_image(batch: ImageBatch, targets: Sequence[Targets]) -> list[Targets
     """The targets without crowd regions and objects without area, which are never learnt from."""
     if len(targets) != len(batch):
         raise StructureError("targets", "must be one per image", f"got {len(targets)} for {len(batch)} images")
-    return [_with_area(truth.without_crowd()) for truth in targets]
-
-
-def _with_area(truth: Targets) -> Targets:
-    kept = geometry(truth.boxes.shape[1]).larger_than(truth.boxes, 0)
-    return truth if kept.all() else truth[kept]
+    return [nonempty(truth.without_crowd()) for truth in targets]

@@ -197,7 +197,10 @@ class FastRCNNPredictor(nn.Module):
     def detect(
         self, outputs: tuple[Tensor, Tensor], proposals: Sequence[Tensor], sizes: Sequence[Size]
     ) -> list[Detections]:
-        """The detections of each image, best first; a region may be detected as several classes."""
+        """The detections of each image, best first; a region may be detected as several classes.
+
+        Boxes are clipped to the image; those of no area then are dropped, after suppression, as published.
+        """
         boxes = self.decode(outputs, torch.cat(list(proposals)))
         return self.select(boxes, self.scores(outputs), [len(regions) for regions in proposals], sizes)
 
@@ -221,4 +224,6 @@ class FastRCNNPredictor(nn.Module):
         score = scores[region, label]
         box = self.form.clip(boxes[region, torch.zeros_like(label) if self.class_agnostic else label], size)
         keep = self.form.nms_by_group(box, score, label, self.nms_threshold)[: self.max_detections]
-        return Detections(boxes=box[keep], labels=label[keep], scores=score[keep], size=size)
+        found = Detections(boxes=box[keep], labels=label[keep], scores=score[keep], size=size)
+        # Last, as published: a box that clipping left without area still takes one of the places.
+        return found[self.form.larger_than(found.boxes, 0)]
