@@ -223,6 +223,9 @@ class Dataset(Protocol):
     Attributes:
         classes: the name of each label, in order.
         evaluators: names of the evaluators that judge predictions on it, as a recipe would spell them.
+
+    A dataset that leaves out anything that its files hold may have the attribute `left_out`, a mapping from what that
+    is to how many ({"annotations that cannot be used": 3}): training, evaluation and `det data check` report it.
     """
 
     classes: Sequence[str]

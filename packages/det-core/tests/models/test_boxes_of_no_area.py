@@ -51,7 +51,9 @@ def made(family):
         return ProposalNetwork(pyramid(), Factory(RPN))
     options = {"norm": ""} if family == "fcos" else {}
     head = {"retinanet": RetinaNetHead, "fcos": FCOSHead}[family]
-    return DenseDetector(pyramid(), Factory(head, conv_dims=[-1], prior_probability=0.3, max_detections=50, **options), 3)
+    return DenseDetector(
+        pyramid(), Factory(head, conv_dims=[-1], prior_probability=0.3, max_detections=50, **options), 3
+    )
 
 
 def drifting(model):

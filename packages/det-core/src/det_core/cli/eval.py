@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,11 +153,13 @@ def _evaluate(
     place: tuple[int, int],
 ) -> "tuple[Evaluation, Explanation | None]":
     """The metrics, and in the first of several processes what an installed analysis explains of them."""
-
+    from det_core.data import LeftOutWarning, left_out_notes
     from det_core.engine import Display, check_classes, evaluate
     from det_core.evaluation import ResultsFile
 
-    dataset = data.dataset(split)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LeftOutWarning)  # which the notes say, in JSON too
+        dataset = data.dataset(split)
     check_classes(model, dataset)
     evaluators = data.build_evaluators(split)
     analyses = [] if analysis is None else [analysis(classes=dataset.classes)]
@@ -166,6 +169,7 @@ def _evaluate(
         batches = data.eval_loader(split, batch_size, *place)
         shown = batches if place[0] else display.track(batches, f"evaluate on {split}")
         result = evaluate(model, shown, [*evaluators, *analyses], losses=loss)
+        result = dataclasses.replace(result, notes=(*left_out_notes(dataset, f"data.{split}"), *result.notes))
         if place[0] or not analyses:
             return result, None
         return result, analyses[0].explain(evaluators, model, lambda: data.eval_loader(split, batch_size))

@@ -9,6 +9,7 @@ from det_core.data.formats.semantic_folder import SemanticFolder
 from det_core.data.formats.voc import VOC_CLASSES, VocDataset
 from det_core.data.formats.yolo import YoloDataset
 from det_core.data.images import from_pil, image_size, read_image
+from det_core.data.left_out import LeftOutWarning, left_out, left_out_notes
 from det_core.data.loading.batch import Batch
 from det_core.data.loading.loader import EvalLoader, TrainLoader
 from det_core.data.loading.samplers import ClassBalancedSampler, RepeatFactorSampler, ShuffleSampler
@@ -31,6 +32,7 @@ __all__ = [
     "EvalLoader",
     "FixedSizeCrop",
     "ImageFolder",
+    "LeftOutWarning",
     "LvisDataset",
     "Mosaic",
     "ObjectCrop",
@@ -49,6 +51,8 @@ __all__ = [
     "compose",
     "from_pil",
     "image_size",
+    "left_out",
+    "left_out_notes",
     "read_image",
     "write_proposals",
 ]

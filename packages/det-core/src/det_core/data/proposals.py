@@ -18,7 +18,7 @@ __all__ = ["ProposalWriter", "WithProposals", "write_proposals"]
 
 _ARRAYS = ("ids", "counts", "boxes", "logits")
 # What a wrapped dataset may say of itself, beside the methods of its contract.
-_TOLD = ("annotations", "category_ids", "flip_pairs", "keypoint_names", "num_objects", "path", "skipped")
+_TOLD = ("annotations", "category_ids", "flip_pairs", "keypoint_names", "num_objects", "path", "skipped", "left_out")
 
 
 class WithProposals:

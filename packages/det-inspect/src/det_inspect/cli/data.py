@@ -114,6 +114,8 @@ def _show(report: "Report") -> None:
                 click.echo(f"  {key}: {span['min']:g} to {span['max']:g} pixels, median {span['median']:g}")
         sizes = ", ".join(f"{count} {size}" for size, count in figures["object sizes"].items())
         click.echo(f"  object sizes: {sizes}")
+        for what, count in figures["left out"].items():
+            click.echo(f"  {what}, left out: {count}")
         _show_classes(figures["classes"])
     counts = report.counts()
     for kind, count in counts.items():

@@ -11,6 +11,8 @@ from det_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from det_core.contracts import Dataset
+    from det_core.data.check import Source
+    from det_core.data.check_listing import Rules
     from det_core.data.formats.listing import Listing
     from det_core.recipes import Factory
 
@@ -42,12 +44,18 @@ class Sources:
         """What the files of each split say, unchecked; ConfigError for a reader that cannot tell."""
         return {split: listing_of(factory, f"data.{split}") for split, factory in self.factories().items()}
 
-    def readers(self) -> "dict[str, Callable[[], Listing] | Factory[Dataset]]":
-        """What lists the files of each split, or the dataset where its reader cannot tell."""
+    def readers(self) -> "dict[str, Callable[[], Listing] | Source | Factory[Dataset]]":
+        """What lists the files of each split, by the rules of a recipe's reader; the dataset where that cannot."""
+        from det_core.data.check import Source
+
         found: dict[str, Any] = {}
         for split, factory in self.factories().items():
             lists = hasattr(factory.target, "listing")
-            found[split] = functools.partial(listing_of, factory, f"data.{split}") if lists else factory
+            listing = functools.partial(listing_of, factory, f"data.{split}")
+            if lists and self.recipe is not None:
+                found[split] = Source(listing, _rules_of(factory), factory)
+            else:
+                found[split] = listing if lists else factory
         return found
 
     def titles(self) -> list[str]:
@@ -140,6 +148,16 @@ def listing_of(factory: "Factory[Dataset]", where: str) -> "Listing":
     known = signature_of(read).arguments
     listing: Listing = read(**{name: value for name, value in arguments.items() if name in known})
     return listing
+
+
+def _rules_of(factory: "Factory[Dataset]") -> "Rules":
+    """What the reader of an unbuilt dataset asks of the entries of its files."""
+    from det_core.data.check_listing import Rules
+    from det_core.data.formats.coco import mask_form
+
+    given = {name: part.build() if hasattr(part, "build") else part for name, part in factory.arguments.items()}
+    masks = given.get("masks", False)
+    return Rules(mask_form(masks), bool(given.get("keypoints", False)), bool(given.get("rotated", False)))
 
 
 def source_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,34 +4,53 @@ import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from det_core.contracts import Dataset
 from det_core.data.formats.listing import Listing
 from det_core.data.images import image_size, read_image
+from det_core.data.left_out import left_out, unusable
 from det_core.errors import DataError, DetError
 from det_core.recipes import Factory
 from det_core.structures import Sample
 from torch import Tensor
 
-from det_inspect.datasets.check_listing import look_through
+from det_inspect.datasets.check_listing import Rules, look_through
 from det_inspect.datasets.report import Defect, Drawn, Report, SplitReport
 
-__all__ = ["check"]
+__all__ = ["Source", "check"]
 
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 _EXAMPLES = 8
 
 
+@dataclass(frozen=True)
+class Source:
+    """A split as a recipe reads it.
+
+    Attributes:
+        listing: lists its files, unchecked.
+        rules: what its reader asks for.
+        dataset: the dataset, unbuilt; it is built to see that the reader takes it, and what it leaves out.
+    """
+
+    listing: Callable[[], Listing]
+    rules: Rules
+    dataset: Callable[[], Dataset]
+
+
 def check(
-    sources: Mapping[str, Callable[[], Listing] | Factory[Dataset]], pixels: bool = True, track: Track | None = None
+    sources: Mapping[str, Callable[[], Listing] | Source | Factory[Dataset]],
+    pixels: bool = True,
+    track: Track | None = None,
 ) -> Report:
     """Look through each split, and for images that two of them share.
 
     Args:
-        sources: of each split, what lists its files; or, for readers that cannot, the dataset, whose samples are looked
-            at one by one.
+        sources: of each split, what lists its files; with the rules of its reader, if it is read by some; or, for
+            readers that cannot list, the dataset, whose samples are read one by one.
         pixels: whether to decode every image; else their heads are read, which finds neither damage nor copies.
         track: given images, their number and the name of the split, gives them again, to show how far it is.
     """
@@ -46,8 +65,11 @@ def check(
             if isinstance(source, Factory):
                 defects += _of_samples(source(), name, split, seen, follow)
             else:
-                listing = source()
-                images = look_through(listing, name, split, defects)
+                read = source if isinstance(source, Source) else None
+                listing = source() if read is None else read.listing()
+                images = look_through(listing, name, split, defects, None if read is None else read.rules)
+                if read is not None:
+                    defects += _as_read(read, name, split, any(defect.split == name for defect in defects))
                 defects += _of_files(images, name, split, seen, pixels, follow)
         except DetError as error:
             defects.append(Defect("unreadable file", name, error.where, "", _words(error)))
@@ -56,6 +78,15 @@ def check(
 
 def _named(track: Track, name: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
     return lambda items, count: track(items, count, name)
+
+
+def _as_read(source: Source, name: str, split: SplitReport, known: bool) -> Iterator[Defect]:
+    """What keeps the reader from taking the split, unless that is `known`; what it leaves out is counted."""
+    try:
+        split.left_out = left_out(source.dataset())
+    except DetError as error:
+        if not known:
+            yield Defect("unreadable file", name, error.where, "", _words(error))
 
 
 def _of_files(
@@ -109,7 +140,9 @@ def _of_samples(
     dataset: Dataset, name: str, split: SplitReport, seen: dict[bytes, tuple[str, Path | str]], follow: Any
 ) -> Iterator[Defect]:
     """What is wrong with the samples of a dataset whose files only its reader knows."""
-    split.classes = tuple(dataset.classes)
+    split.classes, split.left_out = tuple(dataset.classes), left_out(dataset)
+    for sentence in unusable(dataset):
+        yield Defect("bad entry", name, str(getattr(dataset, "annotations", type(dataset).__name__)), "", sentence)
     every = max(1, len(dataset) // _EXAMPLES)
     ids: defaultdict[Any, int] = defaultdict(int)
     for index in follow(range(len(dataset)), len(dataset)):

@@ -2,12 +2,14 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from det_core.data.formats.coco_boxes import are_numbers, extent
 from det_core.data.formats.coco_checks import (
     AnnotationCheck,
+    MaskForm,
     category_fault,
     faults_of,
     image_fault,
@@ -18,15 +20,33 @@ from det_core.data.formats.listing import Listing
 
 from det_inspect.datasets.report import Defect, Drawn, SplitReport
 
-__all__ = ["look_through"]
+__all__ = ["Rules", "look_through"]
 
 _Record = Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What a reader is asked for, which decides what an entry needs.
+
+    Attributes:
+        masks: how segmentations are wanted; None: they are not read.
+        keypoints: whether keypoints are read.
+        rotated: whether boxes may be rotated.
+    """
+
+    masks: MaskForm = None
+    keypoints: bool = False
+    rotated: bool = False
+
+
 def look_through(
-    listing: Listing, name: str, split: SplitReport, defects: list[Defect]
+    listing: Listing, name: str, split: SplitReport, defects: list[Defect], rules: Rules | None = None
 ) -> dict[Path, tuple[Any, Drawn]]:
-    """Add what is wrong to `defects` and what there is to `split`; the images to be looked at, with their entries."""
+    """Add what is wrong to `defects` and what there is to `split`; the images to be looked at, with their entries.
+
+    With `rules` an entry is held to what its reader asks for and to no more; without, to all that the file says of it.
+    """
     where = str(listing.annotations)
     for error in listing.faults:
         text = "; ".join(part for part in (error.problem, error.found) if part)
@@ -40,7 +60,7 @@ def look_through(
     split.classes = tuple(category["name"] for category in categories)
     split.sizes += [(image["height"], image["width"]) for image in images]
     drawn = {image["id"]: Drawn(listing.images / image["file_name"], [], []) for image in images}
-    _objects(listing, name, split, images, categories, drawn, defects)
+    _objects(listing, name, split, images, categories, drawn, defects, rules)
     found: dict[Path, tuple[Any, Drawn]] = {}
     for image in images:
         path = listing.images / image["file_name"]
@@ -75,23 +95,28 @@ def _objects(
     categories: Sequence[_Record],
     drawn: Mapping[Any, Drawn],
     defects: list[Defect],
+    rules: Rules | None,
 ) -> None:
     """Count the objects, and tell what is wrong with them."""
     records, where = listing.content.get("annotations", []), str(listing.annotations)
     labels = {category["id"]: label for label, category in enumerate(categories)}
     sizes = [(image["height"], image["width"]) for image in images]
     rows = {image["id"]: row for row, image in enumerate(images)}
-    rotated = any(isinstance(each, dict) and _is_rotated(each.get("bbox")) for each in records)
-    check = AnnotationCheck(rows, sizes, set(labels), None, None, rotated)
-    shown: defaultdict[Any, set[int]] = defaultdict(set)
-    known: Counter[tuple[Any, ...]] = Counter()
     named = {category["id"]: category.get("keypoints") for category in categories}
     counts = {number: len(points) if isinstance(points, list) else 0 for number, points in named.items()}
+    if rules is None:
+        rotated = any(isinstance(each, dict) and _is_rotated(each.get("bbox")) for each in records)
+        check = AnnotationCheck(rows, sizes, set(labels), None, None, rotated)
+    else:
+        points = max(counts.values(), default=0) if rules.keypoints else None
+        check = AnnotationCheck(rows, sizes, set(labels), rules.masks, points, rules.rotated)
+    shown: defaultdict[Any, set[int]] = defaultdict(set)
+    known: Counter[tuple[Any, ...]] = Counter()
     for called, record, first in faults_of(records, "annotation", lambda record: None):
         faults = [first] if first else list(check.faults(record))
         usable = not faults
         size = sizes[rows[record["image_id"]]] if usable or _has_image(record, rows) else None
-        if size is not None and not first:
+        if size is not None and not first and rules is None:
             faults += _parts(record, size, counts.get(record["category_id"]) if usable else None)
         if usable:
             faults += _place(record, size, known)

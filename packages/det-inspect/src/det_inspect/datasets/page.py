@@ -74,6 +74,8 @@ def _overview(report: Report) -> str:
         rows.append([f"{name}, pixels", *(_span(each[name]) for each in figures.values())])
     for name in ("small", "medium", "large"):
         rows.append([f"{name} objects", *(each["object sizes"][name] for each in figures.values())])
+    for what in dict.fromkeys(what for each in figures.values() for what in each["left out"]):
+        rows.append([f"{what}, left out", *(each["left out"].get(what, 0) for each in figures.values())])
     counts = report.counts()
     defects = _table(["defects", ""], list(counts.items())) if counts else ""
     return _table(["", *figures], rows) + defects

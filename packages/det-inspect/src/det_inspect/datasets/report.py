@@ -85,6 +85,7 @@ class SplitReport:
         areas: of the boxes, square pixels.
         examples: some images to look at.
         read: whether the pixels of the images were looked at.
+        left_out: what the reader leaves out, and how many.
     """
 
     classes: Sequence[str] = ()
@@ -98,6 +99,7 @@ class SplitReport:
     areas: list[float] = field(default_factory=list)
     examples: list[Drawn] = field(default_factory=list)
     read: bool = True
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """The figures as plain data. Small, medium and large are those of COCO: below 32 and 96 pixels squared."""
@@ -122,6 +124,7 @@ class SplitReport:
                 "medium": int(((areas >= 32**2) & (areas < 96**2)).sum()),
                 "large": int((areas >= 96**2).sum()),
             },
+            "left out": dict(self.left_out),
         }
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from det_core.contracts import Dataset
+from det_core.data import left_out
 from det_core.errors import ConfigError, DataError
 from det_core.structures import Sample
 
@@ -49,6 +50,7 @@ class CocoPanoptic(PanopticImages):
         super().__init__(index, Path(images), Path(labels), Path(annotations), semantic, masks, bad_segments)
         self._objects, self._places = objects, {}
         if objects is not None:
+            self.left_out |= left_out(objects)
             if masks:
                 raise ConfigError("CocoPanoptic.masks", "are those of `objects`", fix="ask that dataset for masks")
             if list(objects.classes) != [self.classes[label] for label in self.things]:

@@ -58,6 +58,7 @@ class CityscapesDataset:
     Attributes:
         classes: the eight classes.
         num_objects: how many outlines of them the images hold together, crowds included.
+        left_out: what was left out, and how many: as `det_core.data.left_out` describes it.
 
     Raises:
         DataError: a folder holds no image, or a file of outlines is missing, damaged or says what cannot be; or, on
@@ -86,6 +87,8 @@ class CityscapesDataset:
                 sizes.append(size)
                 labels.append([label for label, _, _ in outlines if label >= 0])
         self.num_objects = sum(map(len, labels))
+        empty = len(names) - len(kept)
+        self.left_out = {"images without an object to learn from": empty} if empty else {}
         self._names, self._labels = PackedTexts(kept), PackedNumbers(labels)
         self._sizes = np.array(sizes, np.int32).reshape(-1, 2)
 

@@ -41,7 +41,8 @@ class IndexedImages:
         category_ids: the annotations' own number of each label.
         num_objects: how many objects the images hold together, crowds included.
         keypoint_names: names of the K keypoints; empty unless asked for.
-        skipped: a sentence for each annotation left out.
+        skipped: a sentence for each annotation left out because it cannot be used.
+        left_out: what was left out, images too, and how many: as `det_core.data.left_out` describes it.
     """
 
     evaluators: tuple[str, ...] = ("coco",)
@@ -63,11 +64,15 @@ class IndexedImages:
         self.images, self.annotations = images, annotations
         self.classes, self.category_ids, self.keypoint_names = index.classes, index.category_ids, index.keypoint_names
         self.num_objects, self.skipped = len(index.boxes), index.skipped
-        kept = np.full(len(index.image_ids), True)
+        kept, left_out = np.full(len(index.image_ids), True), dict(index.left_out)
         if not keep_empty:
             kept &= _per_image(~index.crowd, index) > 0
+            left_out["images without an object to learn from"] = int((~kept).sum())
         if min_keypoints and index.keypoints is not None:
-            kept &= _per_image((index.keypoints[..., 2] > 0).sum(1), index) >= min_keypoints
+            enough = _per_image((index.keypoints[..., 2] > 0).sum(1), index) >= min_keypoints
+            left_out["images with too few keypoints"] = int((kept & ~enough).sum())
+            kept &= enough
+        self.left_out = {what: count for what, count in left_out.items() if count}
         self._index, self._rows, self._outlines = index, np.flatnonzero(kept), outlines
         self._decode_at_least = decode_at_least
 

@@ -21,6 +21,7 @@ class Listing:
         annotations: the file or folder that it was read from, for messages.
         marks: as `coco_index.checked` takes them.
         faults: files that cannot be read; what they would have said is missing.
+        left_out: what else the reader leaves out, and how many.
     """
 
     content: Mapping[str, Any]
@@ -28,6 +29,7 @@ class Listing:
     annotations: Path
     marks: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[DataError, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def checked(
         self,
@@ -41,7 +43,9 @@ class Listing:
         if self.faults and bad_annotations == "stop":
             raise self.faults[0]
         index = checked(self.content, self.annotations, classes, masks, keypoints, rotated, bad_annotations, self.marks)
-        return replace(index, skipped=(*map(str, self.faults), *index.skipped))
+        faults = {"images whose files cannot be read": len(self.faults)}
+        left_out = {**faults, **self.left_out, **index.left_out}
+        return replace(index, skipped=(*map(str, self.faults), *index.skipped), left_out=left_out)
 
 
 def text_of(path: Path, largest: int, what: str) -> str:

@@ -79,7 +79,8 @@ class YoloDataset(IndexedImages):
             content["annotations"] += [
                 {"id": f"{stem}.txt {where}", "image_id": stem} | each for where, each in objects
             ]
-        return Listing(content, images, labels, faults=tuple(faults))
+        left_out = {"files of labels without an image": _without_image(labels, image_files(images))}
+        return Listing(content, images, labels, faults=tuple(faults), left_out=left_out)
 
 
 def class_list(path: Path) -> list[str]:
@@ -110,6 +111,13 @@ def _beside(images: Path) -> Path:
         raise DataError(str(images), "does not say where its labels are", fix="name the folder by `labels`")
     parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
     return Path(*parts)
+
+
+def _without_image(labels: Path, images: Sequence[str]) -> int:
+    """How many files in a folder of labels belong to none of the images."""
+    stems = {name[: -len(Path(name).suffix)] for name in images}
+    found = (file.relative_to(labels).with_suffix("").as_posix() for file in labels.rglob("*.txt"))
+    return sum(stem not in stems and stem != "classes" for stem in found)
 
 
 def _objects(path: Path, size: Size) -> list[tuple[str, dict[str, Any]]]:
