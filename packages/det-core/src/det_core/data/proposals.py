@@ -18,7 +18,18 @@ __all__ = ["ProposalWriter", "WithProposals", "write_proposals"]
 
 _ARRAYS = ("ids", "counts", "boxes", "logits")
 # What a wrapped dataset may say of itself, beside the methods of its contract.
-_TOLD = ("annotations", "category_ids", "flip_pairs", "keypoint_names", "num_objects", "path", "skipped", "left_out")
+_TOLD = (
+    "annotations",
+    "category_ids",
+    "flip_pairs",
+    "keypoint_names",
+    "num_objects",
+    "num_learnable",
+    "path",
+    "skipped",
+    "left_out",
+    "id_of",
+)
 
 
 class WithProposals:
@@ -98,6 +109,8 @@ class ProposalWriter:
         if prediction.proposals is None:
             fix = "this evaluator is for proposal networks"
             raise StructureError(f"image {sample.id}", "its prediction has no proposals", fix=fix)
+        if sample.id in self._found:
+            raise DataError(f"image {sample.id}", "has an id that another image has too", fix="give each its own")
         self._found[sample.id] = prediction.proposals.to("cpu")
 
     def state(self) -> dict[int | str, Proposals]:

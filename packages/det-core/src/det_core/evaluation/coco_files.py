@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from det_core import jsonfile
 from det_core.errors import DataError
 from det_core.evaluation.curves import COCO_SIGMAS, IouType, Table
+from det_core.evaluation.results_by_name import placed_by_name
 from det_core.ops.rle import rle_counts
 
 __all__ = ["CocoFiles", "read_files"]
@@ -55,7 +56,8 @@ def read_files(annotations: Path, predictions: Path) -> CocoFiles:
     """Read both files, and check what will be looked at.
 
     Boxes, masks and keypoints are compared where the results have them and the annotations have them too. A detection's
-    size is that of its box if it has one, as with pycocotools.
+    size is that of its box if it has one, as with pycocotools. Where results have a `file_name`, that says which image
+    they are of.
 
     Raises:
         DataError: naming the file and the first faults, with their ids and how many there are.
@@ -67,6 +69,7 @@ def read_files(annotations: Path, predictions: Path) -> CocoFiles:
             raise DataError(str(annotations), f"category {category['id']} has a name that is not a text")
     image_rank = {image["id"]: rank for rank, image in enumerate(images)}
     category_rank = {category["id"]: rank for rank, category in enumerate(categories)}
+    results, placed = placed_by_name(results, images, str(predictions))
     iou_types, notes = _comparable(content["annotations"], results)
     if "segm" in iou_types:
         _require_sizes(images, annotations)
@@ -75,7 +78,7 @@ def read_files(annotations: Path, predictions: Path) -> CocoFiles:
     new_id = _NewId(text=True)
     _require(content["annotations"], "annotation", lambda each: new_id(each) or check.truth(each), annotations)
     _require(results, "result", check.result, predictions)
-    notes += _zero_id(content["annotations"])
+    notes += placed + _zero_id(content["annotations"])
     table = {
         "images": [
             {"id": rank, "height": h or 0, "width": w or 0, "file_name": image.get("file_name", "")}

@@ -58,6 +58,7 @@ class CityscapesDataset:
     Attributes:
         classes: the eight classes.
         num_objects: how many outlines of them the images hold together, crowds included.
+        num_learnable: how many of these are no crowds.
         left_out: what was left out, and how many: as `det_core.data.left_out` describes it.
 
     Raises:
@@ -80,12 +81,14 @@ class CityscapesDataset:
             fix = "give a split of leftImg8bit, such as leftImg8bit/train"
             raise DataError(str(self.images), "holds no file called NAME_leftImg8bit.png", fix=fix)
         sizes, labels, kept = [], [], []
+        self.num_learnable = 0
         for name in names:
             size, outlines = _read(self.annotations / f"{name}_gtFine_polygons.json")
             if keep_empty or any(label >= 0 and not crowd for label, crowd, _ in outlines):
                 kept.append(name)
                 sizes.append(size)
                 labels.append([label for label, _, _ in outlines if label >= 0])
+                self.num_learnable += sum(label >= 0 and not crowd for label, crowd, _ in outlines)
         self.num_objects = sum(map(len, labels))
         empty = len(names) - len(kept)
         self.left_out = {"images without an object to learn from": empty} if empty else {}
@@ -108,6 +111,10 @@ class CityscapesDataset:
     def path(self, index: int) -> Path:
         """The file of an image."""
         return self.images / f"{self._name(index)}_leftImg8bit.png"
+
+    def id_of(self, index: int) -> str:
+        """The id of an image, as its sample has it."""
+        return self.path(index).name[: -len(".png")]
 
     def size_of(self, index: int) -> Size:
         """(height, width) as the outlines say."""

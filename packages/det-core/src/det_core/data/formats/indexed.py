@@ -40,6 +40,7 @@ class IndexedImages:
         classes: the name of each label.
         category_ids: the annotations' own number of each label.
         num_objects: how many objects the images hold together, crowds included.
+        num_learnable: how many of them are single objects, from which a model learns.
         keypoint_names: names of the K keypoints; empty unless asked for.
         skipped: a sentence for each annotation left out because it cannot be used.
         left_out: what was left out, images too, and how many: as `det_core.data.left_out` describes it.
@@ -73,6 +74,7 @@ class IndexedImages:
             left_out["images with too few keypoints"] = int((kept & ~enough).sum())
             kept &= enough
         self.left_out = {what: count for what, count in left_out.items() if count}
+        self.num_learnable = int(_per_image(~index.crowd, index)[kept].sum())
         self._index, self._rows, self._outlines = index, np.flatnonzero(kept), outlines
         self._decode_at_least = decode_at_least
 
@@ -106,6 +108,11 @@ class IndexedImages:
     def path(self, index: int) -> Path:
         """The file of an image, whether or not it is there."""
         return self.images / self._index.file_names[int(self._rows[index])]
+
+    def id_of(self, index: int) -> int | str:
+        """The id of an image, as its sample has it."""
+        found: int | str = self._index.image_ids[int(self._rows[index])].item()
+        return found
 
     def size_of(self, index: int) -> Size:
         """(height, width) as the annotations say."""

@@ -57,6 +57,7 @@ class SemanticFolder:
         self.annotations = self.labels
         self._files = PackedTexts(image_files(self.images, IMAGE_SUFFIXES if image_suffix is None else (image_suffix,)))
         self._image_suffix, self._label_suffix = image_suffix, label_suffix
+        self._endings = len({self._stem(index) for index in range(len(self))}) < len(self)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -68,7 +69,7 @@ class SemanticFolder:
         classes = self._classes(self.label_path(index), (image.shape[1], image.shape[2]))
         nothing = torch.zeros(0, dtype=torch.int64)
         targets = Targets(boxes=torch.zeros(0, 4), labels=nothing, semantic=torch.from_numpy(classes))
-        return Sample(image=image, targets=targets, id=self._stem(index), path=path)
+        return Sample(image=image, targets=targets, id=self.id_of(index), path=path)
 
     def path(self, index: int) -> Path:
         """The file of an image."""
@@ -77,6 +78,10 @@ class SemanticFolder:
     def label_path(self, index: int) -> Path:
         """The file of its labels, whether or not it is there."""
         return self.labels / f"{self._stem(index)}{self._label_suffix}"
+
+    def id_of(self, index: int) -> str:
+        """The id of an image: its name without what it ends in, unless another has the same then."""
+        return self._name(index) if self._endings else self._stem(index)
 
     def size_of(self, index: int) -> Size:
         """(height, width), from the head of the image."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from det_core.contracts import Dataset, Evaluator, Sampler
 from det_core.data.left_out import LeftOutWarning, left_out_notes
-from det_core.data.loading.loader import EvalLoader, OnBadImage, TrainLoader
+from det_core.data.loading.loader import EvalLoader, OnBadImage, TrainLoader, require_objects
 from det_core.data.transforms.geometric import compose
 from det_core.errors import ConfigError
 from det_core.plugins import registry
@@ -87,8 +87,15 @@ class Data:
     def train_loader(
         self, batch_size: int, seed: int = 0, start: int = 0, rank: int = 0, world_size: int = 1
     ) -> TrainLoader:
-        """Endless batches of the training set; see `TrainLoader`."""
+        """Endless batches of the training set; see `TrainLoader`.
+
+        Raises:
+            DataError: there is no object to learn from; or, where `val` is named, none to choose the best weights by.
+        """
         dataset = self.dataset("train")
+        if self.val is not None:
+            fix = "name another data.val, or set it to null"
+            require_objects(self.dataset("val"), "there is nothing to choose the best weights by", fix)
         return TrainLoader(
             dataset=dataset,
             batch_size=batch_size,
