@@ -8,7 +8,7 @@ import pytest
 from det_core.errors import DataError
 from det_core.evaluation.coco_files import read_files
 from det_core.evaluation.curves import curves
-from det_core.evaluation.figures import summary
+from det_core.evaluation.figures import LIMITS, summary
 from det_core.evaluation.results_by_name import placed_by_name
 
 IMAGES = [{"id": 1, "file_name": "a/dog.jpg"}, {"id": 2, "file_name": "b/cat.jpg"}, {"id": 3, "file_name": "b/dog.jpg"}]
@@ -58,6 +58,6 @@ def test_results_counted_from_1_are_scored_against_the_images_of_their_names(tmp
     (tmp_path / "a.json").write_text(json.dumps(truth))
     (tmp_path / "r.json").write_text(json.dumps(results))
     files = read_files(tmp_path / "a.json", tmp_path / "r.json")
-    figures = {name: value for name, value, _ in summary(curves(files.truth, files.found, "bbox", [100]), "bbox")}
+    figures = {name: value for name, value, _ in summary(curves(files.truth, files.found, "bbox", LIMITS["bbox"]), "bbox")}
     assert figures["AP"] == 1.0
     assert files.notes == ("2 of 2 results have another image_id than their file_name: the name decides",)
