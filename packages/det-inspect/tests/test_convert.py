@@ -188,3 +188,41 @@ def test_missing_images_and_names_that_become_one_are_told(tmp_path: Path) -> No
         convert(CocoDataset.listing(images, file), "voc", tmp_path / "other", files="leave")
     with pytest.raises(ConfigError, match="split: must be a name"):
         convert(CocoDataset.listing(images, file), "voc", tmp_path / "other", split="../x")
+
+
+def test_convert_ids_of_a_coco_file_stay(tmp_path: Path) -> None:
+    data = coco_files.content(3)
+    data["categories"] = [{"id": 0, "name": "cat"}, {"id": 5, "name": "dog"}]
+    for each in data["annotations"]:
+        each["category_id"] = 0 if each["category_id"] == 7 else 5
+        each["id"] = f"object {each['id']}"
+    images, file = coco_files.write(tmp_path, data)
+    done = convert(CocoDataset.listing(images, file), "coco", tmp_path / "out")
+    written = json.loads(done.files[0].read_text())
+    assert [each["id"] for each in written["categories"]] == [0, 5]
+    for part in ("images", "annotations"):
+        assert [each["id"] for each in written[part]] == [each["id"] for each in data[part]]
+    assert [each["category_id"] for each in written["annotations"]] == [0, 0, 5]
+
+
+@pytest.mark.parametrize(
+    "names", [["my photo 1.png", "my photo -1.png", "a  b.png"], ["x 1.png", "x 0.png", "x 1 1.png"]]
+)
+def test_convert_names_with_spaces_are_read_again(tmp_path: Path, names: list[str]) -> None:
+    data = coco_files.content(3)
+    for image, name in zip(data["images"], names, strict=True):
+        image["file_name"] = name
+    images, file = coco_files.write(tmp_path, data)
+    convert(CocoDataset.listing(images, file), "voc", tmp_path / "voc")
+    again = VocDataset(tmp_path / "voc", "train", ["dog", "cat"])
+    assert [again.path(index).name for index in range(3)] == names
+    assert again.num_objects == 2
+
+
+@pytest.mark.parametrize("name", [" a.png", "a .png", "a\nb.png", "ab:c.png"])
+def test_convert_names_that_no_list_can_hold_are_refused(tmp_path: Path, name: str) -> None:
+    data = coco_files.content(1)
+    data["images"][0]["file_name"] = name
+    images, file = coco_files.write(tmp_path, data)
+    with pytest.raises(DataError, match="has a name that a list of images cannot hold"):
+        convert(CocoDataset.listing(images, file), "voc", tmp_path / "voc")

@@ -58,6 +58,8 @@ def test_results_counted_from_1_are_scored_against_the_images_of_their_names(tmp
     (tmp_path / "a.json").write_text(json.dumps(truth))
     (tmp_path / "r.json").write_text(json.dumps(results))
     files = read_files(tmp_path / "a.json", tmp_path / "r.json")
-    figures = {name: value for name, value, _ in summary(curves(files.truth, files.found, "bbox", LIMITS["bbox"]), "bbox")}
+    figures = {
+        name: value for name, value, _ in summary(curves(files.truth, files.found, "bbox", LIMITS["bbox"]), "bbox")
+    }
     assert figures["AP"] == 1.0
     assert files.notes == ("2 of 2 results have another image_id than their file_name: the name decides",)

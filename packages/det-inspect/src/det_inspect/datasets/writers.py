@@ -19,6 +19,7 @@ from det_core.recipes import yaml as yamlfile
 __all__ = ["Written", "coco_files", "voc_files", "yolo_files"]
 
 _Record = Mapping[str, Any]
+_UNLISTABLE = re.compile(r"[\x00-\x1f\x7f:\ud800-\udfff\ufffe\uffff]")
 # Signs that no XML can hold, nor a list with a name in each line.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
@@ -41,11 +42,10 @@ class Written:
 
 
 def coco_files(content: Mapping[str, Any], listing: Listing, split: str) -> Written:
-    """One file in COCO's format: ids that are texts become numbers, and everything else stays."""
-    images, image_ids = _numbered(content["images"], 1)
-    objects, _ = _numbered(content["annotations"], 1)
-    # A format that counts its classes from 0 has no ids to keep.
-    from_0 = min(category["id"] for category in content["categories"]) == 0
+    """One file in COCO's format: ids that the files have stay, and so does everything else; others count from 1."""
+    images, image_ids = _numbered(content["images"], listing.own_ids)
+    objects, _ = _numbered(content["annotations"], listing.own_ids)
+    from_0 = not listing.own_ids  # labels, which are no ids to keep
     categories = [{**each, "id": each["id"] + from_0} for each in content["categories"]]
     annotations = []
     for each in objects:
@@ -71,6 +71,9 @@ def voc_files(content: Mapping[str, Any], listing: Listing, split: str) -> Writt
         flat = path.as_posix().replace("/", "_")
         lost["folders in the names of images, which become part of the name"] += flat != path.as_posix()
         stem = flat[: len(flat) - len(path.suffix)]
+        if _UNLISTABLE.search(stem) or stem != stem.strip():
+            problem = f"the image {image['file_name']!r:.80} has a name that a list of images cannot hold"
+            raise DataError(str(listing.annotations), problem, fix="rename it")
         if stem.lower() in stems:
             found = f"{stems[stem.lower()]!r} and {image['file_name']!r}"
             raise DataError(str(listing.annotations), "two images would have one name", found, "rename one of them")
@@ -120,10 +123,9 @@ def yolo_files(content: Mapping[str, Any], listing: Listing, split: str) -> Writ
     return Written(texts, places, objects, +lost)
 
 
-def _numbered(records: Sequence[_Record], first: int) -> tuple[list[dict[str, Any]], dict[Any, int]]:
-    """The records under ids that are numbers, and these by what they were."""
-    texts = any(isinstance(each["id"], str) for each in records)
-    ids = {each["id"]: number if texts else each["id"] for number, each in enumerate(records, first)}
+def _numbered(records: Sequence[_Record], own: bool) -> tuple[list[dict[str, Any]], dict[Any, Any]]:
+    """The records under ids that count from 1, unless these are their own; and these by what they were."""
+    ids = {each["id"]: each["id"] if own else number for number, each in enumerate(records, 1)}
     return [{**each, "id": ids[each["id"]]} for each in records], ids
 
 

@@ -22,6 +22,7 @@ class Listing:
         marks: as `coco_index.checked` takes them.
         faults: files that cannot be read; what they would have said is missing.
         left_out: what else the reader leaves out, and how many.
+        own_ids: whether the files themselves give these ids; else the reader has made them.
     """
 
     content: Mapping[str, Any]
@@ -30,6 +31,7 @@ class Listing:
     marks: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[DataError, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    own_ids: bool = True
 
     def checked(
         self,

@@ -19,7 +19,8 @@ __all__ = ["VOC_CLASSES", "VocDataset", "parsed"]
 
 # Of a file without its suffix: nothing that leads to another folder.
 _NAME = re.compile(r"[^/\\:\0]+")
-_LARGEST_FILE, _DEEPEST = 2**26, 30
+_FLAGGED = re.compile(r"(.*\S)\s+(?:-1|0|1)")
+_LARGEST_FILE, _DEEPEST, _LONGEST_NAME = 2**26, 30, 240
 
 
 class VocDataset(IndexedImages):
@@ -87,7 +88,7 @@ class VocDataset(IndexedImages):
             each["category_id"] = labels.get(each["category_id"], each["category_id"])
         categories = [{"id": label, "name": name} for name, label in labels.items()]
         content = {"images": listed, "annotations": objects, "categories": categories}
-        return Listing(content, images, annotations, {"voc/difficult": "difficult"}, tuple(faults))
+        return Listing(content, images, annotations, {"voc/difficult": "difficult"}, tuple(faults), own_ids=False)
 
 
 def _listed(folder: Path, split: str) -> list[str]:
@@ -99,13 +100,29 @@ def _listed(folder: Path, split: str) -> list[str]:
         known = sorted(file.stem for file in path.parent.glob("*.txt"))
         found = f"there are {', '.join(known[:10])}" if known else ""
         raise DataError(str(path), "there is no such list of images", found, "check the folder and the split")
-    lines = text_of(path, _LARGEST_FILE, "a list of images").splitlines()
-    # The lists of single classes have a second column that says whether the class is there.
-    names = [line.split()[0] for line in lines if line.strip()]
+    lines = text_of(path, _LARGEST_FILE, "a list of images").split("\n")
+    names = _without_flags([line.strip() for line in lines if line.strip()], folder / "Annotations")
     for number, name in enumerate(names, 1):
         if not _NAME.fullmatch(name):
             raise DataError(str(path), f"line {number} is no name of an image", f"got {name!r:.60}")
     return list(dict.fromkeys(names))
+
+
+def _without_flags(names: list[str], annotations: Path) -> list[str]:
+    """The names without the second column of lists of single classes, which says whether the class is there.
+
+    A name may hold spaces, and so what a line ends in is no column where the line as a whole has an annotation; but
+    where all lines end in one, the lines as a whole are names only if each has an annotation.
+    """
+    flagged = [_FLAGGED.fullmatch(name) for name in names]
+    whole = [_is_name(name) and (annotations / f"{name}.xml").exists() for name in names]
+    if all(flagged) and not all(whole):
+        whole = [False] * len(names)
+    return [name if own or part is None else part[1] for name, part, own in zip(names, flagged, whole, strict=True)]
+
+
+def _is_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and len(name) < _LONGEST_NAME
 
 
 def _files(images: Path) -> Mapping[str, str]:
