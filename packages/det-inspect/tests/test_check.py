@@ -281,9 +281,9 @@ def test_a_reader_that_does_not_list_its_files_is_looked_at_sample_by_sample(tmp
     both = [CocoDataset(images, file), CocoDataset(images, file)]
     report = check({"train": Factory(ConcatDataset, datasets=both)})  # type: ignore[dict-item]
     assert report.counts() == {"same image": 3}  # a concat tells ids apart
+    assert report.to_json()["splits"]["train"]["objects"] == 6
     report = check({"train": Factory(Repeated, images=images, annotations=file)})  # type: ignore[dict-item]
     assert report.counts()["id used twice"] == 1
-    assert report.to_json()["splits"]["train"]["objects"] == 6
 
 
 def test_every_kind_of_defect_has_a_test() -> None:

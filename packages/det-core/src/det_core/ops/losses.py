@@ -12,6 +12,7 @@ from det_core.errors import ConfigError
 from det_core.ops import boxes as box_ops
 from det_core.ops import coding
 from det_core.ops.geometry import Geometry, geometry
+from det_core.ops.precision import precise
 
 __all__ = ["BoxLoss", "box_loss", "focal_loss", "iou_loss", "regressed", "smooth_l1"]
 
@@ -29,12 +30,12 @@ def smooth_l1(a: Tensor, b: Tensor, beta: float) -> Tensor:
 
 
 def focal_loss(logits: Tensor, truth: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Focal loss (Lin et al., 2017) of logits against `truth` in {0, 1} of the same shape, summed; in float32.
+    """Focal loss (Lin et al., 2017) of logits against `truth` in {0, 1} of the same shape, summed; as `precise`.
 
     `alpha` weighs truths of 1, and 1 - `alpha` those of 0; a negative one weighs neither. The more certain a right
     answer is, the less it counts: by (1 - p) ** `gamma`.
     """
-    logits = logits.float()
+    logits, truth = precise(logits, truth)
     p = logits.sigmoid()
     wrong = p * (1 - truth) + (1 - p) * truth
     loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none") * wrong**gamma
@@ -83,7 +84,7 @@ def box_loss(
 
     `smooth_l1` compares offsets, the others the decoded boxes; no row gives 0.
     """
-    offsets = offsets.float()
+    offsets, references, boxes = precise(offsets, references, boxes)
     if kind == "smooth_l1":
         return smooth_l1(offsets, geometry(boxes.shape[1]).encode(boxes, references, weights), beta)
     return iou_loss(coding.decode(offsets, references, weights), boxes, kind)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from det_core.ops.layers import Conv2d, Norm
+from det_core.ops.precision import precise
 
 __all__ = ["BasicBlock", "BottleneckBlock", "Deformable", "initialise", "through_stages"]
 
@@ -91,13 +92,14 @@ class BottleneckBlock(nn.Module):
 
     def _deformed(self, x: Tensor, numbers: Tensor) -> Tensor:
         samples = numbers.shape[1] // 3 if self.modulated else 0
-        offsets, weights = numbers.float().split([numbers.shape[1] - samples, samples], dim=1)
         conv = self.conv2
+        features, numbers, kernel = precise(x, numbers, conv.weight)
+        offsets, weights = numbers.split([numbers.shape[1] - samples, samples], dim=1)
         out = torchvision.ops.deform_conv2d(
-            x.float(),
+            features,
             offsets,
-            conv.weight.float(),
-            None if conv.bias is None else conv.bias.float(),  # there is one where a norm was folded into it
+            kernel,
+            None if conv.bias is None else conv.bias.to(kernel.dtype),  # there is one where a norm was folded into it
             stride=conv.stride,
             padding=conv.padding,
             dilation=conv.dilation,

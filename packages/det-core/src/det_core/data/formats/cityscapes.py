@@ -36,6 +36,9 @@ _STUFF = frozenset(
         *("vegetation", "terrain", "sky"),
     )
 )
+# Single objects of these classes have numbers of their own in the official label images. The official evaluation knows
+# void by the numbers of labels, and so takes groups of them for it, but not these.
+_ALONE = frozenset(("caravan", "trailer"))
 # Outlines of this name are not drawn at all.
 _NOT_DRAWN = "license plate"
 _NAME = re.compile(r"(?P<stem>.+)_leftImg8bit\.png")
@@ -47,7 +50,9 @@ class CityscapesDataset:
 
     Later outlines hide earlier ones; masks are what remains visible. What an outline named "cargroup" or the like
     covers is a crowd. Beside masks, the image extra "cityscapes/void", bool (H, W), says of which pixels nobody is
-    asked what they are. The outlines are checked when the dataset is made, an image when it is read.
+    asked what they are: of anything but the eight classes, the stuff that Cityscapes asks for, and single caravans and
+    trailers, which the official evaluation does not forgive. The outlines are checked when the dataset is made, an
+    image when it is read.
 
     Args:
         images: a split of leftImg8bit, with a folder for each city.
@@ -204,6 +209,6 @@ def _outline(entry: Any, size: Size, where: str) -> _Outline | None:
     )
     if not sound or len(corners) < 2:
         raise DataError(where, "has an outline that is not at least two pairs of numbers near the image")
-    hides = _HIDES if name in _STUFF else _VOID
+    hides = _HIDES if name in _STUFF or name in _ALONE else _VOID
     label = CITYSCAPES_CLASSES.index(name) if name in CITYSCAPES_CLASSES else hides
     return label, crowd, [(x, y) for x, y in corners]
