@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from det_core.errors import DataError
+from det_core.regular import open_regular
 
 __all__ = ["read"]
 
@@ -23,9 +24,7 @@ def read(path: Path, what: str = "annotation file") -> Any:
     """
     where, fix = str(path), "the file may be cut short: get it again"
     try:
-        if path.exists() and not path.is_file():
-            raise DataError(where, f"the {what} cannot be read", "it is a folder or a pipe", "give an ordinary file")
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             head = stream.read(_HEAD)
             if len(head) == _HEAD:
                 _require_beginning(head.removeprefix(_BYTE_ORDER_MARK).decode(errors="replace"))

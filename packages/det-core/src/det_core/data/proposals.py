@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from det_core.contracts import Dataset, Indexed
 from det_core.data.loading.samplers import require_indexed
 from det_core.errors import ConfigError, DataError, StructureError
+from det_core.regular import open_regular
 from det_core.structures import Prediction, Proposals, Sample, Size
 
 __all__ = ["ProposalWriter", "WithProposals", "write_proposals"]
@@ -169,7 +170,7 @@ def _read(file: Path) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float
     """ids, counts, boxes and logits, checked."""
     archive = _npz(file)
     try:
-        with np.load(archive, allow_pickle=False) as content:
+        with open_regular(archive) as file, np.load(file, allow_pickle=False) as content:
             if missing := [name for name in _ARRAYS if name not in content]:
                 raise DataError(str(file), f"is no file of proposals: it has no array '{missing[0]}'")
             ids, counts, boxes, logits = (content[name] for name in _ARRAYS)

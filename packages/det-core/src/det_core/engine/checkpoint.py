@@ -7,25 +7,27 @@ was; it repeats the weights, so that no crash between two files can leave halves
 
 import json
 import os
-import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from det_core.budget import OverBudgetError
 from det_core.errors import CheckpointError
-from det_core.weights.pickles import refused
+from det_core.printable import described
+from det_core.weights.archives import read_archive
+from det_core.weights.machine import RefusedError
 
 __all__ = ["Checkpoint", "load_state", "read_about", "read_checkpoint", "save_checkpoint", "save_state", "write_whole"]
 
 _KEY = "det"
+_RESTART = "start again with --overwrite, or go on from the weights of best.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,14 +118,15 @@ def load_state(path: Path) -> dict[str, Any]:
         CheckpointError: the file is missing, damaged, or something else.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_archive(path)
     except FileNotFoundError as error:
         fix = "start without --resume; a run can be continued once it has written its first checkpoint"
         raise CheckpointError(str(path), "there is nothing to resume from", fix=fix) from error
-    except (RuntimeError, OSError, EOFError, BadZipFile, pickle.UnpicklingError) as error:
-        fix = "start again with --overwrite, or go on from the weights of best.safetensors"
-        found = refused(error) if isinstance(error, pickle.UnpicklingError) else str(error).partition("\n")[0]
-        raise CheckpointError(str(path), "is damaged", found, fix) from error
+    except OSError as error:
+        raise CheckpointError(str(path), "cannot be read", error.strerror or str(error), _RESTART) from error
+    except Exception as error:  # a damaged file can fail in any way, all of them inside the reader
+        found = str(error) if isinstance(error, RefusedError | OverBudgetError) else described(error, 200)
+        raise CheckpointError(str(path), "is damaged", found, _RESTART) from error
     if not isinstance(state, dict) or "step" not in state:
         raise CheckpointError(str(path), "is not the state of a training run", f"found {type(state).__name__}")
     return state

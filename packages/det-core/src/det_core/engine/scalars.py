@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from det_core.errors import CheckpointError
+from det_core.regular import open_regular
 
 __all__ = ["Scalars", "read_scalars"]
 
@@ -53,7 +54,7 @@ def read_scalars(path: Path) -> list[dict[str, float]]:
         CheckpointError: the file is not there, or another line is not JSON.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = _text(path).splitlines()
     except OSError as error:
         raise CheckpointError(str(path), "cannot be read", str(error), "name the scalars.jsonl of a run") from error
     rows: list[dict[str, float]] = []
@@ -66,6 +67,11 @@ def read_scalars(path: Path) -> list[dict[str, float]]:
             raise CheckpointError(f"{path}, line {number}", "is not JSON", repr(line[:80])) from error
         rows.append(row)
     return rows
+
+
+def _text(path: Path) -> str:
+    with open_regular(path) as file:
+        return file.read().decode("utf-8", "replace")
 
 
 def _columns(rows: Sequence[Mapping[str, float]]) -> list[str]:

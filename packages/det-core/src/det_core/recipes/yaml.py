@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from det_core.errors import RecipeError
+from det_core.regular import open_regular
 
 __all__ = ["dump", "parse", "read"]
 
@@ -69,7 +70,7 @@ def read(path: Path, tags: Tags = MappingProxyType({})) -> Any:
     """The content of a file; RecipeError if it cannot be read, is not text or is not YAML of this kind."""
     where = str(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise RecipeError(where, f"is larger than {MAX_BYTES // 1_000_000} MB, so it is no recipe")

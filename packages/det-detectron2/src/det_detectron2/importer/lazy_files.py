@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from det_core.errors import ConfigError, RecipeError
+from det_core.regular import open_regular
 
 from det_detectron2.importer.literals import Evaluator
 
@@ -222,10 +223,8 @@ class _Module(Evaluator):
 
 
 def _parsed(path: Path) -> ast.Module:
-    if not path.is_file():
-        raise RecipeError(str(path), "there is no such file, or it is no plain one")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise RecipeError(str(path), "is larger than 1 MB, so it is no configuration")
@@ -235,7 +234,7 @@ def _parsed(path: Path) -> ast.Module:
             raise
         raise RecipeError(str(path), "is not Python", str(error)) from error
     except OSError as error:
-        raise RecipeError(str(path), "cannot be read", str(error.strerror)) from error
+        raise RecipeError(str(path), "cannot be read", error.strerror or str(error)) from error
 
 
 def _loaded(target: ast.expr) -> ast.expr:

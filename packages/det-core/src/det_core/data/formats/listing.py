@@ -7,6 +7,7 @@ from typing import Any
 
 from det_core.data.formats.coco_index import BadAnnotations, CocoIndex, MaskForm, checked
 from det_core.errors import DataError
+from det_core.regular import open_regular
 
 __all__ = ["Listing", "text_of"]
 
@@ -53,7 +54,7 @@ class Listing:
 def text_of(path: Path, largest: int, what: str) -> str:
     """A text file of at most `largest` bytes; DataError, calling it `what`, if it is not one."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(largest + 1)
         if len(content) > largest:
             raise DataError(str(path), f"is too large for {what}", f"it has more than {largest} bytes")

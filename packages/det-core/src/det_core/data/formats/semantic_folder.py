@@ -11,6 +11,7 @@ from PIL import Image
 from det_core.data.formats.packed import PackedTexts
 from det_core.data.images import IMAGE_SUFFIXES, image_files, image_size, read_image
 from det_core.errors import ConfigError, DataError
+from det_core.regular import open_regular
 from det_core.structures import Sample, Size, Targets
 
 __all__ = ["SemanticFolder"]
@@ -104,7 +105,7 @@ class SemanticFolder:
 
     def _classes(self, path: Path, size: Size) -> NDArray[np.int64]:
         try:
-            with Image.open(path, formats=("PNG",)) as picture:
+            with open_regular(path) as file, Image.open(file, formats=("PNG",)) as picture:
                 mode, values = picture.mode, np.asarray(picture)
         except FileNotFoundError as error:
             raise DataError(str(path), "there is no such label image", fix="each image needs one") from error

@@ -13,6 +13,7 @@ from det_core.data.formats.indexed import IndexedImages
 from det_core.data.formats.listing import Listing, text_of
 from det_core.data.images import IMAGE_SUFFIXES
 from det_core.errors import DataError
+from det_core.regular import read_regular
 from det_core.zoo.class_names import VOC_CLASSES
 
 __all__ = ["VOC_CLASSES", "VocDataset", "parsed"]
@@ -167,9 +168,7 @@ def parsed(content: bytes, where: str) -> Element:
 def _read(path: Path) -> Element:
     """The root of an XML file."""
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise DataError(str(path), "is too large for the annotation of an image", f"{path.stat().st_size} bytes")
-        return parsed(path.read_bytes(), str(path))
+        return parsed(read_regular(path, _LARGEST_FILE), str(path))
     except FileNotFoundError as error:
         raise DataError(str(path), "there is no such annotation file", fix="take the image out of the list") from error
     except OSError as error:
