@@ -27,8 +27,8 @@ def descriptor_of(path: str | os.PathLike[str]) -> int:
         OSError: there is no such file, it is not to be read, or it is something else; a folder is IsADirectoryError.
     """
     try:
-        # Looked at before it is opened, for opening a device can do something; and after, for it may be another by then.
-        _require(os.stat(path).st_mode, path)
+        # Before it is opened, for opening a device can do something; and after, for it may be another one by then.
+        _require(Path(path).stat().st_mode, path)
         descriptor = os.open(path, _FLAGS)
     except ValueError as error:
         raise OSError(errno.EINVAL, "no file can have this name", os.fspath(path)) from error

@@ -62,9 +62,7 @@ def read_archive(path: Path) -> Any:
         start = file.read(512)
         file.seek(0)
         if start[257:262] == b"ustar" or _is_old_tar(start):
-            raise RefusedError(
-                "it is a tar archive, as torch wrote before 2017; save its state dict with a newer torch"
-            )
+            raise RefusedError("it is a tar archive, as torch wrote in 2016; save its state dict with a newer torch")
         reader: _Zip | _Stream = _Zip(file) if start.startswith(b"PK\x03\x04") else _Stream(file)
         return reader.read()
 
@@ -294,7 +292,7 @@ class _Stream(_Reader):
 
 
 class _Clipped(io.RawIOBase):
-    """A file of which no read asks for more than is left, so that nothing is laid out for numbers that are not there."""
+    """A file of which no read asks for more than is left, so that no memory is taken for what is not there."""
 
     def __init__(self, file: BinaryIO, length: int) -> None:
         self._file, self._length = file, length

@@ -190,9 +190,9 @@ class _Machine:
         arguments, target = self.pop(), self.pop()
         if not isinstance(target, Name) or target.make is None or not isinstance(arguments, tuple):
             raise RefusedError("it calls something else than a name")
-        if target.make is _SET:
+        if target is SET:
             self.stack.append(self.made_set(arguments))
-        elif target.make is _LIST or target.make is _DICT:
+        elif target is LIST or target is DICT:
             self.stack.append(self.copied(target.make, arguments))
         else:
             self.stack.append(target.make(*arguments))
@@ -278,19 +278,14 @@ class _Machine:
 
 
 class _Ordered(dict[Any, Any]):
-    """A dictionary that was an OrderedDict. Its attributes, as the versions of modules in a state dict, are left out."""
+    """A dictionary that was an OrderedDict. Its attributes, such as the versions of modules, are left out."""
 
     def set_state(self, state: Any) -> None:
         if not isinstance(state, dict):
             raise RefusedError("it changes a dictionary in an unknown form")
 
 
-def _SET() -> None: ...
-def _LIST() -> None: ...
-def _DICT() -> None: ...
-
-
-SET, LIST, DICT = Name(_SET), Name(_LIST), Name(_DICT)
+SET, LIST, DICT = Name(set), Name(list), Name(dict)
 """The names of containers that are made of the items of another."""
 
 _LITERALS = frozenset(

@@ -18,6 +18,7 @@ from det_core.weights.archives import read_archive
 from det_core.weights.machine import RefusedError
 from det_core.weights.pickles import read_pickle
 from det_core.weights.sources import fetch, is_page
+from det_core.weights.tensorfiles import require_sound_head
 
 __all__ = ["read"]
 
@@ -51,10 +52,12 @@ def read(source: Source | str | Path) -> dict[str, Tensor]:
         raise WeightsError(where, "is no weight file", "it is a web page that was saved under this name", fix)
     if path.suffix == ".safetensors":
         try:
+            require_sound_head(path)
             return load_file(path)
-        except (SafetensorError, OSError) as error:
+        except Exception as error:  # the library raises many classes for what it does not know
+            found = str(error) if isinstance(error, ValueError | SafetensorError) else described(error, 200)
             fix = "copy or download it again"
-            raise WeightsError(where, "is damaged, or no safetensors file", str(error), fix) from error
+            raise WeightsError(where, "is damaged, or no safetensors file", found, fix) from error
     if path.suffix == ".pkl":
         return _state_dict(_tensors(read_pickle(path)), where)
     return _state_dict(_unpickled(path, where), where)
