@@ -106,7 +106,7 @@ class TrainLoader(_Loader):
             return Stream(sampler)
         known = require_indexed(self.dataset, "aspect_ratio_grouping")
         sizes = np.array([known.size_of(index) for index in range(len(self.dataset))])
-        return Stream(sampler, self.batch_size, sizes[:, 1] > sizes[:, 0])
+        return Stream(sampler, self.batch_size * self.world_size, sizes[:, 1] > sizes[:, 0])
 
     def _work(self) -> Iterator[Work]:
         stride = self.batch_size * self.world_size

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from det_core.contracts import Backbone, SemanticHead
 from det_core.errors import ConfigError, StructureError
 from det_core.models.detectors.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise, one_per_image
+from det_core.ops.global_batch import normalizer
 from det_core.ops.layers import Conv2d, Norm
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Prediction, SemanticMap, Size, Targets
@@ -83,7 +84,7 @@ class SemSegFPNHead(nn.Module):
         logits = self._enlarged(logits)
         truth = stacked(targets, logits.shape[-2:], self.ignore)
         total = F.cross_entropy(logits, truth, ignore_index=self.ignore, reduction="sum")
-        return {"loss_sem_seg": total * self.loss_weight / (truth != self.ignore).sum().clamp(min=1)}
+        return {"loss_sem_seg": total * self.loss_weight / normalizer((truth != self.ignore).sum(), logits)}
 
     def _enlarged(self, logits: Tensor) -> Tensor:
         return F.interpolate(logits, scale_factor=self.common_stride, mode="bilinear", align_corners=False)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from det_core.errors import ConfigError
 from det_core.models.heads.federated import FederatedClasses
 from det_core.ops import boxes as box_ops
+from det_core.ops.global_batch import normalizer
 from det_core.ops.layers import Conv2d, Norm
 from det_core.ops.losses import BoxLoss, box_loss, regressed
 from det_core.ops.shuffle import shuffled
@@ -152,13 +153,13 @@ class FastRCNNPredictor(nn.Module):
     def losses(
         self, outputs: tuple[Tensor, Tensor], proposals: Tensor, labels: Tensor, boxes: Tensor
     ) -> dict[str, Tensor]:
-        """{"loss_cls", "loss_box_reg"}, both divided by the number of regions.
+        """{"loss_cls", "loss_box_reg"}, both divided by the number of regions of the global batch.
 
         Labels int64 (P,), `num_classes` for the background; `boxes` (P, box_dim) is the truth of each region,
         anything where it is background.
         """
         logits, offsets = outputs
-        regions = max(len(labels), 1)
+        regions = normalizer(len(labels), logits)
         foreground = torch.nonzero(labels < self.num_classes).squeeze(1)
         column = torch.zeros_like(labels) if self.class_agnostic else labels
         regression = box_loss(

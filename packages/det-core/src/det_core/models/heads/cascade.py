@@ -108,7 +108,8 @@ class CascadeROIHeads(nn.Module):
         sizes: Sequence[Size],
     ) -> dict[str, Tensor]:
         """The box losses of each stage, whose names end in _stage0, _stage1 ..., and those of the further heads."""
-        first = [self._sample(p.boxes, truth) for p, truth in zip(proposals, targets, strict=True)]
+        pairs = zip(proposals, targets, strict=True)
+        first = [self._sample(p.boxes, truth, image) for image, (p, truth) in enumerate(pairs)]
         losses: dict[str, Tensor] = {}
         sampled = first
         for stage in range(self.stages):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from det_core.errors import ConfigError
 from det_core.ops import boxes as box_ops
+from det_core.ops.global_batch import sum_over_processes, world_size
 from det_core.ops.layers import Norm, make_norm
 from det_core.ops.nms import nms_by_group
 from det_core.structures import Detections, Size
@@ -140,11 +141,12 @@ class MovingAverage(nn.Module):
 
     @torch.no_grad()
     def forward(self, new: Tensor) -> Tensor:
-        """The average with the scalar `new` taken in."""
-        value = self.value * self.momentum + new.to(self.value.dtype) * (1 - self.momentum)
+        """The average with the scalar `new`, at least 1, taken in: a share of that of the global batch."""
+        total = torch.as_tensor(sum_over_processes(new, self.value)).clamp(min=1)
+        value = self.value * self.momentum + total.to(self.value.dtype) * (1 - self.momentum)
         if self.training:
             self.value = value  # replaced, not changed: an earlier loss may still need the old one
-        return value
+        return value / world_size()
 
 
 class Candidates(NamedTuple):

@@ -114,7 +114,7 @@ class FCOSHead(nn.Module):
         matched = [self._match(points, strides, outputs.points, truth) for truth in targets]
         labels, boxes = torch.stack([m[0] for m in matched]), torch.stack([m[1] for m in matched])
         image, point = torch.nonzero(labels < self.num_classes, as_tuple=True)
-        normaliser = self.normaliser(labels.new_tensor(max(len(image), 1)))
+        normaliser = self.normaliser(labels.new_tensor(len(image)))
         truth = (labels[..., None] == torch.arange(self.num_classes, device=labels.device)).float()
         classification = focal_loss(torch.cat(outputs.logits, 1), truth, self.focal_alpha, self.focal_gamma)
         true = boxes[image, point]

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from det_core.errors import ConfigError, StructureError
 from det_core.models.heads.regions import pooled_levels
+from det_core.ops.global_batch import normalizer
 from det_core.ops.keypoints import decode_heatmaps, encode_keypoints, keypoints_within
 from det_core.ops.layers import Conv2d
 from det_core.ops.roi import Pooling, ROIPooler
@@ -95,7 +96,7 @@ class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
         cell, valid = encode_keypoints(keypoints, boxes, logits.shape[-1])
         loss = F.cross_entropy(logits[valid].flatten(1).float(), cell[valid], reduction="sum") + logits.sum() * 0.0
         capacity = None if self.capacity is None else self.capacity * len(targets)
-        return {"loss_keypoint": loss * self.loss_weight / (capacity or valid.sum().clamp(min=1))}
+        return {"loss_keypoint": loss * self.loss_weight / (capacity or normalizer(valid.sum(), logits))}
 
     def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
         """The detections with `keypoints`: float32 (N, num_keypoints, 3): x, y and score."""

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from det_core.contracts import MaskLoss
 from det_core.errors import StructureError
 from det_core.models.heads.regions import pooled_levels
+from det_core.ops.global_batch import normalizer
 from det_core.ops.layers import Conv2d, Norm
 from det_core.ops.masks import crop_masks
 from det_core.ops.roi import Pooling, ROIPooler
@@ -122,10 +123,12 @@ def mask_loss(logits: Tensor, proposals: Sequence[Tensor], targets: Sequence[Tar
         StructureError: there are objects without masks.
     """
     labels = torch.cat([truth.labels for truth in targets])
+    cells = normalizer(len(labels), logits) * logits.shape[-1] ** 2
     if not len(labels):
         return logits.sum() * 0.0
     truth = [_cropped(objects, boxes, logits.shape[-1]) for objects, boxes in zip(targets, proposals, strict=True)]
-    return F.binary_cross_entropy_with_logits(of_label(logits, labels).float(), torch.cat(truth).float())
+    chosen, truths = of_label(logits, labels).float(), torch.cat(truth).float()
+    return F.binary_cross_entropy_with_logits(chosen, truths, reduction="sum") / cells
 
 
 def with_masks(detections: Sequence[Detections], logits: Tensor) -> list[Detections]:

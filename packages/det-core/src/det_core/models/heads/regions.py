@@ -71,8 +71,8 @@ class RegionSampler:
         self.positive_fraction, self.append_truth = positive_fraction, append_truth
 
     @torch.no_grad()
-    def __call__(self, boxes: Tensor, targets: Targets) -> Sampled:
-        """Draw from the proposals, (N, 4) or rotated (N, 5), of one image."""
+    def __call__(self, boxes: Tensor, targets: Targets, image: int = 0) -> Sampled:
+        """Draw from the proposals, (N, 4) or rotated (N, 5), of the image at row `image` of the batch."""
         form = geometry(boxes.shape[1])
         form.require(targets.boxes, "Targets.boxes")
         if self.append_truth:
@@ -80,7 +80,7 @@ class RegionSampler:
         match = self.matcher(form.iou(targets.boxes, boxes))
         found = without_crowd(match, targets)
         count = len(boxes) if self.count is None else self.count
-        chosen = sample(found, count, self.positive_fraction)
+        chosen = sample(found[None], count, self.positive_fraction, [image])[0]
         rows = torch.nonzero(chosen).squeeze(1)
         partner = match.partner[rows]
         labels = torch.full_like(partner, self.num_classes)

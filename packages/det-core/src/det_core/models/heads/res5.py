@@ -125,7 +125,8 @@ class Res5ROIHeads(nn.Module):
         sizes: Sequence[Size] = (),
     ) -> dict[str, Tensor]:
         """The box losses, over a random sample of the proposals, and those of the further heads."""
-        sampled = [self._sample(p.boxes, truth) for p, truth in zip(proposals, targets, strict=True)]
+        pairs = zip(proposals, targets, strict=True)
+        sampled = [self._sample(p.boxes, truth, image) for image, (p, truth) in enumerate(pairs)]
         boxes = [regions.boxes for regions in sampled]
         labels = torch.cat([regions.labels for regions in sampled])
         truth = torch.cat([regions.truth() for regions in sampled])

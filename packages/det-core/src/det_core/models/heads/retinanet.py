@@ -125,7 +125,7 @@ class RetinaNetHead(nn.Module):
         matched = [self._match(anchors, truth) for truth in targets]
         labels, boxes = torch.stack([m[0] for m in matched]), torch.stack([m[1] for m in matched])
         image, anchor = torch.nonzero((labels >= 0) & (labels < self.num_classes), as_tuple=True)
-        normaliser = self.normaliser(labels.new_tensor(max(len(image), 1)))
+        normaliser = self.normaliser(labels.new_tensor(len(image)))
         used = labels >= 0
         classes = torch.arange(self.num_classes, device=labels.device)
         truth = (labels[used][:, None] == classes).float()
