@@ -11,7 +11,7 @@ import torch
 from det_core.contracts import Evaluator
 from det_core.data import CocoDataset, EvalLoader, ResizeShortestEdge
 from det_core.engine import evaluate
-from det_core.engine.distributed import collected, place, process_group, told_by_first
+from det_core.engine.distributed import broadcast, gather, process_group, rank_and_world_size
 from det_core.errors import DataError
 from det_core.evaluation import CocoEvaluator, ProposalRecall, ResultsFile, VocEvaluator
 from det_core.structures import Detections, ImageBatch, Prediction, Proposals, Sample, Targets
@@ -75,7 +75,7 @@ class Remembers(nn.Module):
 
 def outcome(file: Path) -> Any:
     """What this process comes to, alone or with others."""
-    rank, world_size = place()
+    rank, world_size = rank_and_world_size()
     cells = Cells()
     loader = EvalLoader(
         dataset=cells,
@@ -106,8 +106,8 @@ def test_two_processes_come_to_the_figures_of_one(tmp_path: Path) -> None:
 def test_one_process_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with process_group() as own:
-        assert own == place() == (0, 1)
-        assert (collected("a"), told_by_first("b")) == (["a"], "b")
+        assert own == rank_and_world_size() == (0, 1)
+        assert (gather("a"), broadcast("b")) == (["a"], "b")
 
 
 if __name__ == "__main__":

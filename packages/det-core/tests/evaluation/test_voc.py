@@ -54,7 +54,7 @@ def test_the_two_ways_to_sum_a_curve_up() -> None:
 
 def test_a_box_counts_above_the_threshold_and_once() -> None:
     figures = judge(says((*NEAR_LEFT, 0.9), (*RIGHT, 0.8), (*LEFT, 0.7)), sample(LEFT, RIGHT))
-    # The first overlaps its object by 0.6, which in float32 would be a hair more: right at 0.5 and 0.55, where the third
+    # The first overlaps its object by 0.6, in float32 a hair more: right at 0.5 and 0.55, where the third
     # is a second one of the same object. From 0.6 on, the first is wrong and the others are right.
     assert figures["voc/AP50"] == 1
     assert figures["voc/AP75"] == pytest.approx(2 / 3)

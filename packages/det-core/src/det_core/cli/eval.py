@@ -108,10 +108,10 @@ def command(
         evaluate_files(predictions, annotations, as_json, report, images)
         return
     analysis = installed_analysis(options, "--report" if report is not None else "--analysis" if options else "")
-    from det_core.engine.distributed import own_device, process_group
+    from det_core.engine.distributed import local_device, process_group
 
     with process_group() as place:
-        model, data = _load(source, weights, own_device(device), overrides, trust, tta)
+        model, data = _load(source, weights, local_device(device), overrides, trust, tta)
         result, why = _evaluate(model, data, split, batch_size, loss, save_predictions, analysis, place)
     if place[0] > 0:  # the first process tells it for all
         return

@@ -1,5 +1,6 @@
 """`det train`: train what a recipe describes."""
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ __all__ = ["command"]
     metavar="DIR",
     help="Where the run is written; by default runs/ and the name of the recipe.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in DIR.")
+@click.option("--resume", is_flag=True, help="Go on with the run in DIR; begin it where nothing is saved yet.")
 @click.option("--overwrite", is_flag=True, help="Start again, even if there is a run in DIR.")
 @click.pass_context
 def command(
@@ -58,8 +59,9 @@ def command(
     if not outcome.finished:
         again = f"det train {recipe}" + "".join(f" --set {each}" for each in overrides) + f" --output {folder} --resume"
         click.echo(f"Stopped after step {outcome.step}; everything is saved. Go on with: {again}", err=True)
-        context.exit(128 + signal.SIGINT)
-    _report(outcome)
+        context.exit(128 + (outcome.signal or signal.SIGINT))
+    if int(os.environ.get("RANK", "0")) == 0:
+        _report(outcome)
 
 
 def _name(recipe: str) -> str:

@@ -52,14 +52,15 @@ class Checkpoint:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def save_checkpoint(path: Path, model: nn.Module, about: Checkpoint) -> None:
-    """Write the weights and `about` to one safetensors file, whole or not at all.
+def save_checkpoint(path: Path, model: nn.Module | Mapping[str, Tensor], about: Checkpoint) -> None:
+    """Write the weights, of a model or its state dict, and `about` to one safetensors file, whole or not at all.
 
     Raises:
         CheckpointError: a weight is not finite, or the disk refuses.
     """
     # Copies, because safetensors refuses tensors that share memory.
-    state = {key: value.detach().cpu().clone().contiguous() for key, value in model.state_dict().items()}
+    weights = model.state_dict() if isinstance(model, nn.Module) else model
+    state = {key: value.detach().cpu().clone().contiguous() for key, value in weights.items()}
     _check_finite(path, state)
     metadata = {_KEY: json.dumps(asdict(about))}
     write_whole(path, lambda temporary: save_file(state, temporary, metadata=metadata))
@@ -153,7 +154,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote, on the CPU; no code of the file is run.
+    """What `save_state` wrote, on the CPU; no code of the file is run, and every byte is held against its checksum.
 
     Raises:
         CheckpointError: the file is missing, damaged, or something else.

@@ -4,7 +4,8 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -76,6 +77,7 @@ class Display:
         self._first: tuple[int, float] | None = None
         self._spoke = 0.0
         self._status = ""
+        self._log: Path | None = None
         columns = (
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=None),
@@ -95,6 +97,13 @@ class Display:
     def say(self, message: str) -> None:
         """Write a line that stays."""
         self.console.print(message, soft_wrap=True, markup=False)
+        if self._log is not None:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} {message}\n")
+
+    def log_to(self, path: Path) -> None:
+        """Write what is said from here on to a file, too, after what it holds."""
+        self._log = path
 
     def advance(self, step: int, scalars: Mapping[str, float] | None = None) -> None:
         """Show that `step` steps are done and, if they were measured, the newest scalars."""
