@@ -1,5 +1,6 @@
 """How the work of a training step is shared: data parallel (DDP), or with sharded weights (FSDP2)."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from det_core.engine.distributed import rank_and_world_size
 from det_core.engine.optim import matching_names
 from det_core.errors import ConfigError
+from det_core.ops.sync_norm import synchronize_norms
 
 __all__ = ["Parallel", "Processes"]
 
@@ -28,15 +30,15 @@ class Parallel:
             default the children of the model.
         pad_together: pad the images of a step to one size in all processes, so that the result does not depend on how
             many there are; false pads those of each process, which is faster where image sizes vary.
-        find_unused: let DDP look for weights without a gradient in each step, which costs a little; a model that uses
-            all of its weights in every step does without.
+        find_unused: let DDP look for weights without a gradient in each step, for a model that does not use all of its
+            weights in every step.
         timeout: seconds in which a process that does not come to a step ends the others.
     """
 
     shard: bool = False
     shard_layers: Sequence[str] = ()
     pad_together: bool = True
-    find_unused: bool = True
+    find_unused: bool = False
     timeout: float = 50.0
 
     def __post_init__(self) -> None:
@@ -71,15 +73,25 @@ class Processes:
         """What to call for losses, so that gradients become means over the processes."""
         if self.world_size == 1:
             return model
-        for module in model.modules():
-            if isinstance(module, nn.SyncBatchNorm):
-                module.process_group = self.group
+        synchronize_norms(model, self.device, self.group)
         if self.settings.shard:
             return self._shard(model)
         unused = self.settings.find_unused
-        return DistributedDataParallel(
-            model, process_group=self.group, broadcast_buffers=False, find_unused_parameters=unused
-        )
+        with warnings.catch_warnings():
+            # torch 2.15 renames an argument that torch 2.11 does not know by its new name.
+            warnings.simplefilter("ignore", FutureWarning)
+            return DistributedDataParallel(
+                model, process_group=self.group, broadcast_buffers=False, find_unused_parameters=unused
+            )
+
+    def require_gradients(self, model: nn.Module) -> None:
+        """Raise ConfigError if a weight has no gradient, for which DDP would wait in vain."""
+        if self.world_size == 1 or self.settings.find_unused or self.settings.shard:
+            return
+        if unused := [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]:
+            found = f"{len(unused)} of them, the first is {unused[0]}"
+            fix = "set train.parallel.find_unused=true, or freeze them"
+            raise ConfigError("train.parallel.find_unused", "is needed: the losses do not use all weights", found, fix)
 
     def _shard(self, model: nn.Module) -> nn.Module:
         # Loaded here because they take a while.

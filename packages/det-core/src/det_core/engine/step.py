@@ -87,6 +87,7 @@ class Step:
         for number, batch in enumerate(batches, start=1):
             losses = self._backward(batch, 1 / len(batches), last=number == len(batches))
             sums = {name: sums[name] + value if sums else value for name, value in losses.items()}
+        self.processes.require_gradients(self.model)
         if self.scaler.is_enabled():
             self.scaler.unscale_(self.optimizer)
         self._norm = gradient_norm(self.model)
@@ -106,7 +107,7 @@ class Step:
                     stack.enter_context(self.processes.no_sync(self.wrapped))
                 with (
                     autocast(self.device, self.settings.precision),
-                    global_batch(keys, self.device, self.processes.group),
+                    global_batch(keys, self.device, self.processes.group, self.settings.accumulate),
                 ):
                     losses: dict[str, Tensor] = self.wrapped(images, moved.targets)
                 total = torch.stack([value.float() for value in losses.values()]).sum()

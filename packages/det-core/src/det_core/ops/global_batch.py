@@ -19,10 +19,10 @@ __all__ = [
     "current_group",
     "first_generator",
     "global_batch",
+    "global_count",
     "image_rand",
     "normalizer",
-    "sum_over_processes",
-    "world_size",
+    "shares",
 ]
 
 
@@ -30,6 +30,7 @@ __all__ = [
 class _GlobalBatch:
     generators: Sequence[torch.Generator]
     group: dist.ProcessGroup | None
+    parts: int
 
 
 _current: ContextVar[_GlobalBatch | None] = ContextVar("global_batch", default=None)
@@ -37,7 +38,10 @@ _current: ContextVar[_GlobalBatch | None] = ContextVar("global_batch", default=N
 
 @contextmanager
 def global_batch(
-    keys: Sequence[Sequence[int]], device: torch.device, group: "dist.ProcessGroup | None" = None
+    keys: Sequence[Sequence[int]],
+    device: torch.device,
+    group: "dist.ProcessGroup | None" = None,
+    parts: int = 1,
 ) -> Iterator[None]:
     """Compute losses of a part of a global batch.
 
@@ -45,10 +49,11 @@ def global_batch(
         keys: non-negative numbers that identify each image of this process; its random numbers follow from them alone.
         device: of the random numbers.
         group: the processes that hold the other parts, all of which must compute their losses; None: there are none.
+        parts: equal parts whose gradients each process averages one after another, of which this is one.
     """
     seeds = [int(np.random.SeedSequence((*key, 2)).generate_state(1, np.uint64)[0] >> np.uint64(1)) for key in keys]
     generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-    token = _current.set(_GlobalBatch(generators, group))
+    token = _current.set(_GlobalBatch(generators, group, parts))
     try:
         yield
     finally:
@@ -79,30 +84,35 @@ def first_generator() -> torch.Generator | None:
     return current.generators[0] if current is not None and current.generators else None
 
 
-def world_size() -> int:
-    """The number of processes that share the global batch; 1 outside of one."""
+def shares() -> int:
+    """The number of equal parts of the global batch, of which this process computes one; 1 outside of one."""
     current = _current.get()
-    return 1 if current is None or current.group is None else dist.get_world_size(current.group)
+    return 1 if current is None else _world_size(current) * current.parts
 
 
-def sum_over_processes(count: Tensor | int, like: Tensor) -> Tensor | int:
-    """The sum of a scalar over all processes of the global batch, float32 on the device of `like`; alone `count`.
+def _world_size(current: _GlobalBatch) -> int:
+    return 1 if current.group is None else dist.get_world_size(current.group)
 
-    All of the processes must call this, in the same order.
+
+def global_count(count: Tensor | int, like: Tensor) -> Tensor | int:
+    """A scalar count summed over the global batch, float32 on the device of `like`; alone `count` itself.
+
+    All processes must call this, in the same order. Parts that come one after another count as this one does.
     """
     current = _current.get()
-    if current is None or world_size() == 1:
+    if current is None or shares() == 1:
         return count
     total = torch.as_tensor(count, dtype=torch.float32, device=like.device).detach().clone()
-    dist.all_reduce(total, group=current.group)
-    return total
+    if _world_size(current) > 1:
+        dist.all_reduce(total, group=current.group)
+    return total * current.parts
 
 
 def normalizer(count: Tensor | int, like: Tensor) -> Tensor | int:
-    """What to divide a sum over `count` rows by: the mean of the counts of all processes, of at least 1 in all.
+    """What to divide a sum over `count` rows by: the mean of the counts of all shares, of at least 1 in all.
 
     Gradients are averaged over processes: sums that are divided by this become the mean over all rows of all of them.
     """
-    total = sum_over_processes(count, like)
+    total = global_count(count, like)
     least = total.clamp(min=1) if isinstance(total, Tensor) else max(total, 1)
-    return least if world_size() == 1 else least / world_size()
+    return least if shares() == 1 else least / shares()

@@ -5,19 +5,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
 from torch.nn import functional as F
 
-__all__ = [
-    "BatchStatBatchNorm2d",
-    "Conv2d",
-    "FrozenBatchNorm2d",
-    "LayerNorm2d",
-    "Norm",
-    "SyncBatchNorm",
-    "freeze",
-    "make_norm",
-]
+__all__ = ["BatchStatBatchNorm2d", "Conv2d", "FrozenBatchNorm2d", "LayerNorm2d", "Norm", "freeze", "make_norm"]
 
 Norm = Literal["", "BN", "SyncBN", "FrozenBN", "BatchStatBN", "GN", "LN"]
 """A norm by its published name; "" is none. GN has 32 groups; LN is over the channels of each pixel; BatchStatBN takes
@@ -103,49 +93,6 @@ class BatchStatBatchNorm2d(nn.BatchNorm2d):
         return F.batch_norm(input, None, None, self.weight, self.bias, training=True, eps=self.eps)
 
 
-class SyncBatchNorm(nn.SyncBatchNorm):
-    """torch's batch norm over the images of all processes, on a CPU too, which torch's own refuses."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(B, C, ...) to the same shape; in training all processes of the group must call this."""
-        alone = not (dist.is_available() and dist.is_initialized()) or dist.get_world_size(self.process_group) == 1
-        if input.device.type != "cpu" or not self.training or alone:
-            return super().forward(input)
-        group = self.process_group or dist.group.WORLD
-        values = input.float().transpose(0, 1).flatten(1)
-        count: Tensor = _SumOverProcesses.apply(values.new_tensor(values.shape[1]), group)
-        mean = _SumOverProcesses.apply(values.sum(1), group) / count
-        variance = _SumOverProcesses.apply((values - mean[:, None]).square().sum(1), group) / count
-        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
-            self.num_batches_tracked += 1
-            momentum = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
-            unbiased = variance.detach() * count / (count - 1).clamp(min=1)
-            self.running_mean.lerp_(mean.detach(), momentum)
-            self.running_var.lerp_(unbiased, momentum)
-        scale = (variance + self.eps).rsqrt()
-        shift = -mean * scale
-        if self.affine:
-            scale, shift = scale * self.weight, shift * self.weight + self.bias
-        shape = (1, -1, *[1] * (input.ndim - 2))
-        return (input * scale.view(shape) + shift.view(shape)).to(input.dtype)
-
-
-class _SumOverProcesses(torch.autograd.Function):
-    """The sum of a tensor over all processes, whose gradients are those of all of them."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, group: Any) -> Tensor:
-        ctx.group, total = group, x.clone()
-        dist.all_reduce(total, group=group)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        total = gradient.clone()
-        dist.all_reduce(total, group=ctx.group)
-        return total, None
-
-
 class LayerNorm2d(nn.LayerNorm):
     """Layer norm over the channels of each pixel, for maps (B, C, H, W)."""
 
@@ -161,7 +108,7 @@ def make_norm(norm: Norm, channels: int) -> nn.Module | None:
     """The norm called `norm` for that many channels, None for ""."""
     makers: dict[str, Callable[[int], nn.Module]] = {
         "BN": nn.BatchNorm2d,
-        "SyncBN": SyncBatchNorm,
+        "SyncBN": nn.SyncBatchNorm,
         "FrozenBN": FrozenBatchNorm2d,
         "BatchStatBN": BatchStatBatchNorm2d,
         "GN": lambda channels: nn.GroupNorm(32, channels),

@@ -10,12 +10,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from det_core.contracts import SegmentMaker
 from det_core.engine.evaluate import Precision, autocast
-from det_core.ops.layers import Conv2d, FrozenBatchNorm2d, SyncBatchNorm
+from det_core.ops.layers import Conv2d, FrozenBatchNorm2d
 from det_core.structures import ImageBatch, Prediction
 
 __all__ = ["Optimized", "compile_networks", "fold_norms", "optimize"]
 
-_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, SyncBatchNorm, FrozenBatchNorm2d)
+_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 _NETWORKS = ("backbone", "head", "proposal_generator.rpn_head", "roi_heads.box_head")
 
 

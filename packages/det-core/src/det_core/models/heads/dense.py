@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from det_core.errors import ConfigError
 from det_core.ops import boxes as box_ops
-from det_core.ops.global_batch import sum_over_processes, world_size
+from det_core.ops.global_batch import global_count, shares
 from det_core.ops.layers import Norm, make_norm
 from det_core.ops.nms import nms_by_group
 from det_core.structures import Detections, Size
@@ -142,11 +142,11 @@ class MovingAverage(nn.Module):
     @torch.no_grad()
     def forward(self, new: Tensor) -> Tensor:
         """The average with the scalar `new`, at least 1, taken in: a share of that of the global batch."""
-        total = torch.as_tensor(sum_over_processes(new, self.value)).clamp(min=1)
+        total = torch.as_tensor(global_count(new, self.value)).clamp(min=1)
         value = self.value * self.momentum + total.to(self.value.dtype) * (1 - self.momentum)
         if self.training:
             self.value = value  # replaced, not changed: an earlier loss may still need the old one
-        return value / world_size()
+        return value / shares()
 
 
 class Candidates(NamedTuple):

@@ -1,0 +1,67 @@
+"""Training on several processes over gloo; `many_processes` is the program."""
+
+import many_processes
+import pytest
+import torch
+
+CONSTANT = ("faster", "mask", "retinanet", "fcos")
+
+
+def difference(one, other):
+    """The largest relative difference of the gradients of each parameter, and of the losses."""
+    (losses, gradients, _), (other_losses, other_gradients, _) = one, other
+    assert losses.keys() == other_losses.keys()
+    assert gradients.keys() == other_gradients.keys()
+    scale = max(value.abs().max() for value in gradients.values())
+    apart = [(gradients[key] - other_gradients[key]).abs().max() / scale for key in gradients]
+    apart += [torch.tensor(abs(losses[key] - other_losses[key]) / losses[key]) for key in losses if losses[key]]
+    return max(float(value) for value in apart)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return many_processes.gradients()
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("together")
+    many_processes.launch(2, "gradients", folder)
+    return torch.load(folder / "result.pt")
+
+
+@pytest.mark.parametrize("name", CONSTANT)
+def test_gradients_two_processes_equal_those_of_one(alone, together, name):
+    assert difference(alone[name], together[name]) < 1e-5
+
+
+@pytest.mark.slow
+def test_gradients_four_processes_equal_those_of_one(alone, tmp_path):
+    many_processes.launch(4, "gradients", tmp_path)
+    found = torch.load(tmp_path / "result.pt")
+    for name in CONSTANT:
+        assert difference(alone[name], found[name]) < 1e-5, name
+
+
+def test_gradients_of_syncbn_equal_those_of_one_process_and_those_of_bn_do_not(alone, together):
+    assert difference(alone["retinanet_syncbn"], together["retinanet_syncbn"]) < 1e-4
+    assert difference(alone["retinanet_bn"], together["retinanet_bn"]) > 1e-3
+    statistics = [result["retinanet_syncbn"][2] for result in (alone, together)]
+    torch.testing.assert_close(*statistics, rtol=1e-4, atol=1e-6)
+    # One process normalises the same with both.
+    assert difference(alone["retinanet_bn"], alone["retinanet_syncbn"]) < 1e-5
+
+
+def test_shuffle_two_processes_changes_the_gradients(alone, together):
+    assert difference(together["faster_bn"], together["faster_bn_shuffle"]) > 1e-4
+    assert difference(alone["faster_bn"], alone["faster_bn_shuffle"]) == 0
+
+
+def test_accumulated_batches_without_counts_are_the_mean_of_their_gradients(alone):
+    whole, parts = (many_processes.gradients(["retinanet"], steps=1, accumulate=n)["retinanet"] for n in (1, 2))
+    assert 0 < difference(whole, parts) < 0.2
+
+
+def test_precise_norms_two_processes_equal_those_of_one(tmp_path):
+    many_processes.launch(2, "precise", tmp_path)
+    torch.testing.assert_close(torch.load(tmp_path / "result.pt"), many_processes.precise())
