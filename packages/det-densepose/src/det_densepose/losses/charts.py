@@ -16,7 +16,7 @@ from det_densepose.losses.coarse import CoarseLoss, CoarseLossFromParts
 from det_densepose.losses.points import Cells, cells_at_points
 from det_densepose.losses.regions import Regions
 
-__all__ = ["ChartWeights", "DensePoseChartLoss", "indep_aniso_loss", "iid_iso_loss"]
+__all__ = ["ChartWeights", "DensePoseChartLoss", "iid_iso_loss", "indep_aniso_loss"]
 
 
 @dataclass(frozen=True)

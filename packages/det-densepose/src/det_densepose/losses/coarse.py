@@ -87,9 +87,7 @@ def resample_parts(parts: Tensor, frames: Tensor, boxes: Tensor, side: int) -> T
     area = right[:, 0] * down[:, 1] - right[:, 1] * down[:, 0]
     along_right = (down[:, 1] / area, -down[:, 0] / area)
     along_down = (-right[:, 1] / area, right[:, 0] / area)
-    shares = [
-        x[:, None, :] * a[:, None, None] + y[:, :, None] * b[:, None, None] for a, b in (along_right, along_down)
-    ]
+    shares = [x[:, None, :] * a[:, None, None] + y[:, :, None] * b[:, None, None] for a, b in (along_right, along_down)]
     grid = torch.stack(shares, -1) * 2 - 1
     resampled = F.grid_sample(parts[:, None].to(boxes.dtype), grid, mode="nearest", align_corners=True)
     return resampled[:, 0].to(torch.uint8)

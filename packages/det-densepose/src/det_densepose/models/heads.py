@@ -93,9 +93,7 @@ class ASPP(nn.Module):
         super().__init__()
         branches: list[nn.Module] = [_normalized(nn.Conv2d(in_channels, channels, 1, bias=False))]
         for rate in rates:
-            branches.append(
-                _normalized(nn.Conv2d(in_channels, channels, 3, padding=rate, dilation=rate, bias=False))
-            )
+            branches.append(_normalized(nn.Conv2d(in_channels, channels, 3, padding=rate, dilation=rate, bias=False)))
         pooling = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(in_channels, channels, 1, bias=False),
