@@ -1,0 +1,1 @@
+"""What det-densepose adds to det, as names; nothing here is imported before it is used."""
