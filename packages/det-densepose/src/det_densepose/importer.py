@@ -206,7 +206,8 @@ def _embedders(s: Settings) -> dict[str, Any]:
     for key in s.given:
         if key.startswith(EMBEDDERS):
             mesh, _, name = key.removeprefix(EMBEDDERS).rpartition(".")
-            given.setdefault(mesh, {})[name] = s[key]
+            given.setdefault(mesh, {})[name] = s.given[key]
+            s.read(key)
     return {mesh: _embedder(mesh, values) for mesh, values in given.items()}
 
 
