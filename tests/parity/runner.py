@@ -34,6 +34,7 @@ def _beside(name: str) -> ModuleType:
     return module
 
 
+densepose = _beside("densepose")
 panoptic = _beside("panoptic")
 
 
@@ -65,7 +66,8 @@ def run_case(
         settings = {**_settings(spec, zoo), **extra}
         model = _model(spec, settings, state_dict)
         things = getattr(model, "things", ())
-        targets = [_targets(inputs, name, (height, width), things) for name, height, width in spec["images"]]
+        densepose.fix(model, spec.get("rules") or {})
+        targets = [_targets(inputs, name, (height, width), things, settings) for name, height, width in spec["images"]]
         found |= panoptic.targets_made(model, names, targets) | _training(model, batch, targets)
     return found
 
@@ -95,17 +97,22 @@ def _model(spec: Mapping[str, Any], settings: Mapping[str, Any], state_dict: Map
     return model
 
 
-def _targets(inputs: Mapping[str, np.ndarray], name: str, size: Size, things: Sequence[int]) -> Targets:
+def _targets(
+    inputs: Mapping[str, np.ndarray], name: str, size: Size, things: Sequence[int], settings: Mapping[str, Any]
+) -> Targets:
     labels = inputs[f"gt/{name}/classes"]
     boxes = inputs.get(f"gt/{name}/rotated_boxes", inputs[f"gt/{name}/boxes"])
     polygons, keypoints = inputs.get(f"gt/{name}/polygons"), inputs.get(f"gt/{name}/keypoints")
     semantic = inputs.get(f"gt/{name}/sem_seg")
     if semantic is not None:  # every 8th pixel, of classes that change every 8th at most
         semantic = np.kron(semantic, np.ones((8, 8), semantic.dtype))[: size[0], : size[1]].astype(np.int64)
+    masks = None if polygons is None else Polygons.of([[ring] for ring in polygons])
+    surfaces = densepose.is_given(inputs, name)
     return Targets(
         boxes=torch.from_numpy(boxes).float(),
         labels=torch.from_numpy(labels).long(),
-        masks=None if polygons is None else Polygons.of([[ring] for ring in polygons]),
+        masks=densepose.masks(inputs, name, size) if surfaces else masks,
+        extras=densepose.truth_extras(inputs, name, settings) if surfaces else {},
         keypoints=None if keypoints is None else torch.from_numpy(keypoints).float(),
         semantic=None if semantic is None else torch.from_numpy(semantic),
         image_extras=panoptic.truth_extras(inputs, name, things),
@@ -154,6 +161,7 @@ def _inference(model: nn.Module, batch: ImageBatch, names: Sequence[str]) -> Arr
             found[f"instances/{name}/pred_boxes"] = detections.boxes
             found[f"instances/{name}/scores"] = detections.scores
             found[f"instances/{name}/pred_classes"] = detections.labels
+            found |= densepose.predicted(name, detections)
             if detections.keypoints is not None:
                 found[f"instances/{name}/pred_keypoints"] = detections.keypoints
             if detections.masks is not None:
