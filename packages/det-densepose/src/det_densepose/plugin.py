@@ -19,3 +19,15 @@ def det_heads() -> dict[str, str]:
         "densepose_head": "det_densepose.models:DensePoseHead",
         "densepose_roi_heads": "det_densepose.models:densepose_roi_heads",
     }
+
+
+@hookimpl
+def det_datasets() -> dict[str, str]:
+    """Annotated points on the surface of bodies."""
+    return {"densepose": "det_densepose.data:DensePoseDataset"}
+
+
+@hookimpl
+def det_evaluators() -> dict[str, str]:
+    """Geodesic point similarity."""
+    return {"densepose": "det_densepose.evaluation:DensePoseEvaluator"}
