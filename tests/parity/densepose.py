@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from det_core.config import Factory
+from det_core.recipes import Factory
 from det_core.structures import Detections, Polygons, Size
 from torch import Tensor, nn
 

@@ -160,7 +160,7 @@ class Recorded:
         return {field: self.ruled(f"{prefix}/{field}").requires_grad_() for field in fields}
 
     def _embedding_loss(self, what: str) -> tuple[Any, "Tables"]:
-        from det_core.config import Factory
+        from det_core.recipes import Factory
         from det_densepose import losses
 
         names = ["bench_61", "bench_40", *(["bench_52"] if what == "cycles_all_meshes" else [])]

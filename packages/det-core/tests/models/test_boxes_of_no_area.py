@@ -3,7 +3,6 @@
 import pytest
 import torch
 from det_core.backbones import FPN, ResNet
-from det_core.config import Factory
 from det_core.models import (
     RPN,
     CascadeROIHeads,
@@ -21,6 +20,7 @@ from det_core.models import (
     mask_rcnn,
 )
 from det_core.ops.geometry import geometry
+from det_core.recipes import Factory
 from det_core.structures import ImageBatch
 from torch import nn
 

@@ -1,16 +1,16 @@
-"""Settings of Detectron2's project DensePose as recipes; see `det_core.importers.extensions`."""
+"""Settings of Detectron2's project DensePose as recipes; see `det_detectron2.importer.extensions`."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from det_core.importers.detectron2 import Backbone
-from det_core.importers.detectron2_heads import levels_section, roi_heads_section
-from det_core.importers.settings import Settings, unsupported
+from det_detectron2.importer.detectron2 import Backbone
+from det_detectron2.importer.detectron2_heads import levels_section, roi_heads_section
+from det_detectron2.importer.settings import Settings, unsupported
 
 from det_densepose.importer_data import BODIES, DATASETS, complete_data
 from det_densepose.importer_settings import CSE, DEFAULTS, EMBEDDERS, HEAD, MESHES
 
-__all__ = ["DATASETS", "DEFAULTS", "PARTS", "complete"]
+__all__ = ["EXTENSION"]
 
 # Setting -> our argument and our default.
 POOLING = {
@@ -285,3 +285,6 @@ def _weights(s: Settings, source: str, model: Mapping[str, Any]) -> dict[str, An
                 skip += [f"roi_heads.embedder.embedder_{mesh}" for mesh in wanted if mesh not in meshes]
             return {"skip": skip} if skip else {}
     return {}
+
+
+EXTENSION = {"defaults": DEFAULTS, "datasets": DATASETS, "parts": PARTS, "complete": complete}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from det_core.importers.settings import Settings
+from det_detectron2.importer.settings import Settings
 
 from det_densepose.importer_settings import HEAD, MESHES
 

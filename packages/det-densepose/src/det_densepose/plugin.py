@@ -1,6 +1,6 @@
 """What det-densepose adds to det, as names; nothing here is imported before it is used."""
 
-from det_core.hooks import hookimpl
+from det_core.plugins.hooks import hookimpl
 
 # Folder of the published configuration -> name of the recipe -> name of the configuration. Two folders have the same
 # names; those of continuous surface embeddings begin with densepose_cse here.
@@ -88,6 +88,18 @@ def det_heads() -> dict[str, str]:
 
 
 @hookimpl
+def det_datasets() -> dict[str, str]:
+    """Annotated points on the surface of bodies."""
+    return {"densepose": "det_densepose.data:DensePoseDataset"}
+
+
+@hookimpl
+def det_evaluators() -> dict[str, str]:
+    """Geodesic point similarity."""
+    return {"densepose": "det_densepose.evaluation:DensePoseEvaluator"}
+
+
+@hookimpl
 def det_recipes() -> dict[str, str]:
     """The published configurations, whose paths are aliases."""
     files = {}
@@ -95,3 +107,9 @@ def det_recipes() -> dict[str, str]:
         for name, configuration in names.items():
             files[name] = files[f"{folder}/{configuration}"] = f"det_densepose:recipes/{name}.yaml"
     return files
+
+
+@hookimpl
+def det_importers() -> dict[str, str]:
+    """The settings of Detectron2's project."""
+    return {"detectron2.densepose": "det_densepose.importer:EXTENSION"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from det_core.result import Result
+from det_core.predict.result import Result
 from numpy.typing import NDArray
 from PIL import Image
 

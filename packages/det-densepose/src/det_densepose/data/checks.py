@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from det_core.data.coco_boxes import are_numbers
-from det_core.data.faults import Fault
+from det_core.data.formats.coco_boxes import are_numbers
+from det_core.data.formats.faults import Fault
 from det_core.ops.rle import rle_counts
 
 from det_densepose.bodies.body import FIGURE

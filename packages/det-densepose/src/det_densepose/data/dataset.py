@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from det_core.data.coco import mask_form
-from det_core.data.coco_index import BadAnnotations, CocoIndex, read_content
-from det_core.data.indexed import IndexedImages
-from det_core.data.listing import Listing
-from det_core.data.packed import PackedTexts
+from det_core.data.formats.coco import mask_form
+from det_core.data.formats.coco_index import BadAnnotations, CocoIndex, read_content
+from det_core.data.formats.indexed import IndexedImages
+from det_core.data.formats.listing import Listing
+from det_core.data.formats.packed import PackedTexts
 from det_core.data.transforms import Points
 from det_core.errors import ConfigError, DataError
 from det_core.ops.rle import rle_counts, rle_to_mask
@@ -25,8 +25,19 @@ from torchvision import tv_tensors
 from det_densepose.bodies.published import MESHES, BodyFolder
 from det_densepose.data.checks import GRID_SIDE, SurfaceCheck, has_surface
 from det_densepose.data.mirror import BodySymmetry
-from det_densepose.structures import COARSE, FRAME, GRID, MESH, POINTS, PREFIX, SURFACE, UNKNOWN, CoarseParts
-from det_densepose.structures import SurfaceLabels, mesh_id
+from det_densepose.structures import (
+    COARSE,
+    FRAME,
+    GRID,
+    MESH,
+    POINTS,
+    PREFIX,
+    SURFACE,
+    UNKNOWN,
+    CoarseParts,
+    SurfaceLabels,
+    mesh_id,
+)
 
 __all__ = ["IGNORED", "DensePoseDataset"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from det_core.config import Factory
 from det_core.errors import ConfigError, StructureError
+from det_core.recipes import Factory
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from det_core.config import Factory
 from det_core.errors import ConfigError, DataError
+from det_core.recipes import Factory
 from torch import Tensor
 
 from det_densepose.structures import MeshSource

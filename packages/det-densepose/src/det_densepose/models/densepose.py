@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
-from det_core.config import Factory
 from det_core.errors import ConfigError
-from det_core.models.regions import pooled_levels
+from det_core.models.heads.regions import pooled_levels
 from det_core.ops.boxes import area
 from det_core.ops.roi import Pooling, ROIPooler
+from det_core.recipes import Factory
 from det_core.structures import Detections, Polygons, Targets
 from torch import Tensor, nn
 

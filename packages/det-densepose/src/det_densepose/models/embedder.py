@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
-from det_core.config import Factory
 from det_core.errors import DataError
+from det_core.recipes import Factory
 from torch import Tensor, nn
 from torch.nn import functional as F
 

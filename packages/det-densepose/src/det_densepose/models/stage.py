@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import cast
 
-from det_core.config import Factory
 from det_core.contracts import RegionHead, ROIHeads
 from det_core.models import StandardROIHeads
+from det_core.recipes import Factory
 from torch import nn
 
 from det_densepose.models.densepose import DensePoseHead

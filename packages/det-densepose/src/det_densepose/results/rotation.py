@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rotation:
-    """An image of `size` (height, width) turned by `angle` degrees, counter-clockwise, and enlarged so that all is seen.
+    """An image of `size` (height, width) turned by `angle` degrees, counter-clockwise, enlarged to hold all of it.
 
     Raises:
         ConfigError: the angle is 45 degrees or another from which boxes cannot be undone.

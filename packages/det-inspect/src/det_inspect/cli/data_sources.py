@@ -11,10 +11,11 @@ from det_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from det_core.contracts import Dataset
-    from det_core.data.check import Source
-    from det_core.data.check_listing import Rules
     from det_core.data.formats.listing import Listing
     from det_core.recipes import Factory
+
+    from det_inspect.datasets.check import Source
+    from det_inspect.datasets.check_listing import Rules
 
 __all__ = ["Sources", "source_options"]
 
@@ -46,7 +47,7 @@ class Sources:
 
     def readers(self) -> "dict[str, Callable[[], Listing] | Source | Factory[Dataset]]":
         """What lists the files of each split, by the rules of a recipe's reader; the dataset where that cannot."""
-        from det_core.data.check import Source
+        from det_inspect.datasets.check import Source
 
         found: dict[str, Any] = {}
         for split, factory in self.factories().items():
@@ -152,8 +153,9 @@ def listing_of(factory: "Factory[Dataset]", where: str) -> "Listing":
 
 def _rules_of(factory: "Factory[Dataset]") -> "Rules":
     """What the reader of an unbuilt dataset asks of the entries of its files."""
-    from det_core.data.check_listing import Rules
     from det_core.data.formats.coco import mask_form
+
+    from det_inspect.datasets.check_listing import Rules
 
     given = {name: part.build() if hasattr(part, "build") else part for name, part in factory.arguments.items()}
     masks = given.get("masks", False)
