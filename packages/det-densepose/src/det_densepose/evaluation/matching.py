@@ -105,7 +105,7 @@ def _take_over(
     crowd: NDArray[np.bool_],
     ignored_there: NDArray[np.bool_],
 ) -> None:
-    """Detections unmatched at the last threshold whose boxes (D, G) lie on a free object are ignored as that object is."""
+    """Detections unmatched at the last threshold whose boxes (D, G) lie on a free object are ignored as it is."""
     if not len(order):
         return
     taken = np.isin(order + 1, matched[-1])
