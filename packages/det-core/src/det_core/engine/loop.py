@@ -23,6 +23,7 @@ from det_core.engine.run import RunFolder, check_classes
 from det_core.engine.scalars import Scalars
 from det_core.engine.settings import Train, pick_device
 from det_core.errors import ConfigError, DataError, TrainingError
+from det_core.models.cpu import accelerate
 from det_core.recipes import Recipe
 
 __all__ = ["Best", "Outcome", "Trainer", "train"]
@@ -98,7 +99,7 @@ def train(
     changes = folder.admit(recipe, resume, overwrite)
     state = load_state(folder.state) if resume else None
     torch.manual_seed(settings.seed)
-    model = recipe.build_model(weights=None if resume else "recipe")
+    model = accelerate(recipe.build_model(weights=None if resume else "recipe"))
     with StopRequest() as stop, Display(settings.steps, console) as display:
         trainer = Trainer(model, data, settings, folder, recipe, display, stop)
         if state is not None:

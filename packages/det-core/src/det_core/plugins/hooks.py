@@ -56,8 +56,15 @@ HOOKS: Mapping[str, str] = {kind: f"det_{kind}" for kind in KINDS}
 # Which kind a short name belongs to, by the contract that annotates the parameter. Held as text: contracts need torch.
 CONTRACTS: Mapping[str, str] = {
     "det_core.contracts.Backbone": "backbones",
+    "det_core.contracts.AnchorGenerator": "heads",
     "det_core.contracts.BoxHead": "heads",
     "det_core.contracts.BoxPredictor": "heads",
+    "det_core.contracts.CascadeBoxPredictor": "heads",
+    "det_core.contracts.Pooler": "heads",
+    "det_core.contracts.PooledRegionHead": "heads",
+    "det_core.contracts.Preprocess": "heads",
+    "det_core.contracts.RPNHead": "heads",
+    "det_core.contracts.SemanticHead": "heads",
     "det_core.contracts.RegionHead": "heads",
     "det_core.contracts.ROIHeads": "heads",
     "det_core.contracts.DenseHead": "heads",

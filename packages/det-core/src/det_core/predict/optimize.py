@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from det_core.contracts import SegmentMaker
+from det_core.contracts import Compilable, SegmentMaker
 from det_core.engine.evaluate import Precision, autocast
+from det_core.errors import ConfigError
 from det_core.ops.layers import Conv2d, FrozenBatchNorm2d
 from det_core.structures import ImageBatch, Prediction
 
 __all__ = ["Optimized", "fold_norms", "optimize"]
 
 _NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
-_NETWORKS = ("backbone", "head", "proposal_generator.rpn_head", "roi_heads.box_head")
 
 
 def optimize(
@@ -42,10 +42,11 @@ def optimize(
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
     if compiled:
-        present = dict(model.named_modules())
-        for name in _NETWORKS:
-            if name in present:
-                present[name].compile()
+        if not isinstance(model, Compilable):
+            fix = "give it `networks()`, or do without compiled=True"
+            raise ConfigError("optimize.compiled", "needs a model that names its networks", type(model).__name__, fix)
+        for network in model.networks():
+            network.compile()
     if precision == "bf16":
         for module in model.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
