@@ -101,7 +101,7 @@ def _branch(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     """The arguments of the branch that are not its defaults."""
     node: dict[str, Any] = levels_section(s, strides)
     if pooling := s.differing(POOLING):
-        node["pooling"] = pooling
+        node["pooler"] = pooling
     if not s[f"{HEAD}.DECODER_ON"]:
         node["decoder"] = None
         s.read(*DECODER, f"{HEAD}.DECODER_NORM")

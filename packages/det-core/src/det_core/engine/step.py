@@ -13,13 +13,14 @@ from torch.utils.checkpoint import checkpoint
 
 from det_core.data import Batch
 from det_core.engine.checkpoint import write_whole
+from det_core.engine.compilation import compile_networks
 from det_core.engine.evaluate import autocast
 from det_core.engine.optim import build_optimizer, gradient_norm, matching_names
 from det_core.engine.parallel import Processes
 from det_core.engine.settings import Train
 from det_core.errors import ConfigError, TrainingError
+from det_core.models.cpu import accelerate
 from det_core.ops.global_batch import global_batch
-from det_core.predict.optimize import compile_networks
 
 __all__ = ["Step", "prepare_model"]
 
@@ -43,7 +44,7 @@ def prepare_model(model: nn.Module, settings: Train, device: torch.device) -> nn
             module.forward = partial(_recomputed, module, module.forward)
     if settings.compile:
         compile_networks(model)
-    return model
+    return accelerate(model)
 
 
 def _recomputed(module: nn.Module, forward: Any, *arguments: Any) -> Any:

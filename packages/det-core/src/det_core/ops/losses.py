@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,7 +15,7 @@ from det_core.ops import coding
 from det_core.ops.geometry import Geometry, geometry
 from det_core.ops.precision import precise
 
-__all__ = ["BoxLoss", "box_loss", "focal_loss", "iou_loss", "regressed", "smooth_l1"]
+__all__ = ["BoxLoss", "FocalLoss", "box_loss", "focal_loss", "iou_loss", "regressed", "smooth_l1"]
 
 BoxLoss = Literal["smooth_l1", "giou", "diou", "ciou"]
 """How a predicted box is compared with a true one; rotated boxes by `smooth_l1` alone."""
@@ -42,6 +43,23 @@ def focal_loss(logits: Tensor, truth: Tensor, alpha: float, gamma: float) -> Ten
     if alpha >= 0:
         loss = loss * (alpha * truth + (1 - alpha) * (1 - truth))
     return loss.sum()
+
+
+@dataclass(frozen=True)
+class FocalLoss:
+    """The settings of `focal_loss`.
+
+    Attributes:
+        alpha: weight of the positive class, in [0, 1]; negative for none.
+        gamma: exponent by which what is classified well counts less, 0 or more.
+    """
+
+    alpha: float = 0.25
+    gamma: float = 2.0
+
+    def __call__(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """`focal_loss` of logits against `truth` in {0, 1} of the same shape, summed."""
+        return focal_loss(logits, truth, self.alpha, self.gamma)
 
 
 def iou_loss(a: Tensor, b: Tensor, kind: Literal["giou", "diou", "ciou"]) -> Tensor:

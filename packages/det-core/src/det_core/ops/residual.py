@@ -1,6 +1,7 @@
 """The blocks of residual networks (He et al., "Deep residual learning", 2016)."""
 
 from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torchvision
@@ -10,10 +11,25 @@ from torch.nn import functional as F
 from det_core.ops.layers import Conv2d, Norm
 from det_core.ops.precision import precise
 
-__all__ = ["BasicBlock", "BottleneckBlock", "Deformable", "initialise", "through_stages"]
+__all__ = ["BasicBlock", "BottleneckBlock", "Deformable", "Deformation", "initialise", "through_stages"]
 
 Deformable = Literal["v1", "v2"]
 """Deformable convolutions as first published, and modulated ones."""
+
+
+@dataclass(frozen=True)
+class Deformation:
+    """Which stages of a residual network have deformable convolutions.
+
+    Attributes:
+        stages: names of the stages whose 3 x 3 convolutions are deformable.
+        kind: see `BottleneckBlock`.
+        groups: groups of the channels with offsets of their own, see `BottleneckBlock`.
+    """
+
+    stages: Sequence[str] = ()
+    kind: Deformable = "v1"
+    groups: int = 1
 
 
 class BasicBlock(nn.Module):

@@ -9,14 +9,14 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from det_core.contracts import SegmentMaker
+from det_core.engine.compilation import compile_networks
 from det_core.engine.evaluate import Precision, autocast
 from det_core.ops.layers import Conv2d, FrozenBatchNorm2d
 from det_core.structures import ImageBatch, Prediction
 
-__all__ = ["Optimized", "compile_networks", "fold_norms", "optimize"]
+__all__ = ["Optimized", "fold_norms", "optimize"]
 
 _NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
-_NETWORKS = ("backbone", "head", "proposal_generator.rpn_head", "roi_heads.box_head")
 
 
 def optimize(
@@ -49,14 +49,6 @@ def optimize(
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
                 module.to(torch.bfloat16)
     return Optimized(model, precision) if compiled or precision == "bf16" else model
-
-
-def compile_networks(model: nn.Module) -> None:
-    """Let `torch.compile` translate the networks of `model`, in place, at their first call; the keys stay."""
-    present = dict(model.named_modules())
-    for name in _NETWORKS:
-        if name in present:
-            present[name].compile()
 
 
 class Optimized(nn.Module):

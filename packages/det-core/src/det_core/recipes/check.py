@@ -18,7 +18,8 @@ from typing import Any, get_args, get_origin
 from det_core.errors import ConfigError, DetError
 from det_core.plugins import registry
 from det_core.recipes.construct import class_of, is_contract, kind_of, require_methods
-from det_core.recipes.nodes import Call, Entries, Factory, Items, NoDataError, Plan, Value, data_of, known, require_all
+from det_core.recipes.defaults import default_data, over_default
+from det_core.recipes.nodes import Call, Entries, Factory, Items, NoDataError, Plan, Value, known, require_all
 from det_core.recipes.signatures import Argument, Signature, describe, shown, signature_of, unwrapped
 from det_core.recipes.values import Source, is_location, leaf, location, misfit
 
@@ -143,6 +144,7 @@ def _call(node: Any, expected: Any, path: str, unbuilt: bool = False) -> Call:
         if name != "type":
             argument = known(name, signature, target, path)
             absent = value is None and argument.default is None  # `x: int = None`
+            value = over_default(value, argument)
             arguments[name] = Value(None, None) if absent else check(value, argument.annotation, f"{path}.{name}")
     defaults = _defaults(signature, set(arguments), path)
     for name, plan in defaults.items():
@@ -184,7 +186,7 @@ def _default(argument: Argument, path: str) -> Plan | None:
     if argument.default is None:
         return Value(None, None)
     try:
-        plan = check(data_of(argument.default, _takes_factories(argument.annotation)), argument.annotation, path)
+        plan = check(default_data(argument, _takes_factories(argument.annotation)), argument.annotation, path)
         if is_location(argument.annotation) or _calls(plan):
             return plan
         return plan if bool(plan.build() == argument.default) else None

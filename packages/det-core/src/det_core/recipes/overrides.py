@@ -1,8 +1,6 @@
 """How a recipe is changed: merged into its parent, or by `--set a.b.c=value`."""
 
 import copy
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, get_args, get_origin
@@ -10,10 +8,12 @@ from typing import Any, get_args, get_origin
 from det_core.errors import ConfigError, RecipeError
 from det_core.plugins import registry
 from det_core.recipes import yaml as yamlfile
-from det_core.recipes.check import Factory, arguments_of
+from det_core.recipes.check import arguments_of
 from det_core.recipes.construct import class_of
-from det_core.recipes.nodes import NoDataError, data_of, known
+from det_core.recipes.defaults import called, default_data, over_default
+from det_core.recipes.nodes import NoDataError, known
 from det_core.recipes.signatures import shown, unwrapped
+from det_core.recipes.upgrades import component_of, implied_below, moved_keys, upgrade
 
 __all__ = ["DEFAULT_TYPES", "KEYS", "SECTIONS", "annotation_of", "apply", "merge", "not_a_key"]
 
@@ -66,7 +66,7 @@ def merge(parent: Any, child: Any, implied: str = "") -> Any:
 
 
 def apply(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """The tree with each "a.b.c=value" set, in order; values are read as YAML.
+    """The tree, in the form of this version, with each "a.b.c=value" set, in order; values are read as YAML.
 
     A path may lead to a key of the tree, to an argument of the constructor that a node spells, or by number to an item
     of a list. A mapping is merged as a child recipe would be.
@@ -74,7 +74,7 @@ def apply(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: the override is malformed, or nothing is where it leads.
     """
-    result = dict(tree)
+    result = upgrade(tree)
     for override in overrides:
         path, equals, text = override.partition("=")
         keys = path.strip().split(".")
@@ -97,8 +97,13 @@ def apply(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     return result
 
 
-def _set(node: Any, annotation: Callable[[], Any], keys: Sequence[str], value: Any, path: str) -> Any:
+def _set(
+    node: Any, annotation: Callable[[], Any], keys: Sequence[str], value: Any, path: str, implied: str = ""
+) -> Any:
     """`node` with `value` where `keys` lead; `annotation` is asked only where the tree alone does not say enough."""
+    component = component_of(node, implied)
+    if isinstance(node, Mapping):
+        keys = moved_keys(node, component, keys, path)
     key, rest, here = keys[0], keys[1:], f"{path}.{keys[0]}"
     if isinstance(node, list):
         if not (key.isdecimal() and int(key) < len(node)):
@@ -111,14 +116,17 @@ def _set(node: Any, annotation: Callable[[], Any], keys: Sequence[str], value: A
         if key not in node and key != "type":
             _argument(node, annotation, key, path)
         return merge(node, {key: value})
-    child = node[key] if node.get(key) is not None else _start(node, annotation, key, path)
-    deeper = _set(child, lambda: _below(node, annotation(), key, path), rest, value, here)
+    child = _start(node, annotation, key, path) if node.get(key) is None else node[key]
+    if isinstance(child, Mapping) and "type" not in child and ("type" in node or class_of(called(annotation()))):
+        child = over_default(child, _argument(node, annotation, key, path))
+    below = implied_below(component, key)
+    deeper = _set(child, lambda: _below(node, annotation(), key, path), rest, value, here, below)
     return {**node, key: deeper}
 
 
 def _argument(node: Mapping[str, Any], annotation: Callable[[], Any], key: str, path: str) -> Any:
     """The argument `key` of what a node calls; ConfigError if there is none."""
-    expected = _called(annotation())
+    expected = called(annotation())
     if "type" not in node and class_of(expected) is None:
         fix = registry.did_you_mean(key, node) or (f"there is {', '.join(node)}" if node else "")
         raise ConfigError(f"{path}.{key}", f"there is no {key!r} here", fix=fix)
@@ -130,34 +138,25 @@ def _start(node: Mapping[str, Any], annotation: Callable[[], Any], key: str, pat
     """What an argument that the tree does not give is by default, to be changed from there."""
     argument = _argument(node, annotation, key, path)
     try:
-        data = None if argument.required else data_of(argument.default, calls=True)
+        data = None if argument.required else default_data(argument, calls=True)
     except NoDataError:
         data = None
-    if data is None and class_of(_called(argument.annotation)) is not None:
+    if data is None and class_of(called(argument.annotation)) is not None:
         return {}
     if data is None:
         raise ConfigError(f"{path}.{key}", "is not set, so it has no parts", fix=f"set {path}.{key} itself first")
     return data
 
 
-def _called(annotation: Any) -> Any:
-    """What a node with this annotation builds: T of Factory[T] and of T | None."""
-    plain = unwrapped(annotation)
-    members = [member for member in get_args(plain) if member is not types.NoneType]
-    if get_origin(plain) in (typing.Union, types.UnionType):
-        return _called(members[0]) if len(members) == 1 else Any
-    return _called(members[0]) if get_origin(plain) is Factory else annotation
-
-
 def _item(annotation: Any) -> Any:
     """The annotation of the items of a list, or of the values of a mapping."""
-    arguments = get_args(unwrapped(_called(annotation)))
+    arguments = get_args(unwrapped(called(annotation)))
     return next((each for each in reversed(arguments) if each is not Ellipsis), Any)
 
 
 def _below(node: Mapping[str, Any], annotation: Any, key: str, path: str) -> Any:
     """The annotation of what stands at `key` in `node`."""
-    origin = get_origin(unwrapped(_called(annotation)))
+    origin = get_origin(unwrapped(called(annotation)))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return _item(annotation)
     return _argument(node, lambda: annotation, key, path).annotation

@@ -23,6 +23,7 @@ from det_core.recipes import check as config
 from det_core.recipes import yaml as yamlfile
 from det_core.recipes.overrides import DEFAULT_TYPES, KEYS, SECTIONS, annotation_of, apply, merge, not_a_key
 from det_core.recipes.signatures import shown
+from det_core.recipes.upgrades import upgrade
 
 __all__ = ["Listed", "Recipe", "listing", "load", "names", "recipe_from_tree"]
 
@@ -229,13 +230,14 @@ def _complete(
     trail = {**trail, path.resolve(): source}
     parent = tree.pop("extends", None)
     if parent is None:
-        return tree
+        return upgrade(tree)
     if not isinstance(parent, str):
         raise RecipeError(source, "`extends` must name one parent", f"got {shown(parent)}")
     with _located(parent, path.parent, f"{source}: extends") as (parent_path, parent_source):
         if parent_path.resolve() in trail:
             raise RecipeError(source, "its parents form a circle", " -> ".join((*trail.values(), parent_source)))
         below = _complete(yamlfile.read(parent_path), parent_path, parent_source, trail)
+    tree = upgrade(tree, below)
     # What a parent says of itself, and what it once ran with, is not true of its child.
     merged = {key: value for key, value in below.items() if key not in ("summary", "versions")}
     return merged | {key: merge(merged.get(key), value, DEFAULT_TYPES.get(key, "")) for key, value in tree.items()}

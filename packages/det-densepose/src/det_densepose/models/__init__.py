@@ -1,7 +1,7 @@
 """Models of DensePose: heads, predictors, embeddings of meshes, and the second stage that holds them."""
 
 from det_densepose.models.decoder import Decoder
-from det_densepose.models.densepose import DensePoseHead, RegionPooling
+from det_densepose.models.densepose import DensePoseHead
 from det_densepose.models.embedder import Embedder, VertexDirectEmbedder, VertexFeatureEmbedder
 from det_densepose.models.heads import DensePoseDeepLabHead, DensePoseV1ConvXHead
 from det_densepose.models.predictors import DensePoseChartPredictor, DensePoseEmbeddingPredictor
@@ -15,7 +15,6 @@ __all__ = [
     "DensePoseHead",
     "DensePoseV1ConvXHead",
     "Embedder",
-    "RegionPooling",
     "VertexDirectEmbedder",
     "VertexFeatureEmbedder",
     "densepose_roi_heads",

@@ -1,14 +1,15 @@
 """The branch of DensePose: what it adds to the regions of a two-stage detector."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
+from det_core.contracts import Pooler
 from det_core.errors import ConfigError
-from det_core.models.heads.regions import pooled_levels
+from det_core.models.parts.levels import select_levels
 from det_core.ops.boxes import area
-from det_core.ops.roi import Pooling, ROIPooler
+from det_core.ops.roi import ROIPooler
 from det_core.recipes import Factory
 from det_core.structures import Detections, Polygons, Targets
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from det_densepose.models.heads import DensePoseV1ConvXHead
 from det_densepose.models.predictors import DensePoseChartPredictor
 from det_densepose.structures import PREFIX, MeshEmbeddings, has_coarse_parts, has_points
 
-__all__ = ["DensePoseHead", "DensePoseLoss", "DensePosePredictor", "RegionPooling", "learnable"]
+__all__ = ["DensePoseHead", "DensePoseLoss", "DensePosePredictor", "learnable"]
 
 
 @runtime_checkable
@@ -48,21 +49,6 @@ class DensePosePredictor(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class RegionPooling:
-    """How regions are pooled from the features.
-
-    Args:
-        resolution: side of the pooled features.
-        kind: the operation; the published models have the first version of ROIAlign.
-        sampling_ratio: samples per bin and axis; 0 for as many as the bin is pixels wide.
-    """
-
-    resolution: int = 28
-    kind: Pooling = "ROIAlign"
-    sampling_ratio: int = 2
-
-
 class DensePoseHead(nn.Module):
     """Decoder, convolutions and predictor of DensePose, and the embeddings of meshes where it has any.
 
@@ -74,7 +60,7 @@ class DensePoseHead(nn.Module):
         strides: level -> stride, from the backbone.
         num_classes: number of foreground classes; the branch does not depend on them.
         in_features: the levels that are used; by default all up to stride 32.
-        pooling: how regions are pooled; null for the published way.
+        pooler: built with `strides`; the published models have the first version of ROIAlign.
         decoder: makes one map of all levels, built with `channels` and `strides`; null pools each region from the
             level of its size.
         densepose_head: built with `in_channels`; has `out_channels`.
@@ -92,7 +78,7 @@ class DensePoseHead(nn.Module):
         num_classes: int,
         *,
         in_features: Sequence[str] | None = None,
-        pooling: RegionPooling | None = None,
+        pooler: Factory[Pooler] = Factory(ROIPooler, resolution=28, pooling="ROIAlign", sampling_ratio=2),
         decoder: Factory[Decoder] | None = Factory(Decoder),
         densepose_head: Factory[nn.Module] = Factory(DensePoseV1ConvXHead),
         densepose_predictor: Factory[DensePosePredictor] = Factory(DensePoseChartPredictor),
@@ -102,15 +88,14 @@ class DensePoseHead(nn.Module):
         min_iou: float = 0.7,
     ) -> None:
         super().__init__()
-        self.in_features = names = pooled_levels("DensePoseHead", channels, strides, in_features)
-        pooling = pooling or RegionPooling()
+        self.in_features = names = select_levels("DensePoseHead", channels, in_features, strides)
         self.decoder: nn.Module | None = None
         width, levels = channels[names[0]], [strides[name] for name in names]
         if decoder is not None:
             used = {name: channels[name] for name in names}, {name: strides[name] for name in names}
             built = Factory.of(decoder)(channels=used[0], strides=used[1])
             self.decoder, width, levels = built, built.out_channels, levels[:1]
-        self.pooler = ROIPooler(levels, pooling.resolution, pooling.kind, pooling.sampling_ratio)
+        self.pooler = cast(nn.Module, Factory.of(pooler)(strides=levels))
         self.densepose_head: Any = Factory.of(densepose_head)(in_channels=width)
         built_predictor = Factory.of(densepose_predictor)(in_channels=self.densepose_head.out_channels)
         self.densepose_predictor = cast(nn.Module, built_predictor)
