@@ -15,7 +15,7 @@ __all__ = ["EXTENSION"]
 # Setting -> our argument and our default.
 POOLING = {
     f"{HEAD}.POOLER_RESOLUTION": ("resolution", 28),
-    f"{HEAD}.POOLER_TYPE": ("kind", "ROIAlign"),
+    f"{HEAD}.POOLER_TYPE": ("pooling", "ROIAlign"),
     f"{HEAD}.POOLER_SAMPLING_RATIO": ("sampling_ratio", 2),
 }
 DECODER = {
