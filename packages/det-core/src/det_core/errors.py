@@ -15,6 +15,7 @@ __all__ = [
     "StructureError",
     "TrainingError",
     "UnknownNameError",
+    "UntrustedError",
     "WeightsError",
 ]
 
@@ -47,6 +48,10 @@ class ConfigError(DetError, ValueError):
 
 class RecipeError(ConfigError):
     """A file cannot be read as a recipe."""
+
+
+class UntrustedError(ConfigError):
+    """A recipe that came inside a file names something that is on no list of what such a recipe may build."""
 
 
 class UnknownNameError(DetError, LookupError):

@@ -4,6 +4,15 @@ from det_core.plugins.hooks import hookimpl
 
 from det_panoptic.zoo import PUBLISHED
 
+SAFE_PARTS = (
+    "det_panoptic.grouping:Grouping",
+    "det_panoptic.merging:Merging",
+    "det_panoptic.panoptic_deeplab:PanopticDeepLabInsEmbedHead",
+    "det_panoptic.panoptic_deeplab:PanopticDeepLabSemSegHead",
+    "det_panoptic.schedules:WarmupPoly",
+    "det_panoptic.targets:TargetGenerator",
+)
+
 
 @hookimpl
 def det_backbones() -> dict[str, str]:

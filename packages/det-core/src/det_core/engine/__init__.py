@@ -2,7 +2,7 @@
 
 from det_core.engine.checkpoint import Checkpoint, read_about, read_checkpoint
 from det_core.engine.evaluate import Evaluation, evaluate, predict
-from det_core.engine.loop import Best, Outcome, Trainer, train
+from det_core.engine.loop import Best, Outcome, Trainer, initial_model, train
 from det_core.engine.optim import ClipGradients, LayerDecay, ParamGroups
 from det_core.engine.progress import Display
 from det_core.engine.proposals import convert_proposals
@@ -29,6 +29,7 @@ __all__ = [
     "check_classes",
     "convert_proposals",
     "evaluate",
+    "initial_model",
     "pick_device",
     "predict",
     "read_about",

@@ -25,7 +25,7 @@ from det_core.engine.settings import Train, pick_device
 from det_core.errors import ConfigError, DataError, TrainingError
 from det_core.recipes import Recipe
 
-__all__ = ["Best", "Outcome", "Trainer", "train"]
+__all__ = ["Best", "Outcome", "Trainer", "initial_model", "train"]
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,12 @@ def train(
     recipe = recipe.resolved()
     settings, data = recipe.build("train"), recipe.build("data")
     with torch.device("meta"):
-        check_classes(recipe.build_model(weights=None), data.dataset("train"))
+        check_classes(recipe.build_model(), data.dataset("train"))
     folder = RunFolder(Path(output))
     changes = folder.admit(recipe, resume, overwrite)
     state = load_state(folder.state) if resume else None
     torch.manual_seed(settings.seed)
-    model = recipe.build_model(weights=None if resume else "recipe")
+    model = recipe.build_model() if resume else initial_model(recipe)
     with StopRequest() as stop, Display(settings.steps, console) as display:
         trainer = Trainer(model, data, settings, folder, recipe, display, stop)
         if state is not None:
@@ -107,6 +107,18 @@ def train(
         for change in changes:
             display.say(f"changed since this run began: {change}")
         return trainer.run()
+
+
+def initial_model(recipe: Recipe) -> nn.Module:
+    """The model of a recipe with the weights that it starts from, its section `weights`; at random where it has none.
+
+    Raises:
+        WeightsError: the file cannot be read, or does not fit.
+    """
+    model: nn.Module = recipe.build_model()
+    if (initial := recipe.build("weights")) is not None:
+        initial.load(model)
+    return model
 
 
 class Trainer:
