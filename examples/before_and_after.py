@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from det_core import Detector, recipes
 from det_core.data import Data, ResizeShortestEdge, compose
-from det_core.engine import Train, evaluate, train
+from det_core.engine import Train, evaluate, initial_model, train
 from det_core.structures import Sample, SemanticMap
 from det_core.visual import contact_sheet, draw, draw_segments
 from PIL import Image
@@ -51,7 +51,7 @@ def main() -> None:
         recipe, folder = recipes.load(path, given.set), given.output / path.stem
         data, settings = recipe.build("data"), recipe.build("train")
         torch.manual_seed(settings.seed)  # so that these are the weights with which training starts
-        before = judged(recipe.build_model(weights="recipe"), data, settings)
+        before = judged(initial_model(recipe), data, settings)
         if not (folder / "last.safetensors").exists():
             train(recipe, folder, overwrite=True)
         detector = Detector.load(folder / "last.safetensors")

@@ -18,6 +18,7 @@ __all__ = [
     "StructureError",
     "TrainingError",
     "UnknownNameError",
+    "UntrustedError",
     "WeightsError",
 ]
 
@@ -54,6 +55,10 @@ class ConfigError(DetError, ValueError):
 
 class RecipeError(ConfigError):
     """A file cannot be read as a recipe."""
+
+
+class UntrustedError(ConfigError):
+    """A recipe that came inside a file names something that is on no list of what such a recipe may build."""
 
 
 class UnknownNameError(DetError, LookupError):

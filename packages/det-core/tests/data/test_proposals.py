@@ -108,7 +108,7 @@ def test_fast_rcnn_trains_and_is_judged_on_what_an_rpn_wrote(tmp_path: Path) -> 
     tree["data"]["evaluators"] = [{"type": "det_core.data:ProposalWriter", "file": file}]
     rpn = recipe_from_tree(tree, "rpn")
     data = rpn.build("data")
-    found = evaluate(rpn.build_model(weights=None), data.eval_loader("val", 2), data.build_evaluators("val"))
+    found = evaluate(rpn.build_model(), data.eval_loader("val", 2), data.build_evaluators("val"))
     assert found.metrics["proposals/per_image"] > 0
     tree = recipe(tmp_path, type="faster_rcnn", proposal_generator=None)
     for split in ("train", "val"):

@@ -7,7 +7,6 @@ import torch
 from det_core.backbones import FPN, ResNet
 from det_core.errors import ConfigError, StructureError
 from det_core.models import (
-    AugmentedDetector,
     CascadeROIHeads,
     DenseDetector,
     FastRCNNConvFCHead,
@@ -21,6 +20,7 @@ from det_core.models import (
     keypoint_rcnn,
     mask_rcnn,
 )
+from det_core.predict import AugmentedDetector
 from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, MaskGrids, Prediction, Proposals
 from torch import nn

@@ -90,7 +90,7 @@ def silence(model, unused):
 
 
 def ours(recipe, other, **overrides):
-    model = recipes.load(recipe, [f"{key}={value}" for key, value in overrides.items()]).build_model(weights=None)
+    model = recipes.load(recipe, [f"{key}={value}" for key, value in overrides.items()]).build_model()
     report = load_into(model, other.state_dict(), "file.pth")
     assert report.upgrades == ("torchvision's names of detectors",)
     assert not report.unused
@@ -102,7 +102,7 @@ def ours(recipe, other, **overrides):
 def test_every_tensor_of_a_detector_has_its_place(recipe, name):
     with torch.device("meta"):
         state = get_model(name, weights=None, weights_backbone=None).state_dict()
-        model = recipes.load(recipe).build_model(weights=None)
+        model = recipes.load(recipe).build_model()
     found, applied = upgraded(state, model)
     assert applied == ["torchvision's names of detectors"]
     shapes = [
@@ -156,7 +156,7 @@ def test_older_files_have_single_layers_where_later_ones_have_groups():
         older[key] = value
     assert older.keys() != state.keys()
     with torch.device("meta"):
-        model = recipes.load("torchvision_maskrcnn_resnet50_fpn").build_model(weights=None)
+        model = recipes.load("torchvision_maskrcnn_resnet50_fpn").build_model()
     new, old = upgraded(state, model)[0], upgraded(older, model)[0]
     assert new.keys() == old.keys()
     assert all(torch.equal(new[key], old[key]) for key in new)
@@ -177,7 +177,7 @@ def theirs_of_three():
 
 def test_weights_of_another_detector_are_refused():
     with torch.device("meta"):
-        model = recipes.load("torchvision_retinanet_resnet50_fpn").build_model(weights=None)
+        model = recipes.load("torchvision_retinanet_resnet50_fpn").build_model()
     with pytest.raises(WeightsError, match="does not fit DenseDetector"):
         load_into(model, theirs_of_three().state_dict(), "file.pth")
 

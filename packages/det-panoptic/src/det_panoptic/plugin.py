@@ -34,6 +34,14 @@ MOVED_ARGUMENTS = {
     "panoptic_deeplab.sem_seg_head": _LOSS | _DECODER,
     "panoptic_fpn": _PREPROCESS,
 }
+SAFE_PARTS = (
+    "det_panoptic.grouping:Grouping",
+    "det_panoptic.merging:Merging",
+    "det_panoptic.panoptic_deeplab:PanopticDeepLabInsEmbedHead",
+    "det_panoptic.panoptic_deeplab:PanopticDeepLabSemSegHead",
+    "det_panoptic.schedules:WarmupPoly",
+    "det_panoptic.targets:TargetGenerator",
+)
 
 
 @hookimpl

@@ -25,6 +25,16 @@ PUBLISHED = {
     },
 }
 
+SAFE_PARTS = (
+    "det_pointrend.coco_points:SamplePoints",
+    "det_pointrend.colours:ColourDistortion",
+    "det_pointrend.layers:ImplicitPointHead",
+    "det_pointrend.layers:StandardPointHead",
+    "det_pointrend.truth:AnnotatedPoints",
+    "det_pointrend.truth:DrawnPoints",
+    "det_pointrend.truth:PointLoss",
+)
+
 
 _REGION_LAYERS = {
     "pooler_resolution": "region_layers.resolution",

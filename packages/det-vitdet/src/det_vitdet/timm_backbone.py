@@ -19,20 +19,18 @@ class TimmBackbone(nn.Module):
     """The feature maps of a network of timm: the last one of each stride.
 
     Levels are called "c" and the binary logarithm of the stride: c2 has stride 4. State-dict keys are timm's own, below
-    "network". Weights start at random; a recipe loads others by `weights: {source: ..., into: backbone.bottom_up}`, or
-    `pretrained` lets timm fetch its own.
+    "network". Weights start at random; a recipe loads others by `weights: {source: ..., into: backbone.bottom_up}`.
 
     Args:
         name: as timm spells it, such as "convnext_tiny", "swin_tiny_patch4_window7_224".
         strides: of the levels wanted, finest first; None for all that the network has.
-        pretrained: whether timm fetches and loads the weights that it publishes for that name.
         norm: "FrozenBN" makes batch norms constants, which suits pretrained weights and small batches; None keeps them.
         pad_to: images are padded with zeros, right and bottom, until their sides are this long at least; 0: not.
         options: further arguments of `timm.create_model`, such as {img_size: 512} for networks of one image size.
 
     Raises:
         MissingExtraError: timm is not installed.
-        ConfigError: timm has no such network, or it has no feature maps of these strides.
+        ConfigError: timm has no such network, it has no feature maps of these strides, or an option reads a file.
     """
 
     def __init__(
@@ -40,7 +38,6 @@ class TimmBackbone(nn.Module):
         name: str,
         *,
         strides: Sequence[int] | None = None,
-        pretrained: bool = False,
         norm: str | None = None,
         pad_to: int = 0,
         options: Mapping[str, Any] | None = None,
@@ -48,7 +45,7 @@ class TimmBackbone(nn.Module):
         super().__init__()
         if norm not in (None, "FrozenBN"):
             raise ConfigError("TimmBackbone.norm", "must be FrozenBN or null", f"got {norm!r}")
-        self.network, shapes = _network(name, pretrained, dict(options or {}))
+        self.network, shapes = _network(name, dict(options or {}))
         reductions, widths = (list(getattr(self.network.feature_info, each)()) for each in ("reduction", "channels"))
         # Of several maps of one stride the last one knows most.
         last = {stride: index for index, stride in enumerate(reductions)}
@@ -80,10 +77,12 @@ class TimmBackbone(nn.Module):
 
 # What lets timm's networks of one image size take any; each family knows one of these.
 _ANY_SIZE: tuple[dict[str, Any], ...] = ({}, {"dynamic_img_size": True}, {"strict_img_size": False})
+# Options of timm that read or fetch files.
+_FETCHING = frozenset({"cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"})
 _PROBE = (320, 256)  # a picture that tells whether they do
 
 
-def _network(name: str, pretrained: bool, options: dict[str, Any]) -> tuple[nn.Module, list[torch.Size]]:
+def _network(name: str, options: dict[str, Any]) -> tuple[nn.Module, list[torch.Size]]:
     """The network, and the shapes of its maps of a picture of a size that it was not made for."""
     try:
         import timm
@@ -94,11 +93,14 @@ def _network(name: str, pretrained: bool, options: dict[str, Any]) -> tuple[nn.M
         near = ", ".join(timm.list_models(f"{name.partition('_')[0][:6]}*")[:6])
         fix = f"there is {near}, ..." if near else "timm.list_models() tells all names"
         raise ConfigError("TimmBackbone.name", f"timm has no network {name!r}", fix=fix)
+    if fetching := sorted(_FETCHING & options.keys()):
+        fix = "a recipe loads weights by `weights: {source: ..., into: backbone.bottom_up}`"
+        raise ConfigError(f"TimmBackbone.options.{fetching[0]}", "would read a file of weights", fix=fix)
     problems = []
     for more in _ANY_SIZE:
         try:
             with torch.device("cpu"):  # some constructors read tensor values, which the meta device does not have
-                network = timm.create_model(name, pretrained=pretrained, features_only=True, **{**more, **options})
+                network = timm.create_model(name, features_only=True, **{**more, **options})
             with torch.no_grad():
                 maps = copy.deepcopy(network).to("meta").eval()(torch.zeros(1, 3, *_PROBE, device="meta"))
         except (RuntimeError, TypeError, AssertionError, AttributeError, ValueError) as error:

@@ -129,13 +129,11 @@ def _load(
     source: str, weights: str | None, device: str | None, overrides: tuple[str, ...], trust: bool, tta: bool
 ) -> tuple[Any, Any]:
     """The model, and the data that its recipe names."""
-    from det_core.predict.detector import Detector, require_trusted
+    from det_core.predict.detector import Detector
 
     detector = Detector.load(source, weights, device, overrides=overrides, trust=trust)
     if detector.recipe is None or "data" not in detector.recipe.tree:
         raise RecipeError(source, "says nothing about its `data`", fix="give a recipe that does, and --weights")
-    if detector.came_from is not None and not trust:
-        require_trusted(detector.came_from, detector.recipe.tree["data"])
     data = detector.recipe.build("data")
     if tta:  # the views resize the images themselves
         return detector.augmented().model, dataclasses.replace(data, eval_transforms=())

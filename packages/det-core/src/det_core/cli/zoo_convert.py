@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from det_core.errors import ConfigError
+from det_core.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,9 +62,14 @@ def _as_it_is(source: str) -> "tuple[dict[str, Tensor], str]":
 
 def _upgraded(source: str, name: str) -> "tuple[dict[str, Tensor], str]":
     from det_core import recipes
+    from det_core.predict.fitting import with_hint
     from det_core.weights import load_into, read
 
     recipe = recipes.load(name)
     model = recipe.build_model()
-    report = load_into(model, read(source), source)
+    state = read(source)
+    try:
+        report = load_into(model, state, source)
+    except WeightsError as error:
+        raise with_hint(error, state, model) from error
     return model.state_dict(), f"{report}; fits {recipe.source}"

@@ -12,7 +12,7 @@ from det_core.engine.run import RunFolder
 from det_core.engine.scalars import read_scalars
 from det_core.engine.schedules import OneCycle, Schedule, WarmupCosine, WarmupMultiStep, WarmupPoly, WarmupSteps
 from det_core.engine.settings import Train, pick_device
-from det_core.engine.start import train
+from det_core.engine.start import initial_model, train
 from det_core.engine.validation import Best
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "WarmupSteps",
     "check_classes",
     "evaluate",
+    "initial_model",
     "pick_device",
     "predict",
     "read_about",

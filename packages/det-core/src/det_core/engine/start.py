@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from torch import nn
 
 from det_core.engine import loop
 from det_core.engine.checkpoint import load_state
@@ -18,7 +19,7 @@ from det_core.engine.resume import restore
 from det_core.engine.run import RunFolder
 from det_core.recipes import Recipe
 
-__all__ = ["train"]
+__all__ = ["initial_model", "train"]
 
 
 def train(
@@ -56,13 +57,13 @@ def train(
         stack.enter_context(ends_together())
         settings.local_batch_size(world_size)
         with torch.device("meta"):
-            check_classes(recipe.build_model(weights=None), data.dataset("train"))
+            check_classes(recipe.build_model(), data.dataset("train"))
         first(lambda: stack.enter_context(folder.locked()))
         changes = first(lambda: folder.admit(recipe, resume, overwrite))
         resume = first(lambda: resume and folder.state.exists())
         state = first(lambda: load_state(folder.state) if resume else {})
         torch.manual_seed(settings.seed)
-        model = recipe.build_model(weights=None if resume else "recipe")
+        model = recipe.build_model() if resume else initial_model(recipe)
         stop = stack.enter_context(StopRequest())
         quiet = Console(quiet=True) if rank else console
         display = stack.enter_context(Display(settings.steps, quiet))
@@ -76,3 +77,15 @@ def train(
         for change in changes:
             display.say(f"changed since this run began: {change}")
         return trainer.run()
+
+
+def initial_model(recipe: Recipe) -> nn.Module:
+    """The model of a recipe with the weights that it starts from, its section `weights`; at random where it has none.
+
+    Raises:
+        WeightsError: the file cannot be read, or does not fit.
+    """
+    model: nn.Module = recipe.build_model()
+    if (initial := recipe.build("weights")) is not None:
+        initial.load(model)
+    return model

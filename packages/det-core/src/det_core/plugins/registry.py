@@ -7,6 +7,7 @@ name is used.
 
 import difflib
 import importlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,20 @@ from det_core.plugins.discovery import canonical, catalog
 from det_core.plugins.hooks import COMPONENTS
 from det_core.printable import described
 
-__all__ = ["Component", "components", "did_you_mean", "find", "import_target", "is_import_path", "same"]
+__all__ = [
+    "Component",
+    "components",
+    "did_you_mean",
+    "find",
+    "import_target",
+    "is_import_path",
+    "parse_import_path",
+    "same",
+]
+
+_IMPORT_PATH = re.compile(
+    r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<attribute>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -68,8 +82,8 @@ def find(kind: str | None, name: str, where: str = "") -> Component:
         name: short, qualified or an import path.
         where: the place in a recipe that asks, to start the message with.
     """
-    if is_import_path(name):
-        return Component(kind or "", name, "", name)
+    if is_import_path(name) and kind != "recipes":
+        return Component(kind or "", name, "", ":".join(parse_import_path(name, where or name)))
     offered = components(kind)
     found = _matches(offered, name)
     if len(found) == 1:
@@ -122,6 +136,18 @@ def is_import_path(name: str) -> bool:
     return ":" in name
 
 
+def parse_import_path(name: str, where: str = "") -> tuple[str, str]:
+    """The module and the attribute of "package.module:attribute"; UnknownNameError for anything else.
+
+    Every import path goes through here, so that who judges a name and who imports it read the same.
+    """
+    match = _IMPORT_PATH.fullmatch(name)
+    if match is None:
+        fix = "one reads 'package.module:attribute'"
+        raise UnknownNameError(where or name, f"{name!r} is not an import path", fix=fix)
+    return match["module"], match["attribute"]
+
+
 def same(first: str, second: str) -> bool:
     """Whether two names mean one component ("resnet" and "det-core/resnet"), as far as is known without a kind."""
 
@@ -134,9 +160,7 @@ def same(first: str, second: str) -> bool:
 def import_target(target: str, where: str = "") -> Any:
     """The attribute that "package.module:attribute" names; `where` is the place that asks for it."""
     where = where or target
-    module_name, _, attribute = target.partition(":")
-    if not (attribute and all(part.isidentifier() for part in module_name.split("."))):
-        raise UnknownNameError(where, f"{target!r} is not an import path", fix="one reads 'package.module:attribute'")
+    module_name, attribute = parse_import_path(target, where)
     with _importing(module_name, where):
         value: Any = importlib.import_module(module_name)
     for part in attribute.split("."):

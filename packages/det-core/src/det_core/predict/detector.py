@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
 
@@ -12,36 +12,26 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from det_core import recipes
 from det_core.contracts import Transform
 from det_core.data import ResizeShortestEdge, compose, from_pil, read_image
-from det_core.engine import Checkpoint, RunFolder, pick_device, predict, read_about, read_checkpoint
+from det_core.engine import Checkpoint, pick_device, predict
 from det_core.engine.not_numbers import warn_of_nan, watched
-from det_core.errors import CheckpointError, ConfigError, DataError, WeightsError
+from det_core.errors import ConfigError, DataError
 from det_core.models.cpu import accelerate
-from det_core.plugins.versions import require_present
+from det_core.plugins import registry
 from det_core.predict.augmented import AugmentedDetector
+from det_core.predict.loading import load_model
 from det_core.predict.optimize import optimize
 from det_core.predict.result import Result
 from det_core.recipes import Recipe
-from det_core.recipes import check as config
-from det_core.recipes import yaml as yamlfile
-from det_core.recipes.allow_list import strangers
-from det_core.recipes.overrides import apply
 from det_core.structures import ImageBatch, Sample
-from det_core.weights import load_into
-from det_core.weights.sources import fetch
-from det_core.zoo import published
-from det_core.zoo.class_names import category_ids, class_names
 
-__all__ = ["Detector", "ImageLike", "Result", "require_trusted"]
+__all__ = ["Detector", "ImageLike", "Result"]
 
 ImageLike: TypeAlias = str | PathLike[str] | Image.Image | np.ndarray | Tensor
 """A file, a Pillow image, a NumPy array (H, W, 3) uint8 RGB, or a tensor (3, H, W) uint8 RGB."""
 
 _IMAGES = (str, PathLike, Image.Image, np.ndarray, Tensor)
-_CHECKPOINT = ".safetensors"
-_WEIGHT_FILES = (".pt", ".pth", ".pkl", ".bin", ".ckpt")
 
 
 class Detector:
@@ -97,8 +87,9 @@ class Detector:
         """A detector from a checkpoint, which is enough by itself, or from a recipe and weights.
 
         Args:
-            source: a checkpoint (`best.safetensors`), the folder of a training run, or a recipe: its name, also as
-                published ("COCO-Detection/faster_rcnn_R_50_FPN_3x"), or its file.
+            source: a checkpoint (`best.safetensors`), the folder of a training run, a file that an exporter of an
+                installed plugin wrote, or a recipe: its name, also as published
+                ("COCO-Detection/faster_rcnn_R_50_FPN_3x"), or its file.
             weights: for a recipe: the weights of the whole model, det's own or not, in a file or at an address that
                 `det_core.weights.read` takes; None takes those that are published for a recipe of this name, which are
                 downloaded once, and otherwise what the recipe starts from, if that is a whole model.
@@ -106,39 +97,37 @@ class Detector:
             classes: the name of each label; None takes the checkpoint's, those of the dataset of a published model, and
                 "class 0" and so on where nobody knows.
             overrides: changes to the recipe, such as "model.roi_heads.box_predictor.nms_threshold=0.6".
-            trust: build a checkpoint whose recipe names modules that are no installed plugins, which runs their code.
+            trust: build a checkpoint whose recipe names code that is on no list of an installed plugin, which runs it.
 
         Raises:
             CheckpointError: the checkpoint is missing, damaged, none of det's, or names such modules unasked.
             WeightsError: there are no weights for the whole model, they are of another one, or cannot be downloaded.
             UnknownNameError: there is no such recipe, or it needs a plugin that is not installed.
         """
-        path = _checkpoint(source)
-        if path is not None:
-            if weights is not None:
-                fix = "give a recipe and weights, or the checkpoint alone"
-                raise ConfigError(
-                    "Detector.load", "a checkpoint brings its own weights", f"got {fspath(weights)} too", fix
-                )
-            about: Checkpoint | None
-            about, state = read_checkpoint(path)
-            where = f"the recipe in {path}"
-            tree = apply(yamlfile.parse(about.recipe, where), overrides)
-            recipe = recipes.recipe_from_tree(tree, where)
-            require_present(recipe.tree["model"], about.versions, "model")
-            if not trust:
-                require_trusted(path, recipe.tree["model"], _eval_transform_nodes(recipe))
-            model = recipe.build_model(weights=None)
-            load_into(model, state, where=str(path))
-        else:
-            recipe = recipes.load(source if isinstance(source, str) else Path(source), overrides)
-            given = _weights_of(recipe, overrides) if weights is None else _location(weights)
-            model = recipe.build_model(weights=given)
-            about = read_about(fetch(str(given))) if str(given).endswith(_CHECKPOINT) else None
-        known, ids = (about.classes, about.category_ids) if about else _known_classes(recipe, model.num_classes)
-        detector = cls(model, known if classes is None else classes, _eval_transforms(recipe), ids, device)
-        detector.about, detector.recipe, detector.came_from = about, recipe, path
+        loaded = load_model(source, weights, overrides, trust)
+        names = loaded.classes if classes is None else classes
+        detector = cls(loaded.model, names, loaded.transforms, loaded.category_ids, device)
+        detector.about, detector.recipe, detector.came_from = loaded.about, loaded.recipe, loaded.checkpoint
         return detector
+
+    def export(
+        self, form: str, path: str | PathLike[str], shape: tuple[int, int] = (800, 1216), **options: Any
+    ) -> Path:
+        """Write the model to a file that runs without det; returns where.
+
+        Args:
+            form: the name of an exporter that a plugin offers, such as "onnx".
+            path: the file.
+            shape: height and width in pixels of the example that the exporter traces.
+            options: what the exporter takes.
+
+        Raises:
+            UnknownNameError: no installed plugin offers this exporter.
+        """
+        exporter = registry.find("exporters", form, "Detector.export").load()(**options)
+        pixels = torch.zeros(1, 3, *shape, dtype=torch.uint8, device=self.device)
+        written: Path = exporter.export(self.model, ImageBatch(pixels=pixels, sizes=(shape,)), Path(path))
+        return written
 
     def augmented(
         self,
@@ -272,71 +261,3 @@ def _not_an_image(where: str, image: Any, found: str) -> DataError:
     else:
         fix = "give a path, a Pillow image, a NumPy array (H, W, 3) uint8 RGB or a tensor (3, H, W) uint8 RGB"
     return DataError(where, "is not an image that a detector takes", found, fix)
-
-
-def _checkpoint(source: str | PathLike[str]) -> Path | None:
-    """The checkpoint that `source` means; None if it means a recipe."""
-    path = Path(source)
-    if path.is_dir() and RunFolder(path).newest_good.exists():
-        return RunFolder(path).newest_good
-    if path.suffix in _WEIGHT_FILES:
-        fix = "name its recipe, and give this file as the weights"
-        raise CheckpointError(str(path), "is not a checkpoint that says what model it is for", fix=fix)
-    return path if path.suffix == _CHECKPOINT else None
-
-
-def require_trusted(path: Path, *nodes: Any) -> None:
-    """Refuse parts of a checkpoint's recipe that name modules of strangers: the file may come from anywhere.
-
-    Raises:
-        CheckpointError: there are such modules.
-    """
-    if found := strangers(nodes):
-        named = ", ".join(found[:5]) + (" ..." if len(found) > 5 else "")
-        fix = "if you know who made the file, say trust=True (det predict --trust)"
-        raise CheckpointError(str(path), "its recipe names modules that are no installed plugins", named, fix)
-
-
-def _eval_transform_nodes(recipe: Recipe) -> Any:
-    """Those of the recipe's data; its datasets need not be here, nor the plugins that read them."""
-    return (recipe.tree.get("data") or {}).get("eval_transforms", [])
-
-
-def _eval_transforms(recipe: Recipe) -> Sequence[Any]:
-    nodes = _eval_transform_nodes(recipe)
-    transforms: Sequence[Any] = config.check(nodes, Sequence[Any], "data.eval_transforms").build()
-    return transforms
-
-
-def _location(weights: str | PathLike[str]) -> str | Path:
-    """A path, or an address as it is."""
-    return fspath(weights) if "://" in fspath(weights) else Path(weights)
-
-
-def _weights_of(recipe: Recipe, overrides: Sequence[str]) -> str:
-    """The weights of the whole model: the published ones of its name, unless the overrides say others.
-
-    "recipe" means what the recipe starts from.
-    """
-    model = published.of_recipe(recipe.source)
-    if model is not None and model.weights is not None and not any(each.startswith("weights") for each in overrides):
-        return model.weights
-    initial = recipe.build("weights")
-    if initial is not None and not initial.into and not initial.skip:
-        return "recipe"
-    problem = "has no trained weights" if initial is None else "starts training from weights of a part of the model"
-    if model is not None and model.weights is None:
-        problem = f"{problem}, and there are no published weights of {model.name}"
-    fix = "give weights=FILE, or load the checkpoint of a training run"
-    raise WeightsError(recipe.source, problem, fix=fix)
-
-
-def _known_classes(recipe: Recipe, count: int) -> tuple[Sequence[str], Sequence[int]]:
-    """The names of the classes of a published model and their numbers; "class 0" and so on, and (), of others."""
-    model = published.of_recipe(recipe.source)
-    if model is None:
-        return class_names("", count), ()
-    told = ((recipe.tree.get("data") or {}).get("val") or {}).get("classes") or ()
-    if len(told) == count:
-        return tuple(map(str, told)), ()
-    return class_names(model.data, count), category_ids(model.data, count)

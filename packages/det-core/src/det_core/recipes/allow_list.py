@@ -1,61 +1,167 @@
-"""What a recipe may call: a lock on the door, not a sandbox.
+"""What a recipe may name, and the one way from a name in it to the object: judged first, imported afterwards.
 
-An import path in a recipe is code that runs. Python's own library and the parts of torch that read files or run
-programs have no place there and are refused always. A module that is neither an installed plugin nor a harmless part of
-torch is a stranger: fine in a recipe that somebody wrote for it, and refused in one that came inside a checkpoint.
+A recipe is *untrusted* where it came inside a file, as in a checkpoint: it may name what installed plugins offer
+through their hooks, of the kinds that belong to the place, and what they list as `SAFE_PARTS`; nothing else, in no spelling.
+A recipe that somebody names by hand may also name code of one's own, "my_lab.nets:MyNet". Python's library, torch and
+the other libraries that det stands on are closed to both beyond the lists: they read files and run programs.
 """
 
-import re
+import functools
+import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+import sysconfig
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from det_core.errors import ConfigError
+from det_core.errors import ConfigError, DetError, PluginError, UntrustedError
 from det_core.plugins import catalog, registry
+from det_core.plugins.hooks import COMPONENTS
+from det_core.recipes import moved
 
-__all__ = ["require_harmless", "strangers"]
+__all__ = ["ANYTHING", "OWN", "AllowList", "listed", "untrusted"]
 
-# Modules whose callables build layers, optimizers and transforms, and do nothing else.
-_HARMLESS = (
-    *("torch.nn", "torch.nn.functional", "torch.nn.init", "torch.optim", "torch.optim.lr_scheduler"),
-    *("torchvision.models", "torchvision.ops", "torchvision.transforms.v2"),
+# What core and its requirements consist of beside the lists.
+_CLOSED = frozenset(
+    {
+        *("det_core", "torch", "torchvision", "numpy", "PIL", "yaml", "safetensors", "pluggy", "pydantic", "rich"),
+        *("click", "packaging", "pycocotools", "pip", "setuptools", "pkg_resources", "pytest", "_pytest"),
+    }
 )
-_LIBRARIES = frozenset({"torch", "torchvision", "numpy", "PIL", "yaml", "safetensors", "pip", "setuptools"})
-# Core's own machinery for imports and files; what a recipe is made of lives elsewhere.
-_MACHINERY = re.compile(r"det_core\.(cli|config|factory|plugins|recipes|registry|trust|yamlfile|importers)\b")
-_IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+# Parts of core that write or read a file which the recipe names, beside its data: for a recipe of one's own.
+_WITH_FILES = ("det_core.data:ProposalWriter", "det_core.data:WithProposals")
+_FIX = "name a component, or a class of torch.nn, torch.optim or torchvision.transforms.v2"
+_TRUST = "if you know who made the file, say trust=True (det predict --trust)"
 
 
-def require_harmless(node: Any, path: str) -> None:
-    """Raise ConfigError if a part of a recipe names something that no recipe may call."""
-    for where, name in _import_paths(node, path):
-        module = name.partition(":")[0]
-        root = module.partition(".")[0]
-        foreign = root in sys.stdlib_module_names or root in _LIBRARIES
-        if (foreign and module not in _HARMLESS) or _MACHINERY.match(module):
-            fix = "name a component, or a class of torch.nn, torch.optim or torchvision.transforms.v2"
-            raise ConfigError(where, f"{name!r} is not something that a recipe may call", fix=fix)
+@dataclass(frozen=True)
+class AllowList:
+    """Which names may stand in one section of a recipe.
+
+    Attributes:
+        kinds: of components offered through hooks.
+        own: whether code of the user's own may be named.
+        all: whether nothing is refused: of defaults, which stand in code and not in a recipe.
+    """
+
+    kinds: Collection[str] = COMPONENTS
+    own: bool = True
+    all: bool = False
+
+    def component(self, kind: str | None, name: str, where: str) -> tuple[Any, str]:
+        """What a `type` calls, and its name in full.
+
+        Raises:
+            UntrustedError: it may not stand here.
+            UnknownNameError: nothing has the name, or several things have.
+            PluginError: it cannot be imported.
+        """
+        if registry.is_import_path(name):
+            target = self.reference(name, where)
+            if not callable(target):
+                raise PluginError(where, f"{name!r} cannot be called")
+            return target, _current(name, where)
+        component = registry.find(kind, name, where)
+        if component.kind not in self.kinds and not self.all:
+            raise self._refusal(name, where)
+        return component.load(where), component.qualified
+
+    def reference(self, name: str, where: str) -> Any:
+        """The object that an import path names; errors as of `component`."""
+        target = _current(name, where)
+        module, _, attribute = target.partition(":")
+        root, kinds = module.partition(".")[0], listed()
+        if self.all or kinds.get(target, "none") in ("", *self.kinds):
+            return registry.import_target(target, where)
+        if self.own and target in _WITH_FILES:
+            return registry.import_target(target, where)
+        if self.own and not _is_closed(root) and not any(part.startswith("_") for part in attribute.split(".")):
+            value = registry.import_target(target, where)
+            if not callable(value) or not _is_closed(_home(value)) or self._is_listed(value):
+                return value
+        elif (value := _in_memory(module, attribute)) is not None and self._is_listed(value):
+            return value
+        raise self._refusal(name, where)
+
+    def require(self, implied: type, where: str) -> None:
+        """Raise UntrustedError unless a class that an annotation implies may be built."""
+        if not (self.all or self.own or self._is_listed(implied)):
+            raise self._refusal(f"{implied.__module__}:{implied.__qualname__}", where)
+
+    def _is_listed(self, value: Any) -> bool:
+        """Whether this very object is on the list, under whatever name."""
+        root = _home(value)
+        return any(each is value for each in _objects(root, ("", *self.kinds)))
+
+    def _refusal(self, name: str, where: str) -> ConfigError:
+        if self.own:
+            return ConfigError(where, f"{name!r} is not something that a recipe may call", fix=_FIX)
+        problem = f"{name!r} is offered by no installed plugin, nor among the parts that one lists as safe"
+        return UntrustedError(where, problem, fix=_TRUST)
 
 
-def strangers(node: Any) -> tuple[str, ...]:
-    """The import paths in a recipe outside the installed plugins and the harmless parts of torch, sorted."""
-    installed = [plugin.module for plugin in catalog().plugins] + [c.target for c in registry.components()]
-    homes = {re.split("[.:]", place)[0] for place in installed}
-    called = {name for _, name in _import_paths(node, "")}
-    return tuple(sorted(name for name in called if not _is_at_home(name.partition(":")[0], homes)))
+OWN = AllowList()
+"""For a recipe that somebody names by hand, and for those that plugins bring."""
+
+ANYTHING = AllowList(all=True)
+"""For what stands in code: the defaults of signatures."""
+
+_UNTRUSTED: Mapping[str, AllowList] = {
+    "model": AllowList(("backbones", "heads", "models"), own=False),
+    "data": AllowList(("datasets", "evaluators"), own=False),
+}
+_PARTS_ALONE = AllowList((), own=False)
 
 
-def _is_at_home(module: str, homes: set[str]) -> bool:
-    return module in _HARMLESS or (module.partition(".")[0] in homes and not _MACHINERY.match(module))
+def untrusted(section: str) -> AllowList:
+    """What an untrusted recipe may name in a section; "data.eval_transforms" holds parts alone, and no dataset."""
+    return _UNTRUSTED.get(section, _PARTS_ALONE)
 
 
-def _import_paths(node: Any, path: str) -> Iterator[tuple[str, str]]:
-    """(where, text) of everything that reads like an import path, whatever the place makes of it."""
-    if isinstance(node, str) and _IMPORT_PATH.fullmatch(node):
-        yield path, node
-    elif isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _import_paths(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list | tuple):
-        for index, value in enumerate(node):
-            yield from _import_paths(value, f"{path}.{index}")
+def listed() -> dict[str, str]:
+    """Every import path on the list: with the kind of component that it is, or "" of a safe part."""
+    found = {each.target: each.kind for each in registry.components()}
+    return found | {path: "" for plugin in catalog().plugins for path in plugin.safe_parts if path not in found}
+
+
+def _current(name: str, where: str) -> str:
+    """An import path with the module that holds the object today; UnknownNameError if it is none."""
+    module, attribute = registry.parse_import_path(name, where)
+    return f"{moved.current(module)}:{attribute}"
+
+
+def _objects(root: str, kinds: Collection[str]) -> Iterator[Any]:
+    """The listed objects of one package."""
+    for path, kind in listed().items():
+        if kind in kinds and path.partition(":")[0].partition(".")[0] == root:
+            try:
+                yield registry.import_target(path)
+            except DetError:
+                continue  # told where it is used
+
+
+def _in_memory(module: str, attribute: str) -> Any:
+    """What a module that is there already holds under a name; None without running anything of it."""
+    return vars(sys.modules[module]).get(attribute) if module in sys.modules else None
+
+
+def _home(value: Any) -> str:
+    """The package in which an object was written."""
+    while isinstance(value, functools.partial):
+        value = value.func
+    return str(getattr(value, "__module__", None) or "builtins").partition(".")[0]
+
+
+@functools.cache
+def _is_closed(root: str) -> bool:
+    """Whether a top-level module belongs to Python or to the libraries of core; nothing of it is run."""
+    if root in _CLOSED or root in sys.stdlib_module_names or root in sys.builtin_module_names:
+        return True
+    try:
+        spec = importlib.util.find_spec(root)
+    except (ValueError, ImportError):
+        return False
+    place = Path(spec.origin) if spec and spec.origin else None
+    library = Path(sysconfig.get_path("stdlib"))
+    return place is not None and library in place.parents and not {"site-packages", "dist-packages"} & {*place.parts}

@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args, get_origin
 
 from det_core.errors import ConfigError, RecipeError
 from det_core.plugins import registry
 from det_core.recipes import yaml as yamlfile
+from det_core.recipes.allow_list import OWN, AllowList, untrusted
 from det_core.recipes.check import arguments_of
 from det_core.recipes.construct import class_of
 from det_core.recipes.defaults import called, default_data, over_default
@@ -65,11 +67,12 @@ def merge(parent: Any, child: Any, implied: str = "") -> Any:
     }
 
 
-def apply(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def apply(tree: Mapping[str, Any], overrides: Sequence[str], trusted: bool = True) -> dict[str, Any]:
     """The tree, in the form of this version, with each "a.b.c=value" set, in order; values are read as YAML.
 
     A path may lead to a key of the tree, to an argument of the constructor that a node spells, or by number to an item
-    of a list. A mapping is merged as a child recipe would be.
+    of a list. A mapping is merged as a child recipe would be. Unless `trusted`, what the path leads through must be
+    something that an untrusted recipe may name.
 
     Raises:
         ConfigError: the override is malformed, or nothing is where it leads.
@@ -93,70 +96,85 @@ def apply(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
         else:
             node = result.get(section)
             node = {} if node is None else node
-            result[section] = _set(node, partial(annotation_of, section, node), rest, value, section)
+            setter = _Setter(OWN if trusted else untrusted(section))
+            result[section] = setter.set(node, partial(annotation_of, section, node), rest, value, section)
     return result
 
 
-def _set(
-    node: Any, annotation: Callable[[], Any], keys: Sequence[str], value: Any, path: str, implied: str = ""
-) -> Any:
-    """`node` with `value` where `keys` lead; `annotation` is asked only where the tree alone does not say enough."""
-    component = component_of(node, implied)
-    if isinstance(node, Mapping):
-        keys = moved_keys(node, component, keys, path)
-    key, rest, here = keys[0], keys[1:], f"{path}.{keys[0]}"
-    if isinstance(node, list):
-        if not (key.isdecimal() and int(key) < len(node)):
-            raise ConfigError(here, "is no item of the list", fix=f"its items are 0 to {len(node) - 1}" if node else "")
-        new = _set(node[int(key)], lambda: _item(annotation()), rest, value, here) if rest else value
-        return [new if index == int(key) else item for index, item in enumerate(node)]
-    if not isinstance(node, Mapping):
-        raise ConfigError(path, f"has no parts, so nothing is called {key!r} there", f"it is {shown(node)}")
-    if not rest:
-        if key not in node and key != "type":
-            _argument(node, annotation, key, path)
-        return merge(node, {key: value})
-    child = _start(node, annotation, key, path) if node.get(key) is None else node[key]
-    if isinstance(child, Mapping) and "type" not in child and ("type" in node or class_of(called(annotation()))):
-        child = over_default(child, _argument(node, annotation, key, path))
-    below = implied_below(component, key)
-    deeper = _set(child, lambda: _below(node, annotation(), key, path), rest, value, here, below)
-    return {**node, key: deeper}
+@dataclass(frozen=True)
+class _Setter:
+    """Sets values in one section.
 
+    Args:
+        allow: what the nodes on the way may name.
+    """
 
-def _argument(node: Mapping[str, Any], annotation: Callable[[], Any], key: str, path: str) -> Any:
-    """The argument `key` of what a node calls; ConfigError if there is none."""
-    expected = called(annotation())
-    if "type" not in node and class_of(expected) is None:
-        fix = registry.did_you_mean(key, node) or (f"there is {', '.join(node)}" if node else "")
-        raise ConfigError(f"{path}.{key}", f"there is no {key!r} here", fix=fix)
-    target, signature = arguments_of(node, expected, path)
-    return known(key, signature, target, path)
+    allow: AllowList
 
+    def set(
+        self,
+        node: Any,
+        annotation: Callable[[], Any],
+        keys: Sequence[str],
+        value: Any,
+        path: str,
+        implied: str = "",
+    ) -> Any:
+        """`node` with `value` where `keys` lead; `annotation` is asked only where the tree does not say enough."""
+        component = component_of(node, implied)
+        if isinstance(node, Mapping):
+            keys = moved_keys(node, component, keys, path)
+        key, rest, here = keys[0], keys[1:], f"{path}.{keys[0]}"
+        if isinstance(node, list):
+            if not (key.isdecimal() and int(key) < len(node)):
+                fix = f"its items are 0 to {len(node) - 1}" if node else ""
+                raise ConfigError(here, "is no item of the list", fix=fix)
+            new = self.set(node[int(key)], lambda: _item(annotation()), rest, value, here) if rest else value
+            return [new if index == int(key) else item for index, item in enumerate(node)]
+        if not isinstance(node, Mapping):
+            raise ConfigError(path, f"has no parts, so nothing is called {key!r} there", f"it is {shown(node)}")
+        if not rest:
+            if key not in node and key != "type":
+                self._argument(node, annotation, key, path)
+            return merge(node, {key: value})
+        child = self._start(node, annotation, key, path) if node.get(key) is None else node[key]
+        if isinstance(child, Mapping) and "type" not in child and ("type" in node or class_of(called(annotation()))):
+            child = over_default(child, self._argument(node, annotation, key, path))
+        below = implied_below(component, key)
+        deeper = self.set(child, lambda: self._below(node, annotation(), key, path), rest, value, here, below)
+        return {**node, key: deeper}
 
-def _start(node: Mapping[str, Any], annotation: Callable[[], Any], key: str, path: str) -> Any:
-    """What an argument that the tree does not give is by default, to be changed from there."""
-    argument = _argument(node, annotation, key, path)
-    try:
-        data = None if argument.required else default_data(argument, calls=True)
-    except NoDataError:
-        data = None
-    if data is None and class_of(called(argument.annotation)) is not None:
-        return {}
-    if data is None:
-        raise ConfigError(f"{path}.{key}", "is not set, so it has no parts", fix=f"set {path}.{key} itself first")
-    return data
+    def _argument(self, node: Mapping[str, Any], annotation: Callable[[], Any], key: str, path: str) -> Any:
+        """The argument `key` of what a node calls; ConfigError if there is none."""
+        expected = called(annotation())
+        if "type" not in node and class_of(expected) is None:
+            fix = registry.did_you_mean(key, node) or (f"there is {', '.join(node)}" if node else "")
+            raise ConfigError(f"{path}.{key}", f"there is no {key!r} here", fix=fix)
+        target, signature = arguments_of(node, expected, path, self.allow)
+        return known(key, signature, target, path)
+
+    def _start(self, node: Mapping[str, Any], annotation: Callable[[], Any], key: str, path: str) -> Any:
+        """What an argument that the tree does not give is by default, to be changed from there."""
+        argument = self._argument(node, annotation, key, path)
+        try:
+            data = None if argument.required else default_data(argument, calls=True)
+        except NoDataError:
+            data = None
+        if data is None and class_of(called(argument.annotation)) is not None:
+            return {}
+        if data is None:
+            raise ConfigError(f"{path}.{key}", "is not set, so it has no parts", fix=f"set {path}.{key} itself first")
+        return data
+
+    def _below(self, node: Mapping[str, Any], annotation: Any, key: str, path: str) -> Any:
+        """The annotation of what stands at `key` in `node`."""
+        origin = get_origin(unwrapped(called(annotation)))
+        if isinstance(origin, type) and issubclass(origin, Mapping):
+            return _item(annotation)
+        return self._argument(node, lambda: annotation, key, path).annotation
 
 
 def _item(annotation: Any) -> Any:
     """The annotation of the items of a list, or of the values of a mapping."""
     arguments = get_args(unwrapped(called(annotation)))
     return next((each for each in reversed(arguments) if each is not Ellipsis), Any)
-
-
-def _below(node: Mapping[str, Any], annotation: Any, key: str, path: str) -> Any:
-    """The annotation of what stands at `key` in `node`."""
-    origin = get_origin(unwrapped(called(annotation)))
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return _item(annotation)
-    return _argument(node, lambda: annotation, key, path).annotation

@@ -18,9 +18,9 @@ from typing import Any
 from det_core.errors import ConfigError, DetError, PluginError, RecipeError, UnknownNameError
 from det_core.plugins import registry, versions
 from det_core.printable import described
-from det_core.recipes import allow_list as trust
 from det_core.recipes import check as config
 from det_core.recipes import yaml as yamlfile
+from det_core.recipes.allow_list import OWN, untrusted
 from det_core.recipes.overrides import DEFAULT_TYPES, KEYS, SECTIONS, annotation_of, apply, merge, not_a_key
 from det_core.recipes.signatures import shown
 from det_core.recipes.upgrades import upgrade
@@ -35,10 +35,13 @@ class Recipe:
     Attributes:
         tree: plain data with the keys `summary`, `model`, `weights`, `data`, `train`, `versions`, where it has them.
         source: the name or the file it came from.
+        trusted: whether it may name code of one's own, and whatever installed packages hold; a recipe that came inside
+            a file, such as a checkpoint, may not.
     """
 
     tree: Mapping[str, Any]
     source: str = field(default="a recipe", compare=False)
+    trusted: bool = field(default=True, compare=False)
 
     @property
     def summary(self) -> str:
@@ -67,23 +70,20 @@ class Recipe:
         plan = self._plan(section)
         return None if plan is None else plan.build()
 
-    def build_model(self, weights: str | Path | None = None) -> Any:
-        """The model.
+    def build_model(self) -> Any:
+        """The model, initialised at random, also under `torch.device("meta")`; no file is read."""
+        return self.build("model")
+
+    def build_part(self, path: str, annotation: Any) -> Any:
+        """What one entry of a section spells, "data.eval_transforms"; the rest of the section need not fit.
 
         Args:
-            weights: None initialises at random, also under `torch.device("meta")`; "recipe" does what the section
-                `weights` says; anything else is a file that must fit the model exactly.
+            path: the section and the key; an entry that is not there is an empty list.
+            annotation: what it has to be.
         """
-        model = self.build("model")
-        if weights == "recipe":
-            initial = self.build("weights")
-            if initial is not None:
-                initial.load(model)
-        elif weights is not None:
-            from det_core.weights import load_into, read
-
-            load_into(model, read(weights), where=str(weights))
-        return model
+        section, key = path.split(".")
+        node = (self.tree.get(section) or {}).get(key, [])
+        return config.check(node, annotation, path, OWN if self.trusted else untrusted(path)).build()
 
     def resolved(self) -> "Recipe":
         """The recipe that says everything: qualified names, all values, the versions of the distributions used."""
@@ -93,7 +93,7 @@ class Recipe:
                 plan = self._plan(section)
                 tree[section] = None if plan is None else plan.resolved()
         tree["versions"] = versions.versions_of(tree)
-        return Recipe(tree, self.source)
+        return Recipe(tree, self.source, self.trusted)
 
     def to_yaml(self) -> str:
         """The recipe as a file that `load` reads as an equal one."""
@@ -121,16 +121,16 @@ class Recipe:
         if node is None and section == "model":
             raise RecipeError(self.source, "says nothing about its `model`")
         node = {} if node is None else node
-        trust.require_harmless(node, section)
         versions.require_present(node, self.tree.get("versions"), section)
-        return config.check(node, annotation_of(section, node), section)
+        allow = OWN if self.trusted else untrusted(section)
+        return config.check(node, annotation_of(section, node), section, allow)
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """A recipe by its name or from a file.
 
     Args:
-        name_or_path: a short, qualified or published name, a file, or "package:folder/file.yaml".
+        name_or_path: a short, qualified or published name, or a file.
         overrides: changes such as "train.steps=100", in order; only onto what exists.
 
     Raises:
@@ -138,14 +138,20 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: the file, or one of its parents, is not a recipe.
         ConfigError: an override leads nowhere.
     """
-    with _located(name_or_path, Path(), "") as (path, source):
+    with _located(name_or_path) as (path, source):
         tree = _complete(yamlfile.read(path), path, source)
     return _whole(apply(tree, overrides), source)
 
 
-def recipe_from_tree(tree: Mapping[str, Any], source: str = "a recipe") -> Recipe:
-    """A recipe from plain data, for importers; `source` is what messages call it."""
-    return _whole(_complete(tree, Path(source), source), source)
+def recipe_from_tree(tree: Mapping[str, Any], source: str = "a recipe", trusted: bool = True) -> Recipe:
+    """A recipe from plain data.
+
+    Args:
+        tree: what a file would hold; a parent is named, not a file.
+        source: what messages call it.
+        trusted: as of `Recipe`.
+    """
+    return _whole(_complete(tree, None, source), source, trusted)
 
 
 @dataclass(frozen=True)
@@ -178,7 +184,7 @@ def listing() -> tuple[Listed, ...]:
         name = first.name if shorts.count(first.name) == 1 else first.qualified
         summary = problem = ""
         try:
-            with _located(first.qualified, Path(), "") as (path, source):
+            with _located(first.qualified) as (path, source):
                 summary = str(_keys(yamlfile.read(path), source).get("summary") or "")
         except DetError as error:
             problem = str(error)
@@ -187,23 +193,48 @@ def listing() -> tuple[Listed, ...]:
 
 
 @contextlib.contextmanager
-def _located(reference: str | Path, folder: Path, where: str) -> Iterator[tuple[Path, str]]:
-    """The file that a name or a path means, and what it is called. A relative path starts at `folder`."""
-    path = folder / reference
-    is_file = isinstance(reference, Path) or (reference.endswith((".yaml", ".yml")) and path.exists())
-    component = None
-    if not is_file:
-        name = str(reference)
-        try:
-            component = registry.find("recipes", name, where)
-        except UnknownNameError:
-            # Detectron2 writes published names with their suffix.
-            component = next((c for c in _by_stem(name)), None)
-            if component is None and not path.exists() and not name.endswith((".yaml", ".yml")):
-                raise
+def _located(reference: str | Path, where: str = "") -> Iterator[tuple[Path, str]]:
+    """The file that a name or a path means, and what it is called."""
+    name = str(reference)
+    is_file = isinstance(reference, Path) or (_is_file_name(name) and Path(name).exists())
+    component = None if is_file else _by_file_name(name)
+    if component is None and not is_file and not _is_file_name(name) and not Path(name).exists():
+        component = registry.find("recipes", name, where)
     if component is None:
-        yield path, str(path)
+        yield Path(name), name
         return
+    with _packaged(component, where) as path:
+        yield path, component.qualified
+
+
+@contextlib.contextmanager
+def _parent(name: str, folder: Path | None, source: str) -> Iterator[tuple[Path, str]]:
+    """The parent that `extends` names: a recipe by its name, or a regular file below `folder`."""
+    where = f"{source}: extends"
+    beside = folder is not None and _is_file_name(name) and (folder / name).exists()
+    component = None if beside else _by_file_name(name)
+    if component is None and not _is_file_name(name):
+        component = registry.find("recipes", name, where)
+    if component is not None:
+        with _packaged(component, where) as path:
+            yield path, component.qualified
+        return
+    fix = "name a recipe that is installed, or put the parent beside the recipe or below its folder"
+    if folder is None:
+        raise RecipeError(
+            where, f"{name!r} is no name of a recipe, and there is no folder to look for a file in", fix=fix
+        )
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise RecipeError(where, f"{name!r} leads out of the folder of the recipe", fix=fix)
+    if path.exists() and not path.is_file():
+        raise RecipeError(where, f"{name!r} is no regular file", fix=fix)
+    yield path, str(path)
+
+
+@contextlib.contextmanager
+def _packaged(component: registry.Component, where: str) -> Iterator[Path]:
+    """The file of a recipe that a plugin brings."""
     package, _, file = component.target.partition(":")
     try:
         found = resources.files(package) / file
@@ -211,29 +242,37 @@ def _located(reference: str | Path, folder: Path, where: str) -> Iterator[tuple[
         problem = f"its package {package!r} cannot be imported"
         raise PluginError(where or component.qualified, problem, described(error)) from error
     with resources.as_file(found) as path:
-        yield path, component.qualified
+        yield path
 
 
-def _by_stem(name: str) -> list[registry.Component]:
+def _is_file_name(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
+
+
+def _by_file_name(name: str) -> registry.Component | None:
+    """The recipe of a published name, which Detectron2 writes with its suffix, or of "package:folder/file.yaml"."""
+    for component in registry.components("recipes"):
+        if component.target == name:
+            return component
     stem = name.removesuffix(".yaml").removesuffix(".yml")
     try:
-        return [registry.find("recipes", stem)] if stem != name else []
+        return registry.find("recipes", stem) if stem != name else None
     except UnknownNameError:
-        return []
+        return None
 
 
 def _complete(
-    content: Any, path: Path, source: str, trail: Mapping[Path, str] = MappingProxyType({})
+    content: Any, path: Path | None, source: str, trail: Mapping[Path, str] = MappingProxyType({})
 ) -> dict[str, Any]:
     """The content of a recipe laid over its parents; `trail` is what led to it, from file to name."""
     tree = _keys(content, source)
-    trail = {**trail, path.resolve(): source}
+    trail = {**trail, **({path.resolve(): source} if path else {})}
     parent = tree.pop("extends", None)
     if parent is None:
         return upgrade(tree)
     if not isinstance(parent, str):
         raise RecipeError(source, "`extends` must name one parent", f"got {shown(parent)}")
-    with _located(parent, path.parent, f"{source}: extends") as (parent_path, parent_source):
+    with _parent(parent, path.parent if path else None, source) as (parent_path, parent_source):
         if parent_path.resolve() in trail:
             raise RecipeError(source, "its parents form a circle", " -> ".join((*trail.values(), parent_source)))
         below = _complete(yamlfile.read(parent_path), parent_path, parent_source, trail)
@@ -259,8 +298,8 @@ def _keys(content: Any, source: str) -> dict[str, Any]:
     return dict(content)
 
 
-def _whole(tree: dict[str, Any], source: str) -> Recipe:
+def _whole(tree: dict[str, Any], source: str, trusted: bool = True) -> Recipe:
     if tree.get("model") is None:
         raise RecipeError(source, "says nothing about its `model`", fix="give it one, or name a parent by `extends`")
     versions.warn_of_others(tree.get("versions"), source)
-    return Recipe({key: tree[key] for key in KEYS if key in tree}, source)
+    return Recipe({key: tree[key] for key in KEYS if key in tree}, source, trusted)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from det_core.errors import DetWarning, WeightsError
 from det_core.recipes import Source
-from det_core.weights.fitting import better_recipe
 from det_core.weights.reading import read
 from det_core.weights.upgrades import upgraded
 
@@ -76,8 +75,7 @@ def load_into(
         allow_unused: names without a place in the model are reported instead of refused.
 
     Raises:
-        WeightsError: names or shapes differ, or numbers are NaN; the model is as it was. The message names the recipe
-            that fits better, if one is installed.
+        WeightsError: names or shapes differ, or numbers are NaN; the model is as it was.
     """
     own = model.state_dict()
     state, upgrades = upgraded(state, model)
@@ -106,8 +104,6 @@ def load_into(
         fix = (
             "give the weights of this model, or say what they are for with `into` or what is to start anew with `skip`"
         )
-        if belongs := better_recipe(state, own):
-            fix = f"{belongs}; or {fix}"
         raise WeightsError(where, f"does not fit {type(model).__name__}", "; ".join(problems), fix)
     fitting = {key: value for key, value in given.items() if key in needed}
     _check_numbers(fitting, where)

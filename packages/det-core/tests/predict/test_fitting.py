@@ -6,7 +6,8 @@ import pytest
 import torch
 from det_core import recipes
 from det_core.errors import WeightsError
-from det_core.weights import fitting, load_into
+from det_core.predict import fitting
+from det_core.weights import load_into
 
 NAMES = ("faster_rcnn_r50_fpn_3x", "mask_rcnn_r50_fpn_1x", "mask_rcnn_r50_fpn_3x", "rpn_r50_fpn_1x")
 
@@ -14,18 +15,19 @@ NAMES = ("faster_rcnn_r50_fpn_3x", "mask_rcnn_r50_fpn_1x", "mask_rcnn_r50_fpn_3x
 @functools.cache
 def built(name, **changes):
     with torch.device("meta"):
-        return recipes.load(name, [f"model.{key}={value}" for key, value in changes.items()]).build_model(weights=None)
+        return recipes.load(name, [f"model.{key}={value}" for key, value in changes.items()]).build_model()
 
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
     monkeypatch.setattr(recipes, "names", lambda: NAMES)
+    monkeypatch.setattr(fitting, "_SECONDS", 60.0)  # of a machine that does other things too
 
 
 def refusal(model, state):
     with pytest.raises(WeightsError) as error:
         load_into(model, state, "model.pth")
-    return str(error.value)
+    return str(fitting.with_hint(error.value, state, model))
 
 
 def test_weights_of_a_published_model_name_its_recipe():

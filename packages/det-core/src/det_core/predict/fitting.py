@@ -5,14 +5,14 @@ import time
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from det_core import recipes
-from det_core.errors import DetError
+from det_core.errors import DetError, WeightsError
 
-__all__ = ["better_recipe"]
+__all__ = ["better_recipe", "with_hint"]
 
-_SECONDS = 15.0
+_SECONDS = 1.0
 _SHARE = 0.8
 
 Shapes = frozenset[tuple[str, tuple[int, ...]]]
@@ -21,7 +21,7 @@ Shapes = frozenset[tuple[str, tuple[int, ...]]]
 def better_recipe(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
     """A sentence that names the installed recipe whose model these weights fit better, or "".
 
-    Models are built without memory, each kind once, for at most some seconds. A recipe is named if at least four fifths
+    Models are built without memory, each kind once, for at most a second. A recipe is named if at least four fifths
     of the names with their shapes are the same on both sides, and more than those of the model that was tried.
 
     Args:
@@ -43,7 +43,7 @@ def better_recipe(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str
                 continue
             tried.add(kind)
             with torch.device("meta"):
-                agreement = _agreement(given, _shapes(recipe.build_model(weights=None).state_dict()))
+                agreement = _agreement(given, _shapes(recipe.build_model().state_dict()))
         except (DetError, ImportError, RuntimeError):  # one that cannot be built here is none to recommend
             continue
         if agreement > share:
@@ -53,6 +53,12 @@ def better_recipe(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str
     if not best:
         return ""
     return f"they are those of the recipe {best}" if share == 1 else f"they fit the recipe {best} better ({share:.0%})"
+
+
+def with_hint(error: WeightsError, state: Mapping[str, Tensor], model: nn.Module) -> WeightsError:
+    """The error of weights that do not fit `model`, with the recipe that they fit better, if one is found in time."""
+    better = better_recipe(state, model.state_dict())
+    return WeightsError(error.where, error.problem, error.found, f"{better}; or {error.fix}") if better else error
 
 
 def _shapes(state: Mapping[str, Tensor]) -> Shapes:

@@ -1,0 +1,53 @@
+"""Where modules of det 0.1.0 went: recipes and checkpoints of that version name parts by their import paths then."""
+
+from collections.abc import Mapping
+
+__all__ = ["MODULES", "current"]
+
+MODULES: Mapping[str, str] = {
+    "det_core.builtin": "det_core.plugins.builtin",
+    "det_core.class_names": "det_core.zoo.class_names",
+    "det_core.config": "det_core.recipes.check",
+    "det_core.data.batch": "det_core.data.loading.batch",
+    "det_core.data.cityscapes": "det_core.data.formats.cityscapes",
+    "det_core.data.coco": "det_core.data.formats.coco",
+    "det_core.data.concat": "det_core.data.formats.concat",
+    "det_core.data.crops": "det_core.data.transforms.crops",
+    "det_core.data.folder": "det_core.data.formats.folder",
+    "det_core.data.indexed": "det_core.data.formats.indexed",
+    "det_core.data.loader": "det_core.data.loading.loader",
+    "det_core.data.lvis": "det_core.data.formats.lvis",
+    "det_core.data.mixing": "det_core.data.transforms.mixing",
+    "det_core.data.samplers": "det_core.data.loading.samplers",
+    "det_core.data.semantic_folder": "det_core.data.formats.semantic_folder",
+    "det_core.data.settings": "det_core.data.loading.settings",
+    "det_core.data.voc": "det_core.data.formats.voc",
+    "det_core.data.yolo": "det_core.data.formats.yolo",
+    "det_core.detector": "det_core.predict.detector",
+    "det_core.engine.optimize": "det_core.predict.optimize",
+    "det_core.factory": "det_core.recipes.nodes",
+    "det_core.models.anchors": "det_core.models.parts.anchors",
+    "det_core.models.augmented": "det_core.predict.augmented",
+    "det_core.models.box_head": "det_core.models.heads.box",
+    "det_core.models.cascade": "det_core.models.heads.cascade",
+    "det_core.models.dense": "det_core.models.detectors.dense",
+    "det_core.models.dense_head": "det_core.models.heads.dense",
+    "det_core.models.families": "det_core.models.detectors.families",
+    "det_core.models.fcos": "det_core.models.heads.fcos",
+    "det_core.models.federated": "det_core.models.heads.federated",
+    "det_core.models.keypoint_head": "det_core.models.heads.keypoint",
+    "det_core.models.mask_head": "det_core.models.heads.mask",
+    "det_core.models.rcnn": "det_core.models.detectors.rcnn",
+    "det_core.models.regions": "det_core.models.heads.regions",
+    "det_core.models.res5_heads": "det_core.models.heads.res5",
+    "det_core.models.retinanet": "det_core.models.heads.retinanet",
+    "det_core.models.roi_heads": "det_core.models.heads.roi",
+    "det_core.models.rpn": "det_core.models.heads.rpn",
+    "det_core.models.semantic": "det_core.models.detectors.semantic",
+    "det_core.testing": "det_devkit.conformance",
+}
+
+
+def current(module: str) -> str:
+    """The module that holds what `module` held in 0.1.0; itself where it did not move."""
+    return MODULES.get(module, module)

@@ -1,0 +1,197 @@
+"""What an untrusted recipe may build computes: it neither writes, downloads, imports by name nor starts anything."""
+
+import ast
+import functools
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from det_core.plugins import registry
+from det_core.recipes.allow_list import listed, untrusted
+
+PACKAGES = sorted(
+    {
+        point.value.partition(".")[0].partition(":")[0]
+        for point in metadata.entry_points(group="det")
+        if point.dist is not None and point.dist.name.startswith("det-")
+    }
+)
+# What a call must not be named, as the last part of what is called, and whose reading is fine for datasets.
+WRITES = {
+    *("write_text", "write_bytes", "mkdir", "makedirs", "unlink", "rmtree", "symlink_to", "hardlink_to", "rename"),
+    *("touch", "chmod", "mkstemp", "NamedTemporaryFile", "TemporaryDirectory", "save_file", "copyfile", "copy2"),
+    *("urlopen", "urlretrieve", "hf_hub_download", "load_state_dict_from_url", "fetch"),
+    *("Popen", "check_call", "check_output", "system", "execv", "spawnv", "fork", "startfile"),
+    *("import_module", "__import__", "exec", "eval", "run_module", "run_path", "compile_command"),
+}
+READS = {"open", "read_text", "read_bytes", "read_image", "imread", "mmap"}
+# (class, method): called by those who train or predict, for what the section `weights` is there; not by building.
+NOT_BUILDING = {("InitialWeights", "load")}
+
+
+def own(value: Any) -> bool:
+    return str(getattr(value, "__module__", "")).partition(".")[0] in PACKAGES
+
+
+@functools.cache
+def reached(value: Any) -> frozenset[str]:
+    """The names that the source of a callable calls, through functions and classes of our packages too."""
+    names: set[str] = set()
+    waiting, visited = [value], set()
+    while waiting:
+        each = waiting.pop()
+        while isinstance(each, functools.partial):
+            each = each.func
+        if id(each) in visited or not own(each):
+            continue
+        visited.add(id(each))
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(each)))
+        except (OSError, TypeError):
+            continue
+        module = vars(sys.modules[each.__module__])
+        for node in walk(tree):
+            if isinstance(node, ast.Call):
+                function = node.func
+                if isinstance(function, ast.Name):
+                    names.add(function.id)
+                elif isinstance(function, ast.Attribute) and function.attr != "eval":  # a module's mode
+                    names.add(function.attr)
+            if isinstance(node, ast.Name) and callable(module.get(node.id)):
+                waiting.append(module[node.id])
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                holder = module.get(node.value.id)
+                if inspect.ismodule(holder) and callable(vars(holder).get(node.attr)):
+                    waiting.append(vars(holder)[node.attr])
+        if isinstance(each, type):
+            waiting.extend(each.__mro__[1:])
+    return frozenset(names)
+
+
+def walk(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those of methods that building does not call, and of annotations."""
+    for node in ast.iter_child_nodes(tree):
+        holder = getattr(tree, "name", "")
+        if isinstance(node, ast.FunctionDef) and (holder, node.name) in NOT_BUILDING:
+            continue
+        if isinstance(node, ast.arg):
+            continue
+        if isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(None)
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        yield node
+        yield from walk(node)
+
+
+def public_callables() -> list[Any]:
+    """Every public function and class that a module of our packages defines."""
+    found = []
+    for package in PACKAGES:
+        root = importlib.import_module(package)
+        for info in pkgutil.walk_packages(root.__path__, f"{package}."):
+            if info.name.endswith("__main__") or "pytest" in info.name:
+                continue
+            module = importlib.import_module(info.name)
+            found += [
+                value
+                for name, value in vars(module).items()
+                if not name.startswith("_") and callable(value) and getattr(value, "__module__", "") == info.name
+            ]
+    return found
+
+
+def test_of_all_public_callables_none_on_the_lists_does_more_than_compute():
+    paths = {id(registry.import_target(path)): (path, kind) for path, kind in listed().items() if own_path(path)}
+    harmful, found, on_the_lists = [], {}, 0
+    everything = public_callables()
+    for value in everything:
+        forbidden = reached(value) & (WRITES | READS)
+        path, kind = paths.get(id(value), ("", ""))
+        if not path:
+            harmful.append(bool(forbidden))
+            continue
+        on_the_lists += 1
+        if kind == "datasets":  # which read what they are there for
+            forbidden -= READS
+        if forbidden and kind not in ("evaluators", "exporters"):
+            found[path] = sorted(forbidden)
+    assert found == {}
+    assert len(everything) > 500
+    assert on_the_lists > 60
+    assert sum(harmful) > 50  # the check finds what it looks for, elsewhere
+
+
+def own_path(path: str) -> bool:
+    return path.partition(".")[0] in PACKAGES
+
+
+def test_every_listed_path_leads_to_something_that_can_be_called():
+    for path in listed():
+        try:
+            assert callable(registry.import_target(path)), path
+        except registry.PluginError as error:
+            assert "missing" in str(error)  # of an extra
+
+
+BUILD = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import torch
+from det_core.errors import DetError
+from det_core.plugins import registry
+from det_core.recipes.allow_list import listed
+from det_core.recipes.signatures import signature_of
+
+targets = {path: registry.import_target(path) for path, kind in listed().items() if kind not in ("evaluators", "exporters")}
+import torch._dynamo, torch.fx  # what torch imports when it is first used
+SAMPLES = {"channels": {"p3": 4, "p4": 4}, "strides": {"p3": 8, "p4": 16}, "num_classes": 2, "name": "x", "size": 8}
+events, watching = [], False
+PREFIXES = ("os.", "shutil.", "subprocess.", "socket.", "urllib.", "ctypes.dlopen", "ftplib.", "tempfile.", "webbrowser.")
+
+def hook(event, arguments):
+    if watching and (event.startswith(PREFIXES) and event not in ("os.listdir", "os.scandir") or event == "open" and writes(arguments)):
+        events.append((event, [str(each)[:80] for each in arguments]))
+
+def writes(arguments):
+    mode, flags = arguments[1], arguments[2]
+    return any(letter in (mode or "") for letter in "wax+") or bool((flags or 0) & 3)
+
+sys.addaudithook(hook)
+built = 0
+for path, target in targets.items():
+    arguments = {name: SAMPLES[name] for name, each in signature_of(target).arguments.items() if each.required and name in SAMPLES}
+    watching = True
+    try:
+        with torch.device("meta"):
+            target(**arguments)
+        built += 1
+    except Exception:
+        pass
+    watching = False
+    assert not events, (path, events)
+print("built", built)
+"""
+
+
+def test_building_what_is_listed_with_its_defaults_leaves_no_trace(tmp_path: Path):
+    pytest.importorskip("torch")
+    run = subprocess.run(
+        [sys.executable, "-c", BUILD], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert int(run.stdout.split()[-1]) > 120
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_exporters_are_no_part_of_an_untrusted_recipe():
+    sections = [untrusted(section) for section in ("model", "data", "train", "weights", "data.eval_transforms")]
+    assert not any("exporters" in each.kinds or each.own for each in sections)
