@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from det_core.structures import Detections, ImageBatch, Prediction, Proposals, Sample, Size, Targets
 
 __all__ = [
+    "Analysis",
     "Backbone",
     "BoxHead",
     "BoxPredictor",
     "Dataset",
     "DenseHead",
     "Evaluator",
+    "Explanation",
     "Exporter",
     "Indexed",
     "MaskLoss",
