@@ -87,7 +87,7 @@ def package(name: str) -> Path:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Train, evaluate and predict on real photographs of blood cells; results in runs/demo (about ten minutes)."""
-    install(session, package("det-core"), extras="[plots]")
+    install(session, package("det-core"), package("det-inspect"), extras="[plots]")
     session.run("python", "examples/blood-cells/demo.py", *session.posargs)
 
 

@@ -372,6 +372,7 @@ def test_initial_weights_say_what_they_are_for_and_what_starts_anew(source, chan
         ("MODEL__ROI_BOX_HEAD__NAME", ""),
     ],
 )
+@pytest.mark.usefixtures("alone")
 def test_what_would_compute_something_else_is_refused_by_name(key, value):
     with pytest.raises(UnsupportedError, match="not supported yet") as error:
         imported(**{key: value})

@@ -98,6 +98,7 @@ def test_text_that_spells_a_constant_stands_for_it(configs):
     assert (found["C.D"], found["E"], found["F"]) == ("none of it", [1, 2], "__import__('os')")
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_model_that_cannot_be_built_is_an_error_with_its_setting(configs):
     result = run(configs(a="MODEL: {META_ARCHITECTURE: TensorMask}"))
     assert result.exit_code == 1

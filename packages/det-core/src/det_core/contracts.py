@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from det_core.structures import Detections, ImageBatch, Prediction, Proposals, Sample, Size, Targets
 
 __all__ = [
+    "Analysis",
     "AnchorGenerator",
     "Backbone",
     "BoxHead",
@@ -26,6 +27,7 @@ __all__ = [
     "Dataset",
     "DenseHead",
     "Evaluator",
+    "Explanation",
     "Exporter",
     "GivenBoxes",
     "HasNMS",

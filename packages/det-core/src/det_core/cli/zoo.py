@@ -61,7 +61,7 @@ def show(name: str, as_json: bool) -> None:
     rows = {
         "task": model.task,
         "data": model.data,
-        "recipe": recipe or f"not installed; {model.package} brings it",
+        "recipe": recipe or (f"not installed; {model.package} brings it" if model.package else "none yet"),
         "weights": model.weights or "none published",
         **model.reported,
     }
@@ -79,7 +79,7 @@ def _facts(model: PublishedModel) -> dict[str, Any]:
         "task": model.task,
         "data": model.data,
         "recipe": model.recipe() or None,
-        "package": model.package,
+        "package": model.package or None,
         "weights": model.weights,
         **model.figures,
         "reported": dict(model.reported),
@@ -100,7 +100,7 @@ def _show_table(models: Sequence[PublishedModel]) -> None:
     table.add_column("recipe", overflow="fold")
     for model in models:
         figures = [f"{model.figures[key]:{form}}" if key in model.figures else "" for key, form in _COLUMNS.items()]
-        recipe = model.recipe() or f"needs {model.package}"
+        recipe = model.recipe() or (f"needs {model.package}" if model.package else "none yet")
         table.add_row(model.name, model.task, *figures, "yes" if model.weights else "none", recipe)
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:  # a file or a pipe has no width

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from det_core.errors import ConfigError, UnknownNameError
+from det_core.plugins import known
 from det_core.recipes.values import DATA_FOLDER
 from det_core.zoo import published
 from det_core.zoo.published import PublishedModel
@@ -59,8 +60,8 @@ def command(
     model = published.find(name)
     recipe = model.recipe()
     if not recipe:
-        fix = f"pip install {model.package}"
-        raise UnknownNameError(model.name, "its recipe is not installed", fix=fix)
+        problem = "its recipe is not installed" if model.package else "no package has a recipe of it yet"
+        raise UnknownNameError(model.name, problem, fix=known.hint(model.package))
     if not any(label in _METRICS for label in model.reported):
         raise ConfigError(model.name, "has no published figure to compare with", fix="det eval evaluates it")
     with _data_in(folder):
