@@ -75,7 +75,7 @@ def test_the_arguments_of_fcos_arrive():
     assert head == {
         "type": "fcos_head",
         "score_threshold": 0.1,
-        "centre_radius": 2.0,
+        "center_radius": 2.0,
         "norm": "SyncBN",
         "conv_dims": [-1],
         "in_features": ["p3", "p4"],

@@ -4,18 +4,23 @@ import pytest
 import torch
 from det_core.backbones import FPN, ResNet
 from det_core.models import (
+    FCOSNMS,
+    NMS,
     RPN,
     CascadeROIHeads,
     DenseDetector,
+    DenseNMS,
     FastRCNNConvFCHead,
     FastRCNNPredictor,
     FCOSHead,
     KeypointRCNNConvDeconvUpsampleHead,
     MaskRCNNConvUpsampleHead,
     ProposalNetwork,
+    Res5Blocks,
     Res5ROIHeads,
     RetinaNetHead,
     StandardROIHeads,
+    TowerLayers,
     keypoint_rcnn,
     mask_rcnn,
 )
@@ -26,7 +31,7 @@ from torch import nn
 
 BOX = {
     "box_head": Factory(FastRCNNConvFCHead, fc_dim=16),
-    "box_predictor": Factory(FastRCNNPredictor, score_threshold=0.01, max_detections=50),
+    "box_predictor": Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.01, max_detections=50)),
 }
 MASKS = Factory(MaskRCNNConvUpsampleHead, num_conv=1, conv_dim=8)
 
@@ -42,18 +47,21 @@ def made(family):
         return mask_rcnn(pyramid(), 3, mask_head=MASKS, roi_heads=Factory(CascadeROIHeads, **BOX))
     if family == "c4":
         network = ResNet(18, stem_channels=8, res2_channels=8, out_features=["res4"])
-        stage = Factory(Res5ROIHeads, out_channels=16, width_per_group=1, box_predictor=BOX["box_predictor"])
+        stage = Factory(
+            Res5ROIHeads, res5=Res5Blocks(out_channels=16, width_per_group=1), box_predictor=BOX["box_predictor"]
+        )
         return mask_rcnn(network, 3, mask_head=MASKS, roi_heads=stage)
     if family == "keypoint":
         head = Factory(KeypointRCNNConvDeconvUpsampleHead, conv_dims=[8], num_keypoints=3)
         return keypoint_rcnn(pyramid(), 3, keypoint_head=head, roi_heads=Factory(StandardROIHeads, **BOX))
     if family == "rpn":
         return ProposalNetwork(pyramid(), Factory(RPN))
-    options = {"norm": ""} if family == "fcos" else {}
-    head = {"retinanet": RetinaNetHead, "fcos": FCOSHead}[family]
-    return DenseDetector(
-        pyramid(), Factory(head, conv_dims=[-1], prior_probability=0.3, max_detections=50, **options), 3
-    )
+    head, nms = {
+        "retinanet": (RetinaNetHead, DenseNMS(max_detections=50)),
+        "fcos": (FCOSHead, FCOSNMS(max_detections=50)),
+    }[family]
+    tower = TowerLayers(conv_dims=[-1])
+    return DenseDetector(pyramid(), Factory(head, tower=tower, prior_probability=0.3, nms=nms), 3)
 
 
 def drifting(model):
