@@ -65,3 +65,52 @@ def test_accumulated_batches_without_counts_are_the_mean_of_their_gradients(alon
 def test_precise_norms_two_processes_equal_those_of_one(tmp_path):
     many_processes.launch(2, "precise", tmp_path)
     torch.testing.assert_close(torch.load(tmp_path / "result.pt"), many_processes.precise())
+
+
+def trained(folder, count, settings, *arguments, check=True, **options):
+    return many_processes.launch(count, "train", folder, json.dumps(settings), *arguments, check=check, **options)
+
+
+def losses(folder):
+    return {row["step"]: row["loss"] for row in read_scalars(folder / "scalars.jsonl") if "loss" in row}
+
+
+def test_train_two_processes_stopped_and_resumed_by_one_and_by_two(tmp_path):
+    """Its images, files and scalars are those of one process; the stand-in's batch norm sees fewer images at once."""
+    settings = {"steps": 4, "checkpoint_every": 2, "evaluate_every": 4}
+    trained(tmp_path / "two", 2, settings)
+    state = load_state(tmp_path / "two" / "last.state.pt")
+    assert (state["step"], state["position"], state["processes"]) == (4, 16, 2)
+    assert sorted(losses(tmp_path / "two")) == [1, 2, 3, 4]
+    about, _ = read_checkpoint(tmp_path / "two" / "best.safetensors")
+    assert about.metrics["box/seen"] == 6
+    train(many_processes.recipe(**{**settings, "steps": 6}), tmp_path / "two", resume=True)
+    state = load_state(tmp_path / "two" / "last.state.pt")
+    assert (state["step"], state["position"]) == (6, 24)
+    log = (tmp_path / "two" / "console.log").read_text()
+    assert "changed since this run began: processes: 2 -> 1" in log
+
+
+@pytest.mark.parametrize(
+    ("how", "found"), [("raise", r"rank 1 (ValueError: the model is tired)"), ("kill", "rank 1 (killed, or it hangs)")]
+)
+def test_a_process_that_ends_ends_the_others_by_name(tmp_path, how, found):
+    done = trained(tmp_path / "run", 2, {"steps": 9, "model": {"rank": 1, "how": how}}, check=False)
+    assert done.returncode != 0
+    assert found in done.stdout
+    assert "ended the training of all processes" in done.stdout
+
+
+def test_a_process_that_hangs_ends_the_others_by_name(tmp_path):
+    settings = {"steps": 9, "parallel": {"timeout": 5}, "model": {"rank": 0, "how": "hang"}}
+    done = trained(tmp_path / "run", 2, settings, check=False)
+    assert done.returncode != 0
+    assert "rank 0 (killed, or it hangs)" in done.stdout
+
+
+def test_a_killed_process_is_restarted_and_the_run_goes_on(tmp_path):
+    settings = {"steps": 7, "checkpoint_every": 2, "model": {"rank": 1, "how": "kill", "at": 4}}
+    # It dies after its fourth step of each start: the second begins at step 4, the third has nothing left to die of.
+    done = trained(tmp_path / "run", 2, settings, "--resume", max_restarts=3)
+    assert "going on after step 4 of 7" in done.stdout
+    assert sorted(losses(tmp_path / "run")) == [1, 2, 3, 4, 5, 6, 7]

@@ -11,7 +11,8 @@ from det_core.errors import CheckpointError
 
 __all__ = ["lock"]
 
-_held: set[Path] = set()
+# Opening and closing the file again would let go of a lock that this process holds.
+_held: dict[Path, str] = {}
 
 
 @contextmanager
@@ -26,16 +27,16 @@ def lock(path: Path) -> Iterator[None]:
     if descriptor < 0:
         holder = ""
         with suppress(OSError):
-            holder = path.read_text(errors="replace").strip()
+            holder = _held.get(where) or path.read_text(errors="replace").strip()
         fix = "wait for it to end, or choose another folder with --output"
         raise CheckpointError(str(path.parent), "is in use by another training", holder or "no more is known", fix)
-    _held.add(where)
+    _held[where] = f"process {os.getpid()} on {socket.gethostname()}"
     try:
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        os.write(descriptor, _held[where].encode())
         yield
     finally:
-        _held.discard(where)
+        _held.pop(where, None)
         with suppress(OSError):  # Windows removes no file that is open
             path.unlink(missing_ok=True)
         os.close(descriptor)
