@@ -179,7 +179,7 @@ def main(task, folder, *arguments):
         train(recipe(settings.pop("model", None), **settings), folder, resume=resume)
         return
     with process_group() as (rank, _), ends_together():
-        result = {"gradients": gradients, "precise": precise}[task]()
+        result = precise() if task == "precise" else gradients(arguments or tuple(MODELS))
         if rank == 0:
             torch.save(result, Path(folder) / "result.pt")
 

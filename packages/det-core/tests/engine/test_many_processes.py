@@ -1,8 +1,12 @@
 """Training on several processes over gloo; `many_processes` is the program."""
 
+import json
+
 import many_processes
 import pytest
 import torch
+from det_core.engine import read_checkpoint, read_scalars, train
+from det_core.engine.checkpoint import load_state
 
 CONSTANT = ("faster", "mask", "retinanet", "fcos")
 
@@ -37,7 +41,7 @@ def test_gradients_two_processes_equal_those_of_one(alone, together, name):
 
 @pytest.mark.slow
 def test_gradients_four_processes_equal_those_of_one(alone, tmp_path):
-    many_processes.launch(4, "gradients", tmp_path)
+    many_processes.launch(4, "gradients", tmp_path, *CONSTANT)
     found = torch.load(tmp_path / "result.pt")
     for name in CONSTANT:
         assert difference(alone[name], found[name]) < 1e-5, name

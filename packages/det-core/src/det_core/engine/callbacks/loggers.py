@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 __all__ = ["MLflow", "TensorBoard", "WandB"]
 
 
-def _require(module: str, extra: str) -> Any:
+def _require(module: str, package: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtraError(f"train.callbacks {extra}", extra) from error
+        fix = f"pip install 'det-core[{package}]'"
+        raise MissingExtraError("train.callbacks", f"needs {package}, which is not installed", fix=fix) from error
 
 
 class TensorBoard:
