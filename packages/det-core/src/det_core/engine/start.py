@@ -1,7 +1,10 @@
 """Start a training from a recipe, or go on with it."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -29,6 +32,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     console: Console | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> Outcome:
     """Train as `recipe` describes, and leave checkpoints, scalars and the resolved recipe in `output`.
 
@@ -42,6 +46,7 @@ def train(
             nothing is saved yet.
         overwrite: start again where a run is already.
         console: where progress is shown; None: standard error.
+        callbacks: more of them, after those of the recipe; see `Callback`.
 
     Raises:
         ConfigError: model and data do not fit together, or the images of a step do not divide among the processes.
@@ -51,6 +56,7 @@ def train(
     """
     recipe = recipe.resolved()
     settings, data = recipe.build("train"), recipe.build("data")
+    settings = replace(settings, callbacks=(*settings.callbacks, *callbacks))
     folder = RunFolder(Path(output))
     with ExitStack() as stack:
         rank, world_size = stack.enter_context(process_group())
