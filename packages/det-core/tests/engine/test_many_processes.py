@@ -118,3 +118,13 @@ def test_a_killed_process_is_restarted_and_the_run_goes_on(tmp_path):
     done = trained(tmp_path / "run", 2, settings, "--resume", max_restarts=3)
     assert "going on after step 4 of 7" in done.stdout
     assert sorted(losses(tmp_path / "run")) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_sharded_weights_train_as_copies_do_and_resume(tmp_path):
+    settings = {"steps": 4, "checkpoint_every": 2, "schedule": {"type": "det_core.engine:WarmupMultiStep"}}
+    trained(tmp_path / "copies", 2, settings)
+    trained(tmp_path / "shards", 2, {**settings, "steps": 2, "parallel": {"shard": True}})
+    trained(tmp_path / "shards", 2, {**settings, "parallel": {"shard": True}}, "--resume")
+    assert losses(tmp_path / "shards") == pytest.approx(losses(tmp_path / "copies"), rel=1e-4)
+    states = [read_checkpoint(tmp_path / name / "last.safetensors")[1] for name in ("copies", "shards")]
+    torch.testing.assert_close(*states, rtol=1e-4, atol=1e-5)
