@@ -340,17 +340,21 @@ def test_settings_with_the_value_that_they_have_anyway_do_not_count_as_lost():
         ("catalog://ImageNetPretrained/FAIR/X-152-32x8d-IN5k", {}, {"into": "backbone.bottom_up"}),
         ("weights/R-50.pkl", {"MODEL__BACKBONE__NAME": "build_resnet_backbone"}, {"into": "backbone"}),
         ("https://a.net/pycls/RegNetX-4.0GF_dds_8gpu.pyth", {}, {"into": "backbone.bottom_up"}),
-        ("runs/R-50-mask/model_final.pth", {}, {}),
-        ("detectron2://COCO-Detection/faster_rcnn_R_50_FPN_3x/137849458/model_final_280758.pkl", {}, {}),
+        ("runs/R-50-mask/model_final.pth", {}, {"match": "shapes"}),
+        (
+            "detectron2://COCO-Detection/faster_rcnn_R_50_FPN_3x/137849458/model_final_280758.pkl",
+            {},
+            {"match": "shapes"},
+        ),
         (
             "detectron2://COCO-Detection/faster_rcnn_R_50_FPN_3x/137849458/model_final_280758.pkl",
             {"MODEL__ROI_HEADS__NUM_CLASSES": 3},
-            {"skip": ["roi_heads.box_predictor"]},
+            {"match": "shapes"},
         ),
         (
             "https://dl.fbaipublicfiles.com/detectron2/COCO-InstanceSegmentation/mask/137849600/model_final_f10217.pkl",
             {"MODEL__ROI_HEADS__NUM_CLASSES": 8, "MODEL__MASK_ON": True},
-            {"skip": ["roi_heads.box_predictor", "roi_heads.mask_head.predictor"]},
+            {"match": "shapes"},
         ),
     ],
 )

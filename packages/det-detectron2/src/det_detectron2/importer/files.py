@@ -27,14 +27,18 @@ def recipe_from_file(path: Path) -> Imported:
         path: a YAML file, whose `_BASE_` files lie where it says, or a Python file that is a plain tree of calls.
 
     Raises:
-        RecipeError: the file, or one that it builds on, cannot be read.
+        RecipeError: the file, or one that it builds on, cannot be read, or is of another program.
         ConfigError: a value is not of the kind that the setting has.
         UnsupportedError: the model needs a part that does not exist here.
     """
     if path.suffix == ".py":
         settings = settings_from_python(path)
+        if "model.kind" not in settings:
+            found, fix = "its `model` is no call of a class", "Detectron2 writes model = L(Class)(...)"
+            raise RecipeError(str(path), "is no configuration of Detectron2", found, fix)
     else:
         settings = settings_from_yaml(path)
+        _require_own(settings, str(path))
         _require_kinds(settings, str(path))
     try:
         return recipe_from_settings(settings, f"Imported from {path.name}")
@@ -130,6 +134,17 @@ def _decoded(value: Any) -> Any:
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return value
     return found if isinstance(found, int | float | str | tuple | list | None) else value
+
+
+def _require_own(settings: Mapping[str, Any], where: str) -> None:
+    """Refuse a file of another program, which would become Detectron2's default model, a C4 network of 80 classes."""
+    known = Settings({}).defaults
+    own, strange = ([key for key in settings if (key in known) == wanted] for wanted in (True, False))
+    if not own or len(strange) > len(own):
+        some = ", ".join(f"{key:.60}" for key in strange[:5])
+        found = f"Detectron2 has {len(own)} of its {len(settings)} settings" + (f", but not {some}" if some else "")
+        fix = "give a file such as those of Detectron2's configs folder"
+        raise RecipeError(where, "is no configuration of Detectron2", found, fix)
 
 
 def _require_kinds(settings: Mapping[str, Any], where: str) -> None:
