@@ -138,3 +138,17 @@ def test_results_in_files_get_their_page(tmp_path: Path) -> None:
     result = CliRunner().invoke(det, ["eval", *files, *more])
     assert result.exit_code == 0, result.output
     assert "base64" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_page_of_a_crowded_image_and_endless_names_stays_small() -> None:
+    count = 3000
+    boxes = np.array([[x, y, x + 5, y + 5] for x in range(60) for y in range(50)], np.float64) * 10
+    labels = np.zeros(count, np.int64)
+    truth = Objects(boxes[:10], labels[:10], np.ones(10), np.zeros(10, np.bool_))
+    found = Objects(boxes + 500, labels, np.ones(count), np.zeros(count, np.bool_))
+    images = [Seen(f"{number}{'i' * 10_000}", (600, 700), truth, found) for number in range(3)]
+    names = ("n" * 1_000_000, "n" * 1_000_000 + "2")
+    text = page("t" * 1_000_000, {f"bbox/AP/{name}": 0.5 for name in names}, ["no " * 100_000], diagnose(images, names))
+    assert len(text) < 2_000_000
+    assert text.count("bbox") >= 1
+    assert "more boxes are not drawn" not in page("t", {}, [], diagnose([images[0]._replace(found=truth)], names))

@@ -11,6 +11,7 @@ import click
 from det_core.cli.analysis import installed_analysis
 from det_core.cli.eval_files import evaluate_files
 from det_core.errors import ConfigError, RecipeError
+from det_core.zoo.class_names import short_name
 
 if TYPE_CHECKING:
     from det_core.contracts import Analysis, Explanation
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from det_core.recipes import Factory
 
 __all__ = ["command"]
+
+_LONGEST = 1000
 
 
 @click.command()
@@ -181,11 +184,11 @@ def _show(result: "Evaluation", title: str, why: "Explanation | None") -> None:
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in result.metrics.items():
-        table.add_row(name, f"{value:.4f}")
+        table.add_row(short_name(name, 100), f"{value:.4f}")
     console = Console(highlight=False)
     console.print(title, markup=False, soft_wrap=True)
     console.print(table)
     for note in result.notes:
-        console.print(note, markup=False, soft_wrap=True)
+        console.print(short_name(note, _LONGEST), markup=False, soft_wrap=True)
     if why is not None:
         why.show()

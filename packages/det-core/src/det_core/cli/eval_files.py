@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from det_core.cli.analysis import installed_analysis
+from det_core.zoo.class_names import short_name
 
 if TYPE_CHECKING:
     from det_core.evaluation.coco_files import CocoFiles
@@ -32,7 +33,7 @@ def evaluate_files(
     else:
         _show(figures, title)
         for note in notes:
-            click.echo(note)
+            click.echo(short_name(note, 1000))
         if why is not None:
             why.show()
     if report is not None and why is not None:
@@ -67,7 +68,7 @@ def _show(figures: Any, title: str) -> None:
         table.add_column(iou_type, justify="right")
     for name in dict.fromkeys(name for own in figures.values() for name in own):
         values = (own.get(name) for own in figures.values())
-        table.add_row(name, *("" if value is None else f"{value:.4f}" for value in values))
+        table.add_row(short_name(name, 100), *("" if value is None else f"{value:.4f}" for value in values))
     console = Console(highlight=False)
     console.print(title, markup=False, soft_wrap=True)
     console.print(table)

@@ -98,8 +98,9 @@ def load_into(
     misshapen = [key for key in given if key in needed and given[key].shape != needed[key].shape]
     if by_shape:
         fresh = {*missing, *misshapen}
-        if 2 * len(fresh) > len(needed):
-            found = f"{len(needed) - len(fresh)} of {len(needed)} tensors have the name and shape of one in the file"
+        wanted = [key for key in needed if key.rpartition(".")[2] != _COUNTER]
+        if 2 * len(fresh) > len(wanted):
+            found = f"{len(wanted) - len(fresh)} of {len(wanted)} tensors have the name and shape of one in the file"
             fix = "give the weights of such a model, or say what part of it they are for with `into`"
             raise WeightsError(where, f"does not fit {type(model).__name__}", found, fix)
         kept += [key for key in needed if key in fresh]

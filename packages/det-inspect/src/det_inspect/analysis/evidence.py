@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Objects", "Seen", "objects_of", "overlaps", "seen_in"]
 
 Floats = NDArray[np.float64]
+_PAIRS = 1 << 20
 _Record = Mapping[str, Any]
 
 
@@ -56,13 +57,17 @@ class Seen(NamedTuple):
 
 def overlaps(found: Objects, truth: Objects) -> Floats:
     """Intersection over union (D, G); over a crowd, the share of the detection that lies in it."""
-    a, b = found.boxes[:, None], truth.boxes[None]
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = sides.clip(0).prod(-1)
-    own = (found.boxes[:, 2:] - found.boxes[:, :2]).prod(-1)[:, None]
+    values = np.zeros((len(found.boxes), len(truth.boxes)))
     other = (truth.boxes[:, 2:] - truth.boxes[:, :2]).prod(-1)[None]
-    whole = np.where(truth.crowd, own, own + other - shared)
-    values: Floats = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
+    step = max(1, _PAIRS // max(1, len(truth.boxes)))  # what is held beside the result stays small in crowded images
+    for start in range(0, len(values), step):
+        boxes = found.boxes[start : start + step]
+        a, b = boxes[:, None], truth.boxes[None]
+        sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+        shared = sides.clip(0).prod(-1)
+        own = (boxes[:, 2:] - boxes[:, :2]).prod(-1)[:, None]
+        whole = np.where(truth.crowd, own, own + other - shared)
+        np.divide(shared, whole, out=values[start : start + step], where=whole > 0)
     return values
 
 

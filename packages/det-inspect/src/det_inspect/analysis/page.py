@@ -7,11 +7,13 @@ import base64
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
 import numpy as np
 from det_core.errors import ConfigError
+from det_core.zoo.class_names import short_name
 
 from det_inspect.analysis.diagnosis import WHAT, Diagnosis
 from det_inspect.analysis.error_kinds import RIGHT, Judged, pairs
@@ -20,6 +22,7 @@ from det_inspect.analysis.evidence import Floats, Seen
 __all__ = ["page", "write_page"]
 
 _CURVES, _CLASSES, _IMAGES, _SIDE = 8, 20, 12, 560
+_BOXES, _SHORT, _LONGEST = 1000, 48, 500
 _COLOURS = ("#2f6fdb", "#e0452f", "#1f9d57", "#d99a00", "#8e44ad", "#16a5b8", "#e2618f", "#7a5c3e")
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1160px; padding: 0 1em; color: #222 }
@@ -73,6 +76,9 @@ def page(
         why: what a diagnosis says; None where it has nothing to say.
         images: the folder that the names of files start from; None takes them as they are.
     """
+    title, figures, notes = short_name(title, _LONGEST), _named(figures), [short_name(note, _LONGEST) for note in notes]
+    if why is not None:
+        why = replace(why, classes=tuple(map(short_name, why.classes)))
     parts = [f"<h1>{escape(title)}</h1>"]
     if why is not None:
         parts += [_suspicions(why), "<h2>What errors cost</h2>", _errors(why)]
@@ -86,6 +92,15 @@ def page(
         parts += ["<h2>The worst images</h2>", _worst(why, least, images)]
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
     return head + "\n".join(parts) + "</html>\n"
+
+
+def _named(figures: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Figures by names that are short; of equal ones those after the first are numbered."""
+    found: dict[str, float | None] = {}
+    for name, value in figures.items():
+        short = short_name(name, 2 * _SHORT)
+        found[short if short not in found else f"{short} ({len(found)})"] = value
+    return found
 
 
 def _number(value: float | None) -> str:
@@ -259,15 +274,20 @@ def _figure(why: Diagnosis, seen: Seen, own: Judged, least: float, images: Path 
     unit = max(width, height) / 300
     picture = _picture(seen.file, images)
     drawn = [f'<image href="{picture}" width="{width}" height="{height}"/>'] if picture else []
-    shown = seen.found.scores[own.rows] >= least
+    shown = np.flatnonzero(seen.found.scores[own.rows] >= least)
+    missed = np.flatnonzero(own.missed)
+    rest = max(0, len(shown) - _BOXES) + max(0, len(missed) - _BOXES)
+    shown = np.sort(shown[np.argsort(own.kinds[shown] == RIGHT, kind="stable")][:_BOXES])  # what is wrong goes first
     for row, kind in zip(own.rows[shown], own.kinds[shown], strict=True):
         if kind != "ignored":
             name = why.classes[int(seen.found.labels[row])]
             says = f"{name} {seen.found.scores[row]:.2f}" + ("" if kind == RIGHT else f": {kind}")
             drawn.append(_box(seen.found.boxes[row], "right" if kind == RIGHT else "wrong", says, unit))
-    for row in np.flatnonzero(own.missed):
+    for row in missed[:_BOXES]:
         drawn.append(_box(seen.truth.boxes[row], "lost", f"{why.classes[int(seen.truth.labels[row])]} is missed", unit))
-    caption = f"{escape(str(seen.image_id))}: {int(own.missed.sum())} missed of {int((~seen.truth.crowd).sum())}"
+    image_id, wanted = escape(short_name(str(seen.image_id), _LONGEST)), int((~seen.truth.crowd).sum())
+    caption = f"{image_id}: {int(own.missed.sum())} missed of {wanted}"
+    caption += f"; {rest} more boxes are not drawn" if rest else ""
     return (
         f'<figure><svg viewBox="0 0 {width} {height}">{"".join(drawn)}</svg><figcaption>{caption}</figcaption></figure>'
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from det_core.zoo.class_names import short_name
 
 from det_inspect.cli.data_sources import Sources, source_options
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_SHOWN, _CLASSES = 10, 20
+_SHOWN, _CLASSES, _WORDS = 10, 20, 400
 
 
 @click.group()
@@ -123,7 +124,7 @@ def _show(report: "Report") -> None:
         for defect in [each for each in report.defects if each.kind == kind][:_SHOWN]:
             elsewhere = defect.image is not None and str(defect.image) != defect.file
             image = f" (in {defect.image.name})" if defect.image is not None and elsewhere else ""
-            click.echo(f"  {defect.split}: {defect.file}: {defect.text}{image}")
+            click.echo(f"  {defect.split}: {short_name(defect.file, _WORDS)}: {short_name(defect.text, _WORDS)}{image}")
         if count > _SHOWN:
             click.echo(f"  and {count - _SHOWN} more; --json lists all")
     click.echo(f"\n{sum(counts.values())} defects" if counts else "\nNo defect was found.")
@@ -132,7 +133,7 @@ def _show(report: "Report") -> None:
 def _show_classes(classes: Mapping[str, Mapping[str, int]]) -> None:
     """The classes with most objects, each with a bar, and how many there are beside."""
     ordered = sorted(classes.items(), key=lambda item: -item[1]["objects"])
-    shown = ordered[:_CLASSES]
+    shown = [(short_name(name), count) for name, count in ordered[:_CLASSES]]
     width, most = max((len(name) for name, _ in shown), default=0), ordered[0][1]["objects"] if ordered else 0
     for name, count in shown:
         bar = "#" * round(30 * count["objects"] / most) if most else ""

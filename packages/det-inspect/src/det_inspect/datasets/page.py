@@ -12,6 +12,7 @@ from det_core.data import read_image
 from det_core.errors import DataError
 from det_core.structures import Targets
 from det_core.visual.draw import colour, draw
+from det_core.zoo.class_names import short_name
 from PIL import Image, ImageDraw
 
 from det_inspect.datasets.report import KINDS, Defect, Drawn, Report, SplitReport
@@ -19,7 +20,7 @@ from det_inspect.datasets.report import KINDS, Defect, Drawn, Report, SplitRepor
 __all__ = ["data_page"]
 
 _SHOWN, _PICTURES, _SIDE, _BINS = 50, 3, 420, 24
-_RED = (230, 30, 30)
+_RED, _WORDS = (230, 30, 30), 400
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #1e1e1e; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
@@ -91,7 +92,8 @@ def _split(name: str, split: SplitReport) -> str:
     most = max([each["objects"] for each in classes.values()], default=0) or 1
     ordered = sorted(enumerate(classes.items()), key=lambda item: -item[1][1]["objects"])
     rows = [
-        f"<tr><td>{escape(each)}</td><td class=n>{counts['objects']}</td><td class=n>{counts['images']}</td>"
+        f"<tr><td>{escape(short_name(each))}</td><td class=n>{counts['objects']}</td>"
+        f"<td class=n>{counts['images']}</td>"
         f'<td class=bar><div style="width:{100 * counts["objects"] / most:.1f}%;background:rgb{colour(label)}"></div>'
         "</td></tr>"
         for label, (each, counts) in ordered
@@ -144,8 +146,9 @@ def _kind(kind: str, defects: Sequence[Defect]) -> str:
     """All that is known of one kind of defect: pictures of the first, a list, and how many are not shown."""
     figures = [figure for defect in _with_pictures(defects) for figure in _offender(defect)]
     rows = "".join(
-        f"<tr><td>{escape(each.split)}</td><td>{escape(each.id)}</td><td class=wide>{escape(each.text)}</td>"
-        f"<td class=wide>{escape(Path(each.file).name)}</td></tr>"
+        f"<tr><td>{escape(each.split)}</td><td>{escape(short_name(each.id))}</td>"
+        f"<td class=wide>{escape(short_name(each.text, _WORDS))}</td>"
+        f"<td class=wide>{escape(short_name(Path(each.file).name, _WORDS))}</td></tr>"
         for each in defects[:_SHOWN]
     )
     rest = f"<p>and {len(defects) - _SHOWN} more, in the JSON</p>" if len(defects) > _SHOWN else ""

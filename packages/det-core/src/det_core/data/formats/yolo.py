@@ -97,7 +97,8 @@ class YoloDataset(IndexedImages):
         points = {"keypoints": list(layout.names)} if layout.names else {}
         content["categories"] = [{"id": label, "name": name, **points} for label, name in enumerate(names)]
         faults = []
-        for name in image_files(images):
+        found = image_files(images)
+        for name in found:
             stem = name[: -len(Path(name).suffix)]
             try:
                 size = image_size(images / name)
@@ -109,7 +110,7 @@ class YoloDataset(IndexedImages):
             content["annotations"] += [
                 {"id": f"{stem}.txt {where}", "image_id": stem} | each for where, each in objects
             ]
-        left_out = {"files of labels without an image": _without_image(labels, image_files(images))}
+        left_out = {"files of labels without an image": _without_image(labels, found)}
         return Listing(content, images, labels, faults=tuple(faults), left_out=left_out, own_ids=False)
 
 
