@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from det_core.data import write_proposals
 from det_core.errors import DataError
+from det_core.printable import quoted
 from det_core.structures import Proposals
 from det_core.weights.pickles import read_pickle
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def convert_proposals(source: Path | str, target: Path | str) -> int:
     logits = _list(content, ("objectness_logits", "scores"), path)
     form = content.get("bbox_mode", _CORNERS)
     if form not in (_CORNERS, _SIDES):
-        raise DataError(str(path), "has boxes of a form that is not known", f"bbox_mode is {form!r:.40}")
+        raise DataError(str(path), "has boxes of a form that is not known", f"bbox_mode is {quoted(form, 60)}")
     if not len(ids) == len(boxes) == len(logits):
         counts = f"{len(ids)} ids, {len(boxes)} of boxes, {len(logits)} of logits"
         raise DataError(str(path), "its lists are not of one length", counts)

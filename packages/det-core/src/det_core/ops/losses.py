@@ -14,6 +14,7 @@ from det_core.ops import boxes as box_ops
 from det_core.ops import coding
 from det_core.ops.geometry import Geometry, geometry
 from det_core.ops.precision import precise
+from det_core.printable import quoted
 
 __all__ = ["BoxLoss", "FocalLoss", "box_loss", "focal_loss", "iou_loss", "regressed", "smooth_l1"]
 
@@ -91,7 +92,7 @@ def regressed(where: str, weights: Sequence[float], kind: BoxLoss) -> Geometry:
     """The form of the boxes that offsets of these weights lead to; ConfigError if `kind` cannot compare them."""
     form = geometry(len(weights), f"{where}.box_weights")
     if form.dim != 4 and kind != "smooth_l1":
-        raise ConfigError(f"{where}.box_loss", "must be 'smooth_l1' for rotated boxes", f"got {kind!r}")
+        raise ConfigError(f"{where}.box_loss", "must be 'smooth_l1' for rotated boxes", f"got {quoted(kind)}")
     return form
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from det_core.errors import ConfigError, RecipeError
+from det_core.printable import quoted
 from det_core.recipes import yaml as yamlfile
 from det_core.recipes.overrides import merge
 
@@ -105,9 +106,9 @@ def _with_bases(path: Path, trail: tuple[Path, ...]) -> dict[str, Any]:
     if base is None:
         return content
     if not isinstance(base, str):
-        raise RecipeError(f"{path}: {_BASE}", "must name one file", f"got {base!r:.60}")
+        raise RecipeError(f"{path}: {_BASE}", "must name one file", f"got {quoted(base, 60)}")
     if "://" in base:
-        raise RecipeError(f"{path}: {_BASE}", "is a URL, which is not fetched", f"got {base!r}", "download it")
+        raise RecipeError(f"{path}: {_BASE}", "is a URL, which is not fetched", f"got {quoted(base)}", "download it")
     file = path.parent / Path(base).expanduser()
     if not file.exists():
         fix = f"it is looked for from the folder of {path.name}: get the file that belongs there, or correct the path"
@@ -156,7 +157,7 @@ def _require_kinds(settings: Mapping[str, Any], where: str) -> None:
             continue
         if key == "INPUT.MIN_SIZE_TRAIN" and _kind(value) == "a number":
             continue
-        raise ConfigError(f"{where}: {key}", f"must be {_kind(default)}", f"got {value!r:.60}")
+        raise ConfigError(f"{where}: {key}", f"must be {_kind(default)}", f"got {quoted(value, 60)}")
 
 
 def _kind(value: Any) -> str:

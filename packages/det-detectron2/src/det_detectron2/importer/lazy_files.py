@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from det_core.errors import ConfigError, RecipeError
+from det_core.printable import quoted
 from det_core.regular import open_regular
 
 from det_detectron2.importer.literals import Evaluator
@@ -267,5 +268,5 @@ def _resolved(value: Any, path: str, tree: Mapping[str, Any], where: str, depth:
     for key in keys:
         node = node.get(key) if isinstance(node, dict) else None
     if node is None or isinstance(node, dict) or depth > _MAX_FILES:
-        raise ConfigError(f"{where}: {path}", "refers to nothing", f"got {value!r}")
+        raise ConfigError(f"{where}: {path}", "refers to nothing", f"got {quoted(value)}")
     return _resolved(node, ".".join(keys), tree, where, depth + 1)

@@ -17,6 +17,7 @@ from det_core.data.formats.coco_checks import (
 )
 from det_core.data.formats.faults import Fault
 from det_core.data.formats.listing import Listing
+from det_core.printable import quoted
 
 from det_inspect.datasets.report import Defect, Drawn, SplitReport
 
@@ -65,7 +66,7 @@ def look_through(
     for image in images:
         path = listing.images / image["file_name"]
         if path in found:
-            text = f"image {image['id']!r:.40} is the file of image {found[path][0]['id']!r:.40}"
+            text = f"image {quoted(image['id'], 60)} is the file of image {quoted(found[path][0]['id'], 60)}"
             defects.append(Defect("file listed twice", name, str(path), str(image["id"]), text, path))
         else:
             found[path] = (image, drawn[image["id"]])

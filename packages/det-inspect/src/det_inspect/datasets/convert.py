@@ -12,6 +12,7 @@ from typing import Any, Literal
 from det_core.data.formats.coco_checks import AnnotationCheck, BadAnnotations, sound, sound_categories, sound_images
 from det_core.data.formats.listing import Listing
 from det_core.errors import ConfigError, DataError
+from det_core.printable import quoted
 
 from det_inspect.datasets.writers import Written, coco_files, voc_files, yolo_files
 
@@ -68,7 +69,7 @@ def convert(
         DataError: the listing cannot be used, an image is missing, or a file with other content is in the way.
     """
     if not split.isidentifier():
-        raise ConfigError("split", "must be a name of letters and digits", f"got {split!r}")
+        raise ConfigError("split", "must be a name of letters and digits", f"got {quoted(split)}")
     if listing.faults and bad_annotations == "stop":
         raise listing.faults[0]
     content, skipped = _sound(listing, bad_annotations)

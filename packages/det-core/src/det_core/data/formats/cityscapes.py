@@ -15,6 +15,7 @@ from det_core.data.formats.packed import PackedNumbers, PackedTexts
 from det_core.data.images import read_image
 from det_core.errors import DataError
 from det_core.ops.masks import tight_boxes
+from det_core.printable import quoted
 from det_core.structures import Sample, Size, Targets
 from det_core.zoo.class_names import CITYSCAPES_CLASSES
 
@@ -182,7 +183,9 @@ def _read(path: Path) -> tuple[Size, list[_Outline]]:
         raise DataError(str(path), "is no file of outlines", fix="give files of gtFine that end in _polygons.json")
     size: Any = (content.get("imgHeight"), content.get("imgWidth"))
     if not all(type(side) is int and 0 < side <= _LARGEST_SIDE for side in size):
-        raise DataError(str(path), "does not say the size of its image", f"imgHeight and imgWidth are {size!r:.60}")
+        raise DataError(
+            str(path), "does not say the size of its image", f"imgHeight and imgWidth are {quoted(size, 60)}"
+        )
     outlines = []
     for number, entry in enumerate(content["objects"], 1):
         if (outline := _outline(entry, size, f"{path}: object {number}")) is not None:
@@ -199,7 +202,7 @@ def _outline(entry: Any, size: Size, where: str) -> _Outline | None:
     crowd = name.endswith("group") and name.removesuffix("group") in CITYSCAPES_CLASSES
     name = name.removesuffix("group") if crowd else name
     if name not in CITYSCAPES_CLASSES and name not in _OTHERS:
-        raise DataError(where, f"is called {name!r:.60}, which is no label of Cityscapes")
+        raise DataError(where, f"is called {quoted(name, 60)}, which is no label of Cityscapes")
     corners: Any = entry.get("polygon")
     # Drawing takes memory by the extent of the outline, so one absurd corner would be enough to crash.
     far = 2 * max(size)

@@ -13,6 +13,7 @@ from det_core.data.formats.indexed import IndexedImages
 from det_core.data.formats.listing import Listing, text_of
 from det_core.data.images import IMAGE_SUFFIXES
 from det_core.errors import DataError
+from det_core.printable import quoted
 from det_core.regular import read_regular
 from det_core.zoo.class_names import VOC_CLASSES
 
@@ -21,7 +22,8 @@ __all__ = ["VOC_CLASSES", "VocDataset", "parsed"]
 # Of a file without its suffix: nothing that leads to another folder.
 _NAME = re.compile(r"[^/\\:\0]+")
 _FLAGGED = re.compile(r"(.*\S)\s+(?:-1|0|1)")
-_LARGEST_FILE, _DEEPEST, _LONGEST_NAME = 2**26, 30, 240
+_LARGEST_FILE, _LARGEST_ANNOTATION, _LONGEST_NAME = 2**26, 2**23, 240
+_DEEPEST, _ELEMENTS = 30, 200_000
 
 
 class VocDataset(IndexedImages):
@@ -95,7 +97,7 @@ class VocDataset(IndexedImages):
 def _listed(folder: Path, split: str) -> list[str]:
     """The names in the list of a split, each once."""
     if not _NAME.fullmatch(split):
-        raise DataError(str(folder), "a split is the name of a list in ImageSets/Main", f"got {split!r}")
+        raise DataError(str(folder), "a split is the name of a list in ImageSets/Main", f"got {quoted(split)}")
     path = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not path.exists():
         known = sorted(file.stem for file in path.parent.glob("*.txt"))
@@ -105,7 +107,7 @@ def _listed(folder: Path, split: str) -> list[str]:
     names = _without_flags([line.strip() for line in lines if line.strip()], folder / "Annotations")
     for number, name in enumerate(names, 1):
         if not _NAME.fullmatch(name):
-            raise DataError(str(path), f"line {number} is no name of an image", f"got {name!r:.60}")
+            raise DataError(str(path), f"line {number} is no name of an image", f"got {quoted(name, 60)}")
     return list(dict.fromkeys(names))
 
 
@@ -137,13 +139,15 @@ def _files(images: Path) -> Mapping[str, str]:
 
 def parsed(content: bytes, where: str) -> Element:
     """The root of an XML text; one that declares a document type, and so could define entities, is refused."""
-    builder, parser, depth = TreeBuilder(), expat.ParserCreate(), 0
+    builder, parser, depth, elements = TreeBuilder(), expat.ParserCreate(), 0, 0
 
     def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
+        nonlocal depth, elements
+        depth, elements = depth + 1, elements + 1 + len(attributes)
         if depth > _DEEPEST:
             raise DataError(where, f"is nested deeper than {_DEEPEST} levels", fix="no annotation needs it")
+        if elements > _ELEMENTS:
+            raise DataError(where, f"has more than {_ELEMENTS} elements", fix="no annotation needs as many")
         builder.start(tag, attributes)
 
     def end(tag: str) -> None:
@@ -168,7 +172,7 @@ def parsed(content: bytes, where: str) -> Element:
 def _read(path: Path) -> Element:
     """The root of an XML file."""
     try:
-        return parsed(read_regular(path, _LARGEST_FILE), str(path))
+        return parsed(read_regular(path, _LARGEST_ANNOTATION), str(path))
     except FileNotFoundError as error:
         raise DataError(str(path), "there is no such annotation file", fix="take the image out of the list") from error
     except OSError as error:

@@ -15,11 +15,13 @@ from det_core.data.formats.listing import Listing, text_of
 from det_core.data.images import image_files, image_size
 from det_core.data.yolo_lines import Layout, Task
 from det_core.errors import DataError, DetWarning
+from det_core.printable import described
+from det_core.recipes import yaml as yamlfile
 from det_core.structures import Size
 
 __all__ = ["YoloDataset"]
 
-_LARGEST_FILE = 2**24
+_LARGEST_FILE, _MOST_LINES = 2**24, 100_000
 _LARGEST_LIST = 2**20
 
 
@@ -134,9 +136,9 @@ def _declared(path: Path) -> dict[str, Any]:
     """What a YAML file about a dataset says; empty if it is no mapping."""
     try:
         # The base loader makes texts, lists and mappings and nothing else.
-        content = yaml.load(text_of(path, _LARGEST_LIST, "a list of classes"), Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise DataError(str(path), "is not sound YAML", str(error).splitlines()[0]) from error
+        content = yamlfile.texts(text_of(path, _LARGEST_LIST, "a list of classes"))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise DataError(str(path), "is not sound YAML", described(error)) from error
     return content if isinstance(content, dict) else {}
 
 
@@ -176,5 +178,8 @@ def _objects(path: Path, size: Size, layout: Layout) -> list[tuple[str, dict[str
     """Each line that is not empty, by its number, in COCO's words; what is wrong in it the check tells."""
     if not path.exists():
         return []
-    lines = enumerate(text_of(path, _LARGEST_FILE, "the labels of an image").splitlines(), 1)
+    text = text_of(path, _LARGEST_FILE, "the labels of an image")
+    if text.count("\n") > _MOST_LINES:
+        raise DataError(str(path), f"lists more than {_MOST_LINES} objects in one image", fix="correct the file")
+    lines = enumerate(text.splitlines(), 1)
     return [(f"line {number}", layout.record(line.split(), size)) for number, line in lines if line.strip()]

@@ -16,6 +16,7 @@ from det_core.ops import boxes as box_ops
 from det_core.ops.global_batch import normalizer
 from det_core.ops.layers import Conv2d, Norm
 from det_core.ops.shuffle import shuffled
+from det_core.printable import quoted
 from det_core.structures import Detections, Size
 
 __all__ = ["FastRCNNConvFCHead", "FastRCNNPredictor"]
@@ -125,7 +126,9 @@ class FastRCNNPredictor(nn.Module):
         super().__init__()
         if federated is not None and class_loss != "sigmoid":
             fix = "say class_loss: sigmoid"
-            raise ConfigError("FastRCNNPredictor.federated", "needs a sigmoid per class", f"got {class_loss!r}", fix)
+            raise ConfigError(
+                "FastRCNNPredictor.federated", "needs a sigmoid per class", f"got {quoted(class_loss)}", fix
+            )
         self.federated = federated
         if federated is not None:  # zeros until the first loss, or until weights are loaded, which hold it
             self.register_buffer("fed_loss_cls_weights", torch.zeros(num_classes))
