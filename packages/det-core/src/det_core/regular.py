@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["descriptor_of", "open_regular", "read_regular", "require_regular"]
+__all__ = ["descriptor_of", "exists", "open_regular", "read_regular", "require_regular"]
 
 _KINDS = (
     (stat.S_ISFIFO, "it is a pipe, where a regular file is wanted"),
@@ -38,6 +38,14 @@ def descriptor_of(path: str | os.PathLike[str]) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something of this name, which may be one that nothing can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:

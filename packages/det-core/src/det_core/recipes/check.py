@@ -8,6 +8,7 @@ arguments already checked, and calls it with what only the parent knows.
 import collections.abc as abc
 import enum
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -163,6 +164,7 @@ class _Checker:
         for name, value in node.items():
             if name != "type":
                 argument = known(name, signature, target, path)
+                _require_countable(name, value, path)
                 absent = value is None and argument.default is None  # `x: int = None`
                 value = over_default(value, argument)
                 here = f"{path}.{name}"
@@ -216,6 +218,18 @@ class _Checker:
 def _leaf(node: Any, annotation: Any, path: str) -> Plan:
     value = leaf(node, annotation, path)
     return Value(value, value if type(value) in _SCALARS else node)
+
+
+_COUNT = re.compile(r"num_|(.*_)?(depths?|blocks|layers|stages|levels|repeats|convs?)$")
+_LARGEST_COUNT = 1_000_000
+
+
+def _require_countable(name: str, value: Any, path: str) -> None:
+    """Refuse a number of layers and the like that no memory could hold, before anything counts up to it."""
+    if path.partition(".")[0] == "model" and _COUNT.match(name):
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if type(each) is int and each > _LARGEST_COUNT:
+                raise ConfigError(f"{path}.{name}", f"is more than {_LARGEST_COUNT}", f"got {shown(each)}", "lower it")
 
 
 def _calls(plan: Plan) -> bool:
