@@ -59,8 +59,8 @@ PICKLES = {
     + b"".join(b"\x8a\x14" + (n * (2**61 - 1) << 60).to_bytes(20, "little") + b"N" for n in range(1, 60_000))
     + b"u.",
     "dictionaries of dictionaries": b"\x80\x02}q\x00"
-    + b"".join(b"}(K\x01h%cK\x02h%cuq%c" % (n, n, n + 1) for n in range(90))
-    + b".",
+    + b"".join(b"}(K\x01h%cK\x02h%cuq%c0" % (n, n, n + 1) for n in range(90))
+    + b"0h\x5a.",
     "lists of lists": b"\x80\x02]q\x00" + b"".join(b"](h%ch%ceq%c" % (n, n, n + 1) for n in range(90)) + b".",
     "lists in lists": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
     "a list of itself": b"\x80\x02]q\x00h\x00a.",

@@ -30,7 +30,7 @@ def convert_proposals(source: Path | str, target: Path | str) -> int:
         DataError: it holds something else.
     """
     path = Path(source)
-    content = read_pickle(path)
+    content = read_pickle(path, parts=20_000_000)
     if not isinstance(content, Mapping):
         raise DataError(str(path), "is no file of proposals", f"it holds a {type(content).__name__}")
     ids = _list(content, ("ids", "indexes"), path)

@@ -10,7 +10,9 @@ import click
 
 from det_core.cli.analysis import installed_analysis
 from det_core.cli.eval_files import evaluate_files
+from det_core.cli.output import cell, echo
 from det_core.errors import ConfigError, RecipeError
+from det_core.printable import printable
 from det_core.zoo.class_names import short_name
 
 if TYPE_CHECKING:
@@ -121,11 +123,11 @@ def command(
     title = f"{source}, {split}: {len(data.dataset(split))} images"
     if as_json:
         reasons = {} if why is None else why.as_json()
-        click.echo(json.dumps({"metrics": result.metrics, "notes": result.notes, **reasons}, indent=2))
+        echo(json.dumps({"metrics": result.metrics, "notes": result.notes, **reasons}, indent=2))
     else:
         _show(result, title, why)
     if report is not None and why is not None:
-        click.echo(f"{why.write_report(report, title, result.metrics, result.notes)}", err=True)
+        echo(f"{why.write_report(report, title, result.metrics, result.notes)}", err=True)
 
 
 def _load(
@@ -184,11 +186,11 @@ def _show(result: "Evaluation", title: str, why: "Explanation | None") -> None:
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in result.metrics.items():
-        table.add_row(short_name(name, 100), f"{value:.4f}")
+        table.add_row(cell(short_name(name, 100)), f"{value:.4f}")
     console = Console(highlight=False)
-    console.print(title, markup=False, soft_wrap=True)
+    console.print(printable(title), markup=False, soft_wrap=True)
     console.print(table)
     for note in result.notes:
-        console.print(short_name(note, _LONGEST), markup=False, soft_wrap=True)
+        console.print(printable(short_name(note, _LONGEST)), markup=False, soft_wrap=True)
     if why is not None:
         why.show()

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from det_core.cli.analysis import installed_analysis
+from det_core.cli.output import cell, echo
+from det_core.printable import printable
 from det_core.zoo.class_names import short_name
 
 if TYPE_CHECKING:
@@ -29,16 +29,16 @@ def evaluate_files(
     title = f"{predictions}: {len(files.found['annotations'])} results, {len(files.image_ids)} images"
     if as_json:
         reasons = {} if why is None else why.as_json()
-        click.echo(json.dumps({**figures, "notes": notes, **reasons}, indent=2))
+        echo(json.dumps({**figures, "notes": notes, **reasons}, indent=2))
     else:
         _show(figures, title)
         for note in notes:
-            click.echo(short_name(note, 1000))
+            echo(short_name(note, 1000))
         if why is not None:
             why.show()
     if report is not None and why is not None:
         flat = {f"{iou_type}/{name}": value for iou_type, own in figures.items() for name, value in own.items()}
-        click.echo(f"{why.write_report(report, title, flat, notes)}", err=True)
+        echo(f"{why.write_report(report, title, flat, notes)}", err=True)
 
 
 def _figures(files: "CocoFiles") -> tuple[dict[str, dict[str, float | None]], list[str]]:
@@ -68,7 +68,7 @@ def _show(figures: Any, title: str) -> None:
         table.add_column(iou_type, justify="right")
     for name in dict.fromkeys(name for own in figures.values() for name in own):
         values = (own.get(name) for own in figures.values())
-        table.add_row(short_name(name, 100), *("" if value is None else f"{value:.4f}" for value in values))
+        table.add_row(cell(short_name(name, 100)), *("" if value is None else f"{value:.4f}" for value in values))
     console = Console(highlight=False)
-    console.print(title, markup=False, soft_wrap=True)
+    console.print(printable(title), markup=False, soft_wrap=True)
     console.print(table)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from det_core import recipes
+from det_core.cli.output import echo
 from det_core.errors import MissingExtraError
 
 __all__ = ["command"]
@@ -34,15 +35,15 @@ def command(
     require_one_process("lr-find")
     found = find_learning_rate(loaded, lowest, highest, steps)
     for rate, loss in zip(found.rates, found.losses, strict=True):
-        click.echo(f"{rate:.3g}\t{loss:.4f}")
+        echo(f"{rate:.3g}\t{loss:.4f}")
     if plot is not None:
         pairs = enumerate(zip(found.rates, found.losses, strict=True))
         rows = [{"step": step, "loss": loss, "lr": rate} for step, (rate, loss) in pairs]
         try:
-            click.echo(f"The curve: {plot_curves(rows, plot)}")
+            echo(f"The curve: {plot_curves(rows, plot)}")
         except MissingExtraError as error:
-            click.echo(f"No curve: {error}", err=True)
+            echo(f"No curve: {error}", err=True)
     if found.suggestion is None:
-        click.echo("No suggestion: the loss never falls; widen --lowest and --highest.")
+        echo("No suggestion: the loss never falls; widen --lowest and --highest.")
     else:
-        click.echo(f"Begin with --set train.optimizer.lr={found.suggestion:.2g}")
+        echo(f"Begin with --set train.optimizer.lr={found.suggestion:.2g}")

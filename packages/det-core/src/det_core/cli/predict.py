@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from det_core.cli.output import echo
 from det_core.errors import ConfigError, DataError
 from det_core.plugins import registry
 
@@ -92,22 +93,22 @@ def command(
     names = [ImageName(*each) for each in zip(_image_ids(paths), files, picture_names(paths, output), strict=True)]
     for number, found in _results(detector, paths, threshold, batch_size or detector.batch_size):
         if isinstance(found, DataError):
-            click.echo(f"error: {found}", err=True)
+            echo(f"error: {found}", err=True)
             unread += 1
             continue
         for writer in writers:
             writer.write(found, names[number])
         if as_json and found.prediction.detections is not None:
             entries += [{**each, "file_name": names[number].file_name} for each in found.to_coco(names[number].id)]
-        click.echo(f"{paths[number]}: {found.summary()}", err=as_json)
+        echo(f"{paths[number]}: {found.summary()}", err=as_json)
     for writer in writers:
         writer.finish()
     if writers:
-        click.echo(_done(len(paths) - unread, save, output), err=as_json)
+        echo(_done(len(paths) - unread, save, output), err=as_json)
     if as_json:
-        click.echo(json.dumps(entries, indent=1))
+        echo(json.dumps(entries, indent=1))
     if unread:
-        click.echo(f"{unread} of {len(paths)} images could not be read", err=True)
+        echo(f"{unread} of {len(paths)} images could not be read", err=True)
         context.exit(1)
 
 

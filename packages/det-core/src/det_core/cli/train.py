@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from det_core import recipes
+from det_core.cli.output import echo
 from det_core.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def command(
         flags = "".join(f" --set {each}" for each in overrides) + (" --scale-lr" if scale_lr else "")
         again = f"det train {recipe}{flags} --output {folder} --resume"
         if first:
-            click.echo(f"Stopped after step {outcome.step}; everything is saved. Go on with: {again}", err=True)
+            echo(f"Stopped after step {outcome.step}; everything is saved. Go on with: {again}", err=True)
         context.exit(128 + (outcome.signal or signal.SIGINT))
     if first:
         _report(outcome)
@@ -98,7 +99,7 @@ def _scaled(loaded: "Recipe", recipe: str, overrides: Sequence[str]) -> "Recipe"
     size = loaded.resolved().tree["train"]["batch_size"]
     scaled, changes = scale_learning_rate(own, size, fixed=[path for path in paths if path != "train.batch_size"])
     for change in changes or ["nothing to scale: train.batch_size is that of the recipe"]:
-        click.echo(f"scaled by the linear rule: {change}", err=True)
+        echo(f"scaled by the linear rule: {change}", err=True)
     return scaled
 
 
@@ -110,17 +111,17 @@ def _try(context: click.Context, loaded: "Recipe", images: int | None) -> None:
     require_one_process("a trial")
     if images is None:
         run = trial.dry_run(loaded)
-        click.echo("losses: " + ", ".join(f"{name} {value:.4g}" for name, value in run.losses.items()))
-        click.echo("metrics: " + (", ".join(run.metrics[:12]) or "none"))
-        click.echo(f"{run.seconds_per_step:.2f} s per step, {run.memory:.1f} GiB; about {run.hours:.1f} h in all")
+        echo("losses: " + ", ".join(f"{name} {value:.4g}" for name, value in run.losses.items()))
+        echo("metrics: " + (", ".join(run.metrics[:12]) or "none"))
+        echo(f"{run.seconds_per_step:.2f} s per step, {run.memory:.1f} GiB; about {run.hours:.1f} h in all")
         return
     outcome, value = trial.overfit(loaded, images)
     name = outcome.best.metric if outcome.best else "metric"
     if value is None or value <= 0.9:
-        click.echo(f"{name} {value} after {outcome.step} steps on {images} images: it does not learn them.", err=True)
-        click.echo("Look at classes and boxes (det data check), at the learning rate (det lr-find) and at the weights.")
+        echo(f"{name} {value} after {outcome.step} steps on {images} images: it does not learn them.", err=True)
+        echo("Look at classes and boxes (det data check), at the learning rate (det lr-find) and at the weights.")
         context.exit(1)
-    click.echo(f"{name} {value:.3f} after {outcome.step} steps on {images} images: it learns.")
+    echo(f"{name} {value:.3f} after {outcome.step} steps on {images} images: it learns.")
 
 
 def _name(recipe: str) -> str:
@@ -138,9 +139,9 @@ def _report(outcome: "Outcome") -> None:
     folder = outcome.folder
     if outcome.best is not None:
         best = outcome.best
-        click.echo(f"Best {best.metric} {best.value:.4f} at step {best.step}: {folder.best}")
-    click.echo(f"Last step {outcome.step}: {folder.last}")
+        echo(f"Best {best.metric} {best.value:.4f} at step {best.step}: {folder.best}")
+    echo(f"Last step {outcome.step}: {folder.last}")
     try:
-        click.echo(f"Learning curves: {plot_curves(read_scalars(folder.scalars), folder.path / 'curves.png')}")
+        echo(f"Learning curves: {plot_curves(read_scalars(folder.scalars), folder.path / 'curves.png')}")
     except MissingExtraError as error:
-        click.echo(f"No learning curves: {error}", err=True)
+        echo(f"No learning curves: {error}", err=True)

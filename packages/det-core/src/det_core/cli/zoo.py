@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from det_core.cli.output import echo
 from det_core.cli.zoo_convert import command as convert
 from det_core.cli.zoo_verify import command as verify
 from det_core.zoo import published
@@ -38,7 +39,7 @@ def list_models(task: str | None, as_json: bool) -> None:
     """
     chosen = [model for model in published.models().values() if task in (None, model.task)]
     if as_json:
-        click.echo(json.dumps([_facts(model) for model in chosen], indent=1))
+        echo(json.dumps([_facts(model) for model in chosen], indent=1))
     else:
         _show_table(chosen)
 
@@ -55,7 +56,7 @@ def show(name: str, as_json: bool) -> None:
     """
     model = published.find(name)
     if as_json:
-        click.echo(json.dumps(_facts(model), indent=1))
+        echo(json.dumps(_facts(model), indent=1))
         return
     recipe = model.recipe()
     rows = {
@@ -65,12 +66,12 @@ def show(name: str, as_json: bool) -> None:
         "weights": model.weights or "none published",
         **model.reported,
     }
-    click.echo(model.name)
+    echo(model.name)
     width = max(map(len, rows))
     for label, value in rows.items():
-        click.echo(f"  {label:{width}}  {value}")
+        echo(f"  {label:{width}}  {value}")
     if model.reported:
-        click.echo(_UNVERIFIED)
+        echo(_UNVERIFIED)
 
 
 def _facts(model: PublishedModel) -> dict[str, Any]:

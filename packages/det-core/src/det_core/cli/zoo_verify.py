@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from det_core.cli.output import cell, echo
 from det_core.errors import ConfigError, UnknownNameError
 from det_core.plugins import known
 from det_core.recipes.values import DATA_FOLDER
@@ -68,11 +69,11 @@ def command(
         metrics, notes = _evaluated(recipe, weights or model.source(), batch_size, device)
     verdicts = _compared(model, metrics)
     for note in notes:
-        click.echo(note)
+        echo(note)
     if verdicts != {True}:
-        click.echo(f"{model.name}: not as published", err=True)
+        echo(f"{model.name}: not as published", err=True)
         context.exit(1)
-    click.echo(f"{model.name}: as published")
+    echo(f"{model.name}: as published")
 
 
 @contextlib.contextmanager
@@ -121,6 +122,6 @@ def _compared(model: PublishedModel, metrics: Mapping[str, float]) -> set[bool]:
         agrees = found is not None and abs(found - wanted) <= _TOLERANCE + 1e-9
         verdicts.add(agrees)
         here = ("", "not evaluated") if found is None else (f"{found:.2f}", f"{found - wanted:+.2f}")
-        table.add_row(label, f"{wanted:g}", *here, style=None if agrees else "red")
+        table.add_row(cell(label), f"{wanted:g}", *here, style=None if agrees else "red")
     Console(highlight=False, markup=False).print(table)
     return verdicts

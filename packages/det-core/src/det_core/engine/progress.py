@@ -12,6 +12,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from det_core.printable import printable
+
 __all__ = ["Display", "Meter", "memory_in_use"]
 
 _T = TypeVar("_T")
@@ -96,7 +98,7 @@ class Display:
 
     def say(self, message: str) -> None:
         """Write a line that stays."""
-        self.console.print(message, soft_wrap=True, markup=False)
+        self.console.print(printable(message), soft_wrap=True, markup=False)
         if self._log is not None:
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} {message}\n")

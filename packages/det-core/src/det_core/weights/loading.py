@@ -11,6 +11,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from det_core.errors import DetWarning, WeightsError
+from det_core.printable import printable
 from det_core.recipes import Source
 from det_core.weights.reading import read
 from det_core.weights.upgrades import upgraded
@@ -170,7 +171,7 @@ class InitialWeights:
         where, unused = str(self.source), bool(self.into)
         report = load_into(part, state, where, skip=self.skip, allow_unused=unused, by_shape=by_shape)
         if report.unused or report.kept:
-            logging.getLogger(__name__).warning("%s", report)
+            logging.getLogger(__name__).warning("%s", printable(str(report), 3000))
         return report
 
 

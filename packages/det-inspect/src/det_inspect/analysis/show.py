@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-import click
+from det_core.cli.output import cell, echo
 
 if TYPE_CHECKING:
     from det_inspect.analysis.diagnosis import Diagnosis
@@ -24,7 +24,7 @@ def show_diagnosis(why: "Diagnosis") -> None:
         table.add_column("errors", justify="right")
         table.add_column("cost in AP50", justify="right")
         for kind, count in errors.counts.items():
-            table.add_row(kind, str(count), f"{errors.costs[kind]:.4f}")
+            table.add_row(cell(kind), str(count), f"{errors.costs[kind]:.4f}")
         Console(highlight=False).print(table)
     for each in why.suspicions:
-        click.echo(f"suspicious: {each}")
+        echo(f"suspicious: {each}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from det_core.cli.output import echo
 from det_core.zoo.class_names import short_name
 
 from det_inspect.cli.data_sources import Sources, source_options
@@ -51,14 +52,14 @@ def convert(sources: Sources, to: Any, output: Path, files: Any, skip_bad: bool)
 
     for split, listing in sources.listings().items():
         done = write(listing, to, output, split, files, "skip" if skip_bad else "stop")
-        click.echo(f"{split}: {done.images} images with {done.objects} objects, in {done.files[0]}")
+        echo(f"{split}: {done.images} images with {done.objects} objects, in {done.files[0]}")
         for what, count in done.lost.items():
-            click.echo(f"  not kept: {what} ({count})")
+            echo(f"  not kept: {what} ({count})")
         for sentence in done.skipped:
-            click.echo(f"  left out: {sentence}")
+            echo(f"  left out: {sentence}")
         if to == "voc":
             names = ", ".join(each["name"] for each in sorted(listing.content["categories"], key=lambda c: c["id"]))
-            click.echo(f"  classes in this order: {names}")
+            echo(f"  classes in this order: {names}")
 
 
 @command.command()
@@ -85,11 +86,11 @@ def check(sources: Sources, html: Path | None, heads: bool, as_json: bool) -> No
 
         html.write_text(data_page(report, " and ".join(sources.titles())), "utf-8")
     if as_json:
-        click.echo(json.dumps(report.to_json(), indent=1))
+        echo(json.dumps(report.to_json(), indent=1))
     else:
         _show(report)
         if html is not None:
-            click.echo(f"\nThe page is in {html}.")
+            echo(f"\nThe page is in {html}.")
     if report.defects:
         raise SystemExit(1)
 
@@ -106,28 +107,28 @@ def _track(items: Iterable[Any], count: int, name: str) -> Iterable[Any]:
 def _show(report: "Report") -> None:
     for name, split in report.splits.items():
         figures = split.summary()
-        click.echo(f"{name}: {figures['images']} images, {figures['objects']} objects")
+        echo(f"{name}: {figures['images']} images, {figures['objects']} objects")
         for key in ("images without objects", "crowds", "with masks", "with keypoints"):
             if figures[key]:
-                click.echo(f"  {key}: {figures[key]}")
+                echo(f"  {key}: {figures[key]}")
         for key in ("image width", "image height", "object side"):
             if (span := figures[key]) is not None:
-                click.echo(f"  {key}: {span['min']:g} to {span['max']:g} pixels, median {span['median']:g}")
+                echo(f"  {key}: {span['min']:g} to {span['max']:g} pixels, median {span['median']:g}")
         sizes = ", ".join(f"{count} {size}" for size, count in figures["object sizes"].items())
-        click.echo(f"  object sizes: {sizes}")
+        echo(f"  object sizes: {sizes}")
         for what, count in figures["left out"].items():
-            click.echo(f"  {what}, left out: {count}")
+            echo(f"  {what}, left out: {count}")
         _show_classes(figures["classes"])
     counts = report.counts()
     for kind, count in counts.items():
-        click.echo(f"\n{kind}: {count}")
+        echo(f"\n{kind}: {count}")
         for defect in [each for each in report.defects if each.kind == kind][:_SHOWN]:
             elsewhere = defect.image is not None and str(defect.image) != defect.file
             image = f" (in {defect.image.name})" if defect.image is not None and elsewhere else ""
-            click.echo(f"  {defect.split}: {short_name(defect.file, _WORDS)}: {short_name(defect.text, _WORDS)}{image}")
+            echo(f"  {defect.split}: {short_name(defect.file, _WORDS)}: {short_name(defect.text, _WORDS)}{image}")
         if count > _SHOWN:
-            click.echo(f"  and {count - _SHOWN} more; --json lists all")
-    click.echo(f"\n{sum(counts.values())} defects" if counts else "\nNo defect was found.")
+            echo(f"  and {count - _SHOWN} more; --json lists all")
+    echo(f"\n{sum(counts.values())} defects" if counts else "\nNo defect was found.")
 
 
 def _show_classes(classes: Mapping[str, Mapping[str, int]]) -> None:
@@ -137,7 +138,7 @@ def _show_classes(classes: Mapping[str, Mapping[str, int]]) -> None:
     width, most = max((len(name) for name, _ in shown), default=0), ordered[0][1]["objects"] if ordered else 0
     for name, count in shown:
         bar = "#" * round(30 * count["objects"] / most) if most else ""
-        click.echo(f"  {name:{width}} {count['objects']:7} in {count['images']:6} images  {bar}".rstrip())
+        echo(f"  {name:{width}} {count['objects']:7} in {count['images']:6} images  {bar}".rstrip())
     if rest := ordered[_CLASSES:]:
         absent = sum(not count["objects"] for _, count in rest)
-        click.echo(f"  and {len(rest)} more classes, {absent} of them without any object")
+        echo(f"  and {len(rest)} more classes, {absent} of them without any object")
