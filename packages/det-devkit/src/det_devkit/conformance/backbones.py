@@ -95,9 +95,16 @@ def require_features(features: Any, module: Any, pixels: Tensor) -> None:
     for level, feature in features.items():
         stride = module.strides[level]
         wanted = (batch, module.channels[level], -(-height // stride), -(-width // stride))
-        if tuple(feature.shape) != wanted:
+        exact = getattr(module, "exact_sizes", True)
+        fits = tuple(feature.shape) == wanted or (
+            not exact
+            and tuple(feature.shape[:2]) == wanted[:2]
+            and all(0 < side <= most for side, most in zip(feature.shape[2:], wanted[2:], strict=True))
+        )
+        if not fits:
             problem = f"level {level!r} has shape {tuple(feature.shape)} {given}; it declares {wanted}"
-            raise Failed(problem, "correct channels, strides or size_divisibility, or the padding of its convolutions")
+            fix = "correct channels, strides or size_divisibility, or the padding of its convolutions"
+            raise Failed(problem, f"{fix}; exact_sizes = False where levels may be smaller" if exact else fix)
 
 
 OWN: tuple[Check, ...] = (declared,)
