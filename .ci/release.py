@@ -131,7 +131,8 @@ def smoke(wheelhouse: Path, names: list[str]) -> list[str]:
             start = time.monotonic()
             with tempfile.TemporaryDirectory(prefix="det-release-") as folder:
                 own = list(_faults_of_installation(name, core, wheelhouse, Path(folder)))
-            print(f"{name} with det-core {core}: {'failed' if own else 'works'} ({time.monotonic() - start:.0f} s)")
+            seconds = f"{time.monotonic() - start:.0f} s"
+            print("\n".join(own) or f"{name} with det-core {core}: works", f"({seconds})", flush=True)
             faults += own
     return faults
 
