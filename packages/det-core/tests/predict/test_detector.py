@@ -174,7 +174,7 @@ def test_a_checkpoint_that_names_code_of_strangers_is_refused_unless_trusted(tra
     path = tmp_path / "strange.safetensors"
     model = Detector.load(trained, device="cpu").model
     save_checkpoint(path, model, Checkpoint(recipe=strange, classes=about.classes))
-    with pytest.raises(CheckpointError, match="on no list of an installed plugin; .*stranger:Tiny"):
+    with pytest.raises(CheckpointError, match=r"on no list of an installed plugin; .*stranger:Tiny"):
         Detector.load(path)
     assert not (tmp_path / "HARM").exists()
     assert Detector.load(path, device="cpu", trust=True).classes == tuple(about.classes)

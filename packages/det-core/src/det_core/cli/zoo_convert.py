@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from det_core.errors import ConfigError
+from det_core.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor

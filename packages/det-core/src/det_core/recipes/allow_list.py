@@ -1,7 +1,8 @@
 """What a recipe may name, and the one way from a name in it to the object: judged first, imported afterwards.
 
-A recipe is *untrusted* where it came inside a file, as in a checkpoint: it may name what installed plugins offer through
-their hooks, of the kinds that belong to the place, and what they list as `SAFE_PARTS`; nothing else, in no spelling.
+A recipe is *untrusted* where it came inside a file, as in a checkpoint: it may name what installed plugins offer
+through their hooks, of the kinds that belong to the place, and what they list as `SAFE_PARTS`; nothing else, in no
+spelling.
 A recipe that somebody names by hand may also name code of one's own, "my_lab.nets:MyNet". Python's library, torch and
 the other libraries that det stands on are closed to both beyond the lists: they read files and run programs.
 """

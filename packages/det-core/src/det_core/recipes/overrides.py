@@ -112,7 +112,7 @@ class _Setter:
     allow: AllowList
 
     def set(self, node: Any, annotation: Callable[[], Any], keys: Sequence[str], value: Any, path: str) -> Any:
-        """`node` with `value` where `keys` lead; `annotation` is asked only where the tree alone does not say enough."""
+        """`node` with `value` where `keys` lead; `annotation` is asked only where the tree does not say enough."""
         key, rest, here = keys[0], keys[1:], f"{path}.{keys[0]}"
         if isinstance(node, list):
             if not (key.isdecimal() and int(key) < len(node)):
