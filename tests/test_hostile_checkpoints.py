@@ -46,8 +46,8 @@ importlib:import_module torch:load torch:save torch.hub:load torch.hub:download_
 torch.utils.cpp_extension:load test.support:import_helper pickle:loads webbrowser:open this:9 this:s antigravity:fly
 det_core:Detector.load det_core.predict.detector:Detector.load det_core.recipes.recipe:load yaml:unsafe_load
 det_core.recipes.nodes:Factory det_core.plugins.registry:import_target functools:partial operator:attrgetter
-torch.nn:DataParallel torch.nn.modules.module:register_module_forward_hook ctypes:CDLL stranger:Net stranger.deep:Net
-torchvision.datasets:ImageFolder torchvision.io:write_file torchvision.models:resnet18 PIL.Image:open pip:main""".split()
+torch.nn:DataParallel torch.nn.modules.module:register_module_forward_hook ctypes:CDLL stranger:Net stranger.deep:N
+torchvision.datasets:ImageFolder torchvision.io:write_file torchvision.models:resnet18 PIL.Image:open pip:go""".split()
 odd = ["os: system", "os:system ", "os::system", "os:system.", ":system", "os:", "os.:system", ".os:system",
        "os:sys\ntem", "OS:system", "det-core/os:system", "os/system", "os:system:x", "det_core.data:../x", "json",
        "det-core/recipes", "det-devkit/new-plugin", "det-core/train", "detectron2", "pictures", "\uff4f\uff53:system"]
