@@ -22,7 +22,8 @@ marked with `@hookimpl`; a contract says what the things behind the names they r
 ## Hooks
 
 Each takes no argument and returns names as data. Nothing behind a name is imported before it is used, so a module with
-hooks imports nothing but `det_core.plugins.hooks`.
+hooks imports nothing but `det_core.plugins.hooks`. Beside them it may hold `SAFE_PARTS`, the import paths that
+[an untrusted recipe](recipes.md#what-a-recipe-may-call) may build too.
 
 """
 

@@ -24,7 +24,7 @@ from det_core.models import (
     keypoint_rcnn,
     mask_rcnn,
 )
-from det_core.predict.augmented import AugmentedDetector
+from det_core.predict import AugmentedDetector
 from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, MaskGrids, Prediction, Proposals
 from torch import nn

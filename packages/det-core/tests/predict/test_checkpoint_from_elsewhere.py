@@ -3,8 +3,17 @@
 import pytest
 from det_core.engine.checkpoint import Checkpoint, save_checkpoint
 from det_core.errors import UnknownNameError
+from det_core.plugins import versions
 from det_core.predict.detector import Detector
 from torch import nn
+
+
+@pytest.fixture(autouse=True)
+def without_vitdet(monkeypatch):
+    """As if det-vitdet were not installed."""
+    installed = versions._installed
+    monkeypatch.setattr(versions, "_installed", lambda name: "" if name == "det-vitdet" else installed(name))
+
 
 COMMAND = "pip install det-vitdet==0.3.1"
 DOUBT = "only the recipe says so; if you trust who wrote it: pip install acme-det==1.2"

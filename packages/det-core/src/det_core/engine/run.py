@@ -9,8 +9,9 @@ from typing import Any
 
 from det_core import recipes
 from det_core.engine.lock import lock
-from det_core.errors import CheckpointError
+from det_core.errors import CheckpointError, DetError
 from det_core.recipes import Recipe
+from det_core.recipes.allow_list import OWN
 
 __all__ = ["RunFolder"]
 
@@ -146,5 +147,14 @@ def _changes(before: Any, now: Any, path: str) -> Iterator[tuple[str, Any, Any]]
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in sorted({*before, *now}):
             yield from _changes(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
-    elif before != now:
+    elif before != now and not (path.endswith(".type") and _is_same_part(before, now)):
         yield path, before, now
+
+
+def _is_same_part(before: Any, now: Any) -> bool:
+    """Whether two names lead to one thing, such as a class and the package that it is also exported by."""
+    try:
+        first, second = (OWN.component(None, name, "type")[0] for name in (before, now))
+    except (DetError, TypeError, AttributeError):
+        return False
+    return first is second
