@@ -101,6 +101,10 @@ def test_dataset_of_a_plugin_with_sentences_alone_is_counted() -> None:
     class Plugin:
         skipped = ("image a is cut short", "image b is cut short")
 
+    class Empty(Plugin):
+        left_out: dict[str, int] = {}
+
+    assert left_out_notes(Empty(), "data.val") == left_out_notes(Plugin(), "data.val")
     [note] = left_out_notes(Plugin(), "data.val")
     assert note == "data.val: entries that cannot be used, left out: 2; the first: image a is cut short"
 
