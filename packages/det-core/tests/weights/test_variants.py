@@ -1,8 +1,9 @@
-"""Generated variants of weights, recipes and states: read or refused, soon, and never with a traceback."""
+"""Generated variants of weights, recipes and states: read or refused, soon, within memory, with no traceback."""
 
 import io
 import pickle
 import struct
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -20,7 +21,6 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 pytestmark = pytest.mark.slow
-# Enough to be sure; a file that asks for gigabytes ends the process of `nox -s full`, whose tests share the memory.
 VARIANTS = settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 HANG = 25  # seconds of the processor: five times what none may take
 
@@ -99,16 +99,26 @@ def programs(draw):
     return stream.getvalue()
 
 
+def peak():
+    """Megabytes of memory at the highest point so far; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
 def require_an_end(function, content, suffix):
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"w{suffix}"
         path.write_bytes(content)
-        start, message = time.process_time(), ""
+        start, before, message = time.process_time(), peak(), ""
         try:
             function(path)
         except DetError as error:
             message = str(error)
         assert time.process_time() - start < HANG
+        assert peak() - before < 500
         assert len(message) < 6500
         assert not any(character < " " and character not in "\n\t" for character in message)
 
