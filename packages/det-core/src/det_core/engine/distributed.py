@@ -51,6 +51,9 @@ def process_group() -> Iterator[tuple[int, int]]:
         yield rank_and_world_size()
         return
     store, rank, world_size = next(dist.rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
+        # The store may be that of the processes before a restart, with their addresses; on one node all count alike.
+        store = dist.PrefixStore(f"start/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=timedelta(minutes=30))
     _stores.append(dist.PrefixStore("det", store))
     try:

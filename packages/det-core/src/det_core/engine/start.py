@@ -60,6 +60,8 @@ def train(
     folder = RunFolder(Path(output))
     with ExitStack() as stack:
         rank, world_size = stack.enter_context(process_group())
+        # Outermost, as torchrun sends SIGTERM while the failure of another process is being explained.
+        stop = stack.enter_context(StopRequest())
         stack.enter_context(ends_together())
         settings.local_batch_size(world_size)
         with torch.device("meta"):
@@ -70,7 +72,6 @@ def train(
         state = first(lambda: load_state(folder.state) if resume else {})
         torch.manual_seed(settings.seed)
         model = recipe.build_model() if resume else initial_model(recipe)
-        stop = stack.enter_context(StopRequest())
         quiet = Console(quiet=True) if rank else console
         display = stack.enter_context(Display(settings.steps, quiet))
         trainer = loop.Trainer(model, data, settings, folder, recipe, display, stop)
