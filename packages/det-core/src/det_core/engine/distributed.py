@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import torch
@@ -90,12 +91,16 @@ def _culprits(rank: int, world_size: int) -> str:
     deadline = time.monotonic() + _SECONDS_TO_EXPLAIN
     while len(ends) < len(others) and time.monotonic() < deadline:
         for other in others:
-            if other not in ends and _ignore_store_errors(lambda key=f"end/{other}": _stores[-1].check([key])):
-                ends[other] = (_ignore_store_errors(lambda key=f"end/{other}": _stores[-1].get(key)) or b"").decode()
+            if other not in ends and (end := _ignore_store_errors(partial(_read, f"end/{other}"))) is not None:
+                ends[other] = end
         time.sleep(0.05)
     failed = [f"rank {other} ({end})" for other, end in ends.items() if end != "lost"]
     silent = [f"rank {other} (killed, or it hangs)" for other in others if other not in ends]
     return ", ".join(failed or silent) or "another process"
+
+
+def _read(key: str) -> str | None:
+    return _stores[-1].get(key).decode() if _stores[-1].check([key]) else None
 
 
 def _ignore_store_errors(call: Callable[[], Any]) -> Any:

@@ -107,7 +107,8 @@ class Processes:
             module = model.get_submodule(name)
             if any(parameter.requires_grad for parameter in module.parameters()):
                 fully_shard(module, mesh=mesh)
-        return fully_shard(model, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        return model
 
     def no_sync(self, model: nn.Module) -> Any:
         """A context in which gradients are added up in this process alone."""

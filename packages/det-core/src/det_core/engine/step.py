@@ -33,7 +33,7 @@ def prepare_model(model: nn.Module, settings: Train, device: torch.device) -> nn
     """
     model = model.to(device).train()
     if settings.channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(memory_format=torch.channels_last)
     if settings.recompute:
         names = matching_names([name for name, _ in model.named_modules()], settings.recompute)
         if not names:

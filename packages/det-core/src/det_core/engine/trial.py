@@ -187,7 +187,7 @@ def overfit(recipe: Recipe, images: int, steps: int = 1000, **options: Any) -> t
     Returns:
         The outcome, and the best value of the chosen metric.
     """
-    tree = copy.deepcopy(recipe.resolved().tree)
+    tree: dict[str, Any] = copy.deepcopy(dict(recipe.resolved().tree))
     subset = {"type": "det_core.engine.trial:FirstImages", "dataset": tree["data"]["train"], "count": images}
     tree["data"] |= {"train": subset, "val": subset, "train_transforms": tree["data"].get("eval_transforms") or []}
     tree["data"] |= {"sampler": None, "aspect_ratio_grouping": False}
@@ -241,8 +241,9 @@ def scale_learning_rate(recipe: Recipe, batch_size: int, fixed: Sequence[str] = 
     Returns:
         The recipe, resolved, with another batch size; and a sentence for each value that has changed.
     """
-    tree = copy.deepcopy(recipe.resolved().tree)
-    section, changes = tree["train"], []
+    tree: dict[str, Any] = copy.deepcopy(dict(recipe.resolved().tree))
+    section: dict[str, Any] = tree["train"]
+    changes: list[str] = []
     factor = batch_size / section["batch_size"]
 
     def change(node: dict[str, Any], key: str, value: Any, where: str) -> None:

@@ -108,7 +108,7 @@ def global_count(count: Tensor | int, like: Tensor) -> Tensor | int:
     return total * current.parts
 
 
-def normalizer(count: Tensor | int, like: Tensor) -> Tensor | int:
+def normalizer(count: Tensor | int, like: Tensor) -> Tensor | float:
     """What to divide a sum over `count` rows by: the mean of the counts of all shares, of at least 1 in all.
 
     Gradients are averaged over processes: sums that are divided by this become the mean over all rows of all of them.

@@ -61,4 +61,4 @@ def synchronize_norms(model: nn.Module, device: torch.device, group: Any) -> Non
         if isinstance(module, nn.SyncBatchNorm):
             module.process_group = group
             if device.type == "cpu":
-                module.__class__ = CPUSyncBatchNorm  # same parameters, buffers and keys
+                module.__class__ = CPUSyncBatchNorm  # type: ignore[assignment]  # same parameters, buffers and keys

@@ -81,8 +81,7 @@ class Callbacks:
 
     def state_dict(self) -> list[tuple[str, dict[str, Any]]]:
         """(class name, state) of each callback."""
-        parts = [(type(part).__name__, getattr(part, "state_dict", dict)()) for part in self.parts]
-        return [(name, dict(state)) for name, state in parts]
+        return [(type(part).__name__, dict(getattr(part, "state_dict", dict)())) for part in self.parts]
 
     def load_state_dict(self, states: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
         """Give each callback its state; returns a note for each that has none, or that is no longer there."""
