@@ -13,6 +13,7 @@ class PrintBest:
     """A callback: any class with some of the methods of `det_core.engine.Callback`."""
 
     def after_evaluation(self, trainer, metrics):
+        """Called after each evaluation."""
         print(f"step {trainer.step}: bbox/AP50 {metrics['bbox/AP50']:.3f}")
 
 
@@ -21,4 +22,4 @@ recipe = recipes.load("examples/blood-cells/recipe.yaml", [f"train.steps={steps}
 outcome = train(recipe, "runs/from-python", overwrite=True, callbacks=[PrintBest()])
 print(outcome.best or outcome.metrics)
 detector = Detector.load(outcome.folder.path)
-print(len(detector("examples/blood-cells/images/BloodImage_00001.jpg").scores), "cells found")
+print(len(detector("examples/blood-cells/images/BloodImage_00001.jpg").detections), "cells found")
