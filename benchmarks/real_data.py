@@ -26,7 +26,8 @@ from det_core.data import CocoDataset, VocDataset, YoloDataset
 from det_core.structures import Prediction, Sample, SemanticMap
 from det_devkit.conformance.evaluators import perfect
 from det_inspect.cli.data_sources import Sources
-from det_inspect.datasets import check, convert
+from det_inspect.datasets.check import check
+from det_inspect.datasets.convert import convert
 from torch.nn.functional import one_hot
 
 ROOT = Path(__file__).parent.parent
