@@ -15,7 +15,7 @@ from det_core.data.listing import Listing
 from det_core.data.packed import PackedTexts
 from det_core.data.transforms import Points
 from det_core.errors import ConfigError, DataError
-from det_core.ops.rle import rle_counts, rle_to_mask
+from det_core.ops.rle import rle_counts
 from det_core.structures import Sample
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
@@ -228,11 +228,13 @@ def _points(record: Mapping[str, Any]) -> NDArray[np.float32]:
 
 def _coarse_map(masks: Any) -> Tensor:
     """Coarse parts on the grid, uint8 (256, 256); a later mask covers an earlier one, one RLE alone is the whole body."""
-    found = torch.zeros((GRID_SIDE, GRID_SIDE), dtype=torch.uint8)
+    found = np.zeros(GRID_SIDE * GRID_SIDE, np.uint8)  # column by column, as the runs are
     for label, mask in enumerate([masks] if isinstance(masks, dict) else masks, 1):
         if mask:
-            found[rle_to_mask(rle_counts(mask, (GRID_SIDE, GRID_SIDE)), (GRID_SIDE, GRID_SIDE))] = label
-    return found
+            ends = np.cumsum(rle_counts(mask, (GRID_SIDE, GRID_SIDE)))
+            for start, end in zip(ends[::2].tolist(), ends[1::2].tolist(), strict=False):
+                found[start:end] = label
+    return torch.from_numpy(found.reshape(GRID_SIDE, GRID_SIDE).T.copy())
 
 
 def _regions(xs: Sequence[Any], ys: Sequence[Any], size: tuple[int, int]) -> Tensor:
