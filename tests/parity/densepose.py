@@ -61,14 +61,15 @@ def truth_extras(inputs: Mapping[str, np.ndarray], name: str, settings: Mapping[
 
 def fix(model: nn.Module, rules: Mapping[str, Any]) -> None:
     """Put what the record fixes in place of downloaded distances and of random choices."""
-    loss: Any = next((each.loss for each in model.modules() if hasattr(each, "min_iou") and hasattr(each, "loss")), None)
+    branches: list[Any] = [each for each in model.modules() if hasattr(each, "densepose_predictor")]
+    loss = next((each.loss for each in branches if hasattr(each, "loss")), None)
     if loss is None:
         return
     if "geodesic" in rules:
         loss.geodesics.meshes = Factory(partial(_Meshes))
     if "pixels" in rules and loss.pix_to_shape is not None:
         most = loss.pix_to_shape.max_pixels
-        loss.pix_to_shape.choose = lambda count: torch.arange(most) * count // most if count > most else torch.arange(count)
+        loss.pix_to_shape.choose = partial(_evenly, most)
     if "shape2shape_pair" in rules and loss.shape_to_shape is not None:
         pair = tuple(rules["shape2shape_pair"])
         loss.shape_to_shape.pair = lambda names: pair
@@ -81,6 +82,10 @@ def predicted(name: str, detections: Detections) -> Arrays:
         for key, value in detections.extras.items()
         if key.startswith(PREFIX)
     }
+
+
+def _evenly(most: int, count: int) -> Tensor:
+    return torch.arange(most) * count // most if count > most else torch.arange(count)
 
 
 class _Distances:

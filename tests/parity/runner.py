@@ -57,7 +57,7 @@ def run_case(
     # So were the records made: dropout sees what is left after a model for inference and one for training.
     torch.manual_seed(0)
     names = [name for name, _, _ in spec["images"]]
-    if spec["channel_order"] == "BGR":
+    if spec.get("channel_order", spec["settings"].get("INPUT.FORMAT", "BGR")) == "BGR":
         images = [image.flip(0) for image in images]
     batch = ImageBatch.stack(images, _proposals(inputs, names))
     found = _inference(_model(spec, _settings(spec, zoo), state_dict), batch, names)

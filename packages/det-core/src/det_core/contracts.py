@@ -43,6 +43,7 @@ class Backbone(Protocol):
         channels: level -> number of channels, finest level first.
         strides: level -> input pixels per feature pixel.
         size_divisibility: the input's height and width must be multiples of this; 1 where any size will do.
+        exact_sizes: optional; False where maps need not have ceil(size / stride) cells.
     """
 
     channels: Mapping[str, int]

@@ -1,5 +1,6 @@
 """HRFPN: a pyramid over HRNet (Sun et al., "High-resolution representations for labeling pixels and regions", 2019)."""
 
+import math
 from typing import cast
 
 import torch
@@ -10,13 +11,14 @@ from torch.nn import functional as F
 __all__ = ["HRFPN"]
 
 _MOMENTUM = 0.1
+_KERNEL = 4
 
 
 class HRFPN(nn.Module):
     """Brings all branches to the finest resolution, joins them, and pools that to five levels.
 
-    Its maps are smaller than the strides promise: what transposed convolutions add at the borders is cut off, and each
-    level is an exact multiple of the coarsest. Level k covers the image from its upper left corner all the same.
+    Its maps are not of the sizes that the strides promise, mostly smaller: all branches are cut to the smallest, and
+    each level to an exact multiple of the coarsest. Cell i of a level stands for the pixels from i * stride all the same.
 
     Args:
         bottom_up: the network underneath; its strides must double from level to level.
@@ -24,7 +26,7 @@ class HRFPN(nn.Module):
         num_levels: levels that come out; the first has the stride of the finest below.
 
     Attributes:
-        exact_sizes: False: maps may be smaller than ceil(size / stride).
+        exact_sizes: False: maps need not have ceil(size / stride) cells.
     """
 
     exact_sizes = False
@@ -35,7 +37,7 @@ class HRFPN(nn.Module):
         widths = list(bottom_up.channels.values())
         self.interp_conv = nn.ModuleList(
             nn.Sequential(
-                nn.ConvTranspose2d(width, width, 4, stride=2**i, bias=False),
+                nn.ConvTranspose2d(width, width, _KERNEL, stride=2**i, bias=False),
                 nn.BatchNorm2d(width, momentum=_MOMENTUM),
                 nn.ReLU(),
             )
@@ -54,6 +56,9 @@ class HRFPN(nn.Module):
         self.channels = {f"p{i + 1}": out_channels for i in range(num_levels)}
         self.strides = {name: finest * 2**i for i, name in enumerate(self.channels)}
         self.size_divisibility = 1
+        # Of the coarsest branch as many cells as leave one cell of the coarsest level, and the pixels they come from.
+        cells = math.ceil((2 ** (num_levels - 1) - _KERNEL) / 2 ** (len(widths) - 1)) + 1
+        self._smallest = (cells - 1) * max(bottom_up.strides.values()) + 1
         for module in (*self.reduction_pooling_conv, *self.fpn_conv):
             for conv in module.modules():
                 if isinstance(conv, nn.Conv2d):
@@ -61,11 +66,13 @@ class HRFPN(nn.Module):
                     nn.init.zeros_(cast(Tensor, conv.bias))
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        """(B, 3, H, W) to {"p1": (B, out_channels, at most H / 4, at most W / 4), ...}, finest first.
+        """(B, 3, H, W) to {"p1": (B, out_channels, about H / 4, about W / 4), ...}, finest first.
 
-        H and W must be at least 127: a smaller image leaves nothing of the coarsest level.
+        Images too small for one cell of the coarsest level, below 65 pixels as published, are padded with zeros.
         """
-        below = self.bottom_up(pixels)
+        height, width = pixels.shape[-2:]
+        padding = (0, max(0, self._smallest - width), 0, max(0, self._smallest - height))
+        below = self.bottom_up(F.pad(pixels, padding) if any(padding) else pixels)
         raised = [layer(each) for layer, each in zip(self.interp_conv, below.values(), strict=True)]
         joined = torch.cat([_cut(each, *_least(raised)) for each in raised], 1)
         levels = [layer(joined) for layer in self.reduction_pooling_conv]

@@ -76,13 +76,13 @@ class Exchange(nn.Module):
         fused = []
         for target, paths in enumerate(self.fuse_layers):
             height, width = own[target].shape[-2:]
-            total: Tensor | None = None
-            for source, path in enumerate(paths):  # type: ignore[arg-type]
-                part = path(own[source])
-                if source > target:
-                    part = F.interpolate(part, scale_factor=2 ** (source - target), mode="nearest")
-                    part = part[..., :height, :width]  # odd sizes come out too large
-                total = part if total is None else total + part
+            parts = [path(each) for path, each in zip(paths.children(), own, strict=True)]
+            for source in range(target + 1, len(parts)):
+                raised = F.interpolate(parts[source], scale_factor=2 ** (source - target), mode="nearest")
+                parts[source] = raised[..., :height, :width]  # odd sizes come out too large
+            total = parts[0]
+            for part in parts[1:]:
+                total = total + part
             fused.append(F.relu(total))
         return fused
 

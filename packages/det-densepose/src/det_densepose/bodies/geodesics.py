@@ -10,9 +10,7 @@ _LARGEST = 12_000
 """Vertices; the table of more would need over half a gigabyte."""
 
 
-def graph(
-    vertices: NDArray[np.floating], faces: NDArray[np.integer]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def graph(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Pairs of vertices (E, 2), each once, and their distances (E,).
 
     They are the edges, and for each edge the two corners opposite of it: the two triangles are unfolded into a plane,

@@ -176,7 +176,9 @@ def read_body(path: Path) -> Body:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError) as error:
-        raise DataError(where, "cannot be read as a body", str(error), "make it with `det densepose mesh make`") from error
+        raise DataError(
+            where, "cannot be read as a body", str(error), "make it with `det densepose mesh make`"
+        ) from error
     if "vertices" not in arrays or arrays["vertices"].ndim != 2 or arrays["vertices"].shape[1] != 3:
         found = f"it holds {', '.join(arrays) or 'nothing'}"
         raise DataError(where, "is not a body", found, "make it with `det densepose mesh make`")

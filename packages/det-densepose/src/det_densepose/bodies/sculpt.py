@@ -36,7 +36,9 @@ class Bone(NamedTuple):
     """Depth (z) of the cross section in parts of its width."""
 
 
-def _pair(name: str, parent: str, start: tuple[float, ...], end: tuple[float, ...], radii: tuple[float, float]) -> list[Bone]:
+def _pair(
+    name: str, parent: str, start: tuple[float, ...], end: tuple[float, ...], radii: tuple[float, float]
+) -> list[Bone]:
     """A bone of the left side and its mirror image."""
     bones = []
     for side, sign in (("left", 1.0), ("right", -1.0)):
@@ -204,7 +206,11 @@ def _chart(part: int, points: Array) -> Array:
     """u and v (N, 2) before they are stretched to [0, 1], of points (N, 3) of a part."""
     name = next((name for name, parts in _PARTS.items() if part in parts), "head")
     if part in (23, 24):  # a half of the head, seen from its side
-        center, axis, up = np.array([0, 1.63, 0.015]), np.array([-1.0 if part == 23 else 1.0, 0, 0]), np.array([0, 1.0, 0])
+        center, axis, up = (
+            np.array([0, 1.63, 0.015]),
+            np.array([-1.0 if part == 23 else 1.0, 0, 0]),
+            np.array([0, 1.0, 0]),
+        )
         return _azimuthal(points - center, axis, up)
     bone = next(bone for bone in BONES if bone.name == name)
     axis = np.array(bone.end) - bone.start

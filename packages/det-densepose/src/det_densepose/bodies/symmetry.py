@@ -79,7 +79,9 @@ def mirror_partners(
         partner[start : start + 512], distance[start : start + 512] = squared.argmin(1), np.sqrt(squared.min(1))
     far = distance > tolerance * max(high - low, 1e-12)
     if far.any():
-        found = f"{int(far.sum())} of {len(points)} vertices have no mirror image; the worst is {distance.max():.3g} off"
+        found = (
+            f"{int(far.sum())} of {len(points)} vertices have no mirror image; the worst is {distance.max():.3g} off"
+        )
         fix = "name another axis, or make it without a symmetry"
         raise DataError(where, f"is not symmetric in {'xyz'[axis]}", found, fix)
     return require_involution(partner, len(points), where)

@@ -22,6 +22,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 from torchvision import tv_tensors
 
+from det_densepose.bodies.body import FIGURE
 from det_densepose.bodies.published import MESHES, BodyFolder
 from det_densepose.data.checks import GRID_SIDE, SurfaceCheck, has_surface
 from det_densepose.data.mirror import BodySymmetry
@@ -251,10 +252,9 @@ def _check(listing: Listing, class_meshes: Mapping[str, str] | None, bodies: Pat
     default = {ids[name]: mesh for name, mesh in (class_meshes or {}).items() if name in ids}
     own = {}
     if bodies is not None:
-        folder, known = BodyFolder(bodies), set(MESHES)
         records = (each for each in listing.content.get("annotations", ()) if isinstance(each, dict))
-        names = {each["ref_model"] for each in records if isinstance(each.get("ref_model"), str)} - known
-        own = {name: folder.body(name).num_vertices for name in names}
+        names = {each["ref_model"] for each in records if isinstance(each.get("ref_model"), str)} - {FIGURE, *MESHES}
+        own = {name: BodyFolder(bodies).body(name).num_vertices for name in names}
     return SurfaceCheck(own, default)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from det_core.config import Factory
@@ -112,10 +112,12 @@ class DensePoseHead(nn.Module):
             self.decoder, width, levels = built, built.out_channels, levels[:1]
         self.pooler = ROIPooler(levels, pooling.resolution, pooling.kind, pooling.sampling_ratio)
         self.densepose_head: Any = Factory.of(densepose_head)(in_channels=width)
-        self.densepose_predictor: Any = Factory.of(densepose_predictor)(in_channels=self.densepose_head.out_channels)
+        built_predictor = Factory.of(densepose_predictor)(in_channels=self.densepose_head.out_channels)
+        self.densepose_predictor = cast(nn.Module, built_predictor)
         self.embedder: Embedder | None = None
         if embedder:
-            self.embedder = Embedder(embedder, self.densepose_predictor.embed_dim)
+            dim = require_embedding("DensePoseHead.densepose_predictor", self.densepose_predictor)
+            self.embedder = Embedder(embedder, dim)
         self.mesh_of_label = _meshes("DensePoseHead.mesh_of_label", mesh_of_label, tuple(embedder or ()), num_classes)
         self.loss: DensePoseLoss = loss or DensePoseChartLoss()
         self.min_iou = min_iou
@@ -185,6 +187,15 @@ def _has_mask(targets: Targets) -> Tensor:
     if targets.masks is None:
         return torch.zeros(len(targets), dtype=torch.bool)
     return targets.masks.flatten(1).any(1)
+
+
+def require_embedding(where: str, predictor: object) -> int:
+    """The numbers of an embedding that a predictor gives; ConfigError where it gives none."""
+    dim = getattr(predictor, "embed_dim", None)
+    if not isinstance(dim, int):
+        fix = "use det_densepose.models:DensePoseEmbeddingPredictor, or leave out `embedder`"
+        raise ConfigError(where, "must embed pixels where there is an embedder", f"got {type(predictor).__name__}", fix)
+    return dim
 
 
 def _paired_iou(a: Tensor, b: Tensor) -> Tensor:
