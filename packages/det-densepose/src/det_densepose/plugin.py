@@ -88,6 +88,18 @@ def det_heads() -> dict[str, str]:
 
 
 @hookimpl
+def det_datasets() -> dict[str, str]:
+    """Annotated points on the surface of bodies."""
+    return {"densepose": "det_densepose.data:DensePoseDataset"}
+
+
+@hookimpl
+def det_evaluators() -> dict[str, str]:
+    """Geodesic point similarity."""
+    return {"densepose": "det_densepose.evaluation:DensePoseEvaluator"}
+
+
+@hookimpl
 def det_recipes() -> dict[str, str]:
     """The published configurations, whose paths are aliases."""
     files = {}

@@ -15,13 +15,14 @@ from det_core.data.listing import Listing
 from det_core.data.packed import PackedTexts
 from det_core.data.transforms import Points
 from det_core.errors import ConfigError, DataError
-from det_core.ops.rle import rle_counts, rle_to_mask
+from det_core.ops.rle import rle_counts
 from det_core.structures import Sample
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 from torchvision import tv_tensors
 
+from det_densepose.bodies.body import FIGURE
 from det_densepose.bodies.published import MESHES, BodyFolder
 from det_densepose.data.checks import GRID_SIDE, SurfaceCheck, has_surface
 from det_densepose.data.mirror import BodySymmetry
@@ -228,11 +229,13 @@ def _points(record: Mapping[str, Any]) -> NDArray[np.float32]:
 
 def _coarse_map(masks: Any) -> Tensor:
     """Coarse parts on the grid, uint8 (256, 256); a later mask covers an earlier one, one RLE alone is the whole body."""
-    found = torch.zeros((GRID_SIDE, GRID_SIDE), dtype=torch.uint8)
+    found = np.zeros(GRID_SIDE * GRID_SIDE, np.uint8)  # column by column, as the runs are
     for label, mask in enumerate([masks] if isinstance(masks, dict) else masks, 1):
         if mask:
-            found[rle_to_mask(rle_counts(mask, (GRID_SIDE, GRID_SIDE)), (GRID_SIDE, GRID_SIDE))] = label
-    return found
+            ends = np.cumsum(rle_counts(mask, (GRID_SIDE, GRID_SIDE)))
+            for start, end in zip(ends[::2].tolist(), ends[1::2].tolist(), strict=False):
+                found[start:end] = label
+    return torch.from_numpy(found.reshape(GRID_SIDE, GRID_SIDE).T.copy())
 
 
 def _regions(xs: Sequence[Any], ys: Sequence[Any], size: tuple[int, int]) -> Tensor:
@@ -249,10 +252,9 @@ def _check(listing: Listing, class_meshes: Mapping[str, str] | None, bodies: Pat
     default = {ids[name]: mesh for name, mesh in (class_meshes or {}).items() if name in ids}
     own = {}
     if bodies is not None:
-        folder, known = BodyFolder(bodies), set(MESHES)
         records = (each for each in listing.content.get("annotations", ()) if isinstance(each, dict))
-        names = {each["ref_model"] for each in records if isinstance(each.get("ref_model"), str)} - known
-        own = {name: folder.body(name).num_vertices for name in names}
+        names = {each["ref_model"] for each in records if isinstance(each.get("ref_model"), str)} - {FIGURE, *MESHES}
+        own = {name: BodyFolder(bodies).body(name).num_vertices for name in names}
     return SurfaceCheck(own, default)
 
 

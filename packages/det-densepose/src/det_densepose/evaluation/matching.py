@@ -73,7 +73,7 @@ def match(image: ImageClass, kind: str, areas: tuple[float, float], thresholds: 
     """Match detections with objects at each threshold of a similarity, as COCO does.
 
     Beside COCO's rules a similarity of zero matches nothing; and a detection that nothing matches at the last threshold
-    but whose box overlaps an ignored object by 0.8, one that nothing else matches, is ignored at all thresholds.
+    but whose box overlaps one that nothing else matches by 0.8 is ignored, at all thresholds, as that object is.
     """
     truth_ignored = image.ignored | (image.truth_areas < areas[0]) | (image.truth_areas > areas[1])
     order = np.argsort(truth_ignored, kind="stable")
@@ -105,15 +105,18 @@ def _take_over(
     crowd: NDArray[np.bool_],
     ignored_there: NDArray[np.bool_],
 ) -> None:
-    """Ignore detections unmatched at the last threshold whose boxes (D, G) lie on ignored objects that are still free."""
+    """Detections unmatched at the last threshold whose boxes (D, G) lie on a free object are ignored as that object is."""
     if not len(order):
         return
     taken = np.isin(order + 1, matched[-1])
     for detection in np.flatnonzero(matched[-1] == 0):
-        place = _best(near[detection], _TAKES_OVER, taken & ~crowd, ignored_there)
-        if place >= 0 and ignored_there[place]:
-            ignored[:, detection] = taken[place] = True
-            matched[-1, detection] = order[place] + 1
+        free = np.where(taken & ~crowd, -1.0, near[detection])
+        place = int(free.argmax())
+        if free[place] >= _TAKES_OVER:
+            ignored[:, detection] = ignored_there[place]
+            if ignored_there[place]:
+                taken[place] = True
+                matched[-1, detection] = order[place] + 1
 
 
 def _best(

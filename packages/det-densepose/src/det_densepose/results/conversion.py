@@ -14,7 +14,9 @@ __all__ = [
     "ChartResult",
     "IntBox",
     "VertexResult",
+    "channels_at",
     "chart_result",
+    "foreground",
     "int_box",
     "nearest_vertices",
     "resize",
@@ -114,6 +116,11 @@ def _argmax(values: Floats, size: tuple[int, int]) -> NDArray[np.int64]:
     return found
 
 
+def foreground(coarse: Floats, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Where the best coarse part is not the background, bool (h, w), after resizing (C, Z, Z)."""
+    return _argmax(coarse, size) > 0
+
+
 def _at_labels(values: Floats, labels: NDArray[np.int64]) -> Floats:
     """The resized channel of each pixel's label, (h, w); 0 where that is 0."""
     size = (labels.shape[0], labels.shape[1])
@@ -180,11 +187,11 @@ def vertex_result(fields: Mapping[str, Any], box: Any, vertices: Any, mesh: str 
     mask = _argmax(arrays["coarse_segm"], size) > 0
     found = np.zeros(size, np.int32)
     ys, xs = np.nonzero(mask)
-    found[mask] = nearest_vertices(_at(arrays["embedding"], size, ys, xs), np.asarray(vertices, np.float32))
+    found[mask] = nearest_vertices(channels_at(arrays["embedding"], size, ys, xs), np.asarray(vertices, np.float32))
     return VertexResult((x, y, width, height), mask, found, mesh, _confidences(arrays, mask.astype(np.int64)))
 
 
-def _at(values: Floats, size: tuple[int, int], ys: NDArray[np.int64], xs: NDArray[np.int64]) -> Floats:
+def channels_at(values: Floats, size: tuple[int, int], ys: NDArray[np.int64], xs: NDArray[np.int64]) -> Floats:
     """All channels at some pixels of the resized map, (P, C)."""
     top, bottom, down = _weights(values.shape[1], size[0])
     left, right, across = _weights(values.shape[2], size[1])
