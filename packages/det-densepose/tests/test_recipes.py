@@ -185,6 +185,44 @@ def test_defaults_of_the_project_do_nothing_to_other_configurations():
     assert importer.DEFAULTS[f"{HEAD}.INDEX_WEIGHTS"] == 5.0
 
 
+def test_learning_rates_of_embeddings_become_factors_by_name():
+    found = recipe_from_settings(CSE | {f"{HEAD}.CSE.EMBEDDING_LR_FACTOR": 0.1})
+    assert found.tree["train"]["param_groups"]["lr_factor_of"] == {"embeddings": 0.1}
+    assert "param_groups" not in recipe_from_settings(CSE).tree["train"]
+
+
+def test_evaluation_reads_the_folder_of_bodies_and_aligns_meshes_where_asked():
+    changes = {
+        "DATASETS.TEST": ["densepose_lvis_v1_ds1_val_v1"],
+        "DENSEPOSE_EVALUATION.TYPE": "cse",
+        "DENSEPOSE_EVALUATION.MIN_IOU_THRESHOLD": 0.2,
+        "DENSEPOSE_EVALUATION.EVALUATE_MESH_ALIGNMENT": True,
+    }
+    assert recipe_from_settings(CSE | changes).tree["data"]["evaluators"] == [
+        {"type": "coco"},
+        {
+            "type": "det-densepose/densepose",
+            "bodies": "densepose",
+            "min_similarity": 0.2,
+            "key_vertices": "densepose/mesh_keyvertices_v0.json",
+        },
+    ]
+
+
+def test_categories_are_chosen_and_merged_by_their_names():
+    name = "DATASETS.{}.base_coco_2017_train"
+    changes = {
+        "DATASETS.TRAIN": ["base_coco_2017_train"],
+        name.format("WHITELISTED_CATEGORIES"): [1, 17],
+        f"{name.format('CATEGORY_MAPS')}.17": 1,
+        f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS": True,
+    }
+    train = recipe_from_settings(CHARTS | changes).tree["data"]["train"]
+    assert train["annotations"] == "coco/annotations/instances_train2017.json"
+    assert (train["classes"], train["class_map"]) == (["person"], {"cat": "person"})
+    assert (train["masks"], train["keep"]) == ("bitmaps", "points or masks")
+
+
 def test_fine_tuning_starts_what_the_published_file_does_not_have():
     name = "densepose_cse_r50_fpn_soft_animals_"
     skipped = {
