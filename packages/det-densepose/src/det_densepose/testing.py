@@ -16,6 +16,7 @@ _SMALL = {
     "densepose_head": {"type": "det_densepose.models:DensePoseV1ConvXHead", "num_conv": 1, "conv_dim": 8},
     "densepose_predictor": {"type": "det_densepose.models:DensePoseChartPredictor", "num_parts": 2},
 }
+_NETWORK = {"channels": [4, 8, 12, 16], "modules": [1, 1, 1], "blocks": 1, "stem_channels": 4}
 
 
 def _with_surface(targets: Targets) -> Targets:
@@ -39,14 +40,8 @@ def _with_surface(targets: Targets) -> Targets:
 told = conformance(
     "det-densepose",
     examples={
-        "backbones/hrnet": {"channels": [4, 8, 12, 16], "modules": [1, 1, 1], "blocks": 1, "stem_channels": 4},
-        "backbones/hrfpn": {
-            "out_channels": 8,
-            "bottom_up": {
-                "type": "det-densepose/hrnet",
-                **{"channels": [4, 8, 12, 16], "modules": [1, 1, 1], "blocks": 1, "stem_channels": 4},
-            },
-        },
+        "backbones/hrnet": _NETWORK,
+        "backbones/hrfpn": {"out_channels": 8, "bottom_up": {"type": "det-densepose/hrnet", **_NETWORK}},
         "heads/densepose_head": _SMALL,
         "heads/densepose_roi_heads": {
             "stage": {"type": "det-core/standard_roi_heads", "pooler_resolution": 2},
