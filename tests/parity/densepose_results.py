@@ -159,7 +159,7 @@ def samplers(recorded: Mapping[str, Any], noise: Noise) -> Arrays:
 
 def mirrored(recorded: Mapping[str, Any], noise: Noise, uv: tuple[np.ndarray, np.ndarray]) -> Arrays:
     """Mirrored points, vertices and raw outputs; `uv` are the published tables, 0 to 255 as they are stored."""
-    from det_densepose.data.mirror import mirror_labels
+    from det_densepose.data.mirror import mirror_coarse, mirror_labels
     from det_densepose.results.mirroring import mirror_raw
 
     given, found = Inputs(recorded, noise), {}
@@ -168,6 +168,8 @@ def mirrored(recorded: Mapping[str, Any], noise: Noise, uv: tuple[np.ndarray, np
     part, u, v = mirror_labels(part, *(torch.from_numpy(given[f"mirror/{key}"]) for key in "uv"), both)
     found |= {"mirror/x": 256 - given["mirror/x"], "mirror/y": given["mirror/y"], "mirror/i": part, "mirror/u": u}
     found |= {"mirror/v": v, "mirror/vertex": 60 - given["mirror/vertex"]}
+    y, x = np.mgrid[:256, :256]
+    found["mirror/segm"] = mirror_coarse(torch.from_numpy(((y // 48) * 5 + x // 64 + 3) % 15).flip(1).byte())
     for channels in ("2", "15"):
         fields = {name: torch.from_numpy(each) for name, each in given.fields(f"flip{channels}/").items()}
         put(found, f"mirror_raw{channels}/", mirror_raw(fields, both, confidences_of_parts=False))
