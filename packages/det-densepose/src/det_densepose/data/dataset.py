@@ -87,15 +87,14 @@ class DensePoseDataset(IndexedImages):
         keypoints: bool = False,
         bad_annotations: BadAnnotations = "stop",
     ) -> None:
-        listing = self.listing(images, annotations, class_map)
-        content, skipped = _sound(listing, _check(listing, class_meshes, bodies), bad_annotations)
+        listing = self.listing(images, annotations, class_map, class_meshes, bodies)
+        content, skipped = _sound(listing, bad_annotations)
         if masks:
             content = _with_segmentations(content)
         listing = replace(listing, content=content)
         index = listing.checked(classes, mask_form(masks), keypoints, bad_annotations=bad_annotations)
         index = replace(index, skipped=(*index.skipped, *skipped), marks={_ROW: np.arange(len(index.boxes))})
-        check = _check(listing, class_meshes, bodies)
-        self._surfaces = _Surfaces.of(listing, index, check)
+        self._surfaces = _Surfaces.of(listing, index, _check(content, class_meshes, bodies))
         self.mesh_names = self._surfaces.meshes
         self.num_surfaces = int((np.diff(self._surfaces.first) > 0).sum())
         self._symmetry = BodySymmetry(None if bodies is None else Path(bodies), body, self.mesh_names)
@@ -109,12 +108,20 @@ class DensePoseDataset(IndexedImages):
             self._rows = np.array([row for row in self._rows if self._keeps(row, keep)], np.int64)
 
     @classmethod
-    def listing(cls, images: Path, annotations: Path, class_map: Mapping[str, str] | None = None) -> Listing:
+    def listing(
+        cls,
+        images: Path,
+        annotations: Path,
+        class_map: Mapping[str, str] | None = None,
+        class_meshes: Mapping[str, str] | None = None,
+        bodies: Path | None = None,
+    ) -> Listing:
         """What the file says, unchecked; file names as COCO has them, categories after `class_map`."""
         content = read_content(Path(annotations))
         named = [_with_file_name(image) for image in content["images"]]
         content = _mapped({**content, "images": named}, class_map or {}, str(annotations))
-        return Listing(content, Path(images), Path(annotations))
+        check = _check(content, class_meshes, bodies)
+        return Listing(content, Path(images), Path(annotations), checks=(check,))
 
     def __getitem__(self, index: int) -> Sample:
         """The image and its objects as stored."""
@@ -247,31 +254,34 @@ def _regions(xs: Sequence[Any], ys: Sequence[Any], size: tuple[int, int]) -> Ten
     return torch.from_numpy(coco_mask.decode(merged).astype(bool))
 
 
-def _check(listing: Listing, class_meshes: Mapping[str, str] | None, bodies: Path | None) -> SurfaceCheck:
-    ids = {each.get("name"): each.get("id") for each in listing.content["categories"] if isinstance(each, dict)}
+def _check(
+    content: Mapping[str, Any], class_meshes: Mapping[str, str] | None, bodies: Path | None
+) -> SurfaceCheck:
+    ids = {each.get("name"): each.get("id") for each in content["categories"] if isinstance(each, dict)}
     default = {ids[name]: mesh for name, mesh in (class_meshes or {}).items() if name in ids}
     own = {}
     if bodies is not None:
-        records = (each for each in listing.content.get("annotations", ()) if isinstance(each, dict))
+        records = (each for each in content.get("annotations", ()) if isinstance(each, dict))
         names = {each["ref_model"] for each in records if isinstance(each.get("ref_model"), str)} - {FIGURE, *MESHES}
         own = {name: BodyFolder(bodies).body(name).num_vertices for name in names}
     return SurfaceCheck(own, default)
 
 
-def _sound(listing: Listing, check: SurfaceCheck, bad: BadAnnotations) -> tuple[dict[str, Any], list[str]]:
+def _sound(listing: Listing, bad: BadAnnotations) -> tuple[dict[str, Any], list[str]]:
     """The content without annotations at fault, and a sentence for each of these; raises unless they are skipped."""
     good, faults = [], []
     for number, record in enumerate(listing.content.get("annotations", ()), 1):
-        fault = next(check(record), None) if isinstance(record, dict) else None
+        found = (fault for check in listing.checks for fault in check(record)) if isinstance(record, dict) else iter(())
+        fault = next(found, None)
         if fault is None:
             good.append(record)
         else:
             faults.append(f"annotation {record.get('id', number)!r:.40} {fault.text}")
     if faults and bad == "stop":
-        found = "; ".join(faults[:_SHOWN]) + (f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else "")
+        shown = "; ".join(faults[:_SHOWN]) + (f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else "")
         problem = f"{len(faults)} annotations cannot be used" if len(faults) > 1 else "1 annotation cannot be used"
         fix = "correct the file, or set bad_annotations to 'skip'"
-        raise DataError(str(listing.annotations), problem, found, fix)
+        raise DataError(str(listing.annotations), problem, shown, fix)
     content = dict(listing.content)
     if "annotations" in content:
         content["annotations"] = good
