@@ -124,7 +124,9 @@ def test_mirror_partners_of_a_crooked_mesh_is_an_error_that_tells_how_many() -> 
 
 def test_read_obj_cuts_polygons_and_reads_places(tmp_path: Path) -> None:
     file = tmp_path / "a.obj"
-    file.write_text("v 0 0 0\nv 1 0 0\nv 1 1 0 # a corner\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3 -1/4\n")
+    file.write_text(
+        "v 0 0 0\nv 1 0 0\nv 1 1 0 # a corner\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3 -1/4\n"
+    )
     mesh = read_obj(file)
     assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3]]
     assert mesh.texcoords is not None

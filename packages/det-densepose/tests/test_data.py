@@ -26,9 +26,7 @@ POINT: dict[str, Any] = {"dp_x": [0, 128], "dp_y": [64, 256], "dp_I": [2, 24], "
 
 def dataset(folder: Path, *annotations: dict[str, Any], image: dict[str, Any] | None = None, **arguments: Any) -> Any:
     Image.new("RGB", (100, 80), "grey").save(folder / "1.png")
-    records = [
-        {"id": n, "image_id": 1, "category_id": 1, "bbox": BOX, **each} for n, each in enumerate(annotations, 1)
-    ]
+    records = [{"id": n, "image_id": 1, "category_id": 1, "bbox": BOX, **each} for n, each in enumerate(annotations, 1)]
     content = {
         "images": [{"id": 1, "file_name": "1.png", "width": 100, "height": 80, **(image or {})}],
         "annotations": records,

@@ -154,9 +154,7 @@ def perfect(sample: Any, folder: Path) -> Prediction:
     extras = {PREFIX + name: value[None] for name, value in fields.items()}
     boxes = sample.targets.boxes[:1].clone()
     labels, scores = torch.zeros(1, dtype=torch.int64), torch.ones(1)
-    return Prediction(
-        detections=Detections(boxes=boxes, labels=labels, scores=scores, size=sample.size, extras=extras)
-    )
+    return Prediction(detections=Detections(boxes=boxes, labels=labels, scores=scores, size=sample.size, extras=extras))
 
 
 def test_evaluator_of_the_truth_itself_is_near_one_and_of_another_side_low(pictures: Any) -> None:
@@ -170,7 +168,9 @@ def test_evaluator_of_the_truth_itself_is_near_one_and_of_another_side_low(pictu
         assert found is not None
         order = [0, 2, 1, *range(3, 25)]
         fine = found.extras[f"{PREFIX}fine_segm"][:, order].roll(12, 1)  # every part is taken for another one
-        bad.update(replace(prediction, detections=replace(found, extras={**found.extras, f"{PREFIX}fine_segm": fine})), sample)
+        bad.update(
+            replace(prediction, detections=replace(found, extras={**found.extras, f"{PREFIX}fine_segm": fine})), sample
+        )
     assert good.result()["densepose_gps/AP75"] > 0.99
     assert good.result()["densepose_segm/AP50"] > 0.99
     assert bad.result()["densepose_gps/AP"] < 0.1

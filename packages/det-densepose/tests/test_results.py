@@ -34,7 +34,11 @@ def chart_fields(count: int = 1, side: int = 8) -> dict[str, torch.Tensor]:
     coarse = torch.zeros(count, 2, side, side)
     coarse[:, 1, :, : side // 2] = 10
     coarse[:, 0, :, side // 2 :] = 10
-    fine, u, v = torch.zeros(count, 25, side, side), torch.zeros(count, 25, side, side), torch.zeros(count, 25, side, side)
+    fine, u, v = (
+        torch.zeros(count, 25, side, side),
+        torch.zeros(count, 25, side, side),
+        torch.zeros(count, 25, side, side),
+    )
     fine[:, 2] = 10
     u[:, 2], v[:, 2] = 0.5, 0.25
     return {"coarse_segm": coarse, "fine_segm": fine, "u": u, "v": v, "sigma_2": u - 1}
@@ -48,7 +52,9 @@ def result(boxes: Any, scores: Any, fields: dict[str, Any], path: Path | None = 
         size=SIZE,
         extras={PREFIX + name: value for name, value in fields.items()},
     )
-    return Result(torch.full((3, *SIZE), 90, dtype=torch.uint8), Prediction(detections=detections), ["person"], [1], path)
+    return Result(
+        torch.full((3, *SIZE), 90, dtype=torch.uint8), Prediction(detections=detections), ["person"], [1], path
+    )
 
 
 def embedded(count: int = 1) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """DensePose for det: every pixel of a person, or of an animal, on the surface of a body.
 
-`iuv(result)`, `vertices(result)` and `persons(result)` are those of `det_densepose.results`; they are imported when they
-are used, so that finding the package imports nothing.
+`iuv(result)`, `vertices(result)` and `persons(result)` are those of `det_densepose.results`; they are imported on their
+first use, so that finding the package imports nothing.
 """
 
 from typing import Any

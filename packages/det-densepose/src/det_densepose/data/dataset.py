@@ -26,8 +26,19 @@ from det_densepose.bodies.body import FIGURE
 from det_densepose.bodies.published import MESHES, BodyFolder
 from det_densepose.data.checks import GRID_SIDE, SurfaceCheck, has_surface
 from det_densepose.data.mirror import BodySymmetry
-from det_densepose.structures import COARSE, FRAME, GRID, MESH, POINTS, PREFIX, SURFACE, UNKNOWN, CoarseParts
-from det_densepose.structures import SurfaceLabels, mesh_id
+from det_densepose.structures import (
+    COARSE,
+    FRAME,
+    GRID,
+    MESH,
+    POINTS,
+    PREFIX,
+    SURFACE,
+    UNKNOWN,
+    CoarseParts,
+    SurfaceLabels,
+    mesh_id,
+)
 
 __all__ = ["IGNORED", "DensePoseDataset"]
 
@@ -40,7 +51,7 @@ _CHARTS = ("dp_I", "dp_U", "dp_V")
 
 
 class DensePoseDataset(IndexedImages):
-    """A file in the format of DensePose-COCO: charts (`dp_I`, `dp_U`, `dp_V`), vertices (`dp_vertex`, `ref_model`), or both.
+    """A file in the format of DensePose-COCO: charts (`dp_I`, `dp_U`, `dp_V`), vertices (`dp_vertex`), or both.
 
     It reads the published files of people (DensePose-COCO, its CSE form), DensePose-PoseTrack with regions to ignore,
     chimpanzees with one mask for the whole body, and animals of LVIS. Samples have the extras of
@@ -105,7 +116,7 @@ class DensePoseDataset(IndexedImages):
             if image.get("ignore_regions_x")
         }
         if keep != "all":
-            self._rows = np.array([row for row in self._rows if self._keeps(row, keep)], np.int64)
+            self._rows = np.array([row for row in self._rows.tolist() if self._keeps(row, keep)], np.int64)
 
     @classmethod
     def listing(
@@ -235,7 +246,7 @@ def _points(record: Mapping[str, Any]) -> NDArray[np.float32]:
 
 
 def _coarse_map(masks: Any) -> Tensor:
-    """Coarse parts on the grid, uint8 (256, 256); a later mask covers an earlier one, one RLE alone is the whole body."""
+    """Coarse parts on the grid, uint8 (256, 256); a later mask covers an earlier one; one RLE is the whole body."""
     found = np.zeros(GRID_SIDE * GRID_SIDE, np.uint8)  # column by column, as the runs are
     for label, mask in enumerate([masks] if isinstance(masks, dict) else masks, 1):
         if mask:
@@ -254,11 +265,9 @@ def _regions(xs: Sequence[Any], ys: Sequence[Any], size: tuple[int, int]) -> Ten
     return torch.from_numpy(coco_mask.decode(merged).astype(bool))
 
 
-def _check(
-    content: Mapping[str, Any], class_meshes: Mapping[str, str] | None, bodies: Path | None
-) -> SurfaceCheck:
+def _check(content: Mapping[str, Any], class_meshes: Mapping[str, str] | None, bodies: Path | None) -> SurfaceCheck:
     ids = {each.get("name"): each.get("id") for each in content["categories"] if isinstance(each, dict)}
-    default = {ids[name]: mesh for name, mesh in (class_meshes or {}).items() if name in ids}
+    default: dict[Any, str] = {ids[name]: mesh for name, mesh in (class_meshes or {}).items() if name in ids}
     own = {}
     if bodies is not None:
         records = (each for each in content.get("annotations", ()) if isinstance(each, dict))
@@ -271,8 +280,8 @@ def _sound(listing: Listing, bad: BadAnnotations) -> tuple[dict[str, Any], list[
     """The content without annotations at fault, and a sentence for each of these; raises unless they are skipped."""
     good, faults = [], []
     for number, record in enumerate(listing.content.get("annotations", ()), 1):
-        found = (fault for check in listing.checks for fault in check(record)) if isinstance(record, dict) else iter(())
-        fault = next(found, None)
+        checks = listing.checks if isinstance(record, dict) else ()
+        fault = next((each for check in checks for each in check(record)), None)
         if fault is None:
             good.append(record)
         else:
@@ -286,8 +295,8 @@ def _sound(listing: Listing, bad: BadAnnotations) -> tuple[dict[str, Any], list[
     if "annotations" in content:
         content["annotations"] = good
     for image in content["images"]:
-        if isinstance(image, dict) and (fault := _region_fault(image)):
-            raise DataError(str(listing.annotations), f"image {image.get('id')!r:.40} {fault}")
+        if isinstance(image, dict) and (wrong := _region_fault(image)):
+            raise DataError(str(listing.annotations), f"image {image.get('id')!r:.40} {wrong}")
     return content, faults
 
 
@@ -352,5 +361,5 @@ def _mapped(content: dict[str, Any], class_map: Mapping[str, str], where: str) -
         {**r, "category_id": moved[r["category_id"]]} if isinstance(r, dict) and r.get("category_id") in moved else r
         for r in content.get("annotations", ())
     ]
-    kept = [each for each in categories if class_map.get(each.get("name"), each.get("name")) == each.get("name")]
+    kept = [each for each in categories if class_map.get(str(each.get("name")), each.get("name")) == each.get("name")]
     return {**content, "categories": kept + added, "annotations": records}
