@@ -107,3 +107,15 @@ def det_recipes() -> dict[str, str]:
         for name, configuration in names.items():
             files[name] = files[f"{folder}/{configuration}"] = f"det_densepose:recipes/{name}.yaml"
     return files
+
+
+@hookimpl
+def det_commands() -> dict[str, str]:
+    """Drawings, textures, meshes, pseudo-labels and rendered pictures."""
+    return {"densepose": "det_densepose.cli:densepose"}
+
+
+@hookimpl
+def det_writers() -> dict[str, str]:
+    """Files of parts and places."""
+    return {"densepose-coco": "det_densepose.writers:CocoWriter", "iuv": "det_densepose.writers:IuvWriter"}

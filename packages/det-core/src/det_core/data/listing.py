@@ -1,11 +1,12 @@
 """What the files of a dataset say, in the words of COCO, before anything of it is checked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from det_core.data.coco_index import BadAnnotations, CocoIndex, MaskForm, checked
+from det_core.data.faults import Fault
 from det_core.errors import DataError
 
 __all__ = ["Listing", "text_of"]
@@ -21,6 +22,7 @@ class Listing:
         annotations: the file or folder that it was read from, for messages.
         marks: as `coco_index.checked` takes them.
         faults: files that cannot be read; what they would have said is missing.
+        checks: what else `det data check` looks for in an annotation, beside the rules of COCO.
     """
 
     content: Mapping[str, Any]
@@ -28,6 +30,7 @@ class Listing:
     annotations: Path
     marks: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[DataError, ...] = ()
+    checks: tuple[Callable[[Mapping[str, Any]], Iterable[Fault]], ...] = ()
 
     def checked(
         self,

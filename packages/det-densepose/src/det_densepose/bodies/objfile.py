@@ -1,6 +1,7 @@
 """Reads triangles and polygons from Wavefront OBJ files."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def read_obj(path: Path) -> ObjMesh:
                 corners = [_corner(word, len(vertices), len(places), of_vertex) for word in words]
                 if len(corners) < 3:
                     raise ValueError("a face needs three corners")
-                faces += [[corners[0], a, b] for a, b in zip(corners[1:-1], corners[2:], strict=True)]
+                faces += [[corners[0], a, b] for a, b in pairwise(corners[1:])]
         except (ValueError, IndexError) as error:
             raise DataError(f"{where}, line {number}", "is no line of an OBJ file", str(error)) from error
     if not faces:

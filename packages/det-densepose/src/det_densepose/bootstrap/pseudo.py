@@ -74,7 +74,9 @@ def pseudo_annotations(
             height, width = found.size
             images.append({"id": len(images) + 1, "file_name": _name(result, root), "height": height, "width": width})
     named = [{"id": number, "name": name} for number, name in sorted(categories.items())]
-    info = {"description": f"drawn from predictions: {sampler.kind}, {sampler.count} a part, score {min_score:g} and up"}
+    info = {
+        "description": f"drawn from predictions: {sampler.kind}, {sampler.count} a part, score {min_score:g} and up"
+    }
     return {"info": info, "images": images, "annotations": annotations, "categories": named}
 
 

@@ -81,9 +81,7 @@ class PointSampler:
         total = int(self.multiplier * wanted) if self.multiplier is not None else int(len(pixels) * self.share)
         return order[: min(max(total, wanted), len(pixels))]
 
-    def draw(
-        self, result: ChartResult | VertexResult, random: np.random.Generator
-    ) -> dict[int, NDArray[np.int64]]:
+    def draw(self, result: ChartResult | VertexResult, random: np.random.Generator) -> dict[int, NDArray[np.int64]]:
         """Of each part at most `count` of the candidates, in the order of the image."""
         return {
             part: pixels[np.sort(random.permutation(len(pixels))[: self.count])]

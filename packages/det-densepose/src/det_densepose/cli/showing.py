@@ -62,7 +62,9 @@ def _drawings(names: str, atlas: Path | None, bodies: Path | None) -> "list[Draw
     metavar="NAMES",
     help=f"Some of {', '.join(DRAWINGS)}, on one picture; may be repeated, for one picture each.",
 )
-@click.option("--atlas", type=PATH, help="texture: a picture of 6 x 4 tiles; cse_texture: MESH.png, or a folder of such.")
+@click.option(
+    "--atlas", type=PATH, help="texture: a picture of 6 x 4 tiles; cse_texture: MESH.png, or a folder of such."
+)
 @click.option("--bodies", type=PATH, metavar="DIR", help="The folder of bodies, for vertex and cse_texture.")
 @click.option("--min-score", default=0.8, show_default=True, help="Objects of a lower score are left out.")
 @click.option("--colored", is_flag=True, help="Keep the colors of the picture.")

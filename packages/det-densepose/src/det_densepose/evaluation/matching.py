@@ -57,7 +57,7 @@ class Match:
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Precision (T, 101, K, A) and recall (T, K, A) by threshold, recall, class and range of areas; -1 without objects."""
+    """Precision (T, 101, K, A) and recall (T, K, A) by threshold, recall, class and areas; -1 without objects."""
 
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
@@ -105,7 +105,7 @@ def _take_over(
     crowd: NDArray[np.bool_],
     ignored_there: NDArray[np.bool_],
 ) -> None:
-    """Detections unmatched at the last threshold whose boxes (D, G) lie on a free object are ignored as that object is."""
+    """Detections unmatched at the last threshold whose boxes (D, G) lie on a free object are ignored as it is."""
     if not len(order):
         return
     taken = np.isin(order + 1, matched[-1])

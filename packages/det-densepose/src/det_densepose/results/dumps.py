@@ -25,20 +25,17 @@ class _Standin:
 
 
 # Where the published code has had its results.
-_CLASSES = tuple(
-    f"densepose.structures.{module}.{name}"
-    for module, names in {
-        "chart_result": (
-            "DensePoseChartResult",
-            "DensePoseChartResultWithConfidences",
-            "DensePoseChartResultQuantized",
-            "DensePoseChartResultCompressed",
-        ),
-        "cse": ("DensePoseEmbeddingPredictorOutput",),
-        "chart": ("DensePoseChartPredictorOutput",),
-    }.items()
-    for name in names
-) + ("densepose.structures.DensePoseResult", "densepose.data.structures.DensePoseResult")
+_MODULE = "densepose.structures"
+_CLASSES = (
+    f"{_MODULE}.chart_result.DensePoseChartResult",
+    f"{_MODULE}.chart_result.DensePoseChartResultWithConfidences",
+    f"{_MODULE}.chart_result.DensePoseChartResultQuantized",
+    f"{_MODULE}.chart_result.DensePoseChartResultCompressed",
+    f"{_MODULE}.chart.DensePoseChartPredictorOutput",
+    f"{_MODULE}.cse.DensePoseEmbeddingPredictorOutput",
+    f"{_MODULE}.DensePoseResult",
+    "densepose.data.structures.DensePoseResult",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +96,7 @@ def _entry(content: dict[str, Any], where: str) -> DumpEntry:
     if not isinstance(boxes, Tensor) or not isinstance(scores, Tensor):
         raise DataError(where, "has an image whose boxes or scores are no tensors")
     if isinstance(results, _Standin) and isinstance(getattr(results, "results", None), list):
-        results = results.results  # the oldest form: a list of (shape, text)
+        results = vars(results)["results"]  # the oldest form: a list of (shape, text)
     arrays: list[dict[str, NDArray[Any]]] = []
     if isinstance(results, _Standin):
         fields = _tensors(results)
