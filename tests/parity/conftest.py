@@ -76,6 +76,11 @@ def densepose_losses() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def densepose_results() -> ModuleType:
+    return load(HERE / "densepose_results.py")
+
+
+@pytest.fixture(scope="session")
 def operations(request: pytest.FixtureRequest) -> Callable[[str], Path]:
     """Finds a file of recorded operations by its name."""
     return partial(operations_file, request.config)

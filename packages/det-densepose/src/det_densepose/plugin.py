@@ -113,3 +113,21 @@ def det_recipes() -> dict[str, str]:
 def det_importers() -> dict[str, str]:
     """The settings of Detectron2's project."""
     return {"detectron2.densepose": "det_densepose.importer:EXTENSION"}
+
+
+@hookimpl
+def det_commands() -> dict[str, str]:
+    """Drawings, textures, meshes, pseudo-labels and rendered pictures."""
+    return {"densepose": "det_densepose.cli:densepose"}
+
+
+@hookimpl
+def det_writers() -> dict[str, str]:
+    """Files of parts and places."""
+    return {"densepose-coco": "det_densepose.writers:CocoWriter", "iuv": "det_densepose.writers:IuvWriter"}
+
+
+@hookimpl
+def det_conformance() -> dict[str, str]:
+    """How the conformance kit makes the components of this package."""
+    return {"densepose": "det_densepose.testing:told"}

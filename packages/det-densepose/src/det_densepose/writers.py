@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from det_core.predict.result import Result
@@ -15,7 +15,53 @@ from PIL import Image
 from det_densepose.results.access import iuv, persons, vertices
 from det_densepose.results.conversion import ChartResult
 
-__all__ = ["densepose_coco", "iuv_arrays", "write_densepose_coco", "write_iuv"]
+__all__ = ["CocoWriter", "IuvWriter", "densepose_coco", "iuv_arrays", "write_densepose_coco", "write_iuv"]
+
+
+class _Name(Protocol):
+    """How an image is called: its number, its file, and a name for a picture of it that no other image has."""
+
+    id: int
+    file_name: str
+    picture: str
+
+
+class IuvWriter:
+    """Writes NAME_IUV.png and NAME_IUV.npz of each image, as `write_iuv` does: `det predict --save iuv`.
+
+    Args:
+        folder: where the files go; it exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, result: Result, name: _Name) -> None:
+        """Write the files of one image."""
+        _write_iuv(result, self._folder, Path(name.picture).stem)
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+
+class CocoWriter:
+    """Writes densepose_coco.json with the objects of all images: `det predict --save densepose-coco`.
+
+    Args:
+        folder: where the file goes; it exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._records: list[dict[str, Any]] = []
+
+    def write(self, result: Result, name: _Name) -> None:
+        """Add the objects of one image."""
+        self._records += [{**each, "file_name": name.file_name} for each in densepose_coco(result, name.id)]
+
+    def finish(self) -> None:
+        """Write the file."""
+        (self._folder / "densepose_coco.json").write_text(json.dumps(self._records), encoding="utf-8")
 
 
 def iuv_arrays(result: Result) -> dict[str, NDArray[Any]]:
@@ -58,12 +104,17 @@ def write_iuv(results: Iterable[Result], folder: Path) -> list[Path]:
         stem = result.path.stem if result.path is not None else f"image{number}"
         if (folder / f"{stem}_IUV.png") in written:
             stem = f"{stem}_{number}"
-        arrays = iuv_arrays(result)
-        picture = iuv(result) if "mesh_0" not in arrays else _vertex_picture(vertices(result))
-        Image.fromarray(picture).save(folder / f"{stem}_IUV.png")
-        np.savez_compressed(folder / f"{stem}_IUV.npz", **arrays)  # type: ignore[arg-type]
-        written += [folder / f"{stem}_IUV.png", folder / f"{stem}_IUV.npz"]
+        written += _write_iuv(result, folder, stem)
     return written
+
+
+def _write_iuv(result: Result, folder: Path, stem: str) -> list[Path]:
+    arrays = iuv_arrays(result)
+    picture = iuv(result) if "mesh_0" not in arrays else _vertex_picture(vertices(result))
+    places = [folder / f"{stem}_IUV.png", folder / f"{stem}_IUV.npz"]
+    Image.fromarray(picture).save(places[0])
+    np.savez_compressed(places[1], **arrays)  # type: ignore[arg-type]
+    return places
 
 
 def _vertex_picture(numbers: NDArray[np.int32]) -> NDArray[np.uint8]:

@@ -17,8 +17,8 @@ _KERNEL = 4
 class HRFPN(nn.Module):
     """Brings all branches to the finest resolution, joins them, and pools that to five levels.
 
-    Its maps are smaller than the strides promise: what transposed convolutions add at the borders is cut off, and each
-    level is an exact multiple of the coarsest. Level k covers the image from its upper left corner all the same.
+    Its maps are not of the sizes that the strides promise, mostly smaller: all branches are cut to the smallest, and
+    each level to an exact multiple of the coarsest. Cell i of a level stands for the pixels from i * stride on.
 
     Args:
         bottom_up: the network underneath; its strides must double from level to level.
@@ -26,7 +26,7 @@ class HRFPN(nn.Module):
         num_levels: levels that come out; the first has the stride of the finest below.
 
     Attributes:
-        exact_sizes: False: maps may be smaller than ceil(size / stride).
+        exact_sizes: False: maps need not have ceil(size / stride) cells.
     """
 
     exact_sizes = False

@@ -150,7 +150,7 @@ def _tensors(load: Callable[[], NDArray[np.float32]]) -> Callable[[], Tensor]:
 
 @lru_cache(maxsize=1)
 def figure() -> Body:
-    """The synthetic figure of this package: 1990 vertices, 24 charts, 64 features, symmetric; its distances take a second."""
+    """The synthetic figure of this package: 1990 vertices, 24 charts, 64 features; its distances take a second."""
     from det_densepose.bodies.geodesics import geodesics
 
     with np.load(Path(__file__).with_name("figure.npz"), allow_pickle=False) as file:

@@ -1,5 +1,7 @@
 """Distances along a surface: shortest paths over its edges and over pairs of unfolded triangles."""
 
+from itertools import pairwise
+
 import numpy as np
 from det_core.errors import DataError
 from numpy.typing import NDArray
@@ -60,8 +62,8 @@ def geodesics(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> NDA
     weights = np.concatenate([lengths, lengths]).astype(np.float32)
     by_vertex = np.argsort(both[:, 0], kind="stable")
     ends = np.searchsorted(both[by_vertex, 0], np.arange(count + 1))
-    neighbors = [both[by_vertex[a:b], 1] for a, b in zip(ends[:-1], ends[1:], strict=True)]
-    steps = [weights[by_vertex[a:b], None] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    neighbors = [both[by_vertex[a:b], 1] for a, b in pairwise(ends.tolist())]
+    steps = [weights[by_vertex[a:b], None] for a, b in pairwise(ends.tolist())]
     table = np.full((count, count), np.inf, np.float32)
     np.fill_diagonal(table, 0)
     while True:

@@ -73,8 +73,8 @@ def _sparse(
     edges: NDArray[np.int64], weights: NDArray[np.float64], scale: NDArray[np.float64], count: int
 ) -> NDArray[np.float64]:
     try:
-        from scipy.sparse import coo_matrix, diags
-        from scipy.sparse.linalg import eigsh
+        from scipy.sparse import coo_matrix, diags  # type: ignore[import-untyped,unused-ignore]
+        from scipy.sparse.linalg import eigsh  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
         fix = "pip install 'det-densepose[meshes]'"
         raise MissingExtraError("features", f"a mesh of more than {_DENSE} vertices needs SciPy", fix=fix) from error

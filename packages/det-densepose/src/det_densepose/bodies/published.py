@@ -1,7 +1,7 @@
 """Bodies in a folder: the published files, which cannot be shipped, and those of `det densepose mesh make`.
 
-The published meshes derive from SMPL (Max Planck Institute), whose licence allows neither passing them on nor commercial
-use; get them from where they are published, and read their licence.
+The published meshes derive from SMPL (Max Planck Institute), whose licence allows neither passing them on nor
+commercial use; get them from where they are published, and read their licence.
 """
 
 from collections.abc import Callable, Sequence

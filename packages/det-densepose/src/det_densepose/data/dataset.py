@@ -15,13 +15,14 @@ from det_core.data.formats.listing import Listing
 from det_core.data.formats.packed import PackedTexts
 from det_core.data.transforms import Points
 from det_core.errors import ConfigError, DataError
-from det_core.ops.rle import rle_counts, rle_to_mask
+from det_core.ops.rle import rle_counts
 from det_core.structures import Sample
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 from torchvision import tv_tensors
 
+from det_densepose.bodies.body import FIGURE
 from det_densepose.bodies.published import MESHES, BodyFolder
 from det_densepose.data.checks import GRID_SIDE, SurfaceCheck, has_surface
 from det_densepose.data.mirror import BodySymmetry
@@ -50,7 +51,7 @@ _CHARTS = ("dp_I", "dp_U", "dp_V")
 
 
 class DensePoseDataset(IndexedImages):
-    """A file in the format of DensePose-COCO: charts (`dp_I`, `dp_U`, `dp_V`), vertices (`dp_vertex`, `ref_model`), or both.
+    """A file in the format of DensePose-COCO: charts (`dp_I`, `dp_U`, `dp_V`), vertices (`dp_vertex`), or both.
 
     It reads the published files of people (DensePose-COCO, its CSE form), DensePose-PoseTrack with regions to ignore,
     chimpanzees with one mask for the whole body, and animals of LVIS. Samples have the extras of
@@ -97,15 +98,14 @@ class DensePoseDataset(IndexedImages):
         keypoints: bool = False,
         bad_annotations: BadAnnotations = "stop",
     ) -> None:
-        listing = self.listing(images, annotations, class_map)
-        content, skipped = _sound(listing, _check(listing, class_meshes, bodies), bad_annotations)
+        listing = self.listing(images, annotations, class_map, class_meshes, bodies)
+        content, skipped = _sound(listing, bad_annotations)
         if masks:
             content = _with_segmentations(content)
         listing = replace(listing, content=content)
         index = listing.checked(classes, mask_form(masks), keypoints, bad_annotations=bad_annotations)
         index = replace(index, skipped=(*index.skipped, *skipped), marks={_ROW: np.arange(len(index.boxes))})
-        check = _check(listing, class_meshes, bodies)
-        self._surfaces = _Surfaces.of(listing, index, check)
+        self._surfaces = _Surfaces.of(listing, index, _check(content, class_meshes, bodies))
         self.mesh_names = self._surfaces.meshes
         self.num_surfaces = int((np.diff(self._surfaces.first) > 0).sum())
         self._symmetry = BodySymmetry(None if bodies is None else Path(bodies), body, self.mesh_names)
@@ -116,15 +116,23 @@ class DensePoseDataset(IndexedImages):
             if image.get("ignore_regions_x")
         }
         if keep != "all":
-            self._rows = np.array([row for row in self._rows if self._keeps(row, keep)], np.int64)
+            self._rows = np.array([row for row in self._rows.tolist() if self._keeps(row, keep)], np.int64)
 
     @classmethod
-    def listing(cls, images: Path, annotations: Path, class_map: Mapping[str, str] | None = None) -> Listing:
+    def listing(
+        cls,
+        images: Path,
+        annotations: Path,
+        class_map: Mapping[str, str] | None = None,
+        class_meshes: Mapping[str, str] | None = None,
+        bodies: Path | None = None,
+    ) -> Listing:
         """What the file says, unchecked; file names as COCO has them, categories after `class_map`."""
         content = read_content(Path(annotations))
         named = [_with_file_name(image) for image in content["images"]]
         content = _mapped({**content, "images": named}, class_map or {}, str(annotations))
-        return Listing(content, Path(images), Path(annotations))
+        check = _check(content, class_meshes, bodies)
+        return Listing(content, Path(images), Path(annotations), checks=(check,))
 
     def __getitem__(self, index: int) -> Sample:
         """The image and its objects as stored."""
@@ -238,12 +246,14 @@ def _points(record: Mapping[str, Any]) -> NDArray[np.float32]:
 
 
 def _coarse_map(masks: Any) -> Tensor:
-    """Coarse parts on the grid, uint8 (256, 256); a later mask covers an earlier one, one RLE alone is the whole body."""
-    found = torch.zeros((GRID_SIDE, GRID_SIDE), dtype=torch.uint8)
+    """Coarse parts on the grid, uint8 (256, 256); a later mask covers an earlier one; one RLE is the whole body."""
+    found = np.zeros(GRID_SIDE * GRID_SIDE, np.uint8)  # column by column, as the runs are
     for label, mask in enumerate([masks] if isinstance(masks, dict) else masks, 1):
         if mask:
-            found[rle_to_mask(rle_counts(mask, (GRID_SIDE, GRID_SIDE)), (GRID_SIDE, GRID_SIDE))] = label
-    return found
+            ends = np.cumsum(rle_counts(mask, (GRID_SIDE, GRID_SIDE)))
+            for start, end in zip(ends[::2].tolist(), ends[1::2].tolist(), strict=False):
+                found[start:end] = label
+    return torch.from_numpy(found.reshape(GRID_SIDE, GRID_SIDE).T.copy())
 
 
 def _regions(xs: Sequence[Any], ys: Sequence[Any], size: tuple[int, int]) -> Tensor:
@@ -255,38 +265,38 @@ def _regions(xs: Sequence[Any], ys: Sequence[Any], size: tuple[int, int]) -> Ten
     return torch.from_numpy(coco_mask.decode(merged).astype(bool))
 
 
-def _check(listing: Listing, class_meshes: Mapping[str, str] | None, bodies: Path | None) -> SurfaceCheck:
-    ids = {each.get("name"): each.get("id") for each in listing.content["categories"] if isinstance(each, dict)}
-    default = {ids[name]: mesh for name, mesh in (class_meshes or {}).items() if name in ids}
+def _check(content: Mapping[str, Any], class_meshes: Mapping[str, str] | None, bodies: Path | None) -> SurfaceCheck:
+    ids = {each.get("name"): each.get("id") for each in content["categories"] if isinstance(each, dict)}
+    default: dict[Any, str] = {ids[name]: mesh for name, mesh in (class_meshes or {}).items() if name in ids}
     own = {}
     if bodies is not None:
-        folder, known = BodyFolder(bodies), set(MESHES)
-        records = (each for each in listing.content.get("annotations", ()) if isinstance(each, dict))
-        names = {each["ref_model"] for each in records if isinstance(each.get("ref_model"), str)} - known
-        own = {name: folder.body(name).num_vertices for name in names}
+        records = (each for each in content.get("annotations", ()) if isinstance(each, dict))
+        names = {each["ref_model"] for each in records if isinstance(each.get("ref_model"), str)} - {FIGURE, *MESHES}
+        own = {name: BodyFolder(bodies).body(name).num_vertices for name in names}
     return SurfaceCheck(own, default)
 
 
-def _sound(listing: Listing, check: SurfaceCheck, bad: BadAnnotations) -> tuple[dict[str, Any], list[str]]:
+def _sound(listing: Listing, bad: BadAnnotations) -> tuple[dict[str, Any], list[str]]:
     """The content without annotations at fault, and a sentence for each of these; raises unless they are skipped."""
     good, faults = [], []
     for number, record in enumerate(listing.content.get("annotations", ()), 1):
-        fault = next(check(record), None) if isinstance(record, dict) else None
+        checks = listing.checks if isinstance(record, dict) else ()
+        fault = next((each for check in checks for each in check(record)), None)
         if fault is None:
             good.append(record)
         else:
             faults.append(f"annotation {record.get('id', number)!r:.40} {fault.text}")
     if faults and bad == "stop":
-        found = "; ".join(faults[:_SHOWN]) + (f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else "")
+        shown = "; ".join(faults[:_SHOWN]) + (f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else "")
         problem = f"{len(faults)} annotations cannot be used" if len(faults) > 1 else "1 annotation cannot be used"
         fix = "correct the file, or set bad_annotations to 'skip'"
-        raise DataError(str(listing.annotations), problem, found, fix)
+        raise DataError(str(listing.annotations), problem, shown, fix)
     content = dict(listing.content)
     if "annotations" in content:
         content["annotations"] = good
     for image in content["images"]:
-        if isinstance(image, dict) and (fault := _region_fault(image)):
-            raise DataError(str(listing.annotations), f"image {image.get('id')!r:.40} {fault}")
+        if isinstance(image, dict) and (wrong := _region_fault(image)):
+            raise DataError(str(listing.annotations), f"image {image.get('id')!r:.40} {wrong}")
     return content, faults
 
 
@@ -351,5 +361,5 @@ def _mapped(content: dict[str, Any], class_map: Mapping[str, str], where: str) -
         {**r, "category_id": moved[r["category_id"]]} if isinstance(r, dict) and r.get("category_id") in moved else r
         for r in content.get("annotations", ())
     ]
-    kept = [each for each in categories if class_map.get(each.get("name"), each.get("name")) == each.get("name")]
+    kept = [each for each in categories if class_map.get(str(each.get("name")), each.get("name")) == each.get("name")]
     return {**content, "categories": kept + added, "annotations": records}

@@ -57,7 +57,7 @@ class Match:
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Precision (T, 101, K, A) and recall (T, K, A) by threshold, recall, class and range of areas; -1 without objects."""
+    """Precision (T, 101, K, A) and recall (T, K, A) by threshold, recall, class and areas; -1 without objects."""
 
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]

@@ -32,7 +32,8 @@ def posed(turns: Mapping[str, Array]) -> Array:
     if unknown := set(turns) - set(names):
         raise ConfigError("pose", f"the figure has no bone {sorted(unknown)[0]!r}", f"it has {', '.join(names)}")
     skin = figure().skin
-    rest, weights, joints = figure().vertices, skin["weights"].astype(float), skin["joints"].astype(float)
+    rest = np.asarray(figure().vertices, np.float64)
+    weights, joints = skin["weights"].astype(float), skin["joints"].astype(float)
     turned: dict[str, tuple[Array, Array]] = {"": (np.eye(3), np.zeros(3))}
     found = np.zeros((len(weights), 3))
     for number, bone in enumerate(BONES):

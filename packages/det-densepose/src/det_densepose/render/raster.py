@@ -84,7 +84,7 @@ def rasterize(
     nearest = faces[face, weights.argmax(1)]
 
     def image(values: NDArray[np.generic], kind: type) -> NDArray[np.generic]:
-        made = np.zeros(size, kind)
+        made: NDArray[np.generic] = np.zeros(size, kind)
         made[mask] = values
         return made
 

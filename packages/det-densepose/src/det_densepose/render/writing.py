@@ -88,7 +88,8 @@ def write_dataset(
 
     The same arguments make the same files. `dense` also writes the truth of each pixel into `folder`/dense.
     """
-    images, records = [], []
+    images: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
     (folder / "images").mkdir(parents=True, exist_ok=True)
     if dense:
         (folder / "dense").mkdir(exist_ok=True)

@@ -99,7 +99,7 @@ def resize(values: Floats, size: tuple[int, int]) -> Floats:
     top, bottom, down = _weights(values.shape[1], size[0])
     left, right, across = _weights(values.shape[2], size[1])
     rows = values[:, :, left] * (1 - across) + values[:, :, right] * across
-    return rows[:, top] * (1 - down[:, None]) + rows[:, bottom] * down[:, None]
+    return np.asarray(rows[:, top] * (1 - down[:, None]) + rows[:, bottom] * down[:, None], np.float32)
 
 
 def _argmax(values: Floats, size: tuple[int, int]) -> NDArray[np.int64]:

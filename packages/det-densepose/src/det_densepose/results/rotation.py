@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rotation:
-    """An image of `size` (height, width) turned by `angle` degrees, counter-clockwise, enlarged to hold all of it.
+    """An image of `size` (height, width) turned by `angle` degrees, counter-clockwise, and enlarged to show all.
 
     Raises:
         ConfigError: the angle is 45 degrees or another from which boxes cannot be undone.
@@ -83,7 +83,7 @@ def undo_rotation(values: Tensor, boxes: Tensor, rotation: Rotation) -> Tensor:
         return values
     side = values.shape[-1]
     whole = boxes.detach().cpu().numpy().astype(np.int64)
-    before = rotation.boxes_before(whole).astype(np.int64)
+    before = rotation.boxes_before(whole.astype(np.float64)).astype(np.int64)
     turn = torch.tensor(rotation.matrix, dtype=values.dtype, device=values.device)[None]
     turn[:, :, 2] = 0
     found = []

@@ -119,6 +119,7 @@ def _objects(
         size = sizes[rows[record["image_id"]]] if usable or _has_image(record, rows) else None
         if size is not None and not first and rules is None:
             faults += _parts(record, size, counts.get(record["category_id"]) if usable else None)
+            faults += [fault for each in listing.checks for fault in each(record)]
         if usable:
             faults += _place(record, size, known)
             _count(record, labels[record["category_id"]], split)

@@ -1,11 +1,12 @@
 """What the files of a dataset say, in the words of COCO, before anything of it is checked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from det_core.data.formats.coco_index import BadAnnotations, CocoIndex, MaskForm, checked
+from det_core.data.formats.faults import Fault
 from det_core.errors import DataError
 from det_core.regular import open_regular
 
@@ -24,6 +25,7 @@ class Listing:
         faults: files that cannot be read; what they would have said is missing.
         left_out: what else the reader leaves out, and how many.
         own_ids: whether the files themselves give these ids; else the reader has made them.
+        checks: what else `det data check` looks for in an annotation, beside the rules of COCO.
     """
 
     content: Mapping[str, Any]
@@ -33,6 +35,7 @@ class Listing:
     faults: tuple[DataError, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     own_ids: bool = True
+    checks: tuple[Callable[[Mapping[str, Any]], Iterable[Fault]], ...] = ()
 
     def checked(
         self,
