@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from det_core.errors import ConfigError
-from det_core.recipes.upgrades import upgrade
 
 from det_detectron2.importer.detectron2_dense import retinanet_head
 from det_detectron2.importer.detectron2_heads import second_stage
@@ -108,7 +107,7 @@ def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Impo
     s = Settings(settings)
     tree = complete_tree(s, model_section(s), summary)
     unknown, unused = s.leftover()
-    return Imported(upgrade(tree), unknown, unused)
+    return Imported(tree, unknown, unused)
 
 
 def complete_tree(
