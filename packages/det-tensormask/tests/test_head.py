@@ -145,7 +145,7 @@ def test_the_same_box_of_two_classes_is_found_twice_and_the_best_stay():
 
 def test_wrong_arguments_are_refused_by_name():
     for options, where in (
-        ({"aligned": False}, "bipyramid"),
+        ({"masks": MaskWindows((5, 7), aligned=False)}, "masks.bipyramid"),
         ({"masks": MaskWindows(())}, "masks.windows"),
         ({"masks": MaskWindows((5, 5))}, "masks.windows"),
         ({"in_features": ["p2", "p4"]}, "strides"),
