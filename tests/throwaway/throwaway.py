@@ -86,6 +86,8 @@ class PointedCoco:
 class PointHead(nn.Module):
     """Predicts where in its box an object's point lies, as shares of width and height, from one pooled level."""
 
+    contract = "RegionHead"
+
     def __init__(self, channels: Mapping[str, int], strides: Mapping[str, int], level: str = "p3") -> None:
         super().__init__()
         self.level, self.scale = level, 1 / strides[level]

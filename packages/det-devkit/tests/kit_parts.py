@@ -39,6 +39,8 @@ def clipped(boxes, size):
 class Finder(nn.Module):
     """A proposal generator: one fixed box per cell of a level."""
 
+    contract = "ProposalGenerator"
+
     def __init__(self, channels: dict[str, int], strides: dict[str, int], level: str = "p5") -> None:
         super().__init__()
         self.level, self.stride = level, strides[level]
@@ -70,6 +72,8 @@ class Finder(nn.Module):
 class Stage(nn.Module):
     """ROI heads: classifies each proposal and leaves it where it is."""
 
+    contract = "ROIHeads"
+
     def __init__(self, channels: dict[str, int], strides: dict[str, int], num_classes: int) -> None:
         super().__init__()
         self.classify = nn.Linear(channels["p4"], num_classes)
@@ -90,6 +94,8 @@ class Stage(nn.Module):
 
 class Quality(nn.Module):
     """A region head: one more number per detection."""
+
+    contract = "RegionHead"
 
     def __init__(self, channels: dict[str, int], strides: dict[str, int]) -> None:
         super().__init__()
@@ -113,6 +119,8 @@ class Outputs(NamedTuple):
 
 class Dense(nn.Module):
     """A dense head: one box per cell of a level."""
+
+    contract = "DenseHead"
 
     def __init__(self, channels: dict[str, int], strides: dict[str, int], num_classes: int) -> None:
         super().__init__()
@@ -138,6 +146,8 @@ class Dense(nn.Module):
 class Condense(nn.Module):
     """A box head of one layer."""
 
+    contract = "BoxHead"
+
     def __init__(self, in_channels: int, resolution: int) -> None:
         super().__init__()
         self.out_dim = 4
@@ -149,6 +159,9 @@ class Condense(nn.Module):
 
 class Predictor(nn.Module):
     """A box predictor that leaves regions where they are."""
+
+    contract = "BoxPredictor"
+    box_dim = 4
 
     def __init__(self, in_dim: int, num_classes: int) -> None:
         super().__init__()
@@ -169,6 +182,8 @@ class Predictor(nn.Module):
 
 class Pixels(nn.Module):
     """A semantic head of one layer."""
+
+    contract = "SemanticHead"
 
     def __init__(self, channels: dict[str, int], strides: dict[str, int], num_classes: int) -> None:
         super().__init__()

@@ -91,6 +91,8 @@ class Nothing(nn.Module):
 
 
 class NoModule:
+    contract = "RegionHead"
+
     def losses(self, features, proposals, targets):
         return {}
 
@@ -101,7 +103,7 @@ class NoModule:
 def test_a_head_of_no_contract_is_told_which_there_are():
     found = failures("heads", Nothing)
     assert list(found) == [CONTRACT]
-    assert "Nothing keeps no contract of heads: it has forward, losses; give it the methods of one" in found[CONTRACT]
+    assert 'Nothing keeps no contract of heads: it declares none; write contract = "RegionHead"' in found[CONTRACT]
 
 
 def test_a_head_must_be_a_module():

@@ -26,7 +26,7 @@ def test_dilated_stages_keep_their_stride_and_the_blocks_of_the_last_have_their_
 
 
 def test_what_a_dilated_network_cannot_be_is_refused():
-    with pytest.raises(ConfigError, match="res5_dilation"):
+    with pytest.raises(ConfigError, match=r"dilations\.res5"):
         DeepLabResNet(50, dilations=Dilations(res4=2, res5=2))
     with pytest.raises(ConfigError, match="out_features"):
         DeepLabResNet(50, out_features=["res6"])

@@ -106,7 +106,7 @@ def test_objects_without_masks_are_refused(make):
 
 @BOTH
 def test_detections_get_a_fine_mask_each_and_images_without_any_get_none(make):
-    head = make(subdivision_points=64)
+    head = make(subdivision=Subdivision(steps=5 if make is pointrend else 3, points=64))
     assert isinstance(head, RegionHead)
     with torch.no_grad():
         one, none, two = head.predict(features(3), [detections(1), detections(0), detections(2)])
@@ -119,7 +119,7 @@ def test_detections_get_a_fine_mask_each_and_images_without_any_get_none(make):
 
 @BOTH
 def test_a_batch_of_images_gives_what_they_give_alone(make):
-    head, level = make(subdivision_points=64), features(2)
+    head, level = make(subdivision=Subdivision(steps=5 if make is pointrend else 3, points=64)), features(2)
     nn.init.normal_(getattr(head, "parameter_head", getattr(head, "coarse_head", None)).prediction.weight)
     with torch.no_grad():
         both = head.predict(level, [detections(2), detections(1, 2)])

@@ -10,7 +10,7 @@ from det_core.models import DenseNMS
 from det_core.ops.masks import paste_masks
 from det_core.structures import Targets
 from det_tensormask.align import swap_align2nat
-from det_tensormask.head import MaskWindows, TensorMaskHead
+from det_tensormask.head import MaskWindows, Subnets, TensorMaskHead
 from det_tensormask.losses import MaskLoss
 
 CHANNELS, STRIDES = {"p2": 8, "p3": 8, "p4": 8}, {"p2": 4, "p3": 8, "p4": 16}
@@ -19,7 +19,7 @@ SIZES = [(48, 64), (40, 60)]
 
 def head(**options):
     torch.manual_seed(0)
-    given = {"windows": (5, 7), "num_convs": 1, "class_channels": 8, "box_channels": 8, "mask_channels": 8}
+    given = {"masks": MaskWindows((5, 7)), "subnets": Subnets(1, 8, 8, 8)}
     return TensorMaskHead(CHANNELS, STRIDES, 2, **{**given, **options})
 
 
@@ -62,7 +62,9 @@ def test_every_pixel_has_a_window_of_each_size_and_coarser_levels_draw_finer():
     assert drawn <= {(n * factor, n * 4 * factor) for n in (5, 7) for factor in (1, 2, 4)}
 
 
-@pytest.mark.parametrize("options", [{}, {"bipyramid": False}, {"bipyramid": False, "aligned": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"masks": MaskWindows((5, 7), bipyramid=False)}, {"masks": MaskWindows((5, 7), False, False)}]
+)
 def test_losses_reach_every_parameter_with_and_without_objects(options):
     for targets in (OBJECTS, [truth(), OBJECTS[0]], [truth(), truth()]):
         model = head(**options)
@@ -143,9 +145,9 @@ def test_the_same_box_of_two_classes_is_found_twice_and_the_best_stay():
 
 def test_wrong_arguments_are_refused_by_name():
     for options, where in (
-        ({"aligned": False}, "bipyramid"),
-        ({"windows": ()}, "windows"),
-        ({"windows": (5, 5)}, "windows"),
+        ({"masks": MaskWindows((5, 7), aligned=False)}, "masks.bipyramid"),
+        ({"masks": MaskWindows(())}, "masks.windows"),
+        ({"masks": MaskWindows((5, 5))}, "masks.windows"),
         ({"in_features": ["p2", "p4"]}, "strides"),
         ({"in_features": ["p9"]}, "in_features"),
     ):

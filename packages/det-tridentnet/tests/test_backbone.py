@@ -48,7 +48,7 @@ def test_branches_stand_one_after_another_each_of_all_images():
 @torch.no_grad()
 def test_where_nobody_asks_the_branch_that_was_chosen_is_run():
     for branch in (0, 1, 2):
-        model = network(branch=branch)
+        model = network(branches=Branches(branch=branch))
         assert torch.equal(model(PIXELS)["res4"], model(PIXELS, branches=[branch])["res4"])
 
 

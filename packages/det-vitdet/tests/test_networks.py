@@ -95,7 +95,7 @@ def test_residuals_are_left_out_for_whole_images_and_the_others_are_made_up_for(
 
 
 def test_tokens_of_one_window_do_not_see_another():
-    network = stirred(small.vit(depth=1, window_blocks=[0], image_size=96)).eval()
+    network = stirred(small.vit(depth=1, blocks=[0], image_size=96)).eval()
     pixels = torch.randn(1, 3, 96, 96)
     changed = pixels.clone()
     changed[..., 48:] += 1  # the right one of two windows of three tokens

@@ -165,7 +165,8 @@ class AugmentedDetector(nn.Module):
             given = replace(merged, boxes=view.into(merged.boxes), size=view.size)
             [seen] = self.model.predict_given_boxes(view.of(image), [given])
             if seen.masks is not None:
-                masks.append(seen.masks.flip(2) if view.mirrored else seen.masks)
+                drawn = cast(Tensor, seen.masks)
+                masks.append(drawn.flip(2) if view.mirrored else drawn)
             if seen.keypoints is not None:
                 keypoints.append(view.points_back(seen.keypoints, self._mirror_order(seen.keypoints)))
         return replace(

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from det_core.recipes.upgrades import upgrade
-
 from det_detectron2.importer.detectron2_dense import retinanet_head
 from det_detectron2.importer.detectron2_heads import second_stage
 from det_detectron2.importer.detectron2_idle import read_idle
@@ -99,7 +97,7 @@ def recipe_from_yaml_settings(settings: Mapping[str, Any], summary: str = "") ->
     s = Settings(settings)
     tree = complete_tree(s, model_section(s), summary)
     unknown, unused = s.leftover()
-    return Imported(upgrade(tree), unknown, unused)
+    return Imported(tree, unknown, unused)
 
 
 def complete_tree(

@@ -8,8 +8,6 @@ configuration and is read as those; what YAML cannot say, such as FCOS, has its 
 from collections.abc import Mapping
 from typing import Any
 
-from det_core.recipes.upgrades import upgrade
-
 from det_detectron2.importer.detectron2 import (
     Backbone,
     Imported,
@@ -48,7 +46,7 @@ def recipe_from_objects(settings: Mapping[str, Any], summary: str = "") -> Impor
     unused = sorted([*o.leftover(), *s.leftover()[1]])
     if lost := [key for key in unused if key.startswith("model.")]:
         raise UnsupportedError(lost[0], "is not supported yet", f"it is set to {settings[lost[0]]!r}")
-    return Imported(upgrade(tree), [], unused)
+    return Imported(tree, [], unused)
 
 
 def _model(o: Objects, s: Settings) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class AnchorGenerator(nn.Module):
         else:
             turns = _per_level("angles", angles, len(strides))
             cells = [_turned(level, own) for level, own in zip(shapes, turns, strict=True)]
-        self.per_pixel = [len(cell) for cell in cells]
+        self.per_pixel: Sequence[int] = [len(cell) for cell in cells]
         for i, cell in enumerate(cells):
             self.register_buffer(f"cell{i}", torch.tensor(cell).reshape(-1, self.box_dim), persistent=False)
 

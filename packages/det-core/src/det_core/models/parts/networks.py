@@ -1,5 +1,7 @@
 """The networks of a model that can be compiled apart from its decoding."""
 
+from typing import cast
+
 from torch import nn
 
 from det_core.contracts import Compilable
@@ -9,4 +11,5 @@ __all__ = ["networks_of"]
 
 def networks_of(*parts: nn.Module | None) -> list[nn.Module]:
     """The networks that the parts of a model name, in order; parts that name none, and None, have none."""
-    return [network for part in parts if isinstance(part, Compilable) for network in part.networks()]
+    compilable = [cast(Compilable, part) for part in parts if isinstance(part, Compilable)]
+    return [network for part in compilable for network in part.networks()]
