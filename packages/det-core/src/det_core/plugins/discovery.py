@@ -281,7 +281,7 @@ def left_threads() -> tuple[str, ...]:
 
 
 def _module_of(point: metadata.EntryPoint) -> ModuleType:
-    module = point.load()
+    module: ModuleType = point.load()
     if not issubclass(type(module), ModuleType):
         found = quoted(point.module, 80)
         raise TypeError(f"its entry point names a {type_name(module)}, where a module belongs: {found}")

@@ -107,7 +107,7 @@ class _Machine:
 
     def run(self, stream: "Readable") -> Any:
         constants, steps = _CONSTANTS, _STEPS
-        for opcode, argument, _ in pickletools.genops(stream):
+        for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]  # no more is asked of it
             self.budget.spend_parts()
             self.steps += 1
             name = opcode.name

@@ -157,7 +157,7 @@ def read_pickle(path: Path, parts: int = 500_000) -> Any:
         with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             # Equal bytes may be there once and be used twice; text of Python 2 is shorter than its numbers.
             budget = Budget(parts, 4 * len(content) + 16 * MIB)
-            value = execute(content, _names(budget), budget)  # type: ignore[arg-type]
+            value = execute(content, _names(budget), budget)
         require_small(value, Budget(parts))
         return Plain(_array_of).of(value)
     except OSError as error:
