@@ -65,7 +65,7 @@ def render() -> None:
 
 
 def draw_pictures(detector: Detector, data: Data, folder: Path) -> None:
-    """One sheet with a row for each kind of drawing, and the texture taken out of the first pictures put onto others."""
+    """One sheet with a row for each kind of drawing, and the texture taken out of the first put onto all."""
     dataset = data.dataset("val")
     columns: list[list[np.ndarray]] = []
     views = []
