@@ -50,6 +50,11 @@ class Rotation:
         """Where a pixel of the image is in the turned one, (2, 3); both counted from the middle of the first pixel."""
         return self._matrix(-0.5)
 
+    @property
+    def corner_matrix(self) -> Array:
+        """Where a point of the image is in the turned one, (2, 3); both in continuous pixels."""
+        return self._matrix(0)
+
     def _matrix(self, offset: float) -> Array:
         """The middle of the image goes to the middle of the turned one; `offset` is where counting begins."""
         cos, sin = np.cos(np.radians(self.angle)), np.sin(np.radians(self.angle))

@@ -1,0 +1,206 @@
+"""Test-time augmentation: a DensePose model looks at several sizes of an image, mirrored and turned."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from det_core.errors import ConfigError, StructureError
+from det_core.ops import boxes as box_ops
+from det_core.ops.nms import nms_by_group
+from det_core.structures import Detections, ImageBatch, Prediction, Size, Targets
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from det_densepose.data.mirror import BodySymmetry
+from det_densepose.results.access import raw_fields
+from det_densepose.results.mirroring import mirror_raw
+from det_densepose.results.rotation import Rotation, undo_rotation
+from det_densepose.structures import PREFIX
+
+__all__ = ["AugmentedDensePose", "rotated_image"]
+
+_AVERAGED = ("coarse_segm", "fine_segm", "u", "v", "embedding")
+
+
+@dataclass(frozen=True)
+class _View:
+    """One way to look at an image: at another size, then mirrored or not, then turned or not."""
+
+    stored: Size
+    size: Size
+    mirrored: bool
+    angle: float
+
+    @property
+    def rotation(self) -> Rotation | None:
+        return Rotation(self.size, self.angle) if self.angle else None
+
+    def batch(self, image: Tensor) -> ImageBatch:
+        pixels = image[None].float()
+        if self.size != self.stored:
+            pixels = F.interpolate(pixels, self.size, mode="bilinear", antialias=True).clamp(0, 255)
+        if self.mirrored:
+            pixels = pixels.flip(3)
+        if self.rotation is not None:
+            pixels = rotated_image(pixels[0], self.rotation)[None]
+        # Whole numbers, as images are.
+        return ImageBatch(pixels=pixels.to(torch.uint8).float(), sizes=(cast(Size, tuple(pixels.shape[2:])),))
+
+    def _scale(self, boxes: Tensor) -> Tensor:
+        down, across = (seen / stored for seen, stored in zip(self.size, self.stored, strict=True))
+        return boxes.new_tensor([across, down, across, down])
+
+    def into(self, boxes: Tensor) -> Tensor:
+        """Boxes of the image in the view; of a turned one, the hulls."""
+        seen = boxes * self._scale(boxes)
+        seen = _mirrored(seen, self.size[1]) if self.mirrored else seen
+        return seen if self.rotation is None else _hulls(seen, self.rotation)
+
+    def back(self, boxes: Tensor) -> Tensor:
+        """Boxes of a view that is not turned, in the image."""
+        seen = _mirrored(boxes, self.size[1]) if self.mirrored else boxes
+        return box_ops.clip(seen / self._scale(boxes), self.stored)
+
+
+def _mirrored(boxes: Tensor, width: int) -> Tensor:
+    x0, y0, x1, y1 = boxes.unbind(dim=1)
+    return torch.stack((width - x1, y0, width - x0, y1), dim=1)
+
+
+def _hulls(boxes: Tensor, rotation: Rotation) -> Tensor:
+    matrix = torch.from_numpy(rotation.corner_matrix).to(boxes)
+    points = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2) @ matrix[:, :2].T + matrix[:, 2]
+    return box_ops.clip(torch.cat((points.amin(1), points.amax(1)), 1), rotation.bounds)
+
+
+def rotated_image(image: Tensor, rotation: Rotation) -> Tensor:
+    """An image (C, H, W) turned, (C, *rotation.bounds), bilinear; black where nothing was."""
+    height, width = rotation.bounds
+    turn, shift = rotation.matrix[:, :2], rotation.matrix[:, 2]
+    ys, xs = np.mgrid[:height, :width]
+    source = (np.stack((xs, ys), -1) - shift) @ turn  # the inverse of a turn is its transpose
+    sides = np.array([image.shape[2], image.shape[1]])
+    grid = torch.from_numpy((2 * source + 1) / sides - 1).to(image)
+    return F.grid_sample(image[None], grid[None], mode="bilinear", align_corners=False)[0]
+
+
+class AugmentedDensePose(nn.Module):
+    """A DensePose model that puts together what it says of several views of each image.
+
+    Boxes come from all views that are not turned, and go through one suppression. Each view then describes the boxes
+    that are left; what it says is turned and mirrored back, and raw outputs are averaged. Confidences are those of the
+    first view.
+
+    Args:
+        model: a two-stage detector with DensePose.
+        sizes: of the shorter side, in pixels; one view for each.
+        max_size: of the longer side, where it would be longer.
+        flip: also look at each view mirrored; charts alone can be mirrored back.
+        angles: also look at each view turned by these, in degrees counter-clockwise; not 45.
+        bodies: the folder of bodies, for the symmetry of charts.
+        body: whose charts the model was trained on.
+        nms_threshold: overlap beyond which the worse of two detections of one class is dropped.
+        max_detections: per image.
+
+    Raises:
+        ConfigError: an angle cannot be undone, or there is no size.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sizes: Sequence[int] = (400, 500, 600, 700, 800, 900, 1000, 1100, 1200),
+        max_size: int = 4000,
+        flip: bool = True,
+        angles: Sequence[float] = (),
+        bodies: Path | None = None,
+        body: str = "smpl_27554",
+        nms_threshold: float = 0.5,
+        max_detections: int = 100,
+    ) -> None:
+        super().__init__()
+        if not sizes or min(sizes) < 1:
+            raise ConfigError("AugmentedDensePose.sizes", "must name at least one side", f"got {list(sizes)}")
+        for angle in angles:
+            Rotation((1, 1), angle)  # refuses an angle that cannot be undone
+        self.model, self.num_classes = model, model.num_classes
+        self.sizes, self.max_size, self.flip = tuple(sizes), max_size, flip
+        self.angles = (0.0, *(float(angle) for angle in angles if angle))
+        self.nms_threshold, self.max_detections = nms_threshold, max_detections
+        self._symmetry = BodySymmetry(bodies, body)
+
+    def forward(
+        self, batch: ImageBatch, targets: Sequence[Targets] | None = None
+    ) -> dict[str, Tensor] | list[Prediction]:
+        """With `targets`: the losses of the model, on the images as given. Without: what all views say together."""
+        if targets is not None:
+            losses: dict[str, Tensor] = self.model(batch, targets)
+            return losses
+        if batch.proposals is not None:
+            raise StructureError("ImageBatch.proposals", "cannot be followed through the views")
+        return [self._image(pixels[:, :h, :w]) for pixels, (h, w) in zip(batch.pixels, batch.sizes, strict=True)]
+
+    def _image(self, image: Tensor) -> Prediction:
+        stored = (image.shape[1], image.shape[2])
+        views = [
+            _View(stored, size, mirrored, angle)
+            for size in self._sizes(stored)
+            for mirrored in ((False, True) if self.flip else (False,))
+            for angle in self.angles
+        ]
+        straight = [view for view in views if not view.angle]
+        found = [self._look(view, image) for view in straight]
+        boxes = torch.cat([view.back(each.boxes) for view, each in zip(straight, found, strict=True)])
+        labels, scores = torch.cat([each.labels for each in found]), torch.cat([each.scores for each in found])
+        keep = nms_by_group(boxes, scores, labels, self.nms_threshold)[: self.max_detections]
+        merged = Detections(boxes=boxes[keep], labels=labels[keep], scores=scores[keep], size=stored)
+        return Prediction(detections=self._describe(merged, views, image) if len(merged) else merged)
+
+    def _sizes(self, stored: Size) -> list[Size]:
+        found = []
+        for size in self.sizes:
+            scale = min(size / min(stored), self.max_size / max(stored))
+            found.append((max(int(stored[0] * scale + 0.5), 1), max(int(stored[1] * scale + 0.5), 1)))
+        return found
+
+    def _look(self, view: _View, image: Tensor) -> Detections:
+        [prediction] = cast(list[Prediction], self.model(view.batch(image)))
+        if prediction.detections is None:
+            raise ConfigError("AugmentedDensePose.model", "must detect objects", f"got {type(self.model).__name__}")
+        return prediction.detections
+
+    def _describe(self, merged: Detections, views: Sequence[_View], image: Tensor) -> Detections:
+        """The detections with raw outputs averaged over the views."""
+        total: dict[str, Any] = {}
+        first: dict[str, Any] = {}
+        for view in views:
+            batch = view.batch(image)
+            given = replace(merged, boxes=view.into(merged.boxes), size=batch.sizes[0])
+            seen = raw_fields(_describer(self.model)(batch, given))
+            first = first or dict(seen)
+            if "embedding" in seen and (view.mirrored or view.angle):
+                problem = "embeddings of a mirrored or turned image cannot be compared with others"
+                raise ConfigError("AugmentedDensePose.flip", problem, fix="set flip to false and give no angles")
+            fields = {name: value.as_subclass(Tensor) for name, value in seen.items() if name in _AVERAGED}
+            if view.rotation is not None:
+                fields = {name: undo_rotation(value, given.boxes, view.rotation) for name, value in fields.items()}
+            if view.mirrored:
+                fields = mirror_raw(fields, self._symmetry.tables())
+            total = {name: total[name] + value if total else value for name, value in fields.items()}
+        for name, value in total.items():
+            mean = (value / len(views)).as_subclass(type(first[name]))
+            mean.__dict__.update(first[name].__dict__)
+            first[name] = mean
+        return replace(merged, extras={f"{PREFIX}{name}": value for name, value in first.items()})
+
+
+def _describer(model: Any) -> Callable[[ImageBatch, Detections], Detections]:
+    """How a model is asked about given boxes."""
+    if hasattr(model, "predict_given_boxes"):
+        return lambda batch, given: model.predict_given_boxes(batch, [given])[0]  # type: ignore[no-any-return]
+    return lambda batch, given: model.roi_heads.predict_at(  # type: ignore[no-any-return]
+        model.backbone(model.normalise(batch)), [given]
+    )[0]
