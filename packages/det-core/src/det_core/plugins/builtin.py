@@ -10,8 +10,15 @@ _CORE = {
         ClassBalancedSampler CopyPaste Data FixedSizeCrop Mosaic ObjectCrop Points RandomCrop RepeatFactorSampler
         ResizeShortestEdge ScaleJitter ShuffleSampler
     """,
-    "det_core.engine": "ClipGradients LayerDecay ParamGroups Train WarmupCosine WarmupMultiStep",
-    "det_core.models": "AnchorGenerator FederatedClasses RPNHead SemSegFPNHead",
+    "det_core.backbones": "Deformation",
+    "det_core.engine": """
+        ClipGradients EMA LayerDecay OneCycle Parallel ParamGroups Train WarmupCosine WarmupMultiStep WarmupPoly
+        WarmupSteps
+    """,
+    "det_core.models": """
+        AnchorGenerator AnchorMatching AnchorSampler BoxRegression DenseNMS FCOSNMS FCOSTower FederatedClasses FocalLoss
+        NMS Normalize ProposalNMS RegionSampler Res5Blocks ROIPooler RPNHead SemSegFPNHead TowerLayers
+    """,
     "det_core.weights": "InitialWeights",
 }
 _TORCH = {
