@@ -35,7 +35,10 @@ MOVED_ARGUMENTS = {
     "panoptic_fpn": _PREPROCESS,
 }
 SAFE_PARTS = (
+    "det_panoptic.backbone:Dilations",
+    "det_panoptic.deeplab:DeepLabDecoder",
     "det_panoptic.grouping:Grouping",
+    "det_panoptic.losses:PixelLoss",
     "det_panoptic.merging:Merging",
     "det_panoptic.panoptic_deeplab:PanopticDeepLabInsEmbedHead",
     "det_panoptic.panoptic_deeplab:PanopticDeepLabSemSegHead",

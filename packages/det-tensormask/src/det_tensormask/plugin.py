@@ -8,6 +8,14 @@ _PUBLISHED = {
 }
 
 
+# What recipes may build beside what is offered through hooks.
+SAFE_PARTS = (
+    "det_tensormask.head:MaskWindows",
+    "det_tensormask.head:Subnets",
+    "det_tensormask.losses:FocalLossStar",
+    "det_tensormask.losses:MaskLoss",
+)
+
 # Arguments of 0.1.0 that have moved into parts.
 MOVED_ARGUMENTS = {
     "tensormask_head": {

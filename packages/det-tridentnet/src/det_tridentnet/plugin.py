@@ -9,6 +9,9 @@ _PUBLISHED = {
 }
 
 
+# What recipes may build beside what is offered through hooks.
+SAFE_PARTS = ("det_tridentnet.backbone:Branches",)
+
 # Arguments of 0.1.0 that have moved into parts.
 MOVED_ARGUMENTS = {
     "trident_rcnn": {

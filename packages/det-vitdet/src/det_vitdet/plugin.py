@@ -54,6 +54,13 @@ PUBLISHED: dict[str, dict[str, str]] = {
 }
 
 
+# What recipes may build beside what is offered through hooks.
+SAFE_PARTS = (
+    "det_vitdet.mvit:PooledWindows",
+    "det_vitdet.vit:Positions",
+    "det_vitdet.vit:Windows",
+)
+
 # Arguments of 0.1.0 that have moved into parts.
 MOVED_ARGUMENTS = {
     "mvit": {

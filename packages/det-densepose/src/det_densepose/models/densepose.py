@@ -71,6 +71,8 @@ class DensePoseHead(nn.Module):
         min_iou: regions that overlap their object less, or just so, are not learned from.
     """
 
+    contract = "RegionHead"
+
     def __init__(
         self,
         channels: Mapping[str, int],
