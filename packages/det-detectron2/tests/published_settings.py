@@ -1,5 +1,10 @@
 """Published settings of a Faster R-CNN with a pyramid."""
 
+import inspect
+
+from det_core.plugins import registry
+from det_core.recipes import Factory
+from det_core.recipes.upgrades import MOVED
 from det_detectron2.importer.files import recipe_from_settings
 
 FPN_SETTINGS = {
@@ -21,3 +26,16 @@ FPN_SETTINGS = {
 
 def imported(**changes):
     return recipe_from_settings({**FPN_SETTINGS, **{key.replace("__", "."): value for key, value in changes.items()}})
+
+
+def default_of(target, argument):
+    """The default of an argument of a constructor, also where it has moved into a part."""
+    moved = (moves for name, moves in MOVED.items() if argument in moves and registry.find(None, name).load() is target)
+    first, *parts = next(moved, {argument: argument})[argument].split(".")
+    value = inspect.signature(target).parameters[first].default
+    for part in parts:
+        if isinstance(value, Factory):
+            value = value.arguments.get(part, inspect.signature(value.target).parameters[part].default)
+        else:
+            value = getattr(value, part)
+    return value

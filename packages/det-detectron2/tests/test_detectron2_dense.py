@@ -1,10 +1,9 @@
 """Published settings of one-stage detectors become recipes."""
 
-import inspect
-
 from det_core import models
 from det_detectron2.importer import detectron2_dense
 from det_detectron2.importer.files import recipe_from_settings
+from published_settings import default_of
 
 SETTINGS = {
     "MODEL.META_ARCHITECTURE": "RetinaNet",
@@ -22,9 +21,8 @@ def model(**changes):
 
 
 def test_the_importer_knows_the_defaults_of_the_head():
-    parameters = inspect.signature(models.RetinaNetHead).parameters
     for argument, default in detectron2_dense.RETINANET.values():
-        ours = parameters[argument].default
+        ours = default_of(models.RetinaNetHead, argument)
         assert (list(ours) if isinstance(ours, tuple) else ours) == default
 
 

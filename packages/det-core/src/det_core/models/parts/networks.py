@@ -1,7 +1,5 @@
 """The networks of a model that can be compiled apart from its decoding."""
 
-from typing import cast
-
 from torch import nn
 
 from det_core.contracts import Compilable
@@ -9,7 +7,6 @@ from det_core.contracts import Compilable
 __all__ = ["networks_of"]
 
 
-def networks_of(*parts: nn.Module | None) -> list[nn.Module]:
+def networks_of(*parts: object) -> list[nn.Module]:
     """The networks that the parts of a model name, in order; parts that name none, and None, have none."""
-    compilable = [cast(Compilable, part) for part in parts if isinstance(part, Compilable)]
-    return [network for part in compilable for network in part.networks()]
+    return [network for part in parts if isinstance(part, Compilable) for network in part.networks()]
