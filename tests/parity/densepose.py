@@ -71,8 +71,8 @@ def fix(model: nn.Module, rules: Mapping[str, Any]) -> None:
         most = loss.pix_to_shape.max_pixels
         loss.pix_to_shape.choose = partial(_evenly, most)
     if "shape2shape_pair" in rules and loss.shape_to_shape is not None:
-        pair = tuple(rules["shape2shape_pair"])
-        loss.shape_to_shape.pair = lambda names: pair
+        text = str(rules["shape2shape_pair"])
+        loss.shape_to_shape.pair = lambda names: tuple(name for name in names if name in text)
 
 
 def predicted(name: str, detections: Detections) -> Arrays:
@@ -95,7 +95,7 @@ class _Distances:
         self.count = count
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        return (rows[:, None] - torch.arange(self.count)).abs().double().div(self.count).float()
+        return (rows[:, None].float() - torch.arange(self.count, dtype=torch.float32)).abs_().div_(self.count)
 
 
 class _Meshes:

@@ -294,7 +294,9 @@ def test_prepare_without_features_or_with_those_of_another_mesh_is_refused():
 
 def test_decoder_starts_at_the_finest_level():
     with pytest.raises(ConfigError, match="stride"):
-        Decoder({"p3": 8}, {"p3": 8})
+        Decoder({"p3": 8}, {"p3": 8}, stride=4)
+    coarse = Decoder({"p3": 8, "p4": 8}, {"p3": 8, "p4": 16}, out_channels=6, conv_dim=4)
+    assert coarse({"p3": torch.zeros(1, 8, 10, 12), "p4": torch.zeros(1, 8, 5, 6)}).shape == (1, 6, 10, 12)
 
 
 def test_a_branch_of_masks_learns_from_objects_without_points():

@@ -268,6 +268,9 @@ def complete(s: Settings, tree: dict[str, Any]) -> None:
         weights |= _weights(s, weights["source"], tree["model"])
     if s.peek("MODEL.BACKBONE.NAME") != "build_hrfpn_backbone":
         s.read(*(key for key in s.given if key.startswith("MODEL.HRNET.")))
+    factors = {"features": s[f"{CSE}.FEATURES_LR_FACTOR"], "embeddings": s[f"{CSE}.EMBEDDING_LR_FACTOR"]}
+    if others := {name: factor for name, factor in factors.items() if factor != 1.0}:
+        tree["train"].setdefault("param_groups", {})["lr_factor_of"] = others
     complete_data(s, tree)
 
 

@@ -12,8 +12,9 @@ __all__ = ["BODIES", "DATASETS", "complete_data"]
 FOLDER = "densepose"
 """The folder within the data folder that holds published meshes, their distances and symmetries."""
 
+EVALUATION = "DENSEPOSE_EVALUATION"
 BODIES = {"type": "det_densepose.bodies.published:BodyFolder", "folder": FOLDER}
-READER = "det_densepose.data.dataset:DensePoseDataset"
+READER = "det-densepose/densepose"
 
 # Numbers of categories that published configurations choose from -> names.
 COCO_NAMES = {
@@ -96,8 +97,8 @@ DATASETS: dict[str, dict[str, Any]] = {
 
 def complete_data(s: Settings, tree: dict[str, Any]) -> None:
     """Change the data of a recipe in place."""
-    # Pseudo-labels are made ahead of training, scores while images are evaluated: nothing stores or loads for them.
-    s.read(*(key for key in s.given if key.startswith(("BOOTSTRAP_", "DENSEPOSE_EVALUATION."))))
+    # Pseudo-labels are made ahead of training.
+    s.read(*(key for key in s.given if key.startswith("BOOTSTRAP_")))
     masks = s.peek(f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS")
     train: dict[str, Any] = {"bad_annotations": "skip"}
     if s.peek("DATALOADER.FILTER_EMPTY_ANNOTATIONS"):
@@ -112,6 +113,19 @@ def complete_data(s: Settings, tree: dict[str, Any]) -> None:
                 each |= {**_categories(s, name), "bodies": FOLDER, **arguments}
     s.read(*(key for key in s.given if key.startswith(f"{MESHES}.")))
     _read_of_others(s)
+    if "val" in tree["data"]:
+        tree["data"]["evaluators"] = [{"type": "coco"}, _evaluator(s)]
+
+
+def _evaluator(s: Settings) -> dict[str, Any]:
+    """The evaluator of surfaces. It scores images while they come, so that nothing is stored or sent for it."""
+    s.read(*(f"{EVALUATION}.{name}" for name in ("TYPE", "STORAGE", "DISTRIBUTED_INFERENCE")))
+    node: dict[str, Any] = {"type": "det-densepose/densepose", "bodies": FOLDER}
+    node |= s.differing({f"{EVALUATION}.MIN_IOU_THRESHOLD": ("min_similarity", 0.5)})
+    if s[f"{EVALUATION}.EVALUATE_MESH_ALIGNMENT"]:
+        node["key_vertices"] = f"{FOLDER}/mesh_keyvertices_v0.json"
+        s.read(f"{EVALUATION}.MESH_ALIGNMENT_MESH_NAMES")  # the file names the meshes
+    return node
 
 
 def _categories(s: Settings, name: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ class HRFPN(nn.Module):
     """Brings all branches to the finest resolution, joins them, and pools that to five levels.
 
     Its maps are not of the sizes that the strides promise, mostly smaller: all branches are cut to the smallest, and
-    each level to an exact multiple of the coarsest. Cell i of a level stands for the pixels from i * stride all the same.
+    each level to an exact multiple of the coarsest. Cell i of a level stands for the pixels from i * stride on.
 
     Args:
         bottom_up: the network underneath; its strides must double from level to level.

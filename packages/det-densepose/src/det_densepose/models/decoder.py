@@ -21,7 +21,7 @@ class Decoder(nn.Module):
         out_channels: channels of the result.
         conv_dim: channels of the convolutions.
         norm: of the convolutions.
-        stride: of the result; the finest level must not be coarser.
+        stride: of the result, which is that of the finest level; null for whatever that is.
     """
 
     def __init__(
@@ -31,24 +31,24 @@ class Decoder(nn.Module):
         out_channels: int = 256,
         conv_dim: int = 256,
         norm: Norm = "",
-        stride: int = 4,
+        stride: int | None = None,
     ) -> None:
         super().__init__()
         self.out_channels, self._levels = out_channels, tuple(strides)
-        if min(strides.values()) != stride:
-            found = f"the finest level has stride {min(strides.values())}"
-            raise ConfigError("Decoder.stride", "must be that of the finest level", found)
+        finest = min(strides.values())
+        if stride not in (None, finest):
+            raise ConfigError("Decoder.stride", "must be that of the finest level", f"got {stride}, which has {finest}")
         for name, own in strides.items():
             steps: list[nn.Module] = []
             width = channels[name]
-            for _ in range(max(1, round(math.log2(own / stride)))):
+            for _ in range(max(1, round(math.log2(own / finest)))):
                 conv = Conv2d(width, conv_dim, 3, norm=norm, activation=F.relu_)
                 nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
                 if conv.bias is not None:
                     nn.init.zeros_(conv.bias)
                 steps.append(conv)
                 width = conv_dim
-                if own != stride:
+                if own != finest:
                     steps.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
             self.add_module(name, nn.Sequential(*steps))
         self.predictor = Conv2d(conv_dim, out_channels, 1)

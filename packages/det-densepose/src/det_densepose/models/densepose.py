@@ -148,7 +148,7 @@ class DensePoseHead(nn.Module):
     def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
         """The detections with the fields of the predictor as extras, float32 (N, C, Z, Z), raw."""
         outputs = self(features, [found.boxes for found in detections])
-        counts = [len(found) for found in detections]
+        counts = [found.boxes.shape[0] for found in detections]
         per_image = {field: value.float().split(counts) for field, value in outputs.items()}
         vertices: dict[str, Tensor] = {}
         if self.embedder is not None and not torch.compiler.is_compiling():

@@ -1,0 +1,71 @@
+"""Where the processor's time goes when densepose_rcnn_r50_fpn_s1x describes a picture: the share of convolutions.
+
+Weights are random, and the detections kept are as many as asked for, which decides how much the branch of DensePose has
+to do. Shares are of the processor time of all operations; a busy machine changes them little.
+Run it: python benchmarks/densepose_inference.py [DETECTIONS ...]
+"""
+
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+
+import torch
+from det_core import recipes
+from det_core.engine.optimize import optimize
+from det_core.structures import ImageBatch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+RESULTS = Path(__file__).parent / "results" / "densepose_inference.json"
+SIZE = (800, 1216)
+# Parts of the names that the profiler has for convolutions, transposed ones and linear layers.
+LAYERS = ("conv", "addmm", "linear", "mm")
+
+
+def models(detections: int) -> dict[str, nn.Module]:
+    """The model that keeps so many detections: plain, and with its batch norms in the convolutions before them."""
+    tree = json.loads(json.dumps(recipes.load("densepose_rcnn_r50_fpn_s1x").tree["model"]))
+    predictor = {"score_threshold": 0.0, "max_detections": detections, "nms_threshold": 1.0}
+    tree["roi_heads"]["stage"]["box_predictor"] = predictor
+    tree["proposal_generator"] = {"type": "rpn", "nms_threshold": 1.0}  # boxes of random weights are all alike
+    torch.manual_seed(0)
+    plain = recipes.recipe_from_tree({"model": tree}).build_model().eval()
+    return {"plain": plain, "optimized": optimize(plain)}
+
+
+def measured(model: nn.Module) -> dict[str, float]:
+    """The share of convolutions and linear layers, the seconds of a call; the dearest of the others are printed."""
+    batch = ImageBatch.stack([torch.randint(0, 256, (3, *SIZE), dtype=torch.uint8)])
+    with torch.inference_mode():
+        model(batch)
+        start = time.perf_counter()
+        (found,) = model(batch)
+        seconds = time.perf_counter() - start
+        with profile(activities=[ProfilerActivity.CPU]) as run:
+            model(batch)
+    spent = {event.key.split("::")[-1]: event.self_cpu_time_total for event in run.key_averages()}
+    total = sum(spent.values())
+    layers = sum(value for name, value in spent.items() if any(word in name for word in LAYERS))
+    rest = sorted(((v / total, k) for k, v in spent.items() if not any(w in k for w in LAYERS)), reverse=True)
+    for share, name in rest[:6]:
+        print(f"  {name:32}{share:6.1%}")
+    return {"found": len(found.detections), "share": round(layers / total, 3), "seconds": round(seconds, 2)}
+
+
+def main() -> None:
+    """Measure, print, write the figures."""
+    figures: dict[str, object] = {}
+    for count in map(int, sys.argv[1:] or ("1", "5", "20")):
+        for name, model in models(count).items():
+            own = measured(model)
+            print(f"{name}, {own['found']} detections: {own['share']:.1%} in layers, {own['seconds']:.2f} s")
+            figures[f"{name}, {count} detections"] = own
+    figures |= {"size": SIZE, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    figures["python"] = platform.python_version()
+    RESULTS.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

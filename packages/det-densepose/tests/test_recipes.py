@@ -1,0 +1,265 @@
+"""The plugin is found, its recipes are the published configurations, its settings are read, its weights load."""
+
+import pickle
+
+import pytest
+import torch
+from det_core import plugins, published, recipes
+from det_core.importers.detectron2 import UnsupportedError, recipe_from_settings
+from det_core.weights import InitialWeights, load_into
+from det_core.weights.reading import read
+from det_densepose import importer
+from det_densepose.backbones import HRFPN, HRNet
+from det_densepose.plugin import PUBLISHED
+
+NAMES = {name: f"{folder}/{path}" for folder, names in PUBLISHED.items() for name, path in names.items()}
+HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
+CHARTS = {
+    "MODEL.BACKBONE.NAME": "build_resnet_fpn_backbone",
+    "MODEL.FPN.IN_FEATURES": ["res2", "res3", "res4", "res5"],
+    "MODEL.RESNETS.OUT_FEATURES": ["res2", "res3", "res4", "res5"],
+    "MODEL.ANCHOR_GENERATOR.SIZES": [[32], [64], [128], [256], [512]],
+    "MODEL.RPN.IN_FEATURES": ["p2", "p3", "p4", "p5", "p6"],
+    "MODEL.ROI_HEADS.NAME": "DensePoseROIHeads",
+    "MODEL.ROI_HEADS.IN_FEATURES": ["p2", "p3", "p4", "p5"],
+    "MODEL.ROI_HEADS.NUM_CLASSES": 1,
+    "MODEL.ROI_BOX_HEAD.NAME": "FastRCNNConvFCHead",
+    "MODEL.ROI_BOX_HEAD.NUM_FC": 2,
+    f"{HEAD}.NAME": "DensePoseV1ConvXHead",
+    f"{HEAD}.POOLER_TYPE": "ROIAlign",
+}
+CSE = {
+    **CHARTS,
+    f"{HEAD}.PREDICTOR_NAME": "DensePoseEmbeddingPredictor",
+    f"{HEAD}.LOSS_NAME": "DensePoseCseLoss",
+    f"{HEAD}.CSE.EMBEDDERS.cat.TYPE": "vertex_direct",
+    f"{HEAD}.CSE.EMBEDDERS.cat.NUM_VERTICES": 100,
+}
+
+
+def branch(settings):
+    found = recipe_from_settings(settings)
+    assert found.unknown == found.unused == []
+    return found.tree["model"]["roi_heads"].get("densepose", {})
+
+
+def test_plugin_is_in_use_without_problems():
+    (found,) = [each for each in plugins.catalog().plugins if each.distribution == "det-densepose"]
+    assert (found.status, found.problem) == ("active", "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipe_fits_its_constructors_and_has_its_published_path_as_an_alias(name):
+    recipe = recipes.load(name).check()
+    assert recipes.load(NAMES[name]) == recipe
+    assert published.find(NAMES[name]).recipe() == name
+
+
+def test_every_published_model_of_the_project_has_a_recipe():
+    wanted = {name for name in published.models() if name.startswith("DensePose/")}
+    assert wanted == set(NAMES.values())
+    assert len(wanted) == 47
+
+
+def test_settings_of_charts_arrive():
+    changes = {
+        f"{HEAD}.NAME": "DensePoseDeepLabHead",
+        f"{HEAD}.NUM_STACKED_CONVS": 4,
+        f"{HEAD}.CONV_HEAD_DIM": 256,
+        f"{HEAD}.DEEPLAB.NORM": "",
+        f"{HEAD}.DEEPLAB.NONLOCAL_ON": 1,
+        f"{HEAD}.NUM_COARSE_SEGM_CHANNELS": 15,
+        f"{HEAD}.POOLER_RESOLUTION": 14,
+        f"{HEAD}.HEATMAP_SIZE": 56,
+        f"{HEAD}.POOLER_TYPE": "ROIAlignV2",
+        f"{HEAD}.DECODER_CONV_DIMS": 128,
+        f"{HEAD}.DECODER_NORM": "GN",
+        f"{HEAD}.FG_IOU_THRESHOLD": 0.5,
+        f"{HEAD}.INDEX_WEIGHTS": 2.0,
+        f"{HEAD}.UV_CONFIDENCE.ENABLED": True,
+        f"{HEAD}.UV_CONFIDENCE.TYPE": "indep_aniso",
+        f"{HEAD}.UV_CONFIDENCE.EPSILON": 0.1,
+        f"{HEAD}.SEGM_CONFIDENCE.ENABLED": True,
+        f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS": True,
+    }
+    assert branch(CHARTS | changes) == {
+        "pooling": {"resolution": 14, "kind": "ROIAlignV2"},
+        "decoder": {"conv_dim": 128, "norm": "GN"},
+        "densepose_head": {
+            "type": "det_densepose.models:DensePoseDeepLabHead",
+            "num_conv": 4,
+            "conv_dim": 256,
+            "norm": "",
+            "nonlocal_block": True,
+        },
+        "densepose_predictor": {
+            "type": "det_densepose.models:DensePoseChartPredictor",
+            "coarse_channels": 15,
+            "segm_confidence": True,
+            "uv_confidence": "indep_aniso",
+        },
+        "loss": {
+            "type": "det_densepose.losses:DensePoseChartLoss",
+            "weights": {"coarse": 2.0},
+            "epsilon": 0.1,
+            "coarse": {"type": "det_densepose.losses:CoarseLossFromMasks"},
+        },
+        "min_iou": 0.5,
+    }
+
+
+def test_settings_of_embeddings_arrive():
+    changes = {
+        "MODEL.ROI_HEADS.NUM_CLASSES": 2,
+        "DATASETS.CLASS_TO_MESH_NAME_MAPPING.0": "dog",
+        "DATASETS.CLASS_TO_MESH_NAME_MAPPING.1": "cat",
+        f"{HEAD}.PREDICTOR_NAME": "DensePoseEmbeddingWithConfidencePredictor",
+        f"{HEAD}.SEGM_CONFIDENCE.ENABLED": True,
+        f"{HEAD}.CSE.EMBED_SIZE": 8,
+        f"{HEAD}.CSE.EMBEDDERS.cat.IS_TRAINABLE": False,
+        f"{HEAD}.CSE.EMBEDDERS.dog.TYPE": "vertex_feature",
+        f"{HEAD}.CSE.EMBEDDERS.dog.NUM_VERTICES": 50,
+        f"{HEAD}.CSE.EMBEDDERS.dog.FEATURE_DIM": 32,
+        f"{HEAD}.CSE.EMBEDDERS.dog.FEATURES_TRAINABLE": True,
+        f"{HEAD}.CSE.EMBED_LOSS_WEIGHT": 1.0,
+        f"{HEAD}.CSE.EMBEDDING_DIST_GAUSS_SIGMA": 0.2,
+        f"{HEAD}.CSE.SHAPE_TO_SHAPE_CYCLE_LOSS.ENABLED": True,
+        f"{HEAD}.CSE.SHAPE_TO_SHAPE_CYCLE_LOSS.WEIGHT": 1.0,
+        f"{HEAD}.CSE.PIX_TO_SHAPE_CYCLE_LOSS.ENABLED": True,
+        f"{HEAD}.CSE.PIX_TO_SHAPE_CYCLE_LOSS.USE_ALL_MESHES_NOT_GT_ONLY": True,
+    }
+    folder = {"type": "det_densepose.bodies.published:BodyFolder", "folder": "densepose"}
+    assert branch(CSE | changes) == {
+        "densepose_predictor": {
+            "type": "det_densepose.models:DensePoseEmbeddingPredictor",
+            "embed_dim": 8,
+            "segm_confidence": True,
+        },
+        "embedder": {
+            "cat": {"type": "det_densepose.models:VertexDirectEmbedder", "num_vertices": 100, "trainable": False},
+            "dog": {
+                "type": "det_densepose.models:VertexFeatureEmbedder",
+                "num_vertices": 50,
+                "feature_dim": 32,
+                "features_trainable": True,
+            },
+        },
+        "mesh_of_label": ["dog", "cat"],
+        "loss": {
+            "type": "det_densepose.losses:DensePoseCseLoss",
+            "weights": {"embedding": 1.0},
+            "embedding": {"type": "det_densepose.losses:EmbeddingLoss", "sigma": 0.2},
+            "shape_to_shape": {"weight": 1.0},
+            "pix_to_shape": {"all_meshes": True},
+            "meshes": folder,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (f"{HEAD}.HEATMAP_SIZE", 100),
+        (f"{HEAD}.DECONV_KERNEL", 6),
+        (f"{HEAD}.NAME", "AnotherHead"),
+        (f"{HEAD}.UV_CONFIDENCE.TYPE", "another"),
+        ("MODEL.MASK_ON", True),
+    ],
+)
+def test_settings_without_a_counterpart_are_refused_by_their_name(key, value):
+    with pytest.raises(UnsupportedError, match=key.rpartition(".")[2]):
+        recipe_from_settings(CHARTS | {f"{HEAD}.UV_CONFIDENCE.ENABLED": True, key: value})
+
+
+def test_an_embedder_of_another_type_is_refused():
+    with pytest.raises(UnsupportedError, match=r"cat\.TYPE"):
+        recipe_from_settings(CSE | {f"{HEAD}.CSE.EMBEDDERS.cat.TYPE": "another"})
+
+
+def test_defaults_of_the_project_do_nothing_to_other_configurations():
+    plain = {key: value for key, value in CHARTS.items() if not key.startswith(HEAD)}
+    plain["MODEL.ROI_HEADS.NAME"] = "StandardROIHeads"
+    found = recipe_from_settings(plain | {f"{HEAD}.INDEX_WEIGHTS": 3.0})
+    assert found.tree == recipe_from_settings(plain).tree
+    assert found.unknown == found.unused == []
+    assert importer.DEFAULTS[f"{HEAD}.INDEX_WEIGHTS"] == 5.0
+
+
+def test_learning_rates_of_embeddings_become_factors_by_name():
+    found = recipe_from_settings(CSE | {f"{HEAD}.CSE.EMBEDDING_LR_FACTOR": 0.1})
+    assert found.tree["train"]["param_groups"]["lr_factor_of"] == {"embeddings": 0.1}
+    assert "param_groups" not in recipe_from_settings(CSE).tree["train"]
+
+
+def test_evaluation_reads_the_folder_of_bodies_and_aligns_meshes_where_asked():
+    changes = {
+        "DATASETS.TEST": ["densepose_lvis_v1_ds1_val_v1"],
+        "DENSEPOSE_EVALUATION.TYPE": "cse",
+        "DENSEPOSE_EVALUATION.MIN_IOU_THRESHOLD": 0.2,
+        "DENSEPOSE_EVALUATION.EVALUATE_MESH_ALIGNMENT": True,
+    }
+    assert recipe_from_settings(CSE | changes).tree["data"]["evaluators"] == [
+        {"type": "coco"},
+        {
+            "type": "det-densepose/densepose",
+            "bodies": "densepose",
+            "min_similarity": 0.2,
+            "key_vertices": "densepose/mesh_keyvertices_v0.json",
+        },
+    ]
+
+
+def test_categories_are_chosen_and_merged_by_their_names():
+    name = "DATASETS.{}.base_coco_2017_train"
+    changes = {
+        "DATASETS.TRAIN": ["base_coco_2017_train"],
+        name.format("WHITELISTED_CATEGORIES"): [1, 17],
+        f"{name.format('CATEGORY_MAPS')}.17": 1,
+        f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS": True,
+    }
+    train = recipe_from_settings(CHARTS | changes).tree["data"]["train"]
+    assert train["annotations"] == "coco/annotations/instances_train2017.json"
+    assert (train["classes"], train["class_map"]) == (["person"], {"cat": "person"})
+    assert (train["masks"], train["keep"]) == ("bitmaps", "points or masks")
+
+
+def test_fine_tuning_starts_what_the_published_file_does_not_have():
+    name = "densepose_cse_r50_fpn_soft_animals_"
+    skipped = {
+        "finetune_4k": ["roi_heads.box_predictor", "roi_heads.embedder"],  # from persons, one class and one mesh
+        "ca_finetune_4k": ["roi_heads.embedder"],
+        "i0_finetune_16k": [],  # from the same animals
+        "i0_finetune_m2m_16k": ["roi_heads.embedder.embedder_smpl_27554"],
+    }
+    for end, expected in skipped.items():
+        assert recipes.load(name + end).tree["weights"].get("skip", []) == expected
+
+
+def test_published_weights_of_hrnet_load_into_the_network_under_the_pyramid(tmp_path):
+    torch.manual_seed(0)
+    settings = {"channels": (4, 8, 12, 16), "modules": (1, 1, 1), "blocks": 1, "stem_channels": 4}
+    source, model = HRNet(**settings), HRFPN(HRNet(**settings), out_channels=4)
+    state = {key: value.numpy() for key, value in source.state_dict().items()}
+    state |= {"classifier.weight": torch.zeros(2, 3).numpy(), "incre_modules.0.0.conv1.weight": torch.zeros(2).numpy()}
+    file = tmp_path / "hrnet.pkl"
+    file.write_bytes(pickle.dumps(state))
+    whole = torch.nn.Module()
+    whole.backbone = model
+    report = InitialWeights(str(file), into="backbone.bottom_up").load(whole)
+    assert len(report.unused) == 2
+    torch.testing.assert_close(model.bottom_up.state_dict(), source.state_dict())
+
+
+def test_a_published_file_of_a_whole_model_loads_strictly(tmp_path):
+    tree = recipe_from_settings(CSE).tree
+    with torch.device("meta"):
+        keys = {key: value.shape for key, value in recipes.recipe_from_tree(tree).build_model().state_dict().items()}
+    file = tmp_path / "model_final.pkl"
+    small = {key: torch.full(shape, 0.5).numpy() for key, shape in keys.items() if key.startswith("roi_heads.embedder")}
+    file.write_bytes(pickle.dumps({"model": small, "__author__": "someone"}))
+    embedder = recipes.recipe_from_tree(tree).build_model().roi_heads.embedder
+    whole = torch.nn.Module()
+    whole.roi_heads = torch.nn.Module()
+    whole.roi_heads.embedder = embedder
+    assert load_into(whole, read(str(file))).loaded == 1
+    assert (embedder.get_submodule("embedder_cat").embeddings == 0.5).all()
