@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 __all__ = ["cotangents", "laplacian_features"]
 
-_DENSE = 5000
-"""Vertices up to which NumPy alone is enough."""
+_SMALL, _DENSE = 600, 5000
+"""Vertices up to which NumPy alone is as good, and up to which it is enough."""
 
 
 def cotangents(
@@ -53,7 +53,7 @@ def laplacian_features(
         found = f"{int((area <= 0).sum())} of {size}"
         raise DataError("features", "the mesh has vertices without area", found, "remove vertices that no face uses")
     scale = 1 / np.sqrt(area)
-    if size <= _DENSE and not _has_scipy():
+    if size <= _SMALL or count > size // 2 or (size <= _DENSE and not _has_scipy()):
         matrix = np.zeros((size, size))
         np.add.at(matrix, (edges[:, 0], edges[:, 1]), -weights)
         np.fill_diagonal(matrix, matrix.diagonal() - matrix.sum(1))
