@@ -109,7 +109,7 @@ def test_a_stopped_run_says_how_to_go_on_and_does(invoke, recipe, monkeypatch, t
     with monkeypatch.context() as patch:
         patch.setattr(loop.Trainer, "train_step", train_step)
         result = invoke("train", recipe, "--set", "train.steps=5", "--output", "out")
-    assert result.exit_code == 130
+    assert result.exit_code == 143
     _, _, command = result.stderr.partition("Stopped after step 3; everything is saved. Go on with: det ")
     assert command.split() == ["train", str(recipe), "--set", "train.steps=5", "--output", "out", "--resume"]
     assert invoke(*command.split()).exit_code == 0
