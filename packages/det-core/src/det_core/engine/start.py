@@ -64,8 +64,10 @@ def train(
         stop = stack.enter_context(StopRequest())
         stack.enter_context(ends_together())
         settings.local_batch_size(world_size)
+        dataset = data.dataset("train")
         with torch.device("meta"):
-            check_classes(recipe.build_model(), data.dataset("train"))
+            empty = recipe.build_model()
+        check_classes(empty, dataset)
         first(lambda: stack.enter_context(folder.locked()))
         changes = first(lambda: folder.admit(recipe, resume, overwrite))
         resume = first(lambda: resume and folder.state.exists())

@@ -115,8 +115,10 @@ def dry_run(recipe: Recipe, images: int = 4) -> DryRun:
 def _built(recipe: Recipe) -> tuple[Train, Any, torch.nn.Module, Step, Processes]:
     settings, data = recipe.build("train"), recipe.build("data")
     data = replace(data, workers=0)
+    dataset = data.dataset("train")
     with torch.device("meta"):
-        check_classes(recipe.build_model(weights=None), data.dataset("train"))
+        empty = recipe.build_model(weights=None)
+    check_classes(empty, dataset)
     if data.val is not None:
         data.dataset("val")
     torch.manual_seed(settings.seed)
