@@ -115,9 +115,9 @@ class _Checker:
                 return self.check(node, member, path)
             except DetError as error:
                 errors.append(error)
-        for error in errors:
-            if isinstance(error, UntrustedError):
-                raise error
+        for each in errors:
+            if isinstance(each, UntrustedError):
+                raise each
         furthest = max(errors, key=lambda error: len(error.where))
         raise furthest if len(furthest.where) > len(path) else misfit(node, annotation, path)
 
