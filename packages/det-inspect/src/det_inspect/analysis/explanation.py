@@ -5,6 +5,7 @@ No torch is needed here, except where a model is evaluated.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from det_inspect.results.coco_files import CocoFiles
 
-__all__ = ["Analysis", "Explanation", "explanation_of"]
+__all__ = ["Analysis", "Explanation"]
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Analysis(Witness):
         """Print how good results in a file are, as `det eval --predictions` does."""
         from det_inspect.results.command import evaluate_files
 
-        evaluate_files(predictions, annotations, as_json, report, images)
+        evaluate_files(partial(explanation_of, images=images), predictions, annotations, as_json, report)
 
 
 def explanation_of(files: "CocoFiles", images: Path | None = None) -> Explanation:

@@ -1,6 +1,7 @@
 """`det eval --predictions FILE --annotations FILE`: how good results in a file are. Needs neither a model nor torch."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,21 +10,26 @@ from det_core.printable import printable
 from det_core.zoo.class_names import short_name
 
 if TYPE_CHECKING:
+    from det_core.contracts import Explanation
+
     from det_inspect.results.coco_files import CocoFiles
 
 __all__ = ["evaluate_files"]
 
 
 def evaluate_files(
-    predictions: Path, annotations: Path, as_json: bool, report: Path | None = None, images: Path | None = None
+    explain: "Callable[[CocoFiles], Explanation]",
+    predictions: Path,
+    annotations: Path,
+    as_json: bool,
+    report: Path | None = None,
 ) -> None:
     """Compare results with annotations by COCO's rules and print the metrics; the JSON has null where undefined."""
-    from det_inspect.analysis.explanation import explanation_of
     from det_inspect.results.coco_files import read_files
 
     files = read_files(annotations, predictions)
     figures, notes = _figures(files)
-    why = explanation_of(files, images)
+    why = explain(files)
     title = f"{predictions}: {len(files.found['annotations'])} results, {len(files.image_ids)} images"
     if as_json:
         echo(json.dumps({**figures, "notes": notes, **why.as_json()}, indent=2))
