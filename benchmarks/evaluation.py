@@ -16,10 +16,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from det_core.evaluation.coco_files import CocoFiles, read_files
 from det_core.evaluation.curves import Backend, Curves, IouType, curves
 from det_core.evaluation.figures import LIMITS
 from det_devkit.conformance.perturbed import perturbed
+from det_inspect.results.coco_files import CocoFiles, read_files
 
 RESULTS = Path(__file__).parent / "results" / "evaluation.json"
 IMAGES, CLASSES, SIDE = 300, 80, 480

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from det_core.evaluation.coco_files import read_files
 from det_core.evaluation.curves import curves
 from det_core.evaluation.figures import LIMITS, averages
 from det_devkit.conformance.perturbed import perturbed
 from det_inspect.analysis.error_kinds import KINDS, error_costs, judge, pairs
 from det_inspect.analysis.error_overlaps import costs_by
 from det_inspect.analysis.evidence import Objects, Seen, overlaps, seen_in
+from det_inspect.results.coco_files import read_files
 
 Box = tuple[float, float, float, float]
 A: Box = (0, 0, 10, 10)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from det_core.evaluation.coco_files import read_files
 from det_devkit.conformance.perturbed import perturbed
 from det_inspect.analysis.evidence import seen_in
 from det_inspect.analysis.suspicions import Suspicion, suspicions
+from det_inspect.results.coco_files import read_files
 
 Results = list[dict[str, Any]]
 IDS = (1, 2, 3, 4, 7, 8)

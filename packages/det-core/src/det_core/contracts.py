@@ -459,7 +459,7 @@ class Explanation(Protocol):
 class Analysis(Evaluator, Protocol):
     """An evaluator without metrics of its own that explains those of the others, offered under the name "analysis".
 
-    `det eval` gives it each prediction together with the other evaluators. `from_files` works without torch.
+    `det eval` gives it each prediction together with the other evaluators. `evaluate_files` works without torch.
     """
 
     def explain(
@@ -474,12 +474,17 @@ class Analysis(Evaluator, Protocol):
         """
         ...
 
-    @classmethod
-    def from_files(cls, files: Any, images: Path | None = None) -> Explanation:
-        """The explanation of a file of results.
+    @staticmethod
+    def evaluate_files(
+        predictions: Path, annotations: Path, as_json: bool, report: Path | None = None, images: Path | None = None
+    ) -> None:
+        """Print how good results in a file are, without a model: `det eval --predictions FILE --annotations FILE`.
 
         Args:
-            files: annotations and results, a `det_core.evaluation.coco_files.CocoFiles`.
+            predictions: results in COCO's format.
+            annotations: the truth, in COCO's format.
+            as_json: print JSON instead of a table.
+            report: the folder for a report.
             images: the folder that names of images start from, for the report.
         """
         ...

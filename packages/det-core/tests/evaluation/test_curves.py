@@ -1,20 +1,15 @@
 """curves: hotcoco gives the arrays of pycocotools to the last bit, and where it does not it is not used."""
 
-import json
-import os
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from det_core.errors import DetWarning
 from det_core.evaluation import curves as module
-from det_core.evaluation.coco_files import read_files
 from det_core.evaluation.curves import COCO_SIGMAS, IouType, Table, curves
 from det_core.evaluation.figures import LIMITS
-from det_devkit.conformance.perturbed import perturbed
 from pycocotools import mask as coco_mask
 
 IOU_TYPES: tuple[IouType, ...] = ("bbox", "segm", "keypoints")
@@ -72,18 +67,6 @@ def assert_same(truth: Table, found: Table, iou_type: IouType, limits: tuple[int
 @pytest.mark.parametrize("seed", range(11))
 def test_hotcoco_gives_the_arrays_of_pycocotools_on_generated_detections(iou_type: IouType, seed: int) -> None:
     assert_same(*made(seed, iou_type), iou_type, LIMITS[iou_type] if seed % 3 else (3,))
-
-
-@pytest.mark.parametrize("name", ["instances_val2017", "instances_train2017", "person_keypoints_val2017"])
-def test_hotcoco_gives_the_arrays_of_pycocotools_on_coco(name: str, tmp_path: Path) -> None:
-    annotations = Path(os.environ.get("DET_DATA", "datasets")) / "coco" / "annotations" / f"{name}.json"
-    if not annotations.exists():
-        pytest.skip(f"there is no {annotations}; set DET_DATA")
-    (tmp_path / "found.json").write_text(json.dumps(perturbed(json.loads(annotations.read_text()))))
-    files = read_files(annotations, tmp_path / "found.json")
-    assert "segm" in files.iou_types
-    for iou_type in files.iou_types:
-        assert_same(files.truth, files.found, iou_type, LIMITS[iou_type])
 
 
 def test_the_installed_hotcoco_is_chosen_without_a_warning() -> None:

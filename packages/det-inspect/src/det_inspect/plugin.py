@@ -5,8 +5,12 @@ from det_core.plugins.hooks import hookimpl
 
 @hookimpl
 def det_commands() -> dict[str, str]:
-    """Looking at data."""
-    return {"data": "det_inspect.cli.data:command"}
+    """Looking at data, and at published weights."""
+    return {
+        "data": "det_inspect.cli.data:command",
+        "zoo convert": "det_inspect.cli.zoo_convert:command",
+        "zoo verify": "det_inspect.cli.zoo_verify:command",
+    }
 
 
 @hookimpl

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from det_core.cli.analysis import installed_analysis
-from det_core.cli.eval_files import evaluate_files
 from det_core.cli.output import cell, echo
 from det_core.errors import ConfigError, RecipeError
 from det_core.printable import printable
@@ -50,7 +49,7 @@ _LONGEST = 1000
     "--predictions",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Results in COCO's format to evaluate by COCO's rules, instead of a model; with --annotations.",
+    help="Results in COCO's format to evaluate, instead of a model; with --annotations. Needs det-inspect.",
 )
 @click.option(
     "--annotations", type=click.Path(path_type=Path), metavar="FILE", help="The truth for --predictions, a COCO file."
@@ -110,7 +109,8 @@ def command(
             raise ConfigError("det eval", "needs either a model or two files", fix=fix)
         if options:
             raise ConfigError("--analysis", "has no options for results in a file", fix="evaluate a model")
-        evaluate_files(predictions, annotations, as_json, report, images)
+        judge: Any = installed_analysis(option="--predictions")
+        judge.target.evaluate_files(predictions, annotations, as_json, report, images)
         return
     analysis = installed_analysis(options, "--report" if report is not None else "--analysis" if options else "")
     from det_core.engine.distributed import local_device, process_group

@@ -7,8 +7,6 @@ from typing import Any
 import click
 
 from det_core.cli.output import echo
-from det_core.cli.zoo_convert import command as convert
-from det_core.cli.zoo_verify import command as verify
 from det_core.zoo import published
 from det_core.zoo.published import PublishedModel
 
@@ -20,11 +18,7 @@ _COLUMNS = {"box_ap": ".1f", "mask_ap": ".1f", "keypoint_ap": ".1f", "seconds": 
 
 @click.group()
 def command() -> None:
-    """Published models: list and show them, convert and verify their weights."""
-
-
-command.add_command(convert)
-command.add_command(verify)
+    """Published models: list and show them; det-inspect converts and verifies their weights."""
 
 
 @command.command("list")

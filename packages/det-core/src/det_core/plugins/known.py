@@ -24,6 +24,8 @@ COMMANDS: Mapping[str, str] = {
     "data": "det-inspect",
     "new-plugin": "det-devkit",
     "recipes import": "det-detectron2",
+    "zoo convert": "det-inspect",
+    "zoo verify": "det-inspect",
 }
 
 # Module: the package that brings it, for well-known ones that are called otherwise or that plugins forget to require.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from det_core.evaluation.coco_files import CocoFiles
+    from det_inspect.results.coco_files import CocoFiles
 
 __all__ = ["Objects", "Seen", "objects_of", "overlaps", "seen_in"]
 

@@ -5,6 +5,7 @@ No torch is needed here, except where a model is evaluated.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,9 @@ from det_inspect.analysis.witness import Witness
 if TYPE_CHECKING:
     from det_core.contracts import Evaluator
     from det_core.data import Batch
-    from det_core.evaluation.coco_files import CocoFiles
     from torch import nn
+
+    from det_inspect.results.coco_files import CocoFiles
 
 __all__ = ["Analysis", "Explanation"]
 
@@ -98,12 +100,21 @@ class Analysis(Witness):
             why = why if found is None else replace(why, suspicions=(*why.suspicions, found))
         return Explanation(why)
 
-    @classmethod
-    def from_files(cls, files: "CocoFiles", images: Path | None = None) -> Explanation:
-        """The explanation of a file of results; `images` is the folder that names of images start from."""
-        why = diagnose(seen_in(files), files.classes, files.unknown, files.category_ids)
-        others = [iou_type for iou_type in files.iou_types if iou_type != "bbox"]
-        costs: dict[str, ErrorCosts] = {
-            name: costs_by(name, files.truth, files.found, len(files.classes)) for name in others
-        }
-        return Explanation(replace(why, errors_in=costs), images)
+    @staticmethod
+    def evaluate_files(
+        predictions: Path, annotations: Path, as_json: bool, report: Path | None = None, images: Path | None = None
+    ) -> None:
+        """Print how good results in a file are, as `det eval --predictions` does."""
+        from det_inspect.results.command import evaluate_files
+
+        evaluate_files(partial(explanation_of, images=images), predictions, annotations, as_json, report)
+
+
+def explanation_of(files: "CocoFiles", images: Path | None = None) -> Explanation:
+    """The explanation of a file of results; `images` is the folder that names of images start from."""
+    why = diagnose(seen_in(files), files.classes, files.unknown, files.category_ids)
+    others = [iou_type for iou_type in files.iou_types if iou_type != "bbox"]
+    costs: dict[str, ErrorCosts] = {
+        name: costs_by(name, files.truth, files.found, len(files.classes)) for name in others
+    }
+    return Explanation(replace(why, errors_in=costs), images)

@@ -1,42 +1,44 @@
 """`det eval --predictions FILE --annotations FILE`: how good results in a file are. Needs neither a model nor torch."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from det_core.cli.analysis import installed_analysis
 from det_core.cli.output import cell, echo
 from det_core.printable import printable
 from det_core.zoo.class_names import short_name
 
 if TYPE_CHECKING:
-    from det_core.evaluation.coco_files import CocoFiles
+    from det_core.contracts import Explanation
+
+    from det_inspect.results.coco_files import CocoFiles
 
 __all__ = ["evaluate_files"]
 
 
 def evaluate_files(
-    predictions: Path, annotations: Path, as_json: bool, report: Path | None = None, images: Path | None = None
+    explain: "Callable[[CocoFiles], Explanation]",
+    predictions: Path,
+    annotations: Path,
+    as_json: bool,
+    report: Path | None = None,
 ) -> None:
     """Compare results with annotations by COCO's rules and print the metrics; the JSON has null where undefined."""
-    from det_core.evaluation.coco_files import read_files
+    from det_inspect.results.coco_files import read_files
 
-    analysis = installed_analysis(option="--report" if report is not None else "")
     files = read_files(annotations, predictions)
     figures, notes = _figures(files)
-    analysis_type: Any = None if analysis is None else analysis.target
-    why = None if analysis_type is None else analysis_type.from_files(files, images)
+    why = explain(files)
     title = f"{predictions}: {len(files.found['annotations'])} results, {len(files.image_ids)} images"
     if as_json:
-        reasons = {} if why is None else why.as_json()
-        echo(json.dumps({**figures, "notes": notes, **reasons}, indent=2))
+        echo(json.dumps({**figures, "notes": notes, **why.as_json()}, indent=2))
     else:
         _show(figures, title)
         for note in notes:
             echo(short_name(note, 1000))
-        if why is not None:
-            why.show()
-    if report is not None and why is not None:
+        why.show()
+    if report is not None:
         flat = {f"{iou_type}/{name}": value for iou_type, own in figures.items() for name, value in own.items()}
         echo(f"{why.write_report(report, title, flat, notes)}", err=True)
 

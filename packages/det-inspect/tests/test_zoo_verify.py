@@ -5,7 +5,7 @@ import os
 import pytest
 from click.testing import CliRunner
 from det_core.cli.main import det
-from det_core.cli.zoo_verify import _evaluated
+from det_inspect.cli.zoo_verify import _evaluated
 
 
 def run(*arguments):
@@ -56,7 +56,8 @@ def test_a_figure_that_is_not_evaluated_is_not_as_published(tiny, truth):
     assert "not evaluated" in result.stdout
 
 
-def test_a_model_without_figures_or_weights_or_recipe_says_so(tiny):
+def test_a_model_without_figures_or_weights_or_recipe_says_so(tiny, without):
+    without("det-tridentnet")
     tiny.publish(reported={"lr sched": "1x"})
     result = run("squares_r1_1x", "--data", tiny.data)
     assert result.exit_code == 2

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
-
 from det_core.cli.output import cell, echo
 from det_core.errors import ConfigError, UnknownNameError
 from det_core.plugins import known
@@ -33,7 +32,7 @@ _METRICS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@click.command("verify")
+@click.command("verify", short_help="Evaluate a published model, and compare it with what is published.")
 @click.argument("name")
 @click.option(
     "--data",

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from det_core.errors import DataError
-from det_core.evaluation.coco_files import read_files
 from det_core.evaluation.curves import curves
 from det_core.evaluation.figures import LIMITS, summary
-from det_core.evaluation.results_by_name import placed_by_name
+from det_inspect.results.coco_files import read_files
+from det_inspect.results.results_by_name import placed_by_name
 
 IMAGES = [{"id": 1, "file_name": "a/dog.jpg"}, {"id": 2, "file_name": "b/cat.jpg"}, {"id": 3, "file_name": "b/dog.jpg"}]
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-
 from det_core.cli.output import echo
 from det_core.errors import ConfigError, WeightsError
 
@@ -43,9 +42,8 @@ def command(source: str, output: Path | None, recipe: str | None, force: bool) -
         raise ConfigError("--output", "must end in .safetensors", f"got {output}")
     if output.exists() and not force:
         raise ConfigError(str(output), "is there already", fix="choose another --output, or --force")
-    from safetensors.torch import save_file
-
     from det_core.engine.checkpoint import write_whole
+    from safetensors.torch import save_file
 
     state, said = _upgraded(source, recipe) if recipe else _as_it_is(source)
     content = {name: tensor.contiguous().clone() for name, tensor in state.items()}

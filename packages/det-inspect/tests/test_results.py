@@ -280,17 +280,10 @@ def core_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("core_alone")
-def test_eval_without_an_analysis_prints_metrics_alone(evaluated) -> None:
-    truth = content()
-    made = figures(evaluated(truth, perturbed(truth), "--json"))
-    assert set(made) == {"bbox", "segm", "notes"}
-    assert "AP50" in evaluated(truth, perturbed(truth)).output
-
-
-@pytest.mark.usefixtures("core_alone")
-def test_eval_report_without_an_analysis_names_the_package(evaluated, tmp_path: Path) -> None:
-    result = evaluated(content(), perturbed(content()), "--report", str(tmp_path / "report"))
+def test_eval_of_files_without_an_analysis_names_the_package(evaluated) -> None:
+    result = evaluated(content(), perturbed(content()))
     assert result.exit_code == 2
-    message = "--report: needs an analysis, which no plugin in use offers; det-inspect would provide it: pip install"
+    message = (
+        "--predictions: needs an analysis, which no plugin in use offers; det-inspect would provide it: pip install"
+    )
     assert message in " ".join(result.output.split())
-    assert not (tmp_path / "report").exists()

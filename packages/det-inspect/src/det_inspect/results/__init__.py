@@ -1,0 +1,1 @@
+"""Results in files: read, checked and compared with annotations by COCO's rules."""
