@@ -6,8 +6,10 @@ Packages are tested as users get them: built into wheels, installed into an envi
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 
 import nox
@@ -22,29 +24,11 @@ WHEELHOUSE = ROOT / "dist"
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 ACME = ROOT / "examples" / "det-acme"
 TEST_TOOLS = ["pip", "pytest>=8.3", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "hatchling>=1.27"]
-# What only the tests of one package compare it with.
-COMPARED_WITH = {"det-core": ["timm>=1.0"], "det-vitdet": ["timm>=1.0"]}
+CORE_EXTRAS = "plots,fast-eval"
 RUFF = "ruff==0.17.6"
 
 # The half of core that has to work, and is checked strictly, without torch.
-TORCH_FREE = [
-    *(
-        "printable",
-        "errors",
-        "hooks",
-        "known",
-        "watchdog",
-        "isolation",
-        "plugins",
-        "probe",
-        "registry",
-        "signatures",
-        "construction",
-        "values",
-    ),
-    *("versions", "yamlfile", "factory", "config", "overrides", "recipes", "trust", "builtin", "doctor", "importers"),
-    *("jsonfile", "scaffold", "zoo", "cli"),
-]
+TORCH_FREE = ["errors", "printable", "plugins", "recipes", "zoo", "cli", "jsonfile"]
 
 # Also where it is installed beside nox, in an environment that nobody activated.
 UV = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
@@ -81,6 +65,20 @@ def install(session: nox.Session, *projects: Path, extras: str = "", tools: list
     session.install(*specs, *(tools or []))
 
 
+def needed_by(name: str) -> set[str]:
+    """The packages of this repository that the tests of a package need, itself included."""
+    needed: set[str] = set()
+    waiting = {name}
+    while waiting:
+        current = waiting.pop()
+        needed.add(current)
+        project = tomllib.loads((package(current) / "pyproject.toml").read_text("utf-8"))["project"]
+        own = project.get("optional-dependencies", {}).get("test", []) if current == name else []
+        named = {re.split(r"[\[<>=~! ;]", line, maxsplit=1)[0] for line in (*project["dependencies"], *own)}
+        waiting |= (named & set(PACKAGES)) - needed
+    return needed
+
+
 def package(name: str) -> Path:
     """Where a package of this repository lives."""
     return ROOT / "packages" / name
@@ -89,16 +87,20 @@ def package(name: str) -> Path:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Train, evaluate and predict on real photographs of blood cells; results in runs/demo (about ten minutes)."""
-    install(session, package("det-core"), extras="[plots]")
+    install(session, package("det-core"), package("det-inspect"), extras="[plots]")
     session.run("python", "examples/blood-cells/demo.py", *session.posargs)
 
 
 @nox.session
 @nox.parametrize("package_name", PACKAGES, ids=PACKAGES)
 def tests(session: nox.Session, package_name: str) -> None:
-    """Test one package from its wheel, with only itself and core installed: nox -s "tests(det-core)"."""
-    tools = [*TEST_TOOLS, *COMPARED_WITH.get(package_name, [])]
-    install(session, *{package("det-core"), package(package_name)}, extras="[plots,fast-eval]", tools=tools)
+    """Test one package from its wheel, with core and what its extra `test` names: nox -s "tests(det-core)"."""
+    extras = {package_name: "test"} | {"det-core": CORE_EXTRAS + (",test" if package_name == "det-core" else "")}
+    wheels = [
+        f"{build_wheel(session, package(name))}{f'[{extras[name]}]' if name in extras else ''}"
+        for name in sorted(needed_by(package_name))
+    ]
+    session.install(*wheels, *TEST_TOOLS)
     run_tests(session, f"packages/{package_name}/tests", "-m", "not slow", *session.posargs)
 
 
@@ -113,7 +115,7 @@ def together(session: nox.Session) -> None:
 @nox.session
 def third_party(session: nox.Session) -> None:
     """Install the wheel of examples/det-acme beside core as a stranger would; list, build, train and test it."""
-    install(session, package("det-core"), ACME, tools=TEST_TOOLS)
+    install(session, package("det-core"), package("det-devkit"), ACME, tools=TEST_TOOLS)
     session.run("det", "plugins", "--check")
     output = session.create_tmp()
     session.run(
@@ -150,9 +152,17 @@ def types(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Build the wheel and the source archive of every package into dist/, to be used with pip's --find-links."""
-    session.install("build")
-    for name in PACKAGES:
-        session.run("python", "-m", "build", "--outdir", str(WHEELHOUSE), str(package(name)))
+    session.install("packaging", "uv")
+    session.run("python", ".ci/release.py", "build", str(WHEELHOUSE))
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build all archives, check metadata, licences and changelogs, and run each package alone: -- NAME ... for some."""
+    session.install("packaging", "uv")
+    session.run("python", ".ci/release.py", "build", str(WHEELHOUSE))
+    session.run("python", ".ci/release.py", "check", str(WHEELHOUSE))
+    session.run("python", ".ci/release.py", "smoke", str(WHEELHOUSE), *session.posargs)
 
 
 @nox.session

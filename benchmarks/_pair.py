@@ -7,12 +7,13 @@ model: a hundred objects, few of them beyond doubt.
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from det_core.backbones import FPN, ResNet
 from det_core.data import read_image
-from det_core.models import RPN, MaskRCNNConvUpsampleHead, StandardROIHeads, mask_rcnn
+from det_core.models import RPN, MaskRCNNConvUpsampleHead, ROIPooler, StandardROIHeads, mask_rcnn
 from det_core.models.parts.anchors import AnchorGenerator
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch
@@ -47,13 +48,13 @@ _NAMES = {  # regular expressions of our keys, and torchvision's
 def ours() -> nn.Module:
     """Our model, by torchvision's settings: two samples per bin, and the first ROIAlign."""
     torch.manual_seed(0)
-    pooling = {"pooler_type": "ROIAlign", "pooler_sampling_ratio": 2}
+    pooling = {"pooling": "ROIAlign", "sampling_ratio": 2}
     sizes = [[32.0], [64.0], [128.0], [256.0], [512.0]]
     model = mask_rcnn(
         FPN(ResNet(50, stride_in_1x1=False)),
         CLASSES,
-        mask_head=Factory(MaskRCNNConvUpsampleHead, **pooling),
-        roi_heads=Factory(StandardROIHeads, **pooling),
+        mask_head=Factory(MaskRCNNConvUpsampleHead, pooler=Factory(ROIPooler, resolution=14, **pooling)),
+        roi_heads=Factory(StandardROIHeads, pooler=Factory(ROIPooler, resolution=7, **pooling)),
         proposal_generator=Factory(RPN, anchor_generator=Factory(AnchorGenerator, sizes=sizes)),
     )
     _calibrate(model.eval())
@@ -103,9 +104,10 @@ def _calibrate(model: nn.Module) -> None:
             (heads.mask_head.predictor, 0.0, 2.0),
         )
     ]
-    heads.box_predictor.score_threshold, before = 0.3, heads.box_predictor.score_threshold
+    before = heads.box_predictor.nms
+    heads.box_predictor.nms = replace(before, score_threshold=0.3)
     model(ImageBatch.stack(pictures(1)))
-    heads.box_predictor.score_threshold = before
+    heads.box_predictor.nms = before
     for handle in handles:
         handle.remove()
 

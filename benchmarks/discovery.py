@@ -44,11 +44,11 @@ more["milliseconds of asking again"] = (time.process_time() - start) * 1e3
 BEFORE_BUILDING = """
 import torch, det_core.models
 from det_core.backbones import FPN, ResNet
+from det_core.recipes import Factory
 def direct():
     backbone = FPN(ResNet(depth=50))
-    return det_core.models.faster_rcnn(
-        backbone, 80, pixel_mean=(103.53, 116.28, 123.675), pixel_std=(1.0, 1.0, 1.0), channel_order="BGR"
-    )
+    given = {"mean": (103.53, 116.28, 123.675), "std": (1.0, 1.0, 1.0), "channel_order": "BGR"}
+    return det_core.models.faster_rcnn(backbone, 80, preprocess=Factory(det_core.models.Normalize, **given))
 def recipe():
     from det_core import recipes
     return recipes.load("faster_rcnn_r50_fpn_1x").build_model()

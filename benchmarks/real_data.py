@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 
 import torch
 from det_core import recipes
-from det_core.cli.data_sources import Sources
-from det_core.data import CocoDataset, VocDataset, YoloDataset, check, convert
+from det_core.data import CocoDataset, VocDataset, YoloDataset
 from det_core.structures import Prediction, Sample, SemanticMap
 from det_devkit.conformance.evaluators import perfect
+from det_inspect.cli.data_sources import Sources
+from det_inspect.datasets import check, convert
 from torch.nn.functional import one_hot
 
 ROOT = Path(__file__).parent.parent

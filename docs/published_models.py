@@ -31,7 +31,13 @@ def _table(task: str) -> str:
     lines = [f"### {task.capitalize()}", "", _row(headings), _row(["---"] * len(headings))]
     for model in chosen:
         weights = f"[file]({model.weights})" if model.weights else "none"
-        cells = [f"`{model.name}`", *(str(cell(model)) for cell in figures.values()), weights, model.package, STATUS]
+        cells = [
+            f"`{model.name}`",
+            *(str(cell(model)) for cell in figures.values()),
+            weights,
+            model.package or "none yet",
+            STATUS,
+        ]
         lines.append(_row(cells))
     return "\n".join([*lines, ""])
 

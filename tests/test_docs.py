@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from det_core import recipes
-from det_core.cli.main import COMMANDS, det
+from det_core.cli.main import det
+from det_core.plugins import registry
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -147,4 +148,4 @@ def test_the_det_commands_on_a_page_exist_with_their_options(content):
 
 def test_every_command_is_on_a_page():
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-    assert not [command for command in COMMANDS if f"det {command}" not in text]
+    assert not [each.name for each in registry.components("commands") if f"det {each.name}" not in text]

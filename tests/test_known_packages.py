@@ -6,7 +6,7 @@ from det_core.plugins import known
 
 PACKAGES = {path.parent.name for path in (Path(__file__).parents[1] / "packages").glob("*/pyproject.toml")}
 # Packages that are being written: a folder of each is to come in this version.
-COMING = {"det-densepose", "det-inspect"}
+COMING = {"det-densepose"}
 
 
 def test_known_packages_are_folders_of_this_repository():

@@ -18,7 +18,7 @@ from det_core.ops.masks import paste_masks
 from det_core.recipes import recipe_from_tree
 from det_core.structures import ImageBatch, Polygons, Prediction, Proposals, Size, Targets
 from det_core.weights import load_into
-from det_detectron2.importer.detectron2 import recipe_from_settings
+from det_detectron2.importer.files import recipe_from_settings
 from torch import Tensor, nn
 
 Arrays = dict[str, Any]
@@ -34,6 +34,7 @@ def _beside(name: str) -> ModuleType:
     return module
 
 
+densepose = _beside("densepose")
 panoptic = _beside("panoptic")
 
 
@@ -56,7 +57,7 @@ def run_case(
     # So were the records made: dropout sees what is left after a model for inference and one for training.
     torch.manual_seed(0)
     names = [name for name, _, _ in spec["images"]]
-    if spec["channel_order"] == "BGR":
+    if spec.get("channel_order", spec["settings"].get("INPUT.FORMAT", "BGR")) == "BGR":
         images = [image.flip(0) for image in images]
     batch = ImageBatch.stack(images, _proposals(inputs, names))
     found = _inference(_model(spec, _settings(spec, zoo), state_dict), batch, names)
@@ -65,7 +66,8 @@ def run_case(
         settings = {**_settings(spec, zoo), **extra}
         model = _model(spec, settings, state_dict)
         things = getattr(model, "things", ())
-        targets = [_targets(inputs, name, (height, width), things) for name, height, width in spec["images"]]
+        densepose.fix(model, spec.get("rules") or {})
+        targets = [_targets(inputs, name, (height, width), things, settings) for name, height, width in spec["images"]]
         found |= panoptic.targets_made(model, names, targets) | _training(model, batch, targets)
     return found
 
@@ -95,17 +97,22 @@ def _model(spec: Mapping[str, Any], settings: Mapping[str, Any], state_dict: Map
     return model
 
 
-def _targets(inputs: Mapping[str, np.ndarray], name: str, size: Size, things: Sequence[int]) -> Targets:
+def _targets(
+    inputs: Mapping[str, np.ndarray], name: str, size: Size, things: Sequence[int], settings: Mapping[str, Any]
+) -> Targets:
     labels = inputs[f"gt/{name}/classes"]
     boxes = inputs.get(f"gt/{name}/rotated_boxes", inputs[f"gt/{name}/boxes"])
     polygons, keypoints = inputs.get(f"gt/{name}/polygons"), inputs.get(f"gt/{name}/keypoints")
     semantic = inputs.get(f"gt/{name}/sem_seg")
     if semantic is not None:  # every 8th pixel, of classes that change every 8th at most
         semantic = np.kron(semantic, np.ones((8, 8), semantic.dtype))[: size[0], : size[1]].astype(np.int64)
+    masks = None if polygons is None else Polygons.of([[ring] for ring in polygons])
+    surfaces = densepose.is_given(inputs, name)
     return Targets(
         boxes=torch.from_numpy(boxes).float(),
         labels=torch.from_numpy(labels).long(),
-        masks=None if polygons is None else Polygons.of([[ring] for ring in polygons]),
+        masks=densepose.masks(inputs, name, size) if surfaces else masks,
+        extras=densepose.truth_extras(inputs, name, settings) if surfaces else {},
         keypoints=None if keypoints is None else torch.from_numpy(keypoints).float(),
         semantic=None if semantic is None else torch.from_numpy(semantic),
         image_extras=panoptic.truth_extras(inputs, name, things),
@@ -154,6 +161,7 @@ def _inference(model: nn.Module, batch: ImageBatch, names: Sequence[str]) -> Arr
             found[f"instances/{name}/pred_boxes"] = detections.boxes
             found[f"instances/{name}/scores"] = detections.scores
             found[f"instances/{name}/pred_classes"] = detections.labels
+            found |= densepose.predicted(name, detections)
             if detections.keypoints is not None:
                 found[f"instances/{name}/pred_keypoints"] = detections.keypoints
             if detections.masks is not None:

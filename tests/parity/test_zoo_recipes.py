@@ -12,8 +12,7 @@ import pytest
 import torch
 import yaml
 from det_core import recipes, zoo
-from det_detectron2.importer.detectron2 import recipe_from_settings
-from det_detectron2.importer.files import recipe_from_file
+from det_detectron2.importer.files import recipe_from_file, recipe_from_settings
 
 FOLDER = Path(__file__).parents[1] / "reference" / "zoo"
 SECTIONS = ("model", "weights", "data", "train")

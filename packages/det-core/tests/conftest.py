@@ -1,15 +1,13 @@
 """Helper modules of this folder, importable by name from a recipe too; plugins installed as an installer would."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from det_core.plugins import catalog
 from det_core.recipes import allow_list
-from det_devkit.fixtures import install, site
+from det_devkit.fixtures import install, site, without
 
-__all__ = ["install", "site"]
+__all__ = ["install", "site", "without"]
 
 sys.path.insert(0, str(Path(__file__).parent))
 _LISTED = allow_list.listed
@@ -35,17 +33,5 @@ def write(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return path
-
-    return do
-
-
-@pytest.fixture
-def without(monkeypatch):
-    """Takes a distribution out of the catalog, as if it were not installed."""
-
-    def do(*distributions: str) -> None:
-        found = catalog()
-        kept = tuple(plugin for plugin in found.plugins if plugin.distribution not in distributions)
-        monkeypatch.setattr("det_core.plugins.discovery._found", replace(found, plugins=kept))
 
     return do

@@ -5,8 +5,17 @@ from det_devkit.conformance import conformance
 
 BOX_HEAD = {"type": "fast_rcnn_conv_fc_head", "fc_dim": 16}
 STAGE = {"type": "standard_roi_heads", "box_head": BOX_HEAD}
-MASKS = {"type": "mask_rcnn_conv_upsample_head", "num_conv": 1, "conv_dim": 16, "pooler_resolution": 7}
-POINTS = {"type": "keypoint_rcnn_conv_deconv_upsample_head", "conv_dims": [16], "pooler_resolution": 7}
+MASKS = {
+    "type": "mask_rcnn_conv_upsample_head",
+    "num_conv": 1,
+    "conv_dim": 16,
+    "pooler": {"type": "roi_pooler", "resolution": 7},
+}
+POINTS = {
+    "type": "keypoint_rcnn_conv_deconv_upsample_head",
+    "conv_dims": [16],
+    "pooler": {"type": "roi_pooler", "resolution": 7},
+}
 
 
 def arguments(node):
@@ -29,11 +38,11 @@ test_core = conformance(
         "backbones/torchvision": {"name": "resnet18", "strides": [4, 8], "norm": "BN"},
         "heads/cascade_roi_heads": {"box_head": BOX_HEAD},
         "heads/fast_rcnn_conv_fc_head": {"num_conv": 1, "conv_dim": 16, "fc_dim": 16},
-        "heads/fcos_head": {"conv_dims": [-1]},
+        "heads/fcos_head": {"tower": {"conv_dims": [-1]}},
         "heads/keypoint_rcnn_conv_deconv_upsample_head": arguments(POINTS),
         "heads/mask_rcnn_conv_upsample_head": arguments(MASKS),
-        "heads/res5_roi_heads": {"in_features": ["p4"], "out_channels": 64, "width_per_group": 2},
-        "heads/retinanet_head": {"conv_dims": [-1]},
+        "heads/res5_roi_heads": {"in_features": ["p4"], "res5": {"out_channels": 64, "width_per_group": 2}},
+        "heads/retinanet_head": {"tower": {"conv_dims": [-1]}},
         "heads/standard_roi_heads": arguments(STAGE),
         "models/faster_rcnn": {"roi_heads": STAGE},
         "models/keypoint_rcnn": {"roi_heads": STAGE, "keypoint_head": POINTS},

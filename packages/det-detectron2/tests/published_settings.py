@@ -1,6 +1,6 @@
 """Published settings of a Faster R-CNN with a pyramid."""
 
-from det_detectron2.importer.detectron2 import recipe_from_settings
+from det_detectron2.importer.files import recipe_from_settings
 
 FPN_SETTINGS = {
     "MODEL.BACKBONE.NAME": "build_resnet_fpn_backbone",

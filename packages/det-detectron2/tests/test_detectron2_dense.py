@@ -4,7 +4,7 @@ import inspect
 
 from det_core import models
 from det_detectron2.importer import detectron2_dense
-from det_detectron2.importer.detectron2 import recipe_from_settings
+from det_detectron2.importer.files import recipe_from_settings
 
 SETTINGS = {
     "MODEL.META_ARCHITECTURE": "RetinaNet",

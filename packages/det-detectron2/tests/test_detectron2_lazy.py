@@ -7,7 +7,8 @@ import sys
 import pytest
 from det_core.backbones import RegNet
 from det_core.recipes import recipe_from_tree
-from det_detectron2.importer.detectron2 import UnsupportedError, recipe_from_settings
+from det_detectron2.importer.detectron2 import UnsupportedError
+from det_detectron2.importer.files import recipe_from_settings
 from det_detectron2.importer.lazy_model import REGNET_DEFAULTS
 from det_detectron2.importer.lazy_objects import Objects
 
@@ -74,7 +75,7 @@ def test_the_arguments_of_fcos_arrive():
     assert head == {
         "type": "fcos_head",
         "score_threshold": 0.1,
-        "centre_radius": 2.0,
+        "center_radius": 2.0,
         "norm": "SyncBN",
         "conv_dims": [-1],
         "in_features": ["p3", "p4"],
@@ -154,7 +155,7 @@ def test_an_argument_without_default_must_be_there():
 
 def test_importing_needs_no_torch():
     code = (
-        "import sys; from det_detectron2.importer.detectron2 import recipe_from_settings as f; "
+        "import sys; from det_detectron2.importer.files import recipe_from_settings as f; "
         f"f({FCOS!r}); print([m for m in ('torch', 'numpy', 'pydantic') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

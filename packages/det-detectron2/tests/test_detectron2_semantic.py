@@ -3,8 +3,8 @@
 import inspect
 
 from det_core.models import SemSegFPNHead
-from det_detectron2.importer.detectron2 import recipe_from_settings
 from det_detectron2.importer.detectron2_semantic import SEM_SEG_HEAD
+from det_detectron2.importer.files import recipe_from_settings
 
 SETTINGS = {
     "MODEL.META_ARCHITECTURE": "SemanticSegmentor",

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from det_core import plugins
 from det_detectron2.importer import extensions
-from det_detectron2.importer.detectron2 import Imported, UnsupportedError, recipe_from_settings
+from det_detectron2.importer.detectron2 import Imported, UnsupportedError
+from det_detectron2.importer.files import recipe_from_settings
 from det_detectron2.importer.settings import Settings
 
 SOURCE = """

@@ -98,6 +98,7 @@ def test_text_that_spells_a_constant_stands_for_it(configs):
     assert (found["C.D"], found["E"], found["F"]) == ("none of it", [1, 2], "__import__('os')")
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_model_that_cannot_be_built_is_an_error_with_its_setting(configs):
     result = run(configs(a="MODEL: {META_ARCHITECTURE: TensorMask}"))
     assert result.exit_code == 1
@@ -158,3 +159,29 @@ def test_the_command_needs_no_torch(configs):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "version: '3'\nservices: {web: {image: nginx}}\n",
+        "names: [cat, dog]\ntrain: images/train\nnc: 2\n",
+        "{}",
+        "extends: mask_rcnn_r50_fpn_1x\nmodel: {num_classes: 3}\n",
+        # Another program whose settings have some of the same names.
+        "MODEL: {META_ARCHITECTURE: GeneralizedRCNN, WEIGHT: R-50.pkl, BACKBONE: {CONV_BODY: R-50-FPN}, RPN: {USE_FPN: "
+        "true, ANCHOR_STRIDE: [4, 8]}, ROI_BOX_HEAD: {PREDICTOR: FPNPredictor}}\nSOLVER: {BASE_LR: 0.02}\n",
+    ],
+)
+def test_files_of_other_programs_are_not_imported_as_the_default_model(text, configs):
+    path = configs(a=text)
+    with pytest.raises(RecipeError, match=r"a.yaml: is no configuration of Detectron2; Detectron2 has \d of its \d"):
+        recipe_from_file(path)
+    assert run(path).stdout == ""
+
+
+@pytest.mark.parametrize("text", ["model = dict(type='MaskRCNN', backbone=dict(depth=50))", "model = dict()"])
+def test_python_files_of_other_programs_are_not_imported_as_the_default_model(text, tmp_path):
+    (tmp_path / "a.py").write_text(text)
+    with pytest.raises(RecipeError, match="is no configuration of Detectron2; its `model` is no call of a class"):
+        recipe_from_file(tmp_path / "a.py")

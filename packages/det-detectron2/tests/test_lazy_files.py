@@ -141,6 +141,7 @@ def test_what_is_more_than_a_tree_is_refused_with_its_line_and_does_nothing(text
     assert [file.name for file in folder.iterdir()] == ["a.py"]
 
 
+@pytest.mark.usefixtures("alone")
 def test_the_command_says_which_class_it_cannot_build(folder):
     (folder / "a.py").write_text(PUBLISHED + "model.kind = 'PanopticFPN'\n")
     result = CliRunner().invoke(det, ["recipes", "import", str(folder / "a.py")])

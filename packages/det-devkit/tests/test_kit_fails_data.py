@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import random
 from dataclasses import replace
 
 import kit_parts as parts
@@ -60,10 +59,13 @@ class Kept(parts.Pictures):
         return replace(super().__getitem__(index), image=self.image)
 
 
+NUMBERS = itertools.count(1)
+
+
 class Dicing(parts.Pictures):
     def __getitem__(self, index):
         sample = super().__getitem__(index)
-        return replace(sample, image=sample.image + random.randrange(1, 100))
+        return replace(sample, image=sample.image + next(NUMBERS) % 100)
 
 
 class Locked(parts.Pictures):
@@ -260,10 +262,10 @@ def exported(exporter):
     """What fails where the plugin brings the model that its exporter takes."""
     from det_devkit.conformance.run import _cases
     from det_devkit.conformance.subject import Subject
-    from det_devkit.conformance.tables import CHECKS
+    from det_devkit.conformance.tables import CHECKS, ROLES
 
-    siblings = [Subject("models", "whole", lambda: parts.Whole)]
-    subject = Subject("exporters", "writer", lambda: exporter, siblings=siblings)
+    siblings = [Subject("models", "whole", lambda: parts.Whole, ROLES["models"])]
+    subject = Subject("exporters", "writer", lambda: exporter, ROLES["exporters"], siblings=siblings)
     outcomes = [case.outcome(slow=False) for case in _cases("exporter writer", CHECKS["exporters"], subject)]
     return {outcome.check: outcome.reason for outcome in outcomes if outcome.status == "failed"}
 

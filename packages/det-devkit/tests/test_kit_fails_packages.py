@@ -42,7 +42,7 @@ ABOUT = {
     "Summary": "A package for a test.",
     "License-Expression": "MIT",
     "Requires-Python": ">=3.11",
-    "Requires-Dist": "det-core>=0.1,<0.3",
+    "Requires-Dist": "det-core>=0.2,<0.3",
 }
 
 
@@ -137,7 +137,7 @@ BROKEN = {
         "importing kit_package imports numpy; keep only hooks in that module",
     ),
     "unbound": ({"Requires_Dist": ""}, BOUNDED, "its requirements do not name det-core; write dependencies"),
-    "open": ({"Requires_Dist": "det-core>=0.1"}, BOUNDED, "det-core>=0.1 is not bounded on both sides"),
+    "open": ({"Requires_Dist": "det-core>=0.2"}, BOUNDED, "det-core>=0.2 is not bounded on both sides"),
     "pinned": (
         {"Requires_Dist": f"det-core=={metadata.version('det-core')}"},
         BOUNDED,

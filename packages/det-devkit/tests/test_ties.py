@@ -8,6 +8,7 @@ from det_devkit.conformance.modules import predicted, require_same_but_for_ties
 from det_devkit.conformance.report import Failed
 from det_devkit.conformance.scenes import scene
 from det_devkit.conformance.subject import Subject
+from det_devkit.conformance.tables import ROLES
 from det_devkit.conformance.ties import but_for_ties, nearly
 from torch import nn
 
@@ -30,7 +31,7 @@ class Peaks(nn.Module):
 
 def judge(heights, places):
     """Compare the head with answers that are its own, but for the column of the keypoint of each detection."""
-    subject = Subject("heads", "peaks", lambda: Peaks, example={"heights": heights})
+    subject = Subject("heads", "peaks", lambda: Peaks, ROLES["heads"], example={"heights": heights})
     module = subject.make()
     inputs = subject.role.inputs(module, scene())
     found = predicted(subject, module, inputs)

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 from det_core.errors import ConfigError
-from det_panoptic.backbone import DeepLabResNet
-from det_panoptic.deeplab import DeepLabV3Head, DeepLabV3PlusHead
+from det_core.recipes import Factory
+from det_panoptic.backbone import DeepLabResNet, Dilations
+from det_panoptic.deeplab import DeepLabDecoder, DeepLabV3Head, DeepLabV3PlusHead
 from det_panoptic.layers import ASPP, pool_size
 from det_panoptic.losses import PixelLoss, pad_stack
 from det_panoptic.schedules import WarmupPoly
@@ -15,10 +16,10 @@ SMALL = {"res2_channels": 16, "width_per_group": 4, "stem_channels": 8, "norm": 
 
 
 def test_dilated_stages_keep_their_stride_and_the_blocks_of_the_last_have_their_own_dilations():
-    network = DeepLabResNet(50, **SMALL, multi_grid=(1, 2, 4))
+    network = DeepLabResNet(50, **SMALL, dilations=Dilations(multi_grid=(1, 2, 4)))
     assert network.strides == {"res2": 4, "res3": 8, "res4": 16, "res5": 16}
     assert [block.conv2.dilation for block in network.res5] == [(2, 2), (4, 4), (8, 8)]
-    network = DeepLabResNet(50, **SMALL, res4_dilation=2, res5_dilation=4)
+    network = DeepLabResNet(50, **SMALL, dilations=Dilations(res4=2, res5=4))
     assert network.strides["res5"] == 8
     features = network(torch.rand(1, 3, 33, 50))
     assert features["res5"].shape == (1, 128, 5, 7)
@@ -26,7 +27,7 @@ def test_dilated_stages_keep_their_stride_and_the_blocks_of_the_last_have_their_
 
 def test_what_a_dilated_network_cannot_be_is_refused():
     with pytest.raises(ConfigError, match="res5_dilation"):
-        DeepLabResNet(50, res4_dilation=2, res5_dilation=2)
+        DeepLabResNet(50, dilations=Dilations(res4=2, res5=2))
     with pytest.raises(ConfigError, match="out_features"):
         DeepLabResNet(50, out_features=["res6"])
 
@@ -72,7 +73,12 @@ def test_heads_export_and_say_the_same(separable):
     small = {"aspp_channels": 8, "norm": "BN", "separable": separable, "train_size": (64, 96)}
     for head in (
         DeepLabV3Head(channels, strides, 3, **small),
-        DeepLabV3PlusHead(channels, strides, 3, **small, project_channels=(4,), decoder_channels=8),
+        DeepLabV3PlusHead(
+            channels,
+            strides,
+            3,
+            decoder=Factory(DeepLabDecoder, **small, project_channels=(4,), decoder_channels=8),
+        ),
     ):
         logits = head.eval()(features)
         assert logits.shape == (1, 3, 64, 96)

@@ -10,6 +10,7 @@ from det_core.models import FastRCNNConvFCHead, MaskRCNNConvUpsampleHead, SemSeg
 from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, Prediction, SemanticMap, Targets
 from det_panoptic.data import CocoPanoptic
+from det_panoptic.deeplab import DeepLabDecoder
 from det_panoptic.evaluation import PanopticQuality
 from det_panoptic.grouping import Grouping
 from det_panoptic.merging import Merging
@@ -24,7 +25,6 @@ DECODER = {
     "decoder_channels": 32,
     "aspp_channels": 32,
     "norm": "BN",
-    "head_channels": 16,
     "aspp_dropout": 0.0,
 }
 
@@ -35,8 +35,10 @@ def deeplab():
         TorchvisionBackbone("resnet18", strides=[4, 8, 16], norm="BN"),
         num_classes=4,
         things=(0, 1),
-        sem_seg_head=Factory(PanopticDeepLabSemSegHead, **DECODER),
-        ins_embed_head=Factory(PanopticDeepLabInsEmbedHead, **DECODER),
+        sem_seg_head=Factory(PanopticDeepLabSemSegHead, decoder=Factory(DeepLabDecoder, **DECODER), head_channels=16),
+        ins_embed_head=Factory(
+            PanopticDeepLabInsEmbedHead, decoder=Factory(DeepLabDecoder, **DECODER), head_channels=16
+        ),
         grouping=Factory(Grouping, stuff_area=20, nms_kernel=5),
         targets=TargetGenerator(sigma=2, small_area=0),
     )

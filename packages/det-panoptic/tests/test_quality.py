@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from det_core.errors import DataError, StructureError
+from det_core.errors import ConfigError, DataError, StructureError
 from det_core.structures import PanopticMap, Prediction, Sample
 from det_panoptic.data import CocoPanoptic
 from det_panoptic.evaluation import BoundaryQuality, PanopticQuality, StuffIoU
@@ -168,3 +168,26 @@ def test_the_truth_of_real_images_is_a_perfect_prediction():
     assert evaluator.result()["panoptic/PQ"] == 1
     content = json.loads((folder / "panoptic_val2017.json").read_text())
     assert len(content["categories"]) == len(dataset.classes) == 133
+
+
+@pytest.mark.parametrize("kind", [PanopticQuality, BoundaryQuality])
+@pytest.mark.parametrize(("crowds", "wrong"), [("last", [0]), ("all", [])])
+def test_quality_of_several_crowds_of_a_class_the_last_one_forgives_as_in_the_official_program(kind, crowds, wrong):
+    # Two crowds of dogs, then one of cats; the first prediction lies in the first crowd, the second in the last.
+    segments = [(0, 1, 1), (0, 1, 1), (1, 1, 1), (2, 0, 0)]
+    ids = [[1, 1, 2, 2, 3, 3, 4, 4]]
+    said, listed = [[1, 1, 2, 2, 3, 3, 4, 4]], {1: (0, 1), 2: (0, 1), 3: (1, 1), 4: (2, 0)}
+    figures = judged(ids, segments, said, listed, kind(CLASSES, crowds=crowds)).result()
+    task = kind.task
+    assert [label for label, name in enumerate(CLASSES) if f"{task}/PQ/{name}" in figures] == [*wrong, 2]
+    assert figures[f"{task}/PQ/sky"] == 1
+
+
+def test_quality_crowd_without_pixels_is_not_the_last(tmp_path):
+    figures = judged([[1, 1, 1]], [(0, 1, 1), (0, 1, 1)], [[5, 5, 5]], {5: (0, 1)}).result()
+    assert figures == {}
+
+
+def test_quality_other_rules_for_crowds_are_refused():
+    with pytest.raises(ConfigError, match="must be 'last' or 'all'; got 'none'"):
+        PanopticQuality(CLASSES, crowds="none")

@@ -10,9 +10,9 @@ from det_core.ops.masks import rasterise
 from det_core.recipes import Factory
 from det_core.structures import Detections, Polygons, Targets
 from det_core.weights import load_into
-from det_pointrend.layers import ConvFCHead, ImplicitPointHead, StandardPointHead
+from det_pointrend.layers import ConvFCHead, ImplicitPointHead, RegionLayers, StandardPointHead
 from det_pointrend.mask_heads import ImplicitPointRendMaskHead, PointRendMaskHead, subdivided
-from det_pointrend.points import grid
+from det_pointrend.points import PointSampler, Subdivision, grid
 from det_pointrend.truth import DrawnPoints
 from torch import nn
 from torch.nn import functional as F
@@ -21,7 +21,7 @@ CHANNELS, STRIDES = {"p2": 4, "p3": 4}, {"p2": 4, "p3": 8}
 BOX = torch.tensor([[8.0, 8, 40, 40]])
 LEFT = [8.0, 8, 24, 8, 24, 40, 8, 40]
 WHOLE = [8.0, 8, 40, 8, 40, 40, 8, 40]
-SMALL = {"conv_dim": 8, "fc_dim": 16, "pooler_resolution": 4}
+SMALL = {"region_layers": RegionLayers(resolution=4, conv_dim=8, fc_dim=16)}
 
 
 def pointrend(**options):
@@ -72,7 +72,7 @@ def test_the_loss_of_points_is_the_mean_cross_entropy_of_the_true_class():
 
 
 def test_points_learn_from_the_mask_and_not_from_its_box():
-    head = pointrend(importance=0.0)
+    head = pointrend(sampler=PointSampler(importance=0.0))
     say(head, 0.0, 100.0, 0.0)
     assert head.losses(features(), [BOX], [truth(WHOLE)])["loss_mask_point"] < 3
     # Half of the points are not in it, each of which costs 100.
@@ -148,7 +148,7 @@ def test_points_that_are_all_decided_anew_need_no_coarser_mask_before():
     head = pointrend(coarse_resolution=7)
     assert (head.side, head.steps) == (28, 3)
     assert head.predict(features(), [detections(1)])[0].masks.shape == (1, 224, 224)
-    once = pointrend(coarse_resolution=7, subdivision_steps=1)
+    once = pointrend(coarse_resolution=7, subdivision=Subdivision(steps=1))
     assert once.predict(features(), [detections(1)])[0].masks.shape == (1, 14, 14)
 
 
@@ -159,7 +159,9 @@ def test_without_a_point_head_the_coarse_mask_is_all():
 
 
 def test_one_answer_of_a_point_head_may_serve_all_classes():
-    head = pointrend(point_head=Factory(StandardPointHead, class_agnostic=True), subdivision_points=4)
+    head = pointrend(
+        point_head=Factory(StandardPointHead, class_agnostic=True), subdivision=Subdivision(steps=5, points=4)
+    )
     say(head, 100.0)
     assert (head.predict(features(), [detections(1, 2)])[0].masks == 1).all()
     assert head.losses(features(), [BOX], [truth(WHOLE, label=2)])["loss_mask_point"] < 3
@@ -217,15 +219,22 @@ def test_the_weights_that_are_made_are_kept_small():
     [
         (pointrend, {"in_features": ["p9"]}, r"PointRendMaskHead\.in_features: must name levels"),
         (pointrend, {"point_features": ["p9"]}, r"PointRendMaskHead\.point_features: must name levels"),
-        (pointrend, {"oversample": 0.5}, "oversample must be at least 1"),
-        (pointrend, {"importance": 1.5}, "importance from 0 to 1"),
-        (pointrend, {"pooler_resolution": 1}, "resolution of at least 2"),
-        (implicit, {"subdivision_points": 50}, "must be a square number; got 50"),
+        (pointrend, {"region_layers": RegionLayers(resolution=1)}, "resolution of at least 2"),
+        (implicit, {"subdivision": Subdivision(points=50)}, "must be a square number; got 50"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused(make, options, words):
     with pytest.raises(ConfigError, match=words):
         make(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"oversample": 0.5}, "oversample must be at least 1"), ({"importance": 1.5}, "importance from 0 to 1")],
+)
+def test_point_sampler_out_of_range_is_refused(options, words):
+    with pytest.raises(ConfigError, match=words):
+        PointSampler(**options)
 
 
 class Stage(nn.Module):

@@ -8,12 +8,12 @@ import torch
 from det_core.contracts import Dataset, MaskLoss
 from det_core.data import compose
 from det_core.errors import ConfigError, DataError, StructureError
-from det_core.models import MaskRCNNConvUpsampleHead
+from det_core.models import MaskRCNNConvUpsampleHead, ROIPooler
 from det_core.ops.masks import rasterise
 from det_core.recipes import Factory
 from det_core.structures import Polygons, Targets
 from det_pointrend.coco_points import CocoPointsDataset, SamplePoints
-from det_pointrend.layers import ImplicitPointHead
+from det_pointrend.layers import ImplicitPointHead, RegionLayers
 from det_pointrend.mask_heads import ImplicitPointRendMaskHead
 from det_pointrend.points_from_masks import main, with_points
 from det_pointrend.truth import LABELS, POINTS, AnnotatedPoints, DrawnPoints, PointLoss, PointSource, truth_at
@@ -206,7 +206,9 @@ def test_drawn_points_have_the_truth_of_the_masks():
 
 def mask_head(loss):
     torch.manual_seed(0)
-    return MaskRCNNConvUpsampleHead(CHANNELS, STRIDES, 3, num_conv=1, conv_dim=8, pooler_resolution=4, loss=loss)
+    return MaskRCNNConvUpsampleHead(
+        CHANNELS, STRIDES, 3, num_conv=1, conv_dim=8, pooler=Factory(ROIPooler, resolution=4), loss=loss
+    )
 
 
 def test_mask_rcnn_learns_from_points_what_the_mask_of_the_true_class_says_there():
@@ -236,9 +238,7 @@ def test_a_mask_is_learnt_from_points_alone():
         CHANNELS,
         STRIDES,
         3,
-        conv_dim=4,
-        fc_dim=8,
-        pooler_resolution=4,
+        region_layers=RegionLayers(conv_dim=4, fc_dim=8, resolution=4),
         point_head=Factory(ImplicitPointHead, fc_dim=8, num_fc=1),
         points=AnnotatedPoints(),
     )

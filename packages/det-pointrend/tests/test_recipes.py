@@ -3,7 +3,8 @@
 import pytest
 from det_core import plugins, recipes
 from det_core.zoo import published
-from det_detectron2.importer.detectron2 import UnsupportedError, recipe_from_settings
+from det_detectron2.importer.detectron2 import UnsupportedError
+from det_detectron2.importer.files import recipe_from_settings
 from det_pointrend import importer
 from det_pointrend.plugin import PUBLISHED
 

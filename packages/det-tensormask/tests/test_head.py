@@ -6,10 +6,12 @@ import pytest
 import torch
 from det_core.contracts import DenseHead
 from det_core.errors import ConfigError, StructureError
+from det_core.models import DenseNMS
 from det_core.ops.masks import paste_masks
 from det_core.structures import Targets
 from det_tensormask.align import swap_align2nat
-from det_tensormask.head import TensorMaskHead
+from det_tensormask.head import MaskWindows, TensorMaskHead
+from det_tensormask.losses import MaskLoss
 
 CHANNELS, STRIDES = {"p2": 8, "p3": 8, "p4": 8}, {"p2": 4, "p3": 8, "p4": 16}
 SIZES = [(48, 64), (40, 60)]
@@ -49,7 +51,9 @@ def test_every_pixel_has_a_window_of_each_size_and_coarser_levels_draw_finer():
     assert all(
         tuple(x.shape) == (2, n * n, 12, 16) for level in outputs.masks for x, n in zip(level, (5, 7), strict=True)
     )
-    found = head(score_threshold=0.0, max_detections=60, nms_threshold=1.0).decode(outputs, SIZES)
+    found = head(nms=DenseNMS(topk_candidates=6000, score_threshold=0.0, max_detections=60, iou_threshold=1.0)).decode(
+        outputs, SIZES
+    )
     drawn = {
         (len(grid), round((w[2] - w[0]).item()))
         for each in found
@@ -75,7 +79,7 @@ BETWEEN = [truth((22, 22, 30, 30)), truth()]
 
 
 def test_the_loss_of_masks_that_say_nothing_is_that_worked_out_by_hand():
-    model = head(windows=(5,), mask_loss_weight=2.0, mask_positive_weight=1.5)
+    model = head(masks=MaskWindows(windows=(5,)), mask_loss=MaskLoss(weight=2.0, positive_weight=1.5))
     outputs = model(features())
     undecided = outputs._replace(masks=[[torch.zeros_like(x) for x in level] for level in outputs.masks])
     loss = model.losses(undecided, SIZES, BETWEEN)["loss_mask"].item()
@@ -83,7 +87,7 @@ def test_the_loss_of_masks_that_say_nothing_is_that_worked_out_by_hand():
 
 
 def test_pixels_that_say_what_they_belong_to_draw_the_object_in_all_windows():
-    model = head(windows=(5,))
+    model = head(masks=MaskWindows(windows=(5,)))
     outputs = model(features())
     said = torch.full((2, 25, 12, 16), -9.0)
     said[0, :, 6:8, 6:8] = 9.0  # the windows' parts begin in the middle between two pixels: from 22 to 26 is pixel 6
@@ -92,7 +96,7 @@ def test_pixels_that_say_what_they_belong_to_draw_the_object_in_all_windows():
 
 
 def test_detections_of_a_batch_are_those_of_its_images():
-    model = head(prior_probability=0.5, max_detections=12).eval()
+    model = head(prior_probability=0.5, nms=DenseNMS(topk_candidates=6000, max_detections=12)).eval()
     given = features()
     together = model.decode(model(given), SIZES)
     for i, found in enumerate(together):
@@ -105,7 +109,7 @@ def test_detections_of_a_batch_are_those_of_its_images():
 
 
 def test_masks_are_those_of_the_whole_map_at_the_place_of_the_window():
-    model = head(prior_probability=0.5, max_detections=12).eval()
+    model = head(prior_probability=0.5, nms=DenseNMS(topk_candidates=6000, max_detections=12)).eval()
     outputs = model(features())
     natural = [swap_align2nat(maps[0], 2**level) for level, maps in enumerate(outputs.masks)]
     [found, _] = model.decode(outputs, SIZES)
@@ -121,12 +125,14 @@ def test_masks_are_those_of_the_whole_map_at_the_place_of_the_window():
 
 
 def test_nothing_found_has_masks_of_nothing():
-    for found in head(score_threshold=1.0).decode(head()(features()), SIZES):
+    for found in head(nms=DenseNMS(topk_candidates=6000, score_threshold=1.0)).decode(head()(features()), SIZES):
         assert len(found) == len(found.masks) == 0
 
 
 def test_the_same_box_of_two_classes_is_found_twice_and_the_best_stay():
-    found = head(prior_probability=0.5, max_detections=5).decode(head(prior_probability=0.5)(features()), SIZES)
+    found = head(prior_probability=0.5, nms=DenseNMS(topk_candidates=6000, max_detections=5)).decode(
+        head(prior_probability=0.5)(features()), SIZES
+    )
     assert [len(each) for each in found] == [5, 5]
     assert all((each.scores.diff() <= 0).all() for each in found)
     for each, (height, width) in zip(found, SIZES, strict=True):

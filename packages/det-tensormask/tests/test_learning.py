@@ -7,7 +7,7 @@ from det_core.models import DenseDetector
 from det_core.ops.masks import paste_masks
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
-from det_tensormask.head import TensorMaskHead
+from det_tensormask.head import MaskWindows, Subnets, TensorMaskHead
 from torch import nn
 
 SIZE = (64, 80)
@@ -18,7 +18,11 @@ def model():
     bottom_up = ResNet(
         18, out_features=["res2", "res3"], norm="BatchStatBN", freeze_at=0, stem_channels=16, res2_channels=16
     )
-    head = Factory(TensorMaskHead, windows=(5, 9), num_convs=1, class_channels=24, box_channels=24, mask_channels=24)
+    head = Factory(
+        TensorMaskHead,
+        masks=MaskWindows(windows=(5, 9)),
+        subnets=Subnets(num_convs=1, class_channels=24, box_channels=24, mask_channels=24),
+    )
     return DenseDetector(FPN(bottom_up, out_channels=24, top=None), head=head, num_classes=2)
 
 

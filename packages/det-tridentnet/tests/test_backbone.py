@@ -5,7 +5,7 @@ import torch
 from det_core.backbones import ResNet
 from det_core.contracts import Backbone
 from det_core.errors import ConfigError
-from det_tridentnet.backbone import TridentResNet
+from det_tridentnet.backbone import Branches, TridentResNet
 
 SMALL = {"stem_channels": 8, "res2_channels": 16, "width_per_group": 4}
 PIXELS = torch.rand(2, 3, 64, 80, generator=torch.Generator().manual_seed(0))
@@ -71,11 +71,11 @@ def test_a_gradient_reaches_the_shared_weights_from_every_branch():
 @pytest.mark.parametrize(
     ("options", "where"),
     [
-        ({"dilations": []}, "dilations"),
-        ({"dilations": [1, 0]}, "dilations"),
-        ({"branch": 3}, "branch"),
-        ({"branch": -1}, "branch"),
-        ({"stage": "res5"}, "stage"),
+        ({"branches": Branches(dilations=[])}, "branches.dilations"),
+        ({"branches": Branches(dilations=[1, 0])}, "branches.dilations"),
+        ({"branches": Branches(branch=3)}, "branches.branch"),
+        ({"branches": Branches(branch=-1)}, "branches.branch"),
+        ({"branches": Branches(stage="res5")}, "branches.stage"),
         ({"out_features": ["res3", "res4"]}, "out_features"),
     ],
 )

@@ -14,10 +14,9 @@ test_conformance = conformance(
             "proposal_generator": {
                 "type": "rpn",
                 "anchor_generator": {"sizes": [[16, 32, 64]]},
-                "post_nms_topk_train": 40,
-                "post_nms_topk_test": 20,
+                "nms": {"post_nms_topk_train": 40, "post_nms_topk_test": 20},
             },
-            "roi_heads": {"type": "res5_roi_heads", "out_channels": 16, "width_per_group": 1},
+            "roi_heads": {"type": "res5_roi_heads", "res5": {"out_channels": 16, "width_per_group": 1}},
         },
     },
 )

@@ -2,7 +2,8 @@
 
 import pytest
 from det_core.recipes import recipe_from_tree
-from det_detectron2.importer.detectron2 import UnsupportedError, recipe_from_settings
+from det_detectron2.importer.detectron2 import UnsupportedError
+from det_detectron2.importer.files import recipe_from_settings
 
 SETTINGS = {
     "MODEL.BACKBONE.NAME": "build_trident_resnet_backbone",

@@ -2,11 +2,19 @@
 
 import pytest
 import torch
-from det_core.models import RPN, AnchorGenerator, FastRCNNConvFCHead, StandardROIHeads
+from det_core.models import (
+    RPN,
+    AnchorGenerator,
+    FastRCNNConvFCHead,
+    ProposalNMS,
+    RegionSampler,
+    ROIPooler,
+    StandardROIHeads,
+)
 from det_core.ops.boxes import iou
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
-from det_tridentnet.backbone import TridentResNet
+from det_tridentnet.backbone import Branches, TridentResNet
 from det_tridentnet.model import TridentRCNN
 from torch import nn
 
@@ -18,7 +26,7 @@ def backbone():
     torch.manual_seed(0)
     return TridentResNet(
         50,
-        stage="res3",
+        branches=Branches(stage="res3"),
         out_features=["res3"],
         norm="GN",
         freeze_at=0,
@@ -32,14 +40,12 @@ def model(**options):
     rpn = Factory(
         RPN,
         anchor_generator=Factory(AnchorGenerator, sizes=[[16, 40]], aspect_ratios=[[1.0]]),
-        post_nms_topk_train=30,
-        post_nms_topk_test=30,
+        nms=ProposalNMS(post_nms_topk_train=30, post_nms_topk_test=30),
     )
     heads = Factory(
         StandardROIHeads,
-        pooler_sampling_ratio=2,
-        batch_size_per_image=32,
-        positive_fraction=0.5,
+        pooler=Factory(ROIPooler, resolution=7, sampling_ratio=2),
+        sampler=RegionSampler(batch_size_per_image=32, positive_fraction=0.5),
         box_head=Factory(FastRCNNConvFCHead, num_fc=1, fc_dim=64),
     )
     return TridentRCNN(backbone(), 2, proposal_generator=rpn, roi_heads=heads, **options)

@@ -5,10 +5,21 @@ import torch
 from det_core.backbones import ResNet
 from det_core.contracts import Model
 from det_core.errors import ConfigError
-from det_core.models import RCNN, RPN, AnchorGenerator, FastRCNNPredictor, Res5ROIHeads
+from det_core.models import (
+    NMS,
+    RCNN,
+    RPN,
+    AnchorGenerator,
+    AnchorSampler,
+    FastRCNNPredictor,
+    ProposalNMS,
+    RegionSampler,
+    Res5Blocks,
+    Res5ROIHeads,
+)
 from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, Proposals, Targets
-from det_tridentnet.backbone import TridentResNet
+from det_tridentnet.backbone import Branches, TridentResNet
 from det_tridentnet.model import TridentRCNN
 
 SMALL = {"stem_channels": 8, "res2_channels": 16, "width_per_group": 4}
@@ -17,16 +28,14 @@ EVERY = 1_000_000
 RPN_PART = Factory(
     RPN,
     anchor_generator=Factory(AnchorGenerator, sizes=[[16, 32, 64]]),
-    batch_size_per_image=EVERY,
-    post_nms_topk_train=40,
-    post_nms_topk_test=20,
+    sampler=AnchorSampler(batch_size_per_image=EVERY),
+    nms=ProposalNMS(post_nms_topk_train=40, post_nms_topk_test=20),
 )
 HEADS = Factory(
     Res5ROIHeads,
-    out_channels=16,
-    width_per_group=1,
-    batch_size_per_image=EVERY,
-    box_predictor=Factory(FastRCNNPredictor, score_threshold=0.2, max_detections=30),
+    res5=Res5Blocks(out_channels=16, width_per_group=1),
+    sampler=RegionSampler(batch_size_per_image=EVERY),
+    box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.2, max_detections=30)),
 )
 RANGES = ((0.0, 24.0), (16.0, 48.0), (32.0, None))
 
@@ -63,7 +72,7 @@ def test_the_argument_decides_which_branches_are_run():
 def test_with_one_branch_it_is_faster_rcnn():
     torch.manual_seed(0)
     plain = RCNN(ResNet(50, **SMALL, out_features=["res4"]), RPN_PART, HEADS, 2)
-    model = build(backbone={"dilations": [1], "branch": 0})
+    model = build(backbone={"branches": Branches([1], branch=0)})
     model.load_state_dict(plain.state_dict())
     for name, value in plain(images(), OBJECTS).items():
         torch.testing.assert_close(model(images(), OBJECTS)[name], value)
@@ -73,8 +82,8 @@ def test_with_one_branch_it_is_faster_rcnn():
 
 
 def test_losses_are_the_mean_over_three_equal_branches():
-    alike = build(backbone={"dilations": [2, 2, 2]})
-    one = build(backbone={"dilations": [2], "branch": 0})
+    alike = build(backbone={"branches": Branches([2, 2, 2])})
+    one = build(backbone={"branches": Branches([2], branch=0)})
     for name, value in one(images(), OBJECTS).items():
         torch.testing.assert_close(alike(images(), OBJECTS)[name], value)
 
@@ -100,7 +109,7 @@ def test_proposals_and_detections_of_other_sizes_than_the_branchs_are_left_out()
 
 
 def test_the_best_of_what_several_branches_find_stays():
-    model = build(fast=False, max_detections=2)
+    model = build(fast=False, nms=NMS(max_detections=2))
     box, near, far = [0.0, 0.0, 20.0, 20.0], [1.0, 0.0, 21.0, 20.0], [40.0, 40.0, 60.0, 60.0]
     one, other = (
         Detections(boxes=torch.tensor(boxes), labels=torch.tensor(labels), scores=torch.tensor(scores), size=(64, 64))
@@ -113,7 +122,7 @@ def test_the_best_of_what_several_branches_find_stays():
 
 @torch.no_grad()
 def test_all_branches_are_put_together_image_by_image():
-    model = build(fast=False, max_detections=10).eval()
+    model = build(fast=False, nms=NMS(max_detections=10)).eval()
     together = model(images())
     assert [len(each.detections) for each in together] == [10, 10]
     for i, prediction in enumerate(together):

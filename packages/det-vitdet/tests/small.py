@@ -1,14 +1,20 @@
 """Transformers small enough for tests."""
 
-from det_vitdet.mvit import MViT
+from dataclasses import fields
+
+from det_vitdet.mvit import MViT, PooledWindows
 from det_vitdet.pyramid import SimpleFeaturePyramid
 from det_vitdet.swin import Swin
-from det_vitdet.vit import ViT
+from det_vitdet.vit import Positions, ViT, Windows
 
 
 def vit(**options):
-    sizes = {"channels": 16, "depth": 2, "heads": 2, "image_size": 96, "window_size": 3, "window_blocks": [0]}
-    return ViT(**{**sizes, "pretrain_size": 64, **options})
+    """Settings of windows (`size`, `blocks`) and of positions stand beside the arguments of `ViT`."""
+    sizes = {"channels": 16, "depth": 2, "heads": 2, "image_size": 96, "size": 3, "blocks": [0], "pretrain_size": 64}
+    given = {**sizes, **options}
+    windows = Windows(given.pop("size"), given.pop("blocks"))
+    positions = Positions(**{each.name: given.pop(each.name) for each in fields(Positions) if each.name in given})
+    return ViT(windows=windows, positions=positions, **given)
 
 
 def pyramid(**options):
@@ -16,8 +22,8 @@ def pyramid(**options):
 
 
 def mvit(**options):
-    sizes = {"channels": 8, "depth": 5, "last_blocks": (0, 1, 3, 4), "window_size": 8, "image_size": 64}
-    return MViT(**{**sizes, **options})
+    sizes = {"channels": 8, "depth": 5, "last_blocks": (0, 1, 3, 4), "image_size": 64}
+    return MViT(**{**sizes, "pooling": PooledWindows(window_size=8), **options})
 
 
 def swin(**options):

@@ -6,6 +6,7 @@ import torch
 from det_core.errors import ConfigError
 from det_core.ops.layers import LayerNorm2d
 from det_vitdet import presets
+from det_vitdet.mvit import PooledWindows
 from det_vitdet.swin import _apart, _distances
 from det_vitdet.vit import ResidualConvolutions
 from torch import nn
@@ -126,15 +127,19 @@ def test_pairs_of_a_window_are_numbered_by_rows_apart_then_columns():
 @pytest.mark.parametrize(
     ("name", "options", "told"),
     [
-        ("vit", {"window_blocks": [0, 2]}, r"ViT.window_blocks: must be numbers from 0 to 1; got \[2\]"),
+        ("vit", {"blocks": [0, 2]}, r"ViT.windows.blocks: must be numbers from 0 to 1; got \[2\]"),
         ("vit", {"heads": 3}, "ViT.heads: must divide the channels; got 3 for 16"),
-        ("vit", {"window_size": 0}, "ViT.window_size: must be at least 1; got 0"),
-        ("vit", {"image_size": 8}, "ViT.image_size: must be at least 16; got 8"),
+        ("vit", {"size": 0}, "ViT.windows.size: must be at least 1; got 0"),
+        ("vit", {"image_size": 8}, "ViT.positions.image_size: must be at least 16; got 8"),
         ("vit", {"drop_path_rate": 1.0}, "drop_path_rate: must be at least 0 and below 1; got 1.0"),
         ("mvit", {"depth": 6}, "MViT.last_blocks: must be four, rise, and end with the last block"),
         ("mvit", {"last_blocks": (0, 1, 4)}, r"must be four, rise, and end with the last block; got \[0, 1, 4\]"),
         ("mvit", {"heads": 3}, "MViT.heads: must divide the channels; got 3 for 8"),
-        ("mvit", {"window_size": 9}, "MViT.window_size: must be a multiple of the strides within it; got windows of 9"),
+        (
+            "mvit",
+            {"pooling": PooledWindows(window_size=9)},
+            "MViT.pooling.window_size: must be a multiple of the strides within it; got windows of 9",
+        ),
         ("swin", {"out_features": ["p4"]}, "Swin.out_features: must name some of p0, p1, p2, p3"),
         ("swin", {"heads": (3, 2, 4, 8)}, "Swin.heads: must divide the channels of their stage"),
         ("swin", {"depths": (2, 0, 2, 2)}, r"Swin.depths: must be at least 1; got \(2, 0, 2, 2\)"),

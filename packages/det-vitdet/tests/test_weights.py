@@ -50,8 +50,8 @@ def test_a_detector_starts_from_a_file_of_mae_at_another_size(tmp_path):
         "depth": 6,
         "heads": 3,
         "patch_size": 8,
-        "window_blocks": [],
-        "relative_positions": False,
+        "blocks": [],
+        "relative": False,
     }
     pretrained = small.vit(image_size=224, pretrain_size=224, **options).state_dict()
     extra = {"cls_token": torch.zeros(1, 1, 96), "norm.weight": torch.ones(96), "norm.bias": torch.zeros(96)}
@@ -92,7 +92,7 @@ def timm_vit(**options):
 
 
 def ours_of(theirs, **options):
-    sizes = {"channels": 32, "depth": 3, "heads": 2, "window_blocks": [], "relative_positions": False}
+    sizes = {"channels": 32, "depth": 3, "heads": 2, "blocks": [], "relative": False}
     network = small.vit(**{**sizes, "pretrain_size": 96, "pretrain_class_token": False, **options}).eval()
     report = load_into(network, theirs.state_dict(), allow_unused=True)
     return network, report

@@ -3,30 +3,45 @@
 A part needs no base class, decorator or registration call: a class with these attributes and methods is enough. Models
 and heads are ordinary `nn.Module`s. `channels` and `strides` are how parts learn of each other; a parent passes them to
 the parts that it builds (`Factory`).
+
+A head that a plugin offers by name declares which contract it keeps, for the conformance kit: a class by an attribute,
+`contract = "RegionHead"`, or by deriving from the Protocol; a function by its return annotation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from det_core.structures import Detections, ImageBatch, Prediction, Proposals, Sample, Size, Targets
 
 __all__ = [
+    "Analysis",
+    "AnchorGenerator",
     "Backbone",
     "BoxHead",
     "BoxPredictor",
+    "CascadeBoxPredictor",
+    "Compilable",
     "Dataset",
     "DenseHead",
     "Evaluator",
+    "Explanation",
     "Exporter",
+    "GivenBoxes",
+    "HasNMS",
     "Indexed",
     "MaskLoss",
     "Model",
     "OlderWeights",
+    "PooledRegionHead",
+    "Pooler",
+    "Preprocess",
     "ProposalGenerator",
     "ROIHeads",
+    "RPNHead",
+    "RefinesRegions",
     "RegionHead",
     "Sampler",
     "SegmentMaker",
@@ -43,6 +58,8 @@ class Backbone(Protocol):
         channels: level -> number of channels, finest level first.
         strides: level -> input pixels per feature pixel.
         size_divisibility: the input's height and width must be multiples of this; 1 where any size will do.
+        exact_sizes: optional, True where it is absent. False where levels may be smaller than ceil(H / stride), as
+            those of an HRFPN are, which average rows and columns that do not divide.
     """
 
     channels: Mapping[str, int]
@@ -50,7 +67,19 @@ class Backbone(Protocol):
     size_divisibility: int
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Float (B, 3, H, W) to {level: (B, channels[level], ceil(H / stride), ceil(W / stride))}, finest first."""
+        """Float (B, 3, H, W) to {level: (B, channels[level], ceil(H / stride), ceil(W / stride))}, finest first.
+
+        With `exact_sizes = False` height and width may be smaller.
+        """
+        ...
+
+
+@runtime_checkable
+class Preprocess(Protocol):
+    """Brings a batch of RGB images into the range that a backbone was trained for. Built with `divisibility`."""
+
+    def forward(self, batch: ImageBatch) -> Tensor:
+        """Float32 (B, 3, H, W), H and W multiples of `divisibility`; zeros outside each image."""
         ...
 
 
@@ -66,6 +95,38 @@ class Model(Protocol):
         The argument decides, not `self.training`, so a validation loss is an ordinary call. Predictions are in the
         pixels of the images as given.
         """
+        ...
+
+
+@runtime_checkable
+class GivenBoxes(Protocol):
+    """A model with masks, keypoints ... of given boxes, which test-time augmentation averages over its views."""
+
+    def predict_given_boxes(self, batch: ImageBatch, detections: Sequence[Detections]) -> list[Detections]:
+        """The detections of each image, in the pixels of `batch`, with masks, keypoints and extras filled in."""
+        ...
+
+
+@runtime_checkable
+class HasNMS(Protocol):
+    """A detector whose settings of suppression others can read, as test-time augmentation does.
+
+    Attributes:
+        nms: has `iou_threshold` and `max_detections`, see `det_core.models.NMS`.
+    """
+
+    @property
+    def nms(self) -> Any:
+        """The settings."""
+        ...
+
+
+@runtime_checkable
+class Compilable(Protocol):
+    """A model whose networks, tensors in and tensors out, can be compiled apart from its decoding."""
+
+    def networks(self) -> Sequence[Any]:
+        """The modules (`nn.Module`) to compile, such as the backbone and the dense heads."""
         ...
 
 
@@ -106,6 +167,49 @@ class ProposalGenerator(Protocol):
 
 
 @runtime_checkable
+class AnchorGenerator(Protocol):
+    """Lays anchors over feature maps. Built with `strides`, by level.
+
+    Attributes:
+        per_pixel: anchors of a feature pixel, by level.
+        box_dim: numbers per anchor: 4, or 5 for rotated ones.
+    """
+
+    per_pixel: Sequence[int]
+    box_dim: int
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Anchors of each level (B, C, H, W): float32 (H * W * per_pixel, box_dim), by row, column, then anchor."""
+        ...
+
+
+@runtime_checkable
+class RPNHead(Protocol):
+    """Objectness and box offsets of anchors. Built with `in_channels`, `anchors` per feature pixel, and `box_dim`."""
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Levels (B, C, H, W) to logits (B, H * W * anchors) and offsets (B, H * W * anchors, box_dim) of each."""
+        ...
+
+
+@runtime_checkable
+class Pooler(Protocol):
+    """Reads features of regions. Built with `strides`, those of the levels it will be given, finest first.
+
+    Attributes:
+        resolution: side of the result.
+        box_dim: numbers per region: 4, or 5 for rotated ones.
+    """
+
+    resolution: int
+    box_dim: int
+
+    def forward(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
+        """Features (B, C, H_i, W_i) and boxes (P_b, box_dim) of each image to (sum of P_b, C, R, R)."""
+        ...
+
+
+@runtime_checkable
 class ROIHeads(Protocol):
     """The second stage: turns proposals into detections. Built with `channels`, `strides` and `num_classes`."""
 
@@ -123,6 +227,10 @@ class ROIHeads(Protocol):
         self, features: Mapping[str, Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]
     ) -> list[Detections]:
         """The detections of each image; `sizes` are the images' sizes, to clip to."""
+        ...
+
+    def predict_given_boxes(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
+        """The detections of each image with masks, keypoints and extras filled in; as they are where there are none."""
         ...
 
 
@@ -143,7 +251,13 @@ class BoxHead(Protocol):
 
 @runtime_checkable
 class BoxPredictor(Protocol):
-    """Says what each region holds and where. Built with `in_dim` and `num_classes`, which is the background's label."""
+    """Class and box of each region. Built with `in_dim` and `num_classes`, which is the background's label.
+
+    Attributes:
+        box_dim: numbers per box: 4, or 5 for rotated ones.
+    """
+
+    box_dim: int
 
     def forward(self, x: Tensor) -> Any:
         """(P, in_dim) to what the two methods below read."""
@@ -159,6 +273,32 @@ class BoxPredictor(Protocol):
 
 
 @runtime_checkable
+class CascadeBoxPredictor(BoxPredictor, Protocol):
+    """A stage of a cascade. Built with `class_agnostic` and `box_weights` too, as far as it takes them."""
+
+    def scores(self, outputs: Any) -> Tensor:
+        """Float32 (P, num_classes + 1) in [0, 1], the background last."""
+        ...
+
+    def decode(self, outputs: Any, proposals: Tensor) -> Tensor:
+        """The boxes of regions (P, box_dim): float32 (P, 1, box_dim), one for all classes."""
+        ...
+
+    def select(self, boxes: Tensor, scores: Tensor, counts: Sequence[int], sizes: Sequence[Size]) -> list[Detections]:
+        """The detections among boxes (P, 1, box_dim) and scores (P, num_classes + 1), `counts` regions an image."""
+        ...
+
+
+@runtime_checkable
+class RefinesRegions(Protocol):
+    """A box predictor whose boxes other heads can be trained on."""
+
+    def predict_boxes_for_labels(self, outputs: Any, proposals: Tensor, labels: Tensor) -> Tensor:
+        """The box of each region (P, box_dim) as an object of its label int64 (P,); any where it is background."""
+        ...
+
+
+@runtime_checkable
 class RegionHead(Protocol):
     """Says more about given regions: masks, keypoints ... Built with `channels`, `strides` and `num_classes`."""
 
@@ -170,6 +310,21 @@ class RegionHead(Protocol):
 
     def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
         """The detections of each image with this head's own field or extra filled in."""
+        ...
+
+
+@runtime_checkable
+class PooledRegionHead(RegionHead, Protocol):
+    """A region head that also takes features that are pooled already, as a second stage with res5 shares them."""
+
+    def pooled_losses(
+        self, pooled: Tensor, proposals: Sequence[Tensor], targets: Sequence[Targets]
+    ) -> dict[str, Tensor]:
+        """`losses` from features (sum of P_i, C, R, R) of the foreground regions."""
+        ...
+
+    def pooled_predict(self, pooled: Tensor, detections: Sequence[Detections]) -> list[Detections]:
+        """`predict` from features (sum of N_i, C, R, R) of the detections."""
         ...
 
 
@@ -223,6 +378,9 @@ class Dataset(Protocol):
     Attributes:
         classes: the name of each label, in order.
         evaluators: names of the evaluators that judge predictions on it, as a recipe would spell them.
+
+    A dataset that leaves out anything that its files hold may have the attribute `left_out`, a mapping from what that
+    is to how many ({"annotations that cannot be used": 3}): training, evaluation and `det data check` report it.
     """
 
     classes: Sequence[str]
@@ -278,6 +436,52 @@ class Evaluator(Protocol):
 
     def result(self) -> dict[str, float]:
         """{"task/metric": value}, such as "bbox/AP50"; values in [0, 1] where they are shares."""
+        ...
+
+
+class Explanation(Protocol):
+    """Why metrics are as they are; `det eval` prints it."""
+
+    def as_json(self) -> dict[str, Any]:
+        """What stands beside "metrics" and "notes" in the JSON of `det eval`."""
+        ...
+
+    def show(self) -> None:
+        """Print it for a reader at a terminal."""
+        ...
+
+    def write_report(self, folder: Path, title: str, metrics: Mapping[str, float | None], notes: Sequence[str]) -> Path:
+        """Write a report with `metrics` and `notes` into `folder`; returns the file to open."""
+        ...
+
+
+@runtime_checkable
+class Analysis(Evaluator, Protocol):
+    """An evaluator without metrics of its own that explains those of the others, offered under the name "analysis".
+
+    `det eval` gives it each prediction together with the other evaluators. `from_files` works without torch.
+    """
+
+    def explain(
+        self, evaluators: Sequence[Evaluator], model: nn.Module, batches: Callable[[], Iterable[Any]]
+    ) -> Explanation:
+        """The explanation of all images, in the first process, after the states of all were merged.
+
+        Args:
+            evaluators: the others, after their `result`.
+            model: the evaluated one. Nothing is predicted again unless an option of the analysis asks for it.
+            batches: the images once more, from the first, for such an option.
+        """
+        ...
+
+    @classmethod
+    def from_files(cls, files: Any, images: Path | None = None) -> Explanation:
+        """The explanation of a file of results.
+
+        Args:
+            files: annotations and results, a `det_core.evaluation.coco_files.CocoFiles`.
+            images: the folder that names of images start from, for the report.
+        """
         ...
 
 

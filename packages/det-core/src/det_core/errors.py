@@ -1,7 +1,10 @@
 """What det raises: one tree under `DetError`, each also a natural built-in.
 
-A message reads "where: what is wrong; what was found; what to do".
+A message reads "where: what is wrong; what was found; what to do". It can be printed as it is: control characters of
+the values that it quotes are escaped, and what is long is cut.
 """
+
+from det_core.printable import printable
 
 __all__ = [
     "CheckpointError",
@@ -20,6 +23,9 @@ __all__ = [
 ]
 
 
+_LONGEST = 1500  # characters of each part of a message
+
+
 class DetError(Exception):
     """The root of every error that det raises on purpose.
 
@@ -35,7 +41,8 @@ class DetError(Exception):
         super().__init__(where, problem, found, fix)
 
     def __str__(self) -> str:
-        return f"{self.where}: " + "; ".join(part for part in (self.problem, self.found, self.fix) if part)
+        where, *parts = (printable(part, _LONGEST) for part in (self.where, self.problem, self.found, self.fix))
+        return f"{where}: " + "; ".join(part for part in parts if part)
 
 
 class DetWarning(UserWarning):

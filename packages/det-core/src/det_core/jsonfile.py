@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+from det_core.budget import MIB
 from det_core.errors import DataError
+from det_core.regular import open_regular
 
 __all__ = ["read"]
 
 # What is looked at before a file is read as a whole, and how much of its end one cut text may take up.
 _HEAD, _CUT = 2**20, 2**18
+_MEMORY, _GROWTH = 100 * MIB, 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -23,13 +26,13 @@ def read(path: Path, what: str = "annotation file") -> Any:
     """
     where, fix = str(path), "the file may be cut short: get it again"
     try:
-        if path.exists() and not path.is_file():
-            raise DataError(where, f"the {what} cannot be read", "it is a folder or a pipe", "give an ordinary file")
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             head = stream.read(_HEAD)
             if len(head) == _HEAD:
                 _require_beginning(head.removeprefix(_BYTE_ORDER_MARK).decode(errors="replace"))
-            return json.loads((head + stream.read()).removeprefix(_BYTE_ORDER_MARK).decode())
+            content = head + stream.read()
+            _require_substance(content, where, what)
+            return json.loads(content.removeprefix(_BYTE_ORDER_MARK).decode())
     except FileNotFoundError as error:
         raise DataError(where, f"there is no such {what}", fix="check the path") from error
     except OSError as error:
@@ -40,6 +43,15 @@ def read(path: Path, what: str = "annotation file") -> Any:
         raise
     except (ValueError, RecursionError) as error:
         raise DataError(where, f"the {what} is not sound JSON", str(error), fix) from error
+
+
+def _require_substance(content: bytes, where: str, what: str) -> None:
+    """Refuse empty lists and objects by the million, which take thirty times the memory that they take in the file."""
+    parts = content.count(b"[") + content.count(b"{")
+    memory = 80 * content.count(b"[") + 200 * content.count(b"{")
+    if memory > _MEMORY and memory > _GROWTH * len(content):
+        found = f"it has {parts} lists and objects in {len(content)} bytes"
+        raise DataError(where, f"the {what} asks for too much", found, "give a file that holds annotations")
 
 
 def _require_beginning(text: str) -> None:

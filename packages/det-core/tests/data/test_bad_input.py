@@ -11,17 +11,9 @@ from typing import Any
 import coco_files
 import pytest
 import small_datasets
-from det_core.data import (
-    CityscapesDataset,
-    CocoDataset,
-    LvisDataset,
-    VocDataset,
-    YoloDataset,
-    check,
-    image_size,
-    read_image,
-)
+from det_core.data import CityscapesDataset, CocoDataset, LvisDataset, VocDataset, YoloDataset, image_size, read_image
 from det_core.errors import DataError
+from det_inspect.datasets import check
 
 MEGABYTE = 2**20
 GIGABYTE = 2**30

@@ -131,3 +131,31 @@ def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
         CityscapesDataset(tmp_path / "fine", tmp_path / "fine")
     with pytest.raises(DataError, match=r"nowhere: there is no such folder of images"):
         CityscapesDataset(tmp_path / "nowhere", tmp_path / "fine")
+
+
+def test_void_does_not_hold_single_caravans_and_trailers(tmp_path: Path) -> None:
+    scene = (
+        square("road", 0, 0, 39, 29),
+        square("caravan", 0, 0, 3, 3),
+        square("trailer", 10, 0, 13, 3),
+        square("caravangroup", 20, 0, 23, 3),
+        square("trailergroup", 30, 0, 33, 3),
+        square("parking", 0, 10, 3, 13),
+        square("car", 10, 10, 13, 13),
+        square("trailer", 10, 10, 13, 11),
+    )
+    targets = dataset(tmp_path, *scene, masks=True)[0].targets
+    assert targets is not None
+    void = targets.image_extras["cityscapes/void"]
+    assert [bool(void[y, x]) for x, y in ((1, 1), (11, 1), (21, 1), (31, 1), (1, 11), (11, 11), (11, 13))] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert int(void.sum()) == 3 * 16
+    assert targets.areas is not None
+    assert targets.areas.tolist() == [8]  # the trailer hides half of the car

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import coco_files
 import pytest
+import torch
 from det_core.contracts import Dataset, Indexed
-from det_core.data import CocoDataset, ConcatDataset
-from det_core.errors import ConfigError
+from det_core.data import CocoDataset, ConcatDataset, ImageFolder, ProposalWriter
+from det_core.errors import ConfigError, DataError
 from det_core.recipes.check import check
+from det_core.structures import Prediction, Proposals
+from PIL import Image
 
 
 def part(folder: Path, count: int, name: str = "cat") -> CocoDataset:
@@ -43,3 +46,64 @@ def test_a_recipe_spells_it(tmp_path: Path) -> None:
     coco = {"type": "coco", "images": str(tmp_path / "a" / "images"), "annotations": str(tmp_path / "a" / "a.json")}
     built = check({"type": "concat", "datasets": [coco, coco]}, Dataset, "data.train").build()
     assert len(built) == 4
+
+
+def numbered(folder: Path, first: int) -> CocoDataset:
+    """Two images whose ids count from `first`."""
+    folder.mkdir()
+    data = coco_files.content(2)
+    for number, image in enumerate(data["images"], first):
+        image["id"] = number
+    data["annotations"][0]["image_id"] = first
+    return CocoDataset(*coco_files.write(folder, data))
+
+
+def test_concat_ids_that_restart_are_told_apart(tmp_path: Path) -> None:
+    both = ConcatDataset([numbered(tmp_path / "a", 1), numbered(tmp_path / "b", 2)])
+    assert [both[index].id for index in range(4)] == ["0/1", "0/2", "1/2", "1/3"]
+    assert [both.id_of(index) for index in range(-4, 0)] == ["0/1", "0/2", "1/2", "1/3"]
+    nested = ConcatDataset([both, both])
+    assert nested[5].id == "1/0/2"
+
+
+def test_concat_ids_that_differ_stay(tmp_path: Path) -> None:
+    both = ConcatDataset([numbered(tmp_path / "a", 1), numbered(tmp_path / "b", 3)])
+    assert [both[index].id for index in range(4)] == [both.id_of(index) for index in range(4)] == [1, 2, 3, 4]
+
+
+def test_concat_of_a_dataset_that_does_not_know_its_ids_tells_them_apart(tmp_path: Path) -> None:
+    class Plain:
+        classes, evaluators = ("dog", "cat"), ()
+
+        def __init__(self, dataset: CocoDataset) -> None:
+            self.dataset = dataset
+
+        def __len__(self) -> int:
+            return len(self.dataset)
+
+        def __getitem__(self, index: int) -> object:
+            return self.dataset[index]
+
+    dataset = numbered(tmp_path / "a", 1)
+    assert [sample.id for sample in map(ConcatDataset([Plain(dataset), dataset]).__getitem__, range(4))] == [
+        "0/1",
+        "0/2",
+        "1/1",
+        "1/2",
+    ]
+
+
+def test_image_folder_files_of_one_name_have_ids_of_their_own(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png", "b.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    folder = ImageFolder(tmp_path, ["x"])
+    assert [folder[index].id for index in range(3)] == ["a.jpg", "a.png", "b.png"]
+
+
+def test_proposal_writer_second_image_of_an_id_is_refused(tmp_path: Path) -> None:
+    sample = numbered(tmp_path / "a", 1)[0]
+    writer = ProposalWriter(["x"], tmp_path / "p.npz")
+    found = Prediction(proposals=Proposals(boxes=torch.zeros(0, 4), logits=torch.zeros(0)))
+    writer.update(found, sample)
+    with pytest.raises(DataError, match="has an id that another image has too"):
+        writer.update(found, sample)

@@ -126,7 +126,7 @@ def test_a_training_state_can_run_no_code(tmp_path):
             return (print, ("the trap was sprung",))
 
     torch.save({"step": 1, "trap": Trap()}, tmp_path / "last.state.pt")
-    with pytest.raises(CheckpointError, match=r"is damaged; it asks for print; start again"):
+    with pytest.raises(CheckpointError, match=r"is damaged; it asks for __builtin__.print; start again"):
         load_state(tmp_path / "last.state.pt")
 
 

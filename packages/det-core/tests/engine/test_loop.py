@@ -53,6 +53,8 @@ def test_a_run_leaves_its_recipe_its_numbers_and_two_checkpoints(tmp_path, conso
     assert (outcome.step, outcome.finished) == (6, True)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "best.safetensors",
+        "console.log",
+        "environment.json",
         "last.safetensors",
         "last.state.pt",
         "recipe.resolved.yaml",
@@ -206,16 +208,26 @@ def test_a_run_that_cannot_begin_removes_nothing_of_the_one_it_would_overwrite(t
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_there_must_be_something_to_resume(tmp_path, console):
-    with pytest.raises(CheckpointError, match="holds no run to resume"):
+def test_resume_where_nothing_is_saved_begins_anew(tmp_path, console):
+    train(standins.recipe(), tmp_path / "plain", console=console)
+    (tmp_path / "killed").mkdir()
+    standins.recipe().save(tmp_path / "killed" / "recipe.resolved.yaml")
+    (tmp_path / "killed" / "scalars.jsonl").write_text('{"step": 1, "loss": 7.0}\n')
+    train(standins.recipe(), tmp_path / "killed", resume=True, console=console)
+    assert losses(tmp_path / "killed") == losses(tmp_path / "plain")
+    assert "beginning at step 0" in said(console)
+
+
+def test_resume_weights_without_a_state_are_not_overwritten(tmp_path, console):
+    train(standins.recipe(), tmp_path, console=console)
+    (tmp_path / "last.state.pt").unlink()
+    with pytest.raises(CheckpointError, match=r"holds weights, but no state to resume from; found best\.safetensors"):
         train(standins.recipe(), tmp_path, resume=True, console=console)
-    assert not list(tmp_path.iterdir())
 
 
-def test_several_processes_that_would_train_into_one_folder_are_refused(tmp_path, console, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="works in one process; torchrun started 2; start it without torchrun"):
-        train(standins.recipe(), tmp_path / "run", console=console)
+def test_batch_size_accumulated_batches_do_not_divide_refused(tmp_path, console):
+    with pytest.raises(ConfigError, match=r"batch_size: must divide .* got 2 for 1 processes and train.accumulate 3"):
+        train(standins.recipe(accumulate=3), tmp_path / "run", console=console)
     assert not (tmp_path / "run").exists()
 
 
@@ -277,8 +289,8 @@ def test_a_bad_image_is_told_and_left_out_where_the_recipe_says_skip(tmp_path, c
 
 def test_a_bad_validation_image_loses_no_training(tmp_path, console):
     settings = {"evaluate_every": 3, "checkpoint_every": None}
-    broken = changed("data.val", {"type": "standins:Squares", "broken": [1], "length": 3}, **settings)
-    with pytest.raises(DataError, match=r"squares/1\.png"):
+    broken = changed("data.val", {"type": "standins:Squares", "broken": [2], "length": 3}, **settings)
+    with pytest.raises(DataError, match=r"squares/2\.png"):
         train(broken, tmp_path, console=console)
     assert load_state(tmp_path / "last.state.pt")["step"] == 3
 
@@ -298,7 +310,15 @@ def test_the_lowest_validation_loss_can_choose(tmp_path, console):
     assert (outcome.best.step, outcome.best.value) == min(values.items(), key=lambda item: item[1])
 
 
-def test_an_unknown_metric_is_refused_with_those_there_are_and_nothing_is_lost(tmp_path, console):
+def test_best_metric_unknown_refused_before_the_first_step(tmp_path, console):
+    with pytest.raises(
+        ConfigError, match=r"train\.best_metric: there is no 'box/AR'; found box/AP, box/recall, box/seen"
+    ):
+        train(standins.recipe(best_metric="box/AR"), tmp_path / "run", console=console)
+    assert not (tmp_path / "run").exists()
+
+
+def test_best_metric_missing_from_an_evaluation_loses_no_training(tmp_path, console):
     with pytest.raises(
         ConfigError, match=r"train\.best_metric: there is no 'box/AP'; found box/recall, box/seen, loss"
     ):

@@ -33,15 +33,12 @@ def recipe(steps):
                 "proposal_generator": {
                     "type": "rpn",
                     "anchor_generator": {"type": "det_core.models:AnchorGenerator", "sizes": [[20], [48]]},
-                    "pre_nms_topk_train": 300,
-                    "post_nms_topk_train": 150,
-                    "post_nms_topk_test": 100,
+                    "nms": {"pre_nms_topk_train": 300, "post_nms_topk_train": 150, "post_nms_topk_test": 100},
                 },
                 "roi_heads": {
                     "type": "standard_roi_heads",
-                    "pooler_sampling_ratio": 2,
-                    "batch_size_per_image": 64,
-                    "positive_fraction": 0.5,
+                    "pooler": {"sampling_ratio": 2},
+                    "sampler": {"batch_size_per_image": 64, "positive_fraction": 0.5},
                     "box_head": {"type": "fast_rcnn_conv_fc_head", "num_fc": 1, "fc_dim": 256},
                 },
             },

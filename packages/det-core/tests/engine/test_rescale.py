@@ -68,6 +68,25 @@ def test_the_same_size_changes_nothing():
     assert rescale(seen, (10, 20), (10, 20)) is seen
 
 
+@pytest.mark.parametrize("stored", [(10, 20), (20, 40), (5, 10)])
+def test_rescale_boxes_without_area_are_dropped_with_what_belongs_to_them(stored):
+    boxes = [[20, 1, 20, 5], [1, 2, 3, 4], [3, 10, 9, 10], [5, 5, 4, 9]]
+    masks = torch.arange(4.0)[:, None, None].expand(4, 2, 2)
+    seen = Prediction(
+        detections=detections(boxes, (10, 20), masks=masks),
+        proposals=Proposals(boxes=torch.tensor(boxes, dtype=torch.float32), logits=torch.arange(4.0)),
+    )
+    carried = rescale(seen, (10, 20), stored)
+    assert carried.detections.masks[:, 0, 0].tolist() == [1.0]
+    assert carried.proposals.logits.tolist() == [1.0]
+
+
+def test_rescale_rotated_box_without_a_side_is_dropped():
+    boxes = torch.tensor([[5.0, 5.0, 0.0, 2.0, 30.0], [5.0, 5.0, 1.0, 2.0, 30.0]])
+    found = Detections(boxes=boxes, labels=torch.tensor([0, 1]), scores=torch.ones(2), size=(10, 20))
+    assert rescale(Prediction(detections=found), (10, 20), (10, 20)).detections.labels.tolist() == [1]
+
+
 def test_there_and_back_is_where_it_was():
     boxes = [[10.0, 20.0, 33.0, 47.0], [0.0, 0.0, 640.0, 480.0]]
     there = rescale(Prediction(detections=detections(boxes, (480, 640))), (480, 640), (320, 427))

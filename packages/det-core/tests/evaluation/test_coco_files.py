@@ -4,7 +4,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from det_core.cli.main import det
+from det_core.plugins import catalog
 from det_devkit.conformance.perturbed import perturbed
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -267,17 +268,29 @@ def test_either_a_model_or_two_files_are_needed() -> None:
         )
 
 
-def test_the_command_tells_what_errors_cost_and_what_is_suspicious(evaluated) -> None:
+@pytest.fixture
+def core_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No other distribution offers anything."""
+    others = {plugin.distribution for plugin in catalog().plugins} - {"det-core"}
+    monkeypatch.setenv("DET_DISABLE_PLUGINS", ",".join(others))
+    catalog(refresh=True)
+    yield
+    monkeypatch.undo()
+    catalog(refresh=True)
+
+
+@pytest.mark.usefixtures("core_alone")
+def test_eval_without_an_analysis_prints_metrics_alone(evaluated) -> None:
     truth = content()
-    results = perturbed(truth)
-    made = figures(evaluated(truth, results, "--json"))
-    assert made["suspicions"] == []
-    assert set(made["errors"]["missed"]) == {"count", "costs"}
-    for each in results:
-        x, y, w, h = each["bbox"]
-        each["bbox"] = [x, y, x + w, y + h]
-    (found,) = figures(evaluated(truth, results, "--json"))["suspicions"]
-    assert found["kind"] == "other form of boxes"
-    output = evaluated(truth, results).output
-    assert "suspicious: other form of boxes: " in output
-    assert "classification" in output
+    made = figures(evaluated(truth, perturbed(truth), "--json"))
+    assert set(made) == {"bbox", "segm", "notes"}
+    assert "AP50" in evaluated(truth, perturbed(truth)).output
+
+
+@pytest.mark.usefixtures("core_alone")
+def test_eval_report_without_an_analysis_names_the_package(evaluated, tmp_path: Path) -> None:
+    result = evaluated(content(), perturbed(content()), "--report", str(tmp_path / "report"))
+    assert result.exit_code == 2
+    message = "--report: needs an analysis, which no plugin in use offers; det-inspect would provide it: pip install"
+    assert message in " ".join(result.output.split())
+    assert not (tmp_path / "report").exists()

@@ -54,11 +54,11 @@ def test_the_two_ways_to_sum_a_curve_up() -> None:
 
 def test_a_box_counts_above_the_threshold_and_once() -> None:
     figures = judge(says((*NEAR_LEFT, 0.9), (*RIGHT, 0.8), (*LEFT, 0.7)), sample(LEFT, RIGHT))
-    # The first overlaps its object by 0.6, in float32 a hair more: right at 0.5, 0.55 and 0.6, where the third is a
-    # second one of the same object. Above, the first is wrong and the others are right.
+    # The first overlaps its object by 0.6, in float32 a hair more: right at 0.5 and 0.55, where the third
+    # is a second one of the same object. From 0.6 on, the first is wrong and the others are right.
     assert figures["voc/AP50"] == 1
     assert figures["voc/AP75"] == pytest.approx(2 / 3)
-    assert figures["voc/AP"] == pytest.approx((3 + 7 * 2 / 3) / 10)
+    assert figures["voc/AP"] == pytest.approx((2 + 8 * 2 / 3) / 10)
     assert figures["voc/AP50/dog"] == 1
     assert "voc/AP50/cat" not in figures
 

@@ -2,11 +2,14 @@
 
 import copy
 import functools
+from dataclasses import replace
 
 import pytest
 import torch
 from det_core.backbones import FPN, ResNet
 from det_core.models import (
+    FCOSNMS,
+    NMS,
     RPN,
     AnchorGenerator,
     CascadeROIHeads,
@@ -14,14 +17,17 @@ from det_core.models import (
     FastRCNNConvFCHead,
     FastRCNNPredictor,
     FCOSHead,
+    FCOSTower,
     KeypointRCNNConvDeconvUpsampleHead,
     MaskRCNNConvUpsampleHead,
     ProposalNetwork,
+    Res5Blocks,
     Res5ROIHeads,
     RetinaNetHead,
     SemanticSegmentor,
     SemSegFPNHead,
     StandardROIHeads,
+    TowerLayers,
     faster_rcnn,
     keypoint_rcnn,
     mask_rcnn,
@@ -30,7 +36,7 @@ from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
 
 CLASSES, KEYPOINTS = 3, 4
-EAGER = Factory(FastRCNNPredictor, score_threshold=0.2)
+EAGER = Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.2))
 BOX_HEAD = Factory(FastRCNNConvFCHead, fc_dim=16)
 MASKS = Factory(MaskRCNNConvUpsampleHead, num_conv=1, conv_dim=8)
 POINTS = Factory(KeypointRCNNConvDeconvUpsampleHead, conv_dims=[8], num_keypoints=KEYPOINTS)
@@ -62,13 +68,17 @@ FAMILIES = {
         CLASSES,
         mask_head=MASKS,
         proposal_generator=Factory(RPN, anchor_generator=FINE),
-        roi_heads=Factory(Res5ROIHeads, out_channels=16, width_per_group=1, box_predictor=EAGER),
+        roi_heads=Factory(Res5ROIHeads, res5=Res5Blocks(out_channels=16, width_per_group=1), box_predictor=EAGER),
     ),
     "retinanet": lambda: DenseDetector(
-        pyramid(), Factory(RetinaNetHead, conv_dims=[-1], prior_probability=0.3), CLASSES
+        pyramid(), Factory(RetinaNetHead, tower=TowerLayers(conv_dims=[-1]), prior_probability=0.3), CLASSES
     ),
     "fcos": lambda: DenseDetector(
-        pyramid(), Factory(FCOSHead, conv_dims=[-1], norm="", prior_probability=0.3, score_threshold=0.1), CLASSES
+        pyramid(),
+        Factory(
+            FCOSHead, tower=FCOSTower(conv_dims=[-1], norm=""), prior_probability=0.3, nms=FCOSNMS(score_threshold=0.1)
+        ),
+        CLASSES,
     ),
     "semantic": lambda: SemanticSegmentor(pyramid(), CLASSES, sem_seg_head=Factory(SemSegFPNHead, conv_dim=64)),
 }
@@ -144,8 +154,8 @@ def test_an_image_smaller_than_the_stride_is_learnt_from_and_predicted(family, s
 
 def nothing_scores(model):
     for module in model.modules():
-        if hasattr(module, "score_threshold"):
-            module.score_threshold = 1.0
+        if isinstance(getattr(module, "nms", None), NMS) and "nms" in vars(module):
+            module.nms = replace(module.nms, score_threshold=1.0)
     return model
 
 

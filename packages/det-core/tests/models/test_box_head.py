@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from det_core.errors import ConfigError
-from det_core.models import FastRCNNConvFCHead, FastRCNNPredictor
+from det_core.models import NMS, BoxRegression, FastRCNNConvFCHead, FastRCNNPredictor
 
 SIZE = (40, 60)
 REGIONS = torch.tensor([[0.0, 0.0, 10.0, 10.0], [30.0, 20.0, 50.0, 40.0]])
@@ -56,7 +56,7 @@ def test_the_background_is_the_last_column_and_is_never_detected():
 def test_a_score_of_just_the_threshold_is_not_enough():
     half = torch.zeros(1, 2)
     for threshold, count in ((0.5, 0), (0.4999, 1)):
-        predictor = FastRCNNPredictor(16, 1, score_threshold=threshold)
+        predictor = FastRCNNPredictor(16, 1, nms=NMS(score_threshold=threshold))
         [found] = predictor.detect((half, still(1, 1)), [REGIONS[:1]], [SIZE])
         assert len(found) == count
 
@@ -78,13 +78,31 @@ def test_one_set_of_offsets_moves_all_classes():
 
 
 def test_detections_are_clipped_to_their_own_image_suppressed_by_class_and_counted():
-    predictor = FastRCNNPredictor(16, 2, max_detections=3)
+    predictor = FastRCNNPredictor(16, 2, nms=NMS(max_detections=3))
     regions = torch.tensor([[30.0, 20.0, 90.0, 90.0], [30.0, 20.0, 91.0, 90.0], [0.0, 0.0, 5.0, 5.0]])
     given = logits([0.6, 0.3, 0.1], [0.5, 0.2, 0.3], [0.2, 0.1, 0.7])
     first, second = predictor.detect((torch.cat((given, given)), still(6)), [regions, regions], [SIZE, (100, 100)])
     assert first.boxes[0].tolist() == [30.0, 20.0, 60.0, 40.0]
     assert second.boxes[0].tolist() == [30.0, 20.0, 90.0, 90.0]
     assert (first.labels.tolist(), first.size) == ([0, 1, 0], SIZE)
+
+
+def test_predictor_box_outside_the_image_is_dropped_and_keeps_its_place():
+    # By class the second region is the best; clipped, it is a line on the border, and takes one of the two places.
+    predictor = FastRCNNPredictor(16, 1, nms=NMS(max_detections=2))
+    regions = torch.tensor([[0.0, 0.0, 10.0, 10.0], [70.0, 5.0, 90.0, 15.0], [20.0, 20.0, 30.0, 30.0]])
+    given = logits([0.6, 0.4], [0.9, 0.1], [0.5, 0.5])
+    [found] = predictor.detect((given, still(3, 1)), [regions], [SIZE])
+    assert found.boxes.tolist() == [[0.0, 0.0, 10.0, 10.0]]
+    assert found.scores.tolist() == pytest.approx([0.6])
+
+
+def test_predictor_rotated_box_without_a_side_is_dropped():
+    predictor = FastRCNNPredictor(16, 1, box_weights=(10.0, 10.0, 5.0, 5.0, 1.0))
+    regions = torch.tensor([[20.0, 20.0, 10.0, 4.0, 30.0], [90.0, 20.0, 10.0, 4.0, 0.0]])
+    given = logits([0.6, 0.4], [0.9, 0.1])
+    [found] = predictor.detect((given, torch.zeros(2, 1, 5)), [regions], [SIZE])
+    assert found.scores.tolist() == pytest.approx([0.6])
 
 
 def test_rows_that_are_not_finite_are_dropped():
@@ -133,7 +151,7 @@ def test_the_box_loss_looks_at_foreground_and_its_class_and_divides_by_all_regio
 @pytest.mark.parametrize("kind", ["smooth_l1", "giou", "diou", "ciou"])
 @pytest.mark.parametrize("class_loss", ["softmax", "sigmoid"])
 def test_no_regions_at_all_lose_nothing_and_are_differentiable(kind, class_loss):
-    predictor = FastRCNNPredictor(16, 2, box_loss=kind, class_loss=class_loss)
+    predictor = FastRCNNPredictor(16, 2, box_regression=BoxRegression(loss=kind), class_loss=class_loss)
     none = torch.zeros(0, dtype=torch.int64)
     losses = predictor.losses(predictor(torch.zeros(0, 16)), REGIONS[:0], none, REGIONS[:0])
     sum(losses.values()).backward()

@@ -8,10 +8,12 @@ from det_core.backbones import FPN, TorchvisionBackbone
 from det_core.contracts import ROIHeads
 from det_core.errors import ConfigError
 from det_core.models import (
+    NMS,
     CascadeROIHeads,
     FastRCNNConvFCHead,
     FastRCNNPredictor,
     MaskRCNNConvUpsampleHead,
+    RegionSampler,
     mask_rcnn,
 )
 from det_core.models.heads.cascade import _ScaledGradient
@@ -54,7 +56,7 @@ EVEN = [0.0, 0.0, 0.0, 0.0]
 
 
 def test_scores_are_the_mean_of_the_stages_and_boxes_those_of_the_last():
-    model = stage(box_predictor=Factory(FastRCNNPredictor, score_threshold=0.3))
+    model = stage(box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.3)))
     sure = [0.0, math.log(97), 0.0, 0.0]  # 97 of 100 for class 1
     # Offsets are a tenth of the width, then a twentieth of it, then a thirtieth.
     say(model, (sure, [1.0, 0, 0, 0]), (sure, [1.0, 0, 0, 0]), (EVEN, [0.0, 30.0, 0, 0]))
@@ -66,7 +68,7 @@ def test_scores_are_the_mean_of_the_stages_and_boxes_those_of_the_last():
 
 
 def test_a_stage_is_given_boxes_within_the_image():
-    model = stage(box_predictor=Factory(FastRCNNPredictor, score_threshold=0.2))
+    model = stage(box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.2)))
     # The first stage moves the box out by half; what is left is half as wide, so that a whole width back is 10 pixels.
     say(model, (EVEN, [10.0, 0, 0, 0]), (EVEN, STAY), (EVEN, [-30.0, 0, 0, 0]))
     found = model.predict(features(1), [proposals([34.0, 10.0, 54.0, 30.0])], SIZES[:1])[0]
@@ -74,7 +76,7 @@ def test_a_stage_is_given_boxes_within_the_image():
 
 
 def test_later_stages_ask_for_more_overlap():
-    model = stage(append_truth=False)
+    model = stage(sampler=RegionSampler(append_ground_truth=False))
     say(model, *((EVEN, STAY) for _ in range(3)))
     for width, foreground in ((15.0, [1, 1, 1]), (13.0, [1, 1, 0]), (11.0, [1, 0, 0])):
         losses = model.losses(features(1), [proposals([0.0, 0.0, width, 20.0])], [TRUTH], SIZES[:1])
@@ -82,7 +84,7 @@ def test_later_stages_ask_for_more_overlap():
 
 
 def test_later_stages_learn_from_the_boxes_as_they_were_moved_and_drop_those_that_vanish():
-    model = stage(append_truth=False)
+    model = stage(sampler=RegionSampler(append_ground_truth=False))
     say(model, (EVEN, [-30.0, 0, 0, 0]), (EVEN, STAY), (EVEN, STAY))  # three widths to the left, out of the image
     losses = model.losses(features(1), [proposals([0.0, 0.0, 20.0, 20.0])], [TRUTH], SIZES[:1])
     assert losses["loss_cls_stage0"].item() == pytest.approx(math.log(4))
@@ -131,7 +133,7 @@ def test_a_cascade_has_masks_too():
         FPN(TorchvisionBackbone("mobilenet_v3_small", strides=[8, 16, 32]), out_channels=32),
         3,
         mask_head=Factory(MaskRCNNConvUpsampleHead, num_conv=1),
-        roi_heads=Factory(CascadeROIHeads, box_predictor=Factory(FastRCNNPredictor, score_threshold=0.2)),
+        roi_heads=Factory(CascadeROIHeads, box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.2))),
     )
     batch = ImageBatch.stack([torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)] * 2)
     square = Polygons.of([[[0, 0, 20, 0, 20, 20, 0, 20]]])

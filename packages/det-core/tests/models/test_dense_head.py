@@ -3,7 +3,9 @@
 import pytest
 import torch
 from det_core.errors import ConfigError
-from det_core.models.heads.dense import MovingAverage, Tower, best_candidates, chosen_levels, per_anchor, suppress
+from det_core.models.heads.dense import MovingAverage, Tower, best_candidates, per_anchor, suppress
+from det_core.models.parts.levels import select_levels
+from det_core.models.parts.nms import DenseNMS
 
 LEVELS = [torch.full((2, 4, 4, 6), 1.0), torch.full((2, 4, 2, 3), 3.0)]
 
@@ -46,17 +48,17 @@ def test_boxes_are_clipped_after_suppression_and_empty_ones_dropped():
         [[0.0, 0, 10, 10], [1, 0, 10, 10], [1, 0, 10, 10], [30, 0, 40, 10], [0, nan, 5, 5], [0, 0, 3, 3]]
     )
     labels, scores = torch.tensor([0, 0, 1, 1, 1, 1]), torch.tensor([0.5, 0.6, 0.7, 0.8, 0.9, -1.0])
-    found = suppress(boxes, labels, scores, (10, 8), nms_threshold=0.5, max_detections=10)
+    found = suppress(boxes, labels, scores, (10, 8), DenseNMS(max_detections=10))
     assert found.labels.tolist() == [1, 0]
     assert found.boxes.tolist() == [[1, 0, 8, 10], [1, 0, 8, 10]]
-    assert len(suppress(boxes, labels, scores, (10, 8), 0.5, max_detections=0)) == 0
+    assert len(suppress(boxes, labels, scores, (10, 8), DenseNMS(max_detections=0))) == 0
 
 
 def test_boxes_may_be_clipped_before_they_are_compared():
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 30, 10]])  # which overlap by a third, and wholly in the image
     labels, scores = torch.zeros(2, dtype=torch.int64), torch.tensor([0.6, 0.5])
-    assert len(suppress(boxes, labels, scores, (10, 10), 0.5, 10)) == 2
-    assert len(suppress(boxes, labels, scores, (10, 10), 0.5, 10, clip_first=True)) == 1
+    assert len(suppress(boxes, labels, scores, (10, 10), DenseNMS())) == 2
+    assert len(suppress(boxes, labels, scores, (10, 10), DenseNMS(clip_before_nms=True))) == 1
 
 
 @pytest.mark.parametrize(("level_norms", "means"), [("own", [1.0, 3.0]), ("shared", [1.2, 1.2]), ("joint", [1.4])])
@@ -80,9 +82,9 @@ def test_a_tower_of_own_norms_has_the_published_keys():
 
 
 def test_levels_must_exist_and_have_equal_channels():
-    assert chosen_levels("Head", {"p3": 8, "p4": 8}, None) == ("p3", "p4")
+    assert select_levels("Head", {"p3": 8, "p4": 8}, None) == ("p3", "p4")
     for names in (["p9"], []):
         with pytest.raises(ConfigError, match=r"Head\.in_features: must name levels"):
-            chosen_levels("Head", {"p3": 8}, names)
+            select_levels("Head", {"p3": 8}, names)
     with pytest.raises(ConfigError, match="as many channels"):
-        chosen_levels("Head", {"p3": 8, "p4": 4}, None)
+        select_levels("Head", {"p3": 8, "p4": 4}, None)

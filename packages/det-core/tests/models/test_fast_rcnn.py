@@ -4,14 +4,14 @@ import pytest
 import torch
 from det_core.backbones import ResNet
 from det_core.errors import StructureError
-from det_core.models import FastRCNNPredictor, StandardROIHeads, faster_rcnn
+from det_core.models import NMS, FastRCNNPredictor, StandardROIHeads, faster_rcnn
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Proposals, Targets
 
 
 def model():
     torch.manual_seed(0)
-    heads = Factory(StandardROIHeads, box_predictor=Factory(FastRCNNPredictor, score_threshold=0.0))
+    heads = Factory(StandardROIHeads, box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.0)))
     return faster_rcnn(
         ResNet(18, out_features=["res4"], res2_channels=8, stem_channels=8), 2, proposal_generator=None, roi_heads=heads
     )
@@ -46,7 +46,7 @@ def test_a_batch_without_proposals_is_refused():
         model()(ImageBatch.stack(IMAGES))
 
 
-def test_proposals_move_with_their_images_and_are_one_per_image():
+def test_proposals_move_with_their_images_and_are_filter_targets():
     batch = ImageBatch.stack(IMAGES, PROPOSALS).to("meta")
     assert batch.proposals[0].boxes.is_meta
     with pytest.raises(StructureError, match="got 1 for 2 images"):

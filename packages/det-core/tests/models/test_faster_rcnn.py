@@ -8,8 +8,18 @@ import torch
 from det_core.backbones import FPN, ResNet, TorchvisionBackbone
 from det_core.contracts import Model
 from det_core.errors import StructureError
-from det_core.models import RCNN, RPN, FastRCNNPredictor, ProposalNetwork, StandardROIHeads, faster_rcnn
-from det_core.models.detectors.rcnn import Normalise
+from det_core.models import (
+    NMS,
+    RCNN,
+    RPN,
+    AnchorSampler,
+    FastRCNNPredictor,
+    Normalize,
+    ProposalNetwork,
+    RegionSampler,
+    StandardROIHeads,
+    faster_rcnn,
+)
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
 
@@ -27,7 +37,9 @@ def small(**options):
 
 def eager(**options):
     """A detector that, untrained, still finds something."""
-    return small(roi_heads=Factory(StandardROIHeads, box_predictor=Factory(FastRCNNPredictor, score_threshold=0.2)))
+    return small(
+        roi_heads=Factory(StandardROIHeads, box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.2)))
+    )
 
 
 def image(height=60, width=90, seed=0):
@@ -129,8 +141,8 @@ def test_crowds_are_not_learnt_from():
 
 
 def test_the_seed_decides_what_is_sampled():
-    heads = Factory(StandardROIHeads, batch_size_per_image=8)
-    model = small(proposal_generator=Factory(RPN, batch_size_per_image=8), roi_heads=heads)
+    heads = Factory(StandardROIHeads, sampler=RegionSampler(batch_size_per_image=8))
+    model = small(proposal_generator=Factory(RPN, sampler=AnchorSampler(batch_size_per_image=8)), roi_heads=heads)
     totals = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
@@ -185,7 +197,7 @@ def test_pixels_are_normalised_in_the_order_of_the_weights_then_padded_with_zero
     red[0] = 200
     batch = ImageBatch.stack([red, torch.zeros(3, 4, 5, dtype=torch.uint8)])
     for order, place in (("RGB", 0), ("BGR", 2)):
-        pixels = Normalise((10.0, 20.0, 30.0), (1.0, 2.0, 4.0), order, 4)(batch)
+        pixels = Normalize((10.0, 20.0, 30.0), (1.0, 2.0, 4.0), order, 4)(batch)
         assert pixels.shape == (2, 3, 4, 8)
         expected = [-10.0, -10.0, -7.5]
         expected[place] += 200 / (1.0, 2.0, 4.0)[place]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from det_core.contracts import DenseHead
-from det_core.models import FCOSHead
+from det_core.models import FCOSNMS, FCOSHead, FCOSTower
 from det_core.structures import Targets
 
 CHANNELS, STRIDES = {"p3": 8, "p4": 8}, {"p3": 8, "p4": 16}
@@ -12,7 +12,7 @@ SIZES = [(32, 48), (32, 40)]
 
 def head(**options):
     torch.manual_seed(0)
-    return FCOSHead(CHANNELS, STRIDES, num_classes=3, **{"conv_dims": [-1], "norm": "", **options})
+    return FCOSHead(CHANNELS, STRIDES, num_classes=3, **{"tower": FCOSTower(conv_dims=[-1], norm=""), **options})
 
 
 def features(value=None):
@@ -56,7 +56,7 @@ def test_an_object_belongs_to_the_points_near_its_centre_on_the_level_of_its_siz
     fine, coarse = matched([0.0, 0.0, 40.0, 300.0])
     assert (fine == 3).all()
     assert (coarse == 3).all()  # the centre is too far below
-    fine, coarse = matched([0.0, -100.0, 40.0, 132.0], centre_radius=9.0)
+    fine, coarse = matched([0.0, -100.0, 40.0, 132.0], center_radius=9.0)
     assert (fine == 3).all()
     assert torch.nonzero(coarse == 0).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
 
@@ -67,7 +67,7 @@ def test_where_objects_overlap_the_smaller_one_counts():
 
 
 def test_the_losses_are_those_worked_out_by_hand():
-    model = FCOSHead({"p3": 8}, {"p3": 8}, 1, conv_dims=[], norm="", prior_probability=0.5)
+    model = FCOSHead({"p3": 8}, {"p3": 8}, 1, tower=FCOSTower(conv_dims=[], norm=""), prior_probability=0.5)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
@@ -84,7 +84,7 @@ def test_the_losses_are_those_worked_out_by_hand():
 
 @pytest.mark.parametrize("norm", ["", "BN"])
 def test_images_without_objects_have_losses_that_reach_every_parameter(norm):
-    model = head(norm=norm)
+    model = head(tower=FCOSTower(norm=norm))
     losses = model.losses(model(features()), SIZES, [truth(), truth()])
     assert losses["loss_fcos_loc"] == losses["loss_fcos_ctr"] == 0
     assert losses["loss_fcos_cls"] > 0
@@ -99,7 +99,7 @@ def test_an_object_of_one_pixel_does_no_harm():
 
 
 def test_detections_are_clipped_sorted_and_limited():
-    model = head(score_threshold=0.01, max_detections=7)
+    model = head(nms=FCOSNMS(score_threshold=0.01, max_detections=7))
     torch.nn.init.ones_(model.bbox_pred.bias)
     found = model.decode(model(features()), SIZES)
     assert [len(image) for image in found] == [7, 7]
@@ -110,7 +110,7 @@ def test_detections_are_clipped_sorted_and_limited():
 
 
 def test_two_images_together_are_what_each_is_alone():
-    model, maps = head(score_threshold=0.01).eval(), features()
+    model, maps = head(nms=FCOSNMS(score_threshold=0.01)).eval(), features()
     torch.nn.init.ones_(model.bbox_pred.bias)
     together = model.decode(model(maps), SIZES)
     for i, size in enumerate(SIZES):
@@ -121,5 +121,5 @@ def test_two_images_together_are_what_each_is_alone():
 
 
 def test_activations_that_are_not_numbers_detect_nothing():
-    model = head(score_threshold=0.0)
+    model = head(nms=FCOSNMS(score_threshold=0.0))
     assert [len(image) for image in model.decode(model(features(float("nan"))), SIZES)] == [0, 0]

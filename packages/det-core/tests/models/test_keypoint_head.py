@@ -7,7 +7,7 @@ import torch
 from det_core.backbones import FPN, TorchvisionBackbone
 from det_core.contracts import RegionHead
 from det_core.errors import ConfigError, StructureError
-from det_core.models import KeypointRCNNConvDeconvUpsampleHead, StandardROIHeads, keypoint_rcnn
+from det_core.models import NMS, KeypointRCNNConvDeconvUpsampleHead, ROIPooler, StandardROIHeads, keypoint_rcnn
 from det_core.models.heads.box import FastRCNNPredictor
 from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, Targets
@@ -19,7 +19,7 @@ INSIDE, OUTSIDE, UNLABELLED = [12.0, 12.0, 2.0], [50.0, 12.0, 2.0], [12.0, 12.0,
 
 def head(**options):
     torch.manual_seed(0)
-    options = {"num_keypoints": 2, "conv_dims": [8], "pooler_resolution": 4, **options}
+    options = {"num_keypoints": 2, "conv_dims": [8], "pooler": Factory(ROIPooler, resolution=4), **options}
     return KeypointRCNNConvDeconvUpsampleHead(CHANNELS, STRIDES, **options)
 
 
@@ -102,7 +102,7 @@ def test_keypoint_rcnn_learns_and_predicts_keypoints_beside_boxes():
     model = keypoint_rcnn(
         FPN(TorchvisionBackbone("mobilenet_v3_small", strides=[8, 16, 32]), out_channels=32),
         keypoint_head=Factory(KeypointRCNNConvDeconvUpsampleHead, num_keypoints=2, conv_dims=[8]),
-        roi_heads=Factory(StandardROIHeads, box_predictor=Factory(FastRCNNPredictor, score_threshold=0.2)),
+        roi_heads=Factory(StandardROIHeads, box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.2))),
     )
     batch = ImageBatch.stack([torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)] * 2)
     losses = model(batch, [truth([INSIDE, OUTSIDE]), truth()])

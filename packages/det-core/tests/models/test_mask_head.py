@@ -7,7 +7,7 @@ import torch
 from det_core.backbones import FPN, TorchvisionBackbone
 from det_core.contracts import RegionHead
 from det_core.errors import ConfigError, StructureError
-from det_core.models import MaskRCNNConvUpsampleHead, StandardROIHeads, mask_rcnn
+from det_core.models import NMS, MaskRCNNConvUpsampleHead, ROIPooler, StandardROIHeads, mask_rcnn
 from det_core.models.heads.box import FastRCNNPredictor
 from det_core.ops.masks import paste_masks, rasterise
 from det_core.recipes import Factory
@@ -21,7 +21,7 @@ LEFT = [8.0, 8.0, 24.0, 8.0, 24.0, 40.0, 8.0, 40.0]
 
 def head(**options):
     torch.manual_seed(0)
-    options = {"num_conv": 1, "conv_dim": 32, "pooler_resolution": 4, **options}
+    options = {"num_conv": 1, "conv_dim": 32, "pooler": Factory(ROIPooler, resolution=4), **options}
     return MaskRCNNConvUpsampleHead(CHANNELS, STRIDES, 3, **options)
 
 
@@ -135,7 +135,7 @@ def test_levels_that_are_not_there_are_refused():
 def small():
     torch.manual_seed(0)
     backbone = FPN(TorchvisionBackbone("mobilenet_v3_small", strides=[8, 16, 32]), out_channels=32)
-    heads = Factory(StandardROIHeads, box_predictor=Factory(FastRCNNPredictor, score_threshold=0.2))
+    heads = Factory(StandardROIHeads, box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.2)))
     return mask_rcnn(backbone, 3, mask_head=Factory(MaskRCNNConvUpsampleHead, num_conv=1), roi_heads=heads)
 
 
@@ -176,7 +176,7 @@ def test_the_stage_may_learn_masks_from_the_boxes_it_predicts():
             stage.box_predictor.bbox_pred.bias.view(3, 4)[1] = torch.tensor([10.0, 0.0, 0.0, 0.0])
         from det_core.structures import Proposals
 
-        stage.losses(features(), [Proposals(boxes=BOX, logits=torch.zeros(1))], [truth(WHOLE)])
+        stage.losses(features(), [Proposals(boxes=BOX, logits=torch.zeros(1))], [truth(WHOLE)], [(64, 64)])
 
     learn(False)
     learn(True)

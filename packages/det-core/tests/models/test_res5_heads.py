@@ -6,12 +6,15 @@ from det_core.backbones import ResNet
 from det_core.contracts import ROIHeads
 from det_core.errors import ConfigError
 from det_core.models import (
+    NMS,
     RPN,
     AnchorGenerator,
     FastRCNNPredictor,
     KeypointRCNNConvDeconvUpsampleHead,
     MaskRCNNConvUpsampleHead,
+    Res5Blocks,
     Res5ROIHeads,
+    ROIPooler,
     mask_rcnn,
 )
 from det_core.recipes import Factory
@@ -29,7 +32,8 @@ MASKS = {"mask_head": Factory(MaskRCNNConvUpsampleHead, num_conv=0, conv_dim=8)}
 
 def stage(**options):
     torch.manual_seed(0)
-    options = {"out_channels": 16, "width_per_group": 1, "pooler_resolution": 6, **options}
+    pooler = Factory(ROIPooler, resolution=6)
+    options = {"res5": Res5Blocks(out_channels=16, width_per_group=1), "pooler": pooler, **options}
     return Res5ROIHeads(CHANNELS, STRIDES, 3, **options)
 
 
@@ -48,7 +52,7 @@ def test_a_region_is_judged_by_the_mean_of_what_res5_makes_of_it():
     assert pooled.shape == (1, 8, 6, 6)
     assert model.res5(pooled).shape == (1, 16, 3, 3)
     logits, _ = model.box_predictor(model.res5(pooled).mean(dim=(2, 3)))
-    found = stage(box_predictor=Factory(FastRCNNPredictor, score_threshold=0.0)).predict(
+    found = stage(box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.0))).predict(
         features(1), [proposals(BOX)], SIZES[:1]
     )
     torch.testing.assert_close(found[0].scores, logits.softmax(1)[0, :-1].sort(descending=True).values)
@@ -66,7 +70,7 @@ def test_losses_reach_every_parameter_with_and_without_objects(given, truth):
 
 
 def test_masks_are_read_off_the_same_maps():
-    model = stage(heads=MASKS, box_predictor=Factory(FastRCNNPredictor, score_threshold=0.0))
+    model = stage(heads=MASKS, box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.0)))
     found = model.predict(features(), [proposals(BOX), proposals()], SIZES)
     assert [tuple(each.masks.shape) for each in found] == [(3, 6, 6), (0, 6, 6)]
 
@@ -94,9 +98,8 @@ def test_mask_rcnn_c4_learns_and_predicts():
         proposal_generator=Factory(RPN, anchor_generator=Factory(AnchorGenerator, sizes=[[32, 64]])),
         roi_heads=Factory(
             Res5ROIHeads,
-            out_channels=32,
-            width_per_group=4,
-            box_predictor=Factory(FastRCNNPredictor, score_threshold=0.2),
+            res5=Res5Blocks(out_channels=32, width_per_group=4),
+            box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.2)),
         ),
     )
     batch = ImageBatch.stack([torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)] * 2)

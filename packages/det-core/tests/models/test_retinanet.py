@@ -5,7 +5,7 @@ import torch
 from det_core.backbones import FPN, ResNet
 from det_core.contracts import DenseHead, Model
 from det_core.errors import ConfigError
-from det_core.models import AnchorGenerator, DenseDetector, RetinaNetHead
+from det_core.models import AnchorGenerator, BoxRegression, DenseDetector, DenseNMS, RetinaNetHead, TowerLayers
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
 
@@ -15,7 +15,7 @@ SIZES = [(32, 48), (32, 40)]
 
 def head(**options):
     torch.manual_seed(0)
-    return RetinaNetHead(CHANNELS, STRIDES, num_classes=3, conv_dims=[-1], **options)
+    return RetinaNetHead(CHANNELS, STRIDES, num_classes=3, **{"tower": TowerLayers(conv_dims=[-1]), **options})
 
 
 def features(value=None):
@@ -42,7 +42,7 @@ def test_the_losses_of_one_anchor_are_those_worked_out_by_hand():
         {"p3": 8},
         {"p3": 8},
         1,
-        conv_dims=[],
+        tower=TowerLayers(conv_dims=[]),
         prior_probability=0.5,
         anchor_generator=Factory(AnchorGenerator, sizes=[[8]], aspect_ratios=[[1.0]], offset=0.5),
     )
@@ -58,7 +58,9 @@ def test_the_losses_of_one_anchor_are_those_worked_out_by_hand():
     assert losses["loss_box_reg"].item() == pytest.approx(1 / 8 / normaliser)  # dx = 1 / 8
 
 
-@pytest.mark.parametrize("options", [{}, {"box_loss": "giou"}, {"norm": "BN"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"box_regression": BoxRegression(loss="giou")}, {"tower": TowerLayers([-1], norm="BN")}]
+)
 def test_images_without_objects_have_losses_that_reach_every_parameter(options):
     model = head(**options)
     losses = model.losses(model(features()), SIZES, [truth(), truth()])
@@ -75,7 +77,7 @@ def test_an_object_of_one_pixel_has_an_anchor():
 
 
 def test_detections_are_clipped_sorted_and_limited():
-    found = head(score_threshold=0.001, max_detections=7).decode(head()(features()), SIZES)
+    found = head(nms=DenseNMS(score_threshold=0.001, max_detections=7)).decode(head()(features()), SIZES)
     assert [len(image) for image in found] == [7, 7]
     for image, (height, width) in zip(found, SIZES, strict=True):
         assert image.size == (height, width)
@@ -85,7 +87,7 @@ def test_detections_are_clipped_sorted_and_limited():
 
 
 def test_two_images_together_are_what_each_is_alone():
-    model, maps = head(score_threshold=0.001).eval(), features()
+    model, maps = head(nms=DenseNMS(score_threshold=0.001)).eval(), features()
     together = model.decode(model(maps), SIZES)
     for i, size in enumerate(SIZES):
         (alone,) = model.decode(model({name: x[i : i + 1] for name, x in maps.items()}), [size])
@@ -94,7 +96,7 @@ def test_two_images_together_are_what_each_is_alone():
 
 
 def test_activations_that_are_not_numbers_detect_nothing():
-    model = head(score_threshold=0.0)
+    model = head(nms=DenseNMS(score_threshold=0.0))
     assert [len(image) for image in model.decode(model(features(float("nan"))), SIZES)] == [0, 0]
 
 
@@ -108,7 +110,11 @@ def test_a_whole_retinanet_learns_and_detects():
     pyramid = FPN(
         ResNet(18, out_features=["res3", "res4"], stem_channels=8, res2_channels=8), out_channels=8, top="convolutions"
     )
-    model = DenseDetector(pyramid, Factory(RetinaNetHead, conv_dims=[-1], score_threshold=0.005), num_classes=3)
+    model = DenseDetector(
+        pyramid,
+        Factory(RetinaNetHead, tower=TowerLayers(conv_dims=[-1]), nms=DenseNMS(score_threshold=0.005)),
+        num_classes=3,
+    )
     assert isinstance(model, Model)
     batch = ImageBatch.stack([torch.zeros(3, 20, 30, dtype=torch.uint8), torch.ones(3, 16, 33, dtype=torch.uint8)])
     losses = model(batch, [truth([2.0, 2.0, 20.0, 20.0]), truth()])

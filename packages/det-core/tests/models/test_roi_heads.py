@@ -6,7 +6,7 @@ import pytest
 import torch
 from det_core.contracts import RegionHead, ROIHeads
 from det_core.errors import ConfigError
-from det_core.models import FastRCNNConvFCHead, FastRCNNPredictor, StandardROIHeads
+from det_core.models import NMS, FastRCNNConvFCHead, FastRCNNPredictor, RegionSampler, StandardROIHeads
 from det_core.recipes import Factory
 from det_core.structures import Proposals, Targets
 from torch import nn
@@ -74,41 +74,43 @@ def test_it_is_the_second_stage_with_the_published_names_and_pools_up_to_stride_
 
 def test_a_proposal_that_overlaps_an_object_by_half_takes_its_label_and_its_box():
     near = [0.0, 0.0, 20.0, 10.0]
-    sampled = heads(append_truth=False)._sample(proposals(near, FAR).boxes, TRUTH)
+    sampled = heads(sampler=RegionSampler(append_ground_truth=False)).sampler(proposals(near, FAR).boxes, TRUTH, 3)
     assert sampled.labels.tolist() == [2, 3]
-    assert TRUTH.boxes[sampled.partner[0]].tolist() == A
+    assert TRUTH.boxes[sampled.matched_idxs[0]].tolist() == A
 
 
 def test_true_boxes_join_the_proposals_unless_told_otherwise():
-    assert heads()._sample(proposals(FAR).boxes, TRUTH).boxes.tolist() == [FAR, A, B]
-    assert heads(append_truth=False)._sample(proposals(FAR).boxes, TRUTH).boxes.tolist() == [FAR]
+    assert heads().sampler(proposals(FAR).boxes, TRUTH, 3).boxes.tolist() == [FAR, A, B]
+    assert heads(sampler=RegionSampler(append_ground_truth=False)).sampler(
+        proposals(FAR).boxes, TRUTH, 3
+    ).boxes.tolist() == [FAR]
 
 
 def test_without_objects_everything_is_background():
-    assert heads()._sample(proposals(A, FAR).boxes, NOTHING).labels.tolist() == [3, 3]
+    assert heads().sampler(proposals(A, FAR).boxes, NOTHING, 3).labels.tolist() == [3, 3]
 
 
 def test_a_quarter_of_the_sample_is_foreground_at_most():
     many = torch.tensor([A] * 30 + [FAR] * 30)
-    labels = heads(batch_size_per_image=16)._sample(many, TRUTH).labels
+    labels = heads(sampler=RegionSampler(batch_size_per_image=16)).sampler(many, TRUTH, 3).labels
     assert (labels < 3).sum() == 4
     assert len(labels) == 16
 
 
 def test_proposals_between_two_thresholds_are_left_out():
     between = [0.0, 0.0, 20.0, 8.0]  # 0.4 with A
-    stage = heads(iou_thresholds=(0.3, 0.5), iou_labels=(0, -1, 1), append_truth=False)
-    assert stage._sample(proposals(A, between, FAR).boxes, TRUTH).boxes.tolist() == [A, FAR]
+    stage = heads(sampler=RegionSampler(iou_thresholds=(0.3, 0.5), iou_labels=(0, -1, 1), append_ground_truth=False))
+    assert stage.sampler(proposals(A, between, FAR).boxes, TRUTH, 3).boxes.tolist() == [A, FAR]
 
 
 def test_losses_reach_every_parameter_even_where_there_is_nothing_to_see():
     for given, truth in (
-        ([proposals(A), proposals(FAR)], [TRUTH, NOTHING]),
+        ([proposals(A), proposals(FAR)], [TRUTH, NOTHING], SIZES),
         ([proposals(A), proposals(FAR)], [NOTHING, NOTHING]),
         ([proposals(), proposals()], [NOTHING, NOTHING]),
     ):
         stage = heads()
-        losses = stage.losses(features(), given, truth)
+        losses = stage.losses(features(), given, truth, SIZES)
         sum(losses.values()).backward()
         assert set(losses) == {"loss_cls", "loss_box_reg"}
         assert all(value.isfinite() for value in losses.values())
@@ -116,11 +118,12 @@ def test_losses_reach_every_parameter_even_where_there_is_nothing_to_see():
 
 
 def test_the_losses_of_a_batch_are_the_mean_of_its_images_where_they_have_equal_samples():
-    stage, maps = heads(append_truth=False), features()
+    stage, maps = heads(sampler=RegionSampler(append_ground_truth=False)), features()
     given, truth = [proposals(A, FAR), proposals(B, FAR)], [TRUTH, TRUTH]
-    together = stage.losses(maps, given, truth)
+    together = stage.losses(maps, given, truth, SIZES)
     single = [
-        stage.losses({name: level[i : i + 1] for name, level in maps.items()}, [given[i]], [truth[i]]) for i in (0, 1)
+        stage.losses({name: level[i : i + 1] for name, level in maps.items()}, [given[i]], [truth[i]], SIZES[:1])
+        for i in (0, 1)
     ]
     for name, value in together.items():
         torch.testing.assert_close(value, (single[0][name] + single[1][name]) / 2)
@@ -131,7 +134,7 @@ def test_a_further_head_learns_from_foreground_proposals_with_their_truth_row_by
     assert isinstance(stage.point_head, RegionHead)
     assert "point_head.fc.weight" in stage.state_dict()
     near = [0.0, 0.0, 20.0, 15.0]
-    losses = stage.losses(features(), [proposals(FAR, near), proposals(FAR)], [TRUTH, NOTHING])
+    losses = stage.losses(features(), [proposals(FAR, near), proposals(FAR)], [TRUTH, NOTHING], SIZES)
     [(regions, truth)] = stage.point_head.seen
     assert [r.tolist() for r in regions] == [[near, A, B], []]
     assert truth[0].labels.tolist() == [2, 2, 1]
@@ -142,7 +145,9 @@ def test_a_further_head_learns_from_foreground_proposals_with_their_truth_row_by
 
 
 def test_a_further_head_fills_its_extra_of_the_detections():
-    stage = heads(heads={"point_head": CentreHead}, box_predictor=Factory(FastRCNNPredictor, score_threshold=0.0))
+    stage = heads(
+        heads={"point_head": CentreHead}, box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.0))
+    )
     detections = stage.predict(features(), [proposals(A, B), proposals()], SIZES)
     assert [len(d) for d in detections] == [6, 0]
     assert [tuple(d.extras["acme/points"].shape) for d in detections] == [(6, 2), (0, 2)]
@@ -153,7 +158,7 @@ def test_a_head_must_not_take_a_name_or_a_loss_that_is_there_already():
         heads(heads={"box_head": CentreHead})
     stage = heads(heads={"one": CentreHead, "two": CentreHead})
     with pytest.raises(ConfigError, match="loss_points"):
-        stage.losses(features(), [proposals(A), proposals(A)], [TRUTH, TRUTH])
+        stage.losses(features(), [proposals(A), proposals(A)], [TRUTH, TRUTH], SIZES)
 
 
 @pytest.mark.parametrize("levels", [["p9"], []])
@@ -164,7 +169,11 @@ def test_levels_that_are_not_there_are_refused(levels):
 
 def test_further_heads_may_learn_from_the_boxes_that_are_predicted_for_the_true_class():
     for on, expected in ((False, A), (True, [2.0, 0.0, 22.0, 20.0])):
-        stage = heads(heads={"points": Factory(CentreHead)}, append_truth=False, train_on_predicted_boxes=on)
+        stage = heads(
+            heads={"points": Factory(CentreHead)},
+            sampler=RegionSampler(append_ground_truth=False),
+            train_on_predicted_boxes=on,
+        )
         nn.init.zeros_(stage.box_predictor.bbox_pred.weight)
         with torch.no_grad():  # class 2 is found a tenth of its width further right, for weights of 10
             stage.box_predictor.bbox_pred.bias.copy_(torch.tensor([9.0] * 8 + [1.0, 0, 0, 0]))

@@ -10,10 +10,15 @@ import torch
 from det_core.backbones import FPN, TorchvisionBackbone
 from det_core.errors import ConfigError, StructureError
 from det_core.models import (
+    NMS,
     RPN,
     AnchorGenerator,
+    AnchorSampler,
+    BoxRegression,
     CascadeROIHeads,
     FastRCNNPredictor,
+    ProposalNMS,
+    RegionSampler,
     Res5ROIHeads,
     RetinaNetHead,
     StandardROIHeads,
@@ -25,7 +30,7 @@ from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Proposals, Targets
 
 ANGLES = Factory(AnchorGenerator, angles=[[-60, -30, 0, 30, 60, 90]])
-PREDICTOR = Factory(FastRCNNPredictor, box_weights=(10.0, 10.0, 5.0, 5.0, 1.0), score_threshold=0.2)
+PREDICTOR = Factory(FastRCNNPredictor, box_weights=(10.0, 10.0, 5.0, 5.0, 1.0), nms=NMS(score_threshold=0.2))
 
 
 def truth(*boxes):
@@ -58,10 +63,17 @@ def detector():
         copy.deepcopy(backbone()),
         num_classes=3,
         proposal_generator=Factory(
-            RPN, anchor_generator=ANGLES, box_weights=(1.0,) * 5, batch_size_per_image=10_000, post_nms_topk_train=100
+            RPN,
+            anchor_generator=ANGLES,
+            box_weights=(1.0,) * 5,
+            sampler=AnchorSampler(batch_size_per_image=10_000),
+            nms=ProposalNMS(post_nms_topk_train=100),
         ),
         roi_heads=Factory(
-            StandardROIHeads, pooler_type="ROIAlignRotated", box_predictor=PREDICTOR, batch_size_per_image=10_000
+            StandardROIHeads,
+            pooler=Factory(ROIPooler, resolution=7, pooling="ROIAlignRotated"),
+            box_predictor=PREDICTOR,
+            sampler=RegionSampler(batch_size_per_image=10_000),
         ),
     )
 
@@ -80,7 +92,10 @@ OBJECTS = [
 
 def test_an_anchor_of_another_angle_is_no_match():
     # The object is the first cell's anchor at 45 degrees; it overlaps the upright one of that cell by 1 / sqrt(2).
-    losses = run(grid_rpn(batch_size_per_image=100, iou_thresholds=(0.3, 0.8)), truth([8.0, 8.0, 16.0, 16.0, 45.0]))
+    losses = run(
+        grid_rpn(sampler=AnchorSampler(batch_size_per_image=100, iou_thresholds=(0.3, 0.8))),
+        truth([8.0, 8.0, 16.0, 16.0, 45.0]),
+    )
     # Of the eight anchors the upright one of that cell is left out.
     assert losses["loss_rpn_cls"].item() == pytest.approx(7 * math.log(2) / 100)
     assert losses["loss_rpn_loc"].item() == 0.0
@@ -89,7 +104,8 @@ def test_an_anchor_of_another_angle_is_no_match():
 def test_the_turn_that_is_missing_is_learnt_in_radians_the_short_way_round():
     # 10 degrees from the anchor at 45, written as a full turn more; a square would also fit at 90 degrees less.
     wide = grid_rpn(
-        batch_size_per_image=1, positive_fraction=1.0, iou_thresholds=(0.3, 0.85), box_weights=(1.0, 1.0, 1.0, 1.0, 3.0)
+        sampler=AnchorSampler(batch_size_per_image=1, positive_fraction=1.0, iou_thresholds=(0.3, 0.85)),
+        box_weights=(1.0, 1.0, 1.0, 1.0, 3.0),
     )
     loss = run(wide, truth([8.0, 8.0, 16.0, 16.0, 55.0 + 360.0]))["loss_rpn_loc"]
     assert loss.item() == pytest.approx(3 * math.radians(10), rel=1e-4)
@@ -99,7 +115,7 @@ def test_the_turn_that_is_missing_is_learnt_in_radians_the_short_way_round():
 
 
 def test_proposals_are_turned_by_their_offsets_and_only_level_ones_are_clipped():
-    rpn = grid_rpn(nms_threshold=1.0)
+    rpn = grid_rpn(nms=ProposalNMS(iou_threshold=1.0))
     offsets = torch.zeros(1, 8, 5)
     offsets[0, 0] = torch.tensor([-0.5, 0, 0, 0, 0])  # half a width to the left, out of the image
     offsets[0, 1] = torch.tensor([-0.5, 0, 0, 0, math.pi])  # the same, from 45 degrees by half a turn
@@ -111,7 +127,9 @@ def test_proposals_are_turned_by_their_offsets_and_only_level_ones_are_clipped()
 
 
 def test_suppression_goes_by_the_overlap_of_the_turned_boxes():
-    rpn = grid_rpn(nms_threshold=0.7)  # an upright and a turned square share 1 / sqrt(2) of their union
+    rpn = grid_rpn(
+        nms=ProposalNMS(iou_threshold=0.7)
+    )  # an upright and a turned square share 1 / sqrt(2) of their union
     logits = torch.arange(8.0)[None]
     anchors = rpn.anchor_generator([torch.zeros(1, 4, 2, 2)])
     [found] = rpn.propose(anchors, RPNOutputs([logits], [torch.zeros(1, 8, 5)]), [(32, 32)], training=False)
@@ -123,7 +141,7 @@ def test_suppression_goes_by_the_overlap_of_the_turned_boxes():
 
 def test_turned_anchors_that_reach_out_too_far_are_left_out():
     # A square of 16 at 45 degrees reaches 11.3 pixels from its middle, 3.3 out of the image.
-    losses = run(grid_rpn(batch_size_per_image=100, boundary_threshold=1.0), truth())
+    losses = run(grid_rpn(sampler=AnchorSampler(batch_size_per_image=100, boundary_threshold=1.0)), truth())
     assert losses["loss_rpn_cls"].item() == pytest.approx(4 * math.log(2) / 100)
 
 
@@ -181,7 +199,13 @@ def test_an_image_without_objects_has_box_losses_of_zero():
 
 def test_a_cascade_refines_rotated_boxes():
     weights = [[10.0, 10.0, 5.0, 5.0, 1.0], [20.0, 20.0, 10.0, 10.0, 2.0], [30.0, 30.0, 15.0, 15.0, 3.0]]
-    heads = CascadeROIHeads({"p4": 4}, {"p4": 16}, 3, pooler_type="ROIAlignRotated", box_weights=weights)
+    heads = CascadeROIHeads(
+        {"p4": 4},
+        {"p4": 16},
+        3,
+        pooler=Factory(ROIPooler, resolution=7, pooling="ROIAlignRotated"),
+        box_weights=weights,
+    )
     features, sizes = {"p4": torch.randn(1, 4, 8, 8)}, [(128, 128)]
     objects = truth([60.0, 60.0, 50.0, 20.0, 35.0])
     near = objects.boxes + torch.tensor([[3.0, -2.0, 4.0, 1.0, 5.0]])
@@ -219,12 +243,30 @@ def test_images_together_are_detected_as_alone():
     [
         (lambda: RPN({"p4": 4}, {"p4": 16}, anchor_generator=ANGLES), "RPN.box_weights: must be one for each number"),
         (lambda: RPN({"p4": 4}, {"p4": 16}, box_weights=(1.0,) * 5), "RPN.box_weights: must be one for each number"),
-        (lambda: grid_rpn(box_loss="giou"), "RPN.box_loss: must be 'smooth_l1' for rotated boxes"),
+        (
+            lambda: grid_rpn(box_regression=BoxRegression(loss="giou")),
+            "RPN.box_loss: must be 'smooth_l1' for rotated boxes",
+        ),
         (lambda: FastRCNNPredictor(4, 3, box_weights=(1.0,) * 3), "FastRCNNPredictor.box_weights: must be 4 numbers"),
-        (lambda: StandardROIHeads({"p4": 4}, {"p4": 16}, 3, box_predictor=PREDICTOR), "pooler_type: ROIAlignRotated"),
-        (lambda: StandardROIHeads({"p4": 4}, {"p4": 16}, 3, pooler_type="ROIAlignRotated"), "five box_weights"),
-        (lambda: CascadeROIHeads({"p4": 4}, {"p4": 16}, 3, pooler_type="ROIAlignRotated"), "CascadeROIHeads"),
-        (lambda: Res5ROIHeads({"c4": 4}, {"c4": 16}, 3, pooler_type="ROIAlignRotated"), "Res5ROIHeads"),
+        (lambda: StandardROIHeads({"p4": 4}, {"p4": 16}, 3, box_predictor=PREDICTOR), "pooling: ROIAlignRotated"),
+        (
+            lambda: StandardROIHeads(
+                {"p4": 4}, {"p4": 16}, 3, pooler=Factory(ROIPooler, resolution=7, pooling="ROIAlignRotated")
+            ),
+            "five box_weights",
+        ),
+        (
+            lambda: CascadeROIHeads(
+                {"p4": 4}, {"p4": 16}, 3, pooler=Factory(ROIPooler, resolution=7, pooling="ROIAlignRotated")
+            ),
+            "CascadeROIHeads",
+        ),
+        (
+            lambda: Res5ROIHeads(
+                {"c4": 4}, {"c4": 16}, 3, pooler=Factory(ROIPooler, resolution=14, pooling="ROIAlignRotated")
+            ),
+            "Res5ROIHeads",
+        ),
         (lambda: RetinaNetHead({"p4": 4}, {"p4": 16}, 3, anchor_generator=ANGLES), "must lay upright anchors"),
     ],
 )
@@ -237,7 +279,13 @@ def test_upright_truth_is_refused_with_what_to_do():
     upright = Targets(boxes=torch.tensor([[0.0, 0.0, 9.0, 9.0]]), labels=torch.tensor([0]))
     with pytest.raises(StructureError, match="rotated: true"):
         run(grid_rpn(), upright)
-    heads = StandardROIHeads({"p4": 4}, {"p4": 16}, 3, pooler_type="ROIAlignRotated", box_predictor=PREDICTOR)
+    heads = StandardROIHeads(
+        {"p4": 4},
+        {"p4": 16},
+        3,
+        pooler=Factory(ROIPooler, resolution=7, pooling="ROIAlignRotated"),
+        box_predictor=PREDICTOR,
+    )
     regions = [Proposals(boxes=torch.zeros(0, 5), logits=torch.zeros(0))]
     with pytest.raises(StructureError, match="rotated: true"):
         heads.losses({"p4": torch.zeros(1, 4, 4, 4)}, regions, [upright])

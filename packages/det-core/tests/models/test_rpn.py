@@ -7,7 +7,8 @@ import pytest
 import torch
 from det_core.contracts import ProposalGenerator
 from det_core.errors import ConfigError
-from det_core.models import RPN, AnchorGenerator, RPNHead
+from det_core.models import RPN, AnchorGenerator, AnchorSampler, BoxRegression, ProposalNMS, RPNHead
+from det_core.models.cpu import SampledRPNOutputs, accelerate, run_head_at_samples
 from det_core.models.heads.rpn import RPNOutputs
 from det_core.recipes import Factory
 from det_core.structures import Targets
@@ -62,7 +63,7 @@ def test_head_outputs_stand_in_the_order_of_the_anchors():
 
 
 def test_proposals_come_by_falling_objectness_moved_and_clipped():
-    rpn = grid_rpn(nms_threshold=0.9)
+    rpn = grid_rpn(nms=ProposalNMS(iou_threshold=0.9))
     offsets = torch.zeros(1, 4, 4)
     offsets[0, 0, 0] = -0.5  # anchor 0 moves half its width to the left, and out of the image
     [found] = rpn.propose(grid_anchors(rpn), outputs([1.0, 3.0, -2.0, 0.0], offsets), [(30, 32)], training=False)
@@ -71,7 +72,7 @@ def test_proposals_come_by_falling_objectness_moved_and_clipped():
 
 
 def test_the_number_before_suppression_counts_per_level_and_the_one_after_per_image():
-    rpn = RPN(CHANNELS, STRIDES, anchor_generator=ONE_SHAPE, pre_nms_topk_test=3, nms_threshold=1.0)
+    rpn = RPN(CHANNELS, STRIDES, anchor_generator=ONE_SHAPE, nms=ProposalNMS(pre_nms_topk_test=3, iou_threshold=1.0))
     assert [len(p) for p in rpn(features(images=2), [(64, 96)] * 2)[0]] == [6, 6]
     rpn.post_nms_topk[False] = 4
     assert [len(p) for p in rpn(features(images=2), [(64, 96)] * 2)[0]] == [4, 4]
@@ -79,7 +80,10 @@ def test_the_number_before_suppression_counts_per_level_and_the_one_after_per_im
 
 def test_training_has_numbers_of_its_own_whatever_the_mode():
     rpn = RPN(
-        CHANNELS, STRIDES, anchor_generator=ONE_SHAPE, post_nms_topk_train=2, post_nms_topk_test=5, nms_threshold=1
+        CHANNELS,
+        STRIDES,
+        anchor_generator=ONE_SHAPE,
+        nms=ProposalNMS(post_nms_topk_train=2, post_nms_topk_test=5, iou_threshold=1),
     )
     for mode in (True, False):
         rpn.train(mode)
@@ -90,13 +94,13 @@ def test_training_has_numbers_of_its_own_whatever_the_mode():
 def test_suppression_stays_within_a_level():
     strides = {"a": 16, "b": 16}
     shape = Factory(AnchorGenerator, sizes=[[16]], aspect_ratios=[[1.0]])
-    rpn = RPN({"a": 4, "b": 4}, strides, anchor_generator=shape, nms_threshold=0.5)
+    rpn = RPN({"a": 4, "b": 4}, strides, anchor_generator=shape, nms=ProposalNMS(iou_threshold=0.5))
     [found], _ = rpn({name: torch.zeros(1, 4, 2, 2) for name in strides}, [(32, 32)])
     assert len(found) == 8  # equal boxes, two by two
 
 
 def test_small_and_infinite_proposals_are_dropped():
-    rpn = grid_rpn(min_size=14)
+    rpn = grid_rpn(nms=ProposalNMS(min_size=14))
     offsets = torch.zeros(1, 4, 4)
     offsets[0, 2, 0] = float("nan")
     [found] = rpn.propose(
@@ -113,21 +117,20 @@ def test_the_head_says_of_single_anchors_what_it_says_of_all(conv_dims):
     outputs = head(levels)
     every = sum(logits.shape[1] for logits in outputs.logits)
     image, anchor = torch.cartesian_prod(torch.arange(2), torch.arange(every))[torch.randperm(2 * every)].unbind(1)
-    logits, offsets = head.at(levels, image, anchor)
+    sampled = run_head_at_samples(head, levels, 0)
+    assert isinstance(sampled, SampledRPNOutputs)
+    logits, offsets = sampled.of_anchors(image, anchor)
     torch.testing.assert_close(logits, torch.cat(outputs.logits, dim=1)[image, anchor])
     torch.testing.assert_close(offsets, torch.cat(outputs.offsets, dim=1)[image, anchor])
-
-
-class DenseHead(RPNHead):
-    """A head of someone else's making, of which nothing but `forward` is known."""
 
 
 @pytest.mark.parametrize("conv_dims", [[-1], [-1, 6]])
 def test_the_gradient_through_the_sampled_anchors_is_the_whole_gradient(conv_dims):
     torch.manual_seed(0)
     head = Factory(RPNHead, conv_dims=conv_dims)
-    sparse = RPN(CHANNELS, STRIDES, head=head, batch_size_per_image=4)
-    dense = RPN(CHANNELS, STRIDES, head=Factory(DenseHead, conv_dims=conv_dims), batch_size_per_image=4)
+    sampler = AnchorSampler(batch_size_per_image=4)
+    sparse = accelerate(RPN(CHANNELS, STRIDES, head=head, sampler=sampler))
+    dense = RPN(CHANNELS, STRIDES, head=head, sampler=sampler)
     dense.load_state_dict(sparse.state_dict())
     objects = [truth([3.0, 3.0, 50.0, 50.0]), truth()]
     learnt = []
@@ -138,16 +141,16 @@ def test_the_gradient_through_the_sampled_anchors_is_the_whole_gradient(conv_dim
         sum(losses.values()).backward()
         gradients = [each.grad for each in (*levels.values(), *rpn.parameters())]
         learnt.append((found[0].boxes, *losses.values(), *gradients))
-    assert sparse.rpn_head.gains(list(levels.values()), 4)
+    assert isinstance(sparse.run_head(sparse.rpn_head, list(levels.values()), 4), SampledRPNOutputs)
     assert learnt[0][2] > 0
     torch.testing.assert_close(*learnt)
 
 
 @pytest.mark.parametrize(("sampled", "asked"), [(8, True), (10_000, False)])
 def test_the_head_is_asked_for_single_anchors_only_where_they_are_few(sampled, asked, monkeypatch):
-    calls, at = [], RPNHead.at
-    monkeypatch.setattr(RPNHead, "at", lambda *given: calls.append(1) or at(*given))
-    rpn = RPN(CHANNELS, STRIDES, batch_size_per_image=sampled)
+    calls, at = [], SampledRPNOutputs.of_anchors
+    monkeypatch.setattr(SampledRPNOutputs, "of_anchors", lambda *given: calls.append(1) or at(*given))
+    rpn = accelerate(RPN(CHANNELS, STRIDES, sampler=AnchorSampler(batch_size_per_image=sampled)))
     _, losses = rpn(features(images=2), [(64, 96)] * 2, [truth([3.0, 3.0, 50.0, 50.0]), truth()])
     sum(losses.values()).backward()
     assert bool(calls) == asked
@@ -155,7 +158,7 @@ def test_the_head_is_asked_for_single_anchors_only_where_they_are_few(sampled, a
 
 
 def test_the_class_loss_is_the_sum_over_the_sample_by_its_full_size():
-    rpn = grid_rpn(batch_size_per_image=100)
+    rpn = grid_rpn(sampler=AnchorSampler(batch_size_per_image=100))
     # Anchor 0 is the object; the other three do not touch it.
     losses = rpn.losses(grid_anchors(rpn), outputs([0.0, 0.0, 0.0, 0.0]), [(32, 32)], [truth([0.0, 0.0, 16.0, 16.0])])
     assert losses["loss_rpn_cls"].item() == pytest.approx(4 * math.log(2) / 100)
@@ -163,7 +166,12 @@ def test_the_class_loss_is_the_sum_over_the_sample_by_its_full_size():
 
 
 def test_the_box_loss_is_over_foreground_anchors_by_the_same_number():
-    rpn = grid_rpn(batch_size_per_image=10, box_weights=(2.0, 1.0, 1.0, 1.0), loss_weight=3.0, box_loss_weight=0.5)
+    rpn = grid_rpn(
+        sampler=AnchorSampler(batch_size_per_image=10),
+        box_weights=(2.0, 1.0, 1.0, 1.0),
+        loss_weight=3.0,
+        box_loss_weight=0.5,
+    )
     # Anchor 3 has an overlap of 12 / 20 with the object: foreground as its best. Half a width off, weighted by 2.
     moved = truth([20.0, 16.0, 36.0, 32.0])
     losses = rpn.losses(grid_anchors(rpn), outputs([0.0, 0.0, 0.0, 0.0]), [(32, 32)], [moved])
@@ -171,7 +179,7 @@ def test_the_box_loss_is_over_foreground_anchors_by_the_same_number():
 
 
 def test_anchors_between_the_thresholds_teach_nothing_unless_they_are_an_objects_best():
-    rpn = grid_rpn(batch_size_per_image=10)
+    rpn = grid_rpn(sampler=AnchorSampler(batch_size_per_image=10))
     # The first object is anchor 0; the second overlaps anchor 1 by 256 / 480 and anchor 3 by 224 / 512.
     objects = truth([0.0, 0.0, 16.0, 16.0], [16.0, 0.0, 32.0, 30.0])
     learnt = rpn.losses(grid_anchors(rpn), outputs([0.0, 0.0, 0.0, 0.0]), [(32, 32)], [objects])
@@ -182,7 +190,7 @@ def test_anchors_between_the_thresholds_teach_nothing_unless_they_are_an_objects
 
 
 def test_anchors_that_reach_out_too_far_are_left_out():
-    rpn = grid_rpn(batch_size_per_image=10, boundary_threshold=1.0)
+    rpn = grid_rpn(sampler=AnchorSampler(batch_size_per_image=10, boundary_threshold=1.0))
     losses = rpn.losses(grid_anchors(rpn), outputs([0.0, 0.0, 0.0, 0.0]), [(31, 20)], [truth()])
     assert losses["loss_rpn_cls"].item() == pytest.approx(1 * math.log(2) / 10)  # 16 < 20 + 1, and 32 < 31 + 1 is not
 
@@ -197,7 +205,7 @@ def test_anchors_of_crowd_objects_teach_nothing():
 
 
 def test_the_sample_keeps_its_size_and_balance():
-    rpn = RPN(CHANNELS, STRIDES, batch_size_per_image=8)
+    rpn = RPN(CHANNELS, STRIDES, sampler=AnchorSampler(batch_size_per_image=8))
     torch.nn.init.zeros_(rpn.rpn_head.objectness_logits.weight)
     _, losses = rpn(features(images=2), [(64, 96)] * 2, [truth(), truth([0.0, 0.0, 60.0, 60.0])])
     assert losses["loss_rpn_cls"].item() == pytest.approx(math.log(2), rel=1e-5)
@@ -205,7 +213,7 @@ def test_the_sample_keeps_its_size_and_balance():
 
 @pytest.mark.parametrize("kind", ["smooth_l1", "giou", "diou", "ciou"])
 def test_images_without_objects_have_a_box_loss_of_zero_that_is_differentiable(kind):
-    rpn = RPN(CHANNELS, STRIDES, box_loss=kind)
+    rpn = RPN(CHANNELS, STRIDES, box_regression=BoxRegression(loss=kind))
     _, losses = rpn(features(images=2), [(64, 96)] * 2, [truth(), truth()])
     assert losses["loss_rpn_loc"].item() == 0.0
     sum(losses.values()).backward()
@@ -213,7 +221,7 @@ def test_images_without_objects_have_a_box_loss_of_zero_that_is_differentiable(k
 
 
 def test_an_object_far_outside_is_everyones_match_as_published():
-    rpn = grid_rpn(batch_size_per_image=8)  # of which half may be foreground: all four anchors
+    rpn = grid_rpn(sampler=AnchorSampler(batch_size_per_image=8))  # of which half may be foreground: all four anchors
     # Anchors of side 16 around 8 and 24; an object of the same size around (908, 908).
     odd = truth([900.0, 900.0, 916.0, 916.0])
     losses = rpn.losses(grid_anchors(rpn), outputs([0.0, 0.0, 0.0, 0.0]), [(32, 32)], [odd])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from det_core.backbones import ResNet
+from det_core.backbones import Deformation, ResNet
 from det_core.errors import ConfigError
 from det_core.ops.residual import BottleneckBlock
 from torch.nn import functional as F
@@ -57,7 +57,9 @@ def test_gradients_reach_offsets_and_weights(deformable):
 
 
 def test_the_chosen_stages_of_a_resnet_are_deformable_and_start_undeformed():
-    network = ResNet(50, deformable_stages=["res4", "res5"], deformable="v2", res2_channels=16, width_per_group=4)
+    network = ResNet(
+        50, deformation=Deformation(stages=["res4", "res5"], kind="v2"), res2_channels=16, width_per_group=4
+    )
     names = [name for name in network.state_dict() if name.endswith("conv2_offset.weight")]
     assert {name.split(".")[0] for name in names} == {"res4", "res5"}
     assert len(names) == 6 + 3
@@ -67,6 +69,6 @@ def test_the_chosen_stages_of_a_resnet_are_deformable_and_start_undeformed():
 
 def test_what_cannot_be_deformable_is_refused():
     with pytest.raises(ConfigError, match="need bottleneck blocks"):
-        ResNet(18, deformable_stages=["res5"])
+        ResNet(18, deformation=Deformation(stages=["res5"]))
     with pytest.raises(ConfigError, match="must name some of"):
-        ResNet(50, deformable_stages=["res9"])
+        ResNet(50, deformation=Deformation(stages=["res9"]))

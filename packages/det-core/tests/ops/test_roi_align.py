@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torchvision
-from det_core.ops import roi_align as module
-from det_core.ops.roi_align import roi_align
+from det_core.ops.cpu import roi_align as module
+from det_core.ops.cpu.roi_align import roi_align
 
 INF = float("inf")
 

@@ -40,3 +40,21 @@ def test_gradients_reach_the_features():
     rois = torch.tensor([[0.0, 8, 6, 8, 4, 30], [1, 3, 3, 4, 4, -60]])
     roi_align_rotated(maps, rois, (2, 2), 1.0).sum().backward()
     assert maps.grad.sum().item() == pytest.approx(2 * 3 * 4, rel=1e-4)  # every bin is a mean of what it sees
+
+
+def test_roi_align_rotated_float64_is_computed_in_float64():
+    maps = features().double()
+    flat = torch.tensor([[0.0, 3, 2, 40.3, 30.7], [1, 9, 9, 20, 20]], dtype=torch.float64)
+    turned = torch.cat(
+        (flat[:, :1], (flat[:, 1:3] + flat[:, 3:]) / 2, flat[:, 3:] - flat[:, 1:3], torch.zeros(2, 1)), 1
+    )
+    found, expected = roi_align_rotated(maps, turned, (4, 5), 0.25), roi_align(maps, flat, (4, 5), 0.25, aligned=True)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
+    mixed = roi_align_rotated(maps.float(), turned, (4, 5), 0.25)
+    assert mixed.dtype == torch.float32
+
+
+def test_roi_align_rotated_gradients_are_those_of_finite_differences():
+    maps = features()[:1, :, :5, :6].double().requires_grad_()
+    rois = torch.tensor([[0.0, 3, 2.5, 4, 3, 30]], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: roi_align_rotated(x, rois, (2, 2), 1.0), (maps,))

@@ -176,7 +176,7 @@ def test_an_extra_that_is_missing_is_a_note(distribution):
 
 def test_every_extra_of_core_says_what_it_is_for():
     extras = set(metadata.metadata("det-core").get_all("Provides-Extra") or ())
-    assert set(doctor._EXTRAS) == extras - {"all"}
+    assert set(doctor._EXTRAS) == extras - {"all", "test"}
 
 
 def test_a_library_that_core_needs_and_lacks_is_told(distribution):

@@ -7,6 +7,7 @@ from det_core.backbones import FPN, ResNet
 from det_core.data import ResizeShortestEdge
 from det_core.errors import ConfigError
 from det_core.models import (
+    NMS,
     FastRCNNConvFCHead,
     FastRCNNPredictor,
     KeypointRCNNConvDeconvUpsampleHead,
@@ -21,7 +22,7 @@ IMAGE = torch.randint(0, 256, (3, 64, 96), generator=torch.Generator().manual_se
 STAGE = Factory(
     StandardROIHeads,
     box_head=Factory(FastRCNNConvFCHead, fc_dim=16),
-    box_predictor=Factory(FastRCNNPredictor, score_threshold=0.2, max_detections=10),
+    box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.2, max_detections=10)),
 )
 
 

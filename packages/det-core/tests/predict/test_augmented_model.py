@@ -7,20 +7,24 @@ import torch
 from det_core.backbones import FPN, ResNet
 from det_core.errors import ConfigError, StructureError
 from det_core.models import (
+    NMS,
     CascadeROIHeads,
     DenseDetector,
+    DenseNMS,
     FastRCNNConvFCHead,
     FastRCNNPredictor,
     KeypointRCNNConvDeconvUpsampleHead,
     MaskRCNNConvUpsampleHead,
     ProposalNetwork,
+    Res5Blocks,
     Res5ROIHeads,
     RetinaNetHead,
     StandardROIHeads,
+    TowerLayers,
     keypoint_rcnn,
     mask_rcnn,
 )
-from det_core.predict import AugmentedDetector
+from det_core.predict.augmented import AugmentedDetector
 from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, MaskGrids, Prediction, Proposals
 from torch import nn
@@ -29,7 +33,7 @@ IMAGE = torch.randint(0, 256, (3, 64, 96), generator=torch.Generator().manual_se
 PAIRS = [(0, 1)]
 OPTIONS = {
     "box_head": Factory(FastRCNNConvFCHead, fc_dim=16),
-    "box_predictor": Factory(FastRCNNPredictor, score_threshold=0.2, max_detections=20),
+    "box_predictor": Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.2, max_detections=20)),
 }
 MASKS = Factory(MaskRCNNConvUpsampleHead, num_conv=1, conv_dim=8)
 
@@ -46,13 +50,19 @@ def build(family):
         return mask_rcnn(pyramid(), 3, mask_head=MASKS, roi_heads=Factory(CascadeROIHeads, **OPTIONS)).eval()
     if family == "c4":
         network = ResNet(18, stem_channels=8, res2_channels=8, out_features=["res4"])
-        stage = Factory(Res5ROIHeads, out_channels=16, width_per_group=1, box_predictor=OPTIONS["box_predictor"])
+        stage = Factory(
+            Res5ROIHeads, res5=Res5Blocks(out_channels=16, width_per_group=1), box_predictor=OPTIONS["box_predictor"]
+        )
         return mask_rcnn(network, 3, mask_head=MASKS, roi_heads=stage).eval()
     if family == "keypoint":
         head = Factory(KeypointRCNNConvDeconvUpsampleHead, conv_dims=[8], num_keypoints=3)
         return keypoint_rcnn(pyramid(), 3, keypoint_head=head, roi_heads=Factory(StandardROIHeads, **OPTIONS)).eval()
     return DenseDetector(
-        pyramid(), Factory(RetinaNetHead, conv_dims=[-1], prior_probability=0.3, max_detections=20), 3
+        pyramid(),
+        Factory(
+            RetinaNetHead, tower=TowerLayers(conv_dims=[-1]), prior_probability=0.3, nms=DenseNMS(max_detections=20)
+        ),
+        3,
     ).eval()
 
 
@@ -165,7 +175,7 @@ def test_masks_are_the_mean_of_what_each_view_says_of_the_same_boxes():
         pixels = nn.functional.interpolate(IMAGE[None].float(), size, mode="bilinear", antialias=True)
         given = Detections(boxes=found.boxes * size[0] / 64, labels=found.labels, scores=found.scores, size=size)
         batch = ImageBatch(pixels=pixels, sizes=(size,))
-        [each] = model.roi_heads.predict_at(model.backbone(model.normalise(batch)), [given])
+        [each] = model.roi_heads.predict_given_boxes(model.backbone(model.preprocess(batch)), [given])
         seen.append(each.masks)
     torch.testing.assert_close(found.masks, (seen[0] + seen[1]) / 2, rtol=1e-3, atol=1e-4)
     assert not torch.allclose(seen[0], seen[1], atol=1e-3)

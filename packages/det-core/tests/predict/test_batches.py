@@ -4,7 +4,7 @@ import pytest
 import torch
 from det_core import Detector
 from det_core.backbones import FPN, ResNet
-from det_core.models import RPN, MaskRCNNConvUpsampleHead, mask_rcnn
+from det_core.models import RPN, MaskRCNNConvUpsampleHead, ProposalNMS, mask_rcnn
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch
 from torch import nn
@@ -19,7 +19,7 @@ def detector():
         FPN(ResNet(18, stem_channels=8, res2_channels=8), out_channels=16),
         num_classes=2,
         mask_head=Factory(MaskRCNNConvUpsampleHead, num_conv=1, conv_dim=8),
-        proposal_generator=Factory(RPN, post_nms_topk_test=100),
+        proposal_generator=Factory(RPN, nms=ProposalNMS(post_nms_topk_test=100)),
     )
     nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.5)
     return Detector(model, ["a", "b"], device="cpu")

@@ -11,7 +11,7 @@ from det_core.data import EvalLoader
 from det_core.engine import evaluate
 from det_core.errors import DetWarning
 from det_core.evaluation import CocoEvaluator
-from det_core.models import DenseDetector, RetinaNetHead, SemanticSegmentor, SemSegFPNHead
+from det_core.models import DenseDetector, DenseNMS, RetinaNetHead, SemanticSegmentor, SemSegFPNHead, TowerLayers
 from det_core.recipes import Factory
 
 IMAGE = torch.randint(0, 256, (3, 64, 80), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -23,7 +23,7 @@ def pyramid():
 
 
 def detector(**options):
-    head = Factory(RetinaNetHead, conv_dims=[-1], **{"prior_probability": 0.3, **options})
+    head = Factory(RetinaNetHead, tower=TowerLayers(conv_dims=[-1]), **{"prior_probability": 0.3, **options})
     return Detector(DenseDetector(pyramid(), head, num_classes=2), ["a", "b"], device="cpu")
 
 
@@ -56,4 +56,4 @@ def test_an_image_without_objects_and_one_with_are_no_reason_to_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error", DetWarning)
         assert len(detector()(IMAGE, threshold=0.0)) > 0
-        assert len(detector(score_threshold=0.99)(IMAGE)) == 0
+        assert len(detector(nms=DenseNMS(score_threshold=0.99))(IMAGE)) == 0

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from det_core import Detector
-from det_core.backbones import FPN, RegNet, ResNet, TorchvisionBackbone
-from det_core.models import DenseDetector, RetinaNetHead, mask_rcnn
+from det_core.backbones import FPN, Deformation, RegNet, ResNet, TorchvisionBackbone
+from det_core.models import DenseDetector, RetinaNetHead, TowerLayers, mask_rcnn
 from det_core.ops.layers import BatchStatBatchNorm2d, Conv2d, FrozenBatchNorm2d
 from det_core.predict import optimize
 from det_core.predict.optimize import fold_norms
@@ -106,7 +106,7 @@ def test_every_batch_norm_of_the_backbones_in_core_is_folded(make):
 
 def test_a_norm_is_folded_into_a_deformable_convolution_too(batch):
     torch.manual_seed(0)
-    options = {"depth": 50, "width_per_group": 8, "deformable_stages": ["res4"], "deformable": "v2"}
+    options = {"depth": 50, "width_per_group": 8, "deformation": Deformation(["res4"], "v2")}
     model = small_mask_rcnn(ResNet(res2_channels=8, stem_channels=8, norm="BN", **options))
     for name, module in model.named_modules():
         if name.endswith("conv2_offset"):
@@ -115,7 +115,7 @@ def test_a_norm_is_folded_into_a_deformable_convolution_too(batch):
 
 
 def test_norms_that_look_at_what_passes_through_them_stay(batch):
-    model = small_retinanet(norm="GN")
+    model = small_retinanet(tower=TowerLayers(norm="GN"))
     faster = optimize(model)
     assert sum(isinstance(module, nn.GroupNorm) for module in faster.modules()) == 8
     same(model, faster, batch)

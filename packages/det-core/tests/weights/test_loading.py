@@ -157,3 +157,39 @@ def test_infinite_weights_are_loaded_with_a_warning_that_names_them():
     with pytest.warns(DetWarning, match=r"^file\.pth: holds infinity in 1 tensor: weight; such a model may"):
         load_into(model, state, "file.pth")
     assert model.weight.isinf().sum() == 1
+
+
+def test_load_into_by_shape_other_classes_keep_their_values_and_are_reported():
+    given, model = state_of(Net(classes=5)), Net()
+    before = state_of(model)
+    given["tail.weight"] = torch.zeros(3)
+    report = load_into(model, given, by_shape=True)
+    after = state_of(model)
+    assert all(torch.equal(after[key], given[key]) for key in after if key.startswith("body"))
+    assert all(torch.equal(after[key], before[key]) for key in after if key.startswith("head"))
+    assert (report.kept, report.unused, report.loaded) == (("head.weight", "head.bias"), ("tail.weight",), 7)
+
+
+def test_load_into_by_shape_what_is_missing_keeps_its_values():
+    given, model = state_of(Net()), Net()
+    del given["body.0.bias"]
+    assert load_into(model, given, by_shape=True).kept == ("body.0.bias",)
+
+
+def test_load_into_by_shape_weights_of_another_model_are_refused():
+    given = {f"other.{key}": value for key, value in state_of(Net()).items()}
+    model = Net()
+    before = state_of(model)
+    with pytest.raises(WeightsError, match=r"x: does not fit Net; 0 of 8 tensors have the name and shape of one in"):
+        load_into(model, given, "x", by_shape=True)
+    assert equal(state_of(model), before)
+
+
+def test_initial_weights_by_shape_log_what_starts_at_random(tmp_path, caplog):
+    save_file(state_of(Net(classes=5)), tmp_path / "a.safetensors")
+    with caplog.at_level(logging.WARNING):
+        report = InitialWeights(str(tmp_path / "a.safetensors"), match="shapes").load(Net())
+    assert report.kept == ("head.weight", "head.bias")
+    assert "2 in the model keep their initial values: head.weight, head.bias" in caplog.text
+    with pytest.raises(WeightsError, match="2 tensors of another shape"):
+        InitialWeights(str(tmp_path / "a.safetensors")).load(Net())

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from det_core.backbones import FPN, ResNet
+from det_core.backbones import FPN, Deformation, ResNet
 from det_core.errors import WeightsError
 from det_core.models import mask_rcnn
 from det_core.weights import load_into
@@ -155,7 +155,7 @@ def test_a_file_that_lost_some_of_its_statistics_is_refused():
 
 
 def test_what_is_to_start_anew_can_be_said_by_a_pattern():
-    model = ResNet(depth=50, deformable_stages=["res5"])
+    model = ResNet(depth=50, deformation=Deformation(stages=["res5"]))
     state = {key: value for key, value in model.state_dict().items() if "offset" not in key}
     report = load_into(model, state, skip=["*.conv2_offset"])
     assert len(report.kept) == 6

@@ -64,7 +64,7 @@ def test_a_model_without_figures_or_weights_or_recipe_says_so(tiny):
     tiny.publish(reported={"box AP": 1.0}, weights=None)
     assert "has no published weights" in run("squares_r1_1x", "--data", tiny.data).stderr
     result = run("TridentNet/tridentnet_fast_R_50_C4_1x", "--data", tiny.data)
-    assert "its recipe is not installed; pip install det-tridentnet" in result.stderr
+    assert "its recipe is not installed; det-tridentnet would provide it: pip install det-tridentnet" in result.stderr
 
 
 def test_data_that_is_not_there_is_told_before_anything_is_downloaded(tiny, tmp_path):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 from det_core import recipes
+from det_core.cli.output import echo
 from det_core.errors import DetError
 from det_core.plugins import registry
 
@@ -27,9 +28,9 @@ def command(file: Path, output: Path | None, form: str) -> None:
         if output is not None:
             recipe.save(output)
     except DetError as error:
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        echo(f"error: {' '.join(str(error).split())}", err=True)
         raise click.exceptions.Exit(1) from error
     for setting in (*imported.unknown, *imported.unused):
-        click.echo(f"not translated: {setting}", err=True)
+        echo(f"not translated: {setting}", err=True)
     if output is None:
-        click.echo(recipe.to_yaml(), nl=False)
+        echo(recipe.to_yaml(), nl=False)

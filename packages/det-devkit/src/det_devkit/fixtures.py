@@ -1,17 +1,18 @@
 """Fixtures that install plugins for a test as an installer would: a module, and metadata with an entry point beside it.
 
-In a `conftest.py`: `from det_devkit.fixtures import install, site`.
+In a `conftest.py`: `from det_devkit.fixtures import install, site, without`.
 """
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 from det_core import plugins
 
-__all__ = ["install", "site"]
+__all__ = ["install", "site", "without"]
 
 
 @pytest.fixture
@@ -48,5 +49,17 @@ def install(site: Path) -> Callable[..., plugins.Plugin]:
         (record / "entry_points.txt").write_text(f"[det]\n{point or name} = {module}\n")
         found = [plugin for plugin in plugins.catalog(refresh=True).plugins if plugin.distribution == name]
         return found[0]
+
+    return do
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Takes distributions out of the catalog, as if they were not installed."""
+
+    def do(*distributions: str) -> None:
+        found = plugins.catalog()
+        kept = tuple(plugin for plugin in found.plugins if plugin.distribution not in distributions)
+        monkeypatch.setattr("det_core.plugins.discovery._found", replace(found, plugins=kept))
 
     return do

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from det_core.cli.output import echo
 
 from det_devkit.scaffold import KINDS, new_plugin
 
@@ -44,6 +45,6 @@ def command(name: str, output: Path | None, **flags: bool) -> None:
     """
     files = new_plugin(name, [kind for kind, wanted in flags.items() if wanted], output)
     folder = Path(os.path.commonpath(files))
-    click.echo(f"Wrote {len(files)} files to {folder}. Next:")
+    echo(f"Wrote {len(files)} files to {folder}. Next:")
     for step in (f"cd {shlex.quote(str(folder))}", 'pip install -e ".[test]"', "det plugins --check", "pytest"):
-        click.echo(f"  {step}")
+        echo(f"  {step}")

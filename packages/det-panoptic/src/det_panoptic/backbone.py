@@ -1,16 +1,17 @@
 """Residual networks as DeepLab has them (Chen et al., "Rethinking atrous convolution", 2017)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from det_core.backbones.resnet import BasicStem
 from det_core.errors import ConfigError
 from det_core.ops.layers import Conv2d, Norm, freeze
-from det_core.ops.residual import BottleneckBlock, Deformable, initialise, through_stages
+from det_core.ops.residual import BottleneckBlock, Deformation, initialise, through_stages
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["DeepLabResNet", "DeepLabStem"]
+__all__ = ["DeepLabResNet", "DeepLabStem", "Dilations"]
 
 _BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 _STAGES = ("res2", "res3", "res4", "res5")
@@ -31,6 +32,21 @@ class DeepLabStem(nn.Module):
         return F.max_pool2d(self.conv3(self.conv2(self.conv1(x))), kernel_size=3, stride=2, padding=1)
 
 
+@dataclass(frozen=True)
+class Dilations:
+    """The dilations of the last stages.
+
+    Attributes:
+        res4: 2 to keep res4 at stride 8; res5 then needs 4.
+        res5: 2 to keep res5 at the stride of res4.
+        multi_grid: factors of the dilation of res5, one for each of its three blocks.
+    """
+
+    res4: Literal[1, 2] = 1
+    res5: Literal[1, 2, 4] = 2
+    multi_grid: tuple[int, int, int] = (1, 2, 4)
+
+
 class DeepLabResNet(nn.Module):
     """ResNet-50, 101 or 152 whose last stages dilate instead of striding; with three layers in the stem, R-52 and on.
 
@@ -45,12 +61,8 @@ class DeepLabResNet(nn.Module):
         groups: of the 3 x 3 convolutions.
         width_per_group: channels per group in res2, doubled each stage.
         res2_channels: output of res2, doubled each stage.
-        res4_dilation: 2 to keep res4 at stride 8; res5 then needs 4.
-        res5_dilation: 2 to keep res5 at the stride of res4.
-        multi_grid: what the dilations of the three blocks of res5 are multiplied by.
-        deformable_stages: the stages whose 3 x 3 convolutions are deformable.
-        deformable: see `BottleneckBlock`.
-        deformable_groups: see `BottleneckBlock`.
+        dilations: of the last stages.
+        deformation: the stages whose 3 x 3 convolutions are deformable, and how.
     """
 
     def __init__(
@@ -66,15 +78,11 @@ class DeepLabResNet(nn.Module):
         groups: int = 1,
         width_per_group: int = 64,
         res2_channels: int = 256,
-        res4_dilation: Literal[1, 2] = 1,
-        res5_dilation: Literal[1, 2, 4] = 2,
-        multi_grid: tuple[int, int, int] = (1, 2, 4),
-        deformable_stages: Sequence[str] = (),
-        deformable: Deformable = "v1",
-        deformable_groups: int = 1,
+        dilations: Dilations = Dilations(),
+        deformation: Deformation = Deformation(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
-        _check(out_features, deformable_stages, res4_dilation, res5_dilation)
+        _check(out_features, deformation.stages, dilations.res4, dilations.res5)
         self.stem = (DeepLabStem if stem == "deeplab" else BasicStem)(stem_channels, norm)
         self.size_divisibility = 1
         self.channels: dict[str, int] = {}
@@ -83,14 +91,14 @@ class DeepLabResNet(nn.Module):
         channels, stride = stem_channels, 4
         for i, name in enumerate(self._stages):
             count, out = _BLOCKS[depth][i], res2_channels * 2**i
-            dilation = {"res4": res4_dilation, "res5": res5_dilation}.get(name, 1)
+            dilation = {"res4": dilations.res4, "res5": dilations.res5}.get(name, 1)
             first = 1 if name == "res2" or dilation > 1 else 2
-            dilations = [dilation * factor for factor in multi_grid] if name == "res5" else [dilation] * count
+            of_blocks = [dilation * factor for factor in dilations.multi_grid] if name == "res5" else [dilation] * count
             own: dict[str, Any] = {"norm": norm, "groups": groups, "stride_in_1x1": stride_in_1x1}
-            if name in deformable_stages:
-                own |= {"deformable": deformable, "deformable_groups": deformable_groups}
+            if name in deformation.stages:
+                own |= {"deformable": deformation.kind, "deformable_groups": deformation.groups}
             blocks = []
-            for place, each in enumerate(dilations):
+            for place, each in enumerate(of_blocks):
                 width, step = groups * width_per_group * 2**i, first if place == 0 else 1
                 blocks.append(BottleneckBlock(channels, out, width, stride=step, dilation=each, **own))
                 channels = out
@@ -112,6 +120,6 @@ def _check(out_features: Sequence[str], deformable_stages: Sequence[str], res4: 
     if not out_features or not set(out_features) <= set(_STAGES):
         raise ConfigError(f"{where}.out_features", wanted, f"got {list(out_features)}")
     if not set(deformable_stages) <= set(_STAGES):
-        raise ConfigError(f"{where}.deformable_stages", wanted, f"got {list(deformable_stages)}")
+        raise ConfigError(f"{where}.deformation.stages", wanted, f"got {list(deformable_stages)}")
     if res4 == 2 and res5 != 4:
-        raise ConfigError(f"{where}.res5_dilation", "must be 4 where res4 is dilated by 2", f"got {res5}")
+        raise ConfigError(f"{where}.dilations.res5", "must be 4 where res4 is dilated by 2", f"got {res5}")

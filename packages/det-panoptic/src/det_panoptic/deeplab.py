@@ -1,11 +1,11 @@
 """The heads of DeepLabv3 (Chen et al., 2017) and DeepLabv3+ (Chen et al., "Encoder-decoder ...", 2018)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 from det_core.errors import ConfigError
 from det_core.ops.layers import Norm
+from det_core.recipes import Factory
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,11 +29,11 @@ class DeepLabV3Head(nn.Module):
         norm: of the convolutions.
         train_size: (height, width) of the training images, which decides how far the image is pooled; None pools all.
         separable: depthwise separable convolutions.
-        loss: see `PixelLoss`.
-        loss_top_k: the share of the pixels that counts with "hard_pixel_mining".
-        loss_weight: of the loss.
-        ignore: the class in the truth that stands for "unknown".
+        pixel_loss: the loss of pixels.
+        loss_weight: weight of the loss.
     """
+
+    contract = "SemanticHead"
 
     def __init__(
         self,
@@ -48,10 +48,8 @@ class DeepLabV3Head(nn.Module):
         norm: Norm = "SyncBN",
         train_size: tuple[int, int] | None = None,
         separable: bool = False,
-        loss: Literal["cross_entropy", "hard_pixel_mining"] = "hard_pixel_mining",
-        loss_top_k: float = 0.2,
+        pixel_loss: PixelLoss = PixelLoss(),  # noqa: B008 (frozen)
         loss_weight: float = 1.0,
-        ignore: int = 255,
     ) -> None:
         super().__init__()
         (self.in_feature,) = used_levels(
@@ -69,7 +67,7 @@ class DeepLabV3Head(nn.Module):
             separable=separable,
         )
         self.predictor = predictor(aspp_channels, num_classes)
-        self._loss = PixelLoss(loss, loss_top_k, ignore)
+        self._loss = pixel_loss
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Class scores before the softmax, float32 (B, num_classes, H, W) in the pixels of the padded batch."""
@@ -97,7 +95,10 @@ class DeepLabDecoder(nn.Module):
         separable: one depthwise separable convolution of 5 x 5 in place of two of 3 x 3.
 
     Attributes:
-        stride: of the output, that of the finest level.
+        stride: stride of the output, that of the finest level.
+        out_channels: channels of the output.
+        norm: norm of its convolutions, as given.
+        separable: whether they are depthwise separable, as given.
     """
 
     def __init__(
@@ -123,7 +124,8 @@ class DeepLabDecoder(nn.Module):
         if len(project_channels) != len(finer):
             found = f"got {len(project_channels)} for {', '.join(self.in_features)}"
             raise ConfigError("project_channels", "must be one per level but the coarsest", found)
-        self.stride = strides[self.in_features[0]]
+        self.stride, self.out_channels = strides[self.in_features[0]], decoder_channels
+        self.norm, self.separable = norm, separable
         below = aspp_channels
         pool = pool_size("DeepLabDecoder", train_size, strides[coarsest])
         aspp = ASPP(
@@ -168,20 +170,12 @@ class DeepLabV3PlusHead(nn.Module):
         channels: level -> channels, from the backbone.
         strides: level -> stride, from the backbone.
         num_classes: of pixels.
-        in_features: see `DeepLabDecoder`, as all up to `separable`.
-        project_channels: of each level but the coarsest.
-        decoder_channels: of the decoder's output.
-        aspp_channels: see `DeepLabV3Head`, as all that follow.
-        aspp_dilations: see `ASPP`.
-        aspp_dropout: see `ASPP`.
-        norm: of the convolutions.
-        train_size: see `DeepLabV3Head`.
-        separable: depthwise separable convolutions.
-        loss: see `PixelLoss`.
-        loss_top_k: the share of the pixels that counts with "hard_pixel_mining".
-        loss_weight: of the loss.
-        ignore: the class in the truth that stands for "unknown".
+        decoder: built with `channels` and `strides`.
+        pixel_loss: the loss of pixels.
+        loss_weight: weight of the loss.
     """
+
+    contract = "SemanticHead"
 
     def __init__(
         self,
@@ -189,37 +183,15 @@ class DeepLabV3PlusHead(nn.Module):
         strides: Mapping[str, int],
         num_classes: int,
         *,
-        in_features: Sequence[str] | None = None,
-        project_channels: Sequence[int] = (48,),
-        decoder_channels: int = 256,
-        aspp_channels: int = 256,
-        aspp_dilations: Sequence[int] = (6, 12, 18),
-        aspp_dropout: float = 0.1,
-        norm: Norm = "SyncBN",
-        train_size: tuple[int, int] | None = None,
-        separable: bool = False,
-        loss: Literal["cross_entropy", "hard_pixel_mining"] = "hard_pixel_mining",
-        loss_top_k: float = 0.2,
+        decoder: Factory[DeepLabDecoder] = Factory(DeepLabDecoder),
+        pixel_loss: PixelLoss = PixelLoss(),  # noqa: B008 (frozen)
         loss_weight: float = 1.0,
-        ignore: int = 255,
     ) -> None:
         super().__init__()
-        self.decoder = DeepLabDecoder(
-            channels,
-            strides,
-            in_features=in_features,
-            project_channels=project_channels,
-            decoder_channels=decoder_channels,
-            aspp_channels=aspp_channels,
-            aspp_dilations=aspp_dilations,
-            aspp_dropout=aspp_dropout,
-            norm=norm,
-            train_size=train_size,
-            separable=separable,
-        )
+        self.decoder = Factory.of(decoder)(channels=channels, strides=strides)
         self.num_classes, self.loss_weight = num_classes, loss_weight
-        self.predictor = predictor(decoder_channels, num_classes)
-        self._loss = PixelLoss(loss, loss_top_k, ignore)
+        self.predictor = predictor(self.decoder.out_channels, num_classes)
+        self._loss = pixel_loss
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Class scores before the softmax, float32 (B, num_classes, H, W) in the pixels of the padded batch."""

@@ -1,6 +1,7 @@
 """Losses on the pixels of an image."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -22,20 +23,24 @@ def pad_stack(maps: Sequence[Tensor], like: Tensor, fill: float) -> Tensor:
     return stacked
 
 
+@dataclass(frozen=True)
 class PixelLoss:
     """Cross entropy of all pixels, or of the hardest (Yang et al., "DeeperLab", 2019).
 
-    Args:
+    Attributes:
         kind: "cross_entropy" averages over the pixels whose class is known; "hard_pixel_mining" over the share
             `hardest` of all pixels, those with the largest losses; an unknown one counts with a loss of 0.
         hardest: in (0, 1]; 1 takes all.
-        ignore: the class in the truth that stands for "unknown".
+        ignore: label of pixels that are ignored.
     """
 
-    def __init__(self, kind: Kind = "hard_pixel_mining", hardest: float = 0.2, ignore: int = 255) -> None:
-        if not 0 < hardest <= 1:
-            raise ConfigError("loss_top_k", "must lie in (0, 1]", f"got {hardest}")
-        self.kind, self.hardest, self.ignore = kind, hardest, ignore
+    kind: Kind = "hard_pixel_mining"
+    hardest: float = 0.2
+    ignore: int = 255
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hardest <= 1:
+            raise ConfigError("PixelLoss.hardest", "must lie in (0, 1]", f"got {self.hardest}")
 
     def __call__(self, logits: Tensor, targets: Sequence[Tensor], weights: Sequence[Tensor] | None = None) -> Tensor:
         """The loss, a scalar.

@@ -1,11 +1,11 @@
 """Panoptic-DeepLab (Cheng et al., 2020): classes of pixels, centres of things, and where each pixel's centre is."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
-from det_core.contracts import Backbone
-from det_core.models.detectors.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise, one_per_image
-from det_core.ops.layers import Norm
+from det_core.contracts import Backbone, Preprocess
+from det_core.models.parts.preprocess import Normalize
+from det_core.models.parts.targets import filter_targets
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Prediction, SemanticMap, Targets
 from torch import Tensor, nn
@@ -20,9 +20,13 @@ from det_panoptic.truth import segments_of
 __all__ = ["DenseOutputs", "Instances", "PanopticDeepLab", "PanopticDeepLabInsEmbedHead", "PanopticDeepLabSemSegHead"]
 
 
-def _branch(in_channels: int, out_channels: int, norm: Norm, separable: bool) -> nn.Module:
-    """What stands between the decoder and a predictor."""
-    if separable:
+_DECODER: Mapping[str, Any] = {"in_features": ("res2", "res3", "res5"), "project_channels": (32, 64)}
+
+
+def _branch(decoder: DeepLabDecoder, out_channels: int, ordinary: bool = False) -> nn.Module:
+    """What stands between the decoder and a predictor; with its kind of convolutions, or `ordinary` ones."""
+    in_channels, norm = decoder.out_channels, decoder.norm
+    if decoder.separable and not ordinary:
         return DepthwiseSeparableConv2d(in_channels, out_channels, 5, norm)
     return nn.Sequential(conv(in_channels, in_channels, 3, norm), conv(in_channels, out_channels, 3, norm))
 
@@ -34,20 +38,10 @@ class PanopticDeepLabSemSegHead(nn.Module):
         channels: level -> channels, from the backbone.
         strides: level -> stride, from the backbone.
         num_classes: of pixels.
-        in_features: see `DeepLabDecoder`, as all up to `separable`.
-        project_channels: of each level but the coarsest.
-        decoder_channels: of the decoder's output.
-        aspp_channels: see `DeepLabV3Head`.
-        aspp_dilations: see `ASPP`.
-        aspp_dropout: see `ASPP`.
-        norm: of the convolutions.
-        train_size: see `DeepLabV3Head`.
-        separable: depthwise separable convolutions.
+        decoder: built with `channels` and `strides`; its norm and kind of convolutions are those of the branch too.
         head_channels: of what the predictor sees.
-        loss: see `PixelLoss`.
-        loss_top_k: the share of the pixels that counts with "hard_pixel_mining".
-        loss_weight: of the loss.
-        ignore: the class in the truth that stands for "unknown".
+        pixel_loss: the loss of pixels.
+        loss_weight: weight of the loss.
     """
 
     def __init__(
@@ -56,39 +50,17 @@ class PanopticDeepLabSemSegHead(nn.Module):
         strides: Mapping[str, int],
         num_classes: int,
         *,
-        in_features: Sequence[str] = ("res2", "res3", "res5"),
-        project_channels: Sequence[int] = (32, 64),
-        decoder_channels: int = 256,
-        aspp_channels: int = 256,
-        aspp_dilations: Sequence[int] = (6, 12, 18),
-        aspp_dropout: float = 0.1,
-        norm: Norm = "SyncBN",
-        train_size: tuple[int, int] | None = None,
-        separable: bool = False,
+        decoder: Factory[DeepLabDecoder] = Factory(DeepLabDecoder, **_DECODER, decoder_channels=256),
         head_channels: int = 256,
-        loss: Literal["cross_entropy", "hard_pixel_mining"] = "hard_pixel_mining",
-        loss_top_k: float = 0.2,
+        pixel_loss: PixelLoss = PixelLoss(),  # noqa: B008 (frozen)
         loss_weight: float = 1.0,
-        ignore: int = 255,
     ) -> None:
         super().__init__()
-        self.decoder = DeepLabDecoder(
-            channels,
-            strides,
-            in_features=in_features,
-            project_channels=project_channels,
-            decoder_channels=decoder_channels,
-            aspp_channels=aspp_channels,
-            aspp_dilations=aspp_dilations,
-            aspp_dropout=aspp_dropout,
-            norm=norm,
-            train_size=train_size,
-            separable=separable,
-        )
+        self.decoder = Factory.of(decoder)(channels=channels, strides=strides)
         self.num_classes, self.loss_weight = num_classes, loss_weight
-        self.head = _branch(decoder_channels, head_channels, norm, separable)
+        self.head = _branch(self.decoder, head_channels)
         self.predictor = predictor(head_channels, num_classes)
-        self._loss = PixelLoss(loss, loss_top_k, ignore)
+        self._loss = pixel_loss
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Class scores before the softmax, float32 (B, num_classes, H, W) in the pixels of the padded batch."""
@@ -114,15 +86,8 @@ class PanopticDeepLabInsEmbedHead(nn.Module):
     Args:
         channels: level -> channels, from the backbone.
         strides: level -> stride, from the backbone.
-        in_features: see `DeepLabDecoder`, as all up to `separable`.
-        project_channels: of each level but the coarsest.
-        decoder_channels: of the decoder's output.
-        aspp_channels: see `DeepLabV3Head`.
-        aspp_dilations: see `ASPP`.
-        aspp_dropout: see `ASPP`.
-        norm: of the convolutions.
-        train_size: see `DeepLabV3Head`.
-        separable: depthwise separable convolutions; those before the centres stay ordinary ones.
+        decoder: built with `channels` and `strides`; its norm and kind of convolutions are those of the branches too,
+            but the convolutions before the centers are ordinary ones.
         head_channels: of what each predictor sees.
         centre_loss_weight: of the squared error of the centres.
         offset_loss_weight: of the absolute error of the offsets.
@@ -133,38 +98,18 @@ class PanopticDeepLabInsEmbedHead(nn.Module):
         channels: Mapping[str, int],
         strides: Mapping[str, int],
         *,
-        in_features: Sequence[str] = ("res2", "res3", "res5"),
-        project_channels: Sequence[int] = (32, 64),
-        decoder_channels: int = 128,
-        aspp_channels: int = 256,
-        aspp_dilations: Sequence[int] = (6, 12, 18),
-        aspp_dropout: float = 0.1,
-        norm: Norm = "SyncBN",
-        train_size: tuple[int, int] | None = None,
-        separable: bool = False,
+        decoder: Factory[DeepLabDecoder] = Factory(DeepLabDecoder, **_DECODER, decoder_channels=128),
         head_channels: int = 32,
         centre_loss_weight: float = 200.0,
         offset_loss_weight: float = 0.01,
     ) -> None:
         super().__init__()
-        self.decoder = DeepLabDecoder(
-            channels,
-            strides,
-            in_features=in_features,
-            project_channels=project_channels,
-            decoder_channels=decoder_channels,
-            aspp_channels=aspp_channels,
-            aspp_dilations=aspp_dilations,
-            aspp_dropout=aspp_dropout,
-            norm=norm,
-            train_size=train_size,
-            separable=separable,
-        )
+        self.decoder = Factory.of(decoder)(channels=channels, strides=strides)
         self.centre_loss_weight, self.offset_loss_weight = centre_loss_weight, offset_loss_weight
         # The names of the published files.
-        self.center_head = _branch(decoder_channels, head_channels, norm, separable=False)
+        self.center_head = _branch(self.decoder, head_channels, ordinary=True)
         self.center_predictor = predictor(head_channels, 1)
-        self.offset_head = _branch(decoder_channels, head_channels, norm, separable)
+        self.offset_head = _branch(self.decoder, head_channels)
         self.offset_predictor = predictor(head_channels, 2)
 
     def forward(self, features: Mapping[str, Tensor]) -> Instances:
@@ -209,9 +154,7 @@ class PanopticDeepLab(nn.Module):
         targets: what makes targets of the truth.
         size_divisibility: height and width are padded to multiples of this, if it is more than the backbone's.
         predict_instances: whether things are also given as detections, with boxes and masks.
-        pixel_mean: subtracted from values in 0..255, in the order of `channel_order`.
-        pixel_std: divides the rest, in the same order.
-        channel_order: what the backbone's weights want. Images are given as RGB all the same.
+        preprocess: built with `divisibility`; by default ImageNet's mean and deviation, for RGB.
     """
 
     def __init__(
@@ -226,14 +169,12 @@ class PanopticDeepLab(nn.Module):
         targets: TargetGenerator = TargetGenerator(),  # noqa: B008 (frozen)
         size_divisibility: int = 1,
         predict_instances: bool = True,
-        pixel_mean: Colour = IMAGENET_MEAN,
-        pixel_std: Colour = IMAGENET_STD,
-        channel_order: Literal["RGB", "BGR"] = "RGB",
+        preprocess: Factory[Preprocess] = Factory(Normalize),
     ) -> None:
         super().__init__()
         self.num_classes, self.things = num_classes, tuple(things)
         divisibility = max(size_divisibility, backbone.size_divisibility)
-        self.normalise = Normalise(pixel_mean, pixel_std, channel_order, divisibility)
+        self.preprocess = cast(nn.Module, Factory.of(preprocess)(divisibility=divisibility))
         self.backbone = cast(nn.Module, backbone)
         known = {"channels": backbone.channels, "strides": backbone.strides}
         self.sem_seg_head = Factory.of(sem_seg_head)(**known, num_classes=num_classes)
@@ -245,9 +186,9 @@ class PanopticDeepLab(nn.Module):
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
         """With `targets`, which need the extras of a panoptic dataset: the losses. Without: the segments."""
-        pixels = self.normalise(batch)
+        pixels = self.preprocess(batch)
         if targets is not None:
-            wanted = [self.targets(segments_of(truth)) for truth in one_per_image(batch, targets)]
+            wanted = [self.targets(segments_of(truth)) for truth in filter_targets(batch, targets)]
             classes, weights = [each.semantic for each in wanted], [each.semantic_weights for each in wanted]
             features = self.backbone(pixels)
             losses = self.sem_seg_head.losses(features, classes, weights)
@@ -260,6 +201,10 @@ class PanopticDeepLab(nn.Module):
             for row, (h, w) in enumerate(sizes)
             for prediction in self._predictions(DenseOutputs(*(x[row : row + 1, :, :h, :w] for x in outputs)))
         ]
+
+    def networks(self) -> list[nn.Module]:
+        """As `det_core.contracts.Compilable`."""
+        return [self.backbone, self.sem_seg_head, self.ins_embed_head]
 
     def dense(self, pixels: Tensor) -> DenseOutputs:
         """Normalised images (B, 3, H, W) to the maps that the segments are made from."""

@@ -3,12 +3,14 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, cast
+from typing import cast
 
-from det_core.contracts import Backbone, ProposalGenerator, RegionHead, ROIHeads, SemanticHead
+from det_core.contracts import Backbone, Preprocess, ProposalGenerator, RegionHead, ROIHeads, SemanticHead
 from det_core.errors import StructureError
 from det_core.models import RPN, MaskRCNNConvUpsampleHead, SemSegFPNHead, StandardROIHeads
-from det_core.models.detectors.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise, one_per_image
+from det_core.models.parts.networks import networks_of
+from det_core.models.parts.preprocess import Normalize
+from det_core.models.parts.targets import filter_targets
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Prediction, SemanticMap, Targets
 from torch import Tensor, nn
@@ -32,9 +34,7 @@ class PanopticFPN(nn.Module):
         mask_head: the further head of `roi_heads` that tells masks.
         sem_seg_head: built with `channels`, `strides` and `num_classes`, of stuff and one more.
         merging: how both are joined.
-        pixel_mean: subtracted from values in 0..255, in the order of `channel_order`; by default ImageNet's, for RGB.
-        pixel_std: divides the rest, in the same order.
-        channel_order: what the backbone's weights want. Images are given as RGB all the same.
+        preprocess: built with `divisibility`, the backbone's; by default ImageNet's mean and deviation, for RGB.
 
     Attributes:
         num_classes: things and stuff together.
@@ -51,13 +51,11 @@ class PanopticFPN(nn.Module):
         mask_head: Factory[RegionHead] = Factory(MaskRCNNConvUpsampleHead),
         sem_seg_head: Factory[SemanticHead] = Factory(SemSegFPNHead, loss_weight=0.5),
         merging: Merging = Merging(),  # noqa: B008 (frozen)
-        pixel_mean: Colour = IMAGENET_MEAN,
-        pixel_std: Colour = IMAGENET_STD,
-        channel_order: Literal["RGB", "BGR"] = "RGB",
+        preprocess: Factory[Preprocess] = Factory(Normalize),
     ) -> None:
         super().__init__()
         self.num_things, self.num_classes, self.merging = num_things, num_things + num_stuff, merging
-        self.normalise = Normalise(pixel_mean, pixel_std, channel_order, backbone.size_divisibility)
+        self.preprocess = cast(nn.Module, Factory.of(preprocess)(divisibility=backbone.size_divisibility))
         self.backbone = cast(nn.Module, backbone)
         known = {"channels": backbone.channels, "strides": backbone.strides}
         self.proposal_generator = cast(nn.Module, Factory.of(proposal_generator)(**known))
@@ -72,9 +70,9 @@ class PanopticFPN(nn.Module):
 
         `semantic` is 0 on things, then counts stuff, and 255 where unknown.
         """
-        features = self.backbone(self.normalise(batch))
+        features = self.backbone(self.preprocess(batch))
         if targets is not None:
-            truth = one_per_image(batch, targets)
+            truth = filter_targets(batch, targets)
             maps = [each.semantic for each in truth if each.semantic is not None]
             if len(maps) != len(truth):
                 fix = "use a dataset with it, such as coco_panoptic with semantic: stuff"
@@ -89,6 +87,10 @@ class PanopticFPN(nn.Module):
             self.with_segments(Prediction(detections=detections, semantic=SemanticMap(logits=own[:, :height, :width])))
             for detections, own, (height, width) in zip(found, logits, batch.sizes, strict=True)
         ]
+
+    def networks(self) -> list[nn.Module]:
+        """As `det_core.contracts.Compilable`."""
+        return [self.backbone, self.sem_seg_head, *networks_of(self.proposal_generator, self.roi_heads)]
 
     def with_segments(self, prediction: Prediction) -> Prediction:
         """As `det_core.contracts.SegmentMaker`: detections and classes of pixels, at whatever size, joined."""

@@ -4,6 +4,36 @@ from det_core.plugins.hooks import hookimpl
 
 from det_panoptic.zoo import PUBLISHED
 
+_PREPROCESS = {
+    "pixel_mean": "preprocess.mean",
+    "pixel_std": "preprocess.std",
+    "channel_order": "preprocess.channel_order",
+}
+_LOSS = {"loss": "pixel_loss.kind", "loss_top_k": "pixel_loss.hardest", "ignore": "pixel_loss.ignore"}
+_DECODER = {
+    name: f"decoder.{name}"
+    for name in (
+        *("in_features", "project_channels", "decoder_channels", "aspp_channels", "aspp_dilations"),
+        *("aspp_dropout", "norm", "train_size", "separable"),
+    )
+}
+# Arguments of 0.1.0 that have moved into parts; of a component by its name, or by where it stands.
+MOVED_ARGUMENTS = {
+    "deeplab_resnet": {
+        "res4_dilation": "dilations.res4",
+        "res5_dilation": "dilations.res5",
+        "multi_grid": "dilations.multi_grid",
+        "deformable_stages": "deformation.stages",
+        "deformable": "deformation.kind",
+        "deformable_groups": "deformation.groups",
+    },
+    "deeplab_v3_head": _LOSS,
+    "deeplab_v3_plus_head": _LOSS | _DECODER,
+    "panoptic_deeplab": _PREPROCESS,
+    "panoptic_deeplab.ins_embed_head": _DECODER,
+    "panoptic_deeplab.sem_seg_head": _LOSS | _DECODER,
+    "panoptic_fpn": _PREPROCESS,
+}
 SAFE_PARTS = (
     "det_panoptic.grouping:Grouping",
     "det_panoptic.merging:Merging",

@@ -7,20 +7,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from det_core.models import RPN, FastRCNNConvFCHead, MaskRCNNConvUpsampleHead, SemSegFPNHead, StandardROIHeads
+from det_core.models import (
+    RPN,
+    FastRCNNConvFCHead,
+    MaskRCNNConvUpsampleHead,
+    ProposalNMS,
+    SemSegFPNHead,
+    StandardROIHeads,
+)
 from det_core.recipes import Factory
 from det_core.structures import Targets
 from det_devkit.conformance import conformance
 from det_devkit.conformance.evaluators import panoptic_map
 from PIL import Image
 
+from det_panoptic.deeplab import DeepLabDecoder
 from det_panoptic.panoptic_deeplab import PanopticDeepLabInsEmbedHead, PanopticDeepLabSemSegHead
 from det_panoptic.truth import IDS, SEGMENTS, SegmentIds
 
 __all__ = ["told"]
 
 _SMALL = {"decoder_channels": 8, "aspp_channels": 8, "norm": "BN"}
-_BRANCH = {**_SMALL, "in_features": ("p2", "p3", "p5"), "project_channels": (8, 8), "head_channels": 8}
+_LEVELS = {"in_features": ("p2", "p3", "p5"), "project_channels": (8, 8)}
+_BRANCH: dict[str, Any] = {"decoder": Factory(DeepLabDecoder, **_SMALL, **_LEVELS), "head_channels": 8}
 
 
 def _with_segments(truth: Targets) -> Targets:
@@ -86,11 +95,11 @@ told = conformance(
     examples={
         "backbones/deeplab_resnet": {"res2_channels": 32, "width_per_group": 8, "stem_channels": 16},
         "heads/deeplab_v3_head": {"aspp_channels": 64, "norm": "BN"},
-        "heads/deeplab_v3_plus_head": {**_SMALL, "project_channels": (8,)},
+        "heads/deeplab_v3_plus_head": {"decoder": Factory(DeepLabDecoder, **_SMALL, project_channels=(8,))},
         "models/panoptic_fpn": {
             "num_things": 3,
             "num_stuff": 2,
-            "proposal_generator": Factory(RPN, pre_nms_topk_test=50, post_nms_topk_test=20),
+            "proposal_generator": Factory(RPN, nms=ProposalNMS(pre_nms_topk_test=50, post_nms_topk_test=20)),
             "roi_heads": Factory(StandardROIHeads, box_head=Factory(FastRCNNConvFCHead, fc_dim=32)),
             "mask_head": Factory(MaskRCNNConvUpsampleHead, num_conv=1, conv_dim=8),
             "sem_seg_head": Factory(SemSegFPNHead, conv_dim=32),

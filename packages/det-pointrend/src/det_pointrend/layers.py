@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from det_core.errors import ConfigError
@@ -9,10 +10,38 @@ from det_core.ops.layers import Conv2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["ConvFCHead", "ImplicitPointHead", "StandardPointHead"]
+__all__ = ["ConvFCHead", "ImplicitPointHead", "RegionLayers", "StandardPointHead"]
 
 # Numbers that stand for a place: a sine and a cosine of each frequency.
 _FREQUENCIES = 128
+
+
+@dataclass(frozen=True)
+class RegionLayers:
+    """The layers that condense a region's features.
+
+    Attributes:
+        resolution: side of the grid on which a region's features are read.
+        conv_dim: channels of the convolution.
+        fc_dim: width of the hidden layers.
+        num_fc: number of hidden layers.
+    """
+
+    resolution: int = 14
+    conv_dim: int = 256
+    fc_dim: int = 1024
+    num_fc: int = 2
+
+    def build(self, in_channels: int, out_shape: tuple[int, ...]) -> "ConvFCHead":
+        """The head from features (R, in_channels, resolution, resolution) to (R, *out_shape)."""
+        return ConvFCHead(
+            in_channels,
+            self.resolution,
+            out_shape,
+            conv_dim=self.conv_dim,
+            fc_dim=self.fc_dim,
+            num_fc=self.num_fc,
+        )
 
 
 class ConvFCHead(nn.Module):
@@ -147,7 +176,9 @@ class ImplicitPointHead(nn.Module):
     ) -> None:
         super().__init__()
         if num_fc < 1 or not (image_features or positions):
-            raise ConfigError("ImplicitPointHead", "needs a hidden layer, and features or positions to look at")
+            raise ConfigError(
+                "ImplicitPointHead", "RegionLayers", "needs a hidden layer, and features or positions to look at"
+            )
         self.image_features, self.positions = image_features, positions
         width = (in_channels if image_features else 0) + (2 * _FREQUENCIES if positions else 0)
         if positions:

@@ -16,11 +16,12 @@ from det_core.structures import Detections, Targets
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from det_pointrend.layers import ConvFCHead, ImplicitPointHead, StandardPointHead
+from det_pointrend.layers import ImplicitPointHead, RegionLayers, StandardPointHead
 from det_pointrend.points import (
     PointFeatures,
+    PointSampler,
+    Subdivision,
     at_points,
-    drawn_where_uncertain,
     grid,
     most_uncertain_cells,
     points_in_image,
@@ -46,19 +47,15 @@ class PointRendMaskHead(nn.Module):
         strides: level -> stride, from the backbone.
         num_classes: without the background.
         in_features: the levels that the coarse mask is made of; null is the finest.
-        pooler_resolution: side of the grid on which a region reads them.
-        conv_dim: channels of the coarse head.
-        fc_dim: width of its hidden layers.
-        num_fc: how many there are.
+        region_layers: the layers of the coarse head.
         coarse_resolution: side of the coarse mask.
         point_head: built with `in_channels` and `num_classes`; null leaves it at the coarse mask.
         point_features: the levels that the point head looks at; null is the finest.
-        num_points: points of each region that are learnt from.
-        oversample: how many times as many are drawn to choose from.
-        importance: the share of them that are chosen for being the most uncertain.
-        subdivision_steps: how often the side of the coarse mask is doubled at inference.
-        subdivision_points: points that are decided anew after each doubling.
+        sampler: the points of each region that the loss is computed on.
+        subdivision: how the coarse mask is made finer at inference.
     """
+
+    contract = "RegionHead"
 
     def __init__(
         self,
@@ -67,44 +64,29 @@ class PointRendMaskHead(nn.Module):
         num_classes: int,
         *,
         in_features: Sequence[str] | None = None,
-        pooler_resolution: int = 14,
-        conv_dim: int = 256,
-        fc_dim: int = 1024,
-        num_fc: int = 2,
+        region_layers: RegionLayers = RegionLayers(),  # noqa: B008 (frozen)
         coarse_resolution: int = 7,
         point_head: Factory[PointHead] | None = Factory(StandardPointHead),
         point_features: Sequence[str] | None = None,
-        num_points: int = 196,
-        oversample: float = 3.0,
-        importance: float = 0.75,
-        subdivision_steps: int = 5,
-        subdivision_points: int = 784,
+        sampler: PointSampler = PointSampler(),  # noqa: B008 (frozen)
+        subdivision: Subdivision = Subdivision(steps=5),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
-        if oversample < 1 or not 0 <= importance <= 1:
-            found = f"got {oversample} and {importance}"
-            raise ConfigError("PointRendMaskHead", "oversample must be at least 1, importance from 0 to 1", found)
         where = "PointRendMaskHead.in_features"
         self.features = PointFeatures(where, channels, strides, in_features)
-        self.resolution = pooler_resolution
-        self.coarse_head = ConvFCHead(
-            self.features.channels,
-            pooler_resolution,
-            (num_classes, coarse_resolution, coarse_resolution),
-            conv_dim=conv_dim,
-            fc_dim=fc_dim,
-            num_fc=num_fc,
-        )
+        self.resolution = region_layers.resolution
+        size = (num_classes, coarse_resolution, coarse_resolution)
+        self.coarse_head = region_layers.build(self.features.channels, size)
         where = "PointRendMaskHead.point_features"
         self.point_features = PointFeatures(where, channels, strides, point_features)
         self.point_head: nn.Module | None = None
         if point_head is not None:
             known = {"in_channels": self.point_features.channels, "num_classes": num_classes}
             self.point_head = cast(nn.Module, Factory.of(point_head)(**known))
-        self.num_points, self.oversample, self.importance = num_points, oversample, importance
+        self.sampler = sampler
         # While all points would be decided anew, to begin with the larger mask is the same.
-        self.side, self.steps, self.subdivision_points = coarse_resolution, subdivision_steps, subdivision_points
-        while self.steps > 0 and 4 * self.side**2 <= subdivision_points:
+        self.side, self.steps, self.subdivision_points = coarse_resolution, subdivision.steps, subdivision.points
+        while self.steps > 0 and 4 * self.side**2 <= subdivision.points:
             self.side, self.steps = 2 * self.side, self.steps - 1
 
     def losses(
@@ -116,13 +98,7 @@ class PointRendMaskHead(nn.Module):
         if self.point_head is not None:
             labels = torch.cat([truth.labels for truth in targets])
             with torch.no_grad():
-                points = drawn_where_uncertain(
-                    coarse,
-                    lambda logits: -of_label(logits, labels).abs(),
-                    self.num_points,
-                    self.oversample,
-                    self.importance,
-                )
+                points = self.sampler(coarse, lambda logits: -of_label(logits, labels).abs())
             truth = truth_at(targets, points_in_image(torch.cat(list(proposals)), points))
             logits = self._decide(features, proposals, coarse, points)
             losses["loss_mask_point"] = point_loss(of_label(logits, labels), truth)
@@ -175,17 +151,15 @@ class ImplicitPointRendMaskHead(nn.Module):
         strides: level -> stride, from the backbone.
         num_classes: without the background.
         in_features: the levels that the weights are made of; null is the finest.
-        pooler_resolution: side of the grid on which a region reads them.
-        conv_dim: channels of the head that makes the weights.
-        fc_dim: width of its hidden layers.
-        num_fc: how many there are.
+        region_layers: the layers of the head that makes the weights.
         point_head: built with `in_channels` and `num_classes`.
         point_features: the levels that the point head looks at; null is the finest.
         points: where the points come from that are learnt from; null draws 196 of each region evenly.
         regularisation: how much the mean square of the weights adds to the loss.
-        subdivision_steps: how often the side of the mask is doubled at inference.
-        subdivision_points: points that are decided at first, a square number, and anew after each doubling.
+        subdivision: how the mask is made finer at inference; its points, a square number, are decided at first too.
     """
+
+    contract = "RegionHead"
 
     def __init__(
         self,
@@ -194,41 +168,30 @@ class ImplicitPointRendMaskHead(nn.Module):
         num_classes: int,
         *,
         in_features: Sequence[str] | None = None,
-        pooler_resolution: int = 14,
-        conv_dim: int = 256,
-        fc_dim: int = 1024,
-        num_fc: int = 2,
+        region_layers: RegionLayers = RegionLayers(),  # noqa: B008 (frozen)
         point_head: Factory[ImplicitPointHead] = Factory(ImplicitPointHead),
         point_features: Sequence[str] | None = None,
         points: PointSource | None = None,
         regularisation: float = 1e-5,
-        subdivision_steps: int = 3,
-        subdivision_points: int = 784,
+        subdivision: Subdivision = Subdivision(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
         self.side, self.steps, self.subdivision_points = (
-            math.isqrt(subdivision_points),
-            subdivision_steps,
-            subdivision_points,
+            math.isqrt(subdivision.points),
+            subdivision.steps,
+            subdivision.points,
         )
-        if self.side**2 != subdivision_points:
-            where = "ImplicitPointRendMaskHead.subdivision_points"
-            raise ConfigError(where, "must be a square number", f"got {subdivision_points}")
+        if self.side**2 != subdivision.points:
+            where = "ImplicitPointRendMaskHead.subdivision.points"
+            raise ConfigError(where, "must be a square number", f"got {subdivision.points}")
         where = "ImplicitPointRendMaskHead.in_features"
         self.features = PointFeatures(where, channels, strides, in_features)
         where = "ImplicitPointRendMaskHead.point_features"
         self.point_features = PointFeatures(where, channels, strides, point_features)
         known = {"in_channels": self.point_features.channels, "num_classes": num_classes}
         self.point_head = Factory.of(point_head)(**known)
-        self.resolution = pooler_resolution
-        self.parameter_head = ConvFCHead(
-            self.features.channels,
-            pooler_resolution,
-            (self.point_head.num_params,),
-            conv_dim=conv_dim,
-            fc_dim=fc_dim,
-            num_fc=num_fc,
-        )
+        self.resolution = region_layers.resolution
+        self.parameter_head = region_layers.build(self.features.channels, (self.point_head.num_params,))
         self.points, self.regularisation = points or DrawnPoints(), regularisation
 
     def losses(

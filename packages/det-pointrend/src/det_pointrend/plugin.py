@@ -36,6 +36,22 @@ SAFE_PARTS = (
 )
 
 
+_REGION_LAYERS = {
+    "pooler_resolution": "region_layers.resolution",
+    "conv_dim": "region_layers.conv_dim",
+    "fc_dim": "region_layers.fc_dim",
+    "num_fc": "region_layers.num_fc",
+    "subdivision_steps": "subdivision.steps",
+    "subdivision_points": "subdivision.points",
+}
+# Arguments of 0.1.0 that have moved into parts.
+MOVED_ARGUMENTS = {
+    "implicit_pointrend_mask_head": _REGION_LAYERS,
+    "pointrend_mask_head": _REGION_LAYERS
+    | {"num_points": "sampler.num_points", "oversample": "sampler.oversample", "importance": "sampler.importance"},
+}
+
+
 @hookimpl
 def det_heads() -> dict[str, str]:
     """Mask heads and a semantic head that answer for single points."""

@@ -5,6 +5,7 @@ After Kirillov et al., "PointRend: image segmentation as rendering", 2020, and i
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from det_core.errors import ConfigError
@@ -13,6 +14,8 @@ from torch.nn import functional as F
 
 __all__ = [
     "PointFeatures",
+    "PointSampler",
+    "Subdivision",
     "at_points",
     "drawn_where_uncertain",
     "grid",
@@ -114,6 +117,43 @@ def masks_at(masks: Tensor, points: Tensor) -> Tensor:
         weight = (x_share if dx else 1 - x_share) * (y_share if dy else 1 - y_share)
         value += weight * (inside & masks[row, (y + dy).clamp(0, height - 1), (x + dx).clamp(0, width - 1)])
     return value
+
+
+@dataclass(frozen=True)
+class PointSampler:
+    """Which points a loss is computed on.
+
+    Attributes:
+        num_points: points of each region or image.
+        oversample: how many times as many are drawn to choose from, at least 1.
+        importance: share of the points that are chosen for being the most uncertain, in [0, 1].
+    """
+
+    num_points: int = 196
+    oversample: float = 3.0
+    importance: float = 0.75
+
+    def __post_init__(self) -> None:
+        if self.oversample < 1 or not 0 <= self.importance <= 1:
+            found = f"got {self.oversample} and {self.importance}"
+            raise ConfigError("PointSampler", "oversample must be at least 1, importance from 0 to 1", found)
+
+    def __call__(self, logits: Tensor, uncertainty: Callable[[Tensor], Tensor]) -> Tensor:
+        """Shares (R, num_points, 2) of the regions, see `drawn_where_uncertain`."""
+        return drawn_where_uncertain(logits, uncertainty, self.num_points, self.oversample, self.importance)
+
+
+@dataclass(frozen=True)
+class Subdivision:
+    """How a mask is made finer at inference.
+
+    Attributes:
+        steps: doublings of the side of the mask.
+        points: points that are decided anew after each doubling, the most uncertain ones.
+    """
+
+    steps: int = 3
+    points: int = 784
 
 
 def drawn_where_uncertain(

@@ -34,6 +34,8 @@ class PointRendSemSegHead(nn.Module):
         subdivision_points: pixels that are decided anew after each doubling.
     """
 
+    contract = "SemanticHead"
+
     def __init__(
         self,
         channels: Mapping[str, int],

@@ -9,7 +9,7 @@ from PIL import Image
 
 __all__ = ["told"]
 
-_SMALL = {"conv_dim": 8, "fc_dim": 16, "pooler_resolution": 4}
+_SMALL = {"region_layers": {"conv_dim": 8, "fc_dim": 16, "resolution": 4}}
 
 
 def _points(folder: Path) -> dict[str, Any]:
@@ -28,11 +28,11 @@ def _points(folder: Path) -> dict[str, Any]:
 told = conformance(
     "det-pointrend",
     examples={
-        "heads/pointrend_mask_head": {**_SMALL, "subdivision_steps": 3},
+        "heads/pointrend_mask_head": {**_SMALL, "subdivision": {"steps": 3}},
         "heads/implicit_pointrend_mask_head": {
             **_SMALL,
             "point_head": {"type": "det_pointrend.layers:ImplicitPointHead", "fc_dim": 8, "num_fc": 1},
-            "subdivision_points": 64,
+            "subdivision": {"points": 64},
         },
         "heads/pointrend_sem_seg_head": {"num_points": 128, "subdivision_points": 64},
         "datasets/coco_points": _points,

@@ -1,13 +1,16 @@
 """TensorMask (Chen et al., "TensorMask: a foundation for dense object segmentation", 2019)."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
 import torch
 from det_core.errors import ConfigError, StructureError
 from det_core.models import AnchorGenerator
-from det_core.models.heads.dense import Tower, best_candidates, chosen_levels, per_anchor, predictor
+from det_core.models.heads.dense import Tower, best_candidates, per_anchor, predictor
+from det_core.models.parts.levels import select_levels
+from det_core.models.parts.nms import DenseNMS
 from det_core.ops import boxes as box_ops
 from det_core.ops import coding
 from det_core.ops.losses import box_loss
@@ -19,9 +22,9 @@ from torch.nn import functional as F
 
 from det_tensormask.align import swap_align2nat
 from det_tensormask.assignment import assign
-from det_tensormask.losses import focal_loss_star
+from det_tensormask.losses import FocalLossStar, MaskLoss
 
-__all__ = ["TensorMaskHead", "TensorMaskOutputs"]
+__all__ = ["MaskWindows", "Subnets", "TensorMaskHead", "TensorMaskOutputs"]
 
 
 class TensorMaskOutputs(NamedTuple):
@@ -38,6 +41,39 @@ class TensorMaskOutputs(NamedTuple):
     masks: list[list[Tensor]]
 
 
+@dataclass(frozen=True)
+class MaskWindows:
+    """The windows of TensorMask.
+
+    Attributes:
+        windows: sides of the windows, in strides of each level; also sides of the masks of the finest level.
+        aligned: predict masks pixel by pixel and turn them into windows by `swap_align2nat`.
+        bipyramid: the coarser a level, the finer are its masks: all have parts as long as the finest level's stride.
+            Needs `aligned`.
+    """
+
+    windows: Sequence[int] = (11, 15)
+    aligned: bool = True
+    bipyramid: bool = True
+
+
+@dataclass(frozen=True)
+class Subnets:
+    """The convolutions before the predictions of TensorMask.
+
+    Attributes:
+        num_convs: number of 3 x 3 convolutions before each kind of prediction.
+        class_channels: channels of those for classes.
+        box_channels: channels of those for boxes.
+        mask_channels: channels of those for masks.
+    """
+
+    num_convs: int = 4
+    class_channels: int = 256
+    box_channels: int = 128
+    mask_channels: int = 128
+
+
 class TensorMaskHead(nn.Module):
     """Classifies square windows around every feature pixel, moves their boxes onto the objects, and draws masks.
 
@@ -46,25 +82,16 @@ class TensorMaskHead(nn.Module):
         strides: level -> stride, from the backbone; each level has twice that of the one before.
         num_classes: there is no background class.
         in_features: the levels that are searched; None for all.
-        windows: sides of the windows, in strides of each level; also sides of the masks that the finest level draws.
-        num_convs: 3 x 3 convolutions before each kind of prediction.
-        class_channels: of those for classes.
-        box_channels: of those for boxes.
-        mask_channels: of those for masks.
-        aligned: predict masks pixel by pixel and turn them into windows by `swap_align2nat`.
-        bipyramid: the coarser a level, the finer are its masks: all have parts as long as the finest level's stride.
-            Needs `aligned`.
-        prior_probability: of every class at every window, before training.
-        focal_alpha: weight of the positive class.
-        focal_gamma: steepness of the loss, see `focal_loss_star`.
-        box_weights: of the offsets (dx, dy, dw, dh).
-        mask_loss_weight: of the mean over the parts of a mask.
-        mask_positive_weight: of parts that belong to the object.
-        score_threshold: detections must score more than this.
-        topk_candidates: pairs of window and class that enter suppression, per image.
-        nms_threshold: overlap of boxes beyond which the worse of two detections of one class is dropped.
-        max_detections: per image; the best stay.
+        masks: the windows, and how masks are predicted in them.
+        subnets: the convolutions before each kind of prediction.
+        prior_probability: probability of every class at every window before training, in (0, 1).
+        focal_loss: the loss of classes.
+        mask_loss: the loss of masks.
+        box_weights: weights of the offsets (dx, dy, dw, dh).
+        nms: which windows become detections; `topk_candidates` are those of an image.
     """
+
+    contract = "DenseHead"
 
     def __init__(
         self,
@@ -73,35 +100,25 @@ class TensorMaskHead(nn.Module):
         num_classes: int,
         *,
         in_features: Sequence[str] | None = None,
-        windows: Sequence[int] = (11, 15),
-        num_convs: int = 4,
-        class_channels: int = 256,
-        box_channels: int = 128,
-        mask_channels: int = 128,
-        aligned: bool = True,
-        bipyramid: bool = True,
+        masks: MaskWindows = MaskWindows(),
+        subnets: Subnets = Subnets(),
         prior_probability: float = 0.01,
-        focal_alpha: float = 0.3,
-        focal_gamma: float = 3.0,
+        focal_loss: FocalLossStar = FocalLossStar(),  # noqa: B008 (frozen)
+        mask_loss: MaskLoss = MaskLoss(),  # noqa: B008 (frozen)
         box_weights: tuple[float, float, float, float] = (1.5, 1.5, 0.75, 0.75),
-        mask_loss_weight: float = 2.0,
-        mask_positive_weight: float = 1.5,
-        score_threshold: float = 0.05,
-        topk_candidates: int = 6000,
-        nms_threshold: float = 0.5,
-        max_detections: int = 100,
+        nms: DenseNMS = DenseNMS(topk_candidates=6000),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
-        self.num_classes, self.in_features = num_classes, chosen_levels("TensorMaskHead", channels, in_features)
+        self.num_classes, self.in_features = num_classes, select_levels("TensorMaskHead", channels, in_features)
         self.strides = tuple(strides[name] for name in self.in_features)
-        self.windows, self.aligned, self.bipyramid = tuple(windows), aligned, bipyramid
+        self.windows, self.aligned, self.bipyramid = tuple(masks.windows), masks.aligned, masks.bipyramid
         self._check()
         self.anchor_generator = AnchorGenerator(
             {name: strides[name] for name in self.in_features}, scales=self.windows, aspect_ratios=[[1.0]]
         )
         self.cls_subnet, self.bbox_subnet, self.mask_subnet = (
-            Tower(channels[self.in_features[0]], [own] * num_convs, "", "shared", len(self.strides))
-            for own in (class_channels, box_channels, mask_channels)
+            Tower(channels[self.in_features[0]], [own] * subnets.num_convs, "", "shared", len(self.strides))
+            for own in (subnets.class_channels, subnets.box_channels, subnets.mask_channels)
         )
         self.cls_score = predictor(self.cls_subnet.out_channels, len(self.windows) * num_classes, prior_probability)
         self.bbox_pred = predictor(self.bbox_subnet.out_channels, len(self.windows) * 4)
@@ -111,18 +128,15 @@ class TensorMaskHead(nn.Module):
             nn.init.normal_(conv.weight, std=0.01)
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
             self.add_module(f"mask_pred_{side:02}", conv)
-        self.mask_fuse = Tower(width, [width], "", "shared", len(self.strides)) if bipyramid else None
-        self.focal_alpha, self.focal_gamma, self.box_weights = focal_alpha, focal_gamma, box_weights
-        self.mask_loss_weight, self.mask_positive_weight = mask_loss_weight, mask_positive_weight
-        self.score_threshold, self.topk_candidates = score_threshold, topk_candidates
-        self.nms_threshold, self.max_detections = nms_threshold, max_detections
+        self.mask_fuse = Tower(width, [width], "", "shared", len(self.strides)) if self.bipyramid else None
+        self.focal_loss, self.mask_loss, self.box_weights, self.nms = focal_loss, mask_loss, box_weights, nms
 
     def _check(self) -> None:
         if not self.windows or len(set(self.windows)) != len(self.windows) or min(self.windows) < 1:
             problem = "must name at least one side, and none twice"
-            raise ConfigError("TensorMaskHead.windows", problem, f"got {list(self.windows)}")
+            raise ConfigError("TensorMaskHead.masks.windows", problem, f"got {list(self.windows)}")
         if self.bipyramid and not self.aligned:
-            raise ConfigError("TensorMaskHead.bipyramid", "needs aligned masks", fix="set aligned to true")
+            raise ConfigError("TensorMaskHead.masks.bipyramid", "needs aligned masks", fix="set aligned to true")
         if any(b != 2 * a for a, b in zip(self.strides, self.strides[1:], strict=False)):
             found = f"got {list(self.strides)}"
             raise ConfigError("TensorMaskHead.strides", "must double from level to level", found)
@@ -159,7 +173,7 @@ class TensorMaskHead(nn.Module):
         objects = [truth[own[own >= 0]] for truth, own in zip(targets, partners, strict=True)]
         truth = torch.zeros_like(logits)
         truth[image, anchor, torch.cat([each.labels for each in objects])] = 1
-        classification = focal_loss_star(logits, truth, self.focal_alpha, self.focal_gamma)
+        classification = self.focal_loss(logits, truth)
         boxes = torch.cat([each.boxes for each in objects])
         regression = box_loss(offsets[image, anchor], anchors[anchor], boxes, self.box_weights, "smooth_l1", beta=0.0)
         # Masks that are for no object take part as nothing, so that their layers have a gradient always.
@@ -186,13 +200,7 @@ class TensorMaskHead(nn.Module):
             if len(mine):
                 true.append(crop_masks(_masks(own)[mine], windows[image[rows] == index], side))
             first += len(own)
-        loss = F.binary_cross_entropy_with_logits(
-            drawn,
-            torch.cat(true).float(),
-            reduction="sum",
-            pos_weight=drawn.new_tensor(self.mask_positive_weight),
-        )
-        return loss * self.mask_loss_weight / side**2
+        return self.mask_loss(drawn, torch.cat(true).float()) / side**2
 
     def _drawn(self, outputs: TensorMaskOutputs, image: Tensor, anchor: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """The masks of some windows, each told by its image and its place among all anchors (M,).
@@ -220,7 +228,7 @@ class TensorMaskHead(nn.Module):
         """The detections of each image, best first, with their masks; a window may be detected as several classes."""
         anchors, offsets = torch.cat(outputs.anchors), torch.cat(outputs.offsets, dim=1)
         scores = torch.cat(outputs.logits, dim=1).float().sigmoid()
-        best = best_candidates(scores, self.score_threshold, self.topk_candidates)
+        best = best_candidates(scores, self.nms.score_threshold, self.nms.topk_candidates)
         boxes = coding.decode(
             offsets.gather(1, best.anchor[..., None].expand(-1, -1, 4)), anchors[best.anchor], self.box_weights
         )
@@ -247,7 +255,9 @@ class TensorMaskHead(nn.Module):
     def _suppress(self, boxes: Tensor, anchor: Tensor, labels: Tensor, scores: Tensor, size: Size) -> Tensor:
         """Which candidates of an image stay, best first."""
         usable = torch.nonzero(box_ops.finite(boxes, scores) & (scores >= 0)).squeeze(1)
-        keep = nms_by_group(boxes[usable], scores[usable], labels[usable], self.nms_threshold)[: self.max_detections]
+        keep = nms_by_group(boxes[usable], scores[usable], labels[usable], self.nms.iou_threshold)[
+            : self.nms.max_detections
+        ]
         rows = usable[keep]
         return rows[box_ops.larger_than(box_ops.clip(boxes[rows], size), 0)]
 

@@ -8,6 +8,28 @@ _PUBLISHED = {
 }
 
 
+# Arguments of 0.1.0 that have moved into parts.
+MOVED_ARGUMENTS = {
+    "tensormask_head": {
+        "windows": "masks.windows",
+        "aligned": "masks.aligned",
+        "bipyramid": "masks.bipyramid",
+        "num_convs": "subnets.num_convs",
+        "class_channels": "subnets.class_channels",
+        "box_channels": "subnets.box_channels",
+        "mask_channels": "subnets.mask_channels",
+        "focal_alpha": "focal_loss.alpha",
+        "focal_gamma": "focal_loss.gamma",
+        "mask_loss_weight": "mask_loss.weight",
+        "mask_positive_weight": "mask_loss.positive_weight",
+        "score_threshold": "nms.score_threshold",
+        "topk_candidates": "nms.topk_candidates",
+        "nms_threshold": "nms.iou_threshold",
+        "max_detections": "nms.max_detections",
+    }
+}
+
+
 @hookimpl
 def det_heads() -> dict[str, str]:
     """The one-stage head, for `dense_detector`."""

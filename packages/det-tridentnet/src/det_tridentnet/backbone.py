@@ -1,6 +1,7 @@
 """Residual networks with a stage of several branches (Li et al., "Scale-aware trident networks", 2019)."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
@@ -11,9 +12,24 @@ from det_core.ops.residual import BottleneckBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["TridentResNet"]
+__all__ = ["Branches", "TridentResNet"]
 
 _STAGES = ("res2", "res3", "res4", "res5")
+
+
+@dataclass(frozen=True)
+class Branches:
+    """The branches of a stage.
+
+    Attributes:
+        dilations: dilation of the 3 x 3 convolutions of the stage, one for each branch.
+        stage: the stage that has branches.
+        branch: the branch that is run where nobody asks for any; counted from 0.
+    """
+
+    dilations: Sequence[int] = (1, 2, 3)
+    stage: Literal["res2", "res3", "res4", "res5"] = "res4"
+    branch: int = 1
 
 
 class TridentResNet(nn.Module):
@@ -24,9 +40,7 @@ class TridentResNet(nn.Module):
 
     Args:
         depth: number of layers.
-        dilations: of the 3 x 3 convolutions of the stage, one for each branch.
-        stage: the one that has branches.
-        branch: the one that is run where nobody asks for any; counted from 0.
+        branches: the stage that has branches, and their dilations.
         out_features: see `ResNet`, as all that follow.
         norm: of every convolution.
         freeze_at: how many of stem, res2, res3 ... are excluded from training.
@@ -42,9 +56,7 @@ class TridentResNet(nn.Module):
         self,
         depth: Literal[50, 101, 152] = 50,
         *,
-        dilations: Sequence[int] = (1, 2, 3),
-        stage: Literal["res2", "res3", "res4", "res5"] = "res4",
-        branch: int = 1,
+        branches: Branches = Branches(),
         out_features: Sequence[str] = ("res4",),
         norm: Norm = "FrozenBN",
         freeze_at: int = 2,
@@ -68,7 +80,7 @@ class TridentResNet(nn.Module):
             stem_channels=stem_channels,
             res5_dilation=res5_dilation,
         )
-        self.dilations, self.stage, self.branch = tuple(dilations), stage, branch
+        self.dilations, self.stage, self.branch = tuple(branches.dilations), branches.stage, branches.branch
         self._check(network, out_features)
         self.channels, self.strides = network.channels, network.strides
         self.size_divisibility = network.size_divisibility
@@ -79,13 +91,13 @@ class TridentResNet(nn.Module):
     def _check(self, network: nn.Module, out_features: Sequence[str]) -> None:
         if not self.dilations or min(self.dilations) < 1:
             found = f"got {list(self.dilations)}"
-            raise ConfigError("TridentResNet.dilations", "must be at least 1, one for each branch", found)
+            raise ConfigError("TridentResNet.branches.dilations", "must be at least 1, one for each branch", found)
         if not 0 <= self.branch < len(self.dilations):
             found = f"got {self.branch} with {len(self.dilations)} branches"
-            raise ConfigError("TridentResNet.branch", "must be one of the branches, counted from 0", found)
+            raise ConfigError("TridentResNet.branches.branch", "must be one of the branches, counted from 0", found)
         if not hasattr(network, self.stage):
             found = f"got {self.stage} with out_features {list(out_features)}"
-            raise ConfigError("TridentResNet.stage", "must not come after all out_features", found)
+            raise ConfigError("TridentResNet.branches.stage", "must not come after all out_features", found)
         if any(name < self.stage for name in out_features):
             found = f"got {list(out_features)} with branches in {self.stage}"
             problem = "must not come before the stage with branches, which has more images"

@@ -2,26 +2,39 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
-from det_core.contracts import Backbone, ProposalGenerator, ROIHeads
+from det_core.contracts import Backbone, Preprocess, ProposalGenerator, ROIHeads
 from det_core.errors import ConfigError
-from det_core.models import RPN, Res5ROIHeads
-from det_core.models.detectors.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise, one_per_image
+from det_core.models import NMS, RPN, Res5ROIHeads
+from det_core.models.parts.networks import networks_of
+from det_core.models.parts.preprocess import Normalize
+from det_core.models.parts.targets import filter_targets
 from det_core.ops import boxes as box_ops
 from det_core.ops.nms import nms_by_group
 from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, Prediction, Proposals, Targets
 from torch import Tensor, nn
 
-from det_tridentnet.backbone import TridentResNet
-
 __all__ = ["TridentRCNN"]
 
 Range = tuple[float, float | None]
 """The least and the greatest size of an object, the square root of its box's area in pixels; None for no limit."""
 _Found = TypeVar("_Found", Proposals, Detections)
+
+
+@runtime_checkable
+class BranchedBackbone(Backbone, Protocol):
+    """A backbone that can run in several branches, such as `TridentResNet`.
+
+    Attributes:
+        dilations: of each branch.
+        branch: the branch that is run where nobody asks for any.
+    """
+
+    dilations: Sequence[int]
+    branch: int
 
 
 class TridentRCNN(nn.Module):
@@ -41,11 +54,8 @@ class TridentRCNN(nn.Module):
             Objects of other sizes are neither learnt nor taken for background, and proposals of other sizes are left
             out; so are detections of other sizes where all branches are run. None: each branch is for all sizes, which
             is how TridentNet-Fast was published.
-        nms_threshold: overlap beyond which the worse of two detections of one class, by two branches, is dropped.
-        max_detections: per image, of all branches together.
-        pixel_mean: subtracted from values in 0..255, in the order of `channel_order`; by default ImageNet's, for RGB.
-        pixel_std: divides the rest, in the same order.
-        channel_order: what the backbone's weights want. Images are given as RGB all the same.
+        nms: which detections of all branches together stay; their score threshold is that of `roi_heads`.
+        preprocess: built with `divisibility`, the backbone's; by default ImageNet's mean and deviation, for RGB.
     """
 
     def __init__(
@@ -57,25 +67,21 @@ class TridentRCNN(nn.Module):
         roi_heads: Factory[ROIHeads] = Factory(Res5ROIHeads),
         fast: bool = True,
         valid_ranges: Sequence[Range] | None = None,
-        nms_threshold: float = 0.5,
-        max_detections: int = 100,
-        pixel_mean: Colour = IMAGENET_MEAN,
-        pixel_std: Colour = IMAGENET_STD,
-        channel_order: Literal["RGB", "BGR"] = "RGB",
+        nms: NMS = NMS(),  # noqa: B008 (frozen)
+        preprocess: Factory[Preprocess] = Factory(Normalize),
     ) -> None:
         super().__init__()
-        trident: nn.Module | Backbone = backbone
-        if not isinstance(trident, TridentResNet):
+        if not isinstance(backbone, BranchedBackbone):
             fix = "name a trident_resnet"
             raise ConfigError("TridentRCNN.backbone", "must have branches", f"got {type(backbone).__name__}", fix)
-        self.branches = tuple(range(len(trident.dilations)))
+        self.branches = tuple(range(len(backbone.dilations)))
         _check(valid_ranges, len(self.branches))
         self.num_classes, self.fast = num_classes, fast
         self.valid_ranges = None if valid_ranges is None else tuple(valid_ranges)
-        self.nms_threshold, self.max_detections = nms_threshold, max_detections
-        self.normalise = Normalise(pixel_mean, pixel_std, channel_order, trident.size_divisibility)
-        self.backbone = trident
-        known = {"channels": trident.channels, "strides": trident.strides}
+        self.nms = nms
+        self.preprocess = cast(nn.Module, Factory.of(preprocess)(divisibility=backbone.size_divisibility))
+        self.branch, self.backbone = backbone.branch, cast(nn.Module, backbone)
+        known = {"channels": backbone.channels, "strides": backbone.strides}
         self.proposal_generator: Any = Factory.of(proposal_generator)(**known)
         self.roi_heads = Factory.of(roi_heads)(**known, num_classes=num_classes)
 
@@ -83,15 +89,19 @@ class TridentRCNN(nn.Module):
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
         """With `targets`: the losses of both stages over all branches. Without: detections, of one branch or of all."""
-        pixels = self.normalise(batch)
+        pixels = self.preprocess(batch)
         if targets is None:
-            branches = (self.backbone.branch,) if self.fast else self.branches
+            branches = (self.branch,) if self.fast else self.branches
             return [Prediction(detections=found) for found in self._detect(pixels, batch, branches)]
         features, sizes = self.backbone(pixels, self.branches), batch.sizes * len(self.branches)
-        truth = [self._own(each, branch) for branch in self.branches for each in one_per_image(batch, targets)]
+        truth = [self._own(each, branch) for branch in self.branches for each in filter_targets(batch, targets)]
         proposals, losses = self.proposal_generator(features, sizes, truth)
         proposals = self._of_valid_size(proposals, self.branches)
         return {**losses, **self.roi_heads.losses(features, proposals, truth, sizes)}
+
+    def networks(self) -> list[nn.Module]:
+        """As `det_core.contracts.Compilable`."""
+        return [self.backbone, *networks_of(self.proposal_generator, self.roi_heads)]
 
     def _detect(self, pixels: Tensor, batch: ImageBatch, branches: Sequence[int]) -> Iterator[Detections]:
         features, sizes = self.backbone(pixels, branches), batch.sizes * len(branches)
@@ -109,7 +119,7 @@ class TridentRCNN(nn.Module):
         boxes, labels, scores = (
             torch.cat([getattr(each, name) for each in found]) for name in ("boxes", "labels", "scores")
         )
-        keep = nms_by_group(boxes, scores, labels, self.nms_threshold)[: self.max_detections]
+        keep = nms_by_group(boxes, scores, labels, self.nms.iou_threshold)[: self.nms.max_detections]
         return Detections(boxes=boxes[keep], labels=labels[keep], scores=scores[keep], size=found[0].size)
 
     def _own(self, truth: Targets, branch: int) -> Targets:

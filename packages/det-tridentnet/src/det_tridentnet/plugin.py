@@ -9,6 +9,19 @@ _PUBLISHED = {
 }
 
 
+# Arguments of 0.1.0 that have moved into parts.
+MOVED_ARGUMENTS = {
+    "trident_rcnn": {
+        "pixel_mean": "preprocess.mean",
+        "pixel_std": "preprocess.std",
+        "channel_order": "preprocess.channel_order",
+        "nms_threshold": "nms.iou_threshold",
+        "max_detections": "nms.max_detections",
+    },
+    "trident_resnet": {"dilations": "branches.dilations", "stage": "branches.stage", "branch": "branches.branch"},
+}
+
+
 @hookimpl
 def det_backbones() -> dict[str, str]:
     """Networks that turn images into feature maps."""

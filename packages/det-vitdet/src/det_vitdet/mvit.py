@@ -1,6 +1,7 @@
 """MViTv2 (Li et al., "MViTv2: improved multiscale vision transformers for classification and detection", 2022)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from det_core.errors import ConfigError
@@ -66,7 +67,7 @@ class PooledAttention(nn.Module):
             self.add_module(f"norm_{name}", nn.LayerNorm(width, eps=_EPS))
         if window % stride_q or window % stride_kv:
             found = f"got windows of {window} tokens, of which {stride_q} become one query and {stride_kv} one key"
-            raise ConfigError("MViT.window_size", "must be a multiple of the strides within it", found)
+            raise ConfigError("MViT.pooling.window_size", "must be a multiple of the strides within it", found)
         self.window_q, self.window_kv = window // stride_q, window // stride_kv
         distances = 2 * max(side // stride_q, side // stride_kv) - 1
         self.rel_pos_h = nn.Parameter(torch.zeros(distances, width))
@@ -128,6 +129,21 @@ class Block(nn.Module):
         return out
 
 
+@dataclass(frozen=True)
+class PooledWindows:
+    """The pooled attention of the first stage.
+
+    Attributes:
+        kv_stride: how many times fewer keys than tokens there are, on each axis; halves from stage to stage.
+        window_size: side of the windows, in tokens; halves from stage to stage.
+        residual: whether each query is added to the result of its attention.
+    """
+
+    kv_stride: int = 4
+    window_size: int = 56
+    residual: bool = True
+
+
 class MViT(nn.Module):
     """A transformer whose maps shrink from stage to stage as their channels grow; the defaults are MViTv2-T's.
 
@@ -137,12 +153,10 @@ class MViT(nn.Module):
     Args:
         image_size: side of the images that relative positions are learnt for; other sizes resample them.
         channels: of a token in the first stage; they double from stage to stage, and so do the heads.
-        depth: blocks of all four stages.
+        depth: number of blocks of all four stages; None: as many as `last_blocks` end with.
         heads: in the first stage.
         last_blocks: number of the last block of each of the four stages.
-        kv_stride: by how much fewer keys than tokens there are in the first stage, on each axis; halves with each.
-        window_size: side, in tokens, of the windows in the first stage; halves with each.
-        residual_pooling: whether each query is added to what it found.
+        pooling: strides and windows of the pooled attention.
         mlp_ratio: how much wider the two-layer networks are inside.
         drop_path_rate: how often the last block's residuals are left out in training; rises from 0 at the first.
         out_features: which of scale2 (stride 4), scale3, scale4, scale5 (stride 32) are returned.
@@ -155,12 +169,10 @@ class MViT(nn.Module):
         *,
         image_size: int = 224,
         channels: int = 96,
-        depth: int = 10,
+        depth: int | None = None,
         heads: int = 1,
         last_blocks: tuple[int, int, int, int] = (0, 2, 7, 9),
-        kv_stride: int = 4,
-        window_size: int = 56,
-        residual_pooling: bool = True,
+        pooling: PooledWindows = PooledWindows(),
         mlp_ratio: float = 4.0,
         drop_path_rate: float = 0.0,
         out_features: Sequence[str] = _STAGES,
@@ -168,8 +180,11 @@ class MViT(nn.Module):
         pad_to: int = 0,
     ) -> None:
         super().__init__()
-        check_at_least("MViT", 1, channels=channels, heads=heads, kv_stride=kv_stride)
+        kv_stride, window_size = pooling.kv_stride, pooling.window_size
+        check_at_least("MViT", 1, channels=channels, heads=heads)
+        check_at_least("MViT.pooling", 1, kv_stride=kv_stride)
         check_at_least("MViT", 32, image_size=image_size)
+        depth = last_blocks[-1] + 1 if depth is None and last_blocks else depth or 0
         _check(depth, last_blocks, out_features, channels, heads)
         self.activation_checkpointing, self.pad_to, self.size_divisibility = activation_checkpointing, pad_to, 1
         self.patch_embed = PatchEmbedding(channels, 7, _PATCH_STRIDE, 3)
@@ -188,7 +203,7 @@ class MViT(nn.Module):
                 stride_kv=kv_stride * 2 if number in last_blocks[1:3] else kv_stride,
                 window=0 if number in last_blocks[1:] else window_size,
                 side=side,
-                residual_pooling=residual_pooling,
+                residual_pooling=pooling.residual,
             )
             self.blocks.append(Block(attention, in_channels, channels, 2 if first else 1, mlp_ratio, rate))
             in_channels = channels

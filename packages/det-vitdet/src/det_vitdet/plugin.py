@@ -54,6 +54,25 @@ PUBLISHED: dict[str, dict[str, str]] = {
 }
 
 
+# Arguments of 0.1.0 that have moved into parts.
+MOVED_ARGUMENTS = {
+    "mvit": {
+        "kv_stride": "pooling.kv_stride",
+        "window_size": "pooling.window_size",
+        "residual_pooling": "pooling.residual",
+    },
+    "vit": {
+        "window_size": "windows.size",
+        "window_blocks": "windows.blocks",
+        "absolute_positions": "positions.absolute",
+        "relative_positions": "positions.relative",
+        "image_size": "positions.image_size",
+        "pretrain_size": "positions.pretrain_size",
+        "pretrain_class_token": "positions.pretrain_class_token",
+    },
+}
+
+
 @hookimpl
 def det_backbones() -> dict[str, str]:
     """Transformers, and the pyramid that a plain one needs."""

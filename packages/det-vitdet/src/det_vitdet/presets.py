@@ -1,13 +1,15 @@
 """The published transformers by their names: their sizes are the defaults, and smaller ones are good for trying.
 
-Those of ViTDet are whole backbones; those of MViTv2 and Swin stand underneath an `fpn`. How often residuals are left
-out is that of the published COCO configurations.
+Those of ViTDet are whole backbones; those of MViTv2 and Swin stand underneath an `fpn`. The stochastic depth rates are
+those of the published COCO configurations.
 """
+
+from functools import partial
 
 from det_vitdet.mvit import MViT
 from det_vitdet.pyramid import SimpleFeaturePyramid
 from det_vitdet.swin import Swin
-from det_vitdet.vit import ViT
+from det_vitdet.vit import ViT, Windows
 
 __all__ = [
     "mvitv2_b",
@@ -19,64 +21,14 @@ __all__ = [
     "swin_l",
     "swin_s",
     "swin_t",
+    "vitdet",
     "vitdet_b",
     "vitdet_h",
     "vitdet_l",
 ]
 
-Four = tuple[int, int, int, int]
 
-
-def _vitdet(
-    channels: int, depth: int, heads: int, drop_path_rate: float, activation_checkpointing: bool, pad_to: int
-) -> SimpleFeaturePyramid:
-    every = max(depth // 4, 1)  # four blocks, evenly spread, look everywhere
-    windows = [number for number in range(depth) if number % every != every - 1]
-    net = ViT(
-        channels=channels,
-        depth=depth,
-        heads=heads,
-        window_blocks=windows,
-        drop_path_rate=drop_path_rate,
-        activation_checkpointing=activation_checkpointing,
-        pad_to=pad_to,
-    )
-    return SimpleFeaturePyramid(net)
-
-
-def _mvit(
-    channels: int,
-    heads: int,
-    last_blocks: Four,
-    drop_path_rate: float,
-    activation_checkpointing: bool,
-    pad_to: int,
-) -> MViT:
-    return MViT(
-        channels=channels,
-        depth=last_blocks[-1] + 1,
-        heads=heads,
-        last_blocks=last_blocks,
-        drop_path_rate=drop_path_rate,
-        activation_checkpointing=activation_checkpointing,
-        pad_to=pad_to,
-    )
-
-
-def _swin(
-    channels: int, depths: Four, heads: Four, drop_path_rate: float, activation_checkpointing: bool, pad_to: int
-) -> Swin:
-    return Swin(
-        channels=channels,
-        depths=depths,
-        heads=heads,
-        drop_path_rate=drop_path_rate,
-        activation_checkpointing=activation_checkpointing,
-        pad_to=pad_to,
-    )
-
-
-def vitdet_b(
+def vitdet(
     *,
     channels: int = 768,
     depth: int = 12,
@@ -85,148 +37,38 @@ def vitdet_b(
     activation_checkpointing: bool = False,
     pad_to: int = 0,
 ) -> SimpleFeaturePyramid:
-    """ViT-B with windows and a simple feature pyramid; the arguments are those of `ViT`."""
-    return _vitdet(channels, depth, heads, drop_path_rate, activation_checkpointing, pad_to)
+    """A `ViT` with four global attention blocks, evenly spread, and a simple feature pyramid; arguments as of `ViT`."""
+    every = max(depth // 4, 1)
+    net = ViT(
+        channels=channels,
+        depth=depth,
+        heads=heads,
+        windows=Windows(blocks=[number for number in range(depth) if number % every != every - 1]),
+        drop_path_rate=drop_path_rate,
+        activation_checkpointing=activation_checkpointing,
+        pad_to=pad_to,
+    )
+    return SimpleFeaturePyramid(net)
 
 
-def vitdet_l(
-    *,
-    channels: int = 1024,
-    depth: int = 24,
-    heads: int = 16,
-    drop_path_rate: float = 0.4,
-    activation_checkpointing: bool = False,
-    pad_to: int = 0,
-) -> SimpleFeaturePyramid:
-    """ViT-L with windows and a simple feature pyramid; the arguments are those of `ViT`."""
-    return _vitdet(channels, depth, heads, drop_path_rate, activation_checkpointing, pad_to)
+vitdet_b = partial(vitdet, channels=768, depth=12, heads=12, drop_path_rate=0.1)
+vitdet_l = partial(vitdet, channels=1024, depth=24, heads=16, drop_path_rate=0.4)
+vitdet_h = partial(vitdet, channels=1280, depth=32, heads=16, drop_path_rate=0.5)
 
+mvitv2_t = partial(MViT, channels=96, heads=1, last_blocks=(0, 2, 7, 9), drop_path_rate=0.2)
+mvitv2_s = partial(MViT, channels=96, heads=1, last_blocks=(0, 2, 13, 15), drop_path_rate=0.2)
+mvitv2_b = partial(MViT, channels=96, heads=1, last_blocks=(1, 4, 20, 23), drop_path_rate=0.4)
+mvitv2_l = partial(MViT, channels=144, heads=2, last_blocks=(1, 7, 43, 47), drop_path_rate=0.5)
+mvitv2_h = partial(
+    MViT,
+    channels=192,
+    heads=3,
+    last_blocks=(3, 11, 71, 79),
+    drop_path_rate=0.6,
+    activation_checkpointing=True,
+)
 
-def vitdet_h(
-    *,
-    channels: int = 1280,
-    depth: int = 32,
-    heads: int = 16,
-    drop_path_rate: float = 0.5,
-    activation_checkpointing: bool = False,
-    pad_to: int = 0,
-) -> SimpleFeaturePyramid:
-    """ViT-H with windows and a simple feature pyramid; the arguments are those of `ViT`."""
-    return _vitdet(channels, depth, heads, drop_path_rate, activation_checkpointing, pad_to)
-
-
-def mvitv2_t(
-    *,
-    channels: int = 96,
-    heads: int = 1,
-    last_blocks: Four = (0, 2, 7, 9),
-    drop_path_rate: float = 0.2,
-    activation_checkpointing: bool = False,
-    pad_to: int = 0,
-) -> MViT:
-    """MViTv2-T; the arguments are those of `MViT`."""
-    return _mvit(channels, heads, last_blocks, drop_path_rate, activation_checkpointing, pad_to)
-
-
-def mvitv2_s(
-    *,
-    channels: int = 96,
-    heads: int = 1,
-    last_blocks: Four = (0, 2, 13, 15),
-    drop_path_rate: float = 0.2,
-    activation_checkpointing: bool = False,
-    pad_to: int = 0,
-) -> MViT:
-    """MViTv2-S; the arguments are those of `MViT`."""
-    return _mvit(channels, heads, last_blocks, drop_path_rate, activation_checkpointing, pad_to)
-
-
-def mvitv2_b(
-    *,
-    channels: int = 96,
-    heads: int = 1,
-    last_blocks: Four = (1, 4, 20, 23),
-    drop_path_rate: float = 0.4,
-    activation_checkpointing: bool = False,
-    pad_to: int = 0,
-) -> MViT:
-    """MViTv2-B; the arguments are those of `MViT`."""
-    return _mvit(channels, heads, last_blocks, drop_path_rate, activation_checkpointing, pad_to)
-
-
-def mvitv2_l(
-    *,
-    channels: int = 144,
-    heads: int = 2,
-    last_blocks: Four = (1, 7, 43, 47),
-    drop_path_rate: float = 0.5,
-    activation_checkpointing: bool = False,
-    pad_to: int = 0,
-) -> MViT:
-    """MViTv2-L; the arguments are those of `MViT`."""
-    return _mvit(channels, heads, last_blocks, drop_path_rate, activation_checkpointing, pad_to)
-
-
-def mvitv2_h(
-    *,
-    channels: int = 192,
-    heads: int = 3,
-    last_blocks: Four = (3, 11, 71, 79),
-    drop_path_rate: float = 0.6,
-    activation_checkpointing: bool = True,
-    pad_to: int = 0,
-) -> MViT:
-    """MViTv2-H; the arguments are those of `MViT`."""
-    return _mvit(channels, heads, last_blocks, drop_path_rate, activation_checkpointing, pad_to)
-
-
-def swin_t(
-    *,
-    channels: int = 96,
-    depths: Four = (2, 2, 6, 2),
-    heads: Four = (3, 6, 12, 24),
-    drop_path_rate: float = 0.2,
-    activation_checkpointing: bool = False,
-    pad_to: int = 0,
-) -> Swin:
-    """Swin-T; the arguments are those of `Swin`."""
-    return _swin(channels, depths, heads, drop_path_rate, activation_checkpointing, pad_to)
-
-
-def swin_s(
-    *,
-    channels: int = 96,
-    depths: Four = (2, 2, 18, 2),
-    heads: Four = (3, 6, 12, 24),
-    drop_path_rate: float = 0.2,
-    activation_checkpointing: bool = False,
-    pad_to: int = 0,
-) -> Swin:
-    """Swin-S; the arguments are those of `Swin`."""
-    return _swin(channels, depths, heads, drop_path_rate, activation_checkpointing, pad_to)
-
-
-def swin_b(
-    *,
-    channels: int = 128,
-    depths: Four = (2, 2, 18, 2),
-    heads: Four = (4, 8, 16, 32),
-    drop_path_rate: float = 0.4,
-    activation_checkpointing: bool = False,
-    pad_to: int = 0,
-) -> Swin:
-    """Swin-B; the arguments are those of `Swin`."""
-    return _swin(channels, depths, heads, drop_path_rate, activation_checkpointing, pad_to)
-
-
-def swin_l(
-    *,
-    channels: int = 192,
-    depths: Four = (2, 2, 18, 2),
-    heads: Four = (6, 12, 24, 48),
-    drop_path_rate: float = 0.4,
-    activation_checkpointing: bool = False,
-    pad_to: int = 0,
-) -> Swin:
-    """Swin-L; the arguments are those of `Swin`."""
-    return _swin(channels, depths, heads, drop_path_rate, activation_checkpointing, pad_to)
+swin_t = partial(Swin, channels=96, depths=(2, 2, 6, 2), heads=(3, 6, 12, 24), drop_path_rate=0.2)
+swin_s = partial(Swin, channels=96, depths=(2, 2, 18, 2), heads=(3, 6, 12, 24), drop_path_rate=0.2)
+swin_b = partial(Swin, channels=128, depths=(2, 2, 18, 2), heads=(4, 8, 16, 32), drop_path_rate=0.4)
+swin_l = partial(Swin, channels=192, depths=(2, 2, 18, 2), heads=(6, 12, 24, 48), drop_path_rate=0.4)

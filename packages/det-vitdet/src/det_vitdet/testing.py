@@ -4,9 +4,9 @@ from det_devkit.conformance import conformance
 
 __all__ = ["told"]
 
-_VIT = {"channels": 16, "depth": 2, "heads": 2, "window_size": 3, "window_blocks": [0], "image_size": 96}
+_VIT = {"channels": 16, "depth": 2, "heads": 2, "windows": {"size": 3, "blocks": [0]}, "positions": {"image_size": 96}}
 _SWIN = {"channels": 8, "depths": [2, 2, 2, 2], "heads": [1, 2, 4, 8], "window_size": 3, "drop_path_rate": 0.0}
-_MVIT = {"channels": 8, "depth": 5, "last_blocks": [0, 1, 3, 4], "window_size": 8, "image_size": 64}
+_MVIT = {"channels": 8, "depth": 5, "last_blocks": [0, 1, 3, 4], "pooling": {"window_size": 8}, "image_size": 64}
 _KEPT = {"drop_path_rate": 0.0}
 _MVITV2 = {"channels": 8, "heads": 1, "last_blocks": [0, 1, 2, 3], **_KEPT}
 _SWINS = {"channels": 8, "depths": [2, 2, 2, 2], "heads": [1, 2, 4, 8], **_KEPT}

@@ -1,6 +1,7 @@
 """Plain vision transformers for detection (Li et al., "Exploring plain vision transformer backbones", 2022)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from det_core.errors import ConfigError
@@ -24,7 +25,7 @@ from det_vitdet.layers import (
 )
 from det_vitdet.weights import fitted, layer_scale
 
-__all__ = ["ViT"]
+__all__ = ["Positions", "ViT", "Windows"]
 
 _EPS = 1e-6  # of all layer norms
 
@@ -118,11 +119,42 @@ class Block(nn.Module):
         return x if self.residual is None else self.residual(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
+@dataclass(frozen=True)
+class Windows:
+    """Which blocks have windowed attention.
+
+    Attributes:
+        size: side of the windows, in tokens.
+        blocks: numbers of the blocks whose tokens attend within their window alone.
+    """
+
+    size: int = 14
+    blocks: Sequence[int] = (0, 1, 3, 4, 6, 7, 9, 10)
+
+
+@dataclass(frozen=True)
+class Positions:
+    """The embeddings of positions; images of other sizes resample them.
+
+    Attributes:
+        absolute: whether each token has an embedding of its position.
+        relative: whether attention depends on how far apart tokens are.
+        image_size: side of the images that relative positions are learnt for, in pixels.
+        pretrain_size: side of the images that absolute positions were learnt for, in pixels.
+        pretrain_class_token: whether there is one more absolute position, which is not used.
+    """
+
+    absolute: bool = True
+    relative: bool = True
+    image_size: int = 1024
+    pretrain_size: int = 224
+    pretrain_class_token: bool = True
+
+
 class ViT(nn.Module):
     """A plain vision transformer; the defaults are ViT-B's, as ViTDet has it.
 
     Args:
-        image_size: side of the images that relative positions are learnt for; other sizes resample them.
         patch_size: pixels per token on each axis.
         channels: of a token.
         depth: blocks.
@@ -130,13 +162,9 @@ class ViT(nn.Module):
         mlp_ratio: how much wider the two-layer networks are inside.
         qkv_bias: whether queries, keys and values have a bias.
         drop_path_rate: how often the last block's residuals are left out in training; rises from 0 at the first.
-        window_size: side, in tokens, of the windows of the blocks below.
-        window_blocks: numbers of the blocks whose tokens look within their window alone; the others look everywhere.
+        windows: the blocks with windowed attention; the others have global attention.
         residual_blocks: numbers of the blocks that convolutions follow.
-        absolute_positions: whether tokens are told where they are.
-        relative_positions: whether attention depends on how far apart tokens are.
-        pretrain_size: side of the images that absolute positions were learnt for; other sizes resample them.
-        pretrain_class_token: whether there is one more of these, which is not used.
+        positions: the embeddings of positions.
         activation_checkpointing: compute each block again for the gradient, instead of keeping what it computed.
         pad_to: images are padded with zeros, right and bottom, until their sides are this long at least; 0: not.
     """
@@ -144,7 +172,6 @@ class ViT(nn.Module):
     def __init__(
         self,
         *,
-        image_size: int = 1024,
         patch_size: int = 16,
         channels: int = 768,
         depth: int = 12,
@@ -152,39 +179,36 @@ class ViT(nn.Module):
         mlp_ratio: float = 4.0,
         qkv_bias: bool = True,
         drop_path_rate: float = 0.0,
-        window_size: int = 14,
-        window_blocks: Sequence[int] = (0, 1, 3, 4, 6, 7, 9, 10),
+        windows: Windows = Windows(),
         residual_blocks: Sequence[int] = (),
-        absolute_positions: bool = True,
-        relative_positions: bool = True,
-        pretrain_size: int = 224,
-        pretrain_class_token: bool = True,
+        positions: Positions = Positions(),
         activation_checkpointing: bool = False,
         pad_to: int = 0,
     ) -> None:
         super().__init__()
         check_at_least("ViT", 1, patch_size=patch_size, channels=channels, depth=depth, heads=heads)
-        check_at_least("ViT", patch_size, image_size=image_size, pretrain_size=pretrain_size)
-        for name, numbers in (("window_blocks", window_blocks), ("residual_blocks", residual_blocks)):
+        side, pretrain_size = positions.image_size, positions.pretrain_size
+        check_at_least("ViT.positions", patch_size, image_size=side, pretrain_size=pretrain_size)
+        for name, numbers in (("windows.blocks", windows.blocks), ("residual_blocks", residual_blocks)):
             if outside := [number for number in numbers if not 0 <= number < depth]:
                 raise ConfigError(f"ViT.{name}", f"must be numbers from 0 to {depth - 1}", f"got {outside}")
         if channels % heads:
             raise ConfigError("ViT.heads", "must divide the channels", f"got {heads} for {channels}")
-        if window_blocks:
-            check_at_least("ViT", 1, window_size=window_size)
-        self.pretrain_class_token, self.pad_to = pretrain_class_token, pad_to
+        if windows.blocks:
+            check_at_least("ViT.windows", 1, size=windows.size)
+        self.pretrain_class_token, self.pad_to = positions.pretrain_class_token, pad_to
         self.activation_checkpointing = activation_checkpointing
         self.patch_embed = PatchEmbedding(channels, patch_size, patch_size)
         self.pos_embed: nn.Parameter | None = None
-        if absolute_positions:
-            places = (pretrain_size // patch_size) ** 2 + pretrain_class_token
+        if positions.absolute:
+            places = (pretrain_size // patch_size) ** 2 + positions.pretrain_class_token
             self.pos_embed = nn.Parameter(torch.zeros(1, places, channels))
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
         self.blocks = nn.ModuleList()
         for number, rate in enumerate(drop_path_rates(drop_path_rate, depth)):
-            window = window_size if number in window_blocks else 0
-            side = (window or image_size // patch_size) if relative_positions else 0
-            attention = Attention(channels, heads, side, qkv_bias)
+            window = windows.size if number in windows.blocks else 0
+            grid = (window or side // patch_size) if positions.relative else 0
+            attention = Attention(channels, heads, grid, qkv_bias)
             block = Block(attention, channels, int(channels * mlp_ratio), rate, window, number in residual_blocks)
             self.blocks.append(block)
         initialise(self)

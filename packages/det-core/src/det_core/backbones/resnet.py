@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from det_core.errors import ConfigError
 from det_core.ops.layers import Conv2d, Norm, freeze
-from det_core.ops.residual import BasicBlock, BottleneckBlock, Deformable, initialise, through_stages
+from det_core.ops.residual import BasicBlock, BottleneckBlock, Deformation, initialise, through_stages
 
 __all__ = ["BasicStem", "ResNet"]
 
@@ -37,7 +37,7 @@ def _check(depth: int, out_features: Sequence[str], deformable_stages: Sequence[
         raise ConfigError("ResNet.depth", problem, f"depth is {depth}")
     if not set(deformable_stages) <= set(_STAGES):
         found = f"got {list(deformable_stages)}"
-        raise ConfigError("ResNet.deformable_stages", f"must name some of {', '.join(_STAGES)}", found)
+        raise ConfigError("ResNet.deformation.stages", f"must name some of {', '.join(_STAGES)}", found)
 
 
 def _set_eps(module: nn.Module, eps: float) -> None:
@@ -61,9 +61,7 @@ class ResNet(nn.Module):
         res2_channels: output of res2, doubled each stage; by default 64 with basic blocks, 256 with bottlenecks.
         stem_channels: output of the stem.
         res5_dilation: 2 to keep res5 at stride 16 and dilate instead.
-        deformable_stages: the stages whose 3 x 3 convolutions are deformable.
-        deformable: see `BottleneckBlock`.
-        deformable_groups: see `BottleneckBlock`.
+        deformation: the stages whose 3 x 3 convolutions are deformable, and how.
     """
 
     def __init__(
@@ -80,13 +78,11 @@ class ResNet(nn.Module):
         res2_channels: int | None = None,
         stem_channels: int = 64,
         res5_dilation: Literal[1, 2] = 1,
-        deformable_stages: Sequence[str] = (),
-        deformable: Deformable = "v1",
-        deformable_groups: int = 1,
+        deformation: Deformation = Deformation(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
         basic = depth < 50
-        _check(depth, out_features, deformable_stages, bottlenecks_only=groups != 1 or res5_dilation != 1)
+        _check(depth, out_features, deformation.stages, bottlenecks_only=groups != 1 or res5_dilation != 1)
         block: Callable[..., nn.Module] = partial(BasicBlock, norm=norm)
         if not basic:
             block = partial(BottleneckBlock, norm=norm, groups=groups, stride_in_1x1=stride_in_1x1)
@@ -103,8 +99,8 @@ class ResNet(nn.Module):
             own: dict[str, Any] = {}
             if not basic:
                 own = {"bottleneck": groups * width_per_group * 2**i, "dilation": dilation}
-            if name in deformable_stages:
-                own |= {"deformable": deformable, "deformable_groups": deformable_groups}
+            if name in deformation.stages:
+                own |= {"deformable": deformation.kind, "deformable_groups": deformation.groups}
             blocks = [block(channels, out, stride=first, **own)]
             blocks += [block(out, out, stride=1, **own) for _ in range(_BLOCKS[depth][i] - 1)]
             self.add_module(name, nn.Sequential(*blocks))

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import click
 
+from det_core.cli.output import echo
 from det_core.plugins import Finding
 
 __all__ = ["command"]
@@ -20,18 +21,18 @@ def command(as_json: bool) -> None:
     Exits with 1 if there is a problem. Notes, such as a plugin that was switched off, are none.
     """
     if sys.stderr.isatty():
-        click.echo("Looking at each plugin and at torch, in other processes ...", err=True)
+        echo("Looking at each plugin and at torch, in other processes ...", err=True)
     from det_core.plugins import doctor  # the list of plugins does not need it
 
     found = doctor.diagnose()
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=2))
+        echo(json.dumps(asdict(found), indent=2))
     else:
-        click.echo(", ".join(f"{name} {version}" for name, version in found.versions.items()))
+        echo(", ".join(f"{name} {version}" for name, version in found.versions.items()))
         _show("Problems:", found.problems)
         _show("Notes:", found.notes)
         if not found.problems:
-            click.echo("\nNothing is wrong. `det plugins --check` also imports everything that the plugins name.")
+            echo("\nNothing is wrong. `det plugins --check` also imports everything that the plugins name.")
     if found.problems:
         raise SystemExit(1)
 
@@ -39,8 +40,8 @@ def command(as_json: bool) -> None:
 def _show(title: str, findings: Sequence[Finding]) -> None:
     """Each finding in a line, and below it what mends it: neither is wrapped, so that commands can be copied."""
     if findings:
-        click.echo(f"\n{title}")
+        echo(f"\n{title}")
     for finding in findings:
-        click.echo(f"  {finding.where}: {finding.problem}")
+        echo(f"  {finding.where}: {finding.problem}")
         if finding.fix:
-            click.echo(f"    -> {finding.fix}")
+            echo(f"    -> {finding.fix}")

@@ -2,20 +2,27 @@
 
 import dataclasses
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from det_core.cli.analysis import installed_analysis
 from det_core.cli.eval_files import evaluate_files
-from det_core.cli.why import show_diagnosis
+from det_core.cli.output import cell, echo
 from det_core.errors import ConfigError, RecipeError
+from det_core.printable import printable
+from det_core.zoo.class_names import short_name
 
 if TYPE_CHECKING:
+    from det_core.contracts import Analysis, Explanation
     from det_core.engine import Evaluation
-    from det_core.evaluation.diagnosis import Diagnosis
+    from det_core.recipes import Factory
 
 __all__ = ["command"]
+
+_LONGEST = 1000
 
 
 @click.command()
@@ -57,7 +64,14 @@ __all__ = ["command"]
     "--report",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Write index.html: PR curves, confusions, the worst images, and why the figures are as they are.",
+    help="Write index.html: PR curves, confusions, the worst images, what errors cost. Needs det-inspect.",
+)
+@click.option(
+    "--analysis",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of the analysis of det-inspect, such as channels=true; may be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
 def command(
@@ -75,6 +89,7 @@ def command(
     loss: bool,
     save_predictions: Path | None,
     report: Path | None,
+    options: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Evaluate a checkpoint, which knows its own data, or a recipe and weights, or results in a file.
@@ -93,25 +108,26 @@ def command(
         if predictions is None or annotations is None or source is not None:
             fix = "give a checkpoint or a recipe, or else --predictions and --annotations"
             raise ConfigError("det eval", "needs either a model or two files", fix=fix)
+        if options:
+            raise ConfigError("--analysis", "has no options for results in a file", fix="evaluate a model")
         evaluate_files(predictions, annotations, as_json, report, images)
         return
-    from det_core.engine.distributed import own_device, process_group
+    analysis = installed_analysis(options, "--report" if report is not None else "--analysis" if options else "")
+    from det_core.engine.distributed import local_device, process_group
 
     with process_group() as place:
-        model, data = _load(source, weights, own_device(device), overrides, trust, tta)
-        result, why = _evaluate(model, data, split, batch_size, loss, save_predictions, place)
+        model, data = _load(source, weights, local_device(device), overrides, trust, tta)
+        result, why = _evaluate(model, data, split, batch_size, loss, save_predictions, analysis, place)
     if place[0] > 0:  # the first process tells it for all
         return
     title = f"{source}, {split}: {len(data.dataset(split))} images"
     if as_json:
         reasons = {} if why is None else why.as_json()
-        click.echo(json.dumps({"metrics": result.metrics, "notes": result.notes, **reasons}, indent=2))
+        echo(json.dumps({"metrics": result.metrics, "notes": result.notes, **reasons}, indent=2))
     else:
         _show(result, title, why)
-    if report is not None:
-        from det_core.evaluation.page import write_page
-
-        click.echo(f"{write_page(report, title, result.metrics, result.notes, why)}", err=True)
+    if report is not None and why is not None:
+        echo(f"{why.write_report(report, title, result.metrics, result.notes)}", err=True)
 
 
 def _load(
@@ -136,31 +152,33 @@ def _evaluate(
     batch_size: int,
     loss: bool,
     save_predictions: Path | None,
+    analysis: "Factory[Analysis] | None",
     place: tuple[int, int],
-) -> "tuple[Evaluation, Diagnosis | None]":
-    """The figures, and why they are what they are, which only the first of several processes says."""
+) -> "tuple[Evaluation, Explanation | None]":
+    """The metrics, and in the first of several processes what an installed analysis explains of them."""
+    from det_core.data import LeftOutWarning, left_out_notes
     from det_core.engine import Display, check_classes, evaluate
-    from det_core.engine.channels import with_channels
-    from det_core.evaluation import CocoEvaluator, ResultsFile, Witness
+    from det_core.evaluation import ResultsFile
 
-    dataset = data.dataset(split)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LeftOutWarning)  # which the notes say, in JSON too
+        dataset = data.dataset(split)
     check_classes(model, dataset)
-    evaluators, witness = data.build_evaluators(split), Witness(dataset.classes)
+    evaluators = data.build_evaluators(split)
+    analyses = [] if analysis is None else [analysis(classes=dataset.classes)]
     if save_predictions is not None:
         evaluators.append(ResultsFile(dataset.classes, save_predictions, getattr(dataset, "category_ids", None)))
     with Display() as display:
         batches = data.eval_loader(split, batch_size, *place)
         shown = batches if place[0] else display.track(batches, f"evaluate on {split}")
-        result = evaluate(model, shown, [*evaluators, witness], losses=loss)
-        why = None if place[0] else witness.diagnosis()
-        if why is not None:
-            judges = [each for each in evaluators if isinstance(each, CocoEvaluator)]
-            why = dataclasses.replace(why, errors_in={k: v for each in judges for k, v in each.errors_in().items()})
-            why = with_channels(why, model, data.eval_loader(split, batch_size))
-    return result, why
+        result = evaluate(model, shown, [*evaluators, *analyses], losses=loss)
+        result = dataclasses.replace(result, notes=(*left_out_notes(dataset, f"data.{split}"), *result.notes))
+        if place[0] or not analyses:
+            return result, None
+        return result, analyses[0].explain(evaluators, model, lambda: data.eval_loader(split, batch_size))
 
 
-def _show(result: "Evaluation", title: str, why: "Diagnosis | None") -> None:
+def _show(result: "Evaluation", title: str, why: "Explanation | None") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -168,11 +186,11 @@ def _show(result: "Evaluation", title: str, why: "Diagnosis | None") -> None:
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in result.metrics.items():
-        table.add_row(name, f"{value:.4f}")
+        table.add_row(cell(short_name(name, 100)), f"{value:.4f}")
     console = Console(highlight=False)
-    console.print(title, markup=False, soft_wrap=True)
+    console.print(printable(title), markup=False, soft_wrap=True)
     console.print(table)
     for note in result.notes:
-        console.print(note, markup=False, soft_wrap=True)
+        console.print(printable(short_name(note, _LONGEST)), markup=False, soft_wrap=True)
     if why is not None:
-        show_diagnosis(why)
+        why.show()

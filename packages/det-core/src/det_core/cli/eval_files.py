@@ -1,11 +1,13 @@
 """`det eval --predictions FILE --annotations FILE`: how good results in a file are. Needs neither a model nor torch."""
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
+from det_core.cli.analysis import installed_analysis
+from det_core.cli.output import cell, echo
+from det_core.printable import printable
+from det_core.zoo.class_names import short_name
 
 if TYPE_CHECKING:
     from det_core.evaluation.coco_files import CocoFiles
@@ -16,32 +18,27 @@ __all__ = ["evaluate_files"]
 def evaluate_files(
     predictions: Path, annotations: Path, as_json: bool, report: Path | None = None, images: Path | None = None
 ) -> None:
-    """Judge results by COCO's rules and print the figures; the JSON has null for what is not defined."""
-    from det_core.cli.why import show_diagnosis
+    """Compare results with annotations by COCO's rules and print the metrics; the JSON has null where undefined."""
     from det_core.evaluation.coco_files import read_files
-    from det_core.evaluation.diagnosis import diagnose
-    from det_core.evaluation.error_overlaps import costs_by
-    from det_core.evaluation.evidence import seen_in
 
+    analysis = installed_analysis(option="--report" if report is not None else "")
     files = read_files(annotations, predictions)
     figures, notes = _figures(files)
-    why = diagnose(seen_in(files), files.classes, files.unknown, files.category_ids)
-    others = [iou_type for iou_type in files.iou_types if iou_type != "bbox"]
-    costs: dict[str, Any] = {name: costs_by(name, files.truth, files.found, len(files.classes)) for name in others}
-    why = dataclasses.replace(why, errors_in=costs)
+    analysis_type: Any = None if analysis is None else analysis.target
+    why = None if analysis_type is None else analysis_type.from_files(files, images)
     title = f"{predictions}: {len(files.found['annotations'])} results, {len(files.image_ids)} images"
     if as_json:
-        click.echo(json.dumps({**figures, "notes": notes, **why.as_json()}, indent=2))
+        reasons = {} if why is None else why.as_json()
+        echo(json.dumps({**figures, "notes": notes, **reasons}, indent=2))
     else:
         _show(figures, title)
         for note in notes:
-            click.echo(note)
-        show_diagnosis(why)
-    if report is not None:
-        from det_core.evaluation.page import write_page
-
+            echo(short_name(note, 1000))
+        if why is not None:
+            why.show()
+    if report is not None and why is not None:
         flat = {f"{iou_type}/{name}": value for iou_type, own in figures.items() for name, value in own.items()}
-        click.echo(f"{write_page(report, title, flat, notes, why, images)}", err=True)
+        echo(f"{why.write_report(report, title, flat, notes)}", err=True)
 
 
 def _figures(files: "CocoFiles") -> tuple[dict[str, dict[str, float | None]], list[str]]:
@@ -71,7 +68,7 @@ def _show(figures: Any, title: str) -> None:
         table.add_column(iou_type, justify="right")
     for name in dict.fromkeys(name for own in figures.values() for name in own):
         values = (own.get(name) for own in figures.values())
-        table.add_row(name, *("" if value is None else f"{value:.4f}" for value in values))
+        table.add_row(cell(short_name(name, 100)), *("" if value is None else f"{value:.4f}" for value in values))
     console = Console(highlight=False)
-    console.print(title, markup=False, soft_wrap=True)
+    console.print(printable(title), markup=False, soft_wrap=True)
     console.print(table)

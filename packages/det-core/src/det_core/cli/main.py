@@ -13,6 +13,7 @@ import click
 
 from det_core.cli.commands import Commands
 from det_core.errors import DetError, DetWarning
+from det_core.printable import printable
 
 __all__ = ["det", "main"]
 
@@ -53,7 +54,11 @@ def _formatted(
 ) -> str:
     """A warning of ours in one line; where in the code it was raised is of no use to somebody at a terminal."""
     ours = issubclass(category, DetWarning)
-    return f"note: {message}\n" if ours else _python_formats(message, category, filename, lineno, line)
+    return (
+        f"note: {printable(str(message), 3000)}\n"
+        if ours
+        else _python_formats(message, category, filename, lineno, line)
+    )
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import textwrap
 import click
 
 from det_core.cli.doctor import command as doctor
+from det_core.cli.output import echo
 from det_core.errors import DetError
 from det_core.plugins import Catalog, Plugin, catalog, foreign_code
 from det_core.plugins.hooks import COMPONENTS, HOOKS
@@ -28,18 +29,18 @@ def command(context: click.Context, as_json: bool, check: bool) -> None:
     problems = [*found.problems, *(_faults(found) if check else [])]
     if as_json:
         plugins = [{**vars(plugin), "problem": plugin.problem} for plugin in found.plugins]
-        click.echo(json.dumps({"plugins": plugins, "problems": problems}, indent=2))
+        echo(json.dumps({"plugins": plugins, "problems": problems}, indent=2))
     else:
         for plugin, before in zip(found.plugins, (None, *found.plugins), strict=False):
             headed = before is not None and before.distribution == plugin.distribution
-            click.echo(_described(plugin, headed and plugin.status == "active"))
+            echo(_described(plugin, headed and plugin.status == "active"))
         if problems:
-            click.echo("\nProblems:")
+            echo("\nProblems:")
             for problem in problems:
-                click.echo(textwrap.fill(problem, _width(), initial_indent="  ", subsequent_indent="    "))
+                echo(textwrap.fill(problem, _width(), initial_indent="  ", subsequent_indent="    "))
         elif check:
             count = sum(len(names) for plugin in found.plugins for names in plugin.components.values())
-            click.echo(f"\nAll {count} names lead somewhere, and every recipe fits what it calls.")
+            echo(f"\nAll {count} names lead somewhere, and every recipe fits what it calls.")
     if check and problems:
         raise SystemExit(1)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from det_core.cli.output import echo
 from det_core.errors import ConfigError, DataError
 from det_core.plugins import registry
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _SAVED = ("json", "pictures", "segments")
+_DIGITS = 18  # of a number that fits 64 bits
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".jp2", ".avif")
 
 
@@ -61,7 +63,8 @@ def command(
 ) -> None:
     """Find objects in IMAGES: files, folders of images, or patterns such as "photos/*.jpg".
 
-    Each image is drawn with what was found. predictions.json holds all detections in the COCO results format.
+    Each image is drawn with what was found, into a file of its name; beside a file of that name that det did not draw,
+    such as the image itself, it is called NAME_2. predictions.json holds all detections in the COCO results format.
     Its image_id is the number that a file is called by, if all are called by numbers, as COCO's are; otherwise it
     counts from 1. The name of the file stands beside it. An image that cannot be read is told of, the rest goes on, and
     the exit code is 1.
@@ -75,6 +78,7 @@ def command(
     """
     paths = list(_expanded(images))
     from det_core.predict import Detector
+    from det_core.predict.picture_names import picture_names
     from det_core.predict.writers import ImageName
 
     detector = Detector.load(model, weights, device, trust=trust)
@@ -86,25 +90,25 @@ def command(
     entries: list[dict[str, Any]] = []
     unread = 0
     files = [path.name for path in paths]
-    names = [ImageName(*each) for each in zip(_image_ids(paths), files, _picture_names(paths), strict=True)]
+    names = [ImageName(*each) for each in zip(_image_ids(paths), files, picture_names(paths, output), strict=True)]
     for number, found in _results(detector, paths, threshold, batch_size or detector.batch_size):
         if isinstance(found, DataError):
-            click.echo(f"error: {found}", err=True)
+            echo(f"error: {found}", err=True)
             unread += 1
             continue
         for writer in writers:
             writer.write(found, names[number])
         if as_json and found.prediction.detections is not None:
             entries += [{**each, "file_name": names[number].file_name} for each in found.to_coco(names[number].id)]
-        click.echo(f"{paths[number]}: {found.summary()}", err=as_json)
+        echo(f"{paths[number]}: {found.summary()}", err=as_json)
     for writer in writers:
         writer.finish()
     if writers:
-        click.echo(_done(len(paths) - unread, save, output), err=as_json)
+        echo(_done(len(paths) - unread, save, output), err=as_json)
     if as_json:
-        click.echo(json.dumps(entries, indent=1))
+        echo(json.dumps(entries, indent=1))
     if unread:
-        click.echo(f"{unread} of {len(paths)} images could not be read", err=True)
+        echo(f"{unread} of {len(paths)} images could not be read", err=True)
         context.exit(1)
 
 
@@ -161,20 +165,10 @@ def _results(
 
 
 def _image_ids(paths: Sequence[Path]) -> list[int]:
+    """The numbers that the files are called by; counted from 1 if one has none, or two have the same: 1.jpg, 01.jpg."""
     stems = [path.stem for path in paths]
-    if len(set(stems)) == len(stems) and all(stem.isascii() and stem.isdigit() for stem in stems):
-        return [int(stem) for stem in stems]
+    if all(stem.isascii() and stem.isdigit() and len(stem) <= _DIGITS for stem in stems):
+        numbers = [int(stem) for stem in stems]
+        if len(set(numbers)) == len(numbers):
+            return numbers
     return list(range(1, len(paths) + 1))
-
-
-def _picture_names(paths: Sequence[Path]) -> list[str]:
-    """A file name for each picture, all different; what is not JPEG becomes PNG."""
-    names: list[str] = []
-    for path in paths:
-        suffix = path.suffix if path.suffix.lower() in (".jpg", ".jpeg", ".png") else ".png"
-        name, again = path.stem + suffix, 1
-        while name.lower() in (other.lower() for other in names):
-            again += 1
-            name = f"{path.stem}_{again}{suffix}"
-        names.append(name)
-    return names

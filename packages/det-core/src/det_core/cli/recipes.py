@@ -3,6 +3,7 @@
 import click
 
 from det_core import recipes
+from det_core.cli.output import echo
 
 __all__ = ["command"]
 
@@ -16,11 +17,11 @@ def command(context: click.Context) -> None:
         width = max((len(each.name) for each in listed), default=0)
         for each in listed:
             line = f"cannot be read: {each.problem}" if each.problem else each.summary
-            click.echo(f"{each.name:{width}}  {line}".rstrip())
+            echo(f"{each.name:{width}}  {line}".rstrip())
             for alias in each.aliases:
-                click.echo(f"{'':{width}}  also {alias}")
+                echo(f"{'':{width}}  also {alias}")
         if not listed:
-            click.echo("No recipe is installed; `det plugins` says why.")
+            echo("No recipe is installed; `det plugins` says why.")
 
 
 @command.command()
@@ -30,4 +31,4 @@ def command(context: click.Context) -> None:
 def show(name: str, overrides: tuple[str, ...], resolved: bool) -> None:
     """Print the recipe NAME (a name or a file) with its parents merged in, as YAML."""
     recipe = recipes.load(name, overrides)
-    click.echo((recipe.resolved() if resolved else recipe).to_yaml(), nl=False)
+    echo((recipe.resolved() if resolved else recipe).to_yaml(), nl=False)

@@ -1,16 +1,20 @@
 """`det train`: train what a recipe describes."""
 
+import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from det_core import recipes
+from det_core.cli.output import echo
 from det_core.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from det_core.engine import Outcome
+    from det_core.recipes import Recipe
 
 __all__ = ["command"]
 
@@ -30,17 +34,32 @@ __all__ = ["command"]
     metavar="DIR",
     help="Where the run is written; by default runs/ and the name of the recipe.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in DIR.")
+@click.option("--resume", is_flag=True, help="Go on with the run in DIR; begin it where nothing is saved yet.")
 @click.option("--overwrite", is_flag=True, help="Start again, even if there is a run in DIR.")
+@click.option("--scale-lr", is_flag=True, help="Scale learning rate, warmup and steps with a --set train.batch_size.")
+@click.option("--dry-run", is_flag=True, help="Build everything, train two steps, evaluate four images, write nothing.")
+@click.option("--overfit", type=click.IntRange(1), metavar="N", help="Learn N images by heart and write nothing.")
 @click.pass_context
 def command(
-    context: click.Context, recipe: str, overrides: tuple[str, ...], output: Path | None, resume: bool, overwrite: bool
+    context: click.Context,
+    recipe: str,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    resume: bool,
+    overwrite: bool,
+    scale_lr: bool,
+    dry_run: bool,
+    overfit: int | None,
 ) -> None:
     """Train what RECIPE (a name that `det recipes` lists, or a YAML file) describes.
 
     DIR then holds the checkpoints (best.safetensors by the metric on the validation set, last.safetensors), the numbers
     of the run (scalars.csv, scalars.jsonl), its learning curves, and the whole recipe (recipe.resolved.yaml), which
-    alone starts the same run again. Ctrl-C ends the run after the step under way; --resume goes on exactly there.
+    alone starts the same run again. Ctrl-C ends the run after the step under way; --resume goes on exactly there, and
+    where nothing is saved yet it begins: one command line serves the first start and every other.
+
+    On several GPUs: torchrun --nproc-per-node 8 --no-python det train RECIPE. Then train.batch_size is the number of
+    images per step over all of them.
 
     \b
     Example, from a clone of the project:
@@ -52,14 +71,57 @@ def command(
     loaded = recipes.load(recipe, overrides)
     folder = output or Path("runs") / _name(recipe)
     # What follows needs torch, which takes seconds to load: a wrong name or override is told before.
+    if scale_lr:
+        loaded = _scaled(loaded, recipe, overrides)
+    if dry_run or overfit:
+        _try(context, loaded, overfit)
+        return
     from det_core.engine import train
 
     outcome = train(loaded, folder, resume=resume, overwrite=overwrite)
+    first = int(os.environ.get("RANK", "0")) == 0
     if not outcome.finished:
-        again = f"det train {recipe}" + "".join(f" --set {each}" for each in overrides) + f" --output {folder} --resume"
-        click.echo(f"Stopped after step {outcome.step}; everything is saved. Go on with: {again}", err=True)
-        context.exit(128 + signal.SIGINT)
-    _report(outcome)
+        flags = "".join(f" --set {each}" for each in overrides) + (" --scale-lr" if scale_lr else "")
+        again = f"det train {recipe}{flags} --output {folder} --resume"
+        if first:
+            echo(f"Stopped after step {outcome.step}; everything is saved. Go on with: {again}", err=True)
+        context.exit(128 + (outcome.signal or signal.SIGINT))
+    if first:
+        _report(outcome)
+
+
+def _scaled(loaded: "Recipe", recipe: str, overrides: Sequence[str]) -> "Recipe":
+    """The recipe as its learning rate was chosen for its own batch size, scaled to the one that was set."""
+    from det_core.engine.trial import scale_learning_rate
+
+    own = recipes.load(recipe, [each for each in overrides if not each.startswith("train.batch_size=")])
+    paths = [each.partition("=")[0] for each in overrides]
+    size = loaded.resolved().tree["train"]["batch_size"]
+    scaled, changes = scale_learning_rate(own, size, fixed=[path for path in paths if path != "train.batch_size"])
+    for change in changes or ["nothing to scale: train.batch_size is that of the recipe"]:
+        echo(f"scaled by the linear rule: {change}", err=True)
+    return scaled
+
+
+def _try(context: click.Context, loaded: "Recipe", images: int | None) -> None:
+    """A dry run, or whether the model can learn a few images by heart."""
+    from det_core.engine import trial
+    from det_core.engine.distributed import require_one_process
+
+    require_one_process("a trial")
+    if images is None:
+        run = trial.dry_run(loaded)
+        echo("losses: " + ", ".join(f"{name} {value:.4g}" for name, value in run.losses.items()))
+        echo("metrics: " + (", ".join(run.metrics[:12]) or "none"))
+        echo(f"{run.seconds_per_step:.2f} s per step, {run.memory:.1f} GiB; about {run.hours:.1f} h in all")
+        return
+    outcome, value = trial.overfit(loaded, images)
+    name = outcome.best.metric if outcome.best else "metric"
+    if value is None or value <= 0.9:
+        echo(f"{name} {value} after {outcome.step} steps on {images} images: it does not learn them.", err=True)
+        echo("Look at classes and boxes (det data check), at the learning rate (det lr-find) and at the weights.")
+        context.exit(1)
+    echo(f"{name} {value:.3f} after {outcome.step} steps on {images} images: it learns.")
 
 
 def _name(recipe: str) -> str:
@@ -77,9 +139,9 @@ def _report(outcome: "Outcome") -> None:
     folder = outcome.folder
     if outcome.best is not None:
         best = outcome.best
-        click.echo(f"Best {best.metric} {best.value:.4f} at step {best.step}: {folder.best}")
-    click.echo(f"Last step {outcome.step}: {folder.last}")
+        echo(f"Best {best.metric} {best.value:.4f} at step {best.step}: {folder.best}")
+    echo(f"Last step {outcome.step}: {folder.last}")
     try:
-        click.echo(f"Learning curves: {plot_curves(read_scalars(folder.scalars), folder.path / 'curves.png')}")
+        echo(f"Learning curves: {plot_curves(read_scalars(folder.scalars), folder.path / 'curves.png')}")
     except MissingExtraError as error:
-        click.echo(f"No learning curves: {error}", err=True)
+        echo(f"No learning curves: {error}", err=True)

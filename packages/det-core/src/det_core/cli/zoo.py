@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from det_core.cli.output import echo
 from det_core.cli.zoo_convert import command as convert
 from det_core.cli.zoo_verify import command as verify
 from det_core.zoo import published
@@ -38,7 +39,7 @@ def list_models(task: str | None, as_json: bool) -> None:
     """
     chosen = [model for model in published.models().values() if task in (None, model.task)]
     if as_json:
-        click.echo(json.dumps([_facts(model) for model in chosen], indent=1))
+        echo(json.dumps([_facts(model) for model in chosen], indent=1))
     else:
         _show_table(chosen)
 
@@ -55,22 +56,22 @@ def show(name: str, as_json: bool) -> None:
     """
     model = published.find(name)
     if as_json:
-        click.echo(json.dumps(_facts(model), indent=1))
+        echo(json.dumps(_facts(model), indent=1))
         return
     recipe = model.recipe()
     rows = {
         "task": model.task,
         "data": model.data,
-        "recipe": recipe or f"not installed; {model.package} brings it",
+        "recipe": recipe or (f"not installed; {model.package} brings it" if model.package else "none yet"),
         "weights": model.weights or "none published",
         **model.reported,
     }
-    click.echo(model.name)
+    echo(model.name)
     width = max(map(len, rows))
     for label, value in rows.items():
-        click.echo(f"  {label:{width}}  {value}")
+        echo(f"  {label:{width}}  {value}")
     if model.reported:
-        click.echo(_UNVERIFIED)
+        echo(_UNVERIFIED)
 
 
 def _facts(model: PublishedModel) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def _facts(model: PublishedModel) -> dict[str, Any]:
         "task": model.task,
         "data": model.data,
         "recipe": model.recipe() or None,
-        "package": model.package,
+        "package": model.package or None,
         "weights": model.weights,
         **model.figures,
         "reported": dict(model.reported),
@@ -100,7 +101,7 @@ def _show_table(models: Sequence[PublishedModel]) -> None:
     table.add_column("recipe", overflow="fold")
     for model in models:
         figures = [f"{model.figures[key]:{form}}" if key in model.figures else "" for key, form in _COLUMNS.items()]
-        recipe = model.recipe() or f"needs {model.package}"
+        recipe = model.recipe() or (f"needs {model.package}" if model.package else "none yet")
         table.add_row(model.name, model.task, *figures, "yes" if model.weights else "none", recipe)
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:  # a file or a pipe has no width

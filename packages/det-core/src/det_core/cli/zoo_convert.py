@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from det_core.cli.output import echo
 from det_core.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def command(source: str, output: Path | None, recipe: str | None, force: bool) -
     state, said = _upgraded(source, recipe) if recipe else _as_it_is(source)
     content = {name: tensor.contiguous().clone() for name, tensor in state.items()}
     write_whole(output, lambda temporary: save_file(content, temporary, metadata={"format": "pt"}))
-    click.echo(said)
-    click.echo(f"{len(content)} tensors are in {output}")
+    echo(said)
+    echo(f"{len(content)} tensors are in {output}")
 
 
 def _as_it_is(source: str) -> "tuple[dict[str, Tensor], str]":

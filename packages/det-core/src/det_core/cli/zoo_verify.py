@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from det_core.cli.output import cell, echo
 from det_core.errors import ConfigError, UnknownNameError
+from det_core.plugins import known
 from det_core.recipes.values import DATA_FOLDER
 from det_core.zoo import published
 from det_core.zoo.published import PublishedModel
@@ -59,19 +61,19 @@ def command(
     model = published.find(name)
     recipe = model.recipe()
     if not recipe:
-        fix = f"pip install {model.package}"
-        raise UnknownNameError(model.name, "its recipe is not installed", fix=fix)
+        problem = "its recipe is not installed" if model.package else "no package has a recipe of it yet"
+        raise UnknownNameError(model.name, problem, fix=known.hint(model.package))
     if not any(label in _METRICS for label in model.reported):
         raise ConfigError(model.name, "has no published figure to compare with", fix="det eval evaluates it")
     with _data_in(folder):
         metrics, notes = _evaluated(recipe, weights or model.source(), batch_size, device)
     verdicts = _compared(model, metrics)
     for note in notes:
-        click.echo(note)
+        echo(note)
     if verdicts != {True}:
-        click.echo(f"{model.name}: not as published", err=True)
+        echo(f"{model.name}: not as published", err=True)
         context.exit(1)
-    click.echo(f"{model.name}: as published")
+    echo(f"{model.name}: as published")
 
 
 @contextlib.contextmanager
@@ -120,6 +122,6 @@ def _compared(model: PublishedModel, metrics: Mapping[str, float]) -> set[bool]:
         agrees = found is not None and abs(found - wanted) <= _TOLERANCE + 1e-9
         verdicts.add(agrees)
         here = ("", "not evaluated") if found is None else (f"{found:.2f}", f"{found - wanted:+.2f}")
-        table.add_row(label, f"{wanted:g}", *here, style=None if agrees else "red")
+        table.add_row(cell(label), f"{wanted:g}", *here, style=None if agrees else "red")
     Console(highlight=False, markup=False).print(table)
     return verdicts

@@ -1,7 +1,5 @@
 """Reading images and annotations, transforming them, and putting them into batches."""
 
-from det_core.data.check import check
-from det_core.data.convert import Converted, convert
 from det_core.data.formats.cityscapes import CITYSCAPES_CLASSES, CityscapesDataset
 from det_core.data.formats.coco import CocoDataset
 from det_core.data.formats.concat import ConcatDataset
@@ -11,32 +9,30 @@ from det_core.data.formats.semantic_folder import SemanticFolder
 from det_core.data.formats.voc import VOC_CLASSES, VocDataset
 from det_core.data.formats.yolo import YoloDataset
 from det_core.data.images import from_pil, image_size, read_image
+from det_core.data.left_out import LeftOutWarning, left_out, left_out_notes
 from det_core.data.loading.batch import Batch
 from det_core.data.loading.loader import EvalLoader, TrainLoader
 from det_core.data.loading.samplers import ClassBalancedSampler, RepeatFactorSampler, ShuffleSampler
 from det_core.data.loading.settings import Data
 from det_core.data.proposals import ProposalWriter, WithProposals, write_proposals
-from det_core.data.report import KINDS, Defect, Report
 from det_core.data.transforms import Points, ResizeShortestEdge, compose
 from det_core.data.transforms.crops import FixedSizeCrop, ObjectCrop, RandomCrop, ScaleJitter
 from det_core.data.transforms.mixing import CopyPaste, Mosaic
 
 __all__ = [
     "CITYSCAPES_CLASSES",
-    "KINDS",
     "VOC_CLASSES",
     "Batch",
     "CityscapesDataset",
     "ClassBalancedSampler",
     "CocoDataset",
     "ConcatDataset",
-    "Converted",
     "CopyPaste",
     "Data",
-    "Defect",
     "EvalLoader",
     "FixedSizeCrop",
     "ImageFolder",
+    "LeftOutWarning",
     "LvisDataset",
     "Mosaic",
     "ObjectCrop",
@@ -44,7 +40,6 @@ __all__ = [
     "ProposalWriter",
     "RandomCrop",
     "RepeatFactorSampler",
-    "Report",
     "ResizeShortestEdge",
     "ScaleJitter",
     "SemanticFolder",
@@ -53,11 +48,11 @@ __all__ = [
     "VocDataset",
     "WithProposals",
     "YoloDataset",
-    "check",
     "compose",
-    "convert",
     "from_pil",
     "image_size",
+    "left_out",
+    "left_out_notes",
     "read_image",
     "write_proposals",
 ]

@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from det_core.errors import DataError
+from det_core.regular import descriptor_of
 from det_core.structures import Size
 
 __all__ = ["IMAGE_SUFFIXES", "from_pil", "image_files", "image_size", "read_image", "read_reduced"]
@@ -125,7 +126,7 @@ def _open(path: ImagePath) -> Iterator[Image.Image]:
     """Open a file without decoding it."""
     where = os.fspath(path)
     try:
-        with _Patient(io.FileIO(where)) as stream:
+        with _Patient(io.FileIO(descriptor_of(where))) as stream:
             yield _opened(stream, where)
     except FileNotFoundError as error:
         raise DataError(

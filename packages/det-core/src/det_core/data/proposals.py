@@ -12,20 +12,32 @@ from numpy.typing import NDArray
 from det_core.contracts import Dataset, Indexed
 from det_core.data.loading.samplers import require_indexed
 from det_core.errors import ConfigError, DataError, StructureError
+from det_core.regular import open_regular
 from det_core.structures import Prediction, Proposals, Sample, Size
 
 __all__ = ["ProposalWriter", "WithProposals", "write_proposals"]
 
 _ARRAYS = ("ids", "counts", "boxes", "logits")
 # What a wrapped dataset may say of itself, beside the methods of its contract.
-_TOLD = ("annotations", "category_ids", "flip_pairs", "keypoint_names", "num_objects", "path", "skipped")
+_TOLD = (
+    "annotations",
+    "category_ids",
+    "flip_pairs",
+    "keypoint_names",
+    "num_objects",
+    "num_learnable",
+    "path",
+    "skipped",
+    "left_out",
+    "id_of",
+)
 
 
 class WithProposals:
     """A dataset whose samples bring the best proposals of a file with them.
 
     The file is an .npz as `write_proposals` and `ProposalWriter` write it, in the pixels of the images as stored;
-    `det_core.engine.convert_proposals` makes one of a published pickle.
+    `det_detectron2.proposals.convert_proposals` (det-detectron2) makes one of a published pickle.
 
     Args:
         dataset: the images; the file calls them by the same ids.
@@ -98,6 +110,8 @@ class ProposalWriter:
         if prediction.proposals is None:
             fix = "this evaluator is for proposal networks"
             raise StructureError(f"image {sample.id}", "its prediction has no proposals", fix=fix)
+        if sample.id in self._found:
+            raise DataError(f"image {sample.id}", "has an id that another image has too", fix="give each its own")
         self._found[sample.id] = prediction.proposals.to("cpu")
 
     def state(self) -> dict[int | str, Proposals]:
@@ -145,7 +159,7 @@ def write_proposals(file: Path, proposals: Mapping[int | str, Proposals]) -> Non
 
 def _npz(file: Path) -> Path:
     if file.suffix == ".pkl":
-        fix = "turn it into an .npz once: det_core.engine.convert_proposals(PKL, NPZ)"
+        fix = "turn it into an .npz once: det_detectron2.proposals.convert_proposals(PKL, NPZ)"
         raise ConfigError(str(file), "pickles of proposals are not read directly", fix=fix)
     if file.suffix != ".npz":
         raise ConfigError(str(file), "a file of proposals ends in .npz")
@@ -156,7 +170,7 @@ def _read(file: Path) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float
     """ids, counts, boxes and logits, checked."""
     archive = _npz(file)
     try:
-        with np.load(archive, allow_pickle=False) as content:
+        with open_regular(archive) as file, np.load(file, allow_pickle=False) as content:
             if missing := [name for name in _ARRAYS if name not in content]:
                 raise DataError(str(file), f"is no file of proposals: it has no array '{missing[0]}'")
             ids, counts, boxes, logits = (content[name] for name in _ARRAYS)

@@ -7,25 +7,28 @@ was; it repeats the weights, so that no crash between two files can leave halves
 
 import json
 import os
-import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from det_core.budget import OverBudgetError
 from det_core.errors import CheckpointError
-from det_core.weights.pickles import refused
+from det_core.printable import described, quoted
+from det_core.weights.archives import read_archive
+from det_core.weights.machine import RefusedError
+from det_core.weights.tensorfiles import require_sound_head
 
 __all__ = ["Checkpoint", "load_state", "read_about", "read_checkpoint", "save_checkpoint", "save_state", "write_whole"]
 
 _KEY = "det"
+_RESTART = "start again with --overwrite, or go on from the weights of best.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +52,15 @@ class Checkpoint:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def save_checkpoint(path: Path, model: nn.Module, about: Checkpoint) -> None:
-    """Write the weights and `about` to one safetensors file, whole or not at all.
+def save_checkpoint(path: Path, model: nn.Module | Mapping[str, Tensor], about: Checkpoint) -> None:
+    """Write the weights, of a model or its state dict, and `about` to one safetensors file, whole or not at all.
 
     Raises:
         CheckpointError: a weight is not finite, or the disk refuses.
     """
     # Copies, because safetensors refuses tensors that share memory.
-    state = {key: value.detach().cpu().clone().contiguous() for key, value in model.state_dict().items()}
+    weights = model.state_dict() if isinstance(model, nn.Module) else model
+    state = {key: value.detach().cpu().clone().contiguous() for key, value in weights.items()}
     _check_finite(path, state)
     metadata = {_KEY: json.dumps(asdict(about))}
     write_whole(path, lambda temporary: save_file(state, temporary, metadata=metadata))
@@ -69,7 +73,7 @@ def read_checkpoint(path: Path | str) -> tuple[Checkpoint, dict[str, Tensor]]:
         CheckpointError: the file is missing, damaged, or not a checkpoint of det.
     """
     with _opened(path) as file:
-        about = _about(file)
+        about = _about(file, path)
         if about is None:
             fix = "name the recipe of its model, and give this file as the weights"
             raise CheckpointError(str(path), "holds weights, but no recipe to build the model from", fix=fix)
@@ -83,24 +87,64 @@ def read_about(path: Path | str) -> Checkpoint | None:
         CheckpointError: the file is missing or damaged.
     """
     with _opened(path) as file:
-        return _about(file)
+        return _about(file, path)
 
 
 @contextmanager
 def _opened(path: Path | str) -> Iterator[Any]:
+    fix = "copy or download it again, or use another checkpoint of the run"
     try:
+        require_sound_head(Path(path))
         with safe_open(path, framework="pt") as file:
             yield file
     except FileNotFoundError as error:
         raise CheckpointError(str(path), "there is no such file") from error
-    except (SafetensorError, OSError) as error:
-        fix = "copy or download it again, or use another checkpoint of the run"
-        raise CheckpointError(str(path), "is damaged, or no safetensors file", str(error), fix) from error
+    except OSError as error:
+        raise CheckpointError(str(path), "cannot be read", error.strerror or str(error), fix) from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # the library raises many classes for what it does not know
+        found = str(error) if isinstance(error, ValueError | SafetensorError) else described(error, 200)
+        raise CheckpointError(str(path), "is damaged, or no safetensors file", found, fix) from error
 
 
-def _about(file: Any) -> Checkpoint | None:
+def _about(file: Any, path: Path | str) -> Checkpoint | None:
+    """What the metadata say; a block of another form than ours is told by its first fault."""
     metadata = file.metadata() or {}
-    return Checkpoint(**json.loads(metadata[_KEY])) if _KEY in metadata else None
+    if _KEY not in metadata:
+        return None
+    try:
+        content = json.loads(metadata[_KEY])
+        if not isinstance(content, dict):
+            raise ValueError("they are no object")
+        for name, check in _FIELDS.items():
+            if name in content and not check(content[name]):
+                raise ValueError(f"its entry {name!r} is {quoted(content[name])}")
+        for name in content:
+            if name not in _FIELDS:
+                raise ValueError(f"there is no entry {quoted(name)}")
+        return Checkpoint(**content)
+    except (ValueError, TypeError, RecursionError) as error:
+        fix = "it was not written by det, or was changed since: use another checkpoint"
+        raise CheckpointError(str(path), "has metadata that are none of det's", described(error), fix) from error
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
+_FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    "recipe": lambda value: isinstance(value, str),
+    "classes": _texts,
+    "category_ids": lambda value: isinstance(value, list) and all(map(_whole, value)),
+    "step": _whole,
+    "metrics": lambda value: isinstance(value, dict) and all(type(each) in (int, float) for each in value.values()),
+    "versions": lambda value: isinstance(value, dict) and _texts(list(value.values())),
+}
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -110,20 +154,21 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote, on the CPU; no code of the file is run.
+    """What `save_state` wrote, on the CPU; no code of the file is run, and every byte is held against its checksum.
 
     Raises:
         CheckpointError: the file is missing, damaged, or something else.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_archive(path)
     except FileNotFoundError as error:
         fix = "start without --resume; a run can be continued once it has written its first checkpoint"
         raise CheckpointError(str(path), "there is nothing to resume from", fix=fix) from error
-    except (RuntimeError, OSError, EOFError, BadZipFile, pickle.UnpicklingError) as error:
-        fix = "start again with --overwrite, or go on from the weights of best.safetensors"
-        found = refused(error) if isinstance(error, pickle.UnpicklingError) else str(error).partition("\n")[0]
-        raise CheckpointError(str(path), "is damaged", found, fix) from error
+    except OSError as error:
+        raise CheckpointError(str(path), "cannot be read", error.strerror or str(error), _RESTART) from error
+    except Exception as error:  # a damaged file can fail in any way, all of them inside the reader
+        found = str(error) if isinstance(error, RefusedError | OverBudgetError) else described(error, 200)
+        raise CheckpointError(str(path), "is damaged", found, _RESTART) from error
     if not isinstance(state, dict) or "step" not in state:
         raise CheckpointError(str(path), "is not the state of a training run", f"found {type(state).__name__}")
     return state

@@ -1,7 +1,7 @@
 """Evaluation: what a model says of a dataset, judged, by one process or by several together."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -10,15 +10,16 @@ from torch import Tensor, nn
 
 from det_core.contracts import Evaluator, SegmentMaker
 from det_core.data import Batch
-from det_core.engine.distributed import collected, place, told_by_first
+from det_core.engine.distributed import broadcast, gather, rank_and_world_size
 from det_core.engine.not_numbers import not_numbers, remedy, watched
 from det_core.engine.rescale import rescale
 from det_core.errors import DataError
+from det_core.ops.global_batch import global_batch
 from det_core.structures import ImageBatch, Prediction, Size
 
 __all__ = ["Evaluation", "Precision", "autocast", "evaluate", "predict"]
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def evaluate(
     evaluators: Sequence[Evaluator],
     losses: bool = False,
     precision: Precision = "fp32",
+    alone: bool = False,
 ) -> Evaluation:
     """Predict every image once, and let the evaluators judge it in the pixels of the image as stored.
 
@@ -57,7 +59,8 @@ def evaluate(
         evaluators: fresh ones; what they were given before counts too. If one has `notes`, they say by name why a
             metric is not there.
         losses: also compute the losses, which costs a second forward pass.
-        precision: "bf16" predicts under autocast.
+        precision: "bf16" and "fp16" predict under autocast.
+        alone: the images of this process are all there are, whatever group it is in.
 
     Raises:
         DataError: losses are asked for, but an image has no truth.
@@ -65,7 +68,7 @@ def evaluate(
     device = device_of(model)
     seen = _Seen()
     sums: dict[str, Tensor] = {}
-    with in_eval_mode(model), torch.no_grad(), own_random_numbers(device), watched(model) as features:
+    with in_eval_mode(model), torch.no_grad(), fixed_seed(device), watched(model) as features:
         for batch in batches:
             seen.notes += [f"left out: {reason}" for reason in batch.skipped]
             moved = batch.to(device, non_blocking=True)
@@ -81,7 +84,7 @@ def evaluate(
                 for name, value in _losses(model, moved, precision).items():
                     sums[name] = sums.get(name, torch.zeros((), device=device)) + value * len(batch)
     seen.losses = {name: value.item() for name, value in sums.items()}
-    return _judged(evaluators, seen, model)
+    return _judged(evaluators, seen, model, alone or rank_and_world_size()[1] == 1)
 
 
 @dataclass
@@ -94,16 +97,16 @@ class _Seen:
     images: int = 0
 
 
-def _judged(evaluators: Sequence[Evaluator], own: _Seen, model: nn.Module) -> Evaluation:
+def _judged(evaluators: Sequence[Evaluator], own: _Seen, model: nn.Module, alone: bool) -> Evaluation:
     """The figures of all images, whichever process has seen them; the first process makes them."""
-    if place()[1] > 1:
+    if not alone:
         for evaluator in evaluators:
-            states = collected(evaluator.state())
+            states = gather(evaluator.state())
             if states is not None:
                 evaluator.merge(states)
-    everything = collected(own)
+    everything = [own] if alone else gather(own)
     if everything is None:
-        return told_by_first(Evaluation({}))
+        return broadcast(Evaluation({}))
     metrics = {name: value for evaluator in evaluators for name, value in evaluator.result().items()}
     images = sum(each.images for each in everything)
     names = dict.fromkeys(name for each in everything for name in each.losses)
@@ -116,7 +119,8 @@ def _judged(evaluators: Sequence[Evaluator], own: _Seen, model: nn.Module) -> Ev
         notes.append(f"nothing can be found in {len(spoilt)} images, such as {spoilt[0]}; {remedy(model)}")
     for evaluator in evaluators:
         notes += [f"no {name}: {reason}" for name, reason in getattr(evaluator, "notes", {}).items()]
-    return told_by_first(Evaluation(metrics, tuple(notes)))
+    result = Evaluation(metrics, tuple(notes))
+    return result if alone else broadcast(result)
 
 
 def predict(
@@ -128,7 +132,7 @@ def predict(
         model: a `Model` on the device of `images`.
         images: resized from the stored ones, in no other way changed.
         stored: (height, width) of each image as stored.
-        precision: "bf16" runs under autocast.
+        precision: "bf16" and "fp16" run under autocast.
     """
     with autocast(images.pixels.device, precision):
         predictions: list[Prediction] = model(images)
@@ -148,7 +152,8 @@ def _at_size(model: nn.Module, prediction: Prediction, seen: Size, stored: Size)
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """The context in which a forward pass runs at `precision`."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=precision != "fp32")
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -161,7 +166,11 @@ def _losses(model: nn.Module, batch: Batch, precision: Precision) -> dict[str, T
         where = str(next((path for path in batch.paths if path), batch.ids))
         fix = "set train.validation_loss=false, or evaluate on annotated images"
         raise DataError(where, "has no truth to compute a loss from", fix=fix)
-    with autocast(batch.images.pixels.device, precision):
+    device = batch.images.pixels.device
+    # The random numbers of an image are its own, whichever images share its batch.
+    keys = [(0, position) for position in batch.positions]
+    images = global_batch(keys, device) if keys else nullcontext()
+    with autocast(device, precision), images:
         losses: dict[str, Tensor] = model(batch.images, batch.targets)
     return losses
 
@@ -179,7 +188,7 @@ def in_eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def own_random_numbers(device: torch.device) -> Iterator[None]:
+def fixed_seed(device: torch.device) -> Iterator[None]:
     """The random numbers of seed 0, and afterwards those of before go on."""
     if device.type == "cpu":
         forked = torch.random.fork_rng(devices=[])

@@ -1,7 +1,8 @@
 """Optimizers: which parameters learn at which rate, and how large a gradient may be."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
@@ -20,6 +21,7 @@ __all__ = [
     "build_optimizer",
     "gradient_norm",
     "load_optimizer",
+    "matching_names",
     "set_learning_rate",
 ]
 
@@ -72,6 +74,7 @@ class ParamGroups:
         bias_lr_factor: multiplies the learning rate of those other biases.
         weight_decay_of: last part of a parameter's name, such as "pos_embed", to its weight decay, whatever it is.
         layer_decay: how much slower early layers learn; None: not.
+        lr_factor_of: last part of a parameter's name to what multiplies its learning rate, on top of all else.
     """
 
     norm_weight_decay: float | None = 0.0
@@ -79,6 +82,7 @@ class ParamGroups:
     bias_lr_factor: float = 1.0
     weight_decay_of: Mapping[str, float] | None = None
     layer_decay: LayerDecay | None = None
+    lr_factor_of: Mapping[str, float] | None = None
 
     def __call__(self, model: nn.Module) -> list[dict[str, Any]]:
         """Parameter groups of what `model` trains, each parameter once: weights, norms, then biases.
@@ -109,6 +113,7 @@ class ParamGroups:
             kind, factor, decay = 2, self.bias_lr_factor, self.bias_weight_decay
         if self.layer_decay is not None:
             factor *= self.layer_decay(name)
+        factor *= (self.lr_factor_of or {}).get(last, 1.0)
         return kind, factor, (self.weight_decay_of or {}).get(last, decay)
 
 
@@ -161,6 +166,7 @@ def _in_one_pass(factory: Factory[torch.optim.Optimizer], groups: list[dict[str,
     given = factory.arguments
     chosen = given.get("differentiable") or any(given.get(name) is not None for name in ("fused", "foreach"))
     plain = all(p.device.type == "cpu" and p.is_floating_point() and p.is_contiguous() for p in parameters)
+    plain &= not any(hasattr(p, "full_tensor") for p in parameters)
     ours = getattr(factory.target, "__module__", "").startswith("torch.optim.")
     return {"fused": True} if plain and ours and not chosen else {}
 
@@ -183,7 +189,15 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, step
     return float(optimizer.param_groups[0]["lr"])
 
 
+def matching_names(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """Those of `names` that match one of `patterns`, with `*`, `?` and `[]` as in file names."""
+    return [name for name in names if name and any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
 def gradient_norm(model: nn.Module) -> Tensor:
     """The L2 norm of all gradients together, scalar; 0 where there are none."""
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    return nn.utils.get_total_norm(gradients)
+    norm = nn.utils.get_total_norm(gradients)
+    # Of sharded weights it is a sharded scalar.
+    whole: Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+    return whole

@@ -1,6 +1,6 @@
 """Statistics of batch norms over many batches at once, in place of their moving averages."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from det_core.data import Batch
-from det_core.engine.evaluate import Precision, autocast, device_of, in_eval_mode, own_random_numbers
+from det_core.engine.distributed import broadcast, gather, rank_and_world_size
+from det_core.engine.evaluate import Precision, autocast, device_of, fixed_seed, in_eval_mode
 
 __all__ = ["estimate_norms", "live_norms"]
 
@@ -39,7 +40,7 @@ def estimate_norms(model: nn.Module, batches: Iterable[Batch], precision: Precis
     device = device_of(model)
     seen = [Population() for _ in norms]
     with ExitStack() as stack:
-        for context in (in_eval_mode(model), own_random_numbers(device), _kept(norms)):
+        for context in (in_eval_mode(model), fixed_seed(device), _kept(norms)):
             stack.enter_context(context)
         for norm, population in zip(norms, seen, strict=True):
             norm.train()
@@ -48,7 +49,7 @@ def estimate_norms(model: nn.Module, batches: Iterable[Batch], precision: Precis
             moved = batch.to(device, non_blocking=True)
             with autocast(device, precision):
                 model(moved.images, moved.targets)
-    for norm, population in zip(norms, seen, strict=True):
+    for norm, population in zip(norms, _of_all_processes(seen, device), strict=True):
         population.give_to(norm)
 
 
@@ -63,14 +64,15 @@ class Population:
     def watch(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Take in what a norm is about to see, (B, C, ...)."""
         values = inputs[0].float().transpose(0, 1).flatten(1)
-        count = values.shape[1]
-        if not count:
-            return
-        variance, mean = torch.var_mean(values, dim=1, correction=0)
-        squares = variance * count
+        if values.shape[1]:
+            variance, mean = torch.var_mean(values, dim=1, correction=0)
+            self.add(values.shape[1], mean, variance * values.shape[1])
+
+    def add(self, count: int, mean: Tensor, squares: Tensor) -> None:
+        """Take in the statistics of `count` more."""
         if self.mean is not None and self.squares is not None:
             total, apart = self.count + count, mean - self.mean
-            squares += self.squares + apart.square() * (self.count * count / total)
+            squares = squares + self.squares + apart.square() * (self.count * count / total)
             mean = self.mean + apart * (count / total)
         self.count, self.mean, self.squares = self.count + count, mean, squares
 
@@ -80,6 +82,19 @@ class Population:
             return
         norm.running_mean.copy_(self.mean)
         norm.running_var.copy_(self.squares / max(self.count - 1, 1))
+
+
+def _of_all_processes(own: Sequence[Population], device: torch.device) -> Sequence[Population]:
+    """The populations of all processes, each merged over them; those of one process as they are."""
+    if rank_and_world_size()[1] == 1:
+        return own
+    every = gather([(each.count, each.mean, each.squares) for each in own]) or []
+    merged = [Population() for _ in own]
+    for process in every:
+        for population, (count, mean, squares) in zip(merged, process, strict=True):
+            if mean is not None and squares is not None:
+                population.add(count, mean.to(device), squares.to(device))
+    return broadcast(merged)
 
 
 @contextmanager

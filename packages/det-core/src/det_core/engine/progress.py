@@ -4,12 +4,15 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from det_core.printable import printable
 
 __all__ = ["Display", "Meter", "memory_in_use"]
 
@@ -76,6 +79,7 @@ class Display:
         self._first: tuple[int, float] | None = None
         self._spoke = 0.0
         self._status = ""
+        self._log: Path | None = None
         columns = (
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=None),
@@ -94,7 +98,14 @@ class Display:
 
     def say(self, message: str) -> None:
         """Write a line that stays."""
-        self.console.print(message, soft_wrap=True, markup=False)
+        self.console.print(printable(message), soft_wrap=True, markup=False)
+        if self._log is not None:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} {message}\n")
+
+    def log_to(self, path: Path) -> None:
+        """Write what is said from here on to a file, too, after what it holds."""
+        self._log = path
 
     def advance(self, step: int, scalars: Mapping[str, float] | None = None) -> None:
         """Show that `step` steps are done and, if they were measured, the newest scalars."""

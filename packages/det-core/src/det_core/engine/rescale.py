@@ -10,13 +10,14 @@ from torchvision.transforms.v2 import functional
 
 from det_core.ops import boxes as box_ops
 from det_core.ops import rotated
+from det_core.ops.geometry import nonempty
 from det_core.structures import Detections, MaskGrids, Prediction, Proposals, SemanticMap, Size
 
 __all__ = ["rescale"]
 
 
 def rescale(prediction: Prediction, seen: Size, stored: Size) -> Prediction:
-    """Carry a prediction into the pixels of the stored image; boxes are clipped to it.
+    """Carry a prediction into the pixels of the stored image; boxes are clipped to it, and dropped if nothing is left.
 
     The stored image must have been resized to what the model saw, and nothing else: no crop, no flip. Extras of
     detections that are tv_tensors are resized by their own kernels; all others stay as they are.
@@ -26,8 +27,16 @@ def rescale(prediction: Prediction, seen: Size, stored: Size) -> Prediction:
         seen: (height, width) of that image.
         stored: (height, width) of the stored image.
     """
-    if seen == stored:
-        return prediction
+    if seen != stored:
+        prediction = _carried(prediction, seen, stored)
+    for name in ("detections", "proposals"):
+        given = getattr(prediction, name)
+        if given is not None and (kept := nonempty(given)) is not given:
+            prediction = replace(prediction, **{name: kept})
+    return prediction
+
+
+def _carried(prediction: Prediction, seen: Size, stored: Size) -> Prediction:
     detections, semantic, panoptic, proposals = (
         prediction.detections,
         prediction.semantic,

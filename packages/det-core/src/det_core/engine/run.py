@@ -1,33 +1,19 @@
 """The folder of a training run: what is in it, and when one may be used."""
 
+import glob
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from det_core import recipes
-from det_core.contracts import Dataset
-from det_core.errors import CheckpointError, ConfigError, DetError
+from det_core.engine.lock import lock
+from det_core.errors import CheckpointError, DetError
 from det_core.recipes import Recipe
 from det_core.recipes.allow_list import OWN
 
-__all__ = ["RunFolder", "check_classes"]
-
-
-def check_classes(model: nn.Module, dataset: Dataset) -> None:
-    """Refuse a model whose number of classes is not that of the dataset.
-
-    Raises:
-        ConfigError: with the override that mends it.
-    """
-    have, need = getattr(model, "num_classes", None), len(dataset.classes)
-    if have is not None and have != need:
-        named = ", ".join(dataset.classes[:5]) + (" ..." if need > 5 else "")
-        found = f"the model has {have}, the dataset has {need} ({named})"
-        fix = f"add --set model.num_classes={need}"
-        raise ConfigError("model.num_classes", "is not the number of classes in the data", found, fix)
+__all__ = ["RunFolder"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +56,16 @@ class RunFolder:
         """Losses, rates and metrics by step; a CSV of the same lies beside it."""
         return self.path / "scalars.jsonl"
 
+    @property
+    def environment(self) -> Path:
+        """What the run ran in: versions, devices, the command, the state of the code in Git; a list of its parts."""
+        return self.path / "environment.json"
+
+    @property
+    def console(self) -> Path:
+        """What was shown, line by line."""
+        return self.path / "console.log"
+
     def admit(self, recipe: Recipe, resume: bool, overwrite: bool) -> list[str]:
         """Whether a run of `recipe`, resolved, may use the folder; changes nothing there.
 
@@ -77,8 +73,7 @@ class RunFolder:
             What `recipe` changes of the run that it resumes, a sentence for each.
 
         Raises:
-            CheckpointError: a run is there and is neither to be resumed nor overwritten; or there is none to resume, or
-                it is of another model.
+            CheckpointError: a run is there and is neither to be resumed nor overwritten; or it is of another model.
         """
         if not resume:
             present = [file.name for file in self._files() if file.exists()]
@@ -88,9 +83,16 @@ class RunFolder:
                 )
                 raise CheckpointError(str(self.path), "holds a run already", f"found {present[0]}", fix)
             return []
+        if not self.state.exists():
+            # Nothing was saved yet: a first start, or one that was killed early.
+            if weights := [file.name for file in (self.best, self.last) if file.exists()]:
+                fix = "start in another folder, or with --overwrite; a run in Python can begin with these weights"
+                problem = "holds weights, but no state to resume from"
+                raise CheckpointError(str(self.path), problem, f"found {weights[0]}, no {self.state.name}", fix)
+            return []
         if not self.recipe.exists():
-            fix = "leave out --resume to start a run there, or name the folder of a run with --output"
-            raise CheckpointError(str(self.path), "holds no run to resume", fix=fix)
+            fix = "start in another folder, or with --overwrite"
+            raise CheckpointError(str(self.recipe), "is missing beside the state of a run", fix=fix)
         changes = list(_changes(recipes.load(self.recipe).tree, recipe.tree, ""))
         for path, was, now in changes:
             if path.partition(".")[0] == "model" or path == "train.optimizer.type":
@@ -99,8 +101,27 @@ class RunFolder:
                 raise CheckpointError(str(self.path), "the run in this folder is of another recipe", found, fix)
         return [f"{path}: {was!r} -> {now!r}" for path, was, now in changes if not path.startswith("versions.")]
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other trainings out of the folder, which is made if need be; the lock of a killed one does not count.
+
+        Raises:
+            CheckpointError: another training is using it, or it cannot be made or written to.
+        """
+        made = not self.path.exists()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(str(self.path), "cannot be used as the output folder", str(error)) from error
+        try:
+            with lock(self.path / ".lock"):
+                yield
+        finally:
+            if made and not any(self.path.iterdir()):
+                self.path.rmdir()
+
     def open(self, recipe: Recipe, resume: bool) -> None:
-        """Write the recipe; what an earlier run left is removed unless it is resumed.
+        """Write the recipe; what an earlier run left is removed unless it is resumed, and so are unfinished files.
 
         Raises:
             CheckpointError: the folder cannot be made or written to.
@@ -109,12 +130,16 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             for file in () if resume else self._files():
                 file.unlink(missing_ok=True)
+            for file in self._files():
+                for unfinished in self.path.glob(f".{glob.escape(file.name)}.*"):
+                    unfinished.unlink(missing_ok=True)
         except OSError as error:
             raise CheckpointError(str(self.path), "cannot be used as the output folder", str(error)) from error
         recipe.save(self.recipe)
 
     def _files(self) -> tuple[Path, ...]:
-        return self.recipe, self.best, self.last, self.state, self.scalars, self.scalars.with_suffix(".csv")
+        numbers = self.scalars, self.scalars.with_suffix(".csv")
+        return self.recipe, self.best, self.last, self.state, *numbers, self.environment, self.console
 
 
 def _changes(before: Any, now: Any, path: str) -> Iterator[tuple[str, Any, Any]]:

@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from det_core.engine.checkpoint import write_whole
 from det_core.errors import CheckpointError
+from det_core.regular import open_regular
 
 __all__ = ["Scalars", "read_scalars"]
+
+
+_MOVE = "move the file away; a resumed run goes on without it"
 
 
 class Scalars:
@@ -17,12 +22,16 @@ class Scalars:
     Args:
         folder: where the two files are.
         keep: rows up to this step are kept, later ones (of a run that is being continued) are dropped.
+        evaluated: rows of evaluations are kept up to this step only; None: as all others.
     """
 
-    def __init__(self, folder: Path, keep: int = 0) -> None:
+    def __init__(self, folder: Path, keep: int = 0, evaluated: int | None = None) -> None:
         self.jsonl, self.csv = folder / "scalars.jsonl", folder / "scalars.csv"
-        rows = [row for row in read_scalars(self.jsonl) if row["step"] <= keep] if self.jsonl.exists() else []
-        self.jsonl.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        limits = {True: keep if evaluated is None else evaluated, False: keep}
+        rows = read_scalars(self.jsonl) if self.jsonl.exists() else []
+        rows = [row for row in rows if row["step"] <= limits[any(name.startswith("val/") for name in row)]]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        write_whole(self.jsonl, lambda temporary: temporary.write_text(text, encoding="utf-8"))
         self._columns = _columns(rows)
         self._rewrite_csv(rows)
 
@@ -40,7 +49,10 @@ class Scalars:
             self._rewrite_csv(rows)
 
     def _rewrite_csv(self, rows: Sequence[Mapping[str, float]]) -> None:
-        with self.csv.open("w", encoding="utf-8", newline="") as file:
+        write_whole(self.csv, lambda temporary: self._write_csv(temporary, rows))
+
+    def _write_csv(self, path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+        with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(rows)
@@ -53,9 +65,11 @@ def read_scalars(path: Path) -> list[dict[str, float]]:
         CheckpointError: the file is not there, or another line is not JSON.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = _text(path).splitlines()
     except OSError as error:
         raise CheckpointError(str(path), "cannot be read", str(error), "name the scalars.jsonl of a run") from error
+    except UnicodeDecodeError as error:
+        raise CheckpointError(str(path), "is damaged", str(error), _MOVE) from error
     rows: list[dict[str, float]] = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -63,9 +77,23 @@ def read_scalars(path: Path) -> list[dict[str, float]]:
         except json.JSONDecodeError as error:
             if number == len(lines):
                 break
-            raise CheckpointError(f"{path}, line {number}", "is not JSON", repr(line[:80])) from error
+            raise CheckpointError(f"{path}, line {number}", "is not JSON", repr(line[:80]), _MOVE) from error
+        except RecursionError as error:
+            raise CheckpointError(
+                f"{path}, line {number}", "is not a row of numbers", repr(line[:80]), _MOVE
+            ) from error
+        numbers = isinstance(row, dict) and all(type(value) in (int, float) for value in row.values())
+        if not numbers or type(row.get("step")) is not int:
+            if number == len(lines):
+                break
+            raise CheckpointError(f"{path}, line {number}", "is not a row of numbers", repr(line[:80]), _MOVE)
         rows.append(row)
     return rows
+
+
+def _text(path: Path) -> str:
+    with open_regular(path) as file:
+        return file.read().decode("utf-8", "replace")
 
 
 def _columns(rows: Sequence[Mapping[str, float]]) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from det_core.errors import ConfigError
 
-__all__ = ["Schedule", "WarmupCosine", "WarmupMultiStep", "warmup_factor"]
+__all__ = ["OneCycle", "Schedule", "WarmupCosine", "WarmupMultiStep", "WarmupPoly", "WarmupSteps", "warmup_factor"]
 
 Schedule = Callable[[int], float]
 
@@ -67,8 +67,7 @@ class WarmupCosine:
     warmup_start: float = 0.001
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ConfigError("WarmupCosine.steps", "must be at least 1", f"got {self.steps}")
+        _check_steps("WarmupCosine", self.steps)
         _check_warmup("WarmupCosine", self.warmup, self.warmup_start)
 
     def __call__(self, step: int) -> float:
@@ -76,6 +75,98 @@ class WarmupCosine:
         share = min(step / self.steps, 1.0)
         cosine = self.end + (1.0 - self.end) * 0.5 * (1.0 + math.cos(math.pi * share))
         return warmup_factor(step, self.warmup, self.warmup_start) * cosine
+
+
+@dataclass(frozen=True)
+class WarmupSteps:
+    """Multiply the rate by `gamma` at equal distances, after a linear warmup.
+
+    Args:
+        steps: the length of the whole training; `Train` knows it.
+        decays: how often the rate falls: after steps / (decays + 1), and so on.
+        gamma: what each of them multiplies by.
+        warmup: number of warmup steps; 0 for none.
+        warmup_start: the factor at step 0.
+    """
+
+    steps: int
+    decays: int = 3
+    gamma: float = 0.1
+    warmup: int = 1000
+    warmup_start: float = 0.001
+
+    def __post_init__(self) -> None:
+        _check_steps("WarmupSteps", self.steps)
+        if self.decays < 0:
+            raise ConfigError("WarmupSteps.decays", "must not be negative", f"got {self.decays}")
+        _check_warmup("WarmupSteps", self.warmup, self.warmup_start)
+
+    def __call__(self, step: int) -> float:
+        """The factor at `step`."""
+        passed = min(step * (self.decays + 1) // self.steps, self.decays)
+        return warmup_factor(step, self.warmup, self.warmup_start) * self.gamma**passed
+
+
+@dataclass(frozen=True)
+class WarmupPoly:
+    """Fall from 1 at step 0 to `end` at step `steps` as (1 - step / steps) ** power (DeepLab, 2017), after a warmup.
+
+    Args:
+        steps: the length of the whole training; `Train` knows it.
+        power: 1 is a straight line.
+        end: the factor at step `steps`.
+        warmup: number of warmup steps; 0 for none.
+        warmup_start: the factor at step 0.
+    """
+
+    steps: int
+    power: float = 0.9
+    end: float = 0.0
+    warmup: int = 1000
+    warmup_start: float = 0.001
+
+    def __post_init__(self) -> None:
+        _check_steps("WarmupPoly", self.steps)
+        _check_warmup("WarmupPoly", self.warmup, self.warmup_start)
+
+    def __call__(self, step: int) -> float:
+        """The factor at `step`; past the end it stays at `end`."""
+        left = max(1 - step / self.steps, 0.0) ** self.power
+        return warmup_factor(step, self.warmup, self.warmup_start) * (self.end + (1 - self.end) * left)
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Rise along half a cosine from `start` to 1, then fall along another to `end` (Smith and Topin, 2018).
+
+    Args:
+        steps: the length of the whole training; `Train` knows it.
+        rise: the share of the steps in which the rate rises.
+        start: the factor at step 0.
+        end: the factor at step `steps`.
+    """
+
+    steps: int
+    rise: float = 0.3
+    start: float = 0.04
+    end: float = 4e-6
+
+    def __post_init__(self) -> None:
+        _check_steps("OneCycle", self.steps)
+        if not 0 < self.rise < 1:
+            raise ConfigError("OneCycle.rise", "must lie between 0 and 1", f"got {self.rise}")
+
+    def __call__(self, step: int) -> float:
+        """The factor at `step`; past the end it stays at `end`."""
+        top, share = self.rise * self.steps, float(min(step, self.steps))
+        if share < top:
+            return self.start + (1 - self.start) * 0.5 * (1 - math.cos(math.pi * share / top))
+        return self.end + (1 - self.end) * 0.5 * (1 + math.cos(math.pi * (share - top) / (self.steps - top)))
+
+
+def _check_steps(name: str, steps: int) -> None:
+    if steps < 1:
+        raise ConfigError(f"{name}.steps", "must be at least 1", f"got {steps}")
 
 
 def _check_warmup(name: str, warmup: int, start: float) -> None:

@@ -1,11 +1,15 @@
 """`Train`: everything the `train` section of a recipe can say."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import torch
 
+from det_core.engine.callbacks.ema import EMA
+from det_core.engine.evaluate import Precision
 from det_core.engine.optim import ClipGradients, ParamGroups
+from det_core.engine.parallel import Parallel
 from det_core.engine.schedules import Schedule, WarmupCosine
 from det_core.errors import ConfigError
 from det_core.recipes import Factory
@@ -19,16 +23,24 @@ class Train:
 
     Args:
         steps: number of optimizer steps of the whole training.
-        batch_size: images per step.
+        batch_size: images per step, over all processes and accumulated batches.
+        accumulate: batches into which the images of a step are divided, one after another, for less memory.
         optimizer: called with `params`, the groups that `param_groups` makes.
         schedule: from the step to a factor on the learning rate; called with `steps` if it wants to know.
         param_groups: weight decay and rate of normalisation layers and biases.
         clip_gradients: limit on the gradients; null: none.
-        precision: "bf16" runs the forward pass under autocast; the weights stay float32.
+        precision: "bf16" and "fp16" run the forward pass under autocast, fp16 with scaled losses; the weights stay
+            float32.
         channels_last: keep images and weights in memory pixel by pixel, which many processors compute faster with; the
             checkpoints are the same.
+        compile: let torch.compile translate backbone and heads, at their first call.
+        recompute: names of modules, such as "backbone.bottom_up.res[2-5]", whose activations are computed again in the
+            backward pass instead of being kept, which saves memory and costs time.
+        ema: evaluate and save a moving average of the weights; null: the weights themselves.
+        parallel: how processes that torchrun starts share the work; null: the defaults of `Parallel`.
+        callbacks: parts that accompany the training, see `Callback`.
         evaluate_every: steps between evaluations on `data.val`; null: only after the last step.
-        evaluate_batch_size: images per evaluation batch; null: as many as `batch_size`.
+        evaluate_batch_size: images per evaluation batch of a process; null: as many as in training.
         validation_loss: evaluations also report the loss on `data.val`, which costs a second forward pass.
         precise_norms: before each evaluation, take the running statistics of batch norms anew over this many batches of
             `data.train`, the next ones; null: they stay moving averages. Frozen norms have none.
@@ -43,12 +55,18 @@ class Train:
 
     steps: int
     batch_size: int = 16
+    accumulate: int = 1
     optimizer: Factory[torch.optim.Optimizer] = Factory(torch.optim.SGD, lr=0.02, momentum=0.9, weight_decay=1e-4)
     schedule: Factory[Schedule] = Factory(WarmupCosine)
     param_groups: ParamGroups = ParamGroups()
     clip_gradients: ClipGradients | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     channels_last: bool = False
+    compile: bool = False
+    recompute: Sequence[str] = ()
+    ema: EMA | None = None
+    parallel: Parallel | None = None
+    callbacks: Sequence[Any] = ()
     evaluate_every: int | None = None
     evaluate_batch_size: int | None = None
     validation_loss: bool = True
@@ -61,10 +79,31 @@ class Train:
 
     def __post_init__(self) -> None:
         counts = ("steps", "batch_size", "evaluate_every", "evaluate_batch_size", "precise_norms", "checkpoint_every")
-        for name in (*counts, "log_every"):
+        for name in (*counts, "log_every", "accumulate"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"train.{name}", "must be at least 1", f"got {value}")
+
+        if self.sharded and self.ema is not None:
+            raise ConfigError("train.ema", "does not work with sharded weights", fix="set train.parallel.shard=false")
+
+    @property
+    def sharded(self) -> bool:
+        """Whether the weights are shared out among the processes."""
+        return self.parallel is not None and self.parallel.shard
+
+    def local_batch_size(self, world_size: int) -> int:
+        """Images of one forward pass of one process.
+
+        Raises:
+            ConfigError: the images of a step cannot be divided evenly.
+        """
+        parts = world_size * self.accumulate
+        if self.batch_size % parts:
+            found = f"got {self.batch_size} for {world_size} processes and train.accumulate {self.accumulate}"
+            fix = f"set train.batch_size to a multiple of {parts}"
+            raise ConfigError("train.batch_size", "must divide among processes and accumulated batches", found, fix)
+        return self.batch_size // parts
 
     def evaluates_at(self, step: int) -> bool:
         """Whether an evaluation is due once `step` steps are done."""

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from det_core.evaluation.results_file import ResultsFile
     from det_core.evaluation.semantic import MeanIoU
     from det_core.evaluation.voc import VocEvaluator
-    from det_core.evaluation.witness import Witness
 
 __all__ = ["CityscapesEvaluator", "CocoEvaluator", "LvisEvaluator", "MeanIoU", "ProposalRecall", "ResultsFile"]
-__all__ += ["VocEvaluator", "Witness", "from_coco", "to_coco", "to_coco_panoptic"]
+__all__ += ["VocEvaluator", "from_coco", "to_coco", "to_coco_panoptic"]
 
 _MODULES = {
     "CityscapesEvaluator": "cityscapes",
@@ -29,7 +28,6 @@ _MODULES = {
     "ProposalRecall": "proposals",
     "ResultsFile": "results_file",
     "VocEvaluator": "voc",
-    "Witness": "witness",
     "from_coco": "coco_results",
     "to_coco": "coco_results",
     "to_coco_panoptic": "panoptic_results",

@@ -16,8 +16,6 @@ from det_core.evaluation.coco_keypoints import pixel_indices, require_keypoints
 from det_core.evaluation.coco_results import RLE, encode_masks
 from det_core.evaluation.coco_rotated import rotated_overlaps
 from det_core.evaluation.curves import COCO_SIGMAS, Curves, IouType, Table, curves
-from det_core.evaluation.error_kinds import ErrorCosts
-from det_core.evaluation.error_overlaps import costs_by
 from det_core.evaluation.figures import averages, per_class, recalls
 from det_core.evaluation.per_image import PerImage, detections_and_truth
 from det_core.ops.geometry import geometry
@@ -123,11 +121,6 @@ class CocoEvaluator(PerImage["_Image"]):
         categories = range(len(self.classes))
         truth = _as_coco([image.truth for image in images], categories, iou_type)
         return truth, _as_coco([image.guess for image in images], categories, iou_type)
-
-    def errors_in(self) -> dict[str, ErrorCosts]:
-        """What errors of masks ("segm") and of keypoints cost, as far as these are compared."""
-        others = [iou_type for iou_type in self.iou_types if iou_type != "bbox"]
-        return {name: costs_by(name, *self.tables(name), len(self.classes), self.sigmas) for name in others}
 
     def _judge(self, iou_type: IouType) -> Curves:
         rotated = any(image.truth.boxes.shape[1] == 5 for image in self._images.values())

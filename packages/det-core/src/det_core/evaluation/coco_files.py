@@ -14,7 +14,9 @@ from pycocotools import mask as coco_mask
 from det_core import jsonfile
 from det_core.errors import DataError
 from det_core.evaluation.curves import COCO_SIGMAS, IouType, Table
+from det_core.evaluation.results_by_name import placed_by_name
 from det_core.ops.rle import rle_counts
+from det_core.printable import quoted
 
 __all__ = ["CocoFiles", "read_files"]
 
@@ -55,7 +57,8 @@ def read_files(annotations: Path, predictions: Path) -> CocoFiles:
     """Read both files, and check what will be looked at.
 
     Boxes, masks and keypoints are compared where the results have them and the annotations have them too. A detection's
-    size is that of its box if it has one, as with pycocotools.
+    size is that of its box if it has one, as with pycocotools. Where results have a `file_name`, that says which image
+    they are of.
 
     Raises:
         DataError: naming the file and the first faults, with their ids and how many there are.
@@ -67,6 +70,7 @@ def read_files(annotations: Path, predictions: Path) -> CocoFiles:
             raise DataError(str(annotations), f"category {category['id']} has a name that is not a text")
     image_rank = {image["id"]: rank for rank, image in enumerate(images)}
     category_rank = {category["id"]: rank for rank, category in enumerate(categories)}
+    results, placed = placed_by_name(results, images, str(predictions))
     iou_types, notes = _comparable(content["annotations"], results)
     if "segm" in iou_types:
         _require_sizes(images, annotations)
@@ -75,7 +79,7 @@ def read_files(annotations: Path, predictions: Path) -> CocoFiles:
     new_id = _NewId(text=True)
     _require(content["annotations"], "annotation", lambda each: new_id(each) or check.truth(each), annotations)
     _require(results, "result", check.result, predictions)
-    notes += _zero_id(content["annotations"])
+    notes += placed + _zero_id(content["annotations"])
     table = {
         "images": [
             {"id": rank, "height": h or 0, "width": w or 0, "file_name": image.get("file_name", "")}
@@ -149,7 +153,9 @@ def _require(records: Sequence[Any], what: str, check: Callable[[Any], _Fault], 
         fault = check(record) if isinstance(record, dict) else "is not an object"
         if fault is not None:
             known = what != "result" and isinstance(record, dict) and "id" in record
-            faults.append(f"{what} {record['id']!r:.40} {fault}" if known else f"{what} number {position} {fault}")
+            faults.append(
+                f"{what} {quoted(record['id'], 60)} {fault}" if known else f"{what} number {position} {fault}"
+            )
     if faults:
         rest = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
         problem = f"1 {what} cannot be used" if len(faults) == 1 else f"{len(faults)} of {len(records)} cannot be used"
@@ -162,7 +168,11 @@ def _id_fault(record: _Record, key: str, text: bool) -> _Fault:
     value = record[key]
     number = type(value) is int and abs(value) < 2**63
     kind = "a whole number or a text" if text else "a whole number"
-    return None if number or (text and isinstance(value, str)) else f"has the {key} {value!r:.40}, which is not {kind}"
+    return (
+        None
+        if number or (text and isinstance(value, str))
+        else f"has the {key} {quoted(value, 60)}, which is not {kind}"
+    )
 
 
 def _comparable(truth: Sequence[Any], results: Sequence[Any]) -> tuple[tuple[IouType, ...], list[str]]:
@@ -195,8 +205,8 @@ def _other_keypoints(truth: Sequence[Any], results: Sequence[Any]) -> int | None
 def _require_sizes(images: Sequence[_Record], path: Path) -> None:
     for image in images:
         if not all(type(image.get(side)) is int and 0 < image[side] <= _LARGEST_SIDE for side in ("height", "width")):
-            found = f"the height {image.get('height')!r:.40} and the width {image.get('width')!r:.40}"
-            raise DataError(str(path), f"image {image['id']!r:.40} has no size, which masks need", found)
+            found = f"the height {quoted(image.get('height'), 60)} and the width {quoted(image.get('width'), 60)}"
+            raise DataError(str(path), f"image {quoted(image['id'], 60)} has no size, which masks need", found)
 
 
 def _zero_id(truth: Sequence[_Record]) -> list[str]:
@@ -227,30 +237,30 @@ class _Check:
         if fault is None and record["category_id"] not in self.categories:
             fault = f"is of category {record['category_id']}, which is not listed"
         if fault is None and "area" in record and not (_is_number(record["area"]) and record["area"] >= 0):
-            fault = f"has the area {record['area']!r:.40}"
+            fault = f"has the area {quoted(record['area'], 60)}"
         if fault is None and record.get("iscrowd", 0) not in (0, 1):
-            fault = f"has iscrowd {record['iscrowd']!r:.40}, not 0 or 1"
+            fault = f"has iscrowd {quoted(record['iscrowd'], 60)}, not 0 or 1"
         if fault is None and "bbox" not in record:
             fault = "has no 'bbox'"
         if fault is None and not _is_number(record.get("num_keypoints", 0)):
-            fault = f"has the num_keypoints {record['num_keypoints']!r:.40}"
+            fault = f"has the num_keypoints {quoted(record['num_keypoints'], 60)}"
         return fault or self._shape(record)
 
     def result(self, record: _Record) -> _Fault:
         fault = self._place(record) or _id_fault(record, "category_id", text=False)
         if fault is None and not _is_number(record.get("score")):
-            fault = f"has the score {record.get('score')!r:.40}, which is not a finite number"
+            fault = f"has the score {quoted(record.get('score'), 60)}, which is not a finite number"
         return fault or self._shape(record)
 
     def _place(self, record: _Record) -> _Fault:
         fault = _id_fault(record, "image_id", text=True)
         if fault is None and record["image_id"] not in self.images:
-            fault = f"is of image {record['image_id']!r:.40}, which the annotations do not list"
+            fault = f"is of image {quoted(record['image_id'], 60)}, which the annotations do not list"
         return fault
 
     def _shape(self, record: _Record) -> _Fault:
         if ("bbox" in self.iou_types or "bbox" in record) and not _are_numbers(record.get("bbox"), 4):
-            return f"has the bbox {record.get('bbox')!r:.60}, which is not four finite numbers"
+            return f"has the bbox {quoted(record.get('bbox'), 60)}, which is not four finite numbers"
         if "segm" in self.iou_types:
             if "segmentation" not in record:
                 return "has no 'segmentation', which others have"

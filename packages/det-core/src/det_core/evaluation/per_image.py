@@ -1,10 +1,12 @@
-"""What evaluators share that keep something of each image until the end."""
+"""What evaluators share that keep something of each image until the end. No torch is needed here."""
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from det_core.errors import DataError, StructureError
-from det_core.structures import Detections, Prediction, Sample, Targets
+
+if TYPE_CHECKING:
+    from det_core.structures import Detections, Prediction, Sample, Targets
 
 __all__ = ["PerImage", "detections_and_truth"]
 
@@ -17,7 +19,7 @@ class PerImage(Generic[Kept]):
     def __init__(self) -> None:
         self._images: dict[int | str, Kept] = {}
 
-    def require_new(self, sample: Sample) -> None:
+    def require_new(self, sample: "Sample") -> None:
         """Raise DataError if an image of this id was added before."""
         if sample.id in self._images:
             fix = "give each sample of a dataset an id of its own"
@@ -39,7 +41,7 @@ class PerImage(Generic[Kept]):
             self._images = state | self._images
 
 
-def detections_and_truth(prediction: Prediction, sample: Sample) -> tuple[Detections, Targets]:
+def detections_and_truth(prediction: "Prediction", sample: "Sample") -> "tuple[Detections, Targets]":
     """What a detector says of an image, and what is truly there.
 
     Raises:

@@ -60,7 +60,7 @@ class VocEvaluator(PerImage["_Image"]):
         for flags in (truth.crowd, truth.extras.get("voc/difficult")):
             if flags is not None:
                 ignored |= flags.cpu().numpy().astype(np.bool_)
-        overlaps = box_ops.iou(guess.boxes.cpu().float(), truth.boxes.cpu().float()).double().numpy()
+        overlaps = box_ops.iou(guess.boxes.cpu().double(), truth.boxes.cpu().double()).numpy()
         self._images[sample.id] = _Image(
             overlaps, guess.labels.cpu().numpy(), guess.scores.cpu().numpy(), truth.labels.cpu().numpy(), ignored
         )

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from det_core.ops.precision import precise
+
 __all__ = ["MAX_LOG_SCALE", "decode", "decode_distances", "encode", "encode_distances"]
 
 MAX_LOG_SCALE = math.log(1000.0 / 16)
@@ -33,13 +35,14 @@ def encode(boxes: Tensor, references: Tensor, weights: Sequence[float]) -> Tenso
 
 
 def decode(offsets: Tensor, references: Tensor, weights: Sequence[float]) -> Tensor:
-    """The boxes that `offsets` lead to, seen from `references`: float (..., 4) and (..., 4) to float32 (..., 4).
+    """The boxes that `offsets` lead to, seen from `references`: float (..., 4) and (..., 4) to (..., 4), as `precise`.
 
     The inverse of `encode`, bar offsets of size beyond `MAX_LOG_SCALE`, which count as that. Shapes broadcast.
     """
     wx, wy, ww, wh = weights
-    dx, dy, dw, dh = offsets.float().unbind(dim=-1)
-    from_x, from_y, from_width, from_height = _centre_and_size(references.float())
+    offsets, references = precise(offsets, references)
+    dx, dy, dw, dh = offsets.unbind(dim=-1)
+    from_x, from_y, from_width, from_height = _centre_and_size(references)
     x, y = dx / wx * from_width + from_x, dy / wy * from_height + from_y
     half_width = 0.5 * torch.exp((dw / ww).clamp(max=MAX_LOG_SCALE)) * from_width
     half_height = 0.5 * torch.exp((dh / wh).clamp(max=MAX_LOG_SCALE)) * from_height

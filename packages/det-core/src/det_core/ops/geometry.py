@@ -1,17 +1,18 @@
 """Upright and rotated boxes alike: what a detector does with boxes, by how many numbers a box has."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from torch import Tensor
 
 from det_core.errors import ConfigError, StructureError
 from det_core.ops import boxes, coding, nms, rotated
-from det_core.structures import Size
+from det_core.structures import Detections, Proposals, Size, Targets
 
-__all__ = ["ROTATED", "UPRIGHT", "Geometry", "geometry"]
+__all__ = ["ROTATED", "UPRIGHT", "Geometry", "geometry", "nonempty"]
 
 _Coding = Callable[[Tensor, Tensor, Sequence[float]], Tensor]
+_Objects = TypeVar("_Objects", Detections, Proposals, Targets)
 
 
 class Geometry(NamedTuple):
@@ -67,3 +68,9 @@ def geometry(dim: int, where: str = "boxes") -> Geometry:
         if form.dim == dim:
             return form
     raise ConfigError(where, "must be 4 numbers, or 5 for rotated boxes", f"got {dim}")
+
+
+def nonempty(objects: _Objects) -> _Objects:
+    """The objects whose boxes have an area: both sides above 0. The others do not count as detections, as published."""
+    kept = geometry(objects.boxes.shape[1]).larger_than(objects.boxes, 0)
+    return objects if kept.all() else objects[kept]

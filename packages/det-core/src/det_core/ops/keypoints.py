@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from det_core.ops.precision import precise
+
 __all__ = ["decode_heatmaps", "encode_keypoints", "keypoints_within"]
 
 
@@ -51,7 +53,7 @@ def decode_heatmaps(logits: Tensor, boxes: Tensor) -> Tensor:
         float32 (N, K, 4): x and y of that pixel's centre, its logit, and its share of the softmax over the heatmap's
         cells, which serves as score (a bicubic peak between cells may share more than 1).
     """
-    logits = logits.float()
+    (logits,) = precise(logits)
     found = logits.new_zeros((*logits.shape[:2], 4))
     sides = (boxes[:, 2:] - boxes[:, :2]).float().clamp(min=1)
     # A box of 3.4 pixels is looked at in 4: those are a little smaller than pixels.

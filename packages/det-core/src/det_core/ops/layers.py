@@ -1,7 +1,7 @@
 """Small layers: convolution with its norm and activation, frozen batch norm, and norms by name."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,27 +14,22 @@ Norm = Literal["", "BN", "SyncBN", "FrozenBN", "BatchStatBN", "GN", "LN"]
 the statistics of the batch at inference too."""
 
 
-class _ScaleAndShift(torch.autograd.Function):
-    """x * scale + shift, written over x: autograd has no such operation of which the rounding is that of `addcmul`."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        ctx.save_for_backward(scale)
-        ctx.mark_dirty(x)
-        return torch.addcmul(shift, x, scale, out=x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (scale,) = ctx.saved_tensors
-        return gradient * scale, None, None
+def scale_and_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """x * scale + shift."""
+    return torch.addcmul(shift, x, scale)
 
 
 class FrozenBatchNorm2d(nn.Module):
-    """Batch norm whose statistics and affine parameters are constants: buffers, touched by loading alone."""
+    """Batch norm whose statistics and affine parameters are constants: buffers, touched by loading alone.
+
+    Attributes:
+        scale_and_shift: computes x * scale + shift; `det_core.models.cpu` puts in a faster way.
+    """
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__()
         self.eps = eps
+        self.scale_and_shift: Callable[[Tensor, Tensor, Tensor], Tensor] = scale_and_shift
         self.register_buffer("weight", torch.ones(channels))
         self.register_buffer("bias", torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -50,17 +45,9 @@ class FrozenBatchNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape and dtype."""
-        scale, shift = self._affine(x.dtype)
-        return torch.addcmul(shift, x, scale)
-
-    def in_place(self, x: Tensor) -> Tensor:
-        """`forward`, written over `x`: a third of the time, as the memory is at hand. A compiler decides for itself."""
-        return self(x) if torch.compiler.is_compiling() else _ScaleAndShift.apply(x, *self._affine(x.dtype))
-
-    def _affine(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - self.running_mean * scale
-        return scale.to(dtype)[:, None, None], shift.to(dtype)[:, None, None]
+        return self.scale_and_shift(x, scale.to(x.dtype)[:, None, None], shift.to(x.dtype)[:, None, None])
 
     def extra_repr(self) -> str:
         """The channels, for print(model)."""
@@ -155,9 +142,7 @@ class Conv2d(nn.Conv2d):
 
     def finish(self, x: Tensor) -> Tensor:
         """What follows the convolution itself, of which `x` is the result and may be written over: norm, activation."""
-        if isinstance(self.norm, FrozenBatchNorm2d):
-            x = self.norm.in_place(x)
-        elif self.norm is not None:
+        if self.norm is not None:
             x = self.norm(x)
         return x if self.activation is None else self.activation(x)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -12,8 +13,10 @@ from det_core.errors import ConfigError
 from det_core.ops import boxes as box_ops
 from det_core.ops import coding
 from det_core.ops.geometry import Geometry, geometry
+from det_core.ops.precision import precise
+from det_core.printable import quoted
 
-__all__ = ["BoxLoss", "box_loss", "focal_loss", "iou_loss", "regressed", "smooth_l1"]
+__all__ = ["BoxLoss", "FocalLoss", "box_loss", "focal_loss", "iou_loss", "regressed", "smooth_l1"]
 
 BoxLoss = Literal["smooth_l1", "giou", "diou", "ciou"]
 """How a predicted box is compared with a true one; rotated boxes by `smooth_l1` alone."""
@@ -29,18 +32,35 @@ def smooth_l1(a: Tensor, b: Tensor, beta: float) -> Tensor:
 
 
 def focal_loss(logits: Tensor, truth: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Focal loss (Lin et al., 2017) of logits against `truth` in {0, 1} of the same shape, summed; in float32.
+    """Focal loss (Lin et al., 2017) of logits against `truth` in {0, 1} of the same shape, summed; as `precise`.
 
     `alpha` weighs truths of 1, and 1 - `alpha` those of 0; a negative one weighs neither. The more certain a right
     answer is, the less it counts: by (1 - p) ** `gamma`.
     """
-    logits = logits.float()
+    logits, truth = precise(logits, truth)
     p = logits.sigmoid()
     wrong = p * (1 - truth) + (1 - p) * truth
     loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none") * wrong**gamma
     if alpha >= 0:
         loss = loss * (alpha * truth + (1 - alpha) * (1 - truth))
     return loss.sum()
+
+
+@dataclass(frozen=True)
+class FocalLoss:
+    """The settings of `focal_loss`.
+
+    Attributes:
+        alpha: weight of the positive class, in [0, 1]; negative for none.
+        gamma: exponent by which what is classified well counts less, 0 or more.
+    """
+
+    alpha: float = 0.25
+    gamma: float = 2.0
+
+    def __call__(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """`focal_loss` of logits against `truth` in {0, 1} of the same shape, summed."""
+        return focal_loss(logits, truth, self.alpha, self.gamma)
 
 
 def iou_loss(a: Tensor, b: Tensor, kind: Literal["giou", "diou", "ciou"]) -> Tensor:
@@ -72,7 +92,7 @@ def regressed(where: str, weights: Sequence[float], kind: BoxLoss) -> Geometry:
     """The form of the boxes that offsets of these weights lead to; ConfigError if `kind` cannot compare them."""
     form = geometry(len(weights), f"{where}.box_weights")
     if form.dim != 4 and kind != "smooth_l1":
-        raise ConfigError(f"{where}.box_loss", "must be 'smooth_l1' for rotated boxes", f"got {kind!r}")
+        raise ConfigError(f"{where}.box_loss", "must be 'smooth_l1' for rotated boxes", f"got {quoted(kind)}")
     return form
 
 
@@ -83,7 +103,7 @@ def box_loss(
 
     `smooth_l1` compares offsets, the others the decoded boxes; no row gives 0.
     """
-    offsets = offsets.float()
+    offsets, references, boxes = precise(offsets, references, boxes)
     if kind == "smooth_l1":
         return smooth_l1(offsets, geometry(boxes.shape[1]).encode(boxes, references, weights), beta)
     return iou_loss(coding.decode(offsets, references, weights), boxes, kind)

@@ -3,6 +3,8 @@
 import torchvision
 from torch import Tensor
 
+from det_core.ops.precision import precise
+
 __all__ = ["nms_by_group"]
 
 
@@ -11,4 +13,5 @@ def nms_by_group(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float
 
     Boxes (N, 4), scores (N,), groups int64 (N,), such as labels or levels; returns int64 (K,). Boxes must be finite.
     """
-    return torchvision.ops.batched_nms(boxes.float(), scores.float(), groups, threshold)
+    boxes, scores = precise(boxes, scores)
+    return torchvision.ops.batched_nms(boxes, scores, groups, threshold)

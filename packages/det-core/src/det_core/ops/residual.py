@@ -1,6 +1,7 @@
 """The blocks of residual networks (He et al., "Deep residual learning", 2016)."""
 
 from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torchvision
@@ -8,11 +9,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from det_core.ops.layers import Conv2d, Norm
+from det_core.ops.precision import precise
 
-__all__ = ["BasicBlock", "BottleneckBlock", "Deformable", "initialise", "through_stages"]
+__all__ = ["BasicBlock", "BottleneckBlock", "Deformable", "Deformation", "initialise", "through_stages"]
 
 Deformable = Literal["v1", "v2"]
 """Deformable convolutions as first published, and modulated ones."""
+
+
+@dataclass(frozen=True)
+class Deformation:
+    """Which stages of a residual network have deformable convolutions.
+
+    Attributes:
+        stages: names of the stages whose 3 x 3 convolutions are deformable.
+        kind: see `BottleneckBlock`.
+        groups: groups of the channels with offsets of their own, see `BottleneckBlock`.
+    """
+
+    stages: Sequence[str] = ()
+    kind: Deformable = "v1"
+    groups: int = 1
 
 
 class BasicBlock(nn.Module):
@@ -91,13 +108,14 @@ class BottleneckBlock(nn.Module):
 
     def _deformed(self, x: Tensor, numbers: Tensor) -> Tensor:
         samples = numbers.shape[1] // 3 if self.modulated else 0
-        offsets, weights = numbers.float().split([numbers.shape[1] - samples, samples], dim=1)
         conv = self.conv2
+        features, numbers, kernel = precise(x, numbers, conv.weight)
+        offsets, weights = numbers.split([numbers.shape[1] - samples, samples], dim=1)
         out = torchvision.ops.deform_conv2d(
-            x.float(),
+            features,
             offsets,
-            conv.weight.float(),
-            None if conv.bias is None else conv.bias.float(),  # there is one where a norm was folded into it
+            kernel,
+            None if conv.bias is None else conv.bias.to(kernel.dtype),  # there is one where a norm was folded into it
             stride=conv.stride,
             padding=conv.padding,
             dilation=conv.dilation,

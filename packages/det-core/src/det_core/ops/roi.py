@@ -1,7 +1,7 @@
 """Features of regions: every region becomes a square of the same size, read from the level that suits its own size."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from det_core.errors import ConfigError
 from det_core.ops.geometry import ROTATED, UPRIGHT, geometry
-from det_core.ops.roi_align import roi_align
 from det_core.ops.roi_rotated import roi_align_rotated
 
 __all__ = ["Pooling", "ROIPooler", "assign_levels"]
@@ -40,8 +39,11 @@ class ROIPooler(nn.Module):
         sampling_ratio: samples per bin and axis; 0 for as many as the bin is pixels wide.
 
     Attributes:
-        form: of the boxes that it takes.
+        box_dim: numbers per box: 5 for rotated ones, else 4.
+        roi_align: computes ROIAlign of upright boxes; `det_core.models.cpu` puts in a faster way.
     """
+
+    contract = "Pooler"
 
     def __init__(
         self, strides: Sequence[int], resolution: int, pooling: Pooling = "ROIAlignV2", sampling_ratio: int = 0
@@ -52,7 +54,9 @@ class ROIPooler(nn.Module):
             raise ConfigError("ROIPooler.strides", "must be successive powers of two", f"got {list(strides)}")
         self.strides, self.lowest, self.highest = tuple(strides), int(levels[0]), int(levels[-1])
         self.form = ROTATED if pooling == "ROIAlignRotated" else UPRIGHT
+        self.box_dim = self.form.dim
         self.resolution, self.pooling, self.sampling_ratio = resolution, pooling, sampling_ratio
+        self.roi_align: Callable[..., Tensor] = torchvision.ops.roi_align
 
     def forward(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
         """Features (B, C, H_i, W_i) of each stride and boxes (P_b, 4 or 5) of each image to (sum of P_b, C, R, R)."""
@@ -85,7 +89,7 @@ class ROIPooler(nn.Module):
             pooled = roi_align_rotated(maps, rois, size, 1 / stride, self.sampling_ratio)
         else:
             aligned = self.pooling == "ROIAlignV2"
-            pooled = roi_align(maps, rois, self.resolution, 1 / stride, self.sampling_ratio, aligned)
+            pooled = self.roi_align(maps, rois, self.resolution, 1 / stride, self.sampling_ratio, aligned)
         return pooled.to(features.dtype)
 
     def extra_repr(self) -> str:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from det_core.ops.precision import precise
+
 __all__ = ["roi_align_rotated"]
 
 
@@ -24,7 +26,7 @@ def roi_align_rotated(
     Returns:
         (P, C, *size), of the dtype of `features`.
     """
-    maps, rois = features.float(), rois.float()
+    maps, rois = precise(features, rois)
     pooled = maps.new_zeros(len(rois), maps.shape[1], *size)
     extent = rois[:, 3:5].flip(1) * scale  # height, width
     if sampling_ratio > 0:
@@ -47,7 +49,7 @@ def _sample(level: Tensor, rois: Tensor, size: tuple[int, int], grid: tuple[int,
     height, width = level.shape[-2:]
     # Where the samples stand along w and h, as shares of them, from the middle.
     down, across = (
-        (torch.arange(bins * samples, device=level.device) + 0.5) / (bins * samples) - 0.5
+        (torch.arange(bins * samples, device=level.device, dtype=rois.dtype) + 0.5) / (bins * samples) - 0.5
         for bins, samples in zip(size, grid, strict=True)
     )
     along = down[None, :, None] * rois[:, 4, None, None] * scale

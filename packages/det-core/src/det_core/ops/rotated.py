@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from det_core.ops.coding import MAX_LOG_SCALE
+from det_core.ops.precision import precise
 from det_core.structures import Size
 
 __all__ = [
@@ -52,8 +53,8 @@ def corners(boxes: Tensor) -> Tensor:
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of every pair: (N, 5) and (M, 5) to float32 (N, M); exact, by clipping polygons."""
-    a, b = a.float(), b.float()
+    """Intersection over union of every pair: (N, 5) and (M, 5) to (N, M), as `precise`; exact, by clipping."""
+    a, b = precise(a, b)
     result = a.new_zeros(len(a), len(b))
     if not result.numel():
         return result
@@ -118,7 +119,7 @@ def _along_edges(a: Tensor, b: Tensor, *, shared_edges: bool) -> Tensor:
 
 def _overlapping(boxes: Tensor, threshold: float) -> Tensor:
     """Which boxes overlap a later one by more than `threshold`: (N, 5) to bool (N, N), above the diagonal alone."""
-    boxes = boxes.float()
+    (boxes,) = precise(boxes)
     result = torch.zeros(len(boxes), len(boxes), dtype=torch.bool, device=boxes.device)
     # A cheap bound leaves few pairs to clip; rounding must not lose one that the exact overlap would keep.
     for i, j in _likely_pairs(boxes, boxes, lambda a, b: _bound(a, b) > threshold - 0.01):
@@ -195,13 +196,14 @@ def encode(boxes: Tensor, references: Tensor, weights: Sequence[float]) -> Tenso
 
 
 def decode(offsets: Tensor, references: Tensor, weights: Sequence[float]) -> Tensor:
-    """The boxes that `offsets` lead to, seen from `references`: float (..., 5) and (..., 5) to float32 (..., 5).
+    """The boxes that `offsets` lead to, seen from `references`: float (..., 5) and (..., 5) to (..., 5), as `precise`.
 
     The inverse of `encode`, bar sizes beyond `MAX_LOG_SCALE`; angles are in [-180, 180). Shapes broadcast.
     """
-    parts = offsets.float().unbind(dim=-1)
+    offsets, references = precise(offsets, references)
+    parts = offsets.unbind(dim=-1)
     dx, dy, dw, dh, da = (part / weight for part, weight in zip(parts, weights, strict=True))
-    x, y, width, height, angle = references.float().unbind(dim=-1)
+    x, y, width, height, angle = references.unbind(dim=-1)
     return torch.stack(
         (
             dx * width + x,

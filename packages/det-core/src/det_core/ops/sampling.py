@@ -1,20 +1,26 @@
 """Random choice of the candidates that a loss looks at."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from det_core.ops.global_batch import image_rand
 
 __all__ = ["sample"]
 
 
-def sample(labels: Tensor, count: int, positive_fraction: float) -> Tensor:
+def sample(labels: Tensor, count: int, positive_fraction: float, images: Sequence[int] | None = None) -> Tensor:
     """Choose at most `count` candidates of each row: labels (..., M) to bool (..., M).
 
     Labels are 1 positive, 0 negative, -1 neither. At most `count * positive_fraction` (rounded down) of them are
-    positive; negatives fill the rest. Drawn from torch's global generator, without waiting for the device.
+    positive; negatives fill the rest. Drawn by `image_rand` for the `images` of the rows, by
+    default the whole batch, without waiting for the device.
     """
     if labels.shape[-1] == 0:
         return torch.zeros_like(labels, dtype=torch.bool)
-    draw = torch.rand(labels.shape, device=labels.device)
+    rows = labels.shape[:-1].numel()
+    draw = image_rand(range(rows) if images is None else images, labels.shape[-1], labels.device).view(labels.shape)
     positive = _largest(draw, labels == 1, int(count * positive_fraction))
     wanted = count - positive.sum(dim=-1, keepdim=True)
     return positive | _largest(draw, labels == 0, count, wanted)

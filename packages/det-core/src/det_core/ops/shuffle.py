@@ -8,6 +8,8 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.nn import functional as F
 
+from det_core.ops.global_batch import current_group, first_generator
+
 __all__ = ["shuffled"]
 
 
@@ -28,28 +30,29 @@ def shuffled(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return function(x)
-    rank, processes = dist.get_rank(), dist.get_world_size()
-    counts = _counts(x)
-    order = torch.randperm(sum(counts), device=x.device)
-    dist.broadcast(order, src=0)
+    group = current_group()
+    rank, processes = dist.get_rank(group), dist.get_world_size(group)
+    counts = _counts(x, group)
+    order = torch.randperm(sum(counts), device=x.device, generator=first_generator())
+    dist.broadcast(order, group=group, group_src=0)
     shares = order.tensor_split(processes)
-    done = function(_gather(x, counts)[shares[rank]])
-    all_done = _gather(done, [len(share) for share in shares])
+    done = function(_gather(x, counts, group)[shares[rank]])
+    all_done = _gather(done, [len(share) for share in shares], group)
     start = sum(counts[:rank])
     return all_done[order.argsort()[start : start + counts[rank]]]
 
 
-def _counts(x: Tensor) -> list[int]:
+def _counts(x: Tensor, group: Any) -> list[int]:
     """How many rows each process has."""
     own = torch.tensor([len(x)], device=x.device)
-    counts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
-    dist.all_gather(counts, own)
+    counts = [torch.empty_like(own) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(counts, own, group=group)
     return [int(count) for count in counts]
 
 
-def _gather(x: Tensor, counts: Sequence[int]) -> Tensor:
+def _gather(x: Tensor, counts: Sequence[int], group: Any) -> Tensor:
     """The rows of all processes, one after the other."""
-    gathered: Tensor = _Gather.apply(x, list(counts))
+    gathered: Tensor = _Gather.apply(x, list(counts), group)
     return gathered
 
 
@@ -57,15 +60,15 @@ class _Gather(torch.autograd.Function):
     """The rows of all processes; each process gets the gradients that all of them have for its own rows."""
 
     @staticmethod
-    def forward(context: Any, x: Tensor, counts: list[int]) -> Tensor:
-        context.counts = counts
+    def forward(context: Any, x: Tensor, counts: list[int], group: Any) -> Tensor:
+        context.counts, context.group = counts, group
         padded = F.pad(x, [0, 0] * (x.ndim - 1) + [0, max(counts) - len(x)]).contiguous()
         parts = [torch.empty_like(padded) for _ in counts]
-        dist.all_gather(parts, padded)
+        dist.all_gather(parts, padded, group=group)
         return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         total = gradient.contiguous().clone()
-        dist.all_reduce(total)
-        return total.split(context.counts)[dist.get_rank()], None
+        dist.all_reduce(total, group=context.group)
+        return total.split(context.counts)[dist.get_rank(context.group)], None, None

@@ -70,15 +70,20 @@ def det_backbones() -> dict[str, str]:
 def det_heads() -> dict[str, str]:
     """Proposal generators, second stages and their parts."""
     return {
+        "anchor_generator": "det_core.models:AnchorGenerator",
         "cascade_roi_heads": "det_core.models:CascadeROIHeads",
         "fast_rcnn_conv_fc_head": "det_core.models:FastRCNNConvFCHead",
         "fast_rcnn_predictor": "det_core.models:FastRCNNPredictor",
         "fcos_head": "det_core.models:FCOSHead",
         "keypoint_rcnn_conv_deconv_upsample_head": "det_core.models:KeypointRCNNConvDeconvUpsampleHead",
         "mask_rcnn_conv_upsample_head": "det_core.models:MaskRCNNConvUpsampleHead",
+        "normalize": "det_core.models:Normalize",
         "res5_roi_heads": "det_core.models:Res5ROIHeads",
         "retinanet_head": "det_core.models:RetinaNetHead",
+        "roi_pooler": "det_core.models:ROIPooler",
         "rpn": "det_core.models:RPN",
+        "rpn_head": "det_core.models:RPNHead",
+        "sem_seg_fpn_head": "det_core.models:SemSegFPNHead",
         "standard_roi_heads": "det_core.models:StandardROIHeads",
     }
 
@@ -130,9 +135,9 @@ def det_commands() -> dict[str, str]:
     """The command line."""
     return {
         "train": "det_core.cli.train:command",
+        "lr-find": "det_core.cli.lr_find:command",
         "eval": "det_core.cli.eval:command",
         "predict": "det_core.cli.predict:command",
-        "data": "det_core.cli.data:command",
         "recipes": "det_core.cli.recipes:command",
         "zoo": "det_core.cli.zoo:command",
         "plugins": "det_core.cli.plugins:command",

@@ -283,7 +283,8 @@ def left_threads() -> tuple[str, ...]:
 def _module_of(point: metadata.EntryPoint) -> ModuleType:
     module = point.load()
     if not issubclass(type(module), ModuleType):
-        raise TypeError(f"its entry point names a {type_name(module)}, where a module belongs: {point.module!r:.80}")
+        found = quoted(point.module, 80)
+        raise TypeError(f"its entry point names a {type_name(module)}, where a module belongs: {found}")
     return module
 
 

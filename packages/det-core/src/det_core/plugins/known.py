@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-__all__ = ["COMMANDS", "KNOWN", "PACKAGES", "provider"]
+__all__ = ["COMMANDS", "KNOWN", "PACKAGES", "hint", "provider"]
 
 # Patterns of component and recipe names in lower case. The first package that fits is the one that is recommended.
 KNOWN: Mapping[str, tuple[str, ...]] = {
@@ -16,6 +16,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "det-vitdet": ("*vitdet*", "*mvit*", "*swin*", "vit", "vit_*"),
     "det-panoptic": ("*panoptic*", "*deeplab*"),
     "det-tridentnet": ("*trident*",),
+    "det-inspect": ("analysis",),
 }
 
 # Command, of one or two words: the package that brings it.
@@ -55,3 +56,11 @@ def provider(name: str, kind: str = "") -> str:
     if distribution in KNOWN:
         return distribution
     return next((package for package, forms in KNOWN.items() if any(fnmatchcase(name.lower(), f) for f in forms)), "")
+
+
+def hint(package: str) -> str:
+    """How to get a package of this project, for the end of an error; "" for no package.
+
+    Its wheels lie in a folder, which README.md tells how to build: the names are not registered in a package index.
+    """
+    return f"{package} would provide it: pip install {package} --find-links WHEELS" if package else ""

@@ -117,7 +117,7 @@ def _advice(kind: str | None, name: str, offered: list[Component]) -> tuple[str,
     hints = [did_you_mean(name, [c.name for c in offered] + [c.qualified for c in offered])]
     package = known.provider(name, kind or "")
     if package and package not in {plugin.distribution for plugin in catalog().plugins}:
-        hints.append(f"{package} would provide it: pip install {package}")
+        hints.append(known.hint(package))
     if not any(hints):
         path = "" if kind == "recipes" else "; an import path reads 'package.module:attribute'"
         hints.append(f"`det {'recipes' if kind == 'recipes' else 'plugins'}` lists what is installed{path}")

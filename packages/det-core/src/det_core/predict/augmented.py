@@ -8,12 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from det_core.contracts import GivenBoxes, HasNMS
 from det_core.errors import ConfigError, StructureError
+from det_core.models import NMS
 from det_core.ops import boxes as box_ops
 from det_core.ops.nms import nms_by_group
 from det_core.structures import Detections, ImageBatch, MaskGrids, Prediction, Size, Targets
 
 __all__ = ["AugmentedDetector"]
+
+
+_PERSON_PAIRS = tuple((left, left + 1) for left in range(1, 17, 2))  # eyes, ears, shoulders ... of COCO's 17 keypoints
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,9 @@ class AugmentedDetector(nn.Module):
         sizes: of the shorter side, in pixels; one view for each.
         max_size: of the longer side, where it would be longer.
         flip: also look at each view mirrored.
-        flip_pairs: keypoints that change places in a mirror, such as left and right eye.
-        nms_threshold: overlap beyond which the worse of two detections of one class is dropped; None: as in the model.
-        max_detections: per image; None: as in the model.
+        flip_pairs: keypoints that change places in a mirror, such as left and right eye; None: those of COCO's persons,
+            if there are 17.
+        nms: which detections of all views together stay; None: as in the model.
     """
 
     def __init__(
@@ -85,21 +90,19 @@ class AugmentedDetector(nn.Module):
         sizes: Sequence[int] = (400, 500, 600, 700, 800, 900, 1000, 1100, 1200),
         max_size: int = 4000,
         flip: bool = True,
-        flip_pairs: Sequence[tuple[int, int]] = (),
-        nms_threshold: float | None = None,
-        max_detections: int | None = None,
+        flip_pairs: Sequence[tuple[int, int]] | None = None,
+        nms: NMS | None = None,
     ) -> None:
         super().__init__()
         if not sizes or min(sizes) < 1:
             raise ConfigError("AugmentedDetector.sizes", "must name at least one side", f"got {list(sizes)}")
         self.model, self.num_classes = model, model.num_classes
         self.sizes, self.max_size, self.flip = tuple(sizes), max_size, flip
-        self.flip_pairs = tuple(flip_pairs)
-        known = [m for m in model.modules() if hasattr(m, "nms_threshold") and hasattr(m, "max_detections")]
-        if not known:
-            raise ConfigError("AugmentedDetector.model", "must be a detector", f"got {type(model).__name__}")
-        self.nms_threshold = cast(float, known[-1].nms_threshold) if nms_threshold is None else nms_threshold
-        self.max_detections = cast(int, known[-1].max_detections) if max_detections is None else max_detections
+        self.flip_pairs = flip_pairs
+        if nms is None and not isinstance(model, HasNMS):
+            found, fix = f"{type(model).__name__} has no `nms`", "give nms=NMS(...)"
+            raise ConfigError("AugmentedDetector.nms", "is needed for a model without such settings", found, fix)
+        self.nms: NMS = cast(HasNMS, model).nms if nms is None else nms
 
     def forward(
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
@@ -117,7 +120,8 @@ class AugmentedDetector(nn.Module):
         found = [self._look(view, image) for view in views]
         boxes = torch.cat([view.back(each.boxes) for view, each in zip(views, found, strict=True)])
         labels, scores = torch.cat([each.labels for each in found]), torch.cat([each.scores for each in found])
-        keep = nms_by_group(boxes, scores, labels, self.nms_threshold)[: self.max_detections]
+        keep = nms_by_group(boxes, scores, labels, self.nms.iou_threshold)[: self.nms.max_detections]
+        keep = keep[box_ops.larger_than(boxes[keep], 0)]
         merged = Detections(boxes=boxes[keep], labels=labels[keep], scores=scores[keep], size=views[0].stored)
         grids = [
             view.grids_back(m)
@@ -153,11 +157,13 @@ class AugmentedDetector(nn.Module):
 
     def _describe(self, merged: Detections, views: Sequence[_View], image: Tensor) -> Detections:
         """The detections with the mean of the masks and keypoints that each view sees in them."""
+        if not isinstance(self.model, GivenBoxes):
+            found, fix = f"{type(self.model).__name__} has no predict_given_boxes", "see det_core.contracts.GivenBoxes"
+            raise ConfigError("AugmentedDetector.model", "must predict masks and keypoints of given boxes", found, fix)
         masks, keypoints = [], []
         for view in views:
             given = replace(merged, boxes=view.into(merged.boxes), size=view.size)
-            features = self.model.backbone(self.model.normalise(view.of(image)))  # type: ignore[operator]
-            [seen] = self.model.roi_heads.predict_at(features, [given])  # type: ignore[operator, union-attr]
+            [seen] = self.model.predict_given_boxes(view.of(image), [given])
             if seen.masks is not None:
                 masks.append(seen.masks.flip(2) if view.mirrored else seen.masks)
             if seen.keypoints is not None:
@@ -169,7 +175,11 @@ class AugmentedDetector(nn.Module):
         )
 
     def _mirror_order(self, keypoints: Tensor) -> Tensor:
-        order = list(range(keypoints.shape[1]))
-        for a, b in self.flip_pairs:
+        count, pairs = keypoints.shape[1], self.flip_pairs
+        if pairs is None and self.flip and count != 17:
+            problem, fix = "are not known for these keypoints", "give them, or flip=False"
+            raise ConfigError("AugmentedDetector.flip_pairs", problem, f"there are {count}", fix)
+        order = list(range(count))
+        for a, b in _PERSON_PAIRS if pairs is None else pairs:
             order[a], order[b] = b, a
         return torch.tensor(order, device=keypoints.device)

@@ -17,6 +17,7 @@ from det_core.data import ResizeShortestEdge, compose, from_pil, read_image
 from det_core.engine import Checkpoint, pick_device, predict
 from det_core.engine.not_numbers import warn_of_nan, watched
 from det_core.errors import ConfigError, DataError
+from det_core.models.cpu import accelerate
 from det_core.plugins import registry
 from det_core.predict.augmented import AugmentedDetector
 from det_core.predict.loading import load_model
@@ -31,7 +32,6 @@ ImageLike: TypeAlias = str | PathLike[str] | Image.Image | np.ndarray | Tensor
 """A file, a Pillow image, a NumPy array (H, W, 3) uint8 RGB, or a tensor (3, H, W) uint8 RGB."""
 
 _IMAGES = (str, PathLike, Image.Image, np.ndarray, Tensor)
-_PERSON_PAIRS = tuple((left, left + 1) for left in range(1, 17, 2))  # eyes, ears, shoulders ... of COCO's 17 keypoints
 
 
 class Detector:
@@ -60,7 +60,7 @@ class Detector:
         device: str | torch.device | None = None,
     ) -> None:
         self.device = device if isinstance(device, torch.device) else pick_device(device or "auto")
-        self.model = model.to(self.device).eval()
+        self.model = accelerate(model.to(self.device).eval())
         self.batch_size = 1 if self.device.type == "cpu" else 8
         self.classes = tuple(classes)
         if len(self.classes) != getattr(model, "num_classes", len(self.classes)):
@@ -145,14 +145,9 @@ class Detector:
             flip: also look at each view mirrored.
             flip_pairs: keypoints that change places in a mirror; None: those of COCO's persons, if there are 17.
         """
-        points = {m.num_keypoints for m in self.model.modules() if hasattr(m, "num_keypoints")}
-        if flip and flip_pairs is None and points - {17}:
-            problem, fix = "are not known for these keypoints", "give them, or flip=False"
-            raise ConfigError("Detector.augmented.flip_pairs", problem, f"there are {points}", fix)
-        pairs = flip_pairs if flip_pairs is not None else _PERSON_PAIRS if points == {17} else ()
         side = self._shorter_side
         sizes = [max(side * eighths // 8, 1) for eighths in range(4, 13)] if sizes is None else sizes
-        model = AugmentedDetector(self.model, sizes, max_size or 5 * side, flip, pairs)
+        model = AugmentedDetector(self.model, sizes, max_size or 5 * side, flip, flip_pairs)
         return Detector(model, self.classes, (), self.category_ids, self.device)
 
     # A text is a path here, although Python counts it among the iterables.

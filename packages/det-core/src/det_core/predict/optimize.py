@@ -2,12 +2,14 @@
 
 import copy
 from collections import Counter
+from typing import Literal
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from det_core.contracts import SegmentMaker
+from det_core.engine.compilation import compile_networks
 from det_core.engine.evaluate import Precision, autocast
 from det_core.ops.layers import Conv2d, FrozenBatchNorm2d
 from det_core.structures import ImageBatch, Prediction
@@ -15,7 +17,6 @@ from det_core.structures import ImageBatch, Prediction
 __all__ = ["Optimized", "fold_norms", "optimize"]
 
 _NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
-_NETWORKS = ("backbone", "head", "proposal_generator.rpn_head", "roi_heads.box_head")
 
 
 def optimize(
@@ -23,7 +24,7 @@ def optimize(
     *,
     fold: bool = True,
     channels_last: bool = True,
-    precision: Precision = "fp32",
+    precision: Literal["fp32", "bf16"] = "fp32",
     compiled: bool = False,
 ) -> nn.Module:
     """A copy of `model` for prediction; the model itself keeps its weights, and its keys.
@@ -42,10 +43,7 @@ def optimize(
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
     if compiled:
-        present = dict(model.named_modules())
-        for name in _NETWORKS:
-            if name in present:
-                present[name].compile()
+        compile_networks(model)
     if precision == "bf16":
         for module in model.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

@@ -15,6 +15,7 @@ from det_core.evaluation import to_coco, to_coco_panoptic
 from det_core.ops.masks import MasksInImage
 from det_core.structures import Detections, PanopticMap, Prediction, SemanticMap
 from det_core.visual import draw, draw_segments, in_words
+from det_core.zoo.class_names import short_name
 
 __all__ = ["Result"]
 
@@ -72,7 +73,9 @@ class Result:
         if self.segments is not None:
             return in_words(self.segments, self.classes)
         labels, counts = self.detections.labels.unique(return_counts=True)
-        found = [f"{n} {self.classes[label]}" for label, n in zip(labels.tolist(), counts.tolist(), strict=True)]
+        found = [
+            f"{n} {short_name(self.classes[label])}" for label, n in zip(labels.tolist(), counts.tolist(), strict=True)
+        ]
         return ", ".join(found) or "nothing found"
 
     def plot(self) -> Image.Image:

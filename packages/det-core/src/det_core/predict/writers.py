@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from PIL import Image
 
+from det_core.predict.picture_names import FreeNames, save_picture
 from det_core.predict.result import Result
 
 __all__ = ["ImageName", "JsonWriter", "PictureWriter", "SegmentWriter", "Writer"]
@@ -69,7 +70,7 @@ class PictureWriter:
 
     def write(self, result: Result, name: ImageName) -> None:
         """Write the picture."""
-        result.plot().save(self._folder / name.picture)
+        save_picture(result.plot(), self._folder / name.picture)
 
     def finish(self) -> None:
         """Nothing is left to do."""
@@ -78,11 +79,13 @@ class PictureWriter:
 class SegmentWriter:
     """Writes panoptic.json and a PNG per image into `folder`/panoptic, or label images into `folder`/semantic.
 
-    A file of an image appears when it is written; panoptic.json when all are.
+    A file that det did not write is never replaced. That of an image appears when it is written; panoptic.json when all
+    are.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._names: dict[str, FreeNames] = {}
         self._images: list[dict[str, Any]] = []
         self._entries: list[dict[str, Any]] = []
         self._categories: dict[int, dict[str, Any]] = {}
@@ -90,10 +93,11 @@ class SegmentWriter:
     def write(self, result: Result, name: ImageName) -> None:
         """Write what there is of one image; nothing of a model that only detects objects."""
         panoptic, semantic = result.prediction.panoptic, result.prediction.semantic
-        png = f"{Path(name.picture).stem}.png"
+        stem = Path(name.picture).stem
         if panoptic is not None:
-            colors, entry = result.to_coco_panoptic(name.id, png)
-            Image.fromarray(colors).save(self._within("panoptic") / png)
+            place = self._place("panoptic", stem)
+            colors, entry = result.to_coco_panoptic(name.id, place.name)
+            save_picture(Image.fromarray(colors), place)
             height, width = colors.shape[:2]
             self._images.append({"id": name.id, "file_name": name.file_name, "height": height, "width": width})
             self._entries.append(entry)
@@ -103,7 +107,7 @@ class SegmentWriter:
                 self._categories[label] = {**own, "isthing": int(each["is_thing"])}
         elif semantic is not None:
             labels = semantic.logits.argmax(dim=0).cpu().numpy().astype(np.uint8)
-            Image.fromarray(labels).save(self._within("semantic") / png)
+            save_picture(Image.fromarray(labels), self._place("semantic", stem))
 
     def finish(self) -> None:
         """Write panoptic.json, if there are segments; it lists the categories that were found."""
@@ -112,7 +116,8 @@ class SegmentWriter:
             content = {"images": self._images, "annotations": self._entries, "categories": categories}
             (self._folder / "panoptic.json").write_text(json.dumps(content), encoding="utf-8")
 
-    def _within(self, name: str) -> Path:
-        place = self._folder / name
-        place.mkdir(exist_ok=True)
-        return place
+    def _place(self, name: str, stem: str) -> Path:
+        """Where the PNG of an image goes: a file of that stem unless that is somebody else's."""
+        folder = self._folder / name
+        folder.mkdir(exist_ok=True)
+        return folder / self._names.setdefault(name, FreeNames(folder)).take(stem, ".png")

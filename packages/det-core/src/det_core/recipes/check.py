@@ -8,6 +8,7 @@ arguments already checked, and calls it with what only the parent knows.
 import collections.abc as abc
 import enum
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -20,7 +21,8 @@ from det_core.errors import ConfigError, DetError, UntrustedError
 from det_core.plugins import registry
 from det_core.recipes.allow_list import ANYTHING, OWN, AllowList
 from det_core.recipes.construct import class_of, is_contract, kind_of, require_methods
-from det_core.recipes.nodes import Call, Entries, Factory, Items, NoDataError, Plan, Value, data_of, known, require_all
+from det_core.recipes.defaults import default_data, over_default
+from det_core.recipes.nodes import Call, Entries, Factory, Items, NoDataError, Plan, Value, known, require_all
 from det_core.recipes.signatures import Argument, Signature, describe, shown, signature_of, unwrapped
 from det_core.recipes.values import Source, is_location, leaf, location, misfit
 
@@ -113,9 +115,9 @@ class _Checker:
                 return self.check(node, member, path)
             except DetError as error:
                 errors.append(error)
-        for error in errors:
-            if isinstance(error, UntrustedError):
-                raise error
+        for each in errors:
+            if isinstance(each, UntrustedError):
+                raise each
         furthest = max(errors, key=lambda error: len(error.where))
         raise furthest if len(furthest.where) > len(path) else misfit(node, annotation, path)
 
@@ -162,7 +164,9 @@ class _Checker:
         for name, value in node.items():
             if name != "type":
                 argument = known(name, signature, target, path)
+                _require_countable(name, value, path)
                 absent = value is None and argument.default is None  # `x: int = None`
+                value = over_default(value, argument)
                 here = f"{path}.{name}"
                 arguments[name] = Value(None, None) if absent else self.check(value, argument.annotation, here)
         defaults = self._defaults(signature, set(arguments), path)
@@ -202,7 +206,7 @@ class _Checker:
         if argument.default is None:
             return Value(None, None)
         try:
-            node = data_of(argument.default, _takes_factories(argument.annotation))
+            node = default_data(argument, _takes_factories(argument.annotation))
             plan = _Checker(ANYTHING).check(node, argument.annotation, path)
             if is_location(argument.annotation) or _calls(plan):
                 return plan
@@ -214,6 +218,18 @@ class _Checker:
 def _leaf(node: Any, annotation: Any, path: str) -> Plan:
     value = leaf(node, annotation, path)
     return Value(value, value if type(value) in _SCALARS else node)
+
+
+_COUNT = re.compile(r"num_|(.*_)?(depths?|blocks|layers|stages|levels|repeats|convs?)$")
+_LARGEST_COUNT = 1_000_000
+
+
+def _require_countable(name: str, value: Any, path: str) -> None:
+    """Refuse a number of layers and the like that no memory could hold, before anything counts up to it."""
+    if path.partition(".")[0] == "model" and _COUNT.match(name):
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if type(each) is int and each > _LARGEST_COUNT:
+                raise ConfigError(f"{path}.{name}", f"is more than {_LARGEST_COUNT}", f"got {shown(each)}", "lower it")
 
 
 def _calls(plan: Plan) -> bool:

@@ -1,8 +1,6 @@
 """How a recipe is changed: merged into its parent, or by `--set a.b.c=value`."""
 
 import copy
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,10 +10,12 @@ from det_core.errors import ConfigError, RecipeError
 from det_core.plugins import registry
 from det_core.recipes import yaml as yamlfile
 from det_core.recipes.allow_list import OWN, AllowList, untrusted
-from det_core.recipes.check import Factory, arguments_of
+from det_core.recipes.check import arguments_of
 from det_core.recipes.construct import class_of
-from det_core.recipes.nodes import NoDataError, data_of, known
+from det_core.recipes.defaults import called, default_data, over_default
+from det_core.recipes.nodes import NoDataError, known
 from det_core.recipes.signatures import shown, unwrapped
+from det_core.recipes.upgrades import component_of, implied_below, moved_keys, upgrade
 
 __all__ = ["DEFAULT_TYPES", "KEYS", "SECTIONS", "annotation_of", "apply", "merge", "not_a_key"]
 
@@ -68,7 +68,7 @@ def merge(parent: Any, child: Any, implied: str = "") -> Any:
 
 
 def apply(tree: Mapping[str, Any], overrides: Sequence[str], trusted: bool = True) -> dict[str, Any]:
-    """The tree with each "a.b.c=value" set, in order; values are read as YAML.
+    """The tree, in the form of this version, with each "a.b.c=value" set, in order; values are read as YAML.
 
     A path may lead to a key of the tree, to an argument of the constructor that a node spells, or by number to an item
     of a list. A mapping is merged as a child recipe would be. Unless `trusted`, what the path leads through must be
@@ -77,7 +77,7 @@ def apply(tree: Mapping[str, Any], overrides: Sequence[str], trusted: bool = Tru
     Raises:
         ConfigError: the override is malformed, or nothing is where it leads.
     """
-    result = dict(tree)
+    result = upgrade(tree)
     for override in overrides:
         path, equals, text = override.partition("=")
         keys = path.strip().split(".")
@@ -111,14 +111,24 @@ class _Setter:
 
     allow: AllowList
 
-    def set(self, node: Any, annotation: Callable[[], Any], keys: Sequence[str], value: Any, path: str) -> Any:
+    def set(
+        self,
+        node: Any,
+        annotation: Callable[[], Any],
+        keys: Sequence[str],
+        value: Any,
+        path: str,
+        implied: str = "",
+    ) -> Any:
         """`node` with `value` where `keys` lead; `annotation` is asked only where the tree does not say enough."""
+        component = component_of(node, implied)
+        if isinstance(node, Mapping):
+            keys = moved_keys(node, component, keys, path)
         key, rest, here = keys[0], keys[1:], f"{path}.{keys[0]}"
         if isinstance(node, list):
             if not (key.isdecimal() and int(key) < len(node)):
-                raise ConfigError(
-                    here, "is no item of the list", fix=f"its items are 0 to {len(node) - 1}" if node else ""
-                )
+                fix = f"its items are 0 to {len(node) - 1}" if node else ""
+                raise ConfigError(here, "is no item of the list", fix=fix)
             new = self.set(node[int(key)], lambda: _item(annotation()), rest, value, here) if rest else value
             return [new if index == int(key) else item for index, item in enumerate(node)]
         if not isinstance(node, Mapping):
@@ -127,13 +137,16 @@ class _Setter:
             if key not in node and key != "type":
                 self._argument(node, annotation, key, path)
             return merge(node, {key: value})
-        child = node[key] if node.get(key) is not None else self._start(node, annotation, key, path)
-        deeper = self.set(child, lambda: self._below(node, annotation(), key, path), rest, value, here)
+        child = self._start(node, annotation, key, path) if node.get(key) is None else node[key]
+        if isinstance(child, Mapping) and "type" not in child and ("type" in node or class_of(called(annotation()))):
+            child = over_default(child, self._argument(node, annotation, key, path))
+        below = implied_below(component, key)
+        deeper = self.set(child, lambda: self._below(node, annotation(), key, path), rest, value, here, below)
         return {**node, key: deeper}
 
     def _argument(self, node: Mapping[str, Any], annotation: Callable[[], Any], key: str, path: str) -> Any:
         """The argument `key` of what a node calls; ConfigError if there is none."""
-        expected = _called(annotation())
+        expected = called(annotation())
         if "type" not in node and class_of(expected) is None:
             fix = registry.did_you_mean(key, node) or (f"there is {', '.join(node)}" if node else "")
             raise ConfigError(f"{path}.{key}", f"there is no {key!r} here", fix=fix)
@@ -144,10 +157,10 @@ class _Setter:
         """What an argument that the tree does not give is by default, to be changed from there."""
         argument = self._argument(node, annotation, key, path)
         try:
-            data = None if argument.required else data_of(argument.default, calls=True)
+            data = None if argument.required else default_data(argument, calls=True)
         except NoDataError:
             data = None
-        if data is None and class_of(_called(argument.annotation)) is not None:
+        if data is None and class_of(called(argument.annotation)) is not None:
             return {}
         if data is None:
             raise ConfigError(f"{path}.{key}", "is not set, so it has no parts", fix=f"set {path}.{key} itself first")
@@ -155,22 +168,13 @@ class _Setter:
 
     def _below(self, node: Mapping[str, Any], annotation: Any, key: str, path: str) -> Any:
         """The annotation of what stands at `key` in `node`."""
-        origin = get_origin(unwrapped(_called(annotation)))
+        origin = get_origin(unwrapped(called(annotation)))
         if isinstance(origin, type) and issubclass(origin, Mapping):
             return _item(annotation)
         return self._argument(node, lambda: annotation, key, path).annotation
 
 
-def _called(annotation: Any) -> Any:
-    """What a node with this annotation builds: T of Factory[T] and of T | None."""
-    plain = unwrapped(annotation)
-    members = [member for member in get_args(plain) if member is not types.NoneType]
-    if get_origin(plain) in (typing.Union, types.UnionType):
-        return _called(members[0]) if len(members) == 1 else Any
-    return _called(members[0]) if get_origin(plain) is Factory else annotation
-
-
 def _item(annotation: Any) -> Any:
     """The annotation of the items of a list, or of the values of a mapping."""
-    arguments = get_args(unwrapped(_called(annotation)))
+    arguments = get_args(unwrapped(called(annotation)))
     return next((each for each in reversed(arguments) if each is not Ellipsis), Any)

@@ -15,15 +15,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from det_core.building import built_within_budget
 from det_core.errors import ConfigError, DetError, PluginError, RecipeError, UnknownNameError
 from det_core.plugins import registry, versions
 from det_core.printable import described
 from det_core.recipes import check as config
-from det_core.recipes import moved
 from det_core.recipes import yaml as yamlfile
 from det_core.recipes.allow_list import OWN, untrusted
 from det_core.recipes.overrides import DEFAULT_TYPES, KEYS, SECTIONS, annotation_of, apply, merge, not_a_key
 from det_core.recipes.signatures import shown
+from det_core.recipes.upgrades import upgrade
+from det_core.regular import exists
 
 __all__ = ["Listed", "Recipe", "listing", "load", "names", "recipe_from_tree"]
 
@@ -68,7 +70,9 @@ class Recipe:
         if section not in SECTIONS:
             raise ConfigError(section, "is no section of a recipe", fix=f"there is {', '.join(SECTIONS)}")
         plan = self._plan(section)
-        return None if plan is None else plan.build()
+        if plan is None:
+            return None
+        return built_within_budget(plan.build) if section == "model" else plan.build()
 
     def build_model(self) -> Any:
         """The model, initialised at random, also under `torch.device("meta")`; no file is read."""
@@ -196,9 +200,9 @@ def listing() -> tuple[Listed, ...]:
 def _located(reference: str | Path, where: str = "") -> Iterator[tuple[Path, str]]:
     """The file that a name or a path means, and what it is called."""
     name = str(reference)
-    is_file = isinstance(reference, Path) or (_is_file_name(name) and Path(name).exists())
+    is_file = isinstance(reference, Path) or (_is_file_name(name) and exists(Path(name)))
     component = None if is_file else _by_file_name(name)
-    if component is None and not is_file and not _is_file_name(name) and not Path(name).exists():
+    if component is None and not is_file and not _is_file_name(name) and not exists(Path(name)):
         component = registry.find("recipes", name, where)
     if component is None:
         yield Path(name), name
@@ -211,7 +215,7 @@ def _located(reference: str | Path, where: str = "") -> Iterator[tuple[Path, str
 def _parent(name: str, folder: Path | None, source: str) -> Iterator[tuple[Path, str]]:
     """The parent that `extends` names: a recipe by its name, or a regular file below `folder`."""
     where = f"{source}: extends"
-    beside = folder is not None and _is_file_name(name) and (folder / name).exists()
+    beside = folder is not None and _is_file_name(name) and exists(folder / name)
     component = None if beside else _by_file_name(name)
     if component is None and not _is_file_name(name):
         component = registry.find("recipes", name, where)
@@ -227,7 +231,7 @@ def _parent(name: str, folder: Path | None, source: str) -> Iterator[tuple[Path,
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
         raise RecipeError(where, f"{name!r} leads out of the folder of the recipe", fix=fix)
-    if path.exists() and not path.is_file():
+    if exists(path) and not path.is_file():
         raise RecipeError(where, f"{name!r} is no regular file", fix=fix)
     yield path, str(path)
 
@@ -269,13 +273,14 @@ def _complete(
     trail = {**trail, **({path.resolve(): source} if path else {})}
     parent = tree.pop("extends", None)
     if parent is None:
-        return tree
+        return upgrade(tree)
     if not isinstance(parent, str):
         raise RecipeError(source, "`extends` must name one parent", f"got {shown(parent)}")
     with _parent(parent, path.parent if path else None, source) as (parent_path, parent_source):
         if parent_path.resolve() in trail:
             raise RecipeError(source, "its parents form a circle", " -> ".join((*trail.values(), parent_source)))
         below = _complete(yamlfile.read(parent_path), parent_path, parent_source, trail)
+    tree = upgrade(tree, below)
     # What a parent says of itself, and what it once ran with, is not true of its child.
     merged = {key: value for key, value in below.items() if key not in ("summary", "versions")}
     return merged | {key: merge(merged.get(key), value, DEFAULT_TYPES.get(key, "")) for key, value in tree.items()}
@@ -301,4 +306,4 @@ def _whole(tree: dict[str, Any], source: str, trusted: bool = True) -> Recipe:
     if tree.get("model") is None:
         raise RecipeError(source, "says nothing about its `model`", fix="give it one, or name a parent by `extends`")
     versions.warn_of_others(tree.get("versions"), source)
-    return Recipe({key: moved.updated(tree[key]) for key in KEYS if key in tree}, source, trusted)
+    return Recipe({key: tree[key] for key in KEYS if key in tree}, source, trusted)

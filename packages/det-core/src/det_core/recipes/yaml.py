@@ -12,13 +12,18 @@ from typing import Any
 
 import yaml
 
+from det_core.budget import Budget, OverBudgetError
 from det_core.errors import RecipeError
+from det_core.printable import quoted
+from det_core.regular import open_regular
 
-__all__ = ["dump", "parse", "read"]
+__all__ = ["dump", "parse", "read", "texts"]
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 100_000
 MAX_DEPTH = 50
+MAX_TOKENS = 100_000
+MAX_DIGITS = 300  # of a whole number; a fractional number has none beyond these anyway
 
 _STANDARD = "tag:yaml.org,2002:"
 _RULES: list[tuple[str, str, str]] = [
@@ -34,7 +39,25 @@ _RULES: list[tuple[str, str, str]] = [
 ]
 
 
-class _Loader(yaml.SafeLoader):
+class _Counted(yaml.BaseLoader):
+    """Makes texts, lists and mappings.
+
+    The parser is written in Python, and takes half a minute for a megabyte of small values: tokens are counted, and so
+    are levels, each of which every further token passes through.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.budget = Budget(MAX_TOKENS, depth=MAX_DEPTH)
+
+    def fetch_more_tokens(self) -> Any:
+        """Count what is read."""
+        self.budget.spend_parts()
+        self.budget.require_depth(self.flow_level + len(self.indents))
+        return super().fetch_more_tokens()
+
+
+class _Loader(_Counted, yaml.SafeLoader):
     """Composes nodes; only `_plain` makes values of them."""
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}
@@ -69,7 +92,7 @@ def read(path: Path, tags: Tags = MappingProxyType({})) -> Any:
     """The content of a file; RecipeError if it cannot be read, is not text or is not YAML of this kind."""
     where = str(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise RecipeError(where, f"is larger than {MAX_BYTES // 1_000_000} MB, so it is no recipe")
@@ -98,6 +121,14 @@ def parse(text: str, where: str, tags: Tags = MappingProxyType({})) -> Any:
         raise RecipeError(where, f"is not a text file: it holds the character #x{error.character:04x}") from None
     except RecursionError:
         raise RecipeError(where, f"is nested deeper than {MAX_DEPTH} levels") from None
+    except OverBudgetError as error:
+        fix = "no recipe needs as much" if "deeper" in str(error) else "write a smaller recipe"
+        raise RecipeError(where, "asks for too much", str(error), fix) from None
+
+
+def texts(text: str) -> Any:
+    """A YAML text as texts, lists and mappings; raises what the parser raises, and ValueError for what is too much."""
+    return yaml.load(text, Loader=_Counted)
 
 
 def _plain(node: yaml.Node, where: str, budget: Iterator[int], depth: int, tags: Tags) -> Any:
@@ -117,8 +148,8 @@ def _plain(node: yaml.Node, where: str, budget: Iterator[int], depth: int, tags:
         try:
             return _SCALARS[kind](node.value)
         except ValueError as error:
-            raise RecipeError(line, f"{node.value!r:.40} cannot be read", str(error)) from None
-    raise RecipeError(line, f"the tag {node.tag!r} is not part of a recipe", fix="remove it")
+            raise RecipeError(line, f"{quoted(node.value, 60)} cannot be read", str(error)) from None
+    raise RecipeError(line, f"the tag {quoted(node.tag)} is not part of a recipe", fix="remove it")
 
 
 def _mapping(node: yaml.MappingNode, where: str, budget: Iterator[int], depth: int, tags: Tags) -> dict[str, Any]:
@@ -127,16 +158,18 @@ def _mapping(node: yaml.MappingNode, where: str, budget: Iterator[int], depth: i
         line = f"{where}, line {key_node.start_mark.line + 1}"
         key = _plain(key_node, where, budget, depth + 1, tags)
         if not isinstance(key, str):
-            raise RecipeError(line, "a key must be text", f"got {key!r:.40}", "put it in quotes")
+            raise RecipeError(line, "a key must be text", f"got {quoted(key, 60)}", "put it in quotes")
         if key == "<<":
             raise RecipeError(line, "merge keys ('<<') are not part of a recipe", fix="a parent is named by `extends`")
         if key in result:
-            raise RecipeError(line, f"the key {key!r} stands twice", fix="remove one of them")
+            raise RecipeError(line, f"the key {quoted(key)} stands twice", fix="remove one of them")
         result[key] = _plain(value_node, where, budget, depth + 1, tags)
     return result
 
 
 def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"it has more than {MAX_DIGITS} digits")
     return int(text, 16) if text.startswith("0x") else int(text.replace("_", ""))
 
 

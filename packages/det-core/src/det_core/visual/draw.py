@@ -13,6 +13,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 from det_core.ops import rotated
 from det_core.ops.masks import in_image
 from det_core.structures import Detections, MaskGrids, Polygons, Targets
+from det_core.zoo.class_names import short_name
 
 __all__ = ["colour", "contact_sheet", "draw", "font", "name_of", "to_pil", "truth_beside_prediction"]
 
@@ -34,6 +35,8 @@ _FIRST_COLOURS: tuple[Colour, ...] = (
 )
 _GOLDEN_RATIO = 0.618034
 _PAPER, _INK = (255, 255, 255), (30, 30, 30)
+_AVOIDED, _HEADING = 500, 200
+"""How many labels others make room for, and how many signs a heading has."""
 _TINT = 0.4
 """How much of the colour of its class a mask has, beside the image."""
 _SEEN = 0.05
@@ -135,12 +138,25 @@ def _with_masks(
     labels = iter(objects.labels.tolist())
     for some in in_image(masks, objects.boxes, (picture.height, picture.width)):
         for mask, label in zip(some.cpu(), labels, strict=False):
-            own, shade = mask & free, torch.tensor(colour(label))
-            free &= ~mask
+            if (window := _window(mask, width)) is None:
+                continue
+            mask, shown, shade = mask[window], pixels[window], torch.tensor(colour(label))
+            own = mask & free[window]
+            free[window] &= ~mask
             near = F.max_pool2d((~mask)[None].float(), 2 * width + 1, stride=1, padding=width)[0] > 0
-            pixels[own] = ((1 - _TINT) * pixels[own] + _TINT * shade).round().to(torch.uint8)
-            pixels[own & near] = shade.to(torch.uint8)
+            shown[own] = ((1 - _TINT) * shown[own] + _TINT * shade).round().to(torch.uint8)
+            shown[own & near] = shade.to(torch.uint8)
     return Image.fromarray(pixels.numpy())
+
+
+def _window(mask: Tensor, margin: int) -> tuple[slice, ...] | None:
+    """The rows and columns that a mask (H, W) has pixels in, with a margin; None if it has none."""
+    there = mask.numpy()
+    rows, columns = (np.flatnonzero(there.any(axis)).tolist() for axis in (1, 0))
+    if not rows:
+        return None
+    down, across = ((ends[0], ends[-1]) for ends in (rows, columns))
+    return tuple(slice(max(first - margin, 0), last + margin + 1) for first, last in (down, across))
 
 
 def _outline(box: Tensor) -> list[float]:
@@ -157,8 +173,8 @@ def _bounds(outline: Sequence[float]) -> _Rectangle:
 
 
 def name_of(label: int, classes: Sequence[str]) -> str:
-    """The name of a label, its number where it has none."""
-    return classes[label] if 0 <= label < len(classes) else str(label)
+    """The name of a label, shortened, its number where it has none."""
+    return short_name(classes[label]) if 0 <= label < len(classes) else str(label)
 
 
 def _texts(objects: Detections | Targets, classes: Sequence[str]) -> list[str]:
@@ -172,7 +188,7 @@ def _count(objects: Detections | Targets, classes: Sequence[str]) -> str:
     """How many of each class there are, such as "12 RBC, 1 WBC"."""
     labels, counts = objects.labels.unique(return_counts=True)
     parts = [f"{n} {name_of(label, classes)}" for label, n in zip(labels.tolist(), counts.tolist(), strict=True)]
-    return ", ".join(parts) or "nothing"
+    return short_name(", ".join(parts), _HEADING) or "nothing"
 
 
 def _write_label(
@@ -194,14 +210,19 @@ def _write_label(
     for x, y in corners:
         x, y = max(0.0, min(x, size[0] - w)), max(0.0, min(y, size[1] - h))
         plates.append((x, y, x + w, y + h))
-    plate = min(plates, key=lambda candidate: sum(_overlap(candidate, other) for other in taken))
+    plate = plates[_freest(plates, taken)]
     taken.append(plate)
     canvas.rectangle(plate, fill=(*background, 225))
     canvas.text((plate[0] + pad - left, plate[1] + pad - top), text, font=letters, fill=_readable_on(background))
 
 
-def _overlap(a: _Rectangle, b: _Rectangle) -> float:
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+def _freest(plates: Sequence[_Rectangle], taken: Sequence[_Rectangle]) -> int:
+    """Which plate covers least of the labels that are there; the first, where so many are that some are covered."""
+    if not taken or len(taken) > _AVOIDED:
+        return 0
+    own, others = np.array(plates)[:, None], np.array(taken)
+    sides = np.minimum(own[..., 2:], others[:, 2:]) - np.maximum(own[..., :2], others[:, :2])
+    return int(sides.clip(0).prod(-1).sum(-1).argmin())
 
 
 def _readable_on(background: Colour) -> Colour:

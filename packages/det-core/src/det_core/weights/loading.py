@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Literal
 
 from torch import Tensor, nn
 
 from det_core.errors import DetWarning, WeightsError
+from det_core.printable import printable
 from det_core.recipes import Source
 from det_core.weights.reading import read
 from det_core.weights.upgrades import upgraded
@@ -60,6 +62,7 @@ def load_into(
     *,
     skip: Sequence[str] = (),
     allow_unused: bool = False,
+    by_shape: bool = False,
 ) -> LoadReport:
     """Copy `state` into `model`; both must have the same names and shapes.
 
@@ -73,6 +76,8 @@ def load_into(
         skip: paths of modules or parameters that keep their initial values, whatever the file says of them; "*" stands
             for anything.
         allow_unused: names without a place in the model are reported instead of refused.
+        by_shape: what has another shape, or is on one side alone, is reported instead of refused, and the model keeps
+            its initial values there; half of its tensors must be in the file.
 
     Raises:
         WeightsError: names or shapes differ, or numbers are NaN; the model is as it was.
@@ -92,6 +97,16 @@ def load_into(
     scalars = [key for key in given if key in needed and not needed[key].ndim and given[key].numel() == 1]
     given |= {key: given[key].reshape(()) for key in scalars}
     misshapen = [key for key in given if key in needed and given[key].shape != needed[key].shape]
+    if by_shape:
+        fresh = {*missing, *misshapen}
+        wanted = [key for key in needed if key.rpartition(".")[2] != _COUNTER]
+        if 2 * len(fresh) > len(wanted):
+            found = f"{len(wanted) - len(fresh)} of {len(wanted)} tensors have the name and shape of one in the file"
+            fix = "give the weights of such a model, or say what part of it they are for with `into`"
+            raise WeightsError(where, f"does not fit {type(model).__name__}", found, fix)
+        kept += [key for key in needed if key in fresh]
+        given = {key: value for key, value in given.items() if key not in fresh}
+        missing, misshapen, allow_unused = [], [], True
     problems = []
     if missing:
         problems.append(f"{_count(missing, 'tensor')} missing: {_some(_with_near(missing, unused))}")
@@ -123,10 +138,20 @@ class InitialWeights:
             calls "res5".
         skip: paths of modules or parameters in that part that start at random all the same, such as
             "roi_heads.box_predictor" where the classes differ; "*" stands for anything, as in "*.conv2_offset".
+        match: "exact": all else must be in the file, and of the same shape; "shapes": what is not starts at random and
+            is reported, as Detectron2 does, so that a model learns other classes than those of the weights.
     """
 
-    def __init__(self, source: Source, into: str = "", also: Sequence[str] = (), skip: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        source: Source,
+        into: str = "",
+        also: Sequence[str] = (),
+        skip: Sequence[str] = (),
+        match: Literal["exact", "shapes"] = "exact",
+    ) -> None:
         self.source, self.into, self.also, self.skip = source, into, tuple(also), tuple(skip)
+        self.match = match
 
     def load(self, model: nn.Module) -> LoadReport:
         """Read the file and put it into `model`; anything that was passed over is also logged, as a warning.
@@ -142,9 +167,11 @@ class InitialWeights:
             for path in self.also:
                 joined.add_module(path.rpartition(".")[2], _require_path(model, path, "weights.also"))
             part = joined
-        report = load_into(part, read(self.source), str(self.source), skip=self.skip, allow_unused=bool(self.into))
+        state, by_shape = read(self.source), self.match == "shapes"
+        where, unused = str(self.source), bool(self.into)
+        report = load_into(part, state, where, skip=self.skip, allow_unused=unused, by_shape=by_shape)
         if report.unused or report.kept:
-            logging.getLogger(__name__).warning("%s", report)
+            logging.getLogger(__name__).warning("%s", printable(str(report), 3000))
         return report
 
 

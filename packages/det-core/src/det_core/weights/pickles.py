@@ -1,56 +1,28 @@
 """Reads pickles of arrays: numbers, text, containers and NumPy arrays are built, nothing else is ever called.
 
-Published Detectron, Detectron2 and D2Go weight files are pickles, and a pickle is a program. Here every name that it
-may refer to stands for one of our own functions, all others are refused by name, and nothing of these can be changed by
-it. Pickles of all protocols are read, those of Python 2 among them.
+Published Detectron, Detectron2 and D2Go weight files are pickles, and a pickle is a program. Here `machine` carries it
+out: every name that it may refer to stands for one of our own functions, all others are refused by name, and nothing of
+these can be changed by it. Pickles of all protocols are read, those of Python 2 among them.
 """
 
-import io
 import math
-import pickle
-import pickletools
-import re
+import mmap
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
+from det_core.budget import MIB, Budget, OverBudgetError
 from det_core.errors import WeightsError
+from det_core.printable import described, quoted
+from det_core.regular import open_regular
+from det_core.weights.machine import DICT, LIST, SET, Name, RefusedError, execute, require_small
 
-__all__ = ["read_pickle", "refused"]
+__all__ = ["Plain", "names_of_python", "read_pickle"]
 
 _KINDS = "biuf"
 """Kinds of numbers that an array may hold: true or false, whole, without sign, floating."""
-
-
-class _RefusedError(Exception):
-    """What a pickle asks for and does not get."""
-
-
-class _Fixed:
-    """Something that a pickle can hold and not change."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: Any) -> None:
-        raise _RefusedError("it changes a part of the reader")
-
-
-class _Maker(_Fixed):
-    """Stands for a function or a class."""
-
-    __slots__ = ("_make",)
-    _make: Callable[..., Any]
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_make", make)
-
-    def __setattr__(self, name: str, value: Any) -> NoReturn:
-        raise _RefusedError("it changes a part of the reader")
-
-    def __call__(self, *given: Any) -> Any:
-        return self._make(*given)
 
 
 class _Type:
@@ -61,21 +33,21 @@ class _Type:
     def __init__(self, code: Any, *rest: Any) -> None:
         self.code, self.order = code, "="
 
-    def __setstate__(self, state: Any) -> None:
+    def set_state(self, state: Any) -> None:
         # (version, order of bytes, shape of a part, fields, names, size, alignment, flags)
         if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", ">", "|", "="):
-            raise _RefusedError("a type of numbers in an unknown form")
+            raise RefusedError("a type of numbers in an unknown form")
         self.order = state[1]
 
     def dtype(self) -> np.dtype[Any]:
         """The type itself."""
         code = self.code.decode("ascii", "replace") if isinstance(self.code, bytes) else self.code
         if not isinstance(code, str) or len(code) > 3 or code[:1] not in _KINDS:
-            raise _RefusedError(f"an array of {str(code)[:20]!r}, where numbers are expected")
+            raise RefusedError(f"an array of {str(code)[:20]!r}, where numbers are expected")
         try:
             return np.dtype(code if self.order == "|" else self.order + code)
         except TypeError as error:
-            raise _RefusedError(f"an array of {code!r}, which is no type of numbers") from error
+            raise RefusedError(f"an array of {code!r}, which is no type of numbers") from error
 
 
 class _Array:
@@ -87,31 +59,30 @@ class _Array:
         self.arrays = arrays
         self.value: np.ndarray[Any, Any] | None = None
 
-    def __setstate__(self, state: Any) -> None:
+    def set_state(self, state: Any) -> None:
         # (version, shape, type, whether the first index varies fastest, bytes)
         if not isinstance(state, tuple) or len(state) != 5:
-            raise _RefusedError("an array in an unknown form")
+            raise RefusedError("an array in an unknown form")
         self.value = self.arrays.make(*state[1:])
 
 
 class _Arrays:
-    """Makes the arrays of one file, and no more bytes of them than the file could hold."""
+    """Makes the arrays of one file, within its budget."""
 
-    def __init__(self, limit: int) -> None:
-        self.left = limit
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
 
     def make(self, shape: Any, kind: Any, columns_first: Any, data: Any) -> np.ndarray[Any, Any]:
         """An array in this machine's order of bytes, which is its own to change."""
-        sizes = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
+        sizes = isinstance(shape, tuple) and len(shape) <= _AXES
+        sizes = sizes and all(type(n) is int and 0 <= n < _LARGEST for n in shape)
         if not isinstance(kind, _Type) or not sizes:
-            raise _RefusedError("an array in an unknown form")
-        raw = data.encode("latin1") if isinstance(data, str) else data
+            raise RefusedError("an array in an unknown form")
         dtype = kind.dtype()
-        if not isinstance(raw, bytes | bytearray) or len(raw) != math.prod(shape) * dtype.itemsize:
-            raise _RefusedError(f"an array of shape {shape} whose numbers are not there")
-        self.left -= len(raw)
-        if self.left < 0:
-            raise _RefusedError("it makes more numbers than it holds")
+        if not isinstance(data, str | bytes) or len(data) != math.prod(shape) * dtype.itemsize:
+            raise RefusedError(f"an array of shape {quoted(shape)} whose numbers are not there")
+        self.budget.spend_size(len(data))
+        raw = data.encode("latin1") if isinstance(data, str) else data
         flat = np.frombuffer(raw, dtype)
         return flat.reshape(shape, order="F" if columns_first else "C").astype(dtype.newbyteorder("="), order="C")
 
@@ -130,122 +101,113 @@ class _Arrays:
         return made
 
 
-def _encoded(text: Any, encoding: Any = "latin1", *rest: Any) -> bytes:
-    """How Python 3 writes bytes for Python 2."""
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise _RefusedError("text in another encoding than latin1")
-    return text.encode("latin1")
+_AXES, _LARGEST = 32, 2**63
 
 
-def _pairs(items: Any = ()) -> dict[Any, Any]:
-    return dict(items)
+def names_of_python(budget: Budget) -> dict[tuple[str, str], Name]:
+    """Containers and bytes, under the names that Python 2 and 3 give them."""
+
+    def encoded(text: Any, encoding: Any = "latin1", *rest: Any) -> bytes:
+        """How Python 3 writes bytes for Python 2."""
+        if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+            raise RefusedError("text in another encoding than latin1")
+        budget.spend_size(len(text))
+        return text.encode("latin1")
+
+    def plain_bytes(content: Any = b"", encoding: Any = "latin1") -> bytes:
+        if isinstance(content, str):
+            return encoded(content, encoding)
+        if not isinstance(content, bytes):
+            raise RefusedError("bytes of something else than text")  # bytearray(10**12) would be that large
+        return content
+
+    known = {("collections", "OrderedDict"): DICT, ("_codecs", "encode"): Name(encoded)}
+    for python in ("builtins", "__builtin__"):
+        known |= {(python, "set"): SET, (python, "list"): LIST, (python, "dict"): DICT}
+        known |= {(python, "bytearray"): Name(plain_bytes), (python, "bytes"): Name(plain_bytes)}
+    return known
 
 
-def _places(limit: int) -> Mapping[tuple[str, str], Any]:
-    """What each name stands for; made anew for each file, whose arrays have `limit` bytes at most."""
-    arrays = _Arrays(limit)
-    known: dict[tuple[str, str], Callable[..., Any]] = {
+def _names(budget: Budget) -> Mapping[tuple[str, str], Name]:
+    """What each name stands for; made anew for each file."""
+    arrays = _Arrays(budget)
+    makers: dict[tuple[str, str], Callable[..., Any]] = {
         ("numpy", "ndarray"): arrays.empty,
         ("numpy", "dtype"): _Type,
-        ("collections", "OrderedDict"): _pairs,
-        ("_codecs", "encode"): _encoded,
     }
     for core in ("numpy.core", "numpy._core"):
-        known[f"{core}.multiarray", "_reconstruct"] = arrays.empty
-        known[f"{core}.multiarray", "scalar"] = arrays.scalar
-        known[f"{core}.numeric", "_frombuffer"] = arrays.from_buffer
-    for python in ("builtins", "__builtin__"):
-        known |= {(python, "set"): set, (python, "list"): list, (python, "dict"): dict}
-        known |= {(python, "bytearray"): _bytes, (python, "bytes"): _bytes}
-    return {name: _Maker(make) for name, make in known.items()}
+        makers[f"{core}.multiarray", "_reconstruct"] = arrays.empty
+        makers[f"{core}.multiarray", "scalar"] = arrays.scalar
+        makers[f"{core}.numeric", "_frombuffer"] = arrays.from_buffer
+    return names_of_python(budget) | {name: Name(make) for name, make in makers.items()}
 
 
-def _bytes(content: Any = b"", encoding: Any = "latin1") -> bytes:
-    if isinstance(content, str):
-        return _encoded(content, encoding)
-    if not isinstance(content, bytes | bytearray):
-        raise _RefusedError("bytes of something else than text")  # bytearray(10**12) would be that large
-    return bytes(content)
-
-
-class _Reader(pickle.Unpickler):
-    def __init__(self, content: bytes) -> None:
-        super().__init__(io.BytesIO(content), encoding="latin1")
-        # Equal bytes may be there once and be used twice; text of Python 2 is shorter than its numbers.
-        self._known = _places(4 * len(content))
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self._known[module, name]
-        except KeyError:
-            raise _RefusedError(f"it asks for {module}.{name}") from None
-
-    def persistent_load(self, pid: Any) -> NoReturn:
-        raise _RefusedError("it refers to something outside of itself")
-
-
-def read_pickle(path: Path) -> Any:
+def read_pickle(path: Path, parts: int = 500_000) -> Any:
     """What a pickle holds: numbers, text, bytes, lists, tuples, sets, dictionaries and NumPy arrays of numbers.
 
+    Args:
+        path: the file.
+        parts: how many values and instructions it may have.
+
     Raises:
-        WeightsError: the file asks for anything else, or is damaged, or no pickle.
+        WeightsError: the file asks for anything else or for too much, or is damaged, or no pickle.
     """
-    content = path.read_bytes()
+    where = str(path)
     try:
-        _check(content)
-        return _plain(_Reader(content).load(), {})
-    except _RefusedError as refused:
+        with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            # Equal bytes may be there once and be used twice; text of Python 2 is shorter than its numbers.
+            budget = Budget(parts, 4 * len(content) + 16 * MIB)
+            value = execute(content, _names(budget), budget)  # type: ignore[arg-type]
+        require_small(value, Budget(parts))
+        return Plain(_array_of).of(value)
+    except OSError as error:
+        raise WeightsError(where, "cannot be read", error.strerror or str(error)) from error
+    except (RefusedError, OverBudgetError) as refused:
         fix = "it may be hostile: get the weights from somebody you trust, as .safetensors"
-        raise WeightsError(str(path), "holds more than arrays, and was not read", str(refused), fix) from None
+        raise WeightsError(where, "holds more than arrays, and was not read", str(refused), fix) from None
     except MemoryError:
-        raise WeightsError(str(path), "is damaged", "it asks for more memory than there is", _AGAIN) from None
+        raise WeightsError(where, "is damaged", "it asks for more memory than there is", _AGAIN) from None
     except Exception as error:  # a damaged pickle can fail in any way, all of them inside the reader
-        found = f"{type(error).__name__}: {error}"[:200]
-        raise WeightsError(str(path), "is damaged, or no weight file", found, _AGAIN) from error
+        raise WeightsError(where, "is damaged, or no weight file", described(error, 200), _AGAIN) from error
 
 
 _AGAIN = "copy or download it again"
-_TUPLES = 50_000
 
 
-def _check(content: bytes) -> None:
-    """Look at every instruction before any is carried out: sizes that the file cannot fill are refused."""
-    tuples = 0
-    for number, (opcode, argument, _) in enumerate(pickletools.genops(content)):
-        # Python itself fails on keys that are tuples in tuples, a hundred thousand deep.
-        tuples += opcode.name.startswith("TUPLE")
-        if tuples > _TUPLES:
-            raise _RefusedError("it has too many parts")
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > number:
-            raise _RefusedError("it numbers more parts than it has")
-        if opcode.name in ("EXT1", "EXT2", "EXT4"):
-            raise _RefusedError("it refers to registered extensions")
-
-
-def _plain(value: Any, seen: dict[int, Any]) -> Any:
-    """The value with arrays in place of our stand-ins; each part is looked at once, however often it is there."""
-    if id(value) in seen:
-        return seen[id(value)]
+def _array_of(value: Any) -> Any:
+    """The array in place of its stand-in; other values as they are."""
     if isinstance(value, _Array):
         if value.value is None:
-            raise _RefusedError("an array without numbers")
-        seen[id(value)] = value.value
-    elif isinstance(value, _Fixed | _Type):
-        raise _RefusedError("it holds a function or a class")
-    elif isinstance(value, dict):
-        seen[id(value)] = made = {}
-        made.update({_plain(key, seen): _plain(each, seen) for key, each in value.items()})
-    elif isinstance(value, list):
-        seen[id(value)] = rows = list[Any]()
-        rows.extend(_plain(each, seen) for each in value)
-    elif isinstance(value, tuple | set | frozenset):
-        seen[id(value)] = type(value)(_plain(each, seen) for each in value)
-    else:
-        return value
-    return seen[id(value)]
+            raise RefusedError("an array without numbers")
+        return value.value
+    if isinstance(value, Name | _Type):
+        raise RefusedError("it holds a function or a class")
+    return value
 
 
-def refused(error: pickle.UnpicklingError) -> str:
-    """What a file asked of `torch.load(..., weights_only=True)`; without the advice to let it run code."""
-    asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-    return f"it asks for {asked[1]}" if asked else "there is something else than tensors, or only a part of them"
+class Plain:
+    """Replaces stand-ins in a value that is no deeper than `require_small` allows; what is there twice stays one part.
+
+    Args:
+        single: what a part that is no container becomes.
+    """
+
+    def __init__(self, single: Callable[[Any], Any]) -> None:
+        self._single = single
+        self._done: dict[int, Any] = {}
+
+    def of(self, value: Any) -> Any:
+        """The value with plain containers and parts."""
+        if id(value) in self._done:
+            return self._done[id(value)]
+        made: Any
+        if isinstance(value, dict):
+            made = {self.of(key): self.of(each) for key, each in value.items()}
+        elif isinstance(value, list):
+            made = [self.of(each) for each in value]
+        elif isinstance(value, tuple | set | frozenset):
+            made = type(value)(self.of(each) for each in value)
+        else:
+            return self._single(value)
+        self._done[id(value)] = made
+        return made

@@ -1,6 +1,5 @@
 """Reads weight files into plain dictionaries of tensors; no code that a file brings is run."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from det_core.budget import OverBudgetError
 from det_core.errors import WeightsError
+from det_core.printable import described, quoted
 from det_core.recipes import Source
-from det_core.weights.pickles import read_pickle, refused
+from det_core.weights.archives import read_archive
+from det_core.weights.machine import RefusedError
+from det_core.weights.pickles import read_pickle
 from det_core.weights.sources import fetch, is_page
+from det_core.weights.tensorfiles import require_sound_head
 
 __all__ = ["read"]
 
@@ -34,19 +38,26 @@ def read(source: Source | str | Path) -> dict[str, Tensor]:
     """
     path = fetch(str(source))
     where = str(source)
-    if path.is_dir():
-        raise WeightsError(where, "must be a file", "it is a folder", "name the weight file in it")
-    if not path.exists():
-        raise WeightsError(where, "there is no such file", fix="check the path, and DET_DATA for a relative one")
-    if is_page(path):
+    try:
+        page = is_page(path)
+    except FileNotFoundError as error:
+        fix = "check the path, and DET_DATA for a relative one"
+        raise WeightsError(where, "there is no such file", fix=fix) from error
+    except IsADirectoryError as error:
+        raise WeightsError(where, "must be a file", "it is a folder", "name the weight file in it") from error
+    except OSError as error:
+        raise WeightsError(where, "cannot be read", error.strerror or str(error)) from error
+    if page:
         fix = "download it again; a site may have asked to sign in"
         raise WeightsError(where, "is no weight file", "it is a web page that was saved under this name", fix)
     if path.suffix == ".safetensors":
         try:
+            require_sound_head(path)
             return load_file(path)
-        except (SafetensorError, OSError) as error:
+        except Exception as error:  # the library raises many classes for what it does not know
+            found = str(error) if isinstance(error, ValueError | SafetensorError) else described(error, 200)
             fix = "copy or download it again"
-            raise WeightsError(where, "is damaged, or no safetensors file", str(error), fix) from error
+            raise WeightsError(where, "is damaged, or no safetensors file", found, fix) from error
     if path.suffix == ".pkl":
         return _state_dict(_tensors(read_pickle(path)), where)
     return _state_dict(_unpickled(path, where), where)
@@ -63,12 +74,12 @@ def _tensors(content: Any) -> Any:
 
 def _unpickled(path: Path, where: str) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        return read_archive(path)
+    except (RefusedError, OverBudgetError) as error:
         fix = "it may be hostile; whoever made it can save the state dict alone: torch.save(model.state_dict(), ...)"
-        raise WeightsError(where, "holds more than tensors, or is no weight file", refused(error), fix) from error
-    except Exception as error:  # a damaged file can fail in any way, all of them inside torch's reader
-        found = str(error).partition("\n")[0] or type(error).__name__
+        raise WeightsError(where, "holds more than tensors, or is no weight file", str(error), fix) from error
+    except Exception as error:  # a damaged file can fail in any way, all of them inside the reader
+        found = described(error, 200)
         raise WeightsError(where, "is damaged, or no weight file", found, "copy or download it again") from error
 
 
@@ -80,6 +91,6 @@ def _state_dict(content: Any, where: str) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not content:
         raise WeightsError(where, "holds no state dict", f"found {type(content).__name__} of no tensors")
     if others := [key for key, value in content.items() if not isinstance(value, Tensor)]:
-        found = f"{others[0]!r} is {type(content[others[0]]).__name__}"
+        found = f"{quoted(others[0])} is {type(content[others[0]]).__name__}"
         raise WeightsError(where, "must hold tensors alone, by name", found, "save the state dict alone")
     return {str(key): value for key, value in content.items()}

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from det_core.errors import MissingExtraError, WeightsError
+from det_core.regular import open_regular
 
 __all__ = ["cache_folder", "fetch", "is_page", "resolve"]
 
@@ -107,7 +108,7 @@ def fetch(source: str) -> Path:
 
 def is_page(path: Path) -> bool:
     """Whether a file is HTML, as what a site says instead of giving a file."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return re.match(rb"\s*<(!doctype html|html|head)\b", file.read(512), re.IGNORECASE) is not None
 
 

@@ -9,6 +9,7 @@ __all__ = [
     "VOC_CLASSES",
     "category_ids",
     "class_names",
+    "short_name",
 ]
 
 COCO_CLASSES = (
@@ -90,3 +91,9 @@ def category_ids(data: str, count: int) -> tuple[int, ...]:
         return tuple(range(1, count + 1))
     numbers = _KNOWN.get(data, ((), ()))[1]
     return numbers if len(numbers) == count else ()
+
+
+def short_name(name: str, most: int = 48) -> str:
+    """A name as pictures, pages and tables show it: in one line, of `most` signs, the last of which stands for more."""
+    line = " ".join(name[: 8 * most].split())
+    return line if len(line) <= most and len(name) <= 8 * most else f"{line[: most - 1]}…"

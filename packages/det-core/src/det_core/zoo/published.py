@@ -60,8 +60,8 @@ class PublishedModel:
 
     @property
     def package(self) -> str:
-        """The distribution that brings its recipe."""
-        return known.provider(self.name) or "det-core"
+        """The distribution that brings its recipe; "" where none does yet."""
+        return known.provider(self.name) or ("" if self.name.startswith("d2go/") else "det-core")
 
     def recipe(self) -> str:
         """The short name of its installed recipe, or ""."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from det_core.errors import ConfigError
+from det_core.recipes.upgrades import upgrade
 
 from det_detectron2.importer.detectron2_dense import retinanet_head
 from det_detectron2.importer.detectron2_heads import second_stage
@@ -28,7 +28,7 @@ __all__ = [
     "complete_tree",
     "input_section",
     "model_section",
-    "recipe_from_settings",
+    "recipe_from_yaml_settings",
     "resnet_section",
     "rpn_section",
 ]
@@ -86,28 +86,20 @@ RPN = {
 }
 
 
-def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Imported:
-    """The recipe of a published configuration.
+def recipe_from_yaml_settings(settings: Mapping[str, Any], summary: str = "") -> Imported:
+    """The recipe of a published configuration that is a YAML file; `files.recipe_from_settings` takes both kinds.
 
     Args:
-        settings: flat, with dots in the names; what is absent has Detectron2's default. Those of a configuration that
-            is a Python file ("model.kind": "FCOS") go to `detectron2_lazy`.
-        summary: what the recipe says of itself.
+        settings: flat, with dots in the names; what is absent has Detectron2's default.
+        summary: the summary of the recipe.
 
     Raises:
         UnsupportedError: the configuration needs a part that does not exist here yet.
-        ConfigError: the settings are not flat.
     """
-    if nested := [key for key, value in settings.items() if isinstance(value, Mapping) and "." not in key]:
-        raise ConfigError(nested[0], "settings must be flat", "it holds a mapping", "write MODEL.RPN.NMS_THRESH: 0.7")
-    if "model.kind" in settings:
-        from det_detectron2.importer.detectron2_lazy import recipe_from_objects
-
-        return recipe_from_objects(settings, summary)
     s = Settings(settings)
     tree = complete_tree(s, model_section(s), summary)
     unknown, unused = s.leftover()
-    return Imported(tree, unknown, unused)
+    return Imported(upgrade(tree), unknown, unused)
 
 
 def complete_tree(

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from det_core.printable import quoted
+
 from det_detectron2.importer.extensions import translator
 from det_detectron2.importer.settings import Settings, UnsupportedError
 
@@ -193,7 +195,7 @@ def _federated(s: Settings) -> dict[str, Any]:
     s.require("MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", True)
     names = s.peek("DATASETS.TRAIN")
     if len(names) != 1 or names[0] not in LVIS_TRAIN:
-        raise UnsupportedError("DATASETS.TRAIN", "is not LVIS, which a federated loss needs", f"got {names!r}")
+        raise UnsupportedError("DATASETS.TRAIN", "is not LVIS, which a federated loss needs", f"got {quoted(names)}")
     return {"counts_from": LVIS_TRAIN[names[0]], **s.differing(FEDERATED)}
 
 

@@ -8,6 +8,8 @@ configuration and is read as those; what YAML cannot say, such as FCOS, has its 
 from collections.abc import Mapping
 from typing import Any
 
+from det_core.recipes.upgrades import upgrade
+
 from det_detectron2.importer.detectron2 import (
     Backbone,
     Imported,
@@ -46,7 +48,7 @@ def recipe_from_objects(settings: Mapping[str, Any], summary: str = "") -> Impor
     unused = sorted([*o.leftover(), *s.leftover()[1]])
     if lost := [key for key in unused if key.startswith("model.")]:
         raise UnsupportedError(lost[0], "is not supported yet", f"it is set to {settings[lost[0]]!r}")
-    return Imported(tree, [], unused)
+    return Imported(upgrade(tree), [], unused)
 
 
 def _model(o: Objects, s: Settings) -> dict[str, Any]:

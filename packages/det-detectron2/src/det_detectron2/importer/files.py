@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from det_core.errors import ConfigError, RecipeError
+from det_core.printable import quoted
 from det_core.recipes import yaml as yamlfile
 from det_core.recipes.overrides import merge
 
-from det_detectron2.importer.detectron2 import Imported, recipe_from_settings
+from det_detectron2.importer.detectron2 import Imported, recipe_from_yaml_settings
+from det_detectron2.importer.detectron2_lazy import recipe_from_objects
 from det_detectron2.importer.lazy_files import settings_from_python
 from det_detectron2.importer.literals import MAX_VALUES, evaluate
 from det_detectron2.importer.settings import Settings
 
-__all__ = ["recipe_from_file", "settings_from_yaml"]
+__all__ = ["recipe_from_file", "recipe_from_settings", "settings_from_yaml"]
 
 _BASE = "_BASE_"
 
@@ -26,14 +28,18 @@ def recipe_from_file(path: Path) -> Imported:
         path: a YAML file, whose `_BASE_` files lie where it says, or a Python file that is a plain tree of calls.
 
     Raises:
-        RecipeError: the file, or one that it builds on, cannot be read.
+        RecipeError: the file, or one that it builds on, cannot be read, or is of another program.
         ConfigError: a value is not of the kind that the setting has.
         UnsupportedError: the model needs a part that does not exist here.
     """
     if path.suffix == ".py":
         settings = settings_from_python(path)
+        if "model.kind" not in settings:
+            found, fix = "its `model` is no call of a class", "Detectron2 writes model = L(Class)(...)"
+            raise RecipeError(str(path), "is no configuration of Detectron2", found, fix)
     else:
         settings = settings_from_yaml(path)
+        _require_own(settings, str(path))
         _require_kinds(settings, str(path))
     try:
         return recipe_from_settings(settings, f"Imported from {path.name}")
@@ -43,6 +49,23 @@ def recipe_from_file(path: Path) -> Imported:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(str(path), "holds a value of another form than Detectron2's", str(error)) from error
+
+
+def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Imported:
+    """The recipe of a published configuration.
+
+    Args:
+        settings: flat, with dots in the names; what is absent has Detectron2's default. Those of a Python file have
+            a "model.kind", such as "FCOS".
+        summary: the summary of the recipe.
+
+    Raises:
+        UnsupportedError: the configuration needs a part that does not exist here yet.
+        ConfigError: the settings are not flat.
+    """
+    if nested := [key for key, value in settings.items() if isinstance(value, Mapping) and "." not in key]:
+        raise ConfigError(nested[0], "settings must be flat", "it holds a mapping", "write MODEL.RPN.NMS_THRESH: 0.7")
+    return (recipe_from_objects if "model.kind" in settings else recipe_from_yaml_settings)(settings, summary)
 
 
 def settings_from_yaml(path: Path) -> dict[str, Any]:
@@ -83,9 +106,9 @@ def _with_bases(path: Path, trail: tuple[Path, ...]) -> dict[str, Any]:
     if base is None:
         return content
     if not isinstance(base, str):
-        raise RecipeError(f"{path}: {_BASE}", "must name one file", f"got {base!r:.60}")
+        raise RecipeError(f"{path}: {_BASE}", "must name one file", f"got {quoted(base, 60)}")
     if "://" in base:
-        raise RecipeError(f"{path}: {_BASE}", "is a URL, which is not fetched", f"got {base!r}", "download it")
+        raise RecipeError(f"{path}: {_BASE}", "is a URL, which is not fetched", f"got {quoted(base)}", "download it")
     file = path.parent / Path(base).expanduser()
     if not file.exists():
         fix = f"it is looked for from the folder of {path.name}: get the file that belongs there, or correct the path"
@@ -114,6 +137,17 @@ def _decoded(value: Any) -> Any:
     return found if isinstance(found, int | float | str | tuple | list | None) else value
 
 
+def _require_own(settings: Mapping[str, Any], where: str) -> None:
+    """Refuse a file of another program, which would become Detectron2's default model, a C4 network of 80 classes."""
+    known = Settings({}).defaults
+    own, strange = ([key for key in settings if (key in known) == wanted] for wanted in (True, False))
+    if not own or len(strange) > len(own):
+        some = ", ".join(f"{key:.60}" for key in strange[:5])
+        found = f"Detectron2 has {len(own)} of its {len(settings)} settings" + (f", but not {some}" if some else "")
+        fix = "give a file such as those of Detectron2's configs folder"
+        raise RecipeError(where, "is no configuration of Detectron2", found, fix)
+
+
 def _require_kinds(settings: Mapping[str, Any], where: str) -> None:
     """Refuse a list in place of a number and the like, where the default tells what a setting is."""
     defaults = Settings({}).defaults
@@ -123,7 +157,7 @@ def _require_kinds(settings: Mapping[str, Any], where: str) -> None:
             continue
         if key == "INPUT.MIN_SIZE_TRAIN" and _kind(value) == "a number":
             continue
-        raise ConfigError(f"{where}: {key}", f"must be {_kind(default)}", f"got {value!r:.60}")
+        raise ConfigError(f"{where}: {key}", f"must be {_kind(default)}", f"got {quoted(value, 60)}")
 
 
 def _kind(value: Any) -> str:

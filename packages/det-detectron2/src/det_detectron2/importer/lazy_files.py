@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from det_core.errors import ConfigError, RecipeError
+from det_core.printable import quoted
+from det_core.regular import open_regular
 
 from det_detectron2.importer.literals import Evaluator
 
@@ -222,10 +224,8 @@ class _Module(Evaluator):
 
 
 def _parsed(path: Path) -> ast.Module:
-    if not path.is_file():
-        raise RecipeError(str(path), "there is no such file, or it is no plain one")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise RecipeError(str(path), "is larger than 1 MB, so it is no configuration")
@@ -235,7 +235,7 @@ def _parsed(path: Path) -> ast.Module:
             raise
         raise RecipeError(str(path), "is not Python", str(error)) from error
     except OSError as error:
-        raise RecipeError(str(path), "cannot be read", str(error.strerror)) from error
+        raise RecipeError(str(path), "cannot be read", error.strerror or str(error)) from error
 
 
 def _loaded(target: ast.expr) -> ast.expr:
@@ -268,5 +268,5 @@ def _resolved(value: Any, path: str, tree: Mapping[str, Any], where: str, depth:
     for key in keys:
         node = node.get(key) if isinstance(node, dict) else None
     if node is None or isinstance(node, dict) or depth > _MAX_FILES:
-        raise ConfigError(f"{where}: {path}", "refers to nothing", f"got {value!r}")
+        raise ConfigError(f"{where}: {path}", "refers to nothing", f"got {quoted(value)}")
     return _resolved(node, ".".join(keys), tree, where, depth + 1)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from det_core.printable import quoted
+
 from det_detectron2.importer.extensions import translator
 from det_detectron2.importer.lazy_heads import settings_of_roi_heads
 from det_detectron2.importer.lazy_objects import NEEDED, Objects
@@ -169,7 +171,9 @@ def _resnet(o: Objects, path: str) -> dict[str, Any]:
     o.require(f"{path}.stem.in_channels", 3, default=3)
     norm = o.norm(f"{path}.stages.norm", "BN")
     if (of_stem := o.norm(f"{path}.stem.norm", "BN")) != norm:
-        raise UnsupportedError(f"{path}.stem.norm", f"must be the norm of the stages, {norm!r}", f"got {of_stem!r}")
+        raise UnsupportedError(
+            f"{path}.stem.norm", f"must be the norm of the stages, {norm!r}", f"got {quoted(of_stem)}"
+        )
     settings = {**o.renamed(path, RESNET), "MODEL.RESNETS.NORM": norm}
     settings["MODEL.RESNETS.RES2_OUT_CHANNELS"] = 64 if settings["MODEL.RESNETS.DEPTH"] < 50 else 256
     return settings

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from det_core.printable import quoted
+
 from det_detectron2.importer.literals import evaluate
 from det_detectron2.importer.settings import UnsupportedError, unsupported
 
@@ -58,7 +60,7 @@ class Objects:
         # A function's code is not recorded; those of the published configurations make synchronised batch norms.
         name = "SyncBN" if name == "<lambda>" else _NORMS.get(name, name)
         if name not in ("", "BN", "SyncBN", "FrozenBN", "BatchStatBN", "GN", "LN"):
-            raise UnsupportedError(path, "is not supported yet", f"got {name!r}")
+            raise UnsupportedError(path, "is not supported yet", f"got {quoted(name)}")
         return str(name)
 
     def renamed(self, path: str, table: Table) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from det_core.errors import ConfigError
+from det_core.printable import quoted
 
 __all__ = ["MAX_VALUES", "Evaluator", "evaluate"]
 
@@ -33,7 +34,7 @@ def evaluate(text: str, where: str) -> Any:
     try:
         tree = ast.parse(text.strip()[:MAX_VALUES], mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ConfigError(where, "is no expression that can be read", f"got {text!r:.60}") from error
+        raise ConfigError(where, "is no expression that can be read", f"got {quoted(text, 60)}") from error
     return Evaluator(where).value(tree.body, {})
 
 

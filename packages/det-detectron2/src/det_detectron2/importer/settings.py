@@ -8,6 +8,7 @@ from typing import Any
 
 from det_core.errors import ConfigError
 from det_core.plugins import known
+from det_core.printable import quoted
 
 from det_detectron2.importer.extensions import extensions, problems
 
@@ -77,7 +78,7 @@ def unsupported(where: str, value: Any, supported: Sequence[Any]) -> Unsupported
     """The error of a part that does not exist here, with the package that would bring it where one is known."""
     package = known.provider(value) if isinstance(value, str) else ""
     fix = f"pip install {package}" if package else f"supported: {' or '.join(repr(each) for each in supported)}"
-    return UnsupportedError(where, "is not supported yet", "; ".join([f"got {value!r}", *problems()]), fix)
+    return UnsupportedError(where, "is not supported yet", "; ".join([f"got {quoted(value)}", *problems()]), fix)
 
 
 def _plain(value: Any) -> Any:

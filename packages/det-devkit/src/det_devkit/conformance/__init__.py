@@ -20,29 +20,16 @@ see `conformance`. Importing this module imports neither torch nor pytest.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from det_devkit.conformance.report import Check, DoesNotApply, Failed, Outcome, Report
+from det_devkit.conformance.spec import Conformance, Example
 
 if TYPE_CHECKING:
     from det_core.structures import Targets
 
 __all__ = ["Check", "Conformance", "DoesNotApply", "Failed", "Outcome", "Report", "check_component", "check_plugin"]
 __all__ += ["conformance"]
-
-Example = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
-"""The arguments of a component as a recipe or as Python would give them, or a function from an empty folder to them."""
-
-
-@dataclass(frozen=True, eq=False)
-class Conformance:
-    """What a test module says about the plugin to be judged; pytest makes tests of it."""
-
-    plugin: str
-    examples: Mapping[str, Example] = field(default_factory=dict)
-    truth: "Callable[[Targets], Targets] | None" = None
 
 
 def conformance(

@@ -94,7 +94,10 @@ def require_features(features: Any, module: Any, pixels: Tensor) -> None:
     batch, _, height, width = pixels.shape
     for level, feature in features.items():
         stride = module.strides[level]
-        wanted = (batch, module.channels[level], -(-height // stride), -(-width // stride))
+        size = (-(-height // stride), -(-width // stride))
+        if not getattr(module, "exact_sizes", True):  # a published pyramid cuts its maps; any size will do
+            size = (feature.shape[-2], feature.shape[-1])
+        wanted = (batch, module.channels[level], *size)
         if tuple(feature.shape) != wanted:
             problem = f"level {level!r} has shape {tuple(feature.shape)} {given}; it declares {wanted}"
             raise Failed(problem, "correct channels, strides or size_divisibility, or the padding of its convolutions")

@@ -81,7 +81,7 @@ def bounded(package: Package) -> None:
     if package.distribution == CORE:
         raise DoesNotApply("it is core itself")
     requirements = [Requirement(text) for text in metadata.requires(package.distribution) or ()]
-    fix = 'write dependencies = ["det-core>=0.1,<0.3"] in its pyproject.toml'
+    fix = 'write dependencies = ["det-core>=0.2,<0.3"] in its pyproject.toml'
     own = [r for r in requirements if canonical(r.name) == CORE and (not r.marker or r.marker.evaluate({"extra": ""}))]
     if not own:
         raise Failed("its requirements do not name det-core", fix)

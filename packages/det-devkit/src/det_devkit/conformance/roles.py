@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from det_devkit.conformance.report import DoesNotApply, Failed
-from det_devkit.conformance.scenes import CLASSES, Scene
+from det_devkit.conformance.scenes import Scene
 
-__all__ = ["ModuleRole", "Plain", "Role", "require_members", "require_module", "role_of"]
+__all__ = ["ModuleRole", "Plain", "Role", "require_members", "require_module"]
 
 
 class Role(Protocol):
@@ -71,23 +71,6 @@ def require_members(thing: Any, contract: type, names: tuple[str, ...]) -> None:
     if missing:
         problem = f"{type(thing).__name__} is no {contract.__name__}: it lacks {', '.join(map(repr, missing))}"
         raise Failed(problem, f"see {contract.__module__}.{contract.__name__}")
-
-
-def role_of(kind: str, target: Callable[..., Any], told: Mapping[str, Any]) -> Role:
-    """The role of what `target` makes; `told` are the arguments that the plugin gives."""
-    from det_devkit.conformance.backbones import BackboneRole
-    from det_devkit.conformance.heads import head_role
-    from det_devkit.conformance.models import ModelRole
-
-    if kind == "backbones":
-        return BackboneRole()
-    if kind == "heads":
-        return head_role(target, told)
-    if kind == "models":
-        return ModelRole()
-    if kind == "evaluators":
-        return Plain({"classes": CLASSES})
-    return Plain({})
 
 
 def class_behind(target: Callable[..., Any]) -> type | None:

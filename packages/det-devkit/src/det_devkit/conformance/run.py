@@ -10,12 +10,12 @@ from det_core.errors import ConfigError, MissingExtraError, UnknownNameError
 from det_core.plugins import canonical, catalog, registry
 from det_core.plugins.hooks import KINDS
 
-from det_devkit.conformance import Conformance, Example
 from det_devkit.conformance.package import Package
 from det_devkit.conformance.recipes import NamedRecipe
 from det_devkit.conformance.report import Check, DoesNotApply, Failed, Outcome
+from det_devkit.conformance.spec import Conformance, Example
 from det_devkit.conformance.subject import Subject
-from det_devkit.conformance.tables import CHECKS
+from det_devkit.conformance.tables import CHECKS, ROLES
 
 __all__ = ["Case", "cases_of", "cases_of_component"]
 
@@ -117,7 +117,8 @@ def cases_of(told: Conformance) -> list[Case]:
             subject: Any = NamedRecipe(component.qualified)
         else:
             example = examples.pop(f"{component.kind}/{component.name}", None)
-            subject = Subject(component.kind, component.name, component.load, name, example, told.truth, siblings)
+            role_of, load = ROLES[component.kind], component.load
+            subject = Subject(component.kind, component.name, load, role_of, name, example, told.truth, siblings)
             siblings.append(subject)
         cases += _cases(f"{component.kind[:-1]} {component.name}", CHECKS[component.kind], subject)
     if examples:
@@ -148,7 +149,7 @@ def cases_of_component(kind: str, target: Any, example: Example | None, truth: A
         fix = f"it is one of {', '.join(k for k in KINDS if k != 'recipes')}"
         raise UnknownNameError(f"kind {kind!r}", "is none of a component", fix=fix)
     name = getattr(target, "__name__", str(target))
-    subject = Subject(kind, name, lambda: target, example=example, truth=truth)
+    subject = Subject(kind, name, lambda: target, ROLES[kind], example=example, truth=truth)
     return _cases(f"{kind[:-1]} {name}", CHECKS[kind], subject)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from det_core.contracts import Backbone, BoxHead, DenseHead, Model, ProposalGenerator, ROIHeads
-from det_core.models import RPN, FastRCNNConvFCHead, ProposalNetwork, RetinaNetHead, StandardROIHeads
+from det_core.models import RPN, FastRCNNConvFCHead, ProposalNetwork, RetinaNetHead, StandardROIHeads, TowerLayers
 from det_core.recipes import Factory
 from det_core.recipes.construct import kind_of
 from det_core.recipes.signatures import unwrapped
@@ -55,7 +55,7 @@ _BY_CONTRACT: Mapping[Any, Callable[[], Any]] = {
 _UNBUILT: Mapping[Any, Callable[[], Any]] = {
     Backbone: lambda: Factory(Pyramid),
     BoxHead: lambda: Factory(FastRCNNConvFCHead, fc_dim=32),
-    DenseHead: lambda: Factory(RetinaNetHead, conv_dims=(-1,)),
+    DenseHead: lambda: Factory(RetinaNetHead, tower=TowerLayers(conv_dims=(-1,))),
     ProposalGenerator: lambda: Factory(RPN),
     ROIHeads: _second_stage,
 }

@@ -16,9 +16,9 @@ from det_core.recipes import check as config
 from det_core.recipes.signatures import signature_of
 from det_core.structures import Targets
 
-from det_devkit.conformance import Example
 from det_devkit.conformance.report import Failed
-from det_devkit.conformance.roles import Role, role_of
+from det_devkit.conformance.roles import Role
+from det_devkit.conformance.spec import Example
 from det_devkit.conformance.standins import stand_in
 
 __all__ = ["Subject"]
@@ -32,6 +32,7 @@ class Subject:
         kind: "backbones" ...
         name: its short name.
         load: imports it.
+        role_of: its role, by what `load` gives and its arguments, as told to the kit.
         plugin: the distribution that offers it; "" where none does.
         example: its arguments, as told to the kit.
         truth: what its pictures' targets need beside boxes, labels, masks and keypoints.
@@ -41,6 +42,7 @@ class Subject:
     kind: str
     name: str
     load: Callable[[], Any]
+    role_of: Callable[[Callable[..., Any], Mapping[str, Any]], Role]
     plugin: str = ""
     example: Example | None = None
     truth: Callable[[Targets], Targets] | None = None
@@ -56,7 +58,7 @@ class Subject:
     @cached_property
     def role(self) -> Role:
         """How a component of this kind is used, and what parents give it."""
-        return role_of(self.kind, self.target, self._told())
+        return self.role_of(self.target, self._told())
 
     def make(self, seed: int = 0, given: Mapping[str, Any] | None = None) -> Any:
         """A new one, its initial values drawn from `seed`; `given` in place of what parents give.

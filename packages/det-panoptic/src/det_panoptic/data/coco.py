@@ -1,8 +1,10 @@
 """COCO's panoptic annotations: a JSON file and a folder of PNG files."""
 
+from collections import Counter
 from pathlib import Path
 
 from det_core.contracts import Dataset
+from det_core.data import left_out
 from det_core.errors import ConfigError, DataError
 from det_core.structures import Sample
 
@@ -49,6 +51,7 @@ class CocoPanoptic(PanopticImages):
         super().__init__(index, Path(images), Path(labels), Path(annotations), semantic, masks, bad_segments)
         self._objects, self._places = objects, {}
         if objects is not None:
+            self.left_out |= left_out(objects)
             if masks:
                 raise ConfigError("CocoPanoptic.masks", "are those of `objects`", fix="ask that dataset for masks")
             if list(objects.classes) != [self.classes[label] for label in self.things]:
@@ -57,17 +60,22 @@ class CocoPanoptic(PanopticImages):
             path = getattr(objects, "path", None)
             if path is None:
                 raise ConfigError("CocoPanoptic.objects", "must tell the `path` of each image")
-            self._places = {path(place).name: place for place in range(len(objects))}
+            files = [path(place) for place in range(len(objects))]
+            counts = Counter(file.name for file in files)
+            # By the whole path, and by the name alone where no other file has it.
+            self._places = {file.name: place for place, file in enumerate(files) if counts[file.name] == 1}
+            self._places |= {str(file): place for place, file in enumerate(files)}
 
     def __getitem__(self, index: int) -> Sample:
         """The image, its things as objects, the class of each pixel, and its segments."""
         if self._objects is None:
             return super().__getitem__(index)
         path = self.path(index)
-        if path.name not in self._places:
+        place = self._places.get(str(path), self._places.get(path.name))
+        if place is None:
             fix = "let it keep images without objects, or choose another file"
             raise DataError(str(path), "is not among the images that the objects come from", fix=fix)
-        sample = self._objects[self._places[path.name]]
+        sample = self._objects[place]
         if sample.size != self.size_of(index):
             found = f"{sample.size} and {self.size_of(index)}"
             raise DataError(str(path), "is of one size where the objects come from, of another here", found)

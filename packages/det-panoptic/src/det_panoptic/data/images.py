@@ -43,6 +43,7 @@ class PanopticImages:
         classes: the name of each label.
         category_ids: the file's category id of each label.
         things: the labels of things.
+        left_out: what was left out, and how many, as `det_core.data.left_out` describes it.
     """
 
     evaluators: tuple[str, ...] = ("det-panoptic/panoptic_quality",)
@@ -65,6 +66,7 @@ class PanopticImages:
         self.things = tuple(np.flatnonzero(index.things).tolist())
         if semantic == "stuff" and self.things != tuple(range(len(self.things))):
             raise ConfigError("semantic", "'stuff' needs things to be the first classes", f"they are {self.things}")
+        self.left_out = {"images without an annotation": index.unannotated} if index.unannotated else {}
         self._index, self._semantic, self._masks, self._bad = index, semantic, masks, bad_segments
 
     def __len__(self) -> int:

@@ -36,6 +36,7 @@ class PanopticIndex:
         ids: int64 (S,): what stands for each segment in the label image.
         labels: int64 (S,).
         crowd: bool (S,).
+        unannotated: how many images of the file have no annotation, which leaves them out.
     """
 
     classes: tuple[str, ...]
@@ -49,6 +50,7 @@ class PanopticIndex:
     ids: NDArray[np.int64]
     labels: NDArray[np.int64]
     crowd: NDArray[np.bool_]
+    unannotated: int = 0
 
 
 def read_index(path: Path, things_first: bool) -> PanopticIndex:
@@ -82,6 +84,7 @@ def read_index(path: Path, things_first: bool) -> PanopticIndex:
         ids=table[:, 0].copy(),
         labels=table[:, 1].copy(),
         crowd=table[:, 2] > 0,
+        unannotated=len(images) - len(annotations),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from det_core.errors import DataError
+from det_core.regular import open_regular
 from det_core.structures import Size
 from numpy.typing import NDArray
 from PIL import Image
@@ -25,7 +26,7 @@ def read_label_image(path: Path, size: Size) -> NDArray[np.int64]:
         DataError: the file is missing, damaged, of another size, or holds no colours of 8 bits.
     """
     _require_eight_bits(path)
-    with _reading(path), Image.open(path, formats=("PNG",)) as picture:
+    with _reading(path), open_regular(path) as file, Image.open(file, formats=("PNG",)) as picture:
         mode = picture.mode
         colours = np.asarray(picture.convert("RGB")) if mode in ("P", "RGBA") else np.asarray(picture)
     if colours.ndim != 3 or colours.shape[2] != 3:
@@ -40,7 +41,7 @@ def read_label_image(path: Path, size: Size) -> NDArray[np.int64]:
 
 def _require_eight_bits(path: Path) -> None:
     """Refuse 16 bits per colour, of which a decoder would drop half without a word."""
-    with _reading(path), path.open("rb") as file:
+    with _reading(path), open_regular(path) as file:
         head = file.read(26)
     # The first chunk of a PNG file begins at 8; its byte 16 is the depth.
     if head.startswith(_PNG) and len(head) == 26 and head[24] > 8:

@@ -1,7 +1,7 @@
 """Panoptic quality (Kirillov et al., "Panoptic segmentation", 2019), also on boundaries (Cheng et al., 2021)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from det_core.errors import ConfigError, DataError, StructureError
@@ -15,6 +15,10 @@ from det_panoptic.truth import segments_of
 __all__ = ["BoundaryQuality", "PanopticQuality"]
 
 _MATCH = 0.5  # more than half: so no segment can match two
+
+
+Crowds = Literal["last", "all"]
+"""Which crowds of a class forgive predictions, where an image has several."""
 
 
 class _Segments(NamedTuple):
@@ -38,11 +42,13 @@ class PanopticQuality(PerImage[_Counts]):
     """How well segments are found (SQ) and recognised (RQ), and the product of both (PQ), the mean over the classes.
 
     A predicted segment hits a true one of its class that it overlaps by more than half. Pixels that are void in the
-    truth do not count, and a prediction of which more than half is void, or lies in crowds of its class, is forgiven. A
-    crowd is never missed. Segments without pixels do not exist.
+    truth do not count, and a prediction of which more than half is void, or lies in a crowd of its class, is forgiven.
+    A crowd is never missed. Segments without pixels do not exist.
 
     Args:
         classes: the name of each label.
+        crowds: where an image has several crowds of one class, which of them forgive: "last", that which its file lists
+            last, as in the official program (panopticapi), whose figures are published; "all".
 
     Attributes:
         notes: why a figure is not there, by its key; made by `result`.
@@ -50,9 +56,11 @@ class PanopticQuality(PerImage[_Counts]):
 
     task = "panoptic"
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    def __init__(self, classes: Sequence[str], crowds: Crowds = "last") -> None:
         super().__init__()
-        self.classes = tuple(classes)
+        if crowds not in get_args(Crowds):
+            raise ConfigError(f"{type(self).__name__}.crowds", "must be 'last' or 'all'", f"got {crowds!r}")
+        self.classes, self.crowds = tuple(classes), crowds
         self.notes: dict[str, str] = {}
 
     def update(self, prediction: Prediction, sample: Sample) -> None:
@@ -73,7 +81,7 @@ class PanopticQuality(PerImage[_Counts]):
         arrays = (each.cpu().numpy() for each in given)
         truth, guess = _Segments(*arrays), _read(prediction.panoptic, sample, len(self.classes))
         found = overlaps(truth.ids, guess.ids, len(truth.labels), len(guess.labels))
-        self._images[sample.id] = _counted(found, self._ious(found, truth, guess), truth, guess)
+        self._images[sample.id] = _counted(found, self._ious(found, truth, guess), truth, guess, self.crowds)
 
     def _ious(self, found: Overlaps, truth: _Segments, guess: _Segments) -> NDArray[np.float64]:
         """How well each true segment (row) and each predicted one (column) overlap."""
@@ -119,6 +127,7 @@ class BoundaryQuality(PanopticQuality):
     Args:
         classes: the name of each label.
         width: of a boundary, as a share of the image's diagonal; at least a pixel.
+        crowds: as in `PanopticQuality`.
 
     Attributes:
         notes: why a figure is not there, by its key; made by `result`.
@@ -126,8 +135,8 @@ class BoundaryQuality(PanopticQuality):
 
     task = "boundary"
 
-    def __init__(self, classes: Sequence[str], width: float = 0.02) -> None:
-        super().__init__(classes)
+    def __init__(self, classes: Sequence[str], width: float = 0.02, crowds: Crowds = "last") -> None:
+        super().__init__(classes, crowds)
         if not 0 < width < 1:
             raise ConfigError("BoundaryQuality.width", "must lie between 0 and 1", f"got {width}")
         self.width = width
@@ -169,11 +178,11 @@ def _read(panoptic: PanopticMap, sample: Sample, classes: int) -> _Segments:
     return _Segments(ids, labels, things, np.zeros(len(own), bool))
 
 
-def _counted(found: Overlaps, ious: NDArray[np.float64], truth: _Segments, guess: _Segments) -> _Counts:
+def _counted(found: Overlaps, ious: NDArray[np.float64], truth: _Segments, guess: _Segments, crowds: Crowds) -> _Counts:
     same = truth.labels[:, None] == guess.labels
     match = (ious > _MATCH) & same & ~truth.crowd[:, None]
     missed = ~match.any(1) & ~truth.crowd & (found.true > 0)
-    forgiven = found.void + (found.shared * (same & truth.crowd[:, None])).sum(0)
+    forgiven = found.void + (found.shared * (same & _forgiving(found, truth, crowds)[:, None])).sum(0)
     wrong = ~match.any(0) & (found.predicted > 0) & (2 * forgiven <= found.predicted)
     rows, columns = np.nonzero(match)
     label = np.concatenate((truth.labels[rows], guess.labels[wrong], truth.labels[missed]))
@@ -187,3 +196,13 @@ def _counted(found: Overlaps, ious: NDArray[np.float64], truth: _Segments, guess
     np.add.at(sums, places, numbers)
     np.logical_or.at(things, places, thing)
     return _Counts(labels, things, sums)
+
+
+def _forgiving(found: Overlaps, truth: _Segments, crowds: Crowds) -> NDArray[np.bool_]:
+    """Which true segments are crowds that forgive: all, or the last of each class that has a pixel."""
+    there = truth.crowd & (found.true > 0)
+    if crowds == "all":
+        return there
+    last = np.zeros(len(there), bool)
+    last[list({int(truth.labels[row]): row for row in np.flatnonzero(there)}.values())] = True
+    return last

@@ -15,6 +15,7 @@ from det_core.data.formats.packed import PackedNumbers, PackedTexts
 from det_core.data.images import read_image
 from det_core.errors import DataError
 from det_core.ops.masks import tight_boxes
+from det_core.printable import quoted
 from det_core.structures import Sample, Size, Targets
 from det_core.zoo.class_names import CITYSCAPES_CLASSES
 
@@ -36,6 +37,9 @@ _STUFF = frozenset(
         *("vegetation", "terrain", "sky"),
     )
 )
+# Single objects of these classes have numbers of their own in the official label images. The official evaluation knows
+# void by the numbers of labels, and so takes groups of them for it, but not these.
+_ALONE = frozenset(("caravan", "trailer"))
 # Outlines of this name are not drawn at all.
 _NOT_DRAWN = "license plate"
 _NAME = re.compile(r"(?P<stem>.+)_leftImg8bit\.png")
@@ -47,7 +51,9 @@ class CityscapesDataset:
 
     Later outlines hide earlier ones; masks are what remains visible. What an outline named "cargroup" or the like
     covers is a crowd. Beside masks, the image extra "cityscapes/void", bool (H, W), says of which pixels nobody is
-    asked what they are. The outlines are checked when the dataset is made, an image when it is read.
+    asked what they are: of anything but the eight classes, the stuff that Cityscapes asks for, and single caravans and
+    trailers, which the official evaluation does not forgive. The outlines are checked when the dataset is made, an
+    image when it is read.
 
     Args:
         images: a split of leftImg8bit, with a folder for each city.
@@ -58,6 +64,8 @@ class CityscapesDataset:
     Attributes:
         classes: the eight classes.
         num_objects: how many outlines of them the images hold together, crowds included.
+        num_learnable: how many of these are no crowds.
+        left_out: what was left out, and how many: as `det_core.data.left_out` describes it.
 
     Raises:
         DataError: a folder holds no image, or a file of outlines is missing, damaged or says what cannot be; or, on
@@ -79,13 +87,17 @@ class CityscapesDataset:
             fix = "give a split of leftImg8bit, such as leftImg8bit/train"
             raise DataError(str(self.images), "holds no file called NAME_leftImg8bit.png", fix=fix)
         sizes, labels, kept = [], [], []
+        self.num_learnable = 0
         for name in names:
             size, outlines = _read(self.annotations / f"{name}_gtFine_polygons.json")
             if keep_empty or any(label >= 0 and not crowd for label, crowd, _ in outlines):
                 kept.append(name)
                 sizes.append(size)
                 labels.append([label for label, _, _ in outlines if label >= 0])
+                self.num_learnable += sum(label >= 0 and not crowd for label, crowd, _ in outlines)
         self.num_objects = sum(map(len, labels))
+        empty = len(names) - len(kept)
+        self.left_out = {"images without an object to learn from": empty} if empty else {}
         self._names, self._labels = PackedTexts(kept), PackedNumbers(labels)
         self._sizes = np.array(sizes, np.int32).reshape(-1, 2)
 
@@ -105,6 +117,10 @@ class CityscapesDataset:
     def path(self, index: int) -> Path:
         """The file of an image."""
         return self.images / f"{self._name(index)}_leftImg8bit.png"
+
+    def id_of(self, index: int) -> str:
+        """The id of an image, as its sample has it."""
+        return self.path(index).name[: -len(".png")]
 
     def size_of(self, index: int) -> Size:
         """(height, width) as the outlines say."""
@@ -167,7 +183,9 @@ def _read(path: Path) -> tuple[Size, list[_Outline]]:
         raise DataError(str(path), "is no file of outlines", fix="give files of gtFine that end in _polygons.json")
     size: Any = (content.get("imgHeight"), content.get("imgWidth"))
     if not all(type(side) is int and 0 < side <= _LARGEST_SIDE for side in size):
-        raise DataError(str(path), "does not say the size of its image", f"imgHeight and imgWidth are {size!r:.60}")
+        raise DataError(
+            str(path), "does not say the size of its image", f"imgHeight and imgWidth are {quoted(size, 60)}"
+        )
     outlines = []
     for number, entry in enumerate(content["objects"], 1):
         if (outline := _outline(entry, size, f"{path}: object {number}")) is not None:
@@ -184,7 +202,7 @@ def _outline(entry: Any, size: Size, where: str) -> _Outline | None:
     crowd = name.endswith("group") and name.removesuffix("group") in CITYSCAPES_CLASSES
     name = name.removesuffix("group") if crowd else name
     if name not in CITYSCAPES_CLASSES and name not in _OTHERS:
-        raise DataError(where, f"is called {name!r:.60}, which is no label of Cityscapes")
+        raise DataError(where, f"is called {quoted(name, 60)}, which is no label of Cityscapes")
     corners: Any = entry.get("polygon")
     # Drawing takes memory by the extent of the outline, so one absurd corner would be enough to crash.
     far = 2 * max(size)
@@ -194,6 +212,6 @@ def _outline(entry: Any, size: Size, where: str) -> _Outline | None:
     )
     if not sound or len(corners) < 2:
         raise DataError(where, "has an outline that is not at least two pairs of numbers near the image")
-    hides = _HIDES if name in _STUFF else _VOID
+    hides = _HIDES if name in _STUFF or name in _ALONE else _VOID
     label = CITYSCAPES_CLASSES.index(name) if name in CITYSCAPES_CLASSES else hides
     return label, crowd, [(x, y) for x, y in corners]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from det_core.data.formats.faults import Fault
+from det_core.printable import quoted
 
 __all__ = ["are_numbers", "box_fault", "boxes_of", "extent"]
 
@@ -24,9 +25,9 @@ def box_fault(box: Any, height: int, width: int, rotated: bool) -> Fault | None:
     counts = (4, 5) if rotated else (4,)
     if not isinstance(box, list) or len(box) not in counts or not are_numbers(box):
         if are_numbers(box) and len(box) == 5:
-            return Fault("bad box", f"has the bbox {box!r:.80} of a rotated box: set rotated to true")
+            return Fault("bad box", f"has the bbox {quoted(box, 80)} of a rotated box: set rotated to true")
         count = "four or five" if rotated else "four"
-        return Fault("bad box", f"has the bbox {box!r:.80}, which is not {count} finite numbers")
+        return Fault("bad box", f"has the bbox {quoted(box, 80)}, which is not {count} finite numbers")
     w, h = box[2:4]
     if w <= 0 or h <= 0:
         return Fault("negative box" if min(w, h) < 0 else "empty box", f"has a box of width {w:g} and height {h:g}")

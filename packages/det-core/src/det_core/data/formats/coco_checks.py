@@ -10,6 +10,7 @@ from det_core.data.formats.coco_boxes import are_numbers, box_fault
 from det_core.data.formats.faults import Fault
 from det_core.errors import DataError
 from det_core.ops.rle import rle_counts
+from det_core.printable import quoted
 
 __all__ = [
     "AnnotationCheck",
@@ -48,7 +49,11 @@ def faults_of(
         else:
             fault = _id_fault(record, seen) or check(record)
         known = isinstance(record, dict) and "id" in record
-        yield f"{what} {record['id']!r:.40}" if known else f"{what} number {position + 1} of the list", record, fault
+        yield (
+            f"{what} {quoted(record['id'], 60)}" if known else f"{what} number {position + 1} of the list",
+            record,
+            fault,
+        )
         if fault is None:
             seen.add(record["id"])
 
@@ -95,12 +100,14 @@ def image_fault(image: _Record) -> Fault | None:
     if missing := [key for key in ("file_name", "height", "width") if key not in image]:
         return Fault("bad entry", f"has no '{missing[0]}'")
     if not isinstance(image["file_name"], str) or not image["file_name"]:
-        return Fault("bad entry", f"has the file_name {image['file_name']!r:.60}, which is not a text")
+        return Fault("bad entry", f"has the file_name {quoted(image['file_name'], 60)}, which is not a text")
     if _LEAVES.search(image["file_name"]):
-        found = f"has the file_name {image['file_name']!r:.60}, which leads out of the folder of images"
+        found = f"has the file_name {quoted(image['file_name'], 60)}, which leads out of the folder of images"
         return Fault("path leaves the folder", found)
     if not all(_is_int(image[side]) and 0 < image[side] <= _LARGEST_SIDE for side in ("height", "width")):
-        return Fault("bad entry", f"has the height {image['height']!r:.40} and the width {image['width']!r:.40}")
+        return Fault(
+            "bad entry", f"has the height {quoted(image['height'], 60)} and the width {quoted(image['width'], 60)}"
+        )
     return None
 
 
@@ -113,10 +120,10 @@ def category_fault() -> Callable[[_Record], Fault | None]:
         if not _is_int(category["id"]):
             return Fault("bad entry", "has an id that is not a whole number")
         if not isinstance(name, str) or not name:
-            found = "has no 'name'" if name is None else f"has the name {name!r:.60}, which is not a text"
+            found = "has no 'name'" if name is None else f"has the name {quoted(name, 60)}, which is not a text"
             return Fault("bad entry", found)
         if name in names:
-            return Fault("name used twice", f"has the name {name!r:.60}, which another one has too")
+            return Fault("name used twice", f"has the name {quoted(name, 60)}, which another one has too")
         names.add(name)
         return None
 
@@ -156,19 +163,22 @@ class AnnotationCheck:
 
     def faults(self, record: _Record) -> Iterator[Fault]:
         """All faults of the entry."""
+        if isinstance(record.get("fault"), Fault):  # which a reader of another format has found; JSON makes no such
+            yield record["fault"]
+            return
         needed = ("image_id", "category_id", "bbox", *(("segmentation",) if self.masks else ()))
         if missing := [key for key in needed if key not in record]:
             yield Fault("bad entry", f"has no '{missing[0]}'")
             return
         if not _is_int(record["category_id"]) or record["category_id"] not in self.category_ids:
-            yield Fault("unknown category", f"is of category {record['category_id']!r:.40}, which is not listed")
+            yield Fault("unknown category", f"is of category {quoted(record['category_id'], 60)}, which is not listed")
         area = record.get("area", 0)
         if not are_numbers([area]) or area < 0:
-            yield Fault("bad entry", f"has the area {area!r:.40}")
+            yield Fault("bad entry", f"has the area {quoted(area, 60)}")
         if not isinstance(record.get("iscrowd", 0), int) or record.get("iscrowd", 0) not in (0, 1):
-            yield Fault("bad entry", f"has iscrowd {record['iscrowd']!r:.40}, not 0 or 1")
+            yield Fault("bad entry", f"has iscrowd {quoted(record['iscrowd'], 60)}, not 0 or 1")
         if not _is_id(record["image_id"]) or record["image_id"] not in self.rows:
-            yield Fault("unknown image", f"belongs to image {record['image_id']!r:.40}, which is not listed")
+            yield Fault("unknown image", f"belongs to image {quoted(record['image_id'], 60)}, which is not listed")
             return
         height, width = self.sizes[self.rows[record["image_id"]]]
         if fault := box_fault(record["bbox"], height, width, self.rotated):

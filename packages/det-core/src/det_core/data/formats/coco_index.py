@@ -49,6 +49,7 @@ class CocoIndex:
         keypoints: float32 (A, K, 3); None if they were not asked for.
         annotated: False if the file does not list annotations at all, as those of test images.
         skipped: what was left out and why, one sentence each.
+        left_out: what was left out, and how many: as `det_core.data.left_out` describes it.
         marks: (A, ...): what else is said of each object, by the key of its extra; a dataset may add its own.
     """
 
@@ -69,6 +70,7 @@ class CocoIndex:
     annotated: bool
     skipped: tuple[str, ...]
     marks: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def checked(
@@ -109,6 +111,7 @@ def checked(
         rotated=rotated,
     )
     records, skipped = sound(content.get("annotations", []), "annotation", check, path, bad_annotations)
+    usable = len(records)
     records = [record for record in records if record["category_id"] in labels]
     owners = np.array([check.rows[record["image_id"]] for record in records], np.int64)
     # Stable, so that the objects of an image keep the file's order.
@@ -134,6 +137,10 @@ def checked(
         marks={
             key: np.array([bool(record.get(name, 0)) for record in records], np.bool_)
             for key, name in (marks or {}).items()
+        },
+        left_out={
+            "annotations that cannot be used": len(skipped),
+            "objects of classes that were not chosen": usable - len(records),
         },
     )
 

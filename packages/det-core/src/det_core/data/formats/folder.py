@@ -29,15 +29,22 @@ class ImageFolder:
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise ConfigError("ImageFolder.classes", "must be at least one name, each once", f"got {self.classes}")
         self.annotations = self.images
-        self._files = PackedTexts(image_files(self.images))
+        names = image_files(self.images)
+        self._files = PackedTexts(names)
+        self._endings = len({name[: -len(Path(name).suffix)] for name in names}) < len(names)
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __getitem__(self, index: int) -> Sample:
-        """The image; its id is its name within the folder, without the ending."""
+        """The image; its id is its name within the folder, without the ending unless another has the same then."""
         path = self.path(index)
-        return Sample(image=read_image(path), id=self._name(index)[: -len(path.suffix)], path=path)
+        return Sample(image=read_image(path), id=self.id_of(index), path=path)
+
+    def id_of(self, index: int) -> str:
+        """The id of an image, as its sample has it."""
+        name = self._name(index)
+        return name if self._endings else name[: -len(Path(name).suffix)]
 
     def path(self, index: int) -> Path:
         """The file of an image."""

@@ -40,8 +40,10 @@ class IndexedImages:
         classes: the name of each label.
         category_ids: the annotations' own number of each label.
         num_objects: how many objects the images hold together, crowds included.
+        num_learnable: how many of them are single objects, from which a model learns.
         keypoint_names: names of the K keypoints; empty unless asked for.
-        skipped: a sentence for each annotation left out.
+        skipped: a sentence for each annotation left out because it cannot be used.
+        left_out: what was left out, images too, and how many: as `det_core.data.left_out` describes it.
     """
 
     evaluators: tuple[str, ...] = ("coco",)
@@ -63,11 +65,16 @@ class IndexedImages:
         self.images, self.annotations = images, annotations
         self.classes, self.category_ids, self.keypoint_names = index.classes, index.category_ids, index.keypoint_names
         self.num_objects, self.skipped = len(index.boxes), index.skipped
-        kept = np.full(len(index.image_ids), True)
+        kept, left_out = np.full(len(index.image_ids), True), dict(index.left_out)
         if not keep_empty:
             kept &= _per_image(~index.crowd, index) > 0
+            left_out["images without an object to learn from"] = int((~kept).sum())
         if min_keypoints and index.keypoints is not None:
-            kept &= _per_image((index.keypoints[..., 2] > 0).sum(1), index) >= min_keypoints
+            enough = _per_image((index.keypoints[..., 2] > 0).sum(1), index) >= min_keypoints
+            left_out["images with too few keypoints"] = int((kept & ~enough).sum())
+            kept &= enough
+        self.left_out = {what: count for what, count in left_out.items() if count}
+        self.num_learnable = int(_per_image(~index.crowd, index)[kept].sum())
         self._index, self._rows, self._outlines = index, np.flatnonzero(kept), outlines
         self._decode_at_least = decode_at_least
 
@@ -101,6 +108,11 @@ class IndexedImages:
     def path(self, index: int) -> Path:
         """The file of an image, whether or not it is there."""
         return self.images / self._index.file_names[int(self._rows[index])]
+
+    def id_of(self, index: int) -> int | str:
+        """The id of an image, as its sample has it."""
+        found: int | str = self._index.image_ids[int(self._rows[index])].item()
+        return found
 
     def size_of(self, index: int) -> Size:
         """(height, width) as the annotations say."""

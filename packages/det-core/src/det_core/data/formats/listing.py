@@ -7,6 +7,7 @@ from typing import Any
 
 from det_core.data.formats.coco_index import BadAnnotations, CocoIndex, MaskForm, checked
 from det_core.errors import DataError
+from det_core.regular import open_regular
 
 __all__ = ["Listing", "text_of"]
 
@@ -21,6 +22,8 @@ class Listing:
         annotations: the file or folder that it was read from, for messages.
         marks: as `coco_index.checked` takes them.
         faults: files that cannot be read; what they would have said is missing.
+        left_out: what else the reader leaves out, and how many.
+        own_ids: whether the files themselves give these ids; else the reader has made them.
     """
 
     content: Mapping[str, Any]
@@ -28,6 +31,8 @@ class Listing:
     annotations: Path
     marks: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[DataError, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    own_ids: bool = True
 
     def checked(
         self,
@@ -41,13 +46,15 @@ class Listing:
         if self.faults and bad_annotations == "stop":
             raise self.faults[0]
         index = checked(self.content, self.annotations, classes, masks, keypoints, rotated, bad_annotations, self.marks)
-        return replace(index, skipped=(*map(str, self.faults), *index.skipped))
+        faults = {"images whose files cannot be read": len(self.faults)}
+        left_out = {**faults, **self.left_out, **index.left_out}
+        return replace(index, skipped=(*map(str, self.faults), *index.skipped), left_out=left_out)
 
 
 def text_of(path: Path, largest: int, what: str) -> str:
     """A text file of at most `largest` bytes; DataError, calling it `what`, if it is not one."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(largest + 1)
         if len(content) > largest:
             raise DataError(str(path), f"is too large for {what}", f"it has more than {largest} bytes")

@@ -15,6 +15,7 @@ from det_core.data.formats.indexed import IndexedImages
 from det_core.data.formats.listing import Listing
 from det_core.data.formats.packed import PackedNumbers
 from det_core.errors import DataError
+from det_core.printable import quoted
 from det_core.structures import Sample
 
 __all__ = ["LvisDataset"]
@@ -102,7 +103,7 @@ def _labels(image: Mapping[str, Any], key: str, labels: Mapping[int, int], path:
     """The labels of the categories that an image lists under `key`; those that were not chosen are left out."""
     listed = image.get(key, [])
     if not isinstance(listed, list) or not all(type(each) is int for each in listed):
-        found = f"image {image['id']!r:.40} has {listed!r:.80}"
+        found = f"image {quoted(image['id'], 60)} has {quoted(listed, 80)}"
         raise DataError(str(path), f"'{key}' must be a list of category ids", found)
     return [labels[each] for each in listed if each in labels]
 
@@ -110,7 +111,7 @@ def _labels(image: Mapping[str, Any], key: str, labels: Mapping[int, int], path:
 def _frequency(category: Mapping[str, Any], path: Path) -> str:
     frequency = category.get("frequency")
     if frequency not in _FREQUENCIES:
-        found = f"category {category['id']} has {frequency!r:.40}"
+        found = f"category {category['id']} has {quoted(frequency, 60)}"
         raise DataError(str(path), "'frequency' must be 'r', 'c' or 'f'", found, "give an LVIS file")
     return str(frequency)
 
@@ -118,5 +119,7 @@ def _frequency(category: Mapping[str, Any], path: Path) -> str:
 def _image_count(category: Mapping[str, Any], path: Path) -> int:
     count = category.get("image_count", 0)
     if type(count) is not int or not 0 <= count < 2**62:
-        raise DataError(str(path), "'image_count' must be a number", f"category {category['id']} has {count!r:.40}")
+        raise DataError(
+            str(path), "'image_count' must be a number", f"category {category['id']} has {quoted(count, 60)}"
+        )
     return count

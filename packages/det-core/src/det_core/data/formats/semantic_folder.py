@@ -11,6 +11,7 @@ from PIL import Image
 from det_core.data.formats.packed import PackedTexts
 from det_core.data.images import IMAGE_SUFFIXES, image_files, image_size, read_image
 from det_core.errors import ConfigError, DataError
+from det_core.regular import open_regular
 from det_core.structures import Sample, Size, Targets
 
 __all__ = ["SemanticFolder"]
@@ -57,6 +58,7 @@ class SemanticFolder:
         self.annotations = self.labels
         self._files = PackedTexts(image_files(self.images, IMAGE_SUFFIXES if image_suffix is None else (image_suffix,)))
         self._image_suffix, self._label_suffix = image_suffix, label_suffix
+        self._endings = len({self._stem(index) for index in range(len(self))}) < len(self)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -68,7 +70,7 @@ class SemanticFolder:
         classes = self._classes(self.label_path(index), (image.shape[1], image.shape[2]))
         nothing = torch.zeros(0, dtype=torch.int64)
         targets = Targets(boxes=torch.zeros(0, 4), labels=nothing, semantic=torch.from_numpy(classes))
-        return Sample(image=image, targets=targets, id=self._stem(index), path=path)
+        return Sample(image=image, targets=targets, id=self.id_of(index), path=path)
 
     def path(self, index: int) -> Path:
         """The file of an image."""
@@ -77,6 +79,10 @@ class SemanticFolder:
     def label_path(self, index: int) -> Path:
         """The file of its labels, whether or not it is there."""
         return self.labels / f"{self._stem(index)}{self._label_suffix}"
+
+    def id_of(self, index: int) -> str:
+        """The id of an image: its name without what it ends in, unless another has the same then."""
+        return self._name(index) if self._endings else self._stem(index)
 
     def size_of(self, index: int) -> Size:
         """(height, width), from the head of the image."""
@@ -99,7 +105,7 @@ class SemanticFolder:
 
     def _classes(self, path: Path, size: Size) -> NDArray[np.int64]:
         try:
-            with Image.open(path, formats=("PNG",)) as picture:
+            with open_regular(path) as file, Image.open(file, formats=("PNG",)) as picture:
                 mode, values = picture.mode, np.asarray(picture)
         except FileNotFoundError as error:
             raise DataError(str(path), "there is no such label image", fix="each image needs one") from error

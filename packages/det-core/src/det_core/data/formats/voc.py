@@ -13,13 +13,17 @@ from det_core.data.formats.indexed import IndexedImages
 from det_core.data.formats.listing import Listing, text_of
 from det_core.data.images import IMAGE_SUFFIXES
 from det_core.errors import DataError
+from det_core.printable import quoted
+from det_core.regular import read_regular
 from det_core.zoo.class_names import VOC_CLASSES
 
 __all__ = ["VOC_CLASSES", "VocDataset", "parsed"]
 
 # Of a file without its suffix: nothing that leads to another folder.
 _NAME = re.compile(r"[^/\\:\0]+")
-_LARGEST_FILE, _DEEPEST = 2**26, 30
+_FLAGGED = re.compile(r"(.*\S)\s+(?:-1|0|1)")
+_LARGEST_FILE, _LARGEST_ANNOTATION, _LONGEST_NAME = 2**26, 2**23, 240
+_DEEPEST, _ELEMENTS = 30, 200_000
 
 
 class VocDataset(IndexedImages):
@@ -87,25 +91,41 @@ class VocDataset(IndexedImages):
             each["category_id"] = labels.get(each["category_id"], each["category_id"])
         categories = [{"id": label, "name": name} for name, label in labels.items()]
         content = {"images": listed, "annotations": objects, "categories": categories}
-        return Listing(content, images, annotations, {"voc/difficult": "difficult"}, tuple(faults))
+        return Listing(content, images, annotations, {"voc/difficult": "difficult"}, tuple(faults), own_ids=False)
 
 
 def _listed(folder: Path, split: str) -> list[str]:
     """The names in the list of a split, each once."""
     if not _NAME.fullmatch(split):
-        raise DataError(str(folder), "a split is the name of a list in ImageSets/Main", f"got {split!r}")
+        raise DataError(str(folder), "a split is the name of a list in ImageSets/Main", f"got {quoted(split)}")
     path = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not path.exists():
         known = sorted(file.stem for file in path.parent.glob("*.txt"))
         found = f"there are {', '.join(known[:10])}" if known else ""
         raise DataError(str(path), "there is no such list of images", found, "check the folder and the split")
-    lines = text_of(path, _LARGEST_FILE, "a list of images").splitlines()
-    # The lists of single classes have a second column that says whether the class is there.
-    names = [line.split()[0] for line in lines if line.strip()]
+    lines = text_of(path, _LARGEST_FILE, "a list of images").split("\n")
+    names = _without_flags([line.strip() for line in lines if line.strip()], folder / "Annotations")
     for number, name in enumerate(names, 1):
         if not _NAME.fullmatch(name):
-            raise DataError(str(path), f"line {number} is no name of an image", f"got {name!r:.60}")
+            raise DataError(str(path), f"line {number} is no name of an image", f"got {quoted(name, 60)}")
     return list(dict.fromkeys(names))
+
+
+def _without_flags(names: list[str], annotations: Path) -> list[str]:
+    """The names without the second column of lists of single classes, which says whether the class is there.
+
+    A name may hold spaces, and so what a line ends in is no column where the line as a whole has an annotation; but
+    where all lines end in one, the lines as a whole are names only if each has an annotation.
+    """
+    flagged = [_FLAGGED.fullmatch(name) for name in names]
+    whole = [_is_name(name) and (annotations / f"{name}.xml").exists() for name in names]
+    if all(flagged) and not all(whole):
+        whole = [False] * len(names)
+    return [name if own or part is None else part[1] for name, part, own in zip(names, flagged, whole, strict=True)]
+
+
+def _is_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and len(name) < _LONGEST_NAME
 
 
 def _files(images: Path) -> Mapping[str, str]:
@@ -119,13 +139,15 @@ def _files(images: Path) -> Mapping[str, str]:
 
 def parsed(content: bytes, where: str) -> Element:
     """The root of an XML text; one that declares a document type, and so could define entities, is refused."""
-    builder, parser, depth = TreeBuilder(), expat.ParserCreate(), 0
+    builder, parser, depth, elements = TreeBuilder(), expat.ParserCreate(), 0, 0
 
     def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
+        nonlocal depth, elements
+        depth, elements = depth + 1, elements + 1 + len(attributes)
         if depth > _DEEPEST:
             raise DataError(where, f"is nested deeper than {_DEEPEST} levels", fix="no annotation needs it")
+        if elements > _ELEMENTS:
+            raise DataError(where, f"has more than {_ELEMENTS} elements", fix="no annotation needs as many")
         builder.start(tag, attributes)
 
     def end(tag: str) -> None:
@@ -150,9 +172,7 @@ def parsed(content: bytes, where: str) -> Element:
 def _read(path: Path) -> Element:
     """The root of an XML file."""
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise DataError(str(path), "is too large for the annotation of an image", f"{path.stat().st_size} bytes")
-        return parsed(path.read_bytes(), str(path))
+        return parsed(read_regular(path, _LARGEST_ANNOTATION), str(path))
     except FileNotFoundError as error:
         raise DataError(str(path), "there is no such annotation file", fix="take the image out of the list") from error
     except OSError as error:

@@ -1,11 +1,11 @@
 """Datasets in the YOLO format: a folder of images, and for each a text file with a line for every object."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import yaml
 
 from det_core.data.formats.coco import mask_form
@@ -13,21 +13,27 @@ from det_core.data.formats.coco_index import BadAnnotations
 from det_core.data.formats.indexed import IndexedImages
 from det_core.data.formats.listing import Listing, text_of
 from det_core.data.images import image_files, image_size
-from det_core.errors import DataError
+from det_core.data.yolo_lines import Layout, Task
+from det_core.errors import DataError, DetWarning
+from det_core.printable import described
+from det_core.recipes import yaml as yamlfile
 from det_core.structures import Size
 
 __all__ = ["YoloDataset"]
 
-_LARGEST_FILE = 2**24
+_LARGEST_FILE, _MOST_LINES = 2**24, 100_000
 _LARGEST_LIST = 2**20
 
 
 class YoloDataset(IndexedImages):
     """Images and the objects in them, as text files list them: class, then box or outline, in shares of the image.
 
-    A line of five numbers is a box: the class, its centre x and y, its width and height. A longer one is an outline:
-    the class, then x and y of at least three corners. An image without a file, or with an empty one, has no objects.
-    Rotated boxes and keypoints, which only the model for them can tell from outlines, are not read.
+    What a line holds beside the class is what `task` declares, or the file of classes does by `task` or `kpt_shape`:
+    "detect", a box, which is its centre x and y, its width and height; "segment", an outline, x and y of at least three
+    corners; "pose", a box and the keypoints of `kpt_shape`. Where nothing declares it, four numbers are a box and pairs
+    of at least three corners an outline; a DetWarning says so where all outlines have as many corners, as lines that
+    mean something else would. A fifth number, as the confidence of predictions, is refused. An image without a file, or
+    with an empty one, has no objects. Rotated boxes (task obb) are not read.
 
     Args:
         images: the folder of images, such as images/train; it may have folders in it.
@@ -36,6 +42,8 @@ class YoloDataset(IndexedImages):
             "images" becomes "labels".
         keep_empty: whether images without any object belong to the dataset.
         masks: as in `CocoDataset`; every object then needs an outline.
+        task: "detect", "segment" or "pose"; None: as the file of classes declares.
+        keypoints: whether to give keypoints (float32, (N, K, 3)); the file of classes then needs `kpt_shape`.
         bad_annotations: as in `CocoDataset`.
 
     Raises:
@@ -51,27 +59,52 @@ class YoloDataset(IndexedImages):
         keep_empty: bool = True,
         masks: bool | Literal["bitmaps", "polygons"] = False,
         bad_annotations: BadAnnotations = "stop",
+        task: Task | None = None,
+        keypoints: bool = False,
     ) -> None:
-        listing = self.listing(images, classes, labels)
-        index = listing.checked(masks=mask_form(masks), bad_annotations=bad_annotations)
+        layout = _layout(classes, "segment" if task is None and masks else task)
+        listing = self._listing(images, classes, labels, layout)
+        index = listing.checked(None, mask_form(masks), keypoints, bad_annotations=bad_annotations)
         super().__init__(index, listing.images, listing.annotations, keep_empty, outlines=masks == "polygons")
+        self._flipped = layout.flipped
+        if layout.task is None:
+            _warn_of_outlines(listing)
+
+    @property
+    def flip_pairs(self) -> tuple[tuple[int, int], ...]:
+        """The keypoints that change places in a mirror, as `flip_idx` of the file of classes says."""
+        pairs = enumerate(self._flipped if self.keypoint_names else ())
+        return tuple((place, other) for place, other in pairs if place < other)
 
     @classmethod
-    def listing(cls, images: Path, classes: Path | Sequence[str], labels: Path | None = None) -> Listing:
+    def listing(
+        cls,
+        images: Path,
+        classes: Path | Sequence[str],
+        labels: Path | None = None,
+        masks: bool | Literal["bitmaps", "polygons"] = False,
+        task: Task | None = None,
+    ) -> Listing:
         """What the files say, unchecked."""
+        return cls._listing(images, classes, labels, _layout(classes, "segment" if task is None and masks else task))
+
+    @staticmethod
+    def _listing(images: Path, classes: Path | Sequence[str], labels: Path | None, layout: Layout) -> Listing:
         images = Path(images)
         labels = _beside(images) if labels is None else Path(labels)
         if not labels.is_dir():
             raise DataError(str(labels), "there is no such folder of labels", fix="check the path, or name `labels`")
         names = class_list(Path(classes)) if isinstance(classes, str | Path) else list(classes)
         content: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": []}
-        content["categories"] = [{"id": label, "name": name} for label, name in enumerate(names)]
+        points = {"keypoints": list(layout.names)} if layout.names else {}
+        content["categories"] = [{"id": label, "name": name, **points} for label, name in enumerate(names)]
         faults = []
-        for name in image_files(images):
+        found = image_files(images)
+        for name in found:
             stem = name[: -len(Path(name).suffix)]
             try:
                 size = image_size(images / name)
-                objects = _objects(labels / f"{stem}.txt", size)
+                objects = _objects(labels / f"{stem}.txt", size, layout)
             except DataError as error:
                 faults.append(error)
                 continue
@@ -79,20 +112,16 @@ class YoloDataset(IndexedImages):
             content["annotations"] += [
                 {"id": f"{stem}.txt {where}", "image_id": stem} | each for where, each in objects
             ]
-        return Listing(content, images, labels, faults=tuple(faults))
+        left_out = {"files of labels without an image": _without_image(labels, found)}
+        return Listing(content, images, labels, faults=tuple(faults), left_out=left_out, own_ids=False)
 
 
 def class_list(path: Path) -> list[str]:
     """The names of classes in a YAML file under `names`, or in a text file line by line."""
-    text = text_of(path, _LARGEST_LIST, "a list of classes")
     if path.suffix.lower() not in (".yaml", ".yml"):
+        text = text_of(path, _LARGEST_LIST, "a list of classes")
         return [line.strip() for line in text.splitlines() if line.strip()]
-    try:
-        # The base loader makes texts, lists and mappings and nothing else.
-        content = yaml.load(text, Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise DataError(str(path), "is not sound YAML", str(error).splitlines()[0]) from error
-    names = content.get("names") if isinstance(content, dict) else None
+    names = _declared(path).get("names")
     if isinstance(names, dict) and all(isinstance(key, str) and re.fullmatch(r"\d{1,9}", key) for key in names):
         places = sorted(names, key=int)
         if [int(place) for place in places] != list(range(len(places))):
@@ -101,6 +130,32 @@ def class_list(path: Path) -> list[str]:
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise DataError(str(path), "has no `names` of classes", fix="write `names: [first, second]`")
     return names
+
+
+def _declared(path: Path) -> dict[str, Any]:
+    """What a YAML file about a dataset says; empty if it is no mapping."""
+    try:
+        # The base loader makes texts, lists and mappings and nothing else.
+        content = yamlfile.texts(text_of(path, _LARGEST_LIST, "a list of classes"))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise DataError(str(path), "is not sound YAML", described(error)) from error
+    return content if isinstance(content, dict) else {}
+
+
+def _layout(classes: Path | Sequence[str], task: str | None) -> Layout:
+    """What the lines hold, as `task` or the file of classes declares."""
+    path = Path(classes) if isinstance(classes, str | Path) else None
+    content = {} if path is None or path.suffix.lower() not in (".yaml", ".yml") else _declared(path)
+    return Layout.of(task, content, "YoloDataset.task" if path is None else str(path))
+
+
+def _warn_of_outlines(listing: Listing) -> None:
+    """A warning where lines that nobody declared are taken for outlines, and might well be something else."""
+    rings = [len(each["segmentation"][0]) for each in listing.content["annotations"] if "segmentation" in each]
+    if rings and len(set(rings)) == 1:
+        fix = "declare it by task: segment, or what they are by task or kpt_shape"
+        text = f"{len(rings)} lines of {rings[0]} numbers each are taken for outlines; {fix}"
+        warnings.warn(f"{listing.annotations}: {text}", DetWarning, stacklevel=3)
 
 
 def _beside(images: Path) -> Path:
@@ -112,31 +167,19 @@ def _beside(images: Path) -> Path:
     return Path(*parts)
 
 
-def _objects(path: Path, size: Size) -> list[tuple[str, dict[str, Any]]]:
+def _without_image(labels: Path, images: Sequence[str]) -> int:
+    """How many files in a folder of labels belong to none of the images."""
+    stems = {name[: -len(Path(name).suffix)] for name in images}
+    found = (file.relative_to(labels).with_suffix("").as_posix() for file in labels.rglob("*.txt"))
+    return sum(stem not in stems and stem != "classes" for stem in found)
+
+
+def _objects(path: Path, size: Size, layout: Layout) -> list[tuple[str, dict[str, Any]]]:
     """Each line that is not empty, by its number, in COCO's words; what is wrong in it the check tells."""
     if not path.exists():
         return []
-    lines = enumerate(text_of(path, _LARGEST_FILE, "the labels of an image").splitlines(), 1)
-    return [(f"line {number}", _object(line.split(), size)) for number, line in lines if line.strip()]
-
-
-def _object(words: Sequence[str], size: Size) -> dict[str, Any]:
-    label: int | str = int(words[0]) if re.fullmatch(r"\d{1,9}", words[0]) else words[0]
-    try:
-        numbers = np.array([float(word) for word in words[1:]])
-    except ValueError:
-        return {"category_id": label, "bbox": list(words[1:])}
-    height, width = size
-    if len(numbers) == 4:
-        cx, cy, w, h = numbers
-        # Nine places behind the point are far below what anybody marks, and take away what dividing has added.
-        box = np.round([(cx - w / 2) * width, (cy - h / 2) * height, w * width, h * height], 9)
-        return {"category_id": label, "bbox": box.tolist()}
-    if len(numbers) < 6 or len(numbers) % 2 or not np.isfinite(numbers).all():
-        return {"category_id": label, "bbox": numbers.tolist()}
-    ring = np.round(numbers.reshape(-1, 2) * (width, height), 9)
-    (x0, y0), (x1, y1) = ring.min(0), ring.max(0)
-    x, y = ring.T
-    area = abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
-    box = np.array([x0, y0, x1 - x0, y1 - y0])
-    return {"category_id": label, "bbox": box.tolist(), "segmentation": [ring.ravel().tolist()], "area": area}
+    text = text_of(path, _LARGEST_FILE, "the labels of an image")
+    if text.count("\n") > _MOST_LINES:
+        raise DataError(str(path), f"lists more than {_MOST_LINES} objects in one image", fix="correct the file")
+    lines = enumerate(text.splitlines(), 1)
+    return [(f"line {number}", layout.record(line.split(), size)) for number, line in lines if line.strip()]

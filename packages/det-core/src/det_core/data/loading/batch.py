@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch.nn import functional as F
 
-from det_core.structures import ImageBatch, Sample, Targets
+from det_core.structures import ImageBatch, Sample, Size, Targets
 
 __all__ = ["Batch", "collate"]
 
@@ -23,6 +24,7 @@ class Batch:
         position: where the stream goes on after this batch: `start` of a training that resumes.
         samples: the images and all their objects as stored; only in evaluation.
         skipped: a sentence for each image that is missing here because it cannot be read.
+        positions: of each image in the stream, over all processes; () where nobody counts them.
     """
 
     images: ImageBatch
@@ -32,9 +34,19 @@ class Batch:
     position: int
     samples: tuple[Sample, ...] = ()
     skipped: tuple[str, ...] = ()
+    positions: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def padded(self, size: Size) -> "Batch":
+        """The same with pixels padded right and bottom to at least (height, width)."""
+        height, width = self.images.pixels.shape[-2:]
+        more = max(size[0] - height, 0), max(size[1] - width, 0)
+        if more == (0, 0):
+            return self
+        pixels = F.pad(self.images.pixels, (0, more[1], 0, more[0]))
+        return replace(self, images=replace(self.images, pixels=pixels))
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The same with `images` and `targets` on another device."""
@@ -43,7 +55,11 @@ class Batch:
 
 
 def collate(
-    transformed: Sequence[Sample], position: int, stored: Sequence[Sample] = (), skipped: Sequence[str] = ()
+    transformed: Sequence[Sample],
+    position: int,
+    stored: Sequence[Sample] = (),
+    skipped: Sequence[str] = (),
+    positions: Sequence[int] = (),
 ) -> Batch:
     """Put samples together; a batch of none has pixels of shape (0, 3, 0, 0)."""
     targets = tuple(sample.targets.without_crowd() for sample in transformed if sample.targets is not None)
@@ -58,4 +74,5 @@ def collate(
         position=position,
         samples=tuple(stored),
         skipped=tuple(skipped),
+        positions=tuple(positions),
     )

@@ -20,7 +20,7 @@ from det_core.data.loading.workers import Prepare, Work, describe, in_order
 from det_core.data.transforms.geometric import compose
 from det_core.errors import ConfigError, DataError
 
-__all__ = ["EvalLoader", "OnBadImage", "TrainLoader"]
+__all__ = ["EvalLoader", "OnBadImage", "TrainLoader", "require_objects"]
 
 OnBadImage = Literal["stop", "skip"]
 """What to do with an image that cannot be read: raise its DataError, or go on without it and tell."""
@@ -84,9 +84,7 @@ class TrainLoader(_Loader):
         super().__post_init__()
         if self.start < 0:
             raise ConfigError("start", "must not be negative", f"got {self.start}")
-        if getattr(self.dataset, "num_objects", None) == 0:
-            fix = "check that it is the file meant for training"
-            raise DataError(describe(self.dataset), "has no annotation: there is nothing to learn from", fix=fix)
+        require_objects(self.dataset, "there is nothing to learn from", "check that it is the file meant for training")
 
     def __iter__(self) -> Iterator[Batch]:
         prepare = Prepare(
@@ -108,7 +106,7 @@ class TrainLoader(_Loader):
             return Stream(sampler)
         known = require_indexed(self.dataset, "aspect_ratio_grouping")
         sizes = np.array([known.size_of(index) for index in range(len(self.dataset))])
-        return Stream(sampler, self.batch_size, sizes[:, 1] > sizes[:, 0])
+        return Stream(sampler, self.batch_size * self.world_size, sizes[:, 1] > sizes[:, 0])
 
     def _work(self) -> Iterator[Work]:
         stride = self.batch_size * self.world_size
@@ -175,3 +173,13 @@ class EvalLoader(_Loader):
 
 def _as_stored(position: int, attempt: int) -> int:
     return position + attempt
+
+
+def require_objects(dataset: Dataset, problem: str, fix: str) -> None:
+    """Raise DataError, which ends in `problem`, if the dataset is known to hold no object, or none but crowds."""
+    objects, learnable = (getattr(dataset, name, None) for name in ("num_objects", "num_learnable"))
+    if objects == 0:
+        raise DataError(describe(dataset), f"has no annotation: {problem}", fix=fix)
+    if learnable == 0:
+        found = "" if objects is None else f"it has {objects} annotations"
+        raise DataError(describe(dataset), f"has no object that is not a crowd: {problem}", found, fix)

@@ -1,11 +1,14 @@
 """`Data`: everything the `data` section of a recipe can say."""
 
+import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from det_core.contracts import Dataset, Evaluator, Sampler
-from det_core.data.loading.loader import EvalLoader, OnBadImage, TrainLoader
+from det_core.data.left_out import LeftOutWarning, left_out_notes
+from det_core.data.loading.loader import EvalLoader, OnBadImage, TrainLoader, require_objects
 from det_core.data.transforms.geometric import compose
 from det_core.errors import ConfigError
 from det_core.plugins import registry
@@ -56,7 +59,7 @@ class Data:
             raise ConfigError("workers", "must be at least 0", f"got {self.workers}")
 
     def dataset(self, split: Split) -> Dataset:
-        """The dataset of a split, built when it is first asked for.
+        """The dataset of a split, built when it is first asked for; a `LeftOutWarning` counts what it leaves out.
 
         Raises:
             ConfigError: the section does not name it, or its classes are not those of the other splits.
@@ -72,13 +75,27 @@ class Data:
                     fix = "choose and order them alike with `classes`"
                     raise ConfigError(f"data.{split}", f"has other classes than data.{other}", found, fix)
             self._built[split] = dataset
+            self._report(dataset, split)
         return self._built[split]
+
+    @staticmethod
+    def _report(dataset: Dataset, split: Split) -> None:
+        """A warning where the dataset holds less than its files; of several processes, from the first alone."""
+        if os.environ.get("RANK", "0") == "0" and (notes := left_out_notes(dataset, f"data.{split}")):
+            warnings.warn("; ".join(notes), LeftOutWarning, stacklevel=3)
 
     def train_loader(
         self, batch_size: int, seed: int = 0, start: int = 0, rank: int = 0, world_size: int = 1
     ) -> TrainLoader:
-        """Endless batches of the training set; see `TrainLoader`."""
+        """Endless batches of the training set; see `TrainLoader`.
+
+        Raises:
+            DataError: there is no object to learn from; or, where `val` is named, none to choose the best weights by.
+        """
         dataset = self.dataset("train")
+        if self.val is not None:
+            fix = "name another data.val, or set it to null"
+            require_objects(self.dataset("val"), "there is nothing to choose the best weights by", fix)
         return TrainLoader(
             dataset=dataset,
             batch_size=batch_size,

@@ -63,6 +63,7 @@ class Prepare:
         stored: list[Sample] = []
         transformed: list[Sample] = []
         skipped: list[str] = []
+        positions: list[int] = []
         for position in work.positions:
             # A dataset may draw, too: one that puts several images together does.
             with _seeded(self.seed, position):
@@ -70,9 +71,10 @@ class Prepare:
                 if sample is None:
                     continue
                 transformed.append(self._transformed(sample))
+                positions.append(position)
             if self.keep_stored:
                 stored.append(sample)
-        return collate(transformed, work.following, stored, skipped)
+        return collate(transformed, work.following, stored, skipped, positions)
 
     def _read(self, position: int, skipped: list[str]) -> Sample | None:
         """The first readable image for a position; adds why others were not to `skipped`."""

@@ -22,6 +22,7 @@ from det_core.errors import ConfigError, StructureError
 from det_core.ops import rotated
 from det_core.ops.geometry import geometry
 from det_core.ops.masks import tight_boxes
+from det_core.printable import quoted
 from det_core.structures import Polygons, Proposals, Sample, Size, Targets, map_tensors
 
 __all__ = ["Points", "ResizeShortestEdge", "compose"]
@@ -119,7 +120,7 @@ def compose(
                 f"transforms[{place}]", "torchvision's first transforms move images but not boxes", fix=fix
             )
         if not callable(transform):
-            raise ConfigError(f"{where}[{place}]", "must be callable", f"got {transform!r}")
+            raise ConfigError(f"{where}[{place}]", "must be callable", f"got {quoted(transform)}")
     steps: list[Callable[[Sample], Sample]] = []
     # Neighbours share one adapter: a sample is taken apart and put together once for all of them.
     for adapted, neighbours in groupby(transforms, key=lambda transform: isinstance(transform, v2.Transform)):

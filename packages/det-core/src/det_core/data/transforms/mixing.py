@@ -34,6 +34,7 @@ class _Around:
         self.keypoint_names = tuple(getattr(dataset, "keypoint_names", ()))
         self.flip_pairs = tuple(getattr(dataset, "flip_pairs", ()))
         self.num_objects = getattr(dataset, "num_objects", None)
+        self.num_learnable = getattr(dataset, "num_learnable", None)
         self.annotations = getattr(dataset, "annotations", type(dataset).__name__)
 
     def __len__(self) -> int:

@@ -1,12 +1,14 @@
 """One-stage detectors: a backbone, and a head that looks at every feature pixel."""
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import cast
 
 from torch import Tensor, nn
 
-from det_core.contracts import Backbone, DenseHead
-from det_core.models.detectors.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise, one_per_image
+from det_core.contracts import Backbone, DenseHead, Preprocess
+from det_core.models.parts.nms import NMS
+from det_core.models.parts.preprocess import Normalize
+from det_core.models.parts.targets import filter_targets
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Prediction, Targets
 
@@ -20,9 +22,7 @@ class DenseDetector(nn.Module):
         backbone: the network that makes feature maps.
         head: built with `channels`, `strides` and `num_classes`.
         num_classes: there is no background class.
-        pixel_mean: subtracted from values in 0..255, in the order of `channel_order`; by default ImageNet's, for RGB.
-        pixel_std: divides the rest, in the same order.
-        channel_order: what the backbone's weights want. Images are given as RGB all the same.
+        preprocess: built with `divisibility`, the backbone's; by default ImageNet's mean and deviation, for RGB.
     """
 
     def __init__(
@@ -31,13 +31,11 @@ class DenseDetector(nn.Module):
         head: Factory[DenseHead],
         num_classes: int,
         *,
-        pixel_mean: Colour = IMAGENET_MEAN,
-        pixel_std: Colour = IMAGENET_STD,
-        channel_order: Literal["RGB", "BGR"] = "RGB",
+        preprocess: Factory[Preprocess] = Factory(Normalize),
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.normalise = Normalise(pixel_mean, pixel_std, channel_order, backbone.size_divisibility)
+        self.preprocess = cast(nn.Module, Factory.of(preprocess)(divisibility=backbone.size_divisibility))
         self.backbone = cast(nn.Module, backbone)
         built = Factory.of(head)(channels=backbone.channels, strides=backbone.strides, num_classes=num_classes)
         self.head = cast(nn.Module, built)
@@ -46,8 +44,17 @@ class DenseDetector(nn.Module):
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
         """With `targets`: the losses of the head. Without: detections in the pixels of the images as given."""
-        outputs = self.head(self.backbone(self.normalise(batch)))
+        outputs = self.head(self.backbone(self.preprocess(batch)))
         head = cast(DenseHead, self.head)
         if targets is None:
             return [Prediction(detections=detections) for detections in head.decode(outputs, batch.sizes)]
-        return head.losses(outputs, batch.sizes, one_per_image(batch, targets))
+        return head.losses(outputs, batch.sizes, filter_targets(batch, targets))
+
+    @property
+    def nms(self) -> NMS:
+        """Which boxes become detections; AttributeError where the head has no such settings."""
+        return cast(NMS, self.head.nms)
+
+    def networks(self) -> list[nn.Module]:
+        """As `det_core.contracts.Compilable`: the backbone, and the head before decoding."""
+        return [self.backbone, self.head]

@@ -1,14 +1,14 @@
 """Two-stage detectors under the names they were published by: one call each."""
 
 import functools
-from typing import Literal
 
-from det_core.contracts import Backbone, ProposalGenerator, RegionHead, ROIHeads
-from det_core.models.detectors.rcnn import IMAGENET_MEAN, IMAGENET_STD, RCNN, Colour
+from det_core.contracts import Backbone, Preprocess, ProposalGenerator, RegionHead, ROIHeads
+from det_core.models.detectors.rcnn import RCNN
 from det_core.models.heads.keypoint import KeypointRCNNConvDeconvUpsampleHead
 from det_core.models.heads.mask import MaskRCNNConvUpsampleHead
 from det_core.models.heads.roi import StandardROIHeads
 from det_core.models.heads.rpn import RPN
+from det_core.models.parts.preprocess import Normalize
 from det_core.recipes import Factory
 
 __all__ = ["keypoint_rcnn", "mask_rcnn"]
@@ -21,9 +21,7 @@ def mask_rcnn(
     mask_head: Factory[RegionHead] = Factory(MaskRCNNConvUpsampleHead),
     proposal_generator: Factory[ProposalGenerator] | None = Factory(RPN),
     roi_heads: Factory[ROIHeads] = Factory(StandardROIHeads),
-    pixel_mean: Colour = IMAGENET_MEAN,
-    pixel_std: Colour = IMAGENET_STD,
-    channel_order: Literal["RGB", "BGR"] = "RGB",
+    preprocess: Factory[Preprocess] = Factory(Normalize),
 ) -> RCNN:
     """Mask R-CNN (He et al., 2017): Faster R-CNN, to whose `roi_heads` a `mask_head` is given."""
     return RCNN(
@@ -31,9 +29,7 @@ def mask_rcnn(
         proposal_generator,
         _with(roi_heads, mask_head=mask_head),
         num_classes,
-        pixel_mean=pixel_mean,
-        pixel_std=pixel_std,
-        channel_order=channel_order,
+        preprocess=preprocess,
     )
 
 
@@ -44,9 +40,7 @@ def keypoint_rcnn(
     keypoint_head: Factory[RegionHead] = Factory(KeypointRCNNConvDeconvUpsampleHead),
     proposal_generator: Factory[ProposalGenerator] | None = Factory(RPN),
     roi_heads: Factory[ROIHeads] = Factory(StandardROIHeads),
-    pixel_mean: Colour = IMAGENET_MEAN,
-    pixel_std: Colour = IMAGENET_STD,
-    channel_order: Literal["RGB", "BGR"] = "RGB",
+    preprocess: Factory[Preprocess] = Factory(Normalize),
 ) -> RCNN:
     """Keypoint R-CNN (He et al., 2017, section 5): Faster R-CNN, to whose `roi_heads` a `keypoint_head` is given."""
     return RCNN(
@@ -54,9 +48,7 @@ def keypoint_rcnn(
         proposal_generator,
         _with(roi_heads, keypoint_head=keypoint_head),
         num_classes,
-        pixel_mean=pixel_mean,
-        pixel_std=pixel_std,
-        channel_order=channel_order,
+        preprocess=preprocess,
     )
 
 

@@ -1,57 +1,22 @@
 """Two-stage detectors: a backbone, a proposal generator, and heads that look at the proposals."""
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import cast
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from det_core.contracts import Backbone, ProposalGenerator, ROIHeads
+from det_core.contracts import Backbone, Preprocess, ProposalGenerator, ROIHeads
 from det_core.errors import StructureError
 from det_core.models.heads.roi import StandardROIHeads
 from det_core.models.heads.rpn import RPN
-from det_core.ops.geometry import geometry
+from det_core.models.parts.networks import networks_of
+from det_core.models.parts.nms import NMS
+from det_core.models.parts.preprocess import Normalize
+from det_core.models.parts.targets import filter_targets
 from det_core.recipes import Factory
-from det_core.structures import ImageBatch, Prediction, Proposals, Targets
+from det_core.structures import Detections, ImageBatch, Prediction, Proposals, Targets
 
 __all__ = ["RCNN", "ProposalNetwork", "faster_rcnn"]
-
-Colour = tuple[float, float, float]
-IMAGENET_MEAN: Colour = (123.675, 116.28, 103.53)  # of ImageNet, as torchvision's weights expect it: red, green, blue
-IMAGENET_STD: Colour = (58.395, 57.12, 57.375)
-
-
-class Normalise(nn.Module):
-    """Brings a batch of RGB images into the range that a backbone was trained for.
-
-    Args:
-        mean: subtracted from values in 0..255, in the order of `channel_order`.
-        std: divides the rest, in the same order.
-        channel_order: what the backbone wants; images are always given as RGB.
-        divisibility: height and width are padded to multiples of this.
-    """
-
-    def __init__(self, mean: Colour, std: Colour, channel_order: Literal["RGB", "BGR"], divisibility: int) -> None:
-        super().__init__()
-        self.flip, self.divisibility = channel_order == "BGR", divisibility
-        self.register_buffer("mean", torch.tensor(mean).reshape(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).reshape(3, 1, 1), persistent=False)
-
-    mean: Tensor
-    std: Tensor
-
-    def forward(self, batch: ImageBatch) -> Tensor:
-        """Float32 (B, 3, H, W) with H and W multiples of the divisibility, zeros outside each image."""
-        pixels = batch.pixels.flip(1) if self.flip else batch.pixels
-        pixels = (pixels - self.mean) / self.std
-        height, width = pixels.shape[-2:]
-        pixels = F.pad(pixels, (0, -width % self.divisibility, 0, -height % self.divisibility))
-        for image, size in zip(pixels, batch.sizes, strict=True):
-            if size != (height, width):
-                image[:, size[0] :] = 0
-                image[:, :, size[1] :] = 0
-        return pixels
 
 
 class RCNN(nn.Module):
@@ -62,10 +27,8 @@ class RCNN(nn.Module):
         proposal_generator: built with `channels` and `strides`; None takes the proposals that come with the images, as
             Fast R-CNN does (Girshick, 2015).
         roi_heads: built with `channels`, `strides` and `num_classes`.
-        num_classes: without the background.
-        pixel_mean: subtracted from values in 0..255, in the order of `channel_order`; by default ImageNet's, for RGB.
-        pixel_std: divides the rest, in the same order.
-        channel_order: what the backbone's weights want. Images are given as RGB all the same.
+        num_classes: number of foreground classes.
+        preprocess: built with `divisibility`, the backbone's; by default ImageNet's mean and deviation, for RGB.
     """
 
     def __init__(
@@ -75,32 +38,47 @@ class RCNN(nn.Module):
         roi_heads: Factory[ROIHeads],
         num_classes: int,
         *,
-        pixel_mean: Colour = IMAGENET_MEAN,
-        pixel_std: Colour = IMAGENET_STD,
-        channel_order: Literal["RGB", "BGR"] = "RGB",
+        preprocess: Factory[Preprocess] = Factory(Normalize),
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.normalise = Normalise(pixel_mean, pixel_std, channel_order, backbone.size_divisibility)
+        self.preprocess = cast(nn.Module, Factory.of(preprocess)(divisibility=backbone.size_divisibility))
         self.backbone = cast(nn.Module, backbone)
         known = {"channels": backbone.channels, "strides": backbone.strides}
         self.proposal_generator: nn.Module | None = None
         if proposal_generator is not None:
             self.proposal_generator = cast(nn.Module, Factory.of(proposal_generator)(**known))
-        self.roi_heads = Factory.of(roi_heads)(**known, num_classes=num_classes)
+        self.roi_heads = cast(nn.Module, Factory.of(roi_heads)(**known, num_classes=num_classes))
 
     def forward(
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
         """With `targets`: the losses of both stages. Without: detections in the pixels of the images as given."""
-        features = self.backbone(self.normalise(batch))
+        features = self.backbone(self.preprocess(batch))
         if targets is None:
             proposals, _ = self._propose(features, batch)
-            found = self.roi_heads.predict(features, proposals, batch.sizes)
+            found = self._second.predict(features, proposals, batch.sizes)
             return [Prediction(detections=detections) for detections in found]
-        truth = one_per_image(batch, targets)
+        truth = filter_targets(batch, targets)
         proposals, losses = self._propose(features, batch, truth)
-        return {**losses, **self.roi_heads.losses(features, proposals, truth, batch.sizes)}
+        return {**losses, **self._second.losses(features, proposals, truth, batch.sizes)}
+
+    def predict_given_boxes(self, batch: ImageBatch, detections: Sequence[Detections]) -> list[Detections]:
+        """The detections of each image with the masks, keypoints and extras that the second stage predicts for them."""
+        return self._second.predict_given_boxes(self.backbone(self.preprocess(batch)), detections)
+
+    @property
+    def nms(self) -> NMS:
+        """Which boxes become detections; AttributeError where the second stage has no such settings."""
+        return cast(NMS, self.roi_heads.nms)
+
+    def networks(self) -> list[nn.Module]:
+        """As `det_core.contracts.Compilable`: the backbone, and the networks of both stages."""
+        return [self.backbone, *networks_of(self.proposal_generator, self.roi_heads)]
+
+    @property
+    def _second(self) -> ROIHeads:
+        return cast(ROIHeads, self.roi_heads)
 
     def _propose(
         self, features: dict[str, Tensor], batch: ImageBatch, targets: Sequence[Targets] | None = None
@@ -120,10 +98,8 @@ class ProposalNetwork(nn.Module):
     Args:
         backbone: the network that makes feature maps.
         proposal_generator: built with `channels` and `strides`.
-        num_classes: of the data it is trained on; proposals do not tell them apart.
-        pixel_mean: as in `RCNN`.
-        pixel_std: as in `RCNN`.
-        channel_order: as in `RCNN`.
+        num_classes: number of classes of the data; proposals have none.
+        preprocess: built with `divisibility`, the backbone's; by default ImageNet's mean and deviation, for RGB.
     """
 
     def __init__(
@@ -132,13 +108,11 @@ class ProposalNetwork(nn.Module):
         proposal_generator: Factory[ProposalGenerator] = Factory(RPN),
         num_classes: int = 1,
         *,
-        pixel_mean: Colour = IMAGENET_MEAN,
-        pixel_std: Colour = IMAGENET_STD,
-        channel_order: Literal["RGB", "BGR"] = "RGB",
+        preprocess: Factory[Preprocess] = Factory(Normalize),
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.normalise = Normalise(pixel_mean, pixel_std, channel_order, backbone.size_divisibility)
+        self.preprocess = cast(nn.Module, Factory.of(preprocess)(divisibility=backbone.size_divisibility))
         self.backbone = cast(nn.Module, backbone)
         built = Factory.of(proposal_generator)(channels=backbone.channels, strides=backbone.strides)
         self.proposal_generator = cast(nn.Module, built)
@@ -147,13 +121,17 @@ class ProposalNetwork(nn.Module):
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
         """With `targets`: the losses. Without: proposals in the pixels of the images as given."""
-        features = self.backbone(self.normalise(batch))
+        features = self.backbone(self.preprocess(batch))
         if targets is None:
             proposals, _ = self.proposal_generator(features, batch.sizes)
             return [Prediction(proposals=found) for found in proposals]
         losses: dict[str, Tensor]
-        _, losses = self.proposal_generator(features, batch.sizes, one_per_image(batch, targets))
+        _, losses = self.proposal_generator(features, batch.sizes, filter_targets(batch, targets))
         return losses
+
+    def networks(self) -> list[nn.Module]:
+        """As `det_core.contracts.Compilable`."""
+        return [self.backbone, *networks_of(self.proposal_generator)]
 
 
 def faster_rcnn(
@@ -162,29 +140,7 @@ def faster_rcnn(
     *,
     proposal_generator: Factory[ProposalGenerator] | None = Factory(RPN),
     roi_heads: Factory[ROIHeads] = Factory(StandardROIHeads),
-    pixel_mean: Colour = IMAGENET_MEAN,
-    pixel_std: Colour = IMAGENET_STD,
-    channel_order: Literal["RGB", "BGR"] = "RGB",
+    preprocess: Factory[Preprocess] = Factory(Normalize),
 ) -> RCNN:
     """Faster R-CNN as published for feature pyramids; the arguments are those of `RCNN`."""
-    return RCNN(
-        backbone,
-        proposal_generator,
-        roi_heads,
-        num_classes,
-        pixel_mean=pixel_mean,
-        pixel_std=pixel_std,
-        channel_order=channel_order,
-    )
-
-
-def one_per_image(batch: ImageBatch, targets: Sequence[Targets]) -> list[Targets]:
-    """The targets without crowd regions and objects without area, which are never learnt from."""
-    if len(targets) != len(batch):
-        raise StructureError("targets", "must be one per image", f"got {len(targets)} for {len(batch)} images")
-    return [_with_area(truth.without_crowd()) for truth in targets]
-
-
-def _with_area(truth: Targets) -> Targets:
-    kept = geometry(truth.boxes.shape[1]).larger_than(truth.boxes, 0)
-    return truth if kept.all() else truth[kept]
+    return RCNN(backbone, proposal_generator, roi_heads, num_classes, preprocess=preprocess)

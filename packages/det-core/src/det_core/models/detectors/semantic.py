@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from det_core.contracts import Backbone, SemanticHead
+from det_core.contracts import Backbone, Preprocess, SemanticHead
 from det_core.errors import ConfigError, StructureError
-from det_core.models.detectors.rcnn import IMAGENET_MEAN, IMAGENET_STD, Colour, Normalise, one_per_image
+from det_core.models.parts.levels import select_levels
+from det_core.models.parts.preprocess import Normalize
+from det_core.models.parts.targets import filter_targets
+from det_core.ops.global_batch import normalizer
 from det_core.ops.layers import Conv2d, Norm
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Prediction, SemanticMap, Size, Targets
@@ -24,14 +27,16 @@ class SemSegFPNHead(nn.Module):
     Args:
         channels: level -> channels, from the backbone.
         strides: level -> stride, from the backbone.
-        num_classes: of pixels.
+        num_classes: number of classes of pixels.
         in_features: the levels that are used; by default all up to stride 32.
         conv_dim: channels of the convolutions.
-        common_stride: of the sum; no level may be finer.
-        norm: of the convolutions.
-        loss_weight: of the loss.
-        ignore: the class in the truth that stands for "unknown".
+        common_stride: stride of the sum of all levels; no level may be finer.
+        norm: norm after each convolution.
+        loss_weight: weight of the loss.
+        ignore: label of pixels that are ignored.
     """
+
+    contract = "SemanticHead"
 
     def __init__(
         self,
@@ -47,10 +52,7 @@ class SemSegFPNHead(nn.Module):
         ignore: int = 255,
     ) -> None:
         super().__init__()
-        names = [n for n, stride in strides.items() if stride <= 32] if in_features is None else list(in_features)
-        if not names or any(name not in channels for name in names):
-            found = f"got {names}; there are {', '.join(channels)}"
-            raise ConfigError("SemSegFPNHead.in_features", "must name levels of the backbone", found)
+        names = select_levels("SemSegFPNHead", channels, in_features, strides, equal_channels=False)
         self.in_features = tuple(sorted(names, key=lambda name: strides[name]))
         self.num_classes, self.common_stride = num_classes, common_stride
         self.loss_weight, self.ignore = loss_weight, ignore
@@ -83,7 +85,7 @@ class SemSegFPNHead(nn.Module):
         logits = self._enlarged(logits)
         truth = stacked(targets, logits.shape[-2:], self.ignore)
         total = F.cross_entropy(logits, truth, ignore_index=self.ignore, reduction="sum")
-        return {"loss_sem_seg": total * self.loss_weight / (truth != self.ignore).sum().clamp(min=1)}
+        return {"loss_sem_seg": total * self.loss_weight / normalizer((truth != self.ignore).sum(), logits)}
 
     def _enlarged(self, logits: Tensor) -> Tensor:
         return F.interpolate(logits, scale_factor=self.common_stride, mode="bilinear", align_corners=False)
@@ -119,9 +121,7 @@ class SemanticSegmentor(nn.Module):
         backbone: the network that makes feature maps.
         num_classes: of pixels.
         sem_seg_head: built with `channels`, `strides` and `num_classes`.
-        pixel_mean: as in `RCNN`.
-        pixel_std: as in `RCNN`.
-        channel_order: as in `RCNN`.
+        preprocess: built with `divisibility`, the backbone's; by default ImageNet's mean and deviation, for RGB.
     """
 
     def __init__(
@@ -130,13 +130,11 @@ class SemanticSegmentor(nn.Module):
         num_classes: int,
         *,
         sem_seg_head: Factory[SemanticHead] = Factory(SemSegFPNHead),
-        pixel_mean: Colour = IMAGENET_MEAN,
-        pixel_std: Colour = IMAGENET_STD,
-        channel_order: Literal["RGB", "BGR"] = "RGB",
+        preprocess: Factory[Preprocess] = Factory(Normalize),
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.normalise = Normalise(pixel_mean, pixel_std, channel_order, backbone.size_divisibility)
+        self.preprocess = cast(nn.Module, Factory.of(preprocess)(divisibility=backbone.size_divisibility))
         self.backbone = cast(nn.Module, backbone)
         built = Factory.of(sem_seg_head)(channels=backbone.channels, strides=backbone.strides, num_classes=num_classes)
         self.sem_seg_head = cast(nn.Module, built)
@@ -145,15 +143,19 @@ class SemanticSegmentor(nn.Module):
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
         """With `targets`, which need `semantic`: the loss. Without: logits in the pixels of the images as given."""
-        features = self.backbone(self.normalise(batch))
+        features = self.backbone(self.preprocess(batch))
         if targets is None:
             logits = self.sem_seg_head(features)
             return [Prediction(semantic=_of_image(own, size)) for own, size in zip(logits, batch.sizes, strict=True)]
-        truth = [target.semantic for target in one_per_image(batch, targets)]
+        truth = [target.semantic for target in filter_targets(batch, targets)]
         maps = [own for own in truth if own is not None]
         if len(maps) != len(truth):
             raise StructureError("targets.semantic", "must be there to train on", "it is None", "use a dataset with it")
         return cast(SemanticHead, self.sem_seg_head).losses(features, maps)
+
+    def networks(self) -> list[nn.Module]:
+        """As `det_core.contracts.Compilable`."""
+        return [self.backbone, self.sem_seg_head]
 
 
 def _of_image(logits: Tensor, size: Size) -> SemanticMap:

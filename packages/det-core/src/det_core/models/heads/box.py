@@ -10,10 +10,13 @@ from torch.nn import functional as F
 
 from det_core.errors import ConfigError
 from det_core.models.heads.federated import FederatedClasses
+from det_core.models.parts.nms import NMS
+from det_core.models.parts.regression import BoxRegression
 from det_core.ops import boxes as box_ops
+from det_core.ops.global_batch import normalizer
 from det_core.ops.layers import Conv2d, Norm
-from det_core.ops.losses import BoxLoss, box_loss, regressed
 from det_core.ops.shuffle import shuffled
+from det_core.printable import quoted
 from det_core.structures import Detections, Size
 
 __all__ = ["FastRCNNConvFCHead", "FastRCNNPredictor"]
@@ -23,18 +26,20 @@ class FastRCNNConvFCHead(nn.Module):
     """3 x 3 convolutions, then fully connected layers, each with a ReLU.
 
     Args:
-        in_channels: of the pooled features.
-        resolution: their height and width.
-        num_conv: convolutions.
-        conv_dim: their channels.
-        num_fc: fully connected layers.
-        fc_dim: their width.
-        norm: of the convolutions.
+        in_channels: channels of the pooled features.
+        resolution: height and width of the pooled features.
+        num_conv: number of convolutions.
+        conv_dim: channels of the convolutions.
+        num_fc: number of fully connected layers.
+        fc_dim: width of the fully connected layers.
+        norm: norm after each convolution.
         shuffle: let the processes of a training exchange their regions, so that batch norms see those of many images.
 
     Attributes:
-        out_dim: numbers per region that come out.
+        out_dim: output feature dimension.
     """
+
+    contract = "BoxHead"
 
     def __init__(
         self,
@@ -88,23 +93,22 @@ class FastRCNNPredictor(nn.Module):
     """Class scores and box offsets of each region, their losses, and the detections that they amount to.
 
     Args:
-        in_dim: numbers per region that come in.
-        num_classes: without the background, which is the last column of the scores.
+        in_dim: input feature dimension.
+        num_classes: number of foreground classes; the background is the last column of the scores.
         class_agnostic: one set of offsets per region instead of one per class.
-        box_weights: of the offsets (dx, dy, dw, dh), or (dx, dy, dw, dh, da) of rotated boxes.
-        box_loss: how boxes are compared.
-        smooth_l1_beta: where that loss turns linear.
-        box_loss_weight: of the box loss.
+        box_weights: weights of the offsets (dx, dy, dw, dh), or (dx, dy, dw, dh, da) of rotated boxes.
+        box_regression: the loss of boxes.
+        box_loss_weight: weight of the box loss.
         class_loss: softmax over classes and background, or one sigmoid per class.
         federated: which classes the loss of the sigmoids looks at, for images that are not annotated for all of them;
             null: all.
-        score_threshold: detections must score more than this.
-        nms_threshold: overlap beyond which the worse of two detections of one class is dropped.
-        max_detections: per image; the best stay.
+        nms: which boxes become detections.
 
     Attributes:
-        form: of the boxes: rotated, if there are five `box_weights`. Below, `box_dim` is how many there are.
+        box_dim: numbers per box: 5, of rotated boxes, if there are five `box_weights`, else 4.
     """
+
+    contract = "BoxPredictor"
 
     def __init__(
         self,
@@ -113,30 +117,27 @@ class FastRCNNPredictor(nn.Module):
         *,
         class_agnostic: bool = False,
         box_weights: Sequence[float] = (10.0, 10.0, 5.0, 5.0),
-        box_loss: BoxLoss = "smooth_l1",
-        smooth_l1_beta: float = 0.0,
+        box_regression: BoxRegression = BoxRegression(),  # noqa: B008 (frozen)
         box_loss_weight: float = 1.0,
         class_loss: Literal["softmax", "sigmoid"] = "softmax",
         federated: FederatedClasses | None = None,
-        score_threshold: float = 0.05,
-        nms_threshold: float = 0.5,
-        max_detections: int = 100,
+        nms: NMS = NMS(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
         if federated is not None and class_loss != "sigmoid":
             fix = "say class_loss: sigmoid"
-            raise ConfigError("FastRCNNPredictor.federated", "needs a sigmoid per class", f"got {class_loss!r}", fix)
+            raise ConfigError(
+                "FastRCNNPredictor.federated", "needs a sigmoid per class", f"got {quoted(class_loss)}", fix
+            )
         self.federated = federated
         if federated is not None:  # zeros until the first loss, or until weights are loaded, which hold it
             self.register_buffer("fed_loss_cls_weights", torch.zeros(num_classes))
         self.num_classes, self.class_agnostic = num_classes, class_agnostic
-        self.form = regressed("FastRCNNPredictor", box_weights, box_loss)
-        self.box_weights, self.box_loss, self.smooth_l1_beta = tuple(box_weights), box_loss, smooth_l1_beta
-        self.box_loss_weight, self.class_loss = box_loss_weight, class_loss
-        self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
-        self.max_detections = max_detections
+        self.form = box_regression.box_format("FastRCNNPredictor", box_weights)
+        self.box_dim, self.box_weights, self.box_regression = self.form.dim, tuple(box_weights), box_regression
+        self.box_loss_weight, self.class_loss, self.nms = box_loss_weight, class_loss, nms
         self.cls_score = nn.Linear(in_dim, num_classes + 1)
-        self.bbox_pred = nn.Linear(in_dim, self.form.dim * (1 if class_agnostic else num_classes))
+        self.bbox_pred = nn.Linear(in_dim, self.box_dim * (1 if class_agnostic else num_classes))
         for layer, std in ((self.cls_score, 0.01), (self.bbox_pred, 0.001)):
             nn.init.normal_(layer.weight, std=std)
             nn.init.zeros_(layer.bias)
@@ -147,28 +148,22 @@ class FastRCNNPredictor(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(P, in_dim) to logits (P, num_classes + 1) and offsets (P, num_classes or 1, box_dim)."""
-        return self.cls_score(x), self.bbox_pred(x).unflatten(1, (-1, self.form.dim))
+        return self.cls_score(x), self.bbox_pred(x).unflatten(1, (-1, self.box_dim))
 
     def losses(
         self, outputs: tuple[Tensor, Tensor], proposals: Tensor, labels: Tensor, boxes: Tensor
     ) -> dict[str, Tensor]:
-        """{"loss_cls", "loss_box_reg"}, both divided by the number of regions.
+        """{"loss_cls", "loss_box_reg"}, both divided by the number of regions of the global batch.
 
         Labels int64 (P,), `num_classes` for the background; `boxes` (P, box_dim) is the truth of each region,
         anything where it is background.
         """
         logits, offsets = outputs
-        regions = max(len(labels), 1)
+        regions = normalizer(len(labels), logits)
         foreground = torch.nonzero(labels < self.num_classes).squeeze(1)
         column = torch.zeros_like(labels) if self.class_agnostic else labels
-        regression = box_loss(
-            offsets[foreground, column[foreground]],
-            proposals[foreground],
-            boxes[foreground],
-            self.box_weights,
-            self.box_loss,
-            self.smooth_l1_beta,
-        )
+        offsets = offsets[foreground, column[foreground]]
+        regression = self.box_regression(offsets, proposals[foreground], boxes[foreground], self.box_weights)
         return {
             "loss_cls": self._classification(logits, labels) / regions,
             "loss_box_reg": regression * (self.box_loss_weight / regions),
@@ -186,7 +181,7 @@ class FastRCNNPredictor(nn.Module):
         return F.binary_cross_entropy_with_logits(logits[:, :-1].float(), truth, weight, reduction="sum")
 
     @torch.no_grad()
-    def boxes_of(self, outputs: tuple[Tensor, Tensor], proposals: Tensor, labels: Tensor) -> Tensor:
+    def predict_boxes_for_labels(self, outputs: tuple[Tensor, Tensor], proposals: Tensor, labels: Tensor) -> Tensor:
         """The box that each region becomes as an object of its label, (P, box_dim); any, where it is background."""
         offsets = outputs[1]
         column = labels.clamp(max=offsets.shape[1] - 1)
@@ -197,7 +192,10 @@ class FastRCNNPredictor(nn.Module):
     def detect(
         self, outputs: tuple[Tensor, Tensor], proposals: Sequence[Tensor], sizes: Sequence[Size]
     ) -> list[Detections]:
-        """The detections of each image, best first; a region may be detected as several classes."""
+        """The detections of each image, best first; a region may be detected as several classes.
+
+        Boxes are clipped to the image; those of no area then are dropped, after suppression, as published.
+        """
         boxes = self.decode(outputs, torch.cat(list(proposals)))
         return self.select(boxes, self.scores(outputs), [len(regions) for regions in proposals], sizes)
 
@@ -216,9 +214,11 @@ class FastRCNNPredictor(nn.Module):
         return [self._detect_in_image(b, s, size) for b, s, size in per_image]
 
     def _detect_in_image(self, boxes: Tensor, scores: Tensor, size: Size) -> Detections:
-        usable = box_ops.finite(boxes, scores)[:, None] & (scores > self.score_threshold)
+        usable = box_ops.finite(boxes, scores)[:, None] & (scores > self.nms.score_threshold)
         region, label = torch.nonzero(usable[:, :-1], as_tuple=True)
         score = scores[region, label]
         box = self.form.clip(boxes[region, torch.zeros_like(label) if self.class_agnostic else label], size)
-        keep = self.form.nms_by_group(box, score, label, self.nms_threshold)[: self.max_detections]
-        return Detections(boxes=box[keep], labels=label[keep], scores=score[keep], size=size)
+        keep = self.form.nms_by_group(box, score, label, self.nms.iou_threshold)[: self.nms.max_detections]
+        found = Detections(boxes=box[keep], labels=label[keep], scores=score[keep], size=size)
+        # Last, as published: a box that clipping left without area still takes one of the places.
+        return found[self.form.larger_than(found.boxes, 0)]

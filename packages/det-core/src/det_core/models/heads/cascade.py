@@ -6,19 +6,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from det_core.contracts import BoxHead, RegionHead
+from det_core.contracts import BoxHead, CascadeBoxPredictor, Pooler, RegionHead
 from det_core.errors import ConfigError
 from det_core.models.heads.box import FastRCNNConvFCHead, FastRCNNPredictor
-from det_core.models.heads.regions import (
-    FurtherHeads,
-    RegionSampler,
-    Sampled,
-    join_losses,
-    pooled_levels,
-    require_one_form,
-)
-from det_core.ops.matching import Matcher
-from det_core.ops.roi import Pooling, ROIPooler
+from det_core.models.heads.regions import ExtraHeads, join_losses, require_box_dim
+from det_core.models.parts.levels import select_levels
+from det_core.models.parts.nms import NMS
+from det_core.models.parts.samplers import RegionSampler, SampledProposals
+from det_core.ops.geometry import geometry
+from det_core.ops.roi import ROIPooler
 from det_core.recipes import Factory
 from det_core.structures import Detections, Proposals, Size, Targets
 
@@ -30,28 +26,24 @@ _WEIGHTS = ((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0,
 class CascadeROIHeads(nn.Module):
     """Stages of a box head and its predictor; each starts from the boxes of the one before, and asks for more overlap.
 
-    Box regression is the same for all classes. Scores are the mean over the stages, boxes those of the last; further
+    Box regression is the same for all classes. Scores are the mean over the stages, boxes those of the last; extra
     heads learn from the proposals that the first stage sees.
 
     Args:
         channels: level -> channels, from the backbone.
         strides: level -> stride, from the backbone.
-        num_classes: without the background.
+        num_classes: number of foreground classes.
         in_features: the levels that boxes are pooled from; by default all up to stride 32.
-        pooler_resolution: side of the pooled features.
-        pooler_type: how they are read.
-        pooler_sampling_ratio: samples per bin and axis; 0 for as many as the bin is pixels wide.
-        box_head: of each stage, built with `in_channels` and `resolution`; must tell its `out_dim`.
-        box_predictor: of each stage, built with `in_dim`, `num_classes`, `class_agnostic` and `box_weights`.
-        box_weights: of the offsets (dx, dy, dw, dh), or (dx, dy, dw, dh, da) of rotated boxes, for each stage.
+        pooler: built with `strides` of those levels.
+        box_head: head of each stage, built with `in_channels` and `resolution`.
+        box_predictor: predictor of each stage, built with `in_dim`, `num_classes`, `class_agnostic` and `box_weights`.
+        box_weights: weights of the offsets (dx, dy, dw, dh), or (dx, dy, dw, dh, da) of rotated boxes, for each stage.
         heads: as in `StandardROIHeads`.
-        iou_thresholds: overlaps that part the proposals of the first stage into the ranges of `iou_labels`.
-        iou_labels: 0 background, -1 left out, 1 foreground.
-        later_ious: for each further stage, the overlap from which a region is foreground.
-        batch_size_per_image: proposals that the losses look at, drawn at random.
-        positive_fraction: how many of them may be foreground in the first stage.
-        append_truth: add the true boxes to the proposals in training.
+        sampler: the proposals that the losses of the first stage are computed on; later stages take them all.
+        later_ious: for each later stage, the IoU from which a region is foreground.
     """
+
+    contract = "ROIHeads"
 
     def __init__(
         self,
@@ -60,45 +52,37 @@ class CascadeROIHeads(nn.Module):
         num_classes: int,
         *,
         in_features: Sequence[str] | None = None,
-        pooler_resolution: int = 7,
-        pooler_type: Pooling = "ROIAlignV2",
-        pooler_sampling_ratio: int = 0,
+        pooler: Factory[Pooler] = Factory(ROIPooler, resolution=7),
         box_head: Factory[BoxHead] = Factory(FastRCNNConvFCHead),
-        box_predictor: Factory[FastRCNNPredictor] = Factory(FastRCNNPredictor),
+        box_predictor: Factory[CascadeBoxPredictor] = Factory(FastRCNNPredictor),
         box_weights: Sequence[Sequence[float]] = _WEIGHTS,
         heads: Mapping[str, Factory[RegionHead]] | None = None,
-        iou_thresholds: Sequence[float] = (0.5,),
-        iou_labels: Sequence[int] = (0, 1),
+        sampler: RegionSampler = RegionSampler(),  # noqa: B008 (frozen)
         later_ious: Sequence[float] = (0.6, 0.7),
-        batch_size_per_image: int = 512,
-        positive_fraction: float = 0.25,
-        append_truth: bool = True,
     ) -> None:
         super().__init__()
         if len(box_weights) != len(later_ious) + 1:
             found = f"got {len(box_weights)} for {len(later_ious) + 1} stages"
             raise ConfigError("CascadeROIHeads.box_weights", "must be one set for each stage", found)
-        names = pooled_levels("CascadeROIHeads", channels, strides, in_features)
+        names = select_levels("CascadeROIHeads", channels, in_features, strides)
         self.num_classes, self.in_features, self.stages = num_classes, names, len(box_weights)
-        self.box_pooler = ROIPooler(
-            [strides[name] for name in names], pooler_resolution, pooler_type, pooler_sampling_ratio
-        )
+        made = Factory.of(pooler)(strides=[strides[name] for name in names])
+        self.box_pooler = cast(nn.Module, made)
         make, width = Factory.of(box_head), channels[names[0]]
-        built = [make(in_channels=width, resolution=pooler_resolution) for _ in box_weights]
+        built = [make(in_channels=width, resolution=made.resolution) for _ in box_weights]
         self.box_head = nn.ModuleList([cast(nn.Module, head) for head in built])
         predictor = Factory.of(box_predictor)
-        self.box_predictor = nn.ModuleList(
+        predictors = [
             predictor(in_dim=head.out_dim, num_classes=num_classes, class_agnostic=True, box_weights=tuple(weights))
             for head, weights in zip(built, box_weights, strict=True)
-        )
-        for own in self.box_predictor:
-            require_one_form("CascadeROIHeads", self.box_pooler, own)
-        self._heads = FurtherHeads(self, heads, channels=channels, strides=strides, num_classes=num_classes)
-        matcher = Matcher(iou_thresholds, iou_labels)
-        self._sample = RegionSampler(num_classes, matcher, batch_size_per_image, positive_fraction, append_truth)
-        self._later = [
-            RegionSampler(num_classes, Matcher([iou], (0, 1)), None, 1.0, append_truth=False) for iou in later_ious
         ]
+        for each in predictors:
+            require_box_dim("CascadeROIHeads", made, each)
+        self.box_predictor = nn.ModuleList([cast(nn.Module, each) for each in predictors])
+        self.form = geometry(made.box_dim)
+        self._heads = ExtraHeads(self, heads, channels=channels, strides=strides, num_classes=num_classes)
+        self.sampler = sampler
+        self._later = [RegionSampler((iou,), (0, 1), None, 1.0, append_ground_truth=False) for iou in later_ious]
 
     def losses(
         self,
@@ -107,15 +91,16 @@ class CascadeROIHeads(nn.Module):
         targets: Sequence[Targets],
         sizes: Sequence[Size],
     ) -> dict[str, Tensor]:
-        """The box losses of each stage, whose names end in _stage0, _stage1 ..., and those of the further heads."""
-        first = [self._sample(p.boxes, truth) for p, truth in zip(proposals, targets, strict=True)]
+        """The box losses of each stage, whose names end in _stage0, _stage1 ..., and those of the extra heads."""
+        pairs = zip(proposals, targets, strict=True)
+        first = [self.sampler(p.boxes, t, self.num_classes, image) for image, (p, t) in enumerate(pairs)]
         losses: dict[str, Tensor] = {}
         sampled = first
         for stage in range(self.stages):
             boxes = [regions.boxes for regions in sampled]
             outputs = self._run(stage, features, boxes)
             labels = torch.cat([regions.labels for regions in sampled])
-            truth = torch.cat([regions.truth() for regions in sampled])
+            truth = torch.cat([regions.matched_gt_boxes() for regions in sampled])
             found = self._predictor(stage).losses(outputs, torch.cat(boxes), labels, truth)
             losses |= {f"{name}_stage{stage}": value for name, value in found.items()}
             if stage < len(self._later):
@@ -128,7 +113,7 @@ class CascadeROIHeads(nn.Module):
     def predict(
         self, features: Mapping[str, Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]
     ) -> list[Detections]:
-        """The detections of each image, best first, with what the further heads say of them."""
+        """The detections of each image, best first, with what the extra heads say of them."""
         boxes = [p.boxes for p in proposals]
         outputs = self._run(0, features, boxes)
         scores = [self._predictor(0).scores(outputs)]
@@ -139,33 +124,39 @@ class CascadeROIHeads(nn.Module):
         mean = torch.stack(scores).mean(dim=0)
         last = self._predictor(self.stages - 1)
         detections = last.select(last.decode(outputs, torch.cat(boxes)), mean, [len(own) for own in boxes], sizes)
-        return self.predict_at(features, detections)
+        return self.predict_given_boxes(features, detections)
 
-    def predict_at(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
-        """The detections with what the further heads say of them, whoever found them."""
+    def predict_given_boxes(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
+        """The detections with what the extra heads say of them, whoever found them."""
         return self._heads.predict(self, features, detections)
 
-    def _predictor(self, stage: int) -> FastRCNNPredictor:
-        return cast(FastRCNNPredictor, self.box_predictor[stage])
+    def networks(self) -> list[nn.Module]:
+        """As `det_core.contracts.Compilable`."""
+        return [*self.box_head]
 
-    def _run(self, stage: int, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    @property
+    def nms(self) -> NMS:
+        """Which boxes become detections; AttributeError where the predictors have no such settings."""
+        return cast(NMS, self.box_predictor[-1].nms)
+
+    def _predictor(self, stage: int) -> CascadeBoxPredictor:
+        return cast(CascadeBoxPredictor, self.box_predictor[stage])
+
+    def _run(self, stage: int, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> Any:
         pooled = self.box_pooler([features[name] for name in self.in_features], boxes)
         # All stages read the same features: each has its share of their gradient.
         pooled = _ScaledGradient.apply(pooled, 1 / self.stages)
-        outputs: tuple[Tensor, Tensor] = self.box_predictor[stage](self.box_head[stage](pooled))
-        return outputs
+        return self.box_predictor[stage](self.box_head[stage](pooled))
 
     @torch.no_grad()
-    def _move(
-        self, stage: int, outputs: tuple[Tensor, Tensor], boxes: Sequence[Tensor], sizes: Sequence[Size]
-    ) -> list[Tensor]:
+    def _move(self, stage: int, outputs: Any, boxes: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
         """The boxes that a stage makes of its regions, within their images."""
         decoded = self._predictor(stage).decode(outputs, torch.cat(list(boxes)))[:, 0]
         per_image = decoded.nan_to_num().split([len(own) for own in boxes])
-        return [self.box_pooler.form.clip(own, size) for own, size in zip(per_image, sizes, strict=True)]
+        return [self.form.clip(own, size) for own, size in zip(per_image, sizes, strict=True)]
 
-    def _match(self, stage: int, boxes: Tensor, targets: Targets) -> Sampled:
-        return self._later[stage](boxes[self.box_pooler.form.larger_than(boxes, 0)], targets)
+    def _match(self, stage: int, boxes: Tensor, targets: Targets) -> SampledProposals:
+        return self._later[stage](boxes[self.form.larger_than(boxes, 0)], targets, self.num_classes)
 
 
 class _ScaledGradient(torch.autograd.Function):

@@ -1,14 +1,17 @@
 """What one-stage heads share: towers of convolutions over all levels, and the choice of the best candidates."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from det_core.errors import ConfigError
+from det_core.models.parts.nms import DenseNMS
 from det_core.ops import boxes as box_ops
+from det_core.ops.global_batch import global_count, shares
 from det_core.ops.layers import Norm, make_norm
 from det_core.ops.nms import nms_by_group
 from det_core.structures import Detections, Size
@@ -18,8 +21,8 @@ __all__ = [
     "LevelNorms",
     "MovingAverage",
     "Tower",
+    "TowerLayers",
     "best_candidates",
-    "chosen_levels",
     "per_anchor",
     "predictor",
     "suppress",
@@ -46,18 +49,37 @@ class PerLevelBatchNorm(nn.ModuleList):
         return [norm(x) * scale + shift for norm, x in zip(self, levels, strict=True)]
 
 
+@dataclass(frozen=True)
+class TowerLayers:
+    """The convolutions before a prediction of a one-stage head.
+
+    Attributes:
+        conv_dims: output channels of each 3 x 3 convolution; -1 keeps the number.
+        norm: norm after each convolution.
+        level_norms: what the levels have in common where `norm` is BN or SyncBN.
+    """
+
+    conv_dims: Sequence[int] = (-1, -1, -1, -1)
+    norm: Norm = ""
+    level_norms: LevelNorms = "own"
+
+    def build(self, in_channels: int, levels: int) -> "Tower":
+        """The tower of a number of levels, each with `in_channels`."""
+        return Tower(in_channels, self.conv_dims, self.norm, self.level_norms, levels)
+
+
 class Tower(nn.Sequential):
     """3 x 3 convolutions with norm and ReLU, the same for all levels.
 
     Args:
-        in_channels: of every level.
+        in_channels: channels of every level.
         dims: output channels of each convolution; -1 keeps the number.
-        norm: after each convolution.
+        norm: norm after each convolution.
         level_norms: what the levels have in common where `norm` is BN or SyncBN.
-        levels: how many there are.
+        levels: number of levels.
 
     Attributes:
-        out_channels: of the last convolution.
+        out_channels: channels of the last convolution.
     """
 
     def __init__(self, in_channels: int, dims: Sequence[int], norm: Norm, level_norms: LevelNorms, levels: int) -> None:
@@ -97,18 +119,6 @@ def _together(norm: nn.Module, levels: Sequence[Tensor]) -> list[Tensor]:
     return [part.reshape(x.shape) for part, x in zip(parts, levels, strict=True)]
 
 
-def chosen_levels(where: str, channels: Mapping[str, int], names: Sequence[str] | None) -> tuple[str, ...]:
-    """The levels called `names`, or all; ConfigError if one does not exist or they differ in channels."""
-    chosen = tuple(channels if names is None else names)
-    if not chosen or any(name not in channels for name in chosen):
-        found = f"got {list(chosen)}; there are {', '.join(channels)}"
-        raise ConfigError(f"{where}.in_features", "must name levels of the backbone", found)
-    if len({channels[name] for name in chosen}) != 1:
-        found = f"got {[channels[name] for name in chosen]}"
-        raise ConfigError(f"{where}.in_features", "must have as many channels at every level", found)
-    return chosen
-
-
 def predictor(in_channels: int, out_channels: int, probability: float | None = None) -> nn.Conv2d:
     """The last 3 x 3 convolution of a tower; at first its sigmoid is about `probability` everywhere."""
     if probability is not None and not 0 < probability < 1:
@@ -140,11 +150,12 @@ class MovingAverage(nn.Module):
 
     @torch.no_grad()
     def forward(self, new: Tensor) -> Tensor:
-        """The average with the scalar `new` taken in."""
-        value = self.value * self.momentum + new.to(self.value.dtype) * (1 - self.momentum)
+        """The average with the scalar `new`, at least 1, taken in: a share of that of the global batch."""
+        total = torch.as_tensor(global_count(new, self.value)).clamp(min=1)
+        value = self.value * self.momentum + total.to(self.value.dtype) * (1 - self.momentum)
         if self.training:
             self.value = value  # replaced, not changed: an earlier loss may still need the old one
-        return value
+        return value / shares()
 
 
 class Candidates(NamedTuple):
@@ -163,25 +174,17 @@ def best_candidates(scores: Tensor, threshold: float, most: int) -> Candidates:
     return Candidates(index // scores.shape[2], index % scores.shape[2], score)
 
 
-def suppress(
-    boxes: Tensor,
-    labels: Tensor,
-    scores: Tensor,
-    size: Size,
-    nms_threshold: float,
-    max_detections: int,
-    clip_first: bool = False,
-) -> Detections:
+def suppress(boxes: Tensor, labels: Tensor, scores: Tensor, size: Size, nms: DenseNMS) -> Detections:
     """The detections of one image, from boxes (N, 4), labels and scores (N,); negative scores stand for no candidate.
 
-    Boxes are clipped last, and those that are empty then are dropped, as published; `clip_first` also clips them before
-    they are compared, as torchvision does.
+    Boxes are clipped last, and those that are empty then are dropped, as published; `clip_before_nms` also clips them
+    before they are compared, as torchvision does.
     """
-    if clip_first:
+    if nms.clip_before_nms:
         boxes = box_ops.clip(boxes, size)
     usable = torch.nonzero(box_ops.finite(boxes, scores) & (scores >= 0)).squeeze(1)
     boxes, labels, scores = boxes[usable], labels[usable], scores[usable]
-    keep = nms_by_group(boxes, scores, labels, nms_threshold)[:max_detections]
+    keep = nms_by_group(boxes, scores, labels, nms.iou_threshold)[: nms.max_detections]
     boxes = box_ops.clip(boxes[keep], size)
     found = Detections(boxes=boxes, labels=labels[keep], scores=scores[keep], size=size)
     return found[box_ops.larger_than(boxes, 0)]

@@ -1,6 +1,7 @@
 """FCOS (Tian et al., "FCOS: a simple and strong anchor-free object detector", 2020)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -8,22 +9,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from det_core.models.heads.dense import (
-    LevelNorms,
     MovingAverage,
-    Tower,
+    TowerLayers,
     best_candidates,
-    chosen_levels,
     per_anchor,
     predictor,
     suppress,
 )
+from det_core.models.parts.levels import select_levels
+from det_core.models.parts.nms import DenseNMS
 from det_core.ops import boxes as box_ops
 from det_core.ops import coding
 from det_core.ops.layers import Norm
-from det_core.ops.losses import focal_loss, iou_loss
+from det_core.ops.losses import FocalLoss, iou_loss
 from det_core.structures import Detections, Size, Targets
 
-__all__ = ["FCOSHead", "FCOSOutputs"]
+__all__ = ["FCOSNMS", "FCOSHead", "FCOSOutputs", "FCOSTower"]
 
 
 class FCOSOutputs(NamedTuple):
@@ -38,6 +39,21 @@ class FCOSOutputs(NamedTuple):
     points: list[Tensor]
 
 
+@dataclass(frozen=True)
+class FCOSTower(TowerLayers):
+    """As `TowerLayers`, with group norm by default."""
+
+    norm: Norm = "GN"
+
+
+@dataclass(frozen=True)
+class FCOSNMS(DenseNMS):
+    """As `DenseNMS`, with the thresholds of FCOS by default, whose scores are geometric means with the centreness."""
+
+    score_threshold: float = 0.2
+    iou_threshold: float = 0.6
+
+
 class FCOSHead(nn.Module):
     """Classifies every feature pixel and tells how far the sides of its object are; one head for all levels.
 
@@ -46,20 +62,15 @@ class FCOSHead(nn.Module):
         strides: level -> stride, from the backbone.
         num_classes: there is no background class.
         in_features: the levels that are searched; None for all.
-        conv_dims: output channels of the convolutions before the predictions; -1 keeps the number.
-        norm: of these convolutions.
-        level_norms: what the levels have in common where `norm` is BN or SyncBN.
-        prior_probability: of every class at every pixel, before training.
+        tower: the convolutions before the predictions.
+        prior_probability: probability of every class at every pixel before training, in (0, 1).
         offset: where in its pixel distances are measured from: 0.5 the middle, 0 the upper left corner, as torchvision.
-        centre_radius: an object's pixels are at most this many strides from its centre, by the larger coordinate.
-        focal_alpha: weight of the positive class in the focal loss; negative for none.
-        focal_gamma: how much the focal loss neglects what is classified well.
-        score_threshold: detections must score more than this.
-        topk_candidates: pairs of pixel and class that enter suppression, per level and image.
-        nms_threshold: overlap beyond which the worse of two detections of one class is dropped.
-        max_detections: per image; the best stay.
-        clip_first: clip boxes to the image before suppression, as torchvision does, and not only after.
+        center_radius: an object's pixels are at most this many strides from its centre, by the larger coordinate.
+        focal_loss: the loss of classes.
+        nms: which candidates become detections.
     """
+
+    contract = "DenseHead"
 
     def __init__(
         self,
@@ -68,34 +79,25 @@ class FCOSHead(nn.Module):
         num_classes: int,
         *,
         in_features: Sequence[str] | None = None,
-        conv_dims: Sequence[int] = (-1, -1, -1, -1),
-        norm: Norm = "GN",
-        level_norms: LevelNorms = "own",
+        tower: FCOSTower = FCOSTower(),
         prior_probability: float = 0.01,
         offset: float = 0.5,
-        centre_radius: float = 1.5,
-        focal_alpha: float = 0.25,
-        focal_gamma: float = 2.0,
-        score_threshold: float = 0.2,
-        topk_candidates: int = 1000,
-        nms_threshold: float = 0.6,
-        max_detections: int = 100,
-        clip_first: bool = False,
+        center_radius: float = 1.5,
+        focal_loss: FocalLoss = FocalLoss(),  # noqa: B008 (frozen)
+        nms: FCOSNMS = FCOSNMS(),
     ) -> None:
         super().__init__()
-        self.num_classes, self.in_features = num_classes, chosen_levels("FCOSHead", channels, in_features)
+        self.num_classes, self.in_features = num_classes, select_levels("FCOSHead", channels, in_features)
         self.strides = tuple(strides[name] for name in self.in_features)
-        tower = (channels[self.in_features[0]], conv_dims, norm, level_norms, len(self.in_features))
-        self.cls_subnet, self.bbox_subnet = Tower(*tower), Tower(*tower)
+        size = (channels[self.in_features[0]], len(self.in_features))
+        self.cls_subnet, self.bbox_subnet = tower.build(*size), tower.build(*size)
         width = self.cls_subnet.out_channels
         self.cls_score = predictor(width, num_classes, prior_probability)
         self.bbox_pred = predictor(width, 4)
         self.ctrness = predictor(width, 1)
         self.normaliser = MovingAverage(start=300)
-        self.offset, self.centre_radius = offset, centre_radius
-        self.focal_alpha, self.focal_gamma = focal_alpha, focal_gamma
-        self.score_threshold, self.topk_candidates = score_threshold, topk_candidates
-        self.nms_threshold, self.max_detections, self.clip_first = nms_threshold, max_detections, clip_first
+        self.offset, self.center_radius = offset, center_radius
+        self.focal_loss, self.nms = focal_loss, nms
 
     def forward(self, features: Mapping[str, Tensor]) -> FCOSOutputs:
         """Levels (B, C, H, W) to what is said of every feature pixel, by row, then column."""
@@ -114,9 +116,9 @@ class FCOSHead(nn.Module):
         matched = [self._match(points, strides, outputs.points, truth) for truth in targets]
         labels, boxes = torch.stack([m[0] for m in matched]), torch.stack([m[1] for m in matched])
         image, point = torch.nonzero(labels < self.num_classes, as_tuple=True)
-        normaliser = self.normaliser(labels.new_tensor(max(len(image), 1)))
+        normaliser = self.normaliser(labels.new_tensor(len(image)))
         truth = (labels[..., None] == torch.arange(self.num_classes, device=labels.device)).float()
-        classification = focal_loss(torch.cat(outputs.logits, 1), truth, self.focal_alpha, self.focal_gamma)
+        classification = self.focal_loss(torch.cat(outputs.logits, 1), truth)
         true = boxes[image, point]
         distances = torch.cat(outputs.distances, dim=1)[image, point]
         found = coding.decode_distances(F.relu(distances.float()) * strides[point, None], points[point])
@@ -147,7 +149,7 @@ class FCOSHead(nn.Module):
             return nowhere, points.new_zeros(len(points), 4)
         distances = coding.encode_distances(boxes[:, None], points)  # (N, R, 4)
         centres = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
-        near = (points - centres).abs().amax(dim=2) < self.centre_radius * strides
+        near = (points - centres).abs().amax(dim=2) < self.center_radius * strides
         lower, upper = 4 * strides, 8 * strides
         lower[: len(levels[0])] = 0
         upper[len(points) - len(levels[-1]) :] = float("inf")
@@ -164,13 +166,13 @@ class FCOSHead(nn.Module):
             zip(*outputs, strict=True), self.strides, strict=True
         ):
             score = (logits.float().sigmoid() * centreness.float().sigmoid()[..., None]).sqrt()
-            best = best_candidates(score, self.score_threshold, self.topk_candidates)
+            best = best_candidates(score, self.nms.score_threshold, self.nms.topk_candidates)
             chosen = distances.float().gather(1, best.anchor[..., None].expand(-1, -1, 4))
             boxes.append(coding.decode_distances(F.relu(chosen) * stride, points[best.anchor]))
             labels.append(best.label)
             scores.append(best.score)
         per_image = zip(torch.cat(boxes, 1), torch.cat(labels, 1), torch.cat(scores, 1), sizes, strict=True)
-        return [suppress(*found, self.nms_threshold, self.max_detections, self.clip_first) for found in per_image]
+        return [suppress(*found, self.nms) for found in per_image]
 
 
 def _points(level: Tensor, stride: int, offset: float) -> Tensor:

@@ -1,12 +1,12 @@
 """Which classes a loss looks at where images are not annotated for all of them."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from det_core import jsonfile
 from det_core.errors import ConfigError, DataError
 
 __all__ = ["FederatedClasses"]
@@ -77,11 +77,11 @@ class FederatedClasses:
 
 def _read(path: Path) -> list[float]:
     try:
-        categories = json.loads(path.read_bytes())["categories"]
+        categories = jsonfile.read(path)["categories"]
         return [float(each["image_count"]) for each in sorted(categories, key=lambda each: each["id"])]
-    except (OSError, ValueError) as error:
-        raise DataError(str(path), "cannot be read", str(error)) from error
-    except (KeyError, TypeError) as error:
+    except DataError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         found = f"{type(error).__name__}: {error}"
         fix = "give an LVIS annotation file, or `counts`"
         raise DataError(str(path), "does not say in how many images each category is", found, fix) from error

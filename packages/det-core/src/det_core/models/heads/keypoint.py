@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from det_core.contracts import Pooler
 from det_core.errors import ConfigError, StructureError
-from det_core.models.heads.regions import pooled_levels
+from det_core.models.parts.levels import select_levels
+from det_core.ops.global_batch import normalizer
 from det_core.ops.keypoints import decode_heatmaps, encode_keypoints, keypoints_within
 from det_core.ops.layers import Conv2d
-from det_core.ops.roi import Pooling, ROIPooler
+from det_core.ops.roi import ROIPooler
+from det_core.recipes import Factory
 from det_core.structures import Detections, Targets
 
 __all__ = ["KeypointRCNNConvDeconvUpsampleHead"]
@@ -26,15 +29,15 @@ class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
         strides: level -> stride, from the backbone.
         in_features: the levels that regions are pooled from; by default all up to stride 32.
         num_keypoints: of an object; 17 in COCO.
-        pooler_resolution: side of the pooled features; heatmaps are four times that.
-        pooler_type: how they are read.
-        pooler_sampling_ratio: samples per bin and axis; 0 for as many as the bin is pixels wide.
+        pooler: built with `strides` of those levels; heatmaps have four times its resolution.
         conv_dims: output channels of the 3 x 3 convolutions.
         loss_weight: of the loss.
         normalise_by: "visible" divides the loss by the keypoints that lie in their region; "capacity" by as many as
             there could be, `max_foreground` regions an image with all keypoints, so that images with few count less.
         max_foreground: foreground regions of an image at most, the stage's batch size times its positive fraction.
     """
+
+    contract = "RegionHead"
 
     def __init__(
         self,
@@ -43,19 +46,15 @@ class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
         *,
         in_features: Sequence[str] | None = None,
         num_keypoints: int = 17,
-        pooler_resolution: int = 14,
-        pooler_type: Pooling = "ROIAlignV2",
-        pooler_sampling_ratio: int = 0,
+        pooler: Factory[Pooler] = Factory(ROIPooler, resolution=14),
         conv_dims: Sequence[int] = (512,) * 8,
         loss_weight: float = 1.0,
         normalise_by: Literal["visible", "capacity"] = "visible",
         max_foreground: float = 128,
     ) -> None:
         super().__init__()
-        self.in_features = pooled_levels("KeypointRCNNConvDeconvUpsampleHead", channels, strides, in_features)
-        self.pooler = ROIPooler(
-            [strides[name] for name in self.in_features], pooler_resolution, pooler_type, pooler_sampling_ratio
-        )
+        self.in_features = select_levels("KeypointRCNNConvDeconvUpsampleHead", channels, in_features, strides)
+        self.pooler = cast(nn.Module, Factory.of(pooler)(strides=[strides[name] for name in self.in_features]))
         self.num_keypoints, self.loss_weight = num_keypoints, loss_weight
         if max_foreground <= 0:
             raise ConfigError("KeypointRCNNConvDeconvUpsampleHead.max_foreground", "must be positive")
@@ -95,7 +94,7 @@ class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
         cell, valid = encode_keypoints(keypoints, boxes, logits.shape[-1])
         loss = F.cross_entropy(logits[valid].flatten(1).float(), cell[valid], reduction="sum") + logits.sum() * 0.0
         capacity = None if self.capacity is None else self.capacity * len(targets)
-        return {"loss_keypoint": loss * self.loss_weight / (capacity or valid.sum().clamp(min=1))}
+        return {"loss_keypoint": loss * self.loss_weight / (capacity or normalizer(valid.sum(), logits))}
 
     def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
         """The detections with `keypoints`: float32 (N, num_keypoints, 3): x, y and score."""

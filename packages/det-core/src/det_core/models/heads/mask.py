@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from det_core.contracts import MaskLoss
+from det_core.contracts import MaskLoss, Pooler
 from det_core.errors import StructureError
-from det_core.models.heads.regions import pooled_levels
+from det_core.models.parts.levels import select_levels
+from det_core.ops.global_batch import normalizer
 from det_core.ops.layers import Conv2d, Norm
 from det_core.ops.masks import crop_masks
-from det_core.ops.roi import Pooling, ROIPooler
+from det_core.ops.roi import ROIPooler
 from det_core.ops.shuffle import shuffled
+from det_core.recipes import Factory
 from det_core.structures import Detections, Targets
 
 __all__ = ["MaskRCNNConvUpsampleHead", "mask_loss", "of_label", "with_masks"]
@@ -29,17 +32,17 @@ class MaskRCNNConvUpsampleHead(nn.Module):
         strides: level -> stride, from the backbone.
         num_classes: without the background.
         in_features: the levels that regions are pooled from; by default all up to stride 32.
-        pooler_resolution: side of the pooled features; masks are twice that.
-        pooler_type: how they are read.
-        pooler_sampling_ratio: samples per bin and axis; 0 for as many as the bin is pixels wide.
+        pooler: built with `strides` of those levels; masks have twice its resolution.
         num_conv: 3 x 3 convolutions.
         conv_dim: channels of these and of the transposed one.
         norm: of the 3 x 3 convolutions.
         shuffle: let the processes of a training exchange their regions, so that batch norms see those of many images.
         class_agnostic: one mask per region instead of one per class.
         loss: how masks are compared with the truth; null is `mask_loss`.
-        loss_weight: of the loss.
+        loss_weight: weight of the loss.
     """
+
+    contract = "RegionHead"
 
     def __init__(
         self,
@@ -48,9 +51,7 @@ class MaskRCNNConvUpsampleHead(nn.Module):
         num_classes: int,
         *,
         in_features: Sequence[str] | None = None,
-        pooler_resolution: int = 14,
-        pooler_type: Pooling = "ROIAlignV2",
-        pooler_sampling_ratio: int = 0,
+        pooler: Factory[Pooler] = Factory(ROIPooler, resolution=14),
         num_conv: int = 4,
         conv_dim: int = 256,
         norm: Norm = "",
@@ -60,10 +61,8 @@ class MaskRCNNConvUpsampleHead(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        self.in_features = pooled_levels("MaskRCNNConvUpsampleHead", channels, strides, in_features)
-        self.pooler = ROIPooler(
-            [strides[name] for name in self.in_features], pooler_resolution, pooler_type, pooler_sampling_ratio
-        )
+        self.in_features = select_levels("MaskRCNNConvUpsampleHead", channels, in_features, strides)
+        self.pooler = cast(nn.Module, Factory.of(pooler)(strides=[strides[name] for name in self.in_features]))
         self.loss, self.loss_weight, self.shuffle = loss or mask_loss, loss_weight, shuffle
         self._convs = [f"mask_fcn{i + 1}" for i in range(num_conv)]
         width = channels[self.in_features[0]]
@@ -122,10 +121,12 @@ def mask_loss(logits: Tensor, proposals: Sequence[Tensor], targets: Sequence[Tar
         StructureError: there are objects without masks.
     """
     labels = torch.cat([truth.labels for truth in targets])
+    cells = normalizer(len(labels), logits) * logits.shape[-1] ** 2
     if not len(labels):
         return logits.sum() * 0.0
     truth = [_cropped(objects, boxes, logits.shape[-1]) for objects, boxes in zip(targets, proposals, strict=True)]
-    return F.binary_cross_entropy_with_logits(of_label(logits, labels).float(), torch.cat(truth).float())
+    chosen, truths = of_label(logits, labels).float(), torch.cat(truth).float()
+    return F.binary_cross_entropy_with_logits(chosen, truths, reduction="sum") / cells
 
 
 def with_masks(detections: Sequence[Detections], logits: Tensor) -> list[Detections]:

@@ -1,32 +1,34 @@
 """RetinaNet (Lin et al., "Focal loss for dense object detection", 2017)."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from det_core import contracts
 from det_core.errors import ConfigError
 from det_core.models.heads.dense import (
-    LevelNorms,
     MovingAverage,
-    Tower,
+    TowerLayers,
     best_candidates,
-    chosen_levels,
     per_anchor,
     predictor,
     suppress,
 )
-from det_core.models.parts.anchors import AnchorGenerator
+from det_core.models.parts.anchors import AnchorGenerator, anchors_per_pixel
+from det_core.models.parts.levels import select_levels
+from det_core.models.parts.nms import DenseNMS
+from det_core.models.parts.regression import BoxRegression
 from det_core.ops import boxes as box_ops
 from det_core.ops import coding
-from det_core.ops.layers import Norm
-from det_core.ops.losses import BoxLoss, box_loss, focal_loss
+from det_core.ops.losses import FocalLoss
 from det_core.ops.matching import Matcher
 from det_core.recipes import Factory
 from det_core.structures import Detections, Size, Targets
 
-__all__ = ["RetinaNetHead", "RetinaNetOutputs"]
+__all__ = ["AnchorMatching", "RetinaNetHead", "RetinaNetOutputs"]
 
 _THREE_PER_OCTAVE = tuple(4 * 2 ** (i / 3) for i in range(3))
 
@@ -39,6 +41,23 @@ class RetinaNetOutputs(NamedTuple):
     anchors: list[Tensor]
 
 
+@dataclass(frozen=True)
+class AnchorMatching:
+    """Which anchors are foreground; an object's best anchor always is.
+
+    Attributes:
+        iou_thresholds: IoUs, rising, that separate the ranges of `iou_labels`.
+        iou_labels: 0 background, -1 ignore, 1 foreground.
+    """
+
+    iou_thresholds: Sequence[float] = (0.4, 0.5)
+    iou_labels: Sequence[int] = (0, -1, 1)
+
+    def matcher(self) -> Matcher:
+        """The matcher with these thresholds."""
+        return Matcher(self.iou_thresholds, self.iou_labels, keep_best=True)
+
+
 class RetinaNetHead(nn.Module):
     """Classifies every anchor and moves it onto the object; one head for all levels.
 
@@ -48,23 +67,16 @@ class RetinaNetHead(nn.Module):
         num_classes: there is no background class.
         in_features: the levels that are searched; None for all.
         anchor_generator: built with `strides` of those levels; by default three sizes per level, from 4 strides on.
-        conv_dims: output channels of the convolutions before either prediction; -1 keeps the number.
-        norm: of these convolutions.
-        level_norms: what the levels have in common where `norm` is BN or SyncBN.
-        prior_probability: of every class at every anchor, before training.
-        iou_thresholds: overlaps that part anchors into the ranges of `iou_labels`.
-        iou_labels: 0 background, -1 left out, 1 foreground; an object's best anchor is always foreground.
-        focal_alpha: weight of the positive class in the focal loss; negative for none.
-        focal_gamma: how much the focal loss neglects what is classified well.
-        box_weights: of the offsets (dx, dy, dw, dh).
-        box_loss: how boxes are compared.
-        smooth_l1_beta: where that loss turns linear.
-        score_threshold: detections must score more than this.
-        topk_candidates: pairs of anchor and class that enter suppression, per level and image.
-        nms_threshold: overlap beyond which the worse of two detections of one class is dropped.
-        max_detections: per image; the best stay.
-        clip_first: clip boxes to the image before suppression, as torchvision does, and not only after.
+        tower: the convolutions before either prediction.
+        prior_probability: probability of every class at every anchor before training, in (0, 1).
+        matching: which anchors are foreground.
+        focal_loss: the loss of classes.
+        box_weights: weights of the offsets (dx, dy, dw, dh).
+        box_regression: the loss of boxes.
+        nms: which candidates become detections.
     """
+
+    contract = "DenseHead"
 
     def __init__(
         self,
@@ -73,43 +85,30 @@ class RetinaNetHead(nn.Module):
         num_classes: int,
         *,
         in_features: Sequence[str] | None = None,
-        anchor_generator: Factory[AnchorGenerator] = Factory(AnchorGenerator, scales=_THREE_PER_OCTAVE),
-        conv_dims: Sequence[int] = (-1, -1, -1, -1),
-        norm: Norm = "",
-        level_norms: LevelNorms = "own",
+        anchor_generator: Factory[contracts.AnchorGenerator] = Factory(AnchorGenerator, scales=_THREE_PER_OCTAVE),
+        tower: TowerLayers = TowerLayers(),  # noqa: B008 (frozen)
         prior_probability: float = 0.01,
-        iou_thresholds: Sequence[float] = (0.4, 0.5),
-        iou_labels: Sequence[int] = (0, -1, 1),
-        focal_alpha: float = 0.25,
-        focal_gamma: float = 2.0,
+        matching: AnchorMatching = AnchorMatching(),
+        focal_loss: FocalLoss = FocalLoss(),  # noqa: B008 (frozen)
         box_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
-        box_loss: BoxLoss = "smooth_l1",
-        smooth_l1_beta: float = 0.0,
-        score_threshold: float = 0.05,
-        topk_candidates: int = 1000,
-        nms_threshold: float = 0.5,
-        max_detections: int = 100,
-        clip_first: bool = False,
+        box_regression: BoxRegression = BoxRegression(),  # noqa: B008 (frozen)
+        nms: DenseNMS = DenseNMS(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
-        self.num_classes, self.in_features = num_classes, chosen_levels("RetinaNetHead", channels, in_features)
-        self.anchor_generator = Factory.of(anchor_generator)(strides={name: strides[name] for name in self.in_features})
-        if self.anchor_generator.box_dim != 4:
+        self.num_classes, self.in_features = num_classes, select_levels("RetinaNetHead", channels, in_features)
+        generator = Factory.of(anchor_generator)(strides={name: strides[name] for name in self.in_features})
+        if generator.box_dim != 4:
             raise ConfigError("RetinaNetHead.anchor_generator", "must lay upright anchors", "its anchors have angles")
-        per_pixel = set(self.anchor_generator.per_pixel)
-        if len(per_pixel) != 1:
-            raise ConfigError("RetinaNetHead", "needs as many anchors at every level", f"got {sorted(per_pixel)}")
-        tower = (channels[self.in_features[0]], conv_dims, norm, level_norms, len(self.in_features))
-        self.cls_subnet, self.bbox_subnet = Tower(*tower), Tower(*tower)
-        anchors, width = per_pixel.pop(), self.cls_subnet.out_channels
+        self.anchor_generator = cast(nn.Module, generator)
+        size = (channels[self.in_features[0]], len(self.in_features))
+        self.cls_subnet, self.bbox_subnet = tower.build(*size), tower.build(*size)
+        anchors, width = anchors_per_pixel("RetinaNetHead", generator), self.cls_subnet.out_channels
         self.cls_score = predictor(width, anchors * num_classes, prior_probability)
         self.bbox_pred = predictor(width, anchors * 4)
-        self.matcher = Matcher(iou_thresholds, iou_labels, keep_best=True)
+        self.matcher = matching.matcher()
         self.normaliser = MovingAverage(start=100)
-        self.focal_alpha, self.focal_gamma = focal_alpha, focal_gamma
-        self.box_weights, self.box_loss, self.smooth_l1_beta = box_weights, box_loss, smooth_l1_beta
-        self.score_threshold, self.topk_candidates = score_threshold, topk_candidates
-        self.nms_threshold, self.max_detections, self.clip_first = nms_threshold, max_detections, clip_first
+        self.focal_loss, self.box_weights, self.box_regression = focal_loss, box_weights, box_regression
+        self.nms = nms
 
     def forward(self, features: Mapping[str, Tensor]) -> RetinaNetOutputs:
         """Levels (B, C, H, W) to scores before the sigmoid and offsets of every anchor."""
@@ -125,19 +124,13 @@ class RetinaNetHead(nn.Module):
         matched = [self._match(anchors, truth) for truth in targets]
         labels, boxes = torch.stack([m[0] for m in matched]), torch.stack([m[1] for m in matched])
         image, anchor = torch.nonzero((labels >= 0) & (labels < self.num_classes), as_tuple=True)
-        normaliser = self.normaliser(labels.new_tensor(max(len(image), 1)))
+        normaliser = self.normaliser(labels.new_tensor(len(image)))
         used = labels >= 0
         classes = torch.arange(self.num_classes, device=labels.device)
         truth = (labels[used][:, None] == classes).float()
-        classification = focal_loss(logits[used], truth, self.focal_alpha, self.focal_gamma)
-        regression = box_loss(
-            offsets[image, anchor],
-            anchors[anchor],
-            boxes[image, anchor],
-            self.box_weights,
-            self.box_loss,
-            self.smooth_l1_beta,
-        )
+        classification = self.focal_loss(logits[used], truth)
+        offsets, boxes = offsets[image, anchor], boxes[image, anchor]
+        regression = self.box_regression(offsets, anchors[anchor], boxes, self.box_weights)
         return {"loss_cls": classification / normaliser, "loss_box_reg": regression / normaliser}
 
     @torch.no_grad()
@@ -154,10 +147,10 @@ class RetinaNetHead(nn.Module):
         """The detections of each image, best first; an anchor may be detected as several classes."""
         boxes, labels, scores = [], [], []
         for logits, offsets, anchors in zip(*outputs, strict=True):
-            best = best_candidates(logits.float().sigmoid(), self.score_threshold, self.topk_candidates)
+            best = best_candidates(logits.float().sigmoid(), self.nms.score_threshold, self.nms.topk_candidates)
             chosen = offsets.gather(1, best.anchor[..., None].expand(-1, -1, 4))
             boxes.append(coding.decode(chosen, anchors[best.anchor], self.box_weights))
             labels.append(best.label)
             scores.append(best.score)
         per_image = zip(torch.cat(boxes, 1), torch.cat(labels, 1), torch.cat(scores, 1), sizes, strict=True)
-        return [suppress(*found, self.nms_threshold, self.max_detections, self.clip_first) for found in per_image]
+        return [suppress(*found, self.nms) for found in per_image]

@@ -1,16 +1,19 @@
-"""The second stage of the R-CNN family: looks again at every proposal."""
+"""The second stage of the R-CNN family: classifies and refines proposals."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from det_core.contracts import BoxHead, RegionHead
+from det_core.contracts import BoxHead, BoxPredictor, Pooler, RefinesRegions, RegionHead
+from det_core.errors import ConfigError
 from det_core.models.heads.box import FastRCNNConvFCHead, FastRCNNPredictor
-from det_core.models.heads.regions import FurtherHeads, RegionSampler, join_losses, pooled_levels, require_one_form
-from det_core.ops.matching import Matcher
-from det_core.ops.roi import Pooling, ROIPooler
+from det_core.models.heads.regions import ExtraHeads, join_losses, require_box_dim
+from det_core.models.parts.levels import select_levels
+from det_core.models.parts.nms import NMS
+from det_core.models.parts.samplers import RegionSampler
+from det_core.ops.roi import ROIPooler
 from det_core.recipes import Factory
 from det_core.structures import Detections, Proposals, Size, Targets
 
@@ -18,28 +21,25 @@ __all__ = ["StandardROIHeads"]
 
 
 class StandardROIHeads(nn.Module):
-    """A box head, and any number of further heads (masks, keypoints ...) that look at what it finds.
+    """A box head, and any number of extra heads (masks, keypoints ...) that look at what it finds.
 
     Args:
         channels: level -> channels, from the backbone.
         strides: level -> stride, from the backbone.
-        num_classes: without the background.
+        num_classes: number of foreground classes.
         in_features: the levels that boxes are pooled from; by default all up to stride 32.
-        pooler_resolution: side of the pooled features.
-        pooler_type: how they are read; "ROIAlignRotated" for rotated boxes.
-        pooler_sampling_ratio: samples per bin and axis; 0 for as many as the bin is pixels wide.
-        box_head: built with `in_channels` and `resolution`; must tell its `out_dim`.
+        pooler: built with `strides` of those levels.
+        box_head: built with `in_channels` and `resolution`.
         box_predictor: built with `in_dim` and `num_classes`.
-        heads: name -> further head, built with `channels`, `strides` and `num_classes` and kept under that name. They
+        heads: name -> extra head, built with `channels`, `strides` and `num_classes` and kept under that name. They
             see the foreground proposals in training and the final detections at inference.
-        iou_thresholds: overlaps that part proposals into the ranges of `iou_labels`.
-        iou_labels: 0 background, -1 left out, 1 foreground.
-        batch_size_per_image: proposals that the losses look at, drawn at random.
-        positive_fraction: how many of them may be foreground.
-        append_truth: add the true boxes to the proposals in training, so that early training has good ones.
-        train_on_predicted_boxes: let the further heads learn from the boxes that the box head makes of the proposals,
+        sampler: the proposals that the losses are computed on.
+        train_on_predicted_boxes: let the extra heads learn from the boxes that the box head makes of the proposals,
             as they will see them at inference, instead of from the proposals.
+            Needs a `box_predictor` that refines regions.
     """
+
+    contract = "ROIHeads"
 
     def __init__(
         self,
@@ -48,32 +48,28 @@ class StandardROIHeads(nn.Module):
         num_classes: int,
         *,
         in_features: Sequence[str] | None = None,
-        pooler_resolution: int = 7,
-        pooler_type: Pooling = "ROIAlignV2",
-        pooler_sampling_ratio: int = 0,
+        pooler: Factory[Pooler] = Factory(ROIPooler, resolution=7),
         box_head: Factory[BoxHead] = Factory(FastRCNNConvFCHead),
-        box_predictor: Factory[FastRCNNPredictor] = Factory(FastRCNNPredictor),
+        box_predictor: Factory[BoxPredictor] = Factory(FastRCNNPredictor),
         heads: Mapping[str, Factory[RegionHead]] | None = None,
-        iou_thresholds: Sequence[float] = (0.5,),
-        iou_labels: Sequence[int] = (0, 1),
-        batch_size_per_image: int = 512,
-        positive_fraction: float = 0.25,
-        append_truth: bool = True,
+        sampler: RegionSampler = RegionSampler(),  # noqa: B008 (frozen)
         train_on_predicted_boxes: bool = False,
     ) -> None:
         super().__init__()
-        names = pooled_levels("StandardROIHeads", channels, strides, in_features)
+        names = select_levels("StandardROIHeads", channels, in_features, strides)
         self.num_classes, self.in_features = num_classes, names
-        self.box_pooler = ROIPooler(
-            [strides[name] for name in names], pooler_resolution, pooler_type, pooler_sampling_ratio
-        )
-        built = Factory.of(box_head)(in_channels=channels[names[0]], resolution=pooler_resolution)
+        made = Factory.of(pooler)(strides=[strides[name] for name in names])
+        self.box_pooler = cast(nn.Module, made)
+        built = Factory.of(box_head)(in_channels=channels[names[0]], resolution=made.resolution)
         self.box_head = cast(nn.Module, built)
-        self.box_predictor = Factory.of(box_predictor)(in_dim=built.out_dim, num_classes=num_classes)
-        require_one_form("StandardROIHeads", self.box_pooler, self.box_predictor)
-        self._heads = FurtherHeads(self, heads, channels=channels, strides=strides, num_classes=num_classes)
-        matcher = Matcher(iou_thresholds, iou_labels)
-        self._sample = RegionSampler(num_classes, matcher, batch_size_per_image, positive_fraction, append_truth)
+        predictor = Factory.of(box_predictor)(in_dim=built.out_dim, num_classes=num_classes)
+        require_box_dim("StandardROIHeads", made, predictor)
+        if train_on_predicted_boxes and not isinstance(predictor, RefinesRegions):
+            found = f"{type(predictor).__name__} has no predict_boxes_for_labels"
+            raise ConfigError("StandardROIHeads.train_on_predicted_boxes", "needs boxes of the predictor", found)
+        self.box_predictor = cast(nn.Module, predictor)
+        self._heads = ExtraHeads(self, heads, channels=channels, strides=strides, num_classes=num_classes)
+        self.sampler = sampler
         self.train_on_predicted_boxes = train_on_predicted_boxes
 
     def losses(
@@ -81,18 +77,21 @@ class StandardROIHeads(nn.Module):
         features: Mapping[str, Tensor],
         proposals: Sequence[Proposals],
         targets: Sequence[Targets],
-        sizes: Sequence[Size] = (),
+        sizes: Sequence[Size],
     ) -> dict[str, Tensor]:
-        """The box losses, over a random sample of the proposals, and those of the further heads."""
-        sampled = [self._sample(p.boxes, truth) for p, truth in zip(proposals, targets, strict=True)]
+        """The box losses, over a random sample of the proposals, and those of the extra heads."""
+        pairs = zip(proposals, targets, strict=True)
+        sampled = [self.sampler(p.boxes, t, self.num_classes, image) for image, (p, t) in enumerate(pairs)]
         boxes = [regions.boxes for regions in sampled]
         outputs = self._predict_boxes(features, boxes)
         labels = torch.cat([regions.labels for regions in sampled])
-        truth = torch.cat([regions.truth() for regions in sampled])
-        losses: dict[str, Tensor] = self.box_predictor.losses(outputs, torch.cat(boxes), labels, truth)
+        truth = torch.cat([regions.matched_gt_boxes() for regions in sampled])
+        losses = self._predictor.losses(outputs, torch.cat(boxes), labels, truth)
         if self.train_on_predicted_boxes:
             with torch.no_grad():
-                predicted = self.box_predictor.boxes_of(outputs, torch.cat(boxes), labels)
+                predicted = cast(RefinesRegions, self.box_predictor).predict_boxes_for_labels(
+                    outputs, torch.cat(boxes), labels
+                )
             per_image = predicted.split([len(each) for each in boxes])
             sampled = [regions._replace(boxes=own) for regions, own in zip(sampled, per_image, strict=True)]
         more = self._heads.losses(self, features, sampled, self.num_classes)
@@ -102,16 +101,28 @@ class StandardROIHeads(nn.Module):
     def predict(
         self, features: Mapping[str, Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]
     ) -> list[Detections]:
-        """The detections of each image, best first, with what the further heads say of them."""
+        """The detections of each image, best first, with what the extra heads say of them."""
         boxes = [p.boxes for p in proposals]
-        detections: list[Detections] = self.box_predictor.detect(self._predict_boxes(features, boxes), boxes, sizes)
-        return self.predict_at(features, detections)
+        detections = self._predictor.detect(self._predict_boxes(features, boxes), boxes, sizes)
+        return self.predict_given_boxes(features, detections)
 
-    def predict_at(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
-        """The detections with what the further heads say of them, whoever found them."""
+    def predict_given_boxes(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
+        """The detections with what the extra heads say of them, whoever found them."""
         return self._heads.predict(self, features, detections)
 
-    def _predict_boxes(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def networks(self) -> list[nn.Module]:
+        """As `det_core.contracts.Compilable`."""
+        return [self.box_head]
+
+    @property
+    def nms(self) -> NMS:
+        """Which boxes become detections; AttributeError where the predictor has no such settings."""
+        return cast(NMS, self.box_predictor.nms)
+
+    @property
+    def _predictor(self) -> BoxPredictor:
+        return cast(BoxPredictor, self.box_predictor)
+
+    def _predict_boxes(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> Any:
         pooled = self.box_pooler([features[name] for name in self.in_features], boxes)
-        outputs: tuple[Tensor, Tensor] = self.box_predictor(self.box_head(pooled))
-        return outputs
+        return self.box_predictor(self.box_head(pooled))

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from det_core import contracts
 from det_core.errors import ConfigError
 
-__all__ = ["AnchorGenerator"]
+__all__ = ["AnchorGenerator", "anchors_per_pixel"]
 
 
 class AnchorGenerator(nn.Module):
@@ -28,6 +29,8 @@ class AnchorGenerator(nn.Module):
         per_pixel: how many anchors a feature pixel has, by level.
         box_dim: numbers per anchor: 4 (x0, y0, x1, y1), or 5 (cx, cy, w, h, angle) with `angles`.
     """
+
+    contract = "AnchorGenerator"
 
     def __init__(
         self,
@@ -78,6 +81,14 @@ class AnchorGenerator(nn.Module):
         zero = torch.zeros_like(x)
         places = (x, y, x, y) if self.box_dim == 4 else (x, y, zero, zero, zero)
         return (torch.stack(places, dim=-1)[:, :, None] + cell).reshape(-1, self.box_dim)
+
+
+def anchors_per_pixel(where: str, generator: contracts.AnchorGenerator) -> int:
+    """Anchors of a feature pixel; ConfigError if levels differ, as one head serves them all."""
+    counts = set(generator.per_pixel)
+    if len(counts) != 1:
+        raise ConfigError(where, "needs as many anchors at every level", f"got {sorted(counts)}")
+    return counts.pop()
 
 
 def _per_level(name: str, values: Sequence[Sequence[float]], levels: int) -> Sequence[Sequence[float]]:

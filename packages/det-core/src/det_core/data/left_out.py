@@ -1,0 +1,64 @@
+"""What readers leave out of a dataset, counted, so that training, evaluation and checks report it.
+
+A dataset that leaves anything out has the attribute `left_out`, a mapping from what it is, in the plural, to how many
+("annotations that cannot be used": 3), and may have `skipped`, a sentence for each entry that cannot be used. A dataset
+around others needs neither where it keeps them as `dataset` or `datasets`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from det_core.errors import DetWarning
+
+__all__ = ["LeftOutWarning", "left_out", "left_out_notes", "unusable"]
+
+
+class LeftOutWarning(DetWarning):
+    """A dataset holds less than its files."""
+
+
+def left_out(dataset: Any) -> dict[str, int]:
+    """How many of what the dataset, or those that it is made of, left out; empty if nothing."""
+    counts: Counter[str] = Counter()
+    for part in _parts(dataset):
+        given = getattr(part, "left_out", None)
+        if isinstance(given, Mapping):
+            counts.update({str(what): int(count) for what, count in given.items() if count})
+        elif given is None and (skipped := unusable(part)):
+            counts["entries that cannot be used"] += len(skipped)
+    return dict(counts)
+
+
+def unusable(dataset: Any) -> list[str]:
+    """A sentence for each entry that cannot be used and was left out."""
+    found = [getattr(part, "skipped", ()) for part in _parts(dataset)]
+    return [str(sentence) for given in found if isinstance(given, Sequence) for sentence in given]
+
+
+def left_out_notes(dataset: Any, name: str) -> list[str]:
+    """What is left out of a dataset, one sentence for each kind: "data.train: 3 annotations that ... are left out".
+
+    Args:
+        dataset: any dataset; one without `left_out` and `skipped` leaves nothing out.
+        name: what to call it, such as the place in the recipe.
+    """
+    sentences = unusable(dataset)
+    notes = [f"{name}: {what}, left out: {count}" for what, count in left_out(dataset).items()]
+    if sentences:
+        notes[0] += f"; the first: {sentences[0]:.300}"
+    return notes
+
+
+def _parts(dataset: Any) -> Iterator[Any]:
+    """The dataset itself if it says anything by itself, else those that it is made of."""
+    if isinstance(getattr(dataset, "left_out", None), Mapping):
+        yield dataset
+        return
+    within = getattr(dataset, "datasets", None)
+    if not isinstance(within, Sequence) or isinstance(within, str):
+        within = [dataset.dataset] if getattr(dataset, "dataset", None) is not None else []
+    if not within:
+        yield dataset
+    for part in within:
+        yield from _parts(part)

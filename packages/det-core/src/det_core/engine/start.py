@@ -1,0 +1,97 @@
+"""Start a training from a recipe, or go on with it."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from det_core.engine import loop
+from det_core.engine.checkpoint import load_state
+from det_core.engine.checks import check_classes
+from det_core.engine.distributed import ends_together, first, process_group
+from det_core.engine.environment import write_environment
+from det_core.engine.interrupt import StopRequest
+from det_core.engine.loop import Outcome
+from det_core.engine.progress import Display
+from det_core.engine.resume import restore
+from det_core.engine.run import RunFolder
+from det_core.recipes import Recipe
+
+__all__ = ["initial_model", "train"]
+
+
+def train(
+    recipe: Recipe,
+    output: Path | str,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    console: Console | None = None,
+    callbacks: Sequence[Any] = (),
+) -> Outcome:
+    """Train as `recipe` describes, and leave checkpoints, scalars and the resolved recipe in `output`.
+
+    Under `torchrun` all processes train together, and rank 0 writes. On SIGINT or SIGTERM the step under way is
+    finished and everything that `resume` needs is written.
+
+    Args:
+        recipe: with the sections `model`, `data` and `train`, and `weights` if it does not start at random.
+        output: the folder of the run.
+        resume: go on with the run in `output`, on the CPU bit for bit as if it had not been interrupted; begin it where
+            nothing is saved yet.
+        overwrite: start again where a run is already.
+        console: where progress is shown; None: standard error.
+        callbacks: more of them, after those of the recipe; see `Callback`.
+
+    Raises:
+        ConfigError: model and data do not fit together, or the images of a step do not divide among the processes.
+        CheckpointError: `output` cannot be used.
+        DataError: an image cannot be used, and the recipe does not say to skip it.
+        TrainingError: the loss is no longer finite, memory does not suffice, or another process has ended.
+    """
+    recipe = recipe.resolved()
+    settings, data = recipe.build("train"), recipe.build("data")
+    settings = replace(settings, callbacks=(*settings.callbacks, *callbacks))
+    folder = RunFolder(Path(output))
+    with ExitStack() as stack:
+        rank, world_size = stack.enter_context(process_group())
+        stack.enter_context(ends_together())
+        settings.local_batch_size(world_size)
+        with torch.device("meta"):
+            check_classes(recipe.build_model(), data.dataset("train"))
+        first(lambda: stack.enter_context(folder.locked()))
+        changes = first(lambda: folder.admit(recipe, resume, overwrite))
+        resume = first(lambda: resume and folder.state.exists())
+        state = first(lambda: load_state(folder.state) if resume else {})
+        torch.manual_seed(settings.seed)
+        model = recipe.build_model() if resume else initial_model(recipe)
+        stop = stack.enter_context(StopRequest())
+        quiet = Console(quiet=True) if rank else console
+        display = stack.enter_context(Display(settings.steps, quiet))
+        trainer = loop.Trainer(model, data, settings, folder, recipe, display, stop)
+        changes += restore(trainer, state) if state else []
+        first(lambda: folder.open(recipe, resume))
+        if rank == 0:
+            write_environment(folder.environment, world_size)
+            display.log_to(folder.console)
+        display.say(f"going on after step {trainer.step} of {settings.steps}" if resume else "beginning at step 0")
+        for change in changes:
+            display.say(f"changed since this run began: {change}")
+        return trainer.run()
+
+
+def initial_model(recipe: Recipe) -> nn.Module:
+    """The model of a recipe with the weights that it starts from, its section `weights`; at random where it has none.
+
+    Raises:
+        WeightsError: the file cannot be read, or does not fit.
+    """
+    model: nn.Module = recipe.build_model()
+    if (initial := recipe.build("weights")) is not None:
+        initial.load(model)
+    return model

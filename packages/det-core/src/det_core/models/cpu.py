@@ -1,0 +1,86 @@
+"""Faster ways of the same computations on a CPU, put into a model beside its own code.
+
+Training and prediction call `accelerate` on the models they are given; `accelerate(model, on=False)` takes everything
+out again. Results agree to rounding, keys and values of the state dict are the same.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from det_core.models.heads.rpn import RPN, RPNHead, RPNOutputs, run_head
+from det_core.ops.cpu.frozen_norm import scale_and_shift_in_place
+from det_core.ops.cpu.roi_align import roi_align
+from det_core.ops.cpu.sampled_convolutions import at_pixels
+from det_core.ops.layers import Conv2d, FrozenBatchNorm2d, scale_and_shift
+from det_core.ops.roi import ROIPooler
+
+__all__ = ["SampledRPNOutputs", "accelerate", "run_head_at_samples"]
+
+
+def accelerate(model: nn.Module, on: bool = True) -> nn.Module:
+    """Put the faster ways into `model`, in place, or take them out; returns it.
+
+    Frozen norms of our own convolutions write over their input, ROIAlign is an embedding bag, and the losses of an RPN
+    run its head at the sampled anchors alone, where that is less work.
+    """
+    for module in model.modules():
+        if isinstance(module, Conv2d) and isinstance(module.norm, FrozenBatchNorm2d):
+            module.norm.scale_and_shift = scale_and_shift_in_place if on else scale_and_shift
+        elif isinstance(module, ROIPooler):
+            module.roi_align = roi_align if on else torchvision.ops.roi_align
+        elif isinstance(module, RPN):
+            module.run_head = run_head_at_samples if on else run_head
+    return model
+
+
+class SampledRPNOutputs(RPNOutputs):
+    """Predictions without gradient for proposals; those of sampled anchors are computed again, with it."""
+
+    head: RPNHead
+    features: Sequence[Tensor]
+
+    def of_anchors(self, image: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
+        """As `RPNOutputs.of_anchors`, for the work of those anchors."""
+        rows, logits, offsets, first = [], [], [], 0
+        per_pixel = self.head.anchors
+        for level in self.features:
+            height, width = level.shape[-2:]
+            own = torch.nonzero((anchor >= first) & (anchor < first + height * width * per_pixel)).squeeze(1)
+            pixel, which = (anchor[own] - first) // per_pixel, (anchor[own] - first) % per_pixel
+            x = at_pixels(_convs(self.head), level, image[own], pixel // width, pixel % width)
+            chosen = torch.arange(len(own), device=own.device), which
+            logits.append(self.head.objectness_logits(x).flatten(1)[chosen])
+            offsets.append(self.head.anchor_deltas(x).reshape(len(own), per_pixel, self.head.box_dim)[chosen])
+            rows.append(own)
+            first += height * width * per_pixel
+        order = torch.cat(rows).argsort()
+        return torch.cat(logits)[order], torch.cat(offsets)[order]
+
+
+def run_head_at_samples(head: nn.Module, features: Sequence[Tensor], count: int) -> RPNOutputs:
+    """As `det_core.models.heads.rpn.run_head`; with a gradient at the anchors that the losses ask for alone.
+
+    The losses are computed on a thousandth of the anchors. The gradient has no use for the rest, which would be a tenth
+    of the work of a training step. A head with a `forward` of its own, or small maps, are run as they are.
+    """
+    own_forward = type(head).forward is not RPNHead.forward
+    if own_forward or not _gains(cast(RPNHead, head), features, count):
+        return run_head(head, features, count)
+    with torch.no_grad():
+        outputs = SampledRPNOutputs(*head(features))
+    outputs.head, outputs.features = cast(RPNHead, head), features
+    return outputs
+
+
+def _gains(head: RPNHead, features: Sequence[Tensor], count: int) -> bool:
+    """Whether so many anchors of each image lie among fewer pixels than the maps have."""
+    around = (2 * len(_convs(head)) + 1) ** 2
+    return count * around < sum(level[0, 0].numel() for level in features)
+
+
+def _convs(head: RPNHead) -> list[Conv2d]:
+    return [conv for conv in head.conv.modules() if isinstance(conv, Conv2d)]

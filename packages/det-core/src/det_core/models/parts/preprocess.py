@@ -1,0 +1,56 @@
+"""Preprocessing of images: mean, standard deviation, channel order and padding that a backbone's weights want."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from det_core.structures import ImageBatch
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Color", "Normalize"]
+
+Color = tuple[float, float, float]
+IMAGENET_MEAN: Color = (123.675, 116.28, 103.53)  # of ImageNet, as torchvision's weights expect it: red, green, blue
+IMAGENET_STD: Color = (58.395, 57.12, 57.375)
+
+
+class Normalize(nn.Module):
+    """Subtracts the mean of each channel, divides by its standard deviation, and pads.
+
+    Args:
+        divisibility: height and width are padded to multiples of this number of pixels.
+        mean: subtracted from values in 0..255, in the order of `channel_order`; by default ImageNet's, for RGB.
+        std: divides the rest, in the same order.
+        channel_order: order of the channels that the backbone's weights want; images are always given as RGB.
+    """
+
+    contract = "Preprocess"
+
+    def __init__(
+        self,
+        divisibility: int,
+        *,
+        mean: Color = IMAGENET_MEAN,
+        std: Color = IMAGENET_STD,
+        channel_order: Literal["RGB", "BGR"] = "RGB",
+    ) -> None:
+        super().__init__()
+        self.flip, self.divisibility = channel_order == "BGR", divisibility
+        self.register_buffer("mean", torch.tensor(mean).reshape(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).reshape(3, 1, 1), persistent=False)
+
+    mean: Tensor
+    std: Tensor
+
+    def forward(self, batch: ImageBatch) -> Tensor:
+        """Float32 (B, 3, H, W) with H and W multiples of the divisibility, zeros outside each image."""
+        pixels = batch.pixels.flip(1) if self.flip else batch.pixels
+        pixels = (pixels - self.mean) / self.std
+        height, width = pixels.shape[-2:]
+        pixels = F.pad(pixels, (0, -width % self.divisibility, 0, -height % self.divisibility))
+        for image, size in zip(pixels, batch.sizes, strict=True):
+            if size != (height, width):
+                image[:, size[0] :] = 0
+                image[:, :, size[1] :] = 0
+        return pixels

@@ -1,0 +1,16 @@
+"""The ground truth that losses are computed on."""
+
+from collections.abc import Sequence
+
+from det_core.errors import StructureError
+from det_core.ops.geometry import nonempty
+from det_core.structures import ImageBatch, Targets
+
+__all__ = ["filter_targets"]
+
+
+def filter_targets(batch: ImageBatch, targets: Sequence[Targets]) -> list[Targets]:
+    """The targets without crowd regions and objects without area, which are never learnt from."""
+    if len(targets) != len(batch):
+        raise StructureError("targets", "must be one per image", f"got {len(targets)} for {len(batch)} images")
+    return [nonempty(truth.without_crowd()) for truth in targets]

@@ -1,0 +1,198 @@
+"""Recipes of earlier versions: arguments that have moved into parts, and modules that have moved.
+
+`upgrade` rewrites a recipe once, where it is loaded; `--set` with an old path goes through `moved_keys`. Components are
+told apart by name alone, so nothing is imported. A plugin lists what has moved in its own components as data in its
+module: `MOVED_ARGUMENTS = {"my_head": {"nms_threshold": "nms.iou_threshold"}}`.
+"""
+
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from det_core.errors import ConfigError, DetWarning
+from det_core.plugins import catalog, registry
+from det_core.recipes.moved import MODULES
+
+__all__ = ["IMPLIED", "MOVED", "component_of", "implied_below", "moved_keys", "upgrade"]
+
+_PREPROCESS = {
+    "pixel_mean": "preprocess.mean",
+    "pixel_std": "preprocess.std",
+    "channel_order": "preprocess.channel_order",
+}
+_POOLER = {
+    "pooler_resolution": "pooler.resolution",
+    "pooler_type": "pooler.pooling",
+    "pooler_sampling_ratio": "pooler.sampling_ratio",
+}
+_SAMPLER = {
+    name: f"sampler.{name}"
+    for name in ("iou_thresholds", "iou_labels", "batch_size_per_image", "positive_fraction", "boundary_threshold")
+}
+_REGIONS = _POOLER | _SAMPLER | {"append_truth": "sampler.append_ground_truth"}
+_NMS = {
+    "score_threshold": "nms.score_threshold",
+    "topk_candidates": "nms.topk_candidates",
+    "nms_threshold": "nms.iou_threshold",
+    "max_detections": "nms.max_detections",
+    "clip_first": "nms.clip_before_nms",
+}
+_REGRESSION = {"box_loss": "box_regression.loss", "smooth_l1_beta": "box_regression.smooth_l1_beta"}
+_DENSE = _NMS | {
+    "conv_dims": "tower.conv_dims",
+    "norm": "tower.norm",
+    "level_norms": "tower.level_norms",
+    "focal_alpha": "focal_loss.alpha",
+    "focal_gamma": "focal_loss.gamma",
+}
+_PROPOSALS = {
+    name: f"nms.{name}"
+    for name in ("pre_nms_topk_train", "pre_nms_topk_test", "post_nms_topk_train", "post_nms_topk_test", "min_size")
+}
+
+MOVED: Mapping[str, Mapping[str, str]] = {
+    **dict.fromkeys(
+        (
+            *("det-core/dense_detector", "det-core/faster_rcnn", "det-core/keypoint_rcnn", "det-core/mask_rcnn"),
+            *("det-core/proposal_network", "det-core/rcnn", "det-core/semantic_segmentor"),
+        ),
+        _PREPROCESS,
+    ),
+    "det-core/cascade_roi_heads": _REGIONS,
+    "det-core/fast_rcnn_predictor": _REGRESSION | _NMS,
+    "det-core/fcos_head": _DENSE | {"centre_radius": "center_radius"},
+    "det-core/keypoint_rcnn_conv_deconv_upsample_head": _POOLER,
+    "det-core/mask_rcnn_conv_upsample_head": _POOLER,
+    "det-core/res5_roi_heads": _REGIONS
+    | {name: f"res5.{name}" for name in ("out_channels", "norm", "stride_in_1x1", "groups", "width_per_group")},
+    "det-core/resnet": {
+        "deformable_stages": "deformation.stages",
+        "deformable": "deformation.kind",
+        "deformable_groups": "deformation.groups",
+    },
+    "det-core/retinanet_head": _DENSE
+    | _REGRESSION
+    | {"iou_thresholds": "matching.iou_thresholds", "iou_labels": "matching.iou_labels"},
+    "det-core/rpn": _SAMPLER | _REGRESSION | _PROPOSALS | {"nms_threshold": "nms.iou_threshold"},
+    "det-core/standard_roi_heads": _REGIONS,
+}
+"""Component -> argument -> where its value belongs now, by a dotted path from the same node."""
+
+IMPLIED: Mapping[str, Mapping[str, str]] = {
+    "det-core/cascade_roi_heads": {"box_predictor": "det-core/fast_rcnn_predictor"},
+    "det-core/res5_roi_heads": {"box_predictor": "det-core/fast_rcnn_predictor"},
+    "det-core/standard_roi_heads": {"box_predictor": "det-core/fast_rcnn_predictor"},
+}
+"""Component -> argument -> what a node without a `type` meant there, when the argument asked for one class."""
+
+_IMPORT_PATH = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)")
+
+
+def upgrade(tree: Mapping[str, Any], parent: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """The tree of a recipe in the form of this version; one that has it already comes back equal.
+
+    Args:
+        tree: plain data, not merged into its parent yet.
+        parent: the tree that it will be laid over, in the form of this version; nodes without a `type` have its.
+
+    Raises:
+        ConfigError: an argument stands both where it was and where it belongs now, with different values.
+    """
+    return {key: _upgraded(value, parent.get(key), "", key) for key, value in tree.items()}
+
+
+def component_of(node: Any, implied: str = "") -> str:
+    """The qualified name of what a node calls; `implied` where no installed plugin offers it by name."""
+    return (_component(node) if isinstance(node, Mapping) else "") or implied
+
+
+def implied_below(component: str, key: str) -> str:
+    """What a node without a `type` is at the argument `key` of a component, as far as the tables know."""
+    place = f"{component}.{key}"
+    return IMPLIED.get(component, {}).get(key, "") or (place if _moves(place) else "")
+
+
+def moved_keys(node: Mapping[str, Any], component: str, keys: Sequence[str], path: str) -> list[str]:
+    """The keys that lead from a node to where the first of `keys` belongs now; warns where that is another place."""
+    place = _moves(component).get(keys[0]) if keys[0] not in node else None
+    if place is None or (len(keys) > 1 and keys[0] == place.partition(".")[0]):
+        return list(keys)
+    warnings.warn(f"{path}.{keys[0]} is {path}.{place} now", DetWarning, stacklevel=2)
+    return [*place.split("."), *keys[1:]]
+
+
+def _upgraded(node: Any, parent: Any, implied: str, path: str) -> Any:
+    if isinstance(node, str):
+        return _path_now(node)
+    if isinstance(node, list | tuple):
+        return [_upgraded(value, None, "", f"{path}.{index}") for index, value in enumerate(node)]
+    if not isinstance(node, Mapping):
+        return node
+    component = component_of(node, component_of(parent, implied))
+    moves, above = _moves(component), parent if isinstance(parent, Mapping) else {}
+    kept = {key: value for key, value in node.items() if key not in moves}
+    result = {
+        key: _upgraded(value, above.get(key), implied_below(component, str(key)), f"{path}.{key}")
+        for key, value in kept.items()
+    }
+    for key, value in node.items():
+        if key in moves:
+            _put(result, moves[key].split("."), _upgraded(value, None, "", f"{path}.{key}"), f"{path}.{key}")
+    return result
+
+
+def _put(node: dict[str, Any], keys: Sequence[str], value: Any, path: str) -> None:
+    *parts, last = keys
+    for part in parts:
+        below = node.get(part)
+        node[part] = node = dict(below) if isinstance(below, Mapping) else {}
+    if last in node and node[last] != value:
+        place = ".".join(keys)
+        raise ConfigError(
+            path, f"is {place} now, which stands there too", f"{value!r} and {node[last]!r}", "remove one"
+        )
+    node[last] = value
+
+
+def _component(node: Mapping[str, Any]) -> str:
+    """The qualified name of what a node calls, "" where no installed plugin offers it."""
+    name = node.get("type")
+    if not isinstance(name, str):
+        return ""
+    for component in _offered(name):
+        return component.qualified
+    return ""
+
+
+def _offered(name: str) -> Iterator[registry.Component]:
+    path = _IMPORT_PATH.fullmatch(_path_now(name))
+    for component in registry.components():
+        if path is None:
+            if name in (component.name, component.qualified):
+                yield component
+        else:
+            module, _, attribute = component.target.partition(":")
+            # A package may offer a class at a shorter path than that of the module it stands in.
+            if attribute == path[2] and module.split(".")[0] == path[1].split(".")[0]:
+                yield component
+
+
+def _path_now(text: str) -> str:
+    path = _IMPORT_PATH.fullmatch(text)
+    return f"{MODULES[path[1]]}:{path[2]}" if path and path[1] in MODULES else text
+
+
+def _moves(component: str) -> Mapping[str, str]:
+    """What has moved in a component, as core or its own plugin lists it."""
+    if component in MOVED:
+        return MOVED[component]
+    distribution, _, name = component.partition("/")
+    for plugin in catalog().plugins:
+        if plugin.distribution == distribution and plugin.module in sys.modules:
+            table: Mapping[str, Mapping[str, str]] = getattr(sys.modules[plugin.module], "MOVED_ARGUMENTS", {})
+            if name in table:
+                return table[name]
+    return {}

@@ -1,0 +1,83 @@
+"""Opens files that somebody named, and regular ones only: a pipe, a device or a socket would be waited for, for ever.
+
+What is refused is an `OSError` with its reason as `strerror`, so that whoever opens files tells it like any other.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["descriptor_of", "exists", "open_regular", "read_regular", "require_regular"]
+
+_KINDS = (
+    (stat.S_ISFIFO, "it is a pipe, where a regular file is wanted"),
+    (stat.S_ISSOCK, "it is a socket, where a regular file is wanted"),
+    (stat.S_ISCHR, "it is a device, where a regular file is wanted"),
+    (stat.S_ISBLK, "it is a device, where a regular file is wanted"),
+)
+_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"))
+
+
+def descriptor_of(path: str | os.PathLike[str]) -> int:
+    """A descriptor for reading a regular file.
+
+    Raises:
+        OSError: there is no such file, it is not to be read, or it is something else; a folder is IsADirectoryError.
+    """
+    try:
+        # Before it is opened, for opening a device can do something; and after, for it may be another one by then.
+        _require(Path(path).stat().st_mode, path)
+        descriptor = os.open(path, _FLAGS)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "no file can have this name", os.fspath(path)) from error
+    try:
+        _require(os.fstat(descriptor).st_mode, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something of this name, which may be one that nothing can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """A regular file, open for reading bytes; raises like `descriptor_of`."""
+    return os.fdopen(descriptor_of(path), "rb")
+
+
+def require_regular(path: str | os.PathLike[str]) -> int:
+    """The size in bytes of a regular file that can be read; raises like `descriptor_of`.
+
+    For libraries that take a path and no open file.
+    """
+    with open_regular(path) as file:
+        return os.fstat(file.fileno()).st_size
+
+
+def read_regular(path: str | os.PathLike[str], largest: int) -> bytes:
+    """All bytes of a regular file.
+
+    Raises:
+        OSError: as `descriptor_of`; or the file has more than `largest` bytes, of which none is read then.
+    """
+    with open_regular(path) as file:
+        content = file.read(largest + 1) if os.fstat(file.fileno()).st_size <= largest else b""
+        if len(content) > largest or os.fstat(file.fileno()).st_size > largest:
+            raise OSError(errno.EFBIG, f"it has more than {largest} bytes", str(Path(path)))
+        return content
+
+
+def _require(mode: int, path: str | os.PathLike[str]) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, where a file is wanted", os.fspath(path))
+    if not stat.S_ISREG(mode):
+        kind = next((text for matches, text in _KINDS if matches(mode)), "it is no regular file")
+        raise OSError(errno.EINVAL, kind, os.fspath(path))

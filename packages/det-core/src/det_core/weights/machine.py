@@ -1,0 +1,328 @@
+"""Carries out the instructions of a pickle, each of them in here and within a budget.
+
+Python's own unpickler calls what a file names, and even where it calls nothing it can be kept busy for ever by half a
+kilobyte: tuples that share tuples have hashes that take years. This one knows plain values, containers and the names
+that it is given. What is used as a key is small; what is made of little stays little.
+"""
+
+import pickletools
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, Protocol, runtime_checkable
+
+from det_core.budget import Budget
+
+__all__ = ["Name", "RefusedError", "Stateful", "execute", "require_small"]
+
+_MARK = object()
+_LARGEST_KEY, _DEEPEST_KEY, _TUPLE_KEYS = 64, 8, 1000
+_WORD = 2**64
+
+
+class RefusedError(Exception):
+    """What a pickle asks for and does not get; the text is the end of a sentence, such as "it asks for os.system"."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A part that a pickle completes after it was made."""
+
+    def set_state(self, state: Any) -> None:
+        """Complete the part; RefusedError if that is no state of it."""
+
+
+class Name:
+    """What a name in a pickle stands for: called with what the pickle gives, or, where it is a value, that value."""
+
+    __slots__ = ("make", "value")
+
+    def __init__(self, make: Callable[..., Any] | None = None, value: Any = None) -> None:
+        self.make, self.value = make, value
+
+
+def execute(
+    stream: BinaryIO,
+    names: Mapping[tuple[str, str], Name],
+    budget: Budget,
+    persistent: Callable[[Any], Any] | None = None,
+) -> Any:
+    """The value of the pickle that begins at the stream's place; the place behind it is where the stream is left.
+
+    Args:
+        stream: open for reading bytes.
+        names: what (module, name) stands for.
+        budget: parts are taken from it for each instruction, bytes for copies.
+        persistent: what a reference to something outside of the pickle stands for; None refuses them.
+
+    Raises:
+        RefusedError: it asks for a name that is not known, or for something that no file of arrays needs.
+        OverBudgetError: it asks for too much.
+        Exception: it is damaged; the classes are not bounded.
+    """
+    return _Machine(names, budget, persistent).run(stream)
+
+
+def require_small(value: Any, budget: Budget) -> None:
+    """Raise OverBudgetError if what a reader would visit in a value is too much or too deep.
+
+    A container that is there twice counts twice, for whoever walks through it meets it twice.
+    """
+    below = [(value, 0)]
+    while below:
+        part, depth = below.pop()
+        budget.spend_parts()
+        if isinstance(part, dict):
+            budget.require_depth(depth)
+            budget.spend_parts(len(part))
+            below.extend((each, depth + 1) for each in part.values())
+        elif isinstance(part, list | tuple | set | frozenset):
+            budget.require_depth(depth)
+            budget.spend_parts(len(part))
+            below.extend((each, depth + 1) for each in part if isinstance(each, _CONTAINERS))
+
+
+_CONTAINERS = (dict, list, tuple, set, frozenset)
+
+
+class _Machine:
+    def __init__(
+        self, names: Mapping[tuple[str, str], Name], budget: Budget, persistent: Callable[[Any], Any] | None
+    ) -> None:
+        self.names, self.budget, self.persistent = names, budget, persistent
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+        # The (parts, depth) of each tuple and frozenset by its id, and the tuples themselves, so that no id is reused.
+        self.extents: dict[int, tuple[int, int]] = {}
+        self.kept: list[Any] = []
+        self.tuple_keys = self.steps = 0
+
+    def run(self, stream: BinaryIO) -> Any:
+        constants, steps = _CONSTANTS, _STEPS
+        for opcode, argument, _ in pickletools.genops(stream):
+            self.budget.spend_parts()
+            self.steps += 1
+            name = opcode.name
+            if name in _LITERALS:
+                self.stack.append(argument)
+            elif name in constants:
+                self.stack.append(constants[name])
+            elif name in steps:
+                steps[name](self, argument)
+            elif name == "STOP":
+                if len(self.stack) != 1:
+                    raise ValueError("it leaves more than one value, or none")
+                return self._value(self.stack[0])
+            elif name not in ("PROTO", "FRAME"):
+                raise RefusedError(f"it has the instruction {name}")
+        raise ValueError("it ends too early")
+
+    def pop(self) -> Any:
+        return self._value(self.stack.pop())
+
+    @staticmethod
+    def _value(value: Any) -> Any:
+        if value is _MARK:
+            raise ValueError("it takes more values than it has")
+        return value
+
+    def above_mark(self) -> list[Any]:
+        place = len(self.stack) - 1
+        while self.stack[place] is not _MARK:
+            place -= 1
+            if place < 0:
+                raise ValueError("it takes more values than it has")
+        values = self.stack[place + 1 :]
+        del self.stack[place:]
+        return values
+
+    def push_fixed(self, value: Any) -> None:
+        """Push a tuple or a frozenset."""
+        parts, depth = 1, 0
+        for each in value:
+            extent = self.extents.get(id(each)) if isinstance(each, tuple | frozenset) else None
+            parts += extent[0] if extent else 1
+            depth = max(depth, extent[1] if extent else 0)
+        self.extents[id(value)] = (min(parts, _WORD), depth + 1)
+        self.kept.append(value)
+        self.stack.append(value)
+
+    def require_key(self, key: Any) -> None:
+        """Refuse what takes long to be hashed or compared, or what many others would collide with."""
+        if isinstance(key, tuple | frozenset):
+            parts, depth = self.extents.get(id(key), (_WORD, _WORD))
+            self.tuple_keys += 1
+            if parts > _LARGEST_KEY or depth > _DEEPEST_KEY or self.tuple_keys > _TUPLE_KEYS:
+                raise RefusedError("it has large tuples, or too many, as keys")
+            for each in key:
+                if not isinstance(each, tuple | frozenset):
+                    self.require_key(each)
+        elif type(key) is int:
+            if not -_WORD < key < _WORD:
+                raise RefusedError("it has a key of too many digits")
+        elif type(key).__module__ != "numpy" and not isinstance(key, str | bytes | float | bool | None):
+            raise RefusedError(f"it has a {type(key).__name__} as a key")
+
+    def set_items(self, target: Any, items: list[Any]) -> None:
+        if not isinstance(target, dict) or len(items) % 2:
+            raise RefusedError("it sets items of what is no dictionary")
+        for key in items[::2]:
+            self.require_key(key)
+        target.update(zip(items[::2], items[1::2], strict=True))
+
+    def add_items(self, target: Any, items: list[Any]) -> None:
+        if not isinstance(target, set):
+            raise RefusedError("it adds items to what is no set")
+        for key in items:
+            self.require_key(key)
+        target.update(items)
+
+    def append_items(self, target: Any, items: list[Any]) -> None:
+        if type(target) is not list:
+            raise RefusedError("it appends to what is no list")
+        target.extend(items)
+
+    def name(self, module: Any, name: Any) -> None:
+        known = self.names.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
+        if known is None:
+            raise RefusedError(f"it asks for {module!s:.100}.{name!s:.100}")
+        self.stack.append(known if known.make is not None else known.value)
+
+    def reduce(self, _: Any) -> None:
+        arguments, target = self.pop(), self.pop()
+        if not isinstance(target, Name) or target.make is None or not isinstance(arguments, tuple):
+            raise RefusedError("it calls something else than a name")
+        if target is SET:
+            self.stack.append(self.made_set(arguments))
+        elif target is LIST or target is DICT:
+            self.stack.append(self.copied(target.make, arguments))
+        else:
+            self.stack.append(target.make(*arguments))
+
+    def made_set(self, arguments: tuple[Any, ...]) -> set[Any]:
+        made: set[Any] = set()
+        self.add_items(made, self.copied(list, arguments))
+        return made
+
+    def copied(self, make: Any, arguments: tuple[Any, ...]) -> Any:
+        """A list, or a dictionary of pairs, of the items of another container."""
+        source = arguments[0] if arguments else ()
+        if len(arguments) > 1 or not isinstance(source, _CONTAINERS):
+            raise RefusedError("it makes a container of something else")
+        self.budget.spend_parts(len(source))
+        if make is list:
+            return list(source)
+        made = _Ordered()
+        if isinstance(source, dict):
+            made.update(source)
+            return made
+        for pair in source:
+            if not isinstance(pair, list | tuple) or len(pair) != 2:
+                raise RefusedError("it makes a dictionary of something else than pairs")
+            self.set_items(made, list(pair))
+        return made
+
+    def build(self, _: Any) -> None:
+        state, target = self.pop(), self.stack[-1]
+        if isinstance(target, Name) or not isinstance(target, Stateful):
+            raise RefusedError("it changes a part of the reader, or what cannot be changed")
+        target.set_state(state)
+
+    def put(self, place: Any) -> None:
+        place = len(self.memo) if place is None else int(place)
+        if not 0 <= place <= self.steps:
+            raise RefusedError("it numbers more parts than it has")
+        self.memo[place] = self._value(self.stack[-1])
+
+    def get(self, place: Any) -> None:
+        self.stack.append(self.memo[int(place)])
+
+    def refer(self, reference: Any) -> None:
+        if self.persistent is None:
+            raise RefusedError("it refers to something outside of itself")
+        self.stack.append(self.persistent(reference))
+
+    def tuple_of(self, count: int) -> None:
+        if len(self.stack) < count:
+            raise ValueError("it takes more values than it has")
+        values = tuple(map(self._value, self.stack[len(self.stack) - count :]))
+        del self.stack[len(self.stack) - count :]
+        self.push_fixed(values)
+
+    def make_dict(self, _: Any) -> None:
+        items: dict[Any, Any] = {}
+        self.set_items(items, self.above_mark())
+        self.stack.append(items)
+
+    def make_frozenset(self, _: Any) -> None:
+        items: set[Any] = set()
+        self.add_items(items, self.above_mark())
+        self.push_fixed(frozenset(items))
+
+    def pop_top(self, _: Any) -> None:
+        self.stack.pop()
+
+    def set_one(self, _: Any) -> None:
+        value, key = self.pop(), self.pop()
+        self.set_items(self.stack[-1], [key, value])
+
+    def append_one(self, _: Any) -> None:
+        value = self.pop()
+        self.append_items(self.stack[-1], [value])
+
+    def stack_name(self, _: Any) -> None:
+        name, module = self.pop(), self.pop()
+        self.name(module, name)
+
+    def many(self, act: Callable[[Any, list[Any]], None]) -> None:
+        values = self.above_mark()
+        act(self.stack[-1], values)
+
+
+class _Ordered(dict[Any, Any]):
+    """A dictionary that was an OrderedDict. Its attributes, such as the versions of modules, are left out."""
+
+    def set_state(self, state: Any) -> None:
+        if not isinstance(state, dict):
+            raise RefusedError("it changes a dictionary in an unknown form")
+
+
+SET, LIST, DICT = Name(set), Name(list), Name(dict)
+"""The names of containers that are made of the items of another."""
+
+_LITERALS = frozenset(
+    [
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    ]
+)
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "MARK": _MARK}
+_STEPS: Mapping[str, Callable[[_Machine, Any], None]] = {
+    "BYTEARRAY8": lambda self, argument: self.stack.append(bytes(argument)),
+    "EMPTY_LIST": lambda self, _: self.stack.append([]),
+    "EMPTY_DICT": lambda self, _: self.stack.append({}),
+    "EMPTY_SET": lambda self, _: self.stack.append(set()),
+    "EMPTY_TUPLE": lambda self, _: self.push_fixed(()),
+    "LIST": lambda self, _: self.stack.append(self.above_mark()),
+    "DICT": _Machine.make_dict,
+    "FROZENSET": _Machine.make_frozenset,
+    "TUPLE": lambda self, _: self.push_fixed(tuple(self.above_mark())),
+    "TUPLE1": lambda self, _: self.tuple_of(1),
+    "TUPLE2": lambda self, _: self.tuple_of(2),
+    "TUPLE3": lambda self, _: self.tuple_of(3),
+    "APPEND": _Machine.append_one,
+    "APPENDS": lambda self, _: self.many(self.append_items),
+    "SETITEM": _Machine.set_one,
+    "SETITEMS": lambda self, _: self.many(self.set_items),
+    "ADDITEMS": lambda self, _: self.many(self.add_items),
+    "POP": _Machine.pop_top,
+    "POP_MARK": lambda self, _: self.above_mark().clear(),
+    "DUP": lambda self, _: self.stack.append(self._value(self.stack[-1])),
+    "GLOBAL": lambda self, argument: self.name(*argument.split(" ", 1)),
+    "STACK_GLOBAL": _Machine.stack_name,
+    "REDUCE": _Machine.reduce,
+    "BUILD": _Machine.build,
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.put),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.get),
+    "PERSID": _Machine.refer,
+    "BINPERSID": lambda self, _: self.refer(self.pop()),
+}

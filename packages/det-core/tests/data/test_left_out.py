@@ -1,0 +1,177 @@
+"""Whatever a reader leaves out is counted, and reported wherever the dataset is used."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import coco_files
+import pytest
+import small_datasets
+from click.testing import CliRunner
+from det_core.cli.main import det
+from det_core.data import (
+    CityscapesDataset,
+    CocoDataset,
+    ConcatDataset,
+    Data,
+    LeftOutWarning,
+    Mosaic,
+    VocDataset,
+    YoloDataset,
+    left_out,
+    left_out_notes,
+)
+from det_core.recipes import Factory
+
+RING = [[4, 3, 12, 3, 4, 9]]
+RLE = {"size": [30, 40], "counts": [0, 1200]}
+
+
+def damaged() -> dict[str, Any]:
+    """Four images with 0, 1, 2 and 3 objects, of which those of images 11, 12 and 13 that are no crowds are bad."""
+    data = coco_files.content(4)
+    for each in data["annotations"]:
+        if each["image_id"] < 14 and not each["iscrowd"]:
+            each["bbox"] = [1, 1, 0, 5]
+    return data
+
+
+def test_coco_skipped_annotations_and_images_are_counted(tmp_path: Path) -> None:
+    dataset = coco_files.dataset(tmp_path, damaged(), bad_annotations="skip", keep_empty=False)
+    assert len(dataset) == 1
+    assert left_out(dataset) == {
+        "annotations that cannot be used": 2,
+        "images without an object to learn from": 3,
+    }
+    first, second = left_out_notes(dataset, "data.train")
+    assert first.startswith("data.train: annotations that cannot be used, left out: 2; the first: annotation 111 has")
+    assert second == "data.train: images without an object to learn from, left out: 3"
+
+
+def test_coco_classes_and_keypoints_not_chosen_are_counted(tmp_path: Path) -> None:
+    data = coco_files.content(4)
+    data["categories"][0]["keypoints"] = ["a"]
+    data["annotations"][0]["keypoints"] = [5, 5, 2]
+    dataset = coco_files.dataset(tmp_path, data, classes=["cat"], keypoints=True, min_keypoints=1)
+    assert left_out(dataset) == {"objects of classes that were not chosen": 2, "images with too few keypoints": 3}
+
+
+def test_whole_dataset_leaves_nothing_out(tmp_path: Path) -> None:
+    dataset = coco_files.dataset(tmp_path)
+    assert (left_out(dataset), left_out_notes(dataset, "x")) == ({}, [])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Data(train=Factory(CocoDataset, images=dataset.images, annotations=dataset.annotations)).dataset("train")
+
+
+def test_voc_and_yolo_unreadable_files_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "voc").mkdir()
+    voc = small_datasets.voc(tmp_path / "voc")
+    (tmp_path / "voc/ImageSets/Main/train.txt").write_text("a\nb\n")
+    assert left_out(VocDataset(**voc, bad_annotations="skip")) == {"images whose files cannot be read": 1}
+    (tmp_path / "yolo").mkdir()
+    yolo = small_datasets.yolo(tmp_path / "yolo")
+    (tmp_path / "yolo/labels/a.txt").write_text("1 0.5 0.5 0.25 0.2\n7 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "yolo/labels/b.txt").write_text("1 0.5 0.5 0.25 0.2\n")
+    (tmp_path / "yolo/labels/classes.txt").write_text("cat\ndog\n")
+    assert left_out(YoloDataset(**yolo, bad_annotations="skip")) == {
+        "files of labels without an image": 1,
+        "annotations that cannot be used": 1,
+    }
+
+
+def test_cityscapes_empty_images_are_counted(tmp_path: Path) -> None:
+    arguments = small_datasets.cityscapes(tmp_path)
+    empty = {"imgHeight": 30, "imgWidth": 40, "objects": []}
+    (tmp_path / "fine/ulm/b_gtFine_polygons.json").write_text(json.dumps(empty))
+    (tmp_path / "left/ulm/b_leftImg8bit.png").write_bytes((tmp_path / "left/ulm/a_leftImg8bit.png").read_bytes())
+    assert left_out(CityscapesDataset(**arguments, keep_empty=False)) == {"images without an object to learn from": 1}
+
+
+def test_datasets_around_others_report_what_these_leave_out(tmp_path: Path) -> None:
+    dataset = coco_files.dataset(tmp_path, damaged(), bad_annotations="skip")
+    assert left_out(ConcatDataset([dataset, Mosaic(dataset)])) == {"annotations that cannot be used": 4}
+    assert len(left_out_notes(ConcatDataset([dataset, dataset]), "x")) == 1
+
+
+def test_dataset_of_a_plugin_with_sentences_alone_is_counted() -> None:
+    class Plugin:
+        skipped = ("image a is cut short", "image b is cut short")
+
+    [note] = left_out_notes(Plugin(), "data.val")
+    assert note == "data.val: entries that cannot be used, left out: 2; the first: image a is cut short"
+
+
+def test_data_warns_once_where_a_dataset_is_built(tmp_path: Path) -> None:
+    images, file = coco_files.write(tmp_path, damaged())
+    data = Data(train=Factory(CocoDataset, images=images, annotations=file, bad_annotations="skip"))
+    with pytest.warns(
+        LeftOutWarning, match=r"data.train: annotations that cannot be used, left out: 2; the first: ann"
+    ):
+        data.dataset("train")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.dataset("train")
+
+
+def recipe(folder: Path, train: str) -> Path:
+    file = folder / "r.yaml"
+    file.write_text(f"extends: faster_rcnn_r50_fpn_1x\ndata:\n  train: {train}\n  val: null\n  test: null\n")
+    return file
+
+
+def checked(file: Path, code: int) -> dict[str, Any]:
+    result = CliRunner().invoke(det, ["data", "check", str(file), "--json"])
+    assert result.exit_code == code, result.output
+    report: dict[str, Any] = json.loads(result.stdout)
+    return report
+
+
+def test_check_of_a_concat_lists_what_its_parts_leave_out(tmp_path: Path) -> None:
+    images, file = coco_files.write(tmp_path, damaged())
+    part = f"{{type: coco, images: {images}, annotations: {file}, bad_annotations: skip, keep_empty: false}}"
+    report = checked(recipe(tmp_path, f"{{type: concat, datasets: [{part}]}}"), 1)
+    assert report["counts"] == {"bad entry": 2}
+    assert report["splits"]["train"]["left out"]["images without an object to learn from"] == 3
+
+
+@pytest.mark.parametrize(
+    ("option", "change", "fault"),
+    [
+        ("masks: polygons", {"segmentation": RLE}, "has an RLE, where polygons were asked for"),
+        ("masks: bitmaps", {"segmentation": RLE}, ""),
+        ("masks: bitmaps", {}, "has no 'segmentation'"),
+        ("masks: bitmaps", {"segmentation": [[1, 2, 3]]}, "has a polygon that is not at least three pairs"),
+        ("masks: false", {"segmentation": [[1, 2, 3]]}, ""),
+        ("keypoints: true", {"keypoints": [1, 1]}, "has keypoints that are not 6 finite numbers"),
+        ("keypoints: false", {"keypoints": [1, 1]}, ""),
+        ("rotated: false", {"bbox": [9, 9, 5, 5, 30]}, "of a rotated box: set rotated to true"),
+        ("rotated: true", {"bbox": [9, 9, 5, 5, 30]}, ""),
+    ],
+)
+def test_check_of_a_recipe_holds_entries_to_what_its_reader_asks_for(
+    tmp_path: Path, option: str, change: dict[str, Any], fault: str
+) -> None:
+    data = coco_files.content(2)
+    data["categories"][0]["keypoints"] = ["a", "b"]
+    if "masks" in option and change:
+        data["annotations"][0]["segmentation"] = RING
+    data["annotations"][0] |= change
+    images, file = coco_files.write(tmp_path, data)
+    train = f"{{type: coco, images: {images}, annotations: {file}, {option}, bad_annotations: skip}}"
+    report = checked(recipe(tmp_path, train), 1 if fault else 0)
+    assert len(report["defects"]) == bool(fault)
+    assert all(fault in each["text"] for each in report["defects"])
+    skipped = report["splits"]["train"]["left out"].get("annotations that cannot be used", 0)
+    assert skipped == bool(fault)
+
+
+def test_check_of_a_recipe_that_its_reader_refuses_is_a_defect(tmp_path: Path) -> None:
+    data = coco_files.content(2)
+    images, file = coco_files.write(tmp_path, data)
+    train = f"{{type: coco, images: {images}, annotations: {file}, classes: [horse]}}"
+    report = checked(recipe(tmp_path, train), 1)
+    assert [(each["kind"], each["text"]) for each in report["defects"]] == [
+        ("unreadable file", "has no category named 'horse'")
+    ]

@@ -1,0 +1,1 @@
+"""Bodies: the synthetic figure, published meshes and your own."""

@@ -1,0 +1,1 @@
+"""Bootstrapping: training data from predictions."""

@@ -1,0 +1,128 @@
+"""Points drawn from predictions, to be learned from as if somebody had annotated them (Sanakoyeu et al., 2020)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from det_core.errors import ConfigError
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from det_densepose.bodies.symmetry import COARSE_OF_PART
+from det_densepose.results.conversion import ChartResult, VertexResult, chart_result, foreground
+from det_densepose.structures import NUM_COARSE_PARTS
+
+__all__ = ["PointSampler", "coarse_labels", "coarse_masks", "sampled_points"]
+
+_GRID = 256
+# Whether the surest pixels have the smallest values.
+_RISING = {"sigma_2": True, "fine_segm_confidence": False, "coarse_segm_confidence": False}
+
+Kind = Literal["uniform", "sigma_2", "fine_segm_confidence", "coarse_segm_confidence"]
+
+
+@dataclass(frozen=True)
+class PointSampler:
+    """Chooses pixels of a prediction: of each part, or of the whole object where the model predicts vertices.
+
+    Args:
+        kind: "uniform" draws from all pixels; the others from those of which the model is surest: of the least variance
+            `sigma_2`, or of the largest confidence of a segmentation.
+        count: points of each part, or of each object.
+        share: draw from this share of the pixels, the surest; at least from `count`.
+        multiplier: draw from so many times `count` pixels in place of a share.
+        published_order: take the smallest values of segmentation confidences of charts, as the published code does,
+            which are those of which the model is least sure.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    kind: Kind = "uniform"
+    count: int = 8
+    share: float = 0.5
+    multiplier: float | None = None
+    published_order: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind != "uniform" and self.kind not in _RISING:
+            raise ConfigError("kind", f"must be one of {', '.join(('uniform', *_RISING))}", f"got {self.kind!r}")
+        if self.count < 1 or not 0 < self.share <= 1 or (self.multiplier is not None and self.multiplier < 1):
+            found = f"got {self.count}, {self.share} and {self.multiplier}"
+            raise ConfigError("count", "must be at least 1, share in (0, 1], multiplier at least 1", found)
+
+    def candidates(self, result: ChartResult | VertexResult) -> dict[int, NDArray[np.int64]]:
+        """Of each part the pixels (P, 2), rows and columns, that are drawn from; of vertices all under part 0."""
+        if isinstance(result, VertexResult):
+            pixels = np.argwhere(result.mask)
+            return {0: pixels[self._surest(pixels, result.confidences, rising=False)]} if len(pixels) else {}
+        found = {}
+        for part in np.unique(result.labels[result.labels > 0]).tolist():
+            pixels = np.argwhere(result.labels == part)
+            rising = _RISING.get(self.kind, True) or self.published_order
+            found[part] = pixels[self._surest(pixels, result.confidences, rising)]
+        return found
+
+    def _surest(
+        self, pixels: NDArray[np.int64], confidences: Mapping[str, NDArray[np.float32]], rising: bool
+    ) -> NDArray[np.int64]:
+        if self.kind == "uniform":
+            return np.arange(len(pixels))
+        if self.kind not in confidences:
+            found = f"it gives {', '.join(confidences) or 'none'}"
+            fix = "use the uniform sampler, or a model with confidences such as densepose_rcnn_r50_fpn_wc1_s1x"
+            raise ConfigError("kind", f"the model does not predict {self.kind}", found, fix)
+        values = confidences[self.kind][pixels[:, 0], pixels[:, 1]]
+        # torch's own sorting, whose order of equals is that of the published samplers.
+        order = torch.from_numpy(values if rising else -values).sort()[1].numpy()
+        wanted = min(self.count, len(pixels))
+        total = int(self.multiplier * wanted) if self.multiplier is not None else int(len(pixels) * self.share)
+        return order[: min(max(total, wanted), len(pixels))]
+
+    def draw(self, result: ChartResult | VertexResult, random: np.random.Generator) -> dict[int, NDArray[np.int64]]:
+        """Of each part at most `count` of the candidates, in the order of the image."""
+        return {
+            part: pixels[np.sort(random.permutation(len(pixels))[: self.count])]
+            for part, pixels in self.candidates(result).items()
+        }
+
+
+def sampled_points(result: ChartResult | VertexResult, pixels: Mapping[int, NDArray[np.int64]]) -> dict[str, Any]:
+    """`dp_x`, `dp_y` and labels of pixels, as an annotation of the object's box has them."""
+    places = np.concatenate([np.zeros((0, 2), np.int64), *pixels.values()])
+    _, _, width, height = result.box
+    ys, xs = places.T
+    found: dict[str, Any] = {
+        "dp_x": ((xs + 0.5) / width * _GRID).tolist(),
+        "dp_y": ((ys + 0.5) / height * _GRID).tolist(),
+    }
+    if isinstance(result, VertexResult):
+        return {**found, "dp_vertex": result.vertices[ys, xs].tolist(), "ref_model": result.mesh}
+    u, v = np.clip(result.uv[:, ys, xs], 0, 1)
+    return {**found, "dp_I": result.labels[ys, xs].tolist(), "dp_U": u.tolist(), "dp_V": v.tolist()}
+
+
+def coarse_labels(fields: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """Coarse parts on the grid of the box, uint8 (256, 256), of the raw outputs (C, Z, Z) of a region.
+
+    Of charts by the best fine part, where the object is; of embeddings 1 where it is.
+    """
+    if "fine_segm" not in fields:
+        return foreground(np.asarray(fields["coarse_segm"], np.float32), (_GRID, _GRID)).astype(np.uint8)
+    labels = chart_result(fields, (0, 0, _GRID, _GRID)).labels
+    return np.array(COARSE_OF_PART, np.uint8)[labels]
+
+
+def coarse_masks(labels: NDArray[np.uint8], encode: Callable[..., Any] = coco_mask.encode) -> list[Any]:
+    """`dp_masks` of coarse parts (256, 256): an RLE for each, [] for those that are not there."""
+    found: list[Any] = []
+    for part in range(1, NUM_COARSE_PARTS + 1):
+        mask = labels == part
+        if not mask.any():
+            found.append([])
+            continue
+        rle = encode(np.asfortranarray(mask.astype(np.uint8)))
+        found.append({"size": list(rle["size"]), "counts": rle["counts"].decode()})
+    return found

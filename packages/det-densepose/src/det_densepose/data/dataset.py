@@ -1,0 +1,355 @@
+"""Reads annotations in the format of DensePose-COCO: points on the surface of people and animals, and coarse parts."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from det_core.data.formats.coco import mask_form
+from det_core.data.formats.coco_index import BadAnnotations, CocoIndex, read_content
+from det_core.data.formats.indexed import IndexedImages
+from det_core.data.formats.listing import Listing
+from det_core.data.formats.packed import PackedTexts
+from det_core.data.transforms import Points
+from det_core.errors import ConfigError, DataError
+from det_core.ops.rle import rle_counts, rle_to_mask
+from det_core.structures import Sample
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from torch import Tensor
+from torchvision import tv_tensors
+
+from det_densepose.bodies.published import MESHES, BodyFolder
+from det_densepose.data.checks import GRID_SIDE, SurfaceCheck, has_surface
+from det_densepose.data.mirror import BodySymmetry
+from det_densepose.structures import (
+    COARSE,
+    FRAME,
+    GRID,
+    MESH,
+    POINTS,
+    PREFIX,
+    SURFACE,
+    UNKNOWN,
+    CoarseParts,
+    SurfaceLabels,
+    mesh_id,
+)
+
+__all__ = ["IGNORED", "DensePoseDataset"]
+
+IGNORED = f"{PREFIX}ignored"
+"""Image extra: regions in which nothing is annotated, a mask bool (1, H, W); absent where an image has none."""
+
+_ROW = f"{PREFIX}row"
+_SHOWN = 10
+_CHARTS = ("dp_I", "dp_U", "dp_V")
+
+
+class DensePoseDataset(IndexedImages):
+    """A file in the format of DensePose-COCO: charts (`dp_I`, `dp_U`, `dp_V`), vertices (`dp_vertex`, `ref_model`), or both.
+
+    It reads the published files of people (DensePose-COCO, its CSE form), DensePose-PoseTrack with regions to ignore,
+    chimpanzees with one mask for the whole body, and animals of LVIS. Samples have the extras of
+    `det_densepose.structures`. Objects without points are given too: they train boxes, and masks where there are any.
+
+    Args:
+        images: the folder that the file names start from; of files that tell only a `coco_url`, its last two parts do.
+        annotations: the JSON file.
+        classes: names of the categories to keep, in the order of their labels, after `class_map`; None keeps all.
+        class_map: name of a category -> that which it becomes, such as {"bear": "sheep"}.
+        class_meshes: name of a category -> mesh of annotations that name none themselves.
+        bodies: the folder of bodies, for the symmetry that mirroring needs; None: the synthetic figure alone is known.
+        body: the body whose charts the points are on.
+        keep_empty: whether images without any object to learn from belong to the dataset.
+        keep: "all" images, or those with "points" on at least one object, or with "points or masks".
+        masks: as in `det_core.data.CocoDataset`.
+        keypoints: as in `det_core.data.CocoDataset`.
+        bad_annotations: as in `det_core.data.CocoDataset`, of boxes as of points.
+
+    Attributes:
+        classes: the name of each label.
+        mesh_names: the meshes that annotations name.
+        num_surfaces: how many objects have points.
+
+    Raises:
+        DataError: as `det_core.data.CocoDataset`; or points lie outside of their box, a part, u or v is out of range, a
+            vertex is not of its mesh, coarse masks are not 256 x 256.
+    """
+
+    evaluators: tuple[str, ...] = ("coco", "det-densepose/densepose")
+
+    def __init__(
+        self,
+        images: Path,
+        annotations: Path,
+        classes: Sequence[str] | None = None,
+        class_map: Mapping[str, str] | None = None,
+        class_meshes: Mapping[str, str] | None = None,
+        bodies: Path | None = None,
+        body: str = "smpl_27554",
+        keep_empty: bool = True,
+        keep: Literal["all", "points", "points or masks"] = "all",
+        masks: bool | Literal["bitmaps", "polygons"] = False,
+        keypoints: bool = False,
+        bad_annotations: BadAnnotations = "stop",
+    ) -> None:
+        listing = self.listing(images, annotations, class_map)
+        content, skipped = _sound(listing, _check(listing, class_meshes, bodies), bad_annotations)
+        if masks:
+            content = _with_segmentations(content)
+        listing = replace(listing, content=content)
+        index = listing.checked(classes, mask_form(masks), keypoints, bad_annotations=bad_annotations)
+        index = replace(index, skipped=(*index.skipped, *skipped), marks={_ROW: np.arange(len(index.boxes))})
+        check = _check(listing, class_meshes, bodies)
+        self._surfaces = _Surfaces.of(listing, index, check)
+        self.mesh_names = self._surfaces.meshes
+        self.num_surfaces = int((np.diff(self._surfaces.first) > 0).sum())
+        self._symmetry = BodySymmetry(None if bodies is None else Path(bodies), body, self.mesh_names)
+        super().__init__(index, listing.images, listing.annotations, keep_empty, outlines=masks == "polygons")
+        self._ignored = {
+            image["id"]: (image["ignore_regions_x"], image["ignore_regions_y"])
+            for image in content["images"]
+            if image.get("ignore_regions_x")
+        }
+        if keep != "all":
+            self._rows = np.array([row for row in self._rows if self._keeps(row, keep)], np.int64)
+
+    @classmethod
+    def listing(cls, images: Path, annotations: Path, class_map: Mapping[str, str] | None = None) -> Listing:
+        """What the file says, unchecked; file names as COCO has them, categories after `class_map`."""
+        content = read_content(Path(annotations))
+        named = [_with_file_name(image) for image in content["images"]]
+        content = _mapped({**content, "images": named}, class_map or {}, str(annotations))
+        return Listing(content, Path(images), Path(annotations))
+
+    def __getitem__(self, index: int) -> Sample:
+        """The image and its objects as stored."""
+        sample = super().__getitem__(index)
+        if sample.targets is None:
+            return sample
+        extras = dict(sample.targets.extras)
+        rows = extras.pop(_ROW).tolist()
+        extras |= self._surfaces.extras(rows, sample.size, self._symmetry)
+        image_extras = dict(sample.targets.image_extras)
+        if sample.id in self._ignored:
+            image_extras[IGNORED] = tv_tensors.Mask(_regions(*self._ignored[sample.id], sample.size)[None])
+        return replace(sample, targets=replace(sample.targets, extras=extras, image_extras=image_extras))
+
+    def _keeps(self, row: int, keep: str) -> bool:
+        own = self._own(int(row))
+        points = np.diff(self._surfaces.first)[own] > 0
+        if keep == "points or masks" and self._index.segmentations is not None:
+            points = points | [self._index.segmentations[n] != "[]" for n in range(own.start, own.stop)]
+        return bool((points & ~self._index.crowd[own]).any())
+
+
+@dataclass(frozen=True, eq=False)
+class _Surfaces:
+    """Points and coarse parts of all objects, in the order of an index.
+
+    Attributes:
+        first: int64 (A + 1,): the points of object i are rows first[i] to first[i + 1] of `points`.
+        points: float32 (T, 6): x, y in the grid, part, u, v, vertex.
+        boxes: float32 (A, 4): annotated boxes, x, y, width, height.
+        slots: int64 (A,): the mesh, an index of `meshes`; -1 where an object has no vertices.
+        meshes: names.
+        masks: A texts, the JSON of `dp_masks`; "" where there are none.
+    """
+
+    first: NDArray[np.int64]
+    points: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    slots: NDArray[np.int64]
+    meshes: tuple[str, ...]
+    masks: PackedTexts
+
+    @classmethod
+    def of(cls, listing: Listing, index: CocoIndex, check: SurfaceCheck) -> "_Surfaces":
+        by_id = {each["id"]: each for each in listing.content.get("annotations", ()) if isinstance(each, dict)}
+        records = [by_id[number] for number in index.object_ids.tolist()]
+        names = {check.mesh_of(record) for record in records if "dp_vertex" in record}
+        meshes = tuple(sorted(names))
+        points = [_points(record) for record in records]
+        return cls(
+            first=np.cumsum([0, *map(len, points)], dtype=np.int64),
+            points=np.concatenate([np.zeros((0, 6), np.float32), *points]),
+            boxes=np.array([record["bbox"] for record in records], np.float32).reshape(-1, 4),
+            slots=np.array([meshes.index(check.mesh_of(r)) if "dp_vertex" in r else -1 for r in records], np.int64),
+            meshes=meshes,
+            masks=PackedTexts(json.dumps(r["dp_masks"]) if r.get("dp_masks") else "" for r in records),
+        )
+
+    def extras(self, rows: Sequence[int], size: tuple[int, int], symmetry: BodySymmetry) -> dict[str, Tensor]:
+        """The extras of the objects in `rows`, which are those of one image of `size`."""
+        own = [self.points[self.first[row] : self.first[row + 1]] for row in rows]
+        # One row of padding at least: its u tells mirroring the object's mesh.
+        longest = max(map(len, own), default=0) + 1
+        table = np.zeros((len(rows), longest, 6), np.float32)
+        table[..., 2] = table[..., 5] = -1
+        for target, points in zip(table, own, strict=True):
+            target[: len(points)] = points
+        boxes = torch.from_numpy(self.boxes[list(rows)].reshape(-1, 4))
+        slots = torch.from_numpy(self.slots[list(rows)])
+        values = torch.from_numpy(table)
+        grid = values[..., :2].clone()
+        real = (values[..., 2] >= 0) | (values[..., 5] >= 0)
+        place = boxes[:, None, :2] + grid * (boxes[:, None, 2:] / GRID_SIDE)
+        surface = values[..., 2:].clone()
+        surface[:, -1, 1] = slots.clamp(min=0).float()
+        labels = SurfaceLabels(surface)
+        labels.symmetry = symmetry
+        corners = boxes[:, None, :2] + boxes[:, None, 2:] * torch.tensor([[0.0, 0], [1, 0], [0, 1]])
+        names = [mesh_id(self.meshes[slot]) if slot >= 0 else -1 for slot in slots.tolist()]
+        extras: dict[str, Tensor] = {
+            POINTS: Points(place * real[..., None], canvas_size=size),
+            SURFACE: labels,
+            GRID: grid,
+            MESH: torch.tensor(names, dtype=torch.int64),
+            FRAME: Points(corners, canvas_size=size),
+        }
+        coarse = self._coarse(rows)
+        return extras if coarse is None else {**extras, COARSE: CoarseParts(coarse)}
+
+    def _coarse(self, rows: Sequence[int]) -> Tensor | None:
+        texts = [self.masks[row] for row in rows]
+        if not any(texts):
+            return None
+        maps = torch.full((len(rows), GRID_SIDE, GRID_SIDE), UNKNOWN, dtype=torch.uint8)
+        for target, text in zip(maps, texts, strict=True):
+            if text:
+                target.copy_(_coarse_map(json.loads(text)))
+        return maps
+
+
+def _points(record: Mapping[str, Any]) -> NDArray[np.float32]:
+    """x, y, part, u, v, vertex of the points of an annotation, (P, 6)."""
+    if not has_surface(record):
+        return np.zeros((0, 6), np.float32)
+    count = len(record["dp_x"])
+    charts = all(key in record for key in _CHARTS)
+    columns = [record["dp_x"], record["dp_y"]]
+    columns += [record[key] for key in _CHARTS] if charts else [[-1] * count, [0] * count, [0] * count]
+    columns.append(record.get("dp_vertex", [-1] * count))
+    return np.array(columns, np.float32).reshape(6, count).T
+
+
+def _coarse_map(masks: Any) -> Tensor:
+    """Coarse parts on the grid, uint8 (256, 256); a later mask covers an earlier one, one RLE alone is the whole body."""
+    found = torch.zeros((GRID_SIDE, GRID_SIDE), dtype=torch.uint8)
+    for label, mask in enumerate([masks] if isinstance(masks, dict) else masks, 1):
+        if mask:
+            found[rle_to_mask(rle_counts(mask, (GRID_SIDE, GRID_SIDE)), (GRID_SIDE, GRID_SIDE))] = label
+    return found
+
+
+def _regions(xs: Sequence[Any], ys: Sequence[Any], size: tuple[int, int]) -> Tensor:
+    """Polygons as a mask, bool (H, W)."""
+    polygons = [np.stack((x, y), 1).ravel().astype(float).tolist() for x, y in zip(xs, ys, strict=True) if len(x) > 2]
+    if not polygons:
+        return torch.zeros(size, dtype=torch.bool)
+    merged = coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
+    return torch.from_numpy(coco_mask.decode(merged).astype(bool))
+
+
+def _check(listing: Listing, class_meshes: Mapping[str, str] | None, bodies: Path | None) -> SurfaceCheck:
+    ids = {each.get("name"): each.get("id") for each in listing.content["categories"] if isinstance(each, dict)}
+    default = {ids[name]: mesh for name, mesh in (class_meshes or {}).items() if name in ids}
+    own = {}
+    if bodies is not None:
+        folder, known = BodyFolder(bodies), set(MESHES)
+        records = (each for each in listing.content.get("annotations", ()) if isinstance(each, dict))
+        names = {each["ref_model"] for each in records if isinstance(each.get("ref_model"), str)} - known
+        own = {name: folder.body(name).num_vertices for name in names}
+    return SurfaceCheck(own, default)
+
+
+def _sound(listing: Listing, check: SurfaceCheck, bad: BadAnnotations) -> tuple[dict[str, Any], list[str]]:
+    """The content without annotations at fault, and a sentence for each of these; raises unless they are skipped."""
+    good, faults = [], []
+    for number, record in enumerate(listing.content.get("annotations", ()), 1):
+        fault = next(check(record), None) if isinstance(record, dict) else None
+        if fault is None:
+            good.append(record)
+        else:
+            faults.append(f"annotation {record.get('id', number)!r:.40} {fault.text}")
+    if faults and bad == "stop":
+        found = "; ".join(faults[:_SHOWN]) + (f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else "")
+        problem = f"{len(faults)} annotations cannot be used" if len(faults) > 1 else "1 annotation cannot be used"
+        fix = "correct the file, or set bad_annotations to 'skip'"
+        raise DataError(str(listing.annotations), problem, found, fix)
+    content = dict(listing.content)
+    if "annotations" in content:
+        content["annotations"] = good
+    for image in content["images"]:
+        if isinstance(image, dict) and (fault := _region_fault(image)):
+            raise DataError(str(listing.annotations), f"image {image.get('id')!r:.40} {fault}")
+    return content, faults
+
+
+def _region_fault(image: Mapping[str, Any]) -> str | None:
+    xs, ys = image.get("ignore_regions_x", []), image.get("ignore_regions_y", [])
+    if not isinstance(xs, list) or not isinstance(ys, list) or len(xs) != len(ys):
+        return "has regions to ignore whose x and y do not belong together"
+    both = zip(xs, ys, strict=True)
+    good = all(isinstance(x, list) and isinstance(y, list) and len(x) == len(y) for x, y in both)
+    return None if good else "has a region to ignore with more of x than of y"
+
+
+def _with_segmentations(content: dict[str, Any]) -> dict[str, Any]:
+    """Objects without `segmentation` get the coarse parts, pasted into their box; published training needs one."""
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"] if isinstance(image, dict)}
+    records = [
+        {**r, "segmentation": _pasted(r, sizes[r["image_id"]])}
+        if isinstance(r, dict) and not r.get("segmentation") and r.get("dp_masks") and r.get("image_id") in sizes
+        else r
+        for r in content.get("annotations", ())
+    ]
+    return {**content, "annotations": records}
+
+
+def _pasted(record: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    """The union of the coarse parts as an RLE of the image, by the nearest cell to each pixel's middle."""
+    x, y, width, height = record["bbox"]
+    union = _coarse_map(record["dp_masks"]).numpy() > 0
+    ys, xs = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
+    rows, columns = np.floor((ys - y) / height * GRID_SIDE), np.floor((xs - x) / width * GRID_SIDE)
+    inside = ((rows >= 0) & (rows < GRID_SIDE))[:, None] & ((columns >= 0) & (columns < GRID_SIDE))[None]
+    index = rows.clip(0, GRID_SIDE - 1).astype(int)[:, None], columns.clip(0, GRID_SIDE - 1).astype(int)[None]
+    rle = coco_mask.encode(np.asfortranarray((union[index] & inside).astype(np.uint8)))
+    return {"size": list(size), "counts": rle["counts"].decode()}
+
+
+def _with_file_name(image: Any) -> Any:
+    """An image of LVIS tells its address alone: folder and file are its last two parts."""
+    if not isinstance(image, dict) or "file_name" in image or not isinstance(image.get("coco_url"), str):
+        return image
+    return {**image, "file_name": "/".join(image["coco_url"].split("/")[-2:])}
+
+
+def _mapped(content: dict[str, Any], class_map: Mapping[str, str], where: str) -> dict[str, Any]:
+    """The content with categories renamed and joined."""
+    if not class_map:
+        return content
+    categories = [each for each in content["categories"] if isinstance(each, dict)]
+    ids = {each.get("name"): each.get("id") for each in categories}
+    if missing := [name for name in class_map if name not in ids]:
+        raise ConfigError("class_map", f"{where} has no category {missing[0]!r}", f"it has {', '.join(map(str, ids))}")
+    targets = {name: ids.get(target) for name, target in class_map.items()}
+    largest = max((number for number in ids.values() if isinstance(number, int)), default=0)
+    added = []
+    for target in dict.fromkeys(class_map.values()):
+        if target not in ids:
+            largest += 1
+            added.append({"id": largest, "name": target})
+    new = {each["name"]: each["id"] for each in added}
+    moved = {ids[name]: new.get(class_map[name], number) for name, number in targets.items()}
+    records = [
+        {**r, "category_id": moved[r["category_id"]]} if isinstance(r, dict) and r.get("category_id") in moved else r
+        for r in content.get("annotations", ())
+    ]
+    kept = [each for each in categories if class_map.get(each.get("name"), each.get("name")) == each.get("name")]
+    return {**content, "categories": kept + added, "annotations": records}

@@ -1,0 +1,275 @@
+"""Average precision of DensePose: by geodesic point similarity, with and without the overlap of masks."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from det_core.errors import ConfigError, DataError, StructureError
+from det_core.evaluation.per_image import PerImage, detections_and_truth
+from det_core.structures import Detections, Polygons, Prediction, Sample, Targets
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from det_densepose.bodies.body import FIGURE, Charts, Distances, figure
+from det_densepose.bodies.published import BodyFolder
+from det_densepose.data.dataset import IGNORED
+from det_densepose.evaluation.alignment import mesh_alignment
+from det_densepose.evaluation.image import DetectedObject, TrueObject, score_image
+from det_densepose.evaluation.matching import ImageClass, averages, curves, thresholds_from
+from det_densepose.evaluation.regions import encode, pasted_rle, true_mask_rle
+from det_densepose.evaluation.similarity import (
+    GROUP_OF_PART,
+    KAPPA_OF_GROUP,
+    MESH_KAPPA,
+    ChartReader,
+    TruePoints,
+    VertexReader,
+)
+from det_densepose.results.access import raw_fields
+from det_densepose.results.conversion import channels_at, chart_result, foreground, int_box, nearest_vertices
+from det_densepose.structures import COARSE, FRAME, GRID, MESH, SURFACE, UNKNOWN, has_points, mesh_id
+
+__all__ = ["DensePoseEvaluator"]
+
+_NAMES = {"gps": "densepose_gps", "gpsm": "densepose_gpsm", "segm": "densepose_segm"}
+_KAPPAS = np.array(KAPPA_OF_GROUP)[np.array(GROUP_OF_PART)]
+
+
+class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
+    """AP and AR by COCO's rules and DensePose's additions, of charts or of vertices, computed while images come.
+
+    GPS does not depend on other images, so that each is scored at once and only its similarities are kept: some hundred
+    bytes, whatever the size of the predictions. No prediction is stored.
+
+    Args:
+        classes: the name of each label.
+        bodies: the folder of bodies, with the charts and distances that the truth is on; None: the synthetic figure.
+        body: the body of chart annotations.
+        min_similarity: the least threshold; 0.2 for animals as published, which adds AP20, AP30 and AP40.
+        max_detections: of each class and image, the best.
+        key_vertices: a JSON file {mesh: {name: vertex}} of places that embeddings of meshes should agree on; None: mesh
+            alignment is not evaluated.
+
+    Attributes:
+        notes: why a figure is not there, by its key; made by `result`.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        bodies: Path | None = None,
+        body: str = "smpl_27554",
+        min_similarity: float = 0.5,
+        max_detections: int = 20,
+        key_vertices: Path | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 < min_similarity <= 0.95 or max_detections < 1:
+            found = f"got {min_similarity} and {max_detections}"
+            raise ConfigError("min_similarity", "must lie in (0, 0.95], and max_detections be at least 1", found)
+        self.classes, self.max_detections = tuple(classes), max_detections
+        self._bodies, self._body = BodyFolder(bodies), body
+        self._thresholds = thresholds_from(min_similarity)
+        self._charts = lru_cache(maxsize=1)(self._load_charts)
+        self._distances = lru_cache(maxsize=None)(self._load_distances)
+        self._key_vertices = None if key_vertices is None else _read_key_vertices(Path(key_vertices))
+        self._alignment: dict[str, float] = {}
+        self.notes: dict[str, str] = {}
+
+    def update(self, prediction: Prediction, sample: Sample) -> None:
+        """Add one image.
+
+        Raises:
+            DataError: the sample has no truth, or a file of the body is missing.
+            StructureError: the prediction is not of this image or these classes.
+            ConfigError: the model makes no DensePose.
+        """
+        self.require_new(sample)
+        found, truth = detections_and_truth(prediction, sample)
+        if len(found) and not 0 <= int(found.labels.min()) <= int(found.labels.max()) < len(self.classes):
+            raise StructureError(f"image {sample.id}", "its prediction has a label without a class")
+        fields = raw_fields(found) if len(found) else {}
+        tables = _vertex_tables(fields)
+        if self._key_vertices is not None and tables and not self._alignment:
+            self._align(tables)
+        region = truth.image_extras.get(IGNORED)
+        self._images[sample.id] = score_image(
+            self._truth(truth, sample, bool(tables) if fields else None, tables),
+            self._detected(found, fields, tables),
+            None if region is None else region.as_subclass(Tensor).reshape(sample.size).numpy() > 0,
+            self._distances,
+            self.max_detections,
+        )
+
+    def state(self) -> Any:
+        """The images added so far, and the alignment of meshes."""
+        return super().state(), self._alignment
+
+    def merge(self, states: Sequence[Any]) -> None:
+        """Take the images of all processes; one that several of them saw counts once."""
+        super().merge([images for images, _ in states])
+        self._alignment = next((alignment for _, alignment in states if alignment), {})
+
+    def result(self) -> dict[str, float]:
+        """{"densepose_gps/AP": ..., "densepose_gps/AP50", ..., "densepose_gps/AP/NAME"}, and of gpsm and segm.
+
+        Values are in [0, 1]; "densepose_mesh_alignment/GE" and so on are meters, "/GPS" shares. Figures per class are
+        there where there are several. One without objects is left out, and `notes` tells why.
+        """
+        self.notes, figures = {}, {}
+        images = [self._images[key] for key in self.image_ids]
+        for kind, name in _NAMES.items():
+            made = curves(images, len(self.classes), kind, self._thresholds)
+            values = averages(made)
+            if len(self.classes) > 1:
+                for label, each in enumerate(self.classes):
+                    own = made.precision[:, :, label, 0]
+                    values[f"AP/{each}"] = float(own[own > -1].mean()) if (own > -1).any() else None
+            for key, value in values.items():
+                if value is None:
+                    self.notes[f"{name}/{key}"] = "the truth holds no object with points of this kind"
+                else:
+                    figures[f"{name}/{key}"] = value
+        return figures | {f"densepose_mesh_alignment/{key}": value for key, value in self._alignment.items()}
+
+    def _load_charts(self) -> Charts:
+        charts = figure().charts if self._body == FIGURE else self._bodies.charts()
+        if charts is None:
+            raise DataError(f"body {self._body}", "has no charts")
+        return charts
+
+    def _load_distances(self, mesh: str) -> Distances:
+        if mesh == "" and self._body != FIGURE:
+            return self._bodies.chart_distances()
+        return self._bodies.body(mesh or self._body).distances()
+
+    def _align(self, tables: Mapping[str, NDArray[np.float32]]) -> None:
+        names = {name: table for name, table in tables.items() if name in (self._key_vertices or {})}
+        distances = {name: self._distances(name) for name in names}
+        self._alignment = mesh_alignment(names, self._key_vertices or {}, distances)
+
+    def _truth(
+        self, truth: Targets, sample: Sample, vertices: bool | None, tables: Mapping[str, Any]
+    ) -> list[TrueObject]:
+        """All objects; without detections (`vertices` None) it does not matter what points are of."""
+        with_points = has_points(truth)
+        boxes = truth.boxes[:, :4].double().numpy().copy()
+        boxes[:, 2:] -= boxes[:, :2]
+        if FRAME in truth.extras:
+            corners = truth.extras[FRAME].as_subclass(Tensor).double().numpy()
+            sides = np.stack((corners[:, 1, 0] - corners[:, 0, 0], corners[:, 2, 1] - corners[:, 0, 1]), 1)
+            boxes = np.concatenate([corners[:, 0], sides], 1)
+        areas = boxes[:, 2] * boxes[:, 3] if truth.areas is None else truth.areas.double().numpy()
+        found = []
+        for row, label in enumerate(truth.labels.tolist()):
+            x, y, width, height = boxes[row].tolist()
+            box = (x, y, width, height)
+            points = self._points(truth, row, box, vertices, tables) if bool(with_points[row]) else None
+            crowd = truth.crowd is not None and bool(truth.crowd[row])
+            rle = _true_rle(truth, row, box, sample.size)
+            found.append(TrueObject(label, box, float(areas[row]), crowd, points, rle))
+        return found
+
+    def _points(
+        self,
+        truth: Targets,
+        row: int,
+        box: tuple[float, float, float, float],
+        vertices: bool | None,
+        tables: Mapping[str, Any],
+    ) -> TruePoints | None:
+        surface = truth.extras[SURFACE].as_subclass(Tensor)[row].double().numpy()
+        grid = truth.extras[GRID][row].double().numpy()
+        charts, meshes = surface[:, 0] >= 0, surface[:, 3] >= 0
+        if vertices is None:
+            real = charts | meshes
+            return TruePoints(grid[real], box, np.full(int(real.sum()), -1), np.ones(int(real.sum())))
+        if not vertices:
+            if not charts.any():
+                return None
+            part, u, v = surface[charts, 0].astype(np.int64), surface[charts, 1], surface[charts, 2]
+            return TruePoints(grid[charts], box, self._charts().nearest(part, u, v), _KAPPAS[part])
+        names = {mesh_id(name): name for name in tables}
+        mesh = names.get(int(truth.extras[MESH][row])) if meshes.any() else None
+        if mesh is None:
+            return None
+        parts = surface[meshes, 0].astype(np.int64)
+        by_part = mesh == "smpl_27554" and bool((parts >= 0).all())
+        kappa = _KAPPAS[parts] if by_part else np.full(len(parts), MESH_KAPPA)
+        return TruePoints(grid[meshes], box, surface[meshes, 3].astype(np.int64), kappa, mesh)
+
+    def _detected(
+        self, found: Detections, fields: Mapping[str, Tensor], tables: Mapping[str, NDArray[np.float32]]
+    ) -> list[DetectedObject]:
+        arrays = {name: value.as_subclass(Tensor).detach().cpu().float().numpy() for name, value in fields.items()}
+        arrays = {n: a for n, a in arrays.items() if n in ("coarse_segm", "fine_segm", "u", "v", "embedding")}
+        objects = []
+        labels, scores = found.labels.tolist(), found.scores.tolist()
+        for row, corners in enumerate(found.boxes.detach().cpu().float().numpy()):
+            x, y = float(corners[0]), float(corners[1])
+            box = (x, y, float(corners[2] - corners[0]), float(corners[3] - corners[1]))
+            own = {name: each[row] for name, each in arrays.items()}
+            reader: ChartReader | VertexReader
+            if tables:
+                _, _, width, height = int_box(corners)
+                mask = foreground(own["coarse_segm"], (height, width))
+                reader = VertexReader(_lookup(own["embedding"], mask, tables))
+            else:
+                quantized = chart_result(own, corners).quantized
+                mask, reader = quantized[0] > 0, ChartReader(quantized, self._charts())
+            rle = pasted_rle(mask, box, found.size)
+            objects.append(DetectedObject(labels[row], box, scores[row], reader, mask, rle, not tables))
+        return objects
+
+
+def _lookup(embedding: NDArray[np.float32], mask: NDArray[np.bool_], tables: Mapping[str, NDArray[np.float32]]) -> Any:
+    """The vertex at some pixels of the box that `mask` covers."""
+
+    def look(ys: NDArray[np.int64], xs: NDArray[np.int64], mesh: str) -> NDArray[np.int64]:
+        size = (mask.shape[0], mask.shape[1])
+        found = nearest_vertices(channels_at(embedding, size, ys, xs), tables[mesh])
+        return np.where(mask[ys, xs], found, -1)
+
+    return look
+
+
+def _vertex_tables(fields: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+    embedding = fields.get("embedding")
+    if embedding is None:
+        return {}
+    if not hasattr(embedding, "vertices"):
+        raise StructureError("densepose", "the embeddings of pixels have lost those of the vertices")
+    return {name: table.detach().cpu().float().numpy() for name, table in embedding.vertices.items()}
+
+
+def _true_rle(truth: Targets, row: int, box: tuple[float, float, float, float], size: tuple[int, int]) -> Any:
+    """The mask of an object: its coarse parts where there are any, else its segmentation, else None."""
+    if COARSE in truth.extras:
+        coarse = truth.extras[COARSE].as_subclass(Tensor)[row].numpy()
+        if coarse[0, 0] != UNKNOWN:
+            return true_mask_rle(coarse > 0, box, size)
+    if truth.masks is None:
+        return None
+    if isinstance(truth.masks, Polygons):
+        [rings] = list(truth.masks[row : row + 1])
+        flat = [ring.ravel().tolist() for ring in rings]
+        return coco_mask.merge(coco_mask.frPyObjects(flat, *size)) if flat else None
+    return encode(truth.masks[row].numpy())
+
+
+def _read_key_vertices(path: Path) -> dict[str, dict[str, int]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(str(path), "cannot be read as JSON", str(error)) from error
+    good = isinstance(content, dict) and all(
+        isinstance(places, dict) and all(type(vertex) is int for vertex in places.values())
+        for places in content.values()
+    )
+    if not good:
+        raise DataError(str(path), "must hold {mesh: {name of a place: vertex}}")
+    return content

@@ -1,0 +1,135 @@
+"""Scores of one image: from predictions and annotated objects to the few numbers that are kept of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from det_densepose.bodies.body import Distances
+from det_densepose.evaluation.matching import ImageClass
+from det_densepose.evaluation.regions import box_kept, box_overlaps, mask_kept, mask_overlaps
+from det_densepose.evaluation.similarity import Reader, TruePoints, similarity
+
+__all__ = ["DetectedObject", "TrueObject", "kept_objects", "score_image"]
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class TrueObject:
+    """An annotated object.
+
+    Attributes:
+        label: its class.
+        box: x, y, width, height.
+        area: in square pixels.
+        crowd: whether it stands for several.
+        points: None where it has none; it is then ignored.
+        rle: its mask in the image; None where it has none.
+    """
+
+    label: int
+    box: Box
+    area: float
+    crowd: bool
+    points: TruePoints | None
+    rle: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class DetectedObject:
+    """A detection.
+
+    Attributes:
+        label: its class.
+        box: x, y, width, height.
+        score: in [0, 1].
+        reader: of the points; None where the model says nothing of it.
+        mask: bool (h, w) over its box in whole pixels.
+        rle: the mask in the image.
+        quantized: whether regions to ignore are compared with its mask, as published for charts, or with its box.
+    """
+
+    label: int
+    box: Box
+    score: float
+    reader: Reader | None
+    mask: NDArray[np.bool_]
+    rle: Any
+    quantized: bool
+
+
+def kept_objects(
+    truth: Sequence[TrueObject], detections: Sequence[DetectedObject], region: NDArray[np.bool_] | None
+) -> tuple[list[int], list[int]]:
+    """Rows of the objects and of the detections that do not lie in a region to ignore, bool (H, W).
+
+    Without any object, no detection is left out, as published.
+    """
+    if region is None or not truth:
+        return list(range(len(truth))), list(range(len(detections)))
+    objects = [row for row, each in enumerate(truth) if box_kept(each.box, region)]
+    found = [
+        row
+        for row, each in enumerate(detections)
+        if (mask_kept(each.box, each.mask, region) if each.quantized else box_kept(each.box, region))
+    ]
+    return objects, found
+
+
+def score_image(
+    truth: Sequence[TrueObject],
+    detections: Sequence[DetectedObject],
+    region: NDArray[np.bool_] | None,
+    distances: Callable[[str], Distances],
+    max_detections: int = 20,
+) -> dict[int, ImageClass]:
+    """What is kept of an image, by class: similarities of all pairs of detections and objects.
+
+    Args:
+        truth: all objects of the image.
+        detections: all detections.
+        region: in which nothing is evaluated, bool (H, W).
+        distances: along the surface of a mesh, by its name ("" for charts).
+        max_detections: the best of each class.
+    """
+    objects, kept = kept_objects(truth, detections, region)
+    found = {}
+    for label in sorted({truth[row].label for row in objects} | {detections[row].label for row in kept}):
+        own = [truth[row] for row in objects if truth[row].label == label]
+        best = [detections[row] for row in kept if detections[row].label == label]
+        order = np.argsort([-each.score for each in best], kind="stable")[:max_detections]
+        found[label] = _score_class(own, [best[row] for row in order], distances)
+    return found
+
+
+def _score_class(
+    truth: Sequence[TrueObject], detections: Sequence[DetectedObject], distances: Callable[[str], Distances]
+) -> ImageClass:
+    crowd = np.array([each.crowd for each in truth], bool)
+    truth_boxes = np.array([each.box for each in truth], np.float64).reshape(-1, 4)
+    boxes = np.array([each.box for each in detections], np.float64).reshape(-1, 4)
+    gps = np.zeros((len(detections), len(truth)))
+    for column, each in enumerate(truth):
+        if each.points is not None:
+            along = distances(each.points.mesh) if detections else None
+            for row, detection in enumerate(detections):
+                if detection.reader is not None and along is not None:
+                    gps[row, column] = similarity(detection.reader, detection.box, each.points, along)
+    overlaps = np.zeros(gps.shape)
+    masked = [column for column, each in enumerate(truth) if each.rle is not None]
+    if masked and detections:
+        rles = [truth[column].rle for column in masked]
+        overlaps[:, masked] = mask_overlaps([each.rle for each in detections], rles, crowd[masked])
+    similarities: Mapping[str, NDArray[np.float64]] = {"gps": gps, "gpsm": np.sqrt(gps * overlaps), "segm": overlaps}
+    return ImageClass(
+        scores=np.array([each.score for each in detections], np.float64),
+        areas=boxes[:, 2] * boxes[:, 3],
+        box_iou=box_overlaps(boxes, truth_boxes, crowd),
+        similarities=similarities,
+        truth_areas=np.array([each.area for each in truth], np.float64),
+        ignored=np.array([each.points is None for each in truth], bool),
+        crowd=crowd,
+    )

@@ -1,0 +1,151 @@
+"""The data of the configurations of DensePose: published datasets, their classes and their meshes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from det_detectron2.importer.settings import Settings
+
+from det_densepose.importer_settings import HEAD, MESHES
+
+__all__ = ["BODIES", "DATASETS", "complete_data"]
+
+FOLDER = "densepose"
+"""The folder within the data folder that holds published meshes, their distances and symmetries."""
+
+BODIES = {"type": "det_densepose.bodies.published:BodyFolder", "folder": FOLDER}
+READER = "det_densepose.data.dataset:DensePoseDataset"
+
+# Numbers of categories that published configurations choose from -> names.
+COCO_NAMES = {
+    1: "person",
+    **dict(enumerate(("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"), 16)),
+}
+LVIS_NAMES = {
+    76: "bear",
+    80: "cow",
+    225: "cat",
+    378: "dog",
+    422: "elephant",
+    496: "giraffe",
+    569: "horse",
+    943: "sheep",
+    1202: "zebra",
+}
+
+
+def _node(images: str, annotations: str) -> dict[str, Any]:
+    return {"type": READER, "images": images, "annotations": annotations}
+
+
+DATASETS: dict[str, dict[str, Any]] = {
+    **{
+        f"densepose_coco_2014_{split}": _node(
+            f"coco/{'train' if split == 'train' else 'val'}2014", f"coco/annotations/densepose_{file}.json"
+        )
+        for split, file in (
+            ("train", "train2014"),
+            ("valminusminival", "valminusminival2014"),
+            ("minival", "minival2014"),
+            ("minival_100", "minival2014_100"),
+        )
+    },
+    **{
+        f"densepose_coco_2014_{split}_cse": _node(
+            f"coco/{'train' if split == 'train' else 'val'}2014", f"coco_cse/densepose_{file}_cse.json"
+        )
+        for split, file in (
+            ("train", "train2014"),
+            ("valminusminival", "valminusminival2014"),
+            ("minival", "minival2014"),
+            ("minival_100", "minival2014_100"),
+        )
+    },
+    **{
+        name: _node("densepose_chimps/images", f"densepose_chimps/densepose_chimps_{file}.json")
+        for name, file in (
+            ("densepose_chimps", "densepose"),
+            ("densepose_chimps_cse_train", "cse_train"),
+            ("densepose_chimps_cse_val", "cse_val"),
+        )
+    },
+    **{
+        f"posetrack2017_{split}": _node(
+            "posetrack2017/posetrack_data_2017", f"posetrack2017/densepose_posetrack_{split}2017.json"
+        )
+        for split in ("train", "val")
+    },
+    **{
+        f"lvis_v05_{split}": _node(f"coco/{split}2017", f"lvis/lvis_v0.5_plus_dp_{split}.json")
+        for split in ("train", "val")
+    },
+    **{
+        f"densepose_lvis_v1_{name}": _node("coco", f"lvis/densepose_lvis_v1_{name}.json")
+        for name in ("ds1_train_v1", "ds1_val_v1", "ds2_train_v1", "ds2_val_v1", "ds1_val_animals_100")
+    },
+    **{
+        f"base_coco_2017_{split}": _node(
+            f"coco/{split.removesuffix('_100')}2017",
+            f"coco/annotations/instances_{split.replace('_', '2017_', 1)}.json",
+        )
+        if "_" in split
+        else _node(f"coco/{split}2017", f"coco/annotations/instances_{split}2017.json")
+        for split in ("train", "val", "val_100")
+    },
+}
+
+
+def complete_data(s: Settings, tree: dict[str, Any]) -> None:
+    """Change the data of a recipe in place."""
+    # Pseudo-labels are made ahead of training, scores while images are evaluated: nothing stores or loads for them.
+    s.read(*(key for key in s.given if key.startswith(("BOOTSTRAP_", "DENSEPOSE_EVALUATION."))))
+    masks = s.peek(f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS")
+    train: dict[str, Any] = {"bad_annotations": "skip"}
+    if s.peek("DATALOADER.FILTER_EMPTY_ANNOTATIONS"):
+        train |= {"keep_empty": False, "keep": "points or masks" if masks else "points"}
+    if masks:
+        train["masks"] = "bitmaps"
+    for split, key, arguments in (("train", "DATASETS.TRAIN", train), ("val", "DATASETS.TEST", {})):
+        node = tree["data"].get(split)
+        nodes = [] if node is None else node["datasets"] if node["type"] == "concat" else [node]
+        for each, name in zip(nodes, s.peek(key), strict=True):
+            if each["type"] == READER:
+                each |= {**_categories(s, name), "bodies": FOLDER, **arguments}
+    s.read(*(key for key in s.given if key.startswith(f"{MESHES}.")))
+    _read_of_others(s)
+
+
+def _categories(s: Settings, name: str) -> dict[str, Any]:
+    """Which categories of a published dataset are used, and what they become."""
+    kept = s.given.get(f"DATASETS.WHITELISTED_CATEGORIES.{name}")
+    prefix = f"DATASETS.CATEGORY_MAPS.{name}."
+    becomes = {int(key.removeprefix(prefix)): value for key, value in s.given.items() if key.startswith(prefix)}
+    s.read(f"DATASETS.WHITELISTED_CATEGORIES.{name}", *(f"{prefix}{number}" for number in becomes))
+    names = LVIS_NAMES if "lvis_v1" in name else COCO_NAMES
+    node: dict[str, Any] = {}
+    if kept is not None:
+        merged = sorted({becomes.get(number, number) for number in kept})
+        node["classes"] = [names.get(number, str(number)) for number in merged]
+    if becomes:
+        node["class_map"] = _named(becomes, names)
+    if len(set(meshes := _meshes(s))) > 1 and len(meshes) == len(node.get("classes", ())):
+        node["class_meshes"] = dict(zip(node["classes"], meshes, strict=True))
+    elif meshes and "classes" in node:
+        node["class_meshes"] = dict.fromkeys(node["classes"], meshes[0])
+    return node
+
+
+def _meshes(s: Settings) -> Sequence[str]:
+    """The mesh of each class, in order of the labels."""
+    keys = [f"{MESHES}.{number}" for number in range(s.peek("MODEL.ROI_HEADS.NUM_CLASSES"))]
+    return [s.given[key] for key in keys if key in s.given]
+
+
+def _named(numbers: Mapping[int, int], names: Mapping[int, str]) -> dict[str, str]:
+    return {names.get(one, str(one)): names.get(other, str(other)) for one, other in numbers.items()}
+
+
+def _read_of_others(s: Settings) -> None:
+    """Count settings as read that are for datasets which the configuration does not use."""
+    used = {*s.peek("DATASETS.TRAIN"), *s.peek("DATASETS.TEST")}
+    for section in ("DATASETS.WHITELISTED_CATEGORIES.", "DATASETS.CATEGORY_MAPS."):
+        s.read(*(key for key in s.given if key.startswith(section) and key.split(".")[2] not in used))

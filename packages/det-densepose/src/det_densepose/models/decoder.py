@@ -1,0 +1,65 @@
+"""One map of all levels of a pyramid, as in Panoptic FPN (Kirillov et al., 2019)."""
+
+import math
+from collections.abc import Mapping
+from typing import cast
+
+from det_core.errors import ConfigError
+from det_core.ops.layers import Conv2d, Norm
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["Decoder"]
+
+
+class Decoder(nn.Module):
+    """Brings each level to the finest stride by convolutions and doublings, adds them up, and projects the sum.
+
+    Args:
+        channels: level -> channels, of the levels that are used.
+        strides: level -> stride, of the same levels, finest first.
+        out_channels: channels of the result.
+        conv_dim: channels of the convolutions.
+        norm: of the convolutions.
+        stride: of the result; the finest level must not be coarser.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, int],
+        strides: Mapping[str, int],
+        out_channels: int = 256,
+        conv_dim: int = 256,
+        norm: Norm = "",
+        stride: int = 4,
+    ) -> None:
+        super().__init__()
+        self.out_channels, self._levels = out_channels, tuple(strides)
+        if min(strides.values()) != stride:
+            found = f"the finest level has stride {min(strides.values())}"
+            raise ConfigError("Decoder.stride", "must be that of the finest level", found)
+        for name, own in strides.items():
+            steps: list[nn.Module] = []
+            width = channels[name]
+            for _ in range(max(1, round(math.log2(own / stride)))):
+                conv = Conv2d(width, conv_dim, 3, norm=norm, activation=F.relu_)
+                nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+                if conv.bias is not None:
+                    nn.init.zeros_(conv.bias)
+                steps.append(conv)
+                width = conv_dim
+                if own != stride:
+                    steps.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
+            self.add_module(name, nn.Sequential(*steps))
+        self.predictor = Conv2d(conv_dim, out_channels, 1)
+        nn.init.kaiming_normal_(self.predictor.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(cast(Tensor, self.predictor.bias))
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """{level: (B, C, H_i, W_i)} to (B, out_channels, H, W) of the finest."""
+        total: Tensor | None = None
+        for name in self._levels:
+            level = self.get_submodule(name)(features[name])
+            total = level if total is None else total + level
+        projected: Tensor = self.predictor(total)
+        return projected

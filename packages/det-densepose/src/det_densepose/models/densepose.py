@@ -1,0 +1,202 @@
+"""The branch of DensePose: what it adds to the regions of a two-stage detector."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, cast, runtime_checkable
+
+import torch
+from det_core.contracts import Pooler
+from det_core.errors import ConfigError
+from det_core.models.parts.levels import select_levels
+from det_core.ops.boxes import area
+from det_core.ops.roi import ROIPooler
+from det_core.recipes import Factory
+from det_core.structures import Detections, Polygons, Targets
+from torch import Tensor, nn
+
+from det_densepose.losses.charts import DensePoseChartLoss
+from det_densepose.losses.regions import Regions
+from det_densepose.models.decoder import Decoder
+from det_densepose.models.embedder import Embedder, VertexEmbedder
+from det_densepose.models.heads import DensePoseV1ConvXHead
+from det_densepose.models.predictors import DensePoseChartPredictor
+from det_densepose.structures import PREFIX, MeshEmbeddings, has_coarse_parts, has_points
+
+__all__ = ["DensePoseHead", "DensePoseLoss", "DensePosePredictor", "learnable"]
+
+
+@runtime_checkable
+class DensePoseLoss(Protocol):
+    """Compares what a predictor gives with the ground truth.
+
+    Attributes:
+        uses_masks: whether objects with a mask and without points are learned from.
+    """
+
+    uses_masks: bool
+
+    def __call__(self, outputs: Mapping[str, Tensor], regions: Regions, embedder: Any) -> dict[str, Tensor]:
+        """{loss name: scalar} of fields (R, C, Z, Z); R is at least 1."""
+        ...
+
+
+@runtime_checkable
+class DensePosePredictor(Protocol):
+    """Predicts raw maps. Built with `in_channels`."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(P, in_channels, S, S) to {field: (P, C, Z, Z)}."""
+        ...
+
+
+class DensePoseHead(nn.Module):
+    """Decoder, convolutions and predictor of DensePose, and the embeddings of meshes where it has any.
+
+    A `det_core.contracts.RegionHead`. Its results are extras of the detections: "det-densepose/" and the name of a
+    field, see `det_densepose.structures`.
+
+    Args:
+        channels: level -> channels, from the backbone.
+        strides: level -> stride, from the backbone.
+        num_classes: number of foreground classes; the branch does not depend on them.
+        in_features: the levels that are used; by default all up to stride 32.
+        pooler: built with `strides`; the published models have the first version of ROIAlign.
+        decoder: makes one map of all levels, built with `channels` and `strides`; null pools each region from the
+            level of its size.
+        densepose_head: built with `in_channels`; has `out_channels`.
+        densepose_predictor: built with `in_channels`.
+        embedder: name of a mesh -> its embedder, built with `embed_dim`; for continuous surface embeddings.
+        mesh_of_label: the mesh of each class, in order of the labels; one mesh serves all classes where it is empty.
+        loss: null is `DensePoseChartLoss`.
+        min_iou: regions that overlap their object less, or just so, are not learned from.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, int],
+        strides: Mapping[str, int],
+        num_classes: int,
+        *,
+        in_features: Sequence[str] | None = None,
+        pooler: Factory[Pooler] = Factory(ROIPooler, resolution=28, pooling="ROIAlign", sampling_ratio=2),
+        decoder: Factory[Decoder] | None = Factory(Decoder),
+        densepose_head: Factory[nn.Module] = Factory(DensePoseV1ConvXHead),
+        densepose_predictor: Factory[DensePosePredictor] = Factory(DensePoseChartPredictor),
+        embedder: Mapping[str, Factory[VertexEmbedder]] | None = None,
+        mesh_of_label: Sequence[str] = (),
+        loss: DensePoseLoss | None = None,
+        min_iou: float = 0.7,
+    ) -> None:
+        super().__init__()
+        self.in_features = names = select_levels("DensePoseHead", channels, in_features, strides)
+        self.decoder: nn.Module | None = None
+        width, levels = channels[names[0]], [strides[name] for name in names]
+        if decoder is not None:
+            used = {name: channels[name] for name in names}, {name: strides[name] for name in names}
+            built = Factory.of(decoder)(channels=used[0], strides=used[1])
+            self.decoder, width, levels = built, built.out_channels, levels[:1]
+        self.pooler = cast(nn.Module, Factory.of(pooler)(strides=levels))
+        self.densepose_head: Any = Factory.of(densepose_head)(in_channels=width)
+        built_predictor = Factory.of(densepose_predictor)(in_channels=self.densepose_head.out_channels)
+        self.densepose_predictor = cast(nn.Module, built_predictor)
+        self.embedder: Embedder | None = None
+        if embedder:
+            dim = require_embedding("DensePoseHead.densepose_predictor", self.densepose_predictor)
+            self.embedder = Embedder(embedder, dim)
+        self.mesh_of_label = _meshes("DensePoseHead.mesh_of_label", mesh_of_label, tuple(embedder or ()), num_classes)
+        self.loss: DensePoseLoss = loss or DensePoseChartLoss()
+        self.min_iou = min_iou
+
+    def forward(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> dict[str, Tensor]:
+        """{field: float (sum of P_i, C, Z, Z)} for boxes (P_i, 4) of each image."""
+        levels = [features[name] for name in self.in_features]
+        if self.decoder is not None:
+            levels = [self.decoder(dict(zip(self.in_features, levels, strict=True)))]
+        outputs: dict[str, Tensor] = self.densepose_predictor(self.densepose_head(self.pooler(levels, boxes)))
+        return outputs
+
+    def losses(
+        self, features: Mapping[str, Tensor], proposals: Sequence[Tensor], targets: Sequence[Targets]
+    ) -> dict[str, Tensor]:
+        """The losses of the regions that can be learned from; 0 that reaches every logit where there is none."""
+        if self.embedder is not None:
+            self.embedder.prepare()
+        chosen = [
+            learnable(boxes, own, self.min_iou, self.loss.uses_masks)
+            for boxes, own in zip(proposals, targets, strict=True)
+        ]
+        boxes = [own[rows] for own, rows in zip(proposals, chosen, strict=True)]
+        regions = Regions(boxes, [own[rows] for own, rows in zip(targets, chosen, strict=True)])
+        outputs = self(features, boxes)
+        return self.loss(outputs, regions, self.embedder)
+
+    def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
+        """The detections with the fields of the predictor as extras, float32 (N, C, Z, Z), raw."""
+        outputs = self(features, [found.boxes for found in detections])
+        counts = [len(found) for found in detections]
+        per_image = {field: value.float().split(counts) for field, value in outputs.items()}
+        vertices: dict[str, Tensor] = {}
+        if self.embedder is not None and not torch.compiler.is_compiling():
+            vertices = {name: self.embedder(name) for name in self.embedder.names}
+        described = []
+        for i, found in enumerate(detections):
+            extras = {f"{PREFIX}{field}": values[i] for field, values in per_image.items()}
+            key = f"{PREFIX}embedding"
+            if vertices and key in extras:
+                extras[key] = MeshEmbeddings.of(extras[key], vertices, self.mesh_of_label)
+            described.append(replace(found, extras={**found.extras, **extras}))
+        return described
+
+
+@torch.no_grad()
+def learnable(boxes: Tensor, targets: Targets, min_iou: float, masks: bool) -> Tensor:
+    """Which regions of an image are learned from, bool (P,).
+
+    Those that overlap their object by more than `min_iou`, if it has points; or, with `masks`, a mask or coarse parts.
+
+    Args:
+        boxes: the regions, float32 (P, 4).
+        targets: the object of each region, row for row.
+        min_iou: IoU of a region with its object's box.
+        masks: learn from objects without points too.
+    """
+    annotated = has_points(targets)
+    if masks:
+        annotated = annotated | has_coarse_parts(targets) | _has_mask(targets).to(annotated.device)
+    return annotated & (_paired_iou(boxes, targets.boxes) > min_iou)
+
+
+def _has_mask(targets: Targets) -> Tensor:
+    if isinstance(targets.masks, Polygons):
+        return targets.masks.rings > 0
+    if targets.masks is None:
+        return torch.zeros(len(targets), dtype=torch.bool)
+    return targets.masks.flatten(1).any(1)
+
+
+def require_embedding(where: str, predictor: object) -> int:
+    """The numbers of an embedding that a predictor gives; ConfigError where it gives none."""
+    dim = getattr(predictor, "embed_dim", None)
+    if not isinstance(dim, int):
+        fix = "use det_densepose.models:DensePoseEmbeddingPredictor, or leave out `embedder`"
+        raise ConfigError(where, "must embed pixels where there is an embedder", f"got {type(predictor).__name__}", fix)
+    return dim
+
+
+def _paired_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of boxes (N, 4), row by row, to (N,)."""
+    low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
+    shared = (high - low).clamp(min=0).prod(1)
+    return shared / (area(a) + area(b) - shared).clamp(min=torch.finfo(a.dtype).tiny)
+
+
+def _meshes(where: str, given: Sequence[str], names: tuple[str, ...], num_classes: int) -> tuple[str, ...]:
+    """The mesh of each class, checked; () without meshes."""
+    if not names and not given:
+        return ()
+    if not given and len(names) == 1:
+        return names * num_classes
+    if len(given) != num_classes or not set(given) <= set(names):
+        found = f"got {list(given)} for {num_classes} classes and the meshes {', '.join(names) or 'none'}"
+        raise ConfigError(where, "must name one mesh of the embedder for each class", found)
+    return tuple(given)

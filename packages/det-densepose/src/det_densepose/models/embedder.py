@@ -1,0 +1,142 @@
+"""Embeddings of the vertices of meshes, which those of pixels are compared with (Neverova et al., 2020)."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast, runtime_checkable
+
+import torch
+from det_core.errors import DataError
+from det_core.recipes import Factory
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from det_densepose.structures import MeshSource
+
+__all__ = ["Embedder", "VertexDirectEmbedder", "VertexEmbedder", "VertexFeatureEmbedder"]
+
+
+@runtime_checkable
+class VertexEmbedder(Protocol):
+    """Embeds the vertices of one mesh. Built with `embed_dim`."""
+
+    def forward(self) -> Tensor:
+        """Float32 (V, embed_dim), not normalized yet."""
+        ...
+
+
+class VertexDirectEmbedder(nn.Module):
+    """A free vector for each vertex.
+
+    The vectors start at random: at zero, as published without a file, they have no direction and never get one.
+
+    Args:
+        num_vertices: V, vertices of the mesh.
+        embed_dim: D, numbers of an embedding.
+        trainable: whether the vectors are learned.
+    """
+
+    def __init__(self, num_vertices: int, embed_dim: int = 16, trainable: bool = True) -> None:
+        super().__init__()
+        self.embeddings = nn.Parameter(torch.empty(num_vertices, embed_dim), requires_grad=trainable)
+        nn.init.normal_(self.embeddings, std=embed_dim**-0.5)
+
+    def forward(self) -> Tensor:
+        """The vectors, (V, D)."""
+        return self.embeddings
+
+
+class VertexFeatureEmbedder(nn.Module):
+    """A linear map of features of each vertex, such as the first eigenfunctions of the mesh's Laplacian.
+
+    Features that are smooth on the surface make embeddings that are. They are part of the weights: a published file
+    brings them. Where no weights do, the first step of training takes them from `meshes`; without that, they stay as
+    they start, random numbers, which tell vertices apart and not which of them are neighbors. The published zeros
+    would train nothing.
+
+    Args:
+        num_vertices: V, vertices of the mesh.
+        feature_dim: K, features of a vertex.
+        embed_dim: D, numbers of an embedding.
+        trainable: whether the linear map is learned.
+        features_trainable: whether the features are learned too.
+        meshes: where features come from; null leaves them at random.
+    """
+
+    def __init__(
+        self,
+        num_vertices: int,
+        feature_dim: int = 256,
+        embed_dim: int = 16,
+        trainable: bool = True,
+        features_trainable: bool = False,
+        meshes: Factory[MeshSource] | None = None,
+    ) -> None:
+        super().__init__()
+        self.meshes, self._given = meshes, False
+        features = torch.empty(num_vertices, feature_dim)
+        nn.init.normal_(features, std=feature_dim**-0.5)
+        if features_trainable:
+            self.features = nn.Parameter(features)
+        else:
+            self.register_buffer("features", features)
+        self.embeddings = nn.Parameter(torch.empty(feature_dim, embed_dim), requires_grad=trainable)
+        nn.init.normal_(self.embeddings, std=embed_dim**-0.5)
+
+    features: Tensor
+
+    def forward(self) -> Tensor:
+        """The embeddings of all vertices, (V, D)."""
+        return self.features @ self.embeddings
+
+    def prepare(self, mesh: str) -> None:
+        """Take the features of a mesh from their source, unless weights have brought them.
+
+        Raises:
+            DataError: the source has no such mesh or no features of it, or they have another shape.
+        """
+        if self._given or self.meshes is None:
+            return
+        source: MeshSource = Factory.of(self.meshes)()
+        load = source.mesh(mesh).features
+        if load is None:
+            fix = "make them, or leave `meshes` out to start from random ones"
+            raise DataError(f"mesh {mesh!r}", "has no features, which its embeddings are made of", fix=fix)
+        features = load()
+        if features.shape[0] != self.features.shape[0] or features.shape[1] < self.features.shape[1]:
+            found = f"got {tuple(features.shape)}, the model has {tuple(self.features.shape)}"
+            raise DataError(f"features of mesh {mesh!r}", "do not fit the embedder", found, "correct the recipe")
+        with torch.no_grad():
+            self.features.copy_(features[:, : self.features.shape[1]])
+        self._given = True
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        self._given = self._given or f"{prefix}features" in state_dict
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class Embedder(nn.Module):
+    """Embeddings of the vertices of several meshes.
+
+    Args:
+        meshes: name of a mesh -> its embedder, built with `embed_dim`.
+        embed_dim: numbers of an embedding.
+
+    Attributes:
+        names: the meshes.
+    """
+
+    def __init__(self, meshes: Mapping[str, Factory[VertexEmbedder]], embed_dim: int) -> None:
+        super().__init__()
+        self.names = tuple(meshes)
+        for name, one in meshes.items():
+            self.add_module(f"embedder_{name}", cast(nn.Module, Factory.of(one)(embed_dim=embed_dim)))
+
+    def forward(self, mesh: str) -> Tensor:
+        """The embeddings of a mesh, float32 (V, embed_dim), rows of length 1."""
+        return F.normalize(self.get_submodule(f"embedder_{mesh}")(), dim=1, eps=1e-6)
+
+    def prepare(self) -> None:
+        """Let each mesh take its features where it has to; see `VertexFeatureEmbedder.prepare`."""
+        for name in self.names:
+            one = self.get_submodule(f"embedder_{name}")
+            if isinstance(one, VertexFeatureEmbedder):
+                one.prepare(name)

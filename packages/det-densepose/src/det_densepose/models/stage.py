@@ -1,0 +1,49 @@
+"""The second stage of DensePose: that of any two-stage detector, with the branch of DensePose in it."""
+
+from collections.abc import Mapping
+from typing import cast
+
+from det_core.contracts import RegionHead, ROIHeads
+from det_core.models import StandardROIHeads
+from det_core.recipes import Factory
+from torch import nn
+
+from det_densepose.models.densepose import DensePoseHead
+
+__all__ = ["densepose_roi_heads"]
+
+_NAME = "densepose"
+
+
+def densepose_roi_heads(
+    channels: Mapping[str, int],
+    strides: Mapping[str, int],
+    num_classes: int,
+    *,
+    stage: Factory[ROIHeads] = Factory(StandardROIHeads),
+    densepose: Factory[DensePoseHead] = Factory(DensePoseHead),
+    heads: Mapping[str, Factory[RegionHead]] | None = None,
+) -> ROIHeads:
+    """A second stage with a branch of DensePose, whose parts have the published names in the state dict.
+
+    The parts of the branch (`decoder`, `densepose_head`, `densepose_predictor`, `embedder`) are parts of the stage,
+    beside `box_head` and the like, where the published models have them; the branch itself refers to them.
+
+    Args:
+        channels: level -> channels, from the backbone.
+        strides: level -> stride, from the backbone.
+        num_classes: number of foreground classes.
+        stage: the second stage, such as `standard_roi_heads` or `cascade_roi_heads`; it takes `heads`.
+        densepose: the branch.
+        heads: name -> a further head, of masks or keypoints.
+    """
+    every = {_NAME: densepose, **(heads or {})}
+    built = Factory.of(stage)(channels=channels, strides=strides, num_classes=num_classes, heads=every)
+    module = cast(nn.Module, built)
+    branch = module.get_submodule(_NAME)
+    for name, part in list(branch.named_children()):
+        if part.state_dict():
+            delattr(branch, name)
+            object.__setattr__(branch, name, part)  # a reference; nn.Module would register it
+            module.add_module(name, part)
+    return built

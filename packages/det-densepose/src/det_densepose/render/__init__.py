@@ -1,0 +1,1 @@
+"""Renders the synthetic figure, with ground truth at every pixel."""

@@ -1,0 +1,42 @@
+"""Raw outputs of a mirrored image, as if the image had not been mirrored."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from det_densepose.bodies.symmetry import COARSE_SYMMETRY, PART_SYMMETRY
+
+__all__ = ["mirror_raw"]
+
+_OF_PARTS = ("fine_segm", "u", "v")
+_CONFIDENCES_OF_PARTS = ("sigma_2", "kappa_u", "kappa_v")
+
+
+def mirror_raw(
+    fields: Mapping[str, Tensor], tables: tuple[Tensor, Tensor], confidences_of_parts: bool = True
+) -> dict[str, Tensor]:
+    """The fields (N, C, Z, Z) of regions in a mirror: flipped, left and right exchanged, u and v of the other side.
+
+    Args:
+        fields: of a chart model, by their names; others are flipped alone.
+        tables: as `det_densepose.data.BodySymmetry.tables`.
+        confidences_of_parts: whether sigma and kappa change places with their parts too. The published code leaves
+            them where they are.
+    """
+    found = {name: value.flip(-1) for name, value in fields.items()}
+    if "u" in found:
+        row, column = ((found[name][:, 1:].clamp(0, 1) * 255).long() for name in ("v", "u"))
+        part = torch.arange(row.shape[1], device=row.device)[None, :, None, None].expand_as(row)
+        for name, table in zip(("u", "v"), tables, strict=True):
+            value = found[name].clone()
+            value[:, 1:] = table.to(value)[part, row, column]
+            found[name] = value
+    order = torch.tensor(PART_SYMMETRY)
+    for name in _OF_PARTS + (_CONFIDENCES_OF_PARTS if confidences_of_parts else ()):
+        if name in found:
+            found[name] = found[name][:, order.to(found[name].device)]
+    coarse = found.get("coarse_segm")
+    if coarse is not None and coarse.shape[1] > 2:
+        found["coarse_segm"] = coarse[:, torch.tensor(COARSE_SYMMETRY, device=coarse.device)]
+    return found

@@ -1,0 +1,74 @@
+"""Published files of proposals, for `det_core.data:WithProposals`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from det_core.data import write_proposals
+from det_core.errors import DataError
+from det_core.printable import quoted
+from det_core.structures import Proposals
+from det_core.weights.pickles import read_pickle
+from numpy.typing import NDArray
+
+__all__ = ["convert_proposals"]
+
+# How Detectron2 names its forms of boxes by number: corners, or a corner with width and height.
+_CORNERS, _SIDES = 0, 1
+
+
+def convert_proposals(source: Path | str, target: Path | str) -> int:
+    """Turn a pickle of proposals, as Detectron and Detectron2 publish them, into an .npz; returns how many images.
+
+    The pickle is read without running what it says. It holds lists over images: `ids` (or `indexes`), `boxes` (N, 4),
+    `objectness_logits` (or `scores`) (N,), and perhaps `bbox_mode`.
+
+    Raises:
+        WeightsError: the pickle is damaged, or asks for more than arrays.
+        DataError: it holds something else.
+    """
+    path = Path(source)
+    content = read_pickle(path, parts=20_000_000)
+    if not isinstance(content, Mapping):
+        raise DataError(str(path), "is no file of proposals", f"it holds a {type(content).__name__}")
+    ids = _list(content, ("ids", "indexes"), path)
+    boxes = _list(content, ("boxes",), path)
+    logits = _list(content, ("objectness_logits", "scores"), path)
+    form = content.get("bbox_mode", _CORNERS)
+    if form not in (_CORNERS, _SIDES):
+        raise DataError(str(path), "has boxes of a form that is not known", f"bbox_mode is {quoted(form, 60)}")
+    if not len(ids) == len(boxes) == len(logits):
+        counts = f"{len(ids)} ids, {len(boxes)} of boxes, {len(logits)} of logits"
+        raise DataError(str(path), "its lists are not of one length", counts)
+    found: dict[int | str, Proposals] = {}
+    for image_id, some, own in zip(ids, boxes, logits, strict=True):
+        key = image_id if isinstance(image_id, str) else int(image_id)
+        if key in found:
+            raise DataError(str(path), f"holds image {key!r} twice")
+        found[key] = _proposals(some, own, form == _SIDES, f"{path}: image {key!r}")
+    write_proposals(Path(target), found)
+    return len(found)
+
+
+def _list(content: Mapping[Any, Any], names: Sequence[str], path: Path) -> Sequence[Any]:
+    """The list that goes by one of these names."""
+    for name in names:
+        if isinstance(content.get(name), list | tuple | np.ndarray):
+            values: Sequence[Any] = content[name]
+            return values
+    raise DataError(str(path), "is no file of proposals", f"it has no list {' or '.join(map(repr, names))}")
+
+
+def _proposals(boxes: Any, logits: Any, sides: bool, where: str) -> Proposals:
+    try:
+        corners: NDArray[np.float32] = np.array(boxes, np.float32).reshape(-1, 4)
+        scores: NDArray[np.float32] = np.array(logits, np.float32).reshape(-1)
+    except (ValueError, TypeError) as error:
+        raise DataError(where, "has boxes or logits that are no arrays of numbers", str(error)) from error
+    if len(corners) != len(scores):
+        raise DataError(where, "must have one logit per box", f"{len(scores)} for {len(corners)} boxes")
+    if sides:
+        corners[:, 2:] += corners[:, :2]
+    return Proposals(boxes=torch.from_numpy(corners), logits=torch.from_numpy(scores))

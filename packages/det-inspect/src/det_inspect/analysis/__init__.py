@@ -1,0 +1,1 @@
+"""Why metrics are as they are: TIDE error types, sanity checks, and a report of both."""

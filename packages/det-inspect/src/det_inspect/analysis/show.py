@@ -1,0 +1,30 @@
+"""What `det eval` says of the reasons for its figures."""
+
+from typing import TYPE_CHECKING
+
+from det_core.cli.output import cell, echo
+
+if TYPE_CHECKING:
+    from det_inspect.analysis.diagnosis import Diagnosis
+
+__all__ = ["show_diagnosis"]
+
+
+def show_diagnosis(why: "Diagnosis") -> None:
+    """Print what each kind of error costs, and what is suspicious."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from det_inspect.analysis.diagnosis import WHAT
+
+    for name, errors in {"bbox": why.errors, **why.errors_in}.items():
+        if errors.ap50 is None:
+            continue
+        table = Table("kind of error", title=f"{WHAT[name].capitalize()}: what errors cost")
+        table.add_column("errors", justify="right")
+        table.add_column("cost in AP50", justify="right")
+        for kind, count in errors.counts.items():
+            table.add_row(cell(kind), str(count), f"{errors.costs[kind]:.4f}")
+        Console(highlight=False).print(table)
+    for each in why.suspicions:
+        echo(f"suspicious: {each}")

@@ -1,0 +1,144 @@
+"""`det data`: what is in a dataset, what is wrong with it, and the same in another format."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from det_core.cli.output import echo
+from det_core.zoo.class_names import short_name
+
+from det_inspect.cli.data_sources import Sources, source_options
+
+if TYPE_CHECKING:
+    from det_inspect.datasets.report import Report
+
+__all__ = ["command"]
+
+_SHOWN, _CLASSES, _WORDS = 10, 20, 400
+
+
+@click.group()
+def command() -> None:
+    """Check a dataset, and convert between COCO, VOC and YOLO."""
+
+
+@command.command()
+@source_options
+@click.option("--to", type=click.Choice(["coco", "voc", "yolo"]), required=True, help="The format to write.")
+@click.option(
+    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="The folder to write into."
+)
+@click.option(
+    "--files",
+    type=click.Choice(["copy", "link", "leave"]),
+    default="copy",
+    show_default=True,
+    help="What to do with the images.",
+)
+@click.option("--skip-bad", is_flag=True, help="Leave out entries that cannot be used, and tell of them.")
+def convert(sources: Sources, to: Any, output: Path, files: Any, skip_bad: bool) -> None:
+    """Write a dataset in another format, and say what that has no place for.
+
+    RECIPE names the dataset, or the options tell its files. Every split is written into the same folder.
+
+    \b
+    Examples:
+      det data convert --annotations cells.json --images photos --to yolo -o cells-yolo
+      det data convert --format voc --folder VOC2007 --split train --split val --to coco -o voc-coco
+    """
+    from det_inspect.datasets.convert import convert as write
+
+    for split, listing in sources.listings().items():
+        done = write(listing, to, output, split, files, "skip" if skip_bad else "stop")
+        echo(f"{split}: {done.images} images with {done.objects} objects, in {done.files[0]}")
+        for what, count in done.lost.items():
+            echo(f"  not kept: {what} ({count})")
+        for sentence in done.skipped:
+            echo(f"  left out: {sentence}")
+        if to == "voc":
+            names = ", ".join(each["name"] for each in sorted(listing.content["categories"], key=lambda c: c["id"]))
+            echo(f"  classes in this order: {names}")
+
+
+@command.command()
+@source_options
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Also write a page.")
+@click.option("--heads", is_flag=True, help="Read only the heads of images: fast, but finds no damage and no copies.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every defect.")
+def check(sources: Sources, html: Path | None, heads: bool, as_json: bool) -> None:
+    """Say what is in a dataset, and everything that is wrong with it.
+
+    RECIPE names the datasets, or the options tell their files. All splits are compared with each other, too. Exits with
+    1 if there is a defect.
+
+    \b
+    Examples:
+      det data check faster_rcnn_r50_fpn_1x --html report.html
+      det data check --images photos --annotations cells_train.json --annotations cells_val.json
+    """
+    from det_inspect.datasets.check import check as look
+
+    report = look(sources.readers(), pixels=not heads, track=_track)
+    if html is not None:
+        from det_inspect.datasets.page import data_page
+
+        html.write_text(data_page(report, " and ".join(sources.titles())), "utf-8")
+    if as_json:
+        echo(json.dumps(report.to_json(), indent=1))
+    else:
+        _show(report)
+        if html is not None:
+            echo(f"\nThe page is in {html}.")
+    if report.defects:
+        raise SystemExit(1)
+
+
+def _track(items: Iterable[Any], count: int, name: str) -> Iterable[Any]:
+    """The items, with a bar on the terminal that shows how far it is."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(items, name, count, console=console, transient=True) if console.is_terminal else items
+
+
+def _show(report: "Report") -> None:
+    for name, split in report.splits.items():
+        figures = split.summary()
+        echo(f"{name}: {figures['images']} images, {figures['objects']} objects")
+        for key in ("images without objects", "crowds", "with masks", "with keypoints"):
+            if figures[key]:
+                echo(f"  {key}: {figures[key]}")
+        for key in ("image width", "image height", "object side"):
+            if (span := figures[key]) is not None:
+                echo(f"  {key}: {span['min']:g} to {span['max']:g} pixels, median {span['median']:g}")
+        sizes = ", ".join(f"{count} {size}" for size, count in figures["object sizes"].items())
+        echo(f"  object sizes: {sizes}")
+        for what, count in figures["left out"].items():
+            echo(f"  {what}, left out: {count}")
+        _show_classes(figures["classes"])
+    counts = report.counts()
+    for kind, count in counts.items():
+        echo(f"\n{kind}: {count}")
+        for defect in [each for each in report.defects if each.kind == kind][:_SHOWN]:
+            elsewhere = defect.image is not None and str(defect.image) != defect.file
+            image = f" (in {defect.image.name})" if defect.image is not None and elsewhere else ""
+            echo(f"  {defect.split}: {short_name(defect.file, _WORDS)}: {short_name(defect.text, _WORDS)}{image}")
+        if count > _SHOWN:
+            echo(f"  and {count - _SHOWN} more; --json lists all")
+    echo(f"\n{sum(counts.values())} defects" if counts else "\nNo defect was found.")
+
+
+def _show_classes(classes: Mapping[str, Mapping[str, int]]) -> None:
+    """The classes with most objects, each with a bar, and how many there are beside."""
+    ordered = sorted(classes.items(), key=lambda item: -item[1]["objects"])
+    shown = [(short_name(name), count) for name, count in ordered[:_CLASSES]]
+    width, most = max((len(name) for name, _ in shown), default=0), ordered[0][1]["objects"] if ordered else 0
+    for name, count in shown:
+        bar = "#" * round(30 * count["objects"] / most) if most else ""
+        echo(f"  {name:{width}} {count['objects']:7} in {count['images']:6} images  {bar}".rstrip())
+    if rest := ordered[_CLASSES:]:
+        absent = sum(not count["objects"] for _, count in rest)
+        echo(f"  and {len(rest)} more classes, {absent} of them without any object")

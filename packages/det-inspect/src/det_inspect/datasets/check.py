@@ -1,0 +1,209 @@
+"""Looking through datasets for everything that is wrong with them, without stopping at the first fault."""
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from det_core.contracts import Dataset
+from det_core.data.formats.listing import Listing
+from det_core.data.images import image_size, read_image
+from det_core.data.left_out import left_out, unusable
+from det_core.errors import DataError, DetError
+from det_core.recipes import Factory
+from det_core.structures import Sample
+from torch import Tensor
+
+from det_inspect.datasets.check_listing import Rules, look_through
+from det_inspect.datasets.report import Defect, Drawn, Report, SplitReport
+
+__all__ = ["Source", "check"]
+
+Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
+_EXAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Source:
+    """A split as a recipe reads it.
+
+    Attributes:
+        listing: lists its files, unchecked.
+        rules: what its reader asks for.
+        dataset: the dataset, unbuilt; it is built to see that the reader takes it, and what it leaves out.
+    """
+
+    listing: Callable[[], Listing]
+    rules: Rules
+    dataset: Callable[[], Dataset]
+
+
+def check(
+    sources: Mapping[str, Callable[[], Listing] | Source | Factory[Dataset]],
+    pixels: bool = True,
+    track: Track | None = None,
+) -> Report:
+    """Look through each split, and for images that two of them share.
+
+    Args:
+        sources: of each split, what lists its files; with the rules of its reader, if it is read by some; or, for
+            readers that cannot list, the dataset, whose samples are read one by one.
+        pixels: whether to decode every image; else their heads are read, which finds neither damage nor copies.
+        track: given images, their number and the name of the split, gives them again, to show how far it is.
+    """
+    splits: dict[str, SplitReport] = {}
+    defects: list[Defect] = []
+    # Where each picture was first seen.
+    seen: dict[bytes, tuple[str, Path | str]] = {}
+    for name, source in sources.items():
+        splits[name] = split = SplitReport(read=pixels)
+        follow: Any = (lambda items, count: items) if track is None else _named(track, name)
+        try:
+            if isinstance(source, Factory):
+                defects += _of_samples(source(), name, split, seen, follow)
+            else:
+                read = source if isinstance(source, Source) else None
+                listing = source() if read is None else read.listing()
+                images = look_through(listing, name, split, defects, None if read is None else read.rules)
+                if read is not None:
+                    defects += _as_read(read, name, split, any(defect.split == name for defect in defects))
+                defects += _of_files(images, name, split, seen, pixels, follow)
+        except DetError as error:
+            defects.append(Defect("unreadable file", name, error.where, "", _words(error)))
+    return Report(splits, defects)
+
+
+def _named(track: Track, name: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
+    return lambda items, count: track(items, count, name)
+
+
+def _as_read(source: Source, name: str, split: SplitReport, known: bool) -> Iterator[Defect]:
+    """What keeps the reader from taking the split, unless that is `known`; what it leaves out is counted."""
+    try:
+        split.left_out = left_out(source.dataset())
+    except DetError as error:
+        if not known:
+            yield Defect("unreadable file", name, error.where, "", _words(error))
+
+
+def _of_files(
+    images: Mapping[Path, tuple[Any, Drawn]],
+    name: str,
+    split: SplitReport,
+    seen: dict[bytes, tuple[str, Path | str]],
+    pixels: bool,
+    follow: Any,
+) -> Iterator[Defect]:
+    """What is wrong with the images of a listing: each with its entry, and what is drawn on it."""
+    every = max(1, len(images) // _EXAMPLES)
+    for number, (path, (entry, drawn)) in enumerate(follow(images.items(), len(images))):
+        listed = (entry["height"], entry["width"])
+        if not path.exists():
+            yield Defect("missing image", name, str(path), str(entry["id"]), "the file is listed, but not there")
+            continue
+        try:
+            picture = read_image(path) if pixels else None
+            size = image_size(path) if picture is None else (picture.shape[1], picture.shape[2])
+        except DataError as error:
+            yield Defect("unreadable image", name, str(path), str(entry["id"]), _words(error))
+            continue
+        if size != listed:
+            text = f"the image has {size[1]} x {size[0]} upright pixels, its entry says {listed[1]} x {listed[0]}"
+            yield Defect("size differs", name, str(path), str(entry["id"]), text, path)
+        if picture is not None:
+            yield from _copies(picture, name, path, entry["id"], seen)
+        if number % every == 0 and len(split.examples) < _EXAMPLES:
+            split.examples.append(drawn)
+
+
+def _copies(
+    picture: Tensor, name: str, path: Path | str, number: Any, seen: dict[bytes, tuple[str, Path | str]]
+) -> Iterator[Defect]:
+    """Whether the picture was seen before."""
+    shape = str(tuple(picture.shape)).encode()
+    # The digest of what is seen, not of the file: a copy may be stored anew, or under other metadata.
+    content = picture.permute(1, 2, 0).contiguous().numpy().data
+    key = hashlib.blake2b(content, key=shape, digest_size=16).digest()
+    if key not in seen:
+        seen[key] = (name, path)
+        return
+    other, where = seen[key]
+    kind = "same image" if other == name else "split overlap"
+    image = path if isinstance(path, Path) else None
+    yield Defect(kind, name, str(path), str(number), f"has the same pixels as {where} of {other}", image)
+
+
+def _of_samples(
+    dataset: Dataset, name: str, split: SplitReport, seen: dict[bytes, tuple[str, Path | str]], follow: Any
+) -> Iterator[Defect]:
+    """What is wrong with the samples of a dataset whose files only its reader knows."""
+    split.classes, split.left_out = tuple(dataset.classes), left_out(dataset)
+    for sentence in unusable(dataset):
+        yield Defect("bad entry", name, str(getattr(dataset, "annotations", type(dataset).__name__)), "", sentence)
+    every = max(1, len(dataset) // _EXAMPLES)
+    ids: defaultdict[Any, int] = defaultdict(int)
+    for index in follow(range(len(dataset)), len(dataset)):
+        try:
+            sample = dataset[index]
+        except DetError as error:
+            yield Defect("unreadable image", name, error.where, f"number {index}", _words(error))
+            continue
+        except Exception as error:  # somebody else's reader may raise anything
+            text = f"{type(error).__name__}: {error}"
+            yield Defect("unreadable image", name, type(dataset).__name__, f"number {index}", text)
+            continue
+        where = sample.path or f"image number {index}"
+        ids[sample.id] += 1
+        if ids[sample.id] == 2:
+            yield Defect("id used twice", name, str(where), str(sample.id), "has an id that another image has too")
+        yield from _copies(sample.image, name, where, sample.id, seen)
+        yield from _of_targets(sample, name, str(where), split)
+        if index % every == 0 and len(split.examples) < _EXAMPLES and sample.path is not None:
+            split.examples.append(_drawn(sample))
+
+
+def _of_targets(sample: Sample, name: str, where: str, split: SplitReport) -> Iterator[Defect]:
+    """Count the objects of a sample, and tell what is wrong with them."""
+    split.sizes.append(sample.size)
+    targets = sample.targets
+    split.empty += targets is None or not len(targets)
+    if targets is None:
+        return
+    labels, boxes = targets.labels.tolist(), targets.boxes.tolist()
+    split.objects.update(labels)
+    split.images_with.update(set(labels))
+    split.crowds += 0 if targets.crowd is None else int(targets.crowd.sum())
+    split.masks += 0 if targets.masks is None else len(targets)
+    split.keypoints += 0 if targets.keypoints is None else int((targets.keypoints[..., 2] > 0).any(1).sum())
+    known = set()
+    for number, (label, box) in enumerate(zip(labels, boxes, strict=True)):
+        sides = box[2:4] if len(box) == 5 else (box[2] - box[0], box[3] - box[1])
+        split.areas.append(max(0.0, sides[0] * sides[1]))
+        kind, text = "", ""
+        if not all(map(math.isfinite, box)):
+            kind, text = "bad box", f"has the box {box}"
+        elif not 0 <= label < len(split.classes):
+            kind, text = "unknown category", f"has the label {label} of {len(split.classes)} classes"
+        elif min(sides) <= 0:
+            kind = "empty box" if min(sides) == 0 else "negative box"
+            text = f"has a box of width {sides[0]:g} and height {sides[1]:g}"
+        elif (label, *box) in known:
+            kind, text = "duplicate box", "has the class and the box of another one"
+        known.add((label, *box))
+        if kind:
+            yield Defect(kind, name, where, str(sample.id), f"object {number} {text}", sample.path)
+
+
+def _drawn(sample: Sample) -> Drawn:
+    assert sample.path is not None
+    if sample.targets is None or sample.targets.boxes.shape[1] == 5:
+        return Drawn(sample.path, [], [])
+    boxes = [(x0, y0, x1, y1) for x0, y0, x1, y1 in sample.targets.boxes.tolist()]
+    return Drawn(sample.path, boxes, sample.targets.labels.tolist())
+
+
+def _words(error: DetError) -> str:
+    return "; ".join(part for part in (error.problem, error.found) if part)

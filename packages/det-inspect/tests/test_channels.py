@@ -1,0 +1,79 @@
+"""Reversed channels are found by giving a model the other order, in images that it was evaluated on."""
+
+import pytest
+from det_core.data import EvalLoader
+from det_core.engine import evaluate
+from det_core.errors import ConfigError
+from det_inspect.analysis.channels import reversed_channels
+from det_inspect.analysis.explanation import Analysis
+from det_inspect.analysis.witness import Witness
+from squares import Colors, Squares
+
+CLASSES = ("red", "blue")
+
+
+def loader(length=5):
+    return EvalLoader(dataset=Squares(length), batch_size=2)
+
+
+def checked(model, length=5, images=16):
+    witness = Witness(CLASSES)
+    evaluate(model, loader(length), [witness])
+    return reversed_channels(model, loader(length), witness.state(), CLASSES, images)
+
+
+def test_channels_model_of_the_other_order_is_suspicious():
+    found = checked(Colors(reverse=True))
+    assert found.kind == "channels in reverse"
+    assert found.evidence == "AP50 is 0.000 on 5 images, but 1.000 if red and blue change places"
+
+
+def test_channels_model_of_rgb_is_not_suspicious():
+    assert checked(Colors()) is None
+
+
+def test_channels_limit_of_images_stops_after_the_batch():
+    model = Colors(reverse=True)
+    assert "on 4 images" in checked(model, 9, images=3).evidence
+    assert model.images == 9 + 4  # each image of the evaluation once, and the first ones once more, reversed
+
+
+def test_channels_no_evaluated_image_gives_none():
+    assert reversed_channels(Colors(), loader(), {}, CLASSES) is None
+
+
+def test_witness_states_of_two_processes_merge_to_those_of_one():
+    halves = [Witness(CLASSES) for _ in range(2)]
+    whole = Witness(CLASSES)
+    for batch, half in zip(loader(4), halves, strict=True):
+        evaluate(Colors(), [batch], [half])
+    evaluate(Colors(), loader(4), [whole])
+    joined = Witness(CLASSES)
+    joined.merge([half.state() for half in halves])
+    assert joined.result() == {}
+    assert joined.diagnosis().errors == whole.diagnosis().errors
+    assert joined.diagnosis().errors.ap50 == pytest.approx(1.0)
+    assert joined.diagnosis().suspicions == ()
+    assert Witness(("red",)).diagnosis() is None
+
+
+@pytest.mark.parametrize(("channels", "images"), [(False, 5), (True, 10)])
+def test_analysis_predicts_images_again_only_if_asked(channels, images):
+    model, analysis = Colors(reverse=True), Analysis(CLASSES, channels=channels)
+    evaluate(model, loader(), [analysis])
+    kinds = [each["kind"] for each in analysis.explain([], model, loader).as_json()["suspicions"]]
+    assert model.images == images
+    assert ("channels in reverse" in kinds) == channels
+
+
+def test_analysis_without_images_explains_nothing(tmp_path, capsys):
+    explanation = Analysis(CLASSES).explain([], Colors(), loader)
+    assert explanation.as_json() == {}
+    explanation.show()
+    assert capsys.readouterr().out == ""
+    assert "a/b" in explanation.write_report(tmp_path, "t", {"a/b": 1.0}, ()).read_text().replace("<td>b", "a/b")
+
+
+def test_analysis_of_less_than_one_image_is_refused():
+    with pytest.raises(ConfigError, match="channel_images: must be at least 1; got 0"):
+        Analysis(CLASSES, channel_images=0)
