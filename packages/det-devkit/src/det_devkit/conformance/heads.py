@@ -1,7 +1,6 @@
 """The roles of heads: which contract one keeps, and how a detector would use it."""
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,12 +11,21 @@ from torch.nn import functional as F
 
 from det_devkit.conformance.outputs import require_detections, require_each, require_losses, require_proposals
 from det_devkit.conformance.report import Failed
-from det_devkit.conformance.roles import class_behind, not_exportable, require_members, require_module
+from det_devkit.conformance.roles import not_exportable, require_members, require_module
 from det_devkit.conformance.scenes import CLASSES, Scene, of_classes
 from det_devkit.conformance.standins import CHANNELS, STRIDES
 from det_devkit.conformance.tensors import flat
 
-__all__ = ["head_role"]
+__all__ = [
+    "DenseHeadRole",
+    "Given",
+    "HeadRole",
+    "ProposalGeneratorRole",
+    "ROIHeadsRole",
+    "RegionHeadRole",
+    "SemanticHeadRole",
+]
+__all__ += ["UnknownHead", "pooled", "split"]
 
 
 class Given(NamedTuple):
@@ -236,33 +244,6 @@ class UnknownHead(HeadRole):
         has = f"it has {', '.join(('forward', *found))}" if found else "it has none of their methods"
         fix = "give it the methods of one of them, RegionHead, BoxHead, DenseHead"
         raise Failed(f"{type(module).__name__} keeps no contract of heads: {has}", f"{fix} ... (det_core.contracts)")
-
-
-def head_role(target: Callable[..., Any], told: Mapping[str, Any]) -> HeadRole:
-    """The role that the methods of what `target` makes speak for."""
-    from det_devkit.conformance.box_heads import BoxHeadRole, BoxPredictorRole
-
-    made = class_behind(target)
-    if made is None:
-        return UnknownHead(told)
-    methods = {name for name in ("losses", "predict", "decode", "detect") if callable(getattr(made, name, None))}
-    if "losses" in methods:
-        if "detect" in methods:
-            return BoxPredictorRole(told)
-        if "decode" in methods:
-            return DenseHeadRole(told)
-        if "predict" in methods:
-            return (ROIHeadsRole if _arguments(made, "predict") > 2 else RegionHeadRole)(told)
-    if callable(getattr(made, "forward", None)) and _arguments(made, "forward") > 1:
-        return ProposalGeneratorRole(told)
-    if not methods:
-        return BoxHeadRole(told)
-    return SemanticHeadRole(told) if methods == {"losses"} and _arguments(made, "losses") == 2 else UnknownHead(told)
-
-
-def _arguments(made: type, method: str) -> int:
-    """How many arguments a method takes beside self."""
-    return len(inspect.signature(getattr(made, method)).parameters) - 1
 
 
 def _pair(returned: Any) -> tuple[Any, Any]:

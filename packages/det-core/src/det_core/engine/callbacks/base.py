@@ -25,7 +25,25 @@ class Training(Protocol):
     device: Any
     display: Any
     processes: Any
-    metrics: Any
+    recipe: Any
+    stepper: Any
+    callbacks: Any
+    validation: Any
+    position: Any
+    sums: Any
+    data_summary: Any
+    saved: Any
+    stop: Any
+
+    @property
+    def write(self) -> Any:
+        """Adds a row of scalars."""
+        ...
+
+    @property
+    def save_weights(self) -> Any:
+        """Writes a checkpoint."""
+        ...
 
     def request_stop(self, reason: str) -> None:
         """End the training after this step."""
