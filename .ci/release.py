@@ -131,7 +131,8 @@ def smoke(wheelhouse: Path, names: list[str]) -> list[str]:
             start = time.monotonic()
             with tempfile.TemporaryDirectory(prefix="det-release-") as folder:
                 own = list(_faults_of_installation(name, core, wheelhouse, Path(folder)))
-            print(f"{name} with det-core {core}: {'failed' if own else 'works'} ({time.monotonic() - start:.0f} s)")
+            seconds = f"{time.monotonic() - start:.0f} s"
+            print("\n".join(own) or f"{name} with det-core {core}: works", f"({seconds})", flush=True)
             faults += own
     return faults
 
@@ -141,9 +142,12 @@ def _faults_of_installation(name: str, core: Version, wheelhouse: Path, folder: 
     binaries = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
     python = binaries / "python"
     specs = {f"{name}=={version_of(name)}", f"det-core=={core}"}
+    install = (UV, "pip", "install", "--quiet", "--python", str(python), "--find-links", str(wheelhouse))
+    # A wheel that was built anew has the name of the one in uv's cache.
+    fresh = [word for each in PROJECTS for word in ("--refresh-package", each)]
     commands = (
         (UV, "venv", "--quiet", "--python", sys.executable, str(folder / "venv")),
-        (UV, "pip", "install", "--quiet", "--python", str(python), "--find-links", str(wheelhouse), *sorted(specs)),
+        (*install, *fresh, *sorted(specs)),
         *((str(binaries / command[0]), *command[1:]) for command in SMOKE),
     )
     for command in commands:

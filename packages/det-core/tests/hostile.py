@@ -51,11 +51,14 @@ class Ending:
     megabytes: float
 
 
-def read_apart(function: str, files: Sequence[Path], sound: Path) -> dict[str, Ending]:
-    """How each file ends by name; "module:function" is called with its path, and first with one that is sound."""
+def read_apart(function: str, files: Sequence[Path], sound: Path, folder: Path | None = None) -> dict[str, Ending]:
+    """How each file ends by name; "module:function" is called with its path, and first with one that is sound.
+
+    The module may lie in `folder`.
+    """
     module, _, name = function.partition(":")
     command = [sys.executable, "-c", _CHILD, module, name, "", str(sound), *map(str, files)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500, cwd=folder)
     endings = [Ending(*json.loads(line)) for line in run.stdout.splitlines() if line.startswith("[")]
     missing = [path.name for path in files[len(endings) :]]
     assert not missing, f"{missing[0]} ended the process: {run.returncode} {run.stderr[-2000:]}"

@@ -1,11 +1,15 @@
 """`det data check`: as text, as JSON and as a page."""
 
+import importlib
 import json
 
 import coco_files
 import pytest
 from click.testing import CliRunner
 from det_core.cli.main import det
+from det_core.data.formats.coco_checks import AnnotationCheck
+
+check_module = importlib.import_module("det_inspect.datasets.check")  # the package has a function of this name
 
 
 def run(*arguments, code=0):
@@ -55,3 +59,29 @@ def test_a_dataset_of_any_reader_is_looked_at(tmp_path, files):
         "  val: null\n  test: null\n"
     )
     assert "train: 3 images, 3 objects" in run(recipe)
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then(tmp_path, files, monkeypatch):
+    images, file = files
+    arguments = ["data", "check", "--images", str(images), "--annotations", str(file)]
+    assert CliRunner().invoke(det, arguments).stderr == ""
+    monkeypatch.setattr("det_inspect.cli.data._SECONDS", 0.0)
+    result = CliRunner().invoke(det, [*arguments, "--json"])
+    assert result.stderr.splitlines() == [f"train: {number} of 3 images" for number in range(3)]
+    json.loads(result.stdout)
+
+
+def test_every_image_is_opened_once_and_every_entry_checked_once(tmp_path, monkeypatch):
+    # Counted, not timed: what grows with the square of the images would show here.
+    data = coco_files.content(3)
+    data["images"] = [{**data["images"][0], "id": n, "file_name": f"{n}.png"} for n in range(300)]
+    data["annotations"] = [{**data["annotations"][0], "id": n, "image_id": n} for n in range(300)]
+    images, file = coco_files.write(tmp_path, data)
+    opened, checked = [], []
+    read, faults = check_module.read_image, AnnotationCheck.faults
+    monkeypatch.setattr(check_module, "read_image", lambda path: (opened.append(path), read(path))[1])
+    monkeypatch.setattr(
+        AnnotationCheck, "faults", lambda self, record: (checked.append(record), faults(self, record))[1]
+    )
+    run("--images", images, "--annotations", file)
+    assert (len(opened), len(checked)) == (300, 300)

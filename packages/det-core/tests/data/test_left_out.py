@@ -9,6 +9,8 @@ import coco_files
 import pytest
 import small_datasets
 from click.testing import CliRunner
+from det_core import engine
+from det_core.cli.eval import _evaluate
 from det_core.cli.main import det
 from det_core.data import (
     CityscapesDataset,
@@ -99,6 +101,10 @@ def test_dataset_of_a_plugin_with_sentences_alone_is_counted() -> None:
     class Plugin:
         skipped = ("image a is cut short", "image b is cut short")
 
+    class Empty(Plugin):
+        left_out: dict[str, int] = {}
+
+    assert left_out_notes(Empty(), "data.val") == left_out_notes(Plugin(), "data.val")
     [note] = left_out_notes(Plugin(), "data.val")
     assert note == "data.val: entries that cannot be used, left out: 2; the first: image a is cut short"
 
@@ -174,4 +180,18 @@ def test_check_of_a_recipe_that_its_reader_refuses_is_a_defect(tmp_path: Path) -
     report = checked(recipe(tmp_path, train), 1)
     assert [(each["kind"], each["text"]) for each in report["defects"]] == [
         ("unreadable file", "has no category named 'horse'")
+    ]
+
+
+def test_eval_notes_say_what_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, file = coco_files.write(tmp_path, damaged())
+    data = Data(test=Factory(CocoDataset, images=images, annotations=file, bad_annotations="skip"), evaluators=[])
+    monkeypatch.setattr(engine, "evaluate", lambda *_, **__: engine.Evaluation({"loss": 1.0}, ("seen",)))
+    monkeypatch.setattr(engine, "check_classes", lambda *_: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result, _ = _evaluate(None, data, "test", 1, False, None, (0, 1))
+    assert [note[:62] for note in result.notes] == [
+        "data.test: annotations that cannot be used, left out: 2; the f",
+        "seen",
     ]

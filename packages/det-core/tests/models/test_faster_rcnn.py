@@ -197,7 +197,7 @@ def test_pixels_are_normalised_in_the_order_of_the_weights_then_padded_with_zero
     red[0] = 200
     batch = ImageBatch.stack([red, torch.zeros(3, 4, 5, dtype=torch.uint8)])
     for order, place in (("RGB", 0), ("BGR", 2)):
-        pixels = Normalize((10.0, 20.0, 30.0), (1.0, 2.0, 4.0), order, 4)(batch)
+        pixels = Normalize(4, mean=(10.0, 20.0, 30.0), std=(1.0, 2.0, 4.0), channel_order=order)(batch)
         assert pixels.shape == (2, 3, 4, 8)
         expected = [-10.0, -10.0, -7.5]
         expected[place] += 200 / (1.0, 2.0, 4.0)[place]

@@ -116,8 +116,9 @@ def test_two_images_together_are_what_each_is_alone():
     for i, size in enumerate(SIZES):
         (alone,) = model.decode(model({name: x[i : i + 1] for name, x in maps.items()}), [size])
         assert len(alone) > 0
-        torch.testing.assert_close(together[i].boxes, alone.boxes)
         torch.testing.assert_close(together[i].scores, alone.scores)
+        # Scores that differ in the last bit alone may change places.
+        assert torch.cdist(together[i].boxes, alone.boxes).min(dim=1).values.max() < 1e-3
 
 
 def test_activations_that_are_not_numbers_detect_nothing():

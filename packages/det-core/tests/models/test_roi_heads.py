@@ -105,7 +105,7 @@ def test_proposals_between_two_thresholds_are_left_out():
 
 def test_losses_reach_every_parameter_even_where_there_is_nothing_to_see():
     for given, truth in (
-        ([proposals(A), proposals(FAR)], [TRUTH, NOTHING], SIZES),
+        ([proposals(A), proposals(FAR)], [TRUTH, NOTHING]),
         ([proposals(A), proposals(FAR)], [NOTHING, NOTHING]),
         ([proposals(), proposals()], [NOTHING, NOTHING]),
     ):

@@ -288,4 +288,4 @@ def test_upright_truth_is_refused_with_what_to_do():
     )
     regions = [Proposals(boxes=torch.zeros(0, 5), logits=torch.zeros(0))]
     with pytest.raises(StructureError, match="rotated: true"):
-        heads.losses({"p4": torch.zeros(1, 4, 4, 4)}, regions, [upright])
+        heads.losses({"p4": torch.zeros(1, 4, 4, 4)}, regions, [upright], [(32, 32)])

@@ -74,7 +74,7 @@ def test_proposals_come_by_falling_objectness_moved_and_clipped():
 def test_the_number_before_suppression_counts_per_level_and_the_one_after_per_image():
     rpn = RPN(CHANNELS, STRIDES, anchor_generator=ONE_SHAPE, nms=ProposalNMS(pre_nms_topk_test=3, iou_threshold=1.0))
     assert [len(p) for p in rpn(features(images=2), [(64, 96)] * 2)[0]] == [6, 6]
-    rpn.post_nms_topk[False] = 4
+    rpn.nms = replace(rpn.nms, post_nms_topk_test=4)
     assert [len(p) for p in rpn(features(images=2), [(64, 96)] * 2)[0]] == [4, 4]
 
 
@@ -184,7 +184,7 @@ def test_anchors_between_the_thresholds_teach_nothing_unless_they_are_an_objects
     objects = truth([0.0, 0.0, 16.0, 16.0], [16.0, 0.0, 32.0, 30.0])
     learnt = rpn.losses(grid_anchors(rpn), outputs([0.0, 0.0, 0.0, 0.0]), [(32, 32)], [objects])
     assert learnt["loss_rpn_cls"].item() == pytest.approx(3 * math.log(2) / 10)
-    rpn.matcher.keep_best = False
+    rpn.sampler._matcher.keep_best = False
     learnt = rpn.losses(grid_anchors(rpn), outputs([0.0, 0.0, 0.0, 0.0]), [(32, 32)], [objects])
     assert learnt["loss_rpn_cls"].item() == pytest.approx(2 * math.log(2) / 10)
 

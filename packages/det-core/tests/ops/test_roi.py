@@ -3,6 +3,7 @@
 import pytest
 import torch
 from det_core.errors import ConfigError
+from det_core.models.cpu import accelerate
 from det_core.ops.roi import ROIPooler, assign_levels
 
 
@@ -69,7 +70,9 @@ def test_boxes_keep_their_precision_when_features_are_in_half():
 
 def test_on_a_processor_the_channels_come_last_in_memory_though_a_level_has_no_region():
     features = [torch.rand(1, 3, 64 // s, 64 // s) for s in (4, 8, 16)]
-    pooled = ROIPooler([4, 8, 16], 7)(features, [torch.tensor([square(5), square(50), square(2)]).repeat(9, 1)])
+    pooled = accelerate(ROIPooler([4, 8, 16], 7))(
+        features, [torch.tensor([square(5), square(50), square(2)]).repeat(9, 1)]
+    )
     assert pooled.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -24,7 +24,11 @@ from det_core.models import (
     keypoint_rcnn,
     mask_rcnn,
 )
+<<<<<<< HEAD
 from det_core.predict.augmented import AugmentedDetector
+=======
+from det_core.predict import AugmentedDetector
+>>>>>>> main
 from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, MaskGrids, Prediction, Proposals
 from torch import nn
@@ -74,7 +78,7 @@ def see(model, image):
 class Known(nn.Module):
     """Finds what it is told to find, whatever it is shown: the detections of each call in turn."""
 
-    num_classes, nms_threshold, max_detections = 2, 0.5, 100
+    num_classes, nms = 2, NMS()
 
     def __init__(self, *calls):
         super().__init__()
@@ -138,7 +142,7 @@ def test_a_long_image_is_kept_within_the_longest_side():
 def test_one_view_of_the_same_size_says_what_the_model_says(family):
     model = build(family)
     # Some models suppress before they clip boxes, so a second suppression could still find overlaps.
-    augmented = AugmentedDetector(model, sizes=[64], flip=False, nms_threshold=1.0)
+    augmented = AugmentedDetector(model, sizes=[64], flip=False, nms=replace(model.nms, iou_threshold=1.0))
     plain, found = see(model, IMAGE), see(augmented, IMAGE)
     assert len(found) == len(plain) > 0
     for name in ("boxes", "labels", "scores", "masks", "keypoints"):
@@ -184,7 +188,7 @@ def test_masks_are_the_mean_of_what_each_view_says_of_the_same_boxes():
 @torch.no_grad()
 def test_nothing_found_in_any_view_is_nothing_with_its_masks():
     model = build("mask")
-    model.roi_heads.box_predictor.score_threshold = 1.0
+    model.roi_heads.box_predictor.nms = NMS(score_threshold=1.0)
     found = see(AugmentedDetector(model, sizes=[64]), IMAGE)
     assert len(found) == len(found.masks) == 0
 
@@ -192,7 +196,7 @@ def test_nothing_found_in_any_view_is_nothing_with_its_masks():
 def test_what_cannot_be_augmented_is_refused():
     with pytest.raises(ConfigError, match="at least one side"):
         AugmentedDetector(build("retinanet"), sizes=[])
-    with pytest.raises(ConfigError, match="must be a detector"):
+    with pytest.raises(ConfigError, match="is needed for a model without"):
         AugmentedDetector(ProposalNetwork(pyramid()))
     given = Proposals(boxes=torch.zeros(0, 4), logits=torch.zeros(0))
     with pytest.raises(StructureError, match="proposals"):

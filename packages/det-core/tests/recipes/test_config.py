@@ -322,7 +322,7 @@ def test_defaults_that_are_factories_or_dataclasses_are_resolved_too(shop):
     resolved = check({"type": "shop:Shop"}, Any, "model").resolved()
     assert resolved == {
         "type": "shop:Shop",
-        "clock": {"type": "shop:Clock", "hour": 8, "minute": 0},
+        "clock": {"hour": 8, "minute": 0},
         "paint": {"type": "shop:Oil", "colour": "green", "layers": 1},
     }
     again = check(resolved, Any, "model")

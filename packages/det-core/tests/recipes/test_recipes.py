@@ -228,12 +228,12 @@ def test_a_circle_of_parents_is_named(write):
         (
             "train.optimizer.lr=1",
             "train",
-            {"steps": 3, "marks": [1, 2], "optimizer": {"type": "lab:Step", "lr": 1}},
+            {"steps": 3, "marks": [1, 2], "optimizer": {"lr": 1}},
         ),
         (
             "train.optimizer.betas.0=0.8",
             "train",
-            {"steps": 3, "marks": [1, 2], "optimizer": {"type": "lab:Step", "lr": 0.5, "betas": [0.8, 0.99]}},
+            {"steps": 3, "marks": [1, 2], "optimizer": {"lr": 0.5, "betas": [0.8, 0.99]}},
         ),
         ("weights.source=/w", "weights", {"source": "/w"}),
         ("data.folder=x=y", "data", {"folder": "x=y"}),

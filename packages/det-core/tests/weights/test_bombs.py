@@ -61,7 +61,7 @@ PICKLES = {
     "dictionaries of dictionaries": b"\x80\x02}q\x00"
     + b"".join(b"}(K\x01h%cK\x02h%cuq%c0" % (n, n, n + 1) for n in range(90))
     + b"0h\x5a.",
-    "lists of lists": b"\x80\x02]q\x00" + b"".join(b"](h%ch%ceq%c" % (n, n, n + 1) for n in range(90)) + b".",
+    "lists of lists": b"\x80\x02]q\x00" + b"".join(b"](h%ch%ceq%c0" % (n, n, n + 1) for n in range(90)) + b"0h\x5a.",
     "lists in lists": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
     "a list of itself": b"\x80\x02]q\x00h\x00a.",
     "a dictionary of itself": b"\x80\x02}q\x00K\x01h\x00s.",

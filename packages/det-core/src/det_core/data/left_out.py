@@ -23,10 +23,10 @@ def left_out(dataset: Any) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for part in _parts(dataset):
         given = getattr(part, "left_out", None)
-        if isinstance(given, Mapping):
-            counts.update({str(what): int(count) for what, count in given.items() if count})
-        elif given is None and (skipped := unusable(part)):
-            counts["entries that cannot be used"] += len(skipped)
+        own = {str(what): int(count) for what, count in given.items() if count} if isinstance(given, Mapping) else {}
+        if not own and (skipped := getattr(part, "skipped", ())):
+            own = {"entries that cannot be used": len(skipped)}
+        counts.update(own)
     return dict(counts)
 
 

@@ -170,7 +170,7 @@ def _read(file: Path) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float
     """ids, counts, boxes and logits, checked."""
     archive = _npz(file)
     try:
-        with open_regular(archive) as file, np.load(file, allow_pickle=False) as content:
+        with open_regular(archive) as stream, np.load(stream, allow_pickle=False) as content:
             if missing := [name for name in _ARRAYS if name not in content]:
                 raise DataError(str(file), f"is no file of proposals: it has no array '{missing[0]}'")
             ids, counts, boxes, logits = (content[name] for name in _ARRAYS)

@@ -42,7 +42,8 @@ class Layout:
         Raises:
             DataError: that is no task that can be read, or `kpt_shape` does not fit it or is none.
         """
-        shape, chosen = content.get("kpt_shape"), task or content.get("task")
+        shape = content.get("kpt_shape")
+        chosen: Any = task or content.get("task")
         if chosen not in (None, "detect", "segment", "pose"):
             fix = "give detect, segment or pose" if chosen != "obb" else "rotated boxes are read from COCO files"
             raise DataError(where, f"the task {chosen!r:.40} cannot be read", fix=fix)

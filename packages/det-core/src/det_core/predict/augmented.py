@@ -175,11 +175,12 @@ class AugmentedDetector(nn.Module):
         )
 
     def _mirror_order(self, keypoints: Tensor) -> Tensor:
-        count, pairs = keypoints.shape[1], self.flip_pairs
-        if pairs is None and self.flip and count != 17:
+        count = keypoints.shape[1]
+        pairs = self.flip_pairs if self.flip_pairs is not None else _PERSON_PAIRS if self.flip else ()
+        if pairs is _PERSON_PAIRS and count != 17:
             problem, fix = "are not known for these keypoints", "give them, or flip=False"
             raise ConfigError("AugmentedDetector.flip_pairs", problem, f"there are {count}", fix)
         order = list(range(count))
-        for a, b in _PERSON_PAIRS if pairs is None else pairs:
+        for a, b in pairs:
             order[a], order[b] = b, a
         return torch.tensor(order, device=keypoints.device)

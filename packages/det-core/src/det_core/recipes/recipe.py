@@ -274,7 +274,7 @@ def _complete(
     parent = tree.pop("extends", None)
     if parent is None:
         return upgrade(tree)
-    if not isinstance(parent, str):
+    if not isinstance(parent, str) or "\0" in parent:
         raise RecipeError(source, "`extends` must name one parent", f"got {shown(parent)}")
     with _parent(parent, path.parent if path else None, source) as (parent_path, parent_source):
         if parent_path.resolve() in trail:

@@ -19,7 +19,7 @@ from torch import Tensor
 from det_core.budget import MIB, Budget, OverBudgetError
 from det_core.printable import quoted
 from det_core.regular import open_regular
-from det_core.weights.machine import Name, RefusedError, execute, require_small
+from det_core.weights.machine import Name, Readable, RefusedError, execute, require_small
 from det_core.weights.pickles import Plain, names_of_python
 
 __all__ = ["read_archive"]
@@ -127,6 +127,7 @@ class _Reader:
         self.length = file.seek(0, io.SEEK_END)
         self.budget = Budget(_PARTS, 64 * MIB)
         self.pieces: dict[str, _Piece] = {}
+        self.promised = 0  # bytes of storages that are to come
         tensors = _Tensors(self.budget)
         self.names = names_of_python(self.budget) | {
             ("torch._utils", "_rebuild_tensor_v2"): Name(tensors.of_typed),
@@ -142,7 +143,7 @@ class _Reader:
         self.names |= {("torch", name): Name(value=_Storage(dtype)) for name, dtype in _STORAGES.items()}
         self.names |= {("torch", name): Name(value=getattr(torch, name)) for name in _DTYPES if hasattr(torch, name)}
 
-    def execute(self, stream: BinaryIO, persistent: Callable[[Any], Any] | None = None) -> Any:
+    def execute(self, stream: Readable, persistent: Callable[[Any], Any] | None = None) -> Any:
         return execute(stream, self.names, self.budget, persistent)
 
     def reference(self, given: Any) -> tuple["_Storage", str, int]:
@@ -248,8 +249,8 @@ class _Stream(_Reader):
     """The files of torch before 1.6: four pickles, the names of the storages, and then these, one after another."""
 
     def read(self) -> Any:
+        self.file.seek(0)
         file = _Clipped(self.file, self.length)
-        file.seek(0)
         if self.execute(file) != _MAGIC or self.execute(file) != _PROTOCOL:
             raise ValueError("it does not begin like a file of torch")
         about = self.execute(file)
@@ -270,14 +271,11 @@ class _Stream(_Reader):
             raise RefusedError("it has a view of a storage, as torch wrote before 0.4")
         if key not in self.pieces:
             # Nothing is written here before the file has shown that it holds so much.
-            self.budget_of_file(count * kind.itemsize)
+            self.promised += count * kind.itemsize
+            if self.promised > self.length:
+                raise RefusedError("it refers to more numbers than it holds")
             self.pieces[key] = kind.piece(bytearray(count * kind.itemsize), count)
         return self.pieces[key]
-
-    def budget_of_file(self, size: int) -> None:
-        self.promised = getattr(self, "promised", 0) + size
-        if self.promised > self.length:
-            raise RefusedError("it refers to more numbers than it holds")
 
     def _fill(self, file: "_Clipped", key: Any) -> None:
         numbers = self.pieces[str(key)].numbers
@@ -291,21 +289,18 @@ class _Stream(_Reader):
             numbers.copy_(torch.frombuffer(bytearray(content), dtype=numbers.dtype))
 
 
-class _Clipped(io.RawIOBase):
+class _Clipped:
     """A file of which no read asks for more than is left, so that no memory is taken for what is not there."""
 
     def __init__(self, file: BinaryIO, length: int) -> None:
         self._file, self._length = file, length
 
-    def read(self, size: int = -1) -> bytes:  # type: ignore[override]
+    def read(self, size: int = -1, /) -> bytes:
         left = self._length - self._file.tell()
         return self._file.read(left if size < 0 else min(size, left))
 
-    def readline(self, size: int | None = -1) -> bytes:  # type: ignore[override]
-        return self._file.readline(-1 if size is None else size)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+    def readline(self) -> bytes:
+        return self._file.readline()
 
     def tell(self) -> int:
         return self._file.tell()

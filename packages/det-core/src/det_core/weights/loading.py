@@ -3,7 +3,7 @@
 import difflib
 import logging
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -99,11 +99,7 @@ def load_into(
     misshapen = [key for key in given if key in needed and given[key].shape != needed[key].shape]
     if by_shape:
         fresh = {*missing, *misshapen}
-        wanted = [key for key in needed if key.rpartition(".")[2] != _COUNTER]
-        if 2 * len(fresh) > len(wanted):
-            found = f"{len(wanted) - len(fresh)} of {len(wanted)} tensors have the name and shape of one in the file"
-            fix = "give the weights of such a model, or say what part of it they are for with `into`"
-            raise WeightsError(where, f"does not fit {type(model).__name__}", found, fix)
+        _require_half(needed, fresh, where, type(model).__name__)
         kept += [key for key in needed if key in fresh]
         given = {key: value for key, value in given.items() if key not in fresh}
         missing, misshapen, allow_unused = [], [], True
@@ -124,6 +120,15 @@ def load_into(
     _check_numbers(fitting, where)
     model.load_state_dict({**own, **fitting})
     return LoadReport(where, len(fitting), tuple(unused), tuple(kept), len(counters), tuple(upgrades))
+
+
+def _require_half(needed: Iterable[str], fresh: Collection[str], where: str, model: str) -> None:
+    """Refuse weights of which less than half of a model is filled; counters of batch norms do not count."""
+    wanted = [key for key in needed if key.rpartition(".")[2] != _COUNTER]
+    if 2 * len(fresh) > len(wanted):
+        found = f"{len(wanted) - len(fresh)} of {len(wanted)} tensors have the name and shape of one in the file"
+        fix = "give the weights of such a model, or say what part of it they are for with `into`"
+        raise WeightsError(where, f"does not fit {model}", found, fix)
 
 
 class InitialWeights:

@@ -7,11 +7,11 @@ that it is given. What is used as a key is small; what is made of little stays l
 
 import pickletools
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from det_core.budget import Budget
 
-__all__ = ["Name", "RefusedError", "Stateful", "execute", "require_small"]
+__all__ = ["Name", "Readable", "RefusedError", "Stateful", "execute", "require_small"]
 
 _MARK = object()
 _LARGEST_KEY, _DEEPEST_KEY, _TUPLE_KEYS = 64, 8, 1000
@@ -30,6 +30,16 @@ class Stateful(Protocol):
         """Complete the part; RefusedError if that is no state of it."""
 
 
+class Readable(Protocol):
+    """A file, or the memory of one, open for reading bytes."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next `size` bytes, or those that are left."""
+
+    def readline(self) -> bytes:
+        """What is left of the line."""
+
+
 class Name:
     """What a name in a pickle stands for: called with what the pickle gives, or, where it is a value, that value."""
 
@@ -40,7 +50,7 @@ class Name:
 
 
 def execute(
-    stream: BinaryIO,
+    stream: "Readable",
     names: Mapping[tuple[str, str], Name],
     budget: Budget,
     persistent: Callable[[Any], Any] | None = None,
@@ -95,7 +105,7 @@ class _Machine:
         self.kept: list[Any] = []
         self.tuple_keys = self.steps = 0
 
-    def run(self, stream: BinaryIO) -> Any:
+    def run(self, stream: "Readable") -> Any:
         constants, steps = _CONSTANTS, _STEPS
         for opcode, argument, _ in pickletools.genops(stream):
             self.budget.spend_parts()

@@ -94,13 +94,17 @@ def require_features(features: Any, module: Any, pixels: Tensor) -> None:
     batch, _, height, width = pixels.shape
     for level, feature in features.items():
         stride = module.strides[level]
-        size = (-(-height // stride), -(-width // stride))
-        if not getattr(module, "exact_sizes", True):  # a published pyramid cuts its maps; any size will do
-            size = (feature.shape[-2], feature.shape[-1])
-        wanted = (batch, module.channels[level], *size)
-        if tuple(feature.shape) != wanted:
+        wanted = (batch, module.channels[level], -(-height // stride), -(-width // stride))
+        exact = getattr(module, "exact_sizes", True)
+        fits = tuple(feature.shape) == wanted or (
+            not exact
+            and tuple(feature.shape[:2]) == wanted[:2]
+            and all(0 < side <= most for side, most in zip(feature.shape[2:], wanted[2:], strict=True))
+        )
+        if not fits:
             problem = f"level {level!r} has shape {tuple(feature.shape)} {given}; it declares {wanted}"
-            raise Failed(problem, "correct channels, strides or size_divisibility, or the padding of its convolutions")
+            fix = "correct channels, strides or size_divisibility, or the padding of its convolutions"
+            raise Failed(problem, f"{fix}; exact_sizes = False where levels may be smaller" if exact else fix)
 
 
 OWN: tuple[Check, ...] = (declared,)

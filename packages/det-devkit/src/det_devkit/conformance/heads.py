@@ -1,6 +1,10 @@
-"""The roles of heads: which contract one keeps, and how a detector would use it."""
+"""The roles of heads: which contract one declares, and how a detector would use it."""
 
+<<<<<<< HEAD
 from collections.abc import Mapping, Sequence
+=======
+from collections.abc import Callable, Mapping, Sequence
+>>>>>>> main
 from typing import Any, NamedTuple
 
 import torch
@@ -109,7 +113,7 @@ class ROIHeadsRole(HeadRole):
     """Feature maps and proposals in, detections out."""
 
     contract = contracts.ROIHeads
-    members = ("losses", "predict")
+    members = ("losses", "predict", "predict_given_boxes")
 
     def require(self, module: Any, scene: Scene) -> None:
         """Losses, and detections of each image."""
@@ -120,6 +124,12 @@ class ROIHeadsRole(HeadRole):
         require_each(found, Detections, len(scene), "predict")
         for one, size in zip(found, given.sizes, strict=True):
             require_detections(one, size, self.num_classes)
+        before = _detections(given)
+        after = module.predict_given_boxes(given.features, before)
+        require_each(after, Detections, len(scene), "predict_given_boxes")
+        if any(not torch.equal(new.boxes, old.boxes) for new, old in zip(after, before, strict=True)):
+            fix = "keep the detections, and fill in masks, keypoints and extras alone"
+            raise Failed("predict_given_boxes returns other boxes", fix)
 
     def predict(self, module: Any, inputs: Given) -> list[dict[str, Tensor]]:
         """The detections of each picture."""
@@ -232,7 +242,11 @@ class SemanticHeadRole(HeadRole):
 
 
 class UnknownHead(HeadRole):
-    """A head that keeps no contract."""
+    """A head that declares no contract, or one that there is not."""
+
+    def __init__(self, told: Mapping[str, Any], declared: str = "") -> None:
+        super().__init__(told)
+        self.declared = declared
 
     def parents(self) -> Mapping[str, Any]:
         """Nothing but what it needs, which stand-ins are for."""
@@ -240,12 +254,57 @@ class UnknownHead(HeadRole):
 
     def require(self, module: Any, scene: Scene) -> None:
         """It is none."""
-        found = [name for name in ("losses", "predict", "decode", "detect") if callable(getattr(module, name, None))]
-        has = f"it has {', '.join(('forward', *found))}" if found else "it has none of their methods"
-        fix = "give it the methods of one of them, RegionHead, BoxHead, DenseHead"
-        raise Failed(f"{type(module).__name__} keeps no contract of heads: {has}", f"{fix} ... (det_core.contracts)")
+        fix = 'write contract = "RegionHead" in its class, or whichever of det_core.contracts it keeps'
+        if self.declared:
+            raise Failed(
+                f"{type(module).__name__} declares the contract {self.declared!r}, which is none of heads", fix
+            )
+        raise Failed(f"{type(module).__name__} keeps no contract of heads: it declares none", fix)
 
 
+<<<<<<< HEAD
+=======
+def head_role(target: Callable[..., Any], told: Mapping[str, Any]) -> HeadRole:
+    """The role of the contract that a head declares, see `declared_contract`."""
+    from det_devkit.conformance.box_heads import BoxHeadRole, BoxPredictorRole
+    from det_devkit.conformance.head_parts import AnchorGeneratorRole, PoolerRole, PreprocessRole, RPNHeadRole
+
+    declared = declared_contract(target)
+    roles: dict[str, type[HeadRole]] = {
+        "AnchorGenerator": AnchorGeneratorRole,
+        "BoxHead": BoxHeadRole,
+        "BoxPredictor": BoxPredictorRole,
+        "CascadeBoxPredictor": BoxPredictorRole,
+        "DenseHead": DenseHeadRole,
+        "Pooler": PoolerRole,
+        "PooledRegionHead": RegionHeadRole,
+        "Preprocess": PreprocessRole,
+        "ProposalGenerator": ProposalGeneratorRole,
+        "RPNHead": RPNHeadRole,
+        "ROIHeads": ROIHeadsRole,
+        "RegionHead": RegionHeadRole,
+        "SemanticHead": SemanticHeadRole,
+    }
+    role = roles.get(declared)
+    return UnknownHead(told, declared) if role is None else role(told)
+
+
+def declared_contract(target: Callable[..., Any]) -> str:
+    """The name of the contract that a head declares; "" where it declares none.
+
+    A class declares it by the attribute `contract`, or by deriving from the Protocol; a function returns, by its
+    annotation, such a class or the Protocol itself.
+    """
+    made = class_behind(target)
+    if made is None:
+        return ""
+    if isinstance(named := getattr(made, "contract", None), str):
+        return named
+    own = [base.__name__ for base in made.__mro__ if base.__module__ == contracts.__name__]
+    return own[0] if own else ""
+
+
+>>>>>>> main
 def _pair(returned: Any) -> tuple[Any, Any]:
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise Failed(f"forward returns a {type(returned).__name__}", "return (proposals, losses)")

@@ -6,8 +6,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from det_core.contracts import Backbone, BoxHead, DenseHead, Model, ProposalGenerator, ROIHeads
-from det_core.models import RPN, FastRCNNConvFCHead, ProposalNetwork, RetinaNetHead, StandardROIHeads, TowerLayers
+from det_core.contracts import Backbone, BoxHead, DenseHead, Model, Pooler, ProposalGenerator, ROIHeads
+from det_core.models import (
+    RPN,
+    FastRCNNConvFCHead,
+    ProposalNetwork,
+    RetinaNetHead,
+    ROIPooler,
+    StandardROIHeads,
+    TowerLayers,
+)
 from det_core.recipes import Factory
 from det_core.recipes.construct import kind_of
 from det_core.recipes.signatures import unwrapped
@@ -56,6 +64,7 @@ _UNBUILT: Mapping[Any, Callable[[], Any]] = {
     Backbone: lambda: Factory(Pyramid),
     BoxHead: lambda: Factory(FastRCNNConvFCHead, fc_dim=32),
     DenseHead: lambda: Factory(RetinaNetHead, tower=TowerLayers(conv_dims=(-1,))),
+    Pooler: lambda: Factory(ROIPooler, resolution=7),
     ProposalGenerator: lambda: Factory(RPN),
     ROIHeads: _second_stage,
 }
@@ -65,6 +74,7 @@ _BY_NAME: Mapping[str, Any] = {
     "num_classes": len(CLASSES),
     "classes": CLASSES,
     "in_channels": 32,
+    "divisibility": 32,
     "in_dim": 32,
     "resolution": 7,
 }

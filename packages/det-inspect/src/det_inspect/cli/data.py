@@ -1,7 +1,8 @@
 """`det data`: what is in a dataset, what is wrong with it, and the same in another format."""
 
 import json
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _SHOWN, _CLASSES, _WORDS = 10, 20, 400
+_SECONDS = 10.0
 
 
 @click.group()
@@ -96,12 +98,24 @@ def check(sources: Sources, html: Path | None, heads: bool, as_json: bool) -> No
 
 
 def _track(items: Iterable[Any], count: int, name: str) -> Iterable[Any]:
-    """The items, with a bar on the terminal that shows how far it is."""
+    """The items, with a bar on the terminal that shows how far it is, or now and then a line where there is none."""
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
-    return track(items, name, count, console=console, transient=True) if console.is_terminal else items
+    if not console.is_terminal:
+        return _in_lines(items, count, name)
+    return track(items, name, count, console=console, transient=True)
+
+
+def _in_lines(items: Iterable[Any], count: int, name: str) -> Iterator[Any]:
+    """The items, with a line on standard error every few seconds."""
+    due = time.monotonic() + _SECONDS
+    for number, item in enumerate(items):
+        if time.monotonic() >= due:
+            click.echo(f"{name}: {number} of {count} images", err=True)
+            due = time.monotonic() + _SECONDS
+        yield item
 
 
 def _show(report: "Report") -> None:

@@ -65,11 +65,11 @@ def check(
             if isinstance(source, Factory):
                 defects += _of_samples(source(), name, split, seen, follow)
             else:
-                read = source if isinstance(source, Source) else None
-                listing = source() if read is None else read.listing()
-                images = look_through(listing, name, split, defects, None if read is None else read.rules)
-                if read is not None:
-                    defects += _as_read(read, name, split, any(defect.split == name for defect in defects))
+                if isinstance(source, Source):
+                    images = look_through(source.listing(), name, split, defects, source.rules)
+                    defects += _as_read(source, name, split, any(defect.split == name for defect in defects))
+                else:
+                    images = look_through(source(), name, split, defects)
                 defects += _of_files(images, name, split, seen, pixels, follow)
         except DetError as error:
             defects.append(Defect("unreadable file", name, error.where, "", _words(error)))
