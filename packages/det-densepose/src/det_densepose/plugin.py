@@ -2,6 +2,8 @@
 
 from det_core.plugins.hooks import hookimpl
 
+SAFE_PARTS = ("det_densepose.models:DensePoseDeepLabHead", "det_densepose.models:DensePoseV1ConvXHead")
+
 # Folder of the published configuration -> name of the recipe -> name of the configuration. Two folders have the same
 # names; those of continuous surface embeddings begin with densepose_cse here.
 PUBLISHED = {

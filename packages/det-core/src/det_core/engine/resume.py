@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["require_same_classes", "restore", "summary_of_data", "training_state"]
 
 _KEYS = ("step", "position", "evaluated", "best", "metrics", "model", "optimizer", "scalars", "random", "sums", "data")
+_NEWER: Mapping[str, Any] = {"scalars": {}, "sums": {}, "data": {}}
+"""What states of 0.1.0 do not hold; they hold none of these."""
 
 
 def training_state(trainer: "Training") -> dict[str, Any]:
@@ -55,6 +57,8 @@ def restore(trainer: "Training", state: Mapping[str, Any]) -> list[str]:
         CheckpointError: the state is incomplete, or of other classes or another kind of training.
     """
     where = str(trainer.folder.state)
+    if not any(key in state for key in _NEWER):
+        state = {**_NEWER, **state}
     if missing := [key for key in _KEYS if key not in state]:
         fix = "start again with --overwrite, or go on from the weights of best.safetensors"
         raise CheckpointError(where, "is not the whole state of a training run", f"without {', '.join(missing)}", fix)
@@ -71,7 +75,7 @@ def restore(trainer: "Training", state: Mapping[str, Any]) -> list[str]:
         if state.get("scaler"):
             trainer.stepper.scaler.load_state_dict(state["scaler"])
         for name, buffer in _scalar_buffers(trainer.model).items():
-            buffer.copy_(state["scalars"][name])
+            buffer.copy_(state["scalars"][name] if state["scalars"] else buffer)
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         found = str(error).partition("\n")[0]
         raise CheckpointError(where, "does not fit the model or its optimizer", found) from error
