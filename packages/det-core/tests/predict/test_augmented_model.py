@@ -24,11 +24,7 @@ from det_core.models import (
     keypoint_rcnn,
     mask_rcnn,
 )
-<<<<<<< HEAD
-from det_core.predict.augmented import AugmentedDetector
-=======
 from det_core.predict import AugmentedDetector
->>>>>>> main
 from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, MaskGrids, Prediction, Proposals
 from torch import nn

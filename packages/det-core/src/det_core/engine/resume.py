@@ -62,7 +62,8 @@ def restore(trainer: "Training", state: Mapping[str, Any]) -> list[str]:
     if missing := [key for key in _KEYS if key not in state]:
         fix = "start again with --overwrite, or go on from the weights of best.safetensors"
         raise CheckpointError(where, "is not the whole state of a training run", f"without {', '.join(missing)}", fix)
-    require_same_classes(where, state["data"], trainer.data_summary)
+    if state["data"]:
+        require_same_classes(where, state["data"], trainer.data_summary)
     if state.get("sharded", False) != trainer.settings.sharded:
         fix = "go on with train.parallel.shard as it was"
         raise CheckpointError(where, "cannot go on with weights sharded in another way", fix=fix)

@@ -1,10 +1,12 @@
-"""Which contract a head keeps."""
+"""Which contract a head declares, and the role that checks it."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from det_core import contracts
+
 from det_devkit.conformance.box_heads import BoxHeadRole, BoxPredictorRole
+from det_devkit.conformance.head_parts import AnchorGeneratorRole, PoolerRole, PreprocessRole, RPNHeadRole
 from det_devkit.conformance.heads import (
     DenseHeadRole,
     HeadRole,
@@ -16,29 +18,41 @@ from det_devkit.conformance.heads import (
 )
 from det_devkit.conformance.roles import class_behind
 
-__all__ = ["head_role"]
+__all__ = ["declared_contract", "head_role"]
 
 
 def head_role(target: Callable[..., Any], told: Mapping[str, Any]) -> HeadRole:
-    """The role that the methods of what `target` makes speak for."""
+    """The role of the contract that a head declares, see `declared_contract`."""
+    declared = declared_contract(target)
+    roles: dict[str, type[HeadRole]] = {
+        "AnchorGenerator": AnchorGeneratorRole,
+        "BoxHead": BoxHeadRole,
+        "BoxPredictor": BoxPredictorRole,
+        "CascadeBoxPredictor": BoxPredictorRole,
+        "DenseHead": DenseHeadRole,
+        "Pooler": PoolerRole,
+        "PooledRegionHead": RegionHeadRole,
+        "Preprocess": PreprocessRole,
+        "ProposalGenerator": ProposalGeneratorRole,
+        "RPNHead": RPNHeadRole,
+        "ROIHeads": ROIHeadsRole,
+        "RegionHead": RegionHeadRole,
+        "SemanticHead": SemanticHeadRole,
+    }
+    role = roles.get(declared)
+    return UnknownHead(told, declared) if role is None else role(told)
+
+
+def declared_contract(target: Callable[..., Any]) -> str:
+    """The name of the contract that a head declares; "" where it declares none.
+
+    A class declares it by the attribute `contract`, or by deriving from the Protocol; a function returns, by its
+    annotation, such a class or the Protocol itself.
+    """
     made = class_behind(target)
     if made is None:
-        return UnknownHead(told)
-    methods = {name for name in ("losses", "predict", "decode", "detect") if callable(getattr(made, name, None))}
-    if "losses" in methods:
-        if "detect" in methods:
-            return BoxPredictorRole(told)
-        if "decode" in methods:
-            return DenseHeadRole(told)
-        if "predict" in methods:
-            return (ROIHeadsRole if _arguments(made, "predict") > 2 else RegionHeadRole)(told)
-    if callable(getattr(made, "forward", None)) and _arguments(made, "forward") > 1:
-        return ProposalGeneratorRole(told)
-    if not methods:
-        return BoxHeadRole(told)
-    return SemanticHeadRole(told) if methods == {"losses"} and _arguments(made, "losses") == 2 else UnknownHead(told)
-
-
-def _arguments(made: type, method: str) -> int:
-    """How many arguments a method takes beside self."""
-    return len(inspect.signature(getattr(made, method)).parameters) - 1
+        return ""
+    if isinstance(named := getattr(made, "contract", None), str):
+        return named
+    own = [base.__name__ for base in made.__mro__ if base.__module__ == contracts.__name__]
+    return own[0] if own else ""

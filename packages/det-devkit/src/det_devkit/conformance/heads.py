@@ -1,10 +1,6 @@
 """The roles of heads: which contract one declares, and how a detector would use it."""
 
-<<<<<<< HEAD
 from collections.abc import Mapping, Sequence
-=======
-from collections.abc import Callable, Mapping, Sequence
->>>>>>> main
 from typing import Any, NamedTuple
 
 import torch
@@ -28,8 +24,10 @@ __all__ = [
     "ROIHeadsRole",
     "RegionHeadRole",
     "SemanticHeadRole",
+    "UnknownHead",
+    "pooled",
+    "split",
 ]
-__all__ += ["UnknownHead", "pooled", "split"]
 
 
 class Given(NamedTuple):
@@ -262,49 +260,6 @@ class UnknownHead(HeadRole):
         raise Failed(f"{type(module).__name__} keeps no contract of heads: it declares none", fix)
 
 
-<<<<<<< HEAD
-=======
-def head_role(target: Callable[..., Any], told: Mapping[str, Any]) -> HeadRole:
-    """The role of the contract that a head declares, see `declared_contract`."""
-    from det_devkit.conformance.box_heads import BoxHeadRole, BoxPredictorRole
-    from det_devkit.conformance.head_parts import AnchorGeneratorRole, PoolerRole, PreprocessRole, RPNHeadRole
-
-    declared = declared_contract(target)
-    roles: dict[str, type[HeadRole]] = {
-        "AnchorGenerator": AnchorGeneratorRole,
-        "BoxHead": BoxHeadRole,
-        "BoxPredictor": BoxPredictorRole,
-        "CascadeBoxPredictor": BoxPredictorRole,
-        "DenseHead": DenseHeadRole,
-        "Pooler": PoolerRole,
-        "PooledRegionHead": RegionHeadRole,
-        "Preprocess": PreprocessRole,
-        "ProposalGenerator": ProposalGeneratorRole,
-        "RPNHead": RPNHeadRole,
-        "ROIHeads": ROIHeadsRole,
-        "RegionHead": RegionHeadRole,
-        "SemanticHead": SemanticHeadRole,
-    }
-    role = roles.get(declared)
-    return UnknownHead(told, declared) if role is None else role(told)
-
-
-def declared_contract(target: Callable[..., Any]) -> str:
-    """The name of the contract that a head declares; "" where it declares none.
-
-    A class declares it by the attribute `contract`, or by deriving from the Protocol; a function returns, by its
-    annotation, such a class or the Protocol itself.
-    """
-    made = class_behind(target)
-    if made is None:
-        return ""
-    if isinstance(named := getattr(made, "contract", None), str):
-        return named
-    own = [base.__name__ for base in made.__mro__ if base.__module__ == contracts.__name__]
-    return own[0] if own else ""
-
-
->>>>>>> main
 def _pair(returned: Any) -> tuple[Any, Any]:
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise Failed(f"forward returns a {type(returned).__name__}", "return (proposals, losses)")
