@@ -17,9 +17,9 @@ CORE = Path(find_spec("det_core").origin).parent
 
 # The parts of det_core from left to right: packages, and the modules that lie beside them.
 ORDER = [
-    ["printable"],
+    ["budget", "printable", "regular"],
     ["errors"],
-    ["plugins", "jsonfile"],
+    ["building", "jsonfile", "plugins"],
     ["recipes"],
     ["zoo"],
     ["structures"],
@@ -32,7 +32,7 @@ ORDER = [
     ["cli"],
 ]
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
-TORCH_FREE = {"printable", "errors", "plugins", "jsonfile", "recipes", "zoo", "cli"}
+TORCH_FREE = {part for parts in ORDER[:5] for part in parts} | {"cli"}
 HEAVY = {"torch", "torchvision", "numpy", "pydantic", "rich", "PIL", "pycocotools", "safetensors", "matplotlib"}
 
 

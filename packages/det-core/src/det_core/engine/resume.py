@@ -17,14 +17,16 @@ from det_core.engine.validation import Best
 from det_core.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from det_core.engine.loop import Trainer
+    from det_core.engine.callbacks.base import Training
 
 __all__ = ["require_same_classes", "restore", "summary_of_data", "training_state"]
 
 _KEYS = ("step", "position", "evaluated", "best", "metrics", "model", "optimizer", "scalars", "random", "sums", "data")
+_NEWER: Mapping[str, Any] = {"scalars": {}, "sums": {}, "data": {}}
+"""What states of 0.1.0 do not hold; they hold none of these."""
 
 
-def training_state(trainer: "Trainer") -> dict[str, Any]:
+def training_state(trainer: "Training") -> dict[str, Any]:
     """Everything that `restore` needs; all processes must call this, rank 0 writes it."""
     state: dict[str, Any] = {
         "step": trainer.step,
@@ -48,17 +50,20 @@ def training_state(trainer: "Trainer") -> dict[str, Any]:
     return state
 
 
-def restore(trainer: "Trainer", state: Mapping[str, Any]) -> list[str]:
+def restore(trainer: "Training", state: Mapping[str, Any]) -> list[str]:
     """Go back to what was saved; returns a sentence for each thing that has changed since.
 
     Raises:
         CheckpointError: the state is incomplete, or of other classes or another kind of training.
     """
     where = str(trainer.folder.state)
+    if not any(key in state for key in _NEWER):
+        state = {**_NEWER, **state}
     if missing := [key for key in _KEYS if key not in state]:
         fix = "start again with --overwrite, or go on from the weights of best.safetensors"
         raise CheckpointError(where, "is not the whole state of a training run", f"without {', '.join(missing)}", fix)
-    require_same_classes(where, state["data"], trainer.data_summary)
+    if state["data"]:
+        require_same_classes(where, state["data"], trainer.data_summary)
     if state.get("sharded", False) != trainer.settings.sharded:
         fix = "go on with train.parallel.shard as it was"
         raise CheckpointError(where, "cannot go on with weights sharded in another way", fix=fix)
@@ -71,7 +76,7 @@ def restore(trainer: "Trainer", state: Mapping[str, Any]) -> list[str]:
         if state.get("scaler"):
             trainer.stepper.scaler.load_state_dict(state["scaler"])
         for name, buffer in _scalar_buffers(trainer.model).items():
-            buffer.copy_(state["scalars"][name])
+            buffer.copy_(state["scalars"][name] if state["scalars"] else buffer)
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         found = str(error).partition("\n")[0]
         raise CheckpointError(where, "does not fit the model or its optimizer", found) from error
@@ -93,7 +98,7 @@ def _scalar_buffers(model: nn.Module) -> dict[str, Tensor]:
     return {name: buffer for name, buffer in model.named_buffers() if name not in kept and buffer.ndim == 0}
 
 
-def _changed(state: Mapping[str, Any], trainer: "Trainer") -> list[str]:
+def _changed(state: Mapping[str, Any], trainer: "Training") -> list[str]:
     before, now = state.get("processes", 1), trainer.processes.world_size
     changes = [f"processes: {before} -> {now}"] if before != now else []
     for split, saved in state["data"].items():

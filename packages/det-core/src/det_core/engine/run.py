@@ -93,7 +93,8 @@ class RunFolder:
         if not self.recipe.exists():
             fix = "start in another folder, or with --overwrite"
             raise CheckpointError(str(self.recipe), "is missing beside the state of a run", fix=fix)
-        changes = list(_changes(recipes.load(self.recipe).tree, recipe.tree, ""))
+        # Resolved anew: an earlier version may have had fewer arguments.
+        changes = list(_changes(recipes.load(self.recipe).resolved().tree, recipe.tree, ""))
         for path, was, now in changes:
             if path.partition(".")[0] == "model" or path == "train.optimizer.type":
                 fix = "go on with the recipe of that run, or start another run in another folder"

@@ -117,7 +117,7 @@ def _built(recipe: Recipe) -> tuple[Train, Any, torch.nn.Module, Step, Processes
     data = replace(data, workers=0)
     dataset = data.dataset("train")
     with torch.device("meta"):
-        empty = recipe.build_model(weights=None)
+        empty = recipe.build_model()
     check_classes(empty, dataset)
     if data.val is not None:
         data.dataset("val")

@@ -97,7 +97,7 @@ def _from_checkpoint(path: Path, overrides: Sequence[str], trust: bool) -> Loade
 def _from_recipe(source: str | Path, weights: str | PathLike[str] | None, overrides: Sequence[str]) -> LoadedModel:
     recipe = recipes.load(source, overrides)
     given = _weights_of(recipe, overrides) if weights is None else _location(weights)
-    model = initial_model(recipe) if given is None else recipe.build_model()
+    model: Any = initial_model(recipe) if given is None else recipe.build_model()
     if given is not None:
         _put_into(model, read(given), str(given))
     about = read_about(fetch(str(given))) if str(given).endswith(_CHECKPOINT) else None

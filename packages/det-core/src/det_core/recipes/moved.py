@@ -1,9 +1,8 @@
 """Where modules of det 0.1.0 went: recipes and checkpoints of that version name parts by their import paths then."""
 
 from collections.abc import Mapping
-from typing import Any
 
-__all__ = ["MODULES", "current", "updated"]
+__all__ = ["MODULES", "current"]
 
 MODULES: Mapping[str, str] = {
     "det_core.builtin": "det_core.plugins.builtin",
@@ -52,17 +51,3 @@ MODULES: Mapping[str, str] = {
 def current(module: str) -> str:
     """The module that holds what `module` held in 0.1.0; itself where it did not move."""
     return MODULES.get(module, module)
-
-
-def updated(node: Any) -> Any:
-    """A node of a recipe in which every `type` names its part by the module that holds it now."""
-    if isinstance(node, Mapping):
-        return {key: _type(value) if key == "type" else updated(value) for key, value in node.items()}
-    return [updated(item) for item in node] if isinstance(node, list) else node
-
-
-def _type(name: Any) -> Any:
-    if not isinstance(name, str):
-        return updated(name)
-    module, colon, attribute = name.partition(":")
-    return f"{current(module)}:{attribute}" if colon else name

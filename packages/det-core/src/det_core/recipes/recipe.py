@@ -20,7 +20,6 @@ from det_core.errors import ConfigError, DetError, PluginError, RecipeError, Unk
 from det_core.plugins import registry, versions
 from det_core.printable import described
 from det_core.recipes import check as config
-from det_core.recipes import moved
 from det_core.recipes import yaml as yamlfile
 from det_core.recipes.allow_list import OWN, untrusted
 from det_core.recipes.overrides import DEFAULT_TYPES, KEYS, SECTIONS, annotation_of, apply, merge, not_a_key
@@ -307,4 +306,4 @@ def _whole(tree: dict[str, Any], source: str, trusted: bool = True) -> Recipe:
     if tree.get("model") is None:
         raise RecipeError(source, "says nothing about its `model`", fix="give it one, or name a parent by `extends`")
     versions.warn_of_others(tree.get("versions"), source)
-    return Recipe({key: moved.updated(tree[key]) for key in KEYS if key in tree}, source, trusted)
+    return Recipe({key: tree[key] for key in KEYS if key in tree}, source, trusted)

@@ -14,8 +14,9 @@ from typing import Any
 
 from det_core.errors import ConfigError, DetWarning
 from det_core.plugins import catalog, registry
+from det_core.recipes.moved import MODULES
 
-__all__ = ["IMPLIED", "MODULES", "MOVED", "component_of", "implied_below", "moved_keys", "upgrade"]
+__all__ = ["IMPLIED", "MOVED", "component_of", "implied_below", "moved_keys", "upgrade"]
 
 _PREPROCESS = {
     "pixel_mean": "preprocess.mean",
@@ -86,36 +87,6 @@ IMPLIED: Mapping[str, Mapping[str, str]] = {
     "det-core/standard_roi_heads": {"box_predictor": "det-core/fast_rcnn_predictor"},
 }
 """Component -> argument -> what a node without a `type` meant there, when the argument asked for one class."""
-
-MODULES: Mapping[str, str] = {
-    f"det_core.models.{old}": f"det_core.models.{new}"
-    for old, new in {
-        "anchors": "parts.anchors",
-        "box_head": "heads.box",
-        "cascade": "heads.cascade",
-        "dense": "detectors.dense",
-        "families": "detectors.families",
-        "fcos": "heads.fcos",
-        "federated": "heads.federated",
-        "keypoint_head": "heads.keypoint",
-        "mask_head": "heads.mask",
-        "rcnn": "detectors.rcnn",
-        "res5_heads": "heads.res5",
-        "retinanet": "heads.retinanet",
-        "roi_heads": "heads.roi",
-        "rpn": "heads.rpn",
-        "semantic": "detectors.semantic",
-    }.items()
-} | {
-    f"det_core.data.{old}": f"det_core.data.{new}.{old}"
-    for new, names in {
-        "formats": ("cityscapes", "coco", "concat", "folder", "lvis", "semantic_folder", "voc", "yolo"),
-        "loading": ("batch", "loader", "samplers", "settings"),
-        "transforms": ("crops", "mixing"),
-    }.items()
-    for old in names
-}
-"""Module of 0.1.0 -> where what it held is now."""
 
 _IMPORT_PATH = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)")
 

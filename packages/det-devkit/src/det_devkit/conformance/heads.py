@@ -1,6 +1,6 @@
 """The roles of heads: which contract one declares, and how a detector would use it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,12 +11,23 @@ from torch.nn import functional as F
 
 from det_devkit.conformance.outputs import require_detections, require_each, require_losses, require_proposals
 from det_devkit.conformance.report import Failed
-from det_devkit.conformance.roles import class_behind, not_exportable, require_members, require_module
+from det_devkit.conformance.roles import not_exportable, require_members, require_module
 from det_devkit.conformance.scenes import CLASSES, Scene, of_classes
 from det_devkit.conformance.standins import CHANNELS, STRIDES
 from det_devkit.conformance.tensors import flat
 
-__all__ = ["head_role"]
+__all__ = [
+    "DenseHeadRole",
+    "Given",
+    "HeadRole",
+    "ProposalGeneratorRole",
+    "ROIHeadsRole",
+    "RegionHeadRole",
+    "SemanticHeadRole",
+    "UnknownHead",
+    "pooled",
+    "split",
+]
 
 
 class Given(NamedTuple):
@@ -247,46 +258,6 @@ class UnknownHead(HeadRole):
                 f"{type(module).__name__} declares the contract {self.declared!r}, which is none of heads", fix
             )
         raise Failed(f"{type(module).__name__} keeps no contract of heads: it declares none", fix)
-
-
-def head_role(target: Callable[..., Any], told: Mapping[str, Any]) -> HeadRole:
-    """The role of the contract that a head declares, see `declared_contract`."""
-    from det_devkit.conformance.box_heads import BoxHeadRole, BoxPredictorRole
-    from det_devkit.conformance.head_parts import AnchorGeneratorRole, PoolerRole, PreprocessRole, RPNHeadRole
-
-    declared = declared_contract(target)
-    roles: dict[str, type[HeadRole]] = {
-        "AnchorGenerator": AnchorGeneratorRole,
-        "BoxHead": BoxHeadRole,
-        "BoxPredictor": BoxPredictorRole,
-        "CascadeBoxPredictor": BoxPredictorRole,
-        "DenseHead": DenseHeadRole,
-        "Pooler": PoolerRole,
-        "PooledRegionHead": RegionHeadRole,
-        "Preprocess": PreprocessRole,
-        "ProposalGenerator": ProposalGeneratorRole,
-        "RPNHead": RPNHeadRole,
-        "ROIHeads": ROIHeadsRole,
-        "RegionHead": RegionHeadRole,
-        "SemanticHead": SemanticHeadRole,
-    }
-    role = roles.get(declared)
-    return UnknownHead(told, declared) if role is None else role(told)
-
-
-def declared_contract(target: Callable[..., Any]) -> str:
-    """The name of the contract that a head declares; "" where it declares none.
-
-    A class declares it by the attribute `contract`, or by deriving from the Protocol; a function returns, by its
-    annotation, such a class or the Protocol itself.
-    """
-    made = class_behind(target)
-    if made is None:
-        return ""
-    if isinstance(named := getattr(made, "contract", None), str):
-        return named
-    own = [base.__name__ for base in made.__mro__ if base.__module__ == contracts.__name__]
-    return own[0] if own else ""
 
 
 def _pair(returned: Any) -> tuple[Any, Any]:

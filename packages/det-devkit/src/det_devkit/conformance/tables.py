@@ -8,7 +8,7 @@ from det_devkit.conformance.components import COMPONENT
 from det_devkit.conformance.datasets import DATASET
 from det_devkit.conformance.evaluators import EVALUATOR
 from det_devkit.conformance.exporters import EXPORTER
-from det_devkit.conformance.heads import head_role
+from det_devkit.conformance.head_roles import head_role
 from det_devkit.conformance.modules import LEARNING, RUNNING, contract, nothing_there
 from det_devkit.conformance.package import PACKAGE
 from det_devkit.conformance.recipes import RECIPE

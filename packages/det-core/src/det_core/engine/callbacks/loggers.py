@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from det_core.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from det_core.engine.loop import Trainer
+    from det_core.engine.callbacks.base import Training
 
 __all__ = ["MLflow", "TensorBoard", "WandB"]
 
@@ -33,17 +33,17 @@ class TensorBoard:
         self._module = _require("torch.utils.tensorboard", "tensorboard")
         self._writer: Any = None
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: "Training") -> None:
         """Open the file; events after the step that a run goes on from are dropped by TensorBoard itself."""
         if trainer.processes.rank == 0:
             self._writer = self._module.SummaryWriter(trainer.folder.path / self.folder, purge_step=trainer.step + 1)
 
-    def after_log(self, trainer: "Trainer", scalars: Mapping[str, float]) -> None:
+    def after_log(self, trainer: "Training", scalars: Mapping[str, float]) -> None:
         """Add a row."""
         for name, value in scalars.items():
             self._writer.add_scalar(name if "/" in name else f"train/{name}", value, trainer.step)
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: "Training") -> None:
         """Close the file."""
         if self._writer is not None:
             self._writer.close()
@@ -63,7 +63,7 @@ class MLflow:
 
     run_id: str | None
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: "Training") -> None:
         """Open the run, or the one that is resumed."""
         if trainer.processes.rank == 0:
             default = f"sqlite:///{(trainer.folder.path / 'mlflow.db').resolve()}"
@@ -72,12 +72,12 @@ class MLflow:
             self.run_id = self._module.start_run(run_id=self.run_id).info.run_id
             self._module.log_text(trainer.recipe.to_yaml(), "recipe.resolved.yaml")
 
-    def after_log(self, trainer: "Trainer", scalars: Mapping[str, float]) -> None:
+    def after_log(self, trainer: "Training", scalars: Mapping[str, float]) -> None:
         """Add a row; the names of MLflow know no "@"."""
         row = {name.replace("@", "-"): value for name, value in scalars.items() if math.isfinite(value)}
         self._module.log_metrics(row, step=trainer.step)
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: "Training") -> None:
         """Close the run."""
         if trainer.processes.rank == 0:
             self._module.end_run()
@@ -106,7 +106,7 @@ class WandB:
 
     run_id: str | None
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: "Training") -> None:
         """Open the run, or the one that is resumed."""
         if trainer.processes.rank == 0:
             self._run = self._module.init(
@@ -119,11 +119,11 @@ class WandB:
             )
             self.run_id = self._run.id
 
-    def after_log(self, trainer: "Trainer", scalars: Mapping[str, float]) -> None:
+    def after_log(self, trainer: "Training", scalars: Mapping[str, float]) -> None:
         """Add a row."""
         self._run.log(dict(scalars), step=trainer.step)
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: "Training") -> None:
         """Close the run."""
         if self._run is not None:
             self._run.finish()
