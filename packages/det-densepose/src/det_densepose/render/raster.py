@@ -68,7 +68,7 @@ def rasterize(
     nearest = faces[face, weights.argmax(1)]
 
     def image(values: NDArray[Any], kind: type) -> Any:
-        made = np.zeros(size, kind)
+        made: NDArray[Any] = np.zeros(size, kind)
         made[mask] = values
         return made
 
