@@ -1,5 +1,6 @@
 """The plugin is found, its recipes are the published configurations, its settings are read, its weights load."""
 
+import importlib
 import pickle
 
 import pytest
@@ -10,7 +11,7 @@ from det_core.weights import InitialWeights, load_into
 from det_core.weights.reading import read
 from det_densepose import importer
 from det_densepose.backbones import HRFPN, HRNet
-from det_densepose.plugin import PUBLISHED
+from det_densepose.plugin import PUBLISHED, SAFE_PARTS
 
 NAMES = {name: f"{folder}/{path}" for folder, names in PUBLISHED.items() for name, path in names.items()}
 HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
@@ -59,6 +60,28 @@ def test_every_published_model_of_the_project_has_a_recipe():
     wanted = {name for name in published.models() if name.startswith("DensePose/")}
     assert wanted == set(NAMES.values())
     assert len(wanted) == 47
+
+
+def types_in(node):
+    if isinstance(node, dict):
+        yield from ([node["type"]] if isinstance(node.get("type"), str) else [])
+        node = list(node.values())
+    if isinstance(node, list):
+        for each in node:
+            yield from types_in(each)
+
+
+def test_untrusted_recipes_may_build_every_part_of_the_published_ones():
+    used = {kind for name in NAMES for kind in types_in(recipes.load(name).tree)}
+    own = {kind for kind in used if kind.startswith("det_densepose")}
+    assert own <= set(SAFE_PARTS)
+    assert {"det_densepose.losses:SoftEmbeddingLoss", "det_densepose.bodies.published:BodyFolder"} <= own
+
+
+@pytest.mark.parametrize("part", SAFE_PARTS)
+def test_safe_parts_are_there(part):
+    module, _, name = part.partition(":")
+    assert callable(getattr(importlib.import_module(module), name))
 
 
 def test_settings_of_charts_arrive():

@@ -68,6 +68,28 @@ PUBLISHED = {
     },
 }
 
+SAFE_PARTS = (
+    "det_densepose.bodies.published:BodyFolder",
+    "det_densepose.losses:ChartWeights",
+    "det_densepose.losses:CoarseLossFromMasks",
+    "det_densepose.losses:CoarseLossFromParts",
+    "det_densepose.losses:CseWeights",
+    "det_densepose.losses:DensePoseChartLoss",
+    "det_densepose.losses:DensePoseCseLoss",
+    "det_densepose.losses:EmbeddingLoss",
+    "det_densepose.losses:PixToShapeCycleLoss",
+    "det_densepose.losses:ShapeToShapeCycleLoss",
+    "det_densepose.losses:SoftEmbeddingLoss",
+    "det_densepose.models:Decoder",
+    "det_densepose.models:DensePoseChartPredictor",
+    "det_densepose.models:DensePoseDeepLabHead",
+    "det_densepose.models:DensePoseEmbeddingPredictor",
+    "det_densepose.models:DensePoseV1ConvXHead",
+    "det_densepose.models:VertexDirectEmbedder",
+    "det_densepose.models:VertexFeatureEmbedder",
+)
+"""What an untrusted recipe may build of this package, beside what is offered through hooks."""
+
 
 @hookimpl
 def det_backbones() -> dict[str, str]:
