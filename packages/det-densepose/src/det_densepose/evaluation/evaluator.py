@@ -92,7 +92,7 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
         found, truth = detections_and_truth(prediction, sample)
         if len(found) and not 0 <= int(found.labels.min()) <= int(found.labels.max()) < len(self.classes):
             raise StructureError(f"image {sample.id}", "its prediction has a label without a class")
-        described = any(key.startswith(PREFIX) for key in found.extras)
+        described = any(f"{PREFIX}{name}" in found.extras for name in ("coarse_segm", "fine_segm", "embedding"))
         fields = raw_fields(found) if len(found) and described else {}
         tables = _vertex_tables(fields)
         if self._key_vertices is not None and tables and not self._alignment:
