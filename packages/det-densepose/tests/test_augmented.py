@@ -36,12 +36,8 @@ class Painted(nn.Module):
         fine = torch.zeros(len(found), 25, 16, 16)
         fine[:, 0], fine[:, 3], fine[:, 4] = 0.3, seen[:, 1], seen[:, 0]
         coarse = torch.stack((torch.full((len(found), 16, 16), 0.3), seen[:, :2].amax(1)), 1)
-        raw = {
-            "coarse_segm": coarse,
-            "fine_segm": fine,
-            "u": torch.full_like(fine, 0.5),
-            "v": torch.full_like(fine, 0.5),
-        }
+        half = torch.full_like(fine, 0.5)
+        raw = {"coarse_segm": coarse, "fine_segm": fine, "u": half, "v": half}
         extras = {PREFIX + name: value for name, value in raw.items()}
         return [Detections(**{**vars(found), "extras": extras})]
 

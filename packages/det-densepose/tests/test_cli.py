@@ -160,7 +160,7 @@ def test_bootstrap_without_the_model_is_one_line(tmp_path: Path) -> None:
 
 
 def test_data_check_lists_faults_of_points(tmp_path: Path) -> None:
-    from det_core.data.check import check
+    from det_inspect.datasets.check import check
 
     Image.new("RGB", (20, 20)).save(tmp_path / "1.png")
     record = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "dp_x": [300], "dp_y": [1]}

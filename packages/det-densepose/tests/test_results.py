@@ -296,3 +296,25 @@ def test_coarse_masks_are_one_for_each_part() -> None:
     labels[:10] = 14
     masks = coarse_masks(labels)
     assert [bool(mask) for mask in masks] == [False] * 13 + [True]
+
+
+def test_writers_of_a_prediction_run_write_each_image_and_one_list(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from det_densepose.writers import CocoWriter, IuvWriter
+
+    made = result([[10, 5, 30, 25]], [0.9], chart_fields(), Path("a.jpg"))
+    for kind in (IuvWriter, CocoWriter):
+        writer = kind(tmp_path)
+        writer.write(made, SimpleNamespace(id=3, file_name="a.jpg", picture="a.jpg"))
+        writer.write(made, SimpleNamespace(id=4, file_name="b/a.jpg", picture="a_2.jpg"))
+        writer.finish()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a_2_IUV.npz",
+        "a_2_IUV.png",
+        "a_IUV.npz",
+        "a_IUV.png",
+        "densepose_coco.json",
+    ]
+    records = json.loads((tmp_path / "densepose_coco.json").read_text())
+    assert [record["image_id"] for record in records] == [3, 4]

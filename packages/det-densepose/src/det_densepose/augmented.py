@@ -200,7 +200,5 @@ class AugmentedDensePose(nn.Module):
 def _describer(model: Any) -> Callable[[ImageBatch, Detections], Detections]:
     """How a model is asked about given boxes."""
     if hasattr(model, "predict_given_boxes"):
-        return lambda batch, given: model.predict_given_boxes(batch, [given])[0]  # type: ignore[no-any-return]
-    return lambda batch, given: model.roi_heads.predict_at(  # type: ignore[no-any-return]
-        model.backbone(model.normalise(batch)), [given]
-    )[0]
+        return lambda batch, given: model.predict_given_boxes(batch, [given])[0]
+    return lambda batch, given: model.roi_heads.predict_at(model.backbone(model.normalise(batch)), [given])[0]

@@ -1,6 +1,8 @@
 """What det's conformance kit needs to make the parts of this package small; see `det_devkit.conformance`."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from det_core.structures import Targets
@@ -37,6 +39,15 @@ def _with_surface(targets: Targets) -> Targets:
     return replace(targets, extras={**targets.extras, **extras})
 
 
+def _rendered(folder: Path) -> dict[str, Any]:
+    """Two pictures of the synthetic figure."""
+    from det_densepose.render.scene import Scenery
+    from det_densepose.render.writing import write_dataset
+
+    file = write_dataset(folder, 2, Scenery((64, 64), (1, 1)), per_part=2)
+    return {"images": str(folder / "images"), "annotations": str(file), "body": "det_figure"}
+
+
 told = conformance(
     "det-densepose",
     examples={
@@ -47,6 +58,8 @@ told = conformance(
             "stage": {"type": "det-core/standard_roi_heads", "pooler_resolution": 2},
             "densepose": _SMALL,
         },
+        "datasets/densepose": _rendered,
+        "evaluators/densepose": {"body": "det_figure"},
     },
     truth=_with_surface,
 )

@@ -43,34 +43,11 @@ def pseudo_annotations(
         if not kept:
             continue
         random = np.random.default_rng((seed, number))
-        fields = {n: v.as_subclass(Tensor).detach().cpu().numpy() for n, v in raw_fields(found).items()}
-        every = persons(result)
-        before = len(annotations)
-        for row in kept:
-            points = sampled_points(every[row], sampler.draw(every[row], random))
-            if not points["dp_x"]:
-                continue
-            label = int(found.labels[row])
-            category = int(result.category_ids[label])
-            categories[category] = str(result.classes[label])
-            x, y, width, height = every[row].box
-            rle = pasted_rle(every[row].mask, (x, y, width, height), found.size)
-            masks = coarse_masks(coarse_labels({name: each[row] for name, each in fields.items()}))
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": len(images) + 1,
-                    "category_id": category,
-                    "bbox": [x, y, width, height],
-                    "area": int(every[row].mask.sum()),
-                    "iscrowd": 0,
-                    "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode()},
-                    "dp_masks": masks,
-                    "score": float(found.scores[row]),
-                    **points,
-                }
-            )
-        if len(annotations) > before:
+        made = [each for row in kept if (each := _annotation(result, row, sampler, random))["dp_x"]]
+        for each in made:
+            categories[each["category_id"]] = str(result.classes[list(result.category_ids).index(each["category_id"])])
+            annotations.append({"id": len(annotations) + 1, "image_id": len(images) + 1, **each})
+        if made:
             height, width = found.size
             images.append({"id": len(images) + 1, "file_name": _name(result, root), "height": height, "width": width})
     named = [{"id": number, "name": name} for number, name in sorted(categories.items())]
@@ -78,6 +55,25 @@ def pseudo_annotations(
         "description": f"drawn from predictions: {sampler.kind}, {sampler.count} a part, score {min_score:g} and up"
     }
     return {"info": info, "images": images, "annotations": annotations, "categories": named}
+
+
+def _annotation(result: Result, row: int, sampler: PointSampler, random: np.random.Generator) -> dict[str, Any]:
+    """What a file says of one detection; without points where none can be drawn."""
+    found = result.detections[row : row + 1]
+    [person] = persons(found)
+    fields = {name: each.as_subclass(Tensor).detach().cpu().numpy()[0] for name, each in raw_fields(found).items()}
+    x, y, width, height = person.box
+    rle = pasted_rle(person.mask, (x, y, width, height), found.size)
+    return {
+        "category_id": int(result.category_ids[int(found.labels[0])]),
+        "bbox": [x, y, width, height],
+        "area": int(person.mask.sum()),
+        "iscrowd": 0,
+        "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode()},
+        "dp_masks": coarse_masks(coarse_labels(fields)),
+        "score": float(found.scores[0]),
+        **sampled_points(person, sampler.draw(person, random)),
+    }
 
 
 def _name(result: Result, root: Path | None) -> str:

@@ -31,7 +31,7 @@ from det_densepose.evaluation.similarity import (
 )
 from det_densepose.results.access import raw_fields
 from det_densepose.results.conversion import channels_at, chart_result, foreground, int_box, nearest_vertices
-from det_densepose.structures import COARSE, FRAME, GRID, MESH, SURFACE, UNKNOWN, has_points, mesh_id
+from det_densepose.structures import COARSE, FRAME, GRID, MESH, PREFIX, SURFACE, UNKNOWN, has_points, mesh_id
 
 __all__ = ["DensePoseEvaluator"]
 
@@ -86,13 +86,14 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
         Raises:
             DataError: the sample has no truth, or a file of the body is missing.
             StructureError: the prediction is not of this image or these classes.
-            ConfigError: the model makes no DensePose.
+            ConfigError: the model makes a part of DensePose alone. Detections without any show nothing anywhere.
         """
         self.require_new(sample)
         found, truth = detections_and_truth(prediction, sample)
         if len(found) and not 0 <= int(found.labels.min()) <= int(found.labels.max()) < len(self.classes):
             raise StructureError(f"image {sample.id}", "its prediction has a label without a class")
-        fields = raw_fields(found) if len(found) else {}
+        described = any(f"{PREFIX}{name}" in found.extras for name in ("coarse_segm", "fine_segm", "embedding"))
+        fields = raw_fields(found) if len(found) and described else {}
         tables = _vertex_tables(fields)
         if self._key_vertices is not None and tables and not self._alignment:
             self._align(tables)
@@ -213,9 +214,11 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
             x, y = float(corners[0]), float(corners[1])
             box = (x, y, float(corners[2] - corners[0]), float(corners[3] - corners[1]))
             own = {name: each[row] for name, each in arrays.items()}
-            reader: ChartReader | VertexReader
-            if tables:
-                _, _, width, height = int_box(corners)
+            reader: ChartReader | VertexReader | None = None
+            _, _, width, height = int_box(corners)
+            if not own:
+                mask = np.zeros((height, width), bool)
+            elif tables:
                 mask = foreground(own["coarse_segm"], (height, width))
                 reader = VertexReader(_lookup(own["embedding"], mask, tables))
             else:

@@ -1,6 +1,7 @@
 """Draws a surface as seen from the front, without perspective: which point of it each pixel shows."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,46 +58,56 @@ def rasterize(
     if faces is None or charts is None or charts.faces is None:
         raise ValueError("the body has no faces or no charts")  # never from a user's input: the figure has both
     points = np.stack((center[0] + scale * vertices[:, 0], center[1] - scale * vertices[:, 1]), 1)
-    corners = points[faces]  # (F, 3, 2)
     normals = np.cross(vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]])
-    face, ys, xs = _candidates(corners, np.flatnonzero(normals[:, 2] > 1e-12), size)
-    weights = _barycentric(corners[face], xs + 0.5, ys + 0.5)
-    inside = (weights >= -1e-9).all(1)
-    face, ys, xs, weights = face[inside], ys[inside], xs[inside], weights[inside]
-    depth = (vertices[faces[face], 2] * weights).sum(1)
-    # The last one written stays: the nearest of each pixel comes last.
-    order = np.argsort(depth, kind="stable")
-    face, ys, xs, weights, depth = face[order], ys[order], xs[order], weights[order], depth[order]
-    winner = np.full(size, -1)
-    winner[ys, xs] = np.arange(len(face))
-    mask = winner >= 0
-    best = winner[mask]
-    face, weights = face[best], weights[best]
+    mask, face, weights, depth = _nearest(points[faces], vertices[faces][..., 2], normals[:, 2] > 1e-12, size)
     rows = charts.faces[face]
     uv = (charts.uv[rows] * weights[..., None]).sum(1).clip(0, 1)
-    unit = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    smooth = np.zeros_like(vertices, dtype=float)
-    for corner in range(3):
-        np.add.at(smooth, faces[:, corner], unit)
-    smooth /= np.maximum(np.linalg.norm(smooth, axis=1, keepdims=True), 1e-12)
+    smooth = _vertex_normals(faces, normals, len(vertices))
     direction = np.asarray(light) / np.linalg.norm(light)
     lit = ((smooth[faces[face]] * weights[..., None]).sum(1) @ direction).clip(0, 1)
     nearest = faces[face, weights.argmax(1)]
 
-    def image(values: NDArray[np.generic], kind: type) -> NDArray[np.generic]:
-        made: NDArray[np.generic] = np.zeros(size, kind)
+    def image(values: NDArray[Any], kind: type) -> Any:
+        made: NDArray[Any] = np.zeros(size, kind)
         made[mask] = values
         return made
 
     return Layers(
         mask=mask,
-        part=image(charts.part[rows[:, 0]], np.uint8),  # type: ignore[arg-type]
-        u=image(uv[:, 0], np.float32),  # type: ignore[arg-type]
-        v=image(uv[:, 1], np.float32),  # type: ignore[arg-type]
-        vertex=image(nearest, np.int32),  # type: ignore[arg-type]
-        depth=image(depth[best], np.float32),  # type: ignore[arg-type]
-        light=image(lit, np.float32),  # type: ignore[arg-type]
+        part=image(charts.part[rows[:, 0]], np.uint8),
+        u=image(uv[:, 0], np.float32),
+        v=image(uv[:, 1], np.float32),
+        vertex=image(nearest, np.int32),
+        depth=image(depth, np.float32),
+        light=image(lit, np.float32),
     )
+
+
+def _nearest(
+    corners: NDArray[np.floating], heights: NDArray[np.floating], drawn: NDArray[np.bool_], size: tuple[int, int]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Which pixels are covered, bool (H, W), and the triangle, the corner weights and the depth of each of these."""
+    face, ys, xs = _candidates(corners, np.flatnonzero(drawn), size)
+    weights = _barycentric(corners[face], xs + 0.5, ys + 0.5)
+    inside = (weights >= -1e-9).all(1)
+    face, ys, xs, weights = face[inside], ys[inside], xs[inside], weights[inside]
+    depth = (heights[face] * weights).sum(1)
+    # The last one written stays: the nearest of each pixel comes last.
+    order = np.argsort(depth, kind="stable")
+    winner = np.full(size, -1)
+    winner[ys[order], xs[order]] = order
+    mask = winner >= 0
+    best = winner[mask]
+    return mask, face[best], weights[best], depth[best]
+
+
+def _vertex_normals(faces: NDArray[np.int64], normals: NDArray[np.floating], count: int) -> NDArray[np.float64]:
+    """The mean direction of the triangles around each vertex, (V, 3)."""
+    unit = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    found = np.zeros((count, 3))
+    for corner in range(3):
+        np.add.at(found, faces[:, corner], unit)
+    return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12))
 
 
 def _candidates(

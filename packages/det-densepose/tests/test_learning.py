@@ -1,0 +1,45 @@
+"""A small model learns to map a rendered figure onto its surface."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from det_core.recipes import Factory
+from det_densepose.bodies.body import FIGURE
+from det_densepose.data import DensePoseDataset
+from det_densepose.losses.charts import DensePoseChartLoss
+from det_densepose.models import DensePoseHead, DensePoseV1ConvXHead, RegionPooling
+from det_densepose.render.scene import Scenery
+from det_densepose.render.writing import write_dataset
+
+
+@pytest.fixture
+def one_picture(tmp_path: Path) -> DensePoseDataset:
+    file = write_dataset(tmp_path, 1, Scenery((64, 64), (1, 1), upright=True))
+    return DensePoseDataset(tmp_path / "images", file, body=FIGURE)
+
+
+def test_head_overfits_one_rendered_picture(one_picture: DensePoseDataset) -> None:
+    torch.manual_seed(0)
+    sample = one_picture[0]
+    assert sample.targets is not None
+    head = DensePoseHead(
+        {"p2": 3},
+        {"p2": 4},
+        1,
+        pooling=RegionPooling(resolution=14),
+        decoder=None,
+        densepose_head=Factory(DensePoseV1ConvXHead, num_conv=2, conv_dim=32),
+        loss=DensePoseChartLoss(),
+    )
+    features = {"p2": torch.nn.functional.avg_pool2d(sample.image[None].float() / 128 - 1, 4)}
+    optimizer = torch.optim.Adam(head.parameters(), lr=5e-3)
+    totals = []
+    for _ in range(60):
+        losses = head.losses(features, [sample.targets.boxes], [sample.targets])
+        total = torch.stack(list(losses.values())).sum()
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(float(total.detach()))
+    assert totals[-1] < 0.5 * totals[0]
