@@ -129,7 +129,7 @@ def listed() -> dict[str, str]:
 def _current(name: str, where: str) -> str:
     """An import path with the module that holds the object today; UnknownNameError if it is none."""
     module, attribute = registry.parse_import_path(name, where)
-    return f"{moved.current(module)}:{attribute}"
+    return f"{moved.current(module, attribute)}:{attribute}"
 
 
 def _objects(root: str, kinds: Collection[str]) -> Iterator[Any]:
