@@ -50,8 +50,7 @@ def test_loggers(tmp_path, console, monkeypatch, part, module):
     }
 
 
-def test_recipe_of_0_1_names_a_logger_by_its_module_of_then():
-    from det_core.recipes.moved import updated
-
-    node = [{"type": "det_core.engine.callbacks:Profile", "start": 1}, {"type": "det_core.engine.callbacks:Freeze"}]
-    assert [each["type"] for each in updated(node)] == [PART + "Profile", "det_core.engine.callbacks:Freeze"]
+def test_recipe_of_0_1_names_a_logger_by_its_module_of_then(tmp_path, console):
+    part = {"type": "det_core.engine.callbacks:Profile", "start": 0, "steps": 1}
+    train(standins.recipe(steps=2, callbacks=[part]), tmp_path, console=console)
+    assert (tmp_path / "trace.json").exists()

@@ -47,14 +47,10 @@ MODULES: Mapping[str, str] = {
     "det_core.models.semantic": "det_core.models.detectors.semantic",
     "det_core.testing": "det_devkit.conformance",
 }
-# Parts that left their module for another: attribute -> module.
-_PARTS = dict.fromkeys(("MLflow", "Profile", "SamplePredictions", "TensorBoard", "WandB"), "det_inspect.training")
 
 
-def current(module: str, attribute: str = "") -> str:
-    """The module that holds what `module` held in 0.1.0, or its `attribute`; itself where it did not move."""
-    if module == "det_core.engine.callbacks" and attribute in _PARTS:
-        return _PARTS[attribute]
+def current(module: str) -> str:
+    """The module that holds what `module` held in 0.1.0; itself where it did not move."""
     return MODULES.get(module, module)
 
 
@@ -69,4 +65,4 @@ def _type(name: Any) -> Any:
     if not isinstance(name, str):
         return updated(name)
     module, colon, attribute = name.partition(":")
-    return f"{current(module, attribute)}:{attribute}" if colon else name
+    return f"{current(module)}:{attribute}" if colon else name
