@@ -1,9 +1,6 @@
 """The parts that accompany a training, one by one."""
 
-import importlib
-import importlib.util
 import io
-import json
 
 import pytest
 import standins
@@ -11,7 +8,7 @@ import torch
 from det_core.engine import read_checkpoint, read_scalars, train
 from det_core.engine.callbacks import BestCheckpoint, Callbacks, EarlyStopping, Freeze
 from det_core.engine.checkpoint import load_state
-from det_core.errors import CheckpointError, ConfigError, MissingExtraError, TrainingError
+from det_core.errors import CheckpointError, ConfigError, TrainingError
 from rich.console import Console
 
 PART = "det_core.engine.callbacks:"
@@ -149,33 +146,6 @@ def test_freeze_no_such_module_refused(tmp_path, console):
     with pytest.raises(ConfigError, match=r"Freeze\.modules: matches no module .* there are body, head"):
         train(standins.recipe(callbacks=[part]), tmp_path, console=console)
     assert Freeze(["a"]).until is None
-
-
-def test_sample_predictions_and_profile_leave_files(tmp_path, console):
-    parts = [{"type": PART + "SamplePredictions", "images": 2, "score_threshold": 0.0}]
-    parts.append({"type": PART + "Profile", "start": 1, "steps": 1})
-    train(standins.recipe(steps=4, evaluate_every=2, callbacks=parts), tmp_path, console=console)
-    assert sorted(p.name for p in (tmp_path / "predictions").iterdir()) == ["0000002.jpg", "0000004.jpg"]
-    assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
-    train(standins.recipe(steps=4, evaluate_every=2), tmp_path / "plain", console=console)
-    assert losses(tmp_path) == losses(tmp_path / "plain")
-
-
-@pytest.mark.parametrize(
-    ("part", "module"),
-    [("TensorBoard", "tensorboard"), ("MLflow", "mlflow"), ("WandB", "wandb")],
-)
-def test_loggers(tmp_path, console, monkeypatch, part, module):
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    settings = {"steps": 2, "callbacks": [{"type": PART + part}]}
-    if importlib.util.find_spec(module) is None:
-        with pytest.raises((ConfigError, MissingExtraError), match=rf"needs {module}, which is not installed"):
-            train(standins.recipe(**settings), tmp_path, console=console)
-        return
-    train(standins.recipe(**settings), tmp_path, console=console)
-    assert {"TensorBoard": "tensorboard", "MLflow": "mlflow.db", "WandB": "wandb"}[part] in {
-        path.name for path in tmp_path.iterdir()
-    }
 
 
 def test_exploding_loss_keeps_its_batch(tmp_path, console):

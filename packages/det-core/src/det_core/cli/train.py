@@ -11,6 +11,7 @@ import click
 from det_core import recipes
 from det_core.cli.output import echo
 from det_core.errors import MissingExtraError
+from det_core.plugins import registry
 
 if TYPE_CHECKING:
     from det_core.engine import Outcome
@@ -74,7 +75,8 @@ def command(
     if scale_lr:
         loaded = _scaled(loaded, recipe, overrides)
     if dry_run or overfit:
-        _try(context, loaded, overfit)
+        words = "train --overfit" if overfit else "train --dry-run"
+        registry.find("commands", words, f"det {words}").resolve()(context, loaded, overfit)
         return
     from det_core.engine import train
 
@@ -92,7 +94,7 @@ def command(
 
 def _scaled(loaded: "Recipe", recipe: str, overrides: Sequence[str]) -> "Recipe":
     """The recipe as its learning rate was chosen for its own batch size, scaled to the one that was set."""
-    from det_core.engine.trial import scale_learning_rate
+    from det_core.engine.linear_rule import scale_learning_rate
 
     own = recipes.load(recipe, [each for each in overrides if not each.startswith("train.batch_size=")])
     paths = [each.partition("=")[0] for each in overrides]
@@ -101,27 +103,6 @@ def _scaled(loaded: "Recipe", recipe: str, overrides: Sequence[str]) -> "Recipe"
     for change in changes or ["nothing to scale: train.batch_size is that of the recipe"]:
         echo(f"scaled by the linear rule: {change}", err=True)
     return scaled
-
-
-def _try(context: click.Context, loaded: "Recipe", images: int | None) -> None:
-    """A dry run, or whether the model can learn a few images by heart."""
-    from det_core.engine import trial
-    from det_core.engine.distributed import require_one_process
-
-    require_one_process("a trial")
-    if images is None:
-        run = trial.dry_run(loaded)
-        echo("losses: " + ", ".join(f"{name} {value:.4g}" for name, value in run.losses.items()))
-        echo("metrics: " + (", ".join(run.metrics[:12]) or "none"))
-        echo(f"{run.seconds_per_step:.2f} s per step, {run.memory:.1f} GiB; about {run.hours:.1f} h in all")
-        return
-    outcome, value = trial.overfit(loaded, images)
-    name = outcome.best.metric if outcome.best else "metric"
-    if value is None or value <= 0.9:
-        echo(f"{name} {value} after {outcome.step} steps on {images} images: it does not learn them.", err=True)
-        echo("Look at classes and boxes (det data check), at the learning rate (det lr-find) and at the weights.")
-        context.exit(1)
-    echo(f"{name} {value:.3f} after {outcome.step} steps on {images} images: it learns.")
 
 
 def _name(recipe: str) -> str:

@@ -142,7 +142,6 @@ def det_commands() -> dict[str, str]:
     """The command line."""
     return {
         "train": "det_core.cli.train:command",
-        "lr-find": "det_core.cli.lr_find:command",
         "eval": "det_core.cli.eval:command",
         "predict": "det_core.cli.predict:command",
         "recipes": "det_core.cli.recipes:command",

@@ -19,11 +19,14 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "det-inspect": ("analysis",),
 }
 
-# Command, of one or two words: the package that brings it.
+# Command, of one or two words, or option of a command: the package that brings it.
 COMMANDS: Mapping[str, str] = {
     "data": "det-inspect",
+    "lr-find": "det-inspect",
     "new-plugin": "det-devkit",
     "recipes import": "det-detectron2",
+    "train --dry-run": "det-inspect",
+    "train --overfit": "det-inspect",
     "zoo convert": "det-inspect",
     "zoo verify": "det-inspect",
 }

@@ -32,6 +32,11 @@ _CLOSED = frozenset(
 )
 # Parts of core that write or read a file which the recipe names, beside its data: for a recipe of one's own.
 _WITH_FILES = ("det_core.data:ProposalWriter", "det_core.data:WithProposals")
+# Parts of 0.1.0 that left a module which stayed.
+_LEFT = {
+    f"det_core.engine.callbacks:{name}": f"det_inspect.training:{name}"
+    for name in ("MLflow", "Profile", "SamplePredictions", "TensorBoard", "WandB")
+}
 _FIX = "name a component, or a class of torch.nn, torch.optim or torchvision.transforms.v2"
 _TRUST = "if you know who made the file, say trust=True (det predict --trust)"
 
@@ -133,7 +138,7 @@ def listed() -> dict[str, str]:
 def _current(name: str, where: str) -> str:
     """An import path with the module that holds the object today; UnknownNameError if it is none."""
     module, attribute = registry.parse_import_path(name, where)
-    return f"{moved.current(module)}:{attribute}"
+    return _LEFT.get(f"{module}:{attribute}", f"{moved.current(module)}:{attribute}")
 
 
 def _objects(root: str, kinds: Collection[str]) -> Iterator[Any]:

@@ -3,8 +3,6 @@
 from det_core.engine.callbacks.base import Callback, Callbacks
 from det_core.engine.callbacks.ema import EMA
 from det_core.engine.callbacks.freeze import Freeze
-from det_core.engine.callbacks.loggers import MLflow, TensorBoard, WandB
-from det_core.engine.callbacks.pictures import Profile, SamplePredictions
 from det_core.engine.callbacks.selection import BestCheckpoint, EarlyStopping
 
 __all__ = [
@@ -14,9 +12,4 @@ __all__ = [
     "Callbacks",
     "EarlyStopping",
     "Freeze",
-    "MLflow",
-    "Profile",
-    "SamplePredictions",
-    "TensorBoard",
-    "WandB",
 ]

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import click
-
 from det_core import recipes
 from det_core.cli.output import echo
 from det_core.errors import MissingExtraError
@@ -29,8 +28,9 @@ def command(
     """
     loaded = recipes.load(recipe, overrides)
     from det_core.engine.distributed import require_one_process
-    from det_core.engine.trial import find_learning_rate
     from det_core.visual.curves import plot_curves
+
+    from det_inspect.training import find_learning_rate
 
     require_one_process("lr-find")
     found = find_learning_rate(loaded, lowest, highest, steps)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from det_core.contracts import Dataset
 from det_core.data import EvalLoader
 from det_core.engine.checks import check_classes
@@ -21,13 +20,13 @@ from det_core.engine.loop import Outcome
 from det_core.engine.parallel import Parallel, Processes
 from det_core.engine.progress import memory_in_use
 from det_core.engine.settings import Train, pick_device
-from det_core.engine.start import train
+from det_core.engine.start import initial_model, train
 from det_core.engine.step import Step, prepare_model
 from det_core.errors import ConfigError
 from det_core.recipes import Recipe, recipe_from_tree
 from det_core.structures import Sample
 
-__all__ = ["DryRun", "LearningRates", "Subset", "dry_run", "find_learning_rate", "overfit", "scale_learning_rate"]
+__all__ = ["DryRun", "LearningRates", "Subset", "dry_run", "find_learning_rate", "overfit"]
 
 
 class Subset:
@@ -124,7 +123,7 @@ def _built(recipe: Recipe) -> tuple[Train, Any, torch.nn.Module, Step, Processes
     torch.manual_seed(settings.seed)
     device = pick_device(settings.device)
     processes = Processes(settings.parallel or Parallel(), device)
-    model = prepare_model(recipe.build_model(), settings, device)
+    model = prepare_model(initial_model(recipe), settings, device)
     return settings, data, model, Step(model, settings, device, processes), processes
 
 
@@ -190,13 +189,13 @@ def overfit(recipe: Recipe, images: int, steps: int = 1000, **options: Any) -> t
         The outcome, and the best value of the chosen metric.
     """
     tree: dict[str, Any] = copy.deepcopy(dict(recipe.resolved().tree))
-    subset = {"type": "det_core.engine.trial:FirstImages", "dataset": tree["data"]["train"], "count": images}
+    subset = {"type": "det_inspect.training:FirstImages", "dataset": tree["data"]["train"], "count": images}
     tree["data"] |= {"train": subset, "val": subset, "train_transforms": tree["data"].get("eval_transforms") or []}
     tree["data"] |= {"sampler": None, "aspect_ratio_grouping": False}
     train_section = dict(tree["train"])
     train_section |= {"steps": steps, "evaluate_every": max(1, steps // 20), "checkpoint_every": None, "ema": None}
     train_section["schedule"] = {"type": "det_core.engine.schedules:WarmupMultiStep", "warmup": min(50, steps)}
-    train_section["callbacks"] = [{"type": "det_core.engine.trial:StopAt"}]
+    train_section["callbacks"] = [{"type": "det_inspect.training:StopAt"}]
     tree["train"] = train_section
     with tempfile.TemporaryDirectory(prefix="det-overfit-") as folder:
         outcome = train(recipe_from_tree(tree, "overfit"), Path(folder), **options)
@@ -230,39 +229,3 @@ class StopAt:
         name = trainer.validation.best.metric
         if metrics[name] > self.value:
             trainer.request_stop(f"{name} is above {self.value}")
-
-
-def scale_learning_rate(recipe: Recipe, batch_size: int, fixed: Sequence[str] = ()) -> tuple[Recipe, list[str]]:
-    """The linear rule (Goyal et al., 2017): the rate grows with the batch, the steps and the warmup shrink with it.
-
-    Args:
-        recipe: with `train.optimizer.lr`.
-        batch_size: the new number of images per step.
-        fixed: paths such as "train.steps" that keep their values.
-
-    Returns:
-        The recipe, resolved, with another batch size; and a sentence for each value that has changed.
-    """
-    tree: dict[str, Any] = copy.deepcopy(dict(recipe.resolved().tree))
-    section: dict[str, Any] = tree["train"]
-    changes: list[str] = []
-    factor = batch_size / section["batch_size"]
-
-    def change(node: dict[str, Any], key: str, value: Any, where: str) -> None:
-        if node[key] != value and f"train.{where}{key}" not in fixed:
-            changes.append(f"train.{where}{key}: {node[key]} -> {value}")
-            node[key] = value
-
-    if "lr" not in section["optimizer"]:
-        raise ConfigError("train.optimizer.lr", "is not there to be scaled")
-    change(section["optimizer"], "lr", section["optimizer"]["lr"] * factor, "optimizer.")
-    change(section, "batch_size", batch_size, "")
-    for key in ("steps", "evaluate_every", "checkpoint_every"):
-        if section.get(key):
-            change(section, key, max(1, round(section[key] / factor)), "")
-    schedule = section["schedule"]
-    if schedule.get("warmup"):
-        change(schedule, "warmup", max(1, round(schedule["warmup"] / factor)), "schedule.")
-    if schedule.get("milestones"):
-        change(schedule, "milestones", [round(each / factor) for each in schedule["milestones"]], "schedule.")
-    return recipe_from_tree(tree, recipe.source), changes

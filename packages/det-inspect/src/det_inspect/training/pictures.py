@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
-
 from det_core.data import EvalLoader
 from det_core.engine.evaluate import fixed_seed, in_eval_mode, predict
 from det_core.errors import CheckpointError, ConfigError
 from det_core.visual import contact_sheet, draw, truth_beside_prediction
+from torch.profiler import ProfilerActivity, profile
 
 if TYPE_CHECKING:
     from det_core.data import Batch

@@ -17,7 +17,7 @@ def _require(module: str, package: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        fix = f"pip install 'det-core[{package}]'"
+        fix = f"pip install 'det-inspect[{package}]'"
         raise MissingExtraError("train.callbacks", f"needs {package}, which is not installed", fix=fix) from error
 
 

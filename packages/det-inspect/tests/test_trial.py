@@ -1,4 +1,4 @@
-"""Trials before a training, and the schedules and groups that they concern."""
+"""Trials before a training."""
 
 import io
 import os
@@ -8,9 +8,8 @@ import standins
 import torch
 from click.testing import CliRunner
 from det_core.cli.main import det
-from det_core.engine import OneCycle, ParamGroups, WarmupPoly, WarmupSteps
-from det_core.engine.trial import FirstImages, dry_run, find_learning_rate, overfit, scale_learning_rate
 from det_core.errors import ConfigError, DataError
+from det_inspect.training import FirstImages, dry_run, find_learning_rate, overfit
 from rich.console import Console
 
 
@@ -61,17 +60,6 @@ def test_learning_rate_between_nothing_and_explosion():
         find_learning_rate(standins.recipe(), 1.0, 0.1)
 
 
-def test_scale_learning_rate_by_the_linear_rule():
-    recipe = standins.recipe(batch_size=16, steps=90, evaluate_every=30)
-    scaled, changes = scale_learning_rate(recipe, 2, fixed=["train.steps"])
-    section = scaled.tree["train"]
-    assert section["optimizer"]["lr"] == pytest.approx(0.01 / 8)
-    assert (section["batch_size"], section["schedule"]["warmup"], section["evaluate_every"]) == (2, 16, 240)
-    assert section["steps"] == 90
-    assert "train.batch_size: 16 -> 2" in changes
-    assert "train.schedule.warmup: 2 -> 16" in changes
-
-
 def test_commands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = str(standins.recipe(batch_size=4).save(tmp_path / "squares.yaml"))
@@ -82,35 +70,3 @@ def test_commands(tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert len([line for line in result.stdout.splitlines() if "\t" in line]) >= 5
     assert os.listdir(tmp_path) == ["squares.yaml"]  # noqa: PTH208
-    result = CliRunner().invoke(det, ["train", recipe, "--set", "train.batch_size=2", "--scale-lr", "--output", "run"])
-    assert result.exit_code == 0, result.output
-    assert "scaled by the linear rule: train.optimizer.lr: 0.01 -> 0.005" in result.stderr
-    assert "Last step 12" in result.stdout
-
-
-def test_warmup_steps_fall_at_equal_distances():
-    schedule = WarmupSteps(steps=40, decays=3, gamma=0.5, warmup=0)
-    assert [schedule(step) for step in (0, 9, 10, 20, 30, 39, 99)] == [1, 1, 0.5, 0.25, 0.125, 0.125, 0.125]
-
-
-def test_warmup_poly_by_hand():
-    schedule = WarmupPoly(steps=100, power=2.0, end=0.1, warmup=10, warmup_start=0.0)
-    assert schedule(50) == pytest.approx(0.1 + 0.9 * 0.25)
-    assert schedule(5) == pytest.approx(0.5 * (0.1 + 0.9 * 0.95**2))
-    assert schedule(100) == schedule(200) == pytest.approx(0.1)
-
-
-def test_one_cycle_as_torch():
-    schedule = OneCycle(steps=100, rise=0.3, start=0.04, end=4e-6)
-    assert schedule(0) == pytest.approx(0.04)
-    assert schedule(30) == pytest.approx(1.0)
-    assert schedule(15) == pytest.approx(0.52)
-    assert schedule(100) == pytest.approx(4e-6)
-    with pytest.raises(ConfigError, match=r"OneCycle\.rise"):
-        OneCycle(steps=10, rise=1.0)
-
-
-def test_lr_factor_of_the_last_part_of_a_name():
-    model = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 2), "b": torch.nn.Conv2d(1, 1, 1)})
-    groups = ParamGroups(lr_factor_of={"weight": 0.5}, bias_lr_factor=2.0)(model)
-    assert sorted((group.get("lr_factor", 1), len(group["params"])) for group in groups) == [(0.5, 2), (2.0, 2)]

@@ -1,0 +1,39 @@
+"""What `det train --dry-run` and `det train --overfit N` do."""
+
+from typing import TYPE_CHECKING
+
+import click
+from det_core.cli.output import echo
+
+if TYPE_CHECKING:
+    from det_core.recipes import Recipe
+
+__all__ = ["command"]
+
+
+def command(context: click.Context, loaded: "Recipe", images: int | None) -> None:
+    """A dry run, or whether the model can learn a few images by heart.
+
+    Args:
+        context: of `det train`.
+        loaded: the recipe, with what was set.
+        images: how many to learn; None: a dry run.
+    """
+    from det_core.engine.distributed import require_one_process
+
+    from det_inspect.training import trial
+
+    require_one_process("a trial")
+    if images is None:
+        run = trial.dry_run(loaded)
+        echo("losses: " + ", ".join(f"{name} {value:.4g}" for name, value in run.losses.items()))
+        echo("metrics: " + (", ".join(run.metrics[:12]) or "none"))
+        echo(f"{run.seconds_per_step:.2f} s per step, {run.memory:.1f} GiB; about {run.hours:.1f} h in all")
+        return
+    outcome, value = trial.overfit(loaded, images)
+    name = outcome.best.metric if outcome.best else "metric"
+    if value is None or value <= 0.9:
+        echo(f"{name} {value} after {outcome.step} steps on {images} images: it does not learn them.", err=True)
+        echo("Look at classes and boxes (det data check), at the learning rate (det lr-find) and at the weights.")
+        context.exit(1)
+    echo(f"{name} {value:.3f} after {outcome.step} steps on {images} images: it learns.")

@@ -1,0 +1,30 @@
+"""Around a training: trials before it, and what accompanies it: logging backends, pictures, a profile."""
+
+from det_inspect.training.loggers import MLflow, TensorBoard, WandB
+from det_inspect.training.pictures import Profile, SamplePredictions
+from det_inspect.training.trial import (
+    DryRun,
+    FirstImages,
+    LearningRates,
+    StopAt,
+    Subset,
+    dry_run,
+    find_learning_rate,
+    overfit,
+)
+
+__all__ = [
+    "DryRun",
+    "FirstImages",
+    "LearningRates",
+    "MLflow",
+    "Profile",
+    "SamplePredictions",
+    "StopAt",
+    "Subset",
+    "TensorBoard",
+    "WandB",
+    "dry_run",
+    "find_learning_rate",
+    "overfit",
+]
