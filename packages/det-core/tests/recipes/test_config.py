@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import pytest
 from det_core.errors import ConfigError, PluginError, UnknownNameError
+from det_core.recipes import Factory, Source
 from det_core.recipes.allow_list import ANYTHING
-from det_core.recipes.check import Factory, Source, check
+from det_core.recipes.check import check
 from pydantic import Field
 
 
