@@ -8,14 +8,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from wheelwright import Environment, core_wheel
+from wheelwright import Environment, own_wheel
 
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory) -> Environment:
-    """An environment that holds core and nothing else of ours."""
+    """An environment that holds core, and det-devkit for its doctor."""
     made = Environment(tmp_path_factory.mktemp("environment") / "venv")
-    made.install(core_wheel(tmp_path_factory.mktemp("core")))
+    made.install(*(own_wheel(tmp_path_factory.mktemp("own"), name) for name in ("det-core", "det-devkit")))
     return made
 
 

@@ -77,22 +77,22 @@ def plugin_wheel(
     )
 
 
-def core_wheel(folder: Path) -> Path:
-    """The wheel of det-core: the one in DET_WHEELHOUSE, else one made of the det-core that runs this."""
-    core = metadata.distribution("det-core")
+def own_wheel(folder: Path, name: str = "det-core") -> Path:
+    """The wheel of det-core or det-devkit: the one in DET_WHEELHOUSE, else one made of the package that runs this."""
+    own, module = metadata.distribution(name), name.replace("-", "_")
     house = os.environ.get("DET_WHEELHOUSE")
     if house:
-        (wheel,) = Path(house).glob(f"det_core-{core.version}-*.whl")
+        (wheel,) = Path(house).glob(f"{module}-{own.version}-*.whl")
         return wheel
-    package = Path(find_spec("det_core").origin).parent
+    package = Path(find_spec(module).origin).parent
     files = {
         path.relative_to(package.parent).as_posix(): path.read_bytes()
         for path in sorted(package.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     }
-    lines = [line for line in core.read_text("METADATA").split("\n\n")[0].splitlines() if _is_needed(line)]
-    entry_points = core.read_text("entry_points.txt")
-    return write_wheel(folder, "det-core", files, version=core.version, metadata_lines=lines, entry_points=entry_points)
+    lines = [line for line in own.read_text("METADATA").split("\n\n")[0].splitlines() if _is_needed(line)]
+    entry_points = own.read_text("entry_points.txt")
+    return write_wheel(folder, name, files, version=own.version, metadata_lines=lines, entry_points=entry_points)
 
 
 class Environment:

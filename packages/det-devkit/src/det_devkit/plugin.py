@@ -5,5 +5,5 @@ from det_core.plugins.hooks import hookimpl
 
 @hookimpl
 def det_commands() -> dict[str, str]:
-    """The command that writes a plugin."""
-    return {"new-plugin": "det_devkit.new_plugin:command"}
+    """The commands that write a plugin, and that say what is wrong with an environment."""
+    return {"new-plugin": "det_devkit.new_plugin:command", "plugins doctor": "det_devkit.doctor_command:command"}

@@ -1,4 +1,4 @@
-"""`det plugins`: what is installed, what it brings, and what is wrong with it; `det plugins doctor` mends it."""
+"""`det plugins`: what is installed, what it brings, and what is wrong with it."""
 
 import json
 import shutil
@@ -6,7 +6,6 @@ import textwrap
 
 import click
 
-from det_core.cli.doctor import command as doctor
 from det_core.cli.output import echo
 from det_core.errors import DetError
 from det_core.plugins import Catalog, Plugin, catalog, foreign_code
@@ -43,9 +42,6 @@ def command(context: click.Context, as_json: bool, check: bool) -> None:
             echo(f"\nAll {count} names lead somewhere, and every recipe fits what it calls.")
     if check and problems:
         raise SystemExit(1)
-
-
-command.add_command(doctor)
 
 
 def _described(plugin: Plugin, headed: bool) -> str:

@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "data": "det-inspect",
     "lr-find": "det-inspect",
     "new-plugin": "det-devkit",
+    "plugins doctor": "det-devkit",
     "recipes import": "det-detectron2",
     "train --dry-run": "det-inspect",
     "train --overfit": "det-inspect",

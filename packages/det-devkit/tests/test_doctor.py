@@ -7,7 +7,8 @@ from importlib import metadata
 import pytest
 from click.testing import CliRunner
 from det_core.cli.main import det
-from det_core.plugins import Finding, catalog, doctor
+from det_core.plugins import Finding, catalog
+from det_devkit import doctor
 
 HEADS = "@hookimpl\ndef det_heads(): return {names}"
 

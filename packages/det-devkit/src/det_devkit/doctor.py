@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from det_core.plugins import known, probe, registry
+from det_core.plugins import known, registry
 from det_core.plugins.discovery import CORE, DISABLE, TIMEOUT, Catalog, Finding, Plugin, canonical, catalog
 from det_core.plugins.hooks import HOOKS
+
+from det_devkit import probe
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
-
 from det_core.cli.output import echo
 from det_core.plugins import Finding
 
@@ -22,7 +21,7 @@ def command(as_json: bool) -> None:
     """
     if sys.stderr.isatty():
         echo("Looking at each plugin and at torch, in other processes ...", err=True)
-    from det_core.plugins import doctor  # the list of plugins does not need it
+    from det_devkit import doctor  # the help does not need it
 
     found = doctor.diagnose()
     if as_json:
