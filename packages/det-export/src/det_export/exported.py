@@ -48,18 +48,26 @@ class ExportedModel(nn.Module):
             predictions += self._chunk([batch.pixels[i] for i in chunk], [batch.sizes[i] for i in chunk])
         return predictions
 
-    def _chunk(self, images: list[Tensor], sizes: list[Size]) -> list[Prediction]:
-        count, device = len(images), images[0].device
-        missing = self.facts.batch_size - count
-        images, sizes = images + images[:1] * missing, sizes + sizes[:1] * missing
+    def entering(self, images: Sequence[Tensor], sizes: Sequence[Size]) -> tuple[Tensor, Tensor]:
+        """What enters the file: pixels uint8 (B, 3, H, W), padded with zeros as it wants, and sizes int64 (B, 2).
+
+        Images are (3, H_i, W_i), at least as large as their sizes (height, width); B of them.
+        """
         height, width = self._side(max(h for h, _ in sizes), 0), self._side(max(w for _, w in sizes), 1)
         pixels = [
             F.pad(image[:, :h, :w], (0, width - w, 0, height - h)).to("cpu", torch.uint8)
             for image, (h, w) in zip(images, sizes, strict=True)
         ]
+        return torch.stack(pixels), torch.tensor(list(sizes), dtype=torch.int64)
+
+    def _chunk(self, images: list[Tensor], sizes: list[Size]) -> list[Prediction]:
+        count, device = len(images), images[0].device
+        missing = self.facts.batch_size - count
+        images, sizes = images + images[:1] * missing, sizes + sizes[:1] * missing
+        pixels, given = self.entering(images, sizes)
         try:
             with torch.no_grad():
-                outputs = self.run(torch.stack(pixels), torch.tensor(sizes, dtype=torch.int64))
+                outputs = self.run(pixels, given)
         except Exception as error:  # a runtime's errors have no common type
             raise CheckpointError(self.where, "fails", f"{type(error).__name__}: {str(error)[:300]}") from error
         if len(outputs) != len(self.facts.outputs):

@@ -46,6 +46,7 @@ class FileExporter(ABC):
     def __init__(self, dynamic: bool = True) -> None:
         self.dynamic = dynamic
         self.about: dict[str, Any] = dict(_FACTS)
+        self._last: tuple[ExportedProgram, Facts] | None = None
 
     def export(self, model: nn.Module, example: ImageBatch, path: Path) -> Path:
         """Write the file for as many images as `example` has; returns where, with the format's suffix.
@@ -63,9 +64,19 @@ class FileExporter(ABC):
         program = Program(copied, example.to("cpu")).eval()
         facts = self._facts(program, model)
         traced = self._traced(program, padded(example.to("cpu"), program.divisibility), facts)
+        self._last = traced, facts
         with _whole(path) as temporary:
             self.write(traced, facts, temporary)
         return path
+
+    def record(self, path: Path, agreement: Mapping[str, Any]) -> None:
+        """Write the file that this exporter wrote last once more, with what its check measured."""
+        if self._last is None:
+            raise ConfigError("record", "nothing was exported before")
+        traced, facts = self._last
+        facts.agreement = dict(agreement)
+        with _whole(path) as temporary:
+            self.write(traced, facts, temporary)
 
     def load(self, path: Path) -> ExportedModel:
         """The model that a file holds, for prediction alone, on the CPU.

@@ -1,6 +1,7 @@
 """`torch_export`: a `.pt2` file, which torch.export reads and torch runs."""
 
 import io
+import logging
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,11 +36,16 @@ class TorchExporter(FileExporter):
         import torchvision  # noqa: F401 (its operators)
 
         facts = _examined(path)
+        logger = logging.getLogger("torch._export.serde.serialize")
+        level = logger.level
+        logger.setLevel(logging.ERROR)  # it warns of symbols that the graph does not need
         try:
             module = torch.export.load(path).module()
         except Exception as error:  # the reader's errors have no common type
             found = f"{type(error).__name__}: {str(error)[:200]}"
             raise CheckpointError(str(path), "is no program that this torch reads", found, _FIX) from error
+        finally:
+            logger.setLevel(level)
 
         def run(pixels: Tensor, sizes: Tensor) -> Sequence[Tensor]:
             outputs: Sequence[Tensor] = module(pixels, sizes)
