@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from det_core.cli.output import cell, echo
 from det_core.errors import ConfigError
-from det_core.printable import printable
 
 if TYPE_CHECKING:
     from det_export.check import Agreement
@@ -106,13 +105,14 @@ def _show(agreement: "Agreement") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table()
-    for name in ("image", "size", "model", "file", "matched", "boxes px", "scores", "masks IoU", "pixels", "ms", "same"):
-        table.add_column(name, justify="left" if name == "image" else "right")
+    table = Table(box=None, pad_edge=False)
+    for name in ("image", "size", "detections", "matched", "px", "scores", "masks", "pixels", "ms", "same"):
+        table.add_column(name, justify="left" if name == "image" else "right", no_wrap=True)
     for row in agreement.rows:
-        figures = (f"{row.matched:.1%}", f"{row.boxes:.1e}", f"{row.scores:.1e}", f"{row.masks:.4f}")
-        times = " / ".join(f"{each:.0f}" for each in row.milliseconds)
-        shown = (f"{row.size[0]}x{row.size[1]}", str(row.expected), str(row.found), *figures, f"{row.semantic:.2%}")
-        table.add_row(cell(row.image), *shown, times, "yes" if row.agrees else "no")
+        figures = (f"{row.matched:.0%}", f"{row.boxes:.0e}", f"{row.scores:.0e}", f"{row.masks:.3f}")
+        times = "/".join(f"{each:.0f}" for each in row.milliseconds)
+        shown = (f"{row.size[0]}x{row.size[1]}", f"{row.expected}/{row.found}", *figures, f"{row.semantic:.1%}")
+        table.add_row(cell(row.image), *shown, times, "yes" if row.agrees else "NO")
     Console(highlight=False).print(table)
-    echo(printable(f"matched by label and overlap; ms of the model / of the file; {agreement.megabytes:.1f} MB"))
+    echo("detections and milliseconds of the model / of the file, matched by label and overlap;")
+    echo(f"largest differences of boxes in pixels and of scores; {agreement.megabytes:.1f} MB")

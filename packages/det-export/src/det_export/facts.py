@@ -30,7 +30,7 @@ class Facts:
         fixed: (height, width) of its input where they are fixed.
         num_classes: of the model.
         classes, category_ids: the name of each label, and the dataset's own number of it; may be empty.
-        recipe: YAML with the `data` that the model was made for, whose `eval_transforms` images go through; may be "".
+        recipe: YAML of `model` and `data`, whose `eval_transforms` images go through; may be "".
         versions: of the libraries that wrote it.
         agreement: what the check of the file measured; {} where it was not checked.
     """

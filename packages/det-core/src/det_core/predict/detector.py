@@ -135,11 +135,12 @@ class Detector:
 
     def about_for_export(self) -> dict[str, Any]:
         """What an exporter with the attribute `about` writes into its file beside the model."""
-        data = {} if self.recipe is None else {"data": self.recipe.tree.get("data") or {}}
         if self.recipe is None and self._transforms:
             fix = "load the detector from a checkpoint or a recipe"
             raise ConfigError("Detector.export", "cannot write transforms that no recipe spells", fix=fix)
-        text = Recipe(data).to_yaml() if data.get("data") else ""
+        kept = {} if self.recipe is None else self.recipe.tree
+        tree = {key: kept[key] for key in ("summary", "model", "data", "versions") if key in kept}
+        text = Recipe(tree).to_yaml() if tree else ""
         return {"classes": self.classes, "category_ids": self.category_ids, "recipe": text}
 
     def augmented(

@@ -120,11 +120,11 @@ def _from_exported(path: Path, overrides: Sequence[str], trust: bool) -> LoadedM
 
 
 def _of_exported(text: str, where: str, overrides: Sequence[str], trust: bool) -> Recipe | None:
-    """The recipe of an exported file, which holds `data` alone; None where it has none."""
-    if not text and not overrides:
+    """The recipe that an exported file was made of, for its `data`; None where it has none."""
+    if not text:
         return None
-    tree = yamlfile.parse(text, where) if text else {}
-    return recipes.recipe_from_tree(apply(tree, overrides, trusted=trust), where, trusted=trust)
+    tree = apply(yamlfile.parse(text, where), overrides, trusted=trust)
+    return recipes.recipe_from_tree(tree, where, trusted=trust)
 
 
 def _exporter_of(path: Path) -> registry.Component | None:

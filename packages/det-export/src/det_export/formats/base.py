@@ -4,6 +4,7 @@ import contextlib
 import copy
 import os
 import tempfile
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -128,7 +129,8 @@ class FileExporter(ABC):
         else:
             facts.fixed = (height, width)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of torchvision's operators, to its own authors
                 shapes = None if dims is None else (dims, None)
                 return torch.export.export(program, arguments, dynamic_shapes=shapes, strict=True)
         except DetError:
