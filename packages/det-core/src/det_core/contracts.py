@@ -496,6 +496,9 @@ class Exporter(Protocol):
 
     Attributes:
         suffixes: the ends of the names of its files, such as ".onnx"; of the class itself, for `Detector.load`.
+        about: optional. `Detector.export` sets it to {"classes", "category_ids", "recipe"}: the name of each label, its
+            number in the dataset, and the text of a recipe with `model` and `data`, "" without one. A model that `load`
+            returns may have these as attributes; then it has the transforms of the data, and `det eval` evaluates it.
     """
 
     suffixes: Sequence[str]

@@ -163,6 +163,8 @@ class _PerObject:
             raise StructureError(
                 f"{type(self).__name__}.boxes", "must have shape (N, 4) or (N, 5)", f"got {tuple(self.boxes.shape)}"
             )
+        if torch.compiler.is_exporting():
+            return  # a graph does not know how many objects there will be
         for name, value in self._per_object():
             if (isinstance(value, Tensor) and value.ndim == 0) or len(value) != len(self):
                 shape = tuple(value.shape) if isinstance(value, Tensor) else (len(value),)

@@ -70,6 +70,7 @@ class Detector:
         self.about: Checkpoint | None = None
         self.recipe: Recipe | None = None
         self.came_from: Path | None = None
+        self._transforms = tuple(transforms)
         self._transform: Transform = compose(transforms)
         resizes = (each.size[0] for each in transforms if isinstance(each, ResizeShortestEdge))
         self._shorter_side = next(resizes, 800)
@@ -123,11 +124,24 @@ class Detector:
 
         Raises:
             UnknownNameError: no installed plugin offers this exporter.
+            ConfigError: the model cannot be exported, or the detector has transforms that no recipe spells.
         """
         exporter = registry.find("exporters", form, "Detector.export").load()(**options)
+        if hasattr(exporter, "about"):
+            exporter.about = self.about_for_export()
         pixels = torch.zeros(1, 3, *shape, dtype=torch.uint8, device=self.device)
         written: Path = exporter.export(self.model, ImageBatch(pixels=pixels, sizes=(shape,)), Path(path))
         return written
+
+    def about_for_export(self) -> dict[str, Any]:
+        """What an exporter with the attribute `about` writes into its file beside the model."""
+        if self.recipe is None and self._transforms:
+            fix = "load the detector from a checkpoint or a recipe"
+            raise ConfigError("Detector.export", "cannot write transforms that no recipe spells", fix=fix)
+        kept = {} if self.recipe is None else self.recipe.tree
+        tree = {key: kept[key] for key in ("summary", "model", "data", "versions") if key in kept}
+        text = Recipe(tree).to_yaml() if tree else ""
+        return {"classes": self.classes, "category_ids": self.category_ids, "recipe": text}
 
     def augmented(
         self,

@@ -62,7 +62,8 @@ def load_model(
     if weights is not None:
         fix = "give a recipe and weights, or the checkpoint alone"
         raise ConfigError("Detector.load", "a checkpoint brings its own weights", f"got {fspath(weights)} too", fix)
-    return _from_checkpoint(path, overrides, trust) if path.suffix == _CHECKPOINT else _from_exported(path, overrides)
+    read = _from_checkpoint if path.suffix == _CHECKPOINT else _from_exported
+    return read(path, overrides, trust)
 
 
 def _file_of(source: str | PathLike[str]) -> Path | None:
@@ -105,14 +106,25 @@ def _from_recipe(source: str | Path, weights: str | PathLike[str] | None, overri
     return LoadedModel(model, classes, ids, recipe.build_part(_TRANSFORMS, Sequence[Any]), about, recipe)
 
 
-def _from_exported(path: Path, overrides: Sequence[str]) -> LoadedModel:
-    if overrides:
+def _from_exported(path: Path, overrides: Sequence[str], trust: bool) -> LoadedModel:
+    if any(not each.startswith("data") for each in overrides):
         raise ConfigError("Detector.load", "an exported file cannot be changed", f"got {overrides[0]!r}")
     component = _exporter_of(path)
     if component is None:
         raise CheckpointError(str(path), "no installed exporter reads files that end like this")
     model = component.load()().load(path)
-    return LoadedModel(model, getattr(model, "classes", None) or class_names("", model.num_classes))
+    recipe = _of_exported(getattr(model, "recipe", ""), f"the recipe in {path}", overrides, trust)
+    transforms = () if recipe is None else recipe.build_part(_TRANSFORMS, Sequence[Any])
+    names = getattr(model, "classes", None) or class_names("", model.num_classes)
+    return LoadedModel(model, names, tuple(getattr(model, "category_ids", ())), transforms, None, recipe)
+
+
+def _of_exported(text: str, where: str, overrides: Sequence[str], trust: bool) -> Recipe | None:
+    """The recipe that an exported file was made of, for its `data`; None where it has none."""
+    if not text:
+        return None
+    tree = apply(yamlfile.parse(text, where), overrides, trusted=trust)
+    return recipes.recipe_from_tree(tree, where, trusted=trust)
 
 
 def _exporter_of(path: Path) -> registry.Component | None:

@@ -18,7 +18,10 @@ from det_core.ops.roi import ROIPooler
 from det_core.recipes import Factory
 from det_core.structures import Detections, Targets
 
-__all__ = ["KeypointRCNNConvDeconvUpsampleHead"]
+__all__ = ["KEYPOINT_HEATMAPS", "KeypointRCNNConvDeconvUpsampleHead"]
+
+KEYPOINT_HEATMAPS = "det-core/keypoint_heatmaps"
+"""The extra of detections in an exported graph: the logits of keypoints, float32 (N, num_keypoints, S, S)."""
 
 
 class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
@@ -38,6 +41,7 @@ class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
     """
 
     contract = "RegionHead"
+    exports_heatmaps = True
 
     def __init__(
         self,
@@ -77,6 +81,9 @@ class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
         for name in self._convs:
             x = self.get_submodule(name)(x)
         x = self.score_lowres(x)
+        if torch.compiler.is_exporting():  # where the number is unknown: interpolated with a row more, which is dropped
+            x = F.pad(x, (0, 0, 0, 0, 0, 0, 0, 1))
+            return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)[:-1]
         if not len(x):  # interpolation does not take a batch of none
             return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
         return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
@@ -97,9 +104,18 @@ class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
         return {"loss_keypoint": loss * self.loss_weight / (capacity or normalizer(valid.sum(), logits))}
 
     def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
-        """The detections with `keypoints`: float32 (N, num_keypoints, 3): x, y and score."""
+        """The detections with `keypoints`: float32 (N, num_keypoints, 3): x, y and score.
+
+        Where a graph is exported, with the heatmaps instead, as the extra `KEYPOINT_HEATMAPS`: each is enlarged to the
+        size of its box, which is for `det_core.ops.keypoints.decode_heatmaps` to do after the graph.
+        """
         boxes = [found.boxes for found in detections]
-        points = decode_heatmaps(self(self._pool(features, boxes)), torch.cat(boxes))[..., [0, 1, 3]]
+        heatmaps = self(self._pool(features, boxes))
+        if torch.compiler.is_exporting():
+            rows = heatmaps.split([own.shape[0] for own in boxes])
+            extras = [{**found.extras, KEYPOINT_HEATMAPS: own} for found, own in zip(detections, rows, strict=True)]
+            return [replace(found, extras=own) for found, own in zip(detections, extras, strict=True)]
+        points = decode_heatmaps(heatmaps, torch.cat(boxes))[..., [0, 1, 3]]
         per_image = points.split([len(own) for own in boxes])
         return [replace(found, keypoints=own) for found, own in zip(detections, per_image, strict=True)]
 

@@ -1,12 +1,13 @@
 """Preprocessing of images: mean, standard deviation, channel order and padding that a backbone's weights want."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from det_core.structures import ImageBatch
+from det_core.structures import ImageBatch, Size
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Color", "Normalize"]
 
@@ -49,8 +50,18 @@ class Normalize(nn.Module):
         pixels = (pixels - self.mean) / self.std
         height, width = pixels.shape[-2:]
         pixels = F.pad(pixels, (0, -width % self.divisibility, 0, -height % self.divisibility))
+        if torch.compiler.is_exporting():
+            return pixels * _inside(pixels, batch.sizes)
         for image, size in zip(pixels, batch.sizes, strict=True):
             if size != (height, width):
                 image[:, size[0] :] = 0
                 image[:, :, size[1] :] = 0
         return pixels
+
+
+def _inside(pixels: Tensor, sizes: Sequence[Size]) -> Tensor:
+    """1 within each image and 0 in its padding, (B, 1, H, W); without branches, for sizes that only a run knows."""
+    rows = torch.arange(pixels.shape[2], device=pixels.device)[:, None]
+    columns = torch.arange(pixels.shape[3], device=pixels.device)
+    masks = [(rows < height) & (columns < width) for height, width in sizes]
+    return torch.stack(masks)[:, None].to(pixels.dtype)

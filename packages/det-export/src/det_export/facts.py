@@ -1,0 +1,78 @@
+"""What an exported file says of itself, as JSON in its metadata."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from det_core.errors import CheckpointError
+from det_core.structures import Size
+
+__all__ = ["KEY", "LONGEST", "Facts"]
+
+KEY = "det"
+LONGEST = 4 * 2**20
+"""Bytes of the JSON of a file that is read."""
+
+
+@dataclass
+class Facts:
+    """What one has to know to run a file.
+
+    Attributes:
+        format: the name of its exporter.
+        outputs: the name of each output, in order.
+        batch_size: images that it takes at once.
+        divisibility: height and width of its input are multiples of this.
+        smallest, largest: the least and greatest height and width of its input.
+        fixed: (height, width) of its input where they are fixed.
+        num_classes: of the model.
+        classes, category_ids: the name of each label, and the dataset's own number of it; may be empty.
+        recipe: YAML of `model` and `data`, whose `eval_transforms` images go through; may be "".
+        versions: of the libraries that wrote it.
+        agreement: what the check of the file measured; {} where it was not checked.
+    """
+
+    format: str
+    outputs: Sequence[str]
+    batch_size: int
+    divisibility: int
+    smallest: int
+    largest: int
+    fixed: Size | None
+    num_classes: int
+    classes: Sequence[str] = ()
+    category_ids: Sequence[int] = ()
+    recipe: str = ""
+    versions: Mapping[str, str] = field(default_factory=lambda: {"torch": str(torch.__version__)})
+    agreement: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As it stands in a file."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def of_json(cls, text: str | bytes, where: str) -> "Facts":
+        """From the text in a file; CheckpointError where it is none that `to_json` writes."""
+        fix = "export the model again"
+        if len(text) > LONGEST:
+            raise CheckpointError(where, "says too much of itself", f"{len(text)} bytes", fix)
+        try:
+            facts = cls(**json.loads(text))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise CheckpointError(where, "does not say how it is run", str(error)[:200], fix) from error
+        counts = (facts.batch_size, facts.divisibility, facts.smallest, facts.largest)
+        texts = (*facts.outputs, *facts.classes, facts.recipe, facts.format)
+        good = all(type(n) is int and 1 <= n <= 65536 for n in counts) and all(isinstance(t, str) for t in texts)
+        ids = list(facts.category_ids)
+        good = good and type(facts.num_classes) is int and all(type(n) is int for n in ids)
+        good = good and len(facts.classes) in (0, facts.num_classes) and len(ids) in (0, facts.num_classes)
+        if facts.fixed is not None:
+            fixed = facts.fixed
+            good = good and isinstance(fixed, list) and len(fixed) == 2 and all(type(n) is int for n in fixed)
+            facts.fixed = (fixed[0], fixed[1]) if good else None
+        if not good:
+            raise CheckpointError(where, "does not say how it is run", "some of its facts are out of range", fix)
+        return facts

@@ -1,0 +1,200 @@
+"""`onnx`: standard operators of ONNX alone, run by onnxruntime and by whatever else reads ONNX."""
+
+import contextlib
+import io
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from det_core.errors import CheckpointError, ConfigError, MissingExtraError
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from det_export.facts import KEY, Facts
+from det_export.formats.base import FileExporter, Run
+
+__all__ = ["OPSET", "OnnxExporter"]
+
+OPSET = 20
+_LONGEST_FILE = 2**31 - 1  # what protobuf reads
+_FIX = "export the model again"
+_STANDARD = ("", "ai.onnx")
+_EXTENSIVE = 2**28  # elements of a constant that an operator makes
+
+
+class OnnxExporter(FileExporter):
+    """Writes one file, weights included, through the exporter of torch that rests on torch.export.
+
+    Inputs `pixels` and `sizes`, outputs by the names in the file's metadata; see `det_export.program`.
+    """
+
+    suffixes: ClassVar[Sequence[str]] = (".onnx",)
+    format: ClassVar[str] = "onnx"
+
+    _made: tuple[ExportedProgram, Any] | None = None
+
+    def require(self) -> None:
+        """As `FileExporter.require`."""
+        try:
+            import onnx  # noqa: F401
+            import onnxruntime  # noqa: F401
+            import onnxscript  # noqa: F401
+        except ImportError as error:
+            fix = "pip install det-export[onnx] --find-links WHEELS"
+            raise MissingExtraError("ONNX", f"needs {error.name}, which is not installed", fix=fix) from error
+
+    def write(self, program: ExportedProgram, facts: Facts, path: Path) -> None:
+        """As `FileExporter.write`."""
+        import onnx
+
+        if self._made is None or self._made[0] is not program:
+            self._made = program, _translated(program, facts)
+        model = self._made[1]
+        facts.versions = {**facts.versions, "onnx": onnx.__version__, "opset": str(OPSET)}
+        model.producer_name, model.doc_string = "det", "written by det-export"
+        onnx.helper.set_model_props(model, {KEY: facts.to_json()})
+        _require_standard(model, "export", ConfigError)
+        path.write_bytes(model.SerializeToString())
+
+    def read(self, path: Path) -> tuple[Facts, Run]:
+        """As `FileExporter.read`."""
+        import onnxruntime
+
+        data, facts = _examined(path)
+        try:
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 4
+            options.intra_op_num_threads = torch.get_num_threads()
+            session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # a runtime's errors have no common type
+            found = f"{type(error).__name__}: {str(error)[:200]}"
+            raise CheckpointError(str(path), "is no graph that onnxruntime runs", found, _FIX) from error
+        names = [each.name for each in session.get_inputs()]
+        if not set(names) <= {"pixels", "sizes"}:
+            found = f"it wants {', '.join(names)}"
+            raise CheckpointError(str(path), "does not take pixels and sizes", found, "write it with `det export`")
+
+        def run(pixels: Tensor, sizes: Tensor) -> Sequence[Tensor]:
+            given = {"pixels": pixels.numpy(), "sizes": sizes.numpy()}
+            return [torch.from_numpy(each) for each in session.run(None, {name: given[name] for name in names})]
+
+        return facts, run
+
+
+def _translated(program: ExportedProgram, facts: Facts) -> Any:
+    """The program as a `ModelProto`; ConfigError where ONNX has no place for it."""
+    try:
+        with _silent():
+            made: Any = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["pixels", "sizes"],
+                output_names=list(facts.outputs),
+                verbose=False,
+            )
+            model = made.model_proto
+    except Exception as error:  # the exporter's errors have no common type
+        found = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        problem = "an operator of the model has no counterpart in ONNX"
+        raise ConfigError("export", problem, found[:300], "export to torch_export") from error
+    if model.ByteSize() > _LONGEST_FILE:
+        raise ConfigError("export", "an ONNX file holds less than 2 GiB", f"{model.ByteSize()} bytes")
+    return model
+
+
+def _examined(path: Path) -> tuple[bytes, Facts]:
+    """The bytes and the facts of a file, before a runtime opens it."""
+    import onnx
+
+    where = str(path)
+    try:
+        size = path.stat().st_size
+        if size > _LONGEST_FILE:
+            raise CheckpointError(where, "is too long for an ONNX file", f"{size} bytes", _FIX)
+        data = path.read_bytes()
+        model = onnx.load_model_from_string(data)
+    except FileNotFoundError as error:
+        raise CheckpointError(where, "does not exist") from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # protobuf's errors depend on how it was built
+        raise CheckpointError(where, "is damaged, or no ONNX file", str(error)[:200], _FIX) from error
+    text = next((each.value for each in model.metadata_props if each.key == KEY), None)
+    if text is None:
+        problem = "was not written by det: it does not say what its outputs are"
+        raise CheckpointError(where, problem, fix="write it with `det export`")
+    _require_standard(model, where, CheckpointError)
+    for tensor in _tensors(model):
+        _require_own(tensor, where)
+    return data, Facts.of_json(text, where)
+
+
+def _graphs(model: Any) -> Iterator[Any]:
+    """The graph of a model, and those within its nodes."""
+    waiting = [model.graph]
+    while waiting:
+        graph = waiting.pop()
+        yield graph
+        for node in graph.node:
+            for attribute in node.attribute:
+                waiting += [attribute.g] if attribute.HasField("g") else []
+                waiting += list(attribute.graphs)
+
+
+def _require_standard(model: Any, where: str, error: type[ConfigError] | type[CheckpointError]) -> None:
+    """Raise `error` where the model has operators that are none of ONNX's own."""
+    domains = {node.domain for graph in _graphs(model) for node in graph.node}
+    domains |= {function.domain for function in model.functions}
+    others = sorted(domains - set(_STANDARD))
+    if others:
+        raise error(where, "has operators that are none of ONNX's own", f"of {', '.join(others)}"[:200], _FIX)
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    for graph in _graphs(model):
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
+
+
+def _require_own(tensor: Any, where: str) -> None:
+    """Raise CheckpointError where a tensor lies in another file, or is larger than what is there of it."""
+    from onnx import TensorProto
+
+    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+        found = f"{tensor.name!r:.80} does"
+        raise CheckpointError(where, "keeps weights in other files, which det does not write", found, _FIX)
+    count = math.prod(tensor.dims)
+    held = len(tensor.raw_data) + sum(
+        len(getattr(tensor, name)) * 8
+        for name in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+    )
+    if min(tensor.dims, default=0) < 0 or count > min(held * 8, _EXTENSIVE * 8):
+        found = f"{tensor.name!r:.80} has {count} elements in {held} bytes"
+        raise CheckpointError(where, "holds a tensor that is larger than the file", found, _FIX)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Without what the exporter writes about its own steps."""
+    loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,18 @@
+"""What det-export adds to det, as names; nothing here is imported before it is used."""
+
+from det_core.plugins.hooks import hookimpl
+
+
+@hookimpl
+def det_commands() -> dict[str, str]:
+    """Writing a model to a file for another runtime."""
+    return {"export": "det_export.cli:command"}
+
+
+@hookimpl
+def det_exporters() -> dict[str, str]:
+    """One exporter per format."""
+    return {
+        "onnx": "det_export.formats.onnx:OnnxExporter",
+        "torch_export": "det_export.formats.torch_export:TorchExporter",
+    }

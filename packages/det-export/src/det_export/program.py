@@ -1,0 +1,148 @@
+"""A model as a function from tensors to tensors, which is what every format writes.
+
+Input: `pixels` uint8 (B, 3, H, W), RGB, padded right and bottom to multiples of `divisibility`, and `sizes` int64
+(B, 2), (height, width) of each image without its padding. Output: the tensors named by `Program.outputs`, in order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from det_core.errors import ConfigError
+from det_core.models.heads.keypoint import KEYPOINT_HEATMAPS
+from det_core.ops.keypoints import decode_heatmaps
+from det_core.structures import Detections, ImageBatch, Prediction, Proposals, SemanticMap, Size
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_HEATMAPS = f"detections.{KEYPOINT_HEATMAPS}"
+
+__all__ = ["Program", "flatten", "padded", "unflatten"]
+
+
+class Program(nn.Module):
+    """A model between plain tensors, for a fixed number of images.
+
+    Args:
+        model: in evaluation mode; `forward(batch)` returns one Prediction per image.
+        example: a batch like those to come; it is run once, to learn which outputs the model has.
+
+    Attributes:
+        outputs: the name of each tensor that `forward` returns; of several images with "IMAGE." in front ("1.boxes").
+        divisibility: height and width of `pixels` must be multiples of this.
+
+    Raises:
+        ConfigError: the model's predictions hold something that is no tensor (a panoptic map, masks of several sizes).
+    """
+
+    def __init__(self, model: nn.Module, example: ImageBatch) -> None:
+        super().__init__()
+        self.model, self.batch_size = model, len(example)
+        self.divisibility = int(getattr(getattr(model, "backbone", None), "size_divisibility", 1) or 1)
+        with torch.no_grad():
+            predictions = model(example)
+        raw = any(getattr(module, "exports_heatmaps", False) for module in model.modules())
+        names = {"keypoints": _HEATMAPS} if raw else {}
+        self.outputs = tuple(
+            ".".join([*parts[:-1], names.get(parts[-1], parts[-1])])
+            for name in flatten(predictions)
+            for parts in [name.split(".") if name.endswith("keypoints") else [name]]
+        )
+
+    def forward(self, pixels: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
+        """Pixels uint8 (B, 3, H, W) and sizes int64 (B, 2) to the tensors named by `outputs`."""
+        rows: list[Size] = []
+        for index in range(self.batch_size):
+            height, width = sizes[index, 0].item(), sizes[index, 1].item()
+            for side, limit in ((height, pixels.shape[2]), (width, pixels.shape[3])):
+                torch._check(side >= 1)
+                torch._check(side <= limit)
+            rows.append((height, width))  # type: ignore[arg-type]
+        predictions = self.model(ImageBatch(pixels=pixels, sizes=tuple(rows)))
+        tensors = flatten(predictions)
+        return tuple(tensors[name] for name in self.outputs)
+
+
+def flatten(predictions: Sequence[Prediction]) -> dict[str, Tensor]:
+    """The tensors of predictions by name: "boxes", "scores", "labels", "masks", "keypoints", "semantic", extras.
+
+    Raises:
+        ConfigError: a prediction holds something that is no tensor.
+    """
+    tensors: dict[str, Tensor] = {}
+    for index, prediction in enumerate(predictions):
+        prefix = f"{index}." if len(predictions) > 1 else ""
+        tensors |= {prefix + name: value for name, value in _of_one(prediction).items()}
+    return tensors
+
+
+def _of_one(prediction: Prediction) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    detections = prediction.detections
+    if detections is not None:
+        tensors |= {"boxes": detections.boxes, "scores": detections.scores, "labels": detections.labels}
+        if detections.masks is not None:
+            if not isinstance(detections.masks, Tensor):
+                fix = "export another mask head, or run this model in Python"
+                raise ConfigError("export", "masks on grids of several sizes are no tensor", "the model has them", fix)
+            tensors["masks"] = detections.masks
+        if detections.keypoints is not None:
+            tensors["keypoints"] = detections.keypoints
+        tensors |= {f"detections.{key}": value for key, value in detections.extras.items()}
+    if prediction.proposals is not None:
+        tensors |= {"proposal_boxes": prediction.proposals.boxes, "proposal_logits": prediction.proposals.logits}
+    if prediction.semantic is not None:
+        tensors["semantic"] = prediction.semantic.logits
+    if prediction.panoptic is not None:
+        fix = "merge after the program: `det_export.program` writes what comes before"
+        raise ConfigError("export", "a panoptic map is a list of segments, no tensor", "the model makes one", fix)
+    tensors |= {f"extras.{key}": value for key, value in prediction.extras.items()}
+    return tensors
+
+
+def unflatten(tensors: Mapping[str, Tensor], sizes: Sequence[Size]) -> list[Prediction]:
+    """The predictions again, one per size; the reverse of `flatten`."""
+    many = len(sizes) > 1
+    return [
+        _prediction({n.removeprefix(p): v for n, v in tensors.items() if n.startswith(p)}, size)
+        for index, size in enumerate(sizes)
+        for p in [f"{index}." if many else ""]
+    ]
+
+
+def _prediction(tensors: Mapping[str, Tensor], size: Size) -> Prediction:
+    prediction = Prediction(extras=_below("extras.", tensors))
+    if "boxes" in tensors:
+        heatmaps = tensors.get(_HEATMAPS)
+        if heatmaps is not None:
+            points = decode_heatmaps(heatmaps, tensors["boxes"])[..., [0, 1, 3]]
+            tensors = {name: value for name, value in tensors.items() if name != _HEATMAPS} | {"keypoints": points}
+        optional: dict[str, Any] = {name: tensors[name] for name in ("masks", "keypoints") if name in tensors}
+        found = Detections(
+            boxes=tensors["boxes"],
+            labels=tensors["labels"].long(),
+            scores=tensors["scores"],
+            size=size,
+            extras=_below("detections.", tensors),
+            **optional,
+        )
+        prediction = replace(prediction, detections=found)
+    if "proposal_boxes" in tensors:
+        proposals = Proposals(boxes=tensors["proposal_boxes"], logits=tensors["proposal_logits"])
+        prediction = replace(prediction, proposals=proposals)
+    if "semantic" in tensors:
+        height, width = size
+        prediction = replace(prediction, semantic=SemanticMap(logits=tensors["semantic"][:, :height, :width]))
+    return prediction
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def padded(batch: ImageBatch, divisibility: int) -> tuple[Tensor, Tensor]:
+    """The inputs of a program: pixels uint8 (B, 3, H, W), H and W multiples of `divisibility`, and sizes (B, 2)."""
+    height, width = batch.pixels.shape[-2:]
+    pixels = F.pad(batch.pixels, (0, -width % divisibility, 0, -height % divisibility))
+    return pixels.to(torch.uint8), torch.tensor(batch.sizes, dtype=torch.int64)
