@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from det_core.cli.predict import _image_ids
+from det_core.cli.predict import _expanded, _image_ids
 from det_core.predict.picture_names import FreeNames, picture_names, save_picture
 from PIL import Image
 
@@ -87,3 +87,10 @@ def test_segments_label_images_of_others_stay(tmp_path: Path) -> None:
     names = FreeNames(tmp_path / "semantic")
     assert [names.take("a", ".png"), names.take("b", ".png")] == ["a_2.png", "b.png"]
     assert (tmp_path / "semantic" / "a.png").read_bytes() == before
+
+
+def test_expanded_leaves_out_pictures_that_det_drew_into_the_same_folder(tmp_path: Path) -> None:
+    saved(tmp_path / "a.png")
+    save_picture(Image.new("RGB", (4, 4)), tmp_path / "a_2.png")
+    assert list(_expanded([str(tmp_path)], tmp_path)) == [tmp_path / "a.png"]
+    assert len(list(_expanded([str(tmp_path)], tmp_path / "out"))) == 2

@@ -76,7 +76,9 @@ def command(
     Example:
       det predict photos/ --model runs/cells/best.safetensors --output found
     """
-    paths = list(_expanded(images))
+    if output is None and (save or not as_json):
+        output = Path("predictions")
+    paths = list(_expanded(images, output))
     from det_core.predict import Detector
     from det_core.predict.picture_names import picture_names
     from det_core.predict.writers import ImageName
@@ -84,8 +86,6 @@ def command(
     detector = Detector.load(model, weights, device, trust=trust)
     if tta:
         detector = detector.augmented()
-    if output is None and (save or not as_json):
-        output = Path("predictions")
     writers = [] if output is None else _writers(save or _SAVED, output)
     entries: list[dict[str, Any]] = []
     unread = 0
@@ -128,12 +128,19 @@ def _done(count: int, save: Sequence[str], output: Path | None) -> str:
     return f"{count} picture{'s' * (count != 1)} and predictions.json are in {output}"
 
 
-def _expanded(images: Sequence[str]) -> Iterator[Path]:
-    """The files that are meant; one that does not exist is among them, to be told like any other bad image."""
+def _expanded(images: Sequence[str], output: Path | None) -> Iterator[Path]:
+    """The files that are meant; one that does not exist is among them, to be reported like any other bad image.
+
+    Of a folder that is also the output, the pictures that an earlier run has drawn are left out.
+    """
     for image in images:
         path = Path(image)
         if path.is_dir():
             within = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+            if output is not None and path.resolve() == output.resolve():
+                from det_core.predict.picture_names import is_drawn
+
+                within = [file for file in within if not is_drawn(file)]
             if not within:
                 raise DataError(image, "the folder holds no image", fix=f"files must end in {', '.join(_SUFFIXES)}")
             yield from within

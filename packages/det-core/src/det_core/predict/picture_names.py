@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["FreeNames", "picture_names", "save_picture"]
+__all__ = ["FreeNames", "is_drawn", "picture_names", "save_picture"]
 
 _MARK = "drawn by det"
 """Stands in each picture, as the comment of a JPEG and the text of a PNG; what has no such mark is not replaced."""
@@ -46,7 +46,7 @@ class FreeNames:
         place = self.folder / name
         if not place.exists() and not place.is_symlink():
             return True
-        return place.is_file() and place.resolve() not in self._inputs and _is_own(place)
+        return place.is_file() and place.resolve() not in self._inputs and is_drawn(place)
 
 
 def picture_names(paths: Sequence[Path], folder: Path | None) -> list[str]:
@@ -68,8 +68,8 @@ def save_picture(picture: "Image", place: Path) -> None:
         picture.save(place, comment=_MARK)
 
 
-def _is_own(place: Path) -> bool:
-    """Whether a file is a picture that bears the mark."""
+def is_drawn(place: Path) -> bool:
+    """Whether a file is a picture that `save_picture` has written."""
     from PIL import Image
 
     try:
