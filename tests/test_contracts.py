@@ -74,8 +74,8 @@ COMPONENTS = (
 )
 # Consumed and implemented by a plugin in test_throwaway_plugin.py, or asked of a model in the tests below.
 ELSEWHERE = {"Compilable", "Dataset", "Evaluator", "GivenBoxes", "HasNMS", "SegmentMaker"}
-# What core itself implements more than once, and plugins too: consumed by the tests of engine, data and weights.
-OF_THE_LOOP = {"Exporter", "Indexed", "OlderWeights", "Sampler", "Transform"}
+# Implemented in test_contracts_of_the_loop.py.
+OF_THE_LOOP = {"Analysis", "Explanation", "Exporter", "Indexed", "OlderWeights", "Sampler", "Transform"}
 
 
 @pytest.fixture(autouse=True)

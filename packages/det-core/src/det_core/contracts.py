@@ -439,6 +439,7 @@ class Evaluator(Protocol):
         ...
 
 
+@runtime_checkable
 class Explanation(Protocol):
     """Why metrics are as they are; `det eval` prints it."""
 
