@@ -19,7 +19,7 @@ CORE = Path(find_spec("det_core").origin).parent
 ORDER = [
     ["printable"],
     ["errors"],
-    ["plugins", "jsonfile"],
+    ["plugins", "files"],
     ["recipes"],
     ["zoo"],
     ["structures"],
@@ -32,7 +32,7 @@ ORDER = [
     ["cli"],
 ]
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
-TORCH_FREE = {"printable", "errors", "plugins", "jsonfile", "recipes", "zoo", "cli"}
+TORCH_FREE = {"printable", "errors", "plugins", "files", "recipes", "zoo", "cli"}
 HEAVY = {"torch", "torchvision", "numpy", "pydantic", "rich", "PIL", "pycocotools", "safetensors", "matplotlib"}
 
 
