@@ -19,7 +19,7 @@ CORE = Path(find_spec("det_core").origin).parent
 ORDER = [
     ["printable"],
     ["errors"],
-    ["plugins", "files"],
+    ["files", "plugins"],
     ["recipes"],
     ["zoo"],
     ["structures"],
@@ -32,7 +32,7 @@ ORDER = [
     ["cli"],
 ]
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
-TORCH_FREE = {"printable", "errors", "plugins", "files", "recipes", "zoo", "cli"}
+TORCH_FREE = {part for parts in ORDER[:5] for part in parts} | {"cli"}
 HEAVY = {"torch", "torchvision", "numpy", "pydantic", "rich", "PIL", "pycocotools", "safetensors", "matplotlib"}
 
 
