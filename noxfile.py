@@ -28,7 +28,7 @@ CORE_EXTRAS = "plots,fast-eval"
 RUFF = "ruff==0.17.6"
 
 # The half of core that has to work, and is checked strictly, without torch.
-TORCH_FREE = ["errors", "printable", "budget", "regular", "building", "jsonfile", "plugins", "recipes", "zoo", "cli"]
+TORCH_FREE = ["errors", "printable", "files", "plugins", "recipes", "zoo", "cli"]
 
 # Also where it is installed beside nox, in an environment that nobody activated.
 UV = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))

@@ -17,9 +17,9 @@ CORE = Path(find_spec("det_core").origin).parent
 
 # The parts of det_core from left to right: packages, and the modules that lie beside them.
 ORDER = [
-    ["budget", "printable", "regular"],
+    ["printable"],
     ["errors"],
-    ["building", "jsonfile", "plugins"],
+    ["files", "plugins"],
     ["recipes"],
     ["zoo"],
     ["structures"],

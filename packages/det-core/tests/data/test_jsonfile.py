@@ -5,8 +5,8 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from det_core import jsonfile
 from det_core.errors import DataError
+from det_core.files import jsonfile
 
 MEGABYTE = 2**20
 

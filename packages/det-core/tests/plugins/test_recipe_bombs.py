@@ -122,12 +122,12 @@ def irregular(request, tmp_path, monkeypatch):
 
 
 def readers():
-    from det_core import jsonfile
     from det_core.data import image_size, read_image
     from det_core.data.formats.voc import _read
     from det_core.data.formats.yolo import class_list
     from det_core.engine.checkpoint import load_state, read_about, read_checkpoint
     from det_core.engine.scalars import read_scalars
+    from det_core.files import jsonfile
     from det_core.models.heads.federated import _read as read_counts
     from det_core.weights import read
     from det_core.weights.pickles import read_pickle

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from det_core.errors import DataError
-from det_core.regular import descriptor_of
+from det_core.files.regular import descriptor_of
 from det_core.structures import Size
 
 __all__ = ["IMAGE_SUFFIXES", "from_pil", "image_files", "image_size", "read_image", "read_reduced"]

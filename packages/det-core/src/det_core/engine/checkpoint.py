@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from det_core.budget import OverBudgetError
 from det_core.errors import CheckpointError
+from det_core.files.budget import OverBudgetError
 from det_core.printable import described, quoted
 from det_core.weights.archives import read_archive
 from det_core.weights.machine import RefusedError

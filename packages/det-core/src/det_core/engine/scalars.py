@@ -8,7 +8,7 @@ from typing import Any
 
 from det_core.engine.checkpoint import write_whole
 from det_core.errors import CheckpointError
-from det_core.regular import open_regular
+from det_core.files.regular import open_regular
 
 __all__ = ["Scalars", "read_scalars"]
 

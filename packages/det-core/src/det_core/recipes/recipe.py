@@ -15,17 +15,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from det_core.building import built_within_budget
 from det_core.errors import ConfigError, DetError, PluginError, RecipeError, UnknownNameError
+from det_core.files.regular import exists
 from det_core.plugins import registry, versions
 from det_core.printable import described
 from det_core.recipes import check as config
 from det_core.recipes import yaml as yamlfile
 from det_core.recipes.allow_list import OWN, untrusted
+from det_core.recipes.building import built_within_budget
 from det_core.recipes.overrides import DEFAULT_TYPES, KEYS, SECTIONS, annotation_of, apply, merge, not_a_key
 from det_core.recipes.signatures import shown
 from det_core.recipes.upgrades import upgrade
-from det_core.regular import exists
 
 __all__ = ["Listed", "Recipe", "listing", "load", "names", "recipe_from_tree"]
 

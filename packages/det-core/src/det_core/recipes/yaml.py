@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from det_core.budget import Budget, OverBudgetError
 from det_core.errors import RecipeError
+from det_core.files.budget import Budget, OverBudgetError
+from det_core.files.regular import open_regular
 from det_core.printable import quoted
-from det_core.regular import open_regular
 
 __all__ = ["dump", "parse", "read", "texts"]
 

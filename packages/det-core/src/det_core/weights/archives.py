@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from det_core.budget import MIB, Budget, OverBudgetError
+from det_core.files.budget import MIB, Budget, OverBudgetError
+from det_core.files.regular import open_regular
 from det_core.printable import quoted
-from det_core.regular import open_regular
 from det_core.weights.machine import Name, Readable, RefusedError, execute, require_small
 from det_core.weights.pickles import Plain, names_of_python
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from det_core.budget import MIB, Budget, OverBudgetError
 from det_core.errors import WeightsError
+from det_core.files.budget import MIB, Budget, OverBudgetError
+from det_core.files.regular import open_regular
 from det_core.printable import described, quoted
-from det_core.regular import open_regular
 from det_core.weights.machine import DICT, LIST, SET, Name, RefusedError, execute, require_small
 
 __all__ = ["Plain", "names_of_python", "read_pickle"]

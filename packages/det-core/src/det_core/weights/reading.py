@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from det_core.budget import OverBudgetError
 from det_core.errors import WeightsError
+from det_core.files.budget import OverBudgetError
 from det_core.printable import described, quoted
 from det_core.recipes import Source
 from det_core.weights.archives import read_archive

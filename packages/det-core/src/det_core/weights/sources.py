@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from det_core.errors import MissingExtraError, WeightsError
-from det_core.regular import open_regular
+from det_core.files.regular import open_regular
 
 __all__ = ["cache_folder", "fetch", "is_page", "resolve"]
 

@@ -6,9 +6,9 @@ import os
 import struct
 from pathlib import Path
 
-from det_core.budget import MIB, OverBudgetError
+from det_core.files.budget import MIB, OverBudgetError
+from det_core.files.regular import open_regular
 from det_core.printable import quoted
-from det_core.regular import open_regular
 
 __all__ = ["require_sound_head"]
 

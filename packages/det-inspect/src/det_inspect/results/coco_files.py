@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from det_core import jsonfile
 from det_core.errors import DataError
 from det_core.evaluation.curves import COCO_SIGMAS, IouType, Table
+from det_core.files import jsonfile
 from det_core.ops.rle import rle_counts
 from det_core.printable import quoted
 from pycocotools import mask as coco_mask

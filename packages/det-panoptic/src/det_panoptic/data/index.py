@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from det_core import jsonfile
 from det_core.data.formats.packed import PackedTexts
 from det_core.errors import DataError
+from det_core.files import jsonfile
 from numpy.typing import NDArray
 
 __all__ = ["PanopticIndex", "read_index"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from det_core.errors import DataError
-from det_core.regular import open_regular
+from det_core.files.regular import open_regular
 from det_core.structures import Size
 from numpy.typing import NDArray
 from PIL import Image

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from det_core import jsonfile
 from det_core.data.formats.packed import PackedNumbers, PackedTexts
 from det_core.data.images import read_image
 from det_core.errors import DataError
+from det_core.files import jsonfile
 from det_core.ops.masks import tight_boxes
 from det_core.printable import quoted
 from det_core.structures import Sample, Size, Targets

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from det_core import jsonfile
 from det_core.data.formats.coco_boxes import boxes_of
 from det_core.data.formats.coco_checks import (
     AnnotationCheck,
@@ -22,6 +21,7 @@ from det_core.data.formats.coco_checks import (
 )
 from det_core.data.formats.packed import PackedTexts
 from det_core.errors import DataError
+from det_core.files import jsonfile
 
 __all__ = ["BadAnnotations", "CocoIndex", "MaskForm", "checked", "read_content"]
 

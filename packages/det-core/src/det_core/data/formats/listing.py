@@ -8,7 +8,7 @@ from typing import Any
 from det_core.data.formats.coco_index import BadAnnotations, CocoIndex, MaskForm, checked
 from det_core.data.formats.faults import Fault
 from det_core.errors import DataError
-from det_core.regular import open_regular
+from det_core.files.regular import open_regular
 
 __all__ = ["Listing", "text_of"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from det_core import jsonfile
 from det_core.errors import ConfigError, DataError
+from det_core.files import jsonfile
 
 __all__ = ["FederatedClasses"]
 

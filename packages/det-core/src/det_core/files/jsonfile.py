@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from det_core.budget import MIB
 from det_core.errors import DataError
-from det_core.regular import open_regular
+from det_core.files.budget import MIB
+from det_core.files.regular import open_regular
 
 __all__ = ["read"]
 

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["descriptor_of", "exists", "open_regular", "read_regular", "require_regular"]
+__all__ = ["descriptor_of", "exists", "open_regular", "read_regular"]
 
 _KINDS = (
     (stat.S_ISFIFO, "it is a pipe, where a regular file is wanted"),
@@ -51,15 +51,6 @@ def exists(path: Path) -> bool:
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """A regular file, open for reading bytes; raises like `descriptor_of`."""
     return os.fdopen(descriptor_of(path), "rb")
-
-
-def require_regular(path: str | os.PathLike[str]) -> int:
-    """The size in bytes of a regular file that can be read; raises like `descriptor_of`.
-
-    For libraries that take a path and no open file.
-    """
-    with open_regular(path) as file:
-        return os.fstat(file.fileno()).st_size
 
 
 def read_regular(path: str | os.PathLike[str], largest: int) -> bytes:

@@ -1,0 +1,1 @@
+"""Files that somebody named: regular ones only, read within a budget, JSON checked."""
