@@ -1,0 +1,167 @@
+"""Each format on one tiny two-stage model with masks: written, read again, and equal at other sizes."""
+
+import io
+import json
+import zipfile
+
+import onnx
+import pytest
+import torch
+from det_core import Detector, recipes
+from det_core.errors import CheckpointError, ConfigError
+from det_core.plugins import registry
+from det_core.structures import ImageBatch
+from det_export.check import compare, shipped, sizes_for
+
+TREE = {
+    "model": {
+        "type": "mask_rcnn",
+        "num_classes": 3,
+        "backbone": {
+            "type": "fpn",
+            "out_channels": 8,
+            "bottom_up": {"type": "resnet", "depth": 18, "stem_channels": 8, "res2_channels": 8, "norm": "BN"},
+        },
+        "mask_head": {"type": "mask_rcnn_conv_upsample_head", "conv_dim": 8, "num_conv": 1},
+        "roi_heads": {
+            "type": "standard_roi_heads",
+            "box_head": {"type": "fast_rcnn_conv_fc_head", "fc_dim": 16},
+            "box_predictor": {"type": "fast_rcnn_predictor", "nms": {"score_threshold": 0.01}},
+        },
+    },
+    "data": {"eval_transforms": [{"type": "det_core.data:ResizeShortestEdge", "size": 160}]},
+}
+CLASSES = ("cell", "platelet", "other")
+EXAMPLE = (192, 224)
+
+
+def model():
+    torch.manual_seed(0)
+    return recipes.recipe_from_tree(TREE).build_model().eval()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """One file of each format, with the exporter that wrote it."""
+    folder = tmp_path_factory.mktemp("exported")
+    written = {}
+    for name in ("torch_export", "onnx"):
+        exporter = registry.find("exporters", name, "test").load()()
+        recipe = recipes.recipe_from_tree(TREE)
+        exporter.about = {"classes": CLASSES, "category_ids": (3, 5, 9), "recipe": recipe.to_yaml()}
+        example = ImageBatch(pixels=torch.zeros(1, 3, *EXAMPLE, dtype=torch.uint8), sizes=(EXAMPLE,))
+        written[name] = exporter, exporter.export(model(), example, folder / "model")
+    return written
+
+
+@pytest.mark.parametrize("name", ["torch_export", "onnx"])
+def test_export_other_sizes_agree_with_the_model(files, name):
+    exporter, path = files[name]
+    loaded = exporter.load(path)
+    agreement = compare(model(), loaded, shipped()[:1], sizes_for(loaded, EXAMPLE), path)
+    assert agreement.agrees, agreement
+    assert len({row.size for row in agreement.rows}) == 3
+    assert all(row.expected == row.found > 1 for row in agreement.rows)
+
+
+@pytest.mark.parametrize("name", ["torch_export", "onnx"])
+def test_check_other_weights_differ(files, name):
+    exporter, path = files[name]
+    other = model()
+    with torch.no_grad():
+        other.backbone.bottom_up.stem.conv1.weight.mul_(1.5)
+    loaded = exporter.load(path)
+    assert not compare(other, loaded, shipped()[:1], sizes_for(loaded, EXAMPLE)[:1], path).agrees
+
+
+@pytest.mark.parametrize("name", ["torch_export", "onnx"])
+def test_detector_of_an_exported_file_has_classes_and_transforms(files, name):
+    detector = Detector.load(files[name][1], device="cpu")
+    assert detector.classes == CLASSES
+    assert detector.category_ids == (3, 5, 9)
+    plain = Detector(model(), CLASSES, recipes.recipe_from_tree(TREE).build_part("data.eval_transforms", list), ())
+    expected, found = (each(shipped()[0], threshold=0.0) for each in (plain, detector))
+    torch.testing.assert_close(found.detections.boxes, expected.detections.boxes, atol=0.01, rtol=0)
+    torch.testing.assert_close(found.detections.scores, expected.detections.scores, atol=1e-4, rtol=0)
+
+
+def test_record_agreement_stands_in_the_file(files):
+    exporter, path = files["onnx"]
+    exporter.record(path, {"agrees": True})
+    assert exporter.load(path).facts.agreement == {"agrees": True}
+    assert not list(path.parent.glob(".*"))
+
+
+def test_onnx_operators_are_standard(files):
+    loaded = onnx.load(files["onnx"][1])
+    assert {node.domain for node in loaded.graph.node} <= {"", "ai.onnx"}
+    assert [(each.domain, each.version) for each in loaded.opset_import] == [("", 20)]
+
+
+@pytest.mark.parametrize("name", ["torch_export", "onnx"])
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
+def test_load_half_a_file_one_error(files, tmp_path, name, part):
+    path = files[name][1]
+    data = path.read_bytes()
+    half = tmp_path / path.name
+    half.write_bytes(data[: int(len(data) * part)])
+    with pytest.raises(CheckpointError, match="damaged|not written by det|no graph|no program|larger than the file"):
+        Detector.load(half, device="cpu")
+
+
+def test_load_onnx_with_weights_elsewhere_refused(files, tmp_path):
+    changed = onnx.load(files["onnx"][1])
+    tensor = next(each for each in changed.graph.initializer if len(each.raw_data) > 100)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+    (tmp_path / "m.onnx").write_bytes(changed.SerializeToString())
+    with pytest.raises(CheckpointError, match="in other files"):
+        Detector.load(tmp_path / "m.onnx", device="cpu")
+
+
+def test_load_onnx_with_a_billion_elements_refused(files, tmp_path):
+    changed = onnx.load(files["onnx"][1])
+    changed.graph.initializer.add(name="bomb", dims=[10**9, 10**3], data_type=1, raw_data=b"1234")
+    (tmp_path / "m.onnx").write_bytes(changed.SerializeToString())
+    with pytest.raises(CheckpointError, match="larger than the file"):
+        Detector.load(tmp_path / "m.onnx", device="cpu")
+
+
+def test_load_onnx_with_other_operators_refused(files, tmp_path):
+    changed = onnx.load(files["onnx"][1])
+    changed.graph.node[0].domain = "com.example"
+    (tmp_path / "m.onnx").write_bytes(changed.SerializeToString())
+    with pytest.raises(CheckpointError, match="none of ONNX's own"):
+        Detector.load(tmp_path / "m.onnx", device="cpu")
+
+
+def test_load_pt2_that_unpacks_to_more_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "m.pt2", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m/data/weights/0", b"\0" * 10_000_000)
+    with pytest.raises(CheckpointError, match="unpacks to more"):
+        Detector.load(tmp_path / "m.pt2", device="cpu")
+
+
+def test_load_pt2_of_another_program_says_what_it_lacks(tmp_path):
+    buffer = io.BytesIO()
+    torch.export.save(torch.export.export(torch.nn.ReLU(), (torch.zeros(2),)), buffer)
+    (tmp_path / "m.pt2").write_bytes(buffer.getvalue())
+    with pytest.raises(CheckpointError, match="was not written by det"):
+        Detector.load(tmp_path / "m.pt2", device="cpu")
+
+
+def test_facts_out_of_range_refused(files, tmp_path):
+    changed = onnx.load(files["onnx"][1])
+    facts = json.loads(changed.metadata_props[0].value)
+    onnx.helper.set_model_props(changed, {"det": json.dumps(facts | {"batch_size": 10**9})})
+    (tmp_path / "m.onnx").write_bytes(changed.SerializeToString())
+    with pytest.raises(CheckpointError, match="out of range"):
+        Detector.load(tmp_path / "m.onnx", device="cpu")
+
+
+def test_export_below_the_smallest_size_refused(tmp_path):
+    exporter = registry.find("exporters", "torch_export", "test").load()()
+    example = ImageBatch(pixels=torch.zeros(1, 3, 32, 64, dtype=torch.uint8), sizes=((32, 64),))
+    with pytest.raises(ConfigError, match="from 96 to 4096 pixels"):
+        exporter.export(model(), example, tmp_path / "m.pt2")
