@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 import pytest
 from det_core.errors import ConfigError, PluginError, UnknownNameError
 from det_core.recipes.allow_list import ANYTHING
-from det_core.recipes.check import Factory, Source, check
+from det_core.recipes.check import Source, check
+from det_core.recipes.nodes import Factory
 from pydantic import Field
 
 
