@@ -50,7 +50,9 @@ def test_a_resolved_recipe_of_0_1_is_built_and_resolved_again():
 
 
 @with_images
-def test_a_run_of_0_1_goes_on_with_the_losses_that_it_would_have_had(tmp_path):
+def test_a_run_of_0_1_goes_on_with_losses_within_one_percent_of_those_it_would_have_had(tmp_path):
+    # Not equal: which anchors and regions are sampled followed from the state of one generator in 0.1.0, and follows
+    # from the seed and the place of the image in the run since, so that it is the same on any number of processes.
     folder = tmp_path / "run"
     shutil.copytree(RUN, folder)
     text = (RUN / "recipe.resolved.yaml").read_text().replace("/srv/det-examples", str(IMAGES))
@@ -60,4 +62,4 @@ def test_a_run_of_0_1_goes_on_with_the_losses_that_it_would_have_had(tmp_path):
     rows = {int(row["step"]): row for row in csv.DictReader((folder / "scalars.csv").open())}
     expected = EXPECTED["resumed"]
     for name in ("loss", "loss_rpn_cls", "loss_rpn_loc", "loss_cls", "loss_box_reg", "loss_mask"):
-        assert float(rows[4][name]) == pytest.approx(expected[name], rel=1e-4), name
+        assert float(rows[4][name]) == pytest.approx(expected[name], rel=0.01), name

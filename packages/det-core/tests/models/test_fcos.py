@@ -117,8 +117,11 @@ def test_two_images_together_are_what_each_is_alone():
         (alone,) = model.decode(model({name: x[i : i + 1] for name, x in maps.items()}), [size])
         assert len(alone) > 0
         torch.testing.assert_close(together[i].scores, alone.scores)
-        # Scores that differ in the last bit alone may change places.
-        assert torch.cdist(together[i].boxes, alone.boxes).min(dim=1).values.max() < 1e-3
+        # Scores that differ in the last bit alone may change places, so the boxes are compared as sets. The distance by
+        # the difference: that by the product of matrices is wrong by 0.03 pixels.
+        distance = (together[i].boxes[:, None] - alone.boxes).abs().amax(dim=2)
+        assert distance.amin(dim=1).max() < 1e-3
+        assert distance.amin(dim=0).max() < 1e-3
 
 
 def test_activations_that_are_not_numbers_detect_nothing():

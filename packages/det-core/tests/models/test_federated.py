@@ -65,7 +65,7 @@ def test_the_loss_is_over_the_chosen_classes_alone_and_others_learn_nothing():
 def test_frequencies_come_from_an_lvis_file_by_rising_id_when_they_are_needed(tmp_path):
     path = tmp_path / "lvis.json"
     federated = FederatedClasses(counts_from=path)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="there is no such annotation file"):
         federated.weights(2)
     path.write_text(json.dumps({"categories": [{"id": 7, "image_count": 16}, {"id": 2, "image_count": 9}]}))
     assert federated.weights(2).tolist() == [3.0, 4.0]

@@ -127,14 +127,13 @@ def test_proposals_are_turned_by_their_offsets_and_only_level_ones_are_clipped()
 
 
 def test_suppression_goes_by_the_overlap_of_the_turned_boxes():
-    rpn = grid_rpn(
-        nms=ProposalNMS(iou_threshold=0.7)
-    )  # an upright and a turned square share 1 / sqrt(2) of their union
+    # An upright and a turned square share 1 / sqrt(2) of their union.
+    rpn = grid_rpn(nms=ProposalNMS(iou_threshold=0.7))
     logits = torch.arange(8.0)[None]
     anchors = rpn.anchor_generator([torch.zeros(1, 4, 2, 2)])
     [found] = rpn.propose(anchors, RPNOutputs([logits], [torch.zeros(1, 8, 5)]), [(32, 32)], training=False)
     assert found.boxes[:, 4].tolist() == [45] * 4
-    rpn.nms_threshold = 0.71
+    rpn.nms = replace(rpn.nms, iou_threshold=0.71)
     [found] = rpn.propose(anchors, RPNOutputs([logits], [torch.zeros(1, 8, 5)]), [(32, 32)], training=False)
     assert len(found) == 8
 

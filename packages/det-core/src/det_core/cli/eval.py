@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,13 +105,7 @@ def command(
       torchrun --nproc-per-node 2 --no-python det eval runs/cells
     """
     if predictions is not None or annotations is not None or source is None:
-        if predictions is None or annotations is None or source is not None:
-            fix = "give a checkpoint or a recipe, or else --predictions and --annotations"
-            raise ConfigError("det eval", "needs either a model or two files", fix=fix)
-        if options:
-            raise ConfigError("--analysis", "has no options for results in a file", fix="evaluate a model")
-        judge: Any = installed_analysis(option="--predictions")
-        judge.target.evaluate_files(predictions, annotations, as_json, report, images)
+        _evaluate_files(source, predictions, annotations, images, report, options, as_json)
         return
     analysis = installed_analysis(options, "--report" if report is not None else "--analysis" if options else "")
     from det_core.engine.distributed import local_device, process_group
@@ -128,6 +123,25 @@ def command(
         _show(result, title, why)
     if report is not None and why is not None:
         echo(f"{why.write_report(report, title, result.metrics, result.notes)}", err=True)
+
+
+def _evaluate_files(
+    source: str | None,
+    predictions: Path | None,
+    annotations: Path | None,
+    images: Path | None,
+    report: Path | None,
+    options: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Evaluate results in a file against an annotation file, by the installed analysis."""
+    if predictions is None or annotations is None or source is not None:
+        fix = "give a checkpoint or a recipe, or else --predictions and --annotations"
+        raise ConfigError("det eval", "needs either a model or two files", fix=fix)
+    if options:
+        raise ConfigError("--analysis", "has no options for results in a file", fix="evaluate a model")
+    analysis: Any = installed_analysis(option="--predictions")
+    analysis.target.evaluate_files(predictions, annotations, as_json, report, images)
 
 
 def _load(

@@ -2,7 +2,7 @@
 
 import glob
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from det_core.plugins import registry
 
 if TYPE_CHECKING:
     from det_core.predict import Detector, Result
-    from det_core.predict.writers import Writer
+    from det_core.predict.writers import ImageName, Writer
 
 __all__ = ["command"]
 
@@ -80,29 +80,14 @@ def command(
         output = Path("predictions")
     paths = list(_expanded(images, output))
     from det_core.predict import Detector
-    from det_core.predict.picture_names import picture_names
-    from det_core.predict.writers import ImageName
 
     detector = Detector.load(model, weights, device, trust=trust)
     if tta:
         detector = detector.augmented()
     writers = [] if output is None else _writers(save or _SAVED, output)
-    entries: list[dict[str, Any]] = []
-    unread = 0
-    files = [path.name for path in paths]
-    names = [ImageName(*each) for each in zip(_image_ids(paths), files, picture_names(paths, output), strict=True)]
-    for number, found in _results(detector, paths, threshold, batch_size or detector.batch_size):
-        if isinstance(found, DataError):
-            echo(f"error: {found}", err=True)
-            unread += 1
-            continue
-        for writer in writers:
-            writer.write(found, names[number])
-        if as_json and found.prediction.detections is not None:
-            entries += [{**each, "file_name": names[number].file_name} for each in found.to_coco(names[number].id)]
-        echo(f"{paths[number]}: {found.summary()}", err=as_json)
-    for writer in writers:
-        writer.finish()
+    names = _image_names(paths, output)
+    results = _results(detector, paths, threshold, batch_size or detector.batch_size)
+    entries, unread = _written(results, paths, names, writers, as_json)
     if writers:
         echo(_done(len(paths) - unread, save, output), err=as_json)
     if as_json:
@@ -110,6 +95,31 @@ def command(
     if unread:
         echo(f"{unread} of {len(paths)} images could not be read", err=True)
         context.exit(1)
+
+
+def _written(
+    results: "Iterable[tuple[int, Result | DataError]]",
+    paths: Sequence[Path],
+    names: "Sequence[ImageName]",
+    writers: "Sequence[Writer]",
+    as_json: bool,
+) -> tuple[list[dict[str, Any]], int]:
+    """Give each result to the writers and print its line; returns the entries for --json, and how many were unread."""
+    entries: list[dict[str, Any]] = []
+    unread = 0
+    for number, result in results:
+        if isinstance(result, DataError):
+            echo(f"error: {result}", err=True)
+            unread += 1
+            continue
+        for writer in writers:
+            writer.write(result, names[number])
+        if as_json and result.prediction.detections is not None:
+            entries += [{**each, "file_name": names[number].file_name} for each in result.to_coco(names[number].id)]
+        echo(f"{paths[number]}: {result.summary()}", err=as_json)
+    for writer in writers:
+        writer.finish()
+    return entries, unread
 
 
 def _writers(names: Sequence[str], folder: Path) -> "list[Writer]":
@@ -169,6 +179,15 @@ def _results(
                 outcomes[number] = error
         outcomes |= zip(pixels, detector(pixels.values(), threshold, batch_size), strict=True)
         yield from sorted(outcomes.items(), key=lambda item: item[0])
+
+
+def _image_names(paths: Sequence[Path], output: Path | None) -> "list[ImageName]":
+    """What the writers call each image."""
+    from det_core.predict.picture_names import picture_names
+    from det_core.predict.writers import ImageName
+
+    files = [path.name for path in paths]
+    return [ImageName(*each) for each in zip(_image_ids(paths), files, picture_names(paths, output), strict=True)]
 
 
 def _image_ids(paths: Sequence[Path]) -> list[int]:

@@ -64,28 +64,42 @@ def train(
         stop = stack.enter_context(StopRequest())
         stack.enter_context(ends_together())
         settings.local_batch_size(world_size)
-        dataset = data.dataset("train")
-        with torch.device("meta"):
-            empty = recipe.build_model()
-        check_classes(empty, dataset)
+        _check_data(recipe, data)
         first(lambda: stack.enter_context(folder.locked()))
-        changes = first(lambda: folder.admit(recipe, resume, overwrite))
-        resume = first(lambda: resume and folder.state.exists())
-        state = first(lambda: load_state(folder.state) if resume else {})
+        changes, state = _admitted(recipe, folder, resume, overwrite)
         torch.manual_seed(settings.seed)
-        model = recipe.build_model() if resume else initial_model(recipe)
-        quiet = Console(quiet=True) if rank else console
-        display = stack.enter_context(Display(settings.steps, quiet))
+        model = recipe.build_model() if state else initial_model(recipe)
+        display = stack.enter_context(Display(settings.steps, Console(quiet=True) if rank else console))
         trainer = loop.Trainer(model, data, settings, folder, recipe, display, stop)
         changes += restore(trainer, state) if state else []
-        first(lambda: folder.open(recipe, resume))
+        first(lambda: folder.open(recipe, bool(state)))
         if rank == 0:
             write_environment(folder.environment, world_size)
             display.log_to(folder.console)
-        display.say(f"going on after step {trainer.step} of {settings.steps}" if resume else "beginning at step 0")
-        for change in changes:
-            display.say(f"changed since this run began: {change}")
+        _announce(display, trainer.step if state else None, settings.steps, changes)
         return trainer.run()
+
+
+def _check_data(recipe: Recipe, data: Any) -> None:
+    """Refuse a dataset of other classes than those of the model, before anything is written."""
+    dataset = data.dataset("train")
+    with torch.device("meta"):
+        empty = recipe.build_model()
+    check_classes(empty, dataset)
+
+
+def _admitted(recipe: Recipe, folder: RunFolder, resume: bool, overwrite: bool) -> tuple[list[str], dict[str, Any]]:
+    """What changed since the run in a folder began, and the state to resume; empty where a run begins."""
+    changes = first(lambda: folder.admit(recipe, resume, overwrite))
+    resume = first(lambda: resume and folder.state.exists())
+    return changes, first(lambda: load_state(folder.state) if resume else {})
+
+
+def _announce(display: Display, resumed_after: int | None, steps: int, changes: Sequence[str]) -> None:
+    """Show where a training begins, and what changed since it began."""
+    display.say("beginning at step 0" if resumed_after is None else f"going on after step {resumed_after} of {steps}")
+    for change in changes:
+        display.say(f"changed since this run began: {change}")
 
 
 def initial_model(recipe: Recipe) -> nn.Module:

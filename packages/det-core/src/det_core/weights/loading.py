@@ -84,18 +84,15 @@ def load_into(
     """
     own = model.state_dict()
     state, upgrades = upgraded(state, model)
-    for path in skip:
-        if not any(_below(key, [path]) for key in own):
-            _require_path(model, path, f"{where}: skip")
+    for path in (path for path in skip if not any(_below(key, [path]) for key in own)):
+        _require_path(model, path, f"{where}: skip")
     kept = [key for key in own if _below(key, skip)]
     needed = {key: value for key, value in own.items() if key not in set(kept)}
     given = {key: value for key, value in state.items() if not _below(key, skip)}
     counters = [key for key in needed.keys() ^ given.keys() if key.rpartition(".")[2] == _COUNTER]
     missing = [key for key in needed if key not in given and key not in counters]
     unused = [key for key in given if key not in needed and key not in counters]
-    # A number may also be stored as a list of one, as torch did long ago and arrays still do.
-    scalars = [key for key in given if key in needed and not needed[key].ndim and given[key].numel() == 1]
-    given |= {key: given[key].reshape(()) for key in scalars}
+    given |= _scalars(given, needed)
     misshapen = [key for key in given if key in needed and given[key].shape != needed[key].shape]
     if by_shape:
         fresh = {*missing, *misshapen}
@@ -103,10 +100,33 @@ def load_into(
         kept += [key for key in needed if key in fresh]
         given = {key: value for key, value in given.items() if key not in fresh}
         missing, misshapen, allow_unused = [], [], True
+    _require_fit(model, needed, given, missing, [] if allow_unused and not missing else unused, misshapen, where)
+    fitting = {key: value for key, value in given.items() if key in needed}
+    _check_numbers(fitting, where)
+    model.load_state_dict({**own, **fitting})
+    return LoadReport(where, len(fitting), tuple(unused), tuple(kept), len(counters), tuple(upgrades))
+
+
+def _scalars(given: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Numbers that are stored as a list of one, as torch did long ago and arrays still do, as the model has them."""
+    scalars = [key for key in given if key in needed and not needed[key].ndim and given[key].numel() == 1]
+    return {key: given[key].reshape(()) for key in scalars}
+
+
+def _require_fit(
+    model: nn.Module,
+    needed: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    missing: Sequence[str],
+    unused: Sequence[str],
+    misshapen: Sequence[str],
+    where: str,
+) -> None:
+    """Refuse weights with names that are missing, without a place, or of another shape; all of them in one message."""
     problems = []
     if missing:
         problems.append(f"{_count(missing, 'tensor')} missing: {_some(_with_near(missing, unused))}")
-    if unused and (missing or not allow_unused):
+    if unused:
         problems.append(f"{_count(unused, 'tensor')} without a place: {_some(_with_near(unused, missing))}")
     if misshapen:
         shapes = [f"{k} {tuple(given[k].shape)} instead of {tuple(needed[k].shape)}" for k in misshapen]
@@ -116,10 +136,6 @@ def load_into(
             "give the weights of this model, or say what they are for with `into` or what is to start anew with `skip`"
         )
         raise WeightsError(where, f"does not fit {type(model).__name__}", "; ".join(problems), fix)
-    fitting = {key: value for key, value in given.items() if key in needed}
-    _check_numbers(fitting, where)
-    model.load_state_dict({**own, **fitting})
-    return LoadReport(where, len(fitting), tuple(unused), tuple(kept), len(counters), tuple(upgrades))
 
 
 def _require_half(needed: Iterable[str], fresh: Collection[str], where: str, model: str) -> None:

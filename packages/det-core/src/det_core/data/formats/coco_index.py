@@ -26,6 +26,7 @@ from det_core.files import jsonfile
 __all__ = ["BadAnnotations", "CocoIndex", "MaskForm", "checked", "read_content"]
 
 _Record = Mapping[str, Any]
+_UNUSABLE, _NOT_CHOSEN = "annotations that cannot be used", "objects of classes that were not chosen"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -111,12 +112,7 @@ def checked(
         rotated=rotated,
     )
     records, skipped = sound(content.get("annotations", []), "annotation", check, path, bad_annotations)
-    usable = len(records)
-    records = [record for record in records if record["category_id"] in labels]
-    owners = np.array([check.rows[record["image_id"]] for record in records], np.int64)
-    # Stable, so that the objects of an image keep the file's order.
-    order = np.argsort(owners, kind="stable")
-    records = [records[i] for i in order]
+    chosen, first = _by_image([record for record in records if record["category_id"] in labels], check)
     return CocoIndex(
         classes=tuple(category["name"] for category in categories),
         category_ids=tuple(labels),
@@ -124,25 +120,42 @@ def checked(
         image_ids=_ids(images, "image", path),
         file_names=PackedTexts(image["file_name"] for image in images),
         sizes=np.array(check.sizes, np.int32).reshape(-1, 2),
-        first=np.searchsorted(owners[order], np.arange(len(images) + 1)).astype(np.int64),
-        object_ids=_ids(records, "annotation", path),
-        boxes=boxes_of([record["bbox"] for record in records], rotated),
-        labels=np.array([labels[record["category_id"]] for record in records], np.int64),
-        crowd=np.array([bool(record.get("iscrowd", 0)) for record in records], np.bool_),
-        areas=np.array([record.get("area", record["bbox"][2] * record["bbox"][3]) for record in records], np.float32),
-        segmentations=PackedTexts(json.dumps(record["segmentation"]) for record in records) if masks else None,
-        keypoints=_keypoints(records, len(names)) if keypoints else None,
+        first=first,
         annotated="annotations" in content,
         skipped=tuple(skipped),
-        marks={
-            key: np.array([bool(record.get(name, 0)) for record in records], np.bool_)
-            for key, name in (marks or {}).items()
-        },
-        left_out={
-            "annotations that cannot be used": len(skipped),
-            "objects of classes that were not chosen": usable - len(records),
-        },
+        left_out={_UNUSABLE: len(skipped), _NOT_CHOSEN: len(records) - len(chosen)},
+        object_ids=_ids(chosen, "annotation", path),
+        labels=np.array([labels[record["category_id"]] for record in chosen], np.int64),
+        **_columns(chosen, check, marks or {}),
     )
+
+
+def _by_image(records: list[dict[str, Any]], check: AnnotationCheck) -> tuple[list[dict[str, Any]], NDArray[np.int64]]:
+    """The objects by the row of their image, and where each image begins among them."""
+    owners = np.array([check.rows[record["image_id"]] for record in records], np.int64)
+    # Stable, so that the objects of an image keep the file's order.
+    order = np.argsort(owners, kind="stable")
+    first = np.searchsorted(owners[order], np.arange(len(check.sizes) + 1)).astype(np.int64)
+    return [records[i] for i in order], first
+
+
+def _columns(records: list[dict[str, Any]], check: AnnotationCheck, marks: Mapping[str, str]) -> dict[str, Any]:
+    """What a `CocoIndex` keeps of each object itself, by field."""
+    areas = [record.get("area", record["bbox"][2] * record["bbox"][3]) for record in records]
+    segmentations = PackedTexts(json.dumps(record["segmentation"]) for record in records) if check.masks else None
+    return {
+        "boxes": boxes_of([record["bbox"] for record in records], check.rotated),
+        "crowd": _flags(records, "iscrowd"),
+        "areas": np.array(areas, np.float32),
+        "segmentations": segmentations,
+        "keypoints": None if check.num_keypoints is None else _keypoints(records, check.num_keypoints),
+        "marks": {key: _flags(records, name) for key, name in marks.items()},
+    }
+
+
+def _flags(records: list[dict[str, Any]], name: str) -> NDArray[np.bool_]:
+    """Whether each object has an entry that says yes; no where it is absent."""
+    return np.array([bool(record.get(name, 0)) for record in records], np.bool_)
 
 
 def read_content(path: Path) -> dict[str, Any]:
