@@ -100,15 +100,6 @@ def test_circle_of_two_modules_is_found() -> None:
 
 
 # The order inside core is held by test_import_direction.py.
-@pytest.mark.parametrize(
-    "package",
-    [
-        *sorted(PACKAGES.keys() - {"det-core", "det-devkit"}),
-        pytest.param(
-            "det-devkit",
-            marks=pytest.mark.xfail(strict=True, reason="heads.head_role imports box_heads: it belongs into tables.py"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("package", sorted(PACKAGES.keys() - {"det-core"}))
 def test_package_imports_in_no_circle_not_even_inside_functions(package: str) -> None:
     assert circle(graph(package)) == []

@@ -16,6 +16,8 @@ from torch import nn
 class Peaks(nn.Module):
     """A region head of one keypoint per detection, at the highest of three places of a row of pixels."""
 
+    contract = "RegionHead"
+
     def __init__(self, heights: tuple[float, float, float] = (1.0, 1.0, 0.5)) -> None:
         super().__init__()
         self.heights = nn.Parameter(torch.tensor(heights))

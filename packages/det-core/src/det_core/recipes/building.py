@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from det_core.errors import ConfigError
 
-__all__ = ["LAYERS", "NUMBERS", "built_within_budget"]
+__all__ = ["built_within_budget"]
 
 T = TypeVar("T")
 

@@ -234,6 +234,8 @@ def _parsed(path: Path) -> ast.Module:
         if isinstance(error, RecipeError):
             raise
         raise RecipeError(str(path), "is not Python", str(error)) from error
+    except FileNotFoundError:
+        raise RecipeError(str(path), "there is no such file") from None
     except OSError as error:
         raise RecipeError(str(path), "cannot be read", error.strerror or str(error)) from error
 

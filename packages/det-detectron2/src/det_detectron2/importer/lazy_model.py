@@ -70,7 +70,7 @@ RETINANET = {
 }
 FCOS = {
     "head.prior_prob": ("prior_probability", 0.01),
-    "center_sampling_radius": ("centre_radius", 1.5),
+    "center_sampling_radius": ("center_radius", 1.5),
     "focal_loss_alpha": ("focal_alpha", 0.25),
     "focal_loss_gamma": ("focal_gamma", 2.0),
     "test_score_thresh": ("score_threshold", 0.2),
