@@ -17,11 +17,13 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "det-panoptic": ("*panoptic*", "*deeplab*"),
     "det-tridentnet": ("*trident*",),
     "det-inspect": ("analysis",),
+    "det-export": ("onnx", "torch_export"),
 }
 
 # Command, of one or two words: the package that brings it.
 COMMANDS: Mapping[str, str] = {
     "data": "det-inspect",
+    "export": "det-export",
     "new-plugin": "det-devkit",
     "recipes import": "det-detectron2",
 }

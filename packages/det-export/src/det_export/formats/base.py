@@ -92,7 +92,7 @@ class FileExporter(ABC):
 
     def require(self) -> None:
         """MissingExtraError where a library is missing."""
-        return None
+        return
 
     @abstractmethod
     def write(self, program: ExportedProgram, facts: Facts, path: Path) -> None:
