@@ -117,7 +117,7 @@ def main() -> None:
             pair = f"{name} / {form}"
             if pair not in results or arguments.again:
                 results[pair] = run(name, form)
-                print(pair, results[pair], flush=True)
+                print(pair, results[pair], flush=True)  # noqa: T201
                 RESULTS.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     write_page(results)
 

@@ -17,12 +17,14 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "det-panoptic": ("*panoptic*", "*deeplab*"),
     "det-tridentnet": ("*trident*",),
     "det-inspect": ("analysis",),
+    "det-export": ("onnx", "torch_export"),
 }
 
 # Command, of one or two words, or option of a command: the package that brings it.
 COMMANDS: Mapping[str, str] = {
     "data": "det-inspect",
     "lr-find": "det-inspect",
+    "export": "det-export",
     "new-plugin": "det-devkit",
     "plugins doctor": "det-devkit",
     "recipes import": "det-detectron2",

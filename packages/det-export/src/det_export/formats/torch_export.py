@@ -36,16 +36,18 @@ class TorchExporter(FileExporter):
         import torchvision  # noqa: F401 (its operators)
 
         facts = _examined(path)
-        logger = logging.getLogger("torch._export.serde.serialize")
-        level = logger.level
-        logger.setLevel(logging.ERROR)  # it warns of symbols that the graph does not need
+        loggers = [logging.getLogger(name) for name in ("torch._export.serde.serialize", "torch.export")]
+        levels = [logger.level for logger in loggers]
+        for logger in loggers:  # they warn of symbols that the graph does not need, and print what is raised
+            logger.setLevel(logging.ERROR)
         try:
             module = torch.export.load(path).module()
         except Exception as error:  # the reader's errors have no common type
             found = f"{type(error).__name__}: {str(error)[:200]}"
             raise CheckpointError(str(path), "is no program that this torch reads", found, _FIX) from error
         finally:
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
         def run(pixels: Tensor, sizes: Tensor) -> Sequence[Tensor]:
             outputs: Sequence[Tensor] = module(pixels, sizes)
