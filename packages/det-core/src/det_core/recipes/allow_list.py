@@ -31,7 +31,11 @@ _CLOSED = frozenset(
     }
 )
 # Parts of core that write or read a file which the recipe names, beside its data: for a recipe of one's own.
-_WITH_FILES = ("det_core.data:ProposalWriter", "det_core.data:WithProposals")
+_WITH_FILES = (
+    "det_core.data:ProposalWriter",
+    "det_core.data:WithProposals",
+    "det_core.engine.callbacks:BestCheckpoint",
+)
 # Parts of 0.1.0 that left a module which stayed.
 _LEFT = {
     f"det_core.engine.callbacks:{name}": f"det_inspect.training:{name}"
