@@ -1,5 +1,6 @@
 """One implementation of each contract of heads and models, made for a test: no base class of det's, no registration."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -366,7 +367,7 @@ class Why:
         return {"why": {"images": self.images, "metrics": self.metrics}}
 
     def show(self) -> None:
-        print(f"why: {self.images} images")
+        sys.stdout.write(f"why: {self.images} images\n")
 
     def write_report(self, folder: Path, title: str, metrics: Mapping[str, float | None], notes: Sequence[str]) -> Path:
         folder.mkdir()
@@ -396,5 +397,7 @@ class Reasons:
         return Why(self.images, sorted(name for each in evaluators for name in each.result()))
 
     @staticmethod
-    def evaluate_files(predictions: Path, annotations: Path, as_json: bool, report: Any = None, images: Any = None) -> None:
-        print(f"{predictions.name} against {annotations.name}")
+    def evaluate_files(
+        predictions: Path, annotations: Path, as_json: bool, report: Any = None, images: Any = None
+    ) -> None:
+        sys.stdout.write(f"{predictions.name} against {annotations.name}\n")
