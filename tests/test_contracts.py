@@ -1,20 +1,16 @@
 """An implementation of each contract trains for a step through a recipe, and passes the kit."""
 
 import copy
-import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 from det_core import contracts, recipes
-from det_core.cli import eval as eval_command
 from det_core.predict.augmented import AugmentedDetector
 from det_core.predict.optimize import optimize
 from det_core.structures import ImageBatch, Targets
 from det_devkit.conformance.run import cases_of_component
-from safetensors.torch import save_file
 
 HERE = Path(__file__).parent
 P = "contract_parts"
@@ -75,12 +71,11 @@ COMPONENTS = (
     *(("backbones", "TinyBackbone"), ("models", "Whole")),
     *(("heads", name) for name in ("Pixels", "Squares", "Objectness", "Pool", "Flat", "Classes", "Stages")),
     *(("heads", name) for name in ("Marks", "Proposer", "Second", "Cells", "PixelClasses")),
-    ("evaluators", "Reasons"),
 )
 # Consumed and implemented by a plugin in test_throwaway_plugin.py, or asked of a model in the tests below.
-ELSEWHERE = {"Analysis", "Explanation", "Compilable", "Dataset", "Evaluator", "GivenBoxes", "HasNMS", "SegmentMaker"}
-# What core itself implements more than once, and plugins too: consumed by the tests of engine, data and weights.
-OF_THE_LOOP = {"Exporter", "Indexed", "OlderWeights", "Sampler", "Transform"}
+ELSEWHERE = {"Compilable", "Dataset", "Evaluator", "GivenBoxes", "HasNMS", "SegmentMaker"}
+# Implemented in test_contracts_of_the_loop.py.
+OF_THE_LOOP = {"Analysis", "Explanation", "Exporter", "Indexed", "OlderWeights", "Sampler", "Transform"}
 
 
 @pytest.fixture(autouse=True)
@@ -148,22 +143,3 @@ def test_optimize_compiles_the_networks_that_the_model_names(monkeypatch):
     monkeypatch.setattr(contract_parts.TinyBackbone, "compile", lambda self: compiled.append(type(self).__name__))
     optimize(contract_parts.Whole(), compiled=True)
     assert compiled == ["TinyBackbone"]
-
-
-def test_det_eval_asks_analysis_for_its_explanation(monkeypatch, tmp_path):
-    import contract_parts
-
-    assert isinstance(contract_parts.Reasons([]), contracts.Analysis)
-    monkeypatch.setattr(eval_command, "installed_analysis", lambda *arguments, **options: contract_parts.Reasons)
-    [annotations] = (HERE / "data" / "blood-cells").glob("*.json")
-    data = {"type": "coco", "images": str(annotations.parent / "images"), "annotations": str(annotations)}
-    recipe = recipes.recipe_from_tree({"model": MODELS["Model"], "data": {"test": data, "workers": 0}}, "whole")
-    recipe.save(tmp_path / "whole.yaml")
-    save_file(contract_parts.Whole().state_dict(), tmp_path / "w.safetensors")
-    command = [str(tmp_path / "whole.yaml"), "--weights", str(tmp_path / "w.safetensors"), "--split", "test"]
-    found = CliRunner().invoke(eval_command.command, [*command, "--json", "--report", str(tmp_path / "report")])
-    assert found.exit_code == 0, found.output
-    printed = json.loads(found.stdout)
-    assert printed["why"]["images"] == len(json.loads(annotations.read_text())["images"])
-    assert printed["why"]["metrics"] == sorted(printed["metrics"])
-    assert (tmp_path / "report" / "why.txt").read_text().startswith(str(tmp_path / "whole.yaml"))

@@ -1,14 +1,12 @@
 """One implementation of each contract of heads and models, made for a test: no base class of det's, no registration."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from det_core.models import NMS
-from det_core.structures import Detections, ImageBatch, Prediction, Proposals, Sample, Size, Targets
+from det_core.structures import Detections, ImageBatch, Prediction, Proposals, Size, Targets
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import batched_nms, clip_boxes_to_image, roi_align
@@ -355,49 +353,3 @@ class Whole(nn.Module):
 
     def with_segments(self, prediction: Prediction) -> Prediction:
         return prediction
-
-
-class Why:
-    """The explanation: how many images there were, and of which metrics."""
-
-    def __init__(self, images: int, metrics: Sequence[str]) -> None:
-        self.images, self.metrics = images, list(metrics)
-
-    def as_json(self) -> dict[str, Any]:
-        return {"why": {"images": self.images, "metrics": self.metrics}}
-
-    def show(self) -> None:
-        sys.stdout.write(f"why: {self.images} images\n")
-
-    def write_report(self, folder: Path, title: str, metrics: Mapping[str, float | None], notes: Sequence[str]) -> Path:
-        folder.mkdir()
-        (folder / "why.txt").write_text(f"{title}: {sorted(metrics)}")
-        return folder / "why.txt"
-
-
-class Reasons:
-    """The analysis: an evaluator without metrics of its own."""
-
-    def __init__(self, classes: Sequence[str]) -> None:
-        self.images = 0
-
-    def update(self, prediction: Prediction, sample: Sample) -> None:
-        self.images += 1
-
-    def state(self) -> int:
-        return self.images
-
-    def merge(self, states: Sequence[int]) -> None:
-        self.images = sum(states)
-
-    def result(self) -> dict[str, float]:
-        return {}
-
-    def explain(self, evaluators: Sequence[Any], model: nn.Module, batches: Any) -> Why:
-        return Why(self.images, sorted(name for each in evaluators for name in each.result()))
-
-    @staticmethod
-    def evaluate_files(
-        predictions: Path, annotations: Path, as_json: bool, report: Any = None, images: Any = None
-    ) -> None:
-        sys.stdout.write(f"{predictions.name} against {annotations.name}\n")
