@@ -96,6 +96,8 @@ STARTS = ("os.", "shutil.", "subprocess.", "socket.", "urllib.", "ctypes.", "tem
 def hook(event, arguments):
     if not watching or event in ("os.listdir", "os.scandir"):
         return
+    if event == "open" and isinstance(arguments[0], int):  # a descriptor, whose own opening was seen by its path
+        return
     if event == "open" and str(arguments[0]) not in allowed or event.startswith(STARTS):
         events.append((event, [str(each)[:100] for each in arguments]))
 sys.addaudithook(hook)

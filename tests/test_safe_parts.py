@@ -39,7 +39,10 @@ READS = {"open", "read_text", "read_bytes", "read_image", "imread", "mmap"}
 # What judges names and calls what was judged.
 MACHINERY = ("det_core.plugins.", "det_core.recipes.")
 # (class, method): called by who trains, with a recipe of their own; neither by building nor by predicting.
-NOT_BUILDING = {("FederatedClasses", "weights"), ("InitialWeights", "load")}
+NOT_BUILDING = {
+    *(("FederatedClasses", "weights"), ("InitialWeights", "load")),
+    *(("BodyFolder", name) for name in ("body", "charts", "chart_distances", "uv_transforms", "_lazy")),
+}
 
 
 def own(value: Any) -> bool:
