@@ -5,7 +5,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from det_detectron2.importer.detectron2 import UnsupportedError
+from det_detectron2.importer.settings import UnsupportedError
 
 
 def test_a_model_agrees_with_what_was_recorded(

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from det_core.ops.roi import ROIPooler
 from det_core.recipes import Factory
 from det_densepose.bodies.body import FIGURE
 from det_densepose.data import DensePoseDataset
 from det_densepose.losses.charts import DensePoseChartLoss
-from det_densepose.models import DensePoseHead, DensePoseV1ConvXHead, RegionPooling
+from det_densepose.models import DensePoseHead, DensePoseV1ConvXHead
 from det_densepose.render.scene import Scenery
 from det_densepose.render.writing import write_dataset
 
@@ -27,7 +28,7 @@ def test_head_overfits_one_rendered_picture(one_picture: DensePoseDataset) -> No
         {"p2": 3},
         {"p2": 4},
         1,
-        pooling=RegionPooling(resolution=14),
+        pooler=Factory(ROIPooler, resolution=14, pooling="ROIAlign", sampling_ratio=2),
         decoder=None,
         densepose_head=Factory(DensePoseV1ConvXHead, num_conv=2, conv_dim=32),
         loss=DensePoseChartLoss(),

@@ -205,11 +205,13 @@ def test_stage_trains_predicts_and_loads_like_any_other():
         for parameter in other.parameters():
             parameter.add_(0.1)
     # The copy's branch refers to its own parts, not to those of the original.
-    before, after = (each.predict_at(features(), [detections()])[0].extras for each in (stage, other))
+    before, after = (each.predict_given_boxes(features(), [detections()])[0].extras for each in (stage, other))
     key = "det-densepose/embedding"
     assert not torch.allclose(before[key] + 0, after[key] + 0)
     other.load_state_dict(stage.state_dict())
-    torch.testing.assert_close(other.predict_at(features(), [detections()])[0].extras[key] + 0, before[key] + 0)
+    torch.testing.assert_close(
+        other.predict_given_boxes(features(), [detections()])[0].extras[key] + 0, before[key] + 0
+    )
 
 
 def small_stage():
@@ -222,7 +224,7 @@ def small_stage():
         embedder=CAT,
         loss=DensePoseCseLoss(),
     )
-    stage = Factory(StandardROIHeads, pooler_resolution=2)
+    stage = Factory(StandardROIHeads, pooler=Factory(ROIPooler, resolution=2))
     return densepose_roi_heads(CHANNELS, STRIDES, 1, stage=stage, densepose=densepose)
 
 

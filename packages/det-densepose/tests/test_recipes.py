@@ -12,7 +12,8 @@ from det_core.zoo import published
 from det_densepose import importer
 from det_densepose.backbones import HRFPN, HRNet
 from det_densepose.plugin import PUBLISHED, SAFE_PARTS
-from det_detectron2.importer.detectron2 import UnsupportedError, recipe_from_settings
+from det_detectron2.importer.files import recipe_from_settings
+from det_detectron2.importer.settings import UnsupportedError
 
 NAMES = {name: f"{folder}/{path}" for folder, names in PUBLISHED.items() for name, path in names.items()}
 HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
@@ -107,7 +108,7 @@ def test_settings_of_charts_arrive():
         f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS": True,
     }
     assert branch(CHARTS | changes) == {
-        "pooling": {"resolution": 14, "kind": "ROIAlignV2"},
+        "pooler": {"resolution": 14, "pooling": "ROIAlignV2"},
         "decoder": {"conv_dim": 128, "norm": "GN"},
         "densepose_head": {
             "type": "det_densepose.models:DensePoseDeepLabHead",

@@ -15,4 +15,6 @@ def test_the_plugin_is_listed_without_problems_with_its_components_and_recipes()
         "models": {"panoptic_deeplab", "panoptic_fpn"},
         "datasets": {"ade20k", "cityscapes_panoptic", "cityscapes_semantic", "coco_panoptic"},
         "evaluators": {"boundary_quality", "panoptic_quality", "stuff_iou"},
+        "importers": {"detectron2.panoptic"},
+        "conformance": {"panoptic"},
     }

@@ -264,8 +264,10 @@ def complete(s: Settings, tree: dict[str, Any]) -> None:
     if s.peek("MODEL.ROI_HEADS.NAME") != "DensePoseROIHeads":
         s.read(*(key for key in s.given if key in DEFAULTS))
         return
-    if weights := tree.get("weights"):
-        weights |= _weights(s, weights["source"], tree["model"])
+    weights = tree.get("weights")
+    if weights and (known := _weights(s, weights["source"], tree["model"])) is not None:
+        weights.pop("match", None)
+        weights |= known
     if s.peek("MODEL.BACKBONE.NAME") != "build_hrfpn_backbone":
         s.read(*(key for key in s.given if key.startswith("MODEL.HRNET.")))
     factors = {"features": s[f"{CSE}.FEATURES_LR_FACTOR"], "embeddings": s[f"{CSE}.EMBEDDING_LR_FACTOR"]}
@@ -274,8 +276,8 @@ def complete(s: Settings, tree: dict[str, Any]) -> None:
     complete_data(s, tree)
 
 
-def _weights(s: Settings, source: str, model: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a published file is used."""
+def _weights(s: Settings, source: str, model: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What of a published file is used, all of which must fit; None for a file that is not known."""
     if s.peek("MODEL.BACKBONE.NAME") == "build_hrfpn_backbone" and source.startswith("https://1drv.ms/"):
         return {"into": "backbone.bottom_up"}
     for folder, (classes, meshes) in PUBLISHED.items():
@@ -287,7 +289,7 @@ def _weights(s: Settings, source: str, model: Mapping[str, Any]) -> dict[str, An
             else:
                 skip += [f"roi_heads.embedder.embedder_{mesh}" for mesh in wanted if mesh not in meshes]
             return {"skip": skip} if skip else {}
-    return {}
+    return None
 
 
 EXTENSION = {"defaults": DEFAULTS, "datasets": DATASETS, "parts": PARTS, "complete": complete}

@@ -2,19 +2,6 @@
 
 from det_core.plugins.hooks import hookimpl
 
-SAFE_PARTS = (
-    "det_densepose.losses:CoarseLossFromMasks",
-    "det_densepose.losses:DensePoseChartLoss",
-    "det_densepose.losses:DensePoseCseLoss",
-    "det_densepose.losses:SoftEmbeddingLoss",
-    "det_densepose.models:DensePoseChartPredictor",
-    "det_densepose.models:DensePoseDeepLabHead",
-    "det_densepose.models:DensePoseEmbeddingPredictor",
-    "det_densepose.models:DensePoseV1ConvXHead",
-    "det_densepose.models:VertexDirectEmbedder",
-    "det_densepose.models:VertexFeatureEmbedder",
-)
-
 # Folder of the published configuration -> name of the recipe -> name of the configuration. Two folders have the same
 # names; those of continuous surface embeddings begin with densepose_cse here.
 PUBLISHED = {

@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from det_core.structures import Targets
+from det_core.structures import Prediction, Sample, Targets
 from det_devkit.conformance import conformance
+from torch import nn
 
-from det_densepose.structures import COARSE, FRAME, MESH, POINTS, SURFACE
+from det_densepose.structures import COARSE, FRAME, GRID, MESH, NUM_PARTS, POINTS, PREFIX, SURFACE
 
 __all__ = ["told"]
 
 _SMALL = {
-    "pooling": {"resolution": 4},
+    "pooler": {"type": "det_core.ops.roi:ROIPooler", "resolution": 4, "pooling": "ROIAlign", "sampling_ratio": 2},
     "decoder": {"out_channels": 8, "conv_dim": 8},
     "densepose_head": {"type": "det_densepose.models:DensePoseV1ConvXHead", "num_conv": 1, "conv_dim": 8},
     "densepose_predictor": {"type": "det_densepose.models:DensePoseChartPredictor", "num_parts": 2},
@@ -39,6 +40,33 @@ def _with_surface(targets: Targets) -> Targets:
     return replace(targets, extras={**targets.extras, **extras})
 
 
+def _with_charts(prediction: Prediction, sample: Sample) -> Prediction:
+    """Each object with the chart and coordinates of the nearest annotated point in every cell of its box."""
+    truth, detections = sample.targets, prediction.detections
+    if truth is None or detections is None or not {GRID, COARSE} <= truth.extras.keys():
+        return prediction
+    truth, side = truth.without_crowd(), 64
+    count = len(truth)
+    surface = truth.extras[SURFACE].as_subclass(torch.Tensor)
+    steps = (torch.arange(side) + 0.5) * 256 / side
+    cells = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).reshape(1, -1, 2).expand(count, -1, 2)
+    far = torch.cdist(cells, truth.extras[GRID].float()) + 1e4 * (surface[:, None, :, 0] < 0)
+    nearest = surface.gather(1, far.argmin(2)[..., None].expand(-1, -1, 4)).reshape(count, side, side, 4)
+    parts = nn.functional.one_hot(nearest[..., 0].long().clamp(min=0), NUM_PARTS + 1).permute(0, 3, 1, 2).float()
+    body = nn.functional.interpolate(
+        (truth.extras[COARSE].as_subclass(torch.Tensor)[:, None] > 0).float(), (side, side)
+    )
+    shape = (count, NUM_PARTS + 1, side, side)
+    fields = {
+        "coarse_segm": torch.cat((1 - body, body), 1),
+        "fine_segm": parts,
+        "u": nearest[..., 1][:, None].expand(shape).clone(),
+        "v": nearest[..., 2][:, None].expand(shape).clone(),
+    }
+    extras = {PREFIX + name: 10 * value if "segm" in name else value for name, value in fields.items()}
+    return replace(prediction, detections=replace(detections, extras=extras))
+
+
 def _rendered(folder: Path) -> dict[str, Any]:
     """Two pictures of the synthetic figure."""
     from det_densepose.render.scene import Scenery
@@ -55,11 +83,12 @@ told = conformance(
         "backbones/hrfpn": {"out_channels": 8, "bottom_up": {"type": "det-densepose/hrnet", **_NETWORK}},
         "heads/densepose_head": _SMALL,
         "heads/densepose_roi_heads": {
-            "stage": {"type": "det-core/standard_roi_heads", "pooler_resolution": 2},
+            "stage": {"type": "det-core/standard_roi_heads", "pooler": {"resolution": 2}},
             "densepose": _SMALL,
         },
         "datasets/densepose": _rendered,
         "evaluators/densepose": {"body": "det_figure"},
     },
     truth=_with_surface,
+    perfect=_with_charts,
 )

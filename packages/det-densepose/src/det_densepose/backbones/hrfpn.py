@@ -68,9 +68,10 @@ class HRFPN(nn.Module):
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) to {"p1": (B, out_channels, about H / 4, about W / 4), ...}, finest first.
 
-        Images too small for one cell of the coarsest level, below 65 pixels as published, are padded with zeros.
+        Images too small for one cell of the coarsest level, below 65 pixels as published, are padded with zeros,
+        and the cells that lie in the padding alone are left out of the maps.
         """
-        height, width = pixels.shape[-2:]
+        height, width = size = pixels.shape[-2], pixels.shape[-1]
         padding = (0, max(0, self._smallest - width), 0, max(0, self._smallest - height))
         below = self.bottom_up(F.pad(pixels, padding) if any(padding) else pixels)
         raised = [layer(each) for layer, each in zip(self.interp_conv, below.values(), strict=True)]
@@ -79,11 +80,18 @@ class HRFPN(nn.Module):
         height, width = levels[-1].shape[-2:]
         top = len(levels) - 1
         levels = [_cut(each, height * 2 ** (top - i), width * 2 ** (top - i)) for i, each in enumerate(levels)]
-        return {name: conv(each) for name, conv, each in zip(self.channels, self.fpn_conv, levels, strict=True)}
+        maps = {name: conv(each) for name, conv, each in zip(self.channels, self.fpn_conv, levels, strict=True)}
+        return {name: _within(each, size, self.strides[name]) for name, each in maps.items()} if any(padding) else maps
 
 
 def _least(maps: list[Tensor]) -> tuple[int, int]:
     return min(each.shape[-2] for each in maps), min(each.shape[-1] for each in maps)
+
+
+def _within(x: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+    """The cells of a map that begin inside of an image of this size."""
+    height, width = size
+    return x[..., : -(-height // stride), : -(-width // stride)]
 
 
 def _cut(x: Tensor, height: int, width: int) -> Tensor:

@@ -47,3 +47,6 @@ def densepose_roi_heads(
             object.__setattr__(branch, name, part)  # a reference; nn.Module would register it
             module.add_module(name, part)
     return built
+
+
+densepose_roi_heads.contract = "ROIHeads"  # type: ignore[attr-defined]

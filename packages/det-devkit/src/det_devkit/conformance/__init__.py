@@ -26,7 +26,7 @@ from det_devkit.conformance.report import Check, DoesNotApply, Failed, Outcome, 
 from det_devkit.conformance.spec import Conformance, Example
 
 if TYPE_CHECKING:
-    from det_core.structures import Targets
+    from det_core.structures import Prediction, Sample, Targets
 
 __all__ = ["Check", "Conformance", "DoesNotApply", "Failed", "Outcome", "Report", "check_component", "check_plugin"]
 __all__ += ["conformance"]
@@ -36,6 +36,7 @@ def conformance(
     plugin: str,
     examples: Mapping[str, Example] | None = None,
     truth: "Callable[[Targets], Targets] | None" = None,
+    perfect: "Callable[[Prediction, Sample], Prediction] | None" = None,
 ) -> Conformance:
     """Every check of a plugin as a test of its own; assign the result to a name that starts with "test".
 
@@ -45,10 +46,12 @@ def conformance(
             others that keep it small. Where files are needed, a function that writes them into a folder and returns the
             arguments. What parents give to the parts that they build (`channels`, `num_classes` ...) is known.
         truth: adds to the targets of the kit's pictures what heads and models of the plugin learn from (extras).
+        perfect: adds to the kit's perfect prediction of a sample, the objects of the ground truth with their masks and
+            keypoints, what evaluators of the plugin need beside them.
 
-    With neither, what the distribution names by its hook `det_conformance` is taken.
+    With none of the three, what the distribution names by its hook `det_conformance` is taken.
     """
-    return Conformance(plugin, examples or {}, truth)
+    return Conformance(plugin, examples or {}, truth, perfect)
 
 
 def check_plugin(

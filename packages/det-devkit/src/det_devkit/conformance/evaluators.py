@@ -47,6 +47,12 @@ def _judge(subject: Subject, classes: Sequence[str], judged: Sequence[tuple[Pred
     return evaluator
 
 
+def _perfect(subject: Subject, sample: Sample) -> Prediction:
+    """The truth, as a prediction, with what the plugin adds to it."""
+    prediction = perfect(sample)
+    return prediction if subject.perfect is None else subject.perfect(prediction, sample)
+
+
 def perfect(sample: Sample) -> Prediction:
     """The truth, as a prediction."""
     if sample.targets is None:
@@ -138,13 +144,14 @@ def contract(subject: Subject) -> None:
 def figures(subject: Subject) -> None:
     """For perfect predictions and for none, result() gives {"task/metric": number}, no NaN; asked twice, the same."""
     classes, samples = _material(subject)
-    for predict in (perfect, nothing):
-        evaluator = _judge(subject, classes, [(predict(sample), sample) for sample in samples])
+    right = [(_perfect(subject, sample), sample) for sample in samples]
+    for judged in (right, [(nothing(sample), sample) for sample in samples]):
+        evaluator = _judge(subject, classes, judged)
         found = evaluator.result()
         _require_figures(found)
         if evaluator.result() != found:
             raise Failed("asked twice, it gives other figures", "change nothing in result()")
-    judge = _judge(subject, classes, [(perfect(sample), sample) for sample in samples])
+    judge = _judge(subject, classes, right)
     if not isinstance(judge, Analysis) and not judge.result():  # an analysis explains the figures of others
         raise Failed("it gives no figures for perfect predictions", "return at least one")
 
@@ -153,7 +160,7 @@ def figures(subject: Subject) -> None:
 def better(subject: Subject) -> None:
     """At least one figure is higher where the truth itself is predicted, or is only there; higher is better."""
     classes, samples = _material(subject)
-    judge = _judge(subject, classes, [(perfect(sample), sample) for sample in samples])
+    judge = _judge(subject, classes, [(_perfect(subject, sample), sample) for sample in samples])
     if isinstance(judge, Analysis):
         return
     high = judge.result()
@@ -167,7 +174,7 @@ def better(subject: Subject) -> None:
 def merged(subject: Subject) -> None:
     """Two processes see half of the images each; their states, pickled and merged, say what one that saw all says."""
     classes, samples = _material(subject)
-    pairs = [(perfect(s) if n % 2 else nothing(s), s) for n, s in enumerate(samples)]
+    pairs = [(_perfect(subject, s) if n % 2 else nothing(s), s) for n, s in enumerate(samples)]
     whole = _judge(subject, classes, pairs).result()
     first, second = _judge(subject, classes, pairs[::2]), _judge(subject, classes, pairs[1::2])
     try:

@@ -102,7 +102,7 @@ def cases_of(told: Conformance) -> list[Case]:
         installed = sorted({plugin.distribution for plugin in catalog().plugins})
         fix = registry.did_you_mean(name, installed) or "install it, with `pip install -e .` in its folder"
         raise UnknownNameError(f"plugin {told.plugin!r}", "is not installed", f"there is {', '.join(installed)}", fix)
-    if not told.examples and told.truth is None:
+    if not told.examples and told.truth is None and told.perfect is None:
         told = _own_word(name) or told
     examples = dict(told.examples)
     cases = _cases("package", CHECKS["package"], Package(name))
@@ -118,7 +118,8 @@ def cases_of(told: Conformance) -> list[Case]:
         else:
             example = examples.pop(f"{component.kind}/{component.name}", None)
             role_of, load = ROLES[component.kind], component.load
-            subject = Subject(component.kind, component.name, load, role_of, name, example, told.truth, siblings)
+            words: dict[str, Any] = {"example": example, "truth": told.truth, "perfect": told.perfect}
+            subject = Subject(component.kind, component.name, load, role_of, name, **words, siblings=siblings)
             siblings.append(subject)
         cases += _cases(f"{component.kind[:-1]} {component.name}", CHECKS[component.kind], subject)
     if examples:

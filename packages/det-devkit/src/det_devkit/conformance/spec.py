@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from det_core.structures import Targets
+    from det_core.structures import Prediction, Sample, Targets
 
 __all__ = ["Conformance", "Example"]
 
@@ -21,3 +21,4 @@ class Conformance:
     plugin: str
     examples: Mapping[str, Example] = field(default_factory=dict)
     truth: "Callable[[Targets], Targets] | None" = None
+    perfect: "Callable[[Prediction, Sample], Prediction] | None" = None

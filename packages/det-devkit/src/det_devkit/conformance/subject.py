@@ -14,7 +14,7 @@ from det_core.plugins import registry
 from det_core.recipes import Factory
 from det_core.recipes import check as config
 from det_core.recipes.signatures import signature_of
-from det_core.structures import Targets
+from det_core.structures import Prediction, Sample, Targets
 
 from det_devkit.conformance.report import Failed
 from det_devkit.conformance.roles import Role
@@ -36,6 +36,7 @@ class Subject:
         plugin: the distribution that offers it; "" where none does.
         example: its arguments, as told to the kit.
         truth: what its pictures' targets need beside boxes, labels, masks and keypoints.
+        perfect: what a perfect prediction of a sample holds beside what the kit knows.
         siblings: the components of the same plugin.
     """
 
@@ -46,6 +47,7 @@ class Subject:
     plugin: str = ""
     example: Example | None = None
     truth: Callable[[Targets], Targets] | None = None
+    perfect: Callable[[Prediction, Sample], Prediction] | None = None
     siblings: list["Subject"] = field(default_factory=list)
     _folders: list[Any] = field(default_factory=list)
 
