@@ -1,10 +1,7 @@
 """Files that were made to do harm: each is refused with a sentence, in little memory, and nothing is written."""
 
-import struct
 import tracemalloc
-import zlib
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,6 @@ import pytest
 import small_datasets
 from det_core.data import CityscapesDataset, CocoDataset, LvisDataset, VocDataset, YoloDataset, image_size, read_image
 from det_core.errors import DataError
-from det_inspect.datasets import check
 
 MEGABYTE = 2**20
 GIGABYTE = 2**30
@@ -67,37 +63,21 @@ def test_an_enormous_number_is_refused_or_harmless(tmp_path: Path, key: str, num
         with pytest.raises(DataError, match=r"a.json") as told:
             CocoDataset(images, file, masks=masks)
         assert len(str(told.value)) < 1000
-    report = check({"train": partial(CocoDataset.listing, images, file)}, pixels=False)
-    assert all(len(defect.text) < 1000 for defect in report.defects)
-
-
-def png(width: int, height: int, mode: int = 2) -> bytes:
-    """A PNG that claims a size, with next to nothing in it."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, mode, 0, 0, 0)
-    pixels = zlib.compress(b"\0" * MEGABYTE)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1), (0, 5)])
 def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(
     tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    images, file = coco_files.write(tmp_path, coco_files.content(2))
-    (images / "0.png").write_bytes(png(*size))
+    (tmp_path / "0.png").write_bytes(small_datasets.png(*size))
     tracemalloc.start()
     try:
         for read in (read_image, image_size):
             with pytest.raises(DataError, match=r"0.png"):
-                read(images / "0.png")
-        (found,) = check({"train": partial(CocoDataset.listing, images, file)}).defects
+                read(tmp_path / "0.png")
         assert tracemalloc.get_traced_memory()[1] < 64 * MEGABYTE
     finally:
         tracemalloc.stop()
-    assert (found.kind, found.id) == ("unreadable image", "11")
 
 
 def test_a_gigabyte_of_nonsense_for_an_image_is_refused_in_little_memory(tmp_path: Path) -> None:
@@ -148,8 +128,6 @@ def test_annotations_nested_without_end_are_refused_in_little_memory(tmp_path: P
     try:
         with pytest.raises(DataError, match=r"a.json"):
             reader(images, file)
-        report = check({"train": partial(reader.listing, images, file)})
         assert tracemalloc.get_traced_memory()[1] < 64 * MEGABYTE
     finally:
         tracemalloc.stop()
-    assert [defect.kind for defect in report.defects] == ["unreadable file"]

@@ -8,10 +8,8 @@ from typing import Any
 import coco_files
 import pytest
 import small_datasets
-from click.testing import CliRunner
 from det_core import engine
 from det_core.cli.eval import _evaluate
-from det_core.cli.main import det
 from det_core.data import (
     CityscapesDataset,
     CocoDataset,
@@ -121,68 +119,6 @@ def test_data_warns_once_where_a_dataset_is_built(tmp_path: Path) -> None:
         data.dataset("train")
 
 
-def recipe(folder: Path, train: str) -> Path:
-    file = folder / "r.yaml"
-    file.write_text(f"extends: faster_rcnn_r50_fpn_1x\ndata:\n  train: {train}\n  val: null\n  test: null\n")
-    return file
-
-
-def checked(file: Path, code: int) -> dict[str, Any]:
-    result = CliRunner().invoke(det, ["data", "check", str(file), "--json"])
-    assert result.exit_code == code, result.output
-    report: dict[str, Any] = json.loads(result.stdout)
-    return report
-
-
-def test_check_of_a_concat_lists_what_its_parts_leave_out(tmp_path: Path) -> None:
-    images, file = coco_files.write(tmp_path, damaged())
-    part = f"{{type: coco, images: {images}, annotations: {file}, bad_annotations: skip, keep_empty: false}}"
-    report = checked(recipe(tmp_path, f"{{type: concat, datasets: [{part}]}}"), 1)
-    assert report["counts"] == {"bad entry": 2}
-    assert report["splits"]["train"]["left out"]["images without an object to learn from"] == 3
-
-
-@pytest.mark.parametrize(
-    ("option", "change", "fault"),
-    [
-        ("masks: polygons", {"segmentation": RLE}, "has an RLE, where polygons were asked for"),
-        ("masks: bitmaps", {"segmentation": RLE}, ""),
-        ("masks: bitmaps", {}, "has no 'segmentation'"),
-        ("masks: bitmaps", {"segmentation": [[1, 2, 3]]}, "has a polygon that is not at least three pairs"),
-        ("masks: false", {"segmentation": [[1, 2, 3]]}, ""),
-        ("keypoints: true", {"keypoints": [1, 1]}, "has keypoints that are not 6 finite numbers"),
-        ("keypoints: false", {"keypoints": [1, 1]}, ""),
-        ("rotated: false", {"bbox": [9, 9, 5, 5, 30]}, "of a rotated box: set rotated to true"),
-        ("rotated: true", {"bbox": [9, 9, 5, 5, 30]}, ""),
-    ],
-)
-def test_check_of_a_recipe_holds_entries_to_what_its_reader_asks_for(
-    tmp_path: Path, option: str, change: dict[str, Any], fault: str
-) -> None:
-    data = coco_files.content(2)
-    data["categories"][0]["keypoints"] = ["a", "b"]
-    if "masks" in option and change:
-        data["annotations"][0]["segmentation"] = RING
-    data["annotations"][0] |= change
-    images, file = coco_files.write(tmp_path, data)
-    train = f"{{type: coco, images: {images}, annotations: {file}, {option}, bad_annotations: skip}}"
-    report = checked(recipe(tmp_path, train), 1 if fault else 0)
-    assert len(report["defects"]) == bool(fault)
-    assert all(fault in each["text"] for each in report["defects"])
-    skipped = report["splits"]["train"]["left out"].get("annotations that cannot be used", 0)
-    assert skipped == bool(fault)
-
-
-def test_check_of_a_recipe_that_its_reader_refuses_is_a_defect(tmp_path: Path) -> None:
-    data = coco_files.content(2)
-    images, file = coco_files.write(tmp_path, data)
-    train = f"{{type: coco, images: {images}, annotations: {file}, classes: [horse]}}"
-    report = checked(recipe(tmp_path, train), 1)
-    assert [(each["kind"], each["text"]) for each in report["defects"]] == [
-        ("unreadable file", "has no category named 'horse'")
-    ]
-
-
 def test_eval_notes_say_what_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images, file = coco_files.write(tmp_path, damaged())
     data = Data(test=Factory(CocoDataset, images=images, annotations=file, bad_annotations="skip"), evaluators=[])
@@ -190,7 +126,7 @@ def test_eval_notes_say_what_is_left_out(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(engine, "check_classes", lambda *_: None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result, _ = _evaluate(None, data, "test", 1, False, None, (0, 1))
+        result, _ = _evaluate(None, data, "test", 1, False, None, None, (0, 1))
     assert [note[:62] for note in result.notes] == [
         "data.test: annotations that cannot be used, left out: 2; the f",
         "seen",

@@ -73,7 +73,7 @@ class Clock:
 
 
 class Shop:
-    def __init__(self, clock: Clock = Clock(8), paint: Factory[Paint] = Factory(Oil, colour="green")) -> None:  # noqa: B008
+    def __init__(self, clock: Clock = Clock(8), paint: Factory[Paint] = Factory(Oil, colour="green")) -> None:
         self.clock, self.paint = clock, paint
 
 

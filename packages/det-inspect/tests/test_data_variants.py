@@ -15,7 +15,7 @@ import pytest
 import small_datasets
 from det_core.data import CocoDataset, VocDataset, YoloDataset
 from det_core.errors import DetError
-from det_inspect.datasets import check
+from det_inspect.datasets.check import check
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

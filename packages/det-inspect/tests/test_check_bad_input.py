@@ -1,0 +1,60 @@
+"""The check of a dataset whose files were made to do harm: defects in short sentences, in little memory."""
+
+import tracemalloc
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import coco_files
+import pytest
+import small_datasets
+from det_core.data import CocoDataset, LvisDataset, YoloDataset
+from det_inspect.datasets.check import check
+
+MEGABYTE = 2**20
+
+
+@pytest.mark.parametrize("number", ["1e999", "9" * 4000, "9" * 9000, "-1e308", "NaN", "Infinity", "1e-400"])
+@pytest.mark.parametrize("key", ["bbox", "segmentation", "area", "image_id", "category_id", "id", "keypoints"])
+def test_check_of_an_enormous_number_is_a_short_sentence(tmp_path: Path, key: str, number: str) -> None:
+    images, file = coco_files.write(tmp_path, coco_files.content(2))
+    value = {"bbox": f"[1, 2, {number}, 4]", "segmentation": f"[[1, 2, {number}, 4, 5, 6]]", "keypoints": f"[{number}]"}
+    text = file.read_text().replace('"iscrowd": 0', f'"iscrowd": 0, "{key}": {value.get(key, number)}')
+    file.write_text(text)
+    report = check({"train": partial(CocoDataset.listing, images, file)}, pixels=False)
+    assert all(len(defect.text) < 1000 for defect in report.defects)
+    assert bool(report.defects) == (number != "1e-400" or key not in ("area", "segmentation"))
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1), (0, 5)])
+def test_check_of_an_image_that_would_fill_the_memory_is_a_defect(tmp_path: Path, size: tuple[int, int]) -> None:
+    images, file = coco_files.write(tmp_path, coco_files.content(2))
+    (images / "0.png").write_bytes(small_datasets.png(*size))
+    tracemalloc.start()
+    try:
+        (defect,) = check({"train": partial(CocoDataset.listing, images, file)}).defects
+        assert tracemalloc.get_traced_memory()[1] < 64 * MEGABYTE
+    finally:
+        tracemalloc.stop()
+    assert (defect.kind, defect.id) == ("unreadable image", "11")
+
+
+@pytest.mark.parametrize("reader", [CocoDataset, LvisDataset])
+@pytest.mark.parametrize("opening", ["[", '{"annotations": '])
+def test_check_of_annotations_nested_without_end_is_a_defect(tmp_path: Path, reader: Any, opening: str) -> None:
+    images, file = coco_files.write(tmp_path, coco_files.content(2))
+    file.write_text(opening * 50_000)
+    tracemalloc.start()
+    try:
+        report = check({"train": partial(reader.listing, images, file)})
+        assert tracemalloc.get_traced_memory()[1] < 64 * MEGABYTE
+    finally:
+        tracemalloc.stop()
+    assert [defect.kind for defect in report.defects] == ["unreadable file"]
+
+
+def test_check_of_yolo_lines_with_a_confidence_column_is_a_bad_box(tmp_path: Path) -> None:
+    given = small_datasets.yolo(tmp_path)
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.25 0.2 0.9")
+    listing = YoloDataset.listing(**given)
+    assert check({"train": lambda: listing}).counts() == {"bad box": 1}
