@@ -4,24 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from det_core.recipes import allow_list
 from det_devkit.fixtures import install, site, without
 
 __all__ = ["install", "site", "without"]
 
 sys.path.insert(0, str(Path(__file__).parent))
-_LISTED = allow_list.listed
+import listing
 
-
-def _with_standins() -> dict[str, str]:
-    """The list, as if standins were the parts of an installed plugin."""
-    import standins
-
-    own = {f"standins:{name}": "" for name, value in vars(standins).items() if callable(value) and name[:1] != "_"}
-    return _LISTED() | own
-
-
-allow_list.listed = _with_standins
+listing.list_parts("standins")
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from det_core.models import (
 from det_core.ops.layers import FrozenBatchNorm2d
 from det_core.recipes import Factory, recipe_from_tree
 from det_core.structures import Sample
+from listing import list_parts
 from torch import nn
 
 
@@ -170,9 +171,7 @@ def launch(count, task, folder, *arguments, check=True, **options):
 
 def main(task, folder, *arguments):
     """One process."""
-    from det_core.recipes import allow_list as trust
-
-    trust._HARMLESS = (*trust._HARMLESS, "standins", "many_processes")
+    list_parts("standins", "many_processes")
     if task == "train":
         settings = json.loads(arguments[0])
         resume = "--resume" in arguments

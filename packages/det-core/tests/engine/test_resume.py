@@ -23,9 +23,9 @@ PROGRAM = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from det_core.recipes import allow_list as trust
-trust._HARMLESS = (*trust._HARMLESS, "standins")
 import standins
+from listing import list_parts
+list_parts("standins")
 from det_core.engine import train
 outcome = train(standins.recipe(**eval(sys.argv[3])), sys.argv[2], resume=True)
 sys.exit(0 if outcome.finished else 128 + outcome.signal)

@@ -107,7 +107,7 @@ def test_two_processes_that_want_one_file_at_once_download_it_once(server):
     program = "import sys; from det_core.weights.sources import fetch; print(fetch(sys.argv[1]))"
     command = [sys.executable, "-c", program, f"{server.url}/net.pth"]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    paths = {process.communicate(timeout=60)[0].strip() for process in running}
+    paths = {process.communicate(timeout=300)[0].strip() for process in running}
     assert [process.returncode for process in running] == [0, 0]
     assert paths == {str(fetch(f"{server.url}/net.pth"))}
     assert fetch(f"{server.url}/net.pth").read_bytes() == Slow.content

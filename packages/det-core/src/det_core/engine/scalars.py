@@ -93,7 +93,7 @@ def read_scalars(path: Path) -> list[dict[str, float]]:
 
 def _text(path: Path) -> str:
     with open_regular(path) as file:
-        return file.read().decode("utf-8", "replace")
+        return file.read().decode("utf-8")
 
 
 def _columns(rows: Sequence[Mapping[str, float]]) -> list[str]:
