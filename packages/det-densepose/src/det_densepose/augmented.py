@@ -182,7 +182,7 @@ class AugmentedDensePose(nn.Module):
         for view in views:
             batch = view.batch(image)
             given = replace(merged, boxes=view.into(merged.boxes), size=batch.sizes[0])
-            seen = raw_fields(self.model.predict_given_boxes(batch, [given])[0])
+            seen = raw_fields(cast(Any, self.model).predict_given_boxes(batch, [given])[0])
             first = first or dict(seen)
             if "embedding" in seen and (view.mirrored or view.angle):
                 problem = "embeddings of a mirrored or turned image cannot be compared with others"
