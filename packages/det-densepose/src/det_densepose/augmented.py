@@ -1,6 +1,6 @@
 """Test-time augmentation: a DensePose model looks at several sizes of an image, mirrored and turned."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -106,7 +106,7 @@ class AugmentedDensePose(nn.Module):
         max_detections: per image.
 
     Raises:
-        ConfigError: an angle cannot be undone, or there is no size.
+        ConfigError: an angle cannot be undone, there is no size, or the model does not predict at given boxes.
     """
 
     def __init__(
@@ -124,6 +124,9 @@ class AugmentedDensePose(nn.Module):
         super().__init__()
         if not sizes or min(sizes) < 1:
             raise ConfigError("AugmentedDensePose.sizes", "must name at least one side", f"got {list(sizes)}")
+        if not hasattr(model, "predict_given_boxes"):
+            fix = "wrap a two-stage model, such as that of `Detector.load(...).model`"
+            raise ConfigError("AugmentedDensePose.model", "must have predict_given_boxes", type(model).__name__, fix)
         for angle in angles:
             Rotation((1, 1), angle)  # refuses an angle that cannot be undone
         self.model, self.num_classes = model, model.num_classes
@@ -179,7 +182,7 @@ class AugmentedDensePose(nn.Module):
         for view in views:
             batch = view.batch(image)
             given = replace(merged, boxes=view.into(merged.boxes), size=batch.sizes[0])
-            seen = raw_fields(_describer(self.model)(batch, given))
+            seen = raw_fields(cast(Any, self.model).predict_given_boxes(batch, [given])[0])
             first = first or dict(seen)
             if "embedding" in seen and (view.mirrored or view.angle):
                 problem = "embeddings of a mirrored or turned image cannot be compared with others"
@@ -195,10 +198,3 @@ class AugmentedDensePose(nn.Module):
             mean.__dict__.update(first[name].__dict__)
             first[name] = mean
         return replace(merged, extras={f"{PREFIX}{name}": value for name, value in first.items()})
-
-
-def _describer(model: Any) -> Callable[[ImageBatch, Detections], Detections]:
-    """How a model is asked about given boxes."""
-    if hasattr(model, "predict_given_boxes"):
-        return lambda batch, given: model.predict_given_boxes(batch, [given])[0]
-    return lambda batch, given: model.roi_heads.predict_at(model.backbone(model.normalise(batch)), [given])[0]
