@@ -277,7 +277,7 @@ def complete(s: Settings, tree: dict[str, Any]) -> None:
 def _weights(s: Settings, source: str, model: Mapping[str, Any]) -> dict[str, Any]:
     """What of a published file is used."""
     if s.peek("MODEL.BACKBONE.NAME") == "build_hrfpn_backbone" and source.startswith("https://1drv.ms/"):
-        return {"into": "backbone.bottom_up"}
+        return {"into": "backbone.bottom_up", "match": "exact"}  # a classification network
     for folder, (classes, meshes) in PUBLISHED.items():
         if folder in source:
             skip = [] if model["num_classes"] == classes else ["roi_heads.box_predictor"]
