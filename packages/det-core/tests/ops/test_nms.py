@@ -45,3 +45,20 @@ def test_many_boxes_of_many_groups_agree_with_the_definition():
     for count in (200, 1200):  # torchvision takes another way when there are many
         expected = plain_nms(boxes[:count], scores[:count], groups[:count], 0.5)
         assert nms_by_group(boxes[:count], scores[:count], groups[:count], 0.5).tolist() == expected
+
+
+class _Suppressed(torch.nn.Module):
+    def forward(self, boxes, scores, groups, wanted):
+        usable = torch.nonzero(scores > wanted).squeeze(1)
+        return usable[nms_by_group(boxes[usable], scores[usable], groups[usable], 0.5)]
+
+
+def test_nms_by_group_exported_none_one_and_many_as_in_python():
+    boxes = torch.tensor([[0, 0, 10, 10], [0, 0, 10, 9], [-30, -30, -20, -20], [0, 0, 10, 10], [0, 0, 0, 0]]).float()
+    scores, groups = torch.tensor([0.9, 0.8, -4.0, 0.7, 0.6]), torch.tensor([0, 0, 0, 3, 1])
+    module = _Suppressed()
+    exported = torch.export.export(module, (boxes, scores, groups, torch.tensor(0.0)), strict=True).module()
+    for wanted, kept in ((2.0, []), (0.85, [0]), (0.75, [0]), (0.65, [0, 3]), (-9.0, [0, 3, 4, 2])):
+        arguments = (boxes, scores, groups, torch.tensor(wanted))
+        assert module(*arguments).tolist() == kept
+        assert exported(*arguments).tolist() == kept

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from det_core.data import read_image
-from det_core.errors import DataError
+from det_core.errors import DataError, DetError
 from det_core.ops import geometry
 from det_core.structures import Detections, ImageBatch, Prediction, Size
 from torch import Tensor, nn
@@ -17,10 +17,13 @@ from torch.nn import functional as F
 
 from det_export.exported import ExportedModel
 
-__all__ = ["Agreement", "Row", "compare", "pictures", "shipped", "sizes_for"]
+__all__ = ["BLACK", "Agreement", "Row", "compare", "pictures", "shipped", "sizes_for"]
 
 BOXES, SCORES, MATCHED, KEYPOINTS, MASKS, SEMANTIC = 0.01, 1e-4, 0.99, 1.0, 0.99, 0.999
 """What agrees: pixels, scores, share of detections, pixels of a keypoint, mean overlap of masks, share of classes."""
+
+BLACK = "(black)"
+"""What stands as the name of the black picture."""
 
 _OVERLAP = 0.9  # of two boxes that are the same detection
 _IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -38,6 +41,7 @@ class Row:
         masks: mean overlap (IoU) of the masks of partners, thresholded at 0.5; 1 where there are none.
         semantic: share of pixels with the same class; 1 where there are none.
         milliseconds: of the model and of the file.
+        problem: why the file computed nothing; "" where it did.
     """
 
     image: str
@@ -51,10 +55,13 @@ class Row:
     masks: float = 1.0
     semantic: float = 1.0
     milliseconds: tuple[float, float] = (0.0, 0.0)
+    problem: str = ""
 
     @property
     def agrees(self) -> bool:
-        """Whether every figure is within its bound; not where one is NaN."""
+        """Whether the file ran and every figure is within its bound; not where one is NaN."""
+        if self.problem:
+            return False
         close = self.boxes <= BOXES and self.scores <= SCORES and self.keypoints <= KEYPOINTS
         return close and self.matched >= MATCHED and self.masks >= MASKS and self.semantic >= SEMANTIC
 
@@ -119,7 +126,9 @@ def sizes_for(exported: ExportedModel, example: Size) -> list[Size]:
 def compare(
     model: nn.Module, exported: ExportedModel, images: Sequence[Path], sizes: Sequence[Size], path: Path
 ) -> Agreement:
-    """Run both on every picture at every size, with equal pixels entering the network.
+    """Run both on every picture at every size, and on a black one, with equal pixels entering the network.
+
+    On the black picture trained models detect nothing. A file that fails on a picture differs there.
 
     Args:
         model: in evaluation mode, on the CPU.
@@ -134,6 +143,8 @@ def compare(
         for size in sizes:
             resized = F.interpolate(pixels[None].float(), size=size, mode="bilinear", antialias=True)[0]
             agreement.rows.append(_row(model, exported, resized.round().to(torch.uint8), image.name))
+    for size in sizes[:1]:
+        agreement.rows.append(_row(model, exported, torch.zeros(3, *size, dtype=torch.uint8), BLACK))
     return agreement
 
 
@@ -144,7 +155,11 @@ def _row(model: nn.Module, exported: ExportedModel, image: Tensor, name: str) ->
     batch = ImageBatch(pixels=entering, sizes=(size,) * count)
     with torch.no_grad():
         (expected, *_), before = _timed(model, batch)
-        (found, *_), after = _timed(exported, batch)
+        try:
+            (found, *_), after = _timed(exported, batch)
+        except DetError as error:
+            count = 0 if expected.detections is None else len(expected.detections)
+            return Row(name, size, count, matched=0.0, milliseconds=(before, 0.0), problem=str(error))
     row = Row(name, size, milliseconds=(before, after))
     if expected.detections is not None and found.detections is not None:
         _compare_detections(row, expected.detections, found.detections)

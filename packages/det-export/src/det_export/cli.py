@@ -46,7 +46,8 @@ def command(
 ) -> None:
     """Write MODEL (a checkpoint, the folder of a run, or a recipe) to FILE, and compare what FILE computes.
 
-    The file is run on pictures at three sizes that it was not exported at. Exit code 1 if it differs from the model.
+    The file is run on pictures at three sizes that it was not exported at, and on a black one. Exit code 1 if it fails
+    or differs from the model.
 
     \b
     Examples:
@@ -65,7 +66,7 @@ def command(
         exporter.require()
     agreement = _export(model, weights, trust, exporter, output, size, batch, images)
     if not agreement.agrees:
-        echo("the file does not compute what the model does", err=True)
+        echo("the file does not compute what the model does; the file stays, to be looked into", err=True)
         raise SystemExit(1)
 
 
@@ -114,5 +115,7 @@ def _show(agreement: "Agreement") -> None:
         shown = (f"{row.size[0]}x{row.size[1]}", f"{row.expected}/{row.found}", *figures, f"{row.semantic:.1%}")
         table.add_row(cell(row.image), *shown, times, "yes" if row.agrees else "NO")
     Console(highlight=False).print(table)
+    for problem in dict.fromkeys(row.problem for row in agreement.rows if row.problem):
+        echo(problem, err=True)
     echo("detections and milliseconds of the model / of the file, matched by label and overlap;")
     echo(f"largest differences of boxes in pixels and of scores; {agreement.megabytes:.1f} MB")

@@ -17,7 +17,17 @@ def nms_by_group(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float
     """
     boxes, scores = precise(boxes, scores)
     if torch.compiler.is_exporting():
-        # What batched_nms does up to a thousand boxes; it branches on their number, which a graph cannot.
-        largest = F.pad(boxes.flatten(), (0, 1)).max()
-        return torchvision.ops.nms(boxes + (groups.to(boxes) * (largest + 1))[:, None], scores, threshold)
+        return _exported(boxes, scores, groups, threshold)
     return torchvision.ops.batched_nms(boxes, scores, groups, threshold)
+
+
+def _exported(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
+    """As `batched_nms` up to a thousand boxes; it branches on their number, which a graph cannot.
+
+    torchvision declares that its operator keeps two boxes or more, and graphs refuse fewer at run time. So two empty
+    boxes go in front, which overlap nothing, score least, and are always kept; they are dropped afterwards.
+    """
+    largest = F.pad(boxes.flatten(), (0, 1)).max()
+    apart = F.pad(boxes + (groups.to(boxes) * (largest + 1))[:, None], (0, 0, 2, 0))
+    keep = torchvision.ops.nms(apart, F.pad(scores, (2, 0), value=torch.finfo(scores.dtype).min), threshold)
+    return keep[torch.nonzero(keep >= 2).squeeze(1)] - 2
