@@ -20,12 +20,17 @@ from det_core.engine.precise_norms import estimate_norms
 from det_core.engine.step import Step, prepare_model
 from det_core.models import (
     RPN,
+    AnchorSampler,
     DenseDetector,
     FastRCNNConvFCHead,
     FCOSHead,
+    FCOSTower,
     MaskRCNNConvUpsampleHead,
+    ProposalNMS,
+    RegionSampler,
     RetinaNetHead,
     StandardROIHeads,
+    TowerLayers,
     faster_rcnn,
 )
 from det_core.ops.layers import FrozenBatchNorm2d
@@ -55,13 +60,14 @@ def _backbone():
 
 
 def _rcnn(**roi_heads):
-    rpn = Factory(RPN, batch_size_per_image=32, post_nms_topk_train=40, pre_nms_topk_train=60)
-    heads = Factory(StandardROIHeads, batch_size_per_image=16, **roi_heads)
+    nms = ProposalNMS(post_nms_topk_train=40, pre_nms_topk_train=60)
+    rpn = Factory(RPN, sampler=AnchorSampler(batch_size_per_image=32), nms=nms)
+    heads = Factory(StandardROIHeads, sampler=RegionSampler(batch_size_per_image=16), **roi_heads)
     return faster_rcnn(_backbone(), 2, proposal_generator=rpn, roi_heads=heads)
 
 
-def _dense(head, **options):
-    return DenseDetector(_backbone(), Factory(head, conv_dims=[-1], **options), 2)
+def _dense(head, tower):
+    return DenseDetector(_backbone(), Factory(head, tower=tower), 2)
 
 
 def _box_head(**options):
@@ -74,10 +80,10 @@ MODELS = {
         box_head=_box_head(),
         heads={"mask_head": Factory(MaskRCNNConvUpsampleHead, num_conv=1, conv_dim=8)},
     ),
-    "retinanet": lambda: _dense(RetinaNetHead),
-    "fcos": lambda: _dense(FCOSHead, norm=""),
-    "retinanet_syncbn": lambda: _dense(RetinaNetHead, norm="SyncBN", level_norms="shared"),
-    "retinanet_bn": lambda: _dense(RetinaNetHead, norm="BN", level_norms="shared"),
+    "retinanet": lambda: _dense(RetinaNetHead, TowerLayers([-1])),
+    "fcos": lambda: _dense(FCOSHead, FCOSTower([-1], norm="")),
+    "retinanet_syncbn": lambda: _dense(RetinaNetHead, TowerLayers([-1], "SyncBN", "shared")),
+    "retinanet_bn": lambda: _dense(RetinaNetHead, TowerLayers([-1], "BN", "shared")),
     "faster_bn": lambda: _rcnn(box_head=_box_head(norm="BN")),
     "faster_bn_shuffle": lambda: _rcnn(box_head=_box_head(norm="BN", shuffle=True)),
 }

@@ -224,10 +224,10 @@ def test_a_broken_checkpoint_is_one_line_and_exit_code_2(invoke, trained, photos
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_looking_at_several_views_needs_a_detector_that_can_be_asked_again(invoke, trained, photos, tmp_path):
+def test_predict_tta_model_without_nms_refused(invoke, trained, photos, tmp_path):
     result = invoke("predict", photos, "--model", trained, "--output", tmp_path / "found", "--tta")
     assert result.exit_code != 0
-    assert "AugmentedDetector.model: must be a detector; got Tiny" in str(result.output) + str(result.exception)
+    assert "AugmentedDetector.nms: is needed for a model without such settings; Tiny has no `nms`" in str(result.output) + str(result.exception)
 
 
 def test_views_are_evaluated_on_images_as_stored(invoke, trained, monkeypatch):
