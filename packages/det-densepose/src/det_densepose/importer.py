@@ -279,7 +279,7 @@ def complete(s: Settings, tree: dict[str, Any]) -> None:
 def _weights(s: Settings, source: str, model: Mapping[str, Any]) -> dict[str, Any] | None:
     """What of a published file is used, all of which must fit; None for a file that is not known."""
     if s.peek("MODEL.BACKBONE.NAME") == "build_hrfpn_backbone" and source.startswith("https://1drv.ms/"):
-        return {"into": "backbone.bottom_up", "match": "exact"}  # a classification network
+        return {"into": "backbone.bottom_up"}
     for folder, (classes, meshes) in PUBLISHED.items():
         if folder in source:
             skip = [] if model["num_classes"] == classes else ["roi_heads.box_predictor"]
