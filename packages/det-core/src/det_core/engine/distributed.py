@@ -6,6 +6,7 @@ why it ends, so that the others, whose next collective fails, can name the culpr
 
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,7 +82,11 @@ def ends_together() -> Iterator[None]:
             raise
         fix = "what failed there is the cause; start again with --resume to go on from the newest checkpoint"
         found = f"rank {rank} noticed: {str(error).splitlines()[0][:200]}"
-        raise TrainingError(_culprits(rank, world_size), "ended the training of all processes", found, fix) from error
+        explained = TrainingError(_culprits(rank, world_size), "ended the training of all processes", found, fix)
+        # At once: torchrun ends this process too, perhaps before anybody has printed what is raised here.
+        sys.stderr.write(f"rank {rank}: {explained}\n")
+        sys.stderr.flush()
+        raise explained from error
 
 
 def _culprits(rank: int, world_size: int) -> str:
