@@ -227,9 +227,8 @@ def test_a_broken_checkpoint_is_one_line_and_exit_code_2(invoke, trained, photos
 def test_predict_tta_model_without_nms_refused(invoke, trained, photos, tmp_path):
     result = invoke("predict", photos, "--model", trained, "--output", tmp_path / "found", "--tta")
     assert result.exit_code != 0
-    assert "AugmentedDetector.nms: is needed for a model without such settings; Tiny has no `nms`" in str(
-        result.output
-    ) + str(result.exception)
+    shown = f"{result.output}{result.exception}"
+    assert "AugmentedDetector.nms: is needed for a model without such settings; Tiny has no `nms`" in shown
 
 
 def test_views_are_evaluated_on_images_as_stored(invoke, trained, monkeypatch):
