@@ -12,6 +12,7 @@ from det_core.recipes.overrides import merge
 
 from det_detectron2.importer.detectron2 import Imported, recipe_from_yaml_settings
 from det_detectron2.importer.detectron2_lazy import recipe_from_objects
+from det_detectron2.importer.extensions import extensions
 from det_detectron2.importer.lazy_files import settings_from_python
 from det_detectron2.importer.literals import MAX_VALUES, evaluate
 from det_detectron2.importer.settings import Settings
@@ -138,7 +139,12 @@ def _decoded(value: Any) -> Any:
 
 
 def _require_own(settings: Mapping[str, Any], where: str) -> None:
-    """Refuse a file of another program, which would become Detectron2's default model, a C4 network of 80 classes."""
+    """Refuse a file of another program, which would become Detectron2's default model, a C4 network of 80 classes.
+
+    Settings of a plugin's part may be named after data, such as meshes, so a file that names such a part is accepted.
+    """
+    if any(settings.get(key) == value for extension in extensions() for key, value in extension.parts):
+        return
     known = Settings({}).defaults
     own, strange = ([key for key in settings if (key in known) == wanted] for wanted in (True, False))
     if not own or len(strange) > len(own):
