@@ -1,5 +1,6 @@
 """Configuration files of Detectron2 become recipes; nothing in them is run."""
 
+import os
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from det_core import recipes
 from det_core.cli.main import det
-from det_core.errors import ConfigError, RecipeError
+from det_core.errors import ConfigError, DetError, RecipeError
 from det_detectron2.importer.files import recipe_from_file, settings_from_yaml
 
 BASE = """
@@ -185,3 +186,12 @@ def test_python_files_of_other_programs_are_not_imported_as_the_default_model(te
     (tmp_path / "a.py").write_text(text)
     with pytest.raises(RecipeError, match="is no configuration of Detectron2; its `model` is no call of a class"):
         recipe_from_file(tmp_path / "a.py")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_recipe_from_file_of_a_pipe_or_a_folder_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    for name in ("pipe.yaml", "folder.yaml"):
+        with pytest.raises(DetError):
+            recipe_from_file(tmp_path / name)

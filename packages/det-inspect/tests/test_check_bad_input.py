@@ -1,5 +1,6 @@
 """The check of a dataset whose files were made to do harm: defects in short sentences, in little memory."""
 
+import json
 import tracemalloc
 from functools import partial
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import Any
 import coco_files
 import pytest
 import small_datasets
+from click.testing import CliRunner
+from det_core.cli.main import det
 from det_core.data import CocoDataset, LvisDataset, YoloDataset
 from det_inspect.datasets.check import check
 
 MEGABYTE = 2**20
+NASTY = "a\x1b[31m\u202eb\x07"
 
 
 @pytest.mark.parametrize("number", ["1e999", "9" * 4000, "9" * 9000, "-1e308", "NaN", "Infinity", "1e-400"])
@@ -58,3 +62,17 @@ def test_check_of_yolo_lines_with_a_confidence_column_is_a_bad_box(tmp_path: Pat
     (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.25 0.2 0.9")
     listing = YoloDataset.listing(**given)
     assert check({"train": lambda: listing}).counts() == {"bad box": 1}
+
+
+def test_data_check_of_classes_and_files_with_escapes_prints_none_of_them(tmp_path: Path) -> None:
+    content = {
+        "images": [{"id": 1, "file_name": NASTY + ".jpg", "height": 4, "width": 4}],
+        "categories": [{"id": 1, "name": "\x1b[31mred"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 0, 0], "area": 1, "iscrowd": 0}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    result = CliRunner().invoke(
+        det, ["data", "check", str(tmp_path / "a.json"), "--images", str(tmp_path)], catch_exceptions=False
+    )
+    assert "\x1b" not in result.output
+    assert "\u202e" not in result.output

@@ -1,7 +1,5 @@
 """Nothing that a terminal obeys is printed raw, and no message is longer than a screen or two."""
 
-import json
-
 import pytest
 from click.testing import CliRunner
 from det_core.cli.main import det
@@ -67,20 +65,6 @@ def test_cell_of_a_table_shows_a_name_as_it_is(name):
         console.print(table)
     assert "\x1b" not in captured.get()
     assert len(captured.get()) < 3000
-
-
-def test_data_check_of_classes_and_files_with_escapes_prints_none_of_them(tmp_path):
-    content = {
-        "images": [{"id": 1, "file_name": NASTY[:-2] + ".jpg", "height": 4, "width": 4}],
-        "categories": [{"id": 1, "name": "\x1b[31mred"}],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 0, 0], "area": 1, "iscrowd": 0}],
-    }
-    (tmp_path / "a.json").write_text(json.dumps(content))
-    result = CliRunner().invoke(
-        det, ["data", "check", str(tmp_path / "a.json"), "--images", str(tmp_path)], catch_exceptions=False
-    )
-    assert "\x1b" not in result.output
-    assert "\u202e" not in result.output
 
 
 def test_recipe_name_with_escapes_is_spelled_out():

@@ -131,7 +131,6 @@ def readers():
     from det_core.models.heads.federated import _read as read_counts
     from det_core.weights import read
     from det_core.weights.pickles import read_pickle
-    from det_detectron2.importer.files import recipe_from_file
 
     parent = lambda path: recipes.recipe_from_tree({"extends": str(path), "model": {}})  # noqa: E731
     return {
@@ -146,7 +145,6 @@ def readers():
         "a checkpoint": read_checkpoint,
         "a checkpoint's metadata": read_about,
         "scalars": read_scalars,
-        "a configuration of Detectron2": recipe_from_file,
         "counts": read_counts,
         "weights": read,
         "a pickle": read_pickle,

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from det_core import Detector
 from det_core.cli.main import det
 from det_core.errors import UnknownNameError, WeightsError
-from det_core.predict.detector import _known_classes
+from det_core.predict.loading import _known_classes
 from det_core.recipes import load
 from det_core.zoo.class_names import COCO_CATEGORY_IDS, COCO_CLASSES
 from PIL import Image
@@ -59,7 +59,8 @@ def test_a_file_that_is_not_the_published_one_is_refused(tiny):
         Detector.load("squares_r1_1x")
 
 
-def test_a_published_model_of_a_plugin_names_its_package():
+def test_a_published_model_of_a_plugin_names_its_package(without):
+    without("det-tensormask")
     with pytest.raises(UnknownNameError, match="det-tensormask would provide it: pip install det-tensormask"):
         Detector.load("TensorMask/tensormask_R_50_FPN_1x")
 
