@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 from det_detectron2.importer.settings import UnsupportedError
 
+# Gradients that pass through batch norms of two images before they reach the stem depend on the kernels of the processor:
+# with and without oneDNN they differ by 0.1 % on one machine, and by 0.3 % from those of the machine that recorded.
+NOISE = {("deeplab_v3_plus_R_103", "grad_norm/backbone.stem"): 5e-3}
+
 
 def test_a_model_agrees_with_what_was_recorded(
     case_name: str, cases: Path, refpack: ModuleType, runner: ModuleType, zoo: dict[str, Any]
@@ -16,7 +20,14 @@ def test_a_model_agrees_with_what_was_recorded(
         got = runner.run_case(case.spec, case.inputs, case.images(), case.state_dict(), zoo)
     except UnsupportedError as error:
         pytest.skip(f"not supported yet: {error}")
-    assert refpack.compare(case.expected, got) == []
+    differing = [each.partition(":")[0] for each in refpack.compare(case.expected, got)]
+    close = [key for key in differing if _is_noise(case_name, key, case.expected, got)]
+    assert [each for each in refpack.compare(case.expected, got) if each.partition(":")[0] not in close] == []
+
+
+def _is_noise(case_name: str, key: str, expected: dict[str, Any], got: dict[str, Any]) -> bool:
+    limit = NOISE.get((case_name, key))
+    return limit is not None and abs(float(got[key]) / float(expected[key]) - 1) < limit
 
 
 def test_a_difference_would_be_noticed(refpack: ModuleType) -> None:
