@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from det_detectron2.importer.settings import UnsupportedError
 
-# Gradients that reach the stem through batch norms of two images depend on the kernels of the processor: with and without
-# oneDNN they differ by 0.1 % on one machine, and by 0.3 % from those of the machine that recorded them.
+# Gradients that reach the stem through batch norms of two images depend on the kernels of the processor: with and
+# without oneDNN they differ by 0.1 % on one machine, and by 0.3 % from those of the machine that recorded them.
 NOISE = {("deeplab_v3_plus_R_103", "grad_norm/backbone.stem"): 5e-3}
 
 
