@@ -164,6 +164,17 @@ def test_a_check_imports_every_target_and_exits_with_1_on_a_problem(run, install
     ]
 
 
+def test_a_check_leaves_out_what_only_an_absent_package_reads(run, install, without):
+    hooks = [f"@hookimpl\ndef {hook}(): return {{{name!r}: 'no_such_module:it'}}" for hook, name in (
+        ("det_importers", "detectron2.lab"), ("det_conformance", "lab")
+    )]  # fmt: skip
+    install("det-lab", "\n\n".join(hooks))
+    named = [p for p in json.loads(run("plugins", "--check", "--json").stdout)["problems"] if "no_such_module" in p]
+    without("det-detectron2", "det-devkit")
+    left = [p for p in json.loads(run("plugins", "--check", "--json").stdout)["problems"] if "no_such_module" in p]
+    assert (len(named) > 0, left) == (True, [])
+
+
 def test_everything_that_core_names_can_be_imported(run):
     problems = json.loads(run("plugins", "--check", "--json").stdout)["problems"]
     assert [problem for problem in problems if problem.startswith("det-core")] == []

@@ -70,12 +70,15 @@ def _width() -> int:
 def _faults(found: Catalog) -> list[str]:
     """What goes wrong when every target is imported and every recipe is compared with what it calls."""
     from det_core import recipes
-    from det_core.plugins import registry
+    from det_core.plugins import known, registry
     from det_core.recipes.signatures import signature_of
 
     faults = []
+    present = {"", *(plugin.distribution for plugin in found.plugins)}
     for kind in HOOKS:
         for component in registry.components(kind):
+            if known.reader(kind, component.name) not in present:
+                continue  # what only a package reads that is not here need not be importable
             try:
                 with foreign_code():
                     if kind == "recipes":

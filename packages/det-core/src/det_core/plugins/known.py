@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-__all__ = ["COMMANDS", "KNOWN", "PACKAGES", "hint", "provider"]
+__all__ = ["COMMANDS", "KNOWN", "PACKAGES", "hint", "provider", "reader"]
 
 # Patterns of component and recipe names in lower case. The first package that fits is the one that is recommended.
 KNOWN: Mapping[str, tuple[str, ...]] = {
@@ -64,6 +64,13 @@ def provider(name: str, kind: str = "") -> str:
     if distribution in KNOWN:
         return distribution
     return next((package for package, forms in KNOWN.items() if any(fnmatchcase(name.lower(), f) for f in forms)), "")
+
+
+def reader(kind: str, name: str) -> str:
+    """The package that alone reads a name of this kind, such as an extension of its importer; "" if core does."""
+    if kind == "importers":
+        return "det-detectron2" if name.startswith("detectron2.") else ""
+    return "det-devkit" if kind == "conformance" else ""
 
 
 def hint(package: str) -> str:
