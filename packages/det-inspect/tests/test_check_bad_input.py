@@ -76,3 +76,11 @@ def test_data_check_of_classes_and_files_with_escapes_prints_none_of_them(tmp_pa
     )
     assert "\x1b" not in result.output
     assert "\u202e" not in result.output
+
+
+def test_report_of_a_box_wider_than_64_bits_has_figures(tmp_path: Path) -> None:
+    content = coco_files.content(2)
+    content["annotations"][0]["bbox"] = [3, 3, 3_074_457_345_618_258_603, 6]
+    images, file = coco_files.write(tmp_path, content)
+    report = check({"train": partial(CocoDataset.listing, images, file)}, pixels=False)
+    assert report.to_json()

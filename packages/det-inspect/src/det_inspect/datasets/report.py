@@ -103,8 +103,8 @@ class SplitReport:
 
     def summary(self) -> dict[str, Any]:
         """The figures as plain data. Small, medium and large are those of COCO: below 32 and 96 pixels squared."""
-        areas = np.array(self.areas)
-        heights, widths = (np.array([size[side] for size in self.sizes]) for side in (0, 1))
+        areas = np.array(self.areas, np.float64)  # of whole numbers beyond 64 bits NumPy would make objects
+        heights, widths = (np.array([size[side] for size in self.sizes], np.float64) for side in (0, 1))
         return {
             "images": len(self.sizes),
             "images without objects": self.empty,
