@@ -1,6 +1,5 @@
 """The smallest datasets of each format that hold an object, as arguments of their readers."""
 
-import json
 import struct
 import zlib
 from pathlib import Path
@@ -16,26 +15,6 @@ def coco(folder: Path) -> dict[str, Any]:
     return {"images": images, "annotations": annotations}
 
 
-def lvis(folder: Path) -> dict[str, Any]:
-    data = coco_files.content()
-    for category in data["categories"]:
-        category["frequency"] = "f"
-    images, annotations = coco_files.write(folder, data)
-    return {"images": images, "annotations": annotations}
-
-
-def voc(folder: Path) -> dict[str, Any]:
-    for part in ("Annotations", "ImageSets/Main", "JPEGImages"):
-        (folder / part).mkdir(parents=True)
-    Image.new("RGB", (40, 30)).save(folder / "JPEGImages" / "a.jpg")
-    box = "<bndbox><xmin>3</xmin><ymin>4</ymin><xmax>20</xmax><ymax>18</ymax></bndbox>"
-    size = "<size><width>40</width><height>30</height></size>"
-    xml = f"<annotation>{size}<object><name>dog</name>{box}</object></annotation>"
-    (folder / "Annotations" / "a.xml").write_text(xml)
-    (folder / "ImageSets" / "Main" / "train.txt").write_text("a\n")
-    return {"folder": folder, "split": "train"}
-
-
 def concat(folder: Path) -> dict[str, Any]:
     return {"datasets": [CocoDataset(**coco(folder))]}
 
@@ -46,24 +25,6 @@ def semantic_folder(folder: Path) -> dict[str, Any]:
     Image.new("RGB", (40, 30)).save(folder / "images" / "a.jpg")
     Image.new("L", (40, 30), 1).save(folder / "labels" / "a.png")
     return {"images": folder / "images", "labels": folder / "labels", "classes": ["road", "sky"]}
-
-
-def cityscapes(folder: Path) -> dict[str, Any]:
-    for part in ("left/ulm", "fine/ulm"):
-        (folder / part).mkdir(parents=True)
-    Image.new("RGB", (40, 30)).save(folder / "left" / "ulm" / "a_leftImg8bit.png")
-    car = {"label": "car", "polygon": [[2, 3], [20, 3], [20, 18], [2, 18]]}
-    content = {"imgHeight": 30, "imgWidth": 40, "objects": [car]}
-    (folder / "fine" / "ulm" / "a_gtFine_polygons.json").write_text(json.dumps(content))
-    return {"images": folder / "left", "annotations": folder / "fine"}
-
-
-def yolo(folder: Path) -> dict[str, Any]:
-    for part in ("images", "labels"):
-        (folder / part).mkdir()
-    Image.new("RGB", (40, 30)).save(folder / "images" / "a.jpg")
-    (folder / "labels" / "a.txt").write_text("1 0.5 0.5 0.25 0.2\n")
-    return {"images": folder / "images", "classes": ["cat", "dog"]}
 
 
 def image_folder(folder: Path) -> dict[str, Any]:

@@ -47,13 +47,9 @@ test_core = conformance(
         "models/faster_rcnn": {"roi_heads": STAGE},
         "models/keypoint_rcnn": {"roi_heads": STAGE, "keypoint_head": POINTS},
         "models/mask_rcnn": {"roi_heads": STAGE, "mask_head": MASKS},
-        "datasets/cityscapes": small_datasets.cityscapes,
         "datasets/coco": small_datasets.coco,
         "datasets/concat": small_datasets.concat,
         "datasets/image_folder": small_datasets.image_folder,
-        "datasets/lvis": small_datasets.lvis,
         "datasets/semantic_folder": small_datasets.semantic_folder,
-        "datasets/voc": small_datasets.voc,
-        "datasets/yolo": small_datasets.yolo,
     },
 )

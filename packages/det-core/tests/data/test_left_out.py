@@ -1,24 +1,19 @@
 """Whatever a reader leaves out is counted, and reported wherever the dataset is used."""
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
 
 import coco_files
 import pytest
-import small_datasets
 from det_core import engine
 from det_core.cli.eval import _evaluate
 from det_core.data import (
-    CityscapesDataset,
     CocoDataset,
     ConcatDataset,
     Data,
     LeftOutWarning,
     Mosaic,
-    VocDataset,
-    YoloDataset,
     left_out,
     left_out_notes,
 )
@@ -63,30 +58,6 @@ def test_whole_dataset_leaves_nothing_out(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert Data(train=Factory(CocoDataset, images=dataset.images, annotations=dataset.annotations)).dataset("train")
-
-
-def test_voc_and_yolo_unreadable_files_are_counted(tmp_path: Path) -> None:
-    (tmp_path / "voc").mkdir()
-    voc = small_datasets.voc(tmp_path / "voc")
-    (tmp_path / "voc/ImageSets/Main/train.txt").write_text("a\nb\n")
-    assert left_out(VocDataset(**voc, bad_annotations="skip")) == {"images whose files cannot be read": 1}
-    (tmp_path / "yolo").mkdir()
-    yolo = small_datasets.yolo(tmp_path / "yolo")
-    (tmp_path / "yolo/labels/a.txt").write_text("1 0.5 0.5 0.25 0.2\n7 0.5 0.5 0.2 0.2\n")
-    (tmp_path / "yolo/labels/b.txt").write_text("1 0.5 0.5 0.25 0.2\n")
-    (tmp_path / "yolo/labels/classes.txt").write_text("cat\ndog\n")
-    assert left_out(YoloDataset(**yolo, bad_annotations="skip")) == {
-        "files of labels without an image": 1,
-        "annotations that cannot be used": 1,
-    }
-
-
-def test_cityscapes_empty_images_are_counted(tmp_path: Path) -> None:
-    arguments = small_datasets.cityscapes(tmp_path)
-    empty = {"imgHeight": 30, "imgWidth": 40, "objects": []}
-    (tmp_path / "fine/ulm/b_gtFine_polygons.json").write_text(json.dumps(empty))
-    (tmp_path / "left/ulm/b_leftImg8bit.png").write_bytes((tmp_path / "left/ulm/a_leftImg8bit.png").read_bytes())
-    assert left_out(CityscapesDataset(**arguments, keep_empty=False)) == {"images without an object to learn from": 1}
 
 
 def test_datasets_around_others_report_what_these_leave_out(tmp_path: Path) -> None:

@@ -1,12 +1,10 @@
 """A dataset without a single object is refused before training, and so is a val set to choose by."""
 
-import json
 from pathlib import Path
 
 import coco_files
 import pytest
-import small_datasets
-from det_core.data import CityscapesDataset, CocoDataset, ConcatDataset, CopyPaste, Data, Mosaic, TrainLoader
+from det_core.data import CocoDataset, ConcatDataset, CopyPaste, Data, Mosaic, TrainLoader
 from det_core.errors import DataError
 from det_core.recipes import Factory
 
@@ -41,15 +39,6 @@ def test_num_learnable_is_told_through_datasets_around_others(tmp_path: Path) ->
             TrainLoader(dataset=around, batch_size=1)
     (tmp_path / "c").mkdir()
     assert ConcatDataset([dataset, coco_files.dataset(tmp_path / "c")]).num_learnable == 2
-
-
-def test_cityscapes_groups_alone_are_nothing_to_learn_from(tmp_path: Path) -> None:
-    arguments = small_datasets.cityscapes(tmp_path)
-    assert CityscapesDataset(**arguments).num_learnable == 1
-    file = next(tmp_path.rglob("*.json"))
-    file.write_text(file.read_text().replace('"car"', '"cargroup"'))
-    assert json.loads(file.read_text())["objects"][0]["label"] == "cargroup"
-    assert CityscapesDataset(**arguments).num_learnable == 0
 
 
 def test_training_with_a_val_set_of_crowds_is_refused_before_the_first_step(tmp_path: Path) -> None:

@@ -123,8 +123,6 @@ def irregular(request, tmp_path, monkeypatch):
 
 def readers():
     from det_core.data import image_size, read_image
-    from det_core.data.formats.voc import _read
-    from det_core.data.formats.yolo import class_list
     from det_core.engine.checkpoint import load_state, read_about, read_checkpoint
     from det_core.engine.scalars import read_scalars
     from det_core.files import jsonfile
@@ -139,8 +137,6 @@ def readers():
         "an annotation file": jsonfile.read,
         "an image": read_image,
         "an image's head": image_size,
-        "an annotation of VOC": _read,
-        "classes of YOLO": class_list,
         "a state": load_state,
         "a checkpoint": read_checkpoint,
         "a checkpoint's metadata": read_about,

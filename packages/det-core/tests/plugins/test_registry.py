@@ -3,6 +3,7 @@
 import pytest
 from det_core.errors import PluginError, UnknownNameError
 from det_core.plugins import known, registry
+from det_core.recipes.moved import current
 
 
 def offering(**hooks: dict[str, str]) -> str:
@@ -131,3 +132,43 @@ def test_two_spellings_of_one_component_are_the_same():
     assert registry.same("nowhere", "nowhere")
     assert not registry.same("resnet", "fpn")
     assert not registry.same("nowhere", "det-core/nowhere")
+
+
+def test_earlier_name_leads_to_the_plugin_that_took_the_component_over(install):
+    moved = (
+        "MOVED_NAMES = {'det-core/spoon': 'det-kitchen/spoon', 'det_core.spoons': 'kitchen', 'det-core/resnet': 'x'}"
+    )
+    install("det-kitchen", moved + "\n" + offering(datasets={"spoon": "kitchen:Spoon"}))
+    assert registry.find("datasets", "det-core/spoon").qualified == "det-kitchen/spoon"
+    assert registry.find("backbones", "det-core/resnet").target == "det_core.backbones:ResNet"
+    assert current("det_core.spoons:Spoon") == "kitchen:Spoon"
+    assert current("det_core.forks:Fork") == "det_core.forks:Fork"
+
+
+def test_table_of_earlier_names_that_is_none_is_reported(install):
+    assert "MOVED_NAMES must be" in install("det-odd", "MOVED_NAMES = ['a']").problem
+    odd = install("det-odder", "MOVED_NAMES = {'det-core/a': 3, 'det-core/b': 'det-odder/b'}")
+    assert "MOVED_NAMES holds 'det-core/a': 3" in odd.problem
+    assert odd.moved_names == {"det-core/b": "det-odder/b"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("datasets", "voc"),
+        ("datasets", "det-core/yolo"),
+        ("evaluators", "lvis"),
+        ("recipes", "PascalVOC-Detection/faster_rcnn_R_50_C4"),
+        ("recipes", "det-core/lvis_v1_mask_rcnn_r50_fpn_1x"),
+    ],
+)
+def test_name_of_det_datasets_without_it_names_the_package(without, kind, name):
+    without("det-datasets")
+    assert "det-datasets would provide it: pip install det-datasets" in failure(kind, name)
+
+
+@pytest.mark.parametrize("path", ["det_core.data:VocDataset", "det_core.data.voc:VocDataset"])
+def test_earlier_import_path_without_its_package_names_the_package(without, path):
+    without("det-datasets")
+    with pytest.raises(UnknownNameError, match="det-datasets would provide it"):
+        registry.import_target(current(path))

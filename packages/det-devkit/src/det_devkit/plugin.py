@@ -2,6 +2,9 @@
 
 from det_core.plugins.hooks import hookimpl
 
+# The kit was part of det-core 0.1.
+MOVED_NAMES = {"det_core.testing": "det_devkit.conformance"}
+
 
 @hookimpl
 def det_commands() -> dict[str, str]:

@@ -2,6 +2,12 @@
 
 from det_core.plugins.hooks import hookimpl
 
+# Callbacks that were part of det-core 0.1.
+MOVED_NAMES = {
+    f"det_core.engine.callbacks:{name}": f"det_inspect.training:{name}"
+    for name in ("MLflow", "Profile", "SamplePredictions", "TensorBoard", "WandB")
+}
+
 
 @hookimpl
 def det_commands() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What det-panoptic adds to det, as names; nothing here is imported before it is used."""
 
-from det_core.plugins.hooks import hookimpl
+from det_core.plugins.hooks import hookimpl, recipe_files
 
 from det_panoptic.zoo import PUBLISHED
 
@@ -95,11 +95,7 @@ def det_evaluators() -> dict[str, str]:
 @hookimpl
 def det_recipes() -> dict[str, str]:
     """Recipe files in the folder `recipes`; the published path of a configuration is an alias of its name."""
-    files = {}
-    for folder, published in PUBLISHED.items():
-        for name, configuration in published.items():
-            files[name] = files[f"{folder}/{configuration}"] = f"det_panoptic:recipes/{name}.yaml"
-    return files
+    return recipe_files("det_panoptic:recipes", PUBLISHED)
 
 
 @hookimpl

@@ -1,10 +1,12 @@
 """What det-tensormask adds to det, as names; nothing here is imported before it is used."""
 
-from det_core.plugins.hooks import hookimpl
+from det_core.plugins.hooks import hookimpl, recipe_files
 
 _PUBLISHED = {
-    "tensormask_r50_fpn_1x": "TensorMask/tensormask_R_50_FPN_1x",
-    "tensormask_r50_fpn_6x": "TensorMask/tensormask_R_50_FPN_6x",
+    "TensorMask": {
+        "tensormask_r50_fpn_1x": "tensormask_R_50_FPN_1x",
+        "tensormask_r50_fpn_6x": "tensormask_R_50_FPN_6x",
+    }
 }
 
 
@@ -47,10 +49,7 @@ def det_heads() -> dict[str, str]:
 @hookimpl
 def det_recipes() -> dict[str, str]:
     """Recipe files in the folder `recipes`; the published path of a configuration is an alias of its name."""
-    files = {}
-    for name, published in _PUBLISHED.items():
-        files[name] = files[published] = f"det_tensormask:recipes/{name}.yaml"
-    return files
+    return recipe_files("det_tensormask:recipes", _PUBLISHED)
 
 
 @hookimpl

@@ -1,11 +1,13 @@
 """What det-tridentnet adds to det, as names; nothing here is imported before it is used."""
 
-from det_core.plugins.hooks import hookimpl
+from det_core.plugins.hooks import hookimpl, recipe_files
 
 _PUBLISHED = {
-    "tridentnet_fast_r101_c4_3x": "TridentNet/tridentnet_fast_R_101_C4_3x",
-    "tridentnet_fast_r50_c4_1x": "TridentNet/tridentnet_fast_R_50_C4_1x",
-    "tridentnet_fast_r50_c4_3x": "TridentNet/tridentnet_fast_R_50_C4_3x",
+    "TridentNet": {
+        "tridentnet_fast_r101_c4_3x": "tridentnet_fast_R_101_C4_3x",
+        "tridentnet_fast_r50_c4_1x": "tridentnet_fast_R_50_C4_1x",
+        "tridentnet_fast_r50_c4_3x": "tridentnet_fast_R_50_C4_3x",
+    }
 }
 
 
@@ -40,10 +42,7 @@ def det_models() -> dict[str, str]:
 @hookimpl
 def det_recipes() -> dict[str, str]:
     """Recipe files in the folder `recipes`; the published path of a configuration is an alias of its name."""
-    files = {}
-    for name, published in _PUBLISHED.items():
-        files[name] = files[published] = f"det_tridentnet:recipes/{name}.yaml"
-    return files
+    return recipe_files("det_tridentnet:recipes", _PUBLISHED)
 
 
 @hookimpl

@@ -1,6 +1,6 @@
 """What det-vitdet adds to det, as names; nothing here is imported before it is used."""
 
-from det_core.plugins.hooks import hookimpl
+from det_core.plugins.hooks import hookimpl, recipe_files
 
 # Tiny ones, on the photographs of examples/blood-cells in det's repository.
 UNPUBLISHED = ("tiny_mvitv2_blood_cells", "tiny_swin_blood_cells", "tiny_vitdet_blood_cells")
@@ -107,11 +107,7 @@ def det_backbones() -> dict[str, str]:
 @hookimpl
 def det_recipes() -> dict[str, str]:
     """Recipe files in the folder `recipes`; the published path of a configuration is an alias of its name."""
-    files = {name: f"det_vitdet:recipes/{name}.yaml" for name in UNPUBLISHED}
-    for folder, published in PUBLISHED.items():
-        for name, configuration in published.items():
-            files[name] = files[f"{folder}/{configuration}"] = f"det_vitdet:recipes/{name}.yaml"
-    return files
+    return recipe_files("det_vitdet:recipes", PUBLISHED, UNPUBLISHED)
 
 
 @hookimpl

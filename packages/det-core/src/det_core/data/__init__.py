@@ -1,13 +1,9 @@
 """Reading images and annotations, transforming them, and putting them into batches."""
 
-from det_core.data.formats.cityscapes import CITYSCAPES_CLASSES, CityscapesDataset
 from det_core.data.formats.coco import CocoDataset
 from det_core.data.formats.concat import ConcatDataset
 from det_core.data.formats.folder import ImageFolder
-from det_core.data.formats.lvis import LvisDataset
 from det_core.data.formats.semantic_folder import SemanticFolder
-from det_core.data.formats.voc import VOC_CLASSES, VocDataset
-from det_core.data.formats.yolo import YoloDataset
 from det_core.data.images import from_pil, image_size, read_image
 from det_core.data.left_out import LeftOutWarning, left_out, left_out_notes
 from det_core.data.loading.batch import Batch
@@ -20,10 +16,7 @@ from det_core.data.transforms.crops import FixedSizeCrop, ObjectCrop, RandomCrop
 from det_core.data.transforms.mixing import CopyPaste, Mosaic
 
 __all__ = [
-    "CITYSCAPES_CLASSES",
-    "VOC_CLASSES",
     "Batch",
-    "CityscapesDataset",
     "ClassBalancedSampler",
     "CocoDataset",
     "ConcatDataset",
@@ -33,7 +26,6 @@ __all__ = [
     "FixedSizeCrop",
     "ImageFolder",
     "LeftOutWarning",
-    "LvisDataset",
     "Mosaic",
     "ObjectCrop",
     "Points",
@@ -45,9 +37,7 @@ __all__ = [
     "SemanticFolder",
     "ShuffleSampler",
     "TrainLoader",
-    "VocDataset",
     "WithProposals",
-    "YoloDataset",
     "compose",
     "from_pil",
     "image_size",

@@ -7,27 +7,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from det_core.evaluation.cityscapes import CityscapesEvaluator
     from det_core.evaluation.coco import CocoEvaluator
     from det_core.evaluation.coco_results import from_coco, to_coco
-    from det_core.evaluation.lvis import LvisEvaluator
     from det_core.evaluation.panoptic_results import to_coco_panoptic
     from det_core.evaluation.proposals import ProposalRecall
     from det_core.evaluation.results_file import ResultsFile
     from det_core.evaluation.semantic import MeanIoU
-    from det_core.evaluation.voc import VocEvaluator
 
-__all__ = ["CityscapesEvaluator", "CocoEvaluator", "LvisEvaluator", "MeanIoU", "ProposalRecall", "ResultsFile"]
-__all__ += ["VocEvaluator", "from_coco", "to_coco", "to_coco_panoptic"]
+__all__ = ["CocoEvaluator", "MeanIoU", "ProposalRecall", "ResultsFile", "from_coco", "to_coco", "to_coco_panoptic"]
 
 _MODULES = {
-    "CityscapesEvaluator": "cityscapes",
     "CocoEvaluator": "coco",
-    "LvisEvaluator": "lvis",
     "MeanIoU": "semantic",
     "ProposalRecall": "proposals",
     "ResultsFile": "results_file",
-    "VocEvaluator": "voc",
     "from_coco": "coco_results",
     "to_coco": "coco_results",
     "to_coco_panoptic": "panoptic_results",

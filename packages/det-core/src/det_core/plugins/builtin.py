@@ -114,14 +114,10 @@ def det_models() -> dict[str, str]:
 def det_datasets() -> dict[str, str]:
     """Readers of annotated images."""
     return {
-        "cityscapes": "det_core.data:CityscapesDataset",
         "coco": "det_core.data:CocoDataset",
         "concat": "det_core.data:ConcatDataset",
         "image_folder": "det_core.data:ImageFolder",
-        "lvis": "det_core.data:LvisDataset",
         "semantic_folder": "det_core.data:SemanticFolder",
-        "voc": "det_core.data:VocDataset",
-        "yolo": "det_core.data:YoloDataset",
     }
 
 
@@ -129,12 +125,9 @@ def det_datasets() -> dict[str, str]:
 def det_evaluators() -> dict[str, str]:
     """Judges of predictions."""
     return {
-        "cityscapes": "det_core.evaluation:CityscapesEvaluator",
         "coco": "det_core.evaluation:CocoEvaluator",
-        "lvis": "det_core.evaluation:LvisEvaluator",
         "mean_iou": "det_core.evaluation:MeanIoU",
         "proposal_recall": "det_core.evaluation:ProposalRecall",
-        "voc": "det_core.evaluation:VocEvaluator",
     }
 
 

@@ -6,7 +6,6 @@ commas, switches plugins off before anything of theirs is imported. A plugin may
 imported, 10 if it is not set; 0 is for ever.
 """
 
-import difflib
 import importlib
 import math
 import os
@@ -16,13 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
-from itertools import islice
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
-import pluggy
-
-from det_core.plugins import hooks
+from det_core.plugins import hooks, offers
 from det_core.plugins.isolation import ForeignError, LeftThreads, foreign_code, isolated
 from det_core.plugins.watchdog import Watchdog
 from det_core.printable import described, printable, quoted, type_name
@@ -47,16 +43,8 @@ SECONDS = 10.0
 CORE = "det-core"
 Status = Literal["active", "disabled", "incompatible", "broken", "hanging"]
 
-# The hooks alone: pluggy looks closely at everything that is in a module, for each plugin again.
-_SPECS = ModuleType("hooks")
-vars(_SPECS).update({hook: getattr(hooks, hook) for hook in hooks.HOOKS.values()})
-_KIND_OF = {hook: kind for kind, hook in hooks.HOOKS.items()}
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
-_NAME = re.compile(r"[^\s:]+")
-_NAMES, _LENGTH, _PROBLEMS = 10_000, 300, 20  # of one hook; of one name or target; of one plugin
-_TWO_WORDS = re.compile(r"[^\s:]+( [^\s:]+)?")  # of commands
-_TARGET = re.compile(r"[\w.]+:[\w.]+")
-_FILE = re.compile(r"[\w.]+:[^:]+")
+_PROBLEMS = 20  # of one plugin
 
 
 @dataclass(frozen=True)
@@ -69,6 +57,7 @@ class Plugin:
             "hanging": could not be imported in time.
         components: kind -> name -> target; what an active plugin offers.
         safe_parts: import paths that an untrusted recipe may build beside those, as the plugin lists them.
+        moved_names: names that parts of it had elsewhere before, by which recipes of earlier versions call them.
         problems: what is wrong with it, a sentence each; an active plugin may have some too.
         missing: the module that a broken plugin did not find; "" if that is not its trouble.
     """
@@ -81,6 +70,7 @@ class Plugin:
     problems: tuple[str, ...] = ()
     missing: str = ""
     safe_parts: tuple[str, ...] = ()
+    moved_names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def problem(self) -> str:
@@ -110,6 +100,10 @@ class Catalog:
 
     plugins: tuple[Plugin, ...]
     strays: tuple[Finding, ...] = ()
+
+    def moved(self, name: str) -> str:
+        """The name of today of what a plugin says it took from elsewhere under `name`; "" where none says so."""
+        return next((each.moved_names[name] for each in self.plugins if name in each.moved_names), "")
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -246,16 +240,16 @@ def _inspect(plugin: Plugin, point: metadata.EntryPoint, watchdog: Watchdog) -> 
             return replace(plugin, status="hanging", problems=(problem,))
         return replace(plugin, status="broken", problems=(f"cannot be imported: {error.text}",), missing=error.missing)
     try:
-        hooks_here = run(_registered, module)
+        hooks_here = run(offers.registered, module)
     except ForeignError as error:
         sys.modules.pop(point.module, None)  # libraries that walk through all modules would stumble over it
         return replace(plugin, status="broken", problems=(f"cannot be registered: {error.text}",))
     problems: list[str] = []
-    components = _offers(hooks_here, problems, run)
-    safe_parts: tuple[str, ...] = ()
+    components = offers.components(hooks_here, problems, run)
+    tables = offers.Tables()
     try:
-        safe_parts, wrong = run(_safe_parts, module)
-        problems += [*wrong, *run(_unmarked, module)]
+        tables = run(offers.tables, module)
+        problems += tables.problems
     except ForeignError as error:
         problems.append(f"its functions and safe parts cannot be listed: {error.text}")
     if "torch" in sys.modules and not torch_was_there:
@@ -263,7 +257,13 @@ def _inspect(plugin: Plugin, point: metadata.EntryPoint, watchdog: Watchdog) -> 
     problems += _left_behind(plugin.distribution, threads, run)
     if len(problems) > _PROBLEMS:
         problems = [*problems[:_PROBLEMS], f"and {len(problems) - _PROBLEMS} problems more"]
-    return replace(plugin, components=components, problems=tuple(problems), safe_parts=safe_parts)
+    return replace(
+        plugin,
+        components=components,
+        problems=tuple(problems),
+        safe_parts=tables.safe_parts,
+        moved_names=tables.moved_names,
+    )
 
 
 def _left_behind(distribution: str, threads: LeftThreads, run: Callable[..., Any]) -> list[str]:
@@ -288,18 +288,6 @@ def _module_of(point: metadata.EntryPoint) -> ModuleType:
     return module
 
 
-def _registered(module: ModuleType) -> list[tuple[str, Callable[[], Any]]]:
-    """The functions of a plugin that are marked as hooks, by the names that they have as hooks."""
-    manager = pluggy.PluginManager(hooks.GROUP)
-    manager.add_hookspecs(_SPECS)
-    manager.register(module)
-    return [
-        (str(caller.name), implementation.function)
-        for caller in manager.get_hookcallers(module) or ()
-        for implementation in caller.get_hookimpls()
-    ]
-
-
 def _misfit(requires: Sequence[str], core: str) -> str:
     """Why a plugin cannot be used with this version of core, from its own Requires-Dist; "" where it can."""
     wanted = [text for text in requires if re.match(r"det[-_.]+core", text, re.IGNORECASE)]
@@ -320,82 +308,3 @@ def _misfit(requires: Sequence[str], core: str) -> str:
         ):
             return f"needs {CORE}{requirement.specifier}, but {core} is installed"
     return ""
-
-
-def _offers(
-    functions: Sequence[tuple[str, Callable[[], Any]]], problems: list[str], run: Callable[..., Any]
-) -> dict[str, dict[str, str]]:
-    """What each hook of one plugin returns, each called by itself so that one that raises takes none with it."""
-    components: dict[str, dict[str, str]] = {}
-    for name, function in functions:
-        kind = _KIND_OF.get(name)
-        if kind is None:
-            near = difflib.get_close_matches(name[:80], _KIND_OF, 1)
-            problems.append(f"det has no hook {quoted(name)}" + (f"; did you mean {near[0]!r}?" if near else ""))
-            continue
-        try:
-            offered, wrong = run(_offered, kind, function)
-        except ForeignError as error:
-            problems.append(f"{name} {error.text}" if error.late else f"{name} raises {error.text}")
-            continue
-        problems += wrong
-        if offered is not None:
-            components[kind] = offered
-    return components
-
-
-def _offered(kind: str, function: Callable[[], Any]) -> tuple[dict[str, str] | None, list[str]]:
-    """What one hook offers, as plain text, and what is wrong with it."""
-    offered, hook = function(), hooks.HOOKS[kind]
-    if not isinstance(offered, Mapping):
-        return None, [f'{hook} must return {{"name": "package.module:attribute"}}, not {quoted(offered)}']
-    items = list(islice(iter(offered.items()), _NAMES + 1))
-    if len(items) > _NAMES:
-        return None, [f"{hook} offers more than {_NAMES} names"]
-    return _well_formed(kind, items)
-
-
-def _well_formed(kind: str, items: list[tuple[Any, Any]]) -> tuple[dict[str, str], list[str]]:
-    form, pattern = ("package:folder/file.yaml", _FILE) if kind == "recipes" else ("package.module:attribute", _TARGET)
-    good, problems, hook = {}, [], hooks.HOOKS[kind]
-    for given, value in items:
-        name, target = _plain_text(given), _plain_text(value)
-        if name is None or not (_TWO_WORDS if kind == "commands" else _NAME).fullmatch(name):
-            rule = "one or two words without colons" if kind == "commands" else "text without spaces and colons"
-            problems.append(f"{hook} offers the name {quoted(given)}; a name is {rule}")
-        elif target is None or not pattern.fullmatch(target):
-            problems.append(f'{hook} offers {quoted(name)} as {quoted(value)}; a target reads "{form}"')
-        else:
-            good[name] = target
-    return good, problems
-
-
-def _safe_parts(module: ModuleType) -> tuple[tuple[str, ...], list[str]]:
-    """The import paths that an untrusted recipe may build, and what is wrong with the list."""
-    listed = vars(module).get(hooks.SAFE_PARTS, ())
-    if not isinstance(listed, list | tuple | set | frozenset):
-        return (), [f'{hooks.SAFE_PARTS} must be ("package.module:attribute", ...), not {quoted(listed)}']
-    texts = [(value, _plain_text(value)) for value in islice(iter(listed), _NAMES)]
-    good = tuple(text for _, text in texts if text is not None and _TARGET.fullmatch(text))
-    wrong = [value for value, text in texts if text is None or not _TARGET.fullmatch(text)]
-    return good, [
-        f'{hooks.SAFE_PARTS} holds {quoted(value)}; a part reads "package.module:attribute"' for value in wrong
-    ]
-
-
-def _plain_text(value: Any) -> str | None:
-    """Text that a terminal can show, as text and nothing more; None for everything else."""
-    if not issubclass(type(value), str):
-        return None
-    text = str.__str__(value)
-    return text if len(text) <= _LENGTH and printable(text) == text else None
-
-
-def _unmarked(module: ModuleType) -> list[str]:
-    """Functions that look like hooks and lack the mark, which pluggy passes over in silence."""
-    own = {name: value for name, value in vars(module).items() if name in _KIND_OF}
-    return [
-        f"{name} is not marked with @hookimpl, so it is not used"
-        for name, value in own.items()
-        if getattr(value, "__module__", "") == module.__name__ and not hasattr(value, f"{hooks.GROUP}_impl")
-    ]

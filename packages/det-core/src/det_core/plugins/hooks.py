@@ -2,17 +2,19 @@
 
 A plugin is a module named in the entry-point group `det`. Each hook takes no argument and returns names as data,
 `{"name": "package.module:attribute"}`; nothing behind a name is imported before it is used. Beside its hooks a plugin
-module may hold `SAFE_PARTS`, a tuple of import paths that an untrusted recipe or checkpoint may build.
+module may hold `SAFE_PARTS`, a tuple of import paths that an untrusted recipe or checkpoint may build, and
+`MOVED_NAMES`, a table from names that parts of it had elsewhere before to those that they have.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pluggy
 
-__all__ = ["COMPONENTS", "CONTRACTS", "GROUP", "HOOKS", "KINDS", "SAFE_PARTS", "hookimpl", "hookspec"]
+__all__ = ["COMPONENTS", "CONTRACTS", "GROUP", "HOOKS", "KINDS", "MOVED_NAMES", "SAFE_PARTS"]
+__all__ += ["hookimpl", "hookspec", "recipe_files"]
 
 GROUP = "det"
-SAFE_PARTS = "SAFE_PARTS"
+SAFE_PARTS, MOVED_NAMES = "SAFE_PARTS", "MOVED_NAMES"
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 
@@ -102,3 +104,18 @@ CONTRACTS: Mapping[str, str] = {
     "det_core.contracts.Evaluator": "evaluators",
     "det_core.contracts.Exporter": "exporters",
 }
+
+
+def recipe_files(folder: str, published: Mapping[str, Mapping[str, str]], more: Iterable[str] = ()) -> dict[str, str]:
+    """What `det_recipes` returns for files named like their recipes; published paths are aliases.
+
+    Args:
+        folder: where the files are, as "package:folder".
+        published: folder of the published configuration -> name of the recipe -> name of the configuration.
+        more: recipes of no published configuration.
+    """
+    files = {name: f"{folder}/{name}.yaml" for name in more}
+    for place, names in published.items():
+        for name, configuration in names.items():
+            files[name] = files[f"{place}/{configuration}"] = f"{folder}/{name}.yaml"
+    return files

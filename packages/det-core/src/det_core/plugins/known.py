@@ -18,6 +18,9 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "det-tridentnet": ("*trident*",),
     "det-inspect": ("analysis",),
     "det-export": ("onnx", "torch_export"),
+    "det-datasets": (
+        *("cityscapes*", "*:cityscapes*", "*lvis*", "pascalvoc*", "voc", "voc_*", "*:voc*", "yolo", "*:yolo*"),
+    ),
 }
 
 # Command, of one or two words, or option of a command: the package that brings it.
@@ -60,10 +63,11 @@ def provider(name: str, kind: str = "") -> str:
         return COMMANDS.get(name, "")
     if kind == "importers":
         return "det-detectron2" if name.startswith("detectron2") else ""
-    distribution = name.partition("/")[0].lower()
+    distribution, _, rest = name.lower().partition("/")
     if distribution in KNOWN:
         return distribution
-    return next((package for package, forms in KNOWN.items() if any(fnmatchcase(name.lower(), f) for f in forms)), "")
+    name = rest if distribution == "det-core" else name.lower()
+    return next((package for package, forms in KNOWN.items() if any(fnmatchcase(name, form) for form in forms)), "")
 
 
 def reader(kind: str, name: str) -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "find",
     "import_target",
     "is_import_path",
+    "matches",
     "parse_import_path",
     "same",
 ]
@@ -85,7 +86,7 @@ def find(kind: str | None, name: str, where: str = "") -> Component:
     if is_import_path(name) and kind != "recipes":
         return Component(kind or "", name, "", ":".join(parse_import_path(name, where or name)))
     offered = components(kind)
-    found = _matches(offered, name)
+    found = matches(offered, name)
     if len(found) == 1:
         return found[0]
     what = (kind[:-1] if kind.endswith("s") else kind) if kind else "component"
@@ -99,12 +100,19 @@ def find(kind: str | None, name: str, where: str = "") -> Component:
     raise UnknownNameError(where or f"{what} {name!r}", problem, *_advice(kind, name, offered))
 
 
-def _matches(offered: Iterable[Component], name: str) -> list[Component]:
-    """A qualified name comes first, so that no plugin can take another's by offering it as a short one."""
+def matches(offered: Iterable[Component], name: str) -> list[Component]:
+    """Those that a name means, short or qualified; none for an import path.
+
+    A qualified name comes first, so that no plugin can take another's by offering it as a short one; last comes one
+    that nobody has now, of what a plugin says it took over.
+    """
     distribution, _, short = name.partition("/")
-    offered = list(offered)
-    qualified = [c for c in offered if c.name == short and c.distribution == canonical(distribution)]
-    return qualified or [component for component in offered if component.name == name]
+    offered, qualified = list(offered), f"{canonical(distribution)}/{short}"
+    found = [component for component in offered if component.qualified == qualified]
+    found = found or [component for component in offered if component.name == name]
+    if not found and (today := catalog().moved(qualified)):
+        found = [component for component in offered if component.qualified == today]
+    return found
 
 
 def _advice(kind: str | None, name: str, offered: list[Component]) -> tuple[str, str]:
@@ -115,13 +123,17 @@ def _advice(kind: str | None, name: str, offered: list[Component]) -> tuple[str,
         reasons = [f"{plugin.distribution} {plugin.version} ({plugin.problem})" for plugin in idle]
         found = "not in use: " + ", ".join([*reasons, *map(str, catalog().strays)])
     hints = [did_you_mean(name, [c.name for c in offered] + [c.qualified for c in offered])]
-    package = known.provider(name, kind or "")
-    if package and package not in {plugin.distribution for plugin in catalog().plugins}:
-        hints.append(known.hint(package))
+    hints.append(_from_package(name, kind or ""))
     if not any(hints):
         path = "" if kind == "recipes" else "; an import path reads 'package.module:attribute'"
         hints.append(f"`det {'recipes' if kind == 'recipes' else 'plugins'}` lists what is installed{path}")
     return found, "; ".join(hint for hint in hints if hint)
+
+
+def _from_package(name: str, kind: str = "") -> str:
+    """How to get the package that would bring a name; "" where none is known to, or it is there."""
+    package = known.provider(name, kind)
+    return known.hint(package) if package not in {plugin.distribution for plugin in catalog().plugins} else ""
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
@@ -152,7 +164,7 @@ def same(first: str, second: str) -> bool:
     """Whether two names mean one component ("resnet" and "det-core/resnet"), as far as is known without a kind."""
 
     def targets(name: str) -> set[str]:
-        return {name} if is_import_path(name) else {component.target for component in _matches(components(), name)}
+        return {name} if is_import_path(name) else {component.target for component in matches(components(), name)}
 
     return first == second or bool(targets(first) & targets(second))
 
@@ -161,14 +173,15 @@ def import_target(target: str, where: str = "") -> Any:
     """The attribute that "package.module:attribute" names; `where` is the place that asks for it."""
     where = where or target
     module_name, attribute = parse_import_path(target, where)
-    with _importing(module_name, where):
+    with _importing(module_name, where, target):
         value: Any = importlib.import_module(module_name)
     for part in attribute.split("."):
-        with _importing(module_name, where):  # a module may import what it names when it is asked for it
+        with _importing(module_name, where, target):  # a module may import what it names when it is asked for it
             there = hasattr(value, part)
         if not there:
             public = [each for each in dir(value) if not each.startswith("_")]
-            raise UnknownNameError(where, f"{module_name!r} has no {attribute!r}", fix=did_you_mean(part, public))
+            fix = _from_package(target) or did_you_mean(part, public)
+            raise UnknownNameError(where, f"{module_name!r} has no {attribute!r}", fix=fix)
         value = getattr(value, part)
         if isinstance(value, ModuleType):
             fix = f"write '{value.__name__}:...'"
@@ -177,7 +190,7 @@ def import_target(target: str, where: str = "") -> Any:
 
 
 @contextmanager
-def _importing(module_name: str, where: str) -> Iterator[None]:
+def _importing(module_name: str, where: str, target: str) -> Iterator[None]:
     """Tells of whatever goes wrong while a module is imported as one of our errors."""
     problem = f"{module_name!r} cannot be imported"
     try:
@@ -186,7 +199,7 @@ def _importing(module_name: str, where: str) -> Iterator[None]:
         raise
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            fix = "is its package installed, or its folder on PYTHONPATH?"
+            fix = _from_package(target) or "is its package installed, or its folder on PYTHONPATH?"
             raise UnknownNameError(where, f"there is no module {error.name!r}", fix=fix) from error
         raise PluginError(where, problem, f"it needs the module {error.name!r}, which is missing") from error
     except KeyboardInterrupt:

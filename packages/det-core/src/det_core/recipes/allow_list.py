@@ -36,11 +36,6 @@ _WITH_FILES = (
     "det_core.data:WithProposals",
     "det_core.engine.callbacks:BestCheckpoint",
 )
-# Parts of 0.1.0 that left a module which stayed.
-_LEFT = {
-    f"det_core.engine.callbacks:{name}": f"det_inspect.training:{name}"
-    for name in ("MLflow", "Profile", "SamplePredictions", "TensorBoard", "WandB")
-}
 _FIX = "name a component, or a class of torch.nn, torch.optim or torchvision.transforms.v2"
 _TRUST = "if you know who made the file, say trust=True (det predict --trust)"
 
@@ -141,8 +136,7 @@ def listed() -> dict[str, str]:
 
 def _current(name: str, where: str) -> str:
     """An import path with the module that holds the object today; UnknownNameError if it is none."""
-    module, attribute = registry.parse_import_path(name, where)
-    return _LEFT.get(f"{module}:{attribute}", f"{moved.current(module)}:{attribute}")
+    return moved.current(":".join(registry.parse_import_path(name, where)))
 
 
 def _objects(root: str, kinds: Collection[str]) -> Iterator[Any]:

@@ -1,6 +1,13 @@
-"""Where modules of det 0.1.0 went: recipes and checkpoints of that version name parts by their import paths then."""
+"""Where parts of earlier versions went: recipes and checkpoints of those name them by their import paths then.
+
+What moved within core is listed here. A plugin that takes over parts of core, or of another plugin, lists them as data
+in its module: `MOVED_NAMES = {"det_core.testing": "det_devkit.conformance"}`; by modules, import paths, or qualified
+names, which `plugins.registry` follows.
+"""
 
 from collections.abc import Mapping
+
+from det_core.plugins import catalog
 
 __all__ = ["MODULES", "current"]
 
@@ -9,20 +16,16 @@ MODULES: Mapping[str, str] = {
     "det_core.class_names": "det_core.zoo.class_names",
     "det_core.config": "det_core.recipes.check",
     "det_core.data.batch": "det_core.data.loading.batch",
-    "det_core.data.cityscapes": "det_core.data.formats.cityscapes",
     "det_core.data.coco": "det_core.data.formats.coco",
     "det_core.data.concat": "det_core.data.formats.concat",
     "det_core.data.crops": "det_core.data.transforms.crops",
     "det_core.data.folder": "det_core.data.formats.folder",
     "det_core.data.indexed": "det_core.data.formats.indexed",
     "det_core.data.loader": "det_core.data.loading.loader",
-    "det_core.data.lvis": "det_core.data.formats.lvis",
     "det_core.data.mixing": "det_core.data.transforms.mixing",
     "det_core.data.samplers": "det_core.data.loading.samplers",
     "det_core.data.semantic_folder": "det_core.data.formats.semantic_folder",
     "det_core.data.settings": "det_core.data.loading.settings",
-    "det_core.data.voc": "det_core.data.formats.voc",
-    "det_core.data.yolo": "det_core.data.formats.yolo",
     "det_core.detector": "det_core.predict.detector",
     "det_core.engine.optimize": "det_core.predict.optimize",
     "det_core.factory": "det_core.recipes.nodes",
@@ -44,10 +47,15 @@ MODULES: Mapping[str, str] = {
     "det_core.models.roi_heads": "det_core.models.heads.roi",
     "det_core.models.rpn": "det_core.models.heads.rpn",
     "det_core.models.semantic": "det_core.models.detectors.semantic",
-    "det_core.testing": "det_devkit.conformance",
 }
 
 
-def current(module: str) -> str:
-    """The module that holds what `module` held in 0.1.0; itself where it did not move."""
-    return MODULES.get(module, module)
+def current(path: str) -> str:
+    """The import path of today of what `path`, "module:attribute", meant once; itself where it did not move."""
+    module, _, attribute = path.partition(":")
+    if module in MODULES:
+        return f"{MODULES[module]}:{attribute}"
+    found = catalog()
+    if target := found.moved(path):
+        return target
+    return f"{found.moved(module) or module}:{attribute}"

@@ -14,7 +14,7 @@ from typing import Any
 
 from det_core.errors import ConfigError, DetWarning
 from det_core.plugins import catalog, registry
-from det_core.recipes.moved import MODULES
+from det_core.recipes import moved
 
 __all__ = ["IMPLIED", "MOVED", "component_of", "implied_below", "moved_keys", "upgrade"]
 
@@ -169,20 +169,18 @@ def _component(node: Mapping[str, Any]) -> str:
 
 def _offered(name: str) -> Iterator[registry.Component]:
     path = _IMPORT_PATH.fullmatch(_path_now(name))
+    if path is None:
+        yield from registry.matches(registry.components(), name)
+        return
     for component in registry.components():
-        if path is None:
-            if name in (component.name, component.qualified):
-                yield component
-        else:
-            module, _, attribute = component.target.partition(":")
-            # A package may offer a class at a shorter path than that of the module it stands in.
-            if attribute == path[2] and module.split(".")[0] == path[1].split(".")[0]:
-                yield component
+        module, _, attribute = component.target.partition(":")
+        # A package may offer a class at a shorter path than that of the module it stands in.
+        if attribute == path[2] and module.split(".")[0] == path[1].split(".")[0]:
+            yield component
 
 
 def _path_now(text: str) -> str:
-    path = _IMPORT_PATH.fullmatch(text)
-    return f"{MODULES[path[1]]}:{path[2]}" if path and path[1] in MODULES else text
+    return moved.current(text) if _IMPORT_PATH.fullmatch(text) else text
 
 
 def _moves(component: str) -> Mapping[str, str]:

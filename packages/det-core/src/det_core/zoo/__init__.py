@@ -50,23 +50,6 @@ PUBLISHED: dict[str, dict[str, str]] = {
         "keypoint_rcnn_r50_fpn_3x": "keypoint_rcnn_R_50_FPN_3x",
         "keypoint_rcnn_x101_32x8d_fpn_3x": "keypoint_rcnn_X_101_32x8d_FPN_3x",
     },
-    "LVISv0.5-InstanceSegmentation": {
-        "lvis_v05_mask_rcnn_r101_fpn_1x": "mask_rcnn_R_101_FPN_1x",
-        "lvis_v05_mask_rcnn_r50_fpn_1x": "mask_rcnn_R_50_FPN_1x",
-        "lvis_v05_mask_rcnn_x101_32x8d_fpn_1x": "mask_rcnn_X_101_32x8d_FPN_1x",
-    },
-    "LVISv1-InstanceSegmentation": {
-        "lvis_v1_mask_rcnn_r101_fpn_1x": "mask_rcnn_R_101_FPN_1x",
-        "lvis_v1_mask_rcnn_r50_fpn_1x": "mask_rcnn_R_50_FPN_1x",
-        "lvis_v1_mask_rcnn_x101_32x8d_fpn_1x": "mask_rcnn_X_101_32x8d_FPN_1x",
-    },
-    "Cityscapes": {
-        "cityscapes_mask_rcnn_r50_fpn": "mask_rcnn_R_50_FPN",
-    },
-    "PascalVOC-Detection": {
-        "voc_faster_rcnn_r50_c4": "faster_rcnn_R_50_C4",
-        "voc_faster_rcnn_r50_fpn": "faster_rcnn_R_50_FPN",
-    },
     "Detectron1-Comparisons": {
         "detectron1_faster_rcnn_r50_fpn_noaug_1x": "faster_rcnn_R_50_FPN_noaug_1x",
         "detectron1_keypoint_rcnn_r50_fpn_1x": "keypoint_rcnn_R_50_FPN_1x",

@@ -110,10 +110,9 @@ def find(name: str) -> PublishedModel:
 
 def of_recipe(name: str) -> PublishedModel | None:
     """The published model that a recipe builds, by any name of the recipe; None if it is none's, or not installed."""
-    for component in registry.components("recipes"):
-        if name in (component.name, component.qualified):
-            names = (each.name for each in _same(component))
-            return next((models()[each] for each in names if each in models()), None)
+    for component in registry.matches(registry.components("recipes"), name):
+        names = (each.name for each in _same(component))
+        return next((models()[each] for each in names if each in models()), None)
     return None
 
 

@@ -12,9 +12,9 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from det_core.data.formats.coco_checks import segmentation_fault
 from det_core.data.formats.listing import Listing
-from det_core.data.formats.voc import parsed
 from det_core.errors import DataError
 from det_core.recipes import yaml as yamlfile
+from det_datasets.readers.voc import parsed
 
 __all__ = ["Written", "coco_files", "voc_files", "yolo_files"]
 

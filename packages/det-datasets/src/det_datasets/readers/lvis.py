@@ -7,8 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-
 from det_core.data.formats.coco import mask_form
 from det_core.data.formats.coco_index import BadAnnotations, read_content
 from det_core.data.formats.indexed import IndexedImages
@@ -17,6 +15,7 @@ from det_core.data.formats.packed import PackedNumbers
 from det_core.errors import DataError
 from det_core.printable import quoted
 from det_core.structures import Sample
+from numpy.typing import NDArray
 
 __all__ = ["LvisDataset"]
 

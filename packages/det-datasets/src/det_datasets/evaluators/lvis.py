@@ -6,14 +6,13 @@ from contextlib import redirect_stdout
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from pycocotools.cocoeval import COCOeval
-
 from det_core.errors import ConfigError, DataError
 from det_core.evaluation.coco import CocoEvaluator
 from det_core.evaluation.curves import Curves, IouType, Table, read_table
 from det_core.evaluation.figures import Named, averages, mean, recalls
 from det_core.structures import Prediction, Sample
+from numpy.typing import NDArray
+from pycocotools.cocoeval import COCOeval
 
 __all__ = ["LvisEvaluator"]
 

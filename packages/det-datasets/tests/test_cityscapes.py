@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from det_core.contracts import Dataset, Indexed
-from det_core.data import CITYSCAPES_CLASSES, CityscapesDataset
 from det_core.errors import DataError
+from det_core.zoo.class_names import CITYSCAPES_CLASSES
+from det_datasets.readers import CityscapesDataset
 from PIL import Image
 
 

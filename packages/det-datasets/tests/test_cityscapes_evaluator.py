@@ -9,8 +9,8 @@ import pytest
 import torch
 from det_core.contracts import Evaluator
 from det_core.errors import DataError
-from det_core.evaluation import CityscapesEvaluator
 from det_core.structures import Detections, Prediction, Sample, Targets
+from det_datasets.evaluators import CityscapesEvaluator
 
 SIZE = (80, 120)
 NAMES = ("car", "person", "bus")

@@ -7,9 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
-
 from det_core.data.formats.packed import PackedNumbers, PackedTexts
 from det_core.data.images import read_image
 from det_core.errors import DataError
@@ -18,6 +15,8 @@ from det_core.ops.masks import tight_boxes
 from det_core.printable import quoted
 from det_core.structures import Sample, Size, Targets
 from det_core.zoo.class_names import CITYSCAPES_CLASSES
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 __all__ = ["CITYSCAPES_CLASSES", "CityscapesDataset"]
 

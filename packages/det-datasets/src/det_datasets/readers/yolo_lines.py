@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-
 from det_core.data.formats.faults import Fault
 from det_core.errors import DataError
 from det_core.structures import Size

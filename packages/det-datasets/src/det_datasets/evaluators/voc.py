@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-
 from det_core.errors import StructureError
 from det_core.evaluation.per_image import PerImage, detections_and_truth
 from det_core.ops import boxes as box_ops
 from det_core.structures import Prediction, Sample
+from numpy.typing import NDArray
 
 __all__ = ["VocEvaluator", "average_precision"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from det_core.data import YoloDataset
 from det_core.errors import DataError
+from det_datasets.readers import YoloDataset
 from PIL import Image
 
 NAMES = ("cell", "platelet")

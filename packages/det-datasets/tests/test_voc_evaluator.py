@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from det_core.errors import DataError, StructureError
-from det_core.evaluation import VocEvaluator
-from det_core.evaluation.voc import average_precision
 from det_core.structures import Detections, Prediction, Sample, Targets
+from det_datasets.evaluators import VocEvaluator
+from det_datasets.evaluators.voc import average_precision
 
 SIZE = (100, 100)
 LEFT, RIGHT, NOWHERE = (0, 0, 10, 10), (50, 0, 60, 10), (80, 80, 90, 90)

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
-
 from det_core.errors import DataError
 from det_core.evaluation.coco_results import encode_masks
 from det_core.evaluation.per_image import PerImage, detections_and_truth
 from det_core.structures import Prediction, Sample
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 
 __all__ = ["CityscapesEvaluator"]
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from det_core.contracts import Dataset, Indexed
-from det_core.data import VOC_CLASSES, VocDataset
 from det_core.errors import DataError
+from det_core.zoo.class_names import VOC_CLASSES
+from det_datasets.readers import VocDataset
 from PIL import Image
 
 

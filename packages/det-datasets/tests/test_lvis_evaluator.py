@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 from det_core.errors import ConfigError, DataError
-from det_core.evaluation import CocoEvaluator, LvisEvaluator
+from det_core.evaluation import CocoEvaluator
 from det_core.structures import Detections, Prediction, Sample, Targets
+from det_datasets.evaluators import LvisEvaluator
 
 SIZE = (100, 100)
 CLASSES = ("ant", "cup", "yak")  # frequent, common, rare

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from det_core.data import YoloDataset
 from det_core.errors import DataError, DetWarning
 from det_core.recipes import Factory
+from det_datasets.readers import YoloDataset
 from PIL import Image
 
 NAMES = "names: [cell, platelet]\n"

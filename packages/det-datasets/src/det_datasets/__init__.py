@@ -1,0 +1,1 @@
+"""Benchmarks and formats beyond COCO for det: LVIS, PASCAL VOC, Cityscapes, YOLO; readers, evaluators, recipes."""

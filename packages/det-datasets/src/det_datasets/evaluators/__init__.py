@@ -1,0 +1,7 @@
+"""Metrics by the rules of each benchmark."""
+
+from det_datasets.evaluators.cityscapes import CityscapesEvaluator
+from det_datasets.evaluators.lvis import LvisEvaluator
+from det_datasets.evaluators.voc import VocEvaluator
+
+__all__ = ["CityscapesEvaluator", "LvisEvaluator", "VocEvaluator"]

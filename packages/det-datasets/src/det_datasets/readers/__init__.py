@@ -1,0 +1,8 @@
+"""Readers of annotated images, in formats other than COCO's."""
+
+from det_datasets.readers.cityscapes import CityscapesDataset
+from det_datasets.readers.lvis import LvisDataset
+from det_datasets.readers.voc import VocDataset
+from det_datasets.readers.yolo import YoloDataset
+
+__all__ = ["CityscapesDataset", "LvisDataset", "VocDataset", "YoloDataset"]

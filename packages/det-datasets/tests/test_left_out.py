@@ -1,0 +1,41 @@
+"""Whatever a reader leaves out is counted."""
+
+import json
+from pathlib import Path
+
+import small_benchmarks
+from det_core.data import left_out
+from det_datasets.readers import CityscapesDataset, VocDataset, YoloDataset
+
+
+def test_voc_and_yolo_unreadable_files_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "voc").mkdir()
+    voc = small_benchmarks.voc(tmp_path / "voc")
+    (tmp_path / "voc/ImageSets/Main/train.txt").write_text("a\nb\n")
+    assert left_out(VocDataset(**voc, bad_annotations="skip")) == {"images whose files cannot be read": 1}
+    (tmp_path / "yolo").mkdir()
+    yolo = small_benchmarks.yolo(tmp_path / "yolo")
+    (tmp_path / "yolo/labels/a.txt").write_text("1 0.5 0.5 0.25 0.2\n7 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "yolo/labels/b.txt").write_text("1 0.5 0.5 0.25 0.2\n")
+    (tmp_path / "yolo/labels/classes.txt").write_text("cat\ndog\n")
+    assert left_out(YoloDataset(**yolo, bad_annotations="skip")) == {
+        "files of labels without an image": 1,
+        "annotations that cannot be used": 1,
+    }
+
+
+def test_cityscapes_empty_images_are_counted(tmp_path: Path) -> None:
+    arguments = small_benchmarks.cityscapes(tmp_path)
+    empty = {"imgHeight": 30, "imgWidth": 40, "objects": []}
+    (tmp_path / "fine/ulm/b_gtFine_polygons.json").write_text(json.dumps(empty))
+    (tmp_path / "left/ulm/b_leftImg8bit.png").write_bytes((tmp_path / "left/ulm/a_leftImg8bit.png").read_bytes())
+    assert left_out(CityscapesDataset(**arguments, keep_empty=False)) == {"images without an object to learn from": 1}
+
+
+def test_cityscapes_groups_alone_are_nothing_to_learn_from(tmp_path: Path) -> None:
+    arguments = small_benchmarks.cityscapes(tmp_path)
+    assert CityscapesDataset(**arguments).num_learnable == 1
+    file = next(tmp_path.rglob("*.json"))
+    file.write_text(file.read_text().replace('"car"', '"cargroup"'))
+    assert json.loads(file.read_text())["objects"][0]["label"] == "cargroup"
+    assert CityscapesDataset(**arguments).num_learnable == 0
