@@ -59,24 +59,28 @@ def run_tests(session: nox.Session, *arguments: str, **environment: str) -> None
 
 
 def install(session: nox.Session, *projects: Path, extras: str = "", tools: list[str] | None = None) -> None:
-    """Install the wheels of these projects (the extras belong to det-core) and these tools."""
-    wheels = [build_wheel(session, project) for project in projects]
+    """Install the wheels of these projects, of what they require of this repository, and these tools.
+
+    The extras belong to det-core.
+    """
+    required = {package(each) for project in projects for each in needed_by(project)}
+    wheels = [build_wheel(session, project) for project in sorted({*projects, *required})]
     specs = [f"{wheel}{extras if wheel.name.startswith('det_core') else ''}" for wheel in wheels]
     session.install(*specs, *(tools or []))
 
 
-def needed_by(name: str) -> set[str]:
-    """The packages of this repository that the tests of a package need, itself included."""
+def needed_by(project: Path, extra: str = "") -> set[str]:
+    """The packages of this repository that a project requires, with one of its extras; not itself."""
     needed: set[str] = set()
-    waiting = {name}
+    waiting = [(project, extra)]
     while waiting:
-        current = waiting.pop()
-        needed.add(current)
-        project = tomllib.loads((package(current) / "pyproject.toml").read_text("utf-8"))["project"]
-        own = project.get("optional-dependencies", {}).get("test", []) if current == name else []
-        named = {re.split(r"[\[<>=~! ;]", line, maxsplit=1)[0] for line in (*project["dependencies"], *own)}
-        waiting |= (named & set(PACKAGES)) - needed
-    return needed
+        current, own = waiting.pop()
+        about = tomllib.loads((current / "pyproject.toml").read_text("utf-8"))["project"]
+        lines = [*about["dependencies"], *about.get("optional-dependencies", {}).get(own, [])]
+        named = {re.split(r"[\[<>=~! ;]", line, maxsplit=1)[0] for line in lines}
+        waiting += [(package(name), "") for name in (named & set(PACKAGES)) - needed]
+        needed |= named & set(PACKAGES)
+    return needed - {project.name}
 
 
 def package(name: str) -> Path:
@@ -98,7 +102,7 @@ def tests(session: nox.Session, package_name: str) -> None:
     extras = {package_name: "test"} | {"det-core": CORE_EXTRAS + (",test" if package_name == "det-core" else "")}
     wheels = [
         f"{build_wheel(session, package(name))}{f'[{extras[name]}]' if name in extras else ''}"
-        for name in sorted(needed_by(package_name))
+        for name in sorted({package_name, *needed_by(package(package_name), "test")})
     ]
     session.install(*wheels, *TEST_TOOLS)
     run_tests(session, f"packages/{package_name}/tests", "-m", "not slow", *session.posargs)

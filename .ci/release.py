@@ -30,6 +30,8 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 PROJECTS = {path.parent.name: path.parent for path in sorted(ROOT.glob("packages/*/pyproject.toml"))}
 UV = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent)) or "uv"
+# Not plugins: required by core, and usable without it.
+LIBRARIES = ("det-safeload",)
 SMOKE = (("det", "--version"), ("det", "--help"), ("det", "recipes"), ("det", "plugins", "--check"))
 
 
@@ -99,7 +101,7 @@ def _faults_of_wheel(wheel: Path, name: str, version: str, module: str) -> Itera
     )
     if strange := sorted({each.partition("/")[0] for each in files} - {module, info}):
         yield f"{wheel.name}: also holds {', '.join(strange)}"
-    if f"[det]\n{name} = " not in points:
+    if name not in LIBRARIES and f"[det]\n{name} = " not in points:
         yield f"{wheel.name}: has no entry point {name} in the group det"
     for required in map(Requirement, metadata.get_all("Requires-Dist") or ()):
         if canonicalize_name(required.name) in PROJECTS and {each.operator for each in required.specifier} != {
@@ -110,9 +112,9 @@ def _faults_of_wheel(wheel: Path, name: str, version: str, module: str) -> Itera
 
 
 def cores(name: str, wheelhouse: Path) -> list[Version]:
-    """The lowest and the newest core of the wheelhouse that a package allows; the present one for core itself."""
-    if name == "det-core":
-        return [Version(version_of(name))]
+    """The lowest and the newest core of the wheelhouse that a package allows; the present one for what core needs."""
+    if name in ("det-core", *LIBRARIES):
+        return [Version(version_of("det-core"))]
     project = tomllib.loads((PROJECTS[name] / "pyproject.toml").read_text("utf-8"))["project"]
     (allowed,) = (Requirement(each) for each in project["dependencies"] if each.startswith("det-core"))
     found = sorted(parse_wheel_filename(path.name)[1] for path in wheelhouse.glob("det_core-*.whl"))

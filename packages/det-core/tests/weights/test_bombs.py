@@ -14,7 +14,7 @@ import pytest
 import torch
 from det_core.errors import WeightsError
 from det_core.weights import read
-from det_core.weights.archives import read_archive
+from det_safeload.archives import read_archive
 from hostile import read_apart, require_refused
 from safetensors.torch import save_file
 

@@ -11,11 +11,11 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+from det_safeload.regular import descriptor_of
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from det_core.errors import DataError
-from det_core.files.regular import descriptor_of
 from det_core.structures import Size
 
 __all__ = ["IMAGE_SUFFIXES", "from_pil", "image_files", "image_size", "read_image", "read_reduced"]

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from det_safeload.regular import open_regular
 from numpy.typing import NDArray
 
 from det_core.contracts import Dataset, Indexed
 from det_core.data.loading.samplers import require_indexed
 from det_core.errors import ConfigError, DataError, StructureError
-from det_core.files.regular import open_regular
 from det_core.structures import Prediction, Proposals, Sample, Size
 
 __all__ = ["ProposalWriter", "WithProposals", "write_proposals"]

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from det_safeload.archives import read_archive
+from det_safeload.budget import OverBudgetError
+from det_safeload.machine import RefusedError
+from det_safeload.tensorfiles import require_sound_head
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from det_core.errors import CheckpointError
-from det_core.files.budget import OverBudgetError
 from det_core.printable import described, quoted
-from det_core.weights.archives import read_archive
-from det_core.weights.machine import RefusedError
-from det_core.weights.tensorfiles import require_sound_head
 
 __all__ = ["Checkpoint", "load_state", "read_about", "read_checkpoint", "save_checkpoint", "save_state", "write_whole"]
 

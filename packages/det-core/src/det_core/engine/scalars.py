@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from det_safeload.regular import open_regular
+
 from det_core.engine.checkpoint import write_whole
 from det_core.errors import CheckpointError
-from det_core.files.regular import open_regular
 
 __all__ = ["Scalars", "read_scalars"]
 

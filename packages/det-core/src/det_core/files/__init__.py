@@ -1,1 +1,1 @@
-"""Files that somebody named: regular ones only, read within a budget, JSON checked."""
+"""Files that somebody named: JSON, checked. Regular files and budgets are those of det_safeload."""

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from det_safeload.budget import MIB
+from det_safeload.regular import open_regular
+
 from det_core.errors import DataError
-from det_core.files.budget import MIB
-from det_core.files.regular import open_regular
 
 __all__ = ["read"]
 

@@ -26,7 +26,19 @@ __all__ = ["ANYTHING", "OWN", "AllowList", "listed", "untrusted"]
 # What core and its requirements consist of beside the lists.
 _CLOSED = frozenset(
     {
-        *("det_core", "torch", "torchvision", "numpy", "PIL", "yaml", "safetensors", "pluggy", "pydantic", "rich"),
+        *(
+            "det_core",
+            "det_safeload",
+            "torch",
+            "torchvision",
+            "numpy",
+            "PIL",
+            "yaml",
+            "safetensors",
+            "pluggy",
+            "pydantic",
+            "rich",
+        ),
         *("click", "packaging", "pycocotools", "pip", "setuptools", "pkg_resources", "pytest", "_pytest"),
     }
 )

@@ -15,8 +15,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from det_safeload.regular import exists
+
 from det_core.errors import ConfigError, DetError, PluginError, RecipeError, UnknownNameError
-from det_core.files.regular import exists
 from det_core.plugins import registry, versions
 from det_core.printable import described
 from det_core.recipes import check as config

@@ -11,10 +11,10 @@ from types import MappingProxyType
 from typing import Any
 
 import yaml
+from det_safeload.budget import Budget, OverBudgetError
+from det_safeload.regular import open_regular
 
 from det_core.errors import RecipeError
-from det_core.files.budget import Budget, OverBudgetError
-from det_core.files.regular import open_regular
 from det_core.printable import quoted
 
 __all__ = ["dump", "parse", "read", "texts"]

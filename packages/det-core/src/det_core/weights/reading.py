@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from det_safeload.archives import read_archive
+from det_safeload.budget import OverBudgetError
+from det_safeload.machine import RefusedError
+from det_safeload.tensorfiles import require_sound_head
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from det_core.errors import WeightsError
-from det_core.files.budget import OverBudgetError
 from det_core.printable import described, quoted
 from det_core.recipes import Source
-from det_core.weights.archives import read_archive
-from det_core.weights.machine import RefusedError
 from det_core.weights.pickles import read_pickle
 from det_core.weights.sources import fetch, is_page
-from det_core.weights.tensorfiles import require_sound_head
 
 __all__ = ["read"]
 

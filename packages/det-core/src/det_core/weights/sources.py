@@ -16,8 +16,9 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from det_safeload.regular import open_regular
+
 from det_core.errors import MissingExtraError, WeightsError
-from det_core.files.regular import open_regular
 
 __all__ = ["cache_folder", "fetch", "is_page", "resolve"]
 

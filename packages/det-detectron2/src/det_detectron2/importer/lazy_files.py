@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from det_core.errors import ConfigError, RecipeError
-from det_core.files.regular import open_regular
 from det_core.printable import quoted
+from det_safeload.regular import open_regular
 
 from det_detectron2.importer.literals import Evaluator
 

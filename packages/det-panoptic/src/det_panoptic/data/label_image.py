@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from det_core.errors import DataError
-from det_core.files.regular import open_regular
 from det_core.structures import Size
+from det_safeload.regular import open_regular
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from det_safeload.regular import open_regular
+
 from det_core.data.formats.coco_index import BadAnnotations, CocoIndex, MaskForm, checked
 from det_core.data.formats.faults import Fault
 from det_core.errors import DataError
-from det_core.files.regular import open_regular
 
 __all__ = ["Listing", "text_of"]
 

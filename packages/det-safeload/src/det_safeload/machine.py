@@ -9,7 +9,7 @@ import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from det_core.files.budget import Budget
+from det_safeload.budget import Budget
 
 __all__ = ["Name", "Readable", "RefusedError", "Stateful", "execute", "require_small"]
 

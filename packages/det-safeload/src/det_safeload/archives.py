@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from det_core.files.budget import MIB, Budget, OverBudgetError
-from det_core.files.regular import open_regular
-from det_core.printable import quoted
-from det_core.weights.machine import Name, Readable, RefusedError, execute, require_small
-from det_core.weights.pickles import Plain, names_of_python
+from det_safeload.budget import MIB, Budget, OverBudgetError
+from det_safeload.machine import Name, Readable, RefusedError, execute, require_small
+from det_safeload.pickles import Plain, names_of_python
+from det_safeload.printable import quoted
+from det_safeload.regular import open_regular
 
 __all__ = ["read_archive"]
 

@@ -6,9 +6,9 @@ import os
 import struct
 from pathlib import Path
 
-from det_core.files.budget import MIB, OverBudgetError
-from det_core.files.regular import open_regular
-from det_core.printable import quoted
+from det_safeload.budget import MIB, OverBudgetError
+from det_safeload.printable import quoted
+from det_safeload.regular import open_regular
 
 __all__ = ["require_sound_head"]
 
