@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from det_core import recipes
-from det_core.data import CocoDataset, SemanticFolder
+from det_core.data import CocoDataset
+from det_datasets.readers import SemanticFolder
 
 HERE = Path(__file__).parents[1] / "examples" / "nuclei"
 NAMES = ("mask_rcnn", "pointrend", "implicit_pointrend", "point_sup")

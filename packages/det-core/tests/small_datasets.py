@@ -19,14 +19,6 @@ def concat(folder: Path) -> dict[str, Any]:
     return {"datasets": [CocoDataset(**coco(folder))]}
 
 
-def semantic_folder(folder: Path) -> dict[str, Any]:
-    for part in ("images", "labels"):
-        (folder / part).mkdir()
-    Image.new("RGB", (40, 30)).save(folder / "images" / "a.jpg")
-    Image.new("L", (40, 30), 1).save(folder / "labels" / "a.png")
-    return {"images": folder / "images", "labels": folder / "labels", "classes": ["road", "sky"]}
-
-
 def image_folder(folder: Path) -> dict[str, Any]:
     Image.new("RGB", (40, 30)).save(folder / "a.jpg")
     return {"images": folder, "classes": ["cat", "dog"]}

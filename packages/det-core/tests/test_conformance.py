@@ -50,6 +50,5 @@ test_core = conformance(
         "datasets/coco": small_datasets.coco,
         "datasets/concat": small_datasets.concat,
         "datasets/image_folder": small_datasets.image_folder,
-        "datasets/semantic_folder": small_datasets.semantic_folder,
     },
 )

@@ -48,3 +48,11 @@ def yolo(folder: Path) -> dict[str, Any]:
     Image.new("RGB", (40, 30)).save(folder / "images" / "a.jpg")
     (folder / "labels" / "a.txt").write_text("1 0.5 0.5 0.25 0.2\n")
     return {"images": folder / "images", "classes": ["cat", "dog"]}
+
+
+def semantic_folder(folder: Path) -> dict[str, Any]:
+    for part in ("images", "labels"):
+        (folder / part).mkdir()
+    Image.new("RGB", (40, 30)).save(folder / "images" / "a.jpg")
+    Image.new("L", (40, 30), 1).save(folder / "labels" / "a.png")
+    return {"images": folder / "images", "labels": folder / "labels", "classes": ["road", "sky"]}

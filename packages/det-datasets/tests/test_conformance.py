@@ -8,6 +8,7 @@ test_datasets = conformance(
     examples={
         "datasets/cityscapes": small_benchmarks.cityscapes,
         "datasets/lvis": small_benchmarks.lvis,
+        "datasets/semantic_folder": small_benchmarks.semantic_folder,
         "datasets/voc": small_benchmarks.voc,
         "datasets/yolo": small_benchmarks.yolo,
     },

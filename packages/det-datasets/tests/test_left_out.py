@@ -3,8 +3,12 @@
 import json
 from pathlib import Path
 
+import coco_files
+import pytest
 import small_benchmarks
-from det_core.data import left_out
+from det_core.data import TrainLoader, left_out
+from det_core.errors import DataError
+from det_datasets.around import CopyPaste, Mosaic
 from det_datasets.readers import CityscapesDataset, VocDataset, YoloDataset
 
 
@@ -39,3 +43,21 @@ def test_cityscapes_groups_alone_are_nothing_to_learn_from(tmp_path: Path) -> No
     file.write_text(file.read_text().replace('"car"', '"cargroup"'))
     assert json.loads(file.read_text())["objects"][0]["label"] == "cargroup"
     assert CityscapesDataset(**arguments).num_learnable == 0
+
+
+def test_datasets_around_one_of_crowds_have_nothing_to_learn_from(tmp_path: Path) -> None:
+    data = coco_files.content(3)
+    for each in data["annotations"]:
+        each["iscrowd"] = 1
+    dataset = coco_files.dataset(tmp_path, data)
+    for around in (Mosaic(dataset), CopyPaste(dataset)):
+        assert around.num_learnable == 0
+        with pytest.raises(DataError, match="nothing to learn from"):
+            TrainLoader(dataset=around, batch_size=1)
+
+
+def test_dataset_around_another_reports_what_that_leaves_out(tmp_path: Path) -> None:
+    data = coco_files.content(2)
+    data["annotations"][0]["bbox"] = [1, 1, 0, 5]
+    dataset = coco_files.dataset(tmp_path, data, bad_annotations="skip")
+    assert left_out(Mosaic(dataset)) == left_out(dataset) == {"annotations that cannot be used": 1}

@@ -7,8 +7,9 @@ from pathlib import Path
 import coco_files
 import numpy as np
 import pytest
-from det_core.data import CocoDataset, WithProposals
+from det_core.data import CocoDataset
 from det_core.errors import DataError, DetError
+from det_datasets.around import WithProposals
 from det_detectron2.proposals import convert_proposals
 
 BOXES = [np.array([[0, 0, 5, 5], [2, 3, 10, 5]], np.float32), np.zeros((0, 4), np.float32), np.ones((1, 4), np.float32)]

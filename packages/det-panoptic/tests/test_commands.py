@@ -131,7 +131,9 @@ model:
   sem_seg_head: {type: det-panoptic/deeplab_v3_plus_head, aspp_channels: 8, decoder_channels: 8, norm: BN}
 data:"""
     text = head + text.partition("data:")[2].replace("semantic: stuff", "semantic: classes")
-    text = text.partition("  evaluators:")[0] + '  evaluators: [{type: "det_core.evaluation:MeanIoU"}]\n  workers: 0\n'
+    text = (
+        text.partition("  evaluators:")[0] + '  evaluators: [{type: "det_datasets.evaluators:MeanIoU"}]\n  workers: 0\n'
+    )
     text += "train: {steps: 1, batch_size: 2, device: cpu, best_metric: semantic/mIoU}\n"
     (tmp_path / "pixels.yaml").write_text(text)
     call("train", tmp_path / "pixels.yaml", "--output", tmp_path / "run")

@@ -3,6 +3,9 @@
 from det_core.plugins.hooks import hookimpl, recipe_files
 
 _PUBLISHED: dict[str, dict[str, str]] = {
+    "COCO-Detection": {
+        "fast_rcnn_r50_fpn_1x": "fast_rcnn_R_50_FPN_1x",
+    },
     "Cityscapes": {
         "cityscapes_mask_rcnn_r50_fpn": "mask_rcnn_R_50_FPN",
     },
@@ -16,6 +19,9 @@ _PUBLISHED: dict[str, dict[str, str]] = {
         "lvis_v1_mask_rcnn_r50_fpn_1x": "mask_rcnn_R_50_FPN_1x",
         "lvis_v1_mask_rcnn_x101_32x8d_fpn_1x": "mask_rcnn_X_101_32x8d_FPN_1x",
     },
+    "Misc": {
+        "semantic_r50_fpn_1x": "semantic_R_50_FPN_1x",
+    },
     "PascalVOC-Detection": {
         "voc_faster_rcnn_r50_c4": "faster_rcnn_R_50_C4",
         "voc_faster_rcnn_r50_fpn": "faster_rcnn_R_50_FPN",
@@ -24,14 +30,19 @@ _PUBLISHED: dict[str, dict[str, str]] = {
 _DATASETS = {
     "cityscapes": "det_datasets.readers:CityscapesDataset",
     "lvis": "det_datasets.readers:LvisDataset",
+    "semantic_folder": "det_datasets.readers:SemanticFolder",
     "voc": "det_datasets.readers:VocDataset",
     "yolo": "det_datasets.readers:YoloDataset",
 }
 _EVALUATORS = {
     "cityscapes": "det_datasets.evaluators:CityscapesEvaluator",
     "lvis": "det_datasets.evaluators:LvisEvaluator",
+    "mean_iou": "det_datasets.evaluators:MeanIoU",
     "voc": "det_datasets.evaluators:VocEvaluator",
 }
+_AROUND = ("CopyPaste", "Mosaic", "ProposalWriter", "WithProposals")
+# Beside those that are offered through hooks. The others of the package `around` read or write a file.
+SAFE_PARTS = ("det_datasets.around:CopyPaste", "det_datasets.around:Mosaic")
 
 
 @hookimpl
@@ -59,5 +70,13 @@ MOVED_NAMES = {
     **{f"det_core.evaluation:{target.partition(':')[2]}": target for target in _EVALUATORS.values()},
     **{f"det_core.data.{name}": f"det_datasets.readers.{name}" for name in _DATASETS},
     **{f"det_core.data.formats.{name}": f"det_datasets.readers.{name}" for name in _DATASETS},
-    **{f"det_core.evaluation.{name}": f"det_datasets.evaluators.{name}" for name in _EVALUATORS},
+    **{
+        f"det_core.evaluation.{name}": f"det_datasets.evaluators.{name}"
+        for name in ("cityscapes", "lvis", "semantic", "voc")
+    },
+    **{f"det_core.data:{name}": f"det_datasets.around:{name}" for name in _AROUND},
+    **{f"det_core.data.{name}": f"det_datasets.around.{name}" for name in ("mixing", "proposals")},
+    "det_core.data.transforms:CopyPaste": "det_datasets.around:CopyPaste",
+    "det_core.data.transforms:Mosaic": "det_datasets.around:Mosaic",
+    "det_core.data.transforms.mixing": "det_datasets.around.mixing",
 }

@@ -1,4 +1,4 @@
-"""Published files of proposals, for `det_core.data:WithProposals`."""
+"""Published files of proposals, for `det_datasets.around:WithProposals`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from det_core.data import write_proposals
 from det_core.errors import DataError
 from det_core.printable import quoted
 from det_core.structures import Proposals
 from det_core.weights.pickles import read_pickle
+from det_datasets.around import write_proposals
 from numpy.typing import NDArray
 
 __all__ = ["convert_proposals"]

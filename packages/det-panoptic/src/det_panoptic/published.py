@@ -108,5 +108,5 @@ def evaluators(kind: str, names: Sequence[str]) -> list[dict[str, Any]]:
         stuff = [{"type": "stuff_iou", "num_stuff": len(COCO_STUFF_CLASSES)}] if things else []
         return [quality, boxes_and_masks, *stuff]
     if kind == "panoptic_deeplab":
-        return [quality, {"type": "det_core.evaluation:MeanIoU"}, boxes_and_masks]
+        return [quality, {"type": "det_datasets.evaluators:MeanIoU"}, boxes_and_masks]
     return []

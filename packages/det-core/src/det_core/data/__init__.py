@@ -3,46 +3,37 @@
 from det_core.data.formats.coco import CocoDataset
 from det_core.data.formats.concat import ConcatDataset
 from det_core.data.formats.folder import ImageFolder
-from det_core.data.formats.semantic_folder import SemanticFolder
 from det_core.data.images import from_pil, image_size, read_image
 from det_core.data.left_out import LeftOutWarning, left_out, left_out_notes
 from det_core.data.loading.batch import Batch
 from det_core.data.loading.loader import EvalLoader, TrainLoader
 from det_core.data.loading.samplers import ClassBalancedSampler, RepeatFactorSampler, ShuffleSampler
 from det_core.data.loading.settings import Data
-from det_core.data.proposals import ProposalWriter, WithProposals, write_proposals
 from det_core.data.transforms import Points, ResizeShortestEdge, compose
 from det_core.data.transforms.crops import FixedSizeCrop, ObjectCrop, RandomCrop, ScaleJitter
-from det_core.data.transforms.mixing import CopyPaste, Mosaic
 
 __all__ = [
     "Batch",
     "ClassBalancedSampler",
     "CocoDataset",
     "ConcatDataset",
-    "CopyPaste",
     "Data",
     "EvalLoader",
     "FixedSizeCrop",
     "ImageFolder",
     "LeftOutWarning",
-    "Mosaic",
     "ObjectCrop",
     "Points",
-    "ProposalWriter",
     "RandomCrop",
     "RepeatFactorSampler",
     "ResizeShortestEdge",
     "ScaleJitter",
-    "SemanticFolder",
     "ShuffleSampler",
     "TrainLoader",
-    "WithProposals",
     "compose",
     "from_pil",
     "image_size",
     "left_out",
     "left_out_notes",
     "read_image",
-    "write_proposals",
 ]

@@ -12,13 +12,11 @@ if TYPE_CHECKING:
     from det_core.evaluation.panoptic_results import to_coco_panoptic
     from det_core.evaluation.proposals import ProposalRecall
     from det_core.evaluation.results_file import ResultsFile
-    from det_core.evaluation.semantic import MeanIoU
 
-__all__ = ["CocoEvaluator", "MeanIoU", "ProposalRecall", "ResultsFile", "from_coco", "to_coco", "to_coco_panoptic"]
+__all__ = ["CocoEvaluator", "ProposalRecall", "ResultsFile", "from_coco", "to_coco", "to_coco_panoptic"]
 
 _MODULES = {
     "CocoEvaluator": "coco",
-    "MeanIoU": "semantic",
     "ProposalRecall": "proposals",
     "ResultsFile": "results_file",
     "from_coco": "coco_results",

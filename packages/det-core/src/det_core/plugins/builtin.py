@@ -7,7 +7,7 @@ from det_core.plugins.hooks import hookimpl
 
 _CORE = {
     "det_core.data": """
-        ClassBalancedSampler CopyPaste Data FixedSizeCrop Mosaic ObjectCrop Points RandomCrop RepeatFactorSampler
+        ClassBalancedSampler Data FixedSizeCrop ObjectCrop Points RandomCrop RepeatFactorSampler
         ResizeShortestEdge ScaleJitter ShuffleSampler
     """,
     "det_core.backbones": "Deformation",
@@ -117,7 +117,6 @@ def det_datasets() -> dict[str, str]:
         "coco": "det_core.data:CocoDataset",
         "concat": "det_core.data:ConcatDataset",
         "image_folder": "det_core.data:ImageFolder",
-        "semantic_folder": "det_core.data:SemanticFolder",
     }
 
 
@@ -126,7 +125,6 @@ def det_evaluators() -> dict[str, str]:
     """Judges of predictions."""
     return {
         "coco": "det_core.evaluation:CocoEvaluator",
-        "mean_iou": "det_core.evaluation:MeanIoU",
         "proposal_recall": "det_core.evaluation:ProposalRecall",
     }
 

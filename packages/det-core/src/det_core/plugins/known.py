@@ -20,6 +20,15 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "det-export": ("onnx", "torch_export"),
     "det-datasets": (
         *("cityscapes*", "*:cityscapes*", "*lvis*", "pascalvoc*", "voc", "voc_*", "*:voc*", "yolo", "*:yolo*"),
+        *(
+            "fast_rcnn_r*",
+            "coco-detection/fast_rcnn*",
+            "*:copypaste",
+            "*:mosaic",
+            "*:withproposals",
+            "*:proposalwriter",
+        ),
+        *("semantic_folder", "*:semanticfolder", "mean_iou", "*:meaniou", "semantic_r*", "misc/semantic_r*"),
     ),
 }
 

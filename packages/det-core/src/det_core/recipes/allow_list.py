@@ -43,11 +43,7 @@ _CLOSED = frozenset(
     }
 )
 # Parts of core that write or read a file which the recipe names, beside its data: for a recipe of one's own.
-_WITH_FILES = (
-    "det_core.data:ProposalWriter",
-    "det_core.data:WithProposals",
-    "det_core.engine.callbacks:BestCheckpoint",
-)
+_WITH_FILES = ("det_core.engine.callbacks:BestCheckpoint",)
 _FIX = "name a component, or a class of torch.nn, torch.optim or torchvision.transforms.v2"
 _TRUST = "if you know who made the file, say trust=True (det predict --trust)"
 

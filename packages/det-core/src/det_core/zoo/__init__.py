@@ -11,7 +11,6 @@ UNPUBLISHED = ("rotated_faster_rcnn_r50_fpn_3x",)
 
 PUBLISHED: dict[str, dict[str, str]] = {
     "COCO-Detection": {
-        "fast_rcnn_r50_fpn_1x": "fast_rcnn_R_50_FPN_1x",
         "faster_rcnn_r101_c4_3x": "faster_rcnn_R_101_C4_3x",
         "faster_rcnn_r101_dc5_3x": "faster_rcnn_R_101_DC5_3x",
         "faster_rcnn_r101_fpn_3x": "faster_rcnn_R_101_FPN_3x",
@@ -67,7 +66,6 @@ PUBLISHED: dict[str, dict[str, str]] = {
         "scratch_mask_rcnn_r50_fpn_3x_gn": "scratch_mask_rcnn_R_50_FPN_3x_gn",
         "scratch_mask_rcnn_r50_fpn_9x_gn": "scratch_mask_rcnn_R_50_FPN_9x_gn",
         "scratch_mask_rcnn_r50_fpn_9x_syncbn": "scratch_mask_rcnn_R_50_FPN_9x_syncbn",
-        "semantic_r50_fpn_1x": "semantic_R_50_FPN_1x",
     },
     "new_baselines": {
         "mask_rcnn_r101_fpn_100ep_lsj": "mask_rcnn_R_101_FPN_100ep_LSJ",

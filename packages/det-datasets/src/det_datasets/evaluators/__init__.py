@@ -2,6 +2,7 @@
 
 from det_datasets.evaluators.cityscapes import CityscapesEvaluator
 from det_datasets.evaluators.lvis import LvisEvaluator
+from det_datasets.evaluators.semantic import MeanIoU
 from det_datasets.evaluators.voc import VocEvaluator
 
-__all__ = ["CityscapesEvaluator", "LvisEvaluator", "VocEvaluator"]
+__all__ = ["CityscapesEvaluator", "LvisEvaluator", "MeanIoU", "VocEvaluator"]

@@ -78,7 +78,7 @@ def _with_proposals(s: Settings, split: str, node: dict[str, Any]) -> dict[str, 
     # The published files are pickles; ours have another form and the same name.
     file = f"proposals/{PurePosixPath(files[0]).stem}.npz"
     top = s[f"DATASETS.PRECOMPUTED_PROPOSAL_TOPK_{split}"]
-    return {"type": "det_core.data:WithProposals", "dataset": node, "file": file, "top": top}
+    return {"type": "det_datasets.around:WithProposals", "dataset": node, "file": file, "top": top}
 
 
 def _crop(s: Settings) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from det_core.data import SemanticFolder
+from det_datasets.readers import SemanticFolder
 
 from det_panoptic.data.relabelled import Relabelled
 from det_panoptic.names import ADE20K_CLASSES
@@ -21,7 +21,7 @@ class Ade20k(Relabelled):
         classes: the 150 classes, each by the first of its names.
 
     Raises:
-        DataError: as in `det_core.data.SemanticFolder`.
+        DataError: as in `det_datasets.readers.SemanticFolder`.
     """
 
     classes: tuple[str, ...] = ADE20K_CLASSES

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from det_core.data import SemanticFolder
+from det_datasets.readers import SemanticFolder
 
 from det_panoptic.data.images import BadSegments, PanopticImages
 from det_panoptic.data.index import read_index
@@ -56,7 +56,7 @@ class CityscapesSemantic(Relabelled):
         classes: the 19 classes that are judged; pixels of the others are unknown.
 
     Raises:
-        DataError: as in `det_core.data.SemanticFolder`.
+        DataError: as in `det_datasets.readers.SemanticFolder`.
     """
 
     classes: tuple[str, ...] = CITYSCAPES_CLASSES

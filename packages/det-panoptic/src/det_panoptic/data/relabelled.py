@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from det_core.data import SemanticFolder
 from det_core.structures import Sample, Size
+from det_datasets.readers import SemanticFolder
 
 __all__ = ["Relabelled"]
 
@@ -16,7 +16,7 @@ _UNKNOWN = 255
 class Relabelled:
     """The images of a folder, with label i where a label image holds `values[i]`, and 255 elsewhere."""
 
-    evaluators: tuple[str, ...] = ("det_core.evaluation:MeanIoU",)
+    evaluators: tuple[str, ...] = ("det_datasets.evaluators:MeanIoU",)
 
     def __init__(self, files: SemanticFolder, values: Sequence[int]) -> None:
         self._files = files

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from det_core.errors import ConfigError
-from det_core.evaluation import MeanIoU
+from det_datasets.evaluators import MeanIoU
 
 __all__ = ["StuffIoU"]
 

@@ -87,7 +87,7 @@ class RCNN(nn.Module):
             found: tuple[list[Proposals], dict[str, Tensor]] = self.proposal_generator(features, batch.sizes, targets)
             return found
         if batch.proposals is None:
-            fix = "name a dataset that brings a file of them, det_core.data:WithProposals, or a proposal_generator"
+            fix = "name a dataset that brings them along, or a proposal_generator"
             raise StructureError("ImageBatch.proposals", "are needed: this model does not find its own", fix=fix)
         return batch.proposals, {}
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 from det_core.errors import DataError, StructureError
-from det_core.evaluation import MeanIoU
 from det_core.structures import Prediction, Sample, SemanticMap, Targets
+from det_datasets.evaluators import MeanIoU
 
 CLASSES = ("road", "sky", "sea")
 

@@ -9,16 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional
-
 from det_core.contracts import Dataset
 from det_core.data.loading.samplers import require_indexed
 from det_core.data.transforms.geometric import compose
 from det_core.errors import ConfigError, DataError
 from det_core.ops.masks import tight_boxes
 from det_core.structures import Polygons, Sample, Size, Targets
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
 
 __all__ = ["CopyPaste", "Mosaic"]
 

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from det_safeload.regular import open_regular
-from numpy.typing import NDArray
-from PIL import Image
-
 from det_core.data.formats.packed import PackedTexts
 from det_core.data.images import IMAGE_SUFFIXES, image_files, image_size, read_image
 from det_core.errors import ConfigError, DataError
 from det_core.structures import Sample, Size, Targets
+from det_safeload.regular import open_regular
+from numpy.typing import NDArray
+from PIL import Image
 
 __all__ = ["SemanticFolder"]
 
@@ -38,7 +37,7 @@ class SemanticFolder:
             size, has colours, or holds a value that is no label.
     """
 
-    evaluators: tuple[str, ...] = ("det_core.evaluation:MeanIoU",)
+    evaluators: tuple[str, ...] = ("det_datasets.evaluators:MeanIoU",)
 
     def __init__(
         self,

@@ -9,12 +9,13 @@ import coco_files
 import numpy as np
 import pytest
 import torch
-from det_core.data import CocoDataset, FixedSizeCrop, ProposalWriter, WithProposals, compose, write_proposals
+from det_core.data import CocoDataset, FixedSizeCrop, compose
 from det_core.data.loading.loader import EvalLoader, TrainLoader
 from det_core.engine import evaluate, train
 from det_core.errors import ConfigError, DataError, StructureError
 from det_core.recipes import recipe_from_tree
 from det_core.structures import Prediction, Proposals, Sample
+from det_datasets.around import ProposalWriter, WithProposals, write_proposals
 from torchvision.transforms import v2
 
 
@@ -105,7 +106,7 @@ def recipe(folder: Path, **model: Any) -> dict[str, Any]:
 def test_fast_rcnn_trains_and_is_judged_on_what_an_rpn_wrote(tmp_path: Path) -> None:
     tree = recipe(tmp_path, type="proposal_network")
     file = str(tmp_path / "rpn.npz")
-    tree["data"]["evaluators"] = [{"type": "det_core.data:ProposalWriter", "file": file}]
+    tree["data"]["evaluators"] = [{"type": "det_datasets.around:ProposalWriter", "file": file}]
     rpn = recipe_from_tree(tree, "rpn")
     data = rpn.build("data")
     found = evaluate(rpn.build_model(), data.eval_loader("val", 2), data.build_evaluators("val"))
@@ -113,7 +114,7 @@ def test_fast_rcnn_trains_and_is_judged_on_what_an_rpn_wrote(tmp_path: Path) -> 
     tree = recipe(tmp_path, type="faster_rcnn", proposal_generator=None)
     for split in ("train", "val"):
         coco = tree["data"][split]
-        tree["data"][split] = {"type": "det_core.data:WithProposals", "dataset": coco, "file": file, "top": 20}
+        tree["data"][split] = {"type": "det_datasets.around:WithProposals", "dataset": coco, "file": file, "top": 20}
     outcome = train(recipe_from_tree(tree, "fast"), tmp_path / "run")
     assert outcome.finished
     assert "bbox/AP" in outcome.metrics
@@ -121,7 +122,7 @@ def test_fast_rcnn_trains_and_is_judged_on_what_an_rpn_wrote(tmp_path: Path) -> 
 
 def test_a_recipe_without_proposals_says_what_is_missing(tmp_path: Path) -> None:
     tree = recipe(tmp_path, type="faster_rcnn", proposal_generator=None)
-    with pytest.raises(StructureError, match=r"proposals: are needed.*det_core.data:WithProposals"):
+    with pytest.raises(StructureError, match=r"proposals: are needed.*det_datasets.around:WithProposals"):
         train(recipe_from_tree(tree, "fast"), tmp_path / "run")
 
 

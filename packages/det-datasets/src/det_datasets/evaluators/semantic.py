@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-
 from det_core.errors import DataError, StructureError
 from det_core.evaluation.per_image import PerImage
 from det_core.structures import Prediction, Sample
+from numpy.typing import NDArray
 
 __all__ = ["MeanIoU"]
 

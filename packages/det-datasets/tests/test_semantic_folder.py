@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from det_core.contracts import Dataset
-from det_core.data import SemanticFolder, compose
+from det_core.data import compose
 from det_core.errors import DataError
+from det_datasets.readers import SemanticFolder
 from PIL import Image
 from torchvision.transforms import v2
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from det_safeload.regular import open_regular
-from numpy.typing import NDArray
-
 from det_core.contracts import Dataset, Indexed
 from det_core.data.loading.samplers import require_indexed
 from det_core.errors import ConfigError, DataError, StructureError
 from det_core.structures import Prediction, Proposals, Sample, Size
+from det_safeload.regular import open_regular
+from numpy.typing import NDArray
 
 __all__ = ["ProposalWriter", "WithProposals", "write_proposals"]
 
@@ -89,7 +88,7 @@ class WithProposals:
             place = int(np.searchsorted(self._ids, image_id, sorter=self._by_id))
             if place < len(self._ids) and self._ids[self._by_id[place]] == image_id:
                 return int(self._by_id[place])
-        fix = "write the file for this dataset: det_core.data:ProposalWriter is an evaluator that does"
+        fix = "write the file for this dataset: det_datasets.around:ProposalWriter is an evaluator that does"
         raise DataError(str(self.file), f"holds no proposals for image {image_id!r}", fix=fix)
 
 
@@ -175,7 +174,7 @@ def _read(file: Path) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float
                 raise DataError(str(file), f"is no file of proposals: it has no array '{missing[0]}'")
             ids, counts, boxes, logits = (content[name] for name in _ARRAYS)
     except FileNotFoundError as error:
-        fix = "write it with det_core.data:ProposalWriter and a proposal network"
+        fix = "write it with det_datasets.around:ProposalWriter and a proposal network"
         raise DataError(str(file), "there is no such file of proposals", fix=fix) from error
     except DataError:
         raise
