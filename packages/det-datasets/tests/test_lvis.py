@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from det_core.contracts import Dataset, Indexed
-from det_core.data import RepeatFactorSampler
 from det_core.errors import DataError
 from det_datasets.readers import LvisDataset
+from det_datasets.samplers import RepeatFactorSampler
 from PIL import Image
 
 

@@ -122,7 +122,7 @@ def test_fast_rcnn_trains_and_is_judged_on_what_an_rpn_wrote(tmp_path: Path) -> 
 
 def test_a_recipe_without_proposals_says_what_is_missing(tmp_path: Path) -> None:
     tree = recipe(tmp_path, type="faster_rcnn", proposal_generator=None)
-    with pytest.raises(StructureError, match=r"proposals: are needed.*det_datasets.around:WithProposals"):
+    with pytest.raises(StructureError, match=r"proposals: are needed.*name a dataset that brings them along"):
         train(recipe_from_tree(tree, "fast"), tmp_path / "run")
 
 
@@ -152,3 +152,12 @@ def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     np.savez(tmp_path / "bad.npz", ids=np.array([1]))
     with pytest.raises(DataError, match="it has no array 'counts'"):
         WithProposals(coco, tmp_path / "bad.npz")
+
+
+def test_proposal_writer_second_image_of_an_id_is_refused(tmp_path: Path) -> None:
+    sample = CocoDataset(*coco_files.write(tmp_path, coco_files.content(1)))[0]
+    writer = ProposalWriter(["x"], tmp_path / "p.npz")
+    found = Prediction(proposals=Proposals(boxes=torch.zeros(0, 4), logits=torch.zeros(0)))
+    writer.update(found, sample)
+    with pytest.raises(DataError, match="has an id that another image has too"):
+        writer.update(found, sample)

@@ -279,7 +279,7 @@ def test_rare_classes_are_repeated_and_a_crop_comes_first():
         INPUT__CROP__SIZE=(384, 600),
     )
     data = found.tree["data"]
-    assert data["sampler"] == {"type": "det_core.data:RepeatFactorSampler", "threshold": 0.001, "sqrt": False}
+    assert data["sampler"] == {"type": "det_datasets.samplers:RepeatFactorSampler", "threshold": 0.001, "sqrt": False}
     assert data["train_transforms"][0] == {"type": "det_core.data:RandomCrop", "size": [384, 600], "form": "absolute"}
     assert found.unused == []
     recipe_from_tree(found.tree).check()

@@ -168,3 +168,15 @@ def test_settings_with_one_replaced_count_what_is_asked_of_either() -> None:
     assert (other["MODEL.ROI_HEADS.NAME"], s["MODEL.ROI_HEADS.NAME"]) == ("Res5ROIHeads", "AcmeROIHeads")
     assert other["MODEL.RPN.NMS_THRESH"] == 0.5
     assert s.leftover() == ([], [])
+
+
+def test_importer_of_a_plugin_that_hangs_is_left_behind_and_the_others_work(
+    acme: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DET_PLUGIN_TIMEOUT", "0.3")
+    acme("import time\ntime.sleep(60)\n")
+    assert {"det-panoptic", "det-acme"} & {each.distribution for each in extensions.extensions()} <= {"det-panoptic"}
+    [problem] = extensions.problems()
+    assert "acme_importer:EXTENSION cannot be used: " in problem
+    assert "more than DET_PLUGIN_TIMEOUT allows" in problem
+    recipe_from_settings({})

@@ -71,7 +71,6 @@ class Backbone(Protocol):
 
         With `exact_sizes = False` height and width may be smaller.
         """
-        ...
 
 
 @runtime_checkable
@@ -80,7 +79,6 @@ class Preprocess(Protocol):
 
     def forward(self, batch: ImageBatch) -> Tensor:
         """Float32 (B, 3, H, W), H and W multiples of `divisibility`; zeros outside each image."""
-        ...
 
 
 @runtime_checkable
@@ -95,7 +93,6 @@ class Model(Protocol):
         The argument decides, not `self.training`, so a validation loss is an ordinary call. Predictions are in the
         pixels of the images as given.
         """
-        ...
 
 
 @runtime_checkable
@@ -104,7 +101,6 @@ class GivenBoxes(Protocol):
 
     def predict_given_boxes(self, batch: ImageBatch, detections: Sequence[Detections]) -> list[Detections]:
         """The detections of each image, in the pixels of `batch`, with masks, keypoints and extras filled in."""
-        ...
 
 
 @runtime_checkable
@@ -118,7 +114,6 @@ class HasNMS(Protocol):
     @property
     def nms(self) -> Any:
         """The settings."""
-        ...
 
 
 @runtime_checkable
@@ -127,7 +122,6 @@ class Compilable(Protocol):
 
     def networks(self) -> Sequence[Any]:
         """The modules (`nn.Module`) to compile, such as the backbone and the dense heads."""
-        ...
 
 
 @runtime_checkable
@@ -140,7 +134,6 @@ class SegmentMaker(Protocol):
         Where an image was resized for the model, it is asked again once these are at the size of the stored image, so
         that segments have its edges, and areas count its pixels.
         """
-        ...
 
 
 @runtime_checkable
@@ -152,7 +145,6 @@ class OlderWeights(Protocol):
 
         `state` is of the whole model, in which the part stands at `path`, such as "roi_heads.mask_head".
         """
-        ...
 
 
 @runtime_checkable
@@ -163,7 +155,6 @@ class ProposalGenerator(Protocol):
         self, features: Mapping[str, Tensor], sizes: Sequence[Size], targets: Sequence[Targets] | None = None
     ) -> tuple[list[Proposals], dict[str, Tensor]]:
         """Proposals of each image by falling objectness, and the losses ({} without `targets`)."""
-        ...
 
 
 @runtime_checkable
@@ -180,7 +171,6 @@ class AnchorGenerator(Protocol):
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Anchors of each level (B, C, H, W): float32 (H * W * per_pixel, box_dim), by row, column, then anchor."""
-        ...
 
 
 @runtime_checkable
@@ -189,7 +179,6 @@ class RPNHead(Protocol):
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Levels (B, C, H, W) to logits (B, H * W * anchors) and offsets (B, H * W * anchors, box_dim) of each."""
-        ...
 
 
 @runtime_checkable
@@ -206,7 +195,6 @@ class Pooler(Protocol):
 
     def forward(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
         """Features (B, C, H_i, W_i) and boxes (P_b, box_dim) of each image to (sum of P_b, C, R, R)."""
-        ...
 
 
 @runtime_checkable
@@ -221,17 +209,14 @@ class ROIHeads(Protocol):
         sizes: Sequence[Size],
     ) -> dict[str, Tensor]:
         """{loss name: scalar} over the batch; `sizes` are the images' sizes."""
-        ...
 
     def predict(
         self, features: Mapping[str, Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]
     ) -> list[Detections]:
         """The detections of each image; `sizes` are the images' sizes, to clip to."""
-        ...
 
     def predict_given_boxes(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
         """The detections of each image with masks, keypoints and extras filled in; as they are where there are none."""
-        ...
 
 
 @runtime_checkable
@@ -246,7 +231,6 @@ class BoxHead(Protocol):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(P, in_channels, resolution, resolution) to (P, out_dim)."""
-        ...
 
 
 @runtime_checkable
@@ -261,15 +245,12 @@ class BoxPredictor(Protocol):
 
     def forward(self, x: Tensor) -> Any:
         """(P, in_dim) to what the two methods below read."""
-        ...
 
     def losses(self, outputs: Any, proposals: Tensor, labels: Tensor, boxes: Tensor) -> dict[str, Tensor]:
         """{loss name: scalar}; proposals (P, 4 or 5), labels int64 (P,), the true box of each, any for background."""
-        ...
 
     def detect(self, outputs: Any, proposals: Sequence[Tensor], sizes: Sequence[Size]) -> list[Detections]:
         """The detections of each image, best first; `outputs` are those of all images' proposals, one after another."""
-        ...
 
 
 @runtime_checkable
@@ -278,15 +259,12 @@ class CascadeBoxPredictor(BoxPredictor, Protocol):
 
     def scores(self, outputs: Any) -> Tensor:
         """Float32 (P, num_classes + 1) in [0, 1], the background last."""
-        ...
 
     def decode(self, outputs: Any, proposals: Tensor) -> Tensor:
         """The boxes of regions (P, box_dim): float32 (P, 1, box_dim), one for all classes."""
-        ...
 
     def select(self, boxes: Tensor, scores: Tensor, counts: Sequence[int], sizes: Sequence[Size]) -> list[Detections]:
         """The detections among boxes (P, 1, box_dim) and scores (P, num_classes + 1), `counts` regions an image."""
-        ...
 
 
 @runtime_checkable
@@ -295,7 +273,6 @@ class RefinesRegions(Protocol):
 
     def predict_boxes_for_labels(self, outputs: Any, proposals: Tensor, labels: Tensor) -> Tensor:
         """The box of each region (P, box_dim) as an object of its label int64 (P,); any where it is background."""
-        ...
 
 
 @runtime_checkable
@@ -306,11 +283,9 @@ class RegionHead(Protocol):
         self, features: Mapping[str, Tensor], proposals: Sequence[Tensor], targets: Sequence[Targets]
     ) -> dict[str, Tensor]:
         """{loss name: scalar}; the foreground regions of each image, (P_i, 4 or 5), and their truth, row for row."""
-        ...
 
     def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
         """The detections of each image with this head's own field or extra filled in."""
-        ...
 
 
 @runtime_checkable
@@ -321,11 +296,9 @@ class PooledRegionHead(RegionHead, Protocol):
         self, pooled: Tensor, proposals: Sequence[Tensor], targets: Sequence[Targets]
     ) -> dict[str, Tensor]:
         """`losses` from features (sum of P_i, C, R, R) of the foreground regions."""
-        ...
 
     def pooled_predict(self, pooled: Tensor, detections: Sequence[Detections]) -> list[Detections]:
         """`predict` from features (sum of N_i, C, R, R) of the detections."""
-        ...
 
 
 @runtime_checkable
@@ -338,7 +311,6 @@ class MaskLoss(Protocol):
         Logits (P, num_classes or 1, S, S) of the regions of all images, one after another; the boxes of these in each
         image, (P_i, 4), and their truth, row for row.
         """
-        ...
 
 
 @runtime_checkable
@@ -347,15 +319,12 @@ class DenseHead(Protocol):
 
     def forward(self, features: Mapping[str, Tensor]) -> Any:
         """A NamedTuple of tensors, which the two methods below read."""
-        ...
 
     def losses(self, outputs: Any, sizes: Sequence[Size], targets: Sequence[Targets]) -> dict[str, Tensor]:
         """{loss name: scalar} over the batch."""
-        ...
 
     def decode(self, outputs: Any, sizes: Sequence[Size]) -> list[Detections]:
         """The detections of each image."""
-        ...
 
 
 @runtime_checkable
@@ -364,11 +333,9 @@ class SemanticHead(Protocol):
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Class scores before the softmax, float32 (B, num_classes, H, W) in the pixels of the padded batch."""
-        ...
 
     def losses(self, features: Mapping[str, Tensor], targets: Sequence[Tensor]) -> dict[str, Tensor]:
         """{loss name: scalar} over the batch; the classes of each image, int64 (H_i, W_i)."""
-        ...
 
 
 @runtime_checkable
@@ -390,7 +357,6 @@ class Dataset(Protocol):
 
     def __getitem__(self, index: int) -> Sample:
         """The image and its truth as stored, untransformed; raises DataError naming the file if it cannot be read."""
-        ...
 
 
 @runtime_checkable
@@ -399,11 +365,9 @@ class Indexed(Protocol):
 
     def size_of(self, index: int) -> Size:
         """(height, width) of the image as stored."""
-        ...
 
     def labels_of(self, index: int) -> Sequence[int]:
         """The label of each object in the image."""
-        ...
 
 
 @runtime_checkable
@@ -415,7 +379,6 @@ class Sampler(Protocol):
 
         What a pass holds depends on nothing but `number`, so that training can go on at any image of any pass.
         """
-        ...
 
 
 @runtime_checkable
@@ -424,19 +387,15 @@ class Evaluator(Protocol):
 
     def update(self, prediction: Prediction, sample: Sample) -> None:
         """Add one image: what was predicted, and the sample as stored, both in the pixels of `sample.image`."""
-        ...
 
     def state(self) -> Any:
         """What was added so far, picklable, to be merged in another process."""
-        ...
 
     def merge(self, states: Sequence[Any]) -> None:
         """Take the states of all processes, this one's included, in place of one's own."""
-        ...
 
     def result(self) -> dict[str, float]:
         """{"task/metric": value}, such as "bbox/AP50"; values in [0, 1] where they are shares."""
-        ...
 
 
 @runtime_checkable
@@ -445,15 +404,12 @@ class Explanation(Protocol):
 
     def as_json(self) -> dict[str, Any]:
         """What stands beside "metrics" and "notes" in the JSON of `det eval`."""
-        ...
 
     def show(self) -> None:
         """Print it for a reader at a terminal."""
-        ...
 
     def write_report(self, folder: Path, title: str, metrics: Mapping[str, float | None], notes: Sequence[str]) -> Path:
         """Write a report with `metrics` and `notes` into `folder`; returns the file to open."""
-        ...
 
 
 @runtime_checkable
@@ -473,7 +429,6 @@ class Analysis(Evaluator, Protocol):
             model: the evaluated one. Nothing is predicted again unless an option of the analysis asks for it.
             batches: the images once more, from the first, for such an option.
         """
-        ...
 
     @staticmethod
     def evaluate_files(
@@ -488,7 +443,6 @@ class Analysis(Evaluator, Protocol):
             report: the folder for a report.
             images: the folder that names of images start from, for the report.
         """
-        ...
 
 
 @runtime_checkable
@@ -506,14 +460,12 @@ class Exporter(Protocol):
 
     def export(self, model: Model, example: ImageBatch, path: Path) -> Path:
         """Write the file; returns where."""
-        ...
 
     def load(self, path: Path) -> Model:
         """What the written file computes, as a model for prediction alone.
 
         It has `num_classes`, and may have `classes`, the name of each label.
         """
-        ...
 
 
 @runtime_checkable
@@ -522,4 +474,3 @@ class Transform(Protocol):
 
     def __call__(self, sample: Sample) -> Sample:
         """The sample as changed; the one that is given stays as it is."""
-        ...

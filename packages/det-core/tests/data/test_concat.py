@@ -4,12 +4,10 @@ from pathlib import Path
 
 import coco_files
 import pytest
-import torch
 from det_core.contracts import Dataset, Indexed
-from det_core.data import CocoDataset, ConcatDataset, ImageFolder, ProposalWriter
-from det_core.errors import ConfigError, DataError
+from det_core.data import CocoDataset, ConcatDataset, ImageFolder
+from det_core.errors import ConfigError
 from det_core.recipes.check import check
-from det_core.structures import Prediction, Proposals
 from PIL import Image
 
 
@@ -98,12 +96,3 @@ def test_image_folder_files_of_one_name_have_ids_of_their_own(tmp_path: Path) ->
         Image.new("RGB", (4, 4)).save(tmp_path / name)
     folder = ImageFolder(tmp_path, ["x"])
     assert [folder[index].id for index in range(3)] == ["a.jpg", "a.png", "b.png"]
-
-
-def test_proposal_writer_second_image_of_an_id_is_refused(tmp_path: Path) -> None:
-    sample = numbered(tmp_path / "a", 1)[0]
-    writer = ProposalWriter(["x"], tmp_path / "p.npz")
-    found = Prediction(proposals=Proposals(boxes=torch.zeros(0, 4), logits=torch.zeros(0)))
-    writer.update(found, sample)
-    with pytest.raises(DataError, match="has an id that another image has too"):
-        writer.update(found, sample)

@@ -42,7 +42,12 @@ _EVALUATORS = {
 }
 _AROUND = ("CopyPaste", "Mosaic", "ProposalWriter", "WithProposals")
 # Beside those that are offered through hooks. The others of the package `around` read or write a file.
-SAFE_PARTS = ("det_datasets.around:CopyPaste", "det_datasets.around:Mosaic")
+SAFE_PARTS = (
+    "det_datasets.around:CopyPaste",
+    "det_datasets.around:Mosaic",
+    "det_datasets.samplers:ClassBalancedSampler",
+    "det_datasets.samplers:RepeatFactorSampler",
+)
 
 
 @hookimpl
@@ -78,5 +83,10 @@ MOVED_NAMES = {
     **{f"det_core.data.{name}": f"det_datasets.around.{name}" for name in ("mixing", "proposals")},
     "det_core.data.transforms:CopyPaste": "det_datasets.around:CopyPaste",
     "det_core.data.transforms:Mosaic": "det_datasets.around:Mosaic",
+    **{
+        f"{module}:{name}": f"det_datasets.samplers:{name}"
+        for module in ("det_core.data", "det_core.data.samplers", "det_core.data.loading.samplers")
+        for name in ("ClassBalancedSampler", "RepeatFactorSampler")
+    },
     "det_core.data.transforms.mixing": "det_datasets.around.mixing",
 }

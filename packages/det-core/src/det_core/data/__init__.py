@@ -7,14 +7,13 @@ from det_core.data.images import from_pil, image_size, read_image
 from det_core.data.left_out import LeftOutWarning, left_out, left_out_notes
 from det_core.data.loading.batch import Batch
 from det_core.data.loading.loader import EvalLoader, TrainLoader
-from det_core.data.loading.samplers import ClassBalancedSampler, RepeatFactorSampler, ShuffleSampler
+from det_core.data.loading.samplers import ShuffleSampler
 from det_core.data.loading.settings import Data
 from det_core.data.transforms import Points, ResizeShortestEdge, compose
 from det_core.data.transforms.crops import FixedSizeCrop, ObjectCrop, RandomCrop, ScaleJitter
 
 __all__ = [
     "Batch",
-    "ClassBalancedSampler",
     "CocoDataset",
     "ConcatDataset",
     "Data",
@@ -25,7 +24,6 @@ __all__ = [
     "ObjectCrop",
     "Points",
     "RandomCrop",
-    "RepeatFactorSampler",
     "ResizeShortestEdge",
     "ScaleJitter",
     "ShuffleSampler",

@@ -3,12 +3,14 @@
 One sorted table per hook; a component needs a line here and nothing else. Recipes are listed in `zoo.plugin`.
 """
 
+import json
+from pathlib import Path
+
 from det_core.plugins.hooks import hookimpl
 
 _CORE = {
     "det_core.data": """
-        ClassBalancedSampler Data FixedSizeCrop ObjectCrop Points RandomCrop RepeatFactorSampler
-        ResizeShortestEdge ScaleJitter ShuffleSampler
+        Data FixedSizeCrop ObjectCrop Points RandomCrop ResizeShortestEdge ScaleJitter ShuffleSampler
     """,
     "det_core.backbones": "Deformation",
     "det_core.engine": """
@@ -22,44 +24,12 @@ _CORE = {
     """,
     "det_core.weights": "InitialWeights",
 }
-_TORCH = {
-    "torch.nn": """
-        AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d AlphaDropout AvgPool1d AvgPool2d
-        BatchNorm1d BatchNorm2d BatchNorm3d BCELoss BCEWithLogitsLoss Bilinear CELU ChannelShuffle ConstantPad2d Conv1d
-        Conv2d Conv3d ConvTranspose1d ConvTranspose2d CosineEmbeddingLoss CosineSimilarity CrossEntropyLoss Dropout
-        Dropout1d Dropout2d Dropout3d ELU Embedding Flatten Fold GELU GLU GroupNorm Hardshrink Hardsigmoid Hardswish
-        Hardtanh HuberLoss Identity InstanceNorm1d InstanceNorm2d InstanceNorm3d KLDivLoss L1Loss LayerNorm LeakyReLU
-        Linear LocalResponseNorm LogSigmoid LogSoftmax LPPool2d MaxPool1d MaxPool2d Mish MSELoss MultiheadAttention
-        NLLLoss PairwiseDistance PixelShuffle PixelUnshuffle PReLU ReflectionPad2d ReLU ReLU6 ReplicationPad2d RMSNorm
-        RReLU SELU Sigmoid SiLU SmoothL1Loss Softmax Softmax2d Softmin Softplus Softshrink Softsign SyncBatchNorm Tanh
-        Tanhshrink Threshold Transformer TransformerDecoderLayer TransformerEncoderLayer Unflatten Unfold Upsample
-        ZeroPad2d
-    """,
-    "torch.nn.functional": """
-        binary_cross_entropy binary_cross_entropy_with_logits cross_entropy elu gelu hardswish hardtanh huber_loss
-        l1_loss leaky_relu mish mse_loss relu relu6 sigmoid silu smooth_l1_loss softmax softplus tanh
-    """,
-    "torch.optim": """
-        Adadelta Adafactor Adagrad Adam Adamax AdamW ASGD LBFGS NAdam RAdam RMSprop Rprop SGD SparseAdam
-    """,
-    "torch.optim.lr_scheduler": """
-        ConstantLR CosineAnnealingLR CosineAnnealingWarmRestarts CyclicLR ExponentialLR LinearLR MultiStepLR OneCycleLR
-        PolynomialLR ReduceLROnPlateau StepLR
-    """,
-    "torchvision.ops": "DropBlock2d FrozenBatchNorm2d StochasticDepth",
-    "torchvision.transforms.v2": """
-        AugMix AutoAugment CenterCrop ClampBoundingBoxes ColorJitter Compose ConvertBoundingBoxFormat ElasticTransform
-        FiveCrop GaussianBlur GaussianNoise Grayscale JPEG Normalize Pad RandAugment RandomAdjustSharpness RandomAffine
-        RandomApply RandomAutocontrast RandomChannelPermutation RandomChoice RandomCrop RandomEqualize RandomErasing
-        RandomGrayscale RandomHorizontalFlip RandomInvert RandomIoUCrop RandomOrder RandomPerspective
-        RandomPhotometricDistort RandomPosterize RandomResize RandomResizedCrop RandomRotation RandomShortestSize
-        RandomSolarize RandomVerticalFlip RandomZoomOut Resize RGB SanitizeBoundingBoxes ScaleJitter TrivialAugmentWide
-    """,
-}
+_TORCH: dict[str, list[str]] = json.loads(Path(__file__).with_name("torch_parts.json").read_text("utf-8"))
 
 # Layers, losses, schedules, samplers and transforms: they compute, and neither read nor write, load nor start anything.
-SAFE_PARTS = tuple(
-    f"{module}:{name}" for table in (_CORE, _TORCH) for module in table for name in table[module].split()
+SAFE_PARTS = (
+    *(f"{module}:{name}" for module, names in _CORE.items() for name in names.split()),
+    *(f"{module}:{name}" for module, names in _TORCH.items() for name in names),
 )
 
 

@@ -28,6 +28,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
             "*:withproposals",
             "*:proposalwriter",
         ),
+        *("*:repeatfactorsampler", "*:classbalancedsampler"),
         *("semantic_folder", "*:semanticfolder", "mean_iou", "*:meaniou", "semantic_r*", "misc/semantic_r*"),
     ),
 }

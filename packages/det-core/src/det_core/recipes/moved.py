@@ -51,9 +51,9 @@ MODULES: Mapping[str, str] = {
 def current(path: str) -> str:
     """The import path of today of what `path`, "module:attribute", meant once; itself where it did not move."""
     module, _, attribute = path.partition(":")
-    if module in MODULES:
-        return f"{MODULES[module]}:{attribute}"
     found = catalog()
     if target := found.moved(path):
         return target
+    if module in MODULES:
+        return f"{MODULES[module]}:{attribute}"
     return f"{found.moved(module) or module}:{attribute}"

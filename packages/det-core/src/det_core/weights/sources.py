@@ -4,27 +4,21 @@ The folder is the one in DET_CACHE, by default `~/.cache/det`. A download that b
 a file has its name only once it is whole. With DET_OFFLINE=1 nothing is downloaded.
 """
 
-import contextlib
 import hashlib
 import os
 import re
-import sys
 import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from det_safeload.regular import open_regular
+from det_safeload.downloads import alone, download, is_page
 
 from det_core.errors import MissingExtraError, WeightsError
 
 __all__ = ["cache_folder", "fetch", "is_page", "resolve"]
 
 CACHE, OFFLINE = "DET_CACHE", "DET_OFFLINE"
-_CHUNK = 1 << 20
-_TIMEOUT = 30
 _PUBLISHED = "https://dl.fbaipublicfiles.com"
 # Where the files lie that Detectron2 calls by their place in its catalogue.
 _CATALOG = {
@@ -89,10 +83,10 @@ def fetch(source: str) -> Path:
         raise WeightsError(source, f"is not here, and {OFFLINE} is set", fix=f"put it at {path}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder / "lock"):
+        with alone(folder / "lock"):
             if not path.exists():
                 part = path.with_name(f"{path.name}.part")
-                _download(address, part)
+                download(address, part)
                 if is_page(part):
                     part.unlink()
                     fix = f"look at {address} in a browser; it may ask to sign in"
@@ -107,38 +101,8 @@ def fetch(source: str) -> Path:
     return path
 
 
-def is_page(path: Path) -> bool:
-    """Whether a file is HTML, as what a site says instead of giving a file."""
-    with open_regular(path) as file:
-        return re.match(rb"\s*<(!doctype html|html|head)\b", file.read(512), re.IGNORECASE) is not None
-
-
 def _offline() -> bool:
     return os.environ.get(OFFLINE, "").lower() in ("1", "true", "yes")
-
-
-def _download(address: str, part: Path) -> None:
-    """Fill `part`, from where an earlier try stopped."""
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code != 416:  # "range not satisfiable": what is here is all there is, or more
-            raise
-        part.unlink()
-        return _download(address, part)
-    with answer:
-        goes_on = answer.status == 206
-        expected = answer.headers.get("Content-Length")
-        with part.open("ab" if goes_on else "wb") as file:
-            start = file.tell()
-            while chunk := answer.read(_CHUNK):
-                file.write(chunk)
-            got = file.tell() - start
-    if expected is not None and got < int(expected):
-        raise OSError(f"the connection ended after {got} of {expected} bytes; what is here is kept")
-    return None
 
 
 def _verify(part: Path, name: str, source: str) -> None:
@@ -152,21 +116,6 @@ def _verify(part: Path, name: str, source: str) -> None:
                 problem = f"is not the published file: its {algorithm} should start with {digits[1]}"
                 raise WeightsError(source, problem, f"it starts with {found[: len(digits[1])]}", "download it again")
             return
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the only permission to write into a folder; another process waits, and one that dies lets go."""
-    with path.open("a+b") as file:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _from_hub(source: str) -> Path:

@@ -1,5 +1,8 @@
 """The classes of well-known datasets, by label, for models that do not say which classes they tell apart."""
 
+import json
+from pathlib import Path
+
 __all__ = [
     "CITYSCAPES_CLASSES",
     "CITYSCAPES_SEMANTIC_CLASSES",
@@ -12,17 +15,9 @@ __all__ = [
     "short_name",
 ]
 
-COCO_CLASSES = (
-    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
-    *("fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow"),
-    *("elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee"),
-    *("skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard"),
-    *("tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple"),
-    *("sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch"),
-    *("potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone"),
-    *("microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors", "teddy bear"),
-    *("hair drier", "toothbrush"),
-)
+_NAMES = json.loads(Path(__file__).with_name("classes.json").read_text("utf-8"))
+
+COCO_CLASSES: tuple[str, ...] = tuple(_NAMES["coco"])
 """The 80 classes of objects in COCO."""
 
 # The annotations count to 90; these numbers are of classes that were given up.
@@ -30,36 +25,18 @@ _UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 COCO_CATEGORY_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
 """The number of each of them in COCO's annotations."""
 
-COCO_STUFF_CLASSES = (
-    *("banner", "blanket", "bridge", "cardboard", "counter", "curtain", "door-stuff", "floor-wood", "flower", "fruit"),
-    *("gravel", "house", "light", "mirror-stuff", "net", "pillow", "platform", "playingfield", "railroad", "river"),
-    *("road", "roof", "sand", "sea", "shelf", "snow", "stairs", "tent", "towel", "wall-brick", "wall-stone"),
-    *("wall-tile", "wall-wood", "water-other", "window-blind", "window-other", "tree-merged", "fence-merged"),
-    *("ceiling-merged", "sky-other-merged", "cabinet-merged", "table-merged", "floor-other-merged"),
-    *("pavement-merged", "mountain-merged", "grass-merged", "dirt-merged", "paper-merged", "food-other-merged"),
-    *("building-other-merged", "rock-merged", "wall-other-merged", "rug-merged"),
-)
+COCO_STUFF_CLASSES: tuple[str, ...] = tuple(_NAMES["coco_stuff"])
 """The 53 classes of stuff in COCO's panoptic annotations, where they follow those of objects."""
 
-_STUFF_IDS = (
-    *(92, 93, 95, 100, 107, 109, 112, 118, 119, 122, 125, 128, 130, 133, 138, 141, 144, 145, 147, 148, 149, 151, 154),
-    *(155, 156, 159, 161, 166, 168, 171, 175, 176, 177, 178, 180, 181, *range(184, 201)),
-)
-_COCO_PANOPTIC = ((*COCO_CLASSES, *COCO_STUFF_CLASSES), (*COCO_CATEGORY_IDS, *_STUFF_IDS))
+_COCO_PANOPTIC = ((*COCO_CLASSES, *COCO_STUFF_CLASSES), (*COCO_CATEGORY_IDS, *_NAMES["coco_stuff_ids"]))
 
-VOC_CLASSES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
-)
+VOC_CLASSES: tuple[str, ...] = tuple(_NAMES["voc"])
 """The 20 classes of PASCAL VOC."""
 
-CITYSCAPES_SEMANTIC_CLASSES = (
-    *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),
-    *("terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
-)
+CITYSCAPES_SEMANTIC_CLASSES: tuple[str, ...] = tuple(_NAMES["cityscapes_semantic"])
 """The classes of its pixels that Cityscapes judges, by their train ids; the last eight are its objects."""
 
-CITYSCAPES_CLASSES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
+CITYSCAPES_CLASSES: tuple[str, ...] = tuple(_NAMES["cityscapes"])
 """The eight classes of Cityscapes whose objects are told one by one."""
 
 _KNOWN = {

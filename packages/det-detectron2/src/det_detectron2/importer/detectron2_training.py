@@ -28,7 +28,7 @@ def data_section(s: Settings) -> dict[str, Any]:
     if s.peek("DATALOADER.SAMPLER_TRAIN") == "RepeatFactorTrainingSampler":
         s.read("DATALOADER.SAMPLER_TRAIN")
         threshold = s["DATALOADER.REPEAT_THRESHOLD"]
-        data["sampler"] = {"type": "det_core.data:RepeatFactorSampler", "threshold": threshold}
+        data["sampler"] = {"type": "det_datasets.samplers:RepeatFactorSampler", "threshold": threshold}
         if not s["DATALOADER.REPEAT_SQRT"]:
             data["sampler"]["sqrt"] = False
     train = _crop(s) + _resize(s["INPUT.MIN_SIZE_TRAIN"], s["INPUT.MAX_SIZE_TRAIN"])

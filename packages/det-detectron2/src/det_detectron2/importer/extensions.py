@@ -17,7 +17,7 @@ these entries, all of them optional:
 * `complete`: (settings, tree), called last where one of these parts was used or one of the settings is given, to
   change the recipe in place: transforms, evaluators, another dataset.
 
-They are imported when a configuration is, each by itself; what cannot be imported is named in the error of the part
+They are imported when a configuration is, each by itself and within the time that a plugin may take; what cannot be imported is named in the error of the part
 that is then missing.
 """
 
@@ -27,8 +27,9 @@ from functools import cache
 from typing import Any
 
 from det_core import plugins
-from det_core.plugins import registry
-from det_core.printable import described
+from det_core.plugins import discovery, registry
+from det_core.plugins.isolation import ForeignError, isolated
+from det_core.plugins.watchdog import Watchdog
 
 __all__ = ["Extension", "extensions", "forget", "problems", "translator"]
 
@@ -76,15 +77,20 @@ def translator(setting: str, value: Any) -> Callable[..., Any] | None:
 @cache
 def _load() -> tuple[tuple[Extension, ...], tuple[str, ...]]:
     found, wrong = [], []
-    for component in registry.components(_KIND):
-        if not component.name.startswith(_FORMAT):
-            continue
-        try:
-            with plugins.foreign_code():
-                found.append(_read(component.distribution, component.resolve()))
-        except Exception as error:  # a plugin may fail in any way, and must not stop the others
-            wrong.append(f"{component.distribution}: {component.target} cannot be used: {described(error)}")
+    components = [each for each in registry.components(_KIND) if each.name.startswith(_FORMAT)]
+    with Watchdog(discovery.patience(), f"{plugins.DISABLE}={{who}} goes on without it") as watchdog:
+        for component in components:
+            who = component.distribution
+            try:
+                found.append(isolated(watchdog, who, _loaded, component))
+            except ForeignError as error:
+                late = f" to be imported, more than {plugins.TIMEOUT} allows" if error.late else ""
+                wrong.append(f"{who}: {component.target} cannot be used: {error.text}{late}")
     return tuple(found), tuple(wrong)
+
+
+def _loaded(component: registry.Component) -> Extension:
+    return _read(component.distribution, component.resolve())
 
 
 def _read(distribution: str, content: Any) -> Extension:
