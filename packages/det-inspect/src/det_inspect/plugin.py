@@ -17,6 +17,7 @@ def det_commands() -> dict[str, str]:
         "lr-find": "det_inspect.cli.lr_find:command",
         "train --dry-run": "det_inspect.cli.trial:command",
         "train --overfit": "det_inspect.cli.trial:command",
+        "zoo": "det_inspect.cli.zoo:command",
         "zoo convert": "det_inspect.cli.zoo_convert:command",
         "zoo verify": "det_inspect.cli.zoo_verify:command",
     }

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from det_core.errors import ConfigError
-from det_core.ops.layers import Norm
+from det_core.ops.layers import Norm, draw_weights
 from det_core.recipes import Factory
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -205,8 +205,7 @@ class DeepLabV3PlusHead(nn.Module):
 def predictor(in_channels: int, out_channels: int) -> nn.Conv2d:
     """The last convolution, drawn so small that training starts from indifference."""
     layer = nn.Conv2d(in_channels, out_channels, 1)
-    nn.init.normal_(layer.weight, std=0.001)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    draw_weights(layer, 0.001)
     return layer
 
 

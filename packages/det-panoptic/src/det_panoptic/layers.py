@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from det_core.errors import ConfigError
-from det_core.ops.layers import Conv2d, Norm
+from det_core.ops.layers import Conv2d, Norm, draw_weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,9 +14,7 @@ __all__ = ["ASPP", "DepthwiseSeparableConv2d", "conv", "pool_size"]
 def conv(in_channels: int, out_channels: int, kernel_size: int, norm: Norm, dilation: int = 1) -> Conv2d:
     """A convolution with norm and ReLU, drawn from the uniform distribution of Caffe2's Xavier fill."""
     layer = Conv2d(in_channels, out_channels, kernel_size, dilation=dilation, norm=norm, activation=F.relu)
-    nn.init.kaiming_uniform_(layer.weight, a=1)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    draw_weights(layer, "uniform")
     return layer
 
 
@@ -41,9 +39,7 @@ class DepthwiseSeparableConv2d(nn.Module):
         )
         self.pointwise = Conv2d(in_channels, out_channels, 1, norm=norm, activation=F.relu)
         for layer in (self.depthwise, self.pointwise):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+            draw_weights(layer, "relu")
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H, W)."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from det_core.errors import ConfigError
-from det_core.ops.layers import Conv2d
+from det_core.ops.layers import Conv2d, draw_weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -80,13 +80,11 @@ class ConvFCHead(nn.Module):
         self._fcs = [f"fc{i + 1}" for i in range(num_fc)]
         for name in self._fcs:
             layer = nn.Linear(width, fc_dim)
-            nn.init.kaiming_uniform_(layer.weight, a=1)
-            nn.init.zeros_(layer.bias)
+            draw_weights(layer, "uniform")
             self.add_module(name, layer)
             width = fc_dim
         self.prediction = nn.Linear(width, math.prod(self.shape))
-        nn.init.normal_(self.prediction.weight, std=0.001)
-        nn.init.zeros_(self.prediction.bias)
+        draw_weights(self.prediction, 0.001)
         for module in self.modules():
             if isinstance(module, Conv2d):
                 _start(module)
@@ -133,8 +131,7 @@ class StandardPointHead(nn.Module):
             self.add_module(name, layer)
             width = fc_dim + (num_classes if coarse_each_layer else 0)
         self.predictor = nn.Conv1d(width, 1 if class_agnostic else num_classes, 1)
-        nn.init.normal_(self.predictor.weight, std=0.001)
-        nn.init.zeros_(self.predictor.bias)  # type: ignore[arg-type]
+        draw_weights(self.predictor, 0.001)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """Features (R, in_channels, P) and coarse answers (R, num_classes, P) to logits (R, num_classes or 1, P)."""
@@ -212,5 +209,4 @@ class ImplicitPointHead(nn.Module):
 
 
 def _start(layer: nn.Conv1d | nn.Conv2d) -> None:
-    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    draw_weights(layer, "relu")

@@ -13,6 +13,7 @@ from det_core.models.parts.levels import select_levels
 from det_core.models.parts.nms import DenseNMS
 from det_core.ops import boxes as box_ops
 from det_core.ops import coding
+from det_core.ops.layers import draw_weights
 from det_core.ops.losses import box_loss
 from det_core.ops.masks import crop_masks
 from det_core.ops.nms import nms_by_group
@@ -125,8 +126,7 @@ class TensorMaskHead(nn.Module):
         width = self.mask_subnet.out_channels
         for side in self.windows:
             conv = nn.Conv2d(width, side * side, 1)
-            nn.init.normal_(conv.weight, std=0.01)
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            draw_weights(conv, 0.01)
             self.add_module(f"mask_pred_{side:02}", conv)
         self.mask_fuse = Tower(width, [width], "", "shared", len(self.strides)) if self.bipyramid else None
         self.focal_loss, self.mask_loss, self.box_weights, self.nms = focal_loss, mask_loss, box_weights, nms

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from det_core.contracts import Backbone
 from det_core.errors import ConfigError
-from det_core.ops.layers import Conv2d, Norm
+from det_core.ops.layers import Conv2d, Norm, draw_weights
 
 __all__ = ["FPN"]
 
@@ -57,9 +57,7 @@ class FPN(nn.Module):
             lateral = Conv2d(bottom_up.channels[name], out_channels, 1, norm=norm)
             output = Conv2d(out_channels, out_channels, 3, norm=norm)
             for part, module in (("lateral", lateral), ("output", output)):
-                nn.init.kaiming_uniform_(module.weight, a=1)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                draw_weights(module, "uniform")
                 self.add_module(f"fpn_{part}{level}", module)
         above = {"maxpool": 1, "convolutions": 2}.get(top or "", 0)
         if top == "convolutions":
@@ -108,8 +106,7 @@ class TopConvolutions(nn.Module):
         self.names = (f"p{level}", f"p{level + 1}")
         for name, channels in zip(self.names, (in_channels, out_channels), strict=True):
             conv = nn.Conv2d(channels, out_channels, 3, stride=2, padding=1)
-            nn.init.kaiming_uniform_(conv.weight, a=1)
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            draw_weights(conv, "uniform")
             self.add_module(name, conv)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

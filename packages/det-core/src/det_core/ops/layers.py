@@ -1,13 +1,14 @@
 """Small layers: convolution with its norm and activation, frozen batch norm, and norms by name."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["BatchStatBatchNorm2d", "Conv2d", "FrozenBatchNorm2d", "LayerNorm2d", "Norm", "freeze", "make_norm"]
+__all__ = ["BatchStatBatchNorm2d", "Conv2d", "FrozenBatchNorm2d", "LayerNorm2d", "Norm", "draw_weights", "freeze"]
+__all__ += ["make_norm"]
 
 Norm = Literal["", "BN", "SyncBN", "FrozenBN", "BatchStatBN", "GN", "LN"]
 """A norm by its published name; "" is none. GN has 32 groups; LN is over the channels of each pixel; BatchStatBN takes
@@ -152,3 +153,22 @@ def freeze(module: nn.Module) -> nn.Module:
     for parameter in module.parameters():
         parameter.requires_grad = False
     return FrozenBatchNorm2d.replace(module)
+
+
+def draw_weights(layer: nn.Module, form: Literal["relu", "uniform"] | float) -> None:
+    """Draw the weights of a layer, and set its bias, if it has one, to zero.
+
+    Args:
+        layer: a convolution or linear layer.
+        form: "relu", by He et al. (2015) and the outputs, before a ReLU; "uniform", Caffe2's "XavierFill"; a number: a
+            normal distribution with that standard deviation.
+    """
+    weight, bias = cast(Tensor, layer.weight), layer.bias
+    if form == "relu":
+        nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
+    elif form == "uniform":
+        nn.init.kaiming_uniform_(weight, a=1)
+    else:
+        nn.init.normal_(weight, std=form)
+    if isinstance(bias, Tensor):
+        nn.init.zeros_(bias)

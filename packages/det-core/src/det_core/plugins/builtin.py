@@ -107,7 +107,6 @@ def det_commands() -> dict[str, str]:
         "eval": "det_core.cli.eval:command",
         "predict": "det_core.cli.predict:command",
         "recipes": "det_core.cli.recipes:command",
-        "zoo": "det_core.cli.zoo:command",
         "plugins": "det_core.cli.plugins:command",
     }
 

@@ -43,8 +43,7 @@ COMMANDS: Mapping[str, str] = {
     "recipes import": "det-detectron2",
     "train --dry-run": "det-inspect",
     "train --overfit": "det-inspect",
-    "zoo convert": "det-inspect",
-    "zoo verify": "det-inspect",
+    "zoo": "det-inspect",
 }
 
 # Module: the package that brings it, for well-known ones that are called otherwise or that plugins forget to require.

@@ -18,6 +18,7 @@ from det_core.errors import DetError, PluginError, UnknownNameError
 from det_core.plugins import known
 from det_core.plugins.discovery import canonical, catalog
 from det_core.plugins.hooks import COMPONENTS
+from det_core.plugins.watchdog import Stop
 from det_core.printable import described
 
 __all__ = [
@@ -202,7 +203,7 @@ def _importing(module_name: str, where: str, target: str) -> Iterator[None]:
             fix = _from_package(target) or "is its package installed, or its folder on PYTHONPATH?"
             raise UnknownNameError(where, f"there is no module {error.name!r}", fix=fix) from error
         raise PluginError(where, problem, f"it needs the module {error.name!r}, which is missing") from error
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stop):
         raise
     except BaseException as error:  # an exit, or something of its own: a module ends no command
         raise PluginError(where, problem, described(error)) from error

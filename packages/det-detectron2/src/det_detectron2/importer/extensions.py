@@ -17,7 +17,8 @@ these entries, all of them optional:
 * `complete`: (settings, tree), called last where one of these parts was used or one of the settings is given, to
   change the recipe in place: transforms, evaluators, another dataset.
 
-They are imported when a configuration is, each by itself and within the time that a plugin may take; what cannot be imported is named in the error of the part
+They are imported when a configuration is, each by itself and within the time that a plugin may take; what cannot be
+imported is named in the error of the part that is then missing.
 that is then missing.
 """
 

@@ -14,7 +14,7 @@ from det_core.models.parts.levels import select_levels
 from det_core.models.parts.preprocess import Normalize
 from det_core.models.parts.targets import filter_targets
 from det_core.ops.global_batch import normalizer
-from det_core.ops.layers import Conv2d, Norm
+from det_core.ops.layers import Conv2d, Norm, draw_weights
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Prediction, SemanticMap, Size, Targets
 
@@ -63,8 +63,7 @@ class SemSegFPNHead(nn.Module):
                 raise ConfigError("SemSegFPNHead.in_features", "strides must be common_stride times 2, 4, 8 ...", found)
             self.add_module(name, _scale_head(channels[name], conv_dim, int(doublings), norm))
         self.predictor = nn.Conv2d(conv_dim, num_classes, 1)
-        nn.init.kaiming_normal_(self.predictor.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(self.predictor.bias)  # type: ignore[arg-type]
+        draw_weights(self.predictor, "relu")
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Levels (B, C, H, W) to class scores before the softmax, float32 (B, num_classes, H, W) of the input."""
@@ -104,9 +103,7 @@ def _scale_head(in_channels: int, channels: int, doublings: int, norm: Norm) -> 
     layers: list[nn.Module] = []
     for _ in range(max(1, doublings)):
         conv = Conv2d(in_channels, channels, 3, norm=norm, activation=F.relu)
-        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-        if conv.bias is not None:
-            nn.init.zeros_(conv.bias)
+        draw_weights(conv, "relu")
         layers.append(conv)
         if doublings:
             layers.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))

@@ -14,7 +14,7 @@ from det_core.models.parts.nms import NMS
 from det_core.models.parts.regression import BoxRegression
 from det_core.ops import boxes as box_ops
 from det_core.ops.global_batch import normalizer
-from det_core.ops.layers import Conv2d, Norm
+from det_core.ops.layers import Conv2d, Norm, draw_weights
 from det_core.ops.shuffle import shuffled
 from det_core.printable import quoted
 from det_core.structures import Detections, Size
@@ -62,16 +62,13 @@ class FastRCNNConvFCHead(nn.Module):
         channels = in_channels
         for name in self._convs:
             conv = Conv2d(channels, conv_dim, 3, norm=norm, activation=F.relu_)
-            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-            if conv.bias is not None:
-                nn.init.zeros_(conv.bias)
+            draw_weights(conv, "relu")
             self.add_module(name, conv)
             channels = conv_dim
         self.out_dim = channels * resolution**2
         for name in self._fcs:
             fc = nn.Linear(self.out_dim, fc_dim)
-            nn.init.kaiming_uniform_(fc.weight, a=1)
-            nn.init.zeros_(fc.bias)
+            draw_weights(fc, "uniform")
             self.add_module(name, fc)
             self.out_dim = fc_dim
 
@@ -139,8 +136,7 @@ class FastRCNNPredictor(nn.Module):
         self.cls_score = nn.Linear(in_dim, num_classes + 1)
         self.bbox_pred = nn.Linear(in_dim, self.box_dim * (1 if class_agnostic else num_classes))
         for layer, std in ((self.cls_score, 0.01), (self.bbox_pred, 0.001)):
-            nn.init.normal_(layer.weight, std=std)
-            nn.init.zeros_(layer.bias)
+            draw_weights(layer, std)
         if class_loss == "sigmoid":
             nn.init.constant_(self.cls_score.bias, math.log(0.01 / 0.99))  # every class starts as improbable
 

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from det_core.contracts import BoxHead, CascadeBoxPredictor, Pooler, RegionHead
 from det_core.errors import ConfigError
 from det_core.models.heads.box import FastRCNNConvFCHead, FastRCNNPredictor
-from det_core.models.heads.regions import ExtraHeads, join_losses, require_box_dim
+from det_core.models.heads.regions import ExtraHeads, Regions, SecondStage, join_losses, require_box_dim
 from det_core.models.parts.levels import select_levels
-from det_core.models.parts.nms import NMS
 from det_core.models.parts.samplers import RegionSampler, SampledProposals
 from det_core.ops.geometry import geometry
 from det_core.ops.roi import ROIPooler
@@ -23,7 +22,7 @@ __all__ = ["CascadeROIHeads"]
 _WEIGHTS = ((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0))
 
 
-class CascadeROIHeads(nn.Module):
+class CascadeROIHeads(SecondStage):
     """Stages of a box head and its predictor; each starts from the boxes of the one before, and asks for more overlap.
 
     Box regression is the same for all classes. Scores are the mean over the stages, boxes those of the last; extra
@@ -42,8 +41,6 @@ class CascadeROIHeads(nn.Module):
         sampler: the proposals that the losses of the first stage are computed on; later stages take them all.
         later_ious: for each later stage, the IoU from which a region is foreground.
     """
-
-    contract = "ROIHeads"
 
     def __init__(
         self,
@@ -92,16 +89,13 @@ class CascadeROIHeads(nn.Module):
         sizes: Sequence[Size],
     ) -> dict[str, Tensor]:
         """The box losses of each stage, whose names end in _stage0, _stage1 ..., and those of the extra heads."""
-        pairs = zip(proposals, targets, strict=True)
-        first = [self.sampler(p.boxes, t, self.num_classes, image) for image, (p, t) in enumerate(pairs)]
+        first = self.sample(proposals, targets)
         losses: dict[str, Tensor] = {}
         sampled = first
         for stage in range(self.stages):
-            boxes = [regions.boxes for regions in sampled]
+            boxes, labels, truth = Regions.of(sampled)
             outputs = self._run(stage, features, boxes)
-            labels = torch.cat([regions.labels for regions in sampled])
-            truth = torch.cat([regions.matched_gt_boxes() for regions in sampled])
-            found = self._predictor(stage).losses(outputs, torch.cat(boxes), labels, truth)
+            found = self._stage(stage).losses(outputs, torch.cat(boxes), labels, truth)
             losses |= {f"{name}_stage{stage}": value for name, value in found.items()}
             if stage < len(self._later):
                 moved = self._move(stage, outputs, boxes, sizes)
@@ -116,30 +110,21 @@ class CascadeROIHeads(nn.Module):
         """The detections of each image, best first, with what the extra heads say of them."""
         boxes = [p.boxes for p in proposals]
         outputs = self._run(0, features, boxes)
-        scores = [self._predictor(0).scores(outputs)]
+        scores = [self._stage(0).scores(outputs)]
         for stage in range(1, self.stages):
             boxes = self._move(stage - 1, outputs, boxes, sizes)
             outputs = self._run(stage, features, boxes)
-            scores.append(self._predictor(stage).scores(outputs))
+            scores.append(self._stage(stage).scores(outputs))
         mean = torch.stack(scores).mean(dim=0)
-        last = self._predictor(self.stages - 1)
+        last = self._stage(self.stages - 1)
         detections = last.select(last.decode(outputs, torch.cat(boxes)), mean, [len(own) for own in boxes], sizes)
         return self.predict_given_boxes(features, detections)
-
-    def predict_given_boxes(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
-        """The detections with what the extra heads say of them, whoever found them."""
-        return self._heads.predict(self, features, detections)
 
     def networks(self) -> list[nn.Module]:
         """As `det_core.contracts.Compilable`."""
         return [*self.box_head]
 
-    @property
-    def nms(self) -> NMS:
-        """Which boxes become detections; AttributeError where the predictors have no such settings."""
-        return cast(NMS, self.box_predictor[-1].nms)
-
-    def _predictor(self, stage: int) -> CascadeBoxPredictor:
+    def _stage(self, stage: int) -> CascadeBoxPredictor:
         return cast(CascadeBoxPredictor, self.box_predictor[stage])
 
     def _run(self, stage: int, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> Any:
@@ -151,7 +136,7 @@ class CascadeROIHeads(nn.Module):
     @torch.no_grad()
     def _move(self, stage: int, outputs: Any, boxes: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
         """The boxes that a stage makes of its regions, within their images."""
-        decoded = self._predictor(stage).decode(outputs, torch.cat(list(boxes)))[:, 0]
+        decoded = self._stage(stage).decode(outputs, torch.cat(list(boxes)))[:, 0]
         per_image = decoded.nan_to_num().split([len(own) for own in boxes])
         return [self.form.clip(own, size) for own, size in zip(per_image, sizes, strict=True)]
 

@@ -12,7 +12,7 @@ from det_core.errors import ConfigError
 from det_core.models.parts.nms import DenseNMS
 from det_core.ops import boxes as box_ops
 from det_core.ops.global_batch import global_count, shares
-from det_core.ops.layers import Norm, make_norm
+from det_core.ops.layers import Norm, draw_weights, make_norm
 from det_core.ops.nms import nms_by_group
 from det_core.structures import Detections, Size
 
@@ -87,8 +87,7 @@ class Tower(nn.Sequential):
         for dim in dims:
             dim = in_channels if dim == -1 else dim
             conv = nn.Conv2d(in_channels, dim, 3, padding=1)
-            nn.init.normal_(conv.weight, std=0.01)
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            draw_weights(conv, 0.01)
             layers.append(conv)
             if norm in ("BN", "SyncBN") and level_norms == "own":
                 layers.append(PerLevelBatchNorm(norm, dim, levels))

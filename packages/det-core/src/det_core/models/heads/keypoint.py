@@ -13,7 +13,7 @@ from det_core.errors import ConfigError, StructureError
 from det_core.models.parts.levels import select_levels
 from det_core.ops.global_batch import normalizer
 from det_core.ops.keypoints import decode_heatmaps, encode_keypoints, keypoints_within
-from det_core.ops.layers import Conv2d
+from det_core.ops.layers import Conv2d, draw_weights
 from det_core.ops.roi import ROIPooler
 from det_core.recipes import Factory
 from det_core.structures import Detections, Targets
@@ -71,9 +71,7 @@ class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
         self.score_lowres = nn.ConvTranspose2d(width, num_keypoints, 4, stride=2, padding=1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                draw_weights(module, "relu")
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(P, C, R, R) to logits (P, num_keypoints, 4 R, 4 R)."""

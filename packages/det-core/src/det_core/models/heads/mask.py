@@ -12,7 +12,7 @@ from det_core.contracts import MaskLoss, Pooler
 from det_core.errors import StructureError
 from det_core.models.parts.levels import select_levels
 from det_core.ops.global_batch import normalizer
-from det_core.ops.layers import Conv2d, Norm
+from det_core.ops.layers import Conv2d, Norm, draw_weights
 from det_core.ops.masks import crop_masks
 from det_core.ops.roi import ROIPooler
 from det_core.ops.shuffle import shuffled
@@ -73,9 +73,7 @@ class MaskRCNNConvUpsampleHead(nn.Module):
         self.predictor = nn.Conv2d(conv_dim, 1 if class_agnostic else num_classes, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                draw_weights(module, "relu")
         nn.init.normal_(self.predictor.weight, std=0.001)
 
     def forward(self, pooled: Tensor) -> Tensor:

@@ -1,18 +1,19 @@
 """What all second stages share: extra heads beside that for boxes, and their losses."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from det_core.contracts import BoxPredictor, Pooler, RegionHead
 from det_core.errors import ConfigError
-from det_core.models.parts.samplers import SampledProposals
+from det_core.models.parts.nms import NMS
+from det_core.models.parts.samplers import RegionSampler, SampledProposals
 from det_core.recipes import Factory
-from det_core.structures import Detections, Targets
+from det_core.structures import Detections, Proposals, Targets
 
-__all__ = ["ExtraHeads", "foreground", "join_losses", "require_box_dim"]
+__all__ = ["ExtraHeads", "Regions", "SecondStage", "foreground", "join_losses", "require_box_dim"]
 
 
 def require_box_dim(where: str, pooler: Pooler, predictor: BoxPredictor) -> None:
@@ -21,6 +22,53 @@ def require_box_dim(where: str, pooler: Pooler, predictor: BoxPredictor) -> None
         found = f"the pooler reads boxes of {pooler.box_dim} numbers, its box_weights are {predictor.box_dim}"
         fix = "rotated boxes need both a pooler with pooling: ROIAlignRotated and five box_weights"
         raise ConfigError(f"{where}.box_predictor", "must be for the boxes that are pooled", found, fix)
+
+
+class Regions(NamedTuple):
+    """Sampled regions of all images: `boxes` of each image; `labels` and true boxes `truth` one after another."""
+
+    boxes: list[Tensor]
+    labels: Tensor
+    truth: Tensor
+
+    @classmethod
+    def of(cls, sampled: Sequence[SampledProposals]) -> "Regions":
+        """Those of each image."""
+        labels = torch.cat([regions.labels for regions in sampled])
+        return cls([each.boxes for each in sampled], labels, torch.cat([each.matched_gt_boxes() for each in sampled]))
+
+
+class SecondStage(nn.Module):
+    """What second stages share: sampling, and extra heads on what is detected; a subclass sets the attributes.
+
+    Attributes:
+        num_classes: number of foreground classes.
+        sampler: the proposals that the losses are computed on.
+    """
+
+    contract = "ROIHeads"
+    num_classes: int
+    sampler: RegionSampler
+    _heads: "ExtraHeads"
+
+    def sample(self, proposals: Sequence[Proposals], targets: Sequence[Targets]) -> list[SampledProposals]:
+        """A random sample of the proposals of each image, matched with its objects."""
+        pairs = zip(proposals, targets, strict=True)
+        return [self.sampler(p.boxes, t, self.num_classes, image) for image, (p, t) in enumerate(pairs)]
+
+    def predict_given_boxes(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
+        """The detections with what the extra heads say of them, whoever found them."""
+        return self._heads.predict(self, features, detections)
+
+    @property
+    def nms(self) -> NMS:
+        """Which boxes become detections; AttributeError where the predictor has no such settings."""
+        last = self.box_predictor[-1] if isinstance(self.box_predictor, nn.ModuleList) else self.box_predictor
+        return cast(NMS, last.nms)
+
+    @property
+    def _predictor(self) -> BoxPredictor:
+        return cast(BoxPredictor, self.box_predictor)
 
 
 class ExtraHeads:

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from det_core.contracts import BoxPredictor, PooledRegionHead, Pooler
 from det_core.errors import ConfigError
 from det_core.models.heads.box import FastRCNNPredictor
-from det_core.models.heads.regions import ExtraHeads, foreground, join_losses, require_box_dim
+from det_core.models.heads.regions import ExtraHeads, Regions, SecondStage, foreground, join_losses, require_box_dim
 from det_core.models.parts.levels import select_levels
-from det_core.models.parts.nms import NMS
 from det_core.models.parts.samplers import RegionSampler
 from det_core.ops.layers import Norm
 from det_core.ops.residual import BottleneckBlock, initialise
@@ -60,7 +59,7 @@ class Res5Blocks:
         return blocks
 
 
-class Res5ROIHeads(nn.Module):
+class Res5ROIHeads(SecondStage):
     """Pools regions from one level, runs res5 on each, and judges them by its mean; extra heads see res5's maps.
 
     Args:
@@ -75,8 +74,6 @@ class Res5ROIHeads(nn.Module):
             that name.
         sampler: the proposals that the losses are computed on.
     """
-
-    contract = "ROIHeads"
 
     def __init__(
         self,
@@ -118,11 +115,8 @@ class Res5ROIHeads(nn.Module):
         sizes: Sequence[Size],
     ) -> dict[str, Tensor]:
         """The box losses, over a random sample of the proposals, and those of the extra heads."""
-        pairs = zip(proposals, targets, strict=True)
-        sampled = [self.sampler(p.boxes, t, self.num_classes, image) for image, (p, t) in enumerate(pairs)]
-        boxes = [regions.boxes for regions in sampled]
-        labels = torch.cat([regions.labels for regions in sampled])
-        truth = torch.cat([regions.matched_gt_boxes() for regions in sampled])
+        sampled = self.sample(proposals, targets)
+        boxes, labels, truth = Regions.of(sampled)
         x = self._shared(features, boxes)
         outputs = self.box_predictor(x.mean(dim=(2, 3)))
         losses = self._predictor.losses(outputs, torch.cat(boxes), labels, truth)
@@ -154,15 +148,6 @@ class Res5ROIHeads(nn.Module):
     def networks(self) -> list[nn.Module]:
         """As `det_core.contracts.Compilable`."""
         return [self.res5]
-
-    @property
-    def nms(self) -> NMS:
-        """Which boxes become detections; AttributeError where the predictor has no such settings."""
-        return cast(NMS, self.box_predictor.nms)
-
-    @property
-    def _predictor(self) -> BoxPredictor:
-        return cast(BoxPredictor, self.box_predictor)
 
     def _head(self, name: str) -> PooledRegionHead:
         return cast(PooledRegionHead, self.get_submodule(name))

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from det_core.contracts import BoxHead, BoxPredictor, Pooler, RefinesRegions, RegionHead
 from det_core.errors import ConfigError
 from det_core.models.heads.box import FastRCNNConvFCHead, FastRCNNPredictor
-from det_core.models.heads.regions import ExtraHeads, join_losses, require_box_dim
+from det_core.models.heads.regions import ExtraHeads, Regions, SecondStage, join_losses, require_box_dim
 from det_core.models.parts.levels import select_levels
-from det_core.models.parts.nms import NMS
 from det_core.models.parts.samplers import RegionSampler
 from det_core.ops.roi import ROIPooler
 from det_core.recipes import Factory
@@ -20,7 +19,7 @@ from det_core.structures import Detections, Proposals, Size, Targets
 __all__ = ["StandardROIHeads"]
 
 
-class StandardROIHeads(nn.Module):
+class StandardROIHeads(SecondStage):
     """A box head, and any number of extra heads (masks, keypoints ...) that look at what it finds.
 
     Args:
@@ -38,8 +37,6 @@ class StandardROIHeads(nn.Module):
             as they will see them at inference, instead of from the proposals.
             Needs a `box_predictor` that refines regions.
     """
-
-    contract = "ROIHeads"
 
     def __init__(
         self,
@@ -80,12 +77,9 @@ class StandardROIHeads(nn.Module):
         sizes: Sequence[Size],
     ) -> dict[str, Tensor]:
         """The box losses, over a random sample of the proposals, and those of the extra heads."""
-        pairs = zip(proposals, targets, strict=True)
-        sampled = [self.sampler(p.boxes, t, self.num_classes, image) for image, (p, t) in enumerate(pairs)]
-        boxes = [regions.boxes for regions in sampled]
+        sampled = self.sample(proposals, targets)
+        boxes, labels, truth = Regions.of(sampled)
         outputs = self._predict_boxes(features, boxes)
-        labels = torch.cat([regions.labels for regions in sampled])
-        truth = torch.cat([regions.matched_gt_boxes() for regions in sampled])
         losses = self._predictor.losses(outputs, torch.cat(boxes), labels, truth)
         if self.train_on_predicted_boxes:
             with torch.no_grad():
@@ -106,22 +100,9 @@ class StandardROIHeads(nn.Module):
         detections = self._predictor.detect(self._predict_boxes(features, boxes), boxes, sizes)
         return self.predict_given_boxes(features, detections)
 
-    def predict_given_boxes(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
-        """The detections with what the extra heads say of them, whoever found them."""
-        return self._heads.predict(self, features, detections)
-
     def networks(self) -> list[nn.Module]:
         """As `det_core.contracts.Compilable`."""
         return [self.box_head]
-
-    @property
-    def nms(self) -> NMS:
-        """Which boxes become detections; AttributeError where the predictor has no such settings."""
-        return cast(NMS, self.box_predictor.nms)
-
-    @property
-    def _predictor(self) -> BoxPredictor:
-        return cast(BoxPredictor, self.box_predictor)
 
     def _predict_boxes(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> Any:
         pooled = self.box_pooler([features[name] for name in self.in_features], boxes)

@@ -15,7 +15,7 @@ from det_core.models.parts.nms import ProposalNMS
 from det_core.models.parts.regression import BoxRegression
 from det_core.models.parts.samplers import AnchorSampler
 from det_core.ops import boxes as box_ops
-from det_core.ops.layers import Conv2d
+from det_core.ops.layers import Conv2d, draw_weights
 from det_core.recipes import Factory
 from det_core.structures import Proposals, Size, Targets
 
@@ -70,8 +70,7 @@ class RPNHead(nn.Module):
         self.anchor_deltas = nn.Conv2d(channels, anchors * box_dim, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.01)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+                draw_weights(module, 0.01)
 
     def forward(self, features: Sequence[Tensor]) -> RPNOutputs:
         """Levels (B, C, H, W) to one logit and `box_dim` offsets per anchor, by row, then column, then anchor."""

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-
 from det_core.cli.output import echo
 from det_core.zoo import published
 from det_core.zoo.published import PublishedModel
@@ -18,7 +17,7 @@ _COLUMNS = {"box_ap": ".1f", "mask_ap": ".1f", "keypoint_ap": ".1f", "seconds": 
 
 @click.group()
 def command() -> None:
-    """Published models: list and show them; det-inspect converts and verifies their weights."""
+    """Published models: list and show them, convert and verify their weights."""
 
 
 @command.command("list")
