@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
+from det_core.engine import WarmupPoly
 from det_core.errors import ConfigError
 from det_core.recipes import Factory
 from det_panoptic.backbone import DeepLabResNet, Dilations
 from det_panoptic.deeplab import DeepLabDecoder, DeepLabV3Head, DeepLabV3PlusHead
 from det_panoptic.layers import ASPP, pool_size
 from det_panoptic.losses import PixelLoss, pad_stack
-from det_panoptic.schedules import WarmupPoly
 
 SMALL = {"res2_channels": 16, "width_per_group": 4, "stem_channels": 8, "norm": "BN"}
 

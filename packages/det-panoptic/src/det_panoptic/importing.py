@@ -268,7 +268,7 @@ def complete(s: Settings, tree: dict[str, Any]) -> None:
     train, data = tree["train"], tree["data"]
     if s.peek("SOLVER.LR_SCHEDULER_NAME") == "WarmupPolyLR" and s.peek("SOLVER.WARMUP_METHOD") == "linear":
         s.read("SOLVER.LR_SCHEDULER_NAME", "SOLVER.WARMUP_METHOD", "SOLVER.STEPS", "SOLVER.GAMMA")
-        train["schedule"] = {"type": "det_panoptic.schedules:WarmupPoly", **s.differing(_SCHEDULE)}
+        train["schedule"] = {"type": "det_core.engine:WarmupPoly", **s.differing(_SCHEDULE)}
     if kind != "panoptic_fpn":
         crops = [each for each in data["train_transforms"] if each["type"] == "det_core.data:RandomCrop"]
         if (share := s["INPUT.CROP.SINGLE_CATEGORY_MAX_AREA"]) < 1:

@@ -34,6 +34,8 @@ MOVED_ARGUMENTS = {
     "panoptic_deeplab.sem_seg_head": _LOSS | _DECODER,
     "panoptic_fpn": _PREPROCESS,
 }
+# The schedule is that of core, whose form is the published one now.
+MOVED_NAMES = {"det_panoptic.schedules": "det_core.engine.schedules"}
 SAFE_PARTS = (
     "det_panoptic.backbone:Dilations",
     "det_panoptic.deeplab:DeepLabDecoder",
@@ -42,7 +44,6 @@ SAFE_PARTS = (
     "det_panoptic.merging:Merging",
     "det_panoptic.panoptic_deeplab:PanopticDeepLabInsEmbedHead",
     "det_panoptic.panoptic_deeplab:PanopticDeepLabSemSegHead",
-    "det_panoptic.schedules:WarmupPoly",
     "det_panoptic.targets:TargetGenerator",
 )
 

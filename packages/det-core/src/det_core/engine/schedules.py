@@ -109,12 +109,12 @@ class WarmupSteps:
 
 @dataclass(frozen=True)
 class WarmupPoly:
-    """Fall from 1 at step 0 to `end` at step `steps` as (1 - step / steps) ** power (DeepLab, 2017), after a warmup.
+    """Fall from 1 at step 0 to 0 at step `steps` as (1 - step / steps) ** power (DeepLab, 2017), after a warmup.
 
     Args:
         steps: the length of the whole training; `Train` knows it.
         power: 1 is a straight line.
-        end: the factor at step `steps`.
+        end: after the warmup, the factor falls no lower than this, as published.
         warmup: number of warmup steps; 0 for none.
         warmup_start: the factor at step 0.
     """
@@ -131,8 +131,10 @@ class WarmupPoly:
 
     def __call__(self, step: int) -> float:
         """The factor at `step`; past the end it stays at `end`."""
-        left = max(1 - step / self.steps, 0.0) ** self.power
-        return warmup_factor(step, self.warmup, self.warmup_start) * (self.end + (1 - self.end) * left)
+        left = max(1.0 - step / self.steps, 0.0) ** self.power
+        return (
+            max(left, self.end) if step >= self.warmup else warmup_factor(step, self.warmup, self.warmup_start) * left
+        )
 
 
 @dataclass(frozen=True)
