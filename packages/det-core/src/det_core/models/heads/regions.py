@@ -1,7 +1,7 @@
 """What all second stages share: extra heads beside that for boxes, and their losses."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,7 @@ class SecondStage(nn.Module):
     @property
     def nms(self) -> NMS:
         """Which boxes become detections; AttributeError where the predictor has no such settings."""
-        last = self.box_predictor[-1] if isinstance(self.box_predictor, nn.ModuleList) else self.box_predictor
+        last: Any = self.box_predictor[-1] if isinstance(self.box_predictor, nn.ModuleList) else self.box_predictor
         return cast(NMS, last.nms)
 
     @property
