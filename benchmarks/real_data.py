@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 
 import torch
 from det_core import recipes
-from det_core.data import CocoDataset, VocDataset, YoloDataset
+from det_core.data import CocoDataset
 from det_core.structures import Prediction, Sample, SemanticMap
+from det_datasets.readers import VocDataset, YoloDataset
 from det_devkit.conformance.evaluators import perfect
 from det_inspect.cli.data_sources import Sources
 from det_inspect.datasets.check import check

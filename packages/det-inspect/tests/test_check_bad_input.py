@@ -11,7 +11,8 @@ import pytest
 import small_datasets
 from click.testing import CliRunner
 from det_core.cli.main import det
-from det_core.data import CocoDataset, LvisDataset, YoloDataset
+from det_core.data import CocoDataset
+from det_datasets.readers import LvisDataset, YoloDataset
 from det_inspect.datasets.check import check
 
 MEGABYTE = 2**20

@@ -6,7 +6,8 @@ import coco_files
 import pytest
 from click.testing import CliRunner
 from det_core.cli.main import det
-from det_core.data import CocoDataset, YoloDataset
+from det_core.data import CocoDataset
+from det_datasets.readers import YoloDataset
 
 
 def run(*arguments, code=0):

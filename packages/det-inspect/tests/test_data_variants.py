@@ -13,8 +13,9 @@ from typing import Any
 import coco_files
 import pytest
 import small_datasets
-from det_core.data import CocoDataset, VocDataset, YoloDataset
+from det_core.data import CocoDataset
 from det_core.errors import DetError
+from det_datasets.readers import VocDataset, YoloDataset
 from det_inspect.datasets.check import check
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
