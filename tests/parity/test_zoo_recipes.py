@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from det_core import recipes, zoo
+from det_datasets.plugin import PUBLISHED as PUBLISHED_OF_DATASETS
 from det_detectron2.importer.files import recipe_from_file, recipe_from_settings
 
 FOLDER = Path(__file__).parents[1] / "reference" / "zoo"
@@ -35,7 +36,8 @@ PUBLISHED = _read()
 
 def test_all_published_configurations_of_core_have_a_recipe() -> None:
     core = json.loads(gzip.decompress((FOLDER / "det-core.json.gz").read_bytes()))
-    assert core.keys() == {f"{folder}/{path}" for folder, names in zoo.PUBLISHED.items() for path in names.values()}
+    tables = [*zoo.PUBLISHED.items(), *PUBLISHED_OF_DATASETS.items()]
+    assert core.keys() == {f"{folder}/{path}" for folder, names in tables for path in names.values()}
 
 
 @functools.cache

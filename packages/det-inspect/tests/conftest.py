@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[2] / "det-core" / "tests"))
+sys.path.append(str(Path(__file__).parents[2] / "det-datasets" / "tests"))
 
 from det_devkit.fixtures import without
 from published_model import server, tiny, trained

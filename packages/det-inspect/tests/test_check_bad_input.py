@@ -8,6 +8,7 @@ from typing import Any
 
 import coco_files
 import pytest
+import small_benchmarks
 import small_datasets
 from click.testing import CliRunner
 from det_core.cli.main import det
@@ -59,7 +60,7 @@ def test_check_of_annotations_nested_without_end_is_a_defect(tmp_path: Path, rea
 
 
 def test_check_of_yolo_lines_with_a_confidence_column_is_a_bad_box(tmp_path: Path) -> None:
-    given = small_datasets.yolo(tmp_path)
+    given = small_benchmarks.yolo(tmp_path)
     (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.25 0.2 0.9")
     listing = YoloDataset.listing(**given)
     assert check({"train": lambda: listing}).counts() == {"bad box": 1}

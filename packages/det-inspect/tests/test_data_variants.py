@@ -12,7 +12,7 @@ from typing import Any
 
 import coco_files
 import pytest
-import small_datasets
+import small_benchmarks
 from det_core.data import CocoDataset
 from det_core.errors import DetError
 from det_datasets.readers import VocDataset, YoloDataset
@@ -146,7 +146,7 @@ _XML = (
 @given(xml=damaged(_XML), names=damaged(b"a\na  1\n"), bad=st.sampled_from(["stop", "skip"]))
 def test_voc_variants_are_read_or_refused(xml: bytes, names: bytes, bad: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        arguments = small_datasets.voc(Path(folder) / "voc")
+        arguments = small_benchmarks.voc(Path(folder) / "voc")
         (Path(folder) / "voc/Annotations/a.xml").write_bytes(xml)
         (Path(folder) / "voc/ImageSets/Main/train.txt").write_bytes(names)
         holds(lambda: VocDataset(**arguments, bad_annotations=bad), lambda: VocDataset.listing(**arguments))
@@ -170,7 +170,7 @@ def test_yolo_variants_are_read_or_refused(lines: bytes, about: bytes, masks: An
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "yolo"
         root.mkdir()
-        arguments = {**small_datasets.yolo(root), "classes": root / "data.yaml"}
+        arguments = {**small_benchmarks.yolo(root), "classes": root / "data.yaml"}
         (root / "labels/a.txt").write_bytes(lines)
         (root / "data.yaml").write_bytes(about)
         options = {"masks": masks, "keypoints": keypoints, "bad_annotations": bad}

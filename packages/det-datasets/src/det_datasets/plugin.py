@@ -2,7 +2,7 @@
 
 from det_core.plugins.hooks import hookimpl, recipe_files
 
-_PUBLISHED: dict[str, dict[str, str]] = {
+PUBLISHED: dict[str, dict[str, str]] = {
     "COCO-Detection": {
         "fast_rcnn_r50_fpn_1x": "fast_rcnn_R_50_FPN_1x",
     },
@@ -65,7 +65,7 @@ def det_evaluators() -> dict[str, str]:
 @hookimpl
 def det_recipes() -> dict[str, str]:
     """Recipe files in the folder `recipes`; the published path of a configuration is an alias of its name."""
-    return recipe_files("det_datasets:recipes", _PUBLISHED)
+    return recipe_files("det_datasets:recipes", PUBLISHED)
 
 
 # All of it stood in det-core until 0.2.
