@@ -31,8 +31,8 @@ def pseudo_annotations(
         seed: of the drawing; each image has its own numbers, whatever the others are.
         root: file names are told from this folder; None: names alone.
 
-    Images are listed by their files; `det_densepose.data.DensePoseDataset` reads the file, and `concat` mixes it with
-    annotated data by weight.
+    Images are listed by their files; `det_densepose.data.DensePoseDataset` reads the file, and `concat` puts it beside
+    annotated data.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
