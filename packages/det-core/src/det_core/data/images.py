@@ -18,7 +18,7 @@ from det_core.errors import DataError
 from det_core.files.regular import descriptor_of
 from det_core.structures import Size
 
-__all__ = ["IMAGE_SUFFIXES", "from_pil", "image_files", "image_size", "read_image", "read_reduced"]
+__all__ = ["IMAGE_SUFFIXES", "file_of", "from_pil", "image_files", "image_size", "read_image", "read_reduced"]
 
 ImagePath: TypeAlias = str | os.PathLike[str]
 
@@ -91,6 +91,12 @@ def image_files(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> lis
     if not files:
         raise DataError(str(folder), "the folder holds no image", fix=f"files must end in {', '.join(suffixes)}")
     return files
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """The file of a name in a folder, whether or not it is there; backslashes are those of Windows if it is not."""
+    path = folder / name
+    return path if "\\" not in name or path.exists() else folder / name.replace("\\", "/")
 
 
 def from_pil(picture: Image.Image, where: str = "image") -> Tensor:
