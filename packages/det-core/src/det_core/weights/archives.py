@@ -20,7 +20,7 @@ from det_core.files.budget import MIB, Budget, OverBudgetError
 from det_core.files.regular import open_regular
 from det_core.printable import quoted
 from det_core.weights.machine import Name, Readable, RefusedError, execute, require_small
-from det_core.weights.pickles import Plain, names_of_python
+from det_core.weights.pickles import Plain, array_of, names_of_arrays
 
 __all__ = ["read_archive"]
 
@@ -129,7 +129,7 @@ class _Reader:
         self.pieces: dict[str, _Piece] = {}
         self.promised = 0  # bytes of storages that are to come
         tensors = _Tensors(self.budget)
-        self.names = names_of_python(self.budget) | {
+        self.names = names_of_arrays(self.budget) | {
             ("torch._utils", "_rebuild_tensor_v2"): Name(tensors.of_typed),
             ("torch._utils", "_rebuild_tensor"): Name(tensors.of_typed),
             ("torch._utils", "_rebuild_tensor_v3"): Name(tensors.of_untyped),
@@ -317,6 +317,6 @@ def _device(*given: Any) -> str:
 
 
 def _single(value: Any) -> Any:
-    if isinstance(value, Name | _Storage | _Piece):
-        raise RefusedError("it holds a function, a class or a storage")
-    return value
+    if isinstance(value, _Storage | _Piece):
+        raise RefusedError("it holds a storage")
+    return array_of(value)
