@@ -237,3 +237,16 @@ def test_the_command_says_which_class_it_cannot_build(folder):
     result = CliRunner().invoke(det, ["recipes", "import", str(folder / "a.py")])
     assert result.exit_code == 1
     assert "model.kind: is not supported yet; got 'PanopticFPN'" in result.stderr
+
+
+def test_a_recipe_that_is_there_is_replaced_only_where_that_is_asked_for(folder, tmp_path):
+    (folder / "a.py").write_text(PUBLISHED)
+    output = tmp_path / "recipe.yaml"
+    output.write_text("mine")
+    command = ["recipes", "import", str(folder / "a.py"), "-o", str(output)]
+    result = CliRunner().invoke(det, command)
+    assert result.exit_code == 1
+    assert "is there already" in result.stderr
+    assert output.read_text() == "mine"
+    assert CliRunner().invoke(det, [*command, "--overwrite"]).exit_code == 0
+    assert "mask_rcnn" in output.read_text()

@@ -155,7 +155,7 @@ def _opened(stream: io.BufferedReader, where: str) -> Image.Image:
         fix = f"give one of {', '.join(_known_formats())}"
         raise DataError(where, "is not an image that can be read", found, fix) from error
     except Image.DecompressionBombError as error:
-        fix = "raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
+        fix = "save it with fewer pixels, or cut it into parts"
         raise DataError(where, "the image is so large that it may be an attack", str(error), fix) from error
     except Exception as error:
         raise DataError(where, "cannot be opened as an image", str(error)) from error

@@ -74,7 +74,8 @@ def sound(
         else:
             faults.append(f"{name} {fault.text}")
     if faults and bad == "stop":
-        problem = f"1 {what} cannot be used" if len(faults) == 1 else f"{len(faults)} {what}s cannot be used"
+        plural = "categories" if what == "category" else f"{what}s"
+        problem = f"1 {what} cannot be used" if len(faults) == 1 else f"{len(faults)} {plural} cannot be used"
         rest = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
         found = "; ".join(faults[:_SHOWN] + rest)
         fix = "correct the file" + (", or set bad_annotations to 'skip'" if what == "annotation" else "")
