@@ -234,6 +234,12 @@ def test_evaluation_reads_the_folder_of_bodies_and_aligns_meshes_where_asked():
     ]
 
 
+def test_data_of_unknown_names_are_left_out_and_listed():
+    found = recipe_from_settings(CSE | {"DATASETS.TRAIN": ["of_mine_1", "of_mine_2"], "DATASETS.TEST": ["of_mine_3"]})
+    assert "train" not in found.tree["data"]
+    assert "DATASETS.TRAIN" in [*found.unknown, *found.unused]
+
+
 def test_categories_are_chosen_and_merged_by_their_names():
     name = "DATASETS.{}.base_coco_2017_train"
     changes = {

@@ -116,7 +116,13 @@ def test_a_model_that_cannot_be_built_is_an_error_with_its_setting(configs):
         ('A: !!python/object/apply:eval [\'__import__("os").system("touch HARM")\']', "Call is not read"),
         ("A: !!python/object/apply:eval ['[x for x in (1).__class__.__subclasses__()]']", "Call is not read"),
         ("A: !!python/object/apply:eval ['9 ** 9 ** 9 ** 9']", "too large"),
-        ("A: !!python/object/apply:eval ['[0] * 10 ** 12']", "BinOp is not read"),
+        ("A: !!python/object/apply:eval ['[0] * 10 ** 12']", "more than 10000 values"),
+        ("A: !!python/object/apply:eval ['[[0] * 9000] * 9000']", "more than 10000 values"),
+        ("A: !!python/object/apply:eval ['[list(range(9000)) for x in range(900)]']", "more than 10000 values"),
+        ("A: !!python/object/apply:eval ['range(10 ** 15)']", "more than 10000 values"),
+        ("A: !!python/object/apply:eval ['range()']", "Call is not read"),
+        ("A: !!python/object/apply:eval ['range(1, 2, 0)']", "must not be zero"),
+        ("A: !!python/object/apply:eval ['int(\"9\" * 9)']", "BinOp is not read"),
         ('A: !!python/object/apply:eval [\'open("HARM", "w")\']', "Call is not read"),
         ("A: !!python/object/apply:eval [[1]]", "asks for `eval` of something that is no text"),
         ("A: !!python/object/apply:eval ['1 +']", "no expression"),
@@ -195,3 +201,8 @@ def test_recipe_from_file_of_a_pipe_or_a_folder_is_refused(tmp_path):
     for name in ("pipe.yaml", "folder.yaml"):
         with pytest.raises(DetError):
             recipe_from_file(tmp_path / name)
+
+
+def test_a_range_of_sides_that_is_asked_for_with_eval_is_a_list_of_numbers(configs):
+    path = configs(a="INPUT: {MIN_SIZE_TRAIN: !!python/object/apply:eval ['[int(x * 0.5 * 64) for x in range(5, 9)]']}")
+    assert settings_from_yaml(path)["INPUT.MIN_SIZE_TRAIN"] == [160, 192, 224, 256]

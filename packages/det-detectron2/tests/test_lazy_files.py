@@ -104,6 +104,89 @@ def test_published_common_files_are_asked_for_by_name_and_references_are_followe
     assert not [key for key in found if key.startswith(("model.roi_heads.mask_in", "model.roi_heads.mask_pooler"))]
 
 
+def checkout(folder, **files):
+    """A folder `configs` with common files and a project beside it, as in a checkout; the project's folder."""
+    project = folder.parents[1] / "projects" / "mine" / "configs"
+    for name, text in files.items():
+        place = project / "own.py" if name == "own" else folder.parent / "common" / f"{name}.py"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    return project
+
+
+def test_a_project_asks_for_the_common_files_of_the_checkout(folder):
+    project = checkout(
+        folder,
+        data="from omegaconf import OmegaConf\nfrom detectron2.config import LazyCall as L\n"
+        "from a import build, names\ndataloader = OmegaConf.create()\n"
+        "dataloader.train = L(build)(dataset=L(names)(names='mine'))\n",
+        parts="model = dict(kind='A', widths=[1] * 3, shapes={f: dict(s=s) for f, s in zip(['p2', 'p3'], [4, 8])})\n",
+        own="from detectron2 import model_zoo\nfrom functools import partial\nfrom a import rate, B\n"
+        "dataloader = model_zoo.get_config('common/data.py').dataloader\n"
+        "model = model_zoo.get_config('common/parts.py').model\n"
+        "model._target_ = B\nmodel.update(blocks=list(range(2)) + list(range(3, 5)))\n"
+        "model.rate, model.depth = partial(rate, by=0.7), 12\n"
+        "model.heads = [dict(w=[a, b]) for (a, b) in [(1, 2), (3, 4)]]\n"
+        "for i in range(2):\n    model.heads[i].score = 0.02\n",
+    )
+    found = settings_from_python(project / "own.py")
+    assert found == {
+        "model.kind": "B",
+        "model.widths": [1, 1, 1],
+        "model.shapes.p2.s": 4,
+        "model.shapes.p3.s": 8,
+        "model.blocks": [0, 1, 3, 4],
+        "model.rate": "functools.partial(<class 'rate'>, by=0.7)",
+        "model.depth": 12,
+        "model.heads.0.w": [1, 2],
+        "model.heads.0.score": 0.02,
+        "model.heads.1.w": [3, 4],
+        "model.heads.1.score": 0.02,
+        "dataloader.train.dataset.names": "mine",
+        "dataloader.train.dataset.kind": "names",
+        "dataloader.train.kind": "build",
+    }
+
+
+@pytest.mark.parametrize(
+    ("common", "recipe"),
+    [
+        ("cascade_rcnn", "cascade_mask_rcnn_r50_fpn_3x"),
+        ("panoptic_fpn", "panoptic_fpn_r50_1x"),
+        ("mask_rcnn_vitdet", "mask_rcnn_vitdet_b_100ep"),
+    ],
+)
+def test_common_models_are_known_where_their_files_are_not_there(common, recipe, folder):
+    more = "model.proposal_generator.post_nms_topk = (2000, 1000)\n" if common == "cascade_rcnn" else ""
+    (folder / "a.py").write_text(f"from ..common.models.{common} import model\n{more}")
+    try:
+        theirs = recipes.load(recipe)
+    except RecipeError:
+        pytest.skip("the package of this recipe is not installed")
+    ours = recipes.recipe_from_tree(recipe_from_file(folder / "a.py").tree).resolved().tree["model"]
+    for node in (ours, wanted := theirs.resolved().tree["model"]):
+        (node["backbone"].get("bottom_up") or {}).pop("freeze_at", None)
+    assert ours == wanted
+
+
+def test_common_data_and_optimizers_are_known_where_their_files_are_not_there(folder):
+    (folder / "a.py").write_text(
+        "from ..common.data.constants import constants\nfrom ..common.data.coco_panoptic_separated import dataloader\n"
+        "from ..common.optim import AdamW as optimizer\nmodel = dict(mean=constants.imagenet_bgr256_mean)\n"
+        "optimizer.lr = 0.5\n"
+    )
+    found = settings_from_python(folder / "a.py")
+    assert found["model.mean"] == [103.53, 116.28, 123.675]
+    assert found["optimizer.params.base_lr"] == 0.5
+    assert found["dataloader.evaluator.2.dataset_name"] == "coco_2017_val_panoptic_separated"
+
+
+def test_the_number_of_classes_of_a_known_common_model_reaches_its_heads(folder):
+    (folder / "a.py").write_text("from ..common.models.mask_rcnn_fpn import model\nmodel.roi_heads.num_classes = 7\n")
+    found = settings_from_python(folder / "a.py")
+    assert found["model.roi_heads.mask_head.num_classes"] == found["model.roi_heads.box_predictor.num_classes"] == 7
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -113,9 +196,16 @@ def test_published_common_files_are_asked_for_by_name_and_references_are_followe
         ("from detectron2.config import LazyCall as L\nimport os\nmodel = L(os.system)('touch HARM')", "by name"),
         ("model = [x for x in ().__class__.__bases__]", "line 1: "),
         ("def f():\n    pass", "line 1: FunctionDef is not read"),
-        ("\nfor i in [1]:\n    pass", "line 2: For is not read"),
+        ("\nfor i in [1]:\n    pass\nelse:\n    pass", "line 2: For is not read"),
         ("if True:\n    pass", "If is not read"),
         ("model = 9 ** 9 ** 9", "too large"),
+        (
+            "model = dict()\nfor i in range(9999):\n    for j in range(9999):\n        model.a = 1",
+            "more than 10000 values",
+        ),
+        ("for i in 3:\n    model = 1", "line 1: Constant is not read"),
+        ("a, b = 1, 2, 3", "2 names for another number of values"),
+        ("class A:\n    pass", "line 1: ClassDef is not read"),
         ("model = [[0 for i in r] for j in r]", "Name is not read"),
         ("from .a import model", "form a circle"),
         ("from .nowhere import model", "there is no such file"),
@@ -147,3 +237,16 @@ def test_the_command_says_which_class_it_cannot_build(folder):
     result = CliRunner().invoke(det, ["recipes", "import", str(folder / "a.py")])
     assert result.exit_code == 1
     assert "model.kind: is not supported yet; got 'PanopticFPN'" in result.stderr
+
+
+def test_a_recipe_that_is_there_is_replaced_only_where_that_is_asked_for(folder, tmp_path):
+    (folder / "a.py").write_text(PUBLISHED)
+    output = tmp_path / "recipe.yaml"
+    output.write_text("mine")
+    command = ["recipes", "import", str(folder / "a.py"), "-o", str(output)]
+    result = CliRunner().invoke(det, command)
+    assert result.exit_code == 1
+    assert "is there already" in result.stderr
+    assert output.read_text() == "mine"
+    assert CliRunner().invoke(det, [*command, "--overwrite"]).exit_code == 0
+    assert "mask_rcnn" in output.read_text()

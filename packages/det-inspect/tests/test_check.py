@@ -162,6 +162,21 @@ def test_one_picture_in_two_splits_is_told_whatever_it_is_called(tmp_path: Path)
     assert check(lists, pixels=False).defects == []
 
 
+def test_objects_of_a_refused_image_belong_to_one_that_is_listed(tmp_path: Path) -> None:
+    data = sound()
+    data["images"][2]["width"] = 0
+    texts = [defect.text for defect in look(tmp_path, data).defects if "belongs to" in defect.text]
+    assert texts
+    assert all("which cannot be used itself" in text for text in texts)
+
+
+def test_a_bad_ring_of_an_object_that_can_be_used_is_told(tmp_path: Path) -> None:
+    data = sound()
+    data["annotations"][0]["segmentation"] = [[1, 1, 9, 1, 9, 9], [1, 2]]
+    kinds = [defect.kind for defect in look(tmp_path, data).defects]
+    assert "broken polygon" in kinds
+
+
 def test_everything_is_told_at_once(tmp_path: Path) -> None:
     data = sound()
     changes = [change for kind, _, change in IN_THE_FILE if kind not in ("unknown image",)]

@@ -29,6 +29,9 @@ def test_a_sound_set_is_described(tmp_path, files):
     assert "train: 3 images, 3 objects" in said
     assert "object sizes: 3 small, 0 medium, 0 large" in said
     assert "No defect was found." in said
+    assert "were not read" not in said
+    said = run("--images", images, "--annotations", file, "--heads")
+    assert "No defect was found. The pixels of the images were not read." in said
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
 
 
@@ -46,6 +49,7 @@ def test_defects_are_listed_and_fail_the_command(tmp_path, files):
     assert "4 defects" in said
     report = json.loads(run(recipe, "--split", "train", "--json", code=1))
     assert report["counts"] == {"missing image": 1}
+    assert "\n1 defect." in run(recipe, "--split", "train", code=1)
     assert report["defects"][0]["id"] == "13"
     assert json.loads(run(recipe, "--split", "train", "--json", "--heads", code=1)) == report
 

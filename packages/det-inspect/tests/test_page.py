@@ -137,7 +137,9 @@ def test_results_in_files_get_their_page(tmp_path: Path) -> None:
     more = ["--images", str(tmp_path / "images"), "--report", str(tmp_path / "report")]
     result = CliRunner().invoke(det, ["eval", *files, *more])
     assert result.exit_code == 0, result.output
-    assert "base64" in (tmp_path / "report" / "index.html").read_text()
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "base64" in page
+    assert "<figcaption>a.png: 1 missed of 1" in page
 
 
 def test_page_of_a_crowded_image_and_endless_names_stays_small() -> None:

@@ -139,6 +139,20 @@ def test_ids_may_be_texts_and_annotations_may_lack_what_can_be_told(evaluated) -
     assert figures(evaluated(truth, results, "--json"))["bbox"] == plain["bbox"]
 
 
+def test_truth_without_boxes_is_compared_by_its_masks(evaluated) -> None:
+    truth = content()
+    results = perturbed(truth)
+    wanted = figures(evaluated(truth, results, "--json"))
+    for annotation in truth["annotations"]:
+        annotation |= {"area": None, "iscrowd": float(annotation.get("iscrowd", 0))}
+        del annotation["bbox"]
+    found = figures(evaluated(truth, results, "--json"))
+    # Without areas, sizes are those of the boxes, so objects may be of another size.
+    for key in ("AP", "AP50", "AP75", "AR100"):
+        assert found["segm"][key] == wanted["segm"][key]
+        assert found["bbox"][key] is not None
+
+
 def test_an_annotation_with_the_id_0_counts_and_is_told(evaluated) -> None:
     truth = content()
     results = perturbed(truth)
@@ -199,12 +213,13 @@ DEFECTS = {
     "annotation 1 is of category 99, which is not listed": changed("annotations", category_id=99),
     "annotation 1 has the area -3": changed("annotations", area=-3),
     "annotation 1 has iscrowd 'yes', not 0 or 1": changed("annotations", iscrowd="yes"),
-    "annotation 1 has no 'bbox'": changed("annotations", bbox=...),
+    "annotation 1 has no 'bbox'": changed("annotations", bbox=..., segmentation=...),
     "annotation 2 has an id that another one has too": changed("annotations", id=2),
     "image 77 has an id that another one has too": changed("images", id=77),
     "image 84 has no size, which masks need; the height 0": changed("images", height=0),
     "image number 1 has no 'id'": changed("images", id=...),
-    "which is not a whole number": changed("categories", id="8"),
+    "which is not a whole number": changed("categories", id="eight"),
+    "which is not a whole number of 64 bits": changed("annotations", category_id=2**63),
     "has a name that is not a text": changed("categories", name=8),
 }
 

@@ -172,7 +172,7 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, suffix: str, share: float) 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (100, 100)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(DataError, match=r"may be an attack.*MAX_IMAGE_PIXELS"):
+    with pytest.raises(DataError, match=r"may be an attack.*save it with fewer pixels"):
         read_image(tmp_path / "a.png")
 
 

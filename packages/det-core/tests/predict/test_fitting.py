@@ -57,4 +57,4 @@ def test_the_search_ends_in_time(monkeypatch):
 def test_a_recipe_that_cannot_be_built_here_is_passed_over(monkeypatch):
     monkeypatch.setattr(recipes, "names", lambda: ("no_such_recipe", *NAMES))
     state = built("rpn_r50_fpn_1x").state_dict()
-    assert fitting.better_recipe(state, {}) == "they are those of the recipe rpn_r50_fpn_1x"
+    assert fitting.better_recipe(state, {}).startswith("their names and shapes are those of the recipe rpn_r50_fpn_1x")

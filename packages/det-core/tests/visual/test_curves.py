@@ -29,3 +29,16 @@ def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'det-core\[plots\]'"):
         plot_curves(ROWS, tmp_path / "curves.png")
+
+
+def test_a_single_point_is_marked_and_legends_stand_below_the_curves():
+    from det_core.visual import curves
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    curves._plot_losses(axes, [{"step": 1, "loss": 2.0, "loss_box": 1.0}])
+    assert [line.get_marker() for line in axes.lines] == ["o", "o"]
+    assert axes.get_legend().get_bbox_to_anchor().transformed(axes.transAxes.inverted()).y1 < 0
+    axes = Figure().subplots()
+    curves._plot_losses(axes, [{"step": n, "loss": 2.0} for n in (1, 2)])
+    assert [line.get_marker() for line in axes.lines] == [""]

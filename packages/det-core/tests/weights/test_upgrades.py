@@ -181,3 +181,32 @@ def test_a_part_of_a_model_knows_older_names_of_its_own_weights():
     assert report.upgrades == ("old names",)
     assert torch.equal(model[1][0].bias, older["1.old_bias"])
     assert load_into(model, model.state_dict()).upgrades == ()
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "model.module."])
+def test_a_prefix_of_all_names_is_taken_off_and_reported(prefix):
+    source, model = nn.Linear(2, 2), nn.Linear(2, 2)
+    report = load_into(model, {f"{prefix}{key}": value for key, value in source.state_dict().items()})
+    assert torch.equal(model.weight, source.weight)
+    assert "before all names" in str(report)
+
+
+def test_a_prefix_that_the_model_has_itself_or_that_some_names_lack_stays():
+    model = nn.Module()
+    model.model = nn.Linear(2, 2)
+    assert load_into(model, model.state_dict()).upgrades == ()
+    with pytest.raises(WeightsError, match=r"module\.weight"):
+        load_into(nn.Linear(2, 2), {"module.weight": torch.ones(2, 2), "bias": torch.ones(2)})
+
+
+def test_mask_heads_with_group_norms_have_other_names_in_caffe2():
+    model = nn.Module()
+    model.mask_head = nn.Module()
+    model.mask_head.mask_fcn1 = nn.Conv2d(4, 4, 1, bias=False)
+    model.mask_head.mask_fcn1.norm = nn.GroupNorm(2, 4)
+    blobs = {"_mask_fcn1_w": torch.full((4, 4, 1, 1), 2.0), "conv1_w": torch.ones(1)}
+    blobs |= {"_mask_fcn1_gn_s": torch.full((4,), 3.0), "_mask_fcn1_gn_b": torch.full((4,), 5.0)}
+    load_into(model, blobs, allow_unused=True)
+    assert model.mask_head.mask_fcn1.weight.unique().tolist() == [2.0]
+    assert model.mask_head.mask_fcn1.norm.weight.tolist() == [3.0] * 4
+    assert model.mask_head.mask_fcn1.norm.bias.tolist() == [5.0] * 4

@@ -108,7 +108,7 @@ def complete_data(s: Settings, tree: dict[str, Any]) -> None:
     for split, key, arguments in (("train", "DATASETS.TRAIN", train), ("val", "DATASETS.TEST", {})):
         node = tree["data"].get(split)
         nodes = [] if node is None else node["datasets"] if node["type"] == "concat" else [node]
-        for each, name in zip(nodes, s.peek(key), strict=True):
+        for each, name in zip(nodes, s.peek(key) if nodes else (), strict=True):  # none where a name is not known
             if each["type"] == READER:
                 each |= {**_categories(s, name), "bodies": FOLDER, **arguments}
     s.read(*(key for key in s.given if key.startswith(f"{MESHES}.")))

@@ -14,13 +14,17 @@ __all__ = ["command"]
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the recipe to this file.")
+@click.option("--overwrite", is_flag=True, help="Replace the output if it is there already.")
 @click.option("--format", "form", default="detectron2", show_default=True, help="The library whose file it is.")
-def command(file: Path, output: Path | None, form: str) -> None:
+def command(file: Path, output: Path | None, overwrite: bool, form: str) -> None:
     """Turn FILE, a configuration of Detectron2, into a recipe.
 
     Nothing in FILE is run. Settings that have no counterpart here are listed, and the recipe is written all the same;
     where the model itself cannot be built, the command says which setting asks for it, and fails.
     """
+    if output is not None and output.exists() and not overwrite:
+        echo(f"error: {output}: is there already; give another name, or --overwrite", err=True)
+        raise click.exceptions.Exit(1)
     importer = registry.find("importers", form, "--format").load("--format")
     try:
         imported = importer(file)

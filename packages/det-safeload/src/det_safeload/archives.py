@@ -18,7 +18,7 @@ from torch import Tensor
 
 from det_safeload.budget import MIB, Budget, OverBudgetError
 from det_safeload.machine import Name, Readable, RefusedError, execute, require_small
-from det_safeload.pickles import Plain, names_of_python
+from det_safeload.pickles import Plain, array_of, names_of_arrays
 from det_safeload.printable import quoted
 from det_safeload.regular import open_regular
 
@@ -129,7 +129,7 @@ class _Reader:
         self.pieces: dict[str, _Piece] = {}
         self.promised = 0  # bytes of storages that are to come
         tensors = _Tensors(self.budget)
-        self.names = names_of_python(self.budget) | {
+        self.names = names_of_arrays(self.budget) | {
             ("torch._utils", "_rebuild_tensor_v2"): Name(tensors.of_typed),
             ("torch._utils", "_rebuild_tensor"): Name(tensors.of_typed),
             ("torch._utils", "_rebuild_tensor_v3"): Name(tensors.of_untyped),
@@ -317,6 +317,6 @@ def _device(*given: Any) -> str:
 
 
 def _single(value: Any) -> Any:
-    if isinstance(value, Name | _Storage | _Piece):
-        raise RefusedError("it holds a function, a class or a storage")
-    return value
+    if isinstance(value, _Storage | _Piece):
+        raise RefusedError("it holds a storage")
+    return array_of(value)

@@ -7,7 +7,7 @@ these can be changed by it. Pickles of all protocols are read, those of Python 2
 
 import math
 import mmap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from det_safeload.machine import DICT, LIST, SET, Name, RefusedError, execute, r
 from det_safeload.printable import quoted
 from det_safeload.regular import open_regular
 
-__all__ = ["Plain", "names_of_python", "read_pickle"]
+__all__ = ["Plain", "array_of", "names_of_arrays", "read_pickle"]
 
 _KINDS = "biuf"
 """Kinds of numbers that an array may hold: true or false, whole, without sign, floating."""
@@ -103,7 +103,7 @@ class _Arrays:
 _AXES, _LARGEST = 32, 2**63
 
 
-def names_of_python(budget: Budget) -> dict[tuple[str, str], Name]:
+def _names_of_python(budget: Budget) -> dict[tuple[str, str], Name]:
     """Containers and bytes, under the names that Python 2 and 3 give them."""
 
     def encoded(text: Any, encoding: Any = "latin1", *rest: Any) -> bytes:
@@ -127,8 +127,8 @@ def names_of_python(budget: Budget) -> dict[tuple[str, str], Name]:
     return known
 
 
-def _names(budget: Budget) -> Mapping[tuple[str, str], Name]:
-    """What each name stands for; made anew for each file."""
+def names_of_arrays(budget: Budget) -> dict[tuple[str, str], Name]:
+    """What the names of containers, bytes and NumPy's arrays and numbers stand for; made anew for each file."""
     arrays = _Arrays(budget)
     makers: dict[tuple[str, str], Callable[..., Any]] = {
         ("numpy", "ndarray"): arrays.empty,
@@ -138,7 +138,7 @@ def _names(budget: Budget) -> Mapping[tuple[str, str], Name]:
         makers[f"{core}.multiarray", "_reconstruct"] = arrays.empty
         makers[f"{core}.multiarray", "scalar"] = arrays.scalar
         makers[f"{core}.numeric", "_frombuffer"] = arrays.from_buffer
-    return names_of_python(budget) | {name: Name(make) for name, make in makers.items()}
+    return _names_of_python(budget) | {name: Name(make) for name, make in makers.items()}
 
 
 def read_pickle(path: Path, parts: int = 500_000) -> Any:
@@ -157,12 +157,12 @@ def read_pickle(path: Path, parts: int = 500_000) -> Any:
     with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         # Equal bytes may be there once and be used twice; text of Python 2 is shorter than its numbers.
         budget = Budget(parts, 4 * len(content) + 16 * MIB)
-        value = execute(content, _names(budget), budget)
+        value = execute(content, names_of_arrays(budget), budget)
     require_small(value, Budget(parts))
-    return Plain(_array_of).of(value)
+    return Plain(array_of).of(value)
 
 
-def _array_of(value: Any) -> Any:
+def array_of(value: Any) -> Any:
     """The array in place of its stand-in; other values as they are."""
     if isinstance(value, _Array):
         if value.value is None:

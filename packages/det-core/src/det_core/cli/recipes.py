@@ -9,11 +9,13 @@ __all__ = ["command"]
 
 
 @click.group(invoke_without_command=True)
+@click.option("--filter", "words", multiple=True, metavar="TEXT", help="List only those whose lines have this text.")
 @click.pass_context
-def command(context: click.Context) -> None:
+def command(context: click.Context, words: tuple[str, ...]) -> None:
     """List the recipes, or show one."""
     if context.invoked_subcommand is None:
-        listed = recipes.listing()
+        texts = [(" ".join((each.name, each.summary, *each.aliases)).lower(), each) for each in recipes.listing()]
+        listed = [each for text, each in texts if all(word.lower() in text for word in words)]
         width = max((len(each.name) for each in listed), default=0)
         for each in listed:
             line = f"cannot be read: {each.problem}" if each.problem else each.summary
@@ -21,7 +23,7 @@ def command(context: click.Context) -> None:
             for alias in each.aliases:
                 echo(f"{'':{width}}  also {alias}")
         if not listed:
-            echo("No recipe is installed; `det plugins` says why.")
+            echo("No recipe has this text." if words else "No recipe is installed; `det plugins` says why.")
 
 
 @command.command()

@@ -18,7 +18,7 @@ from torch import Tensor
 from det_core.errors import DataError
 from det_core.structures import Size
 
-__all__ = ["IMAGE_SUFFIXES", "from_pil", "image_files", "image_size", "read_image", "read_reduced"]
+__all__ = ["IMAGE_SUFFIXES", "file_of", "from_pil", "image_files", "image_size", "read_image", "read_reduced"]
 
 ImagePath: TypeAlias = str | os.PathLike[str]
 
@@ -93,6 +93,12 @@ def image_files(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> lis
     return files
 
 
+def file_of(folder: Path, name: str) -> Path:
+    """The file of a name in a folder, whether or not it is there; backslashes are those of Windows if it is not."""
+    path = folder / name
+    return path if "\\" not in name or path.exists() else folder / name.replace("\\", "/")
+
+
 def from_pil(picture: Image.Image, where: str = "image") -> Tensor:
     """Turn a Pillow image of any mode into uint8 RGB (3, H, W), as `read_image` does; errors start with `where`."""
     try:
@@ -149,7 +155,7 @@ def _opened(stream: io.BufferedReader, where: str) -> Image.Image:
         fix = f"give one of {', '.join(_known_formats())}"
         raise DataError(where, "is not an image that can be read", found, fix) from error
     except Image.DecompressionBombError as error:
-        fix = "raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
+        fix = "save it with fewer pixels, or cut it into parts"
         raise DataError(where, "the image is so large that it may be an attack", str(error), fix) from error
     except Exception as error:
         raise DataError(where, "cannot be opened as an image", str(error)) from error

@@ -98,6 +98,8 @@ def find(kind: str | None, name: str, where: str = "") -> Component:
         problem = f"{name!r} means several things" if where else "means several things"
         raise UnknownNameError(where or f"{what} {name!r}", problem, fix=f"write {' or '.join(choices)}")
     problem = f"there is no {what} named {name!r}" if where else "is not known"
+    if kind == "recipes" and not where and "/" in name:
+        where, problem = name, "is no file or folder that is there, and no name of a recipe"
     raise UnknownNameError(where or f"{what} {name!r}", problem, *_advice(kind, name, offered))
 
 

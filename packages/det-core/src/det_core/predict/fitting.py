@@ -52,7 +52,9 @@ def better_recipe(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str
             break
     if not best:
         return ""
-    return f"they are those of the recipe {best}" if share == 1 else f"they fit the recipe {best} better ({share:.0%})"
+    if share == 1:  # which other recipes may have, too
+        return f"their names and shapes are those of the recipe {best}: try it as the model"
+    return f"they fit the recipe {best} better ({share:.0%})"
 
 
 def with_hint(error: WeightsError, state: Mapping[str, Tensor], model: nn.Module) -> WeightsError:

@@ -43,8 +43,11 @@ def location(node: Any, annotation: Any, path: str) -> Path | str:
         raise ConfigError(path, "must be a path" + (" or a URL" if annotation is Source else ""), f"got {shown(node)}")
     if annotation is Source and _URL.match(str(node)):
         return str(node)
+    root = os.environ.get(DATA_FOLDER, "")
     try:
-        place = Path(os.environ.get(DATA_FOLDER, ""), Path(node).expanduser()).absolute()
+        place = Path(root, Path(node).expanduser()).absolute()
+        if root and not Path(root).is_dir() and not Path(node).expanduser().is_absolute():
+            raise ConfigError(path, f"starts at {DATA_FOLDER}, which is no folder", f"{DATA_FOLDER} is {root!r}")
     except RuntimeError as error:  # "~somebody" whose home is not known
         raise ConfigError(path, "is not a path", f"got {shown(node)}", str(error)) from error
     return str(place) if annotation is Source else place

@@ -29,7 +29,7 @@ def plot_curves(rows: Sequence[Mapping[str, float]], picture: Path | str) -> Pat
     losses, metrics, rate = figure.subplots(1, 3, gridspec_kw={"width_ratios": (4, 4, 2.5)})
     _plot_losses(losses, rows)
     _plot_metrics(metrics, rows)
-    rate.plot(*_series(rows, "lr"), color="tab:gray")
+    rate.plot(*_series(rows, "lr"), color="tab:gray", marker=_marker(rows, "lr"))
     rate.set_title("learning rate")
     for axes in (losses, metrics, rate):
         axes.set_xlabel("step")
@@ -52,14 +52,16 @@ def _figure_type() -> Any:
 def _plot_losses(axes: "Axes", rows: _Rows) -> None:
     parts = [name for name in _names(rows) if name.startswith("loss_")]
     for name in parts:
-        axes.plot(*_series(rows, name), label=name.removeprefix("loss_"), linewidth=1, alpha=0.7)
-    axes.plot(*_series(rows, "loss"), label="training loss", color="black", linewidth=1.6)
+        axes.plot(
+            *_series(rows, name), label=name.removeprefix("loss_"), linewidth=1, alpha=0.7, marker=_marker(rows, name)
+        )
+    axes.plot(*_series(rows, "loss"), label="training loss", color="black", linewidth=1.6, marker=_marker(rows, "loss"))
     steps, values = _series(rows, "val/loss")
     if steps:
         axes.plot(steps, values, label="validation loss", color="black", linestyle="--", marker="o", markersize=4)
     axes.set_title("loss")
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=8, frameon=False)
+    _legend(axes)
 
 
 def _plot_metrics(axes: "Axes", rows: _Rows) -> None:
@@ -71,9 +73,19 @@ def _plot_metrics(axes: "Axes", rows: _Rows) -> None:
     axes.set_title("validation")
     if headlines:
         axes.set_ylim(0, 1)
-        axes.legend(fontsize=8, frameon=False, loc="lower right")
+        _legend(axes)
     else:
         axes.text(0.5, 0.5, "not evaluated", ha="center", va="center", transform=axes.transAxes, color="gray")
+
+
+def _legend(axes: "Axes") -> None:
+    """Below the axes, where no curve runs."""
+    axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+
+
+def _marker(rows: _Rows, name: str) -> str:
+    """A single point is no line, so that it is marked."""
+    return "o" if len(_series(rows, name)[0]) == 1 else ""
 
 
 def _names(rows: _Rows) -> list[str]:

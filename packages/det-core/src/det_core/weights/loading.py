@@ -18,7 +18,7 @@ from det_core.weights.upgrades import upgraded
 
 __all__ = ["InitialWeights", "LoadReport", "load_into"]
 
-_SHOWN = 10
+_SHOWN = 3
 _COUNTER = "num_batches_tracked"
 
 

@@ -60,7 +60,7 @@ def read(source: Source | str | Path) -> dict[str, Tensor]:
             raise WeightsError(where, "is damaged, or no safetensors file", found, fix) from error
     if path.suffix == ".pkl":
         return _state_dict(_tensors(read_pickle(path)), where)
-    return _state_dict(_unpickled(path, where), where)
+    return _state_dict(_tensors(_unpickled(path, where)), where)
 
 
 def _tensors(content: Any) -> Any:

@@ -47,7 +47,7 @@ _BLOBS = [
         (r"^head\.conv(\d)\.", r"box_head.conv\1."),
         (r"^cls\.score\.", "box_predictor.cls_score."),
         (r"^bbox\.pred\.", "box_predictor.bbox_pred."),
-        (r"^\.\[mask\]\.fcn(\d)\.", r"mask_head.mask_fcn\1."),
+        (r"^\.(?:\[mask\]|mask)\.fcn(\d)\.", r"mask_head.mask_fcn\1."),
         (r"^conv5\.mask\.", "mask_head.deconv."),
         (r"^mask\.fcn\.logits\.", "mask_head.predictor."),
         (r"^conv\.fcn(\d)\.", r"keypoint_head.conv_fcn\1."),
@@ -56,6 +56,8 @@ _BLOBS = [
 ]
 _IS_CAFFE2 = re.compile(r"^(conv1|res\d_\d+_branch\w+)_(w|b|bn_s|gn_s)$")
 _STORED = re.compile(r"(^|\.)(pixel_mean|pixel_std|anchor_generator\.cell_anchors\.\d+)$")
+# What DistributedDataParallel, torch.compile and Lightning modules put before the names of what they hold.
+_WRAPPED = ("module.", "_orig_mod.", "model.")
 # A frozen batch norm divides by sqrt(variance + 1e-5): with this variance it changes nothing.
 _NEUTRAL = {"running_mean": 0.0, "running_var": 1.0 - 1e-5}
 
@@ -64,6 +66,11 @@ def upgraded(state: Mapping[str, Tensor], model: nn.Module) -> tuple[State, list
     """A state dict, as it was read, under the names of the model, and which upgrades it took."""
     own = model.state_dict()
     found, applied = dict(state), []
+    while prefix := next((each for each in _WRAPPED if found and all(key.startswith(each) for key in found)), ""):
+        if any(key.startswith(prefix) for key in own):
+            break
+        found = {key.removeprefix(prefix): value for key, value in found.items()}
+        applied.append(f"{prefix!r} before all names")
     for path, part in model.named_modules():
         if isinstance(part, OlderWeights) and (done := part.older_weights(found, path)):
             applied.append(done[0])

@@ -24,6 +24,10 @@ _NAME = re.compile(r"[^/\\:\0]+")
 _FLAGGED = re.compile(r"(.*\S)\s+(?:-1|0|1)")
 _LARGEST_FILE, _LARGEST_ANNOTATION, _LONGEST_NAME = 2**26, 2**23, 240
 _DEEPEST, _ELEMENTS = 30, 200_000
+_YES = ("1", "true", "yes")
+_DECLARED = re.compile(rb"""\s*<\?xml\b[^>]{0,100}?\bencoding\s*=\s*["']([\w.-]{1,40})["']""")
+# What the parser knows itself is left to it; of Python's others those that are plain tables.
+_ENCODINGS = re.compile(r"(gb|big5|euc|shift|sjis|iso|cp|windows|koi8|latin|mac)[\w.-]*", re.IGNORECASE)
 
 
 class VocDataset(IndexedImages):
@@ -33,8 +37,8 @@ class VocDataset(IndexedImages):
     marked as difficult are learnt from like others, as published; the extra "voc/difficult", bool (N,), tells them.
 
     Args:
-        folder: such as VOCdevkit/VOC2007.
-        split: the name of a list in ImageSets/Main: "trainval", "test" ...
+        folder: such as VOCdevkit/VOC2007; or, without Annotations and JPEGImages in it, one that holds XML and images.
+        split: the name of a list in ImageSets/Main: "trainval", "test" ...; None: all that there is an XML file of.
         classes: in the order of their labels; an object of any other class is an error.
         images: the folder of images, if it is another than JPEGImages.
         keep_empty: whether images without any object belong to the dataset.
@@ -49,7 +53,7 @@ class VocDataset(IndexedImages):
     def __init__(
         self,
         folder: Path,
-        split: str,
+        split: str | None = None,
         classes: Sequence[str] = VOC_CLASSES,
         images: Path | None = None,
         keep_empty: bool = True,
@@ -61,17 +65,23 @@ class VocDataset(IndexedImages):
 
     @classmethod
     def listing(
-        cls, folder: Path, split: str, classes: Sequence[str] | None = VOC_CLASSES, images: Path | None = None
+        cls,
+        folder: Path,
+        split: str | None = None,
+        classes: Sequence[str] | None = VOC_CLASSES,
+        images: Path | None = None,
     ) -> Listing:
         """What the files say, unchecked; without `classes`, those that are found, by name."""
         folder = Path(folder)
-        images = folder / "JPEGImages" if images is None else Path(images)
-        annotations = folder / "Annotations"
+        places = [folder / name for name in ("JPEGImages", "Annotations")]
+        if split is None:
+            places = [place if place.is_dir() else folder for place in places]
+        images, annotations = places[0] if images is None else Path(images), places[1]
         files = _files(images)
         listed: list[dict[str, Any]] = []
         objects: list[dict[str, Any]] = []
         faults = []
-        for name in _listed(folder, split):
+        for name in _all(annotations) if split is None else _listed(folder, split):
             try:
                 root = _read(annotations / f"{name}.xml")
             except DataError as error:
@@ -92,6 +102,13 @@ class VocDataset(IndexedImages):
         categories = [{"id": label, "name": name} for name, label in labels.items()]
         content = {"images": listed, "annotations": objects, "categories": categories}
         return Listing(content, images, annotations, {"voc/difficult": "difficult"}, tuple(faults), own_ids=False)
+
+
+def _all(annotations: Path) -> list[str]:
+    """The names of all XML files in a folder, at least one."""
+    if not (names := sorted(path.stem for path in annotations.glob("*.xml"))):
+        raise DataError(str(annotations), "there is no XML file in this folder", fix="check the path")
+    return names
 
 
 def _listed(folder: Path, split: str) -> list[str]:
@@ -139,7 +156,8 @@ def _files(images: Path) -> Mapping[str, str]:
 
 def parsed(content: bytes, where: str) -> Element:
     """The root of an XML text; one that declares a document type, and so could define entities, is refused."""
-    builder, parser, depth, elements = TreeBuilder(), expat.ParserCreate(), 0, 0
+    content, encoding = _recoded(content, where)
+    builder, parser, depth, elements = TreeBuilder(), expat.ParserCreate(encoding), 0, 0
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         nonlocal depth, elements
@@ -165,8 +183,23 @@ def parsed(content: bytes, where: str) -> Element:
     try:
         parser.Parse(content, True)
         return builder.close()
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(where, "is not sound XML", str(error), "the file may be cut short: get it again") from error
+
+
+def _recoded(content: bytes, where: str) -> tuple[bytes, str | None]:
+    """The text in UTF-8 where it declares an encoding of Asia or the like, which the parser does not know."""
+    declared = _DECLARED.match(content)
+    name = declared[1].decode() if declared else "utf-8"
+    if not _ENCODINGS.fullmatch(name) or name.lower().startswith("iso-10646"):
+        return content, None
+    try:
+        return content.decode(name).encode(), "utf-8"
+    except (LookupError, UnicodeError) as error:
+        fix = "declare the encoding that it is written in, or save it as UTF-8"
+        raise DataError(where, f"cannot be read as {name}, which it declares", str(error), fix) from error
 
 
 def _read(path: Path) -> Element:
@@ -189,7 +222,7 @@ def _object(entry: Element) -> dict[str, Any]:
         box = [round(value, 9) for value in (x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1)]
     name, difficult = ((entry.findtext(tag) or "").strip() for tag in ("name", "difficult"))
     about = _others(entry, ("name", "difficult", "bndbox"))
-    return {"category_id": name, "bbox": box, "difficult": int(difficult == "1"), **about}
+    return {"category_id": name, "bbox": box, "difficult": int(difficult.lower() in _YES), **about}
 
 
 def _others(element: Element, known: Sequence[str]) -> dict[str, Any]:

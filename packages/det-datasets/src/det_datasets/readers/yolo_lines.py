@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from det_core.data.formats.faults import Fault
 from det_core.errors import DataError
+from det_core.ops.annotations import whole
 from det_core.structures import Size
 
 __all__ = ["Layout", "Task"]
@@ -65,7 +66,7 @@ class Layout:
 
     def record(self, words: Sequence[str], size: Size) -> dict[str, Any]:
         """A line, cut into words, in COCO's words; what is wrong with it is left for the check to tell."""
-        label: int | str = int(words[0]) if re.fullmatch(r"\d{1,9}", words[0]) else words[0]
+        label: int | str = whole(words[0])
         try:
             numbers = np.array([float(word) for word in words[1:]])
         except ValueError:

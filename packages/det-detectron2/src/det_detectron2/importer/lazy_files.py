@@ -1,14 +1,15 @@
 """Detectron2's configurations that are Python files, read from their syntax; none of it is executed.
 
 What is understood is a plain tree of calls: `L(Class)(argument=value)`, `dict(...)`, lists, numbers and arithmetic,
-names imported from files beside it, assignments to parts of the tree. All else is an error that names its line.
+names imported from files beside it, assignments to parts of the tree, loops over lists. All else is an error that
+names its line.
 """
 
 import ast
 import copy
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -98,6 +99,12 @@ class _Module(Evaluator):
             value = self.value(statement.value, self.names)
             for target in statement.targets:
                 self._assign(target, copy.deepcopy(value))
+        elif isinstance(statement, ast.For) and not statement.orelse:
+            for item in self.items(statement.iter, self.names):
+                self.spend(statement)
+                self._assign(statement.target, item)
+                for each in statement.body:
+                    self._follow(each)
         elif isinstance(statement, ast.AugAssign):
             before = self.value(_loaded(statement.target), self.names)
             after = self.value(statement.value, self.names)
@@ -131,8 +138,9 @@ class _Module(Evaluator):
                 raise self.refusal(statement, f"imports {alias.name!r}, which that file does not define")
 
     def _assign(self, target: ast.expr, value: Any) -> None:
-        node, key = self._place(target)
-        node[key] = value
+        for each, part in self.unpacked(target, value):
+            node, key = self._place(each)
+            node[key] = part
 
     def _place(self, target: ast.expr) -> tuple[Any, Any]:
         """Where a name, `a.b` or `a["b"]` stands: what holds it, and what it is called there."""
@@ -140,7 +148,7 @@ class _Module(Evaluator):
             return self.names, target.id
         if isinstance(target, ast.Attribute | ast.Subscript):
             node = self.value(target.value, self.names)
-            key = target.attr if isinstance(target, ast.Attribute) else self.value(target.slice, self.names)
+            key = _key(target.attr) if isinstance(target, ast.Attribute) else self.value(target.slice, self.names)
             if isinstance(node, dict) and isinstance(key, str):
                 return node, key
             if isinstance(node, list) and isinstance(key, int) and -len(node) <= key < len(node):
@@ -153,6 +161,9 @@ class _Module(Evaluator):
             return "<lambda>"  # a norm; which one, the importer of the tree decides
         if isinstance(node, ast.Dict):
             return self._mapping(node, names)
+        if isinstance(node, ast.DictComp):
+            rounds = self._rounds(node, node.generators, names)
+            return self._by_text(node, [(self.value(node.key, n), self.value(node.value, n)) for n in rounds])
         if isinstance(node, ast.Attribute | ast.Subscript):
             return self._part(node, names)
         if isinstance(node, ast.Call):
@@ -161,13 +172,17 @@ class _Module(Evaluator):
 
     def _mapping(self, node: ast.Dict, names: Mapping[str, Any]) -> dict[str, Any]:
         keys = [self.value(key, names) if key is not None else None for key in node.keys]
-        if not all(isinstance(key, str) for key in keys):
+        return self._by_text(node, zip(keys, [self.value(value, names) for value in node.values], strict=True))
+
+    def _by_text(self, node: ast.expr, items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
+        made = dict(items)
+        if not all(isinstance(key, str) for key in made):
             raise self.refusal(node)
-        return {str(key): self.value(value, names) for key, value in zip(keys, node.values, strict=True)}
+        return {_key(key): value for key, value in made.items()}
 
     def _part(self, node: ast.Attribute | ast.Subscript, names: Mapping[str, Any]) -> Any:
         whole = self.value(node.value, names)
-        key: Any = node.attr if isinstance(node, ast.Attribute) else self.value(node.slice, names)
+        key: Any = _key(node.attr) if isinstance(node, ast.Attribute) else self.value(node.slice, names)
         if isinstance(whole, _Imported) and isinstance(node, ast.Attribute):
             return _Imported(node.attr)
         try:
@@ -191,6 +206,12 @@ class _Module(Evaluator):
         called = self.value(function, names)
         if called == _Imported("ShapeSpec"):
             return self._arguments(node, names)
+        if called == _Imported("create") and isinstance(function, ast.Attribute):  # OmegaConf.create()
+            made = [self.value(each, names) for each in node.args] or [{}]
+            if len(made) == 1 and isinstance(made[0], dict) and not node.keywords:
+                return made[0]
+        if called == _Imported("partial") and len(node.args) == 1:
+            return self._partial(node, names)
         if called == _Imported("create_keypoint_hflip_indices"):
             return None  # keypoints change places by their names
         if called == _Imported("get_config") and len(node.args) == 1 and not node.keywords:
@@ -200,7 +221,15 @@ class _Module(Evaluator):
     def _arguments(self, node: ast.Call, names: Mapping[str, Any]) -> dict[str, Any]:
         if node.args or any(keyword.arg is None for keyword in node.keywords):
             raise self.refusal(node, "must give its arguments by name")
-        return {str(keyword.arg): self.value(keyword.value, names) for keyword in node.keywords}
+        return {_key(str(keyword.arg)): self.value(keyword.value, names) for keyword in node.keywords}
+
+    def _partial(self, node: ast.Call, names: Mapping[str, Any]) -> str:
+        """A function with some of its arguments, as `Objects.partial` reads it."""
+        function = self.value(node.args[0], names)
+        given = self._arguments(ast.Call(node.func, [], node.keywords, lineno=node.lineno), names)
+        if not isinstance(function, _Imported):
+            raise self.refusal(node)
+        return f"functools.partial(<class '{function.name}'>" + "".join(f", {k}={v!r}" for k, v in given.items()) + ")"
 
     def _change(self, node: ast.Call, function: ast.Attribute, names: Mapping[str, Any]) -> Any:
         whole = self.value(function.value, names)
@@ -215,10 +244,13 @@ class _Module(Evaluator):
         return whole.pop(keys[0], None)
 
     def _published(self, node: ast.Call, name: Any) -> dict[str, Any]:
-        """A file that is asked for by its place among the published ones: beside this file, above it, or known."""
+        """A file that is asked for by its place among the published ones: beside this file, above it, or known.
+
+        A project's files ask for those in the folder `configs` beside that of the projects.
+        """
         if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
             raise self.refusal(node)
-        folders = list(self._path.parents)
+        folders = [place for folder in self._path.parents for place in (folder, folder / "configs")]
         places = [folder / name for folder in folders if (folder / name).is_file()]
         return self._files.names_of(places[0] if places else folders[0] / name, self._trail)
 
@@ -238,6 +270,11 @@ def _parsed(path: Path) -> ast.Module:
         raise RecipeError(str(path), "there is no such file") from None
     except OSError as error:
         raise RecipeError(str(path), "cannot be read", error.strerror or str(error)) from error
+
+
+def _key(name: str) -> str:
+    """An entry as it is called here: the class of a call is its "kind"."""
+    return "kind" if name == "_target_" else name
 
 
 def _loaded(target: ast.expr) -> ast.expr:
@@ -269,6 +306,8 @@ def _resolved(value: Any, path: str, tree: Mapping[str, Any], where: str, depth:
     node: Any = tree
     for key in keys:
         node = node.get(key) if isinstance(node, dict) else None
-    if node is None or isinstance(node, dict) or depth > _MAX_FILES:
+    if node is None or depth > _MAX_FILES:
         raise ConfigError(f"{where}: {path}", "refers to nothing", f"got {quoted(value)}")
+    if isinstance(node, dict):
+        return value  # a whole part, of which there is nothing to copy here
     return _resolved(node, ".".join(keys), tree, where, depth + 1)

@@ -216,7 +216,7 @@ def level_norms_of_head(o: Objects) -> str:
     """What the levels of a head have in common: a norm given by its class, not by its name, is one for all levels."""
     if o("model.head.kind", "") == "RetinaNetHead_SharedTrainingBN":
         return "joint"
-    return "shared" if o("model.head.norm", "") in ("BatchNorm2d", "SyncBatchNorm") else "own"
+    return "shared" if o("model.head.norm", "") in ("BatchNorm2d", "SyncBatchNorm", "SyncBatchNorm2d") else "own"
 
 
 def fcos_head(o: Objects, strides: Mapping[str, int]) -> dict[str, Any]:

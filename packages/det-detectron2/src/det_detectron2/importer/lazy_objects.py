@@ -22,6 +22,7 @@ _PARTIAL = re.compile(r"functools\.partial\(<(?:class|function) '?(?P<name>[\w.]
 _NORMS = {
     "BatchNorm2d": "BN",
     "SyncBatchNorm": "SyncBN",
+    "SyncBatchNorm2d": "SyncBN",
     "NaiveSyncBatchNorm": "SyncBN",
     "FrozenBatchNorm2d": "FrozenBN",
     "BatchNormBatchStat": "BatchStatBN",

@@ -1,6 +1,7 @@
 """Constants and arithmetic on them, computed from their syntax and within bounds; nothing is called."""
 
 import ast
+import copy
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -23,10 +24,16 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
 }
+_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "range": range,
+    "list": list,
+    "zip": lambda *lists: list(zip(*lists, strict=False)),
+    "int": int,
+}
 
 
 def evaluate(text: str, where: str) -> Any:
-    """The value of a Python expression of constants, lists, tuples, arithmetic and comprehensions over lists.
+    """The value of a Python expression of constants, lists, arithmetic, comprehensions, `range` and what is like it.
 
     Raises:
         ConfigError: it is anything else, or too large.
@@ -43,7 +50,7 @@ class Evaluator:
 
     def __init__(self, where: str) -> None:
         self.where = where
-        self._budget: Iterator[int] = iter(range(MAX_VALUES))
+        self._left = MAX_VALUES
 
     def value(self, node: ast.expr, names: Mapping[str, Any]) -> Any:
         """The value of an expression in which these names are known.
@@ -51,8 +58,7 @@ class Evaluator:
         Raises:
             ConfigError: it holds something that is not read, or more than it may.
         """
-        if next(self._budget, None) is None:
-            raise self.refusal(node, f"stands for more than {MAX_VALUES} values")
+        self.spend(node)
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float | str | None):
             return node.value
         if isinstance(node, ast.Name) and node.id in names:
@@ -65,15 +71,37 @@ class Evaluator:
         if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
             return self.arithmetic(node, self.value(node.left, names), node.op, self.value(node.right, names))
         if isinstance(node, ast.ListComp):
-            return list(self._comprehended(node, node.generators, names))
+            return [self.value(node.elt, known) for known in self._rounds(node, node.generators, names)]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS.keys() - names:
+            return self._called(node, node.func.id, names)
         return self.other(node, names)
 
     def other(self, node: ast.expr, names: Mapping[str, Any]) -> Any:
         """The value of what is neither a constant nor arithmetic; here it is refused."""
         raise self.refusal(node)
 
+    def items(self, node: ast.expr, names: Mapping[str, Any]) -> list[Any]:
+        """The values that a loop goes through."""
+        items = self.value(node, names)
+        if not isinstance(items, list):
+            raise self.refusal(node)
+        return items
+
+    def unpacked(self, target: ast.expr, value: Any) -> Iterator[tuple[ast.expr, Any]]:
+        """Each of the targets that `a, b = value` has, and its part of the value; a single target has the whole."""
+        if not isinstance(target, ast.Tuple | ast.List):
+            yield target, value
+            return
+        if not isinstance(value, list) or len(value) != len(target.elts):
+            raise self.refusal(target, f"has {len(target.elts)} names for another number of values")
+        for each, part in zip(target.elts, value, strict=True):
+            yield from self.unpacked(each, part)
+
     def arithmetic(self, node: ast.AST, left: Any, how: ast.operator, right: Any) -> Any:
-        """What an operator makes of two values, which must be numbers, or lists to be joined."""
+        """What an operator makes of two values, which must be numbers, or lists to be joined or repeated."""
+        if isinstance(left, list) and isinstance(how, ast.Mult) and type(right) is int:
+            self.spend(node, max(right, 0) * self._size(left))
+            return [copy.deepcopy(each) for _ in range(right) for each in left]
         joined = isinstance(left, list) and isinstance(right, list) and isinstance(how, ast.Add)
         if type(how) not in _OPERATORS or not (joined or (_is_number(left) and _is_number(right))):
             raise self.refusal(node)
@@ -89,6 +117,21 @@ class Evaluator:
             raise self.refusal(node, "is too large a number")
         return result
 
+    def spend(self, node: ast.AST, count: int = 1) -> None:
+        """Count values that are made; ConfigError if they are too many."""
+        self._left -= count
+        if self._left < 0:
+            raise self.refusal(node, f"stands for more than {MAX_VALUES} values")
+
+    def _size(self, value: Any) -> int:
+        """How many values there are in a list, up to one too many; what is there twice counts twice."""
+        size, below = 0, [value]
+        while below and size <= MAX_VALUES:
+            part = below.pop()
+            size += 1
+            below += list(part.values()) if isinstance(part, dict) else part if isinstance(part, list) else []
+        return size
+
     def refusal(self, node: ast.AST, problem: str = "") -> ConfigError:
         """The error of a piece of syntax, with its line."""
         line = f"{self.where}, line {getattr(node, 'lineno', '?')}"
@@ -102,20 +145,38 @@ class Evaluator:
             raise self.refusal(node)
         return value
 
-    def _comprehended(
-        self, node: ast.ListComp, generators: list[ast.comprehension], names: Mapping[str, Any]
-    ) -> Iterator[Any]:
+    def _called(self, node: ast.Call, name: str, names: Mapping[str, Any]) -> Any:
+        """What one of the few functions returns that make lists and whole numbers."""
+        given = [self.value(each, names) for each in node.args]
+        kind = int if name == "range" else int | float if name == "int" else list
+        if not given or node.keywords or not all(isinstance(each, kind) for each in given):
+            raise self.refusal(node)
+        try:
+            made = _FUNCTIONS[name](*given)
+            self.spend(node, 1 if name == "int" else len(made))
+        except (TypeError, ValueError, OverflowError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise self.refusal(node, str(error)) from error
+        return made if name == "int" else [list(each) if isinstance(each, tuple) else each for each in made]
+
+    def _rounds(
+        self, node: ast.expr, generators: list[ast.comprehension], names: Mapping[str, Any]
+    ) -> Iterator[Mapping[str, Any]]:
+        """The names that are known in each round of a comprehension."""
         if not generators:
-            yield self.value(node.elt, names)
+            yield names
             return
         first, *rest = generators
-        if not isinstance(first.target, ast.Name) or first.ifs or first.is_async:
+        if first.ifs or first.is_async:
             raise self.refusal(node)
-        items = self.value(first.iter, names)
-        if not isinstance(items, list):
-            raise self.refusal(first.iter)
-        for item in items:
-            yield from self._comprehended(node, rest, {**names, first.target.id: item})
+        for item in self.items(first.iter, names):
+            known = dict(names)
+            for target, value in self.unpacked(first.target, item):
+                if not isinstance(target, ast.Name):
+                    raise self.refusal(node)
+                known[target.id] = value
+            yield from self._rounds(node, rest, known)
 
 
 def _is_number(value: Any) -> bool:

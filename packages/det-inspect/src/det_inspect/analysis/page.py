@@ -285,7 +285,10 @@ def _figure(why: Diagnosis, seen: Seen, own: Judged, least: float, images: Path 
             drawn.append(_box(seen.found.boxes[row], "right" if kind == RIGHT else "wrong", says, unit))
     for row in missed[:_BOXES]:
         drawn.append(_box(seen.truth.boxes[row], "lost", f"{why.classes[int(seen.truth.labels[row])]} is missed", unit))
-    image_id, wanted = escape(short_name(str(seen.image_id), _LONGEST)), int((~seen.truth.crowd).sum())
+    image_id, wanted = (
+        escape(short_name(Path(seen.file).name or str(seen.image_id), _LONGEST)),
+        int((~seen.truth.crowd).sum()),
+    )
     caption = f"{image_id}: {int(own.missed.sum())} missed of {wanted}"
     caption += f"; {rest} more boxes are not drawn" if rest else ""
     return (

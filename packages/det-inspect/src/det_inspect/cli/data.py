@@ -90,7 +90,7 @@ def check(sources: Sources, html: Path | None, heads: bool, as_json: bool) -> No
     if as_json:
         echo(json.dumps(report.to_json(), indent=1))
     else:
-        _show(report)
+        _show(report, heads)
         if html is not None:
             echo(f"\nThe page is in {html}.")
     if report.defects:
@@ -118,7 +118,7 @@ def _in_lines(items: Iterable[Any], count: int, name: str) -> Iterator[Any]:
         yield item
 
 
-def _show(report: "Report") -> None:
+def _show(report: "Report", heads: bool = False) -> None:
     for name, split in report.splits.items():
         figures = split.summary()
         echo(f"{name}: {figures['images']} images, {figures['objects']} objects")
@@ -142,7 +142,9 @@ def _show(report: "Report") -> None:
             echo(f"  {defect.split}: {short_name(defect.file, _WORDS)}: {short_name(defect.text, _WORDS)}{image}")
         if count > _SHOWN:
             echo(f"  and {count - _SHOWN} more; --json lists all")
-    echo(f"\n{sum(counts.values())} defects" if counts else "\nNo defect was found.")
+    total = sum(counts.values())
+    unread = " The pixels of the images were not read." if heads else ""
+    echo(f"\n{total} defect{'s' if total != 1 else ''}.{unread}" if counts else f"\nNo defect was found.{unread}")
 
 
 def _show_classes(classes: Mapping[str, Mapping[str, int]]) -> None:

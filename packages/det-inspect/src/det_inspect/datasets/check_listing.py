@@ -17,6 +17,7 @@ from det_core.data.formats.coco_checks import (
 )
 from det_core.data.formats.faults import Fault
 from det_core.data.formats.listing import Listing
+from det_core.data.images import file_of
 from det_core.printable import quoted
 
 from det_inspect.datasets.report import Defect, Drawn, SplitReport
@@ -60,11 +61,11 @@ def look_through(
     categories.sort(key=lambda category: category["id"])
     split.classes = tuple(category["name"] for category in categories)
     split.sizes += [(image["height"], image["width"]) for image in images]
-    drawn = {image["id"]: Drawn(listing.images / image["file_name"], [], []) for image in images}
+    drawn = {image["id"]: Drawn(file_of(listing.images, image["file_name"]), [], []) for image in images}
     _objects(listing, name, split, images, categories, drawn, defects, rules)
     found: dict[Path, tuple[Any, Drawn]] = {}
     for image in images:
-        path = listing.images / image["file_name"]
+        path = file_of(listing.images, image["file_name"])
         if path in found:
             text = f"image {quoted(image['id'], 60)} is the file of image {quoted(found[path][0]['id'], 60)}"
             defects.append(Defect("file listed twice", name, str(path), str(image["id"]), text, path))
@@ -103,14 +104,15 @@ def _objects(
     labels = {category["id"]: label for label, category in enumerate(categories)}
     sizes = [(image["height"], image["width"]) for image in images]
     rows = {image["id"]: row for row, image in enumerate(images)}
+    refused = frozenset(each["id"] for each in listing.content["images"] if _is_refused(each, rows))
     named = {category["id"]: category.get("keypoints") for category in categories}
     counts = {number: len(points) if isinstance(points, list) else 0 for number, points in named.items()}
     if rules is None:
         rotated = any(isinstance(each, dict) and _is_rotated(each.get("bbox")) for each in records)
-        check = AnnotationCheck(rows, sizes, set(labels), None, None, rotated)
+        check = AnnotationCheck(rows, sizes, set(labels), None, None, rotated, refused)
     else:
         points = max(counts.values(), default=0) if rules.keypoints else None
-        check = AnnotationCheck(rows, sizes, set(labels), rules.masks, points, rules.rotated)
+        check = AnnotationCheck(rows, sizes, set(labels), rules.masks, points, rules.rotated, refused)
     shown: defaultdict[Any, set[int]] = defaultdict(set)
     known: Counter[tuple[Any, ...]] = Counter()
     for called, record, first in faults_of(records, "annotation", lambda record: None):
@@ -132,6 +134,11 @@ def _objects(
         defects += [Defect(f.kind, name, where, _id_of(record), f"{called} {f.text}", image, box) for f in faults]
     split.images_with.update(label for labels_shown in shown.values() for label in labels_shown)
     split.empty += len(images) - len(shown)
+
+
+def _is_refused(image: Any, rows: Mapping[Any, int]) -> bool:
+    number = image.get("id") if isinstance(image, dict) else None
+    return isinstance(number, int | str) and number not in rows
 
 
 def _is_rotated(box: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from det_core.data.formats.coco_checks import AnnotationCheck, BadAnnotations, sound, sound_categories, sound_images
 from det_core.data.formats.listing import Listing
+from det_core.data.images import file_of
 from det_core.errors import ConfigError, DataError
 from det_core.printable import quoted
 
@@ -74,7 +75,9 @@ def convert(
         raise listing.faults[0]
     content, skipped = _sound(listing, bad_annotations)
     written = _WRITERS[to](content, listing, split)
-    missing = [] if files == "leave" else [name for name in written.images if not (listing.images / name).is_file()]
+    missing = (
+        [] if files == "leave" else [name for name in written.images if not file_of(listing.images, name).is_file()]
+    )
     if missing:
         found = f"{len(missing)} are missing, the first is {missing[0]}"
         fix = "correct the folder, or leave the images where they are"
@@ -85,7 +88,7 @@ def convert(
             raise DataError(str(path), "exists and says something else", fix="give another folder or another split")
     if files != "leave":
         for name, place in written.images.items():
-            _put(listing.images / name, output / place, files)
+            _put(file_of(listing.images, name), output / place, files)
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")

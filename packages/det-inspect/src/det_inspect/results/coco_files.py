@@ -12,6 +12,7 @@ from typing import Any
 from det_core.errors import DataError
 from det_core.evaluation.curves import COCO_SIGMAS, IouType, Table
 from det_core.files import jsonfile
+from det_core.ops.annotations import normalized
 from det_core.ops.rle import rle_counts
 from det_core.printable import quoted
 from pycocotools import mask as coco_mask
@@ -63,7 +64,8 @@ def read_files(annotations: Path, predictions: Path) -> CocoFiles:
     Raises:
         DataError: naming the file and the first faults, with their ids and how many there are.
     """
-    content, results = _content(annotations), _results(predictions)
+    content = normalized({**_content(annotations), "results": _results(predictions)})
+    results = content["results"]
     images, categories = _listed(content, "images", annotations), _listed(content, "categories", annotations)
     for category in categories:
         if not isinstance(category.get("name", ""), str):
@@ -167,7 +169,7 @@ def _id_fault(record: _Record, key: str, text: bool) -> _Fault:
         return f"has no '{key}'"
     value = record[key]
     number = type(value) is int and abs(value) < 2**63
-    kind = "a whole number or a text" if text else "a whole number"
+    kind = "a whole number of 64 bits or a text" if text else "a whole number of 64 bits"
     return (
         None
         if number or (text and isinstance(value, str))

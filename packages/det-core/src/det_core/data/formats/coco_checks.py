@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,7 +74,8 @@ def sound(
         else:
             faults.append(f"{name} {fault.text}")
     if faults and bad == "stop":
-        problem = f"1 {what} cannot be used" if len(faults) == 1 else f"{len(faults)} {what}s cannot be used"
+        plural = "categories" if what == "category" else f"{what}s"
+        problem = f"1 {what} cannot be used" if len(faults) == 1 else f"{len(faults)} {plural} cannot be used"
         rest = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
         found = "; ".join(faults[:_SHOWN] + rest)
         fix = "correct the file" + (", or set bad_annotations to 'skip'" if what == "annotation" else "")
@@ -134,7 +135,7 @@ def _id_fault(record: _Record, seen: set[Any]) -> Fault | None:
     if "id" not in record:
         return Fault("bad entry", "has no 'id'")
     if not _is_id(record["id"]):
-        return Fault("bad entry", "has an id that is neither a whole number nor a text")
+        return Fault("bad entry", "has an id that is neither a whole number of 64 bits nor a text")
     return Fault("id used twice", "has an id that another one has too") if record["id"] in seen else None
 
 
@@ -148,7 +149,10 @@ def _is_int(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class AnnotationCheck:
-    """Finds what is wrong with one annotation, given what the rest of the file says."""
+    """Finds what is wrong with one annotation, given what the rest of the file says.
+
+    `refused` are the ids of images that are listed and cannot be used.
+    """
 
     rows: Mapping[int | str, int]
     sizes: Sequence[tuple[int, int]]
@@ -156,6 +160,17 @@ class AnnotationCheck:
     masks: MaskForm
     num_keypoints: int | None
     rotated: bool
+    refused: frozenset[int | str] = frozenset()
+    _rings: dict[int | str, list[Any]] = field(default_factory=dict, init=False)
+
+    @property
+    def broken_rings(self) -> int:
+        """How many rings are left out of polygons that were checked."""
+        return sum(rings.count(None) for rings in self._rings.values())
+
+    def segmentation(self, record: _Record) -> Any:
+        """The segmentation of an entry that was checked, without rings that cannot be used."""
+        return [ring for ring in self._rings.get(record["id"], ()) if ring] or record["segmentation"]
 
     def __call__(self, record: _Record) -> Fault | None:
         """The first fault of the entry; None if it can be used."""
@@ -178,7 +193,9 @@ class AnnotationCheck:
         if not isinstance(record.get("iscrowd", 0), int) or record.get("iscrowd", 0) not in (0, 1):
             yield Fault("bad entry", f"has iscrowd {quoted(record['iscrowd'], 60)}, not 0 or 1")
         if not _is_id(record["image_id"]) or record["image_id"] not in self.rows:
-            yield Fault("unknown image", f"belongs to image {quoted(record['image_id'], 60)}, which is not listed")
+            listed = _is_id(record["image_id"]) and record["image_id"] in self.refused
+            why = "which cannot be used itself" if listed else "which is not listed"
+            yield Fault("unknown image", f"belongs to image {quoted(record['image_id'], 60)}, {why}")
             return
         height, width = self.sizes[self.rows[record["image_id"]]]
         if fault := box_fault(record["bbox"], height, width, self.rotated):
@@ -191,7 +208,14 @@ class AnnotationCheck:
     def _segmentation_fault(self, record: _Record, height: int, width: int) -> Fault | None:
         if self.masks == "polygons" and isinstance(record["segmentation"], dict) and not record.get("iscrowd", 0):
             return Fault("bad entry", "has an RLE, where polygons were asked for: set masks to 'bitmaps'")
-        return segmentation_fault(record["segmentation"], height, width)
+        fault = segmentation_fault(record["segmentation"], height, width)
+        if not fault or not isinstance(record["segmentation"], list):
+            return fault
+        rings = [None if _ring_fault(ring, height, width) else ring for ring in record["segmentation"]]
+        if not any(rings):
+            return fault
+        self._rings[record["id"]] = rings
+        return None
 
     def _keypoints_fault(self, record: _Record) -> Fault | None:
         if self.num_keypoints is None or "keypoints" not in record:
@@ -214,12 +238,15 @@ def segmentation_fault(segmentation: Any, height: int, width: int) -> Fault | No
         return None
     if not isinstance(segmentation, list) or not segmentation:
         return Fault("broken polygon", "has a segmentation that is neither polygons nor RLE")
-    for polygon in segmentation:
-        if not are_numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
-            return Fault("broken polygon", "has a polygon that is not at least three pairs of finite numbers")
-        # Rasterising takes memory by the length of the outline, so one absurd corner would be enough to crash.
-        if not all(-width <= x <= 2 * width for x in polygon[::2]) or not all(
-            -height <= y <= 2 * height for y in polygon[1::2]
-        ):
-            return Fault("broken polygon", "has a polygon far outside its image")
+    return next(filter(None, (_ring_fault(polygon, height, width) for polygon in segmentation)), None)
+
+
+def _ring_fault(polygon: Any, height: int, width: int) -> Fault | None:
+    if not are_numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
+        return Fault("broken polygon", "has a polygon that is not at least three pairs of finite numbers")
+    # Rasterising takes memory by the length of the outline, so one absurd corner would be enough to crash.
+    if not all(-width <= x <= 2 * width for x in polygon[::2]) or not all(
+        -height <= y <= 2 * height for y in polygon[1::2]
+    ):
+        return Fault("broken polygon", "has a polygon far outside its image")
     return None

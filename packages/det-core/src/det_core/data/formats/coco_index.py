@@ -22,10 +22,12 @@ from det_core.data.formats.coco_checks import (
 from det_core.data.formats.packed import PackedTexts
 from det_core.errors import DataError
 from det_core.files import jsonfile
+from det_core.ops.annotations import normalized
 
 __all__ = ["BadAnnotations", "CocoIndex", "MaskForm", "checked", "read_content"]
 
 _Record = Mapping[str, Any]
+_RINGS = "rings of polygons that cannot be used, of objects that can"
 _UNUSABLE, _NOT_CHOSEN = "annotations that cannot be used", "objects of classes that were not chosen"
 
 
@@ -123,7 +125,7 @@ def checked(
         first=first,
         annotated="annotations" in content,
         skipped=tuple(skipped),
-        left_out={_UNUSABLE: len(skipped), _NOT_CHOSEN: len(records) - len(chosen)},
+        left_out={_UNUSABLE: len(skipped), _NOT_CHOSEN: len(records) - len(chosen), _RINGS: check.broken_rings},
         object_ids=_ids(chosen, "annotation", path),
         labels=np.array([labels[record["category_id"]] for record in chosen], np.int64),
         **_columns(chosen, check, marks or {}),
@@ -142,7 +144,7 @@ def _by_image(records: list[dict[str, Any]], check: AnnotationCheck) -> tuple[li
 def _columns(records: list[dict[str, Any]], check: AnnotationCheck, marks: Mapping[str, str]) -> dict[str, Any]:
     """What a `CocoIndex` keeps of each object itself, by field."""
     areas = [record.get("area", record["bbox"][2] * record["bbox"][3]) for record in records]
-    segmentations = PackedTexts(json.dumps(record["segmentation"]) for record in records) if check.masks else None
+    segmentations = PackedTexts(map(json.dumps, map(check.segmentation, records))) if check.masks else None
     return {
         "boxes": boxes_of([record["bbox"] for record in records], check.rotated),
         "crowd": _flags(records, "iscrowd"),
@@ -159,7 +161,7 @@ def _flags(records: list[dict[str, Any]], name: str) -> NDArray[np.bool_]:
 
 
 def read_content(path: Path) -> dict[str, Any]:
-    """The file as an object that holds the lists of a COCO file; `annotations` may be absent."""
+    """The file as an object that holds the lists of a COCO file, normalized; `annotations` may be absent."""
     where = str(path)
     content = jsonfile.read(path)
     fix = "give a COCO instances file: an object with the lists 'images', 'annotations' and 'categories'"
@@ -172,7 +174,7 @@ def read_content(path: Path) -> dict[str, Any]:
         if not isinstance(content.get(key, []), list):
             found = f"'{key}' is a {type(content[key]).__name__}, not a list"
             raise DataError(where, "is not a COCO annotation file", found, fix)
-    return content
+    return normalized(content)
 
 
 def _chosen(categories: list[dict[str, Any]], classes: Sequence[str] | None, path: Path) -> list[dict[str, Any]]:

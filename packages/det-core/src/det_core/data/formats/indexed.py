@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional
 
 from det_core.data.formats.coco_index import CocoIndex
 from det_core.data.formats.packed import PackedTexts
-from det_core.data.images import read_image, read_reduced
+from det_core.data.images import file_of, read_image, read_reduced
 from det_core.data.transforms.geometric import compose
 from det_core.errors import ConfigError, DataError
 from det_core.ops.rle import rle_counts, rle_to_mask
@@ -107,7 +107,7 @@ class IndexedImages:
 
     def path(self, index: int) -> Path:
         """The file of an image, whether or not it is there."""
-        return self.images / self._index.file_names[int(self._rows[index])]
+        return file_of(self.images, self._index.file_names[int(self._rows[index])])
 
     def id_of(self, index: int) -> int | str:
         """The id of an image, as its sample has it."""

@@ -1,0 +1,72 @@
+"""The entries of COCO files as most programs write them, made of what other programs write instead."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pycocotools import mask as coco_mask
+
+from det_core.ops.rle import rle_counts
+
+__all__ = ["normalized", "whole"]
+
+_WHOLE = re.compile(r"\s*([+-]?\d{1,18})(?:\.0*)?\s*")
+_OPTIONAL = ("iscrowd", "area", "keypoints", "num_keypoints")
+
+
+def whole(value: Any) -> Any:
+    """A whole number that is written as a float or as text, as such a number; anything else as it is."""
+    if type(value) is float and value.is_integer():
+        return int(value)
+    found = _WHOLE.fullmatch(value) if type(value) is str else None
+    return int(found[1]) if found else value
+
+
+def normalized(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The lists of a COCO file, and "results" if there are some, with whole numbers for ids, classes, sizes and flags.
+
+    Ids stay texts where all of a list are. Optional entries that are null count as absent, and an object without
+    'bbox' has that of its segmentation. What is something else is left for a check to refuse.
+    """
+    texts = {key: _are_texts(content.get(key)) for key in ("images", "annotations")}
+    image = (lambda value: str(whole(value)) if type(value) in (int, float) else value) if texts["images"] else whole
+    result: dict[str, Callable[[Any], Any]] = {"image_id": image, "category_id": whole, "iscrowd": whole}
+    rules: dict[str, dict[str, Callable[[Any], Any]]] = {
+        "images": {"id": image, "height": whole, "width": whole},
+        "categories": {"id": whole},
+        "annotations": {"id": (lambda value: value) if texts["annotations"] else whole, **result},
+        "results": result,
+    }
+    lists = {key: rule for key, rule in rules.items() if isinstance(content.get(key), list)}
+    return {**content, **{key: [_record(each, rule) for each in content[key]] for key, rule in lists.items()}}
+
+
+def _are_texts(records: Any) -> bool:
+    records = records if isinstance(records, list) else []
+    return bool(records) and all(isinstance(each, dict) and isinstance(each.get("id"), str) for each in records)
+
+
+def _record(record: Any, rules: Mapping[str, Callable[[Any], Any]]) -> Any:
+    if not isinstance(record, dict):
+        return record
+    made = {key: value for key, value in record.items() if value is not None or key not in _OPTIONAL}
+    made |= {key: rule(made[key]) for key, rule in rules.items() if key in made}
+    if made.get("bbox") is None and rules.keys() >= {"id", "image_id"} and (box := _box(made.get("segmentation"))):
+        made["bbox"] = box
+    return made
+
+
+def _box(segmentation: Any) -> list[float] | None:
+    """The box around polygons or an RLE; None if they cannot be used."""
+    try:
+        if isinstance(segmentation, dict):
+            counts = rle_counts(segmentation, segmentation["size"])
+            box: list[float] = coco_mask.toBbox(
+                coco_mask.frPyObjects({"size": segmentation["size"], "counts": counts}, *segmentation["size"])
+            ).tolist()
+            return box
+        numbers = [(ring[i], ring[i + 1]) for ring in segmentation for i in range(0, len(ring) - 1, 2)]
+        (x0, x1), (y0, y1) = ((float(min(side)), float(max(side))) for side in zip(*numbers, strict=True))
+        return [x0, y0, x1 - x0, y1 - y0]
+    except (TypeError, ValueError, KeyError, OverflowError):
+        return None
