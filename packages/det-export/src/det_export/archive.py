@@ -18,8 +18,13 @@ _FILES = 100_000
 _FIX = "export the model again"
 
 
-def examined(path: Path, kind: str) -> Facts:
+def examined(path: Path, kind: str, compressed: int = 0) -> Facts:
     """The facts of a file, before anything else of it is opened.
+
+    Args:
+        path: the file.
+        kind: what messages call it.
+        compressed: bytes that what is stored compressed may unpack to.
 
     Raises:
         CheckpointError: it is missing, damaged, unpacks to more than it holds, or was not written by det.
@@ -27,7 +32,7 @@ def examined(path: Path, kind: str) -> Facts:
     where = str(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = _bounded(archive, path)
+            entries = _bounded(archive, path, compressed)
             found = [entry for entry in entries if f"/{entry.filename}".endswith(f"/extra/{KEY}")]
             if not found:
                 problem = "was not written by det: it does not say what its outputs are"
@@ -52,10 +57,13 @@ def names_of(path: Path) -> Sequence[str]:
         raise CheckpointError(str(path), "is damaged, or no zip file of torch", str(error)[:200], _FIX) from error
 
 
-def _bounded(archive: zipfile.ZipFile, path: Path) -> Sequence[zipfile.ZipInfo]:
+def _bounded(archive: zipfile.ZipFile, path: Path, compressed: int = 0) -> Sequence[zipfile.ZipInfo]:
     entries = archive.infolist()
-    if len(entries) > _FILES or sum(entry.file_size for entry in entries) > path.stat().st_size:
-        # torch stores what it writes uncompressed: more than the file is long is a bomb.
+    stored = sum(entry.file_size for entry in entries if entry.compress_type == zipfile.ZIP_STORED)
+    unpacked = sum(entry.file_size for entry in entries if entry.compress_type != zipfile.ZIP_STORED)
+    fits = stored <= path.stat().st_size and (unpacked <= compressed or stored + unpacked <= path.stat().st_size)
+    if len(entries) > _FILES or not fits:
+        # torch stores what it writes uncompressed, but for the code of TorchScript: the rest is a bomb.
         raise CheckpointError(str(path), "unpacks to more than torch.export writes", fix=_FIX)
     return entries
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from det_core import recipes
 from det_core.data import compose, read_image
 from det_core.errors import DataError
-from det_core.recipes import yamlfile
+from det_core.recipes import yaml as yamlfile
 from det_core.structures import Sample
 from torch import Tensor
 
@@ -32,11 +32,13 @@ def listed(folder: Path | None, where: str, most: int = _MOST) -> list[Path]:
     return images[:most]
 
 
-def inputs_of(paths: Sequence[Path], recipe: str, facts: Facts, trust: bool) -> Iterator[tuple[Tensor, Tensor]]:
+def inputs_of(
+    pictures: Sequence[Path | tuple[str, Tensor]], recipe: str, facts: Facts, trust: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Pixels uint8 (B, 3, H, W) and sizes int64 (B, 2) of each picture, B times the same, read as at inference.
 
     Args:
-        paths: image files.
+        pictures: files, or names and pixels uint8 (3, H, W).
         recipe: text of the one that spells `data.eval_transforms`; "" reads pictures as they are.
         facts: of the program that they enter.
         trust: whether the recipe may name code that is on no list of a plugin.
@@ -48,7 +50,8 @@ def inputs_of(paths: Sequence[Path], recipe: str, facts: Facts, trust: bool) -> 
         transforms = built.build_part("data.eval_transforms", Sequence[object]) or ()
     transform = compose(transforms)
     program = ExportedModel(lambda *_: [], facts, "the program")
-    for path in paths:
-        image = transform(Sample(image=read_image(path))).image
+    for picture in pictures:
+        pixels = read_image(picture) if isinstance(picture, Path) else picture[1]
+        image = transform(Sample(image=pixels)).image
         size = (int(image.shape[1]), int(image.shape[2]))
         yield program.entering([image] * facts.batch_size, [size] * facts.batch_size)

@@ -48,5 +48,3 @@ def _between(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return compute(x.to(torch.bfloat16), *others).float()
 
     return computed
-
-

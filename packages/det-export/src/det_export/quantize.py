@@ -5,6 +5,8 @@ histogram of what entered it on calibration pictures. What leaves a layer is flo
 ROIAlign compute as before.
 """
 
+import difflib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -155,8 +157,6 @@ def _kept(names: set[str], keep_float: Sequence[str]) -> set[str]:
     for wanted in keep_float:
         within = {name for name in names if name == wanted or name.startswith(f"{wanted}.")}
         if not within:
-            import difflib
-
             near = difflib.get_close_matches(wanted, names, 3) or sorted(names)[:3]
             raise ConfigError("--keep-float", "is no convolution or linear layer", wanted, f"such as {', '.join(near)}")
         kept |= within
@@ -165,19 +165,12 @@ def _kept(names: set[str], keep_float: Sequence[str]) -> set[str]:
 
 def _observed(prepared: fx.GraphModule) -> Iterator[tuple[fx.Node, Any, Any]]:
     """Each layer with its observers of what enters and of its weights; None where there is none."""
-    for node, _ in layers_of_prepared(prepared):
+    for node, _ in layers(prepared):
         modules = [
-            prepared.get_submodule(str(each.target))
-            if isinstance(each, fx.Node) and each.op == "call_module"
-            else None
+            prepared.get_submodule(str(each.target)) if isinstance(each, fx.Node) and each.op == "call_module" else None
             for each in node.args[:2]
         ]
         yield node, modules[0], modules[1]
-
-
-def layers_of_prepared(prepared: fx.GraphModule) -> Iterator[tuple[fx.Node, str]]:
-    """As `layers`, of a graph with observers."""
-    yield from layers(prepared)
 
 
 def _without_unused(prepared: fx.GraphModule) -> set[str]:
@@ -202,7 +195,9 @@ class _Measuring(fx.Interpreter):
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         """Observers pass on what they are given."""
-        return args[0] if str(target).startswith("activation_post_process") else super().call_module(target, args, kwargs)
+        return (
+            args[0] if str(target).startswith("activation_post_process") else super().call_module(target, args, kwargs)
+        )
 
     def run_node(self, n: fx.Node) -> Any:
         """One node; of a layer also its error."""
@@ -217,18 +212,12 @@ class _Measuring(fx.Interpreter):
                 error = float(((rounded - result) ** 2).sum())
                 power = float((result**2).sum())
                 found = LayerReport(weight_name(n.args[1]))
-                found.decibels = 10 * _log10(power / error) if error and power else float("inf")
+                found.decibels = 10 * math.log10(power / error) if error and power else float("inf")
                 found.outside = float(((x < low - scale) | (x > high + scale)).float().mean())
                 before = self.measured.setdefault(found.name, found)
                 before.decibels = min(before.decibels, found.decibels)
                 before.outside = max(before.outside, found.outside)
         return result
-
-
-def _log10(value: float) -> float:
-    import math
-
-    return math.log10(value)
 
 
 def _rounded(x: Tensor, observer: Any, axis: int | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import json
 import os
 import tempfile
 import warnings
@@ -21,6 +22,7 @@ from det_export.calibration import inputs_of, listed
 from det_export.exported import ExportedModel
 from det_export.facts import Facts
 from det_export.precision import PRECISIONS, at_precision
+from det_export.preprocess import rule_of_recipe
 from det_export.program import Program, padded
 from det_export.quantize import QuantizationReport, quantize, require_torchao
 
@@ -30,7 +32,8 @@ Run = Callable[[Tensor, Tensor], Sequence[Tensor]]
 """Pixels and sizes, as `det_export.program.Program` takes them, to its outputs."""
 
 _LARGEST = 4096
-_FACTS: Mapping[str, Any] = {"classes": (), "category_ids": (), "recipe": ""}
+_FACTS: Mapping[str, Any] = {"classes": (), "category_ids": (), "recipe": "", "licence": ""}
+_KEPT = tuple(_FACTS)
 
 
 class FileExporter(ABC):
@@ -48,12 +51,13 @@ class FileExporter(ABC):
         trust: whether files that hold code are read; `Detector.load` sets it.
         report: how layers fare, of the last int8 file; None before.
         about: what else than the model is known: `classes`, `category_ids`, and `recipe`, the text of one that names
-            the `data`; `Detector.export` fills it.
+            the `data`; `Detector.export` fills it. `licence` is that of the weights.
     """
 
     suffixes: ClassVar[Sequence[str]]
     format: ClassVar[str]
     precisions: ClassVar[Sequence[str]] = PRECISIONS
+    own_bf16: ClassVar[bool] = False  # whether the runtime converts a program in float32
 
     def __init__(
         self,
@@ -75,7 +79,7 @@ class FileExporter(ABC):
         self.trust = False
         self.report: QuantizationReport | None = None
         self.about: dict[str, Any] = dict(_FACTS)
-        self.compared: Sequence[Path] = ()
+        self.compared: Sequence[Path | tuple[str, Tensor]] = ()
         self.others: list[tuple[Tensor, Tensor]] = []
         self.target = Path()  # where files that belong to the one written go
         self._last: tuple[ExportedProgram, Facts] | None = None
@@ -93,7 +97,8 @@ class FileExporter(ABC):
         path = path if path.suffix in self.suffixes else path.with_name(path.name + self.suffixes[0])
         path.parent.mkdir(parents=True, exist_ok=True)
         copied = accelerate(copy.deepcopy(model).cpu().eval(), on=False).requires_grad_(False)
-        program = Program(at_precision(copied, self.precision), example.to("cpu")).eval()
+        precision = "fp32" if self.precision == "bf16" and self.own_bf16 else self.precision
+        program = Program(at_precision(copied, precision), example.to("cpu")).eval()
         facts = self._facts(program, model)
         calibration = self._calibration(facts) if self.precision == "int8" else []
         traced = self._traced(program, padded(example.to("cpu"), program.divisibility), facts)
@@ -103,6 +108,7 @@ class FileExporter(ABC):
         self._last, self.target = (traced, facts), path
         with _whole(path) as temporary:
             self.write(traced, facts, temporary)
+        _describe(path, facts)
         return path
 
     def record(self, path: Path, agreement: Mapping[str, Any]) -> None:
@@ -113,6 +119,7 @@ class FileExporter(ABC):
         facts.agreement, self.target = dict(agreement), path
         with _whole(path) as temporary:
             self.write(traced, facts, temporary)
+        _describe(path, facts)
 
     def load(self, path: Path) -> ExportedModel:
         """The model that a file holds, for prediction alone, on the CPU.
@@ -142,7 +149,7 @@ class FileExporter(ABC):
         strides = getattr(getattr(model, "backbone", None), "strides", None) or {"": program.divisibility}
         # A map of a single row or column would be taken for one that always has a single one.
         least = max(strides.values()) // program.divisibility + 1
-        return Facts(
+        facts = Facts(
             format=self.format,
             outputs=program.outputs,
             batch_size=program.batch_size,
@@ -152,8 +159,10 @@ class FileExporter(ABC):
             fixed=None,
             precision=self.precision,
             num_classes=int(getattr(model, "num_classes", 0) or 0),
-            **self.about,
+            **{name: self.about[name] for name in _KEPT if name in self.about},
         )
+        facts.resize = rule_of_recipe(facts.recipe, facts.divisibility, facts.smallest)
+        return facts
 
     def _traced(self, program: Program, arguments: tuple[Tensor, Tensor], facts: Facts) -> ExportedProgram:
         height, width = arguments[0].shape[-2:]
@@ -173,7 +182,6 @@ class FileExporter(ABC):
             fix = "docs/export.md lists which models can be exported, and why others cannot"
             raise ConfigError("export", "the model is no graph for torch.export", _first_line(error), fix) from error
 
-
     def _shapes(self, facts: Facts) -> Any:
         """What is free in the inputs of the program, as torch.export takes it."""
         return ({2: _free("height", facts), 3: _free("width", facts)}, None) if self.dynamic else None
@@ -185,6 +193,12 @@ class FileExporter(ABC):
         recipe = str(self.about.get("recipe", ""))
         self.others = list(inputs_of(self.compared, recipe, facts, self.trust))
         return list(inputs_of(listed(self.calibrate, "--calibrate"), recipe, facts, self.trust))
+
+
+def _describe(path: Path, facts: Facts) -> None:
+    """Write what one has to know to run a file beside it, for those who cannot read its metadata."""
+    with _whole(path.with_name(f"{path.name}.json")) as temporary:
+        temporary.write_text(json.dumps(json.loads(facts.to_json()), indent=1) + "\n", "utf-8")
 
 
 def _free(name: str, facts: Facts) -> Any:

@@ -31,6 +31,17 @@ class OpenVinoExporter(OnnxExporter):
 
     suffixes: ClassVar[Sequence[str]] = (".xml",)
     format: ClassVar[str] = "openvino"
+    precisions: ClassVar[Sequence[str]] = ("fp32", "bf16", "int8")
+    own_bf16: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        dynamic: bool = True,
+        precision: str = "fp32",
+        calibrate: str | Path | None = None,
+        keep_float: Sequence[str] = (),
+    ) -> None:
+        super().__init__(dynamic, precision, calibrate, keep_float)
 
     def require(self) -> None:
         """As `FileExporter.require`."""
@@ -122,5 +133,3 @@ def _require_plain(path: Path) -> None:
 def _first(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1][:200]}" if lines else type(error).__name__
-
-

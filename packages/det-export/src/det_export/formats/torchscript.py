@@ -19,6 +19,7 @@ from det_export.formats.base import FileExporter, Run
 __all__ = ["ScriptExporter", "script_of"]
 
 _FIX = "export the model again, to torch_export or onnx"
+_CODE = 64 * 2**20  # bytes that the code in a file may unpack to
 _INFIX = {
     operator.ge: ">=",
     operator.le: "<=",
@@ -64,7 +65,7 @@ class ScriptExporter(FileExporter):
         """As `FileExporter.read`."""
         import torchvision  # noqa: F401 (its operators)
 
-        facts = examined(path, ".ts file")
+        facts = examined(path, ".ts file", _CODE)
         require_trust(path, self.trust, "a TorchScript file is a program, and programs do what they like")
         try:
             with warnings.catch_warnings():
@@ -89,8 +90,9 @@ def script_of(program: ExportedProgram) -> Any:
         RuntimeError: TorchScript has no such operator.
     """
     writer = _Writer(program)
+    source = writer.source()
     script: Any = torch.jit.script(writer.root.eval())
-    script.define(writer.source())
+    script.define(source)
     return script
 
 
