@@ -54,7 +54,7 @@ BOUNDS: Mapping[str, Bounds] = {
     "bf16": Bounds(_ROUNDED, _ROUNDED, 0.95, _ROUNDED, 0.9, 0.98, 0.7, 0.3, 0.01),
     "int8": Bounds(_ROUNDED, _ROUNDED, 0.9, _ROUNDED, 0.8, 0.95, 0.5, 0.3, 0.01),
 }
-"""By precision. Where arithmetic is rounded, detections with scores of at least 0.3 must be found again, and AP kept."""
+"""By precision. Where arithmetic is rounded, detections of at least 0.3 must be found again, and AP kept."""
 
 Picture = Path | tuple[str, Tensor]
 """A file, or a name and pixels uint8 (3, H, W)."""

@@ -29,12 +29,8 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--dynamic-batch", is_flag=True, help="Any number of images at once, which no format has yet.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "int8"]), default="fp32", show_default=True)
 @click.option("--calibrate", type=_FOLDER, metavar="FOLDER", help="Pictures like those to come, for int8.")
-@click.option(
-    "--keep-float", multiple=True, metavar="LAYER", help="A module that int8 leaves in float; repeat for more."
-)
-@click.option(
-    "--check", "folder", type=_FOLDER, metavar="FOLDER", help="Pictures to check the file on, the first three."
-)
+@click.option("--keep-float", multiple=True, metavar="LAYER", help="A module that int8 leaves in float.")
+@click.option("--check", "folder", type=_FOLDER, metavar="FOLDER", help="Pictures of the check, the first three.")
 @click.option("--ap-images", type=click.IntRange(min=0), default=100, show_default=True, help="Images of the AP.")
 @click.option("--resize/--no-resize", default=None, help="Let the file resize; by default where its format can.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="What an aoti package is compiled for.")

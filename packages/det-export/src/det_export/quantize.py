@@ -110,7 +110,7 @@ def quantize(
     from det_export.quantizer import LayerQuantizer
 
     graph: fx.GraphModule = program.module(check_guards=False)  # type: ignore[assignment]
-    names = {node: name for node, name in layers(graph)}
+    names = dict(layers(graph))
     kept = _kept(set(names.values()), keep_float)
     if not set(names.values()) - kept:
         raise ConfigError("int8", "no layer is left to quantize", fix="give fewer names to --keep-float")

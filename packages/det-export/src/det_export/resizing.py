@@ -20,9 +20,7 @@ def require_resizable(outputs: Sequence[str], rule: Mapping[str, Any], batch_siz
     """ConfigError where boxes could not be brought back: other outputs, several images, transforms without a rule."""
     fix = "leave resizing out: --no-resize, or resize=False"
     if not rule:
-        raise ConfigError(
-            "resize", "has no rule: the recipe's eval_transforms do more than ResizeShortestEdge", fix=fix
-        )
+        raise ConfigError("resize", "has no rule: the recipe's transforms do more than ResizeShortestEdge", fix=fix)
     others = set(outputs) - _OUTPUTS
     if others or batch_size != 1:
         found = ", ".join(sorted(others)) or f"{batch_size} images at once"

@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,7 @@ def pictures_of(data: Any, count: int = 3) -> list[Picture]:
     return [(f"val {index}", dataset[index].image.to(torch.uint8)) for index in range(min(count, len(dataset)))]
 
 
-def add_metrics(
-    agreement: Agreement, model: nn.Module, exported: ExportedModel, data: Any, most: int, track: Callable[[Any], Any]
-) -> None:
+def add_metrics(agreement: Agreement, model: nn.Module, exported: ExportedModel, data: Any, most: int) -> None:
     """Put the AP of both on the first `most` images of the validation set into `agreement`; 0 evaluates none."""
     if not most:
         return
@@ -51,13 +49,14 @@ def add_metrics(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             batches = itertools.islice(data.eval_loader("val", 1), most)
-            results.append(evaluate(each, track(batches), evaluators).metrics)
+            results.append(evaluate(each, batches, evaluators).metrics)
     agreement.images = min(most, len(data.dataset("val")))
     for name, value in results[0].items():
         if name.rpartition("/")[2] in ("AP", "AP50", "mIoU", "PQ") and value == value:
             agreement.metrics[name] = float(value), float(results[1].get(name, float("nan")))
 
 
+@torch.no_grad()
 def add_resizing(
     agreement: Agreement,
     model: nn.Module,

@@ -100,7 +100,8 @@ class _Writer:
     """The source of a program's `forward`; its tensors become buffers of `root`."""
 
     def __init__(self, program: ExportedProgram) -> None:
-        self.root, self.names = nn.Module(), dict[fx.Node, str]()
+        # A class of its own: TorchScript defines `forward` once for all modules of a class with such buffers.
+        self.root, self.names = type("Program", (nn.Module,), {})(), dict[fx.Node, str]()
         self.program, self.arguments = program, list[str]()
 
     def source(self) -> str:
