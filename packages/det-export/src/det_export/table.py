@@ -19,6 +19,8 @@ def show(agreement: "Agreement", report: "QuantizationReport | None" = None) -> 
     if report is not None:
         _show_layers(report)
     _show_rows(agreement.rows, [*_COLUMNS])
+    if agreement.ties:
+        echo("scores are equal in places, and compared in the order of the file: lowest index first")
     for problem in dict.fromkeys(row.problem for row in agreement.rows if row.problem):
         echo(problem, err=True)
     echo("detections and milliseconds of the model / of the file, matched by label and overlap;")

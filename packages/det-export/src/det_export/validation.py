@@ -1,5 +1,6 @@
 """The validation set of a run: pictures of the check, and AP of the model and of its file."""
 
+import contextlib
 import itertools
 import warnings
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from torch import nn
 
 from det_export.check import Agreement, Picture, Row, compared, timed
 from det_export.exported import ExportedModel
+from det_export.ties import LowestFirst
 
 __all__ = ["add_metrics", "add_resizing", "data_of", "pictures_of"]
 
@@ -49,7 +51,9 @@ def add_metrics(agreement: Agreement, model: nn.Module, exported: ExportedModel,
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             batches = itertools.islice(data.eval_loader("val", 1), most)
-            results.append(evaluate(each, batches, evaluators).metrics)
+            order = LowestFirst() if agreement.ties and each is model else contextlib.nullcontext()
+            with order:
+                results.append(evaluate(each, batches, evaluators).metrics)
     agreement.images = min(most, len(data.dataset("val")))
     for name, value in results[0].items():
         if name.rpartition("/")[2] in ("AP", "AP50", "mIoU", "PQ") and value == value:

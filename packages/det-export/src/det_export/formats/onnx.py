@@ -32,7 +32,7 @@ class OnnxExporter(FileExporter):
 
     Args:
         resize: let the file resize: it takes `image`, uint8 (H, W, 3), RGB, of any size, in place of `pixels` and
-            `sizes`, and its boxes are in the pixels of that picture; needs free height and width. None: where that can be.
+            `sizes`, and its boxes are in the pixels of that picture; needs free sides. None: where that can be.
         others: as of `FileExporter`.
 
     Inputs `pixels` and `sizes`, outputs by the names in the file's metadata; see `det_export.program`.
