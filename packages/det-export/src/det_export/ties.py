@@ -12,7 +12,7 @@ _TOPK = (torch.topk, torch.Tensor.topk)
 
 
 class LowestFirst(TorchFunctionMode):
-    """Within it, the largest values of `topk` come as ONNX defines them: of equal ones, those of the lowest index first.
+    """Within it, the largest values of `topk` come as ONNX defines them: of equal ones, the lowest index first.
 
     A network whose features are the same at many places (the padding of an image) scores them all alike, and then its
     detections depend on which of them come first.
