@@ -35,7 +35,7 @@ def _to_bf16(layer: Any) -> None:
     if isinstance(layer, nn.Conv2d):
         layer._conv_forward = _between(layer._conv_forward)
     else:
-        layer.forward = _between(layer.forward)
+        setattr(layer, "forward", _between(layer.forward))  # noqa: B010 (of this layer alone)
     norm = getattr(layer, "norm", None)
     if isinstance(norm, nn.Module):
         norm.float()

@@ -109,7 +109,7 @@ def quantize(
 
     from det_export.quantizer import LayerQuantizer
 
-    graph: fx.GraphModule = program.module(check_guards=False)  # type: ignore[assignment]
+    graph: fx.GraphModule = program.module(check_guards=False)
     names = dict(layers(graph))
     kept = _kept(set(names.values()), keep_float)
     if not set(names.values()) - kept:

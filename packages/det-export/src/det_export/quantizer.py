@@ -27,7 +27,7 @@ _WEIGHTS = QuantizationSpec(
 )
 
 
-class LayerQuantizer(Quantizer):  # type: ignore[misc]
+class LayerQuantizer(Quantizer):  # type: ignore[misc,unused-ignore]
     """Annotates nodes by name.
 
     Args:
