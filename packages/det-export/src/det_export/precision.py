@@ -32,10 +32,9 @@ def at_precision(model: nn.Module, precision: str) -> nn.Module:
 
 def _to_bf16(layer: Any) -> None:
     layer.to(torch.bfloat16)
-    if isinstance(layer, nn.Conv2d):
-        layer._conv_forward = _between(layer._conv_forward)
-    else:
-        setattr(layer, "forward", _between(layer.forward))  # noqa: B010 (of this layer alone)
+    # Our own convolutions go on after theirs, with a norm that stays in float32.
+    name = "_conv_forward" if isinstance(layer, nn.Conv2d) else "forward"
+    setattr(layer, name, _between(getattr(layer, name)))
     norm = getattr(layer, "norm", None)
     if isinstance(norm, nn.Module):
         norm.float()
