@@ -454,6 +454,7 @@ class Exporter(Protocol):
         about: optional. `Detector.export` sets it to {"classes", "category_ids", "recipe"}: the name of each label, its
             number in the dataset, and the text of a recipe with `model` and `data`, "" without one. A model that `load`
             returns may have these as attributes; then it has the transforms of the data, and `det eval` evaluates it.
+        trust: optional. `Detector.load` sets it; a format whose files run code of their own refuses them where False.
     """
 
     suffixes: Sequence[str]

@@ -1,32 +1,67 @@
 """The check of an exported file: it is run on pictures and compared with the model, by matching and never by rank."""
 
 import dataclasses
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from det_core.data import read_image
-from det_core.errors import DataError, DetError
+from det_core.errors import DetError
 from det_core.ops import geometry
 from det_core.structures import Detections, ImageBatch, Prediction, Size
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from det_export.calibration import listed
 from det_export.exported import ExportedModel
+from det_export.ties import LowestFirst
 
-__all__ = ["BLACK", "Agreement", "Row", "compare", "pictures", "shipped", "sizes_for"]
+__all__ = ["BLACK", "BOUNDS", "Agreement", "Bounds", "Picture", "Row", "compare", "pictures", "shipped", "sizes_for"]
 
-BOXES, SCORES, MATCHED, KEYPOINTS, MASKS, SEMANTIC = 0.01, 1e-4, 0.99, 1.0, 0.99, 0.999
-"""What agrees: pixels, scores, share of detections, pixels of a keypoint, mean overlap of masks, share of classes."""
+
+@dataclass(frozen=True)
+class Bounds:
+    """What agrees.
+
+    Attributes:
+        boxes, scores: largest differences, in pixels and of scores.
+        matched: least share of detections with a partner.
+        keypoints: largest difference in pixels.
+        masks: least mean overlap.
+        semantic: least share of pixels with the same class.
+        overlap: of two boxes that are the same detection.
+        score: detections of less, in the model and the file, need no partner.
+        metric: what AP of the file may be less than that of the model, in [0, 1].
+    """
+
+    boxes: float = 0.01
+    scores: float = 1e-4
+    matched: float = 0.99
+    keypoints: float = 1.0
+    masks: float = 0.99
+    semantic: float = 0.999
+    overlap: float = 0.9
+    score: float = 0.0
+    metric: float = 0.001
+
+
+_ROUNDED = math.inf
+BOUNDS: Mapping[str, Bounds] = {
+    "fp32": Bounds(),
+    "bf16": Bounds(_ROUNDED, _ROUNDED, 0.95, _ROUNDED, 0.9, 0.98, 0.7, 0.3, 0.01),
+    "int8": Bounds(_ROUNDED, _ROUNDED, 0.9, _ROUNDED, 0.8, 0.95, 0.5, 0.3, 0.01),
+}
+"""By precision. Where arithmetic is rounded, detections of at least 0.3 must be found again, and AP kept."""
+
+Picture = Path | tuple[str, Tensor]
+"""A file, or a name and pixels uint8 (3, H, W)."""
 
 BLACK = "(black)"
 """What stands as the name of the black picture."""
-
-_OVERLAP = 0.9  # of two boxes that are the same detection
-_IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 @dataclass
@@ -41,7 +76,10 @@ class Row:
         masks: mean overlap (IoU) of the masks of partners, thresholded at 0.5; 1 where there are none.
         semantic: share of pixels with the same class; 1 where there are none.
         milliseconds: of the model and of the file.
+        ties: whether it is compared with the model as it orders equal scores under `LowestFirst`, since it differs from
+            the model as it is.
         problem: why the file computed nothing; "" where it did.
+        bounds: what agrees.
     """
 
     image: str
@@ -55,15 +93,18 @@ class Row:
     masks: float = 1.0
     semantic: float = 1.0
     milliseconds: tuple[float, float] = (0.0, 0.0)
+    ties: bool = False
     problem: str = ""
+    bounds: Bounds = BOUNDS["fp32"]
 
     @property
     def agrees(self) -> bool:
         """Whether the file ran and every figure is within its bound; not where one is NaN."""
         if self.problem:
             return False
-        close = self.boxes <= BOXES and self.scores <= SCORES and self.keypoints <= KEYPOINTS
-        return close and self.matched >= MATCHED and self.masks >= MASKS and self.semantic >= SEMANTIC
+        most = self.bounds
+        close = self.boxes <= most.boxes and self.scores <= most.scores and self.keypoints <= most.keypoints
+        return close and self.matched >= most.matched and self.masks >= most.masks and self.semantic >= most.semantic
 
 
 @dataclass
@@ -73,22 +114,46 @@ class Agreement:
     Attributes:
         rows: per picture and size.
         megabytes: of the file.
+        resizing: per picture, the file that resizes against the model behind its own transforms; informs only.
+        metrics: of each AP, those of the model and of the file, where a set was given.
+        images: of that set, as many as were evaluated.
+        metric_bound: what AP of the file may be less.
     """
 
     rows: list[Row] = field(default_factory=list)
     megabytes: float = 0.0
+    resizing: list[Row] = field(default_factory=list)
+    metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
+    images: int = 0
+    metric_bound: float = BOUNDS["fp32"].metric
 
     @property
     def agrees(self) -> bool:
-        """Whether all rows do, and there is one."""
-        return bool(self.rows) and all(row.agrees for row in self.rows)
+        """Whether all rows and all AP do, and there is a row."""
+        kept = all(found >= expected - self.metric_bound for expected, found in self.metrics.values())
+        return bool(self.rows) and all(row.agrees for row in self.rows) and kept
+
+    @property
+    def ties(self) -> bool:
+        """Whether a row agrees with the model in another order of equal scores alone."""
+        return any(row.ties for row in self.rows)
 
     def as_dict(self) -> dict[str, Any]:
         """What stands in the metadata of a file."""
         worst = {name: max(getattr(row, name) for row in self.rows) for name in ("boxes", "scores", "keypoints")}
         least = {name: min(getattr(row, name) for row in self.rows) for name in ("matched", "masks", "semantic")}
-        rows = [dataclasses.asdict(row) for row in self.rows]
-        return {"agrees": self.agrees, **worst, **least, "megabytes": self.megabytes, "rows": rows}
+        rows, resizing = ([_as_dict(row) for row in each] for each in (self.rows, self.resizing))
+        found = {"agrees": self.agrees, **worst, **least, "megabytes": self.megabytes, "rows": rows}
+        found |= {"resizing": resizing} if resizing else {}
+        return found | ({"metrics": self.metrics, "images": self.images} if self.metrics else {})
+
+
+def _as_dict(row: Row) -> dict[str, Any]:
+    found = dataclasses.asdict(row)
+    del found["bounds"]
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in found.items()
+    }
 
 
 def shipped() -> list[Path]:
@@ -102,17 +167,14 @@ def pictures(folder: Path | None) -> list[Path]:
     Raises:
         DataError: there is no image in the folder.
     """
-    if folder is None:
-        return shipped()
-    listed = sorted(path for path in folder.glob("*") if path.suffix.lower() in _IMAGES) if folder.is_dir() else []
-    if not listed:
-        raise DataError(str(folder), "is no folder with images", fix="name one that holds .jpg or .png files")
-    return listed[:3]
+    return shipped() if folder is None else listed(folder, "--check", 3)
 
 
 def sizes_for(exported: ExportedModel, example: Size) -> list[Size]:
     """Three sizes that differ from the example's, and from each other in both sides, all within what the file takes."""
     facts = exported.facts
+    if facts.resizes:
+        return _sizes_of(facts.resize)
     limit = facts.fixed or (facts.largest, facts.largest)
     least = (1, 1) if facts.fixed else (facts.smallest, facts.smallest)
     wanted = [(0.73, 0.91), (1.31, 0.83), (0.57, 0.61)]
@@ -123,8 +185,16 @@ def sizes_for(exported: ExportedModel, example: Size) -> list[Size]:
     ]
 
 
+def _sizes_of(rule: Mapping[str, Any]) -> list[Size]:
+    """Sizes that a file which resizes leaves as they are."""
+    short = int(rule["short"] or 256)
+    longest = int(rule["long"] or 4 * short)
+    sides = [min(longest, round(short * factor)) for factor in (1.37, 1.21, 1.0)]
+    return [(short, sides[0]), (sides[1], short), (short, sides[2])]
+
+
 def compare(
-    model: nn.Module, exported: ExportedModel, images: Sequence[Path], sizes: Sequence[Size], path: Path
+    model: nn.Module, exported: ExportedModel, images: Sequence[Picture], sizes: Sequence[Size], path: Path
 ) -> Agreement:
     """Run both on every picture at every size, and on a black one, with equal pixels entering the network.
 
@@ -133,16 +203,19 @@ def compare(
     Args:
         model: in evaluation mode, on the CPU.
         exported: the file, as it was loaded again.
-        images: files.
+        images: files, or names and pixels uint8 (3, H, W).
         sizes: that each is brought to.
         path: the file, for its size.
     """
-    agreement = Agreement(megabytes=path.stat().st_size / 1e6)
+    bounds = BOUNDS[exported.facts.precision]
+    weights = path.with_suffix(".bin") if path.suffix == ".xml" else path
+    total = path.stat().st_size + (weights.stat().st_size if weights != path else 0)
+    agreement = Agreement(megabytes=total / 1e6, metric_bound=bounds.metric)
     for image in images:
-        pixels = read_image(image)
+        name, pixels = (image.name, read_image(image)) if isinstance(image, Path) else image
         for size in sizes:
             resized = F.interpolate(pixels[None].float(), size=size, mode="bilinear", antialias=True)[0]
-            agreement.rows.append(_row(model, exported, resized.round().to(torch.uint8), image.name))
+            agreement.rows.append(_row(model, exported, resized.round().to(torch.uint8), name))
     for size in sizes[:1]:
         agreement.rows.append(_row(model, exported, torch.zeros(3, *size, dtype=torch.uint8), BLACK))
     return agreement
@@ -154,13 +227,23 @@ def _row(model: nn.Module, exported: ExportedModel, image: Tensor, name: str) ->
     entering, _ = exported.entering([image] * count, [size] * count)
     batch = ImageBatch(pixels=entering, sizes=(size,) * count)
     with torch.no_grad():
-        (expected, *_), before = _timed(model, batch)
+        (expected, *_), before = timed(model, batch)
         try:
-            (found, *_), after = _timed(exported, batch)
+            (found, *_), after = timed(exported, batch)
         except DetError as error:
             count = 0 if expected.detections is None else len(expected.detections)
             return Row(name, size, count, matched=0.0, milliseconds=(before, 0.0), problem=str(error))
-    row = Row(name, size, milliseconds=(before, after))
+    row = Row(name, size, milliseconds=(before, after), bounds=BOUNDS[exported.facts.precision])
+    plain = compared(dataclasses.replace(row), expected, found)
+    if plain.agrees:
+        return plain
+    with torch.no_grad(), LowestFirst():
+        (expected, *_), _ = timed(model, batch)
+    ordered = compared(dataclasses.replace(row, ties=True), expected, found)
+    return ordered if ordered.agrees else plain
+
+
+def compared(row: Row, expected: Prediction, found: Prediction) -> Row:
     if expected.detections is not None and found.detections is not None:
         _compare_detections(row, expected.detections, found.detections)
     elif (expected.detections is None) != (found.detections is None):
@@ -170,7 +253,7 @@ def _row(model: nn.Module, exported: ExportedModel, image: Tensor, name: str) ->
     return row
 
 
-def _timed(model: nn.Module, batch: ImageBatch) -> tuple[list[Prediction], float]:
+def timed(model: nn.Module, batch: ImageBatch) -> tuple[list[Prediction], float]:
     start = time.perf_counter()
     predictions = model(batch)
     return predictions, (time.perf_counter() - start) * 1000
@@ -186,9 +269,8 @@ def _compare_semantic(row: Row, expected: Prediction, found: Prediction) -> None
 
 def _compare_detections(row: Row, expected: Detections, found: Detections) -> None:
     row.expected, row.found = len(expected), len(found)
-    first, second = _partners(expected, found)
-    most = max(len(expected), len(found))
-    row.matched = len(first) / most if most else 1.0
+    first, second = _partners(expected, found, row.bounds.overlap)
+    row.matched = _share(expected.scores, found.scores, first, second, row.bounds.score)
     if not len(first):
         return
     one, other = expected[first], found[second]
@@ -211,12 +293,24 @@ def _overlap(one: Tensor, other: Any) -> float:
     return float(torch.where(union > 0, shared / union.clamp(min=1), 1.0).mean())
 
 
-def _partners(expected: Detections, found: Detections) -> tuple[Tensor, Tensor]:
+def _share(expected: Tensor, found: Tensor, first: Tensor, second: Tensor, least: float) -> float:
+    """The least share, of detections on both sides with scores of at least `least`, that have a partner."""
+    shares = [1.0]
+    for scores, rows in ((expected, first), (found, second)):
+        counted = scores >= least
+        partners = torch.zeros(len(scores), dtype=torch.bool)
+        partners[rows] = True
+        if counted.any():
+            shares.append(float(partners[counted].float().mean()))
+    return min(shares)
+
+
+def _partners(expected: Detections, found: Detections, least: float) -> tuple[Tensor, Tensor]:
     """Rows of both that are the same detection, int64 (K,) each: the greatest overlaps first, each row once."""
     overlap = geometry.geometry(expected.boxes.shape[1]).iou(expected.boxes, found.boxes)
     overlap = torch.where(expected.labels[:, None] == found.labels, overlap, 0.0)
     pairs: list[tuple[int, int]] = []
-    rows, columns = torch.nonzero(overlap >= _OVERLAP, as_tuple=True)
+    rows, columns = torch.nonzero(overlap >= least, as_tuple=True)
     order = overlap[rows, columns].argsort(descending=True)
     taken: tuple[set[int], set[int]] = (set(), set())
     for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):

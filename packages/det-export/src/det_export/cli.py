@@ -1,10 +1,12 @@
 """`det export`: a model as a file that other runtimes read, checked against the model."""
 
+import inspect
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from det_core.cli.output import cell, echo
+from det_core.cli.output import echo
 from det_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _EXAMPLE = (416, 544)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command(short_help="Write a model to a file for another runtime.")
@@ -23,99 +26,124 @@ _EXAMPLE = (416, 544)
 @click.option("--size", nargs=2, type=click.IntRange(min=1), metavar="H W", help="Fix the size of the input.")
 @click.option("--dynamic", is_flag=True, help="Leave height and width free, which is the default.")
 @click.option("--batch", type=click.IntRange(1, 64), default=1, show_default=True, help="Images at once.")
-@click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
-@click.option(
-    "--check",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    help="Pictures to check the file on; by default three that det-export brings.",
-)
+@click.option("--dynamic-batch", is_flag=True, help="Any number of images at once, which no format has yet.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "int8"]), default="fp32", show_default=True)
+@click.option("--calibrate", type=_FOLDER, metavar="FOLDER", help="Pictures like those to come, for int8.")
+@click.option("--keep-float", multiple=True, metavar="LAYER", help="A module that int8 leaves in float.")
+@click.option("--check", "folder", type=_FOLDER, metavar="FOLDER", help="Pictures of the check, the first three.")
+@click.option("--ap-images", type=click.IntRange(min=0), default=100, show_default=True, help="Images of the AP.")
+@click.option("--resize/--no-resize", default=None, help="Let the file resize; by default where its format can.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="What an aoti package is compiled for.")
+@click.option("--licence", default="", metavar="TEXT", help="Of the weights, for the metadata of the file.")
 @click.option("--trust", is_flag=True, help="Run code that the checkpoint names outside the installed plugins.")
-def command(
-    model: str,
-    form: str,
-    output: Path,
-    weights: str | None,
-    size: tuple[int, int] | None,
-    dynamic: bool,
-    batch: int,
-    precision: str,
-    folder: Path | None,
-    trust: bool,
-) -> None:
+def command(**options: Any) -> None:
     """Write MODEL (a checkpoint, the folder of a run, or a recipe) to FILE, and compare what FILE computes.
 
-    The file is run on pictures at three sizes that it was not exported at, and on a black one. Exit code 1 if it fails
-    or differs from the model.
+    The file is run on pictures at three sizes that it was not exported at, and on a black one: those of --check, else
+    of the run's validation set, else three that the package brings. Exit code 1 if it fails or differs from the model.
 
     \b
     Examples:
       det export runs/cells --format onnx --output cells.onnx
       det export runs/cells --format torch_export --output cells.pt2 --check photos
+      det export runs/cells --format aoti --output cells.pt2 --precision int8 --calibrate photos
     """
-    if size and dynamic:
-        raise ConfigError("--size", "fixes what --dynamic leaves free", fix="give one of them")
-    from det_core.plugins import registry
-
-    from det_export.check import pictures
-
-    images = pictures(folder)
-    exporter = registry.find("exporters", form, "det export").load()(dynamic=not size)
-    if hasattr(exporter, "require"):
-        exporter.require()
-    agreement = _export(model, weights, trust, exporter, output, size, batch, images)
+    asked = _Asked(**{name: options.pop(name) for name in tuple(options) if name in _Asked.__annotations__})
+    exporter = _exporter(asked, **options)
+    agreement = _export(asked, exporter)
     if not agreement.agrees:
         echo("the file does not compute what the model does; the file stays, to be looked into", err=True)
         raise SystemExit(1)
 
 
-def _export(
-    model: str,
-    weights: str | None,
-    trust: bool,
-    exporter: Any,
-    output: Path,
-    size: tuple[int, int] | None,
-    batch: int,
-    images: list[Path],
-) -> "Agreement":
+@dataclass
+class _Asked:
+    """Which model, where to, and how it is compared."""
+
+    model: str
+    output: Path
+    weights: str | None
+    size: tuple[int, int] | None
+    batch: int
+    folder: Path | None
+    ap_images: int
+    licence: str
+    trust: bool
+
+
+def _exporter(
+    asked: _Asked,
+    form: str,
+    dynamic: bool,
+    dynamic_batch: bool,
+    precision: str,
+    calibrate: Path | None,
+    keep_float: tuple[str, ...],
+    resize: bool | None,
+    device: str | None,
+) -> Any:
+    """The exporter that the options describe; errors that need no model come from here."""
+    if asked.size and dynamic:
+        raise ConfigError("--size", "fixes what --dynamic leaves free", fix="give one of them")
+    if dynamic_batch:
+        problem = "is what no format has: the detections of each image are as many as there are"
+        fix = "give --batch N; what `Detector.load` reads takes any number of images, N at a time"
+        raise ConfigError("--dynamic-batch", problem, fix=fix)
+    from det_core.plugins import registry
+
+    from det_export.calibration import listed
+
+    if asked.folder is not None:
+        listed(asked.folder, "--check")
+    if calibrate is not None:
+        listed(calibrate, "--calibrate")
+    maker = registry.find("exporters", form, "det export").load()
+    taken = inspect.signature(maker).parameters
+    given: dict[str, Any] = {"precision": precision, "calibrate": calibrate, "keep_float": keep_float, "device": device}
+    given = {name: value for name, value in given.items() if value not in (None, (), "fp32")}
+    if resize or (resize is None and "resize" in taken and not asked.size):
+        given["resize"] = True if resize else None  # None: where boxes can be brought back
+    unknown = sorted(set(given) - set(taken))
+    if unknown:
+        raise ConfigError(f"--{unknown[0].replace('_', '-')}", f"is none of the options of {form}")
+    exporter = maker(dynamic=not asked.size, **given)
+    if hasattr(exporter, "require"):
+        exporter.require()
+    return exporter
+
+
+def _export(asked: _Asked, exporter: Any) -> "Agreement":
     import torch
     from det_core.models.cpu import accelerate
     from det_core.predict import Detector
     from det_core.structures import ImageBatch
 
-    from det_export.check import compare, sizes_for
+    from det_export.check import compare, pictures, sizes_for
+    from det_export.table import show
+    from det_export.validation import add_metrics, add_resizing, data_of, pictures_of
 
-    detector = Detector.load(model, weights, "cpu", trust=trust)
-    exporter.about = detector.about_for_export()
-    shape = size or _EXAMPLE
-    example = ImageBatch(pixels=torch.zeros(batch, 3, *shape, dtype=torch.uint8), sizes=(shape,) * batch)
-    written = exporter.export(detector.model, example, output)
+    detector = Detector.load(asked.model, asked.weights, "cpu", trust=asked.trust)
+    _describe(exporter, detector, asked)
+    data = data_of(detector)
+    images = pictures_of(data) if data is not None and asked.folder is None else list(pictures(asked.folder))
+    shape = asked.size or _EXAMPLE
+    example = ImageBatch(pixels=torch.zeros(asked.batch, 3, *shape, dtype=torch.uint8), sizes=(shape,) * asked.batch)
+    exporter.compared = images
+    written = exporter.export(detector.model, example, asked.output)
     echo(f"{written}: written, {written.stat().st_size / 1e6:.1f} MB; checking it")
     loaded = exporter.load(written)
     plain = accelerate(detector.model, on=False)
     agreement = compare(plain, loaded, images, sizes_for(loaded, shape), written)
+    add_resizing(agreement, plain, loaded, images, detector._transforms)
+    if data is not None:
+        add_metrics(agreement, plain, loaded, data, asked.ap_images)
     if hasattr(exporter, "record"):
         exporter.record(written, agreement.as_dict())
-    _show(agreement)
+    show(agreement, getattr(exporter, "report", None))
     return agreement
 
 
-def _show(agreement: "Agreement") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("image", "size", "detections", "matched", "px", "scores", "masks", "pixels", "ms", "same"):
-        table.add_column(name, justify="left" if name == "image" else "right", no_wrap=True)
-    for row in agreement.rows:
-        figures = (f"{row.matched:.0%}", f"{row.boxes:.0e}", f"{row.scores:.0e}", f"{row.masks:.3f}")
-        times = "/".join(f"{each:.0f}" for each in row.milliseconds)
-        shown = (f"{row.size[0]}x{row.size[1]}", f"{row.expected}/{row.found}", *figures, f"{row.semantic:.1%}")
-        table.add_row(cell(row.image), *shown, times, "yes" if row.agrees else "NO")
-    Console(highlight=False).print(table)
-    for problem in dict.fromkeys(row.problem for row in agreement.rows if row.problem):
-        echo(problem, err=True)
-    echo("detections and milliseconds of the model / of the file, matched by label and overlap;")
-    echo(f"largest differences of boxes in pixels and of scores; {agreement.megabytes:.1f} MB")
+def _describe(exporter: Any, detector: Any, asked: _Asked) -> None:
+    """Give the exporter what stands in the file beside the model, and trust in what it writes itself."""
+    exporter.about = {**detector.about_for_export(), "licence": asked.licence}
+    exporter.trust = True

@@ -29,8 +29,13 @@ class Facts:
         smallest, largest: the least and greatest height and width of its input.
         fixed: (height, width) of its input where they are fixed.
         num_classes: of the model.
+        precision: "fp32", "bf16" or "int8".
         classes, category_ids: the name of each label, and the dataset's own number of it; may be empty.
         recipe: YAML of `model` and `data`, whose `eval_transforms` images go through; may be "".
+        licence: of the weights, as far as it is known; may be "".
+        resize: how a picture is brought to the size that the model wants, see `det_export.preprocess`; {} where the
+            recipe has no plain rule.
+        resizes: whether the file does that itself.
         versions: of the libraries that wrote it.
         agreement: what the check of the file measured; {} where it was not checked.
     """
@@ -46,6 +51,10 @@ class Facts:
     classes: Sequence[str] = ()
     category_ids: Sequence[int] = ()
     recipe: str = ""
+    precision: str = "fp32"
+    licence: str = ""
+    resize: Mapping[str, Any] = field(default_factory=dict)
+    resizes: bool = False
     versions: Mapping[str, str] = field(default_factory=lambda: {"torch": str(torch.__version__)})
     agreement: Mapping[str, Any] = field(default_factory=dict)
 
@@ -64,8 +73,9 @@ class Facts:
         except (ValueError, TypeError, RecursionError) as error:
             raise CheckpointError(where, "does not say how it is run", str(error)[:200], fix) from error
         counts = (facts.batch_size, facts.divisibility, facts.smallest, facts.largest)
-        texts = (*facts.outputs, *facts.classes, facts.recipe, facts.format)
+        texts = (*facts.outputs, *facts.classes, facts.recipe, facts.format, facts.precision)
         good = all(type(n) is int and 1 <= n <= 65536 for n in counts) and all(isinstance(t, str) for t in texts)
+        good = good and all(isinstance(each, Mapping) for each in (facts.versions, facts.resize, facts.agreement))
         ids = list(facts.category_ids)
         good = good and type(facts.num_classes) is int and all(type(n) is int for n in ids)
         good = good and len(facts.classes) in (0, facts.num_classes) and len(ids) in (0, facts.num_classes)

@@ -13,6 +13,9 @@ def det_commands() -> dict[str, str]:
 def det_exporters() -> dict[str, str]:
     """One exporter per format."""
     return {
+        "aoti": "det_export.formats.aoti:AotiExporter",
         "onnx": "det_export.formats.onnx:OnnxExporter",
+        "openvino": "det_export.formats.openvino:OpenVinoExporter",
         "torch_export": "det_export.formats.torch_export:TorchExporter",
+        "torchscript": "det_export.formats.torchscript:ScriptExporter",
     }

@@ -16,9 +16,11 @@ from det_core.structures import Detections, ImageBatch, Prediction, Proposals, S
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_HEATMAPS = f"detections.{KEYPOINT_HEATMAPS}"
+HEATMAPS = f"detections.{KEYPOINT_HEATMAPS}"
+"""The output that holds the heatmaps of keypoints."""
+"""The output that holds the heatmaps of keypoints."""
 
-__all__ = ["Program", "flatten", "padded", "unflatten"]
+__all__ = ["HEATMAPS", "Program", "flatten", "padded", "unflatten"]
 
 
 class Program(nn.Module):
@@ -43,7 +45,7 @@ class Program(nn.Module):
         with torch.no_grad():
             predictions = model(example)
         raw = any(getattr(module, "exports_heatmaps", False) for module in model.modules())
-        names = {"keypoints": _HEATMAPS} if raw else {}
+        names = {"keypoints": HEATMAPS} if raw else {}
         self.outputs = tuple(
             ".".join([*parts[:-1], names.get(parts[-1], parts[-1])])
             for name in flatten(predictions)
@@ -114,10 +116,10 @@ def unflatten(tensors: Mapping[str, Tensor], sizes: Sequence[Size]) -> list[Pred
 def _prediction(tensors: Mapping[str, Tensor], size: Size) -> Prediction:
     prediction = Prediction(extras=_below("extras.", tensors))
     if "boxes" in tensors:
-        heatmaps = tensors.get(_HEATMAPS)
+        heatmaps = tensors.get(HEATMAPS)
         if heatmaps is not None:
             points = decode_heatmaps(heatmaps, tensors["boxes"])[..., [0, 1, 3]]
-            tensors = {name: value for name, value in tensors.items() if name != _HEATMAPS} | {"keypoints": points}
+            tensors = {name: value for name, value in tensors.items() if name != HEATMAPS} | {"keypoints": points}
         optional: dict[str, Any] = {name: tensors[name] for name in ("masks", "keypoints") if name in tensors}
         found = Detections(
             boxes=tensors["boxes"],

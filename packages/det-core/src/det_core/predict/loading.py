@@ -112,7 +112,10 @@ def _from_exported(path: Path, overrides: Sequence[str], trust: bool) -> LoadedM
     component = _exporter_of(path)
     if component is None:
         raise CheckpointError(str(path), "no installed exporter reads files that end like this")
-    model = component.load()().load(path)
+    exporter = component.load()()
+    if hasattr(exporter, "trust"):
+        exporter.trust = trust
+    model = exporter.load(path)
     recipe = _of_exported(getattr(model, "recipe", ""), f"the recipe in {path}", overrides, trust)
     transforms = () if recipe is None else recipe.build_part(_TRANSFORMS, Sequence[Any])
     names = getattr(model, "classes", None) or class_names("", model.num_classes)

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import json
 import os
 import tempfile
 import warnings
@@ -17,9 +18,13 @@ from det_core.structures import ImageBatch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from det_export.calibration import inputs_of, listed
 from det_export.exported import ExportedModel
 from det_export.facts import Facts
+from det_export.precision import PRECISIONS, at_precision
+from det_export.preprocess import rule_of_recipe
 from det_export.program import Program, padded
+from det_export.quantize import QuantizationReport, quantize, require_torchao
 
 __all__ = ["FileExporter", "Run"]
 
@@ -27,7 +32,8 @@ Run = Callable[[Tensor, Tensor], Sequence[Tensor]]
 """Pixels and sizes, as `det_export.program.Program` takes them, to its outputs."""
 
 _LARGEST = 4096
-_FACTS: Mapping[str, Any] = {"classes": (), "category_ids": (), "recipe": ""}
+_FACTS: Mapping[str, Any] = {"classes": (), "category_ids": (), "recipe": "", "licence": ""}
+_KEPT = tuple(_FACTS)
 
 
 class FileExporter(ABC):
@@ -35,18 +41,47 @@ class FileExporter(ABC):
 
     Args:
         dynamic: height and width of images are free, up to 4096; False fixes them to the example's, padded.
+        precision: "fp32"; "bf16" computes convolutions and linear layers in bfloat16, "int8" in eight bits.
+        calibrate: for "int8": a folder of pictures like those to come.
+        keep_float: for "int8": names of modules that stay in float.
 
     Attributes:
+        compared: pictures of the check, on which the report of an int8 file is measured; the first of the calibration
+            where there are none.
+        trust: whether files that hold code are read; `Detector.load` sets it.
+        report: how layers fare, of the last int8 file; None before.
         about: what else than the model is known: `classes`, `category_ids`, and `recipe`, the text of one that names
-            the `data`; `Detector.export` fills it.
+            the `data`; `Detector.export` fills it. `licence` is that of the weights.
     """
 
     suffixes: ClassVar[Sequence[str]]
     format: ClassVar[str]
+    precisions: ClassVar[Sequence[str]] = PRECISIONS
+    own_bf16: ClassVar[bool] = False  # whether the runtime converts a program in float32
 
-    def __init__(self, dynamic: bool = True) -> None:
-        self.dynamic = dynamic
+    def __init__(
+        self,
+        dynamic: bool = True,
+        precision: str = "fp32",
+        calibrate: str | Path | None = None,
+        keep_float: Sequence[str] = (),
+    ) -> None:
+        if precision not in self.precisions:
+            fix = f"choose {' or '.join(self.precisions)}"
+            raise ConfigError("precision", f"{self.format} files have none of this name", f"got {precision!r}", fix)
+        if precision == "int8" and calibrate is None:
+            fix = "name a folder of pictures like those to come: --calibrate FOLDER"
+            raise ConfigError("int8", "needs pictures to calibrate on", fix=fix)
+        if precision != "int8" and (calibrate is not None or keep_float):
+            raise ConfigError("calibrate, keep_float", "are for the precision int8", f"it is {precision}")
+        self.dynamic, self.precision, self.keep_float = dynamic, precision, tuple(keep_float)
+        self.calibrate = None if calibrate is None else Path(calibrate)
+        self.trust = False
+        self.report: QuantizationReport | None = None
         self.about: dict[str, Any] = dict(_FACTS)
+        self.compared: Sequence[Path | tuple[str, Tensor]] = ()
+        self.others: list[tuple[Tensor, Tensor]] = []
+        self.target = Path()  # where files that belong to the one written go
         self._last: tuple[ExportedProgram, Facts] | None = None
 
     def export(self, model: nn.Module, example: ImageBatch, path: Path) -> Path:
@@ -62,12 +97,18 @@ class FileExporter(ABC):
         path = path if path.suffix in self.suffixes else path.with_name(path.name + self.suffixes[0])
         path.parent.mkdir(parents=True, exist_ok=True)
         copied = accelerate(copy.deepcopy(model).cpu().eval(), on=False).requires_grad_(False)
-        program = Program(copied, example.to("cpu")).eval()
+        precision = "fp32" if self.precision == "bf16" and self.own_bf16 else self.precision
+        program = Program(at_precision(copied, precision), example.to("cpu")).eval()
         facts = self._facts(program, model)
+        calibration = self._calibration(facts) if self.precision == "int8" else []
         traced = self._traced(program, padded(example.to("cpu"), program.divisibility), facts)
-        self._last = traced, facts
+        if self.precision == "int8":
+            shapes = self._shapes(facts)
+            traced, self.report = quantize(traced, calibration, self.keep_float, shapes, self.others)
+        self._last, self.target = (traced, facts), path
         with _whole(path) as temporary:
             self.write(traced, facts, temporary)
+        _describe(path, facts)
         return path
 
     def record(self, path: Path, agreement: Mapping[str, Any]) -> None:
@@ -75,9 +116,10 @@ class FileExporter(ABC):
         if self._last is None:
             raise ConfigError("record", "nothing was exported before")
         traced, facts = self._last
-        facts.agreement = dict(agreement)
+        facts.agreement, self.target = dict(agreement), path
         with _whole(path) as temporary:
             self.write(traced, facts, temporary)
+        _describe(path, facts)
 
     def load(self, path: Path) -> ExportedModel:
         """The model that a file holds, for prediction alone, on the CPU.
@@ -92,7 +134,8 @@ class FileExporter(ABC):
 
     def require(self) -> None:
         """MissingExtraError where a library is missing."""
-        return
+        if self.precision == "int8":
+            require_torchao()
 
     @abstractmethod
     def write(self, program: ExportedProgram, facts: Facts, path: Path) -> None:
@@ -106,7 +149,7 @@ class FileExporter(ABC):
         strides = getattr(getattr(model, "backbone", None), "strides", None) or {"": program.divisibility}
         # A map of a single row or column would be taken for one that always has a single one.
         least = max(strides.values()) // program.divisibility + 1
-        return Facts(
+        facts = Facts(
             format=self.format,
             outputs=program.outputs,
             batch_size=program.batch_size,
@@ -114,30 +157,48 @@ class FileExporter(ABC):
             smallest=max(least, 2) * program.divisibility,
             largest=_LARGEST // program.divisibility * program.divisibility,
             fixed=None,
+            precision=self.precision,
             num_classes=int(getattr(model, "num_classes", 0) or 0),
-            **self.about,
+            **{name: self.about[name] for name in _KEPT if name in self.about},
         )
+        facts.resize = rule_of_recipe(facts.recipe, facts.divisibility, facts.smallest)
+        return facts
 
     def _traced(self, program: Program, arguments: tuple[Tensor, Tensor], facts: Facts) -> ExportedProgram:
         height, width = arguments[0].shape[-2:]
-        dims: dict[int, Any] | None = None
         if self.dynamic:
             if min(height, width) < facts.smallest or max(height, width) > facts.largest:
                 allowed = f"from {facts.smallest} to {facts.largest} pixels"
                 raise ConfigError("export", f"images must have sides {allowed}", f"the example is {height} x {width}")
-            dims = {2: _free("height", facts), 3: _free("width", facts)}
         else:
             facts.fixed = (height, width)
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # of torchvision's operators, to its own authors
-                shapes = None if dims is None else (dims, None)
-                return torch.export.export(program, arguments, dynamic_shapes=shapes, strict=True)
+                return torch.export.export(program, arguments, dynamic_shapes=self._shapes(facts), strict=True)
         except DetError:
             raise
         except Exception as error:  # whatever torch.export raises: its errors have no common type
             fix = "docs/export.md lists which models can be exported, and why others cannot"
             raise ConfigError("export", "the model is no graph for torch.export", _first_line(error), fix) from error
+
+    def _shapes(self, facts: Facts) -> Any:
+        """What is free in the inputs of the program, as torch.export takes it."""
+        return ({2: _free("height", facts), 3: _free("width", facts)}, None) if self.dynamic else None
+
+    def _calibration(self, facts: Facts) -> list[tuple[Tensor, Tensor]]:
+        """The inputs that calibrate; those of the pictures of the check, if set, are kept for the report."""
+        if not self.dynamic:
+            raise ConfigError("int8", "is for files with free height and width", fix="leave out --size")
+        recipe = str(self.about.get("recipe", ""))
+        self.others = list(inputs_of(self.compared, recipe, facts, self.trust))
+        return list(inputs_of(listed(self.calibrate, "--calibrate"), recipe, facts, self.trust))
+
+
+def _describe(path: Path, facts: Facts) -> None:
+    """Write what one has to know to run a file beside it, for those who cannot read its metadata."""
+    with _whole(path.with_name(f"{path.name}.json")) as temporary:
+        temporary.write_text(json.dumps(json.loads(facts.to_json()), indent=1) + "\n", "utf-8")
 
 
 def _free(name: str, facts: Facts) -> Any:

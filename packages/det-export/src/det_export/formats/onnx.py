@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 
 from det_export.facts import KEY, Facts
 from det_export.formats.base import FileExporter, Run
+from det_export.resizing import INPUT, can_resize, require_resizable, with_resizing
 
 __all__ = ["OPSET", "OnnxExporter"]
 
@@ -29,16 +30,35 @@ _EXTENSIVE = 2**28  # elements of a constant that an operator makes
 class OnnxExporter(FileExporter):
     """Writes one file, weights included, through the exporter of torch that rests on torch.export.
 
+    Args:
+        resize: let the file resize: it takes `image`, uint8 (H, W, 3), RGB, of any size, in place of `pixels` and
+            `sizes`, and its boxes are in the pixels of that picture; needs free sides. None: where that can be.
+        others: as of `FileExporter`.
+
     Inputs `pixels` and `sizes`, outputs by the names in the file's metadata; see `det_export.program`.
     """
 
     suffixes: ClassVar[Sequence[str]] = (".onnx",)
     format: ClassVar[str] = "onnx"
+    precisions: ClassVar[Sequence[str]] = ("fp32", "int8")  # onnxruntime has no bf16 convolution for processors
 
-    _made: tuple[ExportedProgram, Any] | None = None
+    def __init__(
+        self,
+        dynamic: bool = True,
+        precision: str = "fp32",
+        calibrate: str | Path | None = None,
+        keep_float: Sequence[str] = (),
+        resize: bool | None = False,
+    ) -> None:
+        super().__init__(dynamic, precision, calibrate, keep_float)
+        if resize and not dynamic:
+            raise ConfigError("resize", "needs free height and width", fix="leave out --size, or give --no-resize")
+        self.resize = resize
+        self._made: tuple[ExportedProgram, Any] | None = None
 
     def require(self) -> None:
         """As `FileExporter.require`."""
+        super().require()
         try:
             import onnx  # noqa: F401
             import onnxruntime  # noqa: F401
@@ -52,7 +72,11 @@ class OnnxExporter(FileExporter):
         import onnx
 
         if self._made is None or self._made[0] is not program:
-            self._made = program, _translated(program, facts)
+            if self.resize:
+                require_resizable(facts.outputs, facts.resize, facts.batch_size)
+            facts.resizes = bool(self.resize) or (self.resize is None and can_resize(facts))
+            made = _translated(program, facts)
+            self._made = program, with_resizing(made, facts.resize) if facts.resizes else made
         model = self._made[1]
         facts.versions = {**facts.versions, "onnx": onnx.__version__, "opset": str(OPSET)}
         model.producer_name, model.doc_string = "det", "written by det-export"
@@ -74,6 +98,8 @@ class OnnxExporter(FileExporter):
             found = f"{type(error).__name__}: {str(error)[:200]}"
             raise CheckpointError(str(path), "is no graph that onnxruntime runs", found, _FIX) from error
         names = [each.name for each in session.get_inputs()]
+        if facts.resizes and names == [INPUT]:
+            return facts, _resizing(session)
         if not set(names) <= {"pixels", "sizes"}:
             found = f"it wants {', '.join(names)}"
             raise CheckpointError(str(path), "does not take pixels and sizes", found, "write it with `det export`")
@@ -83,6 +109,17 @@ class OnnxExporter(FileExporter):
             return [torch.from_numpy(each) for each in session.run(None, {name: given[name] for name in names})]
 
         return facts, run
+
+
+def _resizing(session: Any) -> Run:
+    """A file that resizes, given what enters other files: the picture is cut out of its padding again."""
+
+    def run(pixels: Tensor, sizes: Tensor) -> Sequence[Tensor]:
+        height, width = sizes[0].tolist()
+        image = pixels[0, :, :height, :width].permute(1, 2, 0).contiguous()
+        return [torch.from_numpy(each) for each in session.run(None, {INPUT: image.numpy()})]
+
+    return run
 
 
 def _translated(program: ExportedProgram, facts: Facts) -> Any:

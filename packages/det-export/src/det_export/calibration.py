@@ -1,0 +1,57 @@
+"""Pictures as they enter a program: read, transformed as at inference, and padded."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from det_core import recipes
+from det_core.data import compose, read_image
+from det_core.errors import DataError
+from det_core.recipes import yaml as yamlfile
+from det_core.structures import Sample
+from torch import Tensor
+
+from det_export.exported import ExportedModel
+from det_export.facts import Facts
+
+__all__ = ["inputs_of", "listed"]
+
+_IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+_MOST = 64
+
+
+def listed(folder: Path | None, where: str, most: int = _MOST) -> list[Path]:
+    """The first images of a folder, by name.
+
+    Raises:
+        DataError: it is no folder, or there is no image in it.
+    """
+    names = sorted(folder.glob("*")) if folder is not None and folder.is_dir() else []
+    images = [path for path in names if path.suffix.lower() in _IMAGES]
+    if not images:
+        raise DataError(f"{where} {folder}", "is no folder with images", fix="name one that holds .jpg or .png files")
+    return images[:most]
+
+
+def inputs_of(
+    pictures: Sequence[Path | tuple[str, Tensor]], recipe: str, facts: Facts, trust: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pixels uint8 (B, 3, H, W) and sizes int64 (B, 2) of each picture, B times the same, read as at inference.
+
+    Args:
+        pictures: files, or names and pixels uint8 (3, H, W).
+        recipe: text of the one that spells `data.eval_transforms`; "" reads pictures as they are.
+        facts: of the program that they enter.
+        trust: whether the recipe may name code that is on no list of a plugin.
+    """
+    transforms: Sequence[object] = ()
+    if recipe:
+        tree = yamlfile.parse(recipe, "the recipe of the model")
+        built = recipes.recipe_from_tree(tree, "the recipe of the model", trusted=trust)
+        transforms = built.build_part("data.eval_transforms", Sequence[object]) or ()
+    transform = compose(transforms)
+    program = ExportedModel(lambda *_: [], facts, "the program")
+    for picture in pictures:
+        pixels = read_image(picture) if isinstance(picture, Path) else picture[1]
+        image = transform(Sample(image=pixels)).image
+        size = (int(image.shape[1]), int(image.shape[2]))
+        yield program.entering([image] * facts.batch_size, [size] * facts.batch_size)

@@ -1,0 +1,135 @@
+"""`openvino`: OpenVINO's own `.xml` with its `.bin` beside it, made of the ONNX file."""
+
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from det_core.errors import CheckpointError, ConfigError, MissingExtraError
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from det_export.facts import KEY, Facts
+from det_export.formats.base import Run
+from det_export.formats.onnx import OnnxExporter
+
+__all__ = ["OpenVinoExporter"]
+
+_FIX = "export the model again"
+_LONGEST_XML = 256 * 2**20
+_WEIGHTS = re.compile(rb'offset="(\d{1,20})"[^<>]*?size="(\d{1,20})"|size="(\d{1,20})"[^<>]*?offset="(\d{1,20})"')
+_LIBRARY = re.compile(rb'<layer [^<>]*version="(?!opset\d{1,3}")([^"<>]{0,80})"')
+
+
+class OpenVinoExporter(OnnxExporter):
+    """Writes FILE.xml and FILE.bin; `openvino.Core().compile_model("FILE.xml")` runs them.
+
+    bf16 files hold the weights in float32: OpenVINO converts them where the processor computes in bfloat16.
+    """
+
+    suffixes: ClassVar[Sequence[str]] = (".xml",)
+    format: ClassVar[str] = "openvino"
+    precisions: ClassVar[Sequence[str]] = ("fp32", "bf16", "int8")
+    own_bf16: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        dynamic: bool = True,
+        precision: str = "fp32",
+        calibrate: str | Path | None = None,
+        keep_float: Sequence[str] = (),
+    ) -> None:
+        super().__init__(dynamic, precision, calibrate, keep_float)
+
+    def require(self) -> None:
+        """As `FileExporter.require`."""
+        super().require()
+        try:
+            import openvino  # noqa: F401
+        except ImportError as error:
+            fix = "pip install det-export[openvino] --find-links WHEELS"
+            raise MissingExtraError("OpenVINO", "needs openvino, which is not installed", fix=fix) from error
+
+    def write(self, program: ExportedProgram, facts: Facts, path: Path) -> None:
+        """As `FileExporter.write`; the weights are moved to where the file will look for them."""
+        import openvino
+
+        with tempfile.TemporaryDirectory(prefix=".openvino.", dir=path.parent) as folder:
+            graph = Path(folder) / "graph.onnx"
+            super().write(program, facts, graph)
+            try:
+                model: Any = openvino.convert_model(str(graph))
+            except Exception as error:  # the converter's errors have no common type
+                found = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+                fix = "export to onnx"
+                raise ConfigError("export", "OpenVINO cannot convert the model", found[:300], fix) from error
+            facts.versions = {**facts.versions, "openvino": str(openvino.__version__).split("-")[0]}
+            model.set_rt_info("", ["framework", KEY])  # what ONNX held of it stands below, once
+            model.set_rt_info(facts.to_json(), [KEY])
+            written = Path(folder) / "graph.xml"
+            openvino.save_model(model, str(written), compress_to_fp16=False)
+            written.with_suffix(".bin").replace(self.target.with_suffix(".bin"))
+            written.replace(path)
+
+    def read(self, path: Path) -> tuple[Facts, Run]:
+        """As `FileExporter.read`."""
+        import openvino
+
+        _require_plain(path)
+        core: Any = openvino.Core()
+        try:
+            model = core.read_model(str(path), str(path.with_suffix(".bin")))
+            text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else ""
+        except Exception as error:  # the reader's errors have no common type
+            raise CheckpointError(str(path), "is damaged, or no OpenVINO file", _first(error), _FIX) from error
+        if not text:
+            problem = "was not written by det: it does not say what its outputs are"
+            raise CheckpointError(str(path), problem, fix="write it with `det export`")
+        facts = Facts.of_json(text, str(path))
+        precision = "bf16" if facts.precision == "bf16" else "f32"
+        options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        try:
+            compiled = core.compile_model(model, "CPU", {**options, "PERFORMANCE_HINT": "LATENCY"})
+        except Exception as error:  # as above
+            raise CheckpointError(str(path), "is no graph that OpenVINO runs", _first(error), _FIX) from error
+        names = {name for each in compiled.inputs for name in each.names}
+        if not names <= {"pixels", "sizes"}:
+            found = f"it wants {', '.join(sorted(names))}"
+            raise CheckpointError(str(path), "does not take pixels and sizes", found, "write it with `det export`")
+
+        def run(pixels: Tensor, sizes: Tensor) -> Sequence[Tensor]:
+            given = {"pixels": pixels.numpy(), "sizes": sizes.numpy()}
+            outputs = compiled({name: value for name, value in given.items() if name in names})
+            return [torch.from_numpy(outputs[index].copy()) for index in range(len(compiled.outputs))]
+
+        return facts, run
+
+
+def _require_plain(path: Path) -> None:
+    """CheckpointError where the file is damaged, names entities or libraries, or asks for more than its weights."""
+    where, weights = str(path), path.with_suffix(".bin")
+    if not path.exists():
+        raise CheckpointError(where, "does not exist")
+    if not weights.exists():
+        raise CheckpointError(where, f"lacks its weights: {weights.name} is not beside it", fix="copy both files")
+    size, held = path.stat().st_size, weights.stat().st_size
+    if size > _LONGEST_XML:
+        raise CheckpointError(where, "is too long for an OpenVINO file", f"{size} bytes", _FIX)
+    data = path.read_bytes()
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data or not data.rstrip().endswith(b"</net>"):
+        raise CheckpointError(where, "is damaged, or no OpenVINO file", fix=_FIX)
+    for first, second, third, fourth in _WEIGHTS.findall(data):
+        end = int(first or fourth) + int(second or third)
+        if end > held:
+            raise CheckpointError(where, "asks for weights beyond its file", f"{end} of {held} bytes", _FIX)
+    library = _LIBRARY.search(data)
+    if library:
+        found = f"version {library.group(1).decode('ascii', 'replace')!r}"
+        raise CheckpointError(where, "has operators that are none of OpenVINO's own", found, _FIX)
+
+
+def _first(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1][:200]}" if lines else type(error).__name__

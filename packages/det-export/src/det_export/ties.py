@@ -1,0 +1,38 @@
+"""Equal scores in a fixed order: `torch.topk` leaves it open, ONNX takes the lowest index first."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["LowestFirst"]
+
+_TOPK = (torch.topk, torch.Tensor.topk)
+
+
+class LowestFirst(TorchFunctionMode):
+    """Within it, the largest values of `topk` come as ONNX defines them: of equal ones, the lowest index first.
+
+    A network whose features are the same at many places (the padding of an image) scores them all alike, and then its
+    detections depend on which of them come first.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """A call, or the same by a stable sort."""
+        given = dict(kwargs or {})
+        if func not in _TOPK or not given.get("largest", True) or len(args) > 3:
+            return func(*args, **given)
+        values = args[0] if args else given["input"]
+        count = args[1] if len(args) > 1 else given["k"]
+        dim = args[2] if len(args) > 2 else given.get("dim", -1)
+        with torch._C.DisableTorchFunctionSubclass():
+            ordered, index = values.sort(dim=dim, descending=True, stable=True)
+            result = ordered.narrow(dim, 0, count), index.narrow(dim, 0, count)
+        return torch.return_types.topk(result)
