@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from det_core import recipes
 from det_core.plugins import registry
+from det_core.predict.loading import _known_classes
 from det_core.recipes.moved import current
 from det_core.recipes.upgrades import upgrade
 from det_core.zoo import published
@@ -68,3 +69,11 @@ def test_untrusted_recipe_may_name_a_reader_by_every_name(name: str) -> None:
     tree = {"model": {"type": "faster_rcnn"}, "data": {"val": {"type": name, "folder": "a", "split": "b"}}}
     recipe = recipes.recipe_from_tree(tree, trusted=False)
     assert recipe.build("data").val.target is VocDataset
+
+
+def test_known_classes_published_recipe_those_of_its_dataset():
+    assert _known_classes(recipes.load("lvis_v1_mask_rcnn_r50_fpn_1x"), 1203)[1] == tuple(range(1, 1204))
+    assert _known_classes(recipes.load("voc_faster_rcnn_r50_c4"), 20)[0][0] == "aeroplane"
+    assert _known_classes(recipes.load("cityscapes_mask_rcnn_r50_fpn"), 8)[0][1] == "rider"
+    stuff = _known_classes(recipes.load("semantic_r50_fpn_1x"), 54)[0]
+    assert (stuff[0], stuff[-1]) == ("things", "rug-merged")
