@@ -18,10 +18,12 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "det-tridentnet": ("*trident*",),
     "det-inspect": ("analysis",),
     "det-export": ("onnx", "torch_export"),
+    "det-mobile": ("*fbnet*", "d2go*", "mobile_*"),
 }
 
 # Command, of one or two words, or option of a command: the package that brings it.
 COMMANDS: Mapping[str, str] = {
+    "anchors": "det-mobile",
     "data": "det-inspect",
     "lr-find": "det-inspect",
     "export": "det-export",
