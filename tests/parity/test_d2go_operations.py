@@ -1,11 +1,10 @@
 """Single operations of D2Go give what the published ones gave."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-import json
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ pytest.importorskip("det_mobile")
 
 from det_mobile.anchors import cluster_sizes, within_squares  # noqa: E402
 from det_mobile.fbnet import FBNet, FBNetBlocks  # noqa: E402
+from det_mobile.schedules import JoinedWarmupCosine  # noqa: E402
 from torch import nn  # noqa: E402
 
 Recorded = dict[str, Any]
@@ -51,6 +51,7 @@ def test_trunks_equal_the_recorded_ones(recorded: Recorded, refpack: ModuleType)
     picture, got = noise(refpack, recorded, "picture", (1, 3, 64, 96)), {}
     for arch in sorted({arch for arch, *_ in names(recorded, "trunk")}):
         trunk = filled(FBNet(FBNetBlocks(arch)), "backbone.body", refpack, recorded)
+        got[f"trunk/{arch}/parameters"] = np.array(sum(each.numel() for each in trunk.parameters()))
         got |= {f"trunk/{arch}/{level}": value for level, value in trunk(picture).items()}
     assert got
     wanted = {key: value for key, value in recorded.items() if key.startswith("trunk/") and "/channels" not in key}
@@ -73,20 +74,23 @@ def test_heads_equal_the_recorded_ones(recorded: Recorded, refpack: ModuleType) 
 
 def test_schedules_equal_the_recorded_ones(recorded: Recorded) -> None:
     names = [key.removeprefix("schedule/") for key in recorded if key.startswith("schedule/")]
-    checked = 0
+    assert names
     for name in names:
         given = json.loads(str(recorded[f"input/schedule/{name}_json"]))
-        if given.keys() & {"RESCALE_INTERVAL", "WARMUP_METHOD"}:
-            continue  # which the importer reports, and which no recipe can spell
         warmup = given.get("WARMUP_ITERS", 1000)
         if "STEPS" in given:
             schedule: Any = WarmupMultiStep(given["STEPS"], warmup=warmup)
         else:
-            schedule = WarmupCosine(given["MAX_ITER"], end=given.get("BASE_LR_END", 0.0) / 0.16, warmup=warmup)
+            schedule = JoinedWarmupCosine(
+                given["MAX_ITER"],
+                end=given.get("BASE_LR_END", 0.0) / 0.16,
+                warmup=warmup,
+                warmup_start=given.get("WARMUP_FACTOR", 0.001),
+                warmup_form=given.get("WARMUP_METHOD", "linear"),
+                rescale=given.get("RESCALE_INTERVAL", False),
+            )
         rates = [0.16 * schedule(int(step)) for step in recorded[f"input/schedule/{name}/steps"]]
-        np.testing.assert_allclose(rates, recorded[f"schedule/{name}"], rtol=1e-6, atol=1e-12)
-        checked += 1
-    assert checked == 4
+        np.testing.assert_allclose(rates, recorded[f"schedule/{name}"], rtol=1e-6, atol=1e-12, err_msg=name)
 
 
 class Trained:

@@ -18,7 +18,7 @@ _PUBLISHED = {
 _OWN = ("mobile_small", "mobile_tiny")
 
 # What recipes may build beside what is offered through hooks.
-SAFE_PARTS = ("det_mobile.fbnet:FBNetBlocks",)
+SAFE_PARTS = ("det_mobile.fbnet:FBNetBlocks", "det_mobile.schedules:JoinedWarmupCosine")
 
 
 @hookimpl

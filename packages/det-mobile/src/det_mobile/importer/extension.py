@@ -178,6 +178,9 @@ def complete(s: Settings, tree: dict[str, Any]) -> None:
     if not s.peek(f"{SUBCLASS}.SUBCLASS_ON"):
         s.read(*(key for key in s.given if key.startswith(f"{SUBCLASS}.")))
     if "FBNetV2" in s.peek("MODEL.BACKBONE.NAME"):
+        schedule = tree["train"].get("schedule", {})
+        if schedule.get("type") == "det_core.engine:WarmupCosine":
+            schedule["type"] = "det_mobile.schedules:JoinedWarmupCosine"
         s.read(*(key for key in s.given if key.startswith("MODEL.RESNETS.")))
 
 
