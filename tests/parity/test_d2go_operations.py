@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from det_core.engine import EMA, WarmupCosine, WarmupMultiStep
+from det_core.engine import EMA, WarmupMultiStep
 
 pytest.importorskip("det_mobile")
 
-from det_mobile.anchors import cluster_sizes, within_squares  # noqa: E402
-from det_mobile.fbnet import FBNet, FBNetBlocks  # noqa: E402
-from det_mobile.schedules import JoinedWarmupCosine  # noqa: E402
-from torch import nn  # noqa: E402
+from det_mobile.anchors import cluster_sizes, within_squares
+from det_mobile.fbnet import FBNet, FBNetBlocks
+from det_mobile.schedules import JoinedWarmupCosine
+from torch import nn
 
 Recorded = dict[str, Any]
 SIDES = {"bbox": 6, "rpn": 9}

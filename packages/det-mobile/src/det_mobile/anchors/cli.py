@@ -39,7 +39,9 @@ def anchors(data: str, count: int, short: int | None, long: int | None, seed: in
     found = cluster_sizes(sizes, count, seed=seed)
     click.echo(f"{len(sizes)} boxes")
     for width, height in found:
-        click.echo(f"{width:9.2f} x {height:9.2f}   size {math.sqrt(width * height):8.2f}   ratio {height / width:5.2f}")
+        click.echo(
+            f"{width:9.2f} x {height:9.2f}   size {math.sqrt(width * height):8.2f}   ratio {height / width:5.2f}"
+        )
     near = np.abs(np.log(sizes[:, None] / found)).sum(axis=2).argmin(axis=1)
     shares = ", ".join(f"{share:.0%}" for share in np.bincount(near, minlength=count) / len(sizes))
     click.echo(f"share of the boxes nearest to each: {shares}")

@@ -32,5 +32,3 @@ class ShapedAnchors(AnchorGenerator):
         cells = [[-w / 2, -h / 2, w / 2, h / 2] for w, h in shapes]
         self.register_buffer("cell0", torch.tensor(cells), persistent=False)
         self.per_pixel = [len(cells)]
-
-

@@ -96,7 +96,7 @@ class InvertedResidual(nn.Module):
         in_channels: int,
         out_channels: int,
         stride: int = 1,
-        how: Inverted = Inverted(),  # noqa: B008 (frozen)
+        how: Inverted = Inverted(),
         *,
         norm: Norm = "BN",
         width_divisor: int = 8,

@@ -149,8 +149,6 @@ ARCHITECTURES: Mapping[str, Mapping[str, str]] = {
     "FBNetV3_B_light_large": _parts("FBNetV3_B_light_no_se", bbox="small_box", **_B),
     "FBNetV3_B_large": _parts("FBNetV3_B_no_se", bbox="large_box", **_B),
     "FBNetV3_B_light_no_se_C5": _parts("FBNetV3_B_light_no_se", 5),
-    "FBNetV3_G_fpn": _parts(
-        "FBNetV3_G", 5, rpn="ir_k5_se 160 e3", mask="fpn_upsample", kpts="large_upsample_d21"
-    ),
+    "FBNetV3_G_fpn": _parts("FBNetV3_G", 5, rpn="ir_k5_se 160 e3", mask="fpn_upsample", kpts="large_upsample_d21"),
 }
 """Architecture -> part of a detector ("trunk", "rpn", "bbox", "mask", "kpts") -> its table."""

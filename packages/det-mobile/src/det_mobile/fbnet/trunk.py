@@ -1,8 +1,7 @@
 """FBNet as a backbone."""
 
-from torch import Tensor, nn
-
 from det_core.errors import ConfigError
+from torch import Tensor, nn
 
 from det_mobile.fbnet.arch import FBNetBlocks
 
