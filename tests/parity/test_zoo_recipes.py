@@ -16,6 +16,12 @@ from det_datasets.plugin import PUBLISHED as PUBLISHED_OF_DATASETS
 from det_detectron2.importer.files import recipe_from_file, recipe_from_settings
 
 FOLDER = Path(__file__).parents[1] / "reference" / "zoo"
+# What these configurations set that has no counterpart here, and that the importer therefore lists.
+REPORTED: dict[str, tuple[str, ...]] = {
+    "d2go/faster_rcnn_fbnetv3a_C4_FSDP": ("D2GO_DATA.TEST.MAX_IMAGES", "FSDP.", "MODEL.MODELING_HOOKS"),
+    "d2go/faster_rcnn_fbnetv3a_C4_LSJ": ("INPUT.RECOMPUTE_BOXES",),
+    "d2go/qat_faster_rcnn_fbnetv3a_C4": ("QUANTIZATION.",),
+}
 SECTIONS = ("model", "weights", "data", "train")
 
 
@@ -61,7 +67,8 @@ def test_a_recipe_equals_the_imported_configuration(path: str) -> None:
     assert {section: ours.get(section) for section in SECTIONS} == {
         section: theirs.get(section) for section in SECTIONS
     }
-    assert found.unknown == found.unused == []
+    assert found.unknown == []
+    assert [key for key in found.unused if not key.startswith(REPORTED.get(path, ("-",)))] == []
 
 
 def test_every_configuration_that_is_a_yaml_file_comes_out_of_its_file_as_out_of_its_settings(
@@ -78,7 +85,7 @@ def test_every_configuration_that_is_a_yaml_file_comes_out_of_its_file_as_out_of
         file.write_text(yaml.safe_dump(nested))
         found, expected = recipe_from_file(file), recipe_from_settings(each["settings"])
         assert {**found.tree, "summary": ""} == {**expected.tree, "summary": ""}, path
-        assert found.unknown == found.unused == []
+        assert (found.unknown, found.unused) == (expected.unknown, expected.unused)
 
 
 @pytest.mark.parametrize("path", PUBLISHED)

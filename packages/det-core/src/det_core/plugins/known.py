@@ -31,10 +31,12 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
         *("*:repeatfactorsampler", "*:classbalancedsampler"),
         *("semantic_folder", "*:semanticfolder", "mean_iou", "*:meaniou", "semantic_r*", "misc/semantic_r*"),
     ),
+    "det-mobile": ("*fbnet*", "d2go*", "mobile_*"),
 }
 
 # Command, of one or two words, or option of a command: the package that brings it.
 COMMANDS: Mapping[str, str] = {
+    "anchors": "det-mobile",
     "data": "det-inspect",
     "lr-find": "det-inspect",
     "export": "det-export",

@@ -244,7 +244,9 @@ def rpn_section(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     """The arguments of an `rpn` that are not its defaults."""
     rotated = s["MODEL.PROPOSAL_GENERATOR.NAME"] == "RRPN"
     s.require("MODEL.ANCHOR_GENERATOR.NAME", "RotatedAnchorGenerator" if rotated else "DefaultAnchorGenerator")
-    s.require("MODEL.RPN.HEAD_NAME", "StandardRPNHead")
+    own_head = translator("MODEL.RPN.HEAD_NAME", s["MODEL.RPN.HEAD_NAME"])
+    if own_head is None:
+        s.require("MODEL.RPN.HEAD_NAME", "StandardRPNHead")
     node = s.differing(RPN)
     levels = list(s["MODEL.RPN.IN_FEATURES"])
     if levels != list(strides):
@@ -259,6 +261,6 @@ def rpn_section(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     anchors |= s.differing(ANCHORS)
     if anchors:
         node["anchor_generator"] = anchors
-    if head := s.differing(RPN_HEAD):
+    if head := own_head(s) if own_head else s.differing(RPN_HEAD):
         node["head"] = head
     return node

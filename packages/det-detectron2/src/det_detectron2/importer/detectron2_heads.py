@@ -149,12 +149,12 @@ def _mask_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _keypoint_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    s.require("MODEL.ROI_KEYPOINT_HEAD.NAME", "KRCNNConvDeconvUpsampleHead")
-    node = {
-        "type": "keypoint_rcnn_conv_deconv_upsample_head",
-        **s.differing(KEYPOINT_HEAD),
-        **levels_section(s, strides),
-    }
+    if translate := translator("MODEL.ROI_KEYPOINT_HEAD.NAME", s["MODEL.ROI_KEYPOINT_HEAD.NAME"]):
+        node: dict[str, Any] = translate(s, strides)
+    else:
+        s.require("MODEL.ROI_KEYPOINT_HEAD.NAME", "KRCNNConvDeconvUpsampleHead")
+        own = s.differing(KEYPOINT_HEAD)
+        node = {"type": "keypoint_rcnn_conv_deconv_upsample_head", **own, **levels_section(s, strides)}
     if not s["MODEL.ROI_KEYPOINT_HEAD.NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS"]:
         node["normalise_by"] = "capacity"
         foreground = s["MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE"] * s["MODEL.ROI_HEADS.POSITIVE_FRACTION"]
@@ -200,6 +200,8 @@ def _federated(s: Settings) -> dict[str, Any]:
 
 
 def _box_head(s: Settings) -> dict[str, Any]:
+    if translate := translator("MODEL.ROI_BOX_HEAD.NAME", s["MODEL.ROI_BOX_HEAD.NAME"]):
+        return {"box_head": translate(s)}
     s.require("MODEL.ROI_BOX_HEAD.NAME", "FastRCNNConvFCHead")
     node = s.differing(BOX_HEAD)
     if norm := s.norm("MODEL.ROI_BOX_HEAD.NORM"):

@@ -11,7 +11,9 @@ these entries, all of them optional:
   - `MODEL.BACKBONE.NAME`: (settings) -> a `det_detectron2.importer.detectron2.Backbone`;
   - `MODEL.PROPOSAL_GENERATOR.NAME`: (settings, strides) -> the node `proposal_generator`;
   - `MODEL.ROI_HEADS.NAME`: (settings, strides) -> the entries `type`, `roi_heads` and further heads of the model;
-  - `MODEL.ROI_MASK_HEAD.NAME`, `MODEL.SEM_SEG_HEAD.NAME`: (settings, strides) -> the node of the head;
+  - `MODEL.RPN.HEAD_NAME`, `MODEL.ROI_BOX_HEAD.NAME`: (settings) -> the node of the head;
+  - `MODEL.ROI_MASK_HEAD.NAME`, `MODEL.ROI_KEYPOINT_HEAD.NAME`, `MODEL.SEM_SEG_HEAD.NAME`: (settings, strides) -> the
+    node of the head;
   - `model.kind`, of Python files: (objects) -> the YAML settings that the model amounts to, without its backbone;
   - `model.backbone.kind`, `model.backbone.bottom_up.kind`, of Python files: (objects, path) -> a `Backbone`;
 * `complete`: (settings, tree), called last where one of these parts was used or one of the settings is given, to

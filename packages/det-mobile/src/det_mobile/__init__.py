@@ -1,0 +1,1 @@
+"""Small detectors that run on devices: FBNetV3, and the models of D2Go."""

@@ -1,0 +1,110 @@
+"""The small layers of FBNet: convolution with norm and activation, squeeze and excitation, blur, enlargement."""
+
+from collections.abc import Callable
+
+import torch
+from det_core.ops.layers import Norm, make_norm
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["Activation", "BlurPool", "ConvNorm", "SqueezeExcite", "divisible", "enlarge"]
+
+Activation = Callable[[Tensor], Tensor]
+
+
+def divisible(number: float, divisor: int) -> int:
+    """The multiple of `divisor` nearest to `number`, halves up; the next one where that is below 0.95 of it."""
+    if number % divisor == 0:
+        return max(int(number), divisor)
+    rounded = max(int(number / divisor + 0.5), 1) * divisor
+    return rounded + divisor if rounded < 0.95 * number else rounded
+
+
+def enlarge(x: Tensor, factor: int) -> Tensor:
+    """(B, C, H, W) to (B, C, H * factor, W * factor), each pixel repeated; B may be 0."""
+    if not torch.compiler.is_exporting() and not len(x):
+        return x.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
+    return F.interpolate(x, scale_factor=float(factor), mode="nearest")
+
+
+class ConvNorm(nn.Module):
+    """A convolution `conv`, its norm `bn`, an activation, and an enlargement where the stride is negative.
+
+    Args:
+        in_channels: of the input.
+        out_channels: of the output.
+        kernel_size: odd; the padding is half of it.
+        stride: negative to enlarge after the activation.
+        groups: of the convolution.
+        bias: whether the convolution has one, also beside a norm.
+        norm: after the convolution.
+        activation: after the norm.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+        norm: Norm = "",
+        activation: Activation | None = None,
+    ) -> None:
+        super().__init__()
+        options = {"stride": max(stride, 1), "padding": kernel_size // 2, "groups": groups, "bias": bias}
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, **options)  # type: ignore[arg-type]
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
+        self.bn = make_norm(norm, out_channels)
+        self.activation, self.factor = activation, max(-stride, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride))."""
+        x = self.conv(x)
+        if self.bn is not None:
+            x = self.bn(x)
+        if self.activation is not None:
+            x = self.activation(x)
+        return enlarge(x, self.factor) if self.factor > 1 else x
+
+
+class SqueezeExcite(nn.Module):
+    """Scales each channel by a number between 0 and 1 that is made of all channels' means (Hu et al., 2018).
+
+    Args:
+        channels: of input and output.
+        middle: between the two 1 x 1 convolutions.
+        activation: after the first of them.
+        gate: after the second.
+    """
+
+    def __init__(self, channels: int, middle: int, activation: Activation, gate: Activation) -> None:
+        super().__init__()
+        squeeze = ConvNorm(channels, middle, 1, bias=True, activation=activation)
+        self.se, self.gate = nn.Sequential(squeeze, nn.Conv2d(middle, channels, 1)), gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) to the same shape."""
+        return x * self.gate(self.se(F.adaptive_avg_pool2d(x, 1)))
+
+
+class BlurPool(nn.Module):
+    """Takes every `stride`-th pixel of a blurred map, against aliasing (Zhang, "Making convolutional networks
+    shift-invariant again", 2019). The kernel, 4 x 4 binomial numbers, is a constant that is kept among the weights.
+    """
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 4, stride=stride, groups=channels, bias=False)
+        row = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        kernel = (row[:, None] * row).expand(channels, 1, 4, 4).clone()
+        self.conv.weight = nn.Parameter(kernel, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) to (B, channels, ceil(H / stride), ceil(W / stride))."""
+        blurred: Tensor = self.conv(F.pad(x, (1, 2, 1, 2)))
+        return blurred

@@ -1,0 +1,74 @@
+"""The mask branch of Mask R-CNN, of FBNet blocks."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from det_core.contracts import Pooler
+from det_core.models.heads.mask import mask_loss, with_masks
+from det_core.models.parts.levels import select_levels
+from det_core.ops.roi import ROIPooler
+from det_core.recipes import Factory
+from det_core.structures import Detections, Targets
+from torch import Tensor, nn
+
+from det_mobile.fbnet.arch import FBNetBlocks
+
+__all__ = ["FBNetMaskHead"]
+
+
+class FBNetMaskHead(nn.Module):
+    """Blocks, some of which enlarge, then a 1 x 1 convolution to a mask of each class.
+
+    Args:
+        channels: level -> channels, from the backbone.
+        strides: level -> stride, from the backbone.
+        num_classes: without the background.
+        in_features: the levels that regions are pooled from; by default all up to stride 32.
+        pooler: built with `strides` of those levels.
+        blocks: its part "mask" is built, which decides how much larger masks are than pooled features.
+        loss_weight: weight of the loss.
+    """
+
+    contract = "RegionHead"
+
+    def __init__(
+        self,
+        channels: Mapping[str, int],
+        strides: Mapping[str, int],
+        num_classes: int,
+        *,
+        in_features: Sequence[str] | None = None,
+        pooler: Factory[Pooler] = Factory(ROIPooler, resolution=14),
+        blocks: FBNetBlocks = FBNetBlocks(),  # noqa: B008 (frozen)
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.in_features = select_levels("FBNetMaskHead", channels, in_features, strides)
+        self.pooler = cast(nn.Module, Factory.of(pooler)(strides=[strides[name] for name in self.in_features]))
+        self.loss_weight = loss_weight
+        self.feature_extractor, widths, _ = blocks.build("mask", channels[self.in_features[0]])
+        logits = nn.Conv2d(widths[-1], num_classes, 1)
+        nn.init.kaiming_normal_(logits.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(logits.bias)  # type: ignore[arg-type]
+        self.predictor = nn.Module()
+        self.predictor.mask_fcn_logits = logits
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(P, C, R, R) to logits (P, num_classes, S, S)."""
+        logits: Tensor = self.predictor.get_submodule("mask_fcn_logits")(self.feature_extractor(pooled))
+        return logits
+
+    def losses(
+        self, features: Mapping[str, Tensor], proposals: Sequence[Tensor], targets: Sequence[Targets]
+    ) -> dict[str, Tensor]:
+        """{"loss_mask"}: binary cross-entropy of the true class's mask, the mean over all cells of all regions."""
+        logits = self(self._pool(features, proposals))
+        return {"loss_mask": mask_loss(logits, proposals, targets) * self.loss_weight}
+
+    def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
+        """The detections with `masks`: float32 (N, S, S), the probabilities within each box."""
+        return with_masks(detections, self(self._pool(features, [found.boxes for found in detections])))
+
+    def _pool(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> Tensor:
+        pooled: Tensor = self.pooler([features[name] for name in self.in_features], boxes)
+        return pooled
