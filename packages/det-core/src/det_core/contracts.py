@@ -347,7 +347,8 @@ class Dataset(Protocol):
         evaluators: names of the evaluators that judge predictions on it, as a recipe would spell them.
 
     A dataset that leaves out anything that its files hold may have the attribute `left_out`, a mapping from what that
-    is to how many ({"annotations that cannot be used": 3}): training, evaluation and `det data check` report it.
+    is to how many ({"annotations that cannot be used": 3}): training, evaluation and `det data check` report it. One
+    that training draws from in its own way has the method `sampler(seed)`, to a `Sampler` or None.
     """
 
     classes: Sequence[str]
