@@ -1,6 +1,7 @@
-"""Test-time augmentation of a DensePose model through `Detector.augmented`, `det predict --tta` and `det eval --tta`."""
+"""Test-time augmentation of DensePose through `Detector.augmented`, `det predict --tta` and `det eval --tta`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,17 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from det_core.cli.main import main
+from det_core.cli.main import det
 from det_core.contracts import Augmentable
 from det_core.errors import ConfigError, DataError
 from det_core.predict import Detector
 from det_core.recipes import recipe_from_tree
+from det_core.structures import ImageBatch
 from det_densepose.augmented import AugmentedDensePose
 from det_densepose.render.scene import Scenery
 from det_densepose.render.writing import write_dataset
 from det_densepose.results.access import persons, raw_fields
+from PIL import Image
 from safetensors.torch import save_file
 
 POOLER = {"type": "det_core.ops.roi:ROIPooler", "resolution": 4, "pooling": "ROIAlign", "sampling_ratio": 2}
@@ -100,10 +103,7 @@ def test_detector_augmented_mirrored_views_of_embeddings_give_boxes_alone(pictur
     _, model = model_of(pictures, EMBEDDINGS)
     [file] = (pictures / "images").iterdir()
     found = Detector(model, ["person"], device="cpu").augmented(sizes=(48,))(file, threshold=0).detections
-    pixels = torch.from_numpy(np.asarray(__import__("PIL.Image").Image.open(file).convert("RGB")).copy())
-    from dataclasses import replace
-
-    from det_core.structures import ImageBatch
+    pixels = torch.from_numpy(np.asarray(Image.open(file).convert("RGB")).copy())
 
     batch = ImageBatch(pixels=pixels.permute(2, 0, 1)[None].float(), sizes=((48, 48),))
     [straight] = model.eval().predict_given_boxes(batch, [replace(found, extras={})])
@@ -125,9 +125,9 @@ def test_predict_and_eval_with_tta_work_of_densepose(pictures: Path, tmp_path: P
     given = ["--weights", str(tmp_path / "weights.safetensors"), "--device", "cpu", "--tta"]
     predict = ["predict", str(pictures / "images"), "--model", str(tmp_path / "recipe.yaml"), *given]
     predict += ["--threshold", "0", "--save", "iuv", "--output", str(tmp_path / "out")]
-    outcome = CliRunner().invoke(main, predict)
+    outcome = CliRunner().invoke(det, predict)
     assert outcome.exit_code == 0, outcome.output
     assert list((tmp_path / "out").glob("*_IUV.png"))
-    outcome = CliRunner().invoke(main, ["eval", str(tmp_path / "recipe.yaml"), *given, "--json"])
+    outcome = CliRunner().invoke(det, ["eval", str(tmp_path / "recipe.yaml"), *given, "--split", "val", "--json"])
     assert outcome.exit_code == 0, outcome.output
     assert "densepose_gps/AP" in json.loads(outcome.stdout[outcome.stdout.index("{") :])["metrics"]
