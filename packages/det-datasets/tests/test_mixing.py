@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from det_core.data import TrainLoader
+from det_core.data import ConcatDataset, TrainLoader
 from det_core.errors import ConfigError, DataError
 from det_core.ops.masks import rasterise
 from det_core.structures import Polygons, Sample, Targets
@@ -130,3 +130,12 @@ def test_what_cannot_be_mixed_is_told() -> None:
         Mosaic(Blocks(), size=(3, 3))
     with pytest.raises(ConfigError, match=r"CopyPaste.chance: must be from 0 to 1"):
         CopyPaste(Blocks(), chance=2)
+
+
+@pytest.mark.parametrize("around", [Mosaic, CopyPaste])
+def test_datasets_around_concat_keep_its_weights(around: Any) -> None:
+    weighted = around(ConcatDataset([Blocks(), Blocks()], [1, 5]))
+    seen = weighted.sampler(0).epoch(0)
+    assert (sum(seen < 3), sum(seen >= 3)) == (1, 5)
+    assert around(ConcatDataset([Blocks(), Blocks()])).sampler(0) is None
+    assert not hasattr(around(Blocks()), "sampler")

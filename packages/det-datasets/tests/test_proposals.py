@@ -9,7 +9,7 @@ import coco_files
 import numpy as np
 import pytest
 import torch
-from det_core.data import CocoDataset, FixedSizeCrop, compose
+from det_core.data import CocoDataset, ConcatDataset, FixedSizeCrop, compose
 from det_core.data.loading.loader import EvalLoader, TrainLoader
 from det_core.engine import evaluate, train
 from det_core.errors import ConfigError, DataError, StructureError
@@ -161,3 +161,11 @@ def test_proposal_writer_second_image_of_an_id_is_refused(tmp_path: Path) -> Non
     writer.update(found, sample)
     with pytest.raises(DataError, match="has an id that another image has too"):
         writer.update(found, sample)
+
+
+def test_proposals_around_concat_keep_its_weights(tmp_path: Path) -> None:
+    coco = CocoDataset(*coco_files.write(tmp_path, coco_files.content()))
+    write_proposals(tmp_path / "p.npz", FOUND)
+    weighted: Any = WithProposals(ConcatDataset([coco, coco], [2, 1]), tmp_path / "p.npz")
+    seen = weighted.sampler(0).epoch(0)
+    assert (sum(seen < 3), sum(seen >= 3)) == (4, 2)

@@ -19,6 +19,7 @@ from det_core.structures import Detections, ImageBatch, Prediction, Proposals, S
 __all__ = [
     "Analysis",
     "AnchorGenerator",
+    "Augmentable",
     "Backbone",
     "BoxHead",
     "BoxPredictor",
@@ -93,6 +94,14 @@ class Model(Protocol):
         The argument decides, not `self.training`, so a validation loss is an ordinary call. Predictions are in the
         pixels of the images as given.
         """
+
+
+@runtime_checkable
+class Augmentable(Protocol):
+    """A model, or a part of one, with results that `det_core.predict.AugmentedDetector` cannot put together."""
+
+    def augmented(self, model: Any, sizes: Sequence[int], max_size: int, flip: bool) -> Any:
+        """`model` as it looks at images as stored in several views; see `det_core.predict.Detector.augmented`."""
 
 
 @runtime_checkable
@@ -347,7 +356,8 @@ class Dataset(Protocol):
         evaluators: names of the evaluators that judge predictions on it, as a recipe would spell them.
 
     A dataset that leaves out anything that its files hold may have the attribute `left_out`, a mapping from what that
-    is to how many ({"annotations that cannot be used": 3}): training, evaluation and `det data check` report it.
+    is to how many ({"annotations that cannot be used": 3}): training, evaluation and `det data check` report it. One
+    that training draws from in its own way has the method `sampler(seed)`, to a `Sampler` or None.
     """
 
     classes: Sequence[str]

@@ -98,7 +98,8 @@ class AugmentedDensePose(nn.Module):
         model: a two-stage detector with DensePose.
         sizes: of the shorter side, in pixels; one view for each.
         max_size: of the longer side, where it would be longer.
-        flip: also look at each view mirrored; charts alone can be mirrored back.
+        flip: also look at each view mirrored. Embeddings cannot be mirrored back: of a model of them, mirrored views
+            give boxes alone.
         angles: also look at each view turned by these, in degrees counter-clockwise; not 45.
         bodies: the folder of bodies, for the symmetry of charts.
         body: whose charts the model was trained on.
@@ -173,20 +174,26 @@ class AugmentedDensePose(nn.Module):
         [prediction] = cast(list[Prediction], self.model(view.batch(image)))
         if prediction.detections is None:
             raise ConfigError("AugmentedDensePose.model", "must detect objects", f"got {type(self.model).__name__}")
+        if prediction.detections.masks is not None or prediction.detections.keypoints is not None:
+            problem = "has masks or keypoints beside DensePose, which are not put together"
+            raise ConfigError("AugmentedDensePose.model", problem, fix="predict without --tta")
         return prediction.detections
 
     def _describe(self, merged: Detections, views: Sequence[_View], image: Tensor) -> Detections:
         """The detections with raw outputs averaged over the views."""
         total: dict[str, Any] = {}
         first: dict[str, Any] = {}
+        embeds, used = False, 0
         for view in views:
+            if embeds and view.mirrored:
+                continue
             batch = view.batch(image)
             given = replace(merged, boxes=view.into(merged.boxes), size=batch.sizes[0])
             seen = raw_fields(cast(Any, self.model).predict_given_boxes(batch, [given])[0])
-            first = first or dict(seen)
-            if "embedding" in seen and (view.mirrored or view.angle):
-                problem = "embeddings of a mirrored or turned image cannot be compared with others"
-                raise ConfigError("AugmentedDensePose.flip", problem, fix="set flip to false and give no angles")
+            first, embeds, used = first or dict(seen), "embedding" in seen, used + 1
+            if embeds and view.angle:
+                problem = "embeddings of a turned image cannot be compared with others"
+                raise ConfigError("AugmentedDensePose.angles", problem, fix="give no angles")
             fields = {name: value.as_subclass(Tensor) for name, value in seen.items() if name in _AVERAGED}
             if view.rotation is not None:
                 fields = {name: undo_rotation(value, given.boxes, view.rotation) for name, value in fields.items()}
@@ -194,7 +201,7 @@ class AugmentedDensePose(nn.Module):
                 fields = mirror_raw(fields, self._symmetry.tables())
             total = {name: total[name] + value if total else value for name, value in fields.items()}
         for name, value in total.items():
-            mean = (value / len(views)).as_subclass(type(first[name]))
+            mean = (value / used).as_subclass(type(first[name]))
             mean.__dict__.update(first[name].__dict__)
             first[name] = mean
         return replace(merged, extras={f"{PREFIX}{name}": value for name, value in first.items()})

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from det_core.contracts import Transform
+from det_core.contracts import Augmentable, Transform
 from det_core.data import ResizeShortestEdge, compose, from_pil, read_image
 from det_core.engine import Checkpoint, pick_device, predict
 from det_core.engine.not_numbers import warn_of_nan, watched
@@ -161,7 +161,9 @@ class Detector:
         """
         side = self._shorter_side
         sizes = [max(side * eighths // 8, 1) for eighths in range(4, 13)] if sizes is None else sizes
-        model = AugmentedDetector(self.model, sizes, max_size or 5 * side, flip, flip_pairs)
+        views: list[Any] = [self.model, sizes, max_size or 5 * side, flip]
+        own = [part for part in self.model.modules() if isinstance(part, Augmentable)]
+        model: nn.Module = own[0].augmented(*views) if own else AugmentedDetector(*views, flip_pairs)
         return Detector(model, self.classes, (), self.category_ids, self.device)
 
     # A text is a path here, although Python counts it among the iterables.

@@ -35,6 +35,8 @@ class _Around:
         self.num_objects = getattr(dataset, "num_objects", None)
         self.num_learnable = getattr(dataset, "num_learnable", None)
         self.annotations = getattr(dataset, "annotations", type(dataset).__name__)
+        if hasattr(dataset, "sampler"):  # the weights of `concat`
+            self.sampler = dataset.sampler
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -29,6 +29,7 @@ _TOLD = (
     "skipped",
     "left_out",
     "id_of",
+    "sampler",
 )
 
 

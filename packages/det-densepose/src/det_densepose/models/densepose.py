@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
-from det_core.contracts import Pooler
+from det_core.contracts import HasNMS, Pooler
 from det_core.errors import ConfigError
 from det_core.models.parts.levels import select_levels
 from det_core.ops.boxes import area
@@ -72,6 +73,8 @@ class DensePoseHead(nn.Module):
     """
 
     contract = "RegionHead"
+    bodies: Path | None = None
+    body: str = "smpl_27554"
 
     def __init__(
         self,
@@ -148,6 +151,16 @@ class DensePoseHead(nn.Module):
                 extras[key] = MeshEmbeddings.of(extras[key], vertices, self.mesh_of_label)
             described.append(replace(found, extras={**found.extras, **extras}))
         return described
+
+    def augmented(self, model: nn.Module, sizes: Sequence[int], max_size: int, flip: bool) -> nn.Module:
+        """`model`, of which this is a part, as it looks at several views; see `det_core.contracts.Augmentable`."""
+        from det_densepose.augmented import AugmentedDensePose
+
+        if not isinstance(model, HasNMS):
+            raise ConfigError("--tta", "needs a model with settings of suppression", f"{type(model).__name__} has none")
+        nms = cast(Any, model.nms)
+        kept = (nms.iou_threshold, nms.max_detections)
+        return AugmentedDensePose(model, sizes, max_size, flip, (), self.bodies, self.body, *kept)
 
 
 @torch.no_grad()

@@ -1,11 +1,14 @@
 """The second stage of DensePose: that of any two-stage detector, with the branch of DensePose in it."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
 
 from det_core.contracts import RegionHead, ROIHeads
 from det_core.models import StandardROIHeads
 from det_core.recipes import Factory
+from det_core.recipes.values import DATA_FOLDER
 from torch import nn
 
 from det_densepose.models.densepose import DensePoseHead
@@ -23,6 +26,8 @@ def densepose_roi_heads(
     stage: Factory[ROIHeads] = Factory(StandardROIHeads),
     densepose: Factory[DensePoseHead] = Factory(DensePoseHead),
     heads: Mapping[str, Factory[RegionHead]] | None = None,
+    bodies: Path | None = None,
+    body: str = "smpl_27554",
 ) -> ROIHeads:
     """A second stage with a branch of DensePose, whose parts have the published names in the state dict.
 
@@ -36,11 +41,17 @@ def densepose_roi_heads(
         stage: the second stage, such as `standard_roi_heads` or `cascade_roi_heads`; it takes `heads`.
         densepose: the branch.
         heads: name -> a further head, of masks or keypoints.
+        bodies: the folder of bodies, for the mirrored views of test-time augmentation, which reads it; null: the folder
+            `densepose` of the data folder, if it is there.
+        body: whose charts the model was trained on.
     """
     every = {_NAME: densepose, **(heads or {})}
     built = Factory.of(stage)(channels=channels, strides=strides, num_classes=num_classes, heads=every)
     module = cast(nn.Module, built)
-    branch = module.get_submodule(_NAME)
+    branch = cast(DensePoseHead, module.get_submodule(_NAME))
+    usual = Path(os.environ.get(DATA_FOLDER, ""), "densepose")
+    branch.body = body
+    branch.bodies = bodies if bodies is not None or not usual.is_dir() else usual
     for name, part in list(branch.named_children()):
         if part.state_dict():
             delattr(branch, name)

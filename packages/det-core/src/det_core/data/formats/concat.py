@@ -1,13 +1,16 @@
 """Several datasets as one."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
-from det_core.contracts import Dataset, Indexed
-from det_core.data.loading.samplers import require_indexed
+import numpy as np
+
+from det_core.contracts import Dataset, Indexed, Sampler
+from det_core.data.loading.samplers import Indices, require_indexed
 from det_core.errors import ConfigError
 from det_core.structures import Sample, Size
 
@@ -22,6 +25,8 @@ class ConcatDataset:
 
     Args:
         datasets: at least one; their classes are the same, and so are their keypoints.
+        weights: the share of each dataset in the draws of training; a pass has as many as there are images, and shows a
+            dataset whole before it repeats an image of it. None shows every image once.
 
     Attributes:
         evaluators: those of the first.
@@ -29,7 +34,7 @@ class ConcatDataset:
         category_ids: those of the first, if all agree; empty otherwise.
     """
 
-    def __init__(self, datasets: Sequence[Dataset]) -> None:
+    def __init__(self, datasets: Sequence[Dataset], weights: Sequence[float] | None = None) -> None:
         if not datasets:
             raise ConfigError("ConcatDataset.datasets", "must name at least one")
         self.datasets = tuple(datasets)
@@ -49,6 +54,7 @@ class ConcatDataset:
         self.annotations = ", ".join(str(getattr(each, "annotations", type(each).__name__)) for each in self.datasets)
         self._ends = tuple(accumulate(len(each) for each in self.datasets))
         self.qualified = _share_ids(self.datasets)
+        self._weights = None if weights is None else _checked(weights, self.datasets)
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -58,6 +64,14 @@ class ConcatDataset:
         dataset, own = self._place(index)
         sample = dataset[own]
         return replace(sample, id=f"{self._number(index)}/{sample.id}") if self.qualified else sample
+
+    def sampler(self, seed: int) -> Sampler | None:
+        """What passes of training hold, by the weights; None without weights, ConfigError if a dataset has its own."""
+        for place, each in enumerate(self.datasets):
+            if callable(own := getattr(each, "sampler", None)) and own(seed) is not None:
+                fix = "give the weights of all datasets to the outer one"
+                raise ConfigError(f"ConcatDataset.datasets[{place}]", "draws its images by weights of its own", fix=fix)
+        return None if self._weights is None else _ByWeight(self._ends, self._weights, seed)
 
     def id_of(self, index: int) -> int | str:
         """The id of an image, without reading it, where its dataset knows that."""
@@ -96,6 +110,30 @@ class ConcatDataset:
         if not 0 <= index < len(self):
             raise IndexError(index)
         return bisect_right(self._ends, index)
+
+
+class _ByWeight:
+    """Passes that hold a share of each dataset, rounded up or down at random."""
+
+    def __init__(self, ends: Sequence[int], weights: Sequence[float], seed: int) -> None:
+        self._ends, self._shares, self._seed = ends, np.cumsum(weights) / math.fsum(weights), seed
+
+    def epoch(self, number: int) -> Indices:
+        """The images of a pass."""
+        random = np.random.default_rng([self._seed, number])
+        until = np.floor(self._shares * self._ends[-1] + random.random()).astype(np.int64)
+        until[-1], parts = self._ends[-1], []
+        for first, end, count in zip((0, *self._ends), self._ends, np.diff(until, prepend=0), strict=False):
+            rounds = [random.permutation(np.arange(first, end)) for _ in range(0, int(count), end - first)]
+            parts += [np.concatenate(rounds)[:count]] if rounds else []
+        return random.permutation(np.concatenate(parts))
+
+
+def _checked(weights: Sequence[float], datasets: Sequence[Dataset]) -> tuple[float, ...]:
+    if len(weights) == len(datasets) and all(0 < each < math.inf for each in weights) and all(map(len, datasets)):
+        return tuple(weights)
+    problem = "must be one finite number above 0 for each dataset, none of which is empty"
+    raise ConfigError("ConcatDataset.weights", problem, f"got {list(weights)[:8]} for {len(datasets)} datasets")
 
 
 def _sum(datasets: Sequence[Dataset], name: str) -> int | None:

@@ -35,7 +35,7 @@ class Data:
         workers: processes that prepare batches; 0 prepares them in the main one.
         on_bad_image: "stop" ends the run at an image that cannot be read, "skip" tells of it and goes on.
         evaluators: what judges predictions; null takes those that the dataset names.
-        sampler: which images each pass over the training set shows; null shows each once, in a new order.
+        sampler: which images each pass over the training set shows; null: each once anew, or as the dataset draws.
         aspect_ratio_grouping: whether the images of a training batch are all wider than high or all not, which saves
             padding; the dataset must know its sizes without reading the images.
     """
@@ -96,6 +96,10 @@ class Data:
         if self.val is not None:
             fix = "name another data.val, or set it to null"
             require_objects(self.dataset("val"), "there is nothing to choose the best weights by", fix)
+        own = getattr(dataset, "sampler", lambda seed: None)(seed)
+        if self.sampler is not None and own is not None:
+            fix = "leave out data.sampler or the weights"
+            raise ConfigError("data.sampler", "cannot choose images that data.train draws by weights", fix=fix)
         return TrainLoader(
             dataset=dataset,
             batch_size=batch_size,
@@ -106,7 +110,7 @@ class Data:
             start=start,
             rank=rank,
             world_size=world_size,
-            sampler=None if self.sampler is None else self.sampler(dataset=dataset, seed=seed),
+            sampler=own if self.sampler is None else self.sampler(dataset=dataset, seed=seed),
             aspect_ratio_grouping=self.aspect_ratio_grouping,
         )
 
