@@ -5,10 +5,11 @@ from det_core.plugins.hooks import hookimpl
 
 @hookimpl
 def det_commands() -> dict[str, str]:
-    """Looking at data, at trainings before they begin, and at published weights."""
+    """Looking at data, at trainings before they begin and afterwards, and at published weights."""
     return {
         "data": "det_inspect.cli.data:command",
         "lr-find": "det_inspect.cli.lr_find:command",
+        "runs": "det_inspect.cli.runs:command",
         "train --dry-run": "det_inspect.cli.trial:command",
         "train --overfit": "det_inspect.cli.trial:command",
         "zoo convert": "det_inspect.cli.zoo_convert:command",
