@@ -1,4 +1,9 @@
-"""Plugins installed as an installer would."""
+"""Plugins installed as an installer would; helper modules of this folder are importable by name."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 from det_devkit.fixtures import install, site, without
 

@@ -11,10 +11,11 @@ MOVED_NAMES = {
 
 @hookimpl
 def det_commands() -> dict[str, str]:
-    """Looking at data, at trainings before they begin, and at published weights."""
+    """Looking at data, at trainings before they begin and afterwards, and at published weights."""
     return {
         "data": "det_inspect.cli.data:command",
         "lr-find": "det_inspect.cli.lr_find:command",
+        "runs": "det_inspect.cli.runs:command",
         "train --dry-run": "det_inspect.cli.trial:command",
         "train --overfit": "det_inspect.cli.trial:command",
         "zoo": "det_inspect.cli.zoo:command",

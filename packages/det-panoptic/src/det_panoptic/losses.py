@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from det_core.errors import ConfigError
+from det_core.ops.global_batch import gather_values, normalizer
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -55,8 +56,21 @@ class PixelLoss:
         if weights is not None:
             losses = losses * pad_stack(weights, logits, 0.0)
         if self.kind == "cross_entropy":
-            return losses.sum() / (truth != self.ignore).sum().clamp(min=1)
+            return losses.sum() / normalizer((truth != self.ignore).sum(), losses)
         if self.hardest == 1:
-            return losses.mean()
-        count = max(1, int(self.hardest * losses.numel()))
-        return torch.topk(losses.flatten(), count).values.mean()
+            return losses.sum() / normalizer(losses.numel(), losses)
+        return _mean_of_largest(losses.flatten(), self.hardest)
+
+
+def _mean_of_largest(values: Tensor, share: float) -> Tensor:
+    """The mean of the largest values (N,) of the global batch, so many of all; at least one."""
+    parts = gather_values(values)
+    whole = torch.cat(parts)
+    count = max(1, int(share * len(whole)))
+    if len(parts) == 1:
+        return torch.topk(values, count).values.mean()
+    least = torch.topk(whole, count).values[-1]
+    # Equal values at the border count by the same share of each.
+    ties = (count - (whole > least).sum()) / (whole == least).sum()
+    total = values[values > least].sum() + values[values == least].sum() * ties
+    return total * len(parts) / count

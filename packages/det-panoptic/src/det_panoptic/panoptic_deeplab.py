@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 from det_core.contracts import Backbone, Preprocess
 from det_core.models.parts.preprocess import Normalize
 from det_core.models.parts.targets import filter_targets
+from det_core.ops.global_batch import normalizer
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Prediction, SemanticMap, Targets
 from torch import Tensor, nn
@@ -124,7 +125,7 @@ class PanopticDeepLabInsEmbedHead(nn.Module):
         centres, offsets = self(features)
 
         def mean(errors: Tensor, weights: Tensor) -> Tensor:
-            return (errors * weights).sum() / weights.sum().clamp(min=1)
+            return (errors * weights).sum() / normalizer(weights.sum(), errors)
 
         wanted = pad_stack([each.centres for each in targets], centres, 0.0)
         centre = mean((centres - wanted).square(), pad_stack([each.centre_weights for each in targets], centres, 0.0))

@@ -11,6 +11,7 @@ from typing import Protocol, cast
 import torch
 from det_core.errors import ConfigError
 from det_core.models.heads.mask import mask_loss, of_label, with_masks
+from det_core.ops.global_batch import normalizer
 from det_core.recipes import Factory
 from det_core.structures import Detections, Targets
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from det_pointrend.points import (
     grid,
     most_uncertain_cells,
     points_in_image,
+    rows_of,
 )
 from det_pointrend.truth import DrawnPoints, PointSource, point_loss, truth_at
 
@@ -98,7 +100,7 @@ class PointRendMaskHead(nn.Module):
         if self.point_head is not None:
             labels = torch.cat([truth.labels for truth in targets])
             with torch.no_grad():
-                points = self.sampler(coarse, lambda logits: -of_label(logits, labels).abs())
+                points = self.sampler(coarse, lambda logits: -of_label(logits, labels).abs(), rows_of(proposals))
             truth = truth_at(targets, points_in_image(torch.cat(list(proposals)), points))
             logits = self._decide(features, proposals, coarse, points)
             losses["loss_mask_point"] = point_loss(of_label(logits, labels), truth)
@@ -202,8 +204,9 @@ class ImplicitPointRendMaskHead(nn.Module):
         points, truth = self.points(proposals, targets)
         labels = torch.cat([own.labels for own in targets])
         logits = self.point_head(self.point_features(features, proposals, points), points, parameters)
+        weights = normalizer(parameters.numel(), parameters)
         return {
-            "loss_l2": self.regularisation * parameters.float().square().sum() / max(parameters.numel(), 1),
+            "loss_l2": self.regularisation * parameters.float().square().sum() / weights,
             "loss_mask_point": point_loss(of_label(logits, labels), truth),
         }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from det_core.errors import ConfigError
+from det_core.ops.global_batch import first_generator, image_rand
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,6 +23,7 @@ __all__ = [
     "masks_at",
     "most_uncertain_cells",
     "points_in_image",
+    "rows_of",
     "shares_of_box",
 ]
 
@@ -138,9 +140,11 @@ class PointSampler:
             found = f"got {self.oversample} and {self.importance}"
             raise ConfigError("PointSampler", "oversample must be at least 1, importance from 0 to 1", found)
 
-    def __call__(self, logits: Tensor, uncertainty: Callable[[Tensor], Tensor]) -> Tensor:
+    def __call__(
+        self, logits: Tensor, uncertainty: Callable[[Tensor], Tensor], images: Sequence[int] | None = None
+    ) -> Tensor:
         """Shares (R, num_points, 2) of the regions, see `drawn_where_uncertain`."""
-        return drawn_where_uncertain(logits, uncertainty, self.num_points, self.oversample, self.importance)
+        return drawn_where_uncertain(logits, uncertainty, self.num_points, self.oversample, self.importance, images)
 
 
 @dataclass(frozen=True)
@@ -156,8 +160,18 @@ class Subdivision:
     points: int = 784
 
 
+def rows_of(regions: Sequence[Tensor]) -> list[int]:
+    """The image of each region, for the regions (R_i, ...) of all images of a batch, one after another."""
+    return [image for image, own in enumerate(regions) for _ in range(len(own))]
+
+
 def drawn_where_uncertain(
-    logits: Tensor, uncertainty: Callable[[Tensor], Tensor], count: int, oversample: float, importance: float
+    logits: Tensor,
+    uncertainty: Callable[[Tensor], Tensor],
+    count: int,
+    oversample: float,
+    importance: float,
+    images: Sequence[int] | None = None,
 ) -> Tensor:
     """Draw points to learn from, more of them where a coarse answer is uncertain (section 3.1 of the paper).
 
@@ -167,17 +181,26 @@ def drawn_where_uncertain(
         count: points for each row.
         oversample: how many times as many are drawn evenly first.
         importance: the share of `count` that are the most uncertain of these; the rest is drawn from the others.
+        images: the image of each row, whose random numbers these are in a training step; None: the image of its number.
 
     Returns:
         Shares (N, count, 2).
     """
-    drawn = torch.rand(len(logits), int(count * oversample), 2, device=logits.device)
+    images = range(len(logits)) if images is None else images
+    drawn = image_rand(images, 2 * int(count * oversample), logits.device).unflatten(1, (-1, 2))
     order = uncertainty(at_points(logits.float(), drawn)).argsort(dim=1, descending=True)
     uncertain = int(importance * count)
-    # The points are random already, so the same places among the others serve all rows.
-    others = uncertain + torch.randperm(drawn.shape[1] - uncertain, device=logits.device)[: count - uncertain]
-    chosen = torch.cat((order[:, :uncertain], order[:, others]), dim=1)
+    others = _permutations(images, drawn.shape[1] - uncertain, logits.device)[:, : count - uncertain]
+    chosen = torch.cat((order[:, :uncertain], order.gather(1, uncertain + others)), dim=1)
     return drawn.gather(1, chosen[..., None].expand(-1, -1, 2))
+
+
+def _permutations(images: Sequence[int], count: int, device: torch.device) -> Tensor:
+    """The numbers below `count` in random order, int64 (len(images), count)."""
+    if first_generator() is None:
+        # The points are random already, so one order serves all rows.
+        return torch.randperm(count, device=device).expand(len(images), -1)
+    return image_rand(images, count, device).argsort(dim=1)
 
 
 def most_uncertain_cells(uncertainty: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from typing import cast
 import torch
 from det_core.errors import ConfigError
 from det_core.models.detectors.semantic import SemSegFPNHead, stacked
+from det_core.ops.global_batch import normalizer
 from det_core.recipes import Factory
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -82,11 +83,14 @@ class PointRendSemSegHead(nn.Module):
         coarse = self.coarse_sem_seg_head.layers(features)
         losses = self.coarse_sem_seg_head.losses_of(coarse, targets)
         with torch.no_grad():
-            points = drawn_where_uncertain(coarse, _uncertainty, self.num_points, self.oversample, self.importance)
+            images = range(len(coarse))
+            points = drawn_where_uncertain(
+                coarse, _uncertainty, self.num_points, self.oversample, self.importance, images
+            )
             stride, ignore = self.coarse_sem_seg_head.common_stride, self.coarse_sem_seg_head.ignore
             truth = _classes_at(stacked(targets, [stride * side for side in coarse.shape[-2:]], ignore), points)
         total = F.cross_entropy(self._decide(features, coarse, points), truth, ignore_index=ignore, reduction="sum")
-        return {**losses, "loss_sem_seg_point": total / (truth != ignore).sum().clamp(min=1)}
+        return {**losses, "loss_sem_seg_point": total / normalizer((truth != ignore).sum(), total)}
 
     def _decide(self, features: Mapping[str, Tensor], coarse: Tensor, points: Tensor) -> Tensor:
         """The float32 logits (B, num_classes, P) of shares (B, P, 2) of the images."""

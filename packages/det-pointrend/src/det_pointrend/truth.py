@@ -7,12 +7,13 @@ from typing import Protocol, runtime_checkable
 import torch
 from det_core.errors import StructureError
 from det_core.models.heads.mask import of_label
+from det_core.ops.global_batch import image_rand, normalizer
 from det_core.ops.masks import rasterise
 from det_core.structures import Polygons, Targets
 from torch import Tensor
 from torch.nn import functional as F
 
-from det_pointrend.points import at_points, masks_at, points_in_image, shares_of_box
+from det_pointrend.points import at_points, masks_at, points_in_image, rows_of, shares_of_box
 
 __all__ = ["LABELS", "POINTS", "AnnotatedPoints", "DrawnPoints", "PointLoss", "PointSource", "point_loss", "truth_at"]
 
@@ -48,7 +49,7 @@ class DrawnPoints:
     def __call__(self, proposals: Sequence[Tensor], targets: Sequence[Targets]) -> tuple[Tensor, Tensor]:
         """As `PointSource`; StructureError if there are objects without masks."""
         boxes = torch.cat(list(proposals))
-        shares = torch.rand(len(boxes), self.count, 2, device=boxes.device)
+        shares = image_rand(rows_of(proposals), 2 * self.count, boxes.device).unflatten(1, (-1, 2))
         return shares, truth_at(targets, points_in_image(boxes, shares))
 
 
@@ -124,8 +125,9 @@ def _bitmaps(masks: Tensor | Polygons | None) -> Tensor:
 
 
 def point_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """Binary cross-entropy of points, the mean over all (R, P); those that are unknown (-1) add nothing to it."""
+    """Binary cross-entropy of points, the mean over all (R, P) of the global batch; unknown ones (-1) add nothing."""
+    points = normalizer(truth.numel(), logits)
     if not len(truth):
         return logits.sum() * 0.0
-    known = (truth >= 0).float()
-    return F.binary_cross_entropy_with_logits(logits.float(), truth.clamp(min=0).float(), weight=known)
+    known, truth = (truth >= 0).float(), truth.clamp(min=0).float()
+    return F.binary_cross_entropy_with_logits(logits.float(), truth, weight=known, reduction="sum") / points

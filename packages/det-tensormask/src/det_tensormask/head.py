@@ -13,6 +13,7 @@ from det_core.models.parts.levels import select_levels
 from det_core.models.parts.nms import DenseNMS
 from det_core.ops import boxes as box_ops
 from det_core.ops import coding
+from det_core.ops.global_batch import normalizer
 from det_core.ops.layers import draw_weights
 from det_core.ops.losses import box_loss
 from det_core.ops.masks import crop_masks
@@ -180,7 +181,7 @@ class TensorMaskHead(nn.Module):
         masks = torch.stack([maps.flatten()[:0].float().sum() for level in outputs.masks for maps in level]).sum()
         for rows, drawn in self._drawn(outputs, image, anchor):
             masks = masks + self._mask_loss(drawn, anchors[anchor[rows]], rows, image, objects)
-        count = max(len(image), 1)
+        count = normalizer(len(image), logits)
         return {"loss_cls": classification / count, "loss_box_reg": regression / count, "loss_mask": masks / count}
 
     @torch.no_grad()

@@ -18,6 +18,7 @@ from torch import distributed as dist
 __all__ = [
     "current_group",
     "first_generator",
+    "gather_values",
     "global_batch",
     "global_count",
     "image_rand",
@@ -63,12 +64,14 @@ def global_batch(
 def image_rand(images: Sequence[int], count: int, device: torch.device) -> Tensor:
     """Uniform random numbers in [0, 1), float32 (len(images), count), for the images of these rows of the batch.
 
-    Within `global_batch` each row is drawn from the generator of its image, else all from torch's global one.
+    Within `global_batch` each row is drawn from the generator of its image, else all from torch's global one. Rows
+    beyond the batch are those of further views of its images, in the same order.
     """
     current = _current.get()
     if current is None:
         return torch.rand((len(images), count), device=device)
-    rows = [torch.rand(count, generator=current.generators[image], device=device) for image in images]
+    generators = current.generators
+    rows = [torch.rand(count, generator=generators[image % len(generators)], device=device) for image in images]
     return torch.stack(rows) if rows else torch.zeros((0, count), device=device)
 
 
@@ -106,6 +109,20 @@ def global_count(count: Tensor | int, like: Tensor) -> Tensor | int:
     if _world_size(current) > 1:
         dist.all_reduce(total, group=current.group)
     return total * current.parts
+
+
+def gather_values(values: Tensor) -> list[Tensor]:
+    """The values (N_i,) of each process of the global batch, without gradient; all processes must call this."""
+    current = _current.get()
+    if current is None or (count := _world_size(current)) == 1:
+        return [values.detach()]
+    sizes = [torch.zeros(1, dtype=torch.int64, device=values.device) for _ in range(count)]
+    dist.all_gather(sizes, sizes[0].new_tensor([len(values)]), group=current.group)
+    padded = values.detach().new_zeros(int(max(sizes)))
+    padded[: len(values)] = values.detach()
+    gathered = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(gathered, padded, group=current.group)
+    return [each[: int(size)] for each, size in zip(gathered, sizes, strict=True)]
 
 
 def normalizer(count: Tensor | int, like: Tensor) -> Tensor | float:

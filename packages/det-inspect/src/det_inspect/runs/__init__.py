@@ -1,0 +1,1 @@
+"""What trainings have left: their files read, listed and compared."""
