@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from det_export.facts import Facts
+from det_export.finish import finishers
 from det_export.program import unflatten
 
 __all__ = ["ExportedModel"]
@@ -32,6 +33,7 @@ class ExportedModel(nn.Module):
         self.run, self.facts, self.where = run, facts, where
         self.num_classes, self.classes = facts.num_classes, tuple(facts.classes)
         self.category_ids, self.recipe = tuple(facts.category_ids), facts.recipe
+        self._finish = finishers(facts.finish, where)
 
     def forward(self, batch: ImageBatch, targets: Any = None) -> list[Prediction]:
         """One Prediction per image, in the pixels of `batch`; there are no losses.
@@ -74,7 +76,12 @@ class ExportedModel(nn.Module):
             found = f"{len(outputs)} outputs, not {len(self.facts.outputs)}"
             raise CheckpointError(self.where, "computes something else than it says", found)
         named = {name: value.to(device) for name, value in zip(self.facts.outputs, outputs, strict=True)}
-        return unflatten(named, sizes)[:count]
+        return [self._finished(each) for each in unflatten(named, sizes)[:count]]
+
+    def _finished(self, prediction: Prediction) -> Prediction:
+        for step in self._finish:
+            prediction = step(prediction)
+        return prediction
 
     def _side(self, side: int, axis: int) -> int:
         facts = self.facts

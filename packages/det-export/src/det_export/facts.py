@@ -31,6 +31,7 @@ class Facts:
         num_classes: of the model.
         classes, category_ids: the name of each label, and the dataset's own number of it; may be empty.
         recipe: YAML of `model` and `data`, whose `eval_transforms` images go through; may be "".
+        finish: the nodes of the steps that follow the program, safe parts of installed packages.
         versions: of the libraries that wrote it.
         agreement: what the check of the file measured; {} where it was not checked.
     """
@@ -46,6 +47,7 @@ class Facts:
     classes: Sequence[str] = ()
     category_ids: Sequence[int] = ()
     recipe: str = ""
+    finish: Sequence[Mapping[str, Any]] = ()
     versions: Mapping[str, str] = field(default_factory=lambda: {"torch": str(torch.__version__)})
     agreement: Mapping[str, Any] = field(default_factory=dict)
 
@@ -67,6 +69,7 @@ class Facts:
         texts = (*facts.outputs, *facts.classes, facts.recipe, facts.format)
         good = all(type(n) is int and 1 <= n <= 65536 for n in counts) and all(isinstance(t, str) for t in texts)
         ids = list(facts.category_ids)
+        good = good and isinstance(facts.finish, list) and all(isinstance(node, dict) for node in facts.finish)
         good = good and type(facts.num_classes) is int and all(type(n) is int for n in ids)
         good = good and len(facts.classes) in (0, facts.num_classes) and len(ids) in (0, facts.num_classes)
         if facts.fixed is not None:

@@ -104,8 +104,9 @@ class FileExporter(ABC):
 
     def _facts(self, program: Program, model: nn.Module) -> Facts:
         strides = getattr(getattr(model, "backbone", None), "strides", None) or {"": program.divisibility}
-        # A map of a single row or column would be taken for one that always has a single one.
-        least = max(strides.values()) // program.divisibility + 1
+        # A map of a single row or column would be taken for one that always has a single one, and so would windows.
+        sides = [max(strides.values()), *(getattr(each, "single_window", 0) for each in model.modules())]
+        least = max(sides) // program.divisibility + 1
         return Facts(
             format=self.format,
             outputs=program.outputs,
@@ -115,6 +116,7 @@ class FileExporter(ABC):
             largest=_LARGEST // program.divisibility * program.divisibility,
             fixed=None,
             num_classes=int(getattr(model, "num_classes", 0) or 0),
+            finish=program.finish,
             **self.about,
         )
 
