@@ -15,12 +15,14 @@ from det_core.structures import Detections, ImageBatch, Prediction, Size
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from det_export import measures
 from det_export.exported import ExportedModel
 
 __all__ = ["BLACK", "Agreement", "Row", "compare", "pictures", "shipped", "sizes_for"]
 
-BOXES, SCORES, MATCHED, KEYPOINTS, MASKS, SEMANTIC = 0.01, 1e-4, 0.99, 1.0, 0.99, 0.999
-"""What agrees: pixels, scores, share of detections, pixels of a keypoint, mean overlap of masks, share of classes."""
+BOXES, SCORES, MATCHED, KEYPOINTS, MASKS, SEMANTIC, EXTRAS = 0.01, 1e-4, 0.99, 1.0, 0.99, 0.999, 1e-3
+"""What agrees: pixels, scores, share of detections, pixels of a keypoint, mean overlap of masks, share of classes, and
+extras relative to their largest value."""
 
 BLACK = "(black)"
 """What stands as the name of the black picture."""
@@ -39,7 +41,8 @@ class Row:
         matched: share of both that have a partner: same label, overlap at least 0.9; 1 where both have none.
         boxes, scores, keypoints: largest differences of partners, in pixels, and of scores.
         masks: mean overlap (IoU) of the masks of partners, thresholded at 0.5; 1 where there are none.
-        semantic: share of pixels with the same class; 1 where there are none.
+        semantic: share of pixels with the same class, and of segments with the same class too; 1 where there are none.
+        extras: largest difference of the extras of partners, as a share of the largest value of each.
         milliseconds: of the model and of the file.
         problem: why the file computed nothing; "" where it did.
     """
@@ -54,6 +57,7 @@ class Row:
     keypoints: float = 0.0
     masks: float = 1.0
     semantic: float = 1.0
+    extras: float = 0.0
     milliseconds: tuple[float, float] = (0.0, 0.0)
     problem: str = ""
 
@@ -62,7 +66,7 @@ class Row:
         """Whether the file ran and every figure is within its bound; not where one is NaN."""
         if self.problem:
             return False
-        close = self.boxes <= BOXES and self.scores <= SCORES and self.keypoints <= KEYPOINTS
+        close = self.boxes <= BOXES and self.scores <= SCORES and self.keypoints <= KEYPOINTS and self.extras <= EXTRAS
         return close and self.matched >= MATCHED and self.masks >= MASKS and self.semantic >= SEMANTIC
 
 
@@ -85,7 +89,7 @@ class Agreement:
 
     def as_dict(self) -> dict[str, Any]:
         """What stands in the metadata of a file."""
-        worst = {name: max(getattr(row, name) for row in self.rows) for name in ("boxes", "scores", "keypoints")}
+        worst = {name: max(getattr(row, name) for row in self.rows) for name in ("boxes", "scores", "keypoints", "extras")}
         least = {name: min(getattr(row, name) for row in self.rows) for name in ("matched", "masks", "semantic")}
         rows = [dataclasses.asdict(row) for row in self.rows]
         return {"agrees": self.agrees, **worst, **least, "megabytes": self.megabytes, "rows": rows}
@@ -161,12 +165,15 @@ def _row(model: nn.Module, exported: ExportedModel, image: Tensor, name: str) ->
             count = 0 if expected.detections is None else len(expected.detections)
             return Row(name, size, count, matched=0.0, milliseconds=(before, 0.0), problem=str(error))
     row = Row(name, size, milliseconds=(before, after))
-    if expected.detections is not None and found.detections is not None:
-        _compare_detections(row, expected.detections, found.detections)
-    elif (expected.detections is None) != (found.detections is None):
+    one, other = (measures.boxes_of(each, size) for each in (expected, found))
+    if one is not None and other is not None:
+        _compare_detections(row, one, other)
+    elif (one is None) != (other is None):
         row.matched = 0.0
     if expected.semantic is not None:
         _compare_semantic(row, expected, found)
+    row.semantic = min(row.semantic, measures.same_segments(expected, found))
+    row.extras = max(row.extras, measures.largest_difference(expected.extras, found.extras))
     return row
 
 
@@ -198,17 +205,9 @@ def _compare_detections(row: Row, expected: Detections, found: Detections) -> No
         row.keypoints = (
             float("inf") if other.keypoints is None else float((one.keypoints - other.keypoints)[..., :2].abs().max())
         )
-    if isinstance(one.masks, Tensor):
-        row.masks = _overlap(one.masks, other.masks)
-
-
-def _overlap(one: Tensor, other: Any) -> float:
-    """Mean IoU of masks (N, S, S), pair by pair; 1 for two that are empty."""
-    if not isinstance(other, Tensor) or one.shape != other.shape:
-        return 0.0
-    first, second = (one >= 0.5).flatten(1), (other >= 0.5).flatten(1)
-    shared, union = (first & second).sum(1), (first | second).sum(1)
-    return float(torch.where(union > 0, shared / union.clamp(min=1), 1.0).mean())
+    row.extras = measures.largest_difference(one.extras, other.extras)
+    if one.masks is not None:
+        row.masks = measures.overlap(one.masks, other.masks)
 
 
 def _partners(expected: Detections, found: Detections) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from det_core.contracts import SegmentMaker
 from det_core.errors import CheckpointError, ConfigError
 from det_core.structures import ImageBatch, Prediction, Size
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from det_export.facts import Facts
 from det_export.finish import finishers
 from det_export.program import unflatten
 
-__all__ = ["ExportedModel"]
+__all__ = ["ExportedModel", "model_of"]
 
 
 class ExportedModel(nn.Module):
@@ -26,6 +27,7 @@ class ExportedModel(nn.Module):
 
     Attributes:
         num_classes, classes, category_ids, recipe: as the file says.
+        steps: what follows the program, see `det_export.finish`.
     """
 
     def __init__(self, run: Callable[[Tensor, Tensor], Sequence[Tensor]], facts: Facts, where: str) -> None:
@@ -33,7 +35,7 @@ class ExportedModel(nn.Module):
         self.run, self.facts, self.where = run, facts, where
         self.num_classes, self.classes = facts.num_classes, tuple(facts.classes)
         self.category_ids, self.recipe = tuple(facts.category_ids), facts.recipe
-        self._finish = finishers(facts.finish, where)
+        self.steps = finishers(facts.finish, where)
 
     def forward(self, batch: ImageBatch, targets: Any = None) -> list[Prediction]:
         """One Prediction per image, in the pixels of `batch`; there are no losses.
@@ -79,7 +81,7 @@ class ExportedModel(nn.Module):
         return [self._finished(each) for each in unflatten(named, sizes)[:count]]
 
     def _finished(self, prediction: Prediction) -> Prediction:
-        for step in self._finish:
+        for step in self.steps:
             prediction = step(prediction)
         return prediction
 
@@ -93,3 +95,22 @@ class ExportedModel(nn.Module):
         if side > facts.largest:
             raise ConfigError(self.where, f"takes images with sides up to {facts.largest}", f"got {side}")
         return max(-(-side // facts.divisibility) * facts.divisibility, facts.smallest)
+
+
+class _SegmentingModel(ExportedModel):
+    """An exported file whose last steps make segments of what else it predicts, and so at any size."""
+
+    def with_segments(self, prediction: Prediction) -> Prediction:
+        """As `det_core.contracts.SegmentMaker`."""
+        for step in self.steps:
+            if isinstance(step, SegmentMaker):
+                prediction = step.with_segments(prediction)
+        return prediction
+
+
+def model_of(run: Callable[[Tensor, Tensor], Sequence[Tensor]], facts: Facts, where: str) -> ExportedModel:
+    """The model of a file; arguments as of `ExportedModel`."""
+    model = ExportedModel(run, facts, where)
+    if any(isinstance(step, SegmentMaker) for step in model.steps):
+        return _SegmentingModel(run, facts, where)
+    return model

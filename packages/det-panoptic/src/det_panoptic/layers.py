@@ -117,7 +117,7 @@ class _Pool(nn.Module):
             return x.mean(dim=(2, 3), keepdim=True)
         if torch.compiler.is_exporting():
             down, across = (_means(side, length, x) for side, length in zip(self.window, x.shape[-2:], strict=True))
-            return down @ x @ across.T
+            return _both_ways(down, x, across)
         height, width = (min(side, length) for side, length in zip(self.window, x.shape[-2:], strict=True))
         return F.avg_pool2d(x, (height, width), stride=1)
 
@@ -142,7 +142,14 @@ def _enlarged(means: Tensor, window: tuple[int, int], like: Tensor) -> Tensor:
         place = (torch.arange(length, device=like.device) + 0.5) * ((more + 1) / length) - 0.5
         place = place.clamp(min=0).minimum(torch.full_like(place, 1.0) * more)[:, None]
         weights.append((1 - (place - torch.arange(more + 2, device=like.device)).abs()).clamp(min=0).to(like.dtype))
-    return weights[0] @ means @ weights[1].T
+    return _both_ways(weights[0], means, weights[1])
+
+
+def _both_ways(down: Tensor, x: Tensor, across: Tensor) -> Tensor:
+    """down (h, H) @ x (B, C, H, W) @ across (w, W), transposed, to (B, C, h, w); by operations that fix no size."""
+    rows = x.flatten(0, 1)
+    rows = torch.bmm(rows, across.T.expand(rows.shape[0], -1, -1))
+    return torch.bmm(down.expand(rows.shape[0], -1, -1), rows).unflatten(0, x.shape[:2])
 
 
 def pool_size(where: str, train_size: tuple[int, int] | None, stride: int) -> tuple[int, int] | None:

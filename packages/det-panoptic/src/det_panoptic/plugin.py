@@ -37,6 +37,8 @@ MOVED_ARGUMENTS = {
 SAFE_PARTS = (
     "det_panoptic.backbone:Dilations",
     "det_panoptic.deeplab:DeepLabDecoder",
+    "det_panoptic.exporting:GroupPixels",
+    "det_panoptic.exporting:JoinThings",
     "det_panoptic.grouping:Grouping",
     "det_panoptic.losses:PixelLoss",
     "det_panoptic.merging:Merging",

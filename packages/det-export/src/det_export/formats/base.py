@@ -17,7 +17,7 @@ from det_core.structures import ImageBatch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from det_export.exported import ExportedModel
+from det_export.exported import ExportedModel, model_of
 from det_export.facts import Facts
 from det_export.program import Program, padded
 
@@ -88,7 +88,7 @@ class FileExporter(ABC):
         """
         self.require()
         facts, run = self.read(Path(path))
-        return ExportedModel(run, facts, str(path))
+        return model_of(run, facts, str(path))
 
     def require(self) -> None:
         """MissingExtraError where a library is missing."""
