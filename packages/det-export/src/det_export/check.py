@@ -211,12 +211,14 @@ def _compare_detections(row: Row, expected: Detections, found: Detections) -> No
 
 
 def _partners(expected: Detections, found: Detections) -> tuple[Tensor, Tensor]:
-    """Rows of both that are the same detection, int64 (K,) each: the greatest overlaps first, each row once."""
+    """Rows of both that are the same detection, int64 (K,) each: the greatest overlaps first."""
     overlap = geometry.geometry(expected.boxes.shape[1]).iou(expected.boxes, found.boxes)
     overlap = torch.where(expected.labels[:, None] == found.labels, overlap, 0.0)
     pairs: list[tuple[int, int]] = []
     rows, columns = torch.nonzero(overlap >= _OVERLAP, as_tuple=True)
-    order = overlap[rows, columns].argsort(descending=True)
+    # Boxes that lie at the border of an image may be the same exactly: then scores tell them apart.
+    apart = (expected.scores[rows] - found.scores[columns]).abs()
+    order = (overlap[rows, columns] - apart / 1000).argsort(descending=True)
     taken: tuple[set[int], set[int]] = (set(), set())
     for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
         if row not in taken[0] and column not in taken[1]:

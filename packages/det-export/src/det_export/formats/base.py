@@ -19,6 +19,7 @@ from torch.export import Dim, ExportedProgram
 
 from det_export.exported import ExportedModel, model_of
 from det_export.facts import Facts
+from det_export.obstacles import require_exportable
 from det_export.program import Program, padded
 
 __all__ = ["FileExporter", "Run"]
@@ -59,6 +60,7 @@ class FileExporter(ABC):
             MissingExtraError: a library that the format needs is not installed.
         """
         self.require()
+        require_exportable(model, self.format)
         path = path if path.suffix in self.suffixes else path.with_name(path.name + self.suffixes[0])
         path.parent.mkdir(parents=True, exist_ok=True)
         copied = accelerate(copy.deepcopy(model).cpu().eval(), on=False).requires_grad_(False)

@@ -16,6 +16,8 @@ from torch.export import ExportedProgram
 
 from det_export.facts import KEY, Facts
 from det_export.formats.base import FileExporter, Run
+from det_export.formats.bounds import limit_memory, require_bounded
+from det_export.formats.scalars import translations
 
 __all__ = ["OPSET", "OnnxExporter"]
 
@@ -68,6 +70,7 @@ class OnnxExporter(FileExporter):
         try:
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 4
+            limit_memory(options)
             options.intra_op_num_threads = torch.get_num_threads()
             session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # a runtime's errors have no common type
@@ -95,6 +98,7 @@ def _translated(program: ExportedProgram, facts: Facts) -> Any:
                 opset_version=OPSET,
                 input_names=["pixels", "sizes"],
                 output_names=list(facts.outputs),
+                custom_translation_table=translations(),
                 verbose=False,
             )
             model = made.model_proto
@@ -131,6 +135,7 @@ def _examined(path: Path) -> tuple[bytes, Facts]:
     _require_standard(model, where, CheckpointError)
     for tensor in _tensors(model):
         _require_own(tensor, where)
+    require_bounded(model, where)
     return data, Facts.of_json(text, where)
 
 

@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 
 from det_export.facts import KEY, LONGEST, Facts
 from det_export.formats.base import FileExporter, Run
+from det_export.formats.plain import require_plain
 
 __all__ = ["TorchExporter"]
 
@@ -74,6 +75,7 @@ def _examined(path: Path) -> Facts:
             if not found:
                 problem = "was not written by det: it does not say what its outputs are"
                 raise CheckpointError(where, problem, fix="write it with `det export`")
+            require_plain(archive, where)
             if found[0].file_size > LONGEST:
                 raise CheckpointError(where, "says too much of itself", f"{found[0].file_size} bytes", _FIX)
             return Facts.of_json(archive.read(found[0]), where)
