@@ -169,8 +169,6 @@ MODELS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 # Where windows or levels would be single at the usual size, or weights are large.
 _LARGER = {"Swin": (256, 288), "TensorMask": (256, 288), "DensePose HRNet": (256, 288)}
-_SEEDS = {"DensePose charts": 1}
-"""Where two scores lie so close with the usual seed that rounding changes their order."""
 
 
 def example_of(name: str) -> Size:
@@ -183,9 +181,9 @@ def others_of(name: str) -> tuple[Size, ...]:
     return ((320, 256), (288, 352)) if name in _LARGER else OTHERS
 
 
-def built(name: str) -> nn.Module:
+def built(name: str, seed: int = 0) -> nn.Module:
     """The narrow model, in evaluation mode, whose random outputs are spread so that a threshold parts them."""
-    torch.manual_seed(_SEEDS.get(name, 0))
+    torch.manual_seed(seed)
     recipe, changes = MODELS[name]
     tree = {"extends": recipe, "model": changes}
     model = recipes.recipe_from_tree(tree).build_model().eval()
