@@ -150,11 +150,20 @@ MODELS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     ),
     "Panoptic FPN": (
         "panoptic_fpn_r50_1x",
-        {"num_things": 3, "num_stuff": 2, "backbone": _TRUNK, "proposal_generator": _RPN, "roi_heads": _ROI,
-         "mask_head": _MASK},
+        {
+            "num_things": 3,
+            "num_stuff": 2,
+            "backbone": _TRUNK,
+            "proposal_generator": _RPN,
+            "roi_heads": _ROI,
+            "mask_head": _MASK,
+        },
     ),
     "DeepLab v3": ("deeplab_v3_r103_os16_mg124_poly_90k_bs16", {**_DEEPLAB, "sem_seg_head": {"aspp_channels": 16}}),
-    "DeepLab v3+": ("deeplab_v3_plus_r103_os16_mg124_poly_90k_bs16", {**_DEEPLAB, "sem_seg_head": {"decoder": _DECODER}}),
+    "DeepLab v3+": (
+        "deeplab_v3_plus_r103_os16_mg124_poly_90k_bs16",
+        {**_DEEPLAB, "sem_seg_head": {"decoder": _DECODER}},
+    ),
     "Panoptic-DeepLab": (
         "panoptic_deeplab_r52_os16_mg124_poly_90k_bs32_crop_512_1024",
         {

@@ -5,6 +5,4 @@ from det_devkit.conformance import conformance
 # The kit's pictures are smaller than dynamic sizes begin.
 FIXED = {"dynamic": False}
 
-test_conformance = conformance(
-    "det-export", examples={"exporters/torch_export": FIXED, "exporters/onnx": FIXED}
-)
+test_conformance = conformance("det-export", examples={"exporters/torch_export": FIXED, "exporters/onnx": FIXED})

@@ -171,7 +171,9 @@ def test_pt2_of_a_billion_elements_refused(program, tmp_path):
 
 
 def test_pt2_with_pickles_refused(program, tmp_path):
-    marked = rewritten(program, tmp_path / "a.pt2", lambda _, data: data.replace(b'"use_pickle": false', b'"use_pickle": true'))
+    marked = rewritten(
+        program, tmp_path / "a.pt2", lambda _, data: data.replace(b'"use_pickle": false', b'"use_pickle": true')
+    )
     if b'"use_pickle"' in b"".join(zipfile.ZipFile(program).read(n) for n in zipfile.ZipFile(program).namelist()):
         refused(marked, "pickled tensors")
     hostile = b"cos\nsystem\n(S'true'\ntR."

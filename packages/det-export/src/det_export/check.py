@@ -89,7 +89,9 @@ class Agreement:
 
     def as_dict(self) -> dict[str, Any]:
         """What stands in the metadata of a file."""
-        worst = {name: max(getattr(row, name) for row in self.rows) for name in ("boxes", "scores", "keypoints", "extras")}
+        worst = {
+            name: max(getattr(row, name) for row in self.rows) for name in ("boxes", "scores", "keypoints", "extras")
+        }
         least = {name: min(getattr(row, name) for row in self.rows) for name in ("matched", "masks", "semantic")}
         rows = [dataclasses.asdict(row) for row in self.rows]
         return {"agrees": self.agrees, **worst, **least, "megabytes": self.megabytes, "rows": rows}

@@ -33,13 +33,81 @@ _TARGETS = re.compile(
 )
 _REFUSED = re.compile(r"torch\.ops\.aten\.(from_file|_foobar|set_|resize_).*")
 _CALLS = frozenset(
-    "FloorDiv ModularIndexing Where PythonMod Mod CleanDiv CeilToInt FloorToInt CeilDiv LShift RShift PowByNatural "
-    "FloatPow FloatTrueDiv IntTrueDiv Max Min TruncToInt TruncToFloat RoundToInt RoundDecimal ToFloat Identity Abs "
-    "Integer Float Eq Ne Lt Le Gt Ge And Or Not floor ceiling sqrt abs max min pow int float "
-    "OpaqueUnaryFn_sqrt OpaqueUnaryFn_log2 Symbol Add Mul Pow Rational LessThan GreaterThan StrictLessThan "
-    "StrictGreaterThan Equality Unequality".split()
+    [
+        "FloorDiv",
+        "ModularIndexing",
+        "Where",
+        "PythonMod",
+        "Mod",
+        "CleanDiv",
+        "CeilToInt",
+        "FloorToInt",
+        "CeilDiv",
+        "LShift",
+        "RShift",
+        "PowByNatural",
+        "FloatPow",
+        "FloatTrueDiv",
+        "IntTrueDiv",
+        "Max",
+        "Min",
+        "TruncToInt",
+        "TruncToFloat",
+        "RoundToInt",
+        "RoundDecimal",
+        "ToFloat",
+        "Identity",
+        "Abs",
+        "Integer",
+        "Float",
+        "Eq",
+        "Ne",
+        "Lt",
+        "Le",
+        "Gt",
+        "Ge",
+        "And",
+        "Or",
+        "Not",
+        "floor",
+        "ceiling",
+        "sqrt",
+        "abs",
+        "max",
+        "min",
+        "pow",
+        "int",
+        "float",
+        "OpaqueUnaryFn_sqrt",
+        "OpaqueUnaryFn_log2",
+        "Symbol",
+        "Add",
+        "Mul",
+        "Pow",
+        "Rational",
+        "LessThan",
+        "GreaterThan",
+        "StrictLessThan",
+        "StrictGreaterThan",
+        "Equality",
+        "Unequality",
+    ]
 )
-_ATTRIBUTES = frozenset("size stride storage_offset item sym_max sym_min sym_ite sym_float sym_int sym_not sqrt".split())
+_ATTRIBUTES = frozenset(
+    [
+        "size",
+        "stride",
+        "storage_offset",
+        "item",
+        "sym_max",
+        "sym_min",
+        "sym_ite",
+        "sym_float",
+        "sym_int",
+        "sym_not",
+        "sqrt",
+    ]
+)
 _CALLED = frozenset((*_ATTRIBUTES, "_sym_sqrt"))
 _NODES = (
     *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.Constant, ast.Name, ast.Load, ast.Subscript),
