@@ -139,6 +139,9 @@ def test_pt2_as_written_is_plain(program):
         "(lambda: 1)()",
         "[1 for _ in range(9)]",
         "open('x')",
+        "9**9**9**9",
+        "'a' * 1000000000",
+        "1 << 1000000000000",
     ],
 )
 def test_pt2_with_code_among_its_guards_refused(program, tmp_path, code):

@@ -75,7 +75,7 @@ def paste(mask: Floats, box: Any, size: tuple[int, int], threshold: float = 0.5)
     return found
 
 
-def _bilinear(length: int, share: NDArray[np.float64]) -> Floats:
+def _bilinear(length: int, share: NDArray[np.floating[Any]]) -> Floats:
     """The weights of the cells at shares of the box, (places, length); what lies beyond the cells counts 0."""
     place = share * length - 0.5
     cells = np.arange(length)

@@ -86,7 +86,8 @@ def group_pixels(
     classes = semantic.argmax(0)
     is_thing = np.isin(classes, list(things))
     points = _centers(centers[0], threshold, nms_kernel, top_k)
-    ids, segments = np.zeros(classes.shape, np.int32), []
+    ids = np.zeros(classes.shape, np.int32)
+    segments: list[dict[str, Any]] = []
     if len(points):
         nearest = np.where(is_thing, _nearest(points, offsets) + 1, 0)
         sure = _softmax(semantic)

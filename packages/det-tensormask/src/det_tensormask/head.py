@@ -241,12 +241,16 @@ class TensorMaskHead(nn.Module):
         chosen = [anchor[rows] for anchor, rows in zip(best.anchor, kept, strict=True)]
         if torch.compiler.is_exporting():
             extras = [self._tables(outputs, image, own) for image, own in enumerate(chosen)]
-            clipped = [
-                box_ops.clip(boxes[i, rows], size) for i, (rows, size) in enumerate(zip(kept, sizes, strict=True))
+            return [
+                Detections(
+                    boxes=box_ops.clip(boxes[i, rows], size),
+                    labels=best.label[i, rows],
+                    scores=best.score[i, rows],
+                    size=size,
+                    extras=extras[i],
+                )
+                for i, (rows, size) in enumerate(zip(kept, sizes, strict=True))
             ]
-            labels, scores = ([each[i, rows] for i, rows in enumerate(kept)] for each in (best.label, best.score))
-            objects = zip(clipped, labels, scores, sizes, extras, strict=True)
-            return [Detections(boxes=b, labels=n, scores=s, size=z, extras=e) for b, n, s, z, e in objects]
         grids = iter(self._grids(outputs, chosen))
         found = []
         for i, (rows, size) in enumerate(zip(kept, sizes, strict=True)):

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -91,7 +92,8 @@ class HRFPN(nn.Module):
 
 def _least(maps: list[Tensor]) -> tuple[int, int]:
     def least(axis: int) -> int:
-        return functools.reduce(torch.sym_min, (each.shape[axis] for each in maps))
+        smaller: Callable[[int, int], int] = torch.sym_min  # type: ignore[assignment]
+        return functools.reduce(smaller, (each.shape[axis] for each in maps))
 
     return least(-2), least(-1)
 

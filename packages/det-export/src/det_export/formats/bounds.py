@@ -1,4 +1,4 @@
-"""Bounds of foreign ONNX graphs: tensors that operators make of constants, graphs within graphs, and memory of a run."""
+"""Bounds of foreign ONNX graphs: tensors made of constants, graphs within graphs, and the memory of a run."""
 
 import functools
 import math

@@ -1,8 +1,8 @@
 """Whether a `.pt2` file is a plain program: what torch.export.load would run as code is refused before it is opened.
 
-`torch.export.load` evaluates expressions of sizes as Python, calls whatever function of torch a node names, and unpickles
-tensors that a file marks as pickled. So files are read as JSON first, and hold nothing but operators on tensors,
-arithmetic of sizes, and tensors as raw bytes.
+`torch.export.load` evaluates expressions of sizes as Python, calls whatever function of torch a node names, and
+unpickles tensors that a file marks as pickled. So files are read as JSON first, and hold nothing but operators on
+tensors, arithmetic of sizes, and tensors as raw bytes.
 """
 
 import ast
@@ -24,6 +24,7 @@ LARGEST = 2**28
 
 _LONGEST = 512 * 2**20  # bytes of JSON
 _LONG = 200_000  # characters of an expression
+_POWERS = 8
 _FIX = "export the model again"
 _TARGETS = re.compile(
     r"torch\.ops\.(aten|prims|torchvision|quantized_decomposed|torchao|pt2e_quant)\.[A-Za-z0-9_]+\.[A-Za-z0-9_]+"
@@ -34,80 +35,20 @@ _TARGETS = re.compile(
 _REFUSED = re.compile(r"torch\.ops\.aten\.(from_file|_foobar|set_|resize_).*")
 _CALLS = frozenset(
     [
-        "FloorDiv",
-        "ModularIndexing",
-        "Where",
-        "PythonMod",
-        "Mod",
-        "CleanDiv",
-        "CeilToInt",
-        "FloorToInt",
-        "CeilDiv",
-        "LShift",
-        "RShift",
-        "PowByNatural",
-        "FloatPow",
-        "FloatTrueDiv",
-        "IntTrueDiv",
-        "Max",
-        "Min",
-        "TruncToInt",
-        "TruncToFloat",
-        "RoundToInt",
-        "RoundDecimal",
-        "ToFloat",
-        "Identity",
-        "Abs",
-        "Integer",
-        "Float",
-        "Eq",
-        "Ne",
-        "Lt",
-        "Le",
-        "Gt",
-        "Ge",
-        "And",
-        "Or",
-        "Not",
-        "floor",
-        "ceiling",
-        "sqrt",
-        "abs",
-        "max",
-        "min",
-        "pow",
-        "int",
-        "float",
-        "OpaqueUnaryFn_sqrt",
-        "OpaqueUnaryFn_log2",
-        "Symbol",
-        "Add",
-        "Mul",
-        "Pow",
-        "Rational",
-        "LessThan",
-        "GreaterThan",
-        "StrictLessThan",
-        "StrictGreaterThan",
-        "Equality",
-        "Unequality",
+        "FloorDiv", "ModularIndexing", "Where", "PythonMod", "Mod", "CleanDiv", "CeilToInt", "FloorToInt", "CeilDiv",
+        "FloatTrueDiv", "IntTrueDiv", "Max", "Min", "TruncToInt",
+        "TruncToFloat", "RoundToInt", "RoundDecimal", "ToFloat", "Identity", "Abs", "Integer", "Float", "Eq", "Ne",
+        "Lt", "Le", "Gt", "Ge", "And", "Or", "Not", "floor", "ceiling", "sqrt", "abs", "max", "min", "int",
+        "float", "OpaqueUnaryFn_sqrt", "OpaqueUnaryFn_log2", "Symbol", "Add", "Mul", "Rational", "LessThan",
+        "GreaterThan", "StrictLessThan", "StrictGreaterThan", "Equality", "Unequality",
     ]
-)
+)  # fmt: skip
 _ATTRIBUTES = frozenset(
     [
-        "size",
-        "stride",
-        "storage_offset",
-        "item",
-        "sym_max",
-        "sym_min",
-        "sym_ite",
-        "sym_float",
-        "sym_int",
-        "sym_not",
-        "sqrt",
+        "size", "stride", "storage_offset", "item", "sym_max", "sym_min", "sym_ite", "sym_float", "sym_int",
+        "sym_not", "sqrt",
     ]
-)
+)  # fmt: skip
 _CALLED = frozenset((*_ATTRIBUTES, "_sym_sqrt"))
 _NODES = (
     *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.Constant, ast.Name, ast.Load, ast.Subscript),
@@ -196,7 +137,10 @@ def _require_arithmetic(text: Any, where: str) -> None:
     try:
         if not isinstance(text, str) or len(text) > _LONG:
             raise ValueError("too long, or no text")
-        for node in ast.walk(ast.parse(text.strip(), mode="eval")):
+        nodes = list(ast.walk(ast.parse(text.strip(), mode="eval")))
+        if sum(isinstance(node, ast.Pow) for node in nodes) > _POWERS:
+            raise ValueError("powers of powers")
+        for node in nodes:
             _require_harmless(node)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise CheckpointError(where, "computes sizes by more than arithmetic", f"{text!r:.80}", _FIX) from error
@@ -205,8 +149,13 @@ def _require_arithmetic(text: Any, where: str) -> None:
 def _require_harmless(node: ast.AST) -> None:
     if not isinstance(node, _NODES):
         raise ValueError(type(node).__name__)
-    if isinstance(node, ast.Pow) or (isinstance(node, ast.Constant) and isinstance(node.value, bytes)):
-        return
+    if isinstance(node, ast.BinOp):
+        if isinstance(node.op, ast.LShift) or any(_is_text(each) for each in (node.left, node.right)):
+            raise ValueError("a size is no text, and not shifted")
+        if isinstance(node.op, ast.Pow) and getattr(node.right, "value", None) not in range(5):
+            raise ValueError("a large power")
+    if isinstance(node, ast.Constant) and isinstance(node.value, int) and abs(node.value) > 2**64:
+        raise ValueError("a large number")
     if isinstance(node, ast.Name) and "__" in node.id:
         raise ValueError(node.id)
     if isinstance(node, ast.Attribute) and node.attr not in _CALLED:
@@ -216,3 +165,7 @@ def _require_harmless(node: ast.AST) -> None:
         good = isinstance(function, ast.Name) and function.id in _CALLS
         if not (good or (isinstance(function, ast.Attribute) and function.attr in _CALLED)):
             raise ValueError("a call")
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)

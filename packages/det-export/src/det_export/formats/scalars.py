@@ -1,6 +1,6 @@
 """Operations of a tensor and a number that only a run knows, such as a width, which torch's ONNX exporter lacks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ import torch
 __all__ = ["translations"]
 
 
-def translations() -> Mapping[Callable[..., Any], Callable[..., Any]]:
+def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """What `torch.onnx.export` takes as `custom_translation_table`: operators of aten to operators of ONNX."""
     from onnxscript import opset20 as op
 
