@@ -72,8 +72,9 @@ COMPONENTS = (
     *(("heads", name) for name in ("Pixels", "Squares", "Objectness", "Pool", "Flat", "Classes", "Stages")),
     *(("heads", name) for name in ("Marks", "Proposer", "Second", "Cells", "PixelClasses")),
 )
-# Consumed and implemented by a plugin in test_throwaway_plugin.py, or asked of a model in the tests below.
-ELSEWHERE = {"Compilable", "Dataset", "Evaluator", "GivenBoxes", "HasNMS", "SegmentMaker"}
+# Consumed and implemented by a plugin in test_throwaway_plugin.py, or asked of a model in the tests below; those of
+# exporting in the tests of det-export.
+ELSEWHERE = {"Compilable", "Dataset", "Evaluator", "Exportable", "Exported", "GivenBoxes", "HasNMS", "SegmentMaker"}
 # Implemented in test_contracts_of_the_loop.py.
 OF_THE_LOOP = {"Analysis", "Explanation", "Exporter", "Indexed", "OlderWeights", "Sampler", "Transform"}
 

@@ -10,7 +10,7 @@ A head that a plugin offers by name declares which contract it keeps, for the co
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -29,6 +29,8 @@ __all__ = [
     "DenseHead",
     "Evaluator",
     "Explanation",
+    "Exportable",
+    "Exported",
     "Exporter",
     "GivenBoxes",
     "HasNMS",
@@ -143,6 +145,29 @@ class SegmentMaker(Protocol):
         Where an image was resized for the model, it is asked again once these are at the size of the stored image, so
         that segments have its edges, and areas count its pixels.
         """
+
+
+class Exported(NamedTuple):
+    """What stands in an exported file for a model or a part of one, some of whose steps no graph can hold.
+
+    Attributes:
+        model: predicts what comes before those steps; None for the model itself. That of a part is not looked at.
+        constants: tensors that the steps need, by qualified names; they are extras of every prediction of the file.
+        finish: the node of a safe part that takes a `Prediction` of the file and returns it with the steps done.
+    """
+
+    model: nn.Module | None = None
+    constants: Mapping[str, Tensor] = {}
+    finish: Mapping[str, Any] | None = None
+
+
+@runtime_checkable
+class Exportable(Protocol):
+    """A model, or a part of one, some of whose steps no graph can hold."""
+
+    def exported(self) -> Exported:
+        """What stands for it in a file."""
+        ...
 
 
 @runtime_checkable

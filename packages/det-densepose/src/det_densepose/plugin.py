@@ -87,6 +87,7 @@ SAFE_PARTS = (
     "det_densepose.models:DensePoseV1ConvXHead",
     "det_densepose.models:VertexDirectEmbedder",
     "det_densepose.models:VertexFeatureEmbedder",
+    "det_densepose.results.exporting:AttachMeshes",
 )
 """What an untrusted recipe may build of this package, beside what is offered through hooks."""
 

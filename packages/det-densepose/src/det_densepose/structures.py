@@ -27,6 +27,7 @@ __all__ = [
     "PREFIX",
     "SURFACE",
     "UNKNOWN",
+    "VERTICES",
     "CoarseParts",
     "Mesh",
     "MeshEmbeddings",
@@ -39,6 +40,9 @@ __all__ = [
 
 PREFIX = "det-densepose/"
 """In front of every extra of this package."""
+
+VERTICES = f"{PREFIX}vertices/"
+"""In front of a mesh's name: the embeddings of its vertices, float32 (V, D), a constant of an exported file."""
 
 NUM_PARTS = 24
 """Fine parts of the human body, each with a chart of its own; label 0 is the background."""

@@ -4,15 +4,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from det_core.contracts import SegmentMaker
 from det_core.errors import CheckpointError, ConfigError
 from det_core.structures import ImageBatch, Prediction, Size
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from det_export.facts import Facts
+from det_export.finish import finishers
 from det_export.program import unflatten
 
-__all__ = ["ExportedModel"]
+__all__ = ["ExportedModel", "model_of"]
 
 
 class ExportedModel(nn.Module):
@@ -25,6 +27,7 @@ class ExportedModel(nn.Module):
 
     Attributes:
         num_classes, classes, category_ids, recipe: as the file says.
+        steps: what follows the program, see `det_export.finish`.
     """
 
     def __init__(self, run: Callable[[Tensor, Tensor], Sequence[Tensor]], facts: Facts, where: str) -> None:
@@ -32,6 +35,7 @@ class ExportedModel(nn.Module):
         self.run, self.facts, self.where = run, facts, where
         self.num_classes, self.classes = facts.num_classes, tuple(facts.classes)
         self.category_ids, self.recipe = tuple(facts.category_ids), facts.recipe
+        self.steps = finishers(facts.finish, where)
 
     def forward(self, batch: ImageBatch, targets: Any = None) -> list[Prediction]:
         """One Prediction per image, in the pixels of `batch`; there are no losses.
@@ -74,7 +78,12 @@ class ExportedModel(nn.Module):
             found = f"{len(outputs)} outputs, not {len(self.facts.outputs)}"
             raise CheckpointError(self.where, "computes something else than it says", found)
         named = {name: value.to(device) for name, value in zip(self.facts.outputs, outputs, strict=True)}
-        return unflatten(named, sizes)[:count]
+        return [self._finished(each) for each in unflatten(named, sizes)[:count]]
+
+    def _finished(self, prediction: Prediction) -> Prediction:
+        for step in self.steps:
+            prediction = step(prediction)
+        return prediction
 
     def _side(self, side: int, axis: int) -> int:
         facts = self.facts
@@ -86,3 +95,22 @@ class ExportedModel(nn.Module):
         if side > facts.largest:
             raise ConfigError(self.where, f"takes images with sides up to {facts.largest}", f"got {side}")
         return max(-(-side // facts.divisibility) * facts.divisibility, facts.smallest)
+
+
+class _SegmentingModel(ExportedModel):
+    """An exported file whose last steps make segments of what else it predicts, and so at any size."""
+
+    def with_segments(self, prediction: Prediction) -> Prediction:
+        """As `det_core.contracts.SegmentMaker`."""
+        for step in self.steps:
+            if isinstance(step, SegmentMaker):
+                prediction = step.with_segments(prediction)
+        return prediction
+
+
+def model_of(run: Callable[[Tensor, Tensor], Sequence[Tensor]], facts: Facts, where: str) -> ExportedModel:
+    """The model of a file; arguments as of `ExportedModel`."""
+    model = ExportedModel(run, facts, where)
+    if any(isinstance(step, SegmentMaker) for step in model.steps):
+        return _SegmentingModel(run, facts, where)
+    return model

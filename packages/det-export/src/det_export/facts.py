@@ -36,6 +36,7 @@ class Facts:
         resize: how a picture is brought to the size that the model wants, see `det_export.preprocess`; {} where the
             recipe has no plain rule.
         resizes: whether the file does that itself.
+        finish: the nodes of the steps that follow the program, safe parts of installed packages.
         versions: of the libraries that wrote it.
         agreement: what the check of the file measured; {} where it was not checked.
     """
@@ -55,6 +56,7 @@ class Facts:
     licence: str = ""
     resize: Mapping[str, Any] = field(default_factory=dict)
     resizes: bool = False
+    finish: Sequence[Mapping[str, Any]] = ()
     versions: Mapping[str, str] = field(default_factory=lambda: {"torch": str(torch.__version__)})
     agreement: Mapping[str, Any] = field(default_factory=dict)
 
@@ -77,6 +79,7 @@ class Facts:
         good = all(type(n) is int and 1 <= n <= 65536 for n in counts) and all(isinstance(t, str) for t in texts)
         good = good and all(isinstance(each, Mapping) for each in (facts.versions, facts.resize, facts.agreement))
         ids = list(facts.category_ids)
+        good = good and isinstance(facts.finish, list) and all(isinstance(node, dict) for node in facts.finish)
         good = good and type(facts.num_classes) is int and all(type(n) is int for n in ids)
         good = good and len(facts.classes) in (0, facts.num_classes) and len(ids) in (0, facts.num_classes)
         if facts.fixed is not None:

@@ -11,14 +11,16 @@ from typing import Any
 import torch
 from det_core.errors import ConfigError
 from det_core.models.heads.keypoint import KEYPOINT_HEATMAPS
-from det_core.ops.keypoints import decode_heatmaps
 from det_core.structures import Detections, ImageBatch, Prediction, Proposals, SemanticMap, Size
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from det_export import after
+from det_export.finish import graph_branches, parts_of, written_for
+
 HEATMAPS = f"detections.{KEYPOINT_HEATMAPS}"
 """The output that holds the heatmaps of keypoints."""
-"""The output that holds the heatmaps of keypoints."""
+_CONSTANT = "constants."
 
 __all__ = ["HEATMAPS", "Program", "flatten", "padded", "unflatten"]
 
@@ -28,11 +30,12 @@ class Program(nn.Module):
 
     Args:
         model: in evaluation mode; `forward(batch)` returns one Prediction per image.
-        example: a batch like those to come; it is run once, to learn which outputs the model has.
+        example: a batch like those to come; it is run once, for the names of the outputs.
 
     Attributes:
         outputs: the name of each tensor that `forward` returns; of several images with "IMAGE." in front ("1.boxes").
         divisibility: height and width of `pixels` must be multiples of this.
+        finish: the nodes of the steps that follow the program; see `det_core.contracts.Exportable`.
 
     Raises:
         ConfigError: the model's predictions hold something that is no tensor (a panoptic map, masks of several sizes).
@@ -40,17 +43,17 @@ class Program(nn.Module):
 
     def __init__(self, model: nn.Module, example: ImageBatch) -> None:
         super().__init__()
-        self.model, self.batch_size = model, len(example)
-        self.divisibility = int(getattr(getattr(model, "backbone", None), "size_divisibility", 1) or 1)
-        with torch.no_grad():
-            predictions = model(example)
-        raw = any(getattr(module, "exports_heatmaps", False) for module in model.modules())
-        names = {"keypoints": HEATMAPS} if raw else {}
-        self.outputs = tuple(
-            ".".join([*parts[:-1], names.get(parts[-1], parts[-1])])
-            for name in flatten(predictions)
-            for parts in [name.split(".") if name.endswith("keypoints") else [name]]
-        )
+        constants, self.finish = parts_of(model)
+        self.model, self.batch_size = written_for(model), len(example)
+        backbone = getattr(self.model, "backbone", None)
+        self.divisibility = int(getattr(backbone, "size_divisibility", 1) or 1)
+        with torch.no_grad(), graph_branches():
+            self._names = tuple(flatten(self.model(example)))
+        self._buffers_of_constants = []
+        for index, value in enumerate(constants.values()):
+            self.register_buffer(f"constant_{index}", value, persistent=True)
+            self._buffers_of_constants.append(f"constant_{index}")
+        self.outputs = (*self._names, *(_CONSTANT + name for name in constants))
 
     def forward(self, pixels: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
         """Pixels uint8 (B, 3, H, W) and sizes int64 (B, 2) to the tensors named by `outputs`."""
@@ -63,7 +66,8 @@ class Program(nn.Module):
             rows.append((height, width))  # type: ignore[arg-type]
         predictions = self.model(ImageBatch(pixels=pixels, sizes=tuple(rows)))
         tensors = flatten(predictions)
-        return tuple(tensors[name] for name in self.outputs)
+        constants = [self.get_buffer(name).clone() for name in self._buffers_of_constants]
+        return (*(tensors[name] for name in self._names), *constants)
 
 
 def flatten(predictions: Sequence[Prediction]) -> dict[str, Tensor]:
@@ -97,7 +101,7 @@ def _of_one(prediction: Prediction) -> dict[str, Tensor]:
     if prediction.semantic is not None:
         tensors["semantic"] = prediction.semantic.logits
     if prediction.panoptic is not None:
-        fix = "merge after the program: `det_export.program` writes what comes before"
+        fix = "give the model `exported`, as det_core.contracts.Exportable describes"
         raise ConfigError("export", "a panoptic map is a list of segments, no tensor", "the model makes one", fix)
     tensors |= {f"extras.{key}": value for key, value in prediction.extras.items()}
     return tensors
@@ -106,8 +110,10 @@ def _of_one(prediction: Prediction) -> dict[str, Tensor]:
 def unflatten(tensors: Mapping[str, Tensor], sizes: Sequence[Size]) -> list[Prediction]:
     """The predictions again, one per size; the reverse of `flatten`."""
     many = len(sizes) > 1
+    constants = {"extras." + n.removeprefix(_CONSTANT): v for n, v in tensors.items() if n.startswith(_CONSTANT)}
+    tensors = {name: value for name, value in tensors.items() if not name.startswith(_CONSTANT)}
     return [
-        _prediction({n.removeprefix(p): v for n, v in tensors.items() if n.startswith(p)}, size)
+        _prediction({n.removeprefix(p): v for n, v in tensors.items() if n.startswith(p)} | constants, size)
         for index, size in enumerate(sizes)
         for p in [f"{index}." if many else ""]
     ]
@@ -118,7 +124,8 @@ def _prediction(tensors: Mapping[str, Tensor], size: Size) -> Prediction:
     if "boxes" in tensors:
         heatmaps = tensors.get(HEATMAPS)
         if heatmaps is not None:
-            points = decode_heatmaps(heatmaps, tensors["boxes"])[..., [0, 1, 3]]
+            decoded = after.keypoints(heatmaps.cpu().float().numpy(), tensors["boxes"].cpu().float().numpy())
+            points = torch.from_numpy(decoded).to(heatmaps.device)
             tensors = {name: value for name, value in tensors.items() if name != HEATMAPS} | {"keypoints": points}
         optional: dict[str, Any] = {name: tensors[name] for name in ("masks", "keypoints") if name in tensors}
         found = Detections(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from det_core.errors import ConfigError
-from det_core.structures import Detections, PanopticMap, Size
+from det_core.structures import Detections, PanopticMap, Prediction, SemanticMap, Size
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -94,6 +94,19 @@ class Grouping(nn.Module):
         areas = votes[:, 1:].sum(dim=2)
         scores, boxes = _describe(instance, areas, labels, logits, centres)
         return Grouped(ids.int(), torch.cat((areas, stuff), dim=1), labels, scores, boxes)
+
+    def predictions(self, logits: Tensor, centres: Tensor, offsets: Tensor, *, instances: bool) -> list[Prediction]:
+        """Segments of each image, and things as detections too with `instances`; arguments as of `forward`."""
+        grouped = self(logits, centres, offsets)
+        is_thing, size = self.is_thing.tolist(), (logits.shape[-2], logits.shape[-1])
+        return [
+            Prediction(
+                detections=as_detections(grouped, row, size) if instances else None,
+                semantic=SemanticMap(logits=own),
+                panoptic=as_panoptic(grouped, row, is_thing),
+            )
+            for row, own in enumerate(logits)
+        ]
 
     def find_centres(self, centres: Tensor) -> tuple[Tensor, Tensor]:
         """The highest peaks of maps (B, 1, H, W): their y and x, int64 (B, K, 2), and which of them count, (B, K)."""

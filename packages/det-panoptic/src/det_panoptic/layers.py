@@ -1,6 +1,7 @@
 """Pyramid pooling with dilated convolutions, and convolutions in two steps."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from det_core.errors import ConfigError
@@ -77,7 +78,7 @@ class ASPP(nn.Module):
             raise ConfigError("ASPP.dilations", "must be three positive numbers", f"got {list(dilations)}")
         if not 0 <= dropout < 1:
             raise ConfigError("ASPP.dropout", "must lie in [0, 1)", f"got {dropout}")
-        self.dropout = dropout
+        self.dropout, self.pool = dropout, pool
         layers: list[nn.Module] = [conv(in_channels, out_channels, 1, norm)]
         for dilation in dilations:
             if separable:
@@ -92,7 +93,10 @@ class ASPP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H, W)."""
         parts = [layer(x) for layer in self.convs]
-        parts[-1] = F.interpolate(parts[-1], size=x.shape[-2:], mode="bilinear", align_corners=False)
+        if torch.compiler.is_exporting() and self.pool is not None:
+            parts[-1] = _enlarged(parts[-1], self.pool, x)
+        else:
+            parts[-1] = F.interpolate(parts[-1], size=x.shape[-2:], mode="bilinear", align_corners=False)
         joined: Tensor = self.project(torch.cat(parts, dim=1))
         return F.dropout(joined, self.dropout, self.training) if self.dropout else joined
 
@@ -107,8 +111,41 @@ class _Pool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.window is None:
             return x.mean(dim=(2, 3), keepdim=True)
+        if torch.compiler.is_exporting():
+            down, across = (_means(side, length, x) for side, length in zip(self.window, x.shape[-2:], strict=True))
+            return _both_ways(down, x, across)
         height, width = (min(side, length) for side, length in zip(self.window, x.shape[-2:], strict=True))
         return F.avg_pool2d(x, (height, width), stride=1)
+
+
+def _means(window: int, length: int, like: Tensor) -> Tensor:
+    """The weights that make means of all windows of `length` cells, (windows + 1, length); the last stands twice.
+
+    So a program never has a single window, which it would take for a rule.
+    """
+    side: Any = torch.sym_min(window, length)
+    more: Any = torch.sym_max(length - window, 0)
+    first = torch.arange(more + 2, device=like.device).clamp(max=more)[:, None]
+    cell = torch.arange(length, device=like.device)
+    return ((cell >= first) & (cell < first + side)).to(like.dtype) / side
+
+
+def _enlarged(means: Tensor, window: tuple[int, int], like: Tensor) -> Tensor:
+    """What `_means` made, (B, C, rows + 1, columns + 1), in the cells of `like`, bilinear, without the last of each."""
+    weights = []
+    for side, length in zip(window, like.shape[-2:], strict=True):
+        more: Any = torch.sym_max(length - side, 0)
+        place = (torch.arange(length, device=like.device) + 0.5) * ((more + 1) / length) - 0.5
+        place = place.clamp(min=0).minimum(torch.full_like(place, 1.0) * more)[:, None]
+        weights.append((1 - (place - torch.arange(more + 2, device=like.device)).abs()).clamp(min=0).to(like.dtype))
+    return _both_ways(weights[0], means, weights[1])
+
+
+def _both_ways(down: Tensor, x: Tensor, across: Tensor) -> Tensor:
+    """down (h, H) @ x (B, C, H, W) @ across (w, W), transposed, to (B, C, h, w); by operations that fix no size."""
+    rows = x.flatten(0, 1)
+    rows = torch.bmm(rows, across.T.expand(rows.shape[0], -1, -1))
+    return torch.bmm(down.expand(rows.shape[0], -1, -1), rows).unflatten(0, x.shape[:2])
 
 
 def pool_size(where: str, train_size: tuple[int, int] | None, stride: int) -> tuple[int, int] | None:

@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from det_core.contracts import Backbone, Preprocess
+from det_core.contracts import Backbone, Exported, Preprocess
 from det_core.models.parts.preprocess import Normalize
 from det_core.models.parts.targets import filter_targets
 from det_core.ops.global_batch import normalizer
 from det_core.recipes import Factory
-from det_core.structures import ImageBatch, Prediction, SemanticMap, Targets
+from det_core.structures import ImageBatch, Prediction, Targets
 from torch import Tensor, nn
 
 from det_panoptic.deeplab import DeepLabDecoder, enlarge, predictor
-from det_panoptic.grouping import Grouping, as_detections, as_panoptic
+from det_panoptic.exporting import BeforeGrouping
+from det_panoptic.grouping import Grouping
 from det_panoptic.layers import DepthwiseSeparableConv2d, conv
 from det_panoptic.losses import PixelLoss, pad_stack
 from det_panoptic.targets import PixelTargets, TargetGenerator
@@ -194,34 +195,30 @@ class PanopticDeepLab(nn.Module):
             features = self.backbone(pixels)
             losses = self.sem_seg_head.losses(features, classes, weights)
             return losses | self.ins_embed_head.losses(features, wanted)
-        outputs, sizes = self.dense(pixels), batch.sizes
+        outputs, sizes, make = self.dense(pixels), batch.sizes, self.grouping.predictions
         if len(set(sizes)) == 1:
-            return self._predictions(DenseOutputs(*(x[..., : sizes[0][0], : sizes[0][1]] for x in outputs)))
+            parts = [x[..., : sizes[0][0], : sizes[0][1]] for x in outputs]
+            return make(*parts, instances=self.predict_instances)
         return [
             prediction
             for row, (h, w) in enumerate(sizes)
-            for prediction in self._predictions(DenseOutputs(*(x[row : row + 1, :, :h, :w] for x in outputs)))
+            for prediction in make(*(x[row : row + 1, :, :h, :w] for x in outputs), instances=self.predict_instances)
         ]
 
     def networks(self) -> list[nn.Module]:
         """As `det_core.contracts.Compilable`."""
         return [self.backbone, self.sem_seg_head, self.ins_embed_head]
 
+    def exported(self) -> Exported:
+        """As `det_core.contracts.Exportable`: up to the maps of all pixels, which `GroupPixels` makes segments of."""
+        grouping = self.grouping
+        names = ("num_classes", "threshold", "nms_kernel", "top_k", "stuff_area")
+        node = {"type": "det_panoptic.exporting:GroupPixels", **{name: getattr(grouping, name) for name in names}}
+        things = {"things": list(self.things), "predict_instances": self.predict_instances}
+        return Exported(BeforeGrouping(self), finish=node | things)
+
     def dense(self, pixels: Tensor) -> DenseOutputs:
         """Normalised images (B, 3, H, W) to the maps that the segments are made from."""
         features = self.backbone(pixels)
         logits = self.sem_seg_head(features)
         return DenseOutputs(logits, *self.ins_embed_head(features))
-
-    def _predictions(self, outputs: DenseOutputs) -> list[Prediction]:
-        grouped = self.grouping(*outputs)
-        is_thing = self.grouping.is_thing.tolist()
-        size = (outputs.logits.shape[-2], outputs.logits.shape[-1])
-        return [
-            Prediction(
-                detections=as_detections(grouped, row, size) if self.predict_instances else None,
-                semantic=SemanticMap(logits=logits),
-                panoptic=as_panoptic(grouped, row, is_thing),
-            )
-            for row, logits in enumerate(outputs.logits)
-        ]

@@ -1,20 +1,22 @@
 """Panoptic FPN (Kirillov et al., "Panoptic feature pyramid networks", 2019): Mask R-CNN and Semantic FPN in one."""
 
+import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
-from det_core.contracts import Backbone, Preprocess, ProposalGenerator, RegionHead, ROIHeads, SemanticHead
+from det_core.contracts import Backbone, Exported, Preprocess, ProposalGenerator, RegionHead, ROIHeads, SemanticHead
 from det_core.errors import StructureError
 from det_core.models import RPN, MaskRCNNConvUpsampleHead, SemSegFPNHead, StandardROIHeads
 from det_core.models.parts.networks import networks_of
 from det_core.models.parts.preprocess import Normalize
 from det_core.models.parts.targets import filter_targets
 from det_core.recipes import Factory
-from det_core.structures import ImageBatch, Prediction, SemanticMap, Targets
+from det_core.structures import ImageBatch, Prediction, SemanticMap, Size, Targets
 from torch import Tensor, nn
 
+from det_panoptic.exporting import BeforeJoining
 from det_panoptic.merging import Merging
 
 __all__ = ["PanopticFPN"]
@@ -80,13 +82,22 @@ class PanopticFPN(nn.Module):
             proposals, losses = self.proposal_generator(features, batch.sizes, truth)
             losses |= self.roi_heads.losses(features, proposals, truth, batch.sizes)
             return cast(SemanticHead, self.sem_seg_head).losses(features, maps) | losses
-        proposals, _ = self.proposal_generator(features, batch.sizes)
-        found = self.roi_heads.predict(features, proposals, batch.sizes)
+        return [self.with_segments(each) for each in self.without_segments(features, batch.sizes)]
+
+    def without_segments(self, features: Mapping[str, Tensor], sizes: Sequence[Size]) -> list[Prediction]:
+        """Things and classes of pixels of each image, which segments are made of."""
+        proposals, _ = self.proposal_generator(features, sizes)
+        found = self.roi_heads.predict(features, proposals, sizes)
         logits = self.sem_seg_head(features)
         return [
-            self.with_segments(Prediction(detections=detections, semantic=SemanticMap(logits=own[:, :height, :width])))
-            for detections, own, (height, width) in zip(found, logits, batch.sizes, strict=True)
+            Prediction(detections=detections, semantic=SemanticMap(logits=own[:, :height, :width]))
+            for detections, own, (height, width) in zip(found, logits, sizes, strict=True)
         ]
+
+    def exported(self) -> Exported:
+        """As `det_core.contracts.Exportable`: without the segments, which `JoinThings` makes."""
+        node = {"type": "det_panoptic.exporting:JoinThings", "num_things": self.num_things}
+        return Exported(BeforeJoining(self), finish=node | dataclasses.asdict(self.merging))
 
     def networks(self) -> list[nn.Module]:
         """As `det_core.contracts.Compilable`."""

@@ -39,6 +39,8 @@ MOVED_NAMES = {"det_panoptic.schedules": "det_core.engine.schedules"}
 SAFE_PARTS = (
     "det_panoptic.backbone:Dilations",
     "det_panoptic.deeplab:DeepLabDecoder",
+    "det_panoptic.exporting:GroupPixels",
+    "det_panoptic.exporting:JoinThings",
     "det_panoptic.grouping:Grouping",
     "det_panoptic.losses:PixelLoss",
     "det_panoptic.merging:Merging",

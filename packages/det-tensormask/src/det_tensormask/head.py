@@ -6,6 +6,7 @@ from itertools import islice
 from typing import NamedTuple
 
 import torch
+from det_core.contracts import Exported
 from det_core.errors import ConfigError, StructureError
 from det_core.models import AnchorGenerator
 from det_core.models.heads.dense import Tower, best_candidates, per_anchor, predictor
@@ -24,6 +25,7 @@ from torch.nn import functional as F
 
 from det_tensormask.align import swap_align2nat
 from det_tensormask.assignment import assign
+from det_tensormask.exporting import GRIDS, SIDES, WINDOWS
 from det_tensormask.losses import FocalLossStar, MaskLoss
 
 __all__ = ["MaskWindows", "Subnets", "TensorMaskHead", "TensorMaskOutputs"]
@@ -158,6 +160,9 @@ class TensorMaskHead(nn.Module):
         """A level in the pixels of the finest, on top of that one; the finest is on top of itself, as published."""
         if factor > 1:
             coarse = F.interpolate(coarse, scale_factor=factor, mode="bilinear", align_corners=False)
+        if torch.compiler.is_exporting():  # a slice that leaves all would be taken for a rule
+            rows, columns = (torch.arange(side, device=coarse.device) for side in finest.shape[2:])
+            return coarse.index_select(2, rows).index_select(3, columns) + finest
         return coarse[:, :, : finest.shape[2], : finest.shape[3]] + finest
 
     def losses(
@@ -235,6 +240,18 @@ class TensorMaskHead(nn.Module):
         )
         kept = [self._suppress(*own, size) for own, size in zip(zip(boxes, *best, strict=True), sizes, strict=True)]
         chosen = [anchor[rows] for anchor, rows in zip(best.anchor, kept, strict=True)]
+        if torch.compiler.is_exporting():
+            extras = [self._tables(outputs, image, own) for image, own in enumerate(chosen)]
+            return [
+                Detections(
+                    boxes=box_ops.clip(boxes[i, rows], size),
+                    labels=best.label[i, rows],
+                    scores=best.score[i, rows],
+                    size=size,
+                    extras=extras[i],
+                )
+                for i, (rows, size) in enumerate(zip(kept, sizes, strict=True))
+            ]
         grids = iter(self._grids(outputs, chosen))
         found = []
         for i, (rows, size) in enumerate(zip(kept, sizes, strict=True)):
@@ -252,6 +269,34 @@ class TensorMaskHead(nn.Module):
             for row, grid in zip(rows.tolist(), drawn.sigmoid(), strict=True):
                 grids[row] = grid
         return grids
+
+    def exported(self) -> Exported:
+        """As `det_core.contracts.Exportable`: grids of several sizes are cut out of a table after the program."""
+        return Exported(finish={"type": "det_tensormask.exporting:CutGrids"})
+
+    def _tables(self, outputs: TensorMaskOutputs, image: int, anchor: Tensor) -> dict[str, Tensor]:
+        """What `CutGrids` makes masks of: that of each window, by its place among all anchors (N,), on one large grid.
+
+        Without a branch on values: each size of windows of each level is drawn for the windows that have it.
+        """
+        start, rows, sides, tables = 0, [], [], []
+        most = max(self.windows) * (2 ** (len(self.strides) - 1) if self.bipyramid else 1)
+        for level, (maps, anchors) in enumerate(zip(outputs.masks, outputs.anchors, strict=True)):
+            within = (anchor >= start) & (anchor < start + anchors.shape[0])
+            for size, predicted in enumerate(maps):
+                own = torch.nonzero(within & ((anchor - start) % len(maps) == size)).squeeze(1)
+                factor = 2**level if self.bipyramid else 1
+                natural = swap_align2nat(predicted[image][None], factor) if self.aligned else predicted[image][None]
+                place = (anchor[own] - start) // len(maps)
+                side = self.windows[size] * factor
+                drawn = natural[0].flatten(1).index_select(1, place).T.unflatten(1, (side, side))
+                tables.append(F.pad(drawn.float().sigmoid(), (0, most - side, 0, most - side)))
+                sides.append(torch.full_like(own, side))
+                rows.append(own)
+            start += anchors.shape[0]
+        order = torch.cat(rows).argsort()
+        windows = torch.cat(outputs.anchors)[anchor]
+        return {GRIDS: torch.cat(tables)[order], SIDES: torch.cat(sides)[order], WINDOWS: windows}
 
     def _suppress(self, boxes: Tensor, anchor: Tensor, labels: Tensor, scores: Tensor, size: Size) -> Tensor:
         """Which candidates of an image stay, best first."""

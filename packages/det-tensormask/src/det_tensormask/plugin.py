@@ -12,6 +12,7 @@ _PUBLISHED = {
 
 # What recipes may build beside what is offered through hooks.
 SAFE_PARTS = (
+    "det_tensormask.exporting:CutGrids",
     "det_tensormask.head:MaskWindows",
     "det_tensormask.head:Subnets",
     "det_tensormask.losses:FocalLossStar",

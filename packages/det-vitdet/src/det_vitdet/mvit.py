@@ -214,6 +214,8 @@ class MViT(nn.Module):
                 channels, heads, stride, kv_stride = 2 * channels, 2 * heads, 2 * stride, max(kv_stride // 2, 1)
             if first:  # which shrinks what comes in, and so does so in windows of the stage before
                 window_size, side = window_size // 2, side // 2
+        # Up to this side, in pixels, there is a single window, which an exported program takes for a rule.
+        self.single_window = _PATCH_STRIDE * pooling.window_size
         initialise(self)
 
     def older_weights(self, state: Mapping[str, Tensor], path: str) -> tuple[str, dict[str, Tensor]] | None:

@@ -203,6 +203,8 @@ class Swin(nn.Module):
         self.channels: dict[str, int] = {}
         self.strides: dict[str, int] = {}
         self.size_divisibility = 1
+        # Up to this side, in pixels, the last stage has a single window, which an exported program takes for a rule.
+        self.single_window = _PATCH * 2 ** (len(_STAGES) - 1) * window_size
         self.layers = nn.ModuleList()
         rates = drop_path_rates(drop_path_rate, sum(depths))
         for i, name in enumerate(_STAGES):

@@ -215,6 +215,8 @@ class ViT(nn.Module):
         self.channels: Mapping[str, int] = {"last_feat": channels}
         self.strides: Mapping[str, int] = {"last_feat": patch_size}
         self.size_divisibility = patch_size
+        # Up to this side, in pixels, there is a single window, which an exported program takes for a rule.
+        self.single_window = patch_size * windows.size if windows.blocks else 0
 
     def older_weights(self, state: Mapping[str, Tensor], path: str) -> tuple[str, dict[str, Tensor]] | None:
         """timm's weights too, and positions of another size."""

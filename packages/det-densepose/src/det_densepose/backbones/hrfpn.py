@@ -1,12 +1,16 @@
 """HRFPN: a pyramid over HRNet (Sun et al., "High-resolution representations for labeling pixels and regions", 2019)."""
 
+import functools
 import math
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from det_core.contracts import Backbone
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from det_densepose.backbones.hrnet import first_cells
 
 __all__ = ["HRFPN"]
 
@@ -56,6 +60,8 @@ class HRFPN(nn.Module):
         self.channels = {f"p{i + 1}": out_channels for i in range(num_levels)}
         self.strides = {name: finest * 2**i for i, name in enumerate(self.channels)}
         self.size_divisibility = 1
+        # Up to this side, in pixels, the coarsest level may have a single cell, which an exported program makes a rule.
+        self.single_window = finest * 2**num_levels
         # Of the coarsest branch as many cells as leave one cell of the coarsest level, and the pixels they come from.
         cells = math.ceil((2 ** (num_levels - 1) - _KERNEL) / 2 ** (len(widths) - 1)) + 1
         self._smallest = (cells - 1) * max(bottom_up.strides.values()) + 1
@@ -85,7 +91,11 @@ class HRFPN(nn.Module):
 
 
 def _least(maps: list[Tensor]) -> tuple[int, int]:
-    return min(each.shape[-2] for each in maps), min(each.shape[-1] for each in maps)
+    def least(axis: int) -> int:
+        smaller: Callable[[int, int], int] = torch.sym_min  # type: ignore[assignment]
+        return functools.reduce(smaller, (each.shape[axis] for each in maps))
+
+    return least(-2), least(-1)
 
 
 def _within(x: Tensor, size: tuple[int, int], stride: int) -> Tensor:
@@ -95,4 +105,6 @@ def _within(x: Tensor, size: tuple[int, int], stride: int) -> Tensor:
 
 
 def _cut(x: Tensor, height: int, width: int) -> Tensor:
+    if torch.compiler.is_exporting():
+        return first_cells(x, height, width)
     return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))

@@ -5,11 +5,12 @@ The names of the parts are those of the published ImageNet weights.
 
 from collections.abc import Sequence
 
+import torch
 from det_core.errors import ConfigError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["HRNet"]
+__all__ = ["HRNet", "first_cells"]
 
 _MOMENTUM = 0.1
 _EXPANSION = 4  # of a bottleneck
@@ -79,7 +80,7 @@ class Exchange(nn.Module):
             parts = [path(each) for path, each in zip(paths.children(), own, strict=True)]
             for source in range(target + 1, len(parts)):
                 raised = F.interpolate(parts[source], scale_factor=2 ** (source - target), mode="nearest")
-                parts[source] = raised[..., :height, :width]  # odd sizes come out too large
+                parts[source] = first_cells(raised, height, width)  # odd sizes come out too large
             total = parts[0]
             for part in parts[1:]:
                 total = total + part
@@ -145,6 +146,15 @@ class HRNet(nn.Module):
                 grown.append(maps[i] if isinstance(path, nn.Identity) else path(maps[-1]))
             maps = self.get_submodule(f"stage{stage}")(grown)
         return dict(zip(self.channels, maps, strict=True))
+
+
+def first_cells(x: Tensor, height: int, width: int) -> Tensor:
+    """The first rows and columns of maps (B, C, H, W), no more than there are."""
+    if not torch.compiler.is_exporting():
+        return x[..., :height, :width]
+    # Slices would tie exported programs to sizes that are proven to be there.
+    rows, columns = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
+    return x.index_select(2, rows).index_select(3, columns)
 
 
 def _transition(before: Sequence[int], now: Sequence[int]) -> nn.ModuleList:

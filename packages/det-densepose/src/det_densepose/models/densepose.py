@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
-from det_core.contracts import HasNMS, Pooler
+from det_core.contracts import Exported, HasNMS, Pooler
 from det_core.errors import ConfigError
 from det_core.models.parts.levels import select_levels
 from det_core.ops.boxes import area
@@ -21,7 +21,7 @@ from det_densepose.models.decoder import Decoder
 from det_densepose.models.embedder import Embedder, VertexEmbedder
 from det_densepose.models.heads import DensePoseV1ConvXHead
 from det_densepose.models.predictors import DensePoseChartPredictor
-from det_densepose.structures import PREFIX, MeshEmbeddings, has_coarse_parts, has_points
+from det_densepose.structures import PREFIX, VERTICES, MeshEmbeddings, has_coarse_parts, has_points
 
 __all__ = ["DensePoseHead", "DensePoseLoss", "DensePosePredictor", "learnable"]
 
@@ -134,6 +134,14 @@ class DensePoseHead(nn.Module):
         regions = Regions(boxes, [own[rows] for own, rows in zip(targets, chosen, strict=True)])
         outputs = self(features, boxes)
         return self.loss(outputs, regions, self.embedder)
+
+    def exported(self) -> Exported:
+        """As `det_core.contracts.Exportable`: the embeddings of vertices stand in a file as constants."""
+        if self.embedder is None:
+            return Exported()
+        constants = {VERTICES + name: self.embedder(name) for name in self.embedder.names}
+        node = {"type": "det_densepose.results.exporting:AttachMeshes", "mesh_of_label": list(self.mesh_of_label)}
+        return Exported(constants=constants, finish=node)
 
     def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
         """The detections with the fields of the predictor as extras, float32 (N, C, Z, Z), raw."""

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from det_export.calibration import inputs_of, listed
-from det_export.exported import ExportedModel
+from det_export.exported import ExportedModel, model_of
 from det_export.facts import Facts
+from det_export.obstacles import require_exportable
 from det_export.precision import PRECISIONS, at_precision
 from det_export.preprocess import rule_of_recipe
 from det_export.program import Program, padded
@@ -94,6 +95,7 @@ class FileExporter(ABC):
             MissingExtraError: a library that the format needs is not installed.
         """
         self.require()
+        require_exportable(model, self.format)
         path = path if path.suffix in self.suffixes else path.with_name(path.name + self.suffixes[0])
         path.parent.mkdir(parents=True, exist_ok=True)
         copied = accelerate(copy.deepcopy(model).cpu().eval(), on=False).requires_grad_(False)
@@ -130,7 +132,7 @@ class FileExporter(ABC):
         """
         self.require()
         facts, run = self.read(Path(path))
-        return ExportedModel(run, facts, str(path))
+        return model_of(run, facts, str(path))
 
     def require(self) -> None:
         """MissingExtraError where a library is missing."""
@@ -147,8 +149,9 @@ class FileExporter(ABC):
 
     def _facts(self, program: Program, model: nn.Module) -> Facts:
         strides = getattr(getattr(model, "backbone", None), "strides", None) or {"": program.divisibility}
-        # A map of a single row or column would be taken for one that always has a single one.
-        least = max(strides.values()) // program.divisibility + 1
+        # A map of a single row or column would be taken for one that always has a single one, and so would windows.
+        sides = [max(strides.values()), *(getattr(each, "single_window", 0) for each in model.modules())]
+        least = max(sides) // program.divisibility + 1
         facts = Facts(
             format=self.format,
             outputs=program.outputs,
@@ -159,6 +162,7 @@ class FileExporter(ABC):
             fixed=None,
             precision=self.precision,
             num_classes=int(getattr(model, "num_classes", 0) or 0),
+            finish=program.finish,
             **{name: self.about[name] for name in _KEPT if name in self.about},
         )
         facts.resize = rule_of_recipe(facts.recipe, facts.divisibility, facts.smallest)

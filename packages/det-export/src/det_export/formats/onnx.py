@@ -17,6 +17,8 @@ from torch.export import ExportedProgram
 from det_export.facts import KEY, Facts
 from det_export.formats.base import FileExporter, Run
 from det_export.resizing import INPUT, can_resize, require_resizable, with_resizing
+from det_export.formats.bounds import limit_memory, require_bounded
+from det_export.formats.scalars import translations
 
 __all__ = ["OPSET", "OnnxExporter"]
 
@@ -92,6 +94,7 @@ class OnnxExporter(FileExporter):
         try:
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 4
+            limit_memory(options)
             options.intra_op_num_threads = torch.get_num_threads()
             session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # a runtime's errors have no common type
@@ -132,6 +135,7 @@ def _translated(program: ExportedProgram, facts: Facts) -> Any:
                 opset_version=OPSET,
                 input_names=["pixels", "sizes"],
                 output_names=list(facts.outputs),
+                custom_translation_table=translations(),
                 verbose=False,
             )
             model = made.model_proto
@@ -168,6 +172,7 @@ def _examined(path: Path) -> tuple[bytes, Facts]:
     _require_standard(model, where, CheckpointError)
     for tensor in _tensors(model):
         _require_own(tensor, where)
+    require_bounded(model, where)
     return data, Facts.of_json(text, where)
 
 

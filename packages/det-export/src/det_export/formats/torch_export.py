@@ -1,6 +1,7 @@
 """`torch_export`: a `.pt2` file, which torch.export reads and torch runs."""
 
 import logging
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +14,7 @@ from torch.export import ExportedProgram
 from det_export.archive import NATIVE, examined, names_of
 from det_export.facts import KEY, Facts
 from det_export.formats.base import FileExporter, Run
+from det_export.formats.plain import require_plain
 
 __all__ = ["TorchExporter"]
 
@@ -43,6 +45,8 @@ def read_program(path: Path) -> tuple[Facts, Run]:
     import torchvision  # noqa: F401 (its operators)
 
     facts = examined(path, ".pt2 file")
+    with zipfile.ZipFile(path) as archive:
+        require_plain(archive, str(path))
     if facts.precision == "int8":
         from det_export.quantize import require_torchao
 

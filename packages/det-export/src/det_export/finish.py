@@ -1,0 +1,75 @@
+"""What follows a program: steps that no graph can hold, done by safe parts that its file names, and by NumPy alone."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from det_core import recipes
+from det_core.contracts import Exportable, Exported
+from det_core.errors import CheckpointError, DetError
+from det_core.structures import Prediction
+from torch import Tensor, nn
+
+__all__ = ["Finish", "finishers", "graph_branches", "parts_of", "written_for"]
+
+Finish = Callable[[Prediction], Prediction]
+"""A step after a program, on the prediction of one image."""
+
+_MOST = 16
+
+
+@contextlib.contextmanager
+def graph_branches() -> Iterator[None]:
+    """Models run as they are traced, with `torch.compiler.is_exporting()` true, but nothing is traced.
+
+    A model that predicts other things in a graph, such as heatmaps in place of keypoints, shows here which.
+    """
+    compiler: Any = torch.compiler
+    before = compiler._is_exporting_flag  # torch has no public way to set what it has a public function for
+    compiler._is_exporting_flag = True
+    try:
+        yield
+    finally:
+        compiler._is_exporting_flag = before
+
+
+def written_for(model: nn.Module) -> nn.Module:
+    """The model that a program holds: the given one, or what stands for it (`det_core.contracts.Exportable`)."""
+    while isinstance(model, Exportable):
+        inner = model.exported().model
+        if inner is None:
+            return model
+        model = inner
+    return model
+
+
+def parts_of(model: nn.Module) -> tuple[dict[str, Tensor], list[Mapping[str, Any]]]:
+    """The constants by name, and the nodes of the steps after the program, of a model and all of its parts."""
+    found: list[Exported] = [each.exported() for each in model.modules() if isinstance(each, Exportable)]
+    constants: dict[str, Tensor] = {}
+    for each in found:
+        constants |= {name: value.detach().cpu().clone() for name, value in each.constants.items()}
+    return constants, [dict(each.finish) for each in found if each.finish is not None]
+
+
+def finishers(nodes: Sequence[Mapping[str, Any]], where: str) -> list[Finish]:
+    """The steps that a file names, which must be safe parts of installed packages.
+
+    Raises:
+        CheckpointError: a node is none, or names what is on no list of an installed plugin.
+    """
+    if len(nodes) > _MOST:
+        raise CheckpointError(where, "names too many steps after its program", f"{len(nodes)}", "export it again")
+    try:
+        return [_part(node, where) for node in nodes]
+    except DetError as error:
+        names = ", ".join(str(node.get("type"))[:80] for node in nodes)
+        fix = "install the package that it is from, such as det-panoptic of det_panoptic"
+        raise CheckpointError(where, "names steps after its program that no plugin has", names, fix) from error
+
+
+def _part(node: Mapping[str, Any], where: str) -> Finish:
+    recipe = recipes.recipe_from_tree({"model": {}, "data": {"finish": dict(node)}}, where, trusted=False)
+    built: Finish = recipe.build_part("data.finish", Callable[[Prediction], Prediction])
+    return built

@@ -1,0 +1,45 @@
+"""Operations of a tensor and a number that only a run knows, such as a width, which torch's ONNX exporter lacks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+__all__ = ["translations"]
+
+
+def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """What `torch.onnx.export` takes as `custom_translation_table`: operators of aten to operators of ONNX."""
+    from onnxscript import opset20 as op
+
+    def number(other: Any, like: Any) -> Any:
+        """A constant, or what the graph computes, in the type of the tensor."""
+        if isinstance(other, int):
+            other = op.Constant(value_int=other)
+        elif isinstance(other, float):
+            other = op.Constant(value_float=other)
+        return op.CastLike(other, like)
+
+    def mul(self: Any, other: Any) -> Any:
+        return op.Mul(self, number(other, self))
+
+    def add(self: Any, other: Any, alpha: float = 1) -> Any:
+        return op.Add(self, op.Mul(number(other, self), number(alpha, self)))
+
+    def sub(self: Any, other: Any, alpha: float = 1) -> Any:
+        return op.Sub(self, op.Mul(number(other, self), number(alpha, self)))
+
+    def remainder(self: Any, other: Any) -> Any:
+        divisor = number(other, self)
+        if self.dtype.is_floating_point():
+            return op.Sub(self, op.Mul(op.Floor(op.Div(self, divisor)), divisor))
+        return op.Mod(self, divisor)
+
+    aten = torch.ops.aten
+    found: dict[Callable[..., Any], Callable[..., Any]] = {
+        aten.mul.Scalar: mul,
+        aten.add.Scalar: add,
+        aten.sub.Scalar: sub,
+        aten.remainder.Scalar: remainder,
+    }
+    return found

@@ -1,0 +1,54 @@
+"""Why a model cannot be exported, found before minutes are spent on its graph."""
+
+from dataclasses import dataclass
+
+from det_core.errors import ConfigError
+from det_core.models import RCNN
+from det_core.ops.roi import ROIPooler
+from torch import nn
+
+__all__ = ["Obstacle", "obstacle", "require_exportable"]
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """What stands in the way.
+
+    Attributes:
+        operator: the part of the model, or its operation.
+        reason: why no file holds it.
+        fix: what to do instead.
+    """
+
+    operator: str
+    reason: str
+    fix: str
+
+
+_PROPOSALS = Obstacle(
+    "Fast R-CNN",
+    "takes proposals with each image, and a file takes an image alone",
+    "export a model with a proposal generator, such as faster_rcnn_r50_fpn_1x",
+)
+_ROTATED = Obstacle(
+    "ROIAlignRotated",
+    "takes as many samples in each region as its size asks for, and suppresses boxes one after another: no graph can",
+    "run this model in Python; upright boxes can be exported",
+)
+
+
+def obstacle(model: nn.Module, form: str) -> Obstacle | None:
+    """What stands in the way of a model, to a format by its exporter's name; None where nothing known does."""
+    for module in model.modules():
+        if isinstance(module, RCNN) and module.proposal_generator is None:
+            return _PROPOSALS
+        if isinstance(module, ROIPooler) and module.pooling == "ROIAlignRotated":
+            return _ROTATED
+    return None
+
+
+def require_exportable(model: nn.Module, form: str) -> None:
+    """Raise ConfigError, with the operator and the reason, where a model is known not to be exportable."""
+    found = obstacle(model, form)
+    if found is not None:
+        raise ConfigError("export", f"{found.operator} {found.reason}", f"the format is {form}", found.fix)

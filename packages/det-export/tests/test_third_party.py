@@ -1,0 +1,39 @@
+"""A format of somebody else's is one class, and works on core's models."""
+
+import io
+
+import narrow_models
+import torch
+from det_core.structures import ImageBatch
+from det_export.check import compare, shipped
+from det_export.facts import Facts
+from det_export.formats.base import FileExporter
+
+MARK = b"PLAIN\n"
+
+
+class PlainExporter(FileExporter):
+    """The facts on a line, and the program."""
+
+    suffixes, format = (".plain",), "plain"
+
+    def write(self, program, facts, path):
+        buffer = io.BytesIO()
+        torch.export.save(program, buffer)
+        path.write_bytes(MARK + facts.to_json().encode() + b"\n" + buffer.getvalue())
+
+    def read(self, path):
+        _, text, data = path.read_bytes().split(b"\n", 2)
+        return Facts.of_json(text, str(path)), torch.export.load(io.BytesIO(data)).module()
+
+
+def test_format_of_a_third_party_agrees_on_a_model_of_core(tmp_path):
+    model = narrow_models.built("RPN FPN")
+    size = narrow_models.EXAMPLE
+    example = ImageBatch(pixels=torch.zeros(1, 3, *size, dtype=torch.uint8), sizes=(size,))
+    exporter = PlainExporter()
+    path = exporter.export(model, example, tmp_path / "model")
+    assert path.read_bytes().startswith(MARK)
+    agreement = compare(model, exporter.load(path), shipped()[:1], narrow_models.OTHERS[:1], path)
+    assert agreement.agrees, agreement
+    assert agreement.rows[0].expected > 1
