@@ -16,9 +16,9 @@ from torch.export import ExportedProgram
 
 from det_export.facts import KEY, Facts
 from det_export.formats.base import FileExporter, Run
-from det_export.resizing import INPUT, can_resize, require_resizable, with_resizing
 from det_export.formats.bounds import limit_memory, require_bounded
 from det_export.formats.scalars import translations
+from det_export.resizing import INPUT, can_resize, require_resizable, with_resizing
 
 __all__ = ["OPSET", "OnnxExporter"]
 
