@@ -161,9 +161,12 @@ class Detector:
         """
         side = self._shorter_side
         sizes = [max(side * eighths // 8, 1) for eighths in range(4, 13)] if sizes is None else sizes
-        views: list[Any] = [self.model, sizes, max_size or 5 * side, flip]
+        longest = max_size or 5 * side
         own = [part for part in self.model.modules() if isinstance(part, Augmentable)]
-        model: nn.Module = own[0].augmented(*views) if own else AugmentedDetector(*views, flip_pairs)
+        if own:
+            model: nn.Module = own[0].augmented(self.model, sizes, longest, flip)
+        else:
+            model = AugmentedDetector(self.model, sizes, longest, flip, flip_pairs)
         return Detector(model, self.classes, (), self.category_ids, self.device)
 
     # A text is a path here, although Python counts it among the iterables.

@@ -172,7 +172,7 @@ class Separable(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride))."""
-        return self.pw(self.dw(x))  # type: ignore[no-any-return]
+        return self.pw(self.dw(x))
 
 
 class BasicResidual(nn.Module):
@@ -229,8 +229,15 @@ def build_block(block: Block, in_channels: int, out_channels: int, around: Surro
         _require_options(block, where, "bias")
         act, step = F.hardswish if hard else F.relu_, block.stride
         blurred = bool(antialiased) and step > 1
-        options = {"bias": block.options.get("bias", True), "norm": around.norm, "activation": act}
-        conv = ConvNorm(in_channels, out_channels, int(size), stride=1 if blurred else step, **options)
+        conv = ConvNorm(
+            in_channels,
+            out_channels,
+            int(size),
+            stride=1 if blurred else step,
+            bias=block.options.get("bias", True),
+            norm=around.norm,
+            activation=act,
+        )
         return nn.Sequential(conv, BlurPool(out_channels, step)) if blurred else conv
     if block.op not in _OTHERS:
         fix = registry.did_you_mean(block.op, [*_NAMES, *_OTHERS]) or f"there are {', '.join([*_NAMES, *_OTHERS])}"

@@ -83,14 +83,15 @@ def _blocks(entry: Any, where: str) -> list[Block]:
         entry = _words(entry.strip(), where)
     if not isinstance(entry, Sequence) or not 2 <= len(entry) <= 12 or not isinstance(entry[0], str):
         raise _malformed(where, entry)
-    numbers, options = [value for value in entry[1:4] if not isinstance(value, Mapping)], {}
+    numbers = [value for value in entry[1:4] if not isinstance(value, Mapping)]
+    options: dict[str, Any] = {}
     for value in entry[1 + len(numbers) :]:
         if not isinstance(value, Mapping):
             raise _malformed(where, entry)
         options.update(value)
-    if any(isinstance(value, bool) or not isinstance(value, int) for value in numbers):
+    if not numbers or any(isinstance(value, bool) or not isinstance(value, int) for value in numbers):
         raise _malformed(where, entry)
-    channels, stride, repeats = [*numbers, *(1, 1)[len(numbers) - 1 :]]
+    channels, stride, repeats = (*numbers, 1, 1)[:3]
     if channels < 1 or stride == 0 or not 0 <= repeats <= _MOST:
         raise _malformed(where, entry)
     block = Block(entry[0], channels, stride, options)

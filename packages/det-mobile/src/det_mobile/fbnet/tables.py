@@ -104,11 +104,10 @@ def _trunk(name: str, stages: int = 5) -> str:
 def _parts(
     trunk: str,
     stages: int = 4,
-    *,
-    rpn: str = "",
     bbox: str = "",
     mask: str = "",
     kpts: str = "",
+    rpn: str = "",
 ) -> dict[str, str]:
     """The parts of an architecture; its RPN repeats the last entry of the trunk's fourth stage, unless `rpn` is given.
 
@@ -119,14 +118,14 @@ def _parts(
     return parts | {name: HEADS[head] for name, head in (("mask", mask), ("kpts", kpts)) if head}
 
 
-_DS = {"mask": "small_ds_upsample", "kpts": "small_ds_upsample"}
-_LARGE = {"mask": "large_upsample", "kpts": "large_upsample"}
-_G = {"mask": "large_upsample", "kpts": "large_upsample_d21"}
-_B = {"mask": "small_ds_upsample", "kpts": "large_upsample_d21"}
+_DS = ("small_ds_upsample", "small_ds_upsample")
+_LARGE = ("large_upsample", "large_upsample")
+_G = ("large_upsample", "large_upsample_d21")
+_B = ("small_ds_upsample", "large_upsample_d21")
 
 ARCHITECTURES: Mapping[str, Mapping[str, str]] = {
-    "default": _parts("default", bbox="large_box", **_LARGE),
-    "default_dsmask": _parts("default", bbox="small_box", **_DS),
+    "default": _parts("default", 4, "large_box", *_LARGE),
+    "default_dsmask": _parts("default", 4, "small_box", *_DS),
     "FBNetV3_A": _parts("FBNetV3_A", mask="small_ds_upsample"),
     "FBNetV3_A_C5": _parts("FBNetV3_A", 5, mask="small_ds_upsample"),
     "FBNetV3_B": _parts("FBNetV3_B"),
@@ -137,17 +136,17 @@ ARCHITECTURES: Mapping[str, Mapping[str, str]] = {
     "FBNetV3_E": _parts("FBNetV3_E"),
     "FBNetV3_F": _parts("FBNetV3_F"),
     "FBNetV3_F_C5": _parts("FBNetV3_F", 5),
-    "FBNetV3_G": _parts("FBNetV3_G", **_G),
-    "FBNetV3_G_C5": _parts("FBNetV3_G", 5, **_G),
+    "FBNetV3_G": _parts("FBNetV3_G", 4, "", *_G),
+    "FBNetV3_G_C5": _parts("FBNetV3_G", 5, "", *_G),
     "FBNetV3_H": _parts("FBNetV3_H"),
-    "FBNetV3_A_dsmask_C5": _parts("FBNetV3_A_dsmask", 5, bbox="small_box", **_DS),
-    "FBNetV3_A_dsmask": _parts("FBNetV3_A_dsmask", bbox="small_box", **_DS),
+    "FBNetV3_A_dsmask_C5": _parts("FBNetV3_A_dsmask", 5, "small_box", *_DS),
+    "FBNetV3_A_dsmask": _parts("FBNetV3_A_dsmask", 4, "small_box", *_DS),
     "FBNetV3_A_dsmask_tiny": _parts(
         "FBNetV3_A_dsmask_tiny", bbox="tiny_box", mask="tiny_ds_upsample", kpts="tiny_ds_upsample"
     ),
-    "FBNetV3_B_light_large_3layers": _parts("FBNetV3_B_light_no_se", 3, bbox="small_box", **_B),
-    "FBNetV3_B_light_large": _parts("FBNetV3_B_light_no_se", bbox="small_box", **_B),
-    "FBNetV3_B_large": _parts("FBNetV3_B_no_se", bbox="large_box", **_B),
+    "FBNetV3_B_light_large_3layers": _parts("FBNetV3_B_light_no_se", 3, "small_box", *_B),
+    "FBNetV3_B_light_large": _parts("FBNetV3_B_light_no_se", 4, "small_box", *_B),
+    "FBNetV3_B_large": _parts("FBNetV3_B_no_se", 4, "large_box", *_B),
     "FBNetV3_B_light_no_se_C5": _parts("FBNetV3_B_light_no_se", 5),
     "FBNetV3_G_fpn": _parts("FBNetV3_G", 5, rpn="ir_k5_se 160 e3", mask="fpn_upsample", kpts="large_upsample_d21"),
 }

@@ -27,4 +27,4 @@ class FBNetBoxHead(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(P, in_channels, R, R) to (P, out_dim)."""
-        return self.roi_box_conv(pooled).mean((2, 3))  # type: ignore[no-any-return]
+        return self.roi_box_conv(pooled).mean((2, 3))

@@ -78,7 +78,7 @@ class FBNetKeypointHead(KeypointRCNNConvDeconvUpsampleHead):
             x = enlarge(x, 2)
         x = self.predictor.get_submodule("kps_score_lowres")(x)
         if self.kind != "deconv_upsample":
-            return x  # type: ignore[no-any-return]
+            return x
         if not torch.compiler.is_exporting() and not len(x):
             return enlarge(x, 2)
         return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
