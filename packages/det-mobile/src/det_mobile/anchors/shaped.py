@@ -10,10 +10,10 @@ __all__ = ["ShapedAnchors"]
 
 
 class ShapedAnchors(AnchorGenerator):
-    """Lays boxes of given widths and heights around every feature pixel of one level.
+    """Lays boxes of given widths and heights around every feature pixel, the same on every level.
 
     Args:
-        strides: level -> input pixels per feature pixel; one level.
+        strides: level -> input pixels per feature pixel; one level in the published models.
         shapes: width and height of each anchor, in pixels.
         offset: where in its pixel an anchor is centred: 0 the upper left corner, 0.5 the middle.
     """
@@ -23,12 +23,10 @@ class ShapedAnchors(AnchorGenerator):
     def __init__(
         self, strides: Mapping[str, int], *, shapes: Sequence[Sequence[float]] = ((32.0, 32.0),), offset: float = 0.0
     ) -> None:
-        if len(strides) != 1:
-            found = f"got {', '.join(strides)}"
-            raise ConfigError("ShapedAnchors", "is for one level", found, "name one in the RPN's in_features")
         if not shapes or any(len(shape) != 2 or min(shape) <= 0 for shape in shapes):
             raise ConfigError("ShapedAnchors.shapes", "needs a positive width and height of each anchor")
         super().__init__(strides, sizes=[[1.0] * len(shapes)], aspect_ratios=[[1.0]], offset=offset)
         cells = [[-w / 2, -h / 2, w / 2, h / 2] for w, h in shapes]
-        self.register_buffer("cell0", torch.tensor(cells), persistent=False)
-        self.per_pixel = [len(cells)]
+        for level in range(len(strides)):
+            self.register_buffer(f"cell{level}", torch.tensor(cells), persistent=False)
+        self.per_pixel = [len(cells)] * len(strides)
