@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from det_core.data import VocDataset, YoloDataset
 from det_core.errors import DataError
+from det_datasets.readers import VocDataset, YoloDataset
 from PIL import Image
 
 ROOT = "<annotation><size><width>40</width><height>30</height></size>{}</annotation>"
