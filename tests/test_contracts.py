@@ -75,6 +75,7 @@ COMPONENTS = (
 # Consumed and implemented by a plugin in test_throwaway_plugin.py, or asked of a model in the tests below; those of
 # exporting in the tests of det-export.
 ELSEWHERE = {"Compilable", "Dataset", "Evaluator", "Exportable", "Exported", "GivenBoxes", "HasNMS", "SegmentMaker"}
+ELSEWHERE |= {"Augmentable"}  # in the tests of det-densepose
 # Implemented in test_contracts_of_the_loop.py.
 OF_THE_LOOP = {"Analysis", "Explanation", "Exporter", "Indexed", "OlderWeights", "Sampler", "Transform"}
 

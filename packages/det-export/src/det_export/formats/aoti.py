@@ -72,7 +72,7 @@ class AotiExporter(FileExporter):
         """As `FileExporter.read`; a file of torch_export, which ends alike, is read as one."""
         if any(NATIVE in f"/{name}" for name in names_of(path)):
             return read_package(path, self.trust)
-        from det_export.formats.torch_export import read_program
+        from det_export.formats.programs import read_program
 
         return read_program(path)
 

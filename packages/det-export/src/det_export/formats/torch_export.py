@@ -1,24 +1,18 @@
 """`torch_export`: a `.pt2` file, which torch.export reads and torch runs."""
 
-import logging
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import torch
-from det_core.errors import CheckpointError
-from torch import Tensor
 from torch.export import ExportedProgram
 
-from det_export.archive import NATIVE, examined, names_of
+from det_export.archive import NATIVE, names_of
 from det_export.facts import KEY, Facts
 from det_export.formats.base import FileExporter, Run
-from det_export.formats.plain import require_plain
+from det_export.formats.programs import read_program
 
 __all__ = ["TorchExporter"]
-
-_FIX = "export the model again"
 
 
 class TorchExporter(FileExporter):
@@ -38,34 +32,3 @@ class TorchExporter(FileExporter):
 
             return read_package(path, self.trust)
         return read_program(path)
-
-
-def read_program(path: Path) -> tuple[Facts, Run]:
-    """The facts of a file, and what it computes; errors as of `FileExporter.load`."""
-    import torchvision  # noqa: F401 (its operators)
-
-    facts = examined(path, ".pt2 file")
-    with zipfile.ZipFile(path) as archive:
-        require_plain(archive, str(path))
-    if facts.precision == "int8":
-        from det_export.quantize import require_torchao
-
-        require_torchao()  # its operators
-    loggers = [logging.getLogger(name) for name in ("torch._export.serde.serialize", "torch.export")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:  # they warn of symbols that the graph does not need, and print what is raised
-        logger.setLevel(logging.ERROR)
-    try:
-        module = torch.export.load(path).module()
-    except Exception as error:  # the reader's errors have no common type
-        found = f"{type(error).__name__}: {str(error)[:200]}"
-        raise CheckpointError(str(path), "is no program that this torch reads", found, _FIX) from error
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-    def run(pixels: Tensor, sizes: Tensor) -> Sequence[Tensor]:
-        outputs: Sequence[Tensor] = module(pixels, sizes)
-        return outputs
-
-    return facts, run
