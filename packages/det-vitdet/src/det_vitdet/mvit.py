@@ -181,7 +181,6 @@ class MViT(nn.Module):
     ) -> None:
         super().__init__()
         kv_stride, window_size = pooling.kv_stride, pooling.window_size
-        check_at_least("MViT", 1, channels=channels, heads=heads)
         check_at_least("MViT.pooling", 1, kv_stride=kv_stride)
         check_at_least("MViT", 32, image_size=image_size)
         depth = last_blocks[-1] + 1 if depth is None and last_blocks else depth or 0
@@ -234,6 +233,7 @@ class MViT(nn.Module):
 
 
 def _check(depth: int, last_blocks: Sequence[int], out_features: Sequence[str], channels: int, heads: int) -> None:
+    check_at_least("MViT", 1, channels=channels, heads=heads)
     rising = len(last_blocks) == 4 and list(last_blocks) == sorted(set(last_blocks))
     if not rising or last_blocks[0] < 0 or last_blocks[-1] != depth - 1:
         found = f"got {list(last_blocks)} for {depth} blocks"

@@ -49,10 +49,13 @@ def _are_texts(records: Any) -> bool:
 def _record(record: Any, rules: Mapping[str, Callable[[Any], Any]]) -> Any:
     if not isinstance(record, dict):
         return record
-    made = {key: value for key, value in record.items() if value is not None or key not in _OPTIONAL}
-    made |= {key: rule(made[key]) for key, rule in rules.items() if key in made}
+    absent = [key for key in _OPTIONAL if key in record and record[key] is None]
+    made = {key: value for key, value in record.items() if key not in absent} if absent else record
+    # Files of a million entries, none of which is written otherwise, are not copied.
+    changed = {k: new for k, rule in rules.items() if k in made and (new := rule(made[k])) is not made[k]}
+    made = made | changed if changed else made
     if made.get("bbox") is None and rules.keys() >= {"id", "image_id"} and (box := _box(made.get("segmentation"))):
-        made["bbox"] = box
+        return {**made, "bbox": box}
     return made
 
 
