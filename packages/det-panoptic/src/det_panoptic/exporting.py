@@ -17,8 +17,8 @@ CENTERS, OFFSETS = "det-panoptic/centers", "det-panoptic/offsets"
 """Extras of a prediction before the grouping: float32 (1, H, W) and (2, H, W), padded right and bottom."""
 
 
-class BeforeJoining(nn.Module):
-    """A Panoptic FPN up to things and classes of pixels.
+class _Before(nn.Module):
+    """A model up to the steps that no graph can hold.
 
     Args:
         whole: the model, whose parts these are.
@@ -33,6 +33,10 @@ class BeforeJoining(nn.Module):
         """That of the model."""
         found: nn.Module = self.whole.backbone
         return found
+
+
+class BeforeJoining(_Before):
+    """A Panoptic FPN up to things and classes of pixels."""
 
     def forward(self, batch: ImageBatch) -> list[Prediction]:
         """Detections and semantic maps, without segments."""
@@ -41,22 +45,8 @@ class BeforeJoining(nn.Module):
         return found
 
 
-class BeforeGrouping(nn.Module):
-    """A Panoptic-DeepLab up to the maps of all pixels.
-
-    Args:
-        whole: the model, whose parts these are.
-    """
-
-    def __init__(self, whole: Any) -> None:
-        super().__init__()
-        self.whole, self.num_classes = whole, whole.num_classes
-
-    @property
-    def backbone(self) -> nn.Module:
-        """That of the model."""
-        found: nn.Module = self.whole.backbone
-        return found
+class BeforeGrouping(_Before):
+    """A Panoptic-DeepLab up to the maps of all pixels."""
 
     def forward(self, batch: ImageBatch) -> list[Prediction]:
         """Semantic maps, and centers and offsets as extras, all of whole cells of the finest level."""
