@@ -48,7 +48,7 @@ def attempt(name: str, pair: str, seed: int) -> dict[str, object]:
     start = time.monotonic()
     try:
         model = narrow_models.built(name, seed)
-        found = obstacle(model, form)
+        found = obstacle(model)
         if found is not None:
             return {"problem": f"{found.operator} {found.reason}", "operator": found.operator, "seconds": 0}
         options: dict[str, Any] = {"dynamic": sizes == "dynamic"}

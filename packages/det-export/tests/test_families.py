@@ -3,6 +3,7 @@
 import narrow_models
 import pytest
 import torch
+from counting import require_counts
 from det_core.errors import ConfigError
 from det_core.plugins import registry
 from det_core.structures import ImageBatch
@@ -50,59 +51,17 @@ def test_family_of_all_other_sizes_agree(name, form, tmp_path):
 @pytest.mark.parametrize("name", REFUSED)
 def test_family_that_no_graph_holds_refused_with_the_operator(name, form, tmp_path):
     model = narrow_models.built(name)
-    found = obstacle(model, form)
+    found = obstacle(model)
     example = ImageBatch(pixels=torch.zeros(1, 3, 192, 224, dtype=torch.uint8), sizes=((192, 224),))
     with pytest.raises(ConfigError, match=found.operator):
         exporter_of(form).export(model, example, tmp_path / "model")
 
 
 def test_obstacle_of_a_model_that_can_be_exported_is_none():
-    assert obstacle(narrow_models.built("RPN FPN"), "onnx") is None
-
-
-def shifted(model, bias):
-    """The state dict with other biases of the scores: of all classes, or of the background where there is one."""
-    state = {key: value.clone() for key, value in model.state_dict().items()}
-    for key in state:
-        if key.endswith("cls_score.bias"):
-            if "roi_heads" in key:
-                state[key][-1] = -bias
-            else:
-                state[key][:] = bias
-    return state
-
-
-@torch.no_grad()
-def bias_for_one(model, batch):
-    """A bias with which the model has a single detection, by bisection."""
-    low, high = -1e4, 1e4
-    for _ in range(60):
-        middle = (low + high) / 2
-        model.load_state_dict(shifted(model, middle))
-        count = len(model(batch)[0].detections)
-        if count == 1:
-            return middle
-        low, high = (middle, high) if count == 0 else (low, middle)
-    raise RuntimeError("no bias gives a single detection")
+    assert obstacle(narrow_models.built("RPN FPN")) is None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COUNTED)
 def test_counts_none_one_and_many_as_the_model(name, tmp_path):
-    size, other = narrow_models.EXAMPLE, narrow_models.OTHERS[0]
-    model = narrow_models.built(name)
-    one = bias_for_one(model, narrow_models.picture(other))
-    example = ImageBatch(pixels=torch.zeros(1, 3, *size, dtype=torch.uint8), sizes=(size,))
-    exporter = exporter_of("torch_export")
-    path = exporter.export(model, example, tmp_path / "model")
-    program, facts = exporter._last
-    for bias, least, most in ((-1e6, 0, 0), (one, 1, 1), (one + max(3, abs(one) / 2), 2, 100)):
-        state = shifted(model, bias)
-        model.load_state_dict(state)
-        for key in state:
-            if key.endswith("cls_score.bias"):
-                program.state_dict[f"model.{key}"].copy_(state[key])
-        exporter.write(program, facts, path)
-        row = compare(model, exporter.load(path), shipped()[:1], [other], path).rows[0]
-        assert least <= row.expected <= most, (bias, row)
-        assert row.agrees, row
+    require_counts(narrow_models.built(name), narrow_models.EXAMPLE, narrow_models.OTHERS[0], tmp_path)

@@ -12,32 +12,7 @@ from det_core.errors import CheckpointError, ConfigError
 from det_core.plugins import registry
 from det_core.structures import ImageBatch
 from det_export.check import BLACK, compare, shipped, sizes_for
-
-TREE = {
-    "model": {
-        "type": "mask_rcnn",
-        "num_classes": 3,
-        "backbone": {
-            "type": "fpn",
-            "out_channels": 8,
-            "bottom_up": {"type": "resnet", "depth": 18, "stem_channels": 8, "res2_channels": 8, "norm": "BN"},
-        },
-        "mask_head": {"type": "mask_rcnn_conv_upsample_head", "conv_dim": 8, "num_conv": 1},
-        "roi_heads": {
-            "type": "standard_roi_heads",
-            "box_head": {"type": "fast_rcnn_conv_fc_head", "fc_dim": 16},
-            "box_predictor": {"type": "fast_rcnn_predictor", "nms": {"score_threshold": 0.01}},
-        },
-    },
-    "data": {"eval_transforms": [{"type": "det_core.data:ResizeShortestEdge", "size": 160}]},
-}
-CLASSES = ("cell", "platelet", "other")
-EXAMPLE = (192, 224)
-
-
-def model():
-    torch.manual_seed(0)
-    return recipes.recipe_from_tree(TREE).build_model().eval()
+from tiny_model import CLASSES, EXAMPLE, TREE, model
 
 
 @pytest.fixture(scope="module")

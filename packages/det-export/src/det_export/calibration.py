@@ -5,6 +5,7 @@ from pathlib import Path
 
 from det_core import recipes
 from det_core.data import compose, read_image
+from det_core.data.images import IMAGE_SUFFIXES
 from det_core.errors import DataError
 from det_core.recipes import yaml as yamlfile
 from det_core.structures import Sample
@@ -15,7 +16,6 @@ from det_export.facts import Facts
 
 __all__ = ["inputs_of", "listed"]
 
-_IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _MOST = 64
 
 
@@ -26,7 +26,7 @@ def listed(folder: Path | None, where: str, most: int = _MOST) -> list[Path]:
         DataError: it is no folder, or there is no image in it.
     """
     names = sorted(folder.glob("*")) if folder is not None and folder.is_dir() else []
-    images = [path for path in names if path.suffix.lower() in _IMAGES]
+    images = [path for path in names if path.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         raise DataError(f"{where} {folder}", "is no folder with images", fix="name one that holds .jpg or .png files")
     return images[:most]

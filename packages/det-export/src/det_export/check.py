@@ -252,6 +252,7 @@ def _row(model: nn.Module, exported: ExportedModel, image: Tensor, name: str) ->
 
 
 def compared(row: Row, expected: Prediction, found: Prediction) -> Row:
+    """The row with the figures of one image filled in: what the model and what the file predict of it."""
     one, other = (measures.boxes_of(each, row.size) for each in (expected, found))
     if one is not None and other is not None:
         _compare_detections(row, one, other)
@@ -265,6 +266,7 @@ def compared(row: Row, expected: Prediction, found: Prediction) -> Row:
 
 
 def timed(model: nn.Module, batch: ImageBatch) -> tuple[list[Prediction], float]:
+    """The predictions for a batch, and how long they took, in milliseconds."""
     start = time.perf_counter()
     predictions = model(batch)
     return predictions, (time.perf_counter() - start) * 1000

@@ -37,8 +37,8 @@ _ROTATED = Obstacle(
 )
 
 
-def obstacle(model: nn.Module, form: str) -> Obstacle | None:
-    """What stands in the way of a model, to a format by its exporter's name; None where nothing known does."""
+def obstacle(model: nn.Module) -> Obstacle | None:
+    """What stands in the way of a model, to any format; None where nothing known does."""
     for module in model.modules():
         if isinstance(module, RCNN) and module.proposal_generator is None:
             return _PROPOSALS
@@ -49,6 +49,6 @@ def obstacle(model: nn.Module, form: str) -> Obstacle | None:
 
 def require_exportable(model: nn.Module, form: str) -> None:
     """Raise ConfigError, with the operator and the reason, where a model is known not to be exportable."""
-    found = obstacle(model, form)
+    found = obstacle(model)
     if found is not None:
         raise ConfigError("export", f"{found.operator} {found.reason}", f"the format is {form}", found.fix)
