@@ -5,8 +5,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import coco_files
 from det_core.data import CocoDataset
+from det_devkit import coco_files
 from PIL import Image
 
 

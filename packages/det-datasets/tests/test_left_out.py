@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-import coco_files
 import pytest
 import small_benchmarks
 from det_core.data import TrainLoader, left_out
 from det_core.errors import DataError
 from det_datasets.around import CopyPaste, Mosaic
 from det_datasets.readers import CityscapesDataset, VocDataset, YoloDataset
+from det_devkit import coco_files
 
 
 def test_voc_and_yolo_unreadable_files_are_counted(tmp_path: Path) -> None:

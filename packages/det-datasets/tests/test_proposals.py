@@ -5,7 +5,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import coco_files
 import numpy as np
 import pytest
 import torch
@@ -16,6 +15,7 @@ from det_core.errors import ConfigError, DataError, StructureError
 from det_core.recipes import recipe_from_tree
 from det_core.structures import Prediction, Proposals, Sample
 from det_datasets.around import ProposalWriter, WithProposals, write_proposals
+from det_devkit import coco_files
 from torchvision.transforms import v2
 
 

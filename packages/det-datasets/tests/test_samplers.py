@@ -1,44 +1,20 @@
 """Samplers: how often images of rare classes are shown."""
 
 from collections import Counter
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from coco_files import content, write
 from det_core.contracts import Sampler
 from det_core.data import Data, TrainLoader
 from det_core.errors import ConfigError, DataError
 from det_core.recipes.check import check
-from det_core.structures import Sample, Targets
+from det_core.structures import Sample
 from det_datasets.samplers import ClassBalancedSampler, RepeatFactorSampler
-
-
-class Known:
-    """Image i has the labels and the (height, width) that are given."""
-
-    classes: Sequence[str] = ("common", "rare", "never")
-    evaluators: Sequence[str] = ()
-
-    def __init__(self, labels: Sequence[Sequence[int]], sizes: Sequence[tuple[int, int]] = ()) -> None:
-        self.labels, self.sizes = labels, sizes or [(4, 4)] * len(labels)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> Sample:
-        targets = Targets(boxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64))
-        return Sample(image=torch.zeros(3, *self.sizes[index], dtype=torch.uint8), targets=targets, id=index)
-
-    def size_of(self, index: int) -> tuple[int, int]:
-        return self.sizes[index]
-
-    def labels_of(self, index: int) -> Sequence[int]:
-        return self.labels[index]
+from det_devkit.coco_files import content, write
+from det_devkit.datasets import Known
 
 
 def ids(loader: TrainLoader, batches: int) -> list[tuple[Any, ...]]:

@@ -4,13 +4,13 @@ import os
 import pickle
 from pathlib import Path
 
-import coco_files
 import numpy as np
 import pytest
 from det_core.data import CocoDataset
 from det_core.errors import DataError, DetError
 from det_datasets.around import WithProposals
 from det_detectron2.proposals import convert_proposals
+from det_devkit import coco_files
 
 BOXES = [np.array([[0, 0, 5, 5], [2, 3, 10, 5]], np.float32), np.zeros((0, 4), np.float32), np.ones((1, 4), np.float32)]
 LOGITS = [np.array([0.5, 2.0], np.float32), np.zeros(0, np.float32), np.array([1.0], np.float32)]

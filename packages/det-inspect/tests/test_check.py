@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import coco_files
 import numpy as np
 import pytest
 from det_core.data import CocoDataset, ConcatDataset
@@ -15,6 +14,7 @@ from det_core.data.formats.listing import Listing
 from det_core.errors import DataError
 from det_core.recipes import Factory
 from det_datasets.readers import VocDataset, YoloDataset
+from det_devkit import coco_files
 from det_inspect.datasets.check import check
 from det_inspect.datasets.report import KINDS, Report
 from PIL import Image

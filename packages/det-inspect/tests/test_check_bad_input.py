@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import coco_files
 import pytest
 import small_benchmarks
 import small_datasets
@@ -14,6 +13,7 @@ from click.testing import CliRunner
 from det_core.cli.main import det
 from det_core.data import CocoDataset
 from det_datasets.readers import LvisDataset, YoloDataset
+from det_devkit import coco_files
 from det_inspect.datasets.check import check
 
 MEGABYTE = 2**20

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import coco_files
 import pytest
 from click.testing import CliRunner
 from det_core.cli.main import det
+from det_devkit import coco_files
 
 RING = [[4, 3, 12, 3, 4, 9]]
 RLE = {"size": [30, 40], "counts": [0, 1200]}

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import coco_files
 import pytest
 import torch
 from det_core.contracts import Dataset
 from det_core.data import CocoDataset
 from det_core.errors import ConfigError, DataError
 from det_datasets.readers import VocDataset, YoloDataset
+from det_devkit import coco_files
 from det_inspect.datasets.convert import convert
 from PIL import Image
 

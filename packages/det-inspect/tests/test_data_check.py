@@ -3,11 +3,11 @@
 import importlib
 import json
 
-import coco_files
 import pytest
 from click.testing import CliRunner
 from det_core.cli.main import det
 from det_core.data.formats.coco_checks import AnnotationCheck
+from det_devkit import coco_files
 
 check_module = importlib.import_module("det_inspect.datasets.check")  # the package has a function of this name
 

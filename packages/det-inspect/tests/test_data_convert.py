@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import coco_files
 import pytest
 from click.testing import CliRunner
 from det_core.cli.main import det
 from det_core.data import CocoDataset
 from det_datasets.readers import YoloDataset
+from det_devkit import coco_files
 
 
 def run(*arguments, code=0):

@@ -4,8 +4,8 @@ import re
 from functools import partial
 from pathlib import Path
 
-import coco_files
 from det_core.data import CocoDataset
+from det_devkit import coco_files
 from det_inspect.datasets.check import check
 from det_inspect.datasets.page import data_page
 

@@ -10,12 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import coco_files
 import pytest
 import small_benchmarks
 from det_core.data import CocoDataset
 from det_core.errors import DetError
 from det_datasets.readers import VocDataset, YoloDataset
+from det_devkit import coco_files
 from det_inspect.datasets.check import check
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

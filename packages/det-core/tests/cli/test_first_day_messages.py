@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from coco_files import content, write
 from det_core import recipes
 from det_core.cli.main import det
 from det_core.data import CocoDataset
 from det_core.errors import ConfigError, DataError, DetError
 from det_core.recipes import Source
 from det_core.recipes.values import location
+from det_devkit.coco_files import content, write
 
 
 @pytest.mark.parametrize("name", ["runs/nothere", "nowhere/a.pth"])

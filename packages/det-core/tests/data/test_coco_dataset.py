@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from coco_files import content, dataset, write
 from det_core.contracts import Dataset
 from det_core.data import CocoDataset
 from det_core.errors import DataError
+from det_devkit.coco_files import content, dataset, write
 from PIL import Image
 
 Change = Callable[[dict[str, Any]], Any]

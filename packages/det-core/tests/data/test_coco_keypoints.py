@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coco_files import content, dataset
 from det_core.errors import ConfigError, DataError
+from det_devkit.coco_files import content, dataset
 
 
 def test_keypoints_move_to_the_middle_of_their_pixels(tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import coco_files
 import pytest
 from det_core.contracts import Dataset, Indexed
 from det_core.data import CocoDataset, ConcatDataset, ImageFolder
 from det_core.errors import ConfigError
 from det_core.recipes.check import check
+from det_devkit import coco_files
 from PIL import Image
 
 

@@ -6,7 +6,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import coco_files
 import numpy as np
 import pytest
 import torch
@@ -16,6 +15,7 @@ from det_core.errors import ConfigError
 from det_core.recipes import Factory
 from det_core.recipes.check import check
 from det_core.structures import Sample, Targets
+from det_devkit import coco_files
 
 
 class Numbered:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coco_files import content, write
 from det_core.data import CocoDataset, Data, ResizeShortestEdge
 from det_core.errors import ConfigError
 from det_core.evaluation import CocoEvaluator
 from det_core.recipes.check import Factory, check
+from det_devkit.coco_files import content, write
 
 
 def factory(folder: Path, data: Any = None, **options: Any) -> Factory[Any]:

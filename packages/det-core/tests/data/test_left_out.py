@@ -4,7 +4,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import coco_files
 import pytest
 from det_core import engine
 from det_core.cli.eval import _evaluate
@@ -17,6 +16,7 @@ from det_core.data import (
     left_out_notes,
 )
 from det_core.recipes import Factory
+from det_devkit import coco_files
 
 RING = [[4, 3, 12, 3, 4, 9]]
 RLE = {"size": [30, 40], "counts": [0, 1200]}

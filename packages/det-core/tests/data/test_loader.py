@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from coco_files import content, write
 from det_core.data import Batch, CocoDataset, EvalLoader, ResizeShortestEdge, TrainLoader
 from det_core.data.formats.packed import PackedTexts
 from det_core.data.loading.workers import _died, _Shared
 from det_core.errors import ConfigError, DataError
 from det_core.structures import Sample, Targets
+from det_devkit.coco_files import content, write
 from torch import Tensor
 from torchvision.transforms import v2
 

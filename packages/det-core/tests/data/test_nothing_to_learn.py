@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import coco_files
 import pytest
 from det_core.data import CocoDataset, ConcatDataset, Data, TrainLoader
 from det_core.errors import DataError
 from det_core.recipes import Factory
+from det_devkit import coco_files
 
 
 def crowds(folder: Path, **options: object) -> CocoDataset:

@@ -4,13 +4,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-import coco_files
 import pytest
 import torch
 from det_core.data import CocoDataset, ResizeShortestEdge, compose
 from det_core.errors import DataError
 from det_core.ops import rotated
 from det_core.structures import Sample, Targets
+from det_devkit import coco_files
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coco_files import content, dataset, write
 from det_core.data import CocoDataset
 from det_core.errors import DataError
 from det_core.ops.annotations import normalized, whole
+from det_devkit.coco_files import content, dataset, write
 from pycocotools import mask as coco_mask
 
 

@@ -7,7 +7,6 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import coco_files
 import numpy as np
 import pytest
 import torch
@@ -15,6 +14,7 @@ from det_core.data import CocoDataset
 from det_core.errors import ConfigError, DataError, StructureError
 from det_core.evaluation import CocoEvaluator, from_coco, to_coco
 from det_core.structures import Detections, Prediction, Sample, Targets
+from det_devkit import coco_files
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
