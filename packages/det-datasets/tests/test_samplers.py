@@ -14,14 +14,14 @@ from det_core.recipes.check import check
 from det_core.structures import Sample
 from det_datasets.samplers import ClassBalancedSampler, RepeatFactorSampler
 from det_devkit.coco_files import content, write
-from det_devkit.datasets import Known
+from det_devkit.datasets import LabelledImages
 
 
 def ids(loader: TrainLoader, batches: int) -> list[tuple[Any, ...]]:
     return [batch.ids for batch in islice(loader, batches)]
 
 
-FOUR = Known([[0, 0, 1], [0], [0, 0], [0]])
+FOUR = LabelledImages([[0, 0, 1], [0], [0, 0], [0]])
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_images_of_rare_classes_have_larger_factors(threshold: float, sqrt: bool
 
 
 def test_an_image_without_objects_is_shown_once() -> None:
-    assert RepeatFactorSampler(Known([[], [1], [0], [0]]), 1.0).factors.tolist() == pytest.approx(
+    assert RepeatFactorSampler(LabelledImages([[], [1], [0], [0]]), 1.0).factors.tolist() == pytest.approx(
         [1, 2, 2**0.5, 2**0.5]
     )
 
@@ -87,7 +87,7 @@ def test_repeat_factors_of_a_set_without_labels_or_of_a_bad_threshold_are_refuse
 
 def test_each_class_is_drawn_as_often_as_any_other_whatever_it_has() -> None:
     # One image of the rare class beside 98 of the common one, and one that shows nothing.
-    sampler = ClassBalancedSampler(Known([[1], *[[0, 0]] * 98, []]), seed=3)
+    sampler = ClassBalancedSampler(LabelledImages([[1], *[[0, 0]] * 98, []]), seed=3)
     assert isinstance(sampler, Sampler)
     passes = np.concatenate([sampler.epoch(number) for number in range(20)])
     assert len(passes) == 20 * 100
@@ -95,15 +95,18 @@ def test_each_class_is_drawn_as_often_as_any_other_whatever_it_has() -> None:
     assert 900 < counts[0] < 1100
     assert counts[99] == 0
     assert counts[1:99].min() >= 1
-    assert sampler.epoch(7).tolist() == ClassBalancedSampler(Known([[1], *[[0, 0]] * 98, []]), seed=3).epoch(7).tolist()
+    assert (
+        sampler.epoch(7).tolist()
+        == ClassBalancedSampler(LabelledImages([[1], *[[0, 0]] * 98, []]), seed=3).epoch(7).tolist()
+    )
     assert sampler.epoch(7).tolist() != sampler.epoch(8).tolist()
     with pytest.raises(DataError, match="there is no class to draw"):
-        ClassBalancedSampler(Known([[], []]))
+        ClassBalancedSampler(LabelledImages([[], []]))
 
 
 @pytest.mark.parametrize("make", [ClassBalancedSampler, lambda dataset, seed: RepeatFactorSampler(dataset, 0.9, seed)])
 def test_processes_share_out_the_stream_and_go_on_at_the_exact_sample(make: Any) -> None:
-    dataset = Known([[0], [1], [0, 1], [0], [0]])
+    dataset = LabelledImages([[0], [1], [0, 1], [0], [0]])
 
     def loader(**options: Any) -> TrainLoader:
         return TrainLoader(dataset=dataset, sampler=make(dataset, seed=5), **options)

@@ -13,10 +13,10 @@ from det_core.data.loading.samplers import Stream
 from det_core.errors import ConfigError, DataError
 from det_core.structures import Sample
 from det_devkit.coco_files import content, write
-from det_devkit.datasets import Known
+from det_devkit.datasets import LabelledImages
 
-FOUR = Known([[0, 0, 1], [0], [0, 0], [0]])
-SHAPES = Known([[0]] * 10, [(4, 8), (8, 4), (4, 4), (4, 8), (8, 4), (4, 8), (4, 8), (4, 8), (8, 4), (4, 8)])
+FOUR = LabelledImages([[0, 0, 1], [0], [0, 0], [0]])
+SHAPES = LabelledImages([[0]] * 10, [(4, 8), (8, 4), (4, 4), (4, 8), (8, 4), (4, 8), (4, 8), (4, 8), (8, 4), (4, 8)])
 
 
 def ids(loader: TrainLoader, batches: int) -> list[tuple[Any, ...]]:
@@ -109,7 +109,7 @@ def test_what_cannot_be_sampled_is_told() -> None:
 
 @pytest.mark.parametrize("make", [ShuffleSampler])
 def test_processes_share_out_the_stream_and_go_on_at_the_exact_sample(make: Any) -> None:
-    dataset = Known([[0], [1], [0, 1], [0], [0]])
+    dataset = LabelledImages([[0], [1], [0, 1], [0], [0]])
 
     def loader(**options: Any) -> TrainLoader:
         return TrainLoader(dataset=dataset, sampler=make(dataset, seed=5), **options)

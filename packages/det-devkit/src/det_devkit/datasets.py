@@ -9,12 +9,12 @@ import torch
 from det_core.errors import DataError
 from det_core.structures import Sample, Targets
 
-__all__ = ["Known", "assert_nonsense_refused"]
+__all__ = ["LabelledImages", "assert_nonsense_refused"]
 
 _GIGABYTE, _MOST = 2**30, 256 * 2**20
 
 
-class Known:
+class LabelledImages:
     """Image i has the labels and the (height, width) that are given."""
 
     classes: Sequence[str] = ("common", "rare", "never")
