@@ -17,7 +17,7 @@ from det_core.engine.validation import Best
 from det_core.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from det_core.engine.loop import Trainer
+    from det_core.engine.callbacks.base import Training
 
 __all__ = ["require_same_classes", "restore", "summary_of_data", "training_state"]
 
@@ -26,7 +26,7 @@ _NEWER: Mapping[str, Any] = {"scalars": {}, "sums": {}, "data": {}}
 """What states of 0.1.0 do not hold; they hold none of these."""
 
 
-def training_state(trainer: "Trainer") -> dict[str, Any]:
+def training_state(trainer: "Training") -> dict[str, Any]:
     """Everything that `restore` needs; all processes must call this, rank 0 writes it."""
     state: dict[str, Any] = {
         "step": trainer.step,
@@ -50,7 +50,7 @@ def training_state(trainer: "Trainer") -> dict[str, Any]:
     return state
 
 
-def restore(trainer: "Trainer", state: Mapping[str, Any]) -> list[str]:
+def restore(trainer: "Training", state: Mapping[str, Any]) -> list[str]:
     """Go back to what was saved; returns a sentence for each thing that has changed since.
 
     Raises:
@@ -98,7 +98,7 @@ def _scalar_buffers(model: nn.Module) -> dict[str, Tensor]:
     return {name: buffer for name, buffer in model.named_buffers() if name not in kept and buffer.ndim == 0}
 
 
-def _changed(state: Mapping[str, Any], trainer: "Trainer") -> list[str]:
+def _changed(state: Mapping[str, Any], trainer: "Training") -> list[str]:
     before, now = state.get("processes", 1), trainer.processes.world_size
     changes = [f"processes: {before} -> {now}"] if before != now else []
     for split, saved in state["data"].items():

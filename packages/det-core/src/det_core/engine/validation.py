@@ -11,7 +11,7 @@ from det_core.engine.evaluate import Evaluation, evaluate
 from det_core.engine.precise_norms import estimate_norms, live_norms
 
 if TYPE_CHECKING:
-    from det_core.engine.loop import Trainer
+    from det_core.engine.callbacks.base import Training
 
 __all__ = ["Best", "Validation"]
 
@@ -48,12 +48,12 @@ class Validation:
         self.metrics: Mapping[str, float] = {}
         self._notes: set[str] = set()
 
-    def due(self, trainer: "Trainer") -> bool:
+    def due(self, trainer: "Training") -> bool:
         """Whether there is something to evaluate at this step that was not yet."""
         due = self.evaluated < trainer.step and trainer.settings.evaluates_at(trainer.step)
         return due and (trainer.data.val is not None or trainer.settings.precise_norms is not None)
 
-    def __call__(self, trainer: "Trainer") -> bool:
+    def __call__(self, trainer: "Training") -> bool:
         """Evaluate, and keep the weights if they are the best; False if it was asked to stop meanwhile."""
         processes, settings = trainer.processes, trainer.settings
         with trainer.callbacks.evaluation_weights(trainer):
@@ -79,7 +79,7 @@ class Validation:
             trainer.callbacks.call("after_evaluation", trainer, result.metrics)
         return True
 
-    def _evaluate(self, trainer: "Trainer") -> Evaluation | None:
+    def _evaluate(self, trainer: "Training") -> Evaluation | None:
         """The evaluation, after batch norms were set as the settings ask; None if there is no validation set."""
         settings, processes, data = trainer.settings, trainer.processes, trainer.data
         rank, count = processes.rank, processes.world_size
@@ -99,7 +99,7 @@ class Validation:
         return evaluate(trainer.model, batches, evaluators, settings.validation_loss, settings.precision)
 
 
-def _until_stopped(batches: Iterable[Batch], trainer: "Trainer") -> Iterator[Batch]:
+def _until_stopped(batches: Iterable[Batch], trainer: "Training") -> Iterator[Batch]:
     """The batches, until a process is asked to stop; then all of them give up, each after its own batches."""
     for batch in batches:
         if trainer.stop:

@@ -9,9 +9,11 @@ from det_core.errors import CheckpointError
 
 if TYPE_CHECKING:
     from det_core.data import Batch
-    from det_core.engine.loop import Trainer
 
-__all__ = ["Callback", "Callbacks"]
+__all__ = ["Callback", "Callbacks", "Training"]
+
+Training = Any
+"""A `det_core.engine.Trainer`, whose module imports this one."""
 
 
 class Callback(Protocol):
@@ -21,29 +23,29 @@ class Callback(Protocol):
     `optimizer`, `step`, `settings`, `data`, `folder`, `device`, `display`, `validation` and `request_stop`.
     """
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: Training) -> None:
         """Before the first step of this process, after a resumed state was loaded."""
 
-    def before_step(self, trainer: "Trainer", batches: Sequence["Batch"]) -> None:
+    def before_step(self, trainer: Training, batches: Sequence["Batch"]) -> None:
         """Before the forward pass of a step, of one batch or of several whose gradients are added up."""
 
-    def after_step(self, trainer: "Trainer", scalars: Mapping[str, float]) -> None:
+    def after_step(self, trainer: Training, scalars: Mapping[str, float]) -> None:
         """After the weights were updated; `trainer.step` counts the step, `scalars` has its losses."""
 
-    def after_log(self, trainer: "Trainer", scalars: Mapping[str, float]) -> None:
+    def after_log(self, trainer: Training, scalars: Mapping[str, float]) -> None:
         """After a row of `scalars.csv` was written, in rank 0; names of an evaluation begin with "val/"."""
 
-    def evaluation_weights(self, trainer: "Trainer") -> AbstractContextManager[None]:
+    def evaluation_weights(self, trainer: Training) -> AbstractContextManager[None]:
         """A context in which the model has the weights to evaluate and to save."""
         return nullcontext()
 
-    def after_evaluation(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+    def after_evaluation(self, trainer: Training, metrics: Mapping[str, float]) -> None:
         """After an evaluation on `data.val`, within `evaluation_weights`."""
 
-    def after_checkpoint(self, trainer: "Trainer", path: Path) -> None:
+    def after_checkpoint(self, trainer: Training, path: Path) -> None:
         """After the checkpoint at `path` was written, in rank 0."""
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: Training) -> None:
         """At the end of this process's part of the training, after an error too."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -71,7 +73,7 @@ class Callbacks:
                 function(*arguments)
 
     @contextmanager
-    def evaluation_weights(self, trainer: "Trainer") -> Iterator[None]:
+    def evaluation_weights(self, trainer: Training) -> Iterator[None]:
         """The weights to evaluate and to save."""
         with ExitStack() as stack:
             for part in self.parts:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from det_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from det_core.engine.loop import Trainer
+    from det_core.engine.callbacks.base import Training
 
 __all__ = ["EMA"]
 
@@ -34,7 +34,7 @@ class EMA:
         self.average: dict[str, Tensor] = {}
         self.updates = 0
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: "Training") -> None:
         """Begin with the weights as they are, unless a resumed run brought its average."""
         tensors = self._tensors(trainer.model)
         if not self.average:
@@ -42,7 +42,7 @@ class EMA:
         self.average = {name: value.to(tensors[name].device) for name, value in self.average.items()}
 
     @torch.no_grad()
-    def after_step(self, trainer: "Trainer", scalars: Mapping[str, float]) -> None:
+    def after_step(self, trainer: "Training", scalars: Mapping[str, float]) -> None:
         """Take the new weights into the average."""
         t, self.updates = self.updates, self.updates + 1
         decay = min(self.decay, (1 + t) / (self.warmup + t)) if self.warmup else self.decay
@@ -51,7 +51,7 @@ class EMA:
             value.lerp_(tensors[name], 1 - decay)
 
     @contextmanager
-    def evaluation_weights(self, trainer: "Trainer") -> Iterator[None]:
+    def evaluation_weights(self, trainer: "Training") -> Iterator[None]:
         """The average in place of the weights."""
         tensors = self._tensors(trainer.model)
         raw = {name: tensor.detach().clone() for name, tensor in tensors.items()}

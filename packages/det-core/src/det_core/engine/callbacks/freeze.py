@@ -10,7 +10,7 @@ from det_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from det_core.data import Batch
-    from det_core.engine.loop import Trainer
+    from det_core.engine.callbacks.base import Training
 
 __all__ = ["Freeze"]
 
@@ -31,7 +31,7 @@ class Freeze:
         self._frozen: list[nn.Module] | None = None
         self._parameters: list[nn.Parameter] = []
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: "Training") -> None:
         """Freeze."""
         names = matching_names([name for name, _ in trainer.model.named_modules()], self.modules)
         if not names:
@@ -47,7 +47,7 @@ class Freeze:
             self._set(False)
             trainer.stepper.rewrap()
 
-    def before_step(self, trainer: "Trainer", batches: Sequence["Batch"]) -> None:
+    def before_step(self, trainer: "Training", batches: Sequence["Batch"]) -> None:
         """Unfreeze at the step."""
         if self._frozen is None or self.until is None or trainer.step < self.until:
             return
@@ -65,6 +65,6 @@ class Freeze:
             module.train(trained)
 
 
-def _freezing(trainer: "Trainer") -> list[Freeze]:
+def _freezing(trainer: "Training") -> list[Freeze]:
     """The callbacks that keep something frozen at this moment."""
     return [part for part in trainer.callbacks.parts if isinstance(part, Freeze) and part._frozen is not None]

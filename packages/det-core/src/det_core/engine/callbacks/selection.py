@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from det_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from det_core.engine.loop import Trainer
+    from det_core.engine.callbacks.base import Training
 
 __all__ = ["BestCheckpoint", "EarlyStopping"]
 
@@ -49,7 +49,7 @@ class EarlyStopping:
         self.patience, self.min_delta, self.bad = patience, min_delta, 0
         self._best = _Best(metric, mode)
 
-    def after_evaluation(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+    def after_evaluation(self, trainer: "Training", metrics: Mapping[str, float]) -> None:
         """Count evaluations without improvement."""
         self.bad = 0 if self._best.improves(metrics, self.min_delta) else self.bad + 1
         if self.bad >= self.patience:
@@ -76,7 +76,7 @@ class BestCheckpoint:
     def __init__(self, metric: str, mode: Mode | None = None) -> None:
         self._best = _Best(metric, mode)
 
-    def after_evaluation(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+    def after_evaluation(self, trainer: "Training", metrics: Mapping[str, float]) -> None:
         """Write the weights if they are the best so far."""
         if self._best.improves(metrics):
             path = trainer.folder.path / f"best-{self._best.metric.replace('/', '-')}.safetensors"
