@@ -55,7 +55,8 @@ class Decoder(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """{level: (B, C, H_i, W_i)} to (B, out_channels, H, W) of the finest."""
-        fine, coarse = [], []  # at the finest stride, and at twice that
+        fine: list[Tensor] = []  # at the finest stride
+        coarse: list[Tensor] = []  # at twice that
         for name in self._levels:
             level = self.get_submodule(name)(features[name])
             (fine if name in self._finest else coarse).append(level)
