@@ -11,8 +11,9 @@ MOVED_NAMES = {
 
 @hookimpl
 def det_commands() -> dict[str, str]:
-    """Looking at data, at trainings before they begin and afterwards, and at published weights."""
+    """Looking at data, at what models cost, at trainings before they begin and afterwards, and at published weights."""
     return {
+        "analyze": "det_inspect.cli.analyze:command",
         "data": "det_inspect.cli.data:command",
         "lr-find": "det_inspect.cli.lr_find:command",
         "runs": "det_inspect.cli.runs:command",
