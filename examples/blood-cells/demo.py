@@ -15,7 +15,8 @@ from pathlib import Path
 from det_core import Detector, recipes
 from det_core.data import Data
 from det_core.engine import Evaluation, Outcome, evaluate, read_scalars, train
-from det_core.visual import contact_sheet, plot_curves, truth_beside_prediction
+from det_core.visual import plot_curves
+from det_inspect.panels import contact_sheet, side_by_side
 
 HERE = Path(__file__).resolve().parent
 
@@ -57,7 +58,7 @@ def draw_test_images(detector: Detector, data: Data, folder: Path) -> None:
     for index in range(len(dataset)):
         sample = dataset[index]
         found = detector(sample.image)
-        panel = truth_beside_prediction(sample.image, sample.targets, found.detections, detector.classes)
+        panel = side_by_side(sample.image, sample.targets, found.detections, detector.classes)
         panel.save(folder / "test" / f"{sample.path.stem}.jpg", quality=90)
         if index in on_sheet:
             panels.append(panel)

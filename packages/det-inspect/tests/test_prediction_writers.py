@@ -117,7 +117,7 @@ def test_voc_is_read_again_in_whole_pixels(tmp_path: Path) -> None:
     assert targets.boxes.tolist() == [[2, 3, 18, 20], [10, 5, 29, 38]]
 
 
-def test_labelme_names_the_image_from_its_own_folder(tmp_path: Path) -> None:
+def test_labelme_path_of_the_image_is_relative(tmp_path: Path) -> None:
     saved_images(tmp_path, "in/0.png")
     write("labelme", tmp_path, result(), result(masks=True))
     place = tmp_path / "labelme" / "sub" / "0.json"
@@ -171,7 +171,7 @@ def test_contours_enclose_the_mask(tolerance: float) -> None:
     assert len(polygons[0]) < (200 if tolerance == 0 else 50)
 
 
-def test_contours_fill_holes_and_part_pixels_that_meet_at_corners() -> None:
+def test_contours_fill_holes_and_split_at_corners() -> None:
     mask = np.zeros((6, 6), np.bool_)
     mask[0:3, 0:3] = True
     mask[1, 1] = False

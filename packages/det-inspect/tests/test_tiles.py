@@ -120,7 +120,7 @@ class Bright(nn.Module):
 
 
 @pytest.mark.parametrize("masks", ["bitmaps", "grids"])
-def test_tiled_detector_object_across_tiles_has_its_box_and_mask(masks: str) -> None:
+def test_tiled_detector_unites_an_object_across_tiles(masks: str) -> None:
     image = torch.zeros(3, 90, 260, dtype=torch.uint8)
     image[:, 20:50, 30:230] = 255
     detector = TiledDetector(Detector(Bright(masks), ["bar"], device="cpu"), tile=100, overlap=0.2)

@@ -5,6 +5,7 @@ import io
 import pytest
 import torch
 from det_core.errors import ConfigError, MissingExtraError
+from det_core.plugins import known
 from det_core.plugins.known import optional
 from det_core.predict import Result
 from det_core.structures import Detections, Prediction
@@ -46,33 +47,16 @@ def test_repr_png_is_the_plot():
         assert picture.tobytes() == result().plot().tobytes()
 
 
-def test_to_pandas_has_a_row_per_object():
-    pytest.importorskip("pandas")
-    table = result().to_pandas()
-    assert list(table.columns) == ["x0", "y0", "x1", "y1", "label", "class", "score"]
-    assert table["class"].tolist() == ["dog", "cat", "dog"]
-    assert table.query("score > 0.6")["x1"].tolist() == [8, 6]
-    assert list(result(boxes=5).to_pandas().columns)[:5] == ["cx", "cy", "width", "height", "angle"]
-    assert len(result().filtered(1).to_pandas()) == 0
-
-
-def test_to_supervision_has_masks_and_names():
-    library = pytest.importorskip("supervision")
-    masks = torch.zeros(3, 12, 16, dtype=torch.bool)
-    masks[0, 3:9, 2:8] = True
-    found = result(masks=masks).to_supervision()
-    assert isinstance(found, library.Detections)
-    assert found.xyxy[1].tolist() == [1, 1, 5, 5]
-    assert (found.mask.dtype.name, found.mask.shape, int(found.mask[0].sum())) == ("bool", (3, 12, 16), 36)
-    assert found[found.confidence > 0.6]["class_name"].tolist() == ["dog", "dog"]
-    turned = result(boxes=5).to_supervision()
-    assert turned.data["xyxyxyxy"].shape == (3, 4, 2)
-    assert turned.xyxy[2].tolist() == pytest.approx([1, 1, 7, 7], abs=1e-4)
-    assert len(result().filtered(1).to_supervision()) == 0
-
-
 def test_optional_missing_library_is_named_with_its_command():
     with pytest.raises(
         MissingExtraError, match="here: needs no_such_thing, which is not installed; pip install no_such"
     ):
         optional("no_such_thing", "here")
+
+
+def test_function_of_a_missing_package_names_it(monkeypatch):
+    monkeypatch.setattr(known, "FUNCTIONS", {"Result.to_x": "det_nowhere.x:to_x"})
+    with pytest.raises(
+        MissingExtraError, match=r"Result\.to_x: needs det-nowhere, which is not installed; det-nowhere"
+    ):
+        known.function("Result.to_x")

@@ -92,7 +92,9 @@ def command(
     Example:
       det predict photos/ --model runs/cells/best.safetensors --output found
     """
-    save = (*(save or (() if as_json and output is None else _SAVED)), *["crops"] * crops)
+    offered = {component.name for component in registry.components("writers")}
+    default = () if as_json and output is None else [name for name in _SAVED if name in offered]
+    save = (*(save or default), *["crops"] * crops)
     inputs, skipped = find_images(images, output := output or Path("predictions"))
     drawing = {"labels": not hide_labels, "line_width": line_width}
     files = _Files(OutputFolder(output), save, drawing) if save else None

@@ -20,8 +20,8 @@ from det_core.engine.not_numbers import warn_of_nan, watched
 from det_core.errors import ConfigError, DataError
 from det_core.models.cpu import accelerate
 from det_core.plugins import registry
+from det_core.plugins.known import function
 from det_core.predict.augmented import AugmentedDetector
-from det_core.predict.hub import push_to_hub
 from det_core.predict.loading import load_model
 from det_core.predict.optimize import optimize
 from det_core.predict.result import Result
@@ -137,7 +137,7 @@ class Detector:
         return Path(path)
 
     def push_to_hub(self, repo_id: str, private: bool = False, token: str | None = None, card: str = "") -> str:
-        """Upload the checkpoint and a model card to the Hugging Face hub; `Detector.load("hf://OWNER/NAME")` reads it.
+        """Upload a checkpoint and a model card to the Hugging Face hub, where `load("hf://OWNER/NAME")` finds them.
 
         Args:
             repo_id: "OWNER/NAME"; made where there is no such repository.
@@ -149,10 +149,11 @@ class Detector:
             The address of the repository.
 
         Raises:
-            MissingExtraError: huggingface_hub is not installed.
+            MissingExtraError: det-inspect or huggingface_hub is not installed.
             WeightsError: the hub refuses, or cannot be reached.
         """
-        return push_to_hub(self, repo_id, private, token, card)
+        address: str = function("Detector.push_to_hub")(self, repo_id, private, token, card)
+        return address
 
     def export(
         self, form: str, path: str | PathLike[str], shape: tuple[int, int] = (800, 1216), **options: Any

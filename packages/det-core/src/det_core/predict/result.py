@@ -13,11 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from det_core.errors import ConfigError
-from det_core.evaluation import to_coco, to_coco_panoptic
-from det_core.ops import rotated
+from det_core.evaluation import to_coco
 from det_core.ops.masks import MasksInImage
 from det_core.plugins import registry
-from det_core.plugins.known import optional
+from det_core.plugins.known import function
 from det_core.structures import Detections, PanopticMap, Prediction, SemanticMap
 from det_core.visual import draw, draw_segments, in_words
 from det_core.zoo.class_names import short_name
@@ -128,31 +127,11 @@ class Result:
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with a row per object: its box (x0 to y1, or cx to angle), "label", "class", "score"."""
-        frame, detections = optional("pandas", "Result.to_pandas").DataFrame, self.detections
-        columns = (
-            ["x0", "y0", "x1", "y1"] if detections.boxes.shape[1] == 4 else ["cx", "cy", "width", "height", "angle"]
-        )
-        more = {"label": detections.labels.numpy(), "class": self._names(), "score": detections.scores.numpy()}
-        return frame(detections.boxes.numpy(), columns=columns).assign(**more)
+        return function("Result.to_pandas")(self)
 
     def to_supervision(self) -> Any:
         """A `supervision.Detections`, with masks at the size of the image; corners of rotated boxes are in its data."""
-        library, detections = optional("supervision", "Result.to_supervision"), self.detections
-        boxes, data = detections.boxes, {"class_name": np.array(self._names(), dtype=str)}
-        if boxes.shape[1] == 5:
-            corners = rotated.corners(boxes)
-            data["xyxyxyxy"] = corners.numpy()
-            boxes = torch.cat((corners.amin(1), corners.amax(1)), dim=1)
-        return library.Detections(
-            xyxy=boxes.numpy(),
-            mask=self.masks.stacked().numpy() if detections.masks is not None and len(detections) else None,
-            confidence=detections.scores.numpy(),
-            class_id=detections.labels.numpy(),
-            data=data,
-        )
-
-    def _names(self) -> list[str]:
-        return [self.classes[label] for label in self.detections.labels.tolist()]
+        return function("Result.to_supervision")(self)
 
     def to_coco(self, image_id: int | str) -> list[dict[str, Any]]:
         """The detections in the COCO results format, ready for JSON."""
@@ -162,4 +141,6 @@ class Result:
         """The segments in the COCO panoptic format: the colours of a PNG file, (H, W, 3), and an entry for JSON."""
         if self.prediction.panoptic is None:
             raise ConfigError("Result.to_coco_panoptic", "this model makes no segments", fix="use a panoptic model")
-        return to_coco_panoptic(self.prediction.panoptic, image_id, self.category_ids, file_name)
+        convert = function("Result.to_coco_panoptic")
+        colors, entry = convert(self.prediction.panoptic, image_id, self.category_ids, file_name)
+        return colors, entry

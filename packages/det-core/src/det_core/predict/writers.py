@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 from PIL import Image
 
 from det_core.predict.result import Result
 
-__all__ = ["ImageName", "JsonWriter", "PictureWriter", "SegmentWriter", "Writer", "save_picture"]
+__all__ = ["ImageName", "JsonWriter", "PictureWriter", "Writer", "save_picture"]
 
 
 @dataclass(frozen=True)
@@ -84,44 +83,6 @@ class PictureWriter:
 
     def finish(self) -> None:
         """Nothing is left to do."""
-
-
-class SegmentWriter:
-    """Writes panoptic.json and a PNG per image into `folder`/panoptic, or label images into `folder`/semantic.
-
-    The file of an image appears when it is written; panoptic.json when all are.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._images: list[dict[str, Any]] = []
-        self._entries: list[dict[str, Any]] = []
-        self._categories: dict[int, dict[str, Any]] = {}
-
-    def write(self, result: Result, name: ImageName) -> None:
-        """Write what there is of one image; nothing of a model that only detects objects."""
-        panoptic, semantic = result.prediction.panoptic, result.prediction.semantic
-        png = Path(name.picture).with_suffix(".png")
-        if panoptic is not None:
-            colors, entry = result.to_coco_panoptic(name.id, png.as_posix())
-            save_picture(Image.fromarray(colors), self._folder / "panoptic" / png)
-            height, width = colors.shape[:2]
-            self._images.append({"id": name.id, "file_name": name.file_name, "height": height, "width": width})
-            self._entries.append(entry)
-            for each in panoptic.segments:
-                label = each["label"]
-                own = {"id": result.category_ids[label], "name": result.classes[label]}
-                self._categories[label] = {**own, "isthing": int(each["is_thing"])}
-        elif semantic is not None:
-            labels = semantic.logits.argmax(dim=0).cpu().numpy().astype(np.uint8)
-            save_picture(Image.fromarray(labels), self._folder / "semantic" / png)
-
-    def finish(self) -> None:
-        """Write panoptic.json, if there are segments; it lists the categories that were found."""
-        if self._entries:
-            categories = [self._categories[label] for label in sorted(self._categories)]
-            content = {"images": self._images, "annotations": self._entries, "categories": categories}
-            (self._folder / "panoptic.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def save_picture(picture: Image.Image, place: Path) -> None:

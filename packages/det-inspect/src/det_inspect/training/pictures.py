@@ -7,8 +7,10 @@ import torch
 from det_core.data import EvalLoader
 from det_core.engine.evaluate import fixed_seed, in_eval_mode, predict
 from det_core.errors import CheckpointError, ConfigError
-from det_core.visual import contact_sheet, draw, truth_beside_prediction
+from det_core.visual import draw
 from torch.profiler import ProfilerActivity, profile
+
+from det_inspect.panels import contact_sheet, side_by_side
 
 if TYPE_CHECKING:
     from det_core.data import Batch
@@ -51,7 +53,7 @@ class SamplePredictions:
                 if sample.targets is None:
                     panels.append(draw(sample.image, found, classes))
                 else:
-                    panels.append(truth_beside_prediction(sample.image, sample.targets, found, classes))
+                    panels.append(side_by_side(sample.image, sample.targets, found, classes))
         folder = trainer.folder.path / "predictions"
         try:
             folder.mkdir(exist_ok=True)

@@ -2,19 +2,18 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from det_core.errors import WeightsError
 from det_core.plugins.known import optional
+from det_core.predict import Detector
 from det_core.weights.sources import HUB_FILE
-
-if TYPE_CHECKING:
-    from det_core.predict.detector import Detector
 
 __all__ = ["push_to_hub"]
 
 
-def push_to_hub(detector: "Detector", repo_id: str, private: bool, token: str | None, card: str) -> str:
+def push_to_hub(
+    detector: Detector, repo_id: str, private: bool = False, token: str | None = None, card: str = ""
+) -> str:
     """Upload a detector; arguments and errors as of `Detector.push_to_hub`."""
     hub, errors = (optional(name, "Detector.push_to_hub") for name in ("huggingface_hub", "huggingface_hub.errors"))
     with TemporaryDirectory() as name:
@@ -30,7 +29,7 @@ def push_to_hub(detector: "Detector", repo_id: str, private: bool, token: str | 
     return str(repository)
 
 
-def _card(detector: "Detector", repo_id: str) -> str:
+def _card(detector: Detector, repo_id: str) -> str:
     metrics = {} if detector.about is None else detector.about.metrics
     head = "library_name: det\npipeline_tag: object-detection\ntags: [det, object-detection]"
     text = f"---\n{head}\n---\n\n# {repo_id.rpartition('/')[2]}\n\nA detector of {len(detector.classes)} classes: "

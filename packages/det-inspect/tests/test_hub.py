@@ -50,7 +50,7 @@ class Hub(BaseHTTPRequestHandler):
             for line in map(json.loads, text.splitlines()):
                 if line["key"] == "file":
                     files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            self.answer({"commitUrl": f"http://{self.headers['Host']}/commit/{COMMIT}", "commitOid": COMMIT})
+            self.answer({"commitUrl": f"http://{self.headers['Host']}/me/squares/commit/{COMMIT}", "commitOid": COMMIT})
         else:
             self.answer({"errors": [], "warnings": []})
 
@@ -81,11 +81,11 @@ PROGRAM = """
 import sys
 from det_core import Detector
 checkpoint, token = sys.argv[1:]
-detector = Detector.load(checkpoint, device="cpu")
+detector = Detector.load(checkpoint, device="cpu", trust=True)
 detector.threshold = 0.37
 print(detector.push_to_hub("me/squares", token=token))
-again = Detector.load("hf://me/squares", device="cpu")
-print(again.classes, again.category_ids, again.threshold, Detector.load("hf://me/squares@main").about.step)
+again = Detector.load("hf://me/squares", device="cpu", trust=True)
+print(again.classes, again.category_ids, again.threshold, Detector.load("hf://me/squares@main", trust=True).about.step)
 """
 
 
@@ -105,7 +105,7 @@ def test_push_to_hub_then_load_gives_the_same_detector(hub: tuple[str, dict[str,
     assert done.stdout.splitlines() == [f"{address}/me/squares", "('red', 'blue') (10, 20) 0.37 2"]
     assert 'Detector.load("hf://me/squares")' in files["README.md"].decode()
     assert "A detector of 2 classes: red, blue." in files["README.md"].decode()
-    assert Detector.load(folder.last, device="cpu").threshold == 0.5
+    assert Detector.load(folder.last, device="cpu", trust=True).threshold == 0.5
     refused = pushed("hf_wrong")
     assert refused.returncode == 1
     assert "WeightsError: me/squares: cannot be uploaded" in refused.stderr
