@@ -16,6 +16,7 @@ def det_commands() -> dict[str, str]:
         "analyze": "det_inspect.cli.analyze:command",
         "data": "det_inspect.cli.data:command",
         "lr-find": "det_inspect.cli.lr_find:command",
+        "predict --tile": "det_inspect.predictions.tiles:tiled",
         "runs": "det_inspect.cli.runs:command",
         "train --dry-run": "det_inspect.cli.trial:command",
         "train --overfit": "det_inspect.cli.trial:command",
@@ -29,3 +30,16 @@ def det_commands() -> dict[str, str]:
 def det_evaluators() -> dict[str, str]:
     """The analysis that `det eval` runs beside the evaluators of a dataset."""
     return {"analysis": "det_inspect.analysis.explanation:Analysis"}
+
+
+@hookimpl
+def det_writers() -> dict[str, str]:
+    """Predictions as tables, as files of annotation tools, and as crops."""
+    return {
+        "crops": "det_inspect.predictions.writers:CropWriter",
+        "csv": "det_inspect.predictions.writers:CsvWriter",
+        "label-studio": "det_inspect.predictions.writers:LabelStudioWriter",
+        "labelme": "det_inspect.predictions.writers:LabelMeWriter",
+        "voc": "det_inspect.predictions.writers:VocWriter",
+        "yolo": "det_inspect.predictions.writers:YoloWriter",
+    }
