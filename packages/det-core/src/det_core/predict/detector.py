@@ -171,14 +171,13 @@ class Detector:
             ConfigError: the model cannot be exported, or the detector has transforms that no recipe spells.
         """
         exporter = registry.find("exporters", form, "Detector.export").load()(**options)
-        if hasattr(exporter, "about"):
-            exporter.about = self.about_for_export()
+        exporter.about = self.about_for_export()
         pixels = torch.zeros(1, 3, *shape, dtype=torch.uint8, device=self.device)
         written: Path = exporter.export(self.model, ImageBatch(pixels=pixels, sizes=(shape,)), Path(path))
         return written
 
     def about_for_export(self) -> dict[str, Any]:
-        """What an exporter with the attribute `about` writes into its file beside the model."""
+        """What an exporter writes into its file beside the model: its attribute `about`."""
         if self.recipe is None and self._transforms:
             fix = "load the detector from a checkpoint or a recipe"
             raise ConfigError("Detector.export", "cannot write transforms that no recipe spells", fix=fix)
