@@ -14,10 +14,15 @@ def det_commands() -> dict[str, str]:
     """Looking at data, at trainings before they begin and afterwards, and at published weights."""
     return {
         "data": "det_inspect.cli.data:command",
+        "data split": "det_inspect.cli.start:split",
         "lr-find": "det_inspect.cli.lr_find:command",
         "runs": "det_inspect.cli.runs:command",
+        "start": "det_inspect.cli.start:command",
+        "train DATA": "det_inspect.cli.start:recipe_for",
         "train --dry-run": "det_inspect.cli.trial:command",
         "train --overfit": "det_inspect.cli.trial:command",
+        "train --scale-lr": "det_inspect.training.linear_rule:scaled",
+        "train --watch": "det_inspect.training:AnchorFit",
         "zoo": "det_inspect.cli.zoo:command",
         "zoo convert": "det_inspect.cli.zoo_convert:command",
         "zoo verify": "det_inspect.cli.zoo_verify:command",

@@ -44,8 +44,11 @@ COMMANDS: Mapping[str, str] = {
     "plugins doctor": "det-devkit",
     "recipes import": "det-detectron2",
     "runs": "det-inspect",
+    "start": "det-inspect",
+    "train DATA": "det-inspect",
     "train --dry-run": "det-inspect",
     "train --overfit": "det-inspect",
+    "train --scale-lr": "det-inspect",
     "zoo": "det-inspect",
 }
 
