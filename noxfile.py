@@ -91,6 +91,7 @@ def package(name: str) -> Path:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Train, evaluate and predict on real photographs of blood cells; results in runs/demo (about ten minutes)."""
+    session.log("[0/5] building and installing det-core and det-inspect; the first time downloads torch")
     install(session, package("det-core"), package("det-inspect"), extras="[plots]")
     session.run("python", "examples/blood-cells/demo.py", *session.posargs)
 
