@@ -16,7 +16,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "types", "tests", "together", "third_party"]
+nox.options.sessions = ["lint", "types", "docs", "tests", "together", "third_party"]
 nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
@@ -26,6 +26,7 @@ ACME = ROOT / "examples" / "det-acme"
 TEST_TOOLS = ["pip", "pytest>=8.3", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "hatchling>=1.27"]
 CORE_EXTRAS = "plots,fast-eval"
 RUFF = "ruff==0.17.6"
+SITE_TOOLS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1.0"]
 
 # The half of core that has to work, and is checked strictly, without torch.
 TORCH_FREE = ["errors", "printable", "files", "plugins", "recipes", "zoo", "cli"]
@@ -137,6 +138,13 @@ def lint(session: nox.Session) -> None:
     session.install(RUFF)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site into build/site; a broken link or anchor fails. Nothing of det is imported."""
+    session.install(*SITE_TOOLS)
+    session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session
