@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped,unused-ignore]
+import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from det_detectron2.layer.utils.registry import _convert_target_to_string
@@ -134,7 +134,7 @@ def _tree(value: Any) -> Any:
 
 def _pickled(cfg: Any) -> bytes:
     try:
-        import cloudpickle  # type: ignore[import-untyped,unused-ignore]
+        import cloudpickle
     except ImportError:
         return pickle.dumps(cfg)
     pickled: bytes = cloudpickle.dumps(cfg)

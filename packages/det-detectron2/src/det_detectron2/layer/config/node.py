@@ -8,7 +8,7 @@ from typing import Any
 from det_core.errors import MissingExtraError
 
 try:
-    from yacs.config import CfgNode as _Node  # type: ignore[import-untyped,unused-ignore]
+    from yacs.config import CfgNode as _Node
 except ImportError as error:
     fix = "pip install 'det-detectron2[layer]'"
     raise MissingExtraError("detectron2.config", "needs yacs, which is not installed", fix=fix) from error

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped,unused-ignore]
+import yaml
 from det_core.zoo import published
 
 from det_detectron2.layer.config import CfgNode, get_cfg
