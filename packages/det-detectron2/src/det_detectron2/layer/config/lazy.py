@@ -4,7 +4,8 @@ import ast
 import builtins
 import contextlib
 import dataclasses
-import importlib
+import importlib.machinery
+import importlib.util
 import inspect
 import logging
 import pickle
