@@ -3,7 +3,8 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -72,7 +73,7 @@ class ExecuTorchExporter(FileExporter):
         if self.precision == "int8":
             self.others = []
             networks = quantized(
-                device.networks, device.inputs_of_networks(), self._pictures(facts), _observing(device)
+                device.networks, device.inputs_of_networks(), self._pictures(facts), partial(_detector_on, device)
             )
         content = lowered(device.methods(networks))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,16 +138,15 @@ class ExecuTorchExporter(FileExporter):
         return list(inputs_of(listed(self.calibrate, "--calibrate"), facts.recipe, facts, self.trust))
 
 
-def _observing(device: DeviceModel) -> Any:
-    """Runs the whole detector on one picture, as the host code does, with networks in place of its own."""
+def _detector_on(device: DeviceModel, networks: dict[str, nn.Module]) -> Callable[[tuple[Tensor, Tensor]], None]:
+    """Runs the whole detector on a picture, as the host code does, with networks in place of its own."""
     settings = device.settings
+    methods = {name: module for name, (module, _) in device.methods(networks).items()}
 
-    def observe(networks: dict[str, nn.Module], picture: tuple[Tensor, Tensor]) -> None:
-        methods = {name: module for name, (module, _) in device.methods(networks).items()}
+    def run(name: str, inputs: Sequence[Any]) -> list[Any]:
+        return [each.numpy() for each in methods[name](*map(torch.from_numpy, inputs))]
 
-        def run(name: str, inputs: Sequence[Any]) -> list[Any]:
-            return [each.numpy() for each in methods[name](*map(torch.from_numpy, inputs))]
-
+    def observe(picture: tuple[Tensor, Tensor]) -> None:
         pixels, sizes = picture
         height, width = (int(side) for side in sizes[0])
         array = pixels[0, :, :height, :width].permute(1, 2, 0).numpy()

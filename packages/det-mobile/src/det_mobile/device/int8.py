@@ -14,15 +14,15 @@ def quantized(
     networks: dict[str, nn.Module],
     examples: dict[str, tuple[Tensor, ...]],
     pictures: Iterable[Any],
-    observe: Callable[[dict[str, nn.Module], Any], None],
+    detector_on: Callable[[dict[str, nn.Module]], Callable[[Any], None]],
 ) -> dict[str, nn.Module]:
     """The networks in int8, calibrated by running the whole detector with observers in their place.
 
     Args:
         networks: by method.
         examples: inputs of each.
-        pictures: what `observe` takes, one after another; at least one.
-        observe: runs the detector on one picture, on networks in place of its own.
+        pictures: one after another; at least one.
+        detector_on: given networks in place of its own, returns what runs the detector on a picture.
 
     Raises:
         DataError: there are no pictures.
@@ -39,10 +39,10 @@ def quantized(
         with torch.no_grad():
             graph: fx.GraphModule = torch.export.export(network.eval(), examples[name], strict=True).module()
             prepared[name] = prepare_pt2e(graph, quantizer)
-    count = 0
+    observe, count = detector_on(prepared), 0
     with torch.no_grad():
         for picture in pictures:
-            observe(prepared, picture)
+            observe(picture)
             count += 1
     if not count:
         raise DataError("int8", "there are no pictures to calibrate on", fix="name a folder: --calibrate FOLDER")

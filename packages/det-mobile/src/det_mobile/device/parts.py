@@ -197,13 +197,13 @@ class DeviceModel:
         """Each method with example inputs, on the given networks or its own."""
         networks = networks or self.networks
         pixels = torch.zeros(1, 3, *self.size)
-        trunk = _Trunk(self.model, networks["trunk"], self.size).eval()
+        trunk = _Trunk(self.model, networks["trunk"], self.size)
         methods: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {"trunk": (trunk, (pixels,))}
         if self.two_stages:
-            with torch.no_grad():
-                *maps, _, _ = trunk(pixels)
+            with torch.no_grad():  # on its own network: others may have observers
+                *maps, _, _ = _Trunk(self.model, self.networks["trunk"], self.size)(pixels)
             regions = torch.tensor([[0.0, 0.0, 32.0, 32.0]]).repeat(self.settings["proposals"]["most"], 1)
-            methods["heads"] = (_Heads(self.model.roi_heads, networks["heads"]).eval(), (*maps, regions))
+            methods["heads"] = (_Heads(self.model.roi_heads, networks["heads"]), (*maps, regions))
         return methods
 
     def inputs_of_networks(self) -> dict[str, tuple[Tensor, ...]]:
