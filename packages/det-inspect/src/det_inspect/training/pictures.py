@@ -14,7 +14,7 @@ from det_inspect.panels import contact_sheet, side_by_side
 
 if TYPE_CHECKING:
     from det_core.data import Batch
-    from det_core.engine.callbacks.base import Training
+    from det_core.engine import Trainer
 
 __all__ = ["Profile", "SamplePredictions"]
 
@@ -34,7 +34,7 @@ class SamplePredictions:
             raise ConfigError("SamplePredictions.images", "must be at least 1", f"got {images}")
         self.images, self.score_threshold = images, score_threshold
 
-    def after_evaluation(self, trainer: "Training", metrics: Mapping[str, float]) -> None:
+    def after_evaluation(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
         """Draw, in rank 0."""
         if trainer.processes.rank or trainer.settings.sharded:
             return
@@ -76,7 +76,7 @@ class Profile:
         self.start, self.steps = start, steps
         self._profile: Any = None
 
-    def before_step(self, trainer: "Training", batches: Sequence["Batch"]) -> None:
+    def before_step(self, trainer: "Trainer", batches: Sequence["Batch"]) -> None:
         """Start at the step."""
         if trainer.processes.rank == 0 and trainer.step == self.start:
             activities = [ProfilerActivity.CPU]
@@ -85,12 +85,12 @@ class Profile:
             self._profile = profile(activities=activities)
             self._profile.start()
 
-    def after_step(self, trainer: "Training", scalars: Mapping[str, float]) -> None:
+    def after_step(self, trainer: "Trainer", scalars: Mapping[str, float]) -> None:
         """Stop and write."""
         if self._profile is not None and trainer.step >= self.start + self.steps:
             self.on_end(trainer)
 
-    def on_end(self, trainer: "Training") -> None:
+    def on_end(self, trainer: "Trainer") -> None:
         """Write what there is."""
         if self._profile is not None:
             self._profile.stop()
