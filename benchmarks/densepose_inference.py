@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 RESULTS = Path(__file__).parent / "results" / "densepose_inference.json"
 SIZE = (800, 1216)
-LAYERS = {"convolution", "addmm", "mm", "bmm"}  # transposed convolutions are convolutions too
+LAYERS = {"conv2d", "conv_transpose2d", "convolution", "linear", "addmm", "mm", "bmm"}
 
 
 def models(detections: int) -> dict[str, nn.Module]:

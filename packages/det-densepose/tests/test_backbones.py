@@ -13,7 +13,7 @@ def small():
 
 
 @pytest.mark.parametrize("size", [(64, 64), (97, 33), (131, 70)])
-def test_hrnet_has_maps_of_the_sizes_that_its_strides_promise(size):
+def test_hrnet_maps_have_sizes_of_its_strides(size):
     found = small()(torch.zeros(1, 3, *size))
     assert list(found) == ["p1", "p2", "p3", "p4"]
     for stride, width, level in zip((4, 8, 16, 32), (4, 8, 12, 16), found.values(), strict=True):
@@ -36,7 +36,7 @@ def test_hrfpn_cuts_its_maps_to_multiples_of_the_coarsest():
 
 
 @pytest.mark.parametrize("size", [(20, 30), (64, 64), (65, 300)])
-def test_hrfpn_of_a_small_image_has_one_cell_of_the_coarsest_level_at_least(size):
+def test_hrfpn_of_small_image_has_one_coarsest_cell(size):
     found = HRFPN(small(), out_channels=6).eval()(torch.zeros(1, 3, *size))
     assert min(found["p5"].shape[-2:]) == 1
 

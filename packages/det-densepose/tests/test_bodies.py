@@ -39,7 +39,7 @@ def test_figure_surface_is_closed_and_in_one_piece() -> None:
     assert figure().num_vertices - len(distinct) + len(faces) == 2
 
 
-def test_figure_charts_hold_24_parts_with_places_in_the_unit_square() -> None:
+def test_figure_charts_map_24_parts_to_unit_square() -> None:
     charts = figure().charts
     assert charts is not None
     assert set(charts.part.tolist()) == set(range(1, 25))
@@ -77,7 +77,7 @@ def test_uv_symmetry_of_chart_vertices_gives_their_mirror_images() -> None:
     assert distance.mean() < 0.01
 
 
-def test_geodesics_of_a_row_of_squares_are_those_along_the_plane() -> None:
+def test_geodesics_of_flat_grid_are_straight_lines() -> None:
     grid = np.array([[x, y, 0.0] for y in range(3) for x in range(5)])
     faces = np.array(
         [f for y in range(2) for x in range(4) for a in [5 * y + x] for f in ([a, a + 1, a + 6], [a, a + 6, a + 5])]
@@ -95,7 +95,7 @@ def test_geodesics_of_two_pieces_is_an_error() -> None:
         geodesics(np.random.default_rng(0).random((6, 3)), np.array([[0, 1, 2], [3, 4, 5]]))
 
 
-def test_laplacian_features_are_orthonormal_by_area_and_the_first_is_constant() -> None:
+def test_laplacian_features_are_orthonormal_and_first_is_constant() -> None:
     from det_densepose.bodies.laplacian import cotangents
 
     points = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0], [0, 0, -1]], float)
@@ -112,12 +112,12 @@ def test_packed_distances_read_the_lower_triangle_row_by_row() -> None:
     assert PackedDistances(values).between(first, second).tolist() == [10, 10, 21, 32, 32, 0]
 
 
-def test_require_involution_of_a_cycle_is_an_error_that_names_a_vertex() -> None:
+def test_require_involution_of_cycle_names_a_vertex() -> None:
     with pytest.raises(DataError, match="no involution; vertex 0 goes to 1, and that to 2; 3 are so"):
         require_involution(np.array([1, 2, 0]), 3, "cat")
 
 
-def test_mirror_partners_of_a_crooked_mesh_is_an_error_that_tells_how_many() -> None:
+def test_mirror_partners_of_crooked_mesh_refused_with_count() -> None:
     with pytest.raises(DataError, match="is not symmetric in x; 1 of 3 vertices have no mirror image"):
         mirror_partners(np.array([[-1.0, 0, 0], [1, 0, 0], [0.5, 3, 0]]), where="cat")
 
@@ -148,7 +148,7 @@ def test_read_obj_of_a_broken_file_is_an_error(tmp_path: Path, text: str, messag
         read_obj(tmp_path / "a.obj")
 
 
-def test_make_body_is_read_again_from_a_folder_of_bodies(tmp_path: Path) -> None:
+def test_make_body_round_trips_through_folder(tmp_path: Path) -> None:
     (tmp_path / "box.obj").write_text(BOX)
     body = make_body(tmp_path / "box.obj", features=6)
     save_body(body, tmp_path / "box.npz")
@@ -163,13 +163,13 @@ def test_make_body_is_read_again_from_a_folder_of_bodies(tmp_path: Path) -> None
     assert draw_body(body, 40).shape == (80, 120, 3)
 
 
-def test_body_folder_of_a_symmetry_that_is_no_involution_is_an_error(tmp_path: Path) -> None:
+def test_body_folder_symmetry_without_involution_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "cat.npz", vertices=np.zeros((3, 3)), symmetry=np.array([1, 2, 0]))
     with pytest.raises(DataError, match=r"cat.npz: the symmetry is no involution"):
         BodyFolder(tmp_path).body("cat")
 
 
-def test_body_folder_without_a_published_file_names_file_source_and_licence(tmp_path: Path) -> None:
+def test_body_folder_missing_file_names_source_and_license(tmp_path: Path) -> None:
     load = BodyFolder(tmp_path).body("smpl_27554").geodesics
     assert load is not None
     with pytest.raises(DataError, match=r"geodists_smpl_27554.pkl: .*https://\S+geodists_smpl_27554.pkl \(licence:"):
@@ -178,7 +178,7 @@ def test_body_folder_without_a_published_file_names_file_source_and_licence(tmp_
         BodyFolder(tmp_path).uv_transforms  # noqa: B018
 
 
-def test_body_folder_of_an_unknown_body_names_those_there_are(tmp_path: Path) -> None:
+def test_body_folder_of_unknown_body_lists_known_ones(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no body 'dragon'; it is one of det_figure, smpl_27554"):
         BodyFolder(tmp_path).body("dragon")
 

@@ -81,7 +81,7 @@ def test_mesh_make_of_a_crooked_mesh_is_one_line(tmp_path: Path) -> None:
     assert run("mesh", "make", tmp_path / "fish.obj", "--axis", "none").exit_code == 0
 
 
-def test_show_of_pictures_that_are_not_there_is_one_line(tmp_path: Path) -> None:
+def test_show_of_missing_pictures_is_one_line(tmp_path: Path) -> None:
     outcome = run("show", tmp_path / "none.jpg", "--model", "x", "--output", tmp_path)
     assert outcome.exit_code == 1
     assert "there is no such picture or folder" in outcome.output
@@ -90,7 +90,7 @@ def test_show_of_pictures_that_are_not_there_is_one_line(tmp_path: Path) -> None
     assert "'face' is none of segm, u, v" in outcome.output
 
 
-def test_texture_of_an_atlas_of_another_layout_is_one_line(tmp_path: Path) -> None:
+def test_texture_of_other_atlas_layout_is_one_line(tmp_path: Path) -> None:
     Image.new("RGB", (50, 50)).save(tmp_path / "a.png")
     outcome = run("texture", tmp_path, "--model", "x", "--output", tmp_path, "--put", tmp_path / "a.png")
     assert outcome.exit_code == 1
@@ -127,7 +127,7 @@ def test_read_dump_gives_arrays_without_the_published_package(dump: Path) -> Non
     assert (entry.arrays[1]["labels"] == 7).all()
 
 
-def test_query_lists_and_saves_what_is_selected(dump: Path, tmp_path: Path) -> None:
+def test_query_lists_and_saves_selected_objects(dump: Path, tmp_path: Path) -> None:
     outcome = run("query", dump, "--select", "score:float=0.9-1", "--save", tmp_path / "out")
     assert outcome.exit_code == 0, outcome.output
     assert "people/a.jpg: 1 objects (0.9500)" in outcome.output
@@ -136,12 +136,12 @@ def test_query_lists_and_saves_what_is_selected(dump: Path, tmp_path: Path) -> N
     assert "nothing fits" in run("query", dump, "--select", "file_name=b.jpg").output
 
 
-def test_selected_by_a_field_that_is_not_there_is_an_error(dump: Path) -> None:
+def test_selected_by_unknown_field_is_refused(dump: Path) -> None:
     with pytest.raises(ConfigError, match="'color=red' is no selector"):
         selected(read_dump(dump), ["color=red"])
 
 
-def test_read_dump_runs_nothing(tmp_path: Path) -> None:
+def test_read_dump_refuses_code(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> Any:
             return print, ("run",)

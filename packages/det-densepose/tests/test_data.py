@@ -36,7 +36,7 @@ def dataset(folder: Path, *annotations: dict[str, Any], image: dict[str, Any] | 
     return DensePoseDataset(folder, folder / "a.json", **{"body": FIGURE, **arguments})
 
 
-def test_dataset_points_are_placed_in_the_image_by_their_box(tmp_path: Path) -> None:
+def test_dataset_points_are_placed_by_their_box(tmp_path: Path) -> None:
     targets = dataset(tmp_path, POINT)[0].targets
     assert targets.extras[POINTS][0, :2].tolist() == [[10, 28], [42, 52]]
     assert targets.extras[SURFACE][0, :2].tolist() == [[2, 0, 1, -1], [24, 0.5, 0.25, -1]]
@@ -120,9 +120,7 @@ def test_dataset_of_lvis_takes_file_names_from_addresses(tmp_path: Path) -> None
         ({"ignore": 1}, "ignore 1, which must be 0"),
     ],
 )
-def test_dataset_of_bad_points_is_an_error_that_names_the_annotation(
-    tmp_path: Path, change: dict[str, Any], message: str
-) -> None:
+def test_dataset_of_bad_points_names_the_annotation(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=f"annotation 1 has .*{message}"):
         dataset(tmp_path, {**POINT, **change})
     skipping = dataset(tmp_path, {**POINT, **change}, bad_annotations="skip")
@@ -136,7 +134,7 @@ def test_dataset_flip_without_the_published_symmetry_names_the_file(tmp_path: Pa
         compose([v2.RandomHorizontalFlip(1.0)])(sample)
 
 
-def test_mirror_labels_reads_row_v_and_column_u_of_the_old_part() -> None:
+def test_mirror_labels_reads_row_v_and_column_u() -> None:
     tables = torch.zeros(24, 256, 256), torch.zeros(24, 256, 256)
     tables[0][2, 51, 102] = 0.25  # part 3: v = 0.2, u = 0.4
     tables[1][2, 51, 102] = 0.75
@@ -162,7 +160,7 @@ def plain(sample: Any, key: str) -> np.ndarray:
     return values
 
 
-def test_dataset_of_rendered_points_agree_with_the_truth_of_their_pixels(rendered: Any) -> None:
+def test_rendered_points_agree_with_dense_ground_truth(rendered: Any) -> None:
     made, folder = rendered
     sample = made[0]
     dense = np.array(Image.open(folder / "dense" / "000001_IUV.png"))
@@ -172,7 +170,7 @@ def test_dataset_of_rendered_points_agree_with_the_truth_of_their_pixels(rendere
     assert np.abs(dense[y, x, 1:] / 255 - plain(sample, SURFACE)[0][real][:, 1:3]).max() < 1 / 255 + 1e-4
 
 
-def test_flip_of_points_goes_to_their_mirror_images_on_the_surface(rendered: Any) -> None:
+def test_flip_moves_points_to_mirrored_vertices(rendered: Any) -> None:
     sample = rendered[0][0]
     flipped = compose([v2.RandomHorizontalFlip(1.0)])(sample)
     real = plain(sample, SURFACE)[0, :, 0] > 0

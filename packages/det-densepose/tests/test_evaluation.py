@@ -39,14 +39,14 @@ def reader(part: int = 1, u: int = 0) -> ChartReader:
     return ChartReader(values, CHARTS)
 
 
-def test_similarity_of_a_perfect_prediction_is_one_and_falls_with_distance() -> None:
+def test_similarity_is_one_if_perfect_and_falls_with_distance() -> None:
     box = (0.0, 0.0, 10.0, 10.0)
     assert similarity(reader(), box, truth((20, 20, 0), (90, 90, 0)), ALONG) == 1
     expected = (1 + np.exp(-0.5) + np.exp(-2)) / 3
     assert similarity(reader(), box, truth((20, 20, 0), (90, 90, 1), (9, 9, 2)), ALONG) == pytest.approx(expected)
 
 
-def test_similarity_counts_missed_points_as_zero_and_drops_points_without_truth() -> None:
+def test_similarity_counts_missed_points_and_drops_unknown_ones() -> None:
     half = (0.0, 0.0, 5.0, 10.0)  # the point at x = 200 / 255 * 10 lies outside
     assert similarity(reader(), half, truth((20, 20, 0), (200, 20, 0)), ALONG) == 0.5
     assert similarity(reader(), half, truth((20, 20, 0), (20, 30, -1)), ALONG) == 1
@@ -96,7 +96,7 @@ def test_match_of_an_image_without_objects_ignores_its_detections() -> None:
     assert match(empty, "gps", (0, 1e10), np.array([0.5])).ignored.all()
 
 
-def test_curves_of_one_hit_and_one_miss_are_those_of_coco() -> None:
+def test_curves_of_hit_and_miss_equal_coco() -> None:
     # Two objects; the first detection hits, the second is wrong: precision 1 up to recall 0.5.
     made = curves([{0: one_class([[0.7, 0], [0, 0.1]])}], 1, "gps", np.array([0.5]))
     assert made.recall[0, 0, 0] == 0.5
@@ -108,7 +108,7 @@ def test_thresholds_from_a_fifth_go_on_by_twentieths() -> None:
     assert len(thresholds_from(0.2)) == 16
 
 
-def test_regions_drop_boxes_by_seven_tenths_and_masks_by_nine_tenths() -> None:
+def test_regions_drop_boxes_and_masks_by_covered_share() -> None:
     region = np.zeros((20, 20), bool)
     region[:, :8] = True
     assert not box_kept((0, 0, 10, 10), region)
@@ -157,7 +157,7 @@ def perfect(sample: Any, folder: Path) -> Prediction:
     return Prediction(detections=Detections(boxes=boxes, labels=labels, scores=scores, size=sample.size, extras=extras))
 
 
-def test_evaluator_of_the_truth_itself_is_near_one_and_of_another_side_low(pictures: Any) -> None:
+def test_evaluator_ranks_ground_truth_high_and_wrong_parts_low(pictures: Any) -> None:
     dataset, folder = pictures
     good, bad = (DensePoseEvaluator(["person"], body=FIGURE) for _ in range(2))
     for number in range(len(dataset)):

@@ -63,7 +63,7 @@ def parts(value=0):
     return torch.full((1, 256, 256), value, dtype=torch.uint8)
 
 
-def test_cells_at_points_stand_at_their_left_and_upper_edges():
+def test_cells_at_points_start_at_left_and_upper_edge():
     # A box of 8 pixels with 4 cells: pixel 3 is 1.5 cells in.
     cells = cells_at_points(torch.tensor([BOX]), torch.tensor([[[13.0, 20.0], [17.9, 27.9]]]), 4)
     assert cells.x_low.tolist() == [1, 3]
@@ -77,7 +77,7 @@ def test_cells_at_points_stand_at_their_left_and_upper_edges():
 @pytest.mark.parametrize(
     ("point", "valid"), [((10, 20), True), ((18, 24), False), ((9.9, 24), False), ((17.9, 27), True)]
 )
-def test_cells_at_points_are_valid_within_the_box_without_its_right_and_lower_edge(point, valid):
+def test_cells_at_points_exclude_right_and_lower_edge(point, valid):
     cells = cells_at_points(torch.tensor([BOX]), torch.tensor([[point]], dtype=torch.float32), 4)
     assert cells.valid.tolist() == [valid]
 
@@ -100,7 +100,7 @@ def test_chart_loss_sums_coordinates_and_averages_parts():
     torch.testing.assert_close(two["loss_densepose_I"], one["loss_densepose_I"])
 
 
-def test_chart_loss_learns_the_part_of_background_points_and_not_their_coordinates():
+def test_chart_loss_of_background_points_trains_part_only():
     both = objects([[[13, 23], [14, 24]]], [[[2, 0, 0, -1], [0, 1, 1, -1]]], parts())
     outputs = charts()
     losses = DensePoseChartLoss()(outputs, regions(both))
@@ -109,7 +109,7 @@ def test_chart_loss_learns_the_part_of_background_points_and_not_their_coordinat
     assert outputs["fine_segm"].grad[:, 0].min() < 0  # pulled up by the background point
 
 
-def test_chart_loss_without_a_valid_point_is_zero_and_reaches_every_logit():
+def test_chart_loss_without_valid_points_is_zero_with_gradient():
     outside = objects([[[40, 40]]], [[[2, 1, 1, -1]]], parts())
     for spread in ((), ("sigma_2",), ("sigma_2", "kappa_u", "kappa_v")):
         outputs = charts(**{name: torch.zeros(1, 3, 4, 4) for name in spread})
@@ -146,7 +146,7 @@ def test_indep_aniso_loss_without_direction_is_the_isotropic_one():
     torch.testing.assert_close(indep_aniso_loss(delta, variance, torch.zeros(5, 2)), iid_iso_loss(delta, variance))
 
 
-def test_resample_parts_over_their_own_frame_are_every_so_many_cells():
+def test_resample_parts_over_own_frame_takes_every_nth_cell():
     coarse = torch.arange(256, dtype=torch.uint8).expand(1, 256, 256)
     frame = torch.tensor([[[10.0, 20], [18, 20], [10, 28]]])
     found = resample_parts(coarse, frame, torch.tensor([BOX]), 4)
@@ -169,7 +169,7 @@ def test_resample_parts_follow_a_mirrored_and_a_turned_frame():
     assert resample_parts(coarse, turned, box, 4)[0, :, 0].tolist() == [255, 191, 128, 64]
 
 
-def test_coarse_loss_from_parts_is_zero_where_an_annotated_region_has_none():
+def test_coarse_loss_is_zero_if_one_region_lacks_parts():
     coarse = torch.cat((parts(1), parts(UNKNOWN)))
     truth = objects([[[13, 23]]] * 2, [[[2, 1, 1, -1]]] * 2, coarse)
     both = torch.tensor([True, True])
@@ -177,7 +177,7 @@ def test_coarse_loss_from_parts_is_zero_where_an_annotated_region_has_none():
     assert CoarseLossFromParts()(torch.randn(2, 2, 4, 4), regions(truth), torch.tensor([True, False])) > 0
 
 
-def test_coarse_loss_from_parts_with_two_channels_knows_body_and_background_alone():
+def test_coarse_loss_with_two_channels_merges_parts():
     truth, yes = objects([[[13, 23]]], [[[2, 1, 1, -1]]], parts(14)), torch.tensor([True])
     logits = torch.stack((torch.zeros(4, 4), torch.full((4, 4), 20.0)))[None]
     assert CoarseLossFromParts()(logits, regions(truth), yes) == pytest.approx(0, abs=1e-6)
@@ -201,7 +201,7 @@ def test_instance_masks_of_outlines_without_rings_are_unknown():
     assert masks[0].all()
 
 
-def test_coarse_loss_from_masks_counts_regions_with_a_known_mask():
+def test_coarse_loss_from_masks_counts_regions_with_masks():
     coarse = torch.cat((parts(1), parts(UNKNOWN)))
     truth = objects([[[13, 23]]] * 2, [[[2, 1, 1, -1]]] * 2, coarse)
     logits = torch.zeros(2, 2, 4, 4)
@@ -240,14 +240,14 @@ def test_embedding_loss_is_the_cross_entropy_of_squared_distances():
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-2)))
 
 
-def test_soft_embedding_loss_with_a_narrow_kernel_is_the_hard_one():
+def test_soft_embedding_loss_with_narrow_kernel_equals_hard_loss():
     pixels, vertices, target = torch.randn(6, 2), table((1, 0), (0, 1), (-1, 1)), torch.tensor([0, 1, 2, 0, 1, 2])
     far = 1 - torch.eye(3)
     soft = SoftEmbeddingLoss(0.5, 1e-4)(pixels, vertices, target, lambda rows: far[rows])
     torch.testing.assert_close(soft, EmbeddingLoss(0.5)(pixels, vertices, target, lambda rows: rows))
 
 
-def test_cse_loss_has_an_entry_for_each_mesh_and_zero_for_those_without_points():
+def test_cse_loss_of_mesh_without_points_is_zero():
     truth = objects([[[13, 23]]], [[[-1, 0, 0, 0]]], parts(), mesh=mesh_id("cat"))
     vertices = Vertices(cat=table((1, 0), (0, 1)), dog=table((1, 0)))
     losses = DensePoseCseLoss(CseWeights(1, 1), EmbeddingLoss(1.0))(embedding(), regions(truth), vertices)
@@ -256,19 +256,19 @@ def test_cse_loss_has_an_entry_for_each_mesh_and_zero_for_those_without_points()
     assert losses["loss_densepose_S"].item() == pytest.approx(math.log(2))
 
 
-def test_cse_loss_of_an_unknown_mesh_names_those_of_the_model():
+def test_cse_loss_of_unknown_mesh_lists_known_ones():
     truth = objects([[[13, 23]]], [[[-1, 0, 0, 0]]], parts(), mesh=mesh_id("horse"))
     with pytest.raises(StructureError, match="cat"):
         DensePoseCseLoss()(embedding(), regions(truth), Vertices(cat=table((1, 0))))
 
 
-def test_cse_loss_of_a_vertex_beyond_the_mesh_is_refused():
+def test_cse_loss_of_vertex_beyond_mesh_is_refused():
     truth = objects([[[13, 23]]], [[[-1, 0, 0, 5]]], parts(), mesh=mesh_id("cat"))
     with pytest.raises(StructureError, match="vertex 5"):
         DensePoseCseLoss()(embedding(), regions(truth), Vertices(cat=table((1, 0))))
 
 
-def test_cse_loss_without_embedder_or_distances_says_what_to_give():
+def test_cse_loss_without_embedder_or_distances_is_refused():
     truth = objects([[[13, 23]]], [[[-1, 0, 0, 0]]], parts(), mesh=mesh_id("cat"))
     with pytest.raises(ConfigError, match="embedder"):
         DensePoseCseLoss()(embedding(), regions(truth))
@@ -276,7 +276,7 @@ def test_cse_loss_without_embedder_or_distances_says_what_to_give():
         DensePoseCseLoss(embedding=SoftEmbeddingLoss())(embedding(), regions(truth), Vertices(cat=table((1, 0))))
 
 
-def test_cse_loss_with_masks_learns_the_segmentation_of_objects_without_points():
+def test_cse_loss_trains_masks_of_objects_without_points():
     mask = torch.ones(1, 40, 40, dtype=torch.bool)
     truth = objects([[[0, 0]]], [[[-1, 0, 0, -1]]], masks=mask)
     loss = DensePoseCseLoss(coarse=CoarseLossFromMasks(), pix_to_shape=PixToShapeCycleLoss())
@@ -285,7 +285,7 @@ def test_cse_loss_with_masks_learns_the_segmentation_of_objects_without_points()
     assert losses["loss_pix2shape"] == 0
 
 
-def test_shape_to_shape_loss_of_distinct_and_equal_meshes_is_zero():
+def test_shape_to_shape_loss_of_distinct_meshes_is_zero():
     vertices = {"a": 50 * torch.eye(4), "b": 50 * torch.eye(4)}
     geodesics = Geodesics(distances("any", (1 - torch.eye(4)).tolist()))
     assert ShapeToShapeCycleLoss()(vertices, geodesics).item() == pytest.approx(0, abs=1e-6)
@@ -295,14 +295,14 @@ def test_shape_to_shape_loss_of_distinct_and_equal_meshes_is_zero():
     assert ShapeToShapeCycleLoss()(confused, geodesics).item() == pytest.approx(expected)
 
 
-def test_shape_to_shape_loss_takes_some_vertices_of_large_meshes():
+def test_shape_to_shape_loss_samples_vertices_of_large_meshes():
     chosen = ShapeToShapeCycleLoss(max_vertices=3).vertices(10)
     assert len(set(chosen.tolist())) == 3
     names = {ShapeToShapeCycleLoss().pair(("a", "b", "c")) for _ in range(60)}
     assert {frozenset(pair) for pair in names} == {frozenset("ab"), frozenset("ac"), frozenset("bc")}
 
 
-def test_pix_to_shape_loss_of_two_pixels_that_are_not_told_apart():
+def test_pix_to_shape_loss_of_two_equal_pixels():
     pixels = torch.ones(1, 2, 4, 4)
     masks = torch.zeros(1, 4, 4, dtype=torch.bool)
     masks[0, 1, 1] = masks[0, 1, 3] = True
@@ -310,7 +310,7 @@ def test_pix_to_shape_loss_of_two_pixels_that_are_not_told_apart():
     assert loss.item() == pytest.approx(math.sqrt(2 * (4 * 0.5) ** 2))  # two ways of 4 squared cells, half each
 
 
-def test_pix_to_shape_loss_without_pixels_is_zero_and_has_a_gradient():
+def test_pix_to_shape_loss_without_pixels_is_zero():
     pixels = torch.ones(1, 2, 4, 4, requires_grad=True)
     loss = PixToShapeCycleLoss()(pixels, torch.zeros(1, 4, 4, dtype=torch.bool), {"a": table((1, 0))})
     loss.backward()
@@ -318,7 +318,7 @@ def test_pix_to_shape_loss_without_pixels_is_zero_and_has_a_gradient():
     assert not pixels.grad.any()
 
 
-def test_regions_of_images_with_different_numbers_of_points_are_padded():
+def test_regions_of_different_point_counts_are_padded():
     one = objects([[[13, 23]]], [[[2, 0.5, 0.5, -1]]])
     two = objects([[[13, 23]] * 3], [[[1, 0.5, 0.5, -1]] * 3])
     without = Targets(boxes=torch.tensor([BOX]), labels=torch.zeros(1, dtype=torch.int64))

@@ -80,7 +80,7 @@ def detections(count=2):
     )
 
 
-def test_predict_adds_raw_outputs_of_four_times_the_pooled_side():
+def test_predict_adds_raw_outputs_at_four_times_pooled_side():
     (found,) = branch().predict(features(), [detections()])
     assert {key: tuple(value.shape) for key, value in found.extras.items()} == {
         "det-densepose/coarse_segm": (2, 2, 16, 16),
@@ -105,7 +105,7 @@ def test_predict_of_a_batch_is_that_of_its_images():
         torch.testing.assert_close(alone.extras["det-densepose/v"], together[i].extras["det-densepose/v"])
 
 
-def test_predict_without_decoder_pools_each_region_from_the_level_of_its_size():
+def test_predict_without_decoder_pools_by_region_size():
     model = branch(decoder=None)
     maps = features()
     large = Detections(
@@ -143,7 +143,7 @@ def test_nonlocal_block_starts_as_the_identity():
 
 
 @pytest.mark.parametrize(("shift", "kept"), [(0.0, True), (11.0, True), (12.0, False)])
-def test_learnable_keeps_regions_that_overlap_their_object_by_more_than_seven_tenths(shift, kept):
+def test_learnable_keeps_regions_above_iou_threshold(shift, kept):
     # A shift of s pixels leaves (64 - s) / (64 + s): 0.7067 for 11 and 0.684 for 12.
     boxes = torch.tensor([[32.0 + shift, 32, 96 + shift, 96]])
     assert learnable(boxes, person(), 0.7, masks=False).tolist() == [kept]
@@ -159,7 +159,7 @@ def test_learnable_keeps_objects_without_points_only_for_their_masks():
     assert learnable(boxes, nothing, 0.7, masks=True).tolist() == [False]
 
 
-def test_losses_of_an_image_after_one_without_points_read_their_own_features():
+def test_losses_read_features_of_the_right_image():
     model = branch()
     maps = features(images=2)
     empty = Targets(boxes=person().boxes, labels=person().labels)
@@ -171,7 +171,7 @@ def test_losses_of_an_image_after_one_without_points_read_their_own_features():
 
 
 @pytest.mark.parametrize("make", [branch, cse])
-def test_losses_without_any_point_are_zero_and_reach_every_parameter(make):
+def test_losses_without_points_are_zero_with_gradients(make):
     model = make()
     empty = Targets(boxes=person().boxes, labels=person().labels)
     losses = model.losses(features(), [empty.boxes], [empty])
@@ -188,7 +188,7 @@ def test_losses_reach_every_parameter(make):
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
 
 
-def test_stage_has_the_parts_of_the_branch_under_their_published_names():
+def test_stage_registers_branch_under_published_names():
     stage = small_stage()
     tops = {key.split(".")[0] for key in stage.state_dict()}
     assert tops == {"box_head", "box_predictor", "decoder", "densepose_head", "densepose_predictor", "embedder"}
@@ -236,7 +236,7 @@ def test_embeddings_of_detections_bring_those_of_the_vertices():
     torch.testing.assert_close(embedding.vertices["cat"].norm(dim=1), torch.ones(6))
 
 
-def test_mesh_of_label_must_name_a_mesh_for_each_class():
+def test_mesh_of_label_without_every_class_is_refused():
     meshes = {"cat": CAT["cat"], "dog": CAT["cat"]}
     predictor = Factory(DensePoseEmbeddingPredictor)
     with pytest.raises(ConfigError, match="mesh_of_label"):
@@ -246,7 +246,7 @@ def test_mesh_of_label_must_name_a_mesh_for_each_class():
     assert branch(densepose_predictor=predictor, embedder=meshes, mesh_of_label=("dog",)).mesh_of_label == ("dog",)
 
 
-def test_an_embedder_needs_a_predictor_of_embeddings():
+def test_embedder_with_chart_predictor_is_refused():
     with pytest.raises(ConfigError, match="densepose_predictor"):
         branch(embedder=CAT)
 
@@ -276,7 +276,7 @@ class Source:
         return Mesh(name, 5, features=None if self.features is None else lambda: self.features)
 
 
-def test_prepare_takes_features_of_the_mesh_where_no_weights_have_brought_them():
+def test_prepare_loads_mesh_features_unless_weights_had_them():
     given = torch.arange(20.0).reshape(5, 4)
     embedder = VertexFeatureEmbedder(5, feature_dim=3, meshes=Factory(Source, features=given))
     embedder.prepare("cat")
@@ -287,7 +287,7 @@ def test_prepare_takes_features_of_the_mesh_where_no_weights_have_brought_them()
     assert not loaded.features.any()
 
 
-def test_prepare_without_features_or_with_those_of_another_mesh_is_refused():
+def test_prepare_with_missing_or_foreign_features_is_refused():
     with pytest.raises(DataError, match="has no features"):
         VertexFeatureEmbedder(5, feature_dim=3, meshes=Factory(Source, features=None)).prepare("cat")
     with pytest.raises(DataError, match="do not fit"):
@@ -301,7 +301,7 @@ def test_decoder_starts_at_the_finest_level():
     assert coarse({"p3": torch.zeros(1, 8, 10, 12), "p4": torch.zeros(1, 8, 5, 6)}).shape == (1, 6, 10, 12)
 
 
-def test_a_branch_of_masks_learns_from_objects_without_points():
+def test_branch_with_masks_trains_on_objects_without_points():
     mask = torch.zeros(1, 128, 128, dtype=torch.bool)
     mask[:, 40:80, 40:80] = True
     model = branch(loss=DensePoseChartLoss(coarse=CoarseLossFromMasks()))
@@ -315,7 +315,7 @@ def test_a_branch_of_masks_learns_from_objects_without_points():
     assert more["loss_densepose_S"] > 0
 
 
-def test_the_branch_exports_with_a_number_of_regions_that_is_left_open():
+def test_branch_exports_with_dynamic_number_of_regions():
     model = branch().eval()
     maps = features()
 

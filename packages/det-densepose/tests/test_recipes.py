@@ -55,7 +55,7 @@ def test_plugin_is_in_use_without_problems():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_recipe_fits_its_constructors_and_has_its_published_path_as_an_alias(name):
+def test_recipe_is_valid_and_aliased_by_published_path(name):
     recipe = recipes.load(name).check()
     assert recipes.load(NAMES[name]) == recipe
     assert published.find(NAMES[name]).recipe() == name
@@ -76,7 +76,7 @@ def types_in(node):
             yield from types_in(each)
 
 
-def test_untrusted_recipes_may_build_every_part_of_the_published_ones():
+def test_untrusted_recipes_may_build_every_published_part():
     used = {kind for name in NAMES for kind in types_in(recipes.load(name).tree)}
     own = {kind for kind in used if kind.startswith("det_densepose")}
     assert own <= set(SAFE_PARTS)
@@ -199,12 +199,12 @@ def test_settings_without_a_counterpart_are_refused_by_their_name(key, value):
         recipe_from_settings(CHARTS | {f"{HEAD}.UV_CONFIDENCE.ENABLED": True, key: value})
 
 
-def test_an_embedder_of_another_type_is_refused():
+def test_embedder_of_unknown_type_is_refused():
     with pytest.raises(UnsupportedError, match=r"cat\.TYPE"):
         recipe_from_settings(CSE | {f"{HEAD}.CSE.EMBEDDERS.cat.TYPE": "another"})
 
 
-def test_defaults_of_the_project_do_nothing_to_other_configurations():
+def test_defaults_leave_other_configurations_unchanged():
     plain = {key: value for key, value in CHARTS.items() if not key.startswith(HEAD)}
     plain["MODEL.ROI_HEADS.NAME"] = "StandardROIHeads"
     found = recipe_from_settings(plain | {f"{HEAD}.INDEX_WEIGHTS": 3.0})
@@ -219,7 +219,7 @@ def test_learning_rates_of_embeddings_become_factors_by_name():
     assert "param_groups" not in recipe_from_settings(CSE).tree["train"]
 
 
-def test_evaluation_reads_the_folder_of_bodies_and_aligns_meshes_where_asked():
+def test_evaluation_settings_arrive_with_mesh_alignment():
     changes = {
         "DATASETS.TEST": ["densepose_lvis_v1_ds1_val_v1"],
         "DENSEPOSE_EVALUATION.TYPE": "cse",
@@ -311,7 +311,7 @@ def test_bootstrap_datasets_are_mixed_in_by_ratio(as_list):
     assert {**annotated, **{key: pseudo[key] for key in own}} == pseudo
 
 
-def test_fine_tuning_starts_what_the_published_file_does_not_have():
+def test_fine_tuning_skips_parts_missing_in_published_file():
     name = "densepose_cse_r50_fpn_soft_animals_"
     skipped = {
         "finetune_4k": ["roi_heads.box_predictor", "roi_heads.embedder"],  # from persons, one class and one mesh
@@ -323,7 +323,7 @@ def test_fine_tuning_starts_what_the_published_file_does_not_have():
         assert recipes.load(name + end).tree["weights"].get("skip", []) == expected
 
 
-def test_published_weights_of_hrnet_load_into_the_network_under_the_pyramid(tmp_path):
+def test_published_hrnet_weights_load_below_the_pyramid(tmp_path):
     torch.manual_seed(0)
     settings = {"channels": (4, 8, 12, 16), "modules": (1, 1, 1), "blocks": 1, "stem_channels": 4}
     source, model = HRNet(**settings), HRFPN(HRNet(**settings), out_channels=4)
@@ -338,7 +338,7 @@ def test_published_weights_of_hrnet_load_into_the_network_under_the_pyramid(tmp_
     torch.testing.assert_close(model.bottom_up.state_dict(), source.state_dict())
 
 
-def test_a_published_file_of_a_whole_model_loads_strictly(tmp_path):
+def test_published_file_of_whole_model_loads_strictly(tmp_path):
     tree = recipe_from_settings(CSE).tree
     with torch.device("meta"):
         keys = {key: value.shape for key, value in recipes.recipe_from_tree(tree).build_model().state_dict().items()}

@@ -77,7 +77,7 @@ def test_resize_is_torchs_bilinear() -> None:
         assert np.allclose(resize(values.numpy(), size), wanted, atol=1e-6)
 
 
-def test_iuv_of_one_person_holds_part_u_and_v_in_the_image() -> None:
+def test_iuv_of_one_person_holds_part_u_v() -> None:
     picture = results.iuv(result([[10.4, 5, 30.4, 25]], [0.9], chart_fields()))
     assert picture.shape == (*SIZE, 3)
     assert picture[10, 12].tolist() == [2, 127, 63]
@@ -99,7 +99,7 @@ def test_iuv_of_boxes_beyond_the_image_is_cut() -> None:
     assert picture[39, 59, 0] == 2
 
 
-def test_iuv_without_persons_is_zero_and_without_densepose_an_error() -> None:
+def test_iuv_without_persons_is_zero_without_densepose_refused() -> None:
     assert not results.iuv(result([], [], {})).any()
     with pytest.raises(ConfigError, match="these detections have no DensePose"):
         results.iuv(result([[0, 0, 5, 5]], [1.0], {}))
@@ -135,7 +135,7 @@ def test_vertices_of_zero_embeddings_is_an_error() -> None:
         results.vertices(result([[10, 5, 30, 25]], [0.9], fields))
 
 
-def test_compressed_array_comes_back_and_damage_is_an_error() -> None:
+def test_compressed_array_round_trips_and_damage_is_refused() -> None:
     array = np.random.default_rng(0).integers(0, 256, (3, 5, 7), dtype=np.uint8)
     text = results.compress(array)
     assert np.array_equal(results.decompress(text, shape=(3, 5, 7)), array)
@@ -146,7 +146,7 @@ def test_compressed_array_comes_back_and_damage_is_an_error() -> None:
         results.decompress(text, shape=(3, 7, 5))
 
 
-def test_mirror_raw_twice_gives_the_outputs_back_and_moves_parts() -> None:
+def test_mirror_raw_moves_parts_and_twice_is_identity() -> None:
     fields = {name: torch.rand(1, 25, 4, 4) for name in ("fine_segm", "u", "v", "sigma_2")}
     grid = torch.linspace(0, 1, 256)
     tables = (1 - grid).expand(24, 256, 256), grid[:, None].expand(24, 256, 256)
@@ -183,7 +183,7 @@ def test_write_iuv_of_charts_can_be_read_without_det(tmp_path: Path) -> None:
         assert "sigma_2_0" in file.files
 
 
-def test_write_iuv_of_vertices_holds_their_number_in_two_bytes(tmp_path: Path) -> None:
+def test_write_iuv_of_vertices_uses_two_bytes(tmp_path: Path) -> None:
     png, npz = write_iuv([result([[10, 5, 30, 25]], [0.9], embedded(), Path("a.jpg"))], tmp_path)
     assert np.asarray(Image.open(png))[10, 12].tolist() == [255, 0, 1]
     with np.load(npz, allow_pickle=False) as file:
@@ -207,12 +207,12 @@ def test_atlas_splits_down_the_columns_and_joins_again() -> None:
     assert np.array_equal(join_atlas(tiles), picture)
 
 
-def test_atlas_of_another_layout_is_an_error_that_tells_its_size() -> None:
+def test_atlas_of_other_layout_is_refused_with_size() -> None:
     with pytest.raises(DataError, match="is no texture atlas of 24 parts; got 100 x 100 pixels; give 6 rows"):
         split_atlas(np.zeros((100, 100, 3), np.uint8))
 
 
-def test_texture_taken_from_a_person_and_put_back_shows_the_person() -> None:
+def test_texture_taken_and_put_back_shows_the_person() -> None:
     random = np.random.default_rng(0)
     labels = np.full((30, 30), 2, np.uint8)
     u, v = np.meshgrid(np.linspace(0, 1, 30), np.linspace(1, 0, 30))
@@ -224,7 +224,7 @@ def test_texture_taken_from_a_person_and_put_back_shows_the_person() -> None:
     assert np.array_equal(sample_atlas(atlas, labels, *person.uv)[..., 3], np.full((30, 30), 255))
 
 
-def test_drawings_together_draw_every_person_and_keep_the_rest_gray() -> None:
+def test_drawings_color_every_person_and_gray_the_rest() -> None:
     made = result([[10, 5, 30, 25]], [0.9], chart_fields())
     image = np.zeros((*SIZE, 3), np.uint8)
     image[..., 0] = 200
@@ -234,7 +234,7 @@ def test_drawings_together_draw_every_person_and_keep_the_rest_gray() -> None:
     assert np.ptp(drawn[15, 12]) > 0
 
 
-def test_drawing_charts_of_a_vertex_model_is_an_error_and_the_other_way_round() -> None:
+def test_drawings_of_charts_and_vertices_are_not_interchangeable() -> None:
     charts = results.persons(result([[10, 5, 30, 25]], [0.9], chart_fields()))
     vertices = results.persons(result([[10, 5, 30, 25]], [0.9], embedded()))
     image = np.zeros((*SIZE, 3), np.uint8)
@@ -298,7 +298,7 @@ def test_coarse_masks_are_one_for_each_part() -> None:
     assert [bool(mask) for mask in masks] == [False] * 13 + [True]
 
 
-def test_writers_of_a_prediction_run_write_each_image_and_one_list(tmp_path: Path) -> None:
+def test_writers_write_each_image_and_one_list(tmp_path: Path) -> None:
     from types import SimpleNamespace
 
     from det_densepose.writers import CocoWriter, IuvWriter

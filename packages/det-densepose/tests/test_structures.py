@@ -30,7 +30,7 @@ def test_has_points_counts_charts_and_vertices_and_no_padding():
     assert has_points(targets(2)).tolist() == [False, False]
 
 
-def test_has_coarse_parts_tells_background_from_unknown():
+def test_has_coarse_parts_separates_background_and_unknown():
     coarse = torch.zeros(2, 256, 256, dtype=torch.uint8)
     coarse[1] = UNKNOWN
     assert has_coarse_parts(targets(2, **{COARSE: coarse})).tolist() == [True, False]
