@@ -1,4 +1,4 @@
-"""Segments in the COCO panoptic format: a PNG file whose colours are numbers, and an entry in a JSON file."""
+"""Segments in the COCO panoptic format: a PNG file with segment ids as colors, and an entry in a JSON file."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,19 +14,19 @@ __all__ = ["to_coco_panoptic"]
 def to_coco_panoptic(
     panoptic: PanopticMap, image_id: int | str, category_ids: Sequence[int], file_name: str
 ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-    """The colours of a PNG file, uint8 (H, W, 3), and the entry of its image; segments without pixels are left out.
+    """Colors of a PNG file, uint8 (H, W, 3), and the entry of its image; segments without pixels are left out.
 
-    A colour is the id of a segment, red + 256 green + 65536 blue; black is none. Segments also tell their score, where
-    they have one.
+    The color of a segment is its id, red + 256 green + 65536 blue; black is void. Entries include the score of segments
+    that have one.
 
     Args:
-        panoptic: in the pixels of the image as stored.
-        image_id: what the annotation file calls the image.
-        category_ids: the annotation file's category of each label.
-        file_name: of the PNG file.
+        panoptic: panoptic map at the size of the stored image.
+        image_id: image id in the annotation file.
+        category_ids: category id in the annotation file, by label.
+        file_name: name of the PNG file.
     """
     ids = panoptic.ids.cpu().numpy().astype(np.int64)
-    colours = np.stack((ids % 256, ids // 256 % 256, ids // 65536), axis=-1).astype(np.uint8)
+    colors = np.stack((ids % 256, ids // 256 % 256, ids // 65536), axis=-1).astype(np.uint8)
     segments = []
     for each in panoptic.segments:
         rows, columns = np.nonzero(ids == each["id"])
@@ -41,4 +41,4 @@ def to_coco_panoptic(
             "iscrowd": 0,
         }
         segments.append(entry | ({"score": each["score"]} if "score" in each else {}))
-    return colours, {"image_id": image_id, "file_name": file_name, "segments_info": segments}
+    return colors, {"image_id": image_id, "file_name": file_name, "segments_info": segments}

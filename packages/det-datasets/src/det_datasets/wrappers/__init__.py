@@ -1,0 +1,6 @@
+"""Dataset wrappers: mosaic, copy-paste, and precomputed proposals."""
+
+from det_datasets.wrappers.mixing import CopyPaste, Mosaic
+from det_datasets.wrappers.proposals import ProposalWriter, WithProposals, write_proposals
+
+__all__ = ["CopyPaste", "Mosaic", "ProposalWriter", "WithProposals", "write_proposals"]
