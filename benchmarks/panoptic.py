@@ -22,7 +22,7 @@ from det_panoptic.evaluation import PanopticQuality
 from det_panoptic.grouping import Grouping, as_detections, as_panoptic
 from det_panoptic.merging import Merging
 from det_panoptic.names import CITYSCAPES_THINGS
-from det_panoptic.truth import IDS, SEGMENTS
+from det_panoptic.segments import IDS, SEGMENTS
 from PIL import Image
 
 RESULTS = Path(__file__).parent / "results" / "panoptic.json"
@@ -41,23 +41,23 @@ def measure(function: Callable[[], object], runs: int = 5) -> float:
 
 
 def street(things: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Logits, centres and offsets of an image with so many things, in a grid on stuff."""
+    """Logits, centers and offsets of an image with so many things, in a grid on stuff."""
     random = torch.Generator().manual_seed(0)
     height, width = SIZE
     semantic = torch.arange(height)[:, None].expand(SIZE) * 11 // height
     semantic = semantic.clone()
-    centres, offsets = torch.zeros(1, *SIZE), torch.randn(2, *SIZE, generator=random)
+    centers, offsets = torch.zeros(1, *SIZE), torch.randn(2, *SIZE, generator=random)
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     for number in range(things):
         top, left = 40 + 96 * (number // 20), 10 + 100 * (number % 20)
         semantic[top : top + 60, left : left + 80] = 11 + number % 8
-        centres[0, top + 30, left + 40] = 0.9
+        centers[0, top + 30, left + 40] = 0.9
         window = (slice(top, top + 60), slice(left, left + 80))
         offsets[0][window] += top + 30 - y[window]
         offsets[1][window] += left + 40 - x[window]
     logits = torch.randn(CLASSES, *SIZE, generator=random)
     logits.scatter_add_(0, semantic[None], torch.full((1, *SIZE), 6.0))
-    return logits[None], centres[None], offsets[None]
+    return logits[None], centers[None], offsets[None]
 
 
 def grouping(things: int) -> float:

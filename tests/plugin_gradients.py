@@ -33,13 +33,13 @@ from det_core.structures import ImageBatch, Targets
 from det_panoptic.deeplab import DeepLabDecoder
 from det_panoptic.panoptic_deeplab import PanopticDeepLab, PanopticDeepLabInsEmbedHead, PanopticDeepLabSemSegHead
 from det_panoptic.panoptic_fpn import PanopticFPN
+from det_panoptic.segments import IDS, SEGMENTS, SegmentIds
 from det_panoptic.targets import TargetGenerator
-from det_panoptic.truth import IDS, SEGMENTS, SegmentIds
 from det_pointrend.layers import ImplicitPointHead, RegionLayers, StandardPointHead
 from det_pointrend.mask_heads import ImplicitPointRendMaskHead, PointRendMaskHead
+from det_pointrend.point_targets import DrawnPoints
 from det_pointrend.points import PointSampler
 from det_pointrend.semantic import PointRendSemSegHead
-from det_pointrend.truth import DrawnPoints
 from det_tensormask.head import MaskWindows, Subnets, TensorMaskHead
 from det_tridentnet.backbone import TridentResNet
 from det_tridentnet.model import TridentRCNN
@@ -119,7 +119,7 @@ def _implicit_pointrend() -> nn.Module:
         region_layers=RegionLayers(fc_dim=16),
         point_head=Factory(ImplicitPointHead, fc_dim=8, num_fc=1),
         points=DrawnPoints(20),
-        regularisation=1.0,
+        regularization=1.0,
     )
     return _rcnn(head)
 

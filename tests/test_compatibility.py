@@ -43,6 +43,6 @@ def test_compatibility_of_levels_of_different_widths_gives_the_reason(script):
     assert reason == "RetinaNetHead.in_features: must have as many channels at every level"
 
 
-def test_compatibility_of_a_head_of_no_model_gives_the_reason(script):
+def test_compatibility_of_head_without_model_gives_reason(script):
     head = SimpleNamespace(name="other", role=object())
     assert script.outcome(subject("backbones", "fpn"), head) == (False, "no model of core takes it")

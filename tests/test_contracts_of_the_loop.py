@@ -81,7 +81,7 @@ def test_dataset_sampler_and_transform_of_a_recipe_train(parts, run):
     assert (run / "best.safetensors").exists()
 
 
-def test_older_weights_of_a_part_are_loaded_under_its_names_of_today(parts):
+def test_older_weights_of_part_are_loaded_under_current_names(parts):
     model = recipes.recipe_from_tree(RECIPE).build_model()
     assert isinstance(model.backbone, contracts.OlderWeights)
     old = {key.replace("backbone.conv.", "backbone.stem."): torch.ones_like(v) for key, v in model.state_dict().items()}

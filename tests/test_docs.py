@@ -67,7 +67,7 @@ def include():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_link_leads_somewhere(page):
+def test_links_resolve(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" in link:
@@ -91,7 +91,7 @@ def test_every_block_of_code_is_run_checked_or_included(page):
 
 
 @pytest.mark.parametrize("page", DOCS, ids=name)
-def test_what_a_page_includes_is_the_file_as_it_is(page, include):
+def test_included_file_equals_its_source(page, include):
     text = page.read_text(encoding="utf-8")
     assert include.refreshed(text) == text, "run `python docs/include.py`"
 
@@ -104,12 +104,12 @@ def test_including_fills_in_a_file_of_the_repository(include):
     assert include.refreshed(filled) == filled
 
 
-def test_the_page_of_hooks_and_contracts_is_what_the_code_says(include):
+def test_hooks_and_contracts_page_matches_code(include):
     assert (ROOT / "docs" / GENERATED).read_text(encoding="utf-8") == include.page(), "run `python docs/include.py`"
 
 
 @pytest.mark.parametrize("page", [page for page in DOCS if "python run" in page.read_text(encoding="utf-8")], ids=name)
-def test_the_code_on_a_page_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch):
+def test_code_on_page_runs_with_recorded_output(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     program = types.ModuleType("program")
     monkeypatch.setitem(sys.modules, "program", program)  # so that its classes can be pickled
@@ -125,7 +125,7 @@ def test_the_code_on_a_page_runs_and_prints_what_the_page_says(page, tmp_path, m
 
 
 @pytest.mark.parametrize("content", all_blocks("yaml recipe"))
-def test_a_recipe_on_a_page_fits_what_it_calls_and_resolves(content, tmp_path):
+def test_recipe_on_page_fits_constructors_and_resolves(content, tmp_path):
     (tmp_path / "recipe.yaml").write_text(content)
     recipe = recipes.load(tmp_path / "recipe.yaml").check()
     assert recipes.recipe_from_tree(recipe.resolved().tree).resolved().tree == recipe.resolved().tree
@@ -137,7 +137,7 @@ def test_toml_on_a_page_is_toml(content):
 
 
 @pytest.mark.parametrize("content", all_blocks("sh"))
-def test_the_det_commands_on_a_page_exist_with_their_options(content):
+def test_det_commands_on_page_exist_with_options(content):
     for line in content.splitlines():
         words = [word for word in shlex.split(line, comments=True) if not re.match(r"[A-Z_]+=", word)]
         if words and Path(words[0]).name == "det":

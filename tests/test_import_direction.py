@@ -75,13 +75,13 @@ def top_level_imports(path: Path) -> set[str]:
 FILES = sorted(path for path in CORE.rglob("*.py") if path.parent != CORE or path.name != "__init__.py")
 
 
-def test_every_part_of_core_has_its_place_in_the_order():
+def test_every_part_of_core_has_a_rank():
     assert {part_of(path) for path in FILES} == set(RANK)
     assert len(FILES) > 10
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CORE)))
-def test_a_module_imports_only_what_stands_to_its_left(path):
+def test_module_imports_lower_ranks_only(path):
     here = part_of(path)
     for name in all_imports(path, CORE):
         if name.startswith("det_core."):
@@ -93,7 +93,7 @@ def test_a_module_imports_only_what_stands_to_its_left(path):
 @pytest.mark.parametrize(
     "path", [p for p in FILES if part_of(p) in TORCH_FREE], ids=lambda path: str(path.relative_to(CORE))
 )
-def test_the_torch_free_half_imports_nothing_heavy_at_import_time(path):
+def test_torch_free_half_imports_no_heavy_library(path):
     heavy = {name for name in top_level_imports(path) if name.split(".")[0] in HEAVY}
     assert not heavy
 

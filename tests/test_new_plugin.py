@@ -77,7 +77,7 @@ def test_long_names_leave_the_code_clean(folder):
     run(["ruff", "format", "--check", "--config", ROOT / "ruff.toml", "."], folder / "long")
 
 
-def test_a_wheel_holds_the_recipe_the_licence_and_the_mark_of_types(site):
+def test_wheel_contains_recipe_licence_and_py_typed(site):
     (wheel,) = (site.parent / "wheels").glob("det_own_dataset-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -86,7 +86,7 @@ def test_a_wheel_holds_the_recipe_the_licence_and_the_mark_of_types(site):
     assert not any(name.startswith("tests/") for name in names)
 
 
-def test_all_are_listed_everything_they_name_is_there_and_their_recipes_fit(site):
+def test_new_plugins_are_listed_importable_and_recipes_fit(site):
     listed = json.loads(run(["det", "plugins", "--check", "--json"], site.parent, site))
     assert listed["problems"] == []
     found = {plugin["distribution"]: plugin["components"] for plugin in listed["plugins"]}
@@ -97,7 +97,7 @@ def test_all_are_listed_everything_they_name_is_there_and_their_recipes_fit(site
         assert found[f"det-own-{kind}"]["recipes"]
 
 
-def test_the_tests_of_each_pass_a_training_step_and_the_conformance_checks_among_them(site, folder):
+def test_new_plugin_tests_training_and_conformance_pass(site, folder):
     packages = [folder / f"det-own-{kind}" for kind in KINDS]
     # One process for all, with the settings of the first: torch is imported once.
     command = [sys.executable, "-m", "pytest", "-c", packages[0] / "pyproject.toml", "-m", "not slow", "-v"]
@@ -108,7 +108,7 @@ def test_the_tests_of_each_pass_a_training_step_and_the_conformance_checks_among
 
 
 @pytest.mark.slow
-def test_a_package_of_all_kinds_does_what_its_readme_says(folder):
+def test_package_of_all_kinds_follows_its_readme(folder):
     package = folder / EVERYTHING
     (folder / "wheel-of-all").mkdir()
     site = install(build([package], folder / "wheel-of-all"), folder / "site-of-all")

@@ -26,7 +26,7 @@ def tree(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_models_are_trained_alike(name):
+def test_models_share_training_settings(name):
     one, other = tree(name), tree("mask_rcnn")
     assert {**one["model"], "mask_head": 0} == {**other["model"], "mask_head": 0}
     assert one["train"] == other["train"]
@@ -34,12 +34,12 @@ def test_the_models_are_trained_alike(name):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_the_other_recipes_fit_what_they_call(name):
+def test_other_recipes_fit_constructors(name):
     assert {"model", "data", "train"} <= tree(name).keys()
 
 
 @pytest.mark.parametrize(("split", "images", "objects"), [("train", 74, 1980), ("val", 16, 416)])
-def test_the_images_are_there_with_their_masks(split, images, objects, monkeypatch):
+def test_images_have_masks(split, images, objects, monkeypatch):
     monkeypatch.setenv("DET_DATA", str(HERE.parents[1]))
     dataset = recipes.load(HERE / "mask_rcnn.yaml").build("data").dataset(split)
     assert (len(dataset), dataset.num_objects) == (images, objects)
@@ -48,7 +48,7 @@ def test_the_images_are_there_with_their_masks(split, images, objects, monkeypat
 
 
 @pytest.mark.slow
-def test_the_script_leaves_a_table_and_a_picture(tmp_path):
+def test_script_writes_table_and_picture(tmp_path):
     command = [sys.executable, HERE / "compare_masks.py", "--output", tmp_path, "--models", "pointrend", "point_sup"]
     subprocess.run([*command, *once("data.val=null")], check=True)
     assert set(json.loads((tmp_path / "masks.json").read_text())) == {"pointrend", "point_sup"}
@@ -57,7 +57,7 @@ def test_the_script_leaves_a_table_and_a_picture(tmp_path):
 
 
 @pytest.mark.slow
-def test_nuclei_as_labels_of_pixels_are_those_of_the_masks(tmp_path):
+def test_nuclei_semantic_labels_match_masks(tmp_path):
     subprocess.run([sys.executable, HERE / "foreground.py", tmp_path], check=True)
     dataset = SemanticFolder(tmp_path / "val" / "images", tmp_path / "val" / "labels", ["background", "nucleus"])
     masks = CocoDataset(HERE / "images", HERE / "instances_val.json", masks="bitmaps")
@@ -68,7 +68,7 @@ def test_nuclei_as_labels_of_pixels_are_those_of_the_masks(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tensormask", "tridentnet"])
-def test_a_recipe_is_judged_before_and_after(name, tmp_path):
+def test_recipe_is_evaluated_before_and_after(name, tmp_path):
     command = [sys.executable, HERE.parent / "before_and_after.py", HERE / f"{name}.yaml", "--output", tmp_path]
     subprocess.run([*command, *once()], check=True)
     [before, after] = json.loads((tmp_path / "before_and_after.json").read_text())[name]["bbox/AP"]

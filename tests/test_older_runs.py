@@ -25,7 +25,7 @@ with_images = pytest.mark.skipif(IMAGES is None, reason="the photographs of exam
 
 
 @with_images
-def test_a_checkpoint_of_0_1_finds_what_it_found():
+def test_checkpoint_of_0_1_gives_recorded_detections():
     detector = Detector.load(RUN / "last.safetensors", device="cpu")
     found = detector(IMAGES / EXPECTED["image"], threshold=0).to_coco(1)[: len(EXPECTED["detections"])]
     for one, other in zip(found, EXPECTED["detections"], strict=True):
@@ -33,14 +33,14 @@ def test_a_checkpoint_of_0_1_finds_what_it_found():
         assert one["score"] == pytest.approx(other["score"], abs=1e-5)
 
 
-def test_a_checkpoint_of_0_1_is_built_without_being_trusted():
+def test_checkpoint_of_0_1_is_built_untrusted():
     detector = Detector.load(RUN / "last.safetensors", device="cpu")
     assert detector.recipe is not None
     assert not detector.recipe.trusted
     assert detector.model.num_classes == 1
 
 
-def test_a_resolved_recipe_of_0_1_is_built_and_resolved_again():
+def test_resolved_recipe_of_0_1_is_built_and_resolved():
     recipe = recipes.load(RUN / "recipe.resolved.yaml")
     with torch.device("meta"):
         recipe.build_model()
@@ -50,7 +50,7 @@ def test_a_resolved_recipe_of_0_1_is_built_and_resolved_again():
 
 
 @with_images
-def test_a_run_of_0_1_goes_on_with_losses_within_one_percent_of_those_it_would_have_had(tmp_path):
+def test_run_of_0_1_resumes_with_similar_losses(tmp_path):
     # Not equal: which anchors and regions are sampled followed from the state of one generator in 0.1.0, and follows
     # from the seed and the place of the image in the run since, so that it is the same on any number of processes.
     folder = tmp_path / "run"

@@ -51,7 +51,7 @@ def test_first_command_finds_cells_without_training(tmp_path):
     assert (tmp_path / "found" / "BloodImage_00007.jpg").stat().st_size > 10_000
 
 
-def test_the_command_for_prediction_leaves_a_picture_and_the_detections(folder):
+def test_predict_command_writes_picture_and_detections(folder):
     (command,) = blocks("Predict", "sh")
     run(command, folder)
     assert {path.name for path in (folder / "runs" / "predictions").iterdir()} == {
@@ -60,7 +60,7 @@ def test_the_command_for_prediction_leaves_a_picture_and_the_detections(folder):
     }
 
 
-def test_the_code_for_prediction_leaves_a_picture(folder):
+def test_predict_code_writes_picture(folder):
     (code,) = blocks("Predict", "python")
     script = folder / "predict.py"
     script.write_text(code)
@@ -68,14 +68,14 @@ def test_the_code_for_prediction_leaves_a_picture(folder):
     assert (folder / "runs" / "cells.png").stat().st_size > 10_000
 
 
-def test_the_commands_for_training_leave_a_checkpoint_and_print_its_figures(folder):
+def test_training_commands_write_checkpoint_and_print_metrics(folder):
     (commands,) = blocks("Train on your own images", "sh")
     result = run(f"set -e\n{commands}", folder, DET_DATA=str(ROOT))
     assert (folder / "runs" / "mine" / "best.safetensors").exists()
     assert "bbox/AP50" in result.stdout
 
 
-def test_the_command_for_installing_takes_the_wheel(tmp_path):
+def test_install_command_installs_wheel(tmp_path):
     wheels = list((ROOT / "dist").glob("det_core-*.whl"))
     if not wheels:
         pytest.skip("there are no wheels in dist; `nox -s build` makes them")
@@ -87,7 +87,7 @@ def test_the_command_for_installing_takes_the_wheel(tmp_path):
     assert (target / "det_core" / "py.typed").exists()
 
 
-def test_the_plugin_shown_is_the_example(folder):
+def test_plugin_shown_equals_example(folder):
     (code,) = blocks("Write a plugin", "python")
     (metadata,) = blocks("Write a plugin", "toml")
     acme = ROOT / "examples" / "det-acme"
@@ -96,7 +96,7 @@ def test_the_plugin_shown_is_the_example(folder):
     assert metadata in (acme / "pyproject.toml").read_text()
 
 
-def test_the_two_commands_are_one_line_each_and_end_in_sessions_that_exist():
+def test_commands_are_single_lines_with_recorded_sessions():
     demo, tests = (block.strip() for block in blocks("Two commands", "sh"))
     assert "\n" not in demo + tests
     assert demo.endswith("nox -s demo")
@@ -104,7 +104,7 @@ def test_the_two_commands_are_one_line_each_and_end_in_sessions_that_exist():
     assert re.search(r"^def demo\(", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
 
 
-def test_its_pictures_and_links_lead_somewhere():
+def test_pictures_and_links_resolve():
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert len(links) > 5
     assert not [link for link in links if "://" not in link and not (ROOT / link).exists()]

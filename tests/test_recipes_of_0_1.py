@@ -27,7 +27,7 @@ def test_checkpoint_of_0_1_detects_as_recorded():
         assert found.scores[row].item() == pytest.approx(expected["score"], abs=1e-4)
 
 
-def test_resolved_recipe_of_0_1_builds_the_model_of_its_checkpoint():
+def test_resolved_recipe_of_0_1_builds_model_of_checkpoint():
     with torch.device("meta"):
         model = recipes.load(RUN / "recipe.resolved.yaml").build_model()
     assert model.roi_heads.box_pooler.sampling_ratio == 2
@@ -35,7 +35,7 @@ def test_resolved_recipe_of_0_1_builds_the_model_of_its_checkpoint():
     assert model.roi_heads.sampler.batch_size_per_image == 32
 
 
-def test_upgrade_of_an_upgraded_recipe_changes_nothing():
+def test_upgrade_of_upgraded_recipe_is_identity():
     tree = recipes.load(RUN / "recipe.resolved.yaml").tree
     assert upgrade(tree) == tree
 
@@ -50,14 +50,14 @@ def test_upgrade_of_an_upgraded_recipe_changes_nothing():
         ("backbone.bottom_up.deformable_stages", "backbone.bottom_up.deformation.stages", ["res5"]),
     ],
 )
-def test_set_with_an_old_path_leads_to_the_part_and_warns(old, new, value):
+def test_set_with_old_path_reaches_part_and_warns(old, new, value):
     with pytest.warns(DetWarning, match=f"{new.rpartition('.')[0]}.{new.rpartition('.')[2]} now"):
         changed = recipes.load("faster_rcnn_r50_fpn_1x", [f"model.{old}={json.dumps(value)}"])
     assert changed == recipes.load("faster_rcnn_r50_fpn_1x", [f"model.{new}={json.dumps(value)}"])
     changed.check()
 
 
-def test_child_of_the_old_form_changes_a_parent_of_the_new_one(tmp_path):
+def test_child_of_old_form_changes_parent_of_new(tmp_path):
     path = tmp_path / "child.yaml"
     stage = "{type: standard_roi_heads, batch_size_per_image: 8, box_predictor: {nms_threshold: 0.6}}"
     path.write_text(f"extends: faster_rcnn_r50_fpn_1x\nmodel: {{channel_order: RGB, roi_heads: {stage}}}\n")
@@ -68,7 +68,7 @@ def test_child_of_the_old_form_changes_a_parent_of_the_new_one(tmp_path):
     assert model["roi_heads"]["box_predictor"] == {"nms": {"iou_threshold": 0.6}}
 
 
-def test_argument_in_its_old_and_its_new_place_is_refused():
+def test_argument_in_old_and_new_place_is_refused():
     node = {"type": "rpn", "nms_threshold": 0.6, "nms": {"iou_threshold": 0.5}}
     with pytest.raises(ConfigError, match=r"nms_threshold: is nms\.iou_threshold now, which stands there too"):
         upgrade({"model": node})

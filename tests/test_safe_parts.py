@@ -122,7 +122,7 @@ def public_callables() -> list[Any]:
     return found
 
 
-def test_of_all_public_callables_none_on_the_lists_does_more_than_compute():
+def test_listed_public_callables_have_no_side_effects():
     paths = {id(registry.import_target(path)): (path, kind) for path, kind in listed().items() if own_path(path)}
     harmful, found, on_the_lists = [], {}, 0
     everything = public_callables()
@@ -167,7 +167,7 @@ def own_path(path: str) -> bool:
     return path.partition(".")[0] in PACKAGES
 
 
-def test_every_listed_path_leads_to_something_that_can_be_called():
+def test_listed_paths_are_callable():
     assert [path for path in listed() if not callable(registry.import_target(path))] == []
 
 
@@ -217,7 +217,7 @@ print("built", built)
 """
 
 
-def test_building_what_is_listed_with_its_defaults_leaves_no_trace(tmp_path: Path):
+def test_building_listed_parts_with_defaults_has_no_effects(tmp_path: Path):
     pytest.importorskip("torch")
     run = subprocess.run(
         [sys.executable, "-c", BUILD], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False

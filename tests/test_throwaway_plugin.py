@@ -86,7 +86,7 @@ def test_it_is_listed_with_its_components_and_without_problems(throwaway):
     assert not plugin.problems
 
 
-def test_its_extra_follows_flip_crop_and_resize_and_goes_with_its_object(throwaway):
+def test_extra_follows_flip_crop_and_resize_with_its_object(throwaway):
     points = throwaway.Points([[10.0, 20.0], [70.0, 30.0]], canvas_size=(60, 80))
     boxes = torch.tensor([[5.0, 15.0, 20.0, 30.0], [60.0, 20.0, 78.0, 40.0]])
     targets = Targets(boxes=boxes, labels=torch.tensor([0, 1]), extras={throwaway.POINTS: points})
@@ -105,7 +105,7 @@ def test_its_extra_follows_flip_crop_and_resize_and_goes_with_its_object(throwaw
     assert len(compose([Window(20, 40)])(sample).targets.extras[throwaway.POINTS]) == 0
 
 
-def test_an_extra_that_has_no_kernel_for_a_crop_is_refused_rather_than_left_behind(throwaway):
+def test_extra_without_crop_kernel_is_refused(throwaway):
     points = throwaway.Points([[10.0, 20.0]], canvas_size=(60, 80))
     targets = Targets(
         boxes=torch.tensor([[5.0, 15.0, 40.0, 30.0]]), labels=torch.tensor([0]), extras={throwaway.POINTS: points}
@@ -115,7 +115,7 @@ def test_an_extra_that_has_no_kernel_for_a_crop_is_refused_rather_than_left_behi
         compose([v2.CenterCrop((40, 60))])(sample)
 
 
-def test_its_head_is_trained_judged_by_its_evaluator_and_fills_its_extra(throwaway, recipe, tmp_path):
+def test_head_trains_evaluates_and_fills_its_extra(throwaway, recipe, tmp_path):
     outcome = train(recipe, tmp_path / "run")
     assert outcome.finished
     assert outcome.best.metric == "points/distance"

@@ -21,12 +21,12 @@ def test_it_is_left_behind_and_the_others_work(hung):
     assert plugins["det-well"]["components"] == {"heads": {"well": "det_well:det_heads"}}
 
 
-def test_the_doctor_says_how_to_give_it_time_and_how_to_go_on_without_it(hung):
+def test_doctor_suggests_longer_timeout_or_disabling(hung):
     page = hung.det("plugins", "doctor", **LIMIT).stdout
     assert "-> DET_PLUGIN_TIMEOUT=60 det plugins  # gives it more time; DET_DISABLE_PLUGINS=det-hangs goes on" in page
 
 
-def test_switched_off_it_costs_nothing(hung):
+def test_disabled_plugin_costs_no_time(hung):
     plugins = hung.plugins(DET_DISABLE_PLUGINS="det-hangs", DET_PLUGIN_TIMEOUT="0")
     assert plugins["det-hangs"]["status"] == "disabled"
 

@@ -29,7 +29,7 @@ def test_plugin_for_older_core_is_listed_with_the_reason(older):
     assert plugins["det-acme"]["problem"] == message(plugins["det-core"]["version"])
 
 
-def test_plugin_for_older_core_is_named_where_its_component_is_used(older):
+def test_plugin_for_older_core_is_named_on_use(older):
     core = older.plugins()["det-core"]["version"]
     result = older.det("recipes", "show", "acme_tiny_faster_rcnn")
     assert result.returncode == 2

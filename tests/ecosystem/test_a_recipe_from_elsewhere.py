@@ -27,7 +27,7 @@ def recipe(tmp_path):
     return path
 
 
-def test_a_plugin_that_is_gone_is_named_with_its_version(environment, recipe):
+def test_missing_plugin_is_named_with_version(environment, recipe):
     said = environment.code(BUILD.format(path=str(recipe))).stdout.strip()
     assert said == (
         "train.type: this recipe was written with acme-det 1.2, which is not installed; "
@@ -36,7 +36,7 @@ def test_a_plugin_that_is_gone_is_named_with_its_version(environment, recipe):
 
 
 @pytest.mark.parametrize(("version", "differs"), [("1.2.9", False), ("1.3", True)])
-def test_a_plugin_that_has_moved_on_is_used_with_a_note(environment, wheels, recipe, version, differs):
+def test_newer_plugin_is_used_with_note(environment, wheels, recipe, version, differs):
     environment.install(plugin_wheel(wheels, "acme-det", SOURCE, version=version))
     try:
         result = environment.det("recipes", "show", str(recipe))

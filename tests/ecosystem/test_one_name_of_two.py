@@ -32,11 +32,11 @@ def twins(request, environment, wheels):
     environment.uninstall("det-one", "det-two")
 
 
-def test_one_name_of_two_plugins_is_an_error_on_use_only_whoever_was_installed_first(twins):
+def test_shared_name_is_error_on_use_in_any_order(twins):
     assert twins.plugins()["det-one"]["problem"] == ""
     said = "backbone 'twin': means several things; write 'det-one/twin' or 'det-two/twin'"
     assert twins.code(ASK).stdout.splitlines() == [said, "First", "Second"]
 
 
-def test_the_doctor_notes_what_to_write(twins):
+def test_doctor_notes_qualified_names(twins):
     assert "-> write 'det-one/twin' or 'det-two/twin'" in twins.det("plugins", "doctor").stdout

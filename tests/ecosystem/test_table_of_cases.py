@@ -59,37 +59,37 @@ def listed(crowd):
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_plugin_is_skipped_and_remembered(listed, name):
+def test_broken_plugin_is_skipped_and_recorded(listed, name):
     assert listed[name]["status"] == "broken"
     assert BROKEN[name][1] in listed[name]["problem"]
     assert listed[name]["components"] == {}
 
 
 @pytest.mark.parametrize("name", HALF)
-def test_a_plugin_with_a_bad_hook_keeps_its_good_ones(listed, name):
+def test_plugin_with_invalid_hook_keeps_valid_ones(listed, name):
     assert listed[name]["status"] == "active"
     assert HALF[name][1] in listed[name]["problem"]
     assert listed[name]["components"]["backbones"] == {name: "good_parts:Thing"}
 
 
-def test_a_plugin_for_another_core_is_skipped_before_it_is_imported(listed):
+def test_plugin_for_another_core_is_skipped_before_import(listed):
     assert listed["det-old"]["status"] == "incompatible"
     assert listed["det-old"]["problem"].startswith("needs det-core<0.0.1, but ")
 
 
-def test_two_distributions_with_one_entry_point_name_are_both_in_use(listed):
+def test_distributions_sharing_entry_point_name_are_both_active(listed):
     assert listed["det-same-one"]["components"] == {"backbones": {"one": "good_parts:Thing"}}
     assert listed["det-same-two"]["components"] == {"backbones": {"two": "good_parts:Thing"}}
 
 
-def test_what_a_plugin_prints_on_import_goes_to_stderr_and_json_stays_json(crowd):
+def test_plugin_output_on_import_goes_to_stderr(crowd):
     result = crowd.det("plugins", "--json")
     assert result.returncode == 0
     assert "HELLO" in result.stderr
     assert {"det-core", "det-good", "det-loud"} <= {p["distribution"] for p in json.loads(result.stdout)["plugins"]}
 
 
-def test_a_good_plugin_works_in_bad_company_and_an_unknown_name_tells_of_the_company(crowd):
+def test_valid_plugin_works_beside_broken_ones_which_are_reported(crowd):
     result = crowd.code(
         """
         from det_core.recipes import check as config
@@ -110,7 +110,7 @@ def test_a_good_plugin_works_in_bad_company_and_an_unknown_name_tells_of_the_com
         assert f"{name} 1.0 (" in result.stdout
 
 
-def test_the_page_for_people_names_every_problem(crowd):
+def test_plain_listing_names_every_problem(crowd):
     result = crowd.det("plugins")
     assert result.returncode == 0
     page = " ".join(result.stdout.split())
@@ -118,7 +118,7 @@ def test_the_page_for_people_names_every_problem(crowd):
         assert f"{name} 1.0: {words}" in page
 
 
-def test_a_recipe_of_a_plugin_is_listed_and_shown(crowd):
+def test_plugin_recipe_is_listed_and_shown(crowd):
     assert "good_recipe" in crowd.det("recipes").stdout.split()
     shown = crowd.det("recipes", "show", "det-good/good_recipe", "--set", "model.width=4")
     assert shown.stdout == "model:\n  type: good_parts:Thing\n  width: 4\n"
@@ -137,7 +137,7 @@ def test_plugins_that_are_switched_off_are_not_imported(crowd):
     assert plugins["det-good"]["status"] == "active"
 
 
-def test_the_doctor_has_a_command_for_each_of_them(crowd):
+def test_doctor_has_command_for_each_problem(crowd):
     result = crowd.det("plugins", "doctor", "--json")
     assert result.returncode == 1
     problems = {found["where"]: found for found in json.loads(result.stdout)["problems"]}

@@ -23,9 +23,9 @@ def is_given(inputs: Mapping[str, np.ndarray], name: str) -> bool:
 
 def masks(inputs: Mapping[str, np.ndarray], name: str, size: Size) -> Tensor:
     """The masks of the objects as bitmaps: the published models of DensePose are given no outlines."""
-    from det_core.ops.masks import rasterise
+    from det_core.ops.masks import rasterize
 
-    return rasterise(Polygons.of([[ring] for ring in inputs[f"gt/{name}/polygons"]]), size)
+    return rasterize(Polygons.of([[ring] for ring in inputs[f"gt/{name}/polygons"]]), size)
 
 
 def truth_extras(inputs: Mapping[str, np.ndarray], name: str, settings: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -35,7 +35,7 @@ def targets_made(model: nn.Module, names: Sequence[str], targets: Sequence[Targe
     """What a model makes of its truth, under the names of the record; {} where it does not do so."""
     if not targets or "det-panoptic/ids" not in targets[0].image_extras:
         return {}
-    from det_panoptic.truth import segments_of
+    from det_panoptic.segments import segments_of
 
     generate: Any = model.targets
     found: Arrays = {}
@@ -43,10 +43,10 @@ def targets_made(model: nn.Module, names: Sequence[str], targets: Sequence[Targe
         made = generate(segments_of(truth))
         maps = {
             "sem_seg": made.semantic,
-            "center": made.centres[0],
+            "center": made.centers[0],
             "offset": made.offsets,
             "sem_seg_weights": made.semantic_weights,
-            "center_weights": made.centre_weights,
+            "center_weights": made.center_weights,
             "offset_weights": made.offset_weights,
         }
         for key, value in maps.items():

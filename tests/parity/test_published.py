@@ -10,13 +10,13 @@ from det_core.zoo import published
 FACTS = json.loads(gzip.decompress((Path(__file__).parents[1] / "reference" / "published.json.gz").read_bytes()))
 
 
-def test_every_published_configuration_is_in_the_index_and_no_other_but_those_of_torchvision():
+def test_index_has_published_and_torchvision_configurations_only():
     assert {name for name in published.models() if not name.startswith("torchvision/")} == FACTS.keys()
     assert len(FACTS) == 188
 
 
 @pytest.mark.parametrize("name", FACTS)
-def test_a_model_has_the_weights_the_data_and_the_figures_as_published(name):
+def test_model_has_published_weights_data_and_metrics(name):
     model, fact = published.models()[name], FACTS[name]
     assert (model.reported, model.data) == (fact["reported"], fact["data"])
     if fact["weights"] is None:

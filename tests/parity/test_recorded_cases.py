@@ -15,7 +15,7 @@ NOISE[("d2go_mask_rcnn_fbnetv3g_fpn_train", "grad_norm/backbone.bottom_up")] = 5
 NOISE[("d2go_mask_rcnn_fbnetv3g_fpn", "grad_norm/backbone.bottom_up")] = 5e-3
 
 
-def test_a_model_agrees_with_what_was_recorded(
+def test_model_agrees_with_recorded_case(
     case_name: str, cases: Path, refpack: ModuleType, runner: ModuleType, zoo: dict[str, Any]
 ) -> None:
     case = refpack.Case(case_name, cases)
@@ -33,7 +33,7 @@ def _is_noise(case_name: str, key: str, expected: dict[str, Any], got: dict[str,
     return limit is not None and abs(float(got[key]) / float(expected[key]) - 1) < limit
 
 
-def test_a_difference_would_be_noticed(refpack: ModuleType) -> None:
+def test_difference_from_recorded_case_is_detected(refpack: ModuleType) -> None:
     case = refpack.Case("faster_rcnn_R_50_FPN", Path(refpack.__file__).parent / "cases")
     got = {**case.expected, "losses/loss_cls": case.expected["losses/loss_cls"] * 1.01}
     del got["features/p2/sample"]

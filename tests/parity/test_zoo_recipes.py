@@ -61,7 +61,7 @@ def shapes(model: str) -> tuple[dict[str, list[int]], int]:
 
 
 @pytest.mark.parametrize("path", PUBLISHED)
-def test_a_recipe_equals_the_imported_configuration(path: str) -> None:
+def test_recipe_equals_imported_configuration(path: str) -> None:
     found = recipe_from_settings(PUBLISHED[path]["settings"])
     ours, theirs = resolved(path), recipes.recipe_from_tree(found.tree).resolved().tree
     assert {section: ours.get(section) for section in SECTIONS} == {
@@ -71,7 +71,7 @@ def test_a_recipe_equals_the_imported_configuration(path: str) -> None:
     assert [key for key in found.unused if not key.startswith(REPORTED.get(path, ("-",)))] == []
 
 
-def test_every_configuration_that_is_a_yaml_file_comes_out_of_its_file_as_out_of_its_settings(
+def test_yaml_file_imports_like_its_settings(
     tmp_path: Path,
 ) -> None:
     for path, each in PUBLISHED.items():
@@ -89,13 +89,13 @@ def test_every_configuration_that_is_a_yaml_file_comes_out_of_its_file_as_out_of
 
 
 @pytest.mark.parametrize("path", PUBLISHED)
-def test_its_model_has_the_published_keys_shapes_and_number_of_parameters(path: str) -> None:
+def test_model_has_published_keys_shapes_and_parameter_count(path: str) -> None:
     keys, parameters = shapes(json.dumps(resolved(path)["model"]))
     assert keys == PUBLISHED[path]["state_dict"]
     assert parameters == PUBLISHED[path]["params"]
 
 
-def test_the_recipe_of_rotated_boxes_is_that_of_the_recorded_case(refpack: ModuleType) -> None:
+def test_rotated_recipe_equals_recorded_case(refpack: ModuleType) -> None:
     spec = refpack.Case("rotated_faster_rcnn_R_50_FPN", FOLDER.with_name("cases")).spec
     theirs = recipes.recipe_from_tree(recipe_from_settings(spec["settings"]).tree).resolved().tree
     ours = resolved("rotated_faster_rcnn_r50_fpn_3x")

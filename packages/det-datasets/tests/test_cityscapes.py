@@ -33,7 +33,7 @@ def dataset(folder: Path, *objects: Any, **options: Any) -> CityscapesDataset:
     return CityscapesDataset(folder / "left", folder / "fine", **options)
 
 
-def test_what_is_drawn_later_hides_what_is_below(tmp_path: Path) -> None:
+def test_later_polygons_hide_earlier_ones(tmp_path: Path) -> None:
     scene = (
         square("road", 0, 0, 39, 29),
         square("car", 2, 4, 11, 13),
@@ -87,7 +87,7 @@ def test_images_without_single_objects_can_be_left_out(tmp_path: Path) -> None:
     assert [data[index].id for index in range(len(data))] == ["ulm_000_1_leftImg8bit"]
 
 
-def test_a_pickle_reads_the_same(tmp_path: Path) -> None:
+def test_pickled_dataset_reads_same_samples(tmp_path: Path) -> None:
     data = dataset(tmp_path, square("car", 0, 0, 3, 3))
     again = pickle.loads(pickle.dumps(data))
     assert np.array_equal(again[0].targets.boxes, data[-1].targets.boxes)  # type: ignore[union-attr]
@@ -99,34 +99,34 @@ def test_a_pickle_reads_the_same(tmp_path: Path) -> None:
     ("entry", "sentence"),
     [
         ({"label": "dragon", "polygon": []}, r"polygons.json: object 2: is called 'dragon', which is no label"),
-        ({"label": "car"}, r"object 2: has an outline that is not"),
-        ({"label": "car", "polygon": [[1, 2], [3]]}, r"object 2: has an outline that is not"),
-        ({"label": "car", "polygon": [[1, 2], [1e9, 3]]}, r"object 2: has an outline that is not"),
-        ({"label": "car", "polygon": [[1, 2], [True, 3]]}, r"object 2: has an outline that is not"),
+        ({"label": "car"}, r"object 2: has a polygon that is not"),
+        ({"label": "car", "polygon": [[1, 2], [3]]}, r"object 2: has a polygon that is not"),
+        ({"label": "car", "polygon": [[1, 2], [1e9, 3]]}, r"object 2: has a polygon that is not"),
+        ({"label": "car", "polygon": [[1, 2], [True, 3]]}, r"object 2: has a polygon that is not"),
         ({"polygon": []}, r"object 2: has no label"),
         (5, r"object 2: has no label"),
     ],
 )
-def test_outlines_that_cannot_be_used_are_told(tmp_path: Path, entry: Any, sentence: str) -> None:
+def test_invalid_polygons_are_reported(tmp_path: Path, entry: Any, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         dataset(tmp_path, square("car", 0, 0, 3, 3), entry)
 
 
-def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+def test_invalid_files_are_reported(tmp_path: Path) -> None:
     data = dataset(tmp_path)
     Image.new("RGB", (41, 30)).save(tmp_path / "left" / "ulm" / "ulm_000_1_leftImg8bit.png")
-    with pytest.raises(DataError, match=r"ulm_000_1_leftImg8bit.png: the image has 41 x 30 .*polygons.json says 40 x"):
+    with pytest.raises(DataError, match=r"ulm_000_1_leftImg8bit.png: the image has 41 x 30 .*polygons.json gives 40 x"):
         data[0]
     write(tmp_path, size=(0, 40))
-    with pytest.raises(DataError, match=r"polygons.json: does not say the size of its image"):
+    with pytest.raises(DataError, match=r"polygons.json: does not give the size of its image"):
         CityscapesDataset(tmp_path / "left", tmp_path / "fine")
     outlines = tmp_path / "fine" / "ulm" / "ulm_000_1_gtFine_polygons.json"
-    for text, sentence in [("{", "not sound JSON"), ("[]", "is no file of outlines"), ("[" * 99999, "not sound JSON")]:
+    for text, sentence in [("{", "not sound JSON"), ("[]", "is no polygon file"), ("[" * 99999, "not sound JSON")]:
         outlines.write_text(text)
         with pytest.raises(DataError, match=sentence):
             CityscapesDataset(tmp_path / "left", tmp_path / "fine")
     outlines.unlink()
-    with pytest.raises(DataError, match=r"polygons.json: there is no such file of outlines"):
+    with pytest.raises(DataError, match=r"polygons.json: there is no such polygon file"):
         CityscapesDataset(tmp_path / "left", tmp_path / "fine")
     with pytest.raises(DataError, match=r"fine: holds no file called NAME_leftImg8bit.png"):
         CityscapesDataset(tmp_path / "fine", tmp_path / "fine")

@@ -70,7 +70,7 @@ def test_perfect_masks_score_one() -> None:
     assert judged([A, B], [(A, 0.9), (B, 0.8)]) == {"segm/AP": 1.0, "segm/AP50": 1.0, "segm/AP/car": 1.0}
 
 
-def test_steps_stand_for_half_their_width_to_either_side() -> None:
+def test_ap_integrates_half_a_step_to_either_side() -> None:
     # A false alarm below both hits: (recall, precision) are (1, 2/3), (1, 1), (1/2, 1), (0, 1), so that the first
     # stands for nothing, the second for 1/4, the third for 1/2 and the last for 1/4.
     assert judged([A, B], [(A, 0.9), (B, 0.8), ((80, 40, 100, 60), 0.5)])["segm/AP50"] == pytest.approx(1.0)
@@ -79,7 +79,7 @@ def test_steps_stand_for_half_their_width_to_either_side() -> None:
     assert figures["segm/AP50"] == pytest.approx(2 / 3 / 4 + 1 / 4)
 
 
-def test_an_overlap_must_be_greater_than_the_threshold() -> None:
+def test_iou_must_exceed_threshold() -> None:
     # Half of the object: an overlap of 0.5 exactly, and none of its own pixels is forgiven.
     assert judged([A], [((0, 0, 20, 10), 0.9)])["segm/AP50"] == 0.0
     assert judged([A], [((0, 0, 20, 11), 0.9)])["segm/AP50"] == 1.0
@@ -87,7 +87,7 @@ def test_an_overlap_must_be_greater_than_the_threshold() -> None:
 
 
 @pytest.mark.parametrize("where", ["crowd", "void", "small"])
-def test_what_lies_on_crowds_void_or_tiny_objects_is_forgiven(where: str) -> None:
+def test_detection_on_crowd_void_or_tiny_object_is_ignored(where: str) -> None:
     place = (80, 40, 89, 50)  # 90 pixels
     more: dict[str, Any] = {"crowd": {"crowds": [place]}, "void": {"void": place}, "small": {}}[where]
     truth = [A, place] if where == "small" else [A]
@@ -98,16 +98,16 @@ def test_what_lies_on_crowds_void_or_tiny_objects_is_forgiven(where: str) -> Non
 def test_classes_without_objects_are_left_out_with_a_note() -> None:
     evaluator = CityscapesEvaluator(NAMES)
     assert evaluator.result() == {}
-    assert evaluator.notes["segm/AP"] == "no image was judged"
+    assert evaluator.notes["segm/AP"] == "no image was evaluated"
     evaluator.update(prediction([], [], []), sample([rectangle(A)], [2], [False], rectangle((0, 0, 0, 0))))
     assert evaluator.result() == {"segm/AP": 0.0, "segm/AP50": 0.0, "segm/AP/bus": 0.0}
-    assert evaluator.notes["segm/AP/car"] == "the truth holds no object of class 'car'"
+    assert evaluator.notes["segm/AP/car"] == "the ground truth has no object of class 'car'"
 
 
 def test_masks_are_needed() -> None:
     bare = Targets(boxes=torch.zeros(1, 4), labels=torch.zeros(1, dtype=torch.int64))
     seen = Sample(image=torch.zeros((3, *SIZE), dtype=torch.uint8), targets=bare)
-    with pytest.raises(DataError, match="its truth has no masks to compare"):
+    with pytest.raises(DataError, match="its ground truth has no masks to compare"):
         CityscapesEvaluator(NAMES).update(prediction([], [], []), seen)
 
 
@@ -183,7 +183,7 @@ def test_figures_are_those_of_the_official_script(seed: int, monkeypatch: pytest
     assert ours["segm/AP50"] == pytest.approx(np.nanmean(theirs[:, 0]), abs=1e-12)
 
 
-def test_the_halves_of_two_processes_join_to_the_whole() -> None:
+def test_merge_of_two_processes_equals_one() -> None:
     whole, joined = CityscapesEvaluator(NAMES), CityscapesEvaluator(NAMES)
     halves = [CityscapesEvaluator(NAMES) for _ in range(2)]
     for number in range(6):

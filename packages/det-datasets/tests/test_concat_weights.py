@@ -15,7 +15,7 @@ from det_core.errors import ConfigError
 from det_core.recipes import Factory
 from det_core.recipes.check import check
 from det_core.structures import Sample, Targets
-from det_datasets.around import ConcatDataset
+from det_datasets.wrappers import ConcatDataset
 from det_devkit import coco_files
 
 

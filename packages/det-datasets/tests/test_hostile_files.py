@@ -32,7 +32,7 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_gigabyte_of_nonsense_for_annotations_is_refused_in_little_memory(tmp_path: Path, name: str) -> None:
+def test_gigabyte_of_garbage_annotations_is_refused_in_little_memory(tmp_path: Path, name: str) -> None:
     reader, arguments, file = READERS[name]
     assert_nonsense_refused(partial(reader, **arguments(tmp_path)), tmp_path, file)
 
@@ -47,7 +47,7 @@ CYCLIC = {
 
 
 @pytest.mark.parametrize("name", CYCLIC)
-def test_a_list_of_classes_that_never_ends_is_refused_in_little_memory(tmp_path: Path, name: str) -> None:
+def test_endless_class_list_is_refused_in_little_memory(tmp_path: Path, name: str) -> None:
     given = small_benchmarks.yolo(tmp_path)
     (tmp_path / "data.yaml").write_text(CYCLIC[name])
     before = files(tmp_path)
@@ -63,7 +63,7 @@ def test_a_list_of_classes_that_never_ends_is_refused_in_little_memory(tmp_path:
 
 
 @pytest.mark.parametrize("opening", ["[", '{"annotations": '])
-def test_lvis_annotations_nested_without_end_are_refused_in_little_memory(tmp_path: Path, opening: str) -> None:
+def test_endlessly_nested_lvis_annotations_are_refused_in_little_memory(tmp_path: Path, opening: str) -> None:
     given = small_benchmarks.lvis(tmp_path)
     given["annotations"].write_text(opening * 50_000)
     tracemalloc.start()

@@ -7,8 +7,8 @@ import pytest
 import small_benchmarks
 from det_core.data import TrainLoader, left_out
 from det_core.errors import DataError
-from det_datasets.around import CopyPaste, Mosaic
 from det_datasets.readers import CityscapesDataset, VocDataset, YoloDataset
+from det_datasets.wrappers import CopyPaste, Mosaic
 from det_devkit import coco_files
 
 
@@ -36,7 +36,7 @@ def test_cityscapes_empty_images_are_counted(tmp_path: Path) -> None:
     assert left_out(CityscapesDataset(**arguments, keep_empty=False)) == {"images without an object to learn from": 1}
 
 
-def test_cityscapes_groups_alone_are_nothing_to_learn_from(tmp_path: Path) -> None:
+def test_cityscapes_image_of_groups_has_no_training_objects(tmp_path: Path) -> None:
     arguments = small_benchmarks.cityscapes(tmp_path)
     assert CityscapesDataset(**arguments).num_learnable == 1
     file = next(tmp_path.rglob("*.json"))
@@ -45,7 +45,7 @@ def test_cityscapes_groups_alone_are_nothing_to_learn_from(tmp_path: Path) -> No
     assert CityscapesDataset(**arguments).num_learnable == 0
 
 
-def test_datasets_around_one_of_crowds_have_nothing_to_learn_from(tmp_path: Path) -> None:
+def test_wrapper_of_dataset_of_crowds_has_no_training_objects(tmp_path: Path) -> None:
     data = coco_files.content(3)
     for each in data["annotations"]:
         each["iscrowd"] = 1
@@ -56,7 +56,7 @@ def test_datasets_around_one_of_crowds_have_nothing_to_learn_from(tmp_path: Path
             TrainLoader(dataset=around, batch_size=1)
 
 
-def test_dataset_around_another_reports_what_that_leaves_out(tmp_path: Path) -> None:
+def test_wrapper_reports_left_out_of_wrapped_dataset(tmp_path: Path) -> None:
     data = coco_files.content(2)
     data["annotations"][0]["bbox"] = [1, 1, 0, 5]
     dataset = coco_files.dataset(tmp_path, data, bad_annotations="skip")

@@ -46,14 +46,14 @@ def dataset(folder: Path, data: Any = None, **options: Any) -> LvisDataset:
     return LvisDataset(folder, folder / "lvis.json", **options)
 
 
-def test_an_image_lies_where_the_end_of_its_address_says_or_its_file_name(tmp_path: Path) -> None:
+def test_image_path_is_from_coco_url_or_file_name(tmp_path: Path) -> None:
     assert dataset(tmp_path)[0].path == tmp_path / "val2017" / "7.png"
     assert dataset(tmp_path, content("v0.5"))[0].path == tmp_path / "7.png"
     assert isinstance(dataset(tmp_path), Dataset)
     assert isinstance(dataset(tmp_path), Indexed)
 
 
-def test_labels_follow_category_ids_and_what_is_not_there_is_said_in_labels_too(tmp_path: Path) -> None:
+def test_labels_follow_category_ids_also_in_image_extras(tmp_path: Path) -> None:
     lvis = dataset(tmp_path, masks="polygons")
     assert lvis.classes == ("ant", "cup", "yak")
     assert lvis.frequencies == ("f", "c", "r")
@@ -97,7 +97,7 @@ def test_its_images_can_be_repeated(tmp_path: Path) -> None:
         (lambda d: d["annotations"][0].update(bbox=[0, 0, -1, 2]), r"annotation 1 has a box of width -1"),
     ],
 )
-def test_what_is_wrong_is_told_with_file_and_id(tmp_path: Path, change: Any, sentence: str) -> None:
+def test_errors_give_file_and_id(tmp_path: Path, change: Any, sentence: str) -> None:
     data = content()
     change(data)
     with pytest.raises(DataError, match=rf"lvis.json: .*{sentence}"):

@@ -56,7 +56,7 @@ def test_classes_are_grouped_by_their_frequency() -> None:
     assert "bbox/APs" not in figures
 
 
-def test_a_class_is_judged_where_it_is_or_certainly_is_not() -> None:
+def test_class_is_evaluated_where_present_or_verified_absent() -> None:
     evaluator = LvisEvaluator(CLASSES)
     wrong = says((0, LEFT, 0.9))
     evaluator.update(wrong, sample((1, RIGHT)))  # nobody looked for ants
@@ -66,13 +66,13 @@ def test_a_class_is_judged_where_it_is_or_certainly_is_not() -> None:
     assert evaluator.result()["bbox/APf"] == pytest.approx(0.5)
 
 
-def test_more_objects_than_annotated_are_forgiven_where_there_may_be_more() -> None:
+def test_unmatched_detections_are_ignored_where_not_exhaustive() -> None:
     guess = says((0, NOWHERE, 0.9), (0, LEFT, 0.5))
     assert judge(guess, sample((0, LEFT)))["bbox/AP"] == pytest.approx(0.5)
     assert judge(guess, sample((0, LEFT), not_exhaustive=[0]))["bbox/AP"] == pytest.approx(1)
 
 
-def test_the_best_detections_of_an_image_count_whatever_their_class() -> None:
+def test_max_detections_are_kept_over_all_classes() -> None:
     guess = says((1, NOWHERE, 0.9), (2, NOWHERE, 0.8), (0, LEFT, 0.5))
     assert judge(guess, sample((0, LEFT)), max_detections=3)["bbox/AP"] == pytest.approx(1)
     figures = judge(guess, sample((0, LEFT)), max_detections=2)
@@ -80,7 +80,7 @@ def test_the_best_detections_of_an_image_count_whatever_their_class() -> None:
     assert "bbox/AR2" in figures
 
 
-def test_where_everything_was_looked_for_figures_are_cocos() -> None:
+def test_exhaustive_annotations_give_coco_metrics() -> None:
     generator = torch.Generator().manual_seed(0)
     ours, theirs = LvisEvaluator(CLASSES), CocoEvaluator(CLASSES)
     for image_id in range(12):
@@ -107,14 +107,14 @@ def test_processes_put_their_images_together() -> None:
     assert evaluators[1].result() == evaluators[0].result()
 
 
-def test_what_cannot_be_judged_is_told() -> None:
+def test_invalid_inputs_are_reported() -> None:
     evaluator = LvisEvaluator(CLASSES)
     assert evaluator.result() == {}
-    assert evaluator.notes["bbox/AP"] == "no image was judged"
+    assert evaluator.notes["bbox/AP"] == "no image was evaluated"
     truth = sample((0, LEFT))
     assert truth.targets is not None
     bare = replace(truth, targets=replace(truth.targets, image_extras={}))
-    with pytest.raises(DataError, match="does not say what is known of it, 'lvis/negative'; evaluate on a dataset"):
+    with pytest.raises(DataError, match="lacks the extra 'lvis/negative' of LVIS datasets; evaluate on a dataset"):
         evaluator.update(says(), bare)
     with pytest.raises(ConfigError, match="must be some of 'bbox' and 'segm'"):
         LvisEvaluator(CLASSES, ("keypoints",))

@@ -6,9 +6,9 @@ import pytest
 import torch
 from det_core.data import TrainLoader
 from det_core.errors import ConfigError, DataError
-from det_core.ops.masks import rasterise
+from det_core.ops.masks import rasterize
 from det_core.structures import Polygons, Sample, Targets
-from det_datasets.around import ConcatDataset, CopyPaste, Mosaic
+from det_datasets.wrappers import ConcatDataset, CopyPaste, Mosaic
 
 
 class Blocks:
@@ -35,7 +35,7 @@ class Blocks:
         targets = Targets(
             boxes=boxes,
             labels=torch.arange(3),
-            masks=outlines if self.masks == "polygons" else rasterise(outlines, size),
+            masks=outlines if self.masks == "polygons" else rasterize(outlines, size),
             keypoints=centres[:, None],
             areas=(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]),
             extras={"test/label": torch.arange(3)},
@@ -54,7 +54,7 @@ def require_true(sample: Sample) -> int:
     targets = sample.targets
     assert targets is not None
     assert targets.keypoints is not None
-    masks = targets.masks if isinstance(targets.masks, torch.Tensor) else rasterise(targets.masks, sample.size)  # type: ignore[arg-type]
+    masks = targets.masks if isinstance(targets.masks, torch.Tensor) else rasterize(targets.masks, sample.size)  # type: ignore[arg-type]
     assert torch.equal(targets.extras["test/label"], targets.labels)
     for mask, box, label, keypoint in zip(masks, targets.boxes, targets.labels, targets.keypoints[:, 0], strict=True):
         grey = 50 * (int(label) + 1)
@@ -74,7 +74,7 @@ def require_true(sample: Sample) -> int:
     return len(targets)
 
 
-def test_every_object_of_a_mosaic_is_where_it_is_said_to_be() -> None:
+def test_mosaic_boxes_fit_their_objects() -> None:
     torch.manual_seed(0)
     mosaic = Mosaic(Blocks(), size=(80, 96))
     counts = []
@@ -86,7 +86,7 @@ def test_every_object_of_a_mosaic_is_where_it_is_said_to_be() -> None:
     assert mosaic.size_of(0) == (80, 96)
 
 
-def test_every_object_of_a_pasted_image_is_where_it_is_said_to_be() -> None:
+def test_copy_paste_boxes_fit_their_objects() -> None:
     torch.manual_seed(0)
     pasted = CopyPaste(Blocks(), chance=1.0)
     counts = []
@@ -101,7 +101,7 @@ def test_every_object_of_a_pasted_image_is_where_it_is_said_to_be() -> None:
     assert min(counts) >= 1
 
 
-def test_a_chance_of_nothing_leaves_samples_as_they_are() -> None:
+def test_chance_zero_leaves_samples_unchanged() -> None:
     for around in (Mosaic(Blocks(), chance=0.0), CopyPaste(Blocks(), chance=0.0)):
         assert torch.equal(around[1].image, Blocks()[1].image)
         assert len(around) == 3
@@ -109,7 +109,7 @@ def test_a_chance_of_nothing_leaves_samples_as_they_are() -> None:
         assert list(around.labels_of(0)) == [0, 1, 2]
 
 
-def test_the_stream_of_mixed_samples_is_a_function_of_the_seed_and_goes_on_at_the_exact_sample() -> None:
+def test_mixed_sample_stream_depends_on_seed_and_resumes_exactly() -> None:
     def images(start: int) -> list[Any]:
         dataset = Mosaic(Blocks(), size=(32, 32))
         batches = iter(TrainLoader(dataset=dataset, batch_size=2, seed=3, start=start))
@@ -121,10 +121,10 @@ def test_the_stream_of_mixed_samples_is_a_function_of_the_seed_and_goes_on_at_th
     assert not torch.equal(first[0], first[1])
 
 
-def test_what_cannot_be_mixed_is_told() -> None:
+def test_unsupported_samples_are_refused() -> None:
     torch.manual_seed(0)
     for around in (Mosaic(Blocks("polygons")), CopyPaste(Blocks("polygons"), chance=1.0)):
-        with pytest.raises(DataError, match=r"has outlines, which do not end where .*; set masks to 'bitmaps'"):
+        with pytest.raises(DataError, match=r"has polygons, which are not clipped where .*; set masks to 'bitmaps'"):
             around[0]
     with pytest.raises(ConfigError, match=r"Mosaic.size: must be height and width"):
         Mosaic(Blocks(), size=(3, 3))

@@ -14,7 +14,7 @@ from det_datasets.readers import CityscapesDataset, LvisDataset, VocDataset, Yol
 
 
 @pytest.mark.parametrize("name", ["voc", "det-datasets/voc", "det-core/voc", "Det_Core/voc"])
-def test_name_of_a_component_short_qualified_or_earlier_leads_to_it(name: str) -> None:
+def test_short_qualified_and_earlier_component_names_resolve(name: str) -> None:
     assert registry.find("datasets", name).load() is VocDataset
     assert registry.find("evaluators", name).load() is VocEvaluator
 
@@ -31,7 +31,7 @@ def test_name_of_a_component_short_qualified_or_earlier_leads_to_it(name: str) -
         ("det_core.evaluation.voc:VocEvaluator", VocEvaluator),
     ],
 )
-def test_earlier_import_path_in_a_recipe_leads_to_the_component(path: str, reader: type) -> None:
+def test_earlier_import_path_in_recipe_resolves(path: str, reader: type) -> None:
     assert registry.import_target(current(path)) is reader
     upgraded = upgrade({"data": {"train": {"type": path}}})["data"]["train"]["type"]
     assert registry.import_target(upgraded) is reader

@@ -14,7 +14,7 @@ from det_core.engine import evaluate, train
 from det_core.errors import ConfigError, DataError, StructureError
 from det_core.recipes import recipe_from_tree
 from det_core.structures import Prediction, Proposals, Sample
-from det_datasets.around import ConcatDataset, ProposalWriter, WithProposals, write_proposals
+from det_datasets.wrappers import ConcatDataset, ProposalWriter, WithProposals, write_proposals
 from det_devkit import coco_files
 from torchvision.transforms import v2
 
@@ -72,7 +72,7 @@ def test_batches_hand_them_to_the_model(tmp_path: Path, workers: int) -> None:
     assert batch.images.proposals[2].logits.tolist() == pytest.approx([2.0, 1.0, 0.1])
 
 
-def test_what_a_proposal_network_finds_is_written_and_read_again(tmp_path: Path) -> None:
+def test_written_proposals_of_rpn_are_read_back(tmp_path: Path) -> None:
     writers = [ProposalWriter(("a",), tmp_path / "w.npz") for _ in range(2)]
     for number, (image_id, found) in enumerate(FOUND.items()):
         sample = Sample(image=torch.zeros(3, 30, 40, dtype=torch.uint8), id=image_id)
@@ -103,10 +103,10 @@ def recipe(folder: Path, **model: Any) -> dict[str, Any]:
     }
 
 
-def test_fast_rcnn_trains_and_is_judged_on_what_an_rpn_wrote(tmp_path: Path) -> None:
+def test_fast_rcnn_trains_and_evaluates_on_written_proposals(tmp_path: Path) -> None:
     tree = recipe(tmp_path, type="proposal_network")
     file = str(tmp_path / "rpn.npz")
-    tree["data"]["evaluators"] = [{"type": "det_datasets.around:ProposalWriter", "file": file}]
+    tree["data"]["evaluators"] = [{"type": "det_datasets.wrappers:ProposalWriter", "file": file}]
     rpn = recipe_from_tree(tree, "rpn")
     data = rpn.build("data")
     found = evaluate(rpn.build_model(), data.eval_loader("val", 2), data.build_evaluators("val"))
@@ -114,19 +114,19 @@ def test_fast_rcnn_trains_and_is_judged_on_what_an_rpn_wrote(tmp_path: Path) -> 
     tree = recipe(tmp_path, type="faster_rcnn", proposal_generator=None)
     for split in ("train", "val"):
         coco = tree["data"][split]
-        tree["data"][split] = {"type": "det_datasets.around:WithProposals", "dataset": coco, "file": file, "top": 20}
+        tree["data"][split] = {"type": "det_datasets.wrappers:WithProposals", "dataset": coco, "file": file, "top": 20}
     outcome = train(recipe_from_tree(tree, "fast"), tmp_path / "run")
     assert outcome.finished
     assert "bbox/AP" in outcome.metrics
 
 
-def test_a_recipe_without_proposals_says_what_is_missing(tmp_path: Path) -> None:
+def test_recipe_without_proposals_reports_missing_part(tmp_path: Path) -> None:
     tree = recipe(tmp_path, type="faster_rcnn", proposal_generator=None)
-    with pytest.raises(StructureError, match=r"proposals: are needed.*name a dataset that brings them along"):
+    with pytest.raises(StructureError, match=r"proposals: are needed.*use a dataset with proposals"):
         train(recipe_from_tree(tree, "fast"), tmp_path / "run")
 
 
-def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+def test_invalid_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"p.npz: holds no proposals for image 12"):
         dataset(tmp_path, found={11: given(), 120: given()})[1]
     with pytest.raises(DataError, match=r"p.npz: holds no proposals for image 11"):

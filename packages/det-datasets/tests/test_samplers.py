@@ -38,13 +38,13 @@ def test_images_of_rare_classes_have_larger_factors(threshold: float, sqrt: bool
     np.testing.assert_allclose(RepeatFactorSampler(FOUR, threshold, sqrt=sqrt).factors, expected)
 
 
-def test_an_image_without_objects_is_shown_once() -> None:
+def test_image_without_objects_has_repeat_factor_one() -> None:
     assert RepeatFactorSampler(LabelledImages([[], [1], [0], [0]]), 1.0).factors.tolist() == pytest.approx(
         [1, 2, 2**0.5, 2**0.5]
     )
 
 
-def test_the_fraction_of_a_factor_is_a_chance_drawn_anew_in_each_pass() -> None:
+def test_fractional_repeat_factor_is_rounded_at_random_per_epoch() -> None:
     sampler = RepeatFactorSampler(FOUR, 0.5, seed=1)
     passes = [sampler.epoch(number) for number in range(400)]
     shown = [Counter(each.tolist()) for each in passes]
@@ -54,7 +54,7 @@ def test_the_fraction_of_a_factor_is_a_chance_drawn_anew_in_each_pass() -> None:
     assert len({tuple(each.tolist()) for each in passes}) > 20
 
 
-def test_a_recipe_names_a_sampler_and_its_threshold(tmp_path: Path) -> None:
+def test_recipe_names_sampler_and_threshold(tmp_path: Path) -> None:
     images, annotations = write(tmp_path, content(5))
     node = {
         "train": {"type": "coco", "images": str(images), "annotations": str(annotations)},
@@ -69,7 +69,7 @@ def test_a_recipe_names_a_sampler_and_its_threshold(tmp_path: Path) -> None:
     assert len(next(iter(loader))) == 2
 
 
-def test_repeat_factors_of_a_set_without_labels_or_of_a_bad_threshold_are_refused() -> None:
+def test_repeat_factor_sampler_refuses_missing_labels_and_invalid_threshold() -> None:
     class Blind:
         classes, evaluators = ("a",), ()
 
@@ -85,7 +85,7 @@ def test_repeat_factors_of_a_set_without_labels_or_of_a_bad_threshold_are_refuse
         RepeatFactorSampler(FOUR, 2.0)
 
 
-def test_each_class_is_drawn_as_often_as_any_other_whatever_it_has() -> None:
+def test_class_balanced_sampler_draws_each_class_equally_often() -> None:
     # One image of the rare class beside 98 of the common one, and one that shows nothing.
     sampler = ClassBalancedSampler(LabelledImages([[1], *[[0, 0]] * 98, []]), seed=3)
     assert isinstance(sampler, Sampler)
@@ -100,12 +100,12 @@ def test_each_class_is_drawn_as_often_as_any_other_whatever_it_has() -> None:
         == ClassBalancedSampler(LabelledImages([[1], *[[0, 0]] * 98, []]), seed=3).epoch(7).tolist()
     )
     assert sampler.epoch(7).tolist() != sampler.epoch(8).tolist()
-    with pytest.raises(DataError, match="there is no class to draw"):
+    with pytest.raises(DataError, match="there is no class to sample"):
         ClassBalancedSampler(LabelledImages([[], []]))
 
 
 @pytest.mark.parametrize("make", [ClassBalancedSampler, lambda dataset, seed: RepeatFactorSampler(dataset, 0.9, seed)])
-def test_processes_share_out_the_stream_and_go_on_at_the_exact_sample(make: Any) -> None:
+def test_sampler_shards_over_processes_and_resumes_exactly(make: Any) -> None:
     dataset = LabelledImages([[0], [1], [0, 1], [0], [0]])
 
     def loader(**options: Any) -> TrainLoader:

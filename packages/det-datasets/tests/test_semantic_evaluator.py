@@ -34,7 +34,7 @@ def test_overlaps_are_counted_over_all_images_without_unknown_pixels() -> None:
     assert figures["semantic/fwIoU"] == pytest.approx((2 / 3 * 2 + 3 / 5 * 5) / 7)
     assert figures["semantic/mACC"] == pytest.approx((1 + 3 / 5) / 2)
     assert figures["semantic/pACC"] == pytest.approx(5 / 7)
-    assert judge.notes == {"semantic/IoU/sea": "the truth holds no pixel of class 'sea'"}
+    assert judge.notes == {"semantic/IoU/sea": "the ground truth has no pixel of class 'sea'"}
 
 
 def test_processes_put_their_images_together() -> None:
@@ -46,15 +46,15 @@ def test_processes_put_their_images_together() -> None:
     assert second.result() == alone.result()
 
 
-def test_what_cannot_be_judged_is_told() -> None:
+def test_invalid_inputs_are_reported() -> None:
     judge = MeanIoU(CLASSES)
     assert judge.result() == {}
     judge.update(says([[0]]), sample([[0]]))
-    with pytest.raises(DataError, match="image 1: was judged before"):
+    with pytest.raises(DataError, match="image 1: was evaluated before"):
         judge.update(says([[0]]), sample([[0]]))
     with pytest.raises(StructureError, match=r"image 2: its semantic map has another shape; \(3, 1, 1\) instead of"):
         judge.update(says([[0]]), sample([[0, 1]], 2))
     with pytest.raises(StructureError, match="has no semantic map"):
         judge.update(Prediction(), sample([[0, 1]], 2))
-    with pytest.raises(DataError, match="has no classes of pixels"):
+    with pytest.raises(DataError, match="has no semantic map"):
         judge.update(says([[0]]), Sample(image=torch.zeros(3, 1, 1, dtype=torch.uint8), id=3))

@@ -39,7 +39,7 @@ def test_each_pixel_has_its_class(tmp_path: Path) -> None:
     assert flipped.semantic.tolist() == LABELS[:, ::-1].tolist()
 
 
-def test_another_value_may_stand_for_unknown_and_palettes_and_16_bits_are_read(tmp_path: Path) -> None:
+def test_ignore_value_palettes_and_16_bit_labels_are_read(tmp_path: Path) -> None:
     for labels in (
         np.where(LABELS == 255, 9, LABELS).astype(np.uint8),
         np.where(LABELS == 255, 9, LABELS).astype("<u2"),
@@ -70,15 +70,15 @@ def test_names_may_differ_in_their_ends(tmp_path: Path) -> None:
     [
         (np.zeros((3, 3), np.uint8), None, r"a.png: has 3 x 3 pixels; its image has 3 x 2"),
         (np.full((2, 3), 7, np.uint8), None, r"a.png: holds values that are no label; 6 pixels have such as 7, of 2"),
-        (LABELS, "RGB", r"a.png: has colours of mode RGB"),
+        (LABELS, "RGB", r"a.png: has colors of mode RGB"),
     ],
 )
-def test_label_images_that_cannot_be_used_are_told(tmp_path: Path, labels: Any, mode: Any, sentence: str) -> None:
+def test_invalid_label_images_are_reported(tmp_path: Path, labels: Any, mode: Any, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         dataset(tmp_path, labels, mode)[0]
 
 
-def test_missing_and_broken_files_are_told(tmp_path: Path) -> None:
+def test_missing_and_broken_files_are_reported(tmp_path: Path) -> None:
     folder = dataset(tmp_path)
     path = tmp_path / "labels" / "city" / "a.png"
     path.write_bytes(path.read_bytes()[:40])

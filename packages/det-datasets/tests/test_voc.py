@@ -31,7 +31,7 @@ def dataset(folder: Path, *xml: str, names: str = "", **options: Any) -> VocData
     return VocDataset(folder, "train", **options)
 
 
-def test_boxes_count_from_0_and_end_behind_the_last_pixel(tmp_path: Path) -> None:
+def test_boxes_are_zero_based_and_end_exclusive(tmp_path: Path) -> None:
     voc = dataset(tmp_path, annotation(thing(), thing("cat", (1, 1, 40, 30))), annotation())
     assert isinstance(voc, Dataset)
     assert isinstance(voc, Indexed)
@@ -45,7 +45,7 @@ def test_boxes_count_from_0_and_end_behind_the_last_pixel(tmp_path: Path) -> Non
     assert len(voc[1].targets) == 0
 
 
-def test_difficult_objects_are_marked_and_learnt_from(tmp_path: Path) -> None:
+def test_difficult_objects_are_marked_and_used_for_training(tmp_path: Path) -> None:
     voc = dataset(tmp_path, annotation(thing(), thing(rest="<difficult>1</difficult>")))
     targets = voc[0].targets
     assert targets is not None
@@ -53,13 +53,13 @@ def test_difficult_objects_are_marked_and_learnt_from(tmp_path: Path) -> None:
     assert len(targets.without_crowd()) == 2
 
 
-def test_images_without_objects_can_be_left_out_and_names_stand_in_the_first_column(tmp_path: Path) -> None:
+def test_images_without_objects_are_optional_and_lists_have_flags(tmp_path: Path) -> None:
     voc = dataset(tmp_path, annotation(), annotation(thing()), names="a0  1\n\na1 -1\na1\n", keep_empty=False)
     assert [voc[index].id for index in range(len(voc))] == ["a1"]
     assert list(voc.labels_of(0)) == [VOC_CLASSES.index("dog")]
 
 
-def test_images_may_lie_elsewhere_and_be_png(tmp_path: Path) -> None:
+def test_images_folder_and_png_are_supported(tmp_path: Path) -> None:
     dataset(tmp_path, annotation(thing()))
     other = tmp_path / "other"
     other.mkdir()
@@ -67,7 +67,7 @@ def test_images_may_lie_elsewhere_and_be_png(tmp_path: Path) -> None:
     assert VocDataset(tmp_path, "train", images=other)[0].path == other / "a0.png"
 
 
-def test_a_pickle_reads_the_same(tmp_path: Path) -> None:
+def test_pickled_dataset_reads_same_samples(tmp_path: Path) -> None:
     voc = pickle.loads(pickle.dumps(dataset(tmp_path, annotation(thing()))))
     assert voc[0].targets.boxes.tolist() == [[2, 3, 12, 8]]
 
@@ -87,14 +87,14 @@ OUTSIDE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><annotation>&b;
         (annotation(thing(box=(50, 4, 60, 8))), r"a0.xml object 1' has the bbox .*all outside its image"),
         (annotation(size="<width>0</width><height>30</height>"), r"image 'a0' has the height 30 and the width 0"),
         ("<annotation></annotation>", r"image 'a0' has the height None and the width None"),
-        ("<annotation><object>", r"a0.xml: is not sound XML; no element|a0.xml: is not sound XML; "),
-        ("", r"a0.xml: is not sound XML"),
+        ("<annotation><object>", r"a0.xml: is not valid XML; no element|a0.xml: is not valid XML; "),
+        ("", r"a0.xml: is not valid XML"),
         ("<a>" * 200_000, r"a0.xml: is nested deeper than 30 levels"),
         (ENTITIES, r"a0.xml: declares a document type"),
         (OUTSIDE, r"a0.xml: declares a document type"),
     ],
 )
-def test_what_is_wrong_is_told_with_file_and_object(tmp_path: Path, xml: str, sentence: str) -> None:
+def test_errors_give_file_and_object(tmp_path: Path, xml: str, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         dataset(tmp_path, xml)
 
@@ -113,12 +113,12 @@ def test_bad_objects_can_be_left_out(tmp_path: Path) -> None:
         ("a9\n", r"a9.xml: there is no such annotation file"),
     ],
 )
-def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, names: str, sentence: str) -> None:
+def test_names_that_leave_folder_are_refused(tmp_path: Path, names: str, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         dataset(tmp_path, annotation(thing()), names=names)
 
 
-def test_a_missing_list_says_which_there_are(tmp_path: Path) -> None:
+def test_missing_list_error_names_existing_lists(tmp_path: Path) -> None:
     dataset(tmp_path, annotation())
     with pytest.raises(DataError, match=r"val.txt: there is no such list of images; there are train; check"):
         VocDataset(tmp_path, "val")
@@ -128,7 +128,7 @@ def test_a_missing_list_says_which_there_are(tmp_path: Path) -> None:
         VocDataset(tmp_path, "train", images=tmp_path / "no")
 
 
-def test_an_image_that_is_not_there_is_told_when_it_is_read(tmp_path: Path) -> None:
+def test_missing_image_is_reported_on_reading(tmp_path: Path) -> None:
     voc = dataset(tmp_path, annotation())
     (tmp_path / "JPEGImages" / "a0.jpg").unlink()
     with pytest.raises(DataError, match=r"a0.jpg: .*Annotations lists this file"):

@@ -42,7 +42,7 @@ def judge(prediction: Prediction, truth: Sample, eleven_points: bool = False) ->
     return evaluator.result()
 
 
-def test_the_two_ways_to_sum_a_curve_up() -> None:
+def test_average_precision_by_eleven_points_and_by_area() -> None:
     # Right, wrong, right, of three objects: recall 1/3, 1/3, 2/3 at precision 1, 1/2, 2/3.
     recall, precision = np.array([1, 1, 2]) / 3, np.array([1, 1 / 2, 2 / 3])
     assert average_precision(recall, precision, eleven_points=False) == pytest.approx(1 / 3 + 2 / 3 / 3)
@@ -52,7 +52,7 @@ def test_the_two_ways_to_sum_a_curve_up() -> None:
     assert average_precision(recall[:0], precision[:0], eleven_points=False) == 0
 
 
-def test_a_box_counts_above_the_threshold_and_once() -> None:
+def test_match_needs_iou_above_threshold_and_matches_once() -> None:
     figures = judge(says((*NEAR_LEFT, 0.9), (*RIGHT, 0.8), (*LEFT, 0.7)), sample(LEFT, RIGHT))
     # The first overlaps its object by 0.6, in float32 a hair more: right at 0.5 and 0.55, where the third
     # is a second one of the same object. From 0.6 on, the first is wrong and the others are right.
@@ -90,18 +90,18 @@ def test_processes_put_their_images_together() -> None:
     assert evaluators[1].result() == evaluators[0].result()
 
 
-def test_what_cannot_be_judged_is_told() -> None:
+def test_invalid_inputs_are_reported() -> None:
     evaluator = VocEvaluator(("dog", "cat"))
     assert evaluator.result() == {}
-    assert evaluator.notes["voc/AP"] == "no image was judged"
+    assert evaluator.notes["voc/AP"] == "no image was evaluated"
     evaluator.update(says(), sample())
     assert evaluator.result() == {}
-    assert evaluator.notes["voc/AP"] == "the truth holds no object"
-    with pytest.raises(DataError, match="was judged before"):
+    assert evaluator.notes["voc/AP"] == "the ground truth has no object"
+    with pytest.raises(DataError, match="was evaluated before"):
         evaluator.update(says(), sample())
     with pytest.raises(StructureError, match="has a label without a class"):
         evaluator.update(says((*LEFT, 0.5), label=2), sample(image_id=2))
-    with pytest.raises(StructureError, match="not finite"):
+    with pytest.raises(StructureError, match="non-finite"):
         evaluator.update(says((*LEFT, float("nan"))), sample(image_id=2))
     with pytest.raises(StructureError, match="has no detections"):
         evaluator.update(Prediction(), sample(image_id=2))

@@ -23,7 +23,7 @@ def write(folder: Path, content: bytes, name: str = "a") -> Path:
     return folder
 
 
-def test_a_folder_of_images_and_xml_without_lists_is_read_whole(tmp_path: Path) -> None:
+def test_flat_folder_of_images_and_xml_is_read(tmp_path: Path) -> None:
     folder = write(tmp_path, ROOT.format(thing("dog")).encode(), "b")
     write(folder, ROOT.format("").encode(), "a")
     Image.new("RGB", (40, 30)).save(folder / "unlabelled.png")
@@ -33,14 +33,14 @@ def test_a_folder_of_images_and_xml_without_lists_is_read_whole(tmp_path: Path) 
     assert voc.num_objects == 1
 
 
-def test_folders_of_annotations_and_images_without_lists_are_read_whole(tmp_path: Path) -> None:
+def test_annotation_and_image_folders_without_lists_are_read(tmp_path: Path) -> None:
     write(tmp_path / "Annotations", ROOT.format(thing("dog")).encode())
     (tmp_path / "JPEGImages").mkdir()
     (tmp_path / "Annotations" / "a.png").rename(tmp_path / "JPEGImages" / "a.png")
     assert VocDataset(tmp_path)[0].path == tmp_path / "JPEGImages" / "a.png"
 
 
-def test_a_folder_without_xml_is_refused(tmp_path: Path) -> None:
+def test_folder_without_xml_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no XML file in this folder"):
         VocDataset(tmp_path)
 
@@ -58,19 +58,17 @@ def test_xml_is_read_in_the_encoding_that_it_declares(encoding: str, tmp_path: P
     [
         ("gb2312", b"\xff\xff", "cannot be read as gb2312, which it declares"),
         ("cp-nothing", b"", "cannot be read as cp-nothing, which it declares"),
-        ("hex", b"", "is not sound XML"),
-        ("x-unheard-of", b"", "is not sound XML"),
+        ("hex", b"", "is not valid XML"),
+        ("x-unheard-of", b"", "is not valid XML"),
     ],
 )
-def test_an_encoding_that_does_not_fit_or_is_none_is_an_error(
-    encoding: str, content: bytes, message: str, tmp_path: Path
-) -> None:
+def test_unknown_or_wrong_encoding_is_refused(encoding: str, content: bytes, message: str, tmp_path: Path) -> None:
     declared = f"<?xml version='1.0' encoding='{encoding}'?>".encode()
     with pytest.raises(DataError, match=message):
         VocDataset(write(tmp_path, declared + content + ROOT.format("").encode()))
 
 
-def test_a_document_type_is_refused_in_any_encoding(tmp_path: Path) -> None:
+def test_document_type_is_refused_in_any_encoding(tmp_path: Path) -> None:
     text = "<?xml version='1.0' encoding='gb2312'?><!DOCTYPE a [<!ENTITY b 'c'>]>" + ROOT.format("")
     with pytest.raises(DataError, match="declares a document type"):
         VocDataset(write(tmp_path, text.encode("gb2312")))
@@ -79,13 +77,13 @@ def test_a_document_type_is_refused_in_any_encoding(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "difficult"), [("1", True), ("true", True), ("True", True), ("yes", True), ("0", False), ("false", False)]
 )
-def test_difficult_may_be_said_in_words(word: str, difficult: bool, tmp_path: Path) -> None:
+def test_difficult_is_read_from_text(word: str, difficult: bool, tmp_path: Path) -> None:
     text = ROOT.format(thing("dog", f"<difficult>{word}</difficult>"))
     targets: Any = VocDataset(write(tmp_path, text.encode()))[0].targets
     assert targets.extras["voc/difficult"].tolist() == [difficult]
 
 
-def test_a_class_of_a_text_file_may_be_written_as_a_float(tmp_path: Path) -> None:
+def test_class_of_text_file_may_be_float(tmp_path: Path) -> None:
     for part in ("images", "labels"):
         (tmp_path / part).mkdir()
     Image.new("RGB", (40, 30)).save(tmp_path / "images" / "a.png")

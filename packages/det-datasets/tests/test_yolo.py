@@ -24,7 +24,7 @@ def dataset(folder: Path, *texts: str | None, classes: Any = NAMES, **options: A
     return YoloDataset(images, classes, **options)
 
 
-def test_shares_become_pixels_and_an_image_without_a_file_has_no_objects(tmp_path: Path) -> None:
+def test_relative_boxes_become_pixels_and_missing_file_is_empty(tmp_path: Path) -> None:
     yolo = dataset(tmp_path, "0 0.5 0.5 0.25 0.2\n\n1 0.1 0.5 0.1 1\n", None, "")
     assert (len(yolo), yolo.classes, yolo.num_objects) == (3, NAMES, 2)
     targets = yolo[0].targets
@@ -37,7 +37,7 @@ def test_shares_become_pixels_and_an_image_without_a_file_has_no_objects(tmp_pat
     assert len(yolo[1].targets) == 0
 
 
-def test_a_longer_line_is_an_outline(tmp_path: Path) -> None:
+def test_line_of_many_numbers_is_polygon(tmp_path: Path) -> None:
     # The triangle (4, 3), (24, 3), (4, 18): half of 20 x 15 pixels.
     line = "1 0.1 0.1 0.6 0.1 0.1 0.6"
     targets = dataset(tmp_path, line, masks=True)[0].targets
@@ -63,17 +63,17 @@ def test_classes_come_from_yaml_or_from_a_text_file(tmp_path: Path) -> None:
         assert dataset(tmp_path, line, classes=tmp_path / name).classes == NAMES
 
 
-def test_labels_lie_where_images_becomes_labels_or_where_they_are_said_to(tmp_path: Path) -> None:
+def test_labels_folder_is_derived_from_images_or_given(tmp_path: Path) -> None:
     dataset(tmp_path, "0 0.5 0.5 0.25 0.2")
     other = (tmp_path / "labels" / "train").rename(tmp_path / "elsewhere")
     assert YoloDataset(tmp_path / "images" / "train", NAMES, labels=other).num_objects == 1
     with pytest.raises(DataError, match="labels/train: there is no such folder of labels"):
         YoloDataset(tmp_path / "images" / "train", NAMES)
-    with pytest.raises(DataError, match="does not say where its labels are"):
+    with pytest.raises(DataError, match="does not lead to its labels"):
         YoloDataset(tmp_path / "pictures", NAMES)
 
 
-def test_a_pickle_reads_the_same(tmp_path: Path) -> None:
+def test_pickled_dataset_reads_same_samples(tmp_path: Path) -> None:
     yolo = pickle.loads(pickle.dumps(dataset(tmp_path, "0 0.5 0.5 0.25 0.2")))
     assert yolo[0].targets.boxes.tolist() == [[15, 12, 25, 18]]
 
@@ -96,7 +96,7 @@ def test_a_pickle_reads_the_same(tmp_path: Path) -> None:
         (b"\xff\xfe\xff", r"a0.txt: is no text, so not the labels of an image"),
     ],
 )
-def test_what_is_wrong_is_told_with_file_and_line(tmp_path: Path, text: str | bytes, sentence: str) -> None:
+def test_errors_give_file_and_line(tmp_path: Path, text: str | bytes, sentence: str) -> None:
     dataset(tmp_path, "")
     raw = text if isinstance(text, bytes) else text.encode()
     (tmp_path / "labels" / "train" / "a0.txt").write_bytes(raw)
@@ -104,12 +104,12 @@ def test_what_is_wrong_is_told_with_file_and_line(tmp_path: Path, text: str | by
         YoloDataset(tmp_path / "images" / "train", NAMES)
 
 
-def test_an_outline_is_needed_where_masks_are_asked_for(tmp_path: Path) -> None:
+def test_masks_need_polygons(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a0.txt line 1' has no 'segmentation'"):
         dataset(tmp_path, "0 0.5 0.5 0.25 0.2", masks=True)
 
 
-def test_an_image_that_cannot_be_read_stops_or_is_left_out(tmp_path: Path) -> None:
+def test_unreadable_image_raises_or_is_left_out(tmp_path: Path) -> None:
     dataset(tmp_path, "0 0.5 0.5 0.25 0.2", "0 0.5 0.5 0.25 0.2\n1 0.5 0.5 0 0", bad_annotations="skip")
     (tmp_path / "images" / "train" / "a0.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"a0.png: is not an image that can be read"):
@@ -125,18 +125,18 @@ def test_an_image_that_cannot_be_read_stops_or_is_left_out(tmp_path: Path) -> No
         ("nc: 3", "has no `names`"),
         ("names: []", "has no `names`"),
         ("names: [[a]]", "has no `names`"),
-        ("names: [a", "is not sound YAML"),
-        ("[" * 5000, "is not sound YAML"),
-        ("x: &x [*x]\nnames: *x", "has no `names`|is not sound YAML"),
+        ("names: [a", "is not valid YAML"),
+        ("[" * 5000, "is not valid YAML"),
+        ("x: &x [*x]\nnames: *x", "has no `names`|is not valid YAML"),
     ],
 )
-def test_a_list_of_classes_that_is_none_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+def test_invalid_class_list_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "data.yaml").write_text(text)
     with pytest.raises(DataError, match=sentence):
         dataset(tmp_path, "", classes=tmp_path / "data.yaml")
 
 
-def test_a_list_of_classes_runs_nothing(tmp_path: Path) -> None:
+def test_class_list_executes_no_code(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text(f"names: !!python/object/apply:os.mkdir ['{tmp_path}/made']")
     assert dataset(tmp_path, "", classes=tmp_path / "data.yaml").classes == (f"{tmp_path}/made",)
     assert not (tmp_path / "made").exists()

@@ -31,12 +31,12 @@ def test_confidence_column_is_refused(tmp_path: Path, task: Any) -> None:
     assert listing.checked(bad_annotations="skip").left_out["annotations that cannot be used"] == 1
 
 
-def test_box_task_is_not_an_outline_of_as_many_numbers(tmp_path: Path) -> None:
+def test_detect_task_refuses_polygon_lines(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has the bbox .* of 6 numbers, where a box has four"):
         made(tmp_path, f"{BOX} 0.9 0.1", f"{NAMES}task: detect\n")
 
 
-def test_keypoints_are_read_by_kpt_shape_not_as_an_outline(tmp_path: Path) -> None:
+def test_pose_task_reads_keypoints_by_kpt_shape(tmp_path: Path) -> None:
     about = f"{NAMES}kpt_shape: [2, 3]\nflip_idx: [1, 0]\n"
     pose = made(tmp_path, f"{BOX} 0.5 0.5 2 0.25 0.2 0", about, keypoints=True)
     targets = pose[0].targets
@@ -63,7 +63,7 @@ def test_keypoints_of_two_numbers_are_labelled_unless_negative(tmp_path: Path) -
         (f"{BOX} 0.5 0.5 2", "kpt_shape: [2, 3]", r"has 7 numbers after its class, where kpt_shape \[2, 3\] needs 10"),
         (BOX, "kpt_shape: [2, 3]", r"has 4 numbers after its class, where"),
         (f"{BOX} 0.5 nan 2", "kpt_shape: [1, 3]", "not all finite"),
-        (BOX, "task: pose", "does not say how many keypoints there are"),
+        (BOX, "task: pose", "does not give the number of keypoints"),
         (BOX, "task: obb", "the task 'obb' cannot be read; rotated boxes are read from COCO files"),
         (BOX, "task: [1]", "cannot be read; give detect, segment or pose"),
         (BOX, "kpt_shape: 17", "`kpt_shape` must be a count and 2 or 3"),
@@ -71,7 +71,7 @@ def test_keypoints_of_two_numbers_are_labelled_unless_negative(tmp_path: Path) -
         (BOX, "kpt_shape: [2, 4]", "`kpt_shape` must be"),
         (BOX, "kpt_shape: [[1], 3]", "`kpt_shape` must be"),
         (BOX, "kpt_shape: [2, 3]\nflip_idx: [0, 0]", "`flip_idx` must name each keypoint once"),
-        ("0 0.1 0.1", "task: segment", "has 2 numbers after its class, which are no outline"),
+        ("0 0.1 0.1", "task: segment", "has 2 numbers after its class, which are no polygon"),
     ],
 )
 def test_line_that_is_not_as_declared_is_refused(tmp_path: Path, line: str, about: str, sentence: str) -> None:
@@ -79,9 +79,9 @@ def test_line_that_is_not_as_declared_is_refused(tmp_path: Path, line: str, abou
         made(tmp_path, line, f"{NAMES}{about}\n")
 
 
-def test_undeclared_lines_of_one_length_are_outlines_with_a_warning(tmp_path: Path) -> None:
+def test_undeclared_lines_of_one_length_are_polygons_with_warning(tmp_path: Path) -> None:
     line = "0 0.1 0.1 0.6 0.1 0.1 0.6\n"
-    with pytest.warns(DetWarning, match="2 lines of 6 numbers each are taken for outlines; declare it by task"):
+    with pytest.warns(DetWarning, match="2 lines of 6 numbers each are read as polygons; declare the task"):
         made(tmp_path, line * 2)
     for options in ({"task": "segment"}, {"masks": True}):
         with warnings.catch_warnings():

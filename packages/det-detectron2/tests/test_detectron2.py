@@ -31,14 +31,14 @@ from published_settings import FPN_SETTINGS, default_of, imported
         (detectron2_heads.MASK_HEAD, models.MaskRCNNConvUpsampleHead),
     ],
 )
-def test_the_importer_knows_the_defaults_of_the_constructors(table, target):
+def test_importer_defaults_equal_constructor_defaults(table, target):
     def listed(value):
         return [listed(item) for item in value] if isinstance(value, list | tuple) else value
 
     assert dict(table.values()) == {argument: listed(default_of(target, argument)) for argument, _ in table.values()}
 
 
-def test_the_published_pyramid_needs_no_argument_of_its_own():
+def test_published_pyramid_imports_without_arguments():
     model = imported().tree["model"]
     assert model == {
         "type": "faster_rcnn",
@@ -104,7 +104,7 @@ def test_every_setting_of_the_tables_arrives_at_its_argument():
     }
 
 
-def test_a_c4_model_takes_res5_from_the_settings_of_the_backbone():
+def test_c4_model_takes_res5_from_backbone_settings():
     settings = {
         "MODEL.RESNETS.STRIDE_IN_1X1": False,
         "MODEL.RESNETS.NUM_GROUPS": 32,
@@ -122,7 +122,7 @@ def test_a_c4_model_takes_res5_from_the_settings_of_the_backbone():
     }
 
 
-def test_a_cascade_and_deformable_stages_are_told_apart_from_the_defaults():
+def test_cascade_and_deformable_stages_are_imported():
     model = imported(
         MODEL__ROI_HEADS__NAME="CascadeROIHeads",
         MODEL__ROI_BOX_HEAD__CLS_AGNOSTIC_BBOX_REG=True,
@@ -140,7 +140,7 @@ def test_a_cascade_and_deformable_stages_are_told_apart_from_the_defaults():
     }
 
 
-def test_a_backbone_without_pyramid_and_dilated_is_built():
+def test_backbone_without_pyramid_and_dilated_is_built():
     settings = {
         "MODEL.RESNETS.OUT_FEATURES": ["res5"],
         "MODEL.RESNETS.RES5_DILATION": 2,
@@ -160,13 +160,13 @@ def test_a_backbone_without_pyramid_and_dilated_is_built():
     assert model.proposal_generator.nms.pre_nms_topk_train == 12000
 
 
-def test_every_imported_section_is_what_it_calls():
+def test_imported_sections_fit_their_constructors():
     whole = recipe_from_tree(imported().tree).check()
     alone = recipe_from_tree(imported(MODEL__META_ARCHITECTURE="ProposalNetwork").tree).check()
     assert alone.tree["model"] == {**whole.tree["model"], "type": "proposal_network"}
 
 
-def test_the_solver_becomes_the_train_section():
+def test_solver_settings_become_train_section():
     train = imported(
         SOLVER__MAX_ITER=100,
         SOLVER__STEPS=(60, 80),
@@ -207,13 +207,13 @@ def test_gradients_clipped_by_norm_are_those_of_each_parameter():
     assert not [name for name in found.unused if "CLIP" in name]
 
 
-def test_a_cosine_ends_at_its_share_of_the_base_rate():
+def test_cosine_schedule_ends_at_fraction_of_base_lr():
     found = imported(SOLVER__LR_SCHEDULER_NAME="WarmupCosineLR", SOLVER__BASE_LR=0.1, SOLVER__BASE_LR_END=0.01)
     assert found.tree["train"]["schedule"]["type"] == "det_core.engine:WarmupCosine"
     assert found.tree["train"]["schedule"]["end"] == pytest.approx(0.1)
 
 
-def test_the_input_becomes_the_data_section():
+def test_input_settings_become_data_section():
     data = imported(
         DATASETS__TRAIN=("coco_2017_train",),
         DATASETS__TEST=("coco_2017_val",),
@@ -250,11 +250,11 @@ def test_datasets_are_known_by_their_published_names(names, expected):
     recipe_from_tree(found.tree).check()
 
 
-def test_the_classes_of_stuff_are_as_many_as_the_published_model_has():
+def test_stuff_classes_match_published_model():
     assert len(set(detectron2_datasets.STUFF)) == 54
 
 
-def test_proposals_come_with_the_images_where_the_model_makes_none():
+def test_precomputed_proposals_are_imported_into_dataset():
     changes = {
         "DATASETS__TRAIN": ("coco_2017_train",),
         "DATASETS__PROPOSAL_FILES_TRAIN": ("detectron2://COCO-Detection/rpn/1/coco_train_box_proposals.pkl",),
@@ -285,7 +285,7 @@ def test_rare_classes_are_repeated_and_a_crop_comes_first():
     recipe_from_tree(found.tree).check()
 
 
-def test_settings_nobody_knows_and_settings_without_a_counterpart_are_listed():
+def test_unknown_and_untranslated_settings_are_listed():
     found = imported(
         MODEL__POINT_HEAD_ON=True,
         TEST__AUG__ENABLED=True,
@@ -318,13 +318,13 @@ def test_settings_nobody_knows_and_settings_without_a_counterpart_are_listed():
         ({"ROI_HEADS.NAME": "Res5ROIHeads", "MASK_ON": True}, ["ROI_BOX_HEAD.FC_DIM", "ROI_MASK_HEAD.POOLER_TYPE"]),
     ],
 )
-def test_settings_of_what_is_switched_off_do_not_count_as_lost(changes, idle):
+def test_settings_of_disabled_parts_are_not_listed(changes, idle):
     changes = {f"MODEL__{key.replace('.', '__')}": value for key, value in changes.items()}
     other = {f"MODEL__{key.replace('.', '__')}": 7 for key in idle}
     assert imported(**changes, **other, OUTPUT_DIR="elsewhere").unused == []
 
 
-def test_settings_with_the_value_that_they_have_anyway_do_not_count_as_lost():
+def test_settings_with_default_effect_are_not_listed():
     assert imported(TEST__AUG__ENABLED=False, FLOAT32_PRECISION="").unused == []
 
 
@@ -354,7 +354,7 @@ def test_settings_with_the_value_that_they_have_anyway_do_not_count_as_lost():
         ),
     ],
 )
-def test_initial_weights_say_what_they_are_for_and_what_starts_anew(source, changes, expected):
+def test_initial_weights_are_imported_with_target_and_new_layers(source, changes, expected):
     tree = imported(MODEL__WEIGHTS=source, **changes).tree
     assert tree.get("weights") == (None if expected is None else {"source": source, **expected})
     recipe_from_tree(tree).check()
@@ -373,13 +373,13 @@ def test_initial_weights_say_what_they_are_for_and_what_starts_anew(source, chan
     ],
 )
 @pytest.mark.usefixtures("alone")
-def test_what_would_compute_something_else_is_refused_by_name(key, value):
+def test_unsupported_settings_are_refused_by_name(key, value):
     with pytest.raises(UnsupportedError, match="not supported yet") as error:
         imported(**{key: value})
     assert str(error.value).startswith(key.replace("__", "."))
 
 
-def test_nested_settings_are_told_to_be_flat():
+def test_nested_settings_are_refused():
     with pytest.raises(ConfigError, match="must be flat"):
         recipe_from_settings({"MODEL": {"MASK_ON": False}})
 

@@ -44,7 +44,7 @@ def test_rotated_boxes_need_all_their_parts(key, value):
     assert str(error.value).startswith(key.replace("__", "."))
 
 
-def test_a_federated_loss_takes_its_frequencies_from_the_training_set():
+def test_federated_loss_takes_frequencies_from_training_set():
     lvis = {
         "MODEL__ROI_BOX_HEAD__USE_FED_LOSS": True,
         "MODEL__ROI_BOX_HEAD__USE_SIGMOID_CE": True,

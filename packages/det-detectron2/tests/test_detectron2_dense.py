@@ -20,13 +20,13 @@ def model(**changes):
     return recipe_from_settings({**SETTINGS, **changes}).tree["model"]
 
 
-def test_the_importer_knows_the_defaults_of_the_head():
+def test_importer_defaults_equal_head_defaults():
     for argument, default in detectron2_dense.RETINANET.values():
         ours = default_of(models.RetinaNetHead, argument)
         assert (list(ours) if isinstance(ours, tuple) else ours) == default
 
 
-def test_the_published_retinanet_needs_no_argument_of_its_own():
+def test_published_retinanet_imports_without_arguments():
     assert model()["type"] == "dense_detector"
     assert model()["head"] == {"type": "retinanet_head"}
     assert model()["backbone"]["top"] == "convolutions"

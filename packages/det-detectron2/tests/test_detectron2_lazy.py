@@ -52,7 +52,7 @@ def imported(**changes):
     return recipe_from_settings({**FCOS, **{key.replace("__", "."): value for key, value in changes.items()}})
 
 
-def test_what_has_the_published_value_is_not_said():
+def test_arguments_with_published_value_are_omitted():
     model = imported().tree["model"]
     assert model["head"] == {"type": "fcos_head"}
     assert model["backbone"] == {
@@ -64,7 +64,7 @@ def test_what_has_the_published_value_is_not_said():
     recipe_from_tree(imported().tree).check()
 
 
-def test_the_arguments_of_fcos_arrive():
+def test_fcos_arguments_are_imported():
     head = imported(
         model__test_score_thresh=0.1,
         model__center_sampling_radius=2.0,
@@ -83,7 +83,7 @@ def test_the_arguments_of_fcos_arrive():
     }
 
 
-def test_the_schedule_and_what_is_not_known_of_the_training():
+def test_schedule_is_imported_and_unknown_training_settings_are_listed():
     found = imported()
     assert found.tree["train"]["schedule"] == {
         "type": "det_core.engine:WarmupMultiStep",
@@ -96,7 +96,7 @@ def test_the_schedule_and_what_is_not_known_of_the_training():
     assert found.unused == ["train.strange"]
 
 
-def test_large_scale_jitter_arrives_in_its_order_and_what_is_not_known_is_listed():
+def test_large_scale_jitter_is_imported_with_unknown_settings_listed():
     path = "dataloader__train__mapper__augmentations"
     found = imported(
         **{
@@ -142,13 +142,13 @@ def test_milestones_are_stretched_over_the_training():
         ("model__head__conv_dims", [256, 128]),
     ],
 )
-def test_what_would_compute_something_else_is_refused_by_name(key, value):
+def test_unsupported_settings_are_refused_by_name(key, value):
     with pytest.raises(UnsupportedError) as error:
         imported(**{key: value})
     assert str(error.value).startswith(key.replace("__", "."))
 
 
-def test_an_argument_without_default_must_be_there():
+def test_missing_required_argument_is_refused():
     with pytest.raises(UnsupportedError, match=r"model\.pixel_mean: is missing"):
         recipe_from_settings({"model.kind": "FCOS"})
 
@@ -162,7 +162,7 @@ def test_importing_needs_no_torch():
     assert done.stdout.strip() == "[]"
 
 
-def test_a_regnet_under_the_pyramid():
+def test_regnet_under_pyramid_is_imported():
     changes = {
         "kind": "RegNet",
         "stem_class": "SimpleStem",
@@ -197,14 +197,14 @@ def test_a_regnet_under_the_pyramid():
         recipe_from_settings({**settings, "model.backbone.bottom_up.bottleneck_ratio": 0.5})
 
 
-def test_the_importer_knows_the_defaults_of_regnet():
+def test_importer_defaults_equal_regnet_defaults():
     parameters = inspect.signature(RegNet).parameters
     for argument, default in REGNET_DEFAULTS.items():
         ours = parameters[argument].default
         assert (list(ours) if isinstance(ours, tuple) else ours) == default
 
 
-def test_a_norm_that_is_not_known_is_refused():
+def test_unknown_norm_is_refused():
     with pytest.raises(UnsupportedError, match=r"model\.head\.norm: is not supported yet; got 'MyNorm'"):
         imported(model__head__norm="MyNorm")
 
@@ -224,7 +224,7 @@ OPTIMIZER = {
 }
 
 
-def test_the_optimizer_of_transformers_has_its_groups():
+def test_adamw_parameter_groups_are_imported():
     settings = {key: value for key, value in FCOS.items() if not key.startswith("optimizer")}
     train = recipe_from_settings({**settings, **OPTIMIZER}).tree["train"]
     assert train["optimizer"] == {"type": "torch.optim:AdamW", "lr": 1e-4, "weight_decay": 0.1}
@@ -250,7 +250,7 @@ def test_transforms_that_are_applied_sometimes_hold_others():
     assert found.tree["data"]["train_transforms"] == [expected]
 
 
-def test_stages_of_a_cascade_differ_in_nothing_but_offsets_and_overlaps():
+def test_cascade_stages_differ_in_weights_and_iou_only():
     path = "model.roi_heads"
     cascade = {
         f"{path}.box_heads.{i}.{key}": value for i in range(2) for key, value in (("kind", "H"), ("fc_dims", [9]))

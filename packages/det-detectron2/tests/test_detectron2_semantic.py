@@ -14,12 +14,12 @@ SETTINGS = {
 }
 
 
-def test_the_importer_knows_the_defaults_of_the_head():
+def test_importer_defaults_equal_head_defaults():
     parameters = inspect.signature(SemSegFPNHead).parameters
     assert all(parameters[argument].default == default for argument, default in SEM_SEG_HEAD.values())
 
 
-def test_the_published_settings_need_no_argument_of_their_own_and_others_arrive():
+def test_published_settings_import_without_arguments_and_others_with():
     found = recipe_from_settings(SETTINGS)
     assert found.tree["model"]["type"] == "semantic_segmentor"
     assert found.tree["model"]["num_classes"] == 54
@@ -38,7 +38,7 @@ def test_the_published_settings_need_no_argument_of_their_own_and_others_arrive(
     }
 
 
-def test_the_pixels_of_cityscapes_are_read_by_their_train_ids():
+def test_cityscapes_pixels_use_train_ids():
     data = recipe_from_settings(SETTINGS | {"DATASETS.TEST": ["cityscapes_fine_sem_seg_val"]}).tree["data"]
     assert len(data["val"].pop("classes")) == 19
     assert data["val"] == {

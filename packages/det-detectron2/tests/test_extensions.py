@@ -89,7 +89,7 @@ def imported(**settings: object) -> Imported:
     )
 
 
-def test_a_plugin_translates_its_backbone_and_its_head_with_the_defaults_of_its_project(acme) -> None:
+def test_plugin_translates_backbone_and_head_with_project_defaults(acme) -> None:
     acme(SOURCE)
     found = imported(
         MODEL__BACKBONE__NAME="build_acme_backbone", MODEL__MASK_ON=True, MODEL__ROI_MASK_HEAD__NAME="AcmeMaskHead"
@@ -100,7 +100,7 @@ def test_a_plugin_translates_its_backbone_and_its_head_with_the_defaults_of_its_
     assert found.unknown == found.unused == []
 
 
-def test_a_plugin_names_datasets_and_completes_recipes_that_have_its_settings(acme) -> None:
+def test_plugin_names_datasets_and_completes_recipes(acme) -> None:
     acme(SOURCE)
     given = {"MODEL__BACKBONE__NAME": "build_acme_backbone", "DATASETS__TRAIN": ["acme_train"]}
     plain, completed = imported(**given).tree["data"], imported(**given, INPUT__ACME=True).tree["data"]
@@ -109,7 +109,7 @@ def test_a_plugin_names_datasets_and_completes_recipes_that_have_its_settings(ac
     assert completed["train_transforms"] == []
 
 
-def test_a_plugin_translates_a_backbone_of_a_python_file(acme) -> None:
+def test_plugin_translates_backbone_of_python_file(acme) -> None:
     acme(SOURCE)
     found = recipe_from_settings(
         {
@@ -128,7 +128,7 @@ def test_a_plugin_translates_a_backbone_of_a_python_file(acme) -> None:
     assert found.tree["model"]["backbone"] == {"type": "acme_pyramid", "width": 4}
 
 
-def test_a_part_that_no_plugin_knows_is_refused_and_its_package_named(acme) -> None:
+def test_unknown_part_is_refused_with_package_name(acme) -> None:
     acme("EXTENSION = {}")
     with pytest.raises(UnsupportedError, match="pip install det-pointrend"):
         imported(
@@ -148,21 +148,21 @@ SOURCES = [
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_broken_importer_is_named_where_its_part_is_missed_and_nowhere_else(acme, source: str) -> None:
+def test_broken_importer_is_reported_for_its_part_only(acme, source: str) -> None:
     acme(source)
     assert imported(MODEL__BACKBONE__NAME="build_resnet_backbone", MODEL__RESNETS__OUT_FEATURES=["res4"]).tree
     with pytest.raises(UnsupportedError, match=r"det-acme: acme_importer:EXTENSION cannot be used"):
         imported(MODEL__BACKBONE__NAME="build_acme_backbone")
 
 
-def test_the_importer_of_a_plugin_that_is_switched_off_is_not_asked(acme, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_importer_of_disabled_plugin_is_not_loaded(acme, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(plugins.DISABLE, "det-acme")
     acme("raise SystemExit")
     assert not [each for each in extensions.extensions() if each.distribution == "det-acme"]
     assert extensions.problems() == ()
 
 
-def test_settings_with_one_replaced_count_what_is_asked_of_either() -> None:
+def test_replaced_setting_counts_reads_of_both() -> None:
     s = Settings({"MODEL.ROI_HEADS.NAME": "AcmeROIHeads", "MODEL.RPN.NMS_THRESH": 0.5})
     other = s.replaced("MODEL.ROI_HEADS.NAME", "Res5ROIHeads")
     assert (other["MODEL.ROI_HEADS.NAME"], s["MODEL.ROI_HEADS.NAME"]) == ("Res5ROIHeads", "AcmeROIHeads")
@@ -170,7 +170,7 @@ def test_settings_with_one_replaced_count_what_is_asked_of_either() -> None:
     assert s.leftover() == ([], [])
 
 
-def test_importer_of_a_plugin_that_hangs_is_left_behind_and_the_others_work(
+def test_hanging_importer_times_out_and_others_work(
     acme: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DET_PLUGIN_TIMEOUT", "0.3")

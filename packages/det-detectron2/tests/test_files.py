@@ -67,7 +67,7 @@ def run(*arguments):
     return CliRunner().invoke(det, ["recipes", "import", *map(str, arguments)])
 
 
-def test_a_file_and_its_base_are_the_recipe_of_the_same_name(tmp_path):
+def test_file_with_base_gives_recipe_of_same_name(tmp_path):
     (tmp_path / "COCO-Detection").mkdir()
     (tmp_path / "Base-RetinaNet.yaml").write_text(BASE)
     path = tmp_path / "COCO-Detection" / "retinanet_R_101_FPN_3x.yaml"
@@ -81,7 +81,7 @@ def test_a_file_and_its_base_are_the_recipe_of_the_same_name(tmp_path):
         assert ours[section] == theirs[section]
 
 
-def test_without_an_output_the_recipe_is_printed_and_what_is_not_translated_goes_to_the_other_stream(configs):
+def test_recipe_is_printed_and_untranslated_settings_go_to_stderr(configs):
     path = configs(mine="MODEL: {POINT_HEAD_ON: true}\nTEST: {AUG: {ENABLED: true}}\nSOLVER.MAX_ITER: 7\n")
     result = run(path)
     assert result.exit_code == 0
@@ -91,7 +91,7 @@ def test_without_an_output_the_recipe_is_printed_and_what_is_not_translated_goes
     assert recipes.load(again).check().tree["train"]["steps"] == 7
 
 
-def test_text_that_spells_a_constant_stands_for_it(configs):
+def test_constant_in_text_is_parsed(configs):
     path = configs(a='A: "(1, 2.5)"\nB: "1e-4"\nC: {D: none of it}\nE: [1, 2]\nF: "__import__(\'os\')"\nG: 1e-4')
     found = settings_from_yaml(path)
     assert found["A"] == (1, 2.5)
@@ -100,7 +100,7 @@ def test_text_that_spells_a_constant_stands_for_it(configs):
 
 
 @pytest.mark.usefixtures("alone")
-def test_a_model_that_cannot_be_built_is_an_error_with_its_setting(configs):
+def test_unsupported_model_is_reported_with_its_setting(configs):
     result = run(configs(a="MODEL: {META_ARCHITECTURE: TensorMask}"))
     assert result.exit_code == 1
     assert "MODEL.META_ARCHITECTURE: is not supported yet; got 'TensorMask'" in result.stderr
@@ -140,7 +140,7 @@ def test_a_model_that_cannot_be_built_is_an_error_with_its_setting(configs):
         ("MODEL: {RESNETS: {DEFORM_ON_PER_STAGE: [true]}}", "of another form"),
     ],
 )
-def test_a_file_that_means_harm_or_nothing_is_refused_and_does_nothing(text, message, configs, monkeypatch):
+def test_malicious_or_empty_file_is_refused_without_effect(text, message, configs, monkeypatch):
     path = configs(a=text)
     monkeypatch.chdir(path.parent)
     with pytest.raises((ConfigError, RecipeError)) as error:
@@ -150,7 +150,7 @@ def test_a_file_that_means_harm_or_nothing_is_refused_and_does_nothing(text, mes
     assert [file.name for file in path.parent.iterdir()] == ["a.yaml"]
 
 
-def test_a_circle_of_two_and_a_file_too_large_are_refused(configs):
+def test_circular_bases_and_oversized_file_are_refused(configs):
     path = configs(a="_BASE_: b.yaml", b="_BASE_: a.yaml")
     with pytest.raises(RecipeError, match="form a circle"):
         settings_from_yaml(path)
@@ -158,7 +158,7 @@ def test_a_circle_of_two_and_a_file_too_large_are_refused(configs):
         settings_from_yaml(configs(large="#" * 2_000_000))
 
 
-def test_the_command_needs_no_torch(configs):
+def test_command_needs_no_torch(configs):
     path = configs(a="MODEL: {MASK_ON: true}")
     code = (
         "import sys; from pathlib import Path; from det_detectron2.importer.files import recipe_from_file as f; "
@@ -180,7 +180,7 @@ def test_the_command_needs_no_torch(configs):
         "true, ANCHOR_STRIDE: [4, 8]}, ROI_BOX_HEAD: {PREDICTOR: FPNPredictor}}\nSOLVER: {BASE_LR: 0.02}\n",
     ],
 )
-def test_files_of_other_programs_are_not_imported_as_the_default_model(text, configs):
+def test_yaml_files_of_other_programs_are_refused(text, configs):
     path = configs(a=text)
     with pytest.raises(RecipeError, match=r"a.yaml: is no configuration of Detectron2; Detectron2 has \d of its \d"):
         recipe_from_file(path)
@@ -188,14 +188,14 @@ def test_files_of_other_programs_are_not_imported_as_the_default_model(text, con
 
 
 @pytest.mark.parametrize("text", ["model = dict(type='MaskRCNN', backbone=dict(depth=50))", "model = dict()"])
-def test_python_files_of_other_programs_are_not_imported_as_the_default_model(text, tmp_path):
+def test_python_files_of_other_programs_are_refused(text, tmp_path):
     (tmp_path / "a.py").write_text(text)
     with pytest.raises(RecipeError, match="is no configuration of Detectron2; its `model` is no call of a class"):
         recipe_from_file(tmp_path / "a.py")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
-def test_recipe_from_file_of_a_pipe_or_a_folder_is_refused(tmp_path):
+def test_recipe_from_file_of_pipe_or_folder_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.yaml")
     (tmp_path / "folder.yaml").mkdir()
     for name in ("pipe.yaml", "folder.yaml"):
@@ -203,6 +203,6 @@ def test_recipe_from_file_of_a_pipe_or_a_folder_is_refused(tmp_path):
             recipe_from_file(tmp_path / name)
 
 
-def test_a_range_of_sides_that_is_asked_for_with_eval_is_a_list_of_numbers(configs):
+def test_eval_tag_with_range_gives_list_of_numbers(configs):
     path = configs(a="INPUT: {MIN_SIZE_TRAIN: !!python/object/apply:eval ['[int(x * 0.5 * 64) for x in range(5, 9)]']}")
     assert settings_from_yaml(path)["INPUT.MIN_SIZE_TRAIN"] == [160, 192, 224, 256]

@@ -79,7 +79,7 @@ def compared(found, name):
     assert found.unknown == found.unused == []
 
 
-def test_a_published_file_is_the_recipe_of_its_name(folder):
+def test_published_file_gives_recipe_of_its_name(folder):
     (folder / "published.py").write_text(PUBLISHED)
     compared(recipe_from_file(folder / "published.py"), "mask_rcnn_r50_fpn_1x")
 
@@ -92,7 +92,7 @@ def test_arithmetic_names_and_assignments_are_followed(folder):
     assert (found["steps"], found["schedule"]["milestones"]) == (368_750, [327_778, 355_092])
 
 
-def test_published_common_files_are_asked_for_by_name_and_references_are_followed(folder):
+def test_published_common_files_are_resolved_by_name_with_references(folder):
     (folder / "a.py").write_text(
         'from detectron2.model_zoo import get_config\nmodel = get_config("common/models/mask_rcnn_fpn.py").model\n'
         'model.roi_heads.num_classes = 7\nmodel.roi_heads.box_predictor.num_classes = "${...roi_heads.num_classes}"\n'
@@ -114,7 +114,7 @@ def checkout(folder, **files):
     return project
 
 
-def test_a_project_asks_for_the_common_files_of_the_checkout(folder):
+def test_project_resolves_common_files_of_checkout(folder):
     project = checkout(
         folder,
         data="from omegaconf import OmegaConf\nfrom detectron2.config import LazyCall as L\n"
@@ -156,7 +156,7 @@ def test_a_project_asks_for_the_common_files_of_the_checkout(folder):
         ("mask_rcnn_vitdet", "mask_rcnn_vitdet_b_100ep"),
     ],
 )
-def test_common_models_are_known_where_their_files_are_not_there(common, recipe, folder):
+def test_common_models_are_built_in_without_their_files(common, recipe, folder):
     more = "model.proposal_generator.post_nms_topk = (2000, 1000)\n" if common == "cascade_rcnn" else ""
     (folder / "a.py").write_text(f"from ..common.models.{common} import model\n{more}")
     try:
@@ -169,7 +169,7 @@ def test_common_models_are_known_where_their_files_are_not_there(common, recipe,
     assert ours == wanted
 
 
-def test_common_data_and_optimizers_are_known_where_their_files_are_not_there(folder):
+def test_common_data_and_optimizers_are_built_in(folder):
     (folder / "a.py").write_text(
         "from ..common.data.constants import constants\nfrom ..common.data.coco_panoptic_separated import dataloader\n"
         "from ..common.optim import AdamW as optimizer\nmodel = dict(mean=constants.imagenet_bgr256_mean)\n"
@@ -181,7 +181,7 @@ def test_common_data_and_optimizers_are_known_where_their_files_are_not_there(fo
     assert found["dataloader.evaluator.2.dataset_name"] == "coco_2017_val_panoptic_separated"
 
 
-def test_the_number_of_classes_of_a_known_common_model_reaches_its_heads(folder):
+def test_class_count_of_common_model_reaches_heads(folder):
     (folder / "a.py").write_text("from ..common.models.mask_rcnn_fpn import model\nmodel.roi_heads.num_classes = 7\n")
     found = settings_from_python(folder / "a.py")
     assert found["model.roi_heads.mask_head.num_classes"] == found["model.roi_heads.box_predictor.num_classes"] == 7
@@ -222,7 +222,7 @@ def test_the_number_of_classes_of_a_known_common_model_reaches_its_heads(folder)
         ("model = " + "-" * 100_000 + "1", ""),
     ],
 )
-def test_what_is_more_than_a_tree_is_refused_with_its_line_and_does_nothing(text, message, folder, monkeypatch):
+def test_unsupported_syntax_is_refused_with_line_and_not_run(text, message, folder, monkeypatch):
     (folder / "a.py").write_text(text)
     monkeypatch.chdir(folder)
     with pytest.raises((ConfigError, RecipeError)) as error:
@@ -232,14 +232,14 @@ def test_what_is_more_than_a_tree_is_refused_with_its_line_and_does_nothing(text
 
 
 @pytest.mark.usefixtures("alone")
-def test_the_command_says_which_class_it_cannot_build(folder):
+def test_command_reports_unsupported_class(folder):
     (folder / "a.py").write_text(PUBLISHED + "model.kind = 'PanopticFPN'\n")
     result = CliRunner().invoke(det, ["recipes", "import", str(folder / "a.py")])
     assert result.exit_code == 1
     assert "model.kind: is not supported yet; got 'PanopticFPN'" in result.stderr
 
 
-def test_a_recipe_that_is_there_is_replaced_only_where_that_is_asked_for(folder, tmp_path):
+def test_existing_recipe_is_replaced_with_overwrite_only(folder, tmp_path):
     (folder / "a.py").write_text(PUBLISHED)
     output = tmp_path / "recipe.yaml"
     output.write_text("mine")

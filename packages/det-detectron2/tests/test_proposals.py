@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from det_core.data import CocoDataset
 from det_core.errors import DataError, DetError
-from det_datasets.around import WithProposals
+from det_datasets.wrappers import WithProposals
 from det_detectron2.proposals import convert_proposals
 from det_devkit import coco_files
 
@@ -39,15 +39,15 @@ def test_both_published_forms_are_read(tmp_path: Path, second: list[int]) -> Non
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"ids": [13, 11]}, "its lists are not of one length; 2 ids, 3 of boxes"),
+        ({"ids": [13, 11]}, "its lists differ in length; 2 ids, 3 of boxes"),
         ({"ids": [13, 11, 13]}, "holds image 13 twice"),
         ({"boxes": None}, "is no file of proposals; it has no list 'boxes'"),
-        ({"bbox_mode": 4}, "has boxes of a form that is not known; bbox_mode is 4"),
+        ({"bbox_mode": 4}, "has boxes in an unknown format; bbox_mode is 4"),
         ({"boxes": [BOXES[2], BOXES[1], BOXES[2]]}, "image 13: must have one logit per box; 2 for 1 boxes"),
         ({"boxes": [np.zeros(3, np.float32), *BOXES[1:]]}, "image 13: has boxes or logits that are no arrays"),
     ],
 )
-def test_what_is_wrong_is_told(tmp_path: Path, change: dict[str, object], sentence: str) -> None:
+def test_invalid_files_are_reported(tmp_path: Path, change: dict[str, object], sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         converted(tmp_path, PUBLISHED | change)
     with pytest.raises(DataError, match="is no file of proposals; it holds a list"):
@@ -59,7 +59,7 @@ class Trick:
         return os.mkdir, ("made-by-a-pickle",)
 
 
-def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickle_with_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DetError, match=r"p\.pkl"):
         converted(tmp_path, PUBLISHED | {"ids": Trick()})

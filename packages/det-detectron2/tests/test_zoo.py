@@ -9,13 +9,13 @@ ZOO = {name: f"{folder}/{path}" for folder, names in TABLES for name, path in na
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_a_recipe_fits_its_constructors_and_has_its_published_path_as_another_name(name):
+def test_recipe_fits_constructors_and_published_path_is_alias(name):
     recipe = recipes.load(name).check()
     assert recipes.load(ZOO[name]) == recipes.load(f"{ZOO[name]}.yaml") == recipe
     assert recipe.summary
 
 
-def test_each_has_a_summary_of_its_own_and_all_are_listed():
+def test_recipes_have_distinct_summaries_and_are_listed():
     listed = {each.name: each.summary for each in recipes.listing() if each.qualified.startswith("det-core/")}
     assert listed.keys() == {*ZOO, *UNPUBLISHED}
     assert len(set(listed.values())) == len(listed)
@@ -30,12 +30,12 @@ def test_names_follow_the_published_ones():
 
 
 @pytest.mark.parametrize("name", ["faster_rcnn_r50_fpn_1x", "retinanet_r50_fpn_3x", "fcos_r50_fpn_1x"])
-def test_a_resolved_recipe_is_its_own_resolution(name):
+def test_resolved_recipe_resolves_to_itself(name):
     resolved = recipes.load(name).resolved()
     assert resolved.resolved() == resolved
 
 
-def test_the_longer_schedule_differs_in_steps_alone():
+def test_longer_schedule_differs_in_steps_alone():
     short, long = (recipes.load(f"faster_rcnn_r50_fpn_{times}x").tree for times in (1, 3))
     assert short["model"] == long["model"]
     assert short["data"] == long["data"]

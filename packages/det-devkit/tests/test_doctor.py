@@ -36,7 +36,7 @@ def distribution(site):
 
 def of(name: str) -> list[Finding]:
     """What the doctor has to say about one thing."""
-    found = doctor.diagnose(import_torch=False, isolate=False)
+    found = doctor.check_environment(import_torch=False, isolate=False)
     return [finding for finding in (*found.problems, *found.notes) if finding.where.split()[0] == name]
 
 
@@ -45,14 +45,14 @@ def fix_of(name: str) -> str:
     return finding.fix
 
 
-def test_a_sound_environment_has_no_problems(site, healthy):
-    found = doctor.diagnose(isolate=False)
+def test_valid_environment_has_no_problems(site, healthy):
+    found = doctor.check_environment(isolate=False)
     assert found.problems == ()
     assert found.versions["python"].startswith("3.")
     assert {"det-core", "torch", "torchvision"} <= set(found.versions)
 
 
-def test_a_module_that_a_plugin_requires_and_misses_is_installed_by_its_requirement_and_told_once(install):
+def test_missing_requirement_of_plugin_gets_one_install_hint(install):
     install("det-lab", "import no_such_lab", requires="no-such-lab>=1.2")
     (finding,) = of("det-lab")
     assert "No module named 'no_such_lab'" in finding.problem
@@ -61,19 +61,19 @@ def test_a_module_that_a_plugin_requires_and_misses_is_installed_by_its_requirem
     )
 
 
-def test_a_module_of_an_extra_is_installed_by_the_extra(install, site):
+def test_missing_module_of_extra_gets_extra_install_hint(install, site):
     install("det-lab", "import no_such_lab")
     about = site / "det_lab-1.0.dist-info" / "METADATA"
     about.write_text(about.read_text() + 'Provides-Extra: video\nRequires-Dist: no-such-lab; extra == "video"\n')
     assert fix_of("det-lab").startswith("pip install 'det-lab[video]'")
 
 
-def test_a_well_known_module_is_installed_by_its_package(install):
+def test_well_known_missing_module_gets_package_name(install):
     install("det-lab", "import skimage.nowhere")
     assert fix_of("det-lab").startswith("pip install scikit-image  # which det-lab should require")
 
 
-def test_a_module_that_nobody_knows_is_not_guessed(install):
+def test_unknown_missing_module_gets_no_guess(install):
     install("det-lab", "import no_such_lab")
     assert fix_of("det-lab").startswith("# install the package that brings 'no_such_lab', which det-lab does not name")
 
@@ -87,13 +87,13 @@ def test_a_module_that_nobody_knows_is_not_guessed(install):
         ("damaged", "det-lab==1.0"),
     ],
 )
-def test_a_broken_plugin_is_installed_again_from_where_it_came(install, site, origin, place):
+def test_broken_plugin_gets_reinstall_hint_with_source(install, site, origin, place):
     install("det-lab", "x =")
     (site / "det_lab-1.0.dist-info" / "direct_url.json").write_text(origin)
     assert fix_of("det-lab").startswith(f"pip install --force-reinstall --no-deps {place}  # ")
 
 
-def test_a_plugin_whose_own_files_are_gone_is_installed_again(install, site):
+def test_plugin_with_missing_files_gets_reinstall_hint(install, site):
     install("det-lab")
     sys.modules.pop("det_lab")
     (site / "det_lab.py").unlink()
@@ -101,14 +101,14 @@ def test_a_plugin_whose_own_files_are_gone_is_installed_again(install, site):
     assert fix_of("det-lab").startswith("pip install --force-reinstall --no-deps det-lab==1.0  # its files are")
 
 
-def test_a_plugin_for_another_core_needs_another_release_and_is_told_once(install):
+def test_plugin_for_another_core_gets_one_release_hint(install):
     install("det-old", requires="det-core<0.0.1")
     (finding,) = of("det-old")
     assert finding.problem.startswith("needs det-core<0.0.1, but ")
     assert finding.fix.startswith("pip install --upgrade det-old  # if it has a release for det-core ")
 
 
-def test_a_plugin_that_hangs_may_be_given_more_time(install, monkeypatch):
+def test_hanging_plugin_gets_longer_timeout_hint(install, monkeypatch):
     monkeypatch.setenv("DET_PLUGIN_TIMEOUT", "0.3")
     install("det-slow", "import time\ntime.sleep(60)")
     assert fix_of("det-slow") == (
@@ -116,19 +116,19 @@ def test_a_plugin_that_hangs_may_be_given_more_time(install, monkeypatch):
     )
 
 
-def test_each_fault_of_a_plugin_in_use_is_a_problem(install):
+def test_fault_of_active_plugin_is_problem(install):
     install("det-half", "@hookimpl\ndef det_head(): return {}\n@hookimpl\ndef det_models(): return 1")
     assert [finding.fix.partition("  #")[0] for finding in of("det-half")] == ["pip install --upgrade det-half"] * 2
 
 
-def test_an_unmet_requirement_of_a_plugin_that_can_be_imported_is_told(install):
+def test_unmet_requirement_of_importable_plugin_is_reported(install):
     install("det-lab", requires="pluggy<0.1")
     (finding,) = of("det-lab")
     assert finding.problem.startswith("it needs pluggy<0.1, but ")
     assert finding.fix == "pip install 'pluggy<0.1'"
 
 
-def test_a_plugin_for_another_python_is_told(install, site):
+def test_plugin_for_another_python_is_reported(install, site):
     install("det-lab")
     about = site / "det_lab-1.0.dist-info" / "METADATA"
     about.write_text(about.read_text() + "Requires-Python: >=3.99\n")
@@ -137,32 +137,30 @@ def test_a_plugin_for_another_python_is_told(install, site):
     assert finding.fix.startswith("uv venv --python '>=3.99'")
 
 
-def test_a_switched_off_plugin_is_a_note_and_its_requirements_do_not_matter(install, monkeypatch):
+def test_disabled_plugin_is_note_without_requirement_check(install, monkeypatch):
     monkeypatch.setenv("DET_DISABLE_PLUGINS", "det-off,det-of")
     install("det-off", "1 / 0", requires="no-such-lab")
-    found = doctor.diagnose(import_torch=False, isolate=False)
+    found = doctor.check_environment(import_torch=False, isolate=False)
     assert found.problems == ()
     assert Finding(
         "det-off 1.0", "switched off by DET_DISABLE_PLUGINS", "take it out of DET_DISABLE_PLUGINS to use it"
     ) in (found.notes)
     (typo,) = of("DET_DISABLE_PLUGINS")
-    assert (typo.problem, typo.fix) == (
-        "it names 'det-of', which is no installed plugin",
-        "did you mean 'det-off' or 'det-core'?",
-    )
+    assert typo.problem == "it names 'det-of', which is no installed plugin"
+    assert typo.fix.startswith("did you mean 'det-off' or ")
 
 
-def test_two_plugins_that_offer_one_name_are_a_note_with_both_names(install):
+def test_name_offered_by_two_plugins_is_note(install):
     install("det-one", HEADS.format(names={"twin": "a:A"}))
     install("det-two", HEADS.format(names={"twin": "b:B"}))
     (finding,) = of("head")
     assert str(finding) == (
-        "head 'twin': is offered by det-one and det-two; by itself the name means neither; "
+        "head 'twin': is a name in det-one and det-two, and ambiguous without a qualifier; "
         "write 'det-one/twin' or 'det-two/twin'"
     )
 
 
-def test_an_extra_that_is_missing_is_a_note(distribution):
+def test_missing_extra_is_note(distribution):
     lines = ("Provides-Extra: plots", 'Requires-Dist: no-such-plotter>=3; extra == "plots"')
     distribution("det-core", doctor._installed("det-core"), *lines)
     assert (
@@ -171,62 +169,64 @@ def test_an_extra_that_is_missing_is_a_note(distribution):
             "no-such-plotter>=3 is not installed; without it a run draws no learning curves",
             "pip install 'det-core[plots]'  # or everything: 'det-core[all]'",
         )
-        in doctor.diagnose(import_torch=False, isolate=False).notes
+        in doctor.check_environment(import_torch=False, isolate=False).notes
     )
 
 
-def test_every_extra_of_core_says_what_it_is_for():
+def test_core_extras_have_descriptions():
     extras = set(metadata.metadata("det-core").get_all("Provides-Extra") or ())
     assert set(doctor._EXTRAS) == extras - {"all", "test"}
 
 
-def test_a_library_that_core_needs_and_lacks_is_told(distribution):
+def test_missing_library_of_core_is_reported(distribution):
     distribution("det-core", doctor._installed("det-core"), "Requires-Dist: no-such-library>=2")
     (finding,) = of("no-such-library")
     assert finding.problem == "det needs no-such-library>=2, but it is not installed"
     assert finding.fix == "pip install 'no-such-library>=2'"
 
 
-def test_a_torchvision_for_another_torch_is_told_by_its_own_requirement(distribution, monkeypatch):
+def test_torchvision_for_another_torch_is_reported_by_requirement(distribution, monkeypatch):
     def must_not_run(*_, **__):
         raise AssertionError("torch is tried although the answer is known")
 
     monkeypatch.setattr(doctor.subprocess, "run", must_not_run)
     distribution("torchvision", "0.1.0", "Requires-Dist: torch==2.0.0")
-    problems = [finding for finding in doctor.diagnose(isolate=False).problems if finding.where == "torchvision 0.1.0"]
+    problems = [
+        finding for finding in doctor.check_environment(isolate=False).problems if finding.where == "torchvision 0.1.0"
+    ]
     torch = doctor._installed("torch")
     fix = "pip install --upgrade torch torchvision  # both from one index"
     assert problems == [Finding("torchvision 0.1.0", f"it needs torch==2.0.0, but {torch} is installed", fix)]
 
 
-def test_a_library_that_stands_there_twice_is_told(distribution):
+def test_duplicate_library_is_reported(distribution):
     distribution("torch", "2.99.0")
     problems = [finding.problem for finding in of("torch") if "several" in finding.problem]
     assert len(problems) == 1
     assert problems[0].startswith("is installed in several versions: 2.99.0, ")
 
 
-def test_a_torch_and_a_torchvision_of_different_builds_are_told_by_trying_them(site, monkeypatch):
+def test_torch_and_torchvision_build_mismatch_is_reported_by_import(site, monkeypatch):
     probe = "raise ImportError('undefined symbol: _ZN3c104cudaE')"
     monkeypatch.setattr(doctor, "_PROBE", probe)
-    (finding,) = doctor.diagnose(isolate=False).problems
+    (finding,) = doctor.check_environment(isolate=False).problems
     assert finding.where.startswith("torch ")
     assert finding.problem == "they do not work together: ImportError: undefined symbol: _ZN3c104cudaE"
     assert finding.fix == "pip install --force-reinstall torch torchvision  # both from one index"
 
 
-def test_a_torch_that_takes_for_ever_is_told(site, monkeypatch):
+def test_hanging_torch_is_reported(site, monkeypatch):
     monkeypatch.setattr(doctor, "_PROBE", "import time; time.sleep(60)")
     monkeypatch.setattr(doctor, "_SECONDS", 0.3)
-    (finding,) = doctor.diagnose(isolate=False).problems
+    (finding,) = doctor.check_environment(isolate=False).problems
     assert finding.problem == "importing them takes longer than 0.3 s; the machine may only be busy"
     assert "pip install --force-reinstall torch torchvision" in finding.fix
 
 
-def test_the_command_prints_one_page_and_exits_with_1_only_if_there_is_a_problem(install, healthy, monkeypatch):
+def test_command_exits_with_one_on_problems_only(install, healthy, monkeypatch):
     result = CliRunner().invoke(det, ["plugins", "doctor"])
     assert result.exit_code == 0
-    assert "Nothing is wrong." in result.output
+    assert "No problems." in result.output
     install("det-broken", "1 / 0")
     result = CliRunner().invoke(det, ["plugins", "doctor"])
     assert result.exit_code == 1
@@ -235,7 +235,7 @@ def test_the_command_prints_one_page_and_exits_with_1_only_if_there_is_a_problem
     assert lines[at + 1].startswith("    -> pip install --force-reinstall")
 
 
-def test_the_command_prints_json_for_programs(install, healthy):
+def test_command_prints_json(install, healthy):
     install("det-broken", "1 / 0")
     result = CliRunner().invoke(det, ["plugins", "doctor", "--json"])
     assert result.exit_code == 1

@@ -11,9 +11,9 @@ from det_devkit.conformance.run import cases_of_component
 
 CONTRACT = "it keeps its contract"
 FORMED = "its samples are well formed"
-FIGURES = "its figures are named and finite"
-FAITHFUL = "the file says what the model says"
-UNCHANGED = "the model stays as it was"
+FIGURES = "its metrics are named and finite"
+FAITHFUL = "the file predicts what the model predicts"
+UNCHANGED = "the model is unchanged"
 NUMBERS = itertools.count()
 
 
@@ -80,10 +80,10 @@ class Forgetting(parts.Pictures):
 
 DATASETS = [
     (with_attributes(parts.Pictures, classes="red"), CONTRACT, "classes is 'red'; make it a sequence of names"),
-    (with_attributes(parts.Pictures, classes=("red", "red")), CONTRACT, "give every label a name of its own"),
+    (with_attributes(parts.Pictures, classes=("red", "red")), CONTRACT, "make all class names different"),
     (with_attributes(parts.Pictures, evaluators=(1,)), CONTRACT, "evaluators is (1,); make it a sequence of names"),
     (Bare, CONTRACT, "it gives a Tensor; return det_core.structures.Sample"),
-    (SameId, FORMED, "two samples have one id; give every image an id of its own"),
+    (SameId, FORMED, "two samples have one id; make ids unique"),
     (with_targets(labels=lambda t: t.labels + 1), FORMED, "labels run from 1 to 2 with 2 classes; number them from 0"),
     (with_targets(labels=lambda t: t.labels.int()), FORMED, "labels are torch.int32; make them torch.int64"),
     (with_targets(boxes=lambda t: t.boxes.double()), FORMED, "boxes are torch.float64; make them torch.float32"),
@@ -95,25 +95,25 @@ DATASETS = [
         "masks have shape (2, 16, 20); make them (32, 40) large, as the image",
     ),
     (with_targets(extras=lambda t: {"mine": t.labels}), FORMED, "the key 'mine' of an extra is not qualified"),
-    (Kept, "reading twice gives the same", "read or copy the tensors anew for every sample"),
-    (Locked, "a pickle reads the same", "it cannot be pickled"),
-    (Forgetting, "a pickle reads the same", "its pickle has another length or other classes"),
+    (Kept, "reading twice gives the same", "read or copy the tensors for every sample"),
+    (Locked, "a pickled copy reads the same", "it cannot be pickled"),
+    (Forgetting, "a pickled copy reads the same", "its pickle has another length or other classes"),
     (with_attributes(parts.Pictures, evaluators=("coko",)), "its evaluators exist", "did you mean 'coco'"),
 ]
 
 
 @pytest.mark.parametrize(("broken", "check", "words"), DATASETS, ids=lambda v: v if isinstance(v, str) else None)
-def test_a_dataset_that_breaks_one_rule_fails_that_check_alone(broken, check, words):
+def test_faulty_dataset_fails_one_check(broken, check, words):
     found = failures("datasets", broken)
     assert list(found) == [check], found
     assert words in found[check]
 
 
-def test_a_dataset_that_draws_at_random_fails_wherever_it_is_read_twice():
-    assert set(failures("datasets", Dicing)) == {"reading twice gives the same", "a pickle reads the same"}
+def test_random_dataset_fails_checks_of_repeated_reading():
+    assert set(failures("datasets", Dicing)) == {"reading twice gives the same", "a pickled copy reads the same"}
 
 
-def test_a_dataset_whose_extra_does_not_follow_flips_is_told():
+def test_dataset_extra_ignoring_flips_is_reported():
     from torchvision import tv_tensors
     from torchvision.transforms.v2 import functional as F
 
@@ -173,23 +173,23 @@ class Zero(parts.Count):
 EVALUATORS = [
     (with_attributes(parts.Count, merge=None), CONTRACT, "merge"),
     (changed_result(lambda found: list(found)), FIGURES, "result() gives a list; return"),
-    (changed_result(lambda found: dict.fromkeys(["right"], 1.0)), FIGURES, "a figure is called 'right'"),
+    (changed_result(lambda found: dict.fromkeys(["right"], 1.0)), FIGURES, "a metric is called 'right'"),
     (changed_result(lambda found: dict.fromkeys(found, 1)), FIGURES, "count/right is 1; return floats"),
-    (Consuming, FIGURES, "asked twice, it gives other figures; change nothing in result()"),
-    (Lower, "perfect predictions are better than none", "return a figure that is higher where more is right"),
+    (Consuming, FIGURES, "a second call gives other metrics; change nothing in result()"),
+    (Lower, "perfect predictions are better than none", "return a metric that increases with quality"),
     (Handled, "merging two halves gives the whole", "its state cannot be pickled"),
-    (Zero, "nothing to judge works", "ZeroDivisionError"),
+    (Zero, "it works without images or objects", "ZeroDivisionError"),
 ]
 
 
 @pytest.mark.parametrize(("broken", "check", "words"), EVALUATORS, ids=lambda v: v if isinstance(v, str) else None)
-def test_an_evaluator_that_breaks_one_rule_fails_that_check_alone(broken, check, words):
+def test_faulty_evaluator_fails_one_check(broken, check, words):
     found = failures("evaluators", broken)
     assert list(found) == [check], found
     assert words in found[check]
 
 
-def test_an_evaluator_that_adds_what_it_should_replace_is_told():
+def test_accumulating_evaluator_merge_is_reported():
     class Seen(Adding):
         """Says how many images there were."""
 
@@ -198,7 +198,7 @@ def test_an_evaluator_that_adds_what_it_should_replace_is_told():
 
     found = failures("evaluators", Seen)
     assert list(found) == ["merging two halves gives the whole"], found
-    assert "let merge replace what was added by all of the states" in found["merging two halves gives the whole"]
+    assert "let merge replace the added images by those of all states" in found["merging two halves gives the whole"]
 
 
 class Unwritten(parts.Writer):
@@ -244,15 +244,15 @@ EXPORTERS = [
     (with_attributes(parts.Writer, load=None), CONTRACT, "load"),
     (with_attributes(parts.Writer, suffixes=("json",)), CONTRACT, "the suffixes of its class are ('json',)"),
     (Unwritten, FAITHFUL, "which is no file; return the path of what was written"),
-    (Untrained, FAITHFUL, "the file says something else"),
-    (Fixed, FAITHFUL, "the file says something else"),
+    (Untrained, FAITHFUL, "the file predicts something else"),
+    (Fixed, FAITHFUL, "the file predicts something else"),
     (Taming, UNCHANGED, "it changes the mode; work on copy.deepcopy(model)"),
     (Rounding, UNCHANGED, "it changes the weights; work on copy.deepcopy(model)"),
 ]
 
 
 @pytest.mark.parametrize(("broken", "check", "words"), EXPORTERS, ids=lambda v: v if isinstance(v, str) else None)
-def test_an_exporter_that_breaks_one_rule_fails_that_check_alone(broken, check, words):
+def test_faulty_exporter_fails_one_check(broken, check, words):
     found = exported(broken)
     assert list(found) == [check], found
     assert words in found[check]
@@ -270,5 +270,5 @@ def exported(exporter):
     return {outcome.check: outcome.reason for outcome in outcomes if outcome.status == "failed"}
 
 
-def test_the_exporter_that_keeps_the_rules_passes_on_the_model_that_it_takes():
+def test_valid_exporter_passes_on_its_model():
     assert exported(parts.Writer) == {}

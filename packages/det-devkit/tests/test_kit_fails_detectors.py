@@ -44,7 +44,7 @@ HEADS = [
     (changed(parts.Finder, "propose", lambda found: found[:1]), "forward returns 1 for 2 images; return one per image"),
     (changed(parts.Finder, "propose", lambda found: [p.boxes for p in found]), "return a list of Proposals"),
     (changed(parts.Finder, "propose", lambda found: [p[torch.arange(len(p)).flip(0)] for p in found]), "not sorted"),
-    (changed(parts.Finder, "propose", each(boxes=outside)), "boxes reach out of the image of size (64, 96)"),
+    (changed(parts.Finder, "propose", each(boxes=outside)), "boxes extend beyond the image of size (64, 96)"),
     (changed(parts.Finder, "forward", lambda pair: pair[0]), "forward returns a list; return (proposals, losses)"),
     (
         changed(parts.Finder, "forward", lambda pair: (pair[0], {"a": torch.zeros(())})),
@@ -74,7 +74,7 @@ HEADS = [
 
 
 @pytest.mark.parametrize(("broken", "words"), HEADS, ids=lambda value: value if isinstance(value, str) else None)
-def test_a_head_that_returns_something_else_fails_its_contract_alone(broken, words):
+def test_head_with_wrong_return_type_fails_contract_check(broken, words):
     found = failures("heads", broken)
     assert list(found) == [CONTRACT], found
     assert words.removeprefix("losses: ") in found[CONTRACT]
@@ -100,17 +100,17 @@ class NoModule:
         return detections
 
 
-def test_a_head_of_no_contract_is_told_which_there_are():
+def test_head_without_contract_is_reported_with_contracts():
     found = failures("heads", Nothing)
     assert list(found) == [CONTRACT]
     assert 'Nothing keeps no contract of heads: it declares none; write contract = "RegionHead"' in found[CONTRACT]
 
 
-def test_a_head_must_be_a_module():
+def test_head_must_be_module():
     assert "not an nn.Module; derive it from torch.nn.Module" in failures("heads", NoModule)[CONTRACT]
 
 
-def test_the_class_behind_a_function_is_told_by_its_annotation():
+def test_class_behind_function_is_found_by_annotation():
     def make(channels: dict[str, int], strides: dict[str, int]) -> parts.Quality:
         return parts.Quality(channels, strides)
 
@@ -142,11 +142,11 @@ class Rooting(parts.Quality):
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (Dividing, "the loss 'loss_quality' is not finite where no object is; divide by max(count, 1)"),
-        (Rooting, "the gradient of 'rate.weight' is not finite where no object is; divide by max(count, 1)"),
+        (Dividing, "the loss 'loss_quality' is not finite without objects; divide by max(count, 1)"),
+        (Rooting, "the gradient of 'rate.weight' is not finite without objects; divide by max(count, 1)"),
     ],
 )
-def test_a_head_that_cannot_do_without_objects_fails_that_check_alone(broken, words):
+def test_head_failing_without_objects_fails_one_check(broken, words):
     found = failures("heads", broken)
     assert list(found) == [EMPTY], found
     assert found[EMPTY] == words
@@ -182,15 +182,15 @@ def half(d):
 
 
 MODELS = [
-    (ByMode, "the argument decides between losses and predictions", "ask `targets is None`, not `self.training`"),
-    (AllOfIt, "what stands in the padding does not matter", "normalise first, then fill with zeros"),
+    (ByMode, "the argument decides between losses and predictions", "test `targets is None`, not `self.training`"),
+    (AllOfIt, "the content of the padding does not matter", "normalize first, then fill with zeros"),
     (Anonymous, CONTRACT, "Anonymous is no Model: it lacks 'num_classes'"),
     (
         changed(parts.Whole, "predict", lambda p: p[0]),
         CONTRACT,
         "forward without targets returns Prediction; return a list",
     ),
-    (changed(parts.Whole, "predict", found(detections=lambda d: None)), CONTRACT, "a prediction says nothing; fill"),
+    (changed(parts.Whole, "predict", found(detections=lambda d: None)), CONTRACT, "a prediction is empty; fill"),
     (
         changed(parts.Whole, "predict", found(semantic=half)),
         CONTRACT,
@@ -206,7 +206,7 @@ MODELS = [
 
 
 @pytest.mark.parametrize(("broken", "check", "words"), MODELS, ids=lambda v: v if isinstance(v, str) else None)
-def test_a_model_that_breaks_one_rule_fails_that_check_alone(broken, check, words):
+def test_faulty_model_fails_one_check(broken, check, words):
     outcome = failures("models", broken)
     assert list(outcome) == [check], outcome
     assert words in outcome[check]

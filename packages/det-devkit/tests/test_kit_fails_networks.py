@@ -249,7 +249,7 @@ BROKEN = [
     (Bare, "every argument has an annotation that resolves", "argument 'width' has no annotation; annotate it"),
     (Unresolved, "every argument has an annotation that resolves", "name 'Width' is not defined"),
     (Raising, "it can be made", "Trying to create tensor with negative dimension"),
-    (Asking, "it can be made", 'say how to make one: examples={"backbones/Asking": {"width": ...}}'),
+    (Asking, "it can be made", 'give arguments: examples={"backbones/Asking": {"width": ...}}'),
     (Unnamed, "it keeps its contract", "Unnamed is no Backbone: it lacks 'size_divisibility'; see det_core.contracts"),
     (Swapped, "it keeps its contract", "channels names a, b; strides names b, a; name the same levels"),
     (Coarse, "it keeps its contract", "name the finest level first"),
@@ -258,17 +258,17 @@ BROKEN = [
     (Wide, "its channels and strides are as declared", "level 'b' has shape (2, 16, 8, 8) for pixels of shape"),
     (Narrowing, "its channels and strides are as declared", "it declares (2, 16, 13, 5); correct channels, strides"),
     (Reversed, "its channels and strides are as declared", "return a dict of ['a', 'b'], in this order"),
-    (Reading, "it can be made on the meta device", "Tensor.item() cannot be called on meta tensors"),
-    (OnCpu, "it can be made on the meta device", "'shift' is made elsewhere; make tensors in the constructor without"),
-    (Writing, "what it is given stays as it was", "it changes the pixels; work on copies"),
-    (Mixing, "a batch of n gives what n single images give", "alone it is another: of picture 0, 'a' differs by up to"),
-    (Standardising, "an image of one pixel works", "'b' of picture 0 is not finite for a picture of one pixel"),
+    (Reading, "it can be built on the meta device", "Tensor.item() cannot be called on meta tensors"),
+    (OnCpu, "it can be built on the meta device", "'shift' is made elsewhere; make tensors in the constructor without"),
+    (Writing, "its inputs are unchanged", "it changes the pixels; work on copies"),
+    (Mixing, "a batch of n gives what n single images give", "alone it is another: of image 0, 'a' differs by up to"),
+    (Standardising, "an image of one pixel works", "'b' of image 0 is not finite for an image of one pixel"),
     (Dicing, "the same seed gives the same", "draw random numbers from torch's generator alone"),
-    (Starting, "the same seed gives the same", "made twice, 'first.bias' differs"),
-    (Holding, "a copy and a pickle do what it does", "a pickle cannot be made"),
-    (Dropping, "a copy and a pickle do what it does", "a deep copy does something else"),
+    (Starting, "the same seed gives the same", "built twice, 'first.bias' differs"),
+    (Holding, "a copy and a pickle are equivalent", "a pickle cannot be made"),
+    (Dropping, "a copy and a pickle are equivalent", "a deep copy predicts something else"),
     (Summing, "bfloat16 works", "must have the same scalar type"),
-    (Odd, "its state dict holds all that it has learnt", "'_extra_state' of its state dict is no tensor; keep"),
+    (Odd, "its state dict is complete", "'_extra_state' of its state dict is no tensor; keep"),
     (Idle, "gradients reach every parameter", "'third.weight' and 1 more gets no gradient; let every layer take part"),
     (Detached, "gradients reach every parameter", "'first.weight' and 1 more gets no gradient"),
     (Contrary, "a few training steps lower the loss", "the loss does not fall: it went from"),
@@ -276,36 +276,36 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("broken", "check", "words"), BROKEN, ids=lambda value: getattr(value, "__name__", None))
-def test_a_network_that_breaks_one_rule_fails_that_check_alone(broken, check, words):
+def test_faulty_network_fails_one_check(broken, check, words):
     assert_only(failures("backbones", broken), check, words)
 
 
-def test_what_cannot_be_called_is_no_component():
+def test_non_callable_component_is_refused():
     assert_only(
         failures("backbones", 3), "its target can be imported", "3 cannot be called; name a class or a function"
     )
 
 
-def test_a_network_that_keeps_layers_in_a_list_loses_them():
+def test_layers_in_plain_list_are_reported():
     # It fails two checks: a new one also starts with values that no state dict brings along.
     found = failures("backbones", Listed)
-    assert "register what is learnt as parameters" in found["its state dict holds all that it has learnt"]
+    assert "register trained values as parameters" in found["its state dict is complete"]
 
 
-def test_a_branch_on_values_cannot_be_exported():
+def test_value_dependent_branch_fails_export():
     assert_only(
         failures("backbones", Branching, export=True), EXPORT, "branch on shapes, never on the values of tensors"
     )
 
 
-def test_another_answer_on_the_gpu_is_told(monkeypatch):
+def test_different_gpu_output_is_reported(monkeypatch):
     monkeypatch.setattr(modules, "_gpu", lambda: "cpu")
     assert failures("backbones", parts.Net) == {}
     assert_only(failures("backbones", Staying), "the GPU agrees with the CPU", "register constants as buffers")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-def test_a_tensor_that_stays_on_the_cpu_is_told():
+def test_tensor_left_on_cpu_is_reported():
     class Forgetful(parts.Net):
         def __init__(self) -> None:
             super().__init__()
@@ -319,11 +319,11 @@ def test_a_tensor_that_stays_on_the_cpu_is_told():
 
 
 @pytest.mark.slow
-def test_another_answer_when_compiled_is_told():
+def test_different_compiled_output_is_reported():
     cases = cases_of_component("backbones", Compiled, None, None)
     found = [case.outcome() for case in cases if case.check.slow]
     assert [outcome.status for outcome in found] == ["failed"]
-    assert "compiled, it says something else" in found[0].reason
+    assert "compiled, it predicts something else" in found[0].reason
 
 
 class Compiled(parts.Net):
@@ -331,7 +331,7 @@ class Compiled(parts.Net):
         return super().forward(pixels * (2.0 if torch.compiler.is_compiling() else 1.0))
 
 
-def test_after_a_failure_that_stops_the_rest_the_rest_says_so():
+def test_checks_after_fatal_failure_are_skipped_with_reason():
     outcomes = [case.outcome(slow=False) for case in cases_of_component("backbones", Unnamed, None, None)]
     after = outcomes[[outcome.check for outcome in outcomes].index("it keeps its contract") + 1 :]
     assert {outcome.status for outcome in after} == {"does not apply"}

@@ -10,11 +10,11 @@ from det_core.errors import ConfigError
 from det_devkit.conformance import check_plugin
 
 IN_USE = "it is in use and has no problems"
-BOUNDED = "it says which versions of core it works with"
+BOUNDED = "it declares its supported versions of core"
 DESCRIBED = "it has a licence, a summary, a readme and a version"
-READ = "it can be read and fits what it calls"
-SAME = "what it resolves to is the same recipe"
-META = "its model can be made on the meta device"
+READ = "it can be read and fits its constructors"
+SAME = "it resolves to the same recipe"
+META = "its model can be built on the meta device"
 GOOD_HOOK = """
 from det_core.plugins.hooks import hookimpl
 
@@ -76,7 +76,7 @@ def failures(tmp_path, monkeypatch):
     plugins.catalog(refresh=True)
 
 
-def test_a_package_that_keeps_the_rules_passes(failures):
+def test_valid_package_passes(failures):
     assert failures() == {}
 
 
@@ -112,11 +112,11 @@ def word(name):
     return f'@hookimpl\ndef det_conformance(): return {{"kit": "kit_package_parts:{name}"}}\n'
 
 
-def test_a_package_tells_the_kit_by_itself_how_to_make_its_components(failures):
+def test_package_gives_arguments_of_its_components(failures):
     assert failures(hook=WITH_A_HEAD + word("told"), parts=NEEDS_A_WORD) == {}
 
 
-def test_a_package_that_tells_the_kit_something_else_is_told_so(failures):
+def test_invalid_conformance_settings_are_reported(failures):
     with pytest.raises(ConfigError, match="must lead to a Conformance; kit_package_parts:Model is a type"):
         failures(hook=GOOD_HOOK + word("Model"))
 
@@ -153,11 +153,11 @@ BROKEN = {
         READ,
         "Model has no argument 'widht'; did you mean 'width'?",
     ),
-    "silent": ({"recipe": GOOD_RECIPE.replace("summary", "#")}, "it says what it is", "it has no summary; write"),
+    "silent": ({"recipe": GOOD_RECIPE.replace("summary", "#")}, "it has a summary", "it has no summary; write"),
     "placed": (
         {"parts": GOOD_PARTS + "        self.register_buffer('shift', torch.zeros(1, device='cpu'))\n"},
         META,
-        "1 tensors are made elsewhere, the first is shift",
+        "1 tensors are on another device, the first is shift",
     ),
     "reading": (
         {"parts": GOOD_PARTS + "        self.top = float(self.layer.weight.max())\n"},
@@ -168,17 +168,15 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_package_that_breaks_one_rule_fails_that_check_alone(failures, name):
+def test_faulty_package_fails_one_check(failures, name):
     package, check, words = BROKEN[name]
     found = failures(**package)
     assert list(found) == [check], found
     assert words in found[check]
 
 
-def test_a_recipe_that_resolves_to_another_model_is_told(failures):
+def test_recipe_resolving_to_another_model_is_reported(failures):
     parts = GOOD_PARTS.replace("nn.Linear(3, width)", "nn.ModuleList(nn.Linear(3, width) for _ in range(next(DEPTHS)))")
     found = failures(parts="import itertools\nDEPTHS = itertools.count(1)\n" + parts)
-    assert list(found) == ["what it resolves to is the same recipe"], found
-    assert (
-        "the resolved recipe builds another model, first at layer." in found["what it resolves to is the same recipe"]
-    )
+    assert list(found) == ["it resolves to the same recipe"], found
+    assert "the resolved recipe builds another model, first at layer." in found["it resolves to the same recipe"]

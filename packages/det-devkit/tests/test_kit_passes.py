@@ -25,7 +25,7 @@ EXPORTED = (parts.Net, parts.Dense, parts.Condense, parts.Predictor, parts.Pixel
 
 
 @pytest.mark.parametrize(("kind", "good"), GOOD, ids=lambda value: getattr(value, "__name__", value))
-def test_a_component_that_keeps_the_rules_passes(kind, good):
+def test_valid_component_passes(kind, good):
     report = check_component(kind, good)
     assert report.ok, str(report)
     assert [outcome.check for outcome in report.outcomes] == [check.name for check in CHECKS[kind]]
@@ -35,18 +35,18 @@ def test_a_component_that_keeps_the_rules_passes(kind, good):
         "torch.export gives what eager gives",
         "torch.compile gives what eager gives",
         "the GPU agrees with the CPU",
-        "the file says what the model says",
-        "the model stays as it was",
+        "the file predicts what the model predicts",
+        "the model is unchanged",
     }
 
 
-def test_what_a_check_leaves_out_it_says():
+def test_skipped_checks_give_reasons():
     (outcome,) = [o for o in check_component("heads", RPN).outcomes if "torch.export" in o.check]
     assert outcome.status == "does not apply"
-    assert outcome.reason == "how much a ProposalGenerator returns depends on the picture"
+    assert outcome.reason == "the number of outputs of a ProposalGenerator depends on the image"
 
 
-def test_a_report_prints_one_line_per_check_and_the_sum():
+def test_report_prints_line_per_check_and_sum():
     report = check_component("evaluators", parts.Count)
     lines = str(report).splitlines()
     assert len(lines) == len(report.outcomes) + 1
@@ -54,7 +54,7 @@ def test_a_report_prints_one_line_per_check_and_the_sum():
     assert lines[-1] == f"evaluator Count: {len(report.outcomes)} passed"
 
 
-def test_an_example_may_hold_plain_data_built_values_or_a_function_of_a_folder(tmp_path):
+def test_example_accepts_plain_data_built_values_and_functions(tmp_path):
     seen = []
 
     def files(folder):
@@ -67,12 +67,12 @@ def test_an_example_may_hold_plain_data_built_values_or_a_function_of_a_folder(t
     assert len(seen) == 1
 
 
-def test_a_kind_that_does_not_exist_is_refused():
+def test_unknown_kind_is_refused():
     with pytest.raises(UnknownNameError, match=r"kind 'backbone'.*it is one of backbones, heads"):
         check_component("backbone", parts.Net)
 
 
-def test_a_component_whose_extra_is_not_installed_is_passed_over():
+def test_component_with_missing_extra_is_skipped():
     class Needy:
         """A network of acme."""
 

@@ -32,7 +32,7 @@ DEADLY = {
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="the ways to crash are those of POSIX")
 @pytest.mark.parametrize(("source", "words"), DEADLY.items())
-def test_the_doctor_names_a_plugin_that_ends_every_process(site, monkeypatch, source, words):
+def test_doctor_names_plugin_that_ends_process(site, monkeypatch, source, words):
     monkeypatch.setattr(doctor.probe, "culprits", lambda: probe_of(["det-odd", "det-good"]))
     monkeypatch.setenv("DET_PLUGIN_TIMEOUT", "0.5")
     for name, code in (("odd", source), ("good", GOOD)):
@@ -41,7 +41,7 @@ def test_the_doctor_names_a_plugin_that_ends_every_process(site, monkeypatch, so
         record.mkdir()
         (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: det-{name}\nVersion: 1.0\n")
         (record / "entry_points.txt").write_text(f"[det]\n{name} = det_{name}\n")
-    found = doctor.diagnose(import_torch=False)
+    found = doctor.check_environment(import_torch=False)
     (finding,) = [each for each in found.problems if each.where == "det-odd 1.0"]
     assert finding.problem.startswith(words)
     assert finding.fix.startswith("DET_DISABLE_PLUGINS=det-odd goes on without it; ")
@@ -62,10 +62,10 @@ def probe_of(names):
 
     discovery.installed = some
     try:
-        return _culprits(patience=8)
+        return _culprits(timeout=8)
     finally:
         discovery.installed = whole
 
 
-def test_the_doctor_looks_at_each_installed_plugin_and_finds_the_sound_ones_sound(site):
+def test_doctor_probes_each_plugin_and_accepts_valid_ones(site):
     assert _culprits() == ()

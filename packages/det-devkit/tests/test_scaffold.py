@@ -44,7 +44,7 @@ def test_all_names_follow_from_that_of_the_distribution(name, names):
         ("lonely", "is taken: there is a module 'lonely' already"),
     ],
 )
-def test_a_name_that_cannot_be_used_is_refused_with_the_reason(install, site, name, words):
+def test_invalid_name_is_refused_with_reason(install, site, name, words):
     install("det-installed")
     (site / "lonely.py").write_text("")
     with pytest.raises(ConfigError) as error:
@@ -62,11 +62,11 @@ def test_a_name_that_cannot_be_used_is_refused_with_the_reason(install, site, na
         ("0.1.0.dev3", ">=0.1.0.dev3,<0.3"),
     ],
 )
-def test_the_bounds_of_core_hold_for_the_version_that_is_running(version, bounds):
+def test_core_version_bounds_include_running_version(version, bounds):
     assert _bounds(version) == bounds
 
 
-def test_the_package_names_itself_everywhere_and_leaves_no_gap(tmp_path):
+def test_scaffold_fills_package_name_everywhere(tmp_path):
     files = new_plugin("det-lab", KINDS, tmp_path / "new")
     about = tomllib.loads((tmp_path / "new" / "pyproject.toml").read_text())
     assert about["project"]["name"] == "det-lab"
@@ -89,7 +89,7 @@ def test_its_continuous_integration_runs_the_tests(tmp_path):
     assert job["steps"][1]["with"]["python-version"] == "${{ matrix.python }}"
 
 
-def test_without_a_kind_it_is_a_backbone_and_an_exporter_brings_a_model(tmp_path):
+def test_default_kind_is_backbone_and_exporter_includes_model(tmp_path):
     new_plugin("det-lab", folder=tmp_path / "one")
     new_plugin("det-lab", ["exporter"], tmp_path / "two")
     assert {path.stem for path in (tmp_path / "one/src/det_lab").glob("*.py")} == {"__init__", "plugin", "backbone"}
@@ -97,7 +97,7 @@ def test_without_a_kind_it_is_a_backbone_and_an_exporter_brings_a_model(tmp_path
     assert names == {"__init__", "plugin", "model", "exporter"}
 
 
-def test_the_command_writes_into_a_folder_of_that_name_and_says_what_is_next(tmp_path, monkeypatch):
+def test_command_writes_folder_and_prints_next_steps(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(det, ["new-plugin", "Det_Lab", "--evaluator"])
     assert result.exit_code == 0
@@ -111,7 +111,7 @@ def test_the_command_writes_into_a_folder_of_that_name_and_says_what_is_next(tmp
     assert (tmp_path / "det-lab/src/det_lab/evaluator.py").exists()
 
 
-def test_a_folder_that_holds_something_is_left_as_it_is(tmp_path):
+def test_non_empty_folder_is_left_unchanged(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     result = CliRunner().invoke(det, ["new-plugin", "det-lab", "--output", str(tmp_path)])
     assert result.exit_code == 2
@@ -121,11 +121,11 @@ def test_a_folder_that_holds_something_is_left_as_it_is(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_an_empty_folder_may_be_there_already(tmp_path):
+def test_empty_folder_is_accepted(tmp_path):
     assert new_plugin("det-lab", folder=tmp_path)
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_unwritable_folder_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
         new_plugin("det-lab", folder=tmp_path / "file" / "new")

@@ -6,10 +6,10 @@ import pytest
 import torch
 from det_devkit.conformance.modules import predicted, require_same_but_for_ties
 from det_devkit.conformance.report import Failed
-from det_devkit.conformance.scenes import scene
 from det_devkit.conformance.subject import Subject
+from det_devkit.conformance.synthetic import scene
 from det_devkit.conformance.tables import ROLES
-from det_devkit.conformance.ties import but_for_ties, nearly
+from det_devkit.conformance.ties import nearly, resolve_ties
 from torch import nn
 
 
@@ -46,22 +46,22 @@ def test_of_two_equal_peaks_either_may_be_taken():
     judge((1.0, 1.0, 0.5), [0.0, 3.0, 0.0, 3.0, 3.0, 3.0])
 
 
-def test_a_point_at_no_peak_is_told_beside_ties():
-    with pytest.raises(Failed, match=r"it differs: of picture 0, 'keypoints' differs by up to 6"):
+def test_point_without_peak_is_reported_beside_ties():
+    with pytest.raises(Failed, match=r"it differs: of image 0, 'keypoints' differs by up to 6"):
         judge((1.0, 1.0, 0.5), [0.0, 3.0, 6.0, 3.0, 0.0, 0.0])
 
 
-def test_a_lower_peak_is_told_however_little_it_is_lower_than_rounding_explains():
+def test_lower_peak_beyond_rounding_is_reported():
     with pytest.raises(Failed, match=r"'keypoints' differs by up to 3"):
         judge((1.0, 0.9999, 0.5), [0.0, 0.0, 0.0, 0.0, 0.0, 3.0])
 
 
-def test_a_column_between_two_peaks_is_told():
+def test_column_between_two_peaks_is_reported():
     with pytest.raises(Failed, match=r"'keypoints' differs by up to 1\.5"):
         judge((1.0, 1.0, 0.5), [1.5] * 6)
 
 
-def test_weights_are_changed_in_their_last_digits_and_the_module_is_left_alone():
+def test_perturbed_weights_leave_module_unchanged():
     module = nn.Linear(3, 2)
     before = module.weight.detach().clone()
     for other in nearly(module, 1e-3):
@@ -72,5 +72,5 @@ def test_weights_are_changed_in_their_last_digits_and_the_module_is_left_alone()
 
 def test_answers_of_another_form_are_left_as_they_are():
     expected, found = [{"a": torch.zeros(2)}], [{"a": torch.zeros(3), "b": torch.ones(1)}]
-    assert but_for_ties(expected, found, iter([expected]), 1e-3)[0].keys() == {"a", "b"}
-    assert but_for_ties(expected, found, iter([expected]), 1e-3)[0]["a"].shape == (3,)
+    assert resolve_ties(expected, found, iter([expected]), 1e-3)[0].keys() == {"a", "b"}
+    assert resolve_ties(expected, found, iter([expected]), 1e-3)[0]["a"].shape == (3,)

@@ -113,8 +113,8 @@ def test_what_is_not_defined_is_null_and_the_notes_say_why(evaluated) -> None:
     made = figures(evaluated(truth, perturbed(truth), "--json"))
     assert made["bbox"]["APs"] is None
     assert made["bbox"]["AP/horse"] is None
-    assert "no bbox/APs: the truth holds no object of less than 32 x 32 pixels" in made["notes"]
-    assert "no bbox/AP/horse: the truth holds no object of class 'horse'" in made["notes"]
+    assert "no bbox/APs: the ground truth has no object of less than 32 x 32 pixels" in made["notes"]
+    assert "no bbox/AP/horse: the ground truth has no object of class 'horse'" in made["notes"]
 
 
 def test_no_result_at_all_scores_zero(evaluated) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from det_core.structures import Targets
-from det_panoptic.truth import IDS, SEGMENTS, SegmentIds
+from det_panoptic.segments import IDS, SEGMENTS, SegmentIds
 from PIL import Image
 
 CLASSES = ("square", "bar", "sky", "grass")

@@ -28,7 +28,7 @@ def test_join_things_as_merging():
     assert 3 < len(segments) < count + 3
 
 
-def test_join_things_of_nothing_is_stuff_or_void():
+def test_join_things_without_annotations_gives_stuff_or_void():
     logits = np.zeros((2, 4, 4), np.float32)
     logits[1, :2] = 1
     ids, segments = join_things([], [], [], logits, num_things=5, stuff_area=8)

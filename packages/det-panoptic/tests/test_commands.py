@@ -12,7 +12,7 @@ from det_core.structures import PanopticMap, Prediction, SemanticMap
 from det_datasets.segment_files import to_coco_panoptic
 from det_panoptic.data import CocoPanoptic
 from det_panoptic.evaluation import PanopticQuality
-from det_panoptic.truth import segments_of
+from det_panoptic.segments import segments_of
 from PIL import Image
 
 RECIPE = """
@@ -73,13 +73,13 @@ def run(tmp_path_factory):
     return folder
 
 
-def test_a_run_is_judged_by_the_quality_of_its_segments(run):
+def test_eval_of_run_reports_panoptic_quality(run):
     figures = json.loads(call("eval", run / "run", "--split", "val", "--json").stdout)["metrics"]
     assert {"panoptic/PQ", "panoptic/SQ", "panoptic/RQ", "panoptic/PQ_stuff"} <= figures.keys()
     assert 0 <= figures["panoptic/PQ"] <= 1
 
 
-def test_what_is_predicted_is_read_again_as_it_was(run, tmp_path):
+def test_predict_written_segments_are_read_unchanged(run, tmp_path):
     call("predict", run / "data" / "images", "--model", run / "run", "--output", tmp_path)
     assert all((tmp_path / f"{number}.png").exists() for number in range(3))
     files = {"annotations": tmp_path / "panoptic.json", "labels": tmp_path / "panoptic"}
@@ -93,7 +93,7 @@ def test_what_is_predicted_is_read_again_as_it_was(run, tmp_path):
             assert torch.equal(found.ids == place, wanted.ids == each["id"])
 
 
-def test_the_truth_written_as_a_prediction_is_the_truth_when_it_is_read(tmp_path):
+def test_writer_of_ground_truth_as_prediction_round_trips(tmp_path):
     given = panoptic_files.write(tmp_path / "given")
     dataset, content = CocoPanoptic(**given), json.loads(given["annotations"].read_text())
     (tmp_path / "labels").mkdir()
@@ -121,7 +121,7 @@ def said(sample):
     return PanopticMap(ids=own.ids.int(), segments=segments)
 
 
-def test_a_model_of_pixels_leaves_label_images(run, tmp_path):
+def test_predict_of_semantic_model_writes_label_images(run, tmp_path):
     text = (run / "recipe.yaml").read_text()
     head = """
 model:

@@ -8,13 +8,13 @@ from det_core.data import CocoDataset, FixedSizeCrop, compose
 from det_core.errors import ConfigError, DataError
 from det_panoptic.data import Ade20k, CityscapesPanoptic, CityscapesSemantic, CocoPanoptic
 from det_panoptic.names import ADE20K_CLASSES, CITYSCAPES_CLASSES, CITYSCAPES_IDS
-from det_panoptic.truth import IDS, SEGMENTS, segments_of
+from det_panoptic.segments import IDS, SEGMENTS, segments_of
 from panoptic_files import CLASSES, SIZE, numbers, write
 from PIL import Image
 from torchvision.transforms import v2
 
 
-def test_labels_count_things_first_and_annotations_need_not_be_in_the_order_of_images(tmp_path):
+def test_labels_put_things_first_with_annotations_in_any_order(tmp_path):
     dataset = CocoPanoptic(**write(tmp_path), masks=True)
     assert dataset.classes == CLASSES
     assert dataset.category_ids == (1, 3, 7, 9)
@@ -35,7 +35,7 @@ def test_labels_count_things_first_and_annotations_need_not_be_in_the_order_of_i
         assert found.areas().tolist() == [(ids == n).sum() for n in (900, 66_051, 700_000, 300)]
 
 
-def test_the_separated_form_has_things_as_one_class_and_counts_stuff_from_one(tmp_path):
+def test_separated_form_merges_things_and_counts_stuff_from_one(tmp_path):
     semantic = CocoPanoptic(**write(tmp_path), semantic="stuff")[0].targets.semantic.numpy()
     ids = numbers(0)
     assert (semantic[(ids == 66_051) | (ids == 300)] == 0).all()
@@ -61,7 +61,7 @@ def test_objects_of_another_dataset_take_the_place_of_things(tmp_path):
         CocoPanoptic(**given, objects=other)
 
 
-def test_segments_follow_flips_and_crops_and_what_is_padded_is_void(tmp_path):
+def test_segments_follow_flips_and_crops_and_padding_is_void(tmp_path):
     sample = CocoPanoptic(**write(tmp_path), masks=True)[0]
     flipped = compose([v2.RandomHorizontalFlip(p=1)])(sample)
     assert torch.equal(flipped.targets.image_extras[IDS], sample.targets.image_extras[IDS].flip(1))
@@ -74,7 +74,7 @@ def test_segments_follow_flips_and_crops_and_what_is_padded_is_void(tmp_path):
     assert (segments_of(cropped.targets).areas() == 0).any()
 
 
-def test_palette_files_are_looked_up_and_transparency_is_left_out(tmp_path):
+def test_palette_files_are_decoded_and_transparency_is_ignored(tmp_path):
     given = write(tmp_path)
     expected = CocoPanoptic(**given)[0].targets.image_extras[IDS]
     label = given["labels"] / "label0.png"
@@ -123,7 +123,7 @@ def cut(path):
         (lambda path: path.unlink(), "there is no such label image"),
     ],
 )
-def test_a_label_image_that_cannot_be_used_is_named(tmp_path, change, words):
+def test_invalid_label_image_error_names_file(tmp_path, change, words):
     given = write(tmp_path)
     change(given["labels"] / "label0.png")
     dataset = CocoPanoptic(**given)
@@ -133,7 +133,7 @@ def test_a_label_image_that_cannot_be_used_is_named(tmp_path, change, words):
     assert len(dataset[1].targets) == 2
 
 
-def test_a_segment_without_pixels_stops_or_is_skipped(tmp_path):
+def test_segment_without_pixels_raises_or_is_skipped(tmp_path):
     def more(content):
         content["annotations"][-1]["segments_info"].insert(1, {"id": 5, "category_id": 1, "iscrowd": 0})
 
@@ -156,7 +156,7 @@ def test_pixels_without_a_segment_stop_or_become_void(tmp_path):
     assert int((targets.semantic == 255).sum()) == int(np.isin(numbers(0), (0, 900)).sum())
 
 
-def test_images_of_stuff_alone_and_of_things_alone_are_read(tmp_path):
+def test_images_of_only_stuff_or_only_things_are_read(tmp_path):
     def only(content):
         for place, kinds in ((-1, (7, 9)), (-2, (1, 3))):
             own = content["annotations"][place]
@@ -185,7 +185,7 @@ def test_images_of_stuff_alone_and_of_things_alone_are_read(tmp_path):
         (lambda c: c["annotations"].clear(), "holds no annotation"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused_when_the_dataset_is_made(tmp_path, change, words):
+def test_invalid_file_is_refused_on_construction(tmp_path, change, words):
     with pytest.raises(DataError, match=words):
         CocoPanoptic(**write(tmp_path, change=change))
 
@@ -225,5 +225,5 @@ def test_label_images_of_cityscapes_and_ade20k_become_labels(tmp_path):
     assert len(set(ADE20K_CLASSES)) == 150
 
 
-def test_the_helper_of_these_tests_knows_its_own_classes():
+def test_category_helper_gives_known_classes():
     assert {each["name"] for each in panoptic_files.CATEGORIES} == set(CLASSES)

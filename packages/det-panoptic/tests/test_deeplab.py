@@ -15,7 +15,7 @@ from det_panoptic.losses import PixelLoss, pad_stack
 SMALL = {"res2_channels": 16, "width_per_group": 4, "stem_channels": 8, "norm": "BN"}
 
 
-def test_dilated_stages_keep_their_stride_and_the_blocks_of_the_last_have_their_own_dilations():
+def test_dilated_stages_keep_stride_and_set_last_block_dilations():
     network = DeepLabResNet(50, **SMALL, dilations=Dilations(multi_grid=(1, 2, 4)))
     assert network.strides == {"res2": 4, "res3": 8, "res4": 16, "res5": 16}
     assert [block.conv2.dilation for block in network.res5] == [(2, 2), (4, 4), (8, 8)]
@@ -25,14 +25,14 @@ def test_dilated_stages_keep_their_stride_and_the_blocks_of_the_last_have_their_
     assert features["res5"].shape == (1, 128, 5, 7)
 
 
-def test_what_a_dilated_network_cannot_be_is_refused():
+def test_dilated_resnet_with_invalid_settings_is_refused():
     with pytest.raises(ConfigError, match=r"dilations\.res5"):
         DeepLabResNet(50, dilations=Dilations(res4=2, res5=2))
     with pytest.raises(ConfigError, match="out_features"):
         DeepLabResNet(50, out_features=["res6"])
 
 
-def test_the_pooled_image_is_that_of_the_training_size_and_a_smaller_one_is_pooled_whole():
+def test_image_pooling_uses_training_size_or_whole_smaller_image():
     torch.manual_seed(0)
     aspp = ASPP(4, 8, norm="", pool=(3, 5), dropout=0).eval()
     assert aspp(torch.rand(1, 4, 2, 9)).shape == (1, 8, 2, 9)
@@ -45,7 +45,7 @@ def test_the_pooled_image_is_that_of_the_training_size_and_a_smaller_one_is_pool
         pool_size("here", (30, 64), 16)
 
 
-def test_the_hardest_pixels_alone_count_and_unknown_ones_count_as_zero():
+def test_hard_pixel_loss_ignores_easy_and_unlabelled_pixels():
     logits = torch.zeros(1, 2, 1, 5)
     logits[0, 0, 0] = torch.tensor([4.0, 3, 2, 1, 0])
     truth = [torch.tensor([[1, 1, 1, 1, 255]])]
@@ -66,7 +66,7 @@ def test_maps_of_several_sizes_are_filled_right_and_bottom():
 
 
 @pytest.mark.parametrize("separable", [False, True])
-def test_heads_export_and_say_the_same(separable):
+def test_heads_exported_give_eager_outputs(separable):
     torch.manual_seed(0)
     channels, strides = {"res2": 8, "res5": 16}, {"res2": 4, "res5": 16}
     features = {"res2": torch.rand(1, 8, 16, 24), "res5": torch.rand(1, 16, 4, 6)}
@@ -85,7 +85,7 @@ def test_heads_export_and_say_the_same(separable):
         torch.testing.assert_close(torch.export.export(head, (features,)).module()(features), logits)
 
 
-def test_the_rate_falls_as_a_power_of_what_is_left_after_its_warmup():
+def test_poly_schedule_decays_remaining_steps_after_warmup():
     schedule = WarmupPoly(steps=100, power=2.0, warmup=10, warmup_start=0.1)
     assert schedule(0) == pytest.approx(0.1)
     assert schedule(5) == pytest.approx(0.55 * 0.95**2)

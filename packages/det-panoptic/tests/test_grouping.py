@@ -9,24 +9,24 @@ SIZE = (8, 12)
 
 
 def scene(batch=1):
-    """Two things of class 1 on stuff 0, their centres at (4, 2) and (4, 9); all pixels of things point to theirs."""
+    """Two things of class 1 on stuff 0, their centers at (4, 2) and (4, 9); all pixels of things point to theirs."""
     semantic = torch.zeros(SIZE, dtype=torch.int64)
     semantic[2:7, 1:4] = 1
     semantic[2:7, 8:11] = 1
     logits = torch.nn.functional.one_hot(semantic, 3).permute(2, 0, 1).float() * 10
-    centres = torch.zeros(1, *SIZE)
-    centres[0, 4, 2], centres[0, 4, 9] = 0.9, 0.8
+    centers = torch.zeros(1, *SIZE)
+    centers[0, 4, 2], centers[0, 4, 9] = 0.9, 0.8
     y, x = torch.meshgrid(torch.arange(8.0), torch.arange(12.0), indexing="ij")
     across = torch.where(x < 6, 2 - x, 9 - x)
     offsets = torch.stack((4 - y, across))
-    return tuple(each[None].repeat(batch, 1, 1, 1) for each in (logits, centres, offsets))
+    return tuple(each[None].repeat(batch, 1, 1, 1) for each in (logits, centers, offsets))
 
 
 def grouping(**rest):
     return Grouping(3, (1, 2), **{"nms_kernel": 3, "stuff_area": 10, "top_k": 5, **rest})
 
 
-def test_two_things_and_stuff_are_told_apart_by_hand():
+def test_group_two_things_and_stuff_gives_expected_segments():
     found = grouping()(*scene())
     panoptic = as_panoptic(found, 0, [False, True, True])
     assert [(each["label"], each["is_thing"]) for each in panoptic.segments] == [(1, True), (1, True), (0, False)]
@@ -39,10 +39,10 @@ def test_two_things_and_stuff_are_told_apart_by_hand():
     assert detections.masks.sum((1, 2)).tolist() == [15, 15]
 
 
-def test_the_class_of_a_thing_is_that_of_most_of_its_pixels():
-    logits, centres, offsets = scene()
+def test_thing_class_is_majority_vote_of_pixels():
+    logits, centers, offsets = scene()
     logits[0, 2, 2:4, 1:3] = 20  # 4 of 15 pixels say class 2
-    found = grouping()(logits, centres, offsets)
+    found = grouping()(logits, centers, offsets)
     assert as_detections(found, 0, SIZE).labels.tolist() == [1, 1]
     assert as_detections(found, 0, SIZE).masks.sum((1, 2)).tolist() == [15, 15]
 
@@ -55,38 +55,38 @@ def test_stuff_of_few_pixels_becomes_void():
 
 
 def test_without_a_centre_the_pixels_of_things_are_void():
-    logits, centres, offsets = scene()
-    found = grouping()(logits, centres * 0, offsets)
+    logits, centers, offsets = scene()
+    found = grouping()(logits, centers * 0, offsets)
     assert as_panoptic(found, 0, [False, True, True]).segments == [{"id": 1, "label": 0, "is_thing": False}]
     assert len(as_detections(found, 0, SIZE)) == 0
 
 
-def test_a_peak_beside_a_higher_one_is_no_centre():
-    centres = scene()[1]
-    centres[0, 0, 4, 3] = 0.85
-    points, found = grouping().find_centres(centres)
+def test_peak_beside_higher_peak_is_no_centre():
+    centers = scene()[1]
+    centers[0, 0, 4, 3] = 0.85
+    points, found = grouping().find_centers(centers)
     assert points[0][found[0]].tolist() == [[4, 2], [4, 9]]
-    points, found = grouping(nms_kernel=1).find_centres(centres)
+    points, found = grouping(nms_kernel=1).find_centers(centers)
     assert found.sum() == 3
 
 
-def test_of_more_peaks_than_wanted_those_as_high_as_the_last_do_not_count():
-    _, centres, _ = scene()
-    _, found = grouping(top_k=2).find_centres(centres)
+def test_top_k_centres_drop_ties_with_last():
+    _, centers, _ = scene()
+    _, found = grouping(top_k=2).find_centers(centers)
     assert found.tolist() == [[True, False]]  # as published
 
 
-def test_a_batch_gives_what_single_images_give():
-    logits, centres, offsets = scene(batch=2)
-    centres[1] = 0
-    together = grouping()(logits, centres, offsets)
+def test_group_batch_equals_single_images():
+    logits, centers, offsets = scene(batch=2)
+    centers[1] = 0
+    together = grouping()(logits, centers, offsets)
     for image in range(2):
-        alone = grouping()(*(each[image : image + 1] for each in (logits, centres, offsets)))
+        alone = grouping()(*(each[image : image + 1] for each in (logits, centers, offsets)))
         for one, other in zip(alone, together, strict=True):
             torch.testing.assert_close(one[0], other[image])
 
 
-def test_the_nearest_of_many_centres_is_that_of_a_plain_search():
+def test_nearest_centre_of_many_equals_brute_force():
     torch.manual_seed(0)
     points, offsets = torch.randint(0, 40, (2, 9, 2)), torch.randn(2, 2, 40, 40) * 20
     found = torch.ones(2, 9, dtype=torch.bool)
@@ -98,7 +98,7 @@ def test_the_nearest_of_many_centres_is_that_of_a_plain_search():
     assert (nearest.flatten(1) == distance.argmin(2)).all()
 
 
-def test_it_exports_and_says_the_same_at_other_sizes():
+def test_group_exported_gives_eager_output_at_other_sizes():
     module = grouping()
     height, width = torch.export.Dim("height", min=4, max=512), torch.export.Dim("width", min=4, max=512)
     shapes = tuple({2: height, 3: width} for _ in range(3))
@@ -115,6 +115,6 @@ def test_arguments_that_cannot_be_are_refused(wrong):
         grouping(**wrong)
 
 
-def test_a_thing_that_is_no_class_is_refused():
+def test_thing_label_without_class_is_refused():
     with pytest.raises(ConfigError, match="labels below 3"):
         Grouping(3, (1, 3))

@@ -24,7 +24,7 @@ def detections(masks, scores):
     )
 
 
-def test_a_mask_that_better_ones_cover_by_more_than_half_is_left_out():
+def test_mask_covered_by_more_than_half_is_dropped():
     masks = torch.stack([mask(0, 0, 4, 4), mask(0, 1, 4, 4), mask(0, 2, 4, 6), mask(9, 9, 9, 9)])
     owner, kept = stack_masks(masks, SIZE, 0.5)
     assert kept.tolist() == [True, False, True, False]  # all of the second, half of the third, none of the fourth
@@ -44,7 +44,7 @@ def test_things_come_by_falling_score_and_stuff_after_them():
     assert [round(each["score"], 3) for each in panoptic.segments[:2]] == [0.9, 0.6]
 
 
-def test_detections_that_score_little_small_stuff_and_the_class_of_things_are_void():
+def test_low_scores_small_stuff_and_thing_pixels_become_void():
     logits = torch.zeros(3, *SIZE)
     logits[0] = 1
     logits[1, 0] = 2
@@ -55,7 +55,7 @@ def test_detections_that_score_little_small_stuff_and_the_class_of_things_are_vo
     assert panoptic.segments == [{"id": 1, "label": 5, "is_thing": False}]
 
 
-def test_an_image_of_things_alone_has_things_alone():
+def test_image_without_stuff_gives_things_only():
     panoptic = Merging()(detections([mask(0, 0, 10, 10)], [0.9]), torch.zeros(3, *SIZE), num_things=5)
     assert [each["is_thing"] for each in panoptic.segments] == [True]
     assert int((panoptic.ids == 1).sum()) == 100

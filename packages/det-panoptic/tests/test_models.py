@@ -101,7 +101,7 @@ def test_panoptic_fpn_learns_three_images_by_heart(tmp_path):
     assert quality(model, batch, dataset, those) > 0.5
 
 
-def test_panoptic_fpn_has_the_losses_of_both_and_they_fall(tmp_path):
+def test_panoptic_fpn_losses_of_both_branches_decrease(tmp_path):
     _, those = samples(tmp_path, semantic="stuff", masks=True)
     batch, model = ImageBatch.stack([each.image for each in those]), panoptic_fpn()
     targets = [each.targets for each in those]
@@ -115,7 +115,7 @@ def test_panoptic_fpn_has_the_losses_of_both_and_they_fall(tmp_path):
             assert prediction.semantic.logits.shape == (3, *panoptic_files.SIZE)
 
 
-def test_segments_of_a_resized_image_are_made_at_the_size_of_the_stored_one():
+def test_segments_of_resized_image_have_original_size():
     model = panoptic_fpn()
     model.merging = Merging(stuff_area=0)
     logits = torch.zeros(3, 2, 2)
@@ -139,7 +139,7 @@ def test_segments_of_a_resized_image_are_made_at_the_size_of_the_stored_one():
 
 @pytest.mark.parametrize("kept", [(7, 9), (1, 3), ()], ids=["stuff", "things", "nothing"])
 @pytest.mark.parametrize(("make", "rest"), [(panoptic_fpn, {"semantic": "stuff", "masks": True}), (deeplab, {})])
-def test_images_of_stuff_alone_of_things_alone_and_of_nothing_are_learnt_and_judged(tmp_path, make, rest, kept):
+def test_images_without_things_stuff_or_both_train_and_evaluate(tmp_path, make, rest, kept):
     def only(content):
         for own in content["annotations"]:
             own["segments_info"] = [each for each in own["segments_info"] if each["category_id"] in kept]
@@ -159,7 +159,7 @@ def test_images_of_stuff_alone_of_things_alone_and_of_nothing_are_learnt_and_jud
     assert all(0 <= value <= 1 for value in figures.values())
 
 
-def test_a_batch_of_two_sizes_gives_segments_of_each_image(tmp_path):
+def test_batch_of_two_sizes_gives_segments_per_image(tmp_path):
     _, those = samples(tmp_path)
     images = [those[0].image, those[1].image[:, :40, :50]]
     with torch.no_grad():
@@ -168,7 +168,7 @@ def test_a_batch_of_two_sizes_gives_segments_of_each_image(tmp_path):
     assert second.panoptic.ids.shape == (40, 50)
 
 
-def test_targets_without_what_is_learnt_are_refused_with_a_way_out(tmp_path):
+def test_targets_without_segments_raise_error_with_fix(tmp_path):
     _, those = samples(tmp_path)
     batch = ImageBatch.stack([those[0].image])
     bare = [Targets(boxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64))]
@@ -190,7 +190,7 @@ class Dense(nn.Module):
 
 
 @pytest.mark.slow
-def test_the_network_and_the_grouping_are_one_exported_program():
+def test_network_and_grouping_export_as_one_program():
     module, pixels = Dense(deeplab().eval()), torch.randn(1, 3, 64, 96)
     program = torch.export.export(module, (pixels,)).module()
     with torch.no_grad():

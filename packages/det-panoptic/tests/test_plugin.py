@@ -3,7 +3,7 @@
 from det_core import plugins
 
 
-def test_the_plugin_is_listed_without_problems_with_its_components_and_recipes():
+def test_plugin_lists_components_and_recipes_without_problems():
     (plugin,) = [each for each in plugins.catalog().plugins if each.distribution == "det-panoptic"]
     assert plugin.status == "active"
     assert not plugin.problem

@@ -11,7 +11,7 @@ from det_core.errors import ConfigError, DataError, StructureError
 from det_core.structures import PanopticMap, Prediction, Sample
 from det_panoptic.data import CocoPanoptic
 from det_panoptic.evaluation import BoundaryQuality, PanopticQuality, StuffIoU
-from det_panoptic.truth import IDS, SEGMENTS
+from det_panoptic.segments import IDS, SEGMENTS
 from panoptic_files import truth
 
 CLASSES = ("dog", "cat", "sky")
@@ -28,7 +28,7 @@ def judged(ids, segments, said, listed, evaluator=None, name=1):
     return evaluator
 
 
-def test_a_thing_of_which_three_of_four_pixels_are_found():
+def test_pq_thing_with_three_of_four_pixels_matched():
     figures = judged([[1, 1, 1, 1, 0]], [(0, 1, 0)], [[7, 7, 7, 0, 0]], {7: (0, 1)}).result()
     assert figures["panoptic/SQ"] == 0.75
     assert figures["panoptic/RQ"] == 1
@@ -36,7 +36,7 @@ def test_a_thing_of_which_three_of_four_pixels_are_found():
     assert "panoptic/PQ_stuff" not in figures
 
 
-def test_an_overlap_of_exactly_half_is_no_hit_but_a_miss_and_a_wrong_one():
+def test_pq_iou_of_exactly_half_counts_fn_and_fp():
     figures = judged([[1, 1, 1, 2]], [(0, 1, 0), (2, 0, 0)], [[4, 4, 5, 5]], {4: (0, 1), 5: (2, 0)}).result()
     assert figures["panoptic/PQ/dog"] == pytest.approx(2 / 3)
     assert figures["panoptic/PQ/sky"] == 0  # 1 of 2
@@ -44,7 +44,7 @@ def test_an_overlap_of_exactly_half_is_no_hit_but_a_miss_and_a_wrong_one():
     assert figures["panoptic/PQ_stuff"] == 0
 
 
-def test_another_class_is_a_miss_of_the_one_and_wrong_for_the_other():
+def test_pq_wrong_class_counts_fn_and_fp():
     figures = judged([[1, 1]], [(0, 1, 0)], [[3, 3]], {3: (1, 1)}).result()
     assert figures["panoptic/PQ/dog"] == figures["panoptic/PQ/cat"] == figures["panoptic/RQ"] == 0
 
@@ -54,14 +54,14 @@ def test_void_pixels_of_a_hit_do_not_count():
     assert figures["panoptic/PQ"] == 1
 
 
-def test_what_lies_in_void_by_more_than_half_is_forgiven():
+def test_pq_segment_mostly_in_void_is_no_fp():
     found = judged([[1, 1, 0, 0, 0]], [(2, 0, 0)], [[1, 2, 2, 2, 2]], {1: (2, 0), 2: (0, 1)}).result()
     assert "panoptic/PQ/dog" not in found  # 3 of its 4 pixels are void
     found = judged([[1, 1, 0, 0, 0]], [(2, 0, 0)], [[2, 2, 2, 2, 0]], {2: (0, 1)}).result()
     assert found["panoptic/PQ/dog"] == 0  # 2 of 4 are
 
 
-def test_a_crowd_is_never_missed_and_forgives_its_own_class_alone():
+def test_pq_crowd_is_no_fn_and_ignores_its_class():
     crowd = [(0, 1, 1), (2, 0, 0)]
     sky = {2: (2, 0)}
     assert judged([[1, 1, 1, 2]], crowd, [[0, 0, 0, 2]], sky).result()["panoptic/PQ"] == 1
@@ -70,7 +70,7 @@ def test_a_crowd_is_never_missed_and_forgives_its_own_class_alone():
     assert found["panoptic/PQ/cat"] == 0
 
 
-def test_a_miss_and_a_wrong_one_count_half():
+def test_pq_fn_and_fp_count_half():
     ids, said = [[1, 1, 2, 2, 3, 3]], [[1, 1, 4, 0, 0, 0]]
     segments = [(0, 1, 0), (0, 1, 0), (2, 0, 0)]
     figures = judged(ids, segments, said, {1: (0, 1), 4: (0, 1)}).result()
@@ -84,17 +84,17 @@ def test_segments_without_pixels_do_not_exist():
     assert "panoptic/PQ/cat" not in figures
 
 
-def test_images_of_stuff_alone_and_of_things_alone_and_none_at_all():
+def test_pq_images_of_only_stuff_only_things_or_empty():
     evaluator = judged([[1, 1]], [(2, 0, 0)], [[1, 1]], {1: (2, 0)})
     assert evaluator.result()["panoptic/PQ_stuff"] == 1
     judged([[1, 1]], [(0, 1, 0)], [[0, 0]], {}, evaluator, name=2)
     assert evaluator.result()["panoptic/PQ_things"] == 0
     nothing = PanopticQuality(CLASSES)
     assert nothing.result() == {}
-    assert nothing.notes == {"panoptic/PQ": "no segment was judged"}
+    assert nothing.notes == {"panoptic/PQ": "no segment was evaluated"}
 
 
-def test_the_numbers_of_segments_and_their_order_do_not_matter():
+def test_pq_is_independent_of_segment_ids_and_order():
     one = judged([[1, 1, 2, 0]], [(0, 1, 0), (2, 0, 0)], [[1, 2, 2, 2]], {1: (0, 1), 2: (2, 0)}).result()
     other = judged([[2, 2, 1, 0]], [(2, 0, 0), (0, 1, 0)], [[90, 5, 5, 5]], {5: (2, 0), 90: (0, 1)}).result()
     assert one == other
@@ -105,7 +105,7 @@ def test_the_numbers_of_segments_and_their_order_do_not_matter():
     [
         ([[1, 1, 1]], {1: (0, 1)}, "another size"),
         ([[1, 3]], {1: (0, 1)}, "not listed"),
-        ([[1, 1]], {1: (3, 1)}, "of no class"),
+        ([[1, 1]], {1: (3, 1)}, "an invalid label"),
         ([[-1, 1]], {1: (0, 1)}, "must lie in"),
         ([[1, 1]], {0: (0, 1)}, "must be positive"),
     ],
@@ -115,9 +115,9 @@ def test_predictions_that_cannot_be_are_refused(said, listed, words):
         judged([[1, 1]], [(0, 1, 0)], said, listed)
 
 
-def test_an_image_that_comes_twice_or_has_no_truth_is_refused():
+def test_pq_duplicate_image_or_missing_ground_truth_is_refused():
     evaluator = judged([[1, 1]], [(0, 1, 0)], [[1, 1]], {1: (0, 1)})
-    with pytest.raises(DataError, match="judged before"):
+    with pytest.raises(DataError, match="evaluated before"):
         judged([[1, 1]], [(0, 1, 0)], [[1, 1]], {1: (0, 1)}, evaluator)
     with pytest.raises(StructureError, match="no segments"):
         evaluator.update(Prediction(), Sample(image=torch.zeros(3, 1, 2, dtype=torch.uint8), targets=truth([[0, 0]])))
@@ -146,7 +146,7 @@ def test_equal_maps_are_perfect_on_their_boundaries_too():
     assert evaluator.result()["boundary/PQ"] == 1
 
 
-def test_stuff_is_judged_with_all_things_as_one_class():
+def test_pq_stuff_is_evaluated_with_things_as_one_class():
     assert StuffIoU(("dog", "cat", "sky"), num_stuff=1).classes == ("things", "sky")
 
 
@@ -154,7 +154,7 @@ DATA = Path(os.environ.get("DET_DATA", "")) / "coco-panoptic"
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs coco-panoptic in the folder that DET_DATA names")
-def test_the_truth_of_real_images_is_a_perfect_prediction():
+def test_pq_ground_truth_of_real_images_is_perfect():
     folder = DATA / "annotations"
     dataset = CocoPanoptic(DATA / "val2017", folder / "panoptic_val2017.json", folder / "panoptic_val2017")
     evaluator = PanopticQuality(dataset.classes)
@@ -172,7 +172,7 @@ def test_the_truth_of_real_images_is_a_perfect_prediction():
 
 @pytest.mark.parametrize("kind", [PanopticQuality, BoundaryQuality])
 @pytest.mark.parametrize(("crowds", "wrong"), [("last", [0]), ("all", [])])
-def test_quality_of_several_crowds_of_a_class_the_last_one_forgives_as_in_the_official_program(kind, crowds, wrong):
+def test_pq_last_crowd_of_class_counts_as_in_panopticapi(kind, crowds, wrong):
     # Two crowds of dogs, then one of cats; the first prediction lies in the first crowd, the second in the last.
     segments = [(0, 1, 1), (0, 1, 1), (1, 1, 1), (2, 0, 0)]
     ids = [[1, 1, 2, 2, 3, 3, 4, 4]]

@@ -34,7 +34,7 @@ def judged(truth, guess, scores=(0.9,), **options):
     return evaluator.result()
 
 
-def test_a_boundary_is_what_lies_within_some_pixels_of_the_outline():
+def test_boundary_covers_given_distance_from_contour():
     ring = boundaries(square(10, 10, 10), 2)
     assert ring.sum() == 100 - 36
     assert not ring[0, 12:18, 12:18].any()
@@ -43,7 +43,7 @@ def test_a_boundary_is_what_lies_within_some_pixels_of_the_outline():
     assert boundaries(torch.zeros(0, *SIZE, dtype=torch.bool), 3).shape == (0, *SIZE)
 
 
-def test_the_overlap_of_boundaries_is_that_of_rings():
+def test_boundary_iou_is_iou_of_rings():
     # One pixel to the right: rings of width 2 (of a diagonal of 100), 40 wide, of 304 pixels each. They share two bars
     # of 39 x 2 at top and bottom, and in between at either side a column of 36.
     shared = 2 * 39 * 2 + 2 * 36
@@ -67,16 +67,16 @@ def test_each_object_is_found_by_one_detection():
     assert judged(square(10, 10, 40), both, scores=(0.9, 0.8))["boundary/IoU"] == pytest.approx(1)
 
 
-def test_where_nothing_is_found_there_is_no_overlap_of_boundaries():
+def test_boundary_iou_without_detections_is_zero():
     figures = judged(square(10, 10, 20), square(40, 30, 20))
     assert "boundary/IoU" not in figures
     assert figures["boundary/AP"] == 0
     evaluator = BoundaryEvaluator(["cell"])
     assert isinstance(evaluator, Evaluator)
     assert evaluator.result() == {}
-    assert evaluator.notes["boundary/AP"] == "no object was there"
+    assert evaluator.notes["boundary/AP"] == "there are no objects"
 
 
-def test_a_width_that_cannot_be_is_refused():
+def test_boundary_with_invalid_width_is_refused():
     with pytest.raises(ConfigError, match=r"BoundaryEvaluator\.width"):
         BoundaryEvaluator(["cell"], width=0.0)

@@ -6,14 +6,14 @@ import pytest
 import torch
 from det_core.contracts import RegionHead
 from det_core.errors import ConfigError, StructureError, WeightsError
-from det_core.ops.masks import rasterise
+from det_core.ops.masks import rasterize
 from det_core.recipes import Factory
 from det_core.structures import Detections, Polygons, Targets
 from det_core.weights import load_into
 from det_pointrend.layers import ConvFCHead, ImplicitPointHead, RegionLayers, StandardPointHead
 from det_pointrend.mask_heads import ImplicitPointRendMaskHead, PointRendMaskHead, subdivided
+from det_pointrend.point_targets import DrawnPoints
 from det_pointrend.points import PointSampler, Subdivision, grid
-from det_pointrend.truth import DrawnPoints
 from torch import nn
 from torch.nn import functional as F
 
@@ -44,7 +44,7 @@ def features(images=1):
 
 
 def truth(*outlines, label=1):
-    masks = rasterise(Polygons.of([[outline] for outline in outlines]), (64, 64))
+    masks = rasterize(Polygons.of([[outline] for outline in outlines]), (64, 64))
     return Targets(boxes=BOX.repeat(len(outlines), 1), labels=torch.full((len(outlines),), label), masks=masks)
 
 
@@ -60,7 +60,7 @@ def say(head, *logits):
         head.point_head.predictor.bias.copy_(torch.tensor(logits))
 
 
-def test_the_loss_of_points_is_the_mean_cross_entropy_of_the_true_class():
+def test_point_loss_is_mean_cross_entropy_of_matched_class():
     head = pointrend()
     say(head, 50.0, math.log(3), -50.0)  # three quarters sure that a point of class 1 is in the mask
     losses = head.losses(features(), [BOX], [truth(WHOLE)])
@@ -71,7 +71,7 @@ def test_the_loss_of_points_is_the_mean_cross_entropy_of_the_true_class():
     assert head.losses(features(), [BOX], [truth(LEFT)])["loss_mask_point"].item() == pytest.approx(math.log(2))
 
 
-def test_points_learn_from_the_mask_and_not_from_its_box():
+def test_point_targets_come_from_mask_and_not_from_box():
     head = pointrend(sampler=PointSampler(importance=0.0))
     say(head, 0.0, 100.0, 0.0)
     assert head.losses(features(), [BOX], [truth(WHOLE)])["loss_mask_point"] < 3
@@ -79,7 +79,7 @@ def test_points_learn_from_the_mask_and_not_from_its_box():
     assert head.losses(features(), [BOX], [truth(LEFT)])["loss_mask_point"].item() == pytest.approx(50, abs=12)
 
 
-def test_outlines_and_bitmaps_of_the_same_objects_give_the_same_losses():
+def test_polygons_and_bitmaps_of_same_objects_give_same_losses():
     head, bitmaps = pointrend(), truth(LEFT, WHOLE)
     outlines = Targets(boxes=bitmaps.boxes, labels=bitmaps.labels, masks=Polygons.of([[LEFT], [WHOLE]]))
     losses = []
@@ -90,7 +90,7 @@ def test_outlines_and_bitmaps_of_the_same_objects_give_the_same_losses():
 
 
 @BOTH
-def test_without_objects_the_losses_are_zero_and_reach_every_parameter(make):
+def test_losses_without_objects_are_zero_with_gradients_everywhere(make):
     head = make()
     losses = head.losses(features(2), [BOX[:0]] * 2, [truth(), truth()])
     sum(losses.values()).backward()
@@ -105,7 +105,7 @@ def test_objects_without_masks_are_refused(make):
 
 
 @BOTH
-def test_detections_get_a_fine_mask_each_and_images_without_any_get_none(make):
+def test_predict_gives_fine_mask_per_detection_and_none_without(make):
     head = make(subdivision=Subdivision(steps=5 if make is pointrend else 3, points=64))
     assert isinstance(head, RegionHead)
     with torch.no_grad():
@@ -118,7 +118,7 @@ def test_detections_get_a_fine_mask_each_and_images_without_any_get_none(make):
 
 
 @BOTH
-def test_a_batch_of_images_gives_what_they_give_alone(make):
+def test_predict_batch_equals_single_images(make):
     head, level = make(subdivision=Subdivision(steps=5 if make is pointrend else 3, points=64)), features(2)
     nn.init.normal_(getattr(head, "parameter_head", getattr(head, "coarse_head", None)).prediction.weight)
     with torch.no_grad():
@@ -144,7 +144,7 @@ def test_only_the_least_certain_cells_are_decided_anew():
     torch.testing.assert_close(logits[0, :, 7:9], torch.tensor([[-1 / 32, 1 / 32]]).expand(16, 2) * 10)
 
 
-def test_points_that_are_all_decided_anew_need_no_coarser_mask_before():
+def test_subdivision_over_all_points_needs_no_coarse_mask():
     head = pointrend(coarse_resolution=7)
     assert (head.side, head.steps) == (28, 3)
     assert head.predict(features(), [detections(1)])[0].masks.shape == (1, 224, 224)
@@ -158,7 +158,7 @@ def test_without_a_point_head_the_coarse_mask_is_all():
     assert set(head.losses(features(), [BOX], [truth(LEFT)])) == {"loss_mask"}
 
 
-def test_one_answer_of_a_point_head_may_serve_all_classes():
+def test_class_agnostic_point_head_serves_all_classes():
     head = pointrend(
         point_head=Factory(StandardPointHead, class_agnostic=True), subdivision=Subdivision(steps=5, points=4)
     )
@@ -167,12 +167,12 @@ def test_one_answer_of_a_point_head_may_serve_all_classes():
     assert head.losses(features(), [BOX], [truth(WHOLE, label=2)])["loss_mask_point"] < 3
 
 
-def test_the_coarse_answer_is_shown_to_every_layer_of_the_point_head_or_to_the_first():
+def test_coarse_logits_enter_every_layer_or_first_layer_only():
     assert StandardPointHead(4, 3, fc_dim=8).predictor.weight.shape == (3, 11, 1)
     assert StandardPointHead(4, 3, fc_dim=8, coarse_each_layer=False).predictor.weight.shape == (3, 8, 1)
 
 
-def test_the_head_of_a_region_brings_wide_features_down_to_its_own_width():
+def test_region_head_projects_wide_features_to_its_width():
     assert list(ConvFCHead(4, 4, (2, 3), conv_dim=8, fc_dim=5, num_fc=1).state_dict()) == [
         "reduce_spatial_dim_conv.weight",
         "reduce_spatial_dim_conv.bias",
@@ -186,7 +186,7 @@ def test_the_head_of_a_region_brings_wide_features_down_to_its_own_width():
     assert wide(torch.randn(7, 16, 4, 4)).shape == (7, 2, 3)
 
 
-def test_the_network_of_each_region_is_made_of_its_own_weights():
+def test_implicit_head_builds_network_per_region():
     head = ImplicitPointHead(2, 3, fc_dim=4, num_fc=1, positions=False)
     assert head.num_params == 4 * 2 + 3 * 4 + 4 + 3
     fine, weights = torch.randn(5, 2, 6), torch.randn(5, head.num_params)
@@ -196,7 +196,7 @@ def test_the_network_of_each_region_is_made_of_its_own_weights():
     torch.testing.assert_close(head(fine, torch.rand(5, 6, 2), weights)[2], expected)
 
 
-def test_a_network_sees_features_or_places_or_both():
+def test_implicit_network_takes_features_or_positions_or_both():
     points, fine = torch.rand(2, 6, 2), torch.randn(2, 2, 6)
     places = ImplicitPointHead(2, 3, fc_dim=4, num_fc=1, image_features=False)
     weights = torch.randn(2, places.num_params)
@@ -206,8 +206,8 @@ def test_a_network_sees_features_or_places_or_both():
         ImplicitPointHead(2, 3, image_features=False, positions=False)
 
 
-def test_the_weights_that_are_made_are_kept_small():
-    head = implicit(regularisation=2.0, points=DrawnPoints(4))
+def test_implicit_weights_are_regularized():
+    head = implicit(regularization=2.0, points=DrawnPoints(4))
     with torch.no_grad():
         head.parameter_head.prediction.weight.zero_()
         head.parameter_head.prediction.bias.fill_(3.0)
@@ -253,7 +253,7 @@ def first_named(state):
     return older
 
 
-def test_weights_under_the_names_that_pointrend_was_first_published_with_are_loaded():
+def test_weights_with_first_published_keys_are_loaded():
     model = nn.ModuleDict({"roi_heads": Stage()})
     older = first_named(model.state_dict())
     assert "roi_heads.mask_coarse_head.coarse_mask_fc1.weight" in older
@@ -264,7 +264,7 @@ def test_weights_under_the_names_that_pointrend_was_first_published_with_are_loa
     assert load_into(model, model.state_dict()).upgrades == ()
 
 
-def test_weights_of_the_first_names_that_lack_one_are_refused():
+def test_weights_with_incomplete_first_published_keys_are_refused():
     older = first_named(Stage().state_dict())
     del older["mask_point_head.fc1.weight"]
     with pytest.raises(WeightsError, match=r"missing: mask_head\.point_head\.fc1\.weight"):

@@ -9,14 +9,22 @@ from det_core.contracts import Dataset, MaskLoss
 from det_core.data import compose
 from det_core.errors import ConfigError, DataError, StructureError
 from det_core.models import MaskRCNNConvUpsampleHead, ROIPooler
-from det_core.ops.masks import rasterise
+from det_core.ops.masks import rasterize
 from det_core.recipes import Factory
 from det_core.structures import Polygons, Targets
 from det_pointrend.coco_points import CocoPointsDataset, SamplePoints
 from det_pointrend.layers import ImplicitPointHead, RegionLayers
 from det_pointrend.mask_heads import ImplicitPointRendMaskHead
+from det_pointrend.point_targets import (
+    LABELS,
+    POINTS,
+    AnnotatedPoints,
+    DrawnPoints,
+    PointLoss,
+    PointSource,
+    mask_labels_at,
+)
 from det_pointrend.points_from_masks import main, with_points
-from det_pointrend.truth import LABELS, POINTS, AnnotatedPoints, DrawnPoints, PointLoss, PointSource, truth_at
 from PIL import Image
 from torchvision.transforms import v2
 
@@ -50,7 +58,7 @@ def dataset(folder, data=None, **options):
     return CocoPointsDataset(*write(folder, with_points(content())[0] if data is None else data), **options)
 
 
-def test_points_lie_in_the_box_and_their_labels_are_what_the_mask_says():
+def test_sampled_points_lie_in_box_with_labels_of_mask():
     (made,) = with_points(content(), count=50)
     first, square, crowd = made["annotations"]
     assert "segmentation" not in first
@@ -68,7 +76,7 @@ def test_points_lie_in_the_box_and_their_labels_are_what_the_mask_says():
     assert len(crowd["point_labels"]) == 50
 
 
-def test_the_points_are_those_of_the_published_script_and_other_versions_have_others():
+def test_sampled_points_equal_published_script_and_versions_differ():
     first, second = with_points(content(), versions=2)
     # NumPy's generator of 1997 with seed 12345 begins 0.9296, 0.3164: 5 + 20 * 0.9296 = 23.59, 5 + 20 * 0.3164 = 11.33
     assert first["annotations"][0]["point_coords"][0] == [23, 11]
@@ -76,14 +84,14 @@ def test_the_points_are_those_of_the_published_script_and_other_versions_have_ot
     assert with_points(content())[0] == first
 
 
-def test_a_box_that_reaches_out_of_its_image_has_points_within():
+def test_sampled_points_of_box_beyond_image_lie_inside():
     data = content()
     data["annotations"][1]["bbox"] = [30, 20, 20, 20]
     points = with_points(data, count=100)[0]["annotations"][1]["point_coords"]
     assert all(30 <= x < 40 and 20 <= y < 30 for x, y in points)
 
 
-def test_the_command_writes_a_file_for_each_version(tmp_path, capsys):
+def test_command_writes_one_file_per_version(tmp_path, capsys):
     write(tmp_path, content())
     source, target = tmp_path / "points.json", tmp_path / "new" / "n5.json"
     assert main([str(source), str(target), "--points", "5", "--versions", "2"]) == 0
@@ -99,7 +107,7 @@ def test_the_command_writes_a_file_for_each_version(tmp_path, capsys):
         (lambda data: data.pop("images"), "is not a COCO annotation file"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_in_a_line_and_nothing_is_written(tmp_path, capsys, change, words):
+def test_command_with_invalid_file_reports_it_and_writes_none(tmp_path, capsys, change, words):
     data = content()
     change(data)
     (tmp_path / "bad.json").write_text(json.dumps(data))
@@ -110,7 +118,7 @@ def test_a_file_that_cannot_be_used_is_told_in_a_line_and_nothing_is_written(tmp
     assert not (tmp_path / "out.json").exists()
 
 
-def test_the_dataset_gives_points_in_the_middle_of_their_pixels_and_crowds_none(tmp_path):
+def test_dataset_points_lie_at_pixel_centres_without_crowds(tmp_path):
     read = dataset(tmp_path)
     assert isinstance(read, Dataset)
     assert read[0].targets.extras[POINTS].shape == (0, 10, 2)
@@ -122,7 +130,7 @@ def test_the_dataset_gives_points_in_the_middle_of_their_pixels_and_crowds_none(
     assert targets.extras[LABELS].dtype == torch.int8
 
 
-def test_points_follow_flips_and_resizes_and_objects_that_are_dropped_take_theirs_along(tmp_path):
+def test_points_follow_flips_resizes_and_dropped_objects(tmp_path):
     sample = dataset(tmp_path)[1]
     moved = compose([v2.RandomHorizontalFlip(1.0), v2.Resize([60, 80])])(sample)
     before, after = sample.targets.extras[POINTS], moved.targets.extras[POINTS]
@@ -160,7 +168,7 @@ def test_some_points_are_kept_those_that_are_unknown_last(tmp_path):
         ({"point_labels": [2] * 10}, "annotation 7 has a label of a point that is neither 0 nor 1"),
     ],
 )
-def test_points_that_cannot_be_used_are_told(tmp_path, change, words):
+def test_invalid_points_are_reported(tmp_path, change, words):
     data = with_points(content())[0]
     data["annotations"][0] |= change
     with pytest.raises(DataError, match=words):
@@ -172,7 +180,7 @@ def annotated(points, labels):
     return Targets(boxes=BOX, labels=torch.tensor([1]), extras=extras)
 
 
-def test_points_outside_of_a_region_and_those_without_an_answer_are_unknown_there():
+def test_points_outside_region_or_unlabelled_are_ignored():
     targets = annotated([[16, 24], [4, 24], [24, 40], [24, 24]], [1, 1, 0, -1])
     shares, truth = AnnotatedPoints()([BOX], [targets])
     assert isinstance(AnnotatedPoints(), PointSource)
@@ -180,7 +188,7 @@ def test_points_outside_of_a_region_and_those_without_an_answer_are_unknown_ther
     assert truth.tolist() == [[1, -1, 0, -1]]
 
 
-def test_images_with_different_numbers_of_points_are_learnt_from_together():
+def test_images_with_different_point_counts_train_together():
     few, many = annotated([[16, 24]], [1]), annotated([[16, 24], [30, 30]], [1, 0])
     shares, truth = AnnotatedPoints()([BOX, BOX[:0], BOX], [few, few[:0], many])
     assert shares.shape == (2, 2, 2)
@@ -194,14 +202,14 @@ def test_objects_without_points_are_refused():
 
 
 def test_drawn_points_have_the_truth_of_the_masks():
-    masks = rasterise(Polygons.of([[LEFT]]), (64, 64))
+    masks = rasterize(Polygons.of([[LEFT]]), (64, 64))
     targets = Targets(boxes=BOX, labels=torch.tensor([1]), masks=masks)
     shares, truth = DrawnPoints(300)([BOX], [targets])
     assert shares.shape == (1, 300, 2)
     clear = (shares[0, :, 0] - 0.5).abs() > 1 / 32  # a pixel from the edge
     clear &= ((shares[0] - 0.5).abs() < 0.5 - 1 / 32).all(1)
     torch.testing.assert_close(truth[0, clear], (shares[0, clear, 0] < 0.5).float())
-    assert truth_at([targets[:0]], torch.zeros(0, 5, 2)).shape == (0, 5)
+    assert mask_labels_at([targets[:0]], torch.zeros(0, 5, 2)).shape == (0, 5)
 
 
 def mask_head(loss):
@@ -211,7 +219,7 @@ def mask_head(loss):
     )
 
 
-def test_mask_rcnn_learns_from_points_what_the_mask_of_the_true_class_says_there():
+def test_mask_rcnn_point_loss_uses_mask_of_matched_class():
     head = mask_head(PointLoss())
     assert isinstance(head.loss, MaskLoss)
     with torch.no_grad():
@@ -228,7 +236,7 @@ def test_mask_rcnn_learns_from_points_what_the_mask_of_the_true_class_says_there
     assert all(parameter.grad is not None for parameter in head.parameters())
 
 
-def test_a_mask_is_learnt_from_points_alone():
+def test_mask_head_trains_from_points_alone():
     torch.manual_seed(0)
     features = {"p2": torch.randn(1, 4, 16, 16)}
     features["p2"][:, 0, :, :6], features["p2"][:, 0, :, 6:] = 1, -1  # the object ends at x = 24

@@ -31,19 +31,19 @@ SEMANTIC = {
 }
 
 
-def test_the_plugin_is_in_use_without_problems():
+def test_plugin_is_active_without_problems():
     (found,) = [each for each in plugins.catalog().plugins if each.distribution == "det-pointrend"]
     assert (found.status, found.problem) == ("active", "")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_fits_its_constructors_and_has_its_published_path_as_another_name(name):
+def test_recipe_fits_constructors_and_published_path_is_alias(name):
     recipe = recipes.load(name).check()
     assert recipes.load(NAMES[name]) == recipe
     assert published.find(NAMES[name]).recipe() == name
 
 
-def test_every_published_model_of_the_two_projects_has_a_recipe():
+def test_published_models_of_both_projects_have_recipes():
     wanted = {name for name in published.models() if name.startswith(("PointRend/", "PointSup/"))}
     assert wanted == set(NAMES.values())
 
@@ -96,13 +96,13 @@ def test_settings_of_the_implicit_head_arrive():
     assert recipe_from_settings(INSTANCES | changes).tree["model"]["mask_head"] == {
         "type": "det-pointrend/implicit_pointrend_mask_head",
         "point_head": {"type": "det_pointrend.layers:ImplicitPointHead", "positions": False},
-        "points": {"type": "det_pointrend.truth:DrawnPoints", "count": 100},
-        "regularisation": 0.1,
+        "points": {"type": "det_pointrend.point_targets:DrawnPoints", "count": 100},
+        "regularization": 0.1,
         "subdivision_steps": 5,
     }
 
 
-def test_settings_of_the_semantic_head_arrive_and_crops_come_after_resizing():
+def test_semantic_head_settings_arrive_and_crop_follows_resize():
     changes = {
         "MODEL.POINT_HEAD.COARSE_PRED_EACH_LAYER": False,
         "MODEL.POINT_HEAD.NUM_FC": 2,
@@ -132,7 +132,7 @@ def test_another_number_of_classes_for_the_points_is_refused():
         recipe_from_settings(INSTANCES | {"MODEL.POINT_HEAD.NUM_CLASSES": 8})
 
 
-def test_the_defaults_of_the_project_do_nothing_to_other_configurations():
+def test_project_defaults_leave_other_configurations_unchanged():
     plain = INSTANCES | {"MODEL.ROI_MASK_HEAD.NAME": "MaskRCNNConvUpsampleHead"}
     del plain["MODEL.ROI_MASK_HEAD.POINT_HEAD_ON"]
     found = recipe_from_settings(plain | {"MODEL.POINT_HEAD.NUM_CLASSES": 8})

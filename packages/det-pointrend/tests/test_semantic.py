@@ -32,7 +32,7 @@ def say(model, *logits):
         model.point_head.predictor.bias.copy_(torch.tensor(logits))
 
 
-def test_the_pixels_that_are_decided_anew_are_those_between_two_classes():
+def test_subdivision_refines_pixels_between_two_classes():
     model = head(subdivision_points=20)
     say(model, 0.0, 100.0, 0.0)
     with torch.no_grad():
@@ -46,12 +46,12 @@ def test_the_pixels_that_are_decided_anew_are_those_between_two_classes():
     torch.testing.assert_close(head(subdivision_points=1)(features()).argmax(1), coarse.argmax(1), atol=1, rtol=0)
 
 
-def test_with_other_steps_the_scores_are_those_of_all_pixels_too():
+def test_subdivision_with_other_steps_matches_scores_of_all_pixels():
     assert head(subdivision_steps=1)(features()).shape == (2, 3, 32, 48)
     torch.testing.assert_close(head(subdivision_steps=0)(features()), head().coarse_sem_seg_head(features()))
 
 
-def test_the_loss_of_points_is_the_mean_over_those_whose_class_is_known():
+def test_point_loss_is_mean_over_labelled_points():
     model = head()
     say(model, 0.0, 0.0, 0.0)
     left = torch.full((32, 48), 255)
@@ -63,7 +63,7 @@ def test_the_loss_of_points_is_the_mean_over_those_whose_class_is_known():
     assert model.losses(features(), [left, left])["loss_sem_seg_point"] < 1e-5
 
 
-def test_images_of_which_nothing_is_known_have_losses_of_0_that_reach_every_parameter():
+def test_unlabelled_images_have_zero_losses_with_gradients_everywhere():
     model = head()
     losses = model.losses(features(), [torch.full((32, 48), 255)] * 2)
     sum(losses.values()).backward()
@@ -71,7 +71,7 @@ def test_images_of_which_nothing_is_known_have_losses_of_0_that_reach_every_para
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_a_segmentor_learns_a_picture_with_it():
+def test_segmentor_overfits_one_image():
     torch.manual_seed(0)
     pyramid = FPN(ResNet(18, stem_channels=8, res2_channels=8), out_channels=8)
     head = Factory(
@@ -94,7 +94,7 @@ def test_a_segmentor_learns_a_picture_with_it():
     assert (found.semantic.logits.argmax(0) == classes).float().mean() > 0.98
 
 
-def test_a_program_that_is_exported_says_what_the_head_says():
+def test_semantic_head_exported_gives_eager_output():
     model = head(subdivision_points=50).eval()
     for module in model.modules():
         if isinstance(module, nn.Conv1d):

@@ -14,7 +14,7 @@ def test_printable_long_text_is_cut_in_the_middle():
     assert " more ... " in text
 
 
-def test_quoted_value_whose_repr_raises_is_named_by_its_class():
+def test_quoted_value_with_failing_repr_gives_class_name():
     class Odd:
         def __repr__(self):
             raise ValueError

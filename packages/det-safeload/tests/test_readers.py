@@ -15,7 +15,7 @@ from det_safeload.budget import Budget, OverBudgetError
 from det_safeload.machine import RefusedError
 from det_safeload.pickles import read_pickle
 from det_safeload.regular import open_regular, read_regular
-from det_safeload.tensorfiles import require_sound_head
+from det_safeload.tensorfiles import require_valid_head
 
 ARRAYS = {
     "model": {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array(7)},
@@ -35,7 +35,7 @@ class Harm:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_read_pickle_every_protocol_gives_what_was_written(tmp_path, protocol):
+def test_read_pickle_of_every_protocol_round_trips(tmp_path, protocol):
     path = tmp_path / "a.pkl"
     path.write_bytes(pickle.dumps(ARRAYS, protocol))
     found = read_pickle(path)
@@ -44,7 +44,7 @@ def test_read_pickle_every_protocol_gives_what_was_written(tmp_path, protocol):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_read_archive_gives_what_torch_gives(tmp_path, zipped):
+def test_read_archive_equals_torch_load(tmp_path, zipped):
     path = tmp_path / "a.pth"
     torch.save({"model": STATE, "step": 3}, path, _use_new_zipfile_serialization=zipped)
     found, expected = read_archive(path), torch.load(path, weights_only=True)
@@ -54,7 +54,7 @@ def test_read_archive_gives_what_torch_gives(tmp_path, zipped):
         assert torch.equal(found["model"][name], tensor)
 
 
-def test_pickle_that_calls_something_is_refused_by_name_and_not_run(tmp_path):
+def test_pickle_with_call_is_refused_without_running_it(tmp_path):
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"a": Harm(tmp_path / "made")}))
     with pytest.raises(RefusedError, match=r"it asks for (posix|nt)\.mkdir"):
         read_pickle(tmp_path / "a.pkl")
@@ -81,24 +81,24 @@ def test_budget_each_limit_is_kept():
             spend()
 
 
-def test_safetensors_head_that_claims_more_than_the_file_holds_is_refused(tmp_path):
+def test_safetensors_header_longer_than_file_is_refused(tmp_path):
     path = tmp_path / "a.safetensors"
     head = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
     path.write_bytes(struct.pack("<Q", len(head)) + head + bytes(8))
-    require_sound_head(path)
+    require_valid_head(path)
     path.write_bytes(struct.pack("<Q", len(head)) + head + bytes(4))
     with pytest.raises(ValueError, match=r"of shape \[2\] does not fit its place"):
-        require_sound_head(path)
+        require_valid_head(path)
     path.write_bytes(struct.pack("<Q", 2**40))
     with pytest.raises(ValueError, match="its head is longer than the file"):
-        require_sound_head(path)
+        require_valid_head(path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
-@pytest.mark.parametrize("read", [read_pickle, read_archive, require_sound_head, open_regular])
+@pytest.mark.parametrize("read", [read_pickle, read_archive, require_valid_head, open_regular])
 def test_pipe_is_refused_and_not_waited_for(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="it is a pipe, where a regular file is wanted"):
+    with pytest.raises(OSError, match="it is a pipe, where a regular file is expected"):
         read(tmp_path / "pipe")
     with pytest.raises(IsADirectoryError):
         read(tmp_path)

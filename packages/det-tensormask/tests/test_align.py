@@ -36,7 +36,7 @@ def by_the_formula(masks, factor, outside):
     return natural.flatten(1, 2)
 
 
-def test_a_window_of_three_parts_collects_what_three_pixels_say_of_it():
+def test_natural_window_of_three_parts_collects_three_pixels():
     # Part (v, u) of the window around a pixel is at the pixel (v - 1, u - 1) from it.
     masks = torch.arange(9.0).reshape(1, 9, 1, 1).expand(1, 9, 4, 5) * 100 + torch.arange(20.0).reshape(4, 5)
     natural = swap_align2nat(masks)
@@ -48,7 +48,7 @@ def test_a_window_of_three_parts_collects_what_three_pixels_say_of_it():
     assert corner[1:, 1:].tolist() == [[400, 501], [705, 806]]
 
 
-def test_a_coarser_level_has_longer_windows_at_fewer_places():
+def test_coarser_level_has_longer_windows_at_fewer_positions():
     # One part a window: at twice the stride it has two, both the same, at pixels 2 y - 1/2 and 2 y + 1/2.
     masks = torch.tensor([[[[0.0, 4.0, 8.0, 20.0]]]]).expand(1, 1, 4, 4)
     natural = swap_align2nat(masks, 2, outside=0.0).reshape(2, 2, 2, 2)
@@ -76,14 +76,14 @@ def test_it_is_linear_and_its_gradient_is_its_transpose(factor):
     )
 
 
-def test_a_batch_is_its_images_and_an_empty_one_is_empty():
+def test_swap_batch_equals_single_images_and_keeps_empty_batch():
     masks = noise(3, 9, 6, 5)
     together = swap_align2nat(masks, 2)
     assert torch.equal(together, torch.cat([swap_align2nat(each[None], 2) for each in masks]))
     assert swap_align2nat(masks[:0], 2).shape == (0, 36, 3, 3)
 
 
-def test_what_is_the_same_everywhere_stays_so():
+def test_swap_of_constant_map_is_constant():
     torch.testing.assert_close(swap_align2nat(torch.full((1, 25, 7, 9), -6.0), 4), torch.full((1, 400, 2, 3), -6.0))
 
 
@@ -92,6 +92,6 @@ def test_numbers_of_half_precision_stay_so():
 
 
 @pytest.mark.parametrize(("shape", "factor"), [((1, 8, 4, 4), 1), ((9, 4, 4), 1), ((1, 9, 4, 4), 0)])
-def test_what_cannot_be_swapped_is_refused(shape, factor):
+def test_swap_of_invalid_shape_or_factor_is_refused(shape, factor):
     with pytest.raises(StructureError, match="swap_align2nat"):
         swap_align2nat(torch.zeros(shape), factor)

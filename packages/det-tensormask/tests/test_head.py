@@ -40,7 +40,7 @@ def truth(*boxes):
 OBJECTS = [truth((10, 10, 22, 20), (30, 8, 58, 40)), truth((2, 2, 40, 38))]
 
 
-def test_every_pixel_has_a_window_of_each_size_and_coarser_levels_draw_finer():
+def test_pixels_have_window_per_size_with_finer_coarse_masks():
     outputs = head()(features())
     assert isinstance(head(), DenseHead)
     counts = [12 * 16 * 2, 6 * 8 * 2, 3 * 4 * 2]
@@ -80,7 +80,7 @@ def test_losses_reach_every_parameter_with_and_without_objects(options):
 BETWEEN = [truth((22, 22, 30, 30)), truth()]
 
 
-def test_the_loss_of_masks_that_say_nothing_is_that_worked_out_by_hand():
+def test_mask_loss_of_zero_logits_equals_hand_computed():
     model = head(masks=MaskWindows(windows=(5,)), mask_loss=MaskLoss(weight=2.0, positive_weight=1.5))
     outputs = model(features())
     undecided = outputs._replace(masks=[[torch.zeros_like(x) for x in level] for level in outputs.masks])
@@ -88,7 +88,7 @@ def test_the_loss_of_masks_that_say_nothing_is_that_worked_out_by_hand():
     assert loss == pytest.approx(2.0 * (4 * 1.5 + 21) / 25 * math.log(2))
 
 
-def test_pixels_that_say_what_they_belong_to_draw_the_object_in_all_windows():
+def test_aligned_pixels_give_object_mask_in_all_windows():
     model = head(masks=MaskWindows(windows=(5,)))
     outputs = model(features())
     said = torch.full((2, 25, 12, 16), -9.0)
@@ -110,7 +110,7 @@ def test_detections_of_a_batch_are_those_of_its_images():
             torch.testing.assert_close(a, b)
 
 
-def test_masks_are_those_of_the_whole_map_at_the_place_of_the_window():
+def test_window_masks_equal_crops_of_whole_natural_map():
     model = head(prior_probability=0.5, nms=DenseNMS(topk_candidates=6000, max_detections=12)).eval()
     outputs = model(features())
     natural = [swap_align2nat(maps[0], 2**level) for level, maps in enumerate(outputs.masks)]
@@ -126,12 +126,12 @@ def test_masks_are_those_of_the_whole_map_at_the_place_of_the_window():
     assert paste_masks(found.masks, found.boxes, found.size).shape == (12, 48, 64)
 
 
-def test_nothing_found_has_masks_of_nothing():
+def test_predict_without_detections_gives_empty_masks():
     for found in head(nms=DenseNMS(topk_candidates=6000, score_threshold=1.0)).decode(head()(features()), SIZES):
         assert len(found) == len(found.masks) == 0
 
 
-def test_the_same_box_of_two_classes_is_found_twice_and_the_best_stay():
+def test_box_of_two_classes_is_detected_twice_within_topk():
     found = head(prior_probability=0.5, nms=DenseNMS(topk_candidates=6000, max_detections=5)).decode(
         head(prior_probability=0.5)(features()), SIZES
     )
@@ -155,7 +155,7 @@ def test_wrong_arguments_are_refused_by_name():
             head(**options)
 
 
-def test_objects_without_masks_are_told():
+def test_targets_without_masks_are_refused():
     plain = Targets(boxes=OBJECTS[0].boxes, labels=OBJECTS[0].labels)
-    with pytest.raises(StructureError, match="are needed to learn masks"):
+    with pytest.raises(StructureError, match="are needed to train masks"):
         head().losses(head()(features()), SIZES, [plain, truth()])

@@ -43,7 +43,7 @@ def pictures():
 
 
 @pytest.mark.slow
-def test_it_finds_what_it_was_shown():
+def test_tensormask_overfits_training_images():
     network, (batch, targets) = model(), pictures()
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     for _ in range(150):
@@ -72,7 +72,7 @@ class Dense(nn.Module):
         return self.head(self.backbone(pixels))
 
 
-def test_a_program_of_backbone_and_head_says_what_they_say():
+def test_backbone_and_head_exported_give_eager_outputs():
     dense = Dense(model()).eval()
     program = torch.export.export(dense, (torch.randn(1, 3, *SIZE),))
     pixels = torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))

@@ -7,7 +7,7 @@ import torch
 from det_tensormask.losses import focal_loss_star
 
 
-def test_a_logit_of_two_costs_what_is_worked_out_by_hand():
+def test_focal_loss_star_of_logit_two_equals_hand_computed():
     # gamma 3: log(1 + exp(-6)) / 3 if it is right, log(1 + exp(6)) / 3 if it is wrong; alpha weighs both.
     right, wrong = math.log1p(math.exp(-6)) / 3, math.log1p(math.exp(6)) / 3
     logits = torch.tensor([2.0, 2.0])

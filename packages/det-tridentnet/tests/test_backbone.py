@@ -21,7 +21,7 @@ def plain(**options):
     return ResNet(50, **{**SMALL, "out_features": ["res4"], **options}).eval()
 
 
-def test_its_weights_are_those_of_a_resnet_and_its_first_branch_is_one():
+def test_trident_resnet_keys_and_first_branch_equal_resnet():
     assert isinstance(network(), Backbone)
     assert network().state_dict().keys() == plain().state_dict().keys()
     with torch.no_grad():
@@ -30,7 +30,7 @@ def test_its_weights_are_those_of_a_resnet_and_its_first_branch_is_one():
 
 
 @torch.no_grad()
-def test_a_branch_is_the_stage_with_its_convolutions_dilated():
+def test_branch_equals_stage_with_dilated_convolutions():
     other = plain()
     for block in other.res4:
         block.conv2.dilation = block.conv2.padding = (3, 3)
@@ -38,7 +38,7 @@ def test_a_branch_is_the_stage_with_its_convolutions_dilated():
 
 
 @torch.no_grad()
-def test_branches_stand_one_after_another_each_of_all_images():
+def test_branches_are_concatenated_along_batch():
     model = network()
     together = model(PIXELS, branches=[0, 2, 1])["res4"]
     assert together.shape == (6, 64, 4, 5)
@@ -46,7 +46,7 @@ def test_branches_stand_one_after_another_each_of_all_images():
 
 
 @torch.no_grad()
-def test_where_nobody_asks_the_branch_that_was_chosen_is_run():
+def test_forward_without_branches_runs_default_branch():
     for branch in (0, 1, 2):
         model = network(branches=Branches(branch=branch))
         assert torch.equal(model(PIXELS)["res4"], model(PIXELS, branches=[branch])["res4"])
@@ -60,7 +60,7 @@ def test_later_stages_go_on_with_all_branches():
     assert model.channels == {"res4": 64, "res5": 128}
 
 
-def test_a_gradient_reaches_the_shared_weights_from_every_branch():
+def test_gradient_reaches_shared_weights_from_every_branch():
     model = network().train()
     for branch in (0, 1, 2):
         model.zero_grad()

@@ -34,7 +34,7 @@ def test_branches_of_another_stage_and_number():
     assert node["backbone"] == {"type": "trident_resnet", "dilations": [1, 4], "stage": "res3"}
 
 
-def test_a_second_stage_of_linear_layers():
+def test_second_stage_of_linear_layers_is_imported():
     changes = {"MODEL.ROI_HEADS.NAME": "TridentStandardROIHeads", "MODEL.ROI_BOX_HEAD.NAME": "FastRCNNConvFCHead"}
     node = model(**changes, **{"MODEL.ROI_BOX_HEAD.NUM_FC": 2, "MODEL.RESNETS.DEPTH": 50})
     assert node["type"] == "trident_rcnn"
@@ -42,7 +42,7 @@ def test_a_second_stage_of_linear_layers():
     recipe_from_tree({"model": node}).resolved()
 
 
-def test_what_cannot_be_translated_is_refused():
+def test_unsupported_settings_are_refused():
     for changes in (
         {"MODEL.TRIDENT.NUM_BRANCH": 2},
         {"MODEL.MASK_ON": True},

@@ -73,7 +73,7 @@ def learnt(network: nn.Module, steps: int) -> nn.Module:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"fast": False, "valid_ranges": ((0.0, 24.0), (10.0, 60.0), (24.0, None))}])
-def test_it_finds_what_it_was_shown(options):
+def test_trident_rcnn_overfits_training_images(options):
     (batch, targets), network = pictures(), learnt(model(**options), steps=100)
     with torch.inference_mode():
         found = [each.detections for each in network(batch)]
@@ -85,7 +85,7 @@ def test_it_finds_what_it_was_shown(options):
 
 
 @pytest.mark.parametrize("branches", [None, [0, 1, 2]])
-def test_a_program_of_the_backbone_says_what_the_backbone_says_for_images_of_any_size(branches):
+def test_backbone_exported_gives_eager_output_at_any_size(branches):
     network = backbone().eval()
     batch, height, width = torch.export.Dim("batch", min=1, max=8), *map(torch.export.Dim, ("height", "width"))
     shapes = {"pixels": {0: batch, 2: 8 * height, 3: 8 * width}, "branches": None if branches is None else [None] * 3}

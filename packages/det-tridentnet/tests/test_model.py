@@ -58,7 +58,7 @@ def truth(*boxes):
 OBJECTS = [truth([4.0, 4.0, 20.0, 20.0], [20.0, 10.0, 74.0, 60.0]), truth([8.0, 30.0, 40.0, 60.0])]
 
 
-def test_the_argument_decides_which_branches_are_run():
+def test_fast_argument_decides_branches_of_inference():
     model = build()
     assert isinstance(model, Model)
     seen = []
@@ -88,7 +88,7 @@ def test_losses_are_the_mean_over_three_equal_branches():
         torch.testing.assert_close(alike(images(), OBJECTS)[name], value)
 
 
-def test_each_branch_learns_the_objects_of_its_own_sizes():
+def test_branch_trains_on_objects_of_its_size_range():
     model = build(valid_ranges=RANGES)
     seen = []
     model.proposal_generator.register_forward_hook(lambda _module, inputs, _output: seen.extend(inputs[2]))
@@ -100,15 +100,15 @@ def test_each_branch_learns_the_objects_of_its_own_sizes():
     sum(losses.values()).backward()
 
 
-def test_proposals_and_detections_of_other_sizes_than_the_branchs_are_left_out():
+def test_proposals_and_detections_outside_size_range_are_dropped():
     model = build(valid_ranges=RANGES)
     boxes = torch.tensor([[0.0, 0.0, 16.0, 16.0], [0.0, 0.0, 24.0, 24.0], [0.0, 0.0, 100.0, 100.0]])
-    found = model._of_valid_size([Proposals(boxes=boxes, logits=torch.zeros(3))] * 6, (0, 1, 2))
+    found = model._within_ranges([Proposals(boxes=boxes, logits=torch.zeros(3))] * 6, (0, 1, 2))
     sides = [each.boxes[:, 2].tolist() for each in found]
     assert sides == [[16, 24], [16, 24], [16, 24], [16, 24], [100], [100]]
 
 
-def test_the_best_of_what_several_branches_find_stays():
+def test_merged_branches_keep_best_of_overlapping_detections():
     model = build(fast=False, nms=NMS(max_detections=2))
     box, near, far = [0.0, 0.0, 20.0, 20.0], [1.0, 0.0, 21.0, 20.0], [40.0, 40.0, 60.0, 60.0]
     one, other = (
@@ -144,5 +144,5 @@ def test_parts_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match=r"TridentRCNN.valid_ranges: must be one for each branch"):
         build(valid_ranges=RANGES[:2])
     for wrong in ((90.0, 30.0), (-1.0, None)):
-        with pytest.raises(ConfigError, match=r"TridentRCNN.valid_ranges: must each be a least size"):
+        with pytest.raises(ConfigError, match=r"TridentRCNN.valid_ranges: must each be a minimum and a maximum size"):
             build(valid_ranges=(*RANGES[:2], wrong))

@@ -7,7 +7,7 @@ import torch
 from det_vitdet.attention import decomposed_attention, plain_attention, relative_positions
 
 
-def test_one_head_of_one_channel_on_a_row_of_two_tokens_by_hand():
+def test_attention_one_head_two_tokens_equals_hand_computed():
     q, k, v = (torch.tensor(values).reshape(1, 1, 2, 1) for values in ([1.0, 2.0], [3.0, 4.0], [10.0, 20.0]))
     rows, columns = torch.tensor([[0.5]]), torch.tensor([[7.0], [1.0], [-1.0]])  # keys to the right, here, to the left
     found = decomposed_attention(q, k, v, (rows, columns), (1, 2), (1, 2)).flatten()
@@ -18,7 +18,7 @@ def test_one_head_of_one_channel_on_a_row_of_two_tokens_by_hand():
     assert found.tolist() == pytest.approx(expected, rel=1e-5)
 
 
-def test_positions_are_looked_up_by_how_far_the_query_is_behind_the_key():
+def test_relative_positions_index_by_query_minus_key():
     table = torch.arange(5.0)[:, None]
     assert relative_positions(table, 3, 3)[..., 0].tolist() == [[2, 1, 0], [3, 2, 1], [4, 3, 2]]
 
@@ -31,7 +31,7 @@ def test_half_as_many_keys_are_twice_as_far_apart():
     assert relative_positions(table, 2, 4)[..., 0].tolist() == [[3, 2, 1, 0], [5, 4, 3, 2]]
 
 
-def test_a_table_of_the_right_length_is_taken_as_it_is_and_another_is_resampled():
+def test_relative_positions_of_right_length_unchanged_and_other_resampled():
     table = torch.randn(9, 3)
     assert torch.equal(relative_positions(table, 5, 5)[0, 0], table[4])
     ramp = torch.tensor([[0.0], [1.0], [2.0]])  # of two places
@@ -42,7 +42,7 @@ def test_a_table_of_the_right_length_is_taken_as_it_is_and_another_is_resampled(
     ("query_grid", "key_grid"), [((6, 9), (6, 9)), ((6, 9), (3, 5)), ((3, 4), (6, 8)), ((1, 1), (1, 1))]
 )
 @pytest.mark.parametrize("length", [5, 17])
-def test_it_equals_the_plain_form_and_so_do_its_gradients(query_grid, key_grid, length):
+def test_decomposed_attention_and_gradients_equal_plain(query_grid, key_grid, length):
     torch.manual_seed(0)
     tokens = [math.prod(query_grid), math.prod(key_grid), math.prod(key_grid)]
     q, k, v = (torch.randn(2, 3, count, 8, requires_grad=True) for count in tokens)

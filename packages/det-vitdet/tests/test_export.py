@@ -15,7 +15,7 @@ SIZES = ((128, 160), (192, 192), (224, 128), (320, 160), (256, 352))
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_an_exported_network_says_the_same_at_other_sizes(name):
+def test_network_exported_gives_eager_output_at_other_sizes(name):
     torch.manual_seed(0)
     network = NETWORKS[name]().eval()
     height, width = (Dim(side, min=4, max=20) for side in ("height", "width"))
@@ -34,7 +34,7 @@ COMPILERS = {"pyramid": "aot_eager", "mvit": "eager", "swin": "eager"}
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_compiled_network_says_the_same_at_other_sizes_without_being_compiled_anew(name):
+def test_network_compiled_matches_eager_without_recompiling(name):
     torch.manual_seed(0)
     torch.compiler.reset()
     network = NETWORKS[name]().eval()

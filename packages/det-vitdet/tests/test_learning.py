@@ -43,7 +43,7 @@ def learn(name, *, steps, half=False, again=False):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_it_finds_what_it_was_shown(name):
+def test_vitdet_overfits_training_images(name):
     model, sums = learn(name, steps=150)
     assert sum(sums[-5:]) / 5 < sums[0] / 3
     batch, targets = picture()
@@ -59,7 +59,7 @@ def test_it_finds_what_it_was_shown(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_it_learns_in_half_precision_from_where_it_starts_in_full(name):
+def test_training_in_half_precision_starts_from_full_precision_weights(name):
     _, (full,) = learn(name, steps=1)
     _, halves = learn(name, steps=20, half=True)
     assert halves[0] == pytest.approx(full, rel=0.05)

@@ -37,13 +37,13 @@ def test_every_size_gives_maps_of_the_declared_shapes(make, size):
     }
 
 
-def test_a_tiny_image_is_enough(make):
+def test_forward_accepts_tiny_image(make):
     network = make().eval()
     side = network.size_divisibility
     assert all(found.isfinite().all() for found in network(torch.randn(1, 3, side, side)).values())
 
 
-def test_an_image_is_seen_alike_alone_and_in_a_batch(make):
+def test_forward_of_image_alone_equals_batch(make):
     network = stirred(make()).eval()
     pixels = torch.randn(3, 3, 96, 64)
     together = network(pixels)
@@ -74,7 +74,7 @@ def test_it_runs_in_half_precision(make):
         assert (half[level].float() - found).abs().max() <= 0.1 * found.abs().max()
 
 
-def test_padding_to_a_side_is_what_padding_the_image_is(make):
+def test_pad_to_equals_explicit_padding(make):
     torch.manual_seed(1)
     padding, plain = stirred(make(pad_to=96)), make()
     plain.load_state_dict(padding.state_dict())
@@ -85,7 +85,7 @@ def test_padding_to_a_side_is_what_padding_the_image_is(make):
     assert padding(torch.randn(1, 3, 128, 64)) is not None  # larger than that is as it is
 
 
-def test_residuals_are_left_out_for_whole_images_and_the_others_are_made_up_for():
+def test_stochastic_depth_drops_whole_images_and_rescales_others():
     torch.manual_seed(0)
     block = small.vit(drop_path_rate=0.5, depth=2).blocks[1].drop_path.train()
     found = block(torch.ones(4000, 2, 2, 1)).flatten(1)
@@ -104,7 +104,7 @@ def test_tokens_of_one_window_do_not_see_another():
     assert not torch.equal(before[..., 3:], after[..., 3:])
 
 
-def test_convolutions_of_a_block_start_as_its_shortcut_and_carry_the_norms_of_pixels():
+def test_residual_convolutions_start_as_identity_with_norm_over_channels():
     block = ResidualConvolutions(8)
     x = torch.randn(1, 8, 5, 5)
     assert torch.equal(block(x), x)
@@ -112,7 +112,7 @@ def test_convolutions_of_a_block_start_as_its_shortcut_and_carry_the_norms_of_pi
     assert "blocks.1.residual.conv2.weight" in small.vit(residual_blocks=[1]).state_dict()
 
 
-def test_only_tokens_that_reach_over_the_rim_are_kept_apart():
+def test_shift_mask_separates_tokens_across_border_only():
     apart = _apart((2, 2), window=2, shift=1, like=torch.zeros(1))
     assert apart.shape == (4, 4, 4)
     assert (apart[0] == 0).all()  # the window in the upper left holds neighbours only
@@ -120,7 +120,7 @@ def test_only_tokens_that_reach_over_the_rim_are_kept_apart():
     assert apart[3, 0].tolist() == [0, -100, -100, -100]
 
 
-def test_pairs_of_a_window_are_numbered_by_rows_apart_then_columns():
+def test_relative_index_orders_rows_then_columns():
     assert _distances(2).tolist() == [[4, 3, 1, 0], [5, 4, 2, 1], [7, 6, 4, 3], [8, 7, 5, 4]]
 
 
@@ -145,18 +145,18 @@ def test_pairs_of_a_window_are_numbered_by_rows_apart_then_columns():
         ("swin", {"depths": (2, 0, 2, 2)}, r"Swin.depths: must be at least 1; got \(2, 0, 2, 2\)"),
     ],
 )
-def test_what_cannot_be_is_refused_with_what_can(name, options, told):
+def test_invalid_arguments_are_refused_with_valid_range(name, options, told):
     with pytest.raises(ConfigError, match=told):
         small.ALL[name](**options)
 
 
-def test_a_pyramid_of_other_steps_than_halves_is_refused():
-    with pytest.raises(ConfigError, match="must be halves in a row"):
+def test_pyramid_with_scales_other_than_halves_is_refused():
+    with pytest.raises(ConfigError, match="must halve by level"):
         small.SimpleFeaturePyramid(small.vit(), scales=[2.0, 0.5])
 
 
 @pytest.mark.parametrize("name", presets.__all__)
-def test_the_published_sizes_can_be_asked_for_by_name(name):
+def test_presets_have_published_sizes(name):
     with torch.device("meta"):
         network = getattr(presets, name)()
     assert network.size_divisibility in (1, 32)

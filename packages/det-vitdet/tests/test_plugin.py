@@ -27,7 +27,7 @@ def test_there_are_29_published_recipes_under_both_names():
     assert recipes.load("ViTDet/COCO/mask_rcnn_vitdet_b_100ep") == recipes.load("mask_rcnn_vitdet_b_100ep")
 
 
-def test_a_backbone_can_be_asked_for_by_its_published_size():
+def test_backbone_is_built_by_published_size_name():
     tree = yaml.safe_load("{model: {type: mask_rcnn, num_classes: 3, backbone: {type: vitdet_b, drop_path_rate: 0.0}}}")
     with torch.device("meta"):
         model = recipes.recipe_from_tree(tree).build_model()
@@ -41,7 +41,7 @@ def test_a_backbone_can_be_asked_for_by_its_published_size():
         ({"use_abs_pos": True}, "use_abs_pos: is not supported yet; got True; supported: False"),
     ],
 )
-def test_what_a_published_network_could_be_and_ours_cannot_is_refused(settings, told):
+def test_importer_refuses_unsupported_network_arguments(settings, told):
     given = {"norm_layer": "functools.partial(<class 'torch.nn.LayerNorm'>, eps=1e-06)", **settings}
     objects = Objects({f"model.backbone.bottom_up.{name}": value for name, value in given.items()})
     with pytest.raises(UnsupportedError, match=told):

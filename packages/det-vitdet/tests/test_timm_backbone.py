@@ -21,7 +21,7 @@ def timm():
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_its_maps_have_the_declared_shapes_at_sizes_it_was_not_made_for(timm, name):
+def test_timm_maps_have_declared_shapes_at_other_sizes(timm, name):
     network = TimmBackbone(name).eval()
     assert list(network.channels) == NETWORKS[name]
     with torch.no_grad():
@@ -31,7 +31,7 @@ def test_its_maps_have_the_declared_shapes_at_sizes_it_was_not_made_for(timm, na
     }
 
 
-def test_it_gives_what_timm_gives(timm):
+def test_timm_backbone_equals_timm_features(timm):
     network = TimmBackbone("convnext_atto", strides=[8, 32]).eval()
     pixels = torch.randn(1, 3, 64, 64)
     maps = network.network(pixels)
@@ -52,7 +52,7 @@ def test_it_is_built_without_memory_too(timm):
     assert all(parameter.is_meta for parameter in network.parameters())
 
 
-def test_what_timm_does_not_have_is_told(timm):
+def test_unknown_timm_network_is_refused(timm):
     with pytest.raises(ConfigError, match="timm has no network 'resnet10x'; there is resnet"):
         TimmBackbone("resnet10x")
     with pytest.raises(ConfigError, match=r"has feature maps of stride 4, 8, 16, 32, not \[2\]"):

@@ -9,7 +9,7 @@ from det_core.weights import InitialWeights, load_into
 from torch.nn import functional as F
 
 
-def test_absolute_positions_of_another_size_are_resampled_and_a_class_tokens_is_kept_or_dropped():
+def test_absolute_positions_are_resampled_with_class_token_optional():
     large, ours = small.vit(pretrain_size=128), small.vit(pretrain_size=64)
     report = load_into(ours, large.state_dict())
     assert report.upgrades == ("positions of another size",)
@@ -43,7 +43,7 @@ def beginning(name, file, network):
     return model, InitialWeights(str(file), into=f"backbone.{network}", skip=skip).load(model)
 
 
-def test_a_detector_starts_from_a_file_of_mae_at_another_size(tmp_path):
+def test_detector_loads_mae_weights_of_another_size(tmp_path):
     # As MAE's: 224 pixels, a class token, a norm at the end, no relative positions; here of patches of 8 pixels.
     options = {
         "channels": 96,
@@ -65,7 +65,7 @@ def test_a_detector_starts_from_a_file_of_mae_at_another_size(tmp_path):
     assert torch.equal(model.backbone.net.blocks[5].mlp.fc2.weight, pretrained["blocks.5.mlp.fc2.weight"])
 
 
-def test_a_detector_starts_from_a_file_of_swin_with_other_windows(tmp_path):
+def test_detector_loads_swin_weights_of_other_window_size(tmp_path):
     # As those of ImageNet-21k: windows of 12 tokens, masks of the windows among the weights, a classifier.
     sizes = {"channels": 32, "depths": (2, 2, 2, 2), "heads": (1, 2, 4, 8), "window_size": 12}
     pretrained = {key: value for key, value in small.swin(**sizes).state_dict().items() if not key.startswith("norm")}
@@ -99,7 +99,7 @@ def ours_of(theirs, **options):
 
 
 @pytest.mark.parametrize("init_values", [None, 0.5])
-def test_timms_vit_says_the_same_under_our_names(init_values):
+def test_timm_vit_weights_give_timm_outputs(init_values):
     torch.manual_seed(0)
     theirs = timm_vit(init_values=init_values)
     for block in theirs.blocks if init_values else ():
@@ -112,19 +112,19 @@ def test_timms_vit_says_the_same_under_our_names(init_values):
     assert not [key for key in report.unused if key.startswith(("blocks", "patch_embed", "pos_embed"))]
 
 
-def test_timms_vit_of_another_image_size_has_its_positions_resampled():
+def test_timm_vit_positions_of_another_size_are_resampled():
     torch.manual_seed(0)
     ours, report = ours_of(timm_vit(img_size=128, class_token=True, global_pool="token"))
     assert report.upgrades == ("positions of another size",)
     assert ours.pos_embed.shape == (1, 36, 32)
 
 
-def test_a_vit_of_timm_with_other_parts_is_refused():
+def test_timm_vit_with_unsupported_parts_is_refused():
     with pytest.raises(WeightsError, match="are of another network than ViT; they have blocks"):
         ours_of(timm_vit(qk_norm=True))
 
 
-def test_timms_swin_says_the_same_under_our_names():
+def test_timm_swin_weights_give_timm_outputs():
     pytest.importorskip("timm", reason="needs the extra: pip install 'det-vitdet[timm]'")
     from timm.models.swin_transformer import SwinTransformer
 

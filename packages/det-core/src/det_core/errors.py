@@ -1,7 +1,7 @@
-"""What det raises: one tree under `DetError`, each also a natural built-in.
+"""Errors of det: one tree under `DetError`, each also a natural built-in.
 
-A message reads "where: what is wrong; what was found; what to do". It can be printed as it is: control characters of
-the values that it quotes are escaped, and what is long is cut.
+A message reads "where: problem; offending value; fix". It is safe to print: control characters in quoted values are
+escaped, and long parts are shortened.
 """
 
 from det_core.printable import printable
@@ -27,13 +27,13 @@ _LONGEST = 1500  # characters of each part of a message
 
 
 class DetError(Exception):
-    """The root of every error that det raises on purpose.
+    """The root of all deliberate errors of det.
 
     Args:
         where: the file, the dotted path in a recipe, the component or the argument at fault.
-        problem: what is wrong there.
-        found: what stood there instead, if that helps.
-        fix: what the reader should do next.
+        problem: description of the fault.
+        found: the offending value, if that helps.
+        fix: suggestion for the user.
     """
 
     def __init__(self, where: str, problem: str, found: str = "", fix: str = "") -> None:
@@ -46,11 +46,11 @@ class DetError(Exception):
 
 
 class DetWarning(UserWarning):
-    """Something works, but perhaps not as the reader expects."""
+    """Something works, but perhaps not as expected."""
 
 
 class ConfigError(DetError, ValueError):
-    """A value, argument or override does not fit the constructor it is meant for."""
+    """A value, argument or override does not fit its constructor."""
 
 
 class RecipeError(ConfigError):
@@ -58,17 +58,17 @@ class RecipeError(ConfigError):
 
 
 class UntrustedError(ConfigError):
-    """A recipe that came inside a file names something that is on no list of what such a recipe may build."""
+    """An untrusted recipe names something that is not on the allow list."""
 
 
 class UnknownNameError(DetError, LookupError):
-    """No component or recipe has the name that was asked for, or several do."""
+    """No component or recipe has the given name, or several have."""
 
     __str__ = DetError.__str__
 
 
 class PluginError(DetError, RuntimeError):
-    """A plugin cannot be imported, or breaks the rules of a hook."""
+    """A plugin cannot be imported, or violates the rules of a hook."""
 
 
 class MissingExtraError(DetError, ImportError):
@@ -78,7 +78,7 @@ class MissingExtraError(DetError, ImportError):
 
 
 class StructureError(DetError, ValueError):
-    """Tensors do not have the shapes that belong together."""
+    """Tensors have inconsistent or invalid shapes."""
 
 
 class DataError(DetError, ValueError):
@@ -90,8 +90,8 @@ class WeightsError(DetError, ValueError):
 
 
 class CheckpointError(DetError, ValueError):
-    """A checkpoint cannot be written, read or continued."""
+    """A checkpoint cannot be written, read or resumed."""
 
 
 class TrainingError(DetError, RuntimeError):
-    """Training cannot go on."""
+    """Training cannot continue."""

@@ -1,4 +1,4 @@
-"""What flows between the parts: plain frozen dataclasses of plain tensors.
+"""Data structures passed between the parts: plain frozen dataclasses of plain tensors.
 
 Coordinates and units are those of docs/structures.md: boxes float32 (x0, y0, x1, y1) in absolute, continuous pixels
 (pixel i covers [i, i + 1)); rotated boxes (cx, cy, w, h, angle) in degrees; sizes (height, width); labels int64 in
@@ -41,14 +41,14 @@ _PER_IMAGE = {"per": "image"}
 
 
 def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """`value` with `function` applied to the tensors it is or holds; everything else is returned as it is."""
+    """`value` with `function` applied to all tensors in it; everything else is unchanged."""
     if isinstance(value, Mapping):
         return {key: map_tensors(item, function) for key, item in value.items()}
     if not isinstance(value, Tensor):
         return value
     if type(value) is Tensor:
         return function(value)
-    # An extra may be a tensor subclass that carries metadata (a canvas size); torch drops both when indexing.
+    # An extra may be a tensor subclass with metadata (a canvas size); torch drops both when indexing.
     result = function(value.as_subclass(Tensor)).as_subclass(type(value))
     result.__dict__.update(value.__dict__)
     return result
@@ -56,14 +56,15 @@ def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Polygons:
-    """The outlines of N objects, each of one or several closed rings; an object may have none.
+    """The polygons of N objects, each of one or several closed rings; an object may have none.
 
-    They stay on the CPU, where they are drawn. Iterating gives each object's rings, float64 arrays (corners, 2).
+    They stay on the CPU, where they are rendered. Iterating gives the rings of each object, float64 arrays (corners,
+    2).
 
     Attributes:
         points: float32 (P, 2): x, y in continuous pixels, ring after ring, object after object.
-        corners: int64 (R,): how many points each ring has.
-        rings: int64 (N,): how many rings each object has.
+        corners: int64 (R,): number of points of each ring.
+        rings: int64 (N,): number of rings of each object.
     """
 
     points: Tensor
@@ -76,11 +77,11 @@ class Polygons:
             raise StructureError("Polygons.points", "must have shape (P, 2)", found)
         if int(self.corners.sum()) != len(self.points) or int(self.rings.sum()) != len(self.corners):
             found = f"{len(self.points)} points, {self.corners.tolist()} a ring, {self.rings.tolist()} rings an object"
-            raise StructureError("Polygons", "must say where each of its points belongs", found)
+            raise StructureError("Polygons", "must assign each point to a ring and an object", found)
 
     @classmethod
     def of(cls, objects: Sequence[Sequence[Any]]) -> "Polygons":
-        """From COCO's form: for each object its rings, each of which is x0, y0, x1, y1, ..."""
+        """From the COCO format: for each object its rings, each of which is x0, y0, x1, y1, ..."""
         rings = [torch.as_tensor(ring, dtype=torch.float32).reshape(-1, 2) for rings in objects for ring in rings]
         return cls(
             points=torch.cat([torch.zeros(0, 2), *rings]),
@@ -101,33 +102,33 @@ class Polygons:
             start += count
 
     def __getitem__(self, index: Tensor | slice) -> "Polygons":
-        """The chosen objects: `index` is a slice, a bool mask (N,) or int64 indices (M,)."""
+        """The selected objects: `index` is a slice, a bool mask (N,) or int64 indices (M,)."""
         index = index.cpu() if isinstance(index, Tensor) else index
-        chosen = torch.arange(len(self))[index]
-        ring = _spans(self.rings, chosen)
+        selected = torch.arange(len(self))[index]
+        ring = _spans(self.rings, selected)
         return Polygons(
-            points=self.points[_spans(self.corners, ring)], corners=self.corners[ring], rings=self.rings[chosen]
+            points=self.points[_spans(self.corners, ring)], corners=self.corners[ring], rings=self.rings[selected]
         )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Polygons":
-        """Itself, wherever the rest goes."""
+        """Itself, on any device."""
         return self
 
 
-def _spans(lengths: Tensor, chosen: Tensor) -> Tensor:
-    """The rows that the chosen spans cover, where span i is `lengths[i]` rows long and begins where i - 1 ends."""
-    own = lengths[chosen]
-    start = (lengths.cumsum(0) - lengths)[chosen] - (own.cumsum(0) - own)
-    return torch.arange(int(own.sum())) + start.repeat_interleave(own)
+def _spans(lengths: Tensor, selected: Tensor) -> Tensor:
+    """The rows of the selected spans, where span i is `lengths[i]` rows long and begins at the end of i - 1."""
+    counts = lengths[selected]
+    start = (lengths.cumsum(0) - lengths)[selected] - (counts.cumsum(0) - counts)
+    return torch.arange(int(counts.sum())) + start.repeat_interleave(counts)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MaskGrids:
-    """Masks on grids of several sizes, each within a window of its own, which need not be the object's box.
+    """Masks on grids of several sizes, each within its own window, which may differ from the object's box.
 
     Attributes:
         grids: one per object, float32 (S, S), probabilities.
-        windows: float32 (N, 4): where the grids lie, in the pixels of the image; they may reach out of it.
+        windows: float32 (N, 4): the grids in image coordinates; they may extend beyond the image.
     """
 
     grids: tuple[Tensor, ...]
@@ -142,7 +143,7 @@ class MaskGrids:
         return len(self.grids)
 
     def __getitem__(self, index: Tensor | slice) -> "MaskGrids":
-        """The chosen objects: `index` is a slice, a bool mask (N,) or int64 indices (M,)."""
+        """The selected objects: `index` is a slice, a bool mask (N,) or int64 indices (M,)."""
         rows = torch.arange(len(self))[index.cpu() if isinstance(index, Tensor) else index].tolist()
         return MaskGrids(grids=tuple(self.grids[row] for row in rows), windows=self.windows[index])
 
@@ -154,7 +155,7 @@ class MaskGrids:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _PerObject:
-    """Shared behaviour of the structures whose fields hold one row per object."""
+    """Base of the structures with one row per object."""
 
     boxes: Tensor = field(metadata=_PER_OBJECT)
 
@@ -164,7 +165,7 @@ class _PerObject:
                 f"{type(self).__name__}.boxes", "must have shape (N, 4) or (N, 5)", f"got {tuple(self.boxes.shape)}"
             )
         if torch.compiler.is_exporting():
-            return  # a graph does not know how many objects there will be
+            return  # the number of objects is unknown in an exported graph
         for name, value in self._per_object():
             if (isinstance(value, Tensor) and value.ndim == 0) or len(value) != len(self):
                 shape = tuple(value.shape) if isinstance(value, Tensor) else (len(value),)
@@ -185,14 +186,14 @@ class _PerObject:
         return self.boxes.shape[0]
 
     def __getitem__(self, index: Tensor | slice) -> Self:
-        """The chosen objects: `index` is a slice, a bool mask (N,) or int64 indices (M,)."""
-        chosen: dict[str, Any] = {
+        """The selected objects: `index` is a slice, a bool mask (N,) or int64 indices (M,)."""
+        selected: dict[str, Any] = {
             f.name: value[index] if isinstance(value, Polygons | MaskGrids) else map_tensors(value, lambda t: t[index])
             for f in fields(self)
             if f.metadata.get("per") == "object"
             for value in (getattr(self, f.name),)
         }
-        return replace(self, **chosen)
+        return replace(self, **selected)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The same on another device."""
@@ -208,16 +209,17 @@ class _PerObject:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Targets(_PerObject):
-    """What is truly there in one image.
+    """Ground truth of one image.
 
     Attributes:
         boxes: float32 (N, 4), or (N, 5) rotated.
         labels: int64 (N,), in [0, C).
-        masks: bool (N, H, W), or the objects' outlines, or None.
-        keypoints: float32 (N, K, 3): x, y, visibility (0 not labelled, 1 hidden, 2 visible), or None.
-        crowd: bool (N,): regions that stand for many objects; never trained on, forgiven in evaluation. None: none is.
-        areas: float32 (N,): object areas in square pixels as annotated, for evaluation by size. None: the boxes' areas.
-        semantic: int64 (H, W) class of each pixel, 255 where unknown, or None.
+        masks: bool (N, H, W), or polygons of the objects, or None.
+        keypoints: float32 (N, K, 3): x, y, visibility (0 not labelled, 1 occluded, 2 visible), or None.
+        crowd: bool (N,): regions of many objects; not used for training, ignored in evaluation. None: no crowds.
+        areas: float32 (N,): object areas in square pixels as annotated, for metrics by area. None: the areas of the
+            boxes.
+        semantic: int64 (H, W): class of each pixel, 255 where ignored, or None.
         extras: per object, first axis N; keys are qualified ("det-densepose/points").
         image_extras: per image, any shape; keys are qualified.
     """
@@ -232,13 +234,13 @@ class Targets(_PerObject):
     image_extras: Mapping[str, Tensor] = field(default_factory=dict, metadata=_PER_IMAGE)
 
     def without_crowd(self) -> "Targets":
-        """The single objects alone, which is what a model learns from."""
+        """The targets without crowds, which are used for training."""
         return self if self.crowd is None else self[~self.crowd]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Proposals(_PerObject):
-    """Where a proposal generator suspects objects in one image, by falling objectness.
+    """Proposals of one image, by descending objectness.
 
     Attributes:
         boxes: float32 (N, 4), or (N, 5) rotated.
@@ -250,16 +252,15 @@ class Proposals(_PerObject):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Detections(_PerObject):
-    """What a model says is there in one image, by falling score unless the model says otherwise.
+    """Detections of one image, by descending score unless the model states otherwise.
 
     Attributes:
-        boxes: float32 (N, 4) within `size`, or (N, 5) rotated, which may reach out of it.
+        boxes: float32 (N, 4) within `size`, or (N, 5) rotated, which may extend beyond it.
         labels: int64 (N,), in [0, C).
         scores: float32 (N,), in [0, 1].
-        size: (height, width) of the image that the coordinates refer to.
-        masks: bool (N, height, width); or float32 (N, S, S), the probabilities within each box, small as a model makes
-            them, or `MaskGrids`, which lie elsewhere; `det_core.ops.masks.paste_masks` (and `Result.masks`) puts both
-            into the image; or None.
+        size: (height, width) of the image of the coordinates.
+        masks: bool (N, height, width); or float32 (N, S, S), probabilities within each box, or `MaskGrids`, with their
+            own windows; `det_core.ops.masks.paste_masks` (and `Result.masks`) pastes both into the image; or None.
         keypoints: float32 (N, K, 3): x, y, score, or None.
         extras: per object, first axis N; keys are qualified.
     """
@@ -274,7 +275,7 @@ class Detections(_PerObject):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SemanticMap:
-    """The class scores of every pixel of one image: `logits` float32 (C, H, W)."""
+    """Class logits of every pixel of one image: `logits` float32 (C, H, W)."""
 
     logits: Tensor
 
@@ -284,7 +285,7 @@ class PanopticMap:
     """Every pixel of one image assigned to a segment.
 
     Attributes:
-        ids: int32 (H, W): the segment of each pixel, 0 where none.
+        ids: int32 (H, W): segment of each pixel, 0 for void.
         segments: one mapping per segment: "id", "label" (int), "is_thing" (bool), "score" (float, things only).
     """
 
@@ -294,9 +295,9 @@ class PanopticMap:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Prediction:
-    """Everything a model says about one image; what it does not do is None.
+    """All predictions of a model for one image; what it does not predict is None.
 
-    `extras` hold what is per image, under qualified keys.
+    `extras` are per image, under qualified keys.
     """
 
     detections: Detections | None = None
@@ -312,10 +313,10 @@ class Sample:
 
     Attributes:
         image: uint8 RGB (3, H, W).
-        targets: the truth in this image's pixels; None where nobody has looked.
-        id: what the dataset calls the image (COCO: the image id).
-        path: the file it came from, for messages; None where there is no file.
-        proposals: for models that are given them (Fast R-CNN); None where there are none.
+        targets: ground truth in the coordinates of this image; None without annotations.
+        id: image id in the dataset (COCO: the image id).
+        path: file of the image, for messages; None without a file.
+        proposals: for models that take precomputed proposals (Fast R-CNN); None otherwise.
     """
 
     image: Tensor
@@ -340,10 +341,10 @@ class ImageBatch:
     """Images of different sizes in one tensor, padded right and bottom.
 
     Attributes:
-        pixels: uint8, or float32 with the same values (0..255), RGB, (B, 3, H, W). What stands in the padding does not
-            matter: a model normalises first and pads with zeros after.
-        sizes: (height, width) of each image without its padding.
-        proposals: of each image, for models that do not find their own (Fast R-CNN); None where nobody gives any.
+        pixels: uint8, or float32 with the same values (0..255), RGB, (B, 3, H, W). The content of the padding does not
+            matter: a model normalizes first and pads with zeros after.
+        sizes: (height, width) of each image without padding.
+        proposals: of each image, for models that take precomputed proposals (Fast R-CNN); None otherwise.
     """
 
     pixels: Tensor

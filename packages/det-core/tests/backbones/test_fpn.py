@@ -30,7 +30,7 @@ def identity_fpn(**options):
     return fpn
 
 
-def test_a_level_is_its_own_lateral_and_what_comes_from_above():
+def test_level_is_lateral_plus_upsampled_coarser_level():
     out = identity_fpn()(torch.zeros(1, 3, 32, 64))
     assert {name: (tuple(level.shape[2:]), level.unique().tolist()) for name, level in out.items()} == {
         "p3": ((4, 8), [8.0]),
@@ -58,19 +58,19 @@ def test_levels_of_resnet_are_p2_to_p6_finest_first():
     assert [tuple(level.shape[1:]) for level in features.values()][:2] == [(256, 16, 24), (256, 8, 12)]
 
 
-def test_an_odd_coarse_map_leaves_no_level_behind():
+def test_odd_coarse_map_keeps_all_levels():
     out = identity_fpn()(torch.zeros(1, 3, 40, 48))  # 5 x 6 over 2 x 3
     assert out["p3"].shape == (1, 1, 5, 6)
 
 
-def test_a_norm_takes_the_place_of_the_bias():
+def test_norm_replaces_bias():
     names = set(FPN(Constant(), out_channels=32, norm="GN").state_dict())
     assert {"fpn_lateral3.norm.weight", "fpn_output4.norm.bias"} <= names
     assert "fpn_lateral3.bias" not in names
 
 
 @pytest.mark.parametrize("levels", [["res2", "res4"], ["res3", "res2"], ["res7"], []])
-def test_levels_that_do_not_double_or_do_not_exist_are_refused(levels):
+def test_levels_not_doubling_or_missing_are_refused(levels):
     with torch.device("meta"), pytest.raises(ConfigError, match=r"FPN\.in_features"):
         FPN(ResNet(18), in_features=levels)
 
@@ -84,7 +84,7 @@ def test_convolutions_make_two_more_levels_on_top():
     assert fpn.size_divisibility == 32
 
 
-def test_the_levels_on_top_may_see_the_pyramid_instead():
+def test_top_convolutions_take_pyramid_level_with_top_input_pyramid():
     fpn = identity_fpn(top="convolutions", top_input="pyramid")
     assert fpn.top_block.p5.in_channels == 1
     nn.init.ones_(fpn.top_block.p5.weight)

@@ -11,7 +11,7 @@ from torch import nn
 SMALL = {"depth": 6, "width": 8, "slope": 8.0, "multiplier": 2.0, "group_width": 8}
 
 
-def test_the_stages_are_those_of_the_paper():
+def test_stages_equal_published_ones():
     # "Designing network design spaces", tables of RegNetX-4GF and RegNetY-4GF.
     assert stages_of(23, 96, 38.65, 2.43, 40) == [(2, 80), (5, 240), (14, 560), (2, 1360)]
     assert stages_of(22, 96, 31.41, 2.24, 64) == [(2, 128), (6, 192), (12, 512), (2, 1088)]
@@ -38,7 +38,7 @@ def test_every_stage_halves_the_map():
     assert list(FPN(net).channels) == ["p2", "p3", "p4", "p5", "p6"]
 
 
-def test_stages_that_nobody_asks_for_are_not_built():
+def test_unrequested_stages_are_not_built():
     net = RegNet(**SMALL, out_features=["s2"])
     assert not hasattr(net, "s3")
     assert list(net(torch.zeros(1, 3, 32, 32))) == ["s2"]
@@ -56,20 +56,20 @@ def test_squeeze_and_excitation_weighs_channels_by_their_means():
     torch.testing.assert_close(se(x), torch.cat((x[:, :1] * 0.5, x[:, 1:] * weight), dim=1))
 
 
-def test_what_is_squeezed_is_a_share_of_what_comes_into_the_block():
+def test_squeezed_channels_are_fraction_of_block_input():
     names = RegNet(**SMALL, se_ratio=0.25).state_dict()
     assert names["s1.b1.f.se.f_ex.0.weight"].shape == (8, 8, 1, 1)  # a quarter of the stem's 32
     assert names["s3.b2.f.se.f_ex.2.weight"].shape == (32, 8, 1, 1)
 
 
-def test_the_published_names_of_parameters():
+def test_parameters_have_published_names():
     names = set(RegNet(**SMALL, norm="BN", freeze_at=0).state_dict())
     assert {"stem.conv.weight", "stem.bn.bias", "s1.b1.proj.weight", "s1.b1.bn.running_mean"} <= names
     assert {"s3.b2.f.a.weight", "s3.b2.f.b_bn.weight", "s3.b2.f.c.weight"} <= names
     assert "s3.b2.proj.weight" not in names
 
 
-def test_frozen_stages_learn_nothing_and_blocks_start_as_their_shortcut():
+def test_frozen_stages_have_no_gradient_and_blocks_start_identical():
     net = RegNet(**SMALL, norm="BN", freeze_at=2)
     trained = {name.split(".")[0] for name, parameter in net.named_parameters() if parameter.requires_grad}
     assert trained == {"s2", "s3", "s4"}
@@ -80,6 +80,6 @@ def test_frozen_stages_learn_nothing_and_blocks_start_as_their_shortcut():
 
 
 @pytest.mark.parametrize("change", [{"width": 12}, {"multiplier": 1.0}, {"slope": -1.0}, {"out_features": ["s9"]}])
-def test_what_makes_no_network_is_refused(change):
+def test_invalid_arguments_are_refused(change):
     with pytest.raises(ConfigError, match="RegNet"):
         RegNet(**{**SMALL, **change})

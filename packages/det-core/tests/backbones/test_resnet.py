@@ -57,7 +57,7 @@ def test_resnext_has_32_groups_of_8_channels_that_double():
     assert network.res5[0].conv2.weight.shape == (2048, 64, 3, 3)
 
 
-def test_a_dilated_last_stage_keeps_the_stride_and_the_reach():
+def test_dilated_last_stage_keeps_stride_and_receptive_field():
     network = meta(res5_dilation=2)
     assert network.strides["res5"] == 16
     assert network.res5[2].conv2.dilation == (2, 2)
@@ -65,7 +65,7 @@ def test_a_dilated_last_stage_keeps_the_stride_and_the_reach():
 
 
 @pytest.mark.parametrize(("freeze_at", "frozen"), [(0, []), (1, ["stem"]), (2, ["stem", "res2"]), (9, None)])
-def test_freezing_stops_where_it_was_told_to(freeze_at, frozen):
+def test_freeze_at_freezes_given_stages_only(freeze_at, frozen):
     network = meta(depth=18, norm="BN", freeze_at=freeze_at)
     stages = ["stem", "res2", "res3", "res4", "res5"]
     for stage in stages:

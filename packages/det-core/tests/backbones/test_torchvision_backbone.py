@@ -22,7 +22,7 @@ CHANNELS = {
 
 
 @pytest.mark.parametrize("name", CHANNELS)
-def test_the_last_map_of_each_stride_is_found(name):
+def test_last_map_of_each_stride_is_used(name):
     backbone = TorchvisionBackbone(name)
     features = backbone(torch.zeros(1, 3, 64, 96))
     assert isinstance(backbone, Backbone)
@@ -73,12 +73,12 @@ def test_freezing_reaches_up_to_the_stride():
     assert isinstance(backbone.get_submodule("layer2.0.bn1"), nn.BatchNorm2d)
 
 
-def test_what_comes_after_the_coarsest_level_is_left_out():
+def test_layers_after_coarsest_level_are_dropped():
     names = TorchvisionBackbone("resnet18", strides=[4, 8]).state_dict()
     assert not any(name.startswith(("layer3", "layer4", "fc")) for name in names)
 
 
-def test_a_copy_still_knows_its_channels():
+def test_deepcopy_keeps_channels():
     backbone = TorchvisionBackbone("mobilenet_v2", strides=[8, 16])
     copied = copy.deepcopy(backbone)
     assert copied.channels == {"c3": 32, "c4": 96}

@@ -52,7 +52,7 @@ def test_a_gigabyte_of_nonsense_is_refused_in_little_memory(tmp_path: Path, begi
 def test_a_file_that_is_not_there_or_cut_short_or_a_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no such file of results; check the path"):
         jsonfile.read(tmp_path / "none.json", "file of results")
-    with pytest.raises(DataError, match="cannot be read; it is a folder, where a file is wanted"):
+    with pytest.raises(DataError, match="cannot be read; it is a folder, where a file is expected"):
         jsonfile.read(tmp_path)
     (tmp_path / "a.json").write_text('{"images": [{"id": 1')
     with pytest.raises(DataError, match=r"is not sound JSON; .*cut short: get it again"):

@@ -9,7 +9,7 @@ import torch
 from det_core.data import CocoDataset
 from det_core.data.images import read_image, read_reduced
 from det_core.errors import ConfigError, DataError
-from det_core.ops.masks import rasterise
+from det_core.ops.masks import rasterize
 from PIL import Image
 
 HEIGHT, WIDTH = 96, 160
@@ -50,7 +50,7 @@ def test_image_boxes_outlines_and_keypoints_are_all_made_smaller(tmp_path: Path,
     assert sample.targets.areas.tolist() == [4096 / share**2, 1024 / share**2]
     assert sample.targets.keypoints is not None
     assert sample.targets.keypoints[0].tolist() == [[x0, y0, 2], [0, 0, 0]]
-    drawn = rasterise(sample.targets.masks[:1], sample.size)[0]  # type: ignore[index, arg-type]
+    drawn = rasterize(sample.targets.masks[:1], sample.size)[0]  # type: ignore[index, arg-type]
     assert torch.equal(drawn, sample.image[0] > 127)
 
 

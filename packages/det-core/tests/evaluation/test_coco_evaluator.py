@@ -72,30 +72,30 @@ def test_no_detection_scores_zero() -> None:
     assert figures["bbox/AP"] == figures["bbox/AR100"] == 0.0
 
 
-def test_a_false_alarm_above_the_only_hit_halves_the_precision() -> None:
+def test_false_positive_above_only_match_halves_precision() -> None:
     figures = judged((prediction([OTHER, BOX], [0.9, 0.8]), sample([BOX])))
     assert figures["bbox/AP"] == pytest.approx(0.5)
     assert figures["bbox/AR100"] == pytest.approx(1.0)
 
 
-def test_a_false_alarm_below_the_only_hit_costs_nothing() -> None:
+def test_false_positive_below_only_match_leaves_ap_unchanged() -> None:
     assert judged((prediction([BOX, OTHER], [0.9, 0.8]), sample([BOX])))["bbox/AP"] == pytest.approx(1.0)
 
 
-def test_one_of_two_objects_found_gives_51_of_101_recalls() -> None:
+def test_one_of_two_objects_gives_51_of_101_recalls() -> None:
     figures = judged((prediction([BOX]), sample([BOX, OTHER])))
     assert figures["bbox/AP"] == pytest.approx(51 / 101)
     assert figures["bbox/AR100"] == pytest.approx(0.5)
 
 
-def test_a_box_shifted_by_a_tenth_counts_up_to_its_overlap() -> None:
+def test_box_shifted_by_tenth_matches_up_to_its_iou() -> None:
     # 40 x 40 moved by 4: intersection 36 * 40, union 44 * 40, overlap 0.818: right at 0.5 to 0.8, 7 of 10 thresholds.
     figures = judged((prediction([[14, 10, 54, 50]]), sample([BOX])))
     assert figures["bbox/AP"] == pytest.approx(0.7)
     assert figures["bbox/AP75"] == pytest.approx(1.0)
 
 
-def test_a_box_shifted_by_a_fifth_counts_at_50_but_not_at_75() -> None:
+def test_box_shifted_by_fifth_matches_at_50_only() -> None:
     # Moved by 8: 32 / 48 = 0.667: right at 0.5, 0.55, 0.6, 0.65.
     figures = judged((prediction([[18, 10, 58, 50]]), sample([BOX])))
     assert figures["bbox/AP50"] == pytest.approx(1.0)
@@ -103,19 +103,19 @@ def test_a_box_shifted_by_a_fifth_counts_at_50_but_not_at_75() -> None:
     assert figures["bbox/AP"] == pytest.approx(0.4)
 
 
-def test_a_second_detection_of_one_object_is_a_false_alarm() -> None:
+def test_duplicate_detection_of_object_is_false_positive() -> None:
     figures = judged((prediction([BOX, BOX], [0.9, 0.8]), sample([BOX, OTHER])), (prediction([]), sample([], id=2)))
     assert figures["bbox/AP"] == pytest.approx(51 / 101)
 
 
-def test_a_detection_inside_a_crowd_is_forgiven() -> None:
+def test_detection_inside_crowd_is_ignored() -> None:
     crowd = torch.tensor([False, True])
     truth = sample([BOX, OTHER], crowd=crowd)
     inside = [90.0, 30.0, 110.0, 60.0]
     assert judged((prediction([inside, BOX], [0.9, 0.8]), truth))["bbox/AP"] == pytest.approx(1.0)
 
 
-def test_classes_are_judged_apart_and_averaged() -> None:
+def test_ap_is_averaged_over_classes() -> None:
     truth = sample([BOX, OTHER], [0, 1])
     figures = judged((prediction([BOX, OTHER], labels=[0, 0]), truth), classes=("cell", "platelet"))
     assert figures["bbox/AP/cell"] == pytest.approx(1.0)
@@ -123,31 +123,31 @@ def test_classes_are_judged_apart_and_averaged() -> None:
     assert figures["bbox/AP"] == pytest.approx(0.5)
 
 
-def test_a_class_without_truth_is_left_out_and_the_notes_say_why() -> None:
+def test_class_without_objects_is_left_out_with_note() -> None:
     evaluator = CocoEvaluator(classes=("cell", "platelet"))
     evaluator.update(prediction([BOX]), sample([BOX]))
     figures = evaluator.result()
     assert "bbox/AP/platelet" not in figures
     assert "bbox/APl" not in figures
-    assert evaluator.notes["bbox/AP/platelet"] == "the truth holds no object of class 'platelet'"
-    assert evaluator.notes["bbox/APl"] == "the truth holds no object of more than 96 x 96 pixels"
+    assert evaluator.notes["bbox/AP/platelet"] == "the ground truth has no object of class 'platelet'"
+    assert evaluator.notes["bbox/APl"] == "the ground truth has no object of more than 96 x 96 pixels"
     assert not any(np.isnan(value) for value in figures.values())
 
 
-def test_nothing_judged_gives_no_figure_and_says_so() -> None:
+def test_result_without_images_is_empty_with_note() -> None:
     evaluator = CocoEvaluator(classes=("cell",))
     assert evaluator.result() == {}
-    assert evaluator.notes["bbox/AP"] == "no image was judged"
+    assert evaluator.notes["bbox/AP"] == "no image was evaluated"
 
 
 def test_images_without_truth_or_prediction_are_fine() -> None:
     evaluator = CocoEvaluator(classes=("cell",))
     evaluator.update(prediction([]), sample([]))
     assert evaluator.result() == {}
-    assert evaluator.notes["bbox/AP"] == "the truth holds no object"
+    assert evaluator.notes["bbox/AP"] == "the ground truth has no object"
 
 
-def test_the_size_of_an_object_is_the_annotated_area() -> None:
+def test_areas_are_taken_from_annotations() -> None:
     # The box is of medium size, but the object in it is said to cover 900 square pixels.
     figures = judged((prediction([BOX]), sample([BOX], areas=torch.tensor([900.0]))))
     assert figures["bbox/APs"] == pytest.approx(1.0)
@@ -184,20 +184,22 @@ def test_three_hundred_masks_in_one_image_are_compared() -> None:
     assert figures["segm/AR100"] == pytest.approx(1 / 3)
 
 
-def test_outlines_and_masks_within_boxes_are_judged_like_bitmaps() -> None:
+def test_polygons_and_box_masks_evaluate_like_bitmaps() -> None:
     x0, y0, x1, y1 = BOX
     outline = Polygons.of([[[x0, y0, x1, y0, x1, y1, x0, y1]]])
     small = torch.zeros(1, 28, 28)
     small[:, :14] = 1.0  # the upper half of the box, as above
     figures = judged((prediction([BOX], masks=small), sample([BOX], masks=outline)), iou_types=("segm",))
     assert figures["segm/AP"] == pytest.approx(0.1)
-    with pytest.raises(DataError, match="its truth has an object without outline; set masks to 'bitmaps'"):
+    with pytest.raises(DataError, match="its ground truth has an object without polygon; set masks to 'bitmaps'"):
         judged((prediction([BOX]), sample([BOX], masks=Polygons.of([[]]))), iou_types=("segm",))
 
 
 def test_masks_are_needed_to_compare_masks() -> None:
     evaluator = CocoEvaluator(classes=("cell",), iou_types=("segm",))
-    with pytest.raises(DataError, match="image 1: its truth has no masks to compare; load the dataset with masks"):
+    with pytest.raises(
+        DataError, match="image 1: its ground truth has no masks to compare; load the dataset with masks"
+    ):
         evaluator.update(prediction([BOX]), sample([BOX]))
     with pytest.raises(DataError, match="its prediction has no masks"):
         evaluator.update(prediction([BOX]), sample([BOX], masks=rectangle(BOX)[None]))
@@ -205,15 +207,15 @@ def test_masks_are_needed_to_compare_masks() -> None:
     assert evaluator.result()["segm/AP"] == 0.0
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_invalid_inputs_are_refused() -> None:
     evaluator = CocoEvaluator(classes=("cell",))
     with pytest.raises(StructureError, match="its prediction has no detections"):
         evaluator.update(Prediction(), sample([BOX]))
-    with pytest.raises(DataError, match="has no annotations to judge by"):
+    with pytest.raises(DataError, match="has no annotations to evaluate on"):
         evaluator.update(prediction([]), Sample(image=torch.zeros((3, *SIZE), dtype=torch.uint8)))
     with pytest.raises(StructureError, match="has a label without a class; labels from 1 to 1 and 1 classes"):
         evaluator.update(prediction([BOX], labels=[1]), sample([BOX]))
-    with pytest.raises(StructureError, match="its prediction holds numbers that are not finite"):
+    with pytest.raises(StructureError, match="its prediction has non-finite values"):
         evaluator.update(prediction([BOX], [float("nan")]), sample([BOX]))
     with pytest.raises(StructureError, match=r"another size; \(60, 80\) instead of \(120, 160\)"):
         evaluator.update(prediction([BOX], size=(60, 80)), sample([BOX]))
@@ -221,14 +223,14 @@ def test_what_does_not_fit_is_refused() -> None:
         CocoEvaluator(classes=("cell",), iou_types=("points",))  # type: ignore[arg-type]
 
 
-def test_an_image_judged_twice_is_an_error() -> None:
+def test_duplicate_image_is_refused() -> None:
     evaluator = CocoEvaluator(classes=("cell",))
     evaluator.update(prediction([BOX]), sample([BOX], id="a"))
-    with pytest.raises(DataError, match="image a: was judged before"):
+    with pytest.raises(DataError, match="image a: was evaluated before"):
         evaluator.update(prediction([BOX]), sample([BOX], id="a"))
 
 
-def test_states_of_several_processes_merge_to_the_whole_and_repeats_count_once() -> None:
+def test_merged_states_equal_whole_and_duplicates_count_once() -> None:
     pairs = [
         (prediction([BOX, OTHER], [0.9, 0.3]), sample([BOX], id=1)),
         (prediction([TINY]), sample([TINY, OTHER], id=2)),
@@ -244,7 +246,7 @@ def test_states_of_several_processes_merge_to_the_whole_and_repeats_count_once()
     assert merged.result() == judged(*pairs)
 
 
-def test_it_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_evaluation_prints_no_output(capfd: pytest.CaptureFixture[str]) -> None:
     judged((prediction([BOX]), sample([BOX])))
     assert capfd.readouterr().out == ""
 
@@ -354,7 +356,7 @@ def test_no_results_are_no_detections() -> None:
     assert to_coco(detections, 1, [1]) == []
 
 
-def test_a_result_without_a_box_or_of_an_unknown_category_is_refused() -> None:
+def test_result_without_box_or_of_unknown_category_is_refused() -> None:
     with pytest.raises(DataError, match="KeyError: 'bbox'; each result needs"):
         from_coco([{"image_id": 1, "category_id": 1, "score": 1.0}], SIZE, [1])
     with pytest.raises(DataError, match="KeyError: 2"):

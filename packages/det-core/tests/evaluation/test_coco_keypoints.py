@@ -33,7 +33,7 @@ def judged(distance: float, **options: Any) -> dict[str, float]:
     return judge.result()
 
 
-def test_the_similarity_falls_with_the_distance_in_multiples_of_sigma() -> None:
+def test_oks_decreases_with_distance_in_multiples_of_sigma() -> None:
     # OKS = exp(-d^2 / (2 area (2 sigma)^2)), here exp(-d^2 / 200).
     assert judged(0.0)["keypoints/AP"] == pytest.approx(1)
     figures = judged(math.sqrt(-200 * math.log(0.71)))  # reaches 0.5, 0.55, 0.6, 0.65 and 0.7 of the ten thresholds
@@ -97,14 +97,16 @@ def test_results_keep_their_keypoints(tmp_path: Path) -> None:
         np.testing.assert_allclose(after["keypoints"], before["keypoints"], atol=1e-5)
 
 
-def test_what_cannot_be_compared_is_told() -> None:
+def test_invalid_keypoints_are_reported() -> None:
     box, label = torch.tensor([[0.0, 0, 5, 5]]), torch.tensor([0])
     image = torch.zeros(3, *SIZE, dtype=torch.uint8)
     bare = Sample(image=image, targets=Targets(boxes=box, labels=label))
     pointed = Sample(image=image, targets=Targets(boxes=box, labels=label, keypoints=torch.ones(1, 17, 3)))
     guess = Detections(boxes=box, labels=label, scores=torch.ones(1), size=SIZE)
     judge = CocoEvaluator(("person",), ("keypoints",))
-    with pytest.raises(DataError, match="its truth has no keypoints to compare; load the dataset with keypoints"):
+    with pytest.raises(
+        DataError, match="its ground truth has no keypoints to compare; load the dataset with keypoints"
+    ):
         judge.update(Prediction(detections=guess), bare)
     with pytest.raises(DataError, match="its prediction has no keypoints"):
         judge.update(Prediction(detections=guess), pointed)

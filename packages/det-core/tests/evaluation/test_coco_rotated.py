@@ -37,7 +37,7 @@ def judged(*pairs: tuple[Prediction, Sample]) -> dict[str, float]:
     return evaluator.result()
 
 
-def test_the_overlap_is_that_of_the_turned_rectangles() -> None:
+def test_iou_is_that_of_rotated_rectangles() -> None:
     # Moved by a fifth of w along w: 0.8 of it is shared, 0.8 / 1.2 = 2 / 3, which passes the thresholds 0.5 to 0.65.
     along = [12 * math.cos(math.radians(30)), -12 * math.sin(math.radians(30))]
     figures = judged((found([60 + along[0], 50 + along[1], 60.0, 30.0, 30.0]), sample(BOX)))
@@ -45,7 +45,7 @@ def test_the_overlap_is_that_of_the_turned_rectangles() -> None:
     assert (figures["bbox/AP50"], figures["bbox/AP75"]) == (pytest.approx(1.0), 0.0)
 
 
-def test_a_box_turned_by_a_right_angle_is_another_box() -> None:
+def test_box_rotated_by_90_degrees_is_another_box() -> None:
     # 60 x 30 across itself shares 30 x 30 of 1800 + 1800 - 900: one third.
     assert judged((found([60.0, 50.0, 60.0, 30.0, 120.0]), sample(BOX)))["bbox/AP50"] == 0.0
     swapped = [60.0, 50.0, 30.0, 60.0, 120.0]  # the same rectangle under another name
@@ -54,11 +54,11 @@ def test_a_box_turned_by_a_right_angle_is_another_box() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(st.sampled_from([-720.0, -360.0, -180.0, 180.0, 360.0, 540.0]))
-def test_a_half_turn_is_the_same_box(turn: float) -> None:
+def test_box_rotated_by_180_degrees_is_same_box(turn: float) -> None:
     assert judged((found([*BOX[:4], BOX[4] + turn]), sample(BOX)))["bbox/AP"] == pytest.approx(1.0)
 
 
-def test_the_order_of_boxes_and_images_does_not_matter() -> None:
+def test_ap_is_independent_of_box_and_image_order() -> None:
     near = [62.0, 51.0, 55.0, 30.0, 36.0]
     pairs = [(found(near, FAR, scores=[0.4, 0.8]), sample(BOX, FAR)), (found(BOX), sample(FAR, id=2))]
     turned = [(pairs[1][0], pairs[1][1]), (found(FAR, near, scores=[0.8, 0.4]), sample(FAR, BOX))]
@@ -74,7 +74,7 @@ def test_sizes_go_by_the_product_of_the_sides() -> None:
     assert "bbox/APm" not in figures
 
 
-def test_nothing_found_and_nothing_there() -> None:
+def test_images_without_detections_or_objects_are_accepted() -> None:
     assert judged((found(), sample(BOX)))["bbox/AP"] == 0.0
     false = found(BOX, scores=[0.95]), sample(id=2)
     assert judged((found(BOX), sample(BOX)), false)["bbox/AP"] == pytest.approx(0.5)
@@ -100,11 +100,11 @@ def test_boxes_of_two_forms_are_refused() -> None:
         judged((Prediction(detections=upright), sample(BOX)))
     level = Targets(boxes=upright.boxes, labels=upright.labels)
     other = Sample(image=torch.zeros((3, *SIZE), dtype=torch.uint8), targets=level, id=2)
-    with pytest.raises(StructureError, match="image 2: its truth"):
+    with pytest.raises(StructureError, match="image 2: its ground truth"):
         judged((found(BOX), sample(BOX)), (Prediction(detections=upright), other))
 
 
-def test_masks_are_not_judged_beside_rotated_boxes() -> None:
+def test_masks_with_rotated_boxes_are_refused() -> None:
     masks = torch.ones(1, *SIZE, dtype=torch.bool)
     evaluator = CocoEvaluator(classes=["ship"], iou_types=["bbox", "segm"])
     prediction = found(BOX).detections

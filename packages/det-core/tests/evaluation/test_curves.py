@@ -69,7 +69,7 @@ def test_hotcoco_gives_the_arrays_of_pycocotools_on_generated_detections(iou_typ
     assert_same(*made(seed, iou_type), iou_type, LIMITS[iou_type] if seed % 3 else (3,))
 
 
-def test_the_installed_hotcoco_is_chosen_without_a_warning() -> None:
+def test_installed_hotcoco_is_used_without_warning() -> None:
     pytest.importorskip("hotcoco", reason="hotcoco is not installed: det-core[fast-eval]")
     module._fastest.cache_clear()
     with warnings.catch_warnings():
@@ -93,7 +93,7 @@ def test_without_hotcoco_pycocotools_is_used_with_a_warning(forgetful: None, mon
     assert np.array_equal(chosen.precision, curves(truth, found, "bbox", [100], backend="pycocotools").precision)
 
 
-def test_a_hotcoco_that_differs_or_fails_is_not_used(forgetful: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hotcoco_that_differs_or_fails_is_not_used(forgetful: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def other(*arguments: Any) -> module.Curves:
         return module.Curves(*(each + 1e-16 + (each > 0.5) * 1e-9 for each in module._by_pycocotools(*arguments)))
 
@@ -102,7 +102,7 @@ def test_a_hotcoco_that_differs_or_fails_is_not_used(forgetful: None, monkeypatc
 
     monkeypatch.setitem(sys.modules, "hotcoco", sys)
     for judge, message in (
-        (other, "gives other figures than pycocotools"),
+        (other, "gives other metrics than pycocotools"),
         (failing, "hotcoco failed .RuntimeError: no."),
     ):
         module._fastest.cache_clear()
@@ -111,7 +111,7 @@ def test_a_hotcoco_that_differs_or_fails_is_not_used(forgetful: None, monkeypatc
             assert module._fastest("bbox") == "pycocotools"
 
 
-def test_a_failure_of_hotcoco_later_on_is_made_good(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_later_hotcoco_failure_falls_back_to_pycocotools(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*arguments: Any) -> module.Curves:
         raise RuntimeError("no")
 

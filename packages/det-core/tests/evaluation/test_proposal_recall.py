@@ -32,7 +32,7 @@ def test_it_is_an_evaluator() -> None:
     assert isinstance(ProposalRecall(("a",)), Evaluator)
 
 
-def test_covered_objects_count_whatever_their_size() -> None:
+def test_recall_by_area_counts_covered_objects() -> None:
     figures = judged((prediction([A, B]), sample([A, B])))
     assert figures == {f"proposals/{name}@100": 1.0 for name in ("AR", "ARm", "ARl")}
 
@@ -45,13 +45,13 @@ def test_recall_is_the_mean_over_overlaps() -> None:
     assert figures["proposals/ARl@100"] == 0.0
 
 
-def test_the_best_proposals_count() -> None:
+def test_recall_counts_best_proposals_up_to_limit() -> None:
     figures = judged((prediction([A, B], [0.1, 5.0]), sample([A])), limits=(1, 2))
     assert figures["proposals/AR@1"] == 0.0
     assert figures["proposals/AR@2"] == 1.0
 
 
-def test_a_proposal_covers_one_object_the_one_that_it_covers_best() -> None:
+def test_proposal_matches_only_its_best_object() -> None:
     other = [14.0, 10.0, 54.0, 50.0]
     assert judged((prediction([A]), sample([other, A])))["proposals/AR@100"] == 0.5
     # The better pair is made first: the second object is left with what is beside it.
@@ -63,28 +63,28 @@ def test_crowds_do_not_count_and_sizes_are_as_annotated() -> None:
     assert judged((prediction([A]), truth)) == {"proposals/AR@100": 1.0, "proposals/ARs@100": 1.0}
 
 
-def test_what_is_not_there_has_a_note() -> None:
+def test_missing_areas_have_notes() -> None:
     evaluator = ProposalRecall(("thing",))
     assert evaluator.result() == {}
-    assert evaluator.notes["proposals/AR@100"] == "no image was judged"
+    assert evaluator.notes["proposals/AR@100"] == "no image was evaluated"
     evaluator.update(prediction([]), sample([A]))
     assert evaluator.result()["proposals/AR@1000"] == 0.0
-    assert evaluator.notes["proposals/ARs@100"] == "the truth holds no small object"
+    assert evaluator.notes["proposals/ARs@100"] == "the ground truth has no small object"
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_invalid_inputs_are_refused() -> None:
     evaluator = ProposalRecall(("thing",))
     with pytest.raises(
         StructureError, match="its prediction has no proposals; this evaluator is for proposal networks"
     ):
         evaluator.update(Prediction(), sample([A]))
-    with pytest.raises(DataError, match="has no annotations to judge by"):
+    with pytest.raises(DataError, match="has no annotations to evaluate on"):
         evaluator.update(prediction([A]), Sample(image=torch.zeros((3, 8, 8), dtype=torch.uint8)))
     with pytest.raises(ConfigError, match="limits"):
         ProposalRecall(("thing",), limits=())
 
 
-def test_the_halves_of_two_processes_join_to_the_whole() -> None:
+def test_merge_of_two_processes_equals_one() -> None:
     pairs = [(prediction([A]), sample([A, B], 1)), (prediction([B]), sample([A], 2))]
     halves = [ProposalRecall(("thing",)) for _ in pairs]
     for half, pair in zip(halves, pairs, strict=True):

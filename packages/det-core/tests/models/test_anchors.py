@@ -10,7 +10,7 @@ def anchors(generator, *sizes):
     return generator([torch.zeros(1, 1, height, width) for height, width in sizes])
 
 
-def test_an_anchor_of_ratio_2_is_twice_as_high_as_wide_and_keeps_the_area():
+def test_anchor_of_ratio_2_is_twice_as_high():
     [level] = anchors(AnchorGenerator({"p2": 4}, sizes=[[8]], aspect_ratios=[[0.5, 1.0, 2.0]]), (1, 1))
     width, height = level[:, 2] - level[:, 0], level[:, 3] - level[:, 1]
     torch.testing.assert_close(height / width, torch.tensor([0.5, 1.0, 2.0]))
@@ -30,14 +30,14 @@ def test_all_sizes_come_with_all_ratios_size_by_size():
     assert (level[:, 2] - level[:, 0]).tolist() == [32.0, 16.0, 64.0, 32.0]
 
 
-def test_by_default_a_level_has_one_size_of_8_strides():
+def test_default_size_is_8_strides():
     generator = AnchorGenerator({"p2": 4, "p6": 64})
     assert generator.per_pixel == [3, 3]
     fine, coarse = anchors(generator, (1, 1), (1, 1))
     assert (fine[1].tolist(), coarse[1].tolist()) == ([-16, -16, 16, 16], [-256, -256, 256, 256])
 
 
-def test_an_empty_map_has_no_anchors():
+def test_empty_map_has_no_anchors():
     assert anchors(AnchorGenerator({"p2": 4}), (0, 5))[0].shape == (0, 4)
 
 
@@ -60,7 +60,7 @@ def test_options_that_do_not_fit_the_levels_are_refused(options, named):
         AnchorGenerator({"p2": 4, "p3": 8}, **options)
 
 
-def test_turned_anchors_stand_where_upright_ones_do():
+def test_rotated_anchors_share_centres_with_upright_ones():
     generator = AnchorGenerator({"p3": 8}, sizes=[[16]], aspect_ratios=[[1.0, 4.0]], angles=[[0, 30]], offset=0.5)
     assert (generator.per_pixel, generator.box_dim) == ([4], 5)
     (anchors,) = generator([torch.zeros(1, 1, 1, 2)])
@@ -69,7 +69,7 @@ def test_turned_anchors_stand_where_upright_ones_do():
     assert generator.state_dict() == {}
 
 
-def test_each_level_may_have_angles_of_its_own():
+def test_angles_may_differ_by_level():
     generator = AnchorGenerator({"p2": 4, "p3": 8}, aspect_ratios=[[1.0]], angles=[[0], [-45, 45]])
     assert generator.per_pixel == [1, 2]
     assert [level[:, 4].tolist() for level in anchors(generator, (1, 1), (1, 1))] == [[0], [-45, 45]]

@@ -129,20 +129,20 @@ def learn(family, sizes, boxes):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_batch_without_any_object_is_learnt_from(family):
+def test_batch_without_objects_trains(family):
     losses = learn(family, [(64, 80), (50, 64)], [[], []])
     boxes = [value for name, value in losses.items() if name in ("loss_box_reg", "loss_mask", "loss_keypoint")]
     assert all(value.item() == 0 for value in boxes)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_an_object_of_one_pixel_is_learnt_from(family):
+def test_object_of_one_pixel_trains(family):
     learn(family, [(64, 80), (50, 64)], [[[7.0, 9.0, 8.0, 10.0]], []])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("size", [(1, 1), (3, 5)])
-def test_an_image_smaller_than_the_stride_is_learnt_from_and_predicted(family, size):
+def test_image_smaller_than_stride_trains_and_predicts(family, size):
     learn(family, [size], [[[0.0, 0.0, 1.0, 1.0]]])
     [found] = build(family).eval()(ImageBatch.stack([image(*size)]))
     if found.detections is not None:
@@ -161,7 +161,7 @@ def nothing_scores(model):
 
 @pytest.mark.parametrize("family", DETECTORS)
 @torch.no_grad()
-def test_images_in_which_nothing_is_found_are_empty_everywhere(family):
+def test_images_without_detections_have_empty_fields(family):
     batch = ImageBatch.stack([image(64, 80), image(50, 64)])
     assert any(len(found.detections) for found in build(family).eval()(batch))
     for found, size in zip(nothing_scores(build(family)).eval()(batch), batch.sizes, strict=True):
@@ -184,7 +184,7 @@ def spoilt(model, images):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
-def test_features_that_are_not_numbers_find_nothing_and_do_not_touch_other_images(family):
+def test_nan_features_give_no_detections_in_that_image_only(family):
     batch = ImageBatch.stack([image(64, 80), image(64, 80, seed=1)])
     whole = build(family).eval()(batch)
     broken, sound = spoilt(build(family), [0]).eval()(batch)
@@ -200,6 +200,6 @@ def test_features_that_are_not_numbers_find_nothing_and_do_not_touch_other_image
 
 @pytest.mark.parametrize("family", DETECTORS)
 @torch.no_grad()
-def test_a_whole_batch_of_nan_finds_nothing(family):
+def test_batch_of_nan_gives_no_detections(family):
     found = spoilt(build(family), slice(None)).eval()(ImageBatch.stack([image(64, 80), image(50, 64)]))
     assert [len(each.detections) for each in found] == [0, 0]

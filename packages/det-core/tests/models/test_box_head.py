@@ -19,25 +19,25 @@ def still(regions=2, columns=2):
     return torch.zeros(regions, columns, 4)
 
 
-def test_the_head_has_the_published_names_and_tells_its_width():
+def test_head_has_published_names_and_declares_out_dim():
     head = FastRCNNConvFCHead(8, 7, num_conv=1, conv_dim=4, num_fc=2, fc_dim=16)
     shapes = {name: tuple(value.shape) for name, value in head.state_dict().items() if name.endswith("weight")}
     assert shapes == {"conv1.weight": (4, 8, 3, 3), "fc1.weight": (16, 4 * 49), "fc2.weight": (16, 16)}
     assert head.out_dim == head(torch.zeros(3, 8, 7, 7)).shape[1] == 16
 
 
-def test_a_head_of_convolutions_alone_is_flattened():
+def test_head_of_convolutions_only_is_flattened():
     head = FastRCNNConvFCHead(8, 7, num_conv=1, conv_dim=32, num_fc=0, norm="GN")
     assert head.out_dim == head(torch.zeros(3, 8, 7, 7)).shape[1] == 32 * 49
 
 
-def test_a_head_without_layers_is_refused():
+def test_head_without_layers_is_refused():
     with pytest.raises(ConfigError, match="at least one layer"):
         FastRCNNConvFCHead(8, 7, num_fc=0)
 
 
 @pytest.mark.parametrize(("agnostic", "columns"), [(False, 3), (True, 1)])
-def test_there_is_a_score_for_the_background_and_a_box_per_class_or_for_all(agnostic, columns):
+def test_predictor_outputs_background_score_and_box_per_class(agnostic, columns):
     predictor = FastRCNNPredictor(16, 3, class_agnostic=agnostic)
     assert predictor.bbox_pred.weight.shape == (4 * columns, 16)
     scores, offsets = predictor(torch.zeros(5, 16))
@@ -45,7 +45,7 @@ def test_there_is_a_score_for_the_background_and_a_box_per_class_or_for_all(agno
     assert offsets.shape == (5, columns, 4)
 
 
-def test_the_background_is_the_last_column_and_is_never_detected():
+def test_background_is_last_column_and_never_detected():
     predictor = FastRCNNPredictor(16, 2)
     [found] = predictor.detect((logits([0.1, 0.2, 0.7], [0.6, 0.3, 0.1]), still()), [REGIONS], [SIZE])
     assert found.labels.tolist() == [0, 1, 1, 0]
@@ -53,7 +53,7 @@ def test_the_background_is_the_last_column_and_is_never_detected():
     assert found.boxes.tolist() == [REGIONS[1].tolist()] * 2 + [REGIONS[0].tolist()] * 2
 
 
-def test_a_score_of_just_the_threshold_is_not_enough():
+def test_score_equal_to_threshold_is_dropped():
     half = torch.zeros(1, 2)
     for threshold, count in ((0.5, 0), (0.4999, 1)):
         predictor = FastRCNNPredictor(16, 1, nms=NMS(score_threshold=threshold))
@@ -61,7 +61,7 @@ def test_a_score_of_just_the_threshold_is_not_enough():
         assert len(found) == count
 
 
-def test_each_class_moves_a_region_by_its_own_offsets():
+def test_class_specific_offsets_decode_per_class():
     predictor = FastRCNNPredictor(16, 2, box_weights=(10.0, 10.0, 5.0, 5.0))
     offsets = still(1)
     offsets[0, 1, 0] = 5.0  # class 1: half a width to the right
@@ -77,7 +77,7 @@ def test_one_set_of_offsets_moves_all_classes():
     assert found.boxes.tolist() == [[5.0, 0.0, 15.0, 10.0]] * 2
 
 
-def test_detections_are_clipped_to_their_own_image_suppressed_by_class_and_counted():
+def test_detections_are_clipped_suppressed_by_class_and_limited():
     predictor = FastRCNNPredictor(16, 2, nms=NMS(max_detections=3))
     regions = torch.tensor([[30.0, 20.0, 90.0, 90.0], [30.0, 20.0, 91.0, 90.0], [0.0, 0.0, 5.0, 5.0]])
     given = logits([0.6, 0.3, 0.1], [0.5, 0.2, 0.3], [0.2, 0.1, 0.7])
@@ -87,7 +87,7 @@ def test_detections_are_clipped_to_their_own_image_suppressed_by_class_and_count
     assert (first.labels.tolist(), first.size) == ([0, 1, 0], SIZE)
 
 
-def test_predictor_box_outside_the_image_is_dropped_and_keeps_its_place():
+def test_box_outside_image_is_dropped_but_counts_towards_limit():
     # By class the second region is the best; clipped, it is a line on the border, and takes one of the two places.
     predictor = FastRCNNPredictor(16, 1, nms=NMS(max_detections=2))
     regions = torch.tensor([[0.0, 0.0, 10.0, 10.0], [70.0, 5.0, 90.0, 15.0], [20.0, 20.0, 30.0, 30.0]])
@@ -121,7 +121,7 @@ def test_no_regions_give_no_detections():
     assert found.labels.dtype == torch.int64
 
 
-def test_the_class_loss_is_the_mean_over_regions():
+def test_class_loss_is_mean_over_regions():
     losses = FastRCNNPredictor(16, 2).losses(
         (logits([0.5, 0.3, 0.2], [0.1, 0.1, 0.8]), still()), REGIONS, torch.tensor([0, 2]), REGIONS
     )
@@ -139,7 +139,7 @@ def test_sigmoids_know_no_background_and_are_summed_over_classes():
 
 
 @pytest.mark.parametrize("agnostic", [False, True])
-def test_the_box_loss_looks_at_foreground_and_its_class_and_divides_by_all_regions(agnostic):
+def test_box_loss_of_foreground_divides_by_all_regions(agnostic):
     predictor = FastRCNNPredictor(16, 2, class_agnostic=agnostic, box_loss_weight=3.0)
     truth = REGIONS + torch.tensor([2.0, 0.0, 2.0, 0.0])  # a fifth and a tenth of the width, weighted by 10
     offsets = still(2, 1 if agnostic else 2)
@@ -150,7 +150,7 @@ def test_the_box_loss_looks_at_foreground_and_its_class_and_divides_by_all_regio
 
 @pytest.mark.parametrize("kind", ["smooth_l1", "giou", "diou", "ciou"])
 @pytest.mark.parametrize("class_loss", ["softmax", "sigmoid"])
-def test_no_regions_at_all_lose_nothing_and_are_differentiable(kind, class_loss):
+def test_losses_without_regions_are_zero_and_differentiable(kind, class_loss):
     predictor = FastRCNNPredictor(16, 2, box_regression=BoxRegression(loss=kind), class_loss=class_loss)
     none = torch.zeros(0, dtype=torch.int64)
     losses = predictor.losses(predictor(torch.zeros(0, 16)), REGIONS[:0], none, REGIONS[:0])

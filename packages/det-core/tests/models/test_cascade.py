@@ -55,7 +55,7 @@ STAY = [0.0, 0.0, 0.0, 0.0]
 EVEN = [0.0, 0.0, 0.0, 0.0]
 
 
-def test_scores_are_the_mean_of_the_stages_and_boxes_those_of_the_last():
+def test_scores_are_mean_of_stages_and_boxes_of_last():
     model = stage(box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.3)))
     sure = [0.0, math.log(97), 0.0, 0.0]  # 97 of 100 for class 1
     # Offsets are a tenth of the width, then a twentieth of it, then a thirtieth.
@@ -67,7 +67,7 @@ def test_scores_are_the_mean_of_the_stages_and_boxes_those_of_the_last():
     torch.testing.assert_close(found.boxes, torch.tensor([[13.0, 30.0, 33.0, 50.0]]))
 
 
-def test_a_stage_is_given_boxes_within_the_image():
+def test_stages_take_boxes_clipped_to_image():
     model = stage(box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.2)))
     # The first stage moves the box out by half; what is left is half as wide, so that a whole width back is 10 pixels.
     say(model, (EVEN, [10.0, 0, 0, 0]), (EVEN, STAY), (EVEN, [-30.0, 0, 0, 0]))
@@ -83,7 +83,7 @@ def test_later_stages_ask_for_more_overlap():
         assert [int(losses[f"loss_box_reg_stage{i}"] > 0) for i in range(3)] == foreground
 
 
-def test_later_stages_learn_from_the_boxes_as_they_were_moved_and_drop_those_that_vanish():
+def test_later_stages_train_on_nonempty_refined_boxes():
     model = stage(sampler=RegionSampler(append_ground_truth=False))
     say(model, (EVEN, [-30.0, 0, 0, 0]), (EVEN, STAY), (EVEN, STAY))  # three widths to the left, out of the image
     losses = model.losses(features(1), [proposals([0.0, 0.0, 20.0, 20.0])], [TRUTH], SIZES[:1])
@@ -120,14 +120,14 @@ def test_keys_are_those_of_published_files():
     assert names["box_predictor.0.bbox_pred.weight"].shape == (4, 8)
 
 
-def test_every_stage_needs_its_weights_and_nobody_else_sets_them():
+def test_box_weights_are_per_stage_and_set_by_cascade():
     with pytest.raises(ConfigError, match="got 3 for 2 stages"):
         stage(later_ious=[0.6])
     with pytest.raises(ConfigError, match="class_agnostic: is decided by what surrounds it"):
         stage(box_predictor=Factory(FastRCNNPredictor, class_agnostic=True))
 
 
-def test_a_cascade_has_masks_too():
+def test_cascade_predicts_masks():
     torch.manual_seed(0)
     model = mask_rcnn(
         FPN(TorchvisionBackbone("mobilenet_v3_small", strides=[8, 16, 32]), out_channels=32),

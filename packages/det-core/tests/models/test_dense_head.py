@@ -10,7 +10,7 @@ from det_core.models.parts.nms import DenseNMS
 LEVELS = [torch.full((2, 4, 4, 6), 1.0), torch.full((2, 4, 2, 3), 3.0)]
 
 
-def test_the_average_moves_in_training_alone():
+def test_moving_average_updates_in_training_only():
     average = MovingAverage(start=100)
     assert average(torch.tensor(50)).item() == 95
     assert average(torch.tensor(95)).item() == 95
@@ -27,7 +27,7 @@ def test_two_losses_may_wait_for_their_backward_pass():
     assert weight.grad.item() == pytest.approx(2 / 95)
 
 
-def test_the_best_pairs_of_anchor_and_class_are_chosen_and_nan_never_is():
+def test_best_candidates_are_selected_without_nan():
     scores = torch.tensor([[[0.1, 0.9], [float("nan"), 0.5], [0.3, 0.2]]])
     best = best_candidates(scores, threshold=0.25, most=4)
     assert best.anchor[0, :3].tolist() == [0, 1, 2]
@@ -37,7 +37,7 @@ def test_the_best_pairs_of_anchor_and_class_are_chosen_and_nan_never_is():
     assert best_candidates(torch.zeros(2, 0, 3), 0.0, 1000).score.shape == (2, 0)
 
 
-def test_numbers_of_one_anchor_stand_together():
+def test_per_anchor_keeps_values_of_anchor_together():
     maps = torch.arange(2 * 3 * 2).reshape(1, 6, 1, 2)  # two anchors of three numbers, one row of two pixels
     assert per_anchor(maps, 3)[0].tolist() == [[0, 2, 4], [6, 8, 10], [1, 3, 5], [7, 9, 11]]
 
@@ -74,7 +74,7 @@ def test_batch_norms_count_levels_alone_in_turn_or_together(level_norms, means):
         assert [10 * mean for mean in found] == pytest.approx(means)
 
 
-def test_a_tower_of_own_norms_has_the_published_keys():
+def test_tower_of_per_level_norms_has_published_keys():
     names = set(Tower(4, [8, -1], "SyncBN", "own", levels=2).state_dict())
     assert {"0.weight", "1.weight", "1.0.running_mean", "1.1.running_var", "3.bias", "4.bias"} <= names
     assert "1.0.weight" not in names

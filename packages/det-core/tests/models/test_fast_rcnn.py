@@ -29,7 +29,7 @@ TRUTH = [
 ]
 
 
-def test_given_proposals_are_what_is_judged_and_learnt_from():
+def test_given_proposals_are_used_for_training_and_prediction():
     fast, batch = model(), ImageBatch.stack(IMAGES, PROPOSALS)
     assert fast.proposal_generator is None
     losses = fast(batch, TRUTH)
@@ -41,7 +41,7 @@ def test_given_proposals_are_what_is_judged_and_learnt_from():
     assert len(none) == 0
 
 
-def test_a_batch_without_proposals_is_refused():
+def test_batch_without_proposals_is_refused():
     with pytest.raises(StructureError, match=r"ImageBatch.proposals: are needed"):
         model()(ImageBatch.stack(IMAGES))
 

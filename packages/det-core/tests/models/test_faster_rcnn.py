@@ -62,7 +62,7 @@ def same(a, b):
     )
 
 
-def test_targets_make_losses_and_their_absence_makes_predictions_whatever_the_mode():
+def test_forward_returns_losses_with_targets_and_predictions_without():
     model = eager()
     assert isinstance(model, Model)
     for mode in (True, False):
@@ -74,7 +74,7 @@ def test_targets_make_losses_and_their_absence_makes_predictions_whatever_the_mo
         assert [p.detections.size for p in predictions] == [(60, 90), (50, 70)]
 
 
-def test_detections_stand_within_their_own_image_best_first():
+def test_detections_lie_within_image_best_first():
     with torch.inference_mode():
         for prediction, (height, width) in zip(eager().eval()(BATCH), BATCH.sizes, strict=True):
             found = prediction.detections
@@ -87,7 +87,7 @@ def test_detections_stand_within_their_own_image_best_first():
 
 
 @torch.inference_mode()
-def test_what_stands_in_the_padding_does_not_matter():
+def test_padding_content_does_not_change_output():
     model, pixels = eager().eval(), BATCH.pixels.clone()
     pixels[1, :, 50:] = 255
     pixels[1, :, :, 70:] = 99
@@ -95,7 +95,7 @@ def test_what_stands_in_the_padding_does_not_matter():
 
 
 @torch.inference_mode()
-def test_bytes_and_floats_of_the_same_values_are_the_same_image():
+def test_uint8_and_float_images_give_same_output():
     model = eager().eval()
     assert same(model(BATCH), model(ImageBatch(pixels=BATCH.pixels.float(), sizes=BATCH.sizes)))
 
@@ -114,7 +114,7 @@ def test_images_of_one_size_are_predicted_together_as_alone():
 @pytest.mark.parametrize(
     "objects", [OBJECTS, [truth(), OBJECTS[1]], [truth(), truth()], [truth([3.0, 4.0, 4.0, 5.0]), truth()]]
 )
-def test_every_trained_parameter_gets_a_gradient_with_many_few_and_no_objects(objects):
+def test_trained_parameters_have_gradients_for_any_number_of_objects(objects):
     model = small()
     losses = model(BATCH, objects)
     torch.stack(list(losses.values())).sum().backward()
@@ -130,7 +130,7 @@ def test_images_of_any_size_are_taken(size):
     assert all(value.isfinite() for value in model(batch, [truth([0.0, 0.0, 1.0, 1.0])]).values())
 
 
-def test_crowds_are_not_learnt_from():
+def test_crowds_are_not_used_for_training():
     model = small()
     crowded = truth(*OBJECTS[0].boxes.tolist(), [0.0, 0.0, 90.0, 60.0], crowd=torch.tensor([False, False, True]))
     results = []
@@ -140,7 +140,7 @@ def test_crowds_are_not_learnt_from():
     assert results[0] == results[1]
 
 
-def test_the_seed_decides_what_is_sampled():
+def test_sampling_depends_on_seed():
     heads = Factory(StandardROIHeads, sampler=RegionSampler(batch_size_per_image=8))
     model = small(proposal_generator=Factory(RPN, sampler=AnchorSampler(batch_size_per_image=8)), roi_heads=heads)
     totals = []
@@ -150,7 +150,7 @@ def test_the_seed_decides_what_is_sampled():
     assert totals[0] == totals[1] != totals[2]
 
 
-def test_activations_that_are_not_finite_give_no_detections_and_a_loss_that_shows_it():
+def test_nan_activations_give_no_detections_and_nan_loss():
     model = small()
     with torch.no_grad():
         model.proposal_generator.rpn_head.conv.bias.fill_(float("nan"))
@@ -181,7 +181,7 @@ def test_it_is_built_without_values_and_copied_whole():
         assert same(model(BATCH), copy.deepcopy(model)(BATCH))
 
 
-def test_the_state_dict_holds_neither_colours_nor_anchors():
+def test_state_dict_has_neither_pixel_mean_nor_anchors():
     names = small().state_dict()
     assert not any("anchor_generator" in name or "normalise" in name for name in names)
     assert "proposal_generator.rpn_head.anchor_deltas.weight" in names
@@ -192,7 +192,7 @@ def test_as_many_targets_as_images_are_asked_for():
         small()(BATCH, OBJECTS[:1])
 
 
-def test_pixels_are_normalised_in_the_order_of_the_weights_then_padded_with_zeros():
+def test_pixels_are_normalized_in_weight_order_then_zero_padded():
     red = torch.zeros(3, 2, 3, dtype=torch.uint8)
     red[0] = 200
     batch = ImageBatch.stack([red, torch.zeros(3, 4, 5, dtype=torch.uint8)])
@@ -207,13 +207,13 @@ def test_pixels_are_normalised_in_the_order_of_the_weights_then_padded_with_zero
         assert pixels[1, :, 3, 4].tolist() == [-10.0, -10.0, -7.5]
 
 
-def test_a_backbone_without_a_pyramid_serves_as_well():
+def test_backbone_without_pyramid_is_supported():
     model = RCNN(ResNet(18, out_features=["res5"]), Factory(RPN), Factory(StandardROIHeads), num_classes=2)
     assert set(model(BATCH, OBJECTS)) == {"loss_rpn_cls", "loss_rpn_loc", "loss_cls", "loss_box_reg"}
     assert len(model(BATCH)) == 2
 
 
-def test_a_proposal_network_gives_proposals_of_any_class():
+def test_proposal_network_gives_class_agnostic_proposals():
     model = ProposalNetwork(copy.deepcopy(backbone()), num_classes=3)
     assert isinstance(model, Model)
     assert set(model(BATCH, OBJECTS)) == {"loss_rpn_cls", "loss_rpn_loc"}
@@ -223,7 +223,7 @@ def test_a_proposal_network_gives_proposals_of_any_class():
         assert (prediction.proposals.logits.diff() <= 0).all()
 
 
-def test_an_object_without_area_is_not_learnt_from():
+def test_object_without_area_is_not_used_for_training():
     torch.manual_seed(1)
     without = small().eval()(BATCH, OBJECTS)
     flat = truth([5.0, 5.0, 50.0, 40.0], [60.0, 10.0, 61.0, 11.0], [9.0, 9.0, 9.0, 30.0])

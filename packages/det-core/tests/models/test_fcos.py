@@ -41,14 +41,14 @@ def test_points_are_the_middles_of_the_feature_pixels():
     assert outputs.points[0][:2].tolist() == [[4, 4], [12, 4]]
     assert outputs.points[1].tolist() == [[8, 8], [24, 8], [40, 8], [8, 24], [24, 24], [40, 24]]
     assert [tuple(x.shape) for x in outputs.logits] == [(2, 24, 3), (2, 6, 3)]
-    assert [tuple(x.shape) for x in outputs.centreness] == [(2, 24), (2, 6)]
+    assert [tuple(x.shape) for x in outputs.centerness] == [(2, 24), (2, 6)]
 
 
-def test_distances_may_start_at_the_corners_of_the_pixels_as_in_torchvision():
+def test_offset_zero_measures_from_pixel_corners_as_torchvision():
     assert head(offset=0.0)(features()).points[0][:2].tolist() == [[0, 0], [8, 0]]
 
 
-def test_an_object_belongs_to_the_points_near_its_centre_on_the_level_of_its_size():
+def test_points_match_nearby_object_on_level_of_its_size():
     fine, coarse = matched([4.0, 4.0, 44.0, 28.0])  # centre (24, 16)
     # 1.5 strides of 8 around the centre: x in (12, 36), y in (4, 28).
     assert torch.nonzero(fine == 0).tolist() == [[1, 2], [1, 3], [2, 2], [2, 3]]
@@ -66,7 +66,7 @@ def test_where_objects_overlap_the_smaller_one_counts():
     assert torch.nonzero(fine == 1).tolist() == [[1, 2], [1, 3], [2, 2], [2, 3]]
 
 
-def test_the_losses_are_those_worked_out_by_hand():
+def test_losses_equal_hand_computed():
     model = FCOSHead({"p3": 8}, {"p3": 8}, 1, tower=FCOSTower(conv_dims=[], norm=""), prior_probability=0.5)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -75,11 +75,11 @@ def test_the_losses_are_those_worked_out_by_hand():
     outputs = model({"p3": torch.zeros(1, 8, 1, 3)})
     # The object is seen from the point (12, 4) alone, 4 pixels from two sides and 2 and 6 from the others.
     losses = model.losses(outputs, [(8, 24)], [truth([10.0, 0.0, 18.0, 8.0])])
-    normaliser = 300 * 0.9 + 1 * 0.1
-    assert losses["loss_fcos_cls"].item() == pytest.approx((0.25 + 2 * 0.75) * 0.25 * 0.693147 / normaliser, rel=1e-5)
+    normalizer = 300 * 0.9 + 1 * 0.1
+    assert losses["loss_fcos_cls"].item() == pytest.approx((0.25 + 2 * 0.75) * 0.25 * 0.693147 / normalizer, rel=1e-5)
     # Found is (8, 0, 16, 8): 48 shared of 80, which is also what encloses both.
-    assert losses["loss_fcos_loc"].item() == pytest.approx((1 - 48 / 80) / normaliser, rel=1e-5)
-    assert losses["loss_fcos_ctr"].item() == pytest.approx(0.693147 / normaliser, rel=1e-5)
+    assert losses["loss_fcos_loc"].item() == pytest.approx((1 - 48 / 80) / normalizer, rel=1e-5)
+    assert losses["loss_fcos_ctr"].item() == pytest.approx(0.693147 / normalizer, rel=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["", "BN"])
@@ -92,7 +92,7 @@ def test_images_without_objects_have_losses_that_reach_every_parameter(norm):
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
-def test_an_object_of_one_pixel_does_no_harm():
+def test_object_of_one_pixel_has_finite_losses():
     model = head()
     losses = model.losses(model(features()), SIZES, [truth([5.0, 5.0, 6.0, 6.0]), truth()])
     assert all(loss.isfinite() for loss in losses.values())
@@ -109,7 +109,7 @@ def test_detections_are_clipped_sorted_and_limited():
         assert (image.boxes <= torch.tensor([width, height, width, height])).all()
 
 
-def test_two_images_together_are_what_each_is_alone():
+def test_batch_of_two_images_equals_single_images():
     model, maps = head(nms=FCOSNMS(score_threshold=0.01)).eval(), features()
     torch.nn.init.ones_(model.bbox_pred.bias)
     together = model.decode(model(maps), SIZES)
@@ -124,6 +124,6 @@ def test_two_images_together_are_what_each_is_alone():
         assert distance.amin(dim=0).max() < 1e-3
 
 
-def test_activations_that_are_not_numbers_detect_nothing():
+def test_nan_activations_give_no_detections():
     model = head(nms=FCOSNMS(score_threshold=0.0))
     assert [len(image) for image in model.decode(model(features(float("nan"))), SIZES)] == [0, 0]

@@ -17,7 +17,7 @@ def drawn(labels, seed=0, **options):
     return federated(torch.tensor(labels, dtype=torch.int64), federated.weights(BACKGROUND)).tolist()
 
 
-def test_classes_of_the_batch_always_count_and_the_background_takes_a_place_as_published():
+def test_classes_of_batch_are_selected_and_background_counts():
     for seed in range(5):
         chosen = drawn([2, BACKGROUND, 2], seed)  # two of three places are taken
         assert chosen[2]
@@ -26,7 +26,7 @@ def test_classes_of_the_batch_always_count_and_the_background_takes_a_place_as_p
     assert drawn([2, BACKGROUND], classes=2) == [False, False, True, False]
 
 
-def test_no_class_is_drawn_that_is_nowhere_however_many_are_wanted():
+def test_classes_without_images_are_never_drawn():
     assert drawn([BACKGROUND], classes=50) == [True, True, False, True]
     assert drawn([], classes=50) == [True, True, False, True]
 
@@ -44,7 +44,7 @@ def test_classes_are_drawn_by_their_frequency_to_a_power(power, share):
     assert found[1].item() == pytest.approx(share, abs=0.04)
 
 
-def test_the_loss_is_over_the_chosen_classes_alone_and_others_learn_nothing():
+def test_loss_uses_selected_classes_and_others_have_no_gradient():
     federated = FederatedClasses([1.0, 9.0, 0.0, 0.0], classes=3)
     predictor = FastRCNNPredictor(5, 4, class_loss="sigmoid", federated=federated)
     logits = torch.randn(3, 5, requires_grad=True)
@@ -62,7 +62,7 @@ def test_the_loss_is_over_the_chosen_classes_alone_and_others_learn_nothing():
     assert (logits.grad.abs().sum(dim=0) > 0).tolist() == [i in (chosen, 3) for i in range(5)]
 
 
-def test_frequencies_come_from_an_lvis_file_by_rising_id_when_they_are_needed(tmp_path):
+def test_frequencies_are_read_from_lvis_file_by_id_lazily(tmp_path):
     path = tmp_path / "lvis.json"
     federated = FederatedClasses(counts_from=path)
     with pytest.raises(DataError, match="there is no such annotation file"):
@@ -70,11 +70,11 @@ def test_frequencies_come_from_an_lvis_file_by_rising_id_when_they_are_needed(tm
     path.write_text(json.dumps({"categories": [{"id": 7, "image_count": 16}, {"id": 2, "image_count": 9}]}))
     assert federated.weights(2).tolist() == [3.0, 4.0]
     path.write_text(json.dumps({"categories": [{"id": 7}]}))
-    with pytest.raises(DataError, match="how many images"):
+    with pytest.raises(DataError, match="the number of images"):
         FederatedClasses(counts_from=path).weights(1)
 
 
-def test_a_checkpoint_keeps_the_frequencies_so_that_the_file_is_not_needed_again(tmp_path):
+def test_checkpoint_keeps_frequencies_without_file(tmp_path):
     def predictor(federated):
         return FastRCNNPredictor(5, 2, class_loss="sigmoid", federated=federated)
 
@@ -89,7 +89,7 @@ def test_a_checkpoint_keeps_the_frequencies_so_that_the_file_is_not_needed_again
     torch.testing.assert_close(without_file.losses(without_file(regions), boxes, labels, boxes), expected)
 
 
-def test_what_does_not_fit_is_refused():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ConfigError, match="either counts or counts_from"):
         FederatedClasses()
     with pytest.raises(ConfigError, match="got 2 for 3 classes"):

@@ -41,14 +41,14 @@ def silent(model):
     return model
 
 
-def test_the_loss_is_the_cross_entropy_over_cells_of_the_keypoints_that_can_be_seen():
+def test_loss_is_cross_entropy_over_cells_of_labelled_keypoints():
     model = silent(head(loss_weight=3.0))
     for seen in ([INSIDE, INSIDE], [INSIDE, OUTSIDE], [INSIDE, UNLABELLED]):
         loss = model.losses(features(), [BOX], [truth(seen)])["loss_keypoint"]
         assert loss.item() == pytest.approx(3.0 * math.log(16 * 16), rel=1e-5)
 
 
-def test_the_loss_may_be_divided_by_what_there_could_be():
+def test_loss_normalized_by_capacity_divides_by_maximum():
     model = silent(head(normalise_by="capacity", max_foreground=10))
     losses = model.losses(features(2), [BOX, BOX], [truth([INSIDE, OUTSIDE]), truth([INSIDE, INSIDE])])
     # Three of the 2 images x 10 regions x 2 keypoints.
@@ -57,7 +57,7 @@ def test_the_loss_may_be_divided_by_what_there_could_be():
 
 @pytest.mark.parametrize("normalise_by", ["visible", "capacity"])
 @pytest.mark.parametrize("objects", [truth(), truth([OUTSIDE, UNLABELLED])])
-def test_where_nothing_can_be_seen_the_loss_is_zero_and_reaches_every_parameter(normalise_by, objects):
+def test_loss_without_labelled_keypoints_is_zero_with_gradients(normalise_by, objects):
     model = head(normalise_by=normalise_by)
     losses = model.losses(features(), [objects.boxes], [objects])
     losses["loss_keypoint"].backward()

@@ -9,7 +9,7 @@ from det_core.contracts import RegionHead
 from det_core.errors import ConfigError, StructureError
 from det_core.models import NMS, MaskRCNNConvUpsampleHead, ROIPooler, StandardROIHeads, mask_rcnn
 from det_core.models.heads.box import FastRCNNPredictor
-from det_core.ops.masks import paste_masks, rasterise
+from det_core.ops.masks import paste_masks, rasterize
 from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, Polygons, Targets
 
@@ -51,7 +51,7 @@ def say(model, *logits):
         model.predictor.bias.copy_(torch.tensor(logits))
 
 
-def test_the_loss_is_the_cross_entropy_of_the_true_class_over_all_cells():
+def test_loss_is_cross_entropy_of_matched_class_over_cells():
     model = head(loss_weight=2.0)
     say(model, 100.0, math.log(3), -100.0)  # three quarters sure that a cell is in the mask of class 1
     # Half of the cells are in: -(log(3/4) + log(1/4)) / 2 on average.
@@ -61,15 +61,15 @@ def test_the_loss_is_the_cross_entropy_of_the_true_class_over_all_cells():
     assert loss.item() == pytest.approx(-math.log(3 / 4) * 2.0, rel=1e-5)
 
 
-def test_outlines_and_bitmaps_of_the_same_objects_give_the_same_loss():
+def test_polygons_and_bitmaps_of_same_objects_give_same_loss():
     model, outlines = head(), truth(LEFT, WHOLE)
-    bitmaps = Targets(boxes=outlines.boxes, labels=outlines.labels, masks=rasterise(outlines.masks, (64, 64)))
+    bitmaps = Targets(boxes=outlines.boxes, labels=outlines.labels, masks=rasterize(outlines.masks, (64, 64)))
     boxes = outlines.boxes
     assert model.losses(features(), [boxes], [outlines]) == model.losses(features(), [boxes], [bitmaps])
 
 
 @pytest.mark.parametrize("norm", ["", "GN", "FrozenBN"])
-def test_without_objects_the_loss_is_zero_and_reaches_every_parameter(norm):
+def test_loss_without_objects_is_zero_with_gradients(norm):
     model = head(norm=norm)
     losses = model.losses(features(2), [BOX[:0]] * 2, [truth(), truth()])
     losses["loss_mask"].backward()
@@ -83,7 +83,7 @@ def test_objects_without_masks_are_refused():
         head().losses(features(), [BOX], [bare])
 
 
-def test_detections_get_the_probabilities_of_their_own_class():
+def test_predict_gives_probabilities_of_detected_class():
     model = head()
     assert isinstance(model, RegionHead)
     say(model, 100.0, 0.0, -100.0)
@@ -93,7 +93,7 @@ def test_detections_get_the_probabilities_of_their_own_class():
     assert (found[2].masks == 0.5).all()
 
 
-def test_one_mask_serves_all_classes_where_they_are_not_told_apart():
+def test_class_agnostic_mask_serves_all_classes():
     model = head(class_agnostic=True)
     assert model.predictor.weight.shape[0] == 1
     say(model, 100.0)
@@ -101,7 +101,7 @@ def test_one_mask_serves_all_classes_where_they_are_not_told_apart():
     assert model.losses(features(), [BOX], [truth(WHOLE, label=2)])["loss_mask"] < 1e-6
 
 
-def test_another_loss_is_given_the_masks_their_regions_and_their_truth():
+def test_custom_loss_receives_logits_regions_and_targets():
     def mean_logit(logits, proposals, targets):
         assert [len(boxes) for boxes in proposals] == [len(truth) for truth in targets] == [2, 0]
         return logits.mean()
@@ -154,7 +154,7 @@ def test_mask_rcnn_learns_and_predicts_masks_beside_boxes():
             assert paste_masks(found.masks, found.boxes, found.size).shape == (len(found), 64, 64)
 
 
-def test_the_stage_may_learn_masks_from_the_boxes_it_predicts():
+def test_mask_head_may_train_on_predicted_boxes():
     seen = []
 
     class Watching(MaskRCNNConvUpsampleHead):

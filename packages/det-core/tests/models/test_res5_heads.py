@@ -45,7 +45,7 @@ def proposals(*boxes):
     return Proposals(boxes=torch.tensor(boxes).reshape(-1, 4), logits=torch.zeros(len(boxes)))
 
 
-def test_a_region_is_judged_by_the_mean_of_what_res5_makes_of_it():
+def test_region_score_is_from_mean_of_res5_features():
     model = stage()
     assert isinstance(model, ROIHeads)
     pooled = model.pooler([features(1)["res4"]], [torch.tensor([BOX])])
@@ -82,10 +82,10 @@ def test_keys_are_those_of_published_files():
     assert names["res5.2.conv2.weight"].shape == (8, 8, 3, 3)
 
 
-def test_one_level_and_heads_that_take_what_is_pooled_are_asked_for():
+def test_several_levels_and_heads_without_pooled_methods_are_refused():
     with pytest.raises(ConfigError, match="must name one level"):
         Res5ROIHeads({"res3": 8, "res4": 8}, {"res3": 8, "res4": 16}, 3)
-    with pytest.raises(ConfigError, match=r"heads.points: must take pooled features"):
+    with pytest.raises(ConfigError, match=r"heads.points: must accept pooled features"):
         stage(heads={"points": KeypointRCNNConvDeconvUpsampleHead})
 
 

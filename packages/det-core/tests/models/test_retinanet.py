@@ -28,7 +28,7 @@ def truth(*boxes):
     return Targets(boxes=torch.tensor(boxes).reshape(-1, 4), labels=torch.arange(len(boxes)) % 3)
 
 
-def test_every_level_has_three_sizes_and_three_shapes_per_pixel():
+def test_levels_have_three_sizes_and_three_ratios_per_pixel():
     outputs = head()(features())
     assert isinstance(head(), DenseHead)
     assert [tuple(x.shape) for x in outputs.logits] == [(2, 4 * 6 * 9, 3), (2, 2 * 3 * 9, 3)]
@@ -37,7 +37,7 @@ def test_every_level_has_three_sizes_and_three_shapes_per_pixel():
     torch.testing.assert_close(areas.sqrt()[::3], torch.tensor([32.0, 32 * 2 ** (1 / 3), 32 * 2 ** (2 / 3)]))
 
 
-def test_the_losses_of_one_anchor_are_those_worked_out_by_hand():
+def test_losses_of_one_anchor_equal_hand_computed():
     one = RetinaNetHead(
         {"p3": 8},
         {"p3": 8},
@@ -51,11 +51,11 @@ def test_the_losses_of_one_anchor_are_those_worked_out_by_hand():
             parameter.zero_()
     outputs = one({"p3": torch.zeros(1, 8, 1, 2)})  # the anchors (0, 0, 8, 8) and (8, 0, 16, 8), p = 0.5
     losses = one.losses(outputs, [(8, 16)], [truth([1.0, 0.0, 9.0, 8.0])])
-    normaliser = 100 * 0.9 + 1 * 0.1
+    normalizer = 100 * 0.9 + 1 * 0.1
     log2 = torch.log(torch.tensor(2.0)).item()
     # The first anchor is the object's, the second background: alpha 0.25 and 0.75, both (1 - p) ** 2 = 0.25.
-    assert losses["loss_cls"].item() == pytest.approx((0.25 + 0.75) * 0.25 * log2 / normaliser)
-    assert losses["loss_box_reg"].item() == pytest.approx(1 / 8 / normaliser)  # dx = 1 / 8
+    assert losses["loss_cls"].item() == pytest.approx((0.25 + 0.75) * 0.25 * log2 / normalizer)
+    assert losses["loss_box_reg"].item() == pytest.approx(1 / 8 / normalizer)  # dx = 1 / 8
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_images_without_objects_have_losses_that_reach_every_parameter(options):
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
-def test_an_object_of_one_pixel_has_an_anchor():
+def test_object_of_one_pixel_matches_an_anchor():
     model = head()
     losses = model.losses(model(features()), SIZES, [truth([5.0, 5.0, 6.0, 6.0]), truth()])
     assert losses["loss_box_reg"] > 0
@@ -86,7 +86,7 @@ def test_detections_are_clipped_sorted_and_limited():
         assert (image.boxes <= torch.tensor([width, height, width, height])).all()
 
 
-def test_two_images_together_are_what_each_is_alone():
+def test_batch_of_two_images_equals_single_images():
     model, maps = head(nms=DenseNMS(score_threshold=0.001)).eval(), features()
     together = model.decode(model(maps), SIZES)
     for i, size in enumerate(SIZES):
@@ -99,7 +99,7 @@ def test_two_images_together_are_what_each_is_alone():
         assert distance.amin(dim=0).max() < 1e-3
 
 
-def test_activations_that_are_not_numbers_detect_nothing():
+def test_nan_activations_give_no_detections():
     model = head(nms=DenseNMS(score_threshold=0.0))
     assert [len(image) for image in model.decode(model(features(float("nan"))), SIZES)] == [0, 0]
 
@@ -109,7 +109,7 @@ def test_levels_with_different_numbers_of_anchors_are_refused():
         head(anchor_generator=Factory(AnchorGenerator, sizes=[[8], [8, 16]]))
 
 
-def test_a_whole_retinanet_learns_and_detects():
+def test_retinanet_trains_and_detects():
     torch.manual_seed(0)
     pyramid = FPN(
         ResNet(18, out_features=["res3", "res4"], stem_channels=8, res2_channels=8), out_channels=8, top="convolutions"

@@ -64,7 +64,7 @@ TRUTH = Targets(
 NOTHING = TRUTH[:0]
 
 
-def test_it_is_the_second_stage_with_the_published_names_and_pools_up_to_stride_32():
+def test_roi_heads_have_published_names_and_default_levels():
     stage = StandardROIHeads(CHANNELS, STRIDES, 3)
     assert isinstance(stage, ROIHeads)
     assert stage.in_features == ("p2", "p3", "p4", "p5")
@@ -72,25 +72,25 @@ def test_it_is_the_second_stage_with_the_published_names_and_pools_up_to_stride_
     assert set(stage.state_dict()) == {f"{part}.{kind}" for part in parts for kind in ("weight", "bias")}
 
 
-def test_a_proposal_that_overlaps_an_object_by_half_takes_its_label_and_its_box():
+def test_proposal_of_iou_one_half_matches_object():
     near = [0.0, 0.0, 20.0, 10.0]
     sampled = heads(sampler=RegionSampler(append_ground_truth=False)).sampler(proposals(near, FAR).boxes, TRUTH, 3)
     assert sampled.labels.tolist() == [2, 3]
     assert TRUTH.boxes[sampled.matched_idxs[0]].tolist() == A
 
 
-def test_true_boxes_join_the_proposals_unless_told_otherwise():
+def test_ground_truth_boxes_are_appended_to_proposals_by_default():
     assert heads().sampler(proposals(FAR).boxes, TRUTH, 3).boxes.tolist() == [FAR, A, B]
     assert heads(sampler=RegionSampler(append_ground_truth=False)).sampler(
         proposals(FAR).boxes, TRUTH, 3
     ).boxes.tolist() == [FAR]
 
 
-def test_without_objects_everything_is_background():
+def test_without_objects_all_proposals_are_background():
     assert heads().sampler(proposals(A, FAR).boxes, NOTHING, 3).labels.tolist() == [3, 3]
 
 
-def test_a_quarter_of_the_sample_is_foreground_at_most():
+def test_positive_fraction_limits_foreground_to_a_quarter():
     many = torch.tensor([A] * 30 + [FAR] * 30)
     labels = heads(sampler=RegionSampler(batch_size_per_image=16)).sampler(many, TRUTH, 3).labels
     assert (labels < 3).sum() == 4
@@ -103,7 +103,7 @@ def test_proposals_between_two_thresholds_are_left_out():
     assert stage.sampler(proposals(A, between, FAR).boxes, TRUTH, 3).boxes.tolist() == [A, FAR]
 
 
-def test_losses_reach_every_parameter_even_where_there_is_nothing_to_see():
+def test_losses_reach_all_parameters_even_without_objects():
     for given, truth in (
         ([proposals(A), proposals(FAR)], [TRUTH, NOTHING]),
         ([proposals(A), proposals(FAR)], [NOTHING, NOTHING]),
@@ -117,7 +117,7 @@ def test_losses_reach_every_parameter_even_where_there_is_nothing_to_see():
         assert all(parameter.grad is not None for parameter in stage.parameters())
 
 
-def test_the_losses_of_a_batch_are_the_mean_of_its_images_where_they_have_equal_samples():
+def test_losses_of_batch_are_mean_over_images():
     stage, maps = heads(sampler=RegionSampler(append_ground_truth=False)), features()
     given, truth = [proposals(A, FAR), proposals(B, FAR)], [TRUTH, TRUTH]
     together = stage.losses(maps, given, truth, SIZES)
@@ -129,7 +129,7 @@ def test_the_losses_of_a_batch_are_the_mean_of_its_images_where_they_have_equal_
         torch.testing.assert_close(value, (single[0][name] + single[1][name]) / 2)
 
 
-def test_a_further_head_learns_from_foreground_proposals_with_their_truth_row_by_row():
+def test_extra_head_trains_on_foreground_proposals_with_matched_targets():
     stage = heads(heads={"point_head": Factory(CentreHead)})
     assert isinstance(stage.point_head, RegionHead)
     assert "point_head.fc.weight" in stage.state_dict()
@@ -144,7 +144,7 @@ def test_a_further_head_learns_from_foreground_proposals_with_their_truth_row_by
     assert stage.point_head.fc.weight.grad.any()
 
 
-def test_a_further_head_fills_its_extra_of_the_detections():
+def test_extra_head_fills_its_extra_of_detections():
     stage = heads(
         heads={"point_head": CentreHead}, box_predictor=Factory(FastRCNNPredictor, nms=NMS(score_threshold=0.0))
     )
@@ -153,7 +153,7 @@ def test_a_further_head_fills_its_extra_of_the_detections():
     assert [tuple(d.extras["acme/points"].shape) for d in detections] == [(6, 2), (0, 2)]
 
 
-def test_a_head_must_not_take_a_name_or_a_loss_that_is_there_already():
+def test_duplicate_head_and_loss_names_are_refused():
     with pytest.raises(ConfigError, match="box_head"):
         heads(heads={"box_head": CentreHead})
     stage = heads(heads={"one": CentreHead, "two": CentreHead})
@@ -167,7 +167,7 @@ def test_levels_that_are_not_there_are_refused(levels):
         heads(in_features=levels)
 
 
-def test_further_heads_may_learn_from_the_boxes_that_are_predicted_for_the_true_class():
+def test_extra_heads_train_on_boxes_of_matched_class():
     for on, expected in ((False, A), (True, [2.0, 0.0, 22.0, 20.0])):
         stage = heads(
             heads={"points": Factory(CentreHead)},

@@ -90,7 +90,7 @@ OBJECTS = [
 ]
 
 
-def test_an_anchor_of_another_angle_is_no_match():
+def test_anchor_of_another_angle_is_no_match():
     # The object is the first cell's anchor at 45 degrees; it overlaps the upright one of that cell by 1 / sqrt(2).
     losses = run(
         grid_rpn(sampler=AnchorSampler(batch_size_per_image=100, iou_thresholds=(0.3, 0.8))),
@@ -101,7 +101,7 @@ def test_an_anchor_of_another_angle_is_no_match():
     assert losses["loss_rpn_loc"].item() == 0.0
 
 
-def test_the_turn_that_is_missing_is_learnt_in_radians_the_short_way_round():
+def test_angle_offset_is_shortest_rotation_in_radians():
     # 10 degrees from the anchor at 45, written as a full turn more; a square would also fit at 90 degrees less.
     wide = grid_rpn(
         sampler=AnchorSampler(batch_size_per_image=1, positive_fraction=1.0, iou_thresholds=(0.3, 0.85)),
@@ -114,7 +114,7 @@ def test_the_turn_that_is_missing_is_learnt_in_radians_the_short_way_round():
     assert run(wide, truth([8.0, 8.0, 16.0, 16.0, 55.0]), offsets)["loss_rpn_loc"].item() == pytest.approx(0, abs=1e-5)
 
 
-def test_proposals_are_turned_by_their_offsets_and_only_level_ones_are_clipped():
+def test_proposals_are_rotated_and_only_level_ones_clipped():
     rpn = grid_rpn(nms=ProposalNMS(iou_threshold=1.0))
     offsets = torch.zeros(1, 8, 5)
     offsets[0, 0] = torch.tensor([-0.5, 0, 0, 0, 0])  # half a width to the left, out of the image
@@ -138,7 +138,7 @@ def test_suppression_goes_by_the_overlap_of_the_turned_boxes():
     assert len(found) == 8
 
 
-def test_turned_anchors_that_reach_out_too_far_are_left_out():
+def test_rotated_anchors_beyond_boundary_threshold_are_ignored():
     # A square of 16 at 45 degrees reaches 11.3 pixels from its middle, 3.3 out of the image.
     losses = run(grid_rpn(sampler=AnchorSampler(batch_size_per_image=100, boundary_threshold=1.0)), truth())
     assert losses["loss_rpn_cls"].item() == pytest.approx(4 * math.log(2) / 100)
@@ -159,7 +159,7 @@ def test_each_class_has_five_offsets():
     assert loss["loss_box_reg"].item() == pytest.approx(2 * math.pi, rel=1e-5)  # of 200 degrees, 160 the other way
 
 
-def test_a_rotated_region_is_pooled_along_its_own_sides():
+def test_rotated_region_is_pooled_along_its_sides():
     ramp = torch.arange(16.0).expand(1, 1, 16, 16)  # grows along x
     pooler = ROIPooler([4], 2, "ROIAlignRotated", sampling_ratio=1)
     level, turned = pooler([ramp], [torch.tensor([[32.0, 32.0, 16.0, 16.0, 0.0], [32.0, 32.0, 16.0, 16.0, 90.0]])])
@@ -169,7 +169,7 @@ def test_a_rotated_region_is_pooled_along_its_own_sides():
     assert pooler([ramp], [torch.zeros(0, 5)]).shape == (0, 1, 2, 2)
 
 
-def test_the_level_of_a_rotated_region_goes_by_its_area():
+def test_level_of_rotated_region_is_by_area():
     pooler = ROIPooler([4, 8], 1, "ROIAlignRotated", sampling_ratio=1)
     levels = [torch.full((1, 1, 128, 128), 4.0), torch.full((1, 1, 64, 64), 8.0)]
     regions = torch.tensor([[200.0, 200.0, 10.0, 1300.0, 60.0], [200.0, 200.0, 100.0, 100.0, 60.0]])  # 112 ** 2 = 12544
@@ -190,13 +190,13 @@ def test_targets_make_losses_and_their_absence_makes_rotated_detections():
         assert (found.scores.diff() <= 0).all()
 
 
-def test_an_image_without_objects_has_box_losses_of_zero():
+def test_image_without_objects_has_zero_box_losses():
     losses = detector()(ImageBatch.stack(IMAGES[:1]), [truth()])
     assert (losses["loss_rpn_loc"].item(), losses["loss_box_reg"].item()) == (0.0, 0.0)
     assert all(value.isfinite() for value in losses.values())
 
 
-def test_a_cascade_refines_rotated_boxes():
+def test_cascade_refines_rotated_boxes():
     weights = [[10.0, 10.0, 5.0, 5.0, 1.0], [20.0, 20.0, 10.0, 10.0, 2.0], [30.0, 30.0, 15.0, 15.0, 3.0]]
     heads = CascadeROIHeads(
         {"p4": 4},
@@ -218,7 +218,7 @@ def test_a_cascade_refines_rotated_boxes():
 
 
 @torch.no_grad()
-def test_the_order_of_the_objects_and_a_full_turn_do_not_matter():
+def test_result_is_independent_of_object_order_and_full_rotations():
     model, batch = detector(), ImageBatch.stack(IMAGES)
     expected = model(batch, OBJECTS)
     others = [replace(one, boxes=one.boxes + 360 * torch.eye(5)[4])[torch.arange(len(one)).flip(0)] for one in OBJECTS]
@@ -266,7 +266,7 @@ def test_images_together_are_detected_as_alone():
             ),
             "Res5ROIHeads",
         ),
-        (lambda: RetinaNetHead({"p4": 4}, {"p4": 16}, 3, anchor_generator=ANGLES), "must lay upright anchors"),
+        (lambda: RetinaNetHead({"p4": 4}, {"p4": 16}, 3, anchor_generator=ANGLES), "must generate upright anchors"),
     ],
 )
 def test_parts_for_different_boxes_are_refused(make, named):
@@ -274,7 +274,7 @@ def test_parts_for_different_boxes_are_refused(make, named):
         make()
 
 
-def test_upright_truth_is_refused_with_what_to_do():
+def test_upright_targets_are_refused_with_fix():
     upright = Targets(boxes=torch.tensor([[0.0, 0.0, 9.0, 9.0]]), labels=torch.tensor([0]))
     with pytest.raises(StructureError, match="rotated: true"):
         run(grid_rpn(), upright)

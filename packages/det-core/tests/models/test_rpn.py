@@ -53,7 +53,7 @@ def test_several_convolutions_are_numbered():
     assert head([torch.zeros(1, 4, 2, 5)]).offsets[0].shape == (1, 30, 4)
 
 
-def test_head_outputs_stand_in_the_order_of_the_anchors():
+def test_head_outputs_are_in_anchor_order():
     head = RPNHead(4, 2)
     x = torch.randn(1, 4, 3, 5)
     logits, offsets = (level[0] for level in head([x]))
@@ -71,14 +71,14 @@ def test_proposals_come_by_falling_objectness_moved_and_clipped():
     assert found.boxes.tolist() == [[16, 0, 32, 16], [0, 0, 8, 16], [16, 16, 32, 30], [0, 16, 16, 30]]
 
 
-def test_the_number_before_suppression_counts_per_level_and_the_one_after_per_image():
+def test_pre_nms_topk_per_level_post_nms_per_image():
     rpn = RPN(CHANNELS, STRIDES, anchor_generator=ONE_SHAPE, nms=ProposalNMS(pre_nms_topk_test=3, iou_threshold=1.0))
     assert [len(p) for p in rpn(features(images=2), [(64, 96)] * 2)[0]] == [6, 6]
     rpn.nms = replace(rpn.nms, post_nms_topk_test=4)
     assert [len(p) for p in rpn(features(images=2), [(64, 96)] * 2)[0]] == [4, 4]
 
 
-def test_training_has_numbers_of_its_own_whatever_the_mode():
+def test_rpn_uses_train_topk_when_targets_given():
     rpn = RPN(
         CHANNELS,
         STRIDES,
@@ -110,7 +110,7 @@ def test_small_and_infinite_proposals_are_dropped():
 
 
 @pytest.mark.parametrize("conv_dims", [[-1], [8, -1, 5]])
-def test_the_head_says_of_single_anchors_what_it_says_of_all(conv_dims):
+def test_head_at_sampled_anchors_equals_full_head(conv_dims):
     head, levels = RPNHead(4, 3, conv_dims=conv_dims), list(features(images=2).values())
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
@@ -125,7 +125,7 @@ def test_the_head_says_of_single_anchors_what_it_says_of_all(conv_dims):
 
 
 @pytest.mark.parametrize("conv_dims", [[-1], [-1, 6]])
-def test_the_gradient_through_the_sampled_anchors_is_the_whole_gradient(conv_dims):
+def test_gradient_of_sampled_head_equals_full_gradient(conv_dims):
     torch.manual_seed(0)
     head = Factory(RPNHead, conv_dims=conv_dims)
     sampler = AnchorSampler(batch_size_per_image=4)
@@ -147,7 +147,7 @@ def test_the_gradient_through_the_sampled_anchors_is_the_whole_gradient(conv_dim
 
 
 @pytest.mark.parametrize(("sampled", "asked"), [(8, True), (10_000, False)])
-def test_the_head_is_asked_for_single_anchors_only_where_they_are_few(sampled, asked, monkeypatch):
+def test_sampled_head_is_used_for_few_anchors_only(sampled, asked, monkeypatch):
     calls, at = [], SampledRPNOutputs.of_anchors
     monkeypatch.setattr(SampledRPNOutputs, "of_anchors", lambda *given: calls.append(1) or at(*given))
     rpn = accelerate(RPN(CHANNELS, STRIDES, sampler=AnchorSampler(batch_size_per_image=sampled)))
@@ -157,7 +157,7 @@ def test_the_head_is_asked_for_single_anchors_only_where_they_are_few(sampled, a
     assert rpn.rpn_head.conv.weight.grad.any()
 
 
-def test_the_class_loss_is_the_sum_over_the_sample_by_its_full_size():
+def test_class_loss_is_sum_over_sample_by_batch_size():
     rpn = grid_rpn(sampler=AnchorSampler(batch_size_per_image=100))
     # Anchor 0 is the object; the other three do not touch it.
     losses = rpn.losses(grid_anchors(rpn), outputs([0.0, 0.0, 0.0, 0.0]), [(32, 32)], [truth([0.0, 0.0, 16.0, 16.0])])
@@ -165,7 +165,7 @@ def test_the_class_loss_is_the_sum_over_the_sample_by_its_full_size():
     assert losses["loss_rpn_loc"].item() == 0.0
 
 
-def test_the_box_loss_is_over_foreground_anchors_by_the_same_number():
+def test_box_loss_is_over_foreground_by_batch_size():
     rpn = grid_rpn(
         sampler=AnchorSampler(batch_size_per_image=10),
         box_weights=(2.0, 1.0, 1.0, 1.0),
@@ -178,7 +178,7 @@ def test_the_box_loss_is_over_foreground_anchors_by_the_same_number():
     assert losses["loss_rpn_loc"].item() == pytest.approx(2.0 * 4 / 16 * 3.0 * 0.5 / 10)
 
 
-def test_anchors_between_the_thresholds_teach_nothing_unless_they_are_an_objects_best():
+def test_anchors_between_thresholds_are_ignored_unless_best():
     rpn = grid_rpn(sampler=AnchorSampler(batch_size_per_image=10))
     # The first object is anchor 0; the second overlaps anchor 1 by 256 / 480 and anchor 3 by 224 / 512.
     objects = truth([0.0, 0.0, 16.0, 16.0], [16.0, 0.0, 32.0, 30.0])
@@ -195,7 +195,7 @@ def test_anchors_that_reach_out_too_far_are_left_out():
     assert losses["loss_rpn_cls"].item() == pytest.approx(1 * math.log(2) / 10)  # 16 < 20 + 1, and 32 < 31 + 1 is not
 
 
-def test_anchors_of_crowd_objects_teach_nothing():
+def test_anchors_of_crowds_are_ignored():
     rpn, whole = grid_rpn(), outputs([0.0, 0.0, 0.0, 0.0])
     two = truth([0.0, 0.0, 16.0, 16.0], [16.0, 16.0, 32.0, 32.0])
     crowded = replace(two, crowd=torch.tensor([False, True]))
@@ -204,7 +204,7 @@ def test_anchors_of_crowd_objects_teach_nothing():
     assert three == pytest.approx(every * 3 / 4)
 
 
-def test_the_sample_keeps_its_size_and_balance():
+def test_sample_keeps_size_and_positive_fraction():
     rpn = RPN(CHANNELS, STRIDES, sampler=AnchorSampler(batch_size_per_image=8))
     torch.nn.init.zeros_(rpn.rpn_head.objectness_logits.weight)
     _, losses = rpn(features(images=2), [(64, 96)] * 2, [truth(), truth([0.0, 0.0, 60.0, 60.0])])
@@ -212,7 +212,7 @@ def test_the_sample_keeps_its_size_and_balance():
 
 
 @pytest.mark.parametrize("kind", ["smooth_l1", "giou", "diou", "ciou"])
-def test_images_without_objects_have_a_box_loss_of_zero_that_is_differentiable(kind):
+def test_images_without_objects_have_zero_differentiable_box_loss(kind):
     rpn = RPN(CHANNELS, STRIDES, box_regression=BoxRegression(loss=kind))
     _, losses = rpn(features(images=2), [(64, 96)] * 2, [truth(), truth()])
     assert losses["loss_rpn_loc"].item() == 0.0
@@ -220,7 +220,7 @@ def test_images_without_objects_have_a_box_loss_of_zero_that_is_differentiable(k
     assert all(parameter.grad is not None for parameter in rpn.parameters())
 
 
-def test_an_object_far_outside_is_everyones_match_as_published():
+def test_object_far_outside_matches_all_anchors_as_published():
     rpn = grid_rpn(sampler=AnchorSampler(batch_size_per_image=8))  # of which half may be foreground: all four anchors
     # Anchors of side 16 around 8 and 24; an object of the same size around (908, 908).
     odd = truth([900.0, 900.0, 916.0, 916.0])

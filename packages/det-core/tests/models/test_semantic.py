@@ -41,7 +41,7 @@ def test_levels_are_brought_to_one_stride_and_added_up():
     assert logits.unique().tolist() == [3.0]  # the first channel of three levels
 
 
-def test_a_level_has_a_convolution_for_each_doubling_and_at_least_one():
+def test_scale_head_has_convolution_per_doubling_or_one():
     names = set(SemSegFPNHead(CHANNELS, STRIDES, 1, conv_dim=32).state_dict())
     assert {
         "p2.0.weight",
@@ -54,7 +54,7 @@ def test_a_level_has_a_convolution_for_each_doubling_and_at_least_one():
     assert not {"p2.2.weight", "p3.2.weight", "p2.0.bias"} & names
 
 
-def test_the_loss_is_the_mean_over_the_pixels_that_are_known():
+def test_loss_is_mean_over_labelled_pixels():
     head = SemSegFPNHead(CHANNELS, STRIDES, 2, conv_dim=2, norm="", loss_weight=0.5)
     logits = torch.zeros(2, 2, 2, 2)  # four pixels each
     logits[0, 0, 0, 0] = torch.log(torch.tensor(3.0))  # probability 3 / 4 of class 0
@@ -64,7 +64,7 @@ def test_the_loss_is_the_mean_over_the_pixels_that_are_known():
     torch.testing.assert_close(head.losses_of(logits, [first, second])["loss_sem_seg"], expected)
 
 
-def test_the_loss_of_features_is_that_of_the_scores_they_lead_to():
+def test_losses_of_features_equal_losses_of_logits():
     head = SemSegFPNHead(CHANNELS, STRIDES, 2, conv_dim=2, norm="")
     classes = [torch.zeros(32, 48, dtype=torch.int64), torch.ones(30, 20, dtype=torch.int64)]
     coarse = head.layers(features())
@@ -72,7 +72,7 @@ def test_the_loss_of_features_is_that_of_the_scores_they_lead_to():
     assert head.losses(features(), classes) == head.losses_of(coarse, classes)
 
 
-def test_images_of_which_nothing_is_known_have_a_loss_of_0_that_reaches_every_parameter():
+def test_unlabelled_images_have_zero_loss_with_gradients():
     segmentor = model()
     loss = segmentor(BATCH, [truth(torch.full(size, 255)) for size in BATCH.sizes])["loss_sem_seg"]
     assert loss == 0
@@ -81,7 +81,7 @@ def test_images_of_which_nothing_is_known_have_a_loss_of_0_that_reaches_every_pa
     assert all(parameter.grad is not None and not parameter.grad.any() for parameter in head.parameters())
 
 
-def test_a_segmentor_has_scores_for_every_pixel_of_every_image():
+def test_segmentor_outputs_logits_of_image_size():
     segmentor = model().eval()
     assert isinstance(segmentor, Model)
     with torch.inference_mode():

@@ -14,7 +14,7 @@ place = st.floats(-200, 200, width=32)
 any_box = st.tuples(place, place, side, side).map(lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3]))
 
 
-def test_half_a_width_to_the_right_and_twice_as_tall_is_half_and_log_2():
+def test_encode_half_shift_and_double_height_equals_hand_computed():
     moved = torch.tensor([[5.0, -10.0, 15.0, 30.0]])
     expected = torch.tensor([[0.5, 0.0, 0.0, math.log(2)]])
     torch.testing.assert_close(coding.encode(moved, REFERENCE, (1, 1, 1, 1)), expected)
@@ -31,7 +31,7 @@ def test_no_offset_gives_the_reference_itself():
     torch.testing.assert_close(coding.decode(torch.zeros(1, 4), REFERENCE, (10, 10, 5, 5)), REFERENCE)
 
 
-def test_a_wild_offset_of_size_counts_as_62_and_a_half_times():
+def test_decode_clamps_size_ratio_to_62_5():
     wild = torch.tensor([[0.0, 0.0, 100.0, 100.0]])
     sides = coding.decode(wild, REFERENCE, (1, 1, 1, 1))[0]
     assert (sides[2] - sides[0]).item() == pytest.approx(625.0, rel=1e-5)
@@ -58,7 +58,7 @@ def test_half_precision_offsets_are_decoded_in_single_precision():
 
 
 @given(any_box, any_box)
-def test_decoding_what_was_encoded_gives_the_box_back(box, reference):
+def test_decode_inverts_encode(box, reference):
     boxes, references = torch.tensor([box]), torch.tensor([reference])
     offsets = coding.encode(boxes, references, (10, 10, 5, 5))
     ratio = (boxes[:, 2:] - boxes[:, :2]) / (references[:, 2:] - references[:, :2])

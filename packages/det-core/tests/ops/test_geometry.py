@@ -24,7 +24,7 @@ def upright(boxes):
 
 
 @given(BOXES, BOXES)
-def test_a_box_at_no_angle_is_the_upright_box(rows, others):
+def test_rotated_box_of_angle_zero_equals_upright_box(rows, others):
     (a, turned_a), (b, turned_b) = both(rows), both(others)
     torch.testing.assert_close(ROTATED.area(turned_a), UPRIGHT.area(a))
     torch.testing.assert_close(ROTATED.iou(turned_a, turned_b), UPRIGHT.iou(a, b), rtol=1e-4, atol=1e-5)
@@ -38,7 +38,7 @@ def test_a_box_at_no_angle_is_the_upright_box(rows, others):
     assert offsets[0, 4] == 0
 
 
-def test_a_turned_box_reaches_further_than_its_sides():
+def test_rotated_box_extends_beyond_its_sides():
     square = torch.tensor([[5.0, 5.0, 8.0, 8.0, 0.0], [5.0, 5.0, 8.0, 8.0, 45.0], [5.0, 5.0, 8.0, 8.0, 90.0]])
     # Half a diagonal is 5.66 pixels: 0.66 more than there are.
     assert ROTATED.within(square, (10, 10), 0.0).tolist() == [True, False, True]
@@ -46,7 +46,7 @@ def test_a_turned_box_reaches_further_than_its_sides():
     assert ROTATED.area(square).tolist() == [64, 64, 64]
 
 
-def test_the_form_is_told_by_how_many_numbers_a_box_has():
+def test_geometry_is_selected_by_box_dimension():
     assert (geometry(4), geometry(5)) == (UPRIGHT, ROTATED)
     with pytest.raises(ConfigError, match=r"RPN\.box_weights: must be 4 numbers, or 5"):
         geometry(3, "RPN.box_weights")

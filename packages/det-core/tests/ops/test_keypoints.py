@@ -10,30 +10,30 @@ def points(*rows):
     return torch.tensor([rows], dtype=torch.float32)
 
 
-def test_a_point_lies_in_the_cell_of_its_box_that_covers_it():
+def test_encode_gives_cell_containing_point():
     cells, valid = encode_keypoints(points([10, 20, 2], [14, 22, 1], [25.9, 20, 2]), BOX, 4)
     assert cells.tolist() == [[0, 5, 3]]
     assert valid.all()
 
 
-def test_a_point_on_the_far_edge_belongs_to_the_last_cell():
+def test_encode_assigns_far_edge_to_last_cell():
     cells, valid = encode_keypoints(points([26, 28, 2], [26, 20, 2]), BOX, 4)
     assert cells.tolist() == [[15, 3]]
     assert valid.all()
 
 
-def test_points_outside_and_points_nobody_labelled_have_no_cell():
+def test_encode_skips_points_outside_and_unlabelled():
     cells, valid = encode_keypoints(points([9.9, 22, 2], [12, 28.1, 2], [12, 22, 0]), BOX, 4)
     assert cells.tolist() == [[0, 0, 0]]
     assert not valid.any()
 
 
-def test_a_box_holds_the_labelled_points_up_to_its_edge():
+def test_keypoints_within_includes_edge_of_box():
     found = keypoints_within(points([10, 28, 1], [26, 20, 2], [12, 22, 0], [9, 22, 2]), BOX)
     assert found.tolist() == [[True, True, False, False]]
 
 
-def test_a_peak_is_found_where_it_stands():
+def test_decode_gives_position_of_peak():
     heatmaps = torch.zeros(1, 2, 8, 8)
     heatmaps[0, 0, 2, 3] = 20.0
     heatmaps[0, 1, 7, 0] = 20.0
@@ -44,7 +44,7 @@ def test_a_peak_is_found_where_it_stands():
     assert (found[:, 3] > 0.05).all()
 
 
-def test_encoding_what_was_decoded_gives_the_cell_of_the_peak():
+def test_encode_of_decoded_peak_gives_its_cell():
     logits = torch.zeros(5, 3, 14 * 14)
     peak = torch.randint(0, 14 * 14, (5, 3), generator=torch.Generator().manual_seed(0))
     logits.scatter_(2, peak[..., None], 30.0)
@@ -55,7 +55,7 @@ def test_encoding_what_was_decoded_gives_the_cell_of_the_peak():
     assert torch.equal(cells, peak)
 
 
-def test_boxes_of_a_fraction_of_a_pixel_and_no_boxes_are_taken():
+def test_decode_accepts_subpixel_boxes_and_none():
     assert decode_heatmaps(torch.zeros(1, 2, 8, 8), torch.tensor([[3.2, 3.2, 3.3, 3.2]])).isfinite().all()
     assert decode_heatmaps(torch.zeros(0, 2, 8, 8), torch.zeros(0, 4)).shape == (0, 2, 4)
     cells, valid = encode_keypoints(torch.zeros(0, 2, 3), torch.zeros(0, 4), 8)

@@ -17,19 +17,19 @@ def trained_norm(channels=3, eps=1e-3):
     return norm
 
 
-def test_a_frozen_batch_norm_computes_what_the_live_one_does_in_evaluation():
+def test_frozen_batch_norm_equals_evaluation_mode():
     norm, x = trained_norm(), torch.randn(2, 3, 4, 5)
     frozen = FrozenBatchNorm2d.replace(norm)
     torch.testing.assert_close(frozen.train()(x), norm.eval()(x))
 
 
-def test_a_frozen_batch_norm_has_four_buffers_and_nothing_to_train():
+def test_frozen_batch_norm_has_four_buffers_without_parameters():
     frozen = FrozenBatchNorm2d(3)
     assert sorted(frozen.state_dict()) == ["bias", "running_mean", "running_var", "weight"]
     assert not list(frozen.parameters())
 
 
-def test_a_frozen_batch_norm_lets_gradients_through():
+def test_frozen_batch_norm_passes_gradients():
     x = torch.randn(1, 3, 2, 2, requires_grad=True)
     norm = trained_norm()
     FrozenBatchNorm2d.replace(norm)(x).sum().backward()
@@ -37,7 +37,7 @@ def test_a_frozen_batch_norm_lets_gradients_through():
     torch.testing.assert_close(x.grad, scale[:, None, None].expand(3, 2, 2)[None])
 
 
-def test_a_frozen_batch_norm_keeps_the_precision_of_its_input():
+def test_frozen_batch_norm_keeps_dtype():
     assert FrozenBatchNorm2d(3)(torch.zeros(1, 3, 2, 2, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
@@ -73,7 +73,7 @@ def test_batch_statistics_have_the_state_of_a_batch_norm():
 
 
 @pytest.mark.parametrize("norm", ["", "BN", "SyncBN", "FrozenBN", "BatchStatBN", "GN", "LN"])
-def test_a_convolution_with_a_norm_has_no_bias_and_runs_in_training_also_on_an_empty_batch(norm):
+def test_convolution_with_norm_lacks_bias_and_accepts_empty_batch(norm):
     conv = Conv2d(3, 32, 3, norm=norm, activation=torch.relu)
     assert (conv.bias is None) == bool(norm)
     out = conv.train()(torch.randn(2, 3, 5, 7))
@@ -92,13 +92,13 @@ def test_padding_keeps_the_size_up_to_the_stride(kernel, stride, dilation, size)
     assert conv(torch.zeros(1, 3, 7, 7)).shape == (1, 4, size, size)
 
 
-def test_a_frozen_batch_norm_has_a_counter_if_it_was_live_before():
+def test_frozen_batch_norm_keeps_counter_of_trained_norm():
     live = nn.BatchNorm2d(2)
     assert FrozenBatchNorm2d.replace(live).state_dict().keys() == live.state_dict().keys()
     assert "num_batches_tracked" not in FrozenBatchNorm2d(2).state_dict()
 
 
-def test_a_frozen_norm_written_over_its_input_computes_the_same_to_the_last_bit():
+def test_frozen_norm_in_place_is_bit_identical():
     torch.manual_seed(0)
     norm, x = FrozenBatchNorm2d.replace(trained_norm(4)), torch.randn(2, 4, 9, 7, requires_grad=True)
     expected = norm(x)
@@ -111,7 +111,7 @@ def test_a_frozen_norm_written_over_its_input_computes_the_same_to_the_last_bit(
     torch.testing.assert_close(*(torch.autograd.grad(y, x, direction)[0] for y in (out, expected)), rtol=0, atol=0)
 
 
-def test_a_convolution_with_a_frozen_norm_has_the_gradients_of_its_parts():
+def test_convolution_with_frozen_norm_has_gradients_of_its_parts():
     torch.manual_seed(0)
     conv = Conv2d(3, 4, 3, norm="FrozenBN", activation=torch.relu_)
     conv.norm = FrozenBatchNorm2d.replace(trained_norm(4))

@@ -23,7 +23,7 @@ def test_within_beta_the_loss_is_quadratic():
 A, B = torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[3.0, 0.0, 5.0, 2.0]])
 
 
-def test_giou_of_disjoint_boxes_is_one_plus_the_uncovered_share():
+def test_giou_of_disjoint_boxes_is_one_plus_uncovered_fraction():
     assert iou_loss(A, B, "giou").item() == pytest.approx(1 + 2 / 10, abs=1e-5)
 
 
@@ -42,12 +42,12 @@ def test_ciou_adds_a_term_for_the_aspect_ratio_alone():
 
 
 @pytest.mark.parametrize("kind", ["giou", "diou", "ciou"])
-def test_equal_boxes_lose_nothing(kind):
+def test_iou_loss_of_equal_boxes_is_zero(kind):
     assert iou_loss(A, A, kind).item() == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["smooth_l1", "giou", "diou", "ciou"])
-def test_the_loss_of_no_boxes_is_zero_and_differentiable(kind):
+def test_losses_without_boxes_are_zero_and_differentiable(kind):
     offsets = torch.zeros(0, 4, requires_grad=True)
     loss = box_loss(offsets, torch.zeros(0, 4), torch.zeros(0, 4), UNIT, kind, 0.0)
     loss.backward()
@@ -56,7 +56,7 @@ def test_the_loss_of_no_boxes_is_zero_and_differentiable(kind):
 
 
 @pytest.mark.parametrize("kind", ["smooth_l1", "giou", "diou", "ciou"])
-def test_offsets_that_lead_to_the_truth_lose_nothing_and_others_are_pulled_there(kind):
+def test_box_loss_is_zero_at_ground_truth(kind):
     references, truth = torch.tensor([[0.0, 0.0, 10.0, 10.0]]), torch.tensor([[5.0, 0.0, 15.0, 20.0]])
     offsets = torch.tensor([[0.5, 0.5, 0.0, math.log(2)]])
     assert box_loss(offsets, references, truth, UNIT, kind, 0.0).item() == pytest.approx(0, abs=1e-4)
@@ -67,7 +67,7 @@ def test_offsets_that_lead_to_the_truth_lose_nothing_and_others_are_pulled_there
     assert stepped < loss
 
 
-def test_focal_loss_neglects_what_is_classified_well():
+def test_focal_loss_down_weights_well_classified_examples():
     logits, truth = torch.tensor([0.0, 3.0]), torch.tensor([1.0, 1.0])
     p = torch.sigmoid(torch.tensor(3.0)).item()
     expected = 0.25 * (0.5**2 * math.log(2) - (1 - p) ** 2 * math.log(p))
@@ -76,7 +76,7 @@ def test_focal_loss_neglects_what_is_classified_well():
     assert focal_loss(logits[:0], truth[:0], 0.25, 2.0) == 0
 
 
-def test_focal_loss_is_the_same_with_the_classes_exchanged_and_alpha_too():
+def test_focal_loss_is_symmetric_in_classes_and_alpha():
     logits, truth = torch.randn(7), torch.arange(7.0) % 2
     a, b = focal_loss(logits, truth, 0.3, 1.5), focal_loss(-logits, 1 - truth, 0.7, 1.5)
     torch.testing.assert_close(a, b)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from det_core.ops import masks as mask_ops
-from det_core.ops.masks import MasksInImage, crop_masks, in_image, paste_masks, rasterise
+from det_core.ops.masks import MasksInImage, crop_masks, in_image, paste_masks, rasterize
 from det_core.structures import MaskGrids, Polygons
 
 SQUARE = [2.0, 1.0, 6.0, 1.0, 6.0, 3.0, 2.0, 3.0]
@@ -18,14 +18,14 @@ def filled(size, *boxes):
 
 
 def test_outlines_cover_the_pixels_inside_of_all_their_rings():
-    drawn = rasterise(Polygons.of([[SQUARE], [SQUARE, FAR], []]), (8, 10))
+    drawn = rasterize(Polygons.of([[SQUARE], [SQUARE, FAR], []]), (8, 10))
     assert drawn.dtype == torch.bool
     assert torch.equal(drawn[0], filled((8, 10), (2, 1, 6, 3)))
     assert torch.equal(drawn[1], filled((8, 10), (2, 1, 6, 3), (6, 6, 8, 8)))
     assert not drawn[2].any()
 
 
-def test_a_box_shows_its_part_of_an_outline():
+def test_crop_of_polygon_covers_part_in_box():
     boxes = torch.tensor([[2.0, 1.0, 6.0, 3.0], [2.0, 1.0, 10.0, 5.0], [6.0, 4.0, 9.0, 8.0]])
     whole, quarter, nothing = crop_masks(Polygons.of([[SQUARE], [SQUARE], [SQUARE]]), boxes, 8)
     assert whole.all()
@@ -33,7 +33,7 @@ def test_a_box_shows_its_part_of_an_outline():
     assert not nothing.any()
 
 
-def test_a_box_shows_its_part_of_a_bitmap():
+def test_crop_of_bitmap_covers_part_in_box():
     masks = filled((8, 12), (2, 1, 6, 3)).repeat(3, 1, 1)
     boxes = torch.tensor([[1.0, 0.0, 9.0, 8.0], [1.4, 0.4, 9.4, 8.4], [6.0, 0.0, 14.0, 8.0]])
     exact, rounded, nothing = crop_masks(masks, boxes, 8)
@@ -44,13 +44,13 @@ def test_a_box_shows_its_part_of_a_bitmap():
 
 
 @pytest.mark.parametrize("box", [[3.0, 1.0, 3.0, 3.0], [4.0, 2.0, 4.0, 2.0]])
-def test_a_box_without_width_has_a_mask_all_the_same(box):
+def test_crop_of_box_without_width_gives_mask(box):
     boxes = torch.tensor([box])
     assert crop_masks(Polygons.of([[SQUARE]]), boxes, 8).shape == (1, 8, 8)
-    assert crop_masks(rasterise(Polygons.of([[SQUARE]]), (8, 10)), boxes, 8).shape == (1, 8, 8)
+    assert crop_masks(rasterize(Polygons.of([[SQUARE]]), (8, 10)), boxes, 8).shape == (1, 8, 8)
 
 
-def test_cropping_a_few_at_a_time_changes_nothing(monkeypatch):
+def test_crop_in_chunks_equals_whole(monkeypatch):
     masks = torch.rand(7, 12, 10, generator=torch.Generator().manual_seed(0)) > 0.5
     boxes = torch.tensor([[1.0, 2.0, 8.0, 9.0]]).repeat(7, 1)
     together = crop_masks(masks, boxes, 6)
@@ -58,7 +58,7 @@ def test_cropping_a_few_at_a_time_changes_nothing(monkeypatch):
     assert torch.equal(crop_masks(masks, boxes, 6), together)
 
 
-def test_a_full_mask_fills_its_box():
+def test_paste_of_full_mask_fills_box():
     boxes = torch.tensor([[2.0, 1.0, 6.0, 3.0], [0.0, 0.0, 10.0, 8.0]])
     pasted = paste_masks(torch.ones(2, 4, 4), boxes, (8, 10))
     assert pasted.dtype == torch.bool
@@ -72,7 +72,7 @@ def test_half_a_mask_fills_half_its_box():
     assert torch.equal(paste_masks(mask, torch.tensor([[0.0, 0, 8, 8]]), (8, 10))[0], filled((8, 10), (4, 0, 8, 8)))
 
 
-def test_a_box_without_area_gets_no_pixel_and_one_beyond_the_border_only_those_within():
+def test_paste_of_empty_or_outside_box_is_clipped():
     boxes = torch.tensor([[3.0, 3.0, 3.0, 6.0], [-4.0, -2.0, 2.0, 3.0], [20.0, 20.0, 30.0, 30.0]])
     empty, cut, outside = paste_masks(torch.ones(3, 4, 4), boxes, (8, 10))
     assert not empty.any()
@@ -84,21 +84,21 @@ def test_no_mask_is_pasted_to_no_mask():
     assert paste_masks(torch.zeros(0, 28, 28), torch.zeros(0, 4), (8, 10)).shape == (0, 8, 10)
     assert crop_masks(torch.zeros(0, 8, 10, dtype=torch.bool), torch.zeros(0, 4), 28).shape == (0, 28, 28)
     assert crop_masks(Polygons.of([]), torch.zeros(0, 4), 28).shape == (0, 28, 28)
-    assert rasterise(Polygons.of([]), (8, 10)).shape == (0, 8, 10)
+    assert rasterize(Polygons.of([]), (8, 10)).shape == (0, 8, 10)
 
 
-def test_masks_of_every_form_come_a_few_at_a_time(monkeypatch):
+def test_in_image_yields_chunks_for_every_mask_format(monkeypatch):
     monkeypatch.setattr(mask_ops, "_CHUNK", 200)
     polygons = Polygons.of([[SQUARE]] * 5)
     boxes = torch.tensor([[2.0, 1.0, 6.0, 3.0]]).repeat(5, 1)
-    for masks in (polygons, rasterise(polygons, (8, 10)), torch.ones(5, 4, 4)):
+    for masks in (polygons, rasterize(polygons, (8, 10)), torch.ones(5, 4, 4)):
         chunks = list(in_image(masks, boxes, (8, 10)))
         assert [len(chunk) for chunk in chunks] == [2, 2, 1]
         assert all(torch.equal(mask, filled((8, 10), (2, 1, 6, 3))) for mask in torch.cat(chunks))
     assert list(in_image(torch.zeros(0, 4, 4), boxes[:0], (8, 10))) == []
 
 
-def test_a_tight_box_goes_around_the_visible_part_of_an_outline():
+def test_tight_box_encloses_visible_part_of_polygon():
     rings = [
         [[-4.0, 2.0, 4.0, 2.0, 4.0, 4.0, -4.0, 4.0]],  # reaches out on the left
         [[-5.0, -5.0, 20.0, -5.0, 20.0, 20.0, -5.0, 20.0]],  # holds the whole image
@@ -124,7 +124,7 @@ def test_a_tight_box_goes_around_the_visible_part_of_an_outline():
     torch.testing.assert_close(wider, torch.tensor([[8 + 4 / 1.5, 0.0, 12.0, 2.0]]))
 
 
-def test_a_tight_box_goes_around_the_pixels_of_a_bitmap():
+def test_tight_box_encloses_pixels_of_bitmap():
     masks = torch.stack([filled((8, 10), (2, 1, 6, 3), (7, 5, 8, 8)), filled((8, 10))])
     boxes = mask_ops.tight_boxes(masks, torch.ones(2, 4), (8, 10))
     assert boxes.tolist() == [[2, 1, 8, 8], [0, 0, 0, 0]]
@@ -132,7 +132,7 @@ def test_a_tight_box_goes_around_the_pixels_of_a_bitmap():
     assert mask_ops.tight_boxes(masks[:0], torch.ones(0, 4), (8, 10)).shape == (0, 4)
 
 
-def test_tight_boxes_of_random_outlines_are_those_of_their_pixels():
+def test_tight_boxes_of_random_polygons_match_rasterized_pixels():
     generator = torch.Generator().manual_seed(0)
     size, scale = (30, 40), 8
     for _ in range(40):
@@ -152,7 +152,7 @@ def test_tight_boxes_of_random_outlines_are_those_of_their_pixels():
             torch.testing.assert_close(tight, drawn, atol=3 / scale, rtol=0)
 
 
-def test_masks_are_drawn_one_by_one_when_they_are_asked_for():
+def test_masks_in_image_are_rendered_on_access():
     boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [2.0, 1.0, 9.0, 7.0], [5.0, 2.0, 10.0, 8.0]])
     small = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0))
     drawn = paste_masks(small, boxes, (8, 10))
@@ -168,7 +168,7 @@ def test_masks_are_drawn_one_by_one_when_they_are_asked_for():
     assert MasksInImage(small[:0], boxes[:0], (8, 10)).stacked().shape == (0, 8, 10)
 
 
-def test_grids_are_pasted_where_their_windows_lie_whatever_the_boxes_are():
+def test_grids_are_pasted_into_their_windows():
     grids = (torch.ones(4, 4), torch.ones(2, 2))
     masks = MaskGrids(grids=grids, windows=torch.tensor([[2.0, 1.0, 6.0, 5.0], [6.0, 4.0, 14.0, 12.0]]))
     elsewhere = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).repeat(2, 1)

@@ -11,50 +11,50 @@ OVERLAPS = torch.tensor([[0.9, 0.5, 0.1, 0.0, 0.3], [0.2, 0.6, 0.1, 0.0, 0.69]])
 
 
 def test_each_candidate_gets_the_object_that_it_overlaps_most():
-    assert Matcher((0.5,), (0, 1))(OVERLAPS).partner.tolist() == [0, 1, 0, 0, 1]
+    assert Matcher((0.5,), (0, 1))(OVERLAPS).matched_idxs.tolist() == [0, 1, 0, 0, 1]
 
 
-def test_overlaps_in_a_range_get_its_label_and_the_lower_end_belongs_to_it():
+def test_matcher_labels_ranges_including_lower_end():
     overlaps = torch.tensor([[0.0, 0.29, 0.3, 0.69, 0.7, 1.0]])
     assert Matcher((0.3, 0.7), (0, -1, 1))(overlaps).labels.tolist() == [0, 0, -1, -1, 1, 1]
 
 
-def test_an_objects_best_candidates_are_kept_however_poor_and_all_of_them_at_a_tie():
+def test_keep_best_makes_all_tied_best_candidates_foreground():
     overlaps = torch.tensor([[0.2, 0.1, 0.2, 0.0], [0.0, 0.9, 0.1, 0.0]])
     assert Matcher((0.3, 0.7), (0, -1, 1))(overlaps).labels.tolist() == [0, 1, 0, 0]
     assert Matcher((0.3, 0.7), (0, -1, 1), keep_best=True)(overlaps).labels.tolist() == [1, 1, 1, 0]
 
 
-def test_a_candidate_kept_for_one_object_still_stands_for_the_one_it_overlaps_most():
+def test_keep_best_candidate_keeps_its_matched_index():
     overlaps = torch.tensor([[0.4, 0.1], [0.8, 0.9]])  # candidate 0 is the best of object 0, and closer to object 1
     match = Matcher((0.3, 0.7), (0, -1, 1), keep_best=True)(overlaps)
     assert match.labels.tolist() == [1, 1]
-    assert match.partner.tolist() == [1, 1]
+    assert match.matched_idxs.tolist() == [1, 1]
 
 
-def test_an_object_that_nothing_touches_ties_with_all_candidates_which_become_foreground_as_published():
+def test_keep_best_object_without_overlap_matches_all_as_published():
     overlaps = torch.tensor([[0.0, 0.4, 0.1], [0.0, 0.0, 0.0]])
     match = Matcher((0.3, 0.7), (0, -1, 1), keep_best=True)(overlaps)
     assert match.labels.tolist() == [1, 1, 1]
-    assert match.partner.tolist()[1:] == [0, 0]
+    assert match.matched_idxs.tolist()[1:] == [0, 0]
     assert Matcher((0.3, 0.7), (0, -1, 1))(overlaps).labels.tolist() == [0, -1, 0]
 
 
-def test_an_object_that_only_some_candidates_miss_leaves_those_alone():
+def test_keep_best_object_with_some_overlap_keeps_others_background():
     overlaps = torch.tensor([[0.0, 0.2, 0.0]])
     assert Matcher((0.3, 0.7), (0, -1, 1), keep_best=True)(overlaps).labels.tolist() == [0, 1, 0]
 
 
-def test_without_objects_everything_is_in_the_lowest_range():
+def test_matcher_without_objects_gives_lowest_label():
     match = Matcher((0.3, 0.7), (0, -1, 1), keep_best=True)(torch.zeros(0, 4))
     assert match.labels.tolist() == [0, 0, 0, 0]
-    assert match.partner.tolist() == [0, 0, 0, 0]
+    assert match.matched_idxs.tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("objects", [0, 3])
-def test_without_candidates_there_is_nothing_to_label(objects):
+def test_matcher_without_candidates_is_empty(objects):
     match = Matcher((0.5,), (0, 1), keep_best=True)(torch.zeros(objects, 0))
-    assert match.labels.shape == match.partner.shape == (0,)
+    assert match.labels.shape == match.matched_idxs.shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_ranges_that_make_no_sense_are_refused(thresholds, labels, named):
         Matcher(thresholds, labels)
 
 
-def test_candidates_for_crowd_objects_are_left_out_and_all_others_stay_as_they_are():
+def test_without_crowd_ignores_candidates_of_crowds_only():
     match = Match(torch.tensor([0, 1, 1, 0]), torch.tensor([1, 1, 0, -1], dtype=torch.int8))
     two = Targets(boxes=torch.rand(2, 4), labels=torch.zeros(2, dtype=torch.int64))
     assert without_crowd(match, two).tolist() == [1, 1, 0, -1]

@@ -10,11 +10,11 @@ SCORES = torch.tensor([0.5, 0.9, 0.7])
 TOGETHER = torch.zeros(3, dtype=torch.int64)
 
 
-def test_the_worse_of_two_overlapping_boxes_goes_and_the_rest_stands_by_falling_score():
+def test_nms_drops_worse_overlapping_box_and_sorts_by_score():
     assert nms_by_group(BOXES, SCORES, TOGETHER, 0.3).tolist() == [1, 2]
 
 
-def test_an_overlap_of_just_the_threshold_is_allowed():
+def test_nms_keeps_iou_equal_to_threshold():
     half = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 5.0]])
     assert nms_by_group(half, torch.tensor([0.9, 0.8]), TOGETHER[:2], 0.5).tolist() == [0, 1]
 
@@ -53,7 +53,7 @@ class _Suppressed(torch.nn.Module):
         return usable[nms_by_group(boxes[usable], scores[usable], groups[usable], 0.5)]
 
 
-def test_nms_by_group_exported_none_one_and_many_as_in_python():
+def test_nms_by_group_exported_equals_eager_for_any_count():
     boxes = torch.tensor([[0, 0, 10, 10], [0, 0, 10, 9], [-30, -30, -20, -20], [0, 0, 10, 10], [0, 0, 0, 0]]).float()
     scores, groups = torch.tensor([0.9, 0.8, -4.0, 0.7, 0.6]), torch.tensor([0, 0, 0, 3, 1])
     module = _Suppressed()

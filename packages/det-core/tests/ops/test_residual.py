@@ -20,7 +20,7 @@ def picture():
 
 
 @pytest.mark.parametrize("options", [{}, {"stride": 2}, {"dilation": 2}, {"groups": 2}])
-def test_without_offsets_nothing_is_deformed(options):
+def test_deformable_without_offsets_equals_plain_convolution(options):
     plain, deformed, modulated = block(None, **options), block("v1", **options), block("v2", **options)
     if options.get("stride") == 2:  # no shortcut between equal channels: the outputs alone would not fit
         for each in (plain, deformed, modulated):
@@ -35,7 +35,7 @@ def test_without_offsets_nothing_is_deformed(options):
     torch.testing.assert_close(modulated(picture()), plain(picture()))
 
 
-def test_an_offset_of_one_pixel_down_reads_one_pixel_further_down():
+def test_deformable_offset_of_one_pixel_shifts_sampling():
     each = block("v1")
     torch.nn.init.zeros_(each.conv2_offset.weight)
     each.conv2_offset.bias.data = torch.tensor([1.0, 0.0] * 9)  # down and across, for each of the 9 samples
@@ -56,7 +56,7 @@ def test_gradients_reach_offsets_and_weights(deformable):
     assert each.conv2_offset.bias.grad.any()
 
 
-def test_the_chosen_stages_of_a_resnet_are_deformable_and_start_undeformed():
+def test_resnet_stages_are_deformable_as_configured_and_start_undeformed():
     network = ResNet(
         50, deformation=Deformation(stages=["res4", "res5"], kind="v2"), res2_channels=16, width_per_group=4
     )
@@ -67,7 +67,7 @@ def test_the_chosen_stages_of_a_resnet_are_deformable_and_start_undeformed():
     assert network.res4[0].conv2.weight.any()
 
 
-def test_what_cannot_be_deformable_is_refused():
+def test_invalid_deformable_stages_are_refused():
     with pytest.raises(ConfigError, match="need bottleneck blocks"):
         ResNet(18, deformation=Deformation(stages=["res5"]))
     with pytest.raises(ConfigError, match="must name some of"):

@@ -11,32 +11,32 @@ def square(side, x=0.0, y=0.0):
     return [x, y, x + side, y + side]
 
 
-def test_a_box_goes_to_the_level_that_suits_its_size():
+def test_assign_levels_by_box_size():
     boxes = torch.tensor([square(s) for s in (10, 111, 112, 223, 224, 447, 448, 896, 5000)])
     assert assign_levels(boxes, 2, 5).tolist() == [2, 2, 3, 3, 4, 4, 5, 5, 5]
 
 
-def test_a_long_box_counts_by_its_area():
+def test_assign_levels_uses_area_of_long_boxes():
     assert assign_levels(torch.tensor([[0.0, 0.0, 448.0, 112.0]]), 2, 5).tolist() == [4]
 
 
-def test_a_box_without_area_goes_to_the_finest_level():
+def test_assign_levels_of_empty_box_is_finest():
     assert assign_levels(torch.tensor([[5.0, 5.0, 5.0, 9.0]]), 2, 5).tolist() == [2]
 
 
-def test_pooling_a_ramp_reads_the_value_at_the_middle_of_each_bin():
+def test_pooling_of_ramp_reads_bin_centres():
     ramp = (torch.arange(16.0) + 0.5).expand(1, 1, 16, 16)  # the value is x / 4, in pixels of the image, at stride 4
     pooled = ROIPooler([4], 2)([ramp], [torch.tensor([[8.0, 8.0, 40.0, 40.0]])])
     torch.testing.assert_close(pooled[0, 0, 0], torch.tensor([4.0, 8.0]))
 
 
-def test_the_first_roi_align_is_half_a_pixel_off():
+def test_first_roi_align_is_half_a_pixel_off():
     ramp = (torch.arange(16.0) + 0.5).expand(1, 1, 16, 16)
     pooled = ROIPooler([4], 2, "ROIAlign")([ramp], [torch.tensor([[8.0, 8.0, 40.0, 40.0]])])
     torch.testing.assert_close(pooled[0, 0, 0], torch.tensor([4.5, 8.5]))
 
 
-def test_each_region_is_read_from_its_own_level_and_image_and_keeps_its_place():
+def test_regions_are_pooled_from_their_level_and_image():
     # Every level of every image holds one constant: 10 * image + level.
     features = [
         torch.stack([torch.full((1, s, s), 10.0 * image + level) for image in (0, 1)])
@@ -68,7 +68,7 @@ def test_boxes_keep_their_precision_when_features_are_in_half():
     torch.testing.assert_close(half.float(), exact, atol=0.02, rtol=0)
 
 
-def test_on_a_processor_the_channels_come_last_in_memory_though_a_level_has_no_region():
+def test_pooled_features_on_cpu_are_channels_last():
     features = [torch.rand(1, 3, 64 // s, 64 // s) for s in (4, 8, 16)]
     pooled = accelerate(ROIPooler([4, 8, 16], 7))(
         features, [torch.tensor([square(5), square(50), square(2)]).repeat(9, 1)]

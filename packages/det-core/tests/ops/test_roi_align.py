@@ -47,7 +47,7 @@ def looped(monkeypatch):
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("ratio", [0, 1, 2, 3])
 @pytest.mark.parametrize("resolution", [1, 7, 14])
-def test_sums_of_pixels_are_what_torchvision_gives(resolution, ratio, aligned, layout, monkeypatch):
+def test_roi_align_equals_torchvision(resolution, ratio, aligned, layout, monkeypatch):
     rois, features = torch.cat((regions(), *[ODD] * 20)), maps().to(memory_format=layout)
     expected = torchvision.ops.roi_align(features, rois, resolution, 0.25, ratio, aligned)
     monkeypatch.setattr(torchvision.ops, "roi_align", None)  # were it called now, the test would fail
@@ -76,21 +76,21 @@ def test_many_regions_are_read_in_several_goes(monkeypatch):
 
 
 @pytest.mark.usefixtures("looped")
-def test_few_regions_of_a_large_map_are_left_to_torchvision():
+def test_roi_align_of_few_regions_uses_torchvision():
     features, rois = maps(1, 3, 200, 200), torch.tensor([[0, 8.0, 8, 40, 40]])
     expected = torchvision.ops.roi_align(features, rois, 7, 0.25, 0, True)
     assert torch.equal(roi_align(features, rois, 7, 0.25), expected)
 
 
 @pytest.mark.usefixtures("looped")
-def test_a_region_that_would_take_thousands_of_samples_is_left_to_torchvision_too():
+def test_roi_align_of_huge_region_uses_torchvision():
     features, rois = maps(), torch.cat((regions(), torch.tensor([[0.0, 0, 0, 1e4, 10]])))
     expected = torchvision.ops.roi_align(features, rois, 7, 0.25, 0, True)
     assert torch.equal(roi_align(features, rois, 7, 0.25), expected)
 
 
 @pytest.mark.usefixtures("summed")
-def test_each_region_stays_by_itself():
+def test_roi_align_regions_are_independent():
     features, rois = maps(), regions()
     order = torch.randperm(len(rois), generator=torch.Generator().manual_seed(3))
     together = roi_align(features, rois, 7, 0.25)
@@ -99,7 +99,7 @@ def test_each_region_stays_by_itself():
 
 @pytest.mark.usefixtures("summed")
 @pytest.mark.parametrize("bad", [float("nan"), INF, -INF])
-def test_a_region_that_is_no_number_does_no_harm_to_others(bad):
+def test_roi_align_of_nan_region_leaves_others_unchanged(bad):
     features, rois = maps(), regions()
     good = roi_align(features, rois, 7, 0.25, 2)
     rois[3, 2] = bad

@@ -11,7 +11,7 @@ def features(seed=0):
 
 
 @pytest.mark.parametrize("ratio", [0, 2])
-def test_a_region_without_angle_is_pooled_as_an_axis_aligned_one(ratio):
+def test_roi_align_rotated_of_angle_zero_equals_axis_aligned(ratio):
     maps = features()
     flat = torch.tensor([[0.0, 3, 2, 40, 30], [1, -9, -9, 20, 20], [0, 50, 30, 90, 60]])
     turned = torch.cat(
@@ -21,7 +21,7 @@ def test_a_region_without_angle_is_pooled_as_an_axis_aligned_one(ratio):
     torch.testing.assert_close(roi_align_rotated(maps, turned, (4, 5), 0.25, ratio), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_quarter_turn_turns_what_is_pooled():
+def test_roi_align_rotated_by_90_degrees_rotates_output():
     maps = features()[:1]
     upright = roi_align_rotated(maps, torch.tensor([[0.0, 8, 6, 8, 4, 0]]), (2, 4), 1.0, 1)
     turned = roi_align_rotated(maps, torch.tensor([[0.0, 8, 6, 4, 8, 90]]), (4, 2), 1.0, 1)

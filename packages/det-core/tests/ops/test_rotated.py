@@ -20,7 +20,7 @@ def boxes(count=30, seed=0):
     return torch.rand(count, 5, generator=random) * scale + torch.tensor([0.0, 0.0, 2.0, 2.0, -180.0])
 
 
-def test_angles_turn_counter_clockwise_as_the_image_is_looked_at():
+def test_angles_are_counter_clockwise_in_displayed_image():
     # A long box turned by 30 degrees reaches up (y falls) on its right side.
     right = rotated.corners(torch.tensor([0.0, 0.0, 4.0, 0.0, 30.0]))[1]
     torch.testing.assert_close(right, torch.tensor([2 * math.cos(math.pi / 6), -2 * math.sin(math.pi / 6)]))
@@ -73,7 +73,7 @@ def test_overlap_does_not_depend_on_order_place_or_chunks(monkeypatch):
     assert rotated.iou(a[:0], b).shape == (0, 20)
 
 
-def test_of_boxes_that_overlap_the_best_of_each_group_stays():
+def test_nms_keeps_best_overlapping_box_of_each_group():
     three = torch.cat((SQUARE, SQUARE + 0.1, SQUARE + torch.tensor([9.0, 0, 0, 0, 0])))
     scores, groups = torch.tensor([0.5, 0.9, 0.1]), torch.tensor([0, 0, 0])
     assert rotated.nms_by_group(three, scores, groups, 0.5).tolist() == [1, 2]
@@ -81,7 +81,7 @@ def test_of_boxes_that_overlap_the_best_of_each_group_stays():
     assert rotated.nms_by_group(three[:0], scores[:0], groups[:0], 0.5).tolist() == []
 
 
-def test_a_pair_is_bounded_by_more_than_it_overlaps():
+def test_iou_bound_is_at_least_iou():
     a, b = boxes(200), boxes(200, seed=1)
     a[:20, 2:4] = 1e-3
     b[:50, :2], b[:50, 4] = a[:50, :2], a[:50, 4] + 90  # crosses
@@ -92,7 +92,7 @@ def test_a_pair_is_bounded_by_more_than_it_overlaps():
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7])
-def test_suppression_keeps_what_the_definition_keeps(monkeypatch, threshold):
+def test_nms_equals_brute_force(monkeypatch, threshold):
     many = boxes(120)
     scores = torch.rand(120, generator=torch.Generator().manual_seed(2))
     groups = torch.arange(120) % 2
@@ -106,12 +106,12 @@ def test_suppression_keeps_what_the_definition_keeps(monkeypatch, threshold):
     assert rotated.nms_by_group(many, scores, groups, threshold).tolist() == kept
 
 
-def test_a_box_that_is_dropped_drops_no_other():
+def test_nms_dropped_box_suppresses_no_other():
     row = torch.tensor([[0.0, 0, 10, 2, 0], [4.0, 0, 10, 2, 0], [8.0, 0, 10, 2, 0]])  # each meets its neighbour alone
     assert rotated.nms_by_group(row, torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3), 0.3).tolist() == [0, 2]
 
 
-def test_offsets_lead_from_one_box_to_the_other_and_back():
+def test_decode_inverts_encode():
     reference, box = torch.tensor([0.0, 0.0, 10.0, 20.0, 170.0]), torch.tensor([1.0, 2.0, 10.0, 20.0, -170.0])
     offsets = rotated.encode(box, reference, WEIGHTS)
     torch.testing.assert_close(offsets, torch.tensor([1.0, 1.0, 0.0, 0.0, math.radians(20)]))
@@ -124,7 +124,7 @@ def test_wild_offsets_decode_to_finite_boxes():
     assert rotated.decode(torch.full((1, 5), 1e4), SQUARE, WEIGHTS).isfinite().all()
 
 
-def test_a_box_is_clipped_only_where_a_box_is_left():
+def test_clip_changes_level_boxes_only():
     given = torch.tensor([[0.0, 5.0, 4.0, 4.0, 0.5], [0.0, 5.0, 4.0, 4.0, 361.0], [0.0, 5.0, 4.0, 4.0, 30.0]])
     found = rotated.clip(given, (10, 20))
     assert found.tolist() == [[1.0, 5.0, 2.0, 4.0, 0.5], [1.0, 5.0, 2.0, 4.0, 1.0], [0.0, 5.0, 4.0, 4.0, 30.0]]
@@ -132,7 +132,7 @@ def test_a_box_is_clipped_only_where_a_box_is_left():
 
 
 def test_angles_come_out_in_one_turn():
-    assert rotated.normalise_angle(torch.tensor([180.0, -180.0, 540.0, 30.0, -190.0])).tolist() == [
+    assert rotated.normalize_angle(torch.tensor([180.0, -180.0, 540.0, 30.0, -190.0])).tolist() == [
         -180,
         -180,
         -180,

@@ -9,7 +9,7 @@ def counts(labels, chosen):
     return [int((chosen & (labels == value)).sum()) for value in (1, 0, -1)]
 
 
-def test_positives_stop_at_their_share_and_negatives_fill_the_rest():
+def test_sample_limits_positives_and_fills_with_negatives():
     labels = torch.tensor([1] * 50 + [0] * 100 + [-1] * 20)
     assert counts(labels, sample(labels, 64, 0.25)) == [16, 48, 0]
 
@@ -19,17 +19,17 @@ def test_few_positives_leave_their_places_to_negatives():
     assert counts(labels, sample(labels, 64, 0.5)) == [3, 61, 0]
 
 
-def test_a_sample_larger_than_all_candidates_takes_them_all():
+def test_sample_larger_than_candidates_takes_all():
     labels = torch.tensor([1, 0, -1, 0, 1])
     assert sample(labels, 1_000_000, 0.25).tolist() == [True, True, False, True, True]
 
 
-def test_the_share_is_rounded_down():
+def test_sample_rounds_positive_count_down():
     labels = torch.tensor([1] * 10 + [0] * 10)
     assert counts(labels, sample(labels, 5, 0.5)) == [2, 3, 0]
 
 
-def test_too_few_negatives_are_not_made_up_for_by_positives():
+def test_sample_does_not_replace_missing_negatives():
     labels = torch.tensor([1] * 50 + [0] * 4)
     assert counts(labels, sample(labels, 32, 0.5)) == [16, 4, 0]
 

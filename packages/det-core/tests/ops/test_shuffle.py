@@ -45,7 +45,7 @@ dist.destroy_process_group()
 """
 
 
-def test_each_process_gets_its_own_rows_back_and_all_gradients_that_they_took_part_in(tmp_path):
+def test_shuffle_returns_own_rows_with_gradients_of_all_processes(tmp_path):
     command = [sys.executable, "-c", TWO_PROCESSES]
     running = [
         subprocess.Popen([*command, str(rank), str(tmp_path / "meeting")], stderr=subprocess.PIPE, text=True)
@@ -55,13 +55,13 @@ def test_each_process_gets_its_own_rows_back_and_all_gradients_that_they_took_pa
     assert [process.returncode for process in running] == [0, 0], errors
 
 
-def test_a_process_by_itself_computes_the_same_as_without():
+def test_shuffle_in_one_process_is_identity():
     x = torch.randn(5, 2)
     assert torch.equal(shuffled(lambda rows: rows - rows.mean(dim=0), x), x - x.mean(dim=0))
     assert shuffled(torch.relu, x[:0]).shape == (0, 2)
 
 
-def test_heads_that_shuffle_have_the_same_weights_and_alone_say_the_same():
+def test_shuffling_heads_have_same_weights_and_outputs_alone():
     for head in (
         lambda **options: FastRCNNConvFCHead(4, 3, num_conv=1, conv_dim=4, fc_dim=6, norm="BN", **options),
         lambda **options: MaskRCNNConvUpsampleHead({"p": 4}, {"p": 8}, 2, num_conv=1, conv_dim=4, norm="BN", **options),

@@ -54,7 +54,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("source", HOSTILE.values(), ids=HOSTILE)
-def test_a_plugin_that_is_hostile_when_imported_is_named_and_the_others_work(install, monkeypatch, source):
+def test_plugin_hostile_on_import_is_named_and_others_work(install, monkeypatch, source):
     monkeypatch.setenv("DET_PLUGIN_TIMEOUT", "0.6")
     install("det-good", GOOD)
     plugin = install("det-odd", source)
@@ -89,7 +89,7 @@ RETURNED = {
 
 
 @pytest.mark.parametrize("source", RETURNED.values(), ids=RETURNED)
-def test_what_a_hook_returns_is_read_within_the_time_limit(install, monkeypatch, source):
+def test_hook_result_is_read_within_timeout(install, monkeypatch, source):
     monkeypatch.setenv("DET_PLUGIN_TIMEOUT", "0.6")
     base = (
         "  def __len__(self): return 1\n  def __iter__(self): return iter(())\n  def __getitem__(self, key): return 1"
@@ -110,7 +110,7 @@ def test_what_a_hook_returns_is_read_within_the_time_limit(install, monkeypatch,
 @pytest.mark.parametrize(
     "target", ["det_odd:function", "det_odd:Class", "det_odd:text", "det_odd:number", "det_odd:many"]
 )
-def test_an_entry_point_that_names_no_module_is_told(install, site, target):
+def test_entry_point_without_module_is_reported(install, site, target):
     install("det-odd", "def function(): pass\nclass Class: pass\ntext, number, many = 'det', 3, [1]\n")
     (site / "det_odd-1.0.dist-info" / "entry_points.txt").write_text(f"[det]\nodd = {target}\n")
     (plugin,) = [each for each in plugins.catalog(refresh=True).plugins if each.distribution == "det-odd"]
@@ -128,7 +128,7 @@ def test_an_entry_point_that_names_no_module_is_told(install, site, target):
         "import sys, types\nclass M(types.ModuleType):\n  def __dir__(self):\n    while True: pass\n",
     ],
 )
-def test_a_module_that_is_hostile_itself_stops_nothing(install, monkeypatch, source):
+def test_hostile_module_object_stops_no_command(install, monkeypatch, source):
     monkeypatch.setenv("DET_PLUGIN_TIMEOUT", "0.6")
     plugin = install("det-odd", f"{source}sys.modules[__name__] = M(__name__)")
     assert plugin.status == "broken"
@@ -136,7 +136,7 @@ def test_a_module_that_is_hostile_itself_stops_nothing(install, monkeypatch, sou
 
 
 @pytest.mark.parametrize("name", ["det-\x1b[31modd", "det odd", "-" * 200])
-def test_a_distribution_with_a_name_that_is_none_is_no_plugin(site, name):
+def test_distribution_with_invalid_name_is_ignored(site, name):
     record = site / "odd-1.0.dist-info"
     record.mkdir()
     (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
@@ -147,7 +147,7 @@ def test_a_distribution_with_a_name_that_is_none_is_no_plugin(site, name):
     assert all(plugin.module != "odd" for plugin in catalog.plugins)
 
 
-def test_a_thread_that_never_ends_is_named_and_no_command_waits_for_it(install, site):
+def test_endless_thread_is_named_and_commands_do_not_wait(install, site):
     source = "import threading, time\nthreading.Thread(target=time.sleep, args=(40,), name='for ever').start()"
     (site / "det_odd.py").write_text(source)
     record = site / "det_odd-1.0.dist-info"

@@ -49,7 +49,7 @@ def without_torch(tmp_path):
     return do
 
 
-def test_the_help_lists_every_command_in_a_line(run):
+def test_help_lists_commands_one_per_line(run):
     result = run("--help")
     assert result.exit_code == 0
     lines = {line.split()[0]: line.split()[1:] for line in result.output.partition("Commands:")[2].splitlines() if line}
@@ -58,7 +58,7 @@ def test_the_help_lists_every_command_in_a_line(run):
             assert lines[component.name], component.name
 
 
-def test_a_command_of_a_plugin_is_listed_without_being_imported(run, install, site):
+def test_plugin_command_is_listed_without_import(run, install, site):
     source = """
         import click
         raise RuntimeError("imported")
@@ -77,7 +77,7 @@ def test_a_command_of_a_plugin_is_listed_without_being_imported(run, install, si
     assert "'lab_commands' cannot be imported; RuntimeError: imported" in result.stderr
 
 
-def test_a_name_of_two_words_is_a_subcommand_of_the_group_of_another_plugin(run, install, site):
+def test_two_word_name_is_subcommand_of_existing_group(run, install, site):
     source = """
         import click
         @click.command()
@@ -97,7 +97,7 @@ def test_a_name_of_two_words_is_a_subcommand_of_the_group_of_another_plugin(run,
     assert "Greets NAME." in run("greetings", "--help").output
 
 
-def test_a_command_of_two_plugins_is_refused_when_it_is_used(run, install, site):
+def test_command_of_two_plugins_is_refused_on_use(run, install, site):
     for number in (1, 2):
         install(f"det-lab{number}", '@hookimpl\ndef det_commands(): return {"greet": "lab_commands:command"}')
     assert run("--help").exit_code == 0
@@ -107,7 +107,7 @@ def test_a_command_of_two_plugins_is_refused_when_it_is_used(run, install, site)
 
 
 @pytest.mark.parametrize(("words", "package"), [(name.split(), known.COMMANDS[name]) for name in known.COMMANDS])
-def test_a_command_of_a_package_that_is_not_installed_is_told_with_the_package(run, without, words, package):
+def test_command_of_missing_package_names_package(run, without, words, package):
     without(package)
     if words == ["data"] and "data" in {each.name for each in registry.components("commands")}:
         pytest.skip("core brings it")
@@ -121,13 +121,13 @@ def test_a_command_of_a_package_that_is_not_installed_is_told_with_the_package(r
     assert f"{package} would provide it: pip install {package}" in result.stderr
 
 
-def test_an_unknown_command_is_answered_with_the_nearest(run):
+def test_unknown_command_gets_suggestion(run):
     result = run("plugin")
     assert result.exit_code == 2
     assert "did you mean 'plugins'" in result.output
 
 
-def test_the_version_is_that_of_the_package(run):
+def test_version_is_package_version(run):
     assert run("--version").output.startswith("det, version ")
 
 
@@ -139,7 +139,7 @@ def test_plugins_are_listed_with_their_components(run):
     assert "resnet" in result.output
 
 
-def test_plugins_are_listed_as_json_whatever_a_plugin_prints(run, install):
+def test_plugins_json_is_valid_despite_plugin_output(run, install):
     install("det-loud", "print('HELLO')\n@hookimpl\ndef det_heads(): return {'loud': 'loud:Loud'}")
     install("det-broken", "1 / 0")
     from det_core import plugins
@@ -154,7 +154,7 @@ def test_plugins_are_listed_as_json_whatever_a_plugin_prints(run, install):
     assert listed["problems"] == [f"det-broken 1.0: {by_name['det-broken']['problem']}"]
 
 
-def test_a_check_imports_every_target_and_exits_with_1_on_a_problem(run, install, site):
+def test_plugins_check_imports_targets_and_exits_1_on_problem(run, install, site):
     (site / "lab.py").write_text("print('HELLO')\ndef good(): pass\ndef loose(**anything): pass\n")
     names = {"good": "lab:good", "gone": "lab:gone", "loose": "lab:loose"}
     install("det-lab", f"@hookimpl\ndef det_heads(): return {names!r}")
@@ -168,7 +168,7 @@ def test_a_check_imports_every_target_and_exits_with_1_on_a_problem(run, install
     ]
 
 
-def test_a_check_leaves_out_what_only_an_absent_package_reads(run, install, without):
+def test_plugins_check_skips_extensions_of_absent_packages(run, install, without):
     hooks = [f"@hookimpl\ndef {hook}(): return {{{name!r}: 'no_such_module:it'}}" for hook, name in (
         ("det_importers", "detectron2.lab"), ("det_conformance", "lab")
     )]  # fmt: skip
@@ -179,12 +179,12 @@ def test_a_check_leaves_out_what_only_an_absent_package_reads(run, install, with
     assert (len(named) > 0, left) == (True, [])
 
 
-def test_everything_that_core_names_can_be_imported(run):
+def test_core_components_can_be_imported(run):
     problems = json.loads(run("plugins", "--check", "--json").stdout)["problems"]
     assert [problem for problem in problems if problem.startswith("det-core")] == []
 
 
-def test_a_recipe_is_shown_with_its_changes(run, tmp_path):
+def test_recipe_show_applies_overrides(run, tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(RECIPE)
     result = run("recipes", "show", str(path), "--set", "model.num_classes=7")
@@ -207,7 +207,7 @@ def test_a_recipe_is_shown_with_its_changes(run, tmp_path):
         (b"model: {type: rcnn}", ["--resolved"], "RCNN needs 'backbone' and"),
     ],
 )
-def test_a_bad_recipe_is_one_sentence_on_stderr_and_exit_code_2(run, tmp_path, content, changes, words):
+def test_invalid_recipe_prints_one_sentence_and_exits_2(run, tmp_path, content, changes, words):
     path = tmp_path / "r.yaml"
     path.write_bytes(content)
     result = run("recipes", "show", str(path), *changes)
@@ -218,7 +218,7 @@ def test_a_bad_recipe_is_one_sentence_on_stderr_and_exit_code_2(run, tmp_path, c
     assert words in result.stderr
 
 
-def test_the_traceback_is_there_for_who_asks_for_it(run):
+def test_traceback_is_printed_on_request(run):
     result = run("--traceback", "recipes", "show", "no_such_recipe")
     assert type(result.exception).__name__ == "UnknownNameError"
 
@@ -234,7 +234,7 @@ def test_recipes_are_listed_with_summaries_and_aliases(run, install, site):
     assert ["also", "Small-Detection/NET"] in lines
 
 
-def test_plugins_and_recipes_are_listed_and_shown_with_torch_uninstalled(without_torch, tmp_path):
+def test_plugins_and_recipes_work_without_torch(without_torch, tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(RECIPE)
     for arguments in (["--help"], ["plugins"], ["plugins", "--json"], ["recipes"]):
@@ -245,7 +245,7 @@ def test_plugins_and_recipes_are_listed_and_shown_with_torch_uninstalled(without
     assert "num_classes: 4" in result.stdout
 
 
-def test_what_needs_torch_says_so_with_torch_uninstalled(without_torch, tmp_path):
+def test_commands_needing_torch_report_it_without_torch(without_torch, tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(RECIPE)
     result = without_torch("recipes", "show", str(path), "--resolved")
@@ -254,7 +254,7 @@ def test_what_needs_torch_says_so_with_torch_uninstalled(without_torch, tmp_path
     assert "it needs the module 'torch'" in result.stderr
 
 
-def test_a_command_whose_library_is_missing_says_which(run, site, install):
+def test_command_with_missing_library_names_it(run, site, install):
     (site / "needy.py").write_text("import no_such_library")
     install("det-lab", '@hookimpl\ndef det_commands(): return {"needy": "needy:command"}')
     result = run("needy")
@@ -262,7 +262,7 @@ def test_a_command_whose_library_is_missing_says_which(run, site, install):
     assert "det needy: 'needy' cannot be imported; it needs the module 'no_such_library'" in result.stderr
 
 
-def test_checking_plugins_with_torch_uninstalled_tells_what_is_missing(without_torch):
+def test_plugins_check_without_torch_reports_missing(without_torch):
     result = without_torch("plugins", "--check")
     assert result.returncode == 1
     assert "it needs the module 'torch'" in " ".join(result.stdout.split())

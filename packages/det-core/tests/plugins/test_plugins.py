@@ -16,21 +16,21 @@ GOOD = """
 """
 
 
-def test_core_is_found_through_its_own_entry_point():
+def test_core_is_discovered_through_entry_point():
     core, zoo = [plugin for plugin in plugins.catalog().plugins if plugin.distribution == "det-core"]
     assert (core.module, core.status, core.problem) == ("det_core.plugins.builtin", "active", "")
     assert (zoo.module, zoo.status, list(zoo.components)) == ("det_core.zoo.plugin", "active", ["recipes"])
     assert core.components["backbones"]["resnet"] == "det_core.backbones:ResNet"
 
 
-def test_what_a_plugin_offers_is_listed_by_kind_and_nothing_behind_it_is_imported(install):
+def test_components_are_listed_by_kind_without_import(install):
     plugin = install("det-good", GOOD, version="2.3")
     assert (plugin.version, plugin.module, plugin.status) == ("2.3", "det_good", "active")
     assert plugin.components == {"backbones": {"good": "good_module:Good"}}
     assert "good_module" not in sys.modules
 
 
-def test_a_plugin_may_name_tools_and_a_command_of_two_words(install):
+def test_plugin_may_name_tools_and_two_word_commands(install):
     plugin = install(
         "det-tools",
         """
@@ -51,7 +51,7 @@ def test_a_plugin_may_name_tools_and_a_command_of_two_words(install):
     assert "'x m l'; a name is text without spaces and colons" in plugin.problem
 
 
-def test_safe_parts_are_read_as_text_and_nothing_they_name_is_imported(install):
+def test_safe_parts_are_read_as_text_without_import(install):
     plugin = install("det-safe", "SAFE_PARTS = ('safe_module:Wing', 'no target', 3)")
     assert plugin.safe_parts == ("safe_module:Wing",)
     assert "SAFE_PARTS holds 'no target'; a part reads" in plugin.problem
@@ -59,7 +59,7 @@ def test_safe_parts_are_read_as_text_and_nothing_they_name_is_imported(install):
     assert "SAFE_PARTS must be" in install("det-unsafe", "SAFE_PARTS = 'safe_module:Wing'").problem
 
 
-def test_the_catalog_is_found_once(install, monkeypatch):
+def test_catalog_is_built_once(install, monkeypatch):
     install("det-good", GOOD)
     first = plugins.catalog()
     assert plugins.catalog() is first
@@ -77,7 +77,7 @@ def test_the_catalog_is_found_once(install, monkeypatch):
         ("@hookimpl\ndef det_backbones(wanted): return {}", "cannot be registered: PluginValidationError"),
     ],
 )
-def test_a_plugin_that_cannot_be_imported_is_remembered_and_the_others_work(install, source, words):
+def test_broken_plugin_is_recorded_and_others_work(install, source, words):
     install("det-good", GOOD)
     broken = install("det-broken", source)
     assert broken.status == "broken"
@@ -88,7 +88,7 @@ def test_a_plugin_that_cannot_be_imported_is_remembered_and_the_others_work(inst
     assert {p.distribution: p.status for p in catalog.plugins}["det-good"] == "active"
 
 
-def test_an_interruption_by_the_user_is_passed_on_and_names_the_plugin_that_was_imported(install, capsys):
+def test_keyboard_interrupt_is_passed_on_with_plugin_name(install, capsys):
     with pytest.raises(KeyboardInterrupt):
         install("det-slow", "import signal\nsignal.raise_signal(signal.SIGINT)")
     told = "det: interrupted while det-slow was imported; DET_DISABLE_PLUGINS=det-slow goes on without it\n"
@@ -112,7 +112,7 @@ def test_an_interruption_by_the_user_is_passed_on_and_names_the_plugin_that_was_
         ("def det_heads(): return {}", "det_heads is not marked with @hookimpl"),
     ],
 )
-def test_a_hook_that_breaks_the_rules_is_told_and_the_other_hooks_keep_working(install, hook, words):
+def test_invalid_hook_is_reported_and_other_hooks_work(install, hook, words):
     plugin = install("det-half", GOOD.replace("    @", "@").replace("    def", "def") + hook)
     assert plugin.status == "active"
     assert words in plugin.problem
@@ -121,13 +121,13 @@ def test_a_hook_that_breaks_the_rules_is_told_and_the_other_hooks_keep_working(i
     assert any(words in problem for problem in plugins.catalog().problems)
 
 
-def test_one_bad_name_does_not_take_the_good_ones_with_it(install):
+def test_invalid_name_leaves_valid_ones(install):
     plugin = install("det-half", "@hookimpl\ndef det_heads(): return {'good': 'a.b:C', 'bad': 'a.b'}")
     assert plugin.components["heads"] == {"good": "a.b:C"}
 
 
 @pytest.mark.parametrize("requires", ["det-core<0.0.1", "det_core<0.0.1", "Det.Core (<0.0.1)"])
-def test_a_plugin_for_another_core_is_skipped_before_it_is_imported(install, requires):
+def test_plugin_for_another_core_is_skipped_before_import(install, requires):
     plugin = install("det-old", "raise ValueError('imported')", requires=requires)
     assert plugin.status == "incompatible"
     assert plugin.problem.startswith("needs det-core<0.0.1, but ")
@@ -137,11 +137,11 @@ def test_a_plugin_for_another_core_is_skipped_before_it_is_imported(install, req
     "requires",
     ["det-core>=0.0.1", "det-core<0.0.1; python_version < '3'", "det-core<0.0.1; extra == 'x'", "det-core-extra<0.0.1"],
 )
-def test_a_requirement_that_is_met_or_does_not_apply_is_no_obstacle(install, requires):
+def test_satisfied_or_inapplicable_requirement_is_accepted(install, requires):
     assert install("det-new", GOOD, requires=requires).status == "active"
 
 
-def test_a_plugin_that_is_switched_off_is_not_imported(install, monkeypatch):
+def test_disabled_plugin_is_not_imported(install, monkeypatch):
     monkeypatch.setenv("DET_DISABLE_PLUGINS", "det-other, Det_Off")
     plugin = install("det-off", "raise ValueError('imported')")
     assert (plugin.status, plugin.problem) == ("disabled", "switched off by DET_DISABLE_PLUGINS")
@@ -164,7 +164,7 @@ def test_one_distribution_may_bring_two_plugins(install, site):
     assert [(p.module, list(p.components)) for p in found] == [("det_double", ["backbones"]), ("det_second", ["heads"])]
 
 
-def test_a_distribution_that_is_installed_twice_is_listed_once(install, tmp_path, monkeypatch):
+def test_distribution_installed_twice_is_listed_once(install, tmp_path, monkeypatch):
     install("det-twice", GOOD, version="1.0")
     behind = tmp_path / "behind"
     behind.mkdir()
@@ -180,7 +180,7 @@ def test_a_distribution_that_is_installed_twice_is_listed_once(install, tmp_path
     assert any(problem.startswith(words) for problem in plugins.catalog().problems)
 
 
-def test_metadata_that_cannot_be_read_is_told_and_stops_nothing(install, site):
+def test_unreadable_metadata_is_reported_and_skipped(install, site):
     install("det-good", GOOD)
     record = site / "det_torn-1.0.dist-info"
     record.mkdir()
@@ -191,7 +191,7 @@ def test_metadata_that_cannot_be_read_is_told_and_stops_nothing(install, site):
     assert "det-good" in {plugin.distribution for plugin in catalog.plugins}
 
 
-def test_metadata_without_a_name_is_told(site):
+def test_metadata_without_name_is_reported(site):
     record = site / "nameless-1.0.dist-info"
     record.mkdir()
     (record / "METADATA").write_text("Version: 1.0\n")
@@ -199,7 +199,7 @@ def test_metadata_without_a_name_is_told(site):
     assert any("nameless" in problem for problem in plugins.catalog(refresh=True).problems)
 
 
-def test_what_a_plugin_prints_does_not_reach_stdout(install, capsys):
+def test_plugin_output_does_not_reach_stdout(install, capsys):
     install("det-loud", "print('HELLO')\n@hookimpl\ndef det_heads():\n    print('AGAIN')\n    return {}")
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -207,7 +207,7 @@ def test_what_a_plugin_prints_does_not_reach_stdout(install, capsys):
     assert "AGAIN" in captured.err
 
 
-def test_a_plugin_that_imports_torch_to_be_listed_is_told_so(install, site):
+def test_plugin_importing_torch_is_reported(install, site):
     install("det-heavy", "import torch")
     (site / "torch.py").write_text("")
     code = "from det_core import plugins, cli; import json; print(json.dumps(plugins.catalog().problems))"
@@ -226,7 +226,7 @@ def test_a_plugin_that_imports_torch_to_be_listed_is_told_so(install, site):
     ],
     ids=["sleep", "loop", "lock", "a loop that tries again"],
 )
-def test_a_plugin_that_hangs_is_named_and_left_behind(install, monkeypatch, source):
+def test_hanging_plugin_is_named_and_skipped(install, monkeypatch, source):
     install("det-good", GOOD)
     monkeypatch.setenv("DET_PLUGIN_TIMEOUT", "0.7")
     plugin = install("det-hangs", source)
@@ -237,7 +237,7 @@ def test_a_plugin_that_hangs_is_named_and_left_behind(install, monkeypatch, sour
     assert {p.distribution: p.status for p in catalog.plugins}["det-good"] == "active"
 
 
-def test_a_hook_that_hangs_is_told_and_the_other_hooks_keep_working(install, monkeypatch):
+def test_hanging_hook_is_reported_and_other_hooks_work(install, monkeypatch):
     monkeypatch.setenv("DET_PLUGIN_TIMEOUT", "0.7")
     hook = "import time\n@hookimpl\ndef det_heads(): time.sleep(60)\n"
     plugin = install("det-slow", GOOD.replace("    @", "@").replace("    def", "def") + hook)
@@ -245,7 +245,7 @@ def test_a_hook_that_hangs_is_told_and_the_other_hooks_keep_working(install, mon
     assert plugin.components["backbones"] == {"good": "good_module:Good"}
 
 
-def test_off_the_main_thread_a_plugin_that_hangs_is_named_on_stderr_and_waited_for(install, monkeypatch, capsys):
+def test_hanging_plugin_off_main_thread_is_named_and_awaited(install, monkeypatch, capsys):
     install("det-slow", "import time\ntime.sleep(1)")
     sys.modules.pop("det_slow")
     monkeypatch.setenv("DET_PLUGIN_TIMEOUT", "0.3")
@@ -268,7 +268,7 @@ def test_torch_is_never_left_half_imported(install, site):
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "nan"])
-def test_a_time_limit_that_is_no_number_of_seconds_is_told(install, monkeypatch, text):
+def test_invalid_timeout_is_reported(install, monkeypatch, text):
     monkeypatch.setenv("DET_PLUGIN_TIMEOUT", text)
     assert install("det-good", GOOD).status == "active"
     words = f"DET_PLUGIN_TIMEOUT: {text!r} is not a number of seconds; 10 is used"
@@ -276,7 +276,7 @@ def test_a_time_limit_that_is_no_number_of_seconds_is_told(install, monkeypatch,
 
 
 @pytest.mark.parametrize(("seconds", "more"), [("0", 0), ("5", 1)])
-def test_only_a_time_limit_needs_a_thread_and_only_during_discovery(install, monkeypatch, seconds, more):
+def test_timeout_needs_thread_during_discovery_only(install, monkeypatch, seconds, more):
     monkeypatch.setenv("DET_PLUGIN_TIMEOUT", seconds)
     before = threading.active_count()
     install("det-good", "import threading\ncount = threading.active_count()")

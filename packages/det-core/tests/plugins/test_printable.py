@@ -13,7 +13,7 @@ NASTY = "\x1b[31mred\x1b]0;title\x07\x9b2J\u202ereversed\u2066\x00\x7f\udcff"
 
 
 @given(st.text(st.characters(codec=None)))
-def test_printable_any_text_has_no_control_characters_and_can_be_encoded(text):
+def test_printable_text_has_no_control_characters_and_is_encodable(text):
     shown = printable(text)
     shown.encode()
     assert all(character in "\n\t" or not (ord(character) < 32 or 127 <= ord(character) < 160) for character in shown)
@@ -39,14 +39,14 @@ class HostileError(Exception):
         raise ValueError("no")
 
 
-def test_quoted_and_described_survive_what_raises():
+def test_quoted_and_described_survive_failing_repr():
     assert quoted(Hostile()) == "a Hostile whose repr raises"
     assert quoted(10**5000) == "a int whose repr raises"
     assert described(HostileError()) == "HostileError, whose text cannot be read"
     assert described(ValueError("two\nlines")) == "ValueError: two lines"
 
 
-def test_errors_are_printable_and_short_whatever_they_quote():
+def test_errors_are_printable_and_short():
     error = DetError(NASTY, "is " + "x" * 10**7, NASTY * 10**5, "fix " + NASTY)
     assert len(str(error)) < 6500
     assert str(error).isprintable()
@@ -54,7 +54,7 @@ def test_errors_are_printable_and_short_whatever_they_quote():
 
 
 @pytest.mark.parametrize("name", ["\x1b[31mred", "[/x] not markup [bold]", "a" * 10**6])
-def test_cell_of_a_table_shows_a_name_as_it_is(name):
+def test_table_cell_keeps_name_literal(name):
     from rich.console import Console
     from rich.table import Table
 

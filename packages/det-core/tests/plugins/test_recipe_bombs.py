@@ -73,7 +73,7 @@ def test_recipe_that_asks_for_too_much_is_refused(endings, name):
     require_refused(endings[name])
 
 
-def test_numbers_in_recipes_may_be_as_large_as_a_fraction_holds():
+def test_numbers_in_recipes_are_limited_to_float_range():
     assert yamlfile.parse("9" * 300, "r") == int("9" * 300)
     with pytest.raises(RecipeError, match="it has more than 300 digits"):
         yamlfile.parse("9" * 301, "r")

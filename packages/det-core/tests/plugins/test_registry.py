@@ -16,25 +16,25 @@ def failure(kind: str | None, name: str, where: str = "") -> str:
     return str(caught.value)
 
 
-def test_a_short_name_and_a_qualified_one_mean_the_same():
+def test_short_and_qualified_names_are_equivalent():
     short, qualified = registry.find("backbones", "resnet"), registry.find("backbones", "det-core/resnet")
     assert short == qualified
     assert short.qualified == "det-core/resnet"
 
 
-def test_an_import_path_needs_no_plugin():
+def test_import_path_needs_no_plugin():
     component = registry.find("backbones", "collections:OrderedDict")
     assert component.qualified == "collections:OrderedDict"
     assert component.load()(a=1) == {"a": 1}
 
 
-def test_a_name_with_a_slash_is_found_as_it_is_offered(install):
+def test_name_with_slash_is_found_unchanged(install):
     install("det-zoo", offering(recipes={"COCO-Detection/x_1x": "zoo:x.yaml", "x_1x": "zoo:x.yaml"}))
     assert registry.find("recipes", "COCO-Detection/x_1x").qualified == "det-zoo/COCO-Detection/x_1x"
     assert registry.find("recipes", "det-zoo/COCO-Detection/x_1x").name == "COCO-Detection/x_1x"
 
 
-def test_a_name_that_two_plugins_offer_is_an_error_on_use_only(install):
+def test_name_of_two_plugins_is_error_on_use_only(install):
     install("det-b", offering(backbones={"net": "b:Net", "own": "b:Own"}))
     install("det-a", offering(backbones={"net": "a:Net"}))
     assert registry.find("backbones", "own").distribution == "det-b"
@@ -49,7 +49,7 @@ def test_no_plugin_can_take_the_qualified_name_of_another(install):
     assert registry.find("backbones", "resnet").distribution == "det-core"
 
 
-def test_the_same_name_of_another_kind_is_another_thing(install):
+def test_same_name_of_another_kind_is_separate(install):
     install("det-a", offering(heads={"resnet": "a:Head"}))
     assert registry.find("heads", "resnet").target == "a:Head"
     assert "'det-core/resnet' or 'det-a/resnet'" in failure(None, "resnet") or "'det-a/resnet' or" in failure(
@@ -57,13 +57,13 @@ def test_the_same_name_of_another_kind_is_another_thing(install):
     )
 
 
-def test_an_unknown_name_is_answered_with_near_ones():
+def test_unknown_name_gets_suggestions():
     assert failure("backbones", "ResNett", "model.type").startswith("model.type: there is no backbone named 'ResNett'")
     assert "did you mean 'resnet'" in failure("backbones", "ResNett")
     assert "`det plugins` lists" in failure("backbones", "zzzzzz")
 
 
-def test_an_unknown_name_is_answered_with_plugins_that_are_not_in_use(install, monkeypatch):
+def test_unknown_name_lists_inactive_plugins(install, monkeypatch):
     monkeypatch.setenv("DET_DISABLE_PLUGINS", "det-off")
     install("det-off", "")
     install("det-broken", "1 / 0")
@@ -89,11 +89,11 @@ def test_an_unknown_name_is_answered_with_plugins_that_are_not_in_use(install, m
         ("det-nowhere/x", ""),
     ],
 )
-def test_the_package_that_would_bring_a_name_is_known(name, package):
+def test_provider_of_name_is_known(name, package):
     assert known.provider(name) == package
 
 
-def test_an_unknown_name_is_answered_with_the_package_that_would_bring_it(install, monkeypatch):
+def test_unknown_name_names_providing_package(install, monkeypatch):
     monkeypatch.setattr(known, "KNOWN", {"det-nowhere": ("*nowhere*",)})
     assert "pip install det-nowhere" in failure("models", "nowhere_rcnn")
     install("det-nowhere", "1 / 0")
@@ -112,7 +112,7 @@ def test_an_unknown_name_is_answered_with_the_package_that_would_bring_it(instal
         ("Net = 1", PluginError, "'lab:Net' cannot be called"),
     ],
 )
-def test_a_target_that_cannot_be_imported_names_its_component(site, install, source, error, words):
+def test_target_failing_import_names_its_component(site, install, source, error, words):
     (site / "lab.py").write_text(source)
     install("det-lab", offering(backbones={"net": "lab:Net"}))
     with pytest.raises(error, match=words) as caught:
@@ -121,7 +121,7 @@ def test_a_target_that_cannot_be_imported_names_its_component(site, install, sou
 
 
 @pytest.mark.parametrize("path", ["lab:", ":Net", "a b:Net", "../lab:Net"])
-def test_a_malformed_import_path_is_refused(path):
+def test_malformed_import_path_is_refused(path):
     with pytest.raises(UnknownNameError, match="is not an import path"):
         registry.find(None, path).load()
 
@@ -134,7 +134,7 @@ def test_two_spellings_of_one_component_are_the_same():
     assert not registry.same("nowhere", "det-core/nowhere")
 
 
-def test_earlier_name_leads_to_the_plugin_that_took_the_component_over(install):
+def test_earlier_name_resolves_to_plugin_that_took_component(install):
     moved = (
         "MOVED_NAMES = {'det-core/spoon': 'det-kitchen/spoon', 'det_core.spoons': 'kitchen', 'det-core/resnet': 'x'}"
     )

@@ -20,7 +20,7 @@ def without_vitdet(monkeypatch):
 MODEL = {"type": "rcnn", "backbone": {"type": "det-vitdet/vitdet_b", "drop_path_rate": 0.1}}
 
 
-def test_a_missing_plugin_of_the_project_is_named_with_its_version_and_the_command():
+def test_missing_project_plugin_is_named_with_version_and_command():
     tree = {"model": MODEL, "versions": {"det-core": metadata.version("det-core"), "det-vitdet": "0.3.1"}}
     with pytest.raises(UnknownNameError) as raised:
         recipes.recipe_from_tree(tree).build_model()
@@ -31,7 +31,7 @@ def test_a_missing_plugin_of_the_project_is_named_with_its_version_and_the_comma
 
 
 @pytest.mark.parametrize("name", ["acme-det/net", "acme_det.nets:Net"])
-def test_a_package_that_only_the_recipe_names_is_not_recommended_outright(name):
+def test_package_named_by_recipe_only_is_not_recommended(name):
     with pytest.raises(UnknownNameError) as raised:
         require_present({"type": name}, {"Acme_Det": "1.2"}, "model")
     assert str(raised.value) == (
@@ -40,7 +40,7 @@ def test_a_package_that_only_the_recipe_names_is_not_recommended_outright(name):
     )
 
 
-def test_a_module_that_is_not_here_may_be_of_any_distribution_that_is_not_here():
+def test_missing_module_may_belong_to_any_missing_distribution():
     with pytest.raises(UnknownNameError, match=r"written with acme-one 1\.2 and acme-two 3, which are not installed"):
         require_present({"type": "no_such_lab.nets:Net"}, {"acme-one": "1.2", "acme-two": "3"}, "model")
 
@@ -54,23 +54,23 @@ def test_a_module_that_is_not_here_may_be_of_any_distribution_that_is_not_here()
         ("det-vitdet", None, "pip install det-vitdet"),
     ],
 )
-def test_a_version_that_is_none_does_not_reach_the_command(name, version, words):
+def test_invalid_version_does_not_reach_command(name, version, words):
     with pytest.raises(UnknownNameError) as raised:
         require_present({"type": f"{name}/net"}, {name: version}, "model")
     assert raised.value.fix == words
 
 
-def test_a_name_that_no_distribution_has_does_not_reach_the_command():
+def test_invalid_distribution_name_does_not_reach_command():
     require_present({"type": "$(evil)/net"}, {"$(evil)": "1.0", "-r evil": "1.0"}, "model")
 
 
-def test_what_a_section_does_not_need_may_be_missing():
+def test_distributions_unused_by_section_may_be_missing():
     require_present({"type": "rcnn"}, {"det-vitdet": "0.3.1"}, "model")
     require_present({"type": "torch.optim:SGD"}, {"det-vitdet": "0.3.1"}, "train.optimizer")
     require_present({"type": "det-vitdet/vitdet_b"}, None, "model")
 
 
-def test_a_plugin_that_is_installed_and_broken_is_told_with_its_reason(install):
+def test_broken_installed_plugin_is_reported_with_reason(install):
     install("acme-det", "1 / 0", version="1.2")
     tree = {"model": {"type": "acme-det/net"}, "versions": {"acme-det": "1.2"}}
     with pytest.raises(UnknownNameError, match=r"not in use: acme-det 1.2 \(cannot be imported: ZeroDivisionError"):
@@ -78,7 +78,7 @@ def test_a_plugin_that_is_installed_and_broken_is_told_with_its_reason(install):
 
 
 @pytest.mark.parametrize(("was", "differs"), [("1.2.7", False), ("1.2", False), ("1.3.0", True), ("2.2.3", True)])
-def test_another_major_or_minor_version_is_told_and_no_error(install, was, differs):
+def test_another_major_or_minor_version_is_warning(install, was, differs):
     install("acme-det", version="1.2.3+cpu")
     tree = {"model": {"type": "rcnn"}, "versions": {"acme-det": was}}
     with warnings.catch_warnings(record=True) as caught:
@@ -90,7 +90,7 @@ def test_another_major_or_minor_version_is_told_and_no_error(install, was, diffe
     assert said == ([text] if differs else [])
 
 
-def test_one_warning_tells_of_all_versions_and_is_shown_once(install):
+def test_one_warning_lists_all_versions_once(install):
     install("acme-one", version="1.0")
     install("acme-two", version="1.0")
     with warnings.catch_warnings(record=True) as caught:
@@ -101,7 +101,7 @@ def test_one_warning_tells_of_all_versions_and_is_shown_once(install):
     assert "acme-one 2.0 (here 1.0), acme-two 0.9 (here 1.0)" in str(warning.message)
 
 
-def test_what_a_recipe_runs_with_is_read_back_without_a_word(tmp_path, install, site):
+def test_matching_versions_give_no_warning(tmp_path, install, site):
     (site / "lab.py").write_text("class Net: ...\n")
     install("acme-det", "@hookimpl\ndef det_models(): return {'net': 'lab:Net'}")
     path = tmp_path / "r.yaml"

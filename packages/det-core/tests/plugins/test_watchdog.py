@@ -13,7 +13,7 @@ from det_core.plugins.watchdog import TimeLimitError, Watchdog
 posix = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="this system has no SIGALRM")
 
 
-def test_what_a_function_returns_or_raises_in_time_is_passed_on():
+def test_function_result_or_error_in_time_is_passed_on():
     with Watchdog(5) as watchdog:
         assert watchdog.call("somebody", max, 3, 4) == 4
         with pytest.raises(ZeroDivisionError):
@@ -21,7 +21,7 @@ def test_what_a_function_returns_or_raises_in_time_is_passed_on():
 
 
 @posix
-def test_one_that_is_late_is_stopped_and_the_next_has_its_full_time():
+def test_late_function_is_stopped_and_next_has_full_time():
     with Watchdog(1) as watchdog:
         with pytest.raises(TimeLimitError, match=r"takes longer than 1 s"):
             watchdog.call("somebody", time.sleep, 60)
@@ -55,7 +55,7 @@ def test_one_that_swallows_the_interruption_gets_another():
         "            except BaseException: pass",
     ],
 )
-def test_one_that_swallows_every_interruption_is_stopped_where_it_goes_on(body):
+def test_function_swallowing_interruptions_is_stopped_later(body):
     names = {"time": time, "contextlib": contextlib}
     exec(f"def deeper():\n    time.sleep(60)\ndef stubborn():\n    {body}", names)
     with Watchdog(0.2) as watchdog:
@@ -66,7 +66,7 @@ def test_one_that_swallows_every_interruption_is_stopped_where_it_goes_on(body):
 
 
 @posix
-def test_one_that_cannot_be_stopped_is_named_on_stderr_once(capsys):
+def test_unstoppable_function_is_named_on_stderr_once(capsys):
     def deaf():
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
         time.sleep(2)
@@ -81,7 +81,7 @@ def test_one_that_cannot_be_stopped_is_named_on_stderr_once(capsys):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
-def test_an_interruption_of_ones_own_is_told_from_the_users():
+def test_own_interruption_differs_from_user_interruption():
     with Watchdog(5) as watchdog:
         with pytest.raises(KeyboardInterrupt):
             watchdog.call("somebody", _raise, KeyboardInterrupt)
@@ -96,7 +96,7 @@ def _raise(error):
 
 
 @posix
-def test_an_alarm_of_somebody_else_reaches_its_handler_and_the_handler_is_put_back():
+def test_foreign_alarm_reaches_its_handler_which_is_restored():
     rung = []
 
     def handler(number, frame):
@@ -113,7 +113,7 @@ def test_an_alarm_of_somebody_else_reaches_its_handler_and_the_handler_is_put_ba
 
 
 @posix
-def test_an_alarm_that_was_to_end_the_program_still_ends_it():
+def test_default_alarm_still_ends_program():
     code = (
         "import signal, time; from det_core.plugins.watchdog import Watchdog\n"
         "signal.setitimer(signal.ITIMER_REAL, 0.2)\n"

@@ -125,7 +125,7 @@ def message(node: Any, annotation: Any = Any) -> str:
         ("fine", Grain, Grain.FINE),
     ],
 )
-def test_a_value_is_read_as_its_annotation_says(node, annotation, value):
+def test_value_is_converted_by_annotation(node, annotation, value):
     result = built(node, annotation)
     assert result == value
     assert type(result) is type(value)
@@ -156,69 +156,69 @@ def test_a_value_is_read_as_its_annotation_says(node, annotation, value):
         (True, Annotated[int, Field(gt=0)], "must be a whole number; got true"),
     ],
 )
-def test_a_value_that_does_not_fit_is_refused_in_words(node, annotation, words):
+def test_invalid_value_is_refused_with_description(node, annotation, words):
     assert message(node, annotation).startswith(f"model: {words}")
 
 
-def test_the_path_leads_to_the_item_at_fault():
+def test_error_path_leads_to_faulty_item():
     assert message({"a": [1, "x"]}, Mapping[str, Sequence[int]]).startswith("model.a.1: must be a whole number")
 
 
-def test_a_node_is_built_from_the_leaves_up():
+def test_node_is_built_bottom_up():
     brush = built({"type": "shop:Brush", "width": 3, "paint": {"type": "shop:Oil", "colour": "blue"}, "hairs": 2})
     assert (brush.width, brush.paint.colour, brush.hairs) == (3, "blue", 2.0)
 
 
-def test_an_unknown_argument_names_the_nearest_one():
+def test_unknown_argument_suggests_nearest():
     node = {"type": "shop:Brush", "width": 3, "paint": {"type": "shop:Oil", "color": "blue"}}
     assert message(node) == "model.paint.color: Oil has no argument 'color'; did you mean 'colour'?"
 
 
-def test_an_unknown_argument_without_a_near_one_lists_what_there_is():
+def test_unknown_argument_without_near_one_lists_all():
     assert message({"type": "shop:Oil", "zzz": 1}) == "model.zzz: Oil has no argument 'zzz'; it has colour, layers"
 
 
-def test_a_missing_argument_is_told_before_anything_is_built():
+def test_missing_argument_is_reported_before_building():
     assert message({"type": "shop:Brush"}) == "model: Brush needs 'width'"
 
 
-def test_a_node_without_type_where_a_contract_is_asked_for_is_refused():
+def test_node_without_type_for_contract_is_refused():
     assert "must say its `type`" in message({"colour": "red"}, Paint)
     assert "write {type: NAME" in message("oil", Paint)
     assert message({"type": 3}, Paint).startswith("model.type: must be a name; got 3")
 
 
-def test_a_class_annotation_needs_no_type():
+def test_class_annotation_needs_no_type():
     assert built({"hour": 7}, Clock) == Clock(7)
     assert message({"hour": 7, "minutes": 1}, Clock).startswith("model.minutes: Clock has no argument")
 
 
-def test_a_factory_is_called_with_what_its_parent_knows():
+def test_factory_is_called_with_arguments_of_parent():
     wall = built({"type": "shop:Wall", "size": [2, 3], "coats": [{"type": "shop:Oil"}, {"type": "shop:Oil"}]})
     assert wall.size == (2, 3)
     assert [coat.layers for coat in wall.coats] == [0, 1]
     assert wall.coats[0] is not wall.coats[1]
 
 
-def test_a_factory_checks_its_arguments_before_its_parent_is_built():
+def test_factory_checks_arguments_before_parent_is_built():
     node = {"type": "shop:Wall", "size": [2, 3], "coats": [{"type": "shop:Oil", "layers": "x"}]}
     assert message(node) == "model.coats.0.layers: must be a whole number; got text 'x'"
 
 
-def test_a_recipe_may_not_set_what_the_parent_decides():
+def test_recipe_may_not_set_arguments_of_parent():
     node = {"type": "shop:Wall", "size": [2, 3], "coats": [{"type": "shop:Oil", "layers": 7}]}
     with pytest.raises(ConfigError, match=r"model.coats.0.layers: is decided by what surrounds it; it is set to 7"):
         built(node)
 
 
-def test_a_resolved_factory_repeats_defaults_and_its_parent_decides_all_the_same():
+def test_resolved_factory_repeats_defaults_and_parent_still_decides():
     node = {"type": "shop:Wall", "size": [2, 3], "coats": [{"type": "shop:Oil"}]}
     resolved = check(node, Any, "model").resolved()
     assert resolved["coats"][0]["layers"] == 1
     assert built(resolved).coats[0].layers == 0
 
 
-def test_a_factory_in_python_passes_only_what_the_target_names():
+def test_factory_in_python_passes_named_arguments_only():
     assert Factory(Oil, colour="blue")(layers=2, strides={}).layers == 2
     with pytest.raises(ConfigError, match="did you mean 'colour'"):
         Factory(Oil, color="blue")
@@ -226,34 +226,34 @@ def test_a_factory_in_python_passes_only_what_the_target_names():
         Factory(Brush)()
 
 
-def test_a_factory_of_a_class_a_partial_or_a_factory_is_one():
+def test_factory_of_accepts_class_partial_and_factory():
     factory = Factory(Oil)
     assert Factory.of(factory) is factory
     assert Factory.of(Oil)(layers=3, strides=1).layers == 3
     assert Factory.of(functools.partial(Oil, colour="blue"))(layers=2, strides=1).colour == "blue"
 
 
-def test_a_factory_that_is_called_twice_builds_its_parts_twice():
+def test_factory_called_twice_builds_parts_twice():
     factory = built({"type": "shop:Brush", "paint": {"type": "shop:Oil"}}, Factory[Brush])
     assert factory(width=1).paint is not factory(width=2).paint
 
 
-def test_what_is_built_must_have_what_the_contract_names():
+def test_built_object_must_have_members_of_contract():
     message = r"model: Blank is not a Paint; it lacks 'colour'; see .*Paint"
     with pytest.raises(ConfigError, match=message):
         built({"type": "shop:Blank"}, Paint)
 
 
-def test_a_class_without_a_method_of_the_contract_is_refused_before_it_is_built():
+def test_class_lacking_contract_method_is_refused_before_building():
     assert message({"type": "shop:Thinner"}, Paint).startswith("model: Thinner is not a Paint; it lacks 'spread'")
 
 
-def test_what_is_built_must_be_of_the_class_asked_for():
+def test_built_object_must_be_of_annotated_class():
     with pytest.raises(ConfigError, match="model: must be a Clock; got an Oil"):
         built({"type": "shop:Oil"}, Clock)
 
 
-def test_what_a_constructor_raises_is_told_with_its_place_and_kept_as_the_cause():
+def test_constructor_error_is_reported_with_path_and_cause():
     with pytest.raises(ConfigError, match="model: Careful cannot be built; ValueError: no depth below zero") as caught:
         built({"type": "shop:Careful", "depth": -1})
     assert isinstance(caught.value.__cause__, ValueError)
@@ -261,16 +261,16 @@ def test_what_a_constructor_raises_is_told_with_its_place_and_kept_as_the_cause(
         built({"type": "shop:Careful", "depth": 101})
 
 
-def test_a_callable_that_takes_anything_is_given_anything():
+def test_callable_with_kwargs_accepts_any_argument():
     assert built({"type": "shop:Open", "other": [1]}).given == {"known": 1, "other": [1]}
     assert message({"type": "shop:Open", "known": "x"}).startswith("model.known: must be a whole number")
 
 
-def test_a_callable_without_a_signature_can_be_named():
+def test_callable_without_signature_can_be_named():
     assert check({"type": "builtins:dict", "a": 1}, allow=ANYTHING).build() == {"a": 1}
 
 
-def test_a_callable_is_meant_itself_where_one_is_asked_for():
+def test_callable_annotation_takes_callable_itself():
     assert built("shop:Oil", Callable[..., Paint]) is Oil
     assert "must name a callable" in message("oil", Callable)
 
@@ -281,12 +281,12 @@ def test_annotations_that_cannot_be_resolved_are_not_checked(shop):
     assert "model.d: must be a whole number" in message({"type": "shop:odd", "a": 1, "d": "x"})
 
 
-def test_a_nested_node_is_built_where_anything_may_stand(shop):
+def test_nested_node_is_built_where_any_is_allowed(shop):
     exec("def any_thing(x): return x", vars(shop))
     assert built({"type": "shop:any_thing", "x": [{"type": "shop:Oil"}, 2]})[0].colour == "red"
 
 
-def test_an_import_path_that_leads_nowhere_says_where_it_was_asked_for(shop):
+def test_unresolvable_import_path_is_reported_with_place(shop):
     shop.number = 3
     with pytest.raises(UnknownNameError, match=r"model.type: 'shop' has no 'Oli'; did you mean 'Oil'"):
         check({"type": "shop:Oli"}, Any, "model")
@@ -296,7 +296,7 @@ def test_an_import_path_that_leads_nowhere_says_where_it_was_asked_for(shop):
         check({"type": "shop:number"}, Any, "model")
 
 
-def test_a_place_is_absolute_and_starts_at_the_data_folder(monkeypatch, tmp_path):
+def test_location_is_absolute_below_data_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("DET_DATA", str(tmp_path))
     assert built("a/b.json", Path) == tmp_path / "a" / "b.json"
     assert built("a.pth", Source) == str(tmp_path / "a.pth")
@@ -308,7 +308,7 @@ def test_a_place_is_absolute_and_starts_at_the_data_folder(monkeypatch, tmp_path
     assert message("", Source).startswith("model: must be a path or a URL")
 
 
-def test_a_resolved_node_says_all_values_and_reads_as_itself():
+def test_resolved_node_has_all_values_and_resolves_to_itself():
     node = {"type": "shop:Brush", "width": 3, "paint": {"type": "shop:Oil"}}
     plan = check(node, Any, "model")
     resolved = plan.resolved()
@@ -331,13 +331,13 @@ def test_defaults_that_are_factories_or_dataclasses_are_resolved_too(shop):
     assert again.build().paint(layers=5).layers == 5
 
 
-def test_a_default_that_no_recipe_can_spell_is_left_out(shop):
+def test_default_without_recipe_form_is_left_out(shop):
     exec("def odd(a=object(), b=lambda: 1, c=(1, 2), d: tuple = (1, 2)): return a", vars(shop))
     assert check({"type": "shop:odd"}, Any, "model").resolved() == {"type": "shop:odd", "d": [1, 2]}
 
 
 @pytest.mark.parametrize("name", ["AdamW", "SGD", "Adam", "RMSprop"])
-def test_the_optimizers_of_torch_are_built_by_import_path(name):
+def test_torch_optimizers_are_built_by_import_path(name):
     torch = pytest.importorskip("torch")
     factory = built({"type": f"torch.optim:{name}", "lr": 1}, Factory[torch.optim.Optimizer])
     optimizer = factory(params=[torch.nn.Parameter(torch.zeros(1))], classes=["ignored"])
@@ -357,7 +357,7 @@ def test_the_optimizers_of_torch_are_built_by_import_path(name):
     ],
     ids=lambda arguments: arguments["type"],
 )
-def test_the_transforms_of_torchvision_are_built_by_import_path(arguments):
+def test_torchvision_transforms_are_built_by_import_path(arguments):
     pytest.importorskip("torchvision")
     node = {**arguments, "type": f"torchvision.transforms.v2:{arguments['type']}"}
     plan = check(node, Any, "model")

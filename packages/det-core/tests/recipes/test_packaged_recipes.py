@@ -26,16 +26,16 @@ def zoo(install, site):
 @pytest.mark.parametrize(
     "name", ["one", "det-zoo/one", "Zoo-Detection/ONE", "Zoo-Detection/ONE.yaml", "zoo_files:recipes/one.yaml"]
 )
-def test_a_recipe_has_a_short_a_qualified_and_a_published_name(zoo, name):
+def test_recipe_has_short_qualified_and_published_name(zoo, name):
     assert recipes.load(name).tree["model"]["depth"] == 34
 
 
-def test_a_packaged_recipe_may_extend_one_beside_it_or_one_of_another_package(zoo, write):
+def test_packaged_recipe_may_extend_adjacent_or_foreign_recipe(zoo, write):
     assert recipes.load("two").tree["model"] == {"type": "lab:Net", "depth": 2}
     assert recipes.load(write("extends: det-zoo/two\nmodel: {depth: 5}")).tree["model"]["depth"] == 5
 
 
-def test_recipes_are_listed_with_aliases_summaries_and_what_is_wrong(zoo):
+def test_recipes_are_listed_with_aliases_summaries_and_problems(zoo):
     listed = {each.name: each for each in recipes.listing()}
     assert set(listed) >= {"one", "two", "torn", "gone"}
     assert listed["one"].aliases == ("Zoo-Detection/ONE",)
@@ -46,13 +46,13 @@ def test_recipes_are_listed_with_aliases_summaries_and_what_is_wrong(zoo):
     assert "Zoo-Detection/ONE" not in recipes.names()
 
 
-def test_a_name_that_two_plugins_offer_is_listed_qualified(zoo, install):
+def test_name_of_two_plugins_is_listed_qualified(zoo, install):
     install("det-another", "@hookimpl\ndef det_recipes():\n    return {'one': 'zoo_files:recipes/one.yaml'}\n")
     assert {"det-zoo/one", "det-another/one"} <= set(recipes.names())
     with pytest.raises(UnknownNameError, match="write 'det-another/one' or 'det-zoo/one'"):
         recipes.load("one")
 
 
-def test_a_published_name_with_its_suffix_is_a_name_when_there_is_no_such_file(zoo, monkeypatch, tmp_path):
+def test_published_name_with_suffix_resolves_without_such_file(zoo, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert recipes.load("one.yaml").source == "det-zoo/one"

@@ -88,7 +88,7 @@ def refused(path: Any, *changes: str) -> str:
     return str(caught.value)
 
 
-def test_a_recipe_is_built_section_by_section(write):
+def test_recipe_is_built_section_by_section(write):
     recipe = recipes.load(write(MODEL + "weights: {source: /w.pth}\ntrain: {steps: 3}\nsummary: small\n"))
     assert recipe.summary == "small"
     assert recipe.build("model").depth == 34
@@ -98,7 +98,7 @@ def test_a_recipe_is_built_section_by_section(write):
     assert recipe.build("data").folder == Path.cwd() / "pictures"
 
 
-def test_a_model_is_built_on_the_meta_device(write):
+def test_model_is_built_on_meta_device(write):
     import torch
 
     recipe = recipes.load(write('model: {type: "torch.nn:Linear", in_features: 2, out_features: 3}'))
@@ -106,7 +106,7 @@ def test_a_model_is_built_on_the_meta_device(write):
         assert recipe.build_model().weight.device.type == "meta"
 
 
-def test_nothing_is_built_before_everything_is_checked(write):
+def test_checks_of_all_sections_precede_building(write):
     text = 'model: {type: "lab:Net", inner: {type: "lab:Net", depht: 1}}'
     assert refused(write(text)) == "model.inner.depht: Net has no argument 'depht'; did you mean 'depth'?"
     assert BUILT == []
@@ -137,11 +137,11 @@ def test_nothing_is_built_before_everything_is_checked(write):
         ("extends: r.yaml", "its parents form a circle"),
     ],
 )
-def test_a_bad_recipe_is_refused_in_one_sentence(write, text, words):
+def test_invalid_recipe_is_refused_in_one_sentence(write, text, words):
     assert words in refused(write(text))
 
 
-def test_a_child_is_laid_over_its_parent(write):
+def test_child_is_merged_over_parent(write):
     write(MODEL + "summary: parent\ntrain: {steps: 5, marks: [1, 2, 3]}\n", "base/parent.yaml")
     child = write("extends: base/parent.yaml\ntrain: {marks: [9]}\nmodel: {width: 2}\n", "child.yaml")
     assert recipes.load(child).tree == {
@@ -165,11 +165,11 @@ def test_a_child_is_laid_over_its_parent(write):
         ({"steps": 3}, {"type": "lab:Other"}, {"type": "lab:Other"}),
     ],
 )
-def test_mappings_are_merged_and_a_changed_type_replaces_the_node(parent, child, merged):
+def test_merge_combines_mappings_and_changed_type_replaces_node(parent, child, merged):
     assert overrides.merge(parent, child) == merged
 
 
-def test_merging_changes_neither_side_and_shares_nothing():
+def test_merge_changes_neither_side_and_shares_no_data():
     parent, child = {"a": {"x": [1]}}, {"b": {"y": [2]}}
     merged = overrides.merge(parent, child)
     merged["a"]["x"].append(0)
@@ -180,7 +180,7 @@ def test_merging_changes_neither_side_and_shares_nothing():
 @pytest.mark.parametrize(
     "parent", ["../secret.yaml", "{outside}/secret.yaml", "link.yaml", "/etc/passwd", "any:x.yaml"]
 )
-def test_a_parent_out_of_the_folder_of_the_recipe_is_not_read(write, tmp_path, parent):
+def test_parent_outside_recipe_folder_is_refused(write, tmp_path, parent):
     write("password: 1234\n", "secret.yaml")
     path = write(f"extends: {parent.format(outside=tmp_path)}\n", "own/r.yaml")
     (tmp_path / "own" / "link.yaml").symlink_to(tmp_path / "secret.yaml")
@@ -190,21 +190,21 @@ def test_a_parent_out_of_the_folder_of_the_recipe_is_not_read(write, tmp_path, p
     assert "root:" not in str(raised.value)
 
 
-def test_a_parent_that_is_no_regular_file_is_refused(write, tmp_path):
+def test_irregular_parent_file_is_refused(write, tmp_path):
     path = write("extends: pipe.yaml\n")
     os.mkfifo(tmp_path / "pipe.yaml")
     with pytest.raises(RecipeError, match="is no regular file"):
         recipes.load(path)
 
 
-def test_a_tree_without_a_file_has_no_parents_but_named_ones(tmp_path, monkeypatch, write):
+def test_tree_without_file_has_named_parents_only(tmp_path, monkeypatch, write):
     write(MODEL, "parent.yaml")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RecipeError, match="there is no folder to look for a file in"):
         recipes.recipe_from_tree({"extends": "parent.yaml"}, "settings")
 
 
-def test_a_circle_of_parents_is_named(write):
+def test_circular_parents_are_named(write):
     write("extends: b.yaml", "a.yaml")
     write("extends: ./c.yaml", "b.yaml")
     path = write("extends: a.yaml", "c.yaml")
@@ -240,7 +240,7 @@ def test_a_circle_of_parents_is_named(write):
         ("summary=short", "summary", "short"),
     ],
 )
-def test_an_override_sets_what_exists(write, change, section, expected):
+def test_override_sets_existing_value(write, change, section, expected):
     path = write(MODEL + "weights: null\ntrain: {steps: 3, marks: [1, 2]}\n")
     assert recipes.load(path, [change]).tree[section] == expected
 
@@ -266,7 +266,7 @@ def test_an_override_sets_what_exists(write, change, section, expected):
         ("train.steps=x", "train.steps: must be a whole number; got text 'x'"),
     ],
 )
-def test_an_override_that_leads_nowhere_is_refused(write, change, words):
+def test_override_of_missing_path_is_refused(write, change, words):
     assert words in refused(write(MODEL + "train: {steps: 3, marks: [1, 2]}\n"), change)
 
 
@@ -278,7 +278,7 @@ def test_overrides_go_in_order_below_mappings_too(write):
     assert "train.nets.b: there is no 'b' here" in refused(path, "train.nets.b.depth=3")
 
 
-def test_a_resolved_recipe_says_everything_and_needs_no_parents(write, tmp_path):
+def test_resolved_recipe_is_complete_and_needs_no_parents(write, tmp_path):
     write(MODEL + "summary: parent\ntrain: {optimizer: {lr: 1}}\nweights: {source: w.pth}\n", "parent.yaml")
     recipe = recipes.load(write("extends: parent.yaml\nsummary: mine\ndata: {}\n"))
     resolved = recipe.resolved()
@@ -299,7 +299,7 @@ def test_a_resolved_recipe_says_everything_and_needs_no_parents(write, tmp_path)
     assert again.build("train").optimizer(params=[]).lr == 1.0
 
 
-def test_a_recipe_of_core_components_is_resolved_to_qualified_names(write):
+def test_resolved_core_recipe_has_qualified_names(write):
     text = "model: {type: rcnn, backbone: {type: resnet, depth: 18}, proposal_generator: {type: rpn},"
     text += " roi_heads: {type: standard_roi_heads}, num_classes: 2}"
     resolved = recipes.load(write(text)).resolved()
@@ -308,7 +308,7 @@ def test_a_recipe_of_core_components_is_resolved_to_qualified_names(write):
     assert recipes.recipe_from_tree(resolved.tree).resolved() == resolved
 
 
-def test_a_recipe_is_saved_whole_or_not_at_all(write, tmp_path, monkeypatch):
+def test_recipe_is_saved_atomically(write, tmp_path, monkeypatch):
     recipe = recipes.load(write(MODEL))
     path = tmp_path / "out.yaml"
     path.write_text("old")
@@ -323,32 +323,32 @@ def test_a_recipe_is_saved_whole_or_not_at_all(write, tmp_path, monkeypatch):
         recipe.save(tmp_path / "nowhere" / "r.yaml")
 
 
-def test_a_tree_is_a_recipe_too():
+def test_tree_is_accepted_as_recipe():
     recipe = recipes.recipe_from_tree({"model": {"type": "lab:Net"}}, source="settings")
     assert (recipe.source, recipe.build_model().depth) == ("settings", 18)
     with pytest.raises(RecipeError, match=r"^settings: 'modle' is not a key"):
         recipes.recipe_from_tree({"modle": {}}, source="settings")
 
 
-def test_an_unknown_section_is_refused(write):
+def test_unknown_section_is_refused(write):
     with pytest.raises(ConfigError, match="is no section of a recipe"):
         recipes.load(write(MODEL)).build("versions")
 
 
 @pytest.mark.parametrize("name", ["lab:Net", "det_core.data.images:Path", "det_core.recipes:load", "torch.nn:Module"])
-def test_an_untrusted_recipe_names_nothing_that_is_on_no_list(name):
+def test_untrusted_recipe_is_limited_to_allow_list(name):
     recipe = recipes.recipe_from_tree({"model": {"type": name}}, trusted=False)
     with pytest.raises(UntrustedError, match=f"model.type: '{name}' is offered by no installed plugin"):
         recipe.build_model()
 
 
 @pytest.mark.parametrize("name", ["torch.nn:Linear", "torch.nn.modules.linear:Linear"])
-def test_a_listed_part_may_be_named_by_any_path_that_leads_to_it(name):
+def test_listed_part_is_accepted_by_any_import_path(name):
     tree = {"model": {"type": name, "in_features": 2, "out_features": 3}}
     assert recipes.recipe_from_tree(tree, trusted=False).build_model().out_features == 3
 
 
-def test_a_dataset_is_no_part_of_an_untrusted_model():
+def test_untrusted_model_must_not_contain_dataset():
     for name in ("det_core.data:ImageFolder", "det_core.data.formats.folder:ImageFolder"):
         tree = {"model": {"type": name, "folder": "/"}}
         with pytest.raises(UntrustedError, match=r"model\.type: 'det_core\.data"):
@@ -377,7 +377,7 @@ def test_a_dataset_is_no_part_of_an_untrusted_model():
         '{type: "lab:Harm", command: "touch HARM"}',
     ],
 )
-def test_what_no_recipe_may_call_is_refused_before_anything_is_imported(write, harmful, tmp_path, monkeypatch):
+def test_forbidden_callable_is_refused_before_import(write, harmful, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = recipes.load(write(f"model: {harmful}"))
     with pytest.raises(DetError, match=r"not something that a recipe may call|is not an import path"):
@@ -385,7 +385,7 @@ def test_what_no_recipe_may_call_is_refused_before_anything_is_imported(write, h
     assert not list(tmp_path.glob("HARM*"))
 
 
-def test_a_file_is_found_with_and_without_its_suffix(write, monkeypatch, tmp_path):
+def test_file_is_found_with_and_without_suffix(write, monkeypatch, tmp_path):
     write(MODEL)
     write(MODEL, "plain")
     monkeypatch.chdir(tmp_path)

@@ -50,7 +50,7 @@ def refused(text: str) -> str:
         ("a: &x [1]\nb: *x", {"a": [1], "b": [1]}),
     ],
 )
-def test_a_value_is_read(text, value):
+def test_value_is_parsed(text, value):
     result = yamlfile.parse(text, "r.yaml")
     assert result == value
     assert type(result) is type(value)
@@ -84,11 +84,11 @@ def test_not_a_number_is_a_number():
         ("a: '\x00'", "is not a text file"),
     ],
 )
-def test_what_is_not_plain_data_is_refused(text, words):
+def test_non_plain_data_is_refused(text, words):
     assert words in refused(text)
 
 
-def test_aliases_that_stand_for_too_much_are_refused():
+def test_exploding_aliases_are_refused():
     lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     assert "its aliases stand for more than 100000 values" in refused("\n".join(lines))
@@ -98,21 +98,21 @@ def test_aliases_that_stand_for_too_much_are_refused():
     ("content", "words"),
     [(b"\xff\xfe\x00\x01", "is not a text file"), (b"x" * 1_000_001, "is larger than 1 MB")],
 )
-def test_a_file_that_is_no_text_or_too_large_is_refused(tmp_path, content, words):
+def test_binary_or_oversized_file_is_refused(tmp_path, content, words):
     path = tmp_path / "r.yaml"
     path.write_bytes(content)
     with pytest.raises(RecipeError, match=words):
         yamlfile.read(path)
 
 
-def test_a_file_that_is_not_there_or_is_a_folder_is_refused(tmp_path):
+def test_missing_file_and_folder_are_refused(tmp_path):
     with pytest.raises(RecipeError, match="there is no such file"):
         yamlfile.read(tmp_path / "r.yaml")
     with pytest.raises(RecipeError, match="is a folder"):
         yamlfile.read(tmp_path)
 
 
-def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+def test_byte_order_mark_is_ignored(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_bytes(b"\xef\xbb\xbfa: 1\r\nb: 2\r\n")
     assert yamlfile.read(path) == {"a": 1, "b": 2}
@@ -129,7 +129,7 @@ TREES = st.recursive(
 
 
 @given(TREES)
-def test_what_is_written_is_read_as_the_same(tree):
+def test_dump_round_trips(tree):
     again = yamlfile.parse(yamlfile.dump(tree), "r.yaml")
     assert again == tree
     assert repr(again) == repr(tree)

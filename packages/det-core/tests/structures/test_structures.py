@@ -22,7 +22,7 @@ def targets(count: int = 3) -> Targets:
     )
 
 
-def test_indexing_takes_every_per_object_field_along_and_leaves_the_rest():
+def test_indexing_selects_per_object_fields_and_keeps_the_rest():
     chosen = targets()[torch.tensor([2, 0])]
     assert len(chosen) == 2
     assert chosen.labels.tolist() == [2, 0]
@@ -37,7 +37,7 @@ class Marked(torch.Tensor):
     """A tensor subclass with metadata, as extras with geometry are."""
 
 
-def test_an_extra_that_is_a_tensor_subclass_keeps_its_class_and_metadata():
+def test_extra_of_tensor_subclass_keeps_class_and_metadata():
     points = torch.zeros(3, 2).as_subclass(Marked)
     points.canvas_size = (4, 6)
     whole = Targets(boxes=torch.zeros(3, 4), labels=torch.zeros(3, dtype=torch.int64), extras={"acme/points": points})
@@ -47,13 +47,13 @@ def test_an_extra_that_is_a_tensor_subclass_keeps_its_class_and_metadata():
     assert len(whole[1:].extras["acme/points"]) == 2
 
 
-def test_indexing_by_mask_by_slice_and_by_nothing_agree():
+def test_indexing_by_mask_slice_and_empty_agree():
     whole = targets()
     assert whole[torch.tensor([True, False, True])].labels.tolist() == whole[0:3:2].labels.tolist() == [0, 2]
     assert len(whole[torch.zeros(0, dtype=torch.int64)]) == 0
 
 
-def test_crowd_regions_are_left_out_of_what_a_model_learns_from():
+def test_crowds_are_left_out_of_training_targets():
     assert targets().without_crowd().labels.tolist() == [0, 2]
 
 
@@ -66,7 +66,7 @@ def test_crowd_regions_are_left_out_of_what_a_model_learns_from():
         ({"boxes": torch.zeros(4)}, "Targets.boxes"),
     ],
 )
-def test_rows_that_do_not_belong_together_are_refused_by_name(wrong, named):
+def test_fields_of_different_length_are_refused_by_name(wrong, named):
     arguments = {"boxes": torch.zeros(3, 4), "labels": torch.zeros(3, dtype=torch.int64)} | wrong
     with pytest.raises(StructureError, match=named):
         Targets(**arguments)
@@ -96,7 +96,7 @@ def test_images_are_padded_right_and_bottom():
     assert (batch.pixels[1, :, :, 3:] == 0).all()
 
 
-def test_a_sample_is_uint8_rgb_and_knows_its_size():
+def test_sample_is_uint8_rgb_with_size():
     assert Sample(image=torch.zeros(3, 4, 6, dtype=torch.uint8)).size == (4, 6)
     with pytest.raises(StructureError, match="uint8 RGB"):
         Sample(image=torch.zeros(3, 4, 6))
@@ -105,7 +105,7 @@ def test_a_sample_is_uint8_rgb_and_knows_its_size():
 
 
 @pytest.mark.parametrize("angle", [30.0, -30.0])
-def test_rotated_boxes_turn_counter_clockwise_as_seen_and_so_do_torchvisions(angle):
+def test_rotated_boxes_are_counter_clockwise_like_torchvision(angle):
     corners = box_convert(torch.tensor([[50.0, 50.0, 40.0, 10.0, angle]]), "cxcywhr", "xyxyxyxy").reshape(4, 2)
     right_end = corners[[1, 2]].mean(0)  # torchvision lists top left, top right, bottom right, bottom left
     radians = math.radians(angle)
@@ -142,16 +142,16 @@ def test_polygons_are_chosen_like_any_rows(index, chosen):
     assert flat(whole[index].masks) == [OUTLINES[i] for i in chosen]
 
 
-def test_polygons_go_along_to_another_device_and_must_be_one_per_object():
+def test_polygons_keep_count_when_moved_between_devices():
     fields = {"boxes": torch.zeros(3, 4), "labels": torch.zeros(3, dtype=torch.int64)}
     assert flat(Targets(**fields, masks=Polygons.of(OUTLINES)).to("meta").masks) == OUTLINES
     with pytest.raises(StructureError, match="masks: must have one row per box"):
         Targets(**fields, masks=Polygons.of(OUTLINES[:2]))
-    with pytest.raises(StructureError, match="where each of its points belongs"):
+    with pytest.raises(StructureError, match="assign each point"):
         Polygons(points=torch.zeros(3, 2), corners=torch.tensor([2]), rings=torch.tensor([1]))
 
 
-def test_grids_of_several_sizes_are_chosen_and_moved_along_with_their_windows():
+def test_mask_grids_are_indexed_and_moved_with_windows():
     windows = torch.tensor([[0.0, 0.0, 8.0, 8.0], [-4.0, 0.0, 12.0, 16.0], [1.0, 1.0, 3.0, 3.0]])
     masks = MaskGrids(grids=(torch.zeros(2, 2), torch.ones(4, 4), torch.ones(1, 1)), windows=windows)
     whole = Detections(

@@ -326,5 +326,5 @@ def test_every_kind_of_tensor_comes_back_as_it_was(tmp_path, new):
 @pytest.mark.parametrize("suffix", [".pkl", ".pth", ".safetensors", ".bin"])
 def test_a_pipe_is_no_weight_file(tmp_path, suffix):
     os.mkfifo(tmp_path / f"w{suffix}")
-    with pytest.raises(WeightsError, match="it is a pipe, where a regular file is wanted"):
+    with pytest.raises(WeightsError, match="it is a pipe, where a regular file is expected"):
         read(tmp_path / f"w{suffix}")

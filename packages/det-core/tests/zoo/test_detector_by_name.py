@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 
 @pytest.mark.parametrize("name", ["Tiny/squares_R_1_1x", "squares_r1_1x", "det-tiny/squares_r1_1x"])
-def test_the_published_weights_are_downloaded_once(tiny, name):
+def test_published_weights_are_downloaded_once(tiny, name):
     for _ in range(2):
         detector = Detector.load(name, device="cpu")
     assert tiny.server.asked == [f"/{tiny.file.name}"]
@@ -40,37 +40,37 @@ def test_weights_may_be_at_an_address(tiny):
     assert detector.model.head.bias.any()
 
 
-def test_a_recipe_without_published_weights_says_so(tiny):
+def test_recipe_without_published_weights_is_refused(tiny):
     tiny.publish(weights=None)
     problem = "has no trained weights, and there are no published weights of Tiny/squares_R_1_1x; give weights=FILE"
     with pytest.raises(WeightsError, match=problem):
         Detector.load("squares_r1_1x")
 
 
-def test_offline_says_where_to_put_the_file(tiny, monkeypatch):
+def test_offline_error_names_expected_file(tiny, monkeypatch):
     monkeypatch.setenv("DET_OFFLINE", "1")
     with pytest.raises(WeightsError, match=rf"is not here, and DET_OFFLINE is set; put it at .*{tiny.file.name}"):
         Detector.load("squares_r1_1x")
 
 
-def test_a_file_that_is_not_the_published_one_is_refused(tiny):
+def test_file_with_wrong_hash_is_refused(tiny):
     tiny.file.write_bytes(b"something else")
     with pytest.raises(WeightsError, match="is not the published file"):
         Detector.load("squares_r1_1x")
 
 
-def test_a_published_model_of_a_plugin_names_its_package(without):
+def test_published_model_of_missing_plugin_names_package(without):
     without("det-tensormask")
     with pytest.raises(UnknownNameError, match="det-tensormask would provide it: pip install det-tensormask"):
         Detector.load("TensorMask/tensormask_R_50_FPN_1x")
 
 
-def test_a_misspelt_name_is_answered_with_near_ones():
+def test_misspelt_name_gets_suggestions():
     with pytest.raises(UnknownNameError, match=r"did you mean .*'COCO-Detection/faster_rcnn_R_50_FPN_3x'"):
         Detector.load("COCO-Detection/fastr_rcnn_R_50_FPN_3x")
 
 
-def test_classes_and_numbers_are_those_of_the_dataset_that_a_model_is_published_for(tiny):
+def test_classes_and_category_ids_are_those_of_training_set(tiny):
     assert Detector.load("squares_r1_1x", device="cpu").classes == ("class 0", "class 1")
     assert _known_classes(load("faster_rcnn_r50_fpn_3x"), 80) == (COCO_CLASSES, COCO_CATEGORY_IDS)
     assert _known_classes(load("keypoint_rcnn_r50_fpn_3x"), 1) == (("person",), (1,))
@@ -81,7 +81,7 @@ def test_other_classes_than_the_published_ones_have_no_names():
     assert _known_classes(load("rotated_faster_rcnn_r50_fpn_3x"), 1) == (("class 0",), ())
 
 
-def test_det_predict_takes_a_name_and_a_file_of_weights(tiny, tmp_path):
+def test_det_predict_accepts_name_and_weight_file(tiny, tmp_path):
     Image.fromarray(standins.Squares(seed=1)[0].image.permute(1, 2, 0).numpy()).save(tmp_path / "1.png")
     found = []
     for weights in ([], ["--weights", str(tiny.file)]):

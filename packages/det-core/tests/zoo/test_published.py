@@ -10,7 +10,7 @@ from det_core.zoo import PUBLISHED, TORCHVISION, class_names, published
 THREE_TIMES = "COCO-Detection/faster_rcnn_R_50_FPN_3x"
 
 
-def test_a_model_has_its_figures_in_one_vocabulary():
+def test_metrics_of_models_share_one_vocabulary():
     model = published.find(THREE_TIMES)
     assert model.figures == {"box_ap": 40.2, "seconds": 0.038, "gigabytes": 3.0}
     assert model.task == "detection"
@@ -29,7 +29,7 @@ def test_every_name_of_a_recipe_means_its_model(name):
     assert published.of_recipe(recipes.load(name).source).name == THREE_TIMES
 
 
-def test_every_model_of_core_has_its_recipe_and_every_other_its_package():
+def test_core_models_have_recipes_and_others_packages():
     tables = (PUBLISHED | TORCHVISION).items()
     ours = {f"{folder}/{path}": name for folder, names in tables for name, path in names.items()}
     for name, model in published.models().items():
@@ -39,7 +39,7 @@ def test_every_model_of_core_has_its_recipe_and_every_other_its_package():
         assert model.task in published.TASKS
 
 
-def test_what_no_installed_package_builds_has_no_recipe():
+def test_model_of_missing_package_has_no_recipe():
     assert published.find("TensorMask/tensormask_R_50_FPN_1x").recipe() == ""
     assert published.find("TensorMask/tensormask_R_50_FPN_1x").package == "det-tensormask"
     assert published.of_recipe("TensorMask/tensormask_R_50_FPN_1x") is None
@@ -57,24 +57,24 @@ def test_what_no_installed_package_builds_has_no_recipe():
         ("densepose", "DensePose/densepose_rcnn_R_50_FPN_s1x"),
     ],
 )
-def test_a_model_is_for_one_task(task, name):
+def test_model_has_one_task(task, name):
     assert published.find(name).task == task
 
 
-def test_a_misspelt_name_is_answered_with_near_ones():
+def test_misspelt_name_gets_suggestions():
     with pytest.raises(UnknownNameError, match=r"is not published; did you mean .*'COCO-Detection/faster_rcnn_R_50"):
         published.find("COCO-Detection/fastr_rcnn_R_50_FPN_3x")
     with pytest.raises(UnknownNameError, match="is not published; `det zoo list` lists those that are"):
         published.find("zzz")
 
 
-def test_a_recipe_without_published_model_says_so():
+def test_recipe_without_published_model_is_refused():
     assert published.of_recipe("rotated_faster_rcnn_r50_fpn_3x") is None
     with pytest.raises(UnknownNameError, match="is a recipe of no published model"):
         published.find("rotated_faster_rcnn_r50_fpn_3x")
 
 
-def test_a_model_without_weights_says_so():
+def test_model_without_weights_is_refused():
     assert published.find(THREE_TIMES).source().startswith("https://dl.fbaipublicfiles.com/detectron2/COCO-Detection/")
     with pytest.raises(WeightsError, match=re.escape("COCO-Detection/fcos_R_50_FPN_1x: has no published weights")):
         published.find("fcos_r50_fpn_1x").source()
@@ -90,7 +90,7 @@ def test_classes_of_known_datasets_have_names_and_numbers():
     assert class_names.class_names("cityscapes_fine_instance_seg_val", 8)[1] == "rider"
 
 
-def test_classes_that_nobody_knows_are_counted():
+def test_unknown_classes_are_numbered():
     assert class_names.class_names("lvis_v1_val", 3) == ("class 0", "class 1", "class 2")
     assert class_names.category_ids("lvis_v1_val", 3) == (1, 2, 3)
     assert class_names.class_names("coco_2017_val", 2) == ("class 0", "class 1")

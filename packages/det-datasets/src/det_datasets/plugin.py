@@ -1,4 +1,4 @@
-"""What det-datasets adds to det, as names; nothing here is imported before it is used."""
+"""The components of det-datasets by name; their modules are imported on first use."""
 
 from det_core.plugins.hooks import hookimpl, recipe_files
 
@@ -29,7 +29,7 @@ PUBLISHED: dict[str, dict[str, str]] = {
 }
 _DATASETS = {
     "cityscapes": "det_datasets.readers:CityscapesDataset",
-    "concat": "det_datasets.around:ConcatDataset",
+    "concat": "det_datasets.wrappers:ConcatDataset",
     "lvis": "det_datasets.readers:LvisDataset",
     "semantic_folder": "det_datasets.readers:SemanticFolder",
     "voc": "det_datasets.readers:VocDataset",
@@ -41,11 +41,11 @@ _EVALUATORS = {
     "mean_iou": "det_datasets.evaluators:MeanIoU",
     "voc": "det_datasets.evaluators:VocEvaluator",
 }
-_AROUND = ("ConcatDataset", "CopyPaste", "Mosaic", "ProposalWriter", "WithProposals")
-# Beside those that are offered through hooks. The others of the package `around` read or write a file.
+_WRAPPERS = ("ConcatDataset", "CopyPaste", "Mosaic", "ProposalWriter", "WithProposals")
+# Beside the components of the hooks. Other parts of `wrappers` read or write files.
 SAFE_PARTS = (
-    "det_datasets.around:CopyPaste",
-    "det_datasets.around:Mosaic",
+    "det_datasets.wrappers:CopyPaste",
+    "det_datasets.wrappers:Mosaic",
     "det_datasets.samplers:ClassBalancedSampler",
     "det_datasets.samplers:RepeatFactorSampler",
 )
@@ -59,7 +59,7 @@ def det_datasets() -> dict[str, str]:
 
 @hookimpl
 def det_evaluators() -> dict[str, str]:
-    """Metrics by the rules of each benchmark."""
+    """Metrics of each benchmark."""
     return _EVALUATORS
 
 
@@ -75,7 +75,7 @@ def det_writers() -> dict[str, str]:
     return {"segments": "det_datasets.segment_files:SegmentWriter"}
 
 
-# All of it stood in det-core until 0.2.
+# Names of det-core before 0.2.
 MOVED_NAMES = {
     **{f"det-core/{name}": f"det-datasets/{name}" for name in (*_DATASETS, *_EVALUATORS, *det_recipes())},
     **{f"det_core.data:{target.partition(':')[2]}": target for target in _DATASETS.values()},
@@ -86,15 +86,16 @@ MOVED_NAMES = {
         f"det_core.evaluation.{name}": f"det_datasets.evaluators.{name}"
         for name in ("cityscapes", "lvis", "semantic", "voc")
     },
-    **{f"det_core.data:{name}": f"det_datasets.around:{name}" for name in _AROUND},
-    **{f"det_core.data.{name}": f"det_datasets.around.{name}" for name in ("concat", "mixing", "proposals")},
-    "det_core.data.formats.concat": "det_datasets.around.concat",
-    "det_core.data.transforms:CopyPaste": "det_datasets.around:CopyPaste",
-    "det_core.data.transforms:Mosaic": "det_datasets.around:Mosaic",
+    **{f"det_core.data:{name}": f"det_datasets.wrappers:{name}" for name in _WRAPPERS},
+    **{f"det_core.data.{name}": f"det_datasets.wrappers.{name}" for name in ("concat", "mixing", "proposals")},
+    "det_core.data.formats.concat": "det_datasets.wrappers.concat",
+    "det_core.data.transforms:CopyPaste": "det_datasets.wrappers:CopyPaste",
+    "det_core.data.transforms:Mosaic": "det_datasets.wrappers:Mosaic",
     **{
         f"{module}:{name}": f"det_datasets.samplers:{name}"
         for module in ("det_core.data", "det_core.data.samplers", "det_core.data.loading.samplers")
         for name in ("ClassBalancedSampler", "RepeatFactorSampler")
     },
-    "det_core.data.transforms.mixing": "det_datasets.around.mixing",
+    "det_core.data.transforms.mixing": "det_datasets.wrappers.mixing",
+    "det_datasets.around": "det_datasets.wrappers",
 }

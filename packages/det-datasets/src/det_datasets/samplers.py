@@ -1,4 +1,4 @@
-"""Orders of training sets in which rare classes come more often than their images alone would make them."""
+"""Samplers of training sets that repeat images of rare classes."""
 
 from collections.abc import Sequence
 
@@ -14,31 +14,31 @@ Indices = NDArray[np.int64]
 
 
 class RepeatFactorSampler:
-    """Shows images of rare classes more often (Gupta et al., "LVIS", 2019, appendix).
+    """Repeats images of rare classes (Gupta et al., "LVIS", 2019, appendix).
 
-    A class that a share f of the images holds asks for max(1, sqrt(threshold / f)) repetitions of these, and an image
-    is shown as often as the neediest of its classes asks. The fractional part is a chance, drawn anew in each pass.
+    The repeat factor of a class in a fraction f of the images is max(1, sqrt(threshold / f)), and that of an image the
+    maximum over its classes. The fractional part is rounded at random in each epoch.
 
     Args:
-        dataset: the images; it has `labels_of`.
-        threshold: classes in a smaller share of the images than this are repeated; published models use 0.001.
-        seed: of the order and of the chances.
-        sqrt: whether to take the square root.
+        dataset: images; needs `labels_of`.
+        threshold: fraction of images below which a class is repeated, in [0, 1]; published models use 0.001.
+        seed: seed of the order and of the random rounding.
+        sqrt: whether to take the square root; without it rare classes are repeated more often.
 
     Attributes:
-        factors: float64 (M,): how often each image is shown in a pass, on average; at least 1.
+        factors: mean number of repetitions of each image per epoch, float64 (M,), at least 1.
     """
 
     def __init__(self, dataset: Dataset, threshold: float, seed: int = 0, sqrt: bool = True) -> None:
         if not 0 <= threshold <= 1:
             raise ConfigError("RepeatFactorSampler.threshold", "must be from 0 to 1", f"got {threshold}")
-        known = require_indexed(dataset, "RepeatFactorSampler")
-        labels = [np.unique(np.asarray(known.labels_of(index), np.int64)) for index in range(len(dataset))]
+        indexed = require_indexed(dataset, "RepeatFactorSampler")
+        labels = [np.unique(np.asarray(indexed.labels_of(index), np.int64)) for index in range(len(dataset))]
         self.factors = _repeat_factors(labels, len(dataset.classes), threshold, sqrt)
         self._seed = seed
 
     def epoch(self, number: int) -> Indices:
-        """The images of a pass, some of them several times."""
+        """Image indices of an epoch, some of them several times."""
         random = np.random.default_rng([self._seed, number])
         whole = np.floor(self.factors)
         times = whole + (random.random(len(whole)) < self.factors - whole)
@@ -46,37 +46,37 @@ class RepeatFactorSampler:
 
 
 class ClassBalancedSampler:
-    """Draws a class, each as likely as any other, and then one of the images that show it.
+    """Samples a class uniformly, then one of its images.
 
-    A pass is as long as the dataset. Images without any object, and classes without any image, are never drawn.
+    An epoch is as long as the dataset. Images without objects, and classes without images, are never sampled.
 
     Args:
-        dataset: the images; it has `labels_of`.
-        seed: of the draws.
+        dataset: images; needs `labels_of`.
+        seed: seed of the samples.
     """
 
     def __init__(self, dataset: Dataset, seed: int = 0) -> None:
-        known = require_indexed(dataset, "ClassBalancedSampler")
-        labels = [np.unique(np.asarray(known.labels_of(index), np.int64)) for index in range(len(dataset))]
+        indexed = require_indexed(dataset, "ClassBalancedSampler")
+        labels = [np.unique(np.asarray(indexed.labels_of(index), np.int64)) for index in range(len(dataset))]
         joined = np.concatenate([np.empty(0, np.int64), *labels])
         if not len(joined):
-            raise DataError(type(dataset).__name__, "has no object: there is no class to draw")
-        images = np.repeat(np.arange(len(labels)), [len(own) for own in labels])
-        # The images of one class after those of another, and where each class begins.
+            raise DataError(type(dataset).__name__, "has no object: there is no class to sample")
+        images = np.repeat(np.arange(len(labels)), [len(each) for each in labels])
+        # Image indices grouped by class, and the start of each group.
         self._images = images[np.argsort(joined, kind="stable")]
         _, self._first, self._counts = np.unique(np.sort(joined), return_index=True, return_counts=True)
         self._length, self._seed = len(dataset), seed
 
     def epoch(self, number: int) -> Indices:
-        """The images of a pass."""
+        """Image indices of an epoch."""
         random = np.random.default_rng([self._seed, number])
-        drawn = random.integers(len(self._counts), size=self._length)
-        return self._images[self._first[drawn] + random.integers(self._counts[drawn])]
+        classes = random.integers(len(self._counts), size=self._length)
+        return self._images[self._first[classes] + random.integers(self._counts[classes])]
 
 
 def _repeat_factors(labels: Sequence[Indices], num_classes: int, threshold: float, sqrt: bool) -> NDArray[np.float64]:
-    """How often to show each image, given its classes, each once."""
+    """Repeat factor of each image from its classes, without duplicates."""
     images = np.bincount(np.concatenate([np.empty(0, np.int64), *labels]), minlength=num_classes)
-    asked = threshold * max(1, len(labels)) / np.maximum(images, 1)
-    asked = np.maximum(np.sqrt(asked) if sqrt else asked, 1.0)
-    return np.array([asked[own].max(initial=1.0) for own in labels])
+    factors = threshold * max(1, len(labels)) / np.maximum(images, 1)
+    factors = np.maximum(np.sqrt(factors) if sqrt else factors, 1.0)
+    return np.array([factors[classes].max(initial=1.0) for classes in labels])

@@ -89,6 +89,6 @@ told = conformance(
         "datasets/densepose": _rendered,
         "evaluators/densepose": {"body": "det_figure"},
     },
-    truth=_with_surface,
+    annotate=_with_surface,
     perfect=_with_charts,
 )

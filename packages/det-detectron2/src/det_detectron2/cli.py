@@ -1,4 +1,4 @@
-"""`det recipes import`: recipes of configurations of other libraries."""
+"""`det recipes import`: converts configuration files of other libraries into recipes."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ __all__ = ["command"]
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the recipe to this file.")
 @click.option("--overwrite", is_flag=True, help="Replace the output if it is there already.")
-@click.option("--format", "form", default="detectron2", show_default=True, help="The library whose file it is.")
+@click.option("--format", "form", default="detectron2", show_default=True, help="Library of the file.")
 def command(file: Path, output: Path | None, overwrite: bool, form: str) -> None:
-    """Turn FILE, a configuration of Detectron2, into a recipe.
+    """Convert FILE, a configuration of Detectron2, into a recipe.
 
-    Nothing in FILE is run. Settings that have no counterpart here are listed, and the recipe is written all the same;
-    where the model itself cannot be built, the command says which setting asks for it, and fails.
+    No code in FILE is run. Settings without a counterpart are listed, and the recipe is still written; if the model
+    itself cannot be built, the command reports the setting that needs the missing part, and fails.
     """
     if output is not None and output.exists() and not overwrite:
         echo(f"error: {output}: is there already; give another name, or --overwrite", err=True)

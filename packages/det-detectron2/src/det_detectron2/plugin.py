@@ -1,4 +1,4 @@
-"""What det-detectron2 adds to det, as names; nothing here is imported before it is used."""
+"""The components of det-detectron2 by name; their modules are imported on first use."""
 
 from det_core.plugins.hooks import hookimpl
 

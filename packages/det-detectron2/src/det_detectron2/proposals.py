@@ -1,4 +1,4 @@
-"""Published files of proposals, for `det_datasets.around:WithProposals`."""
+"""Converts published proposal files for `det_datasets.wrappers:WithProposals`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,20 +10,20 @@ from det_core.errors import DataError
 from det_core.printable import quoted
 from det_core.structures import Proposals
 from det_core.weights.pickles import read_pickle
-from det_datasets.around import write_proposals
+from det_datasets.wrappers import write_proposals
 from numpy.typing import NDArray
 
 __all__ = ["convert_proposals"]
 
-# How Detectron2 names its forms of boxes by number: corners, or a corner with width and height.
+# Numbers of Detectron2's box formats: corners, or a corner with width and height.
 _CORNERS, _SIDES = 0, 1
 
 
 def convert_proposals(source: Path | str, target: Path | str) -> int:
-    """Turn a pickle of proposals, as Detectron and Detectron2 publish them, into an .npz; returns how many images.
+    """Convert a pickle of proposals of Detectron or Detectron2 into an .npz; returns the number of images.
 
-    The pickle is read without running what it says. It holds lists over images: `ids` (or `indexes`), `boxes` (N, 4),
-    `objectness_logits` (or `scores`) (N,), and perhaps `bbox_mode`.
+    No code in the pickle is run. It holds lists over images: `ids` (or `indexes`), `boxes` (N, 4), `objectness_logits`
+    (or `scores`) (N,), and optionally `bbox_mode`.
 
     Raises:
         WeightsError: the pickle is damaged, or asks for more than arrays.
@@ -38,22 +38,22 @@ def convert_proposals(source: Path | str, target: Path | str) -> int:
     logits = _list(content, ("objectness_logits", "scores"), path)
     form = content.get("bbox_mode", _CORNERS)
     if form not in (_CORNERS, _SIDES):
-        raise DataError(str(path), "has boxes of a form that is not known", f"bbox_mode is {quoted(form, 60)}")
+        raise DataError(str(path), "has boxes in an unknown format", f"bbox_mode is {quoted(form, 60)}")
     if not len(ids) == len(boxes) == len(logits):
         counts = f"{len(ids)} ids, {len(boxes)} of boxes, {len(logits)} of logits"
-        raise DataError(str(path), "its lists are not of one length", counts)
-    found: dict[int | str, Proposals] = {}
-    for image_id, some, own in zip(ids, boxes, logits, strict=True):
+        raise DataError(str(path), "its lists differ in length", counts)
+    proposals: dict[int | str, Proposals] = {}
+    for image_id, image_boxes, image_logits in zip(ids, boxes, logits, strict=True):
         key = image_id if isinstance(image_id, str) else int(image_id)
-        if key in found:
+        if key in proposals:
             raise DataError(str(path), f"holds image {key!r} twice")
-        found[key] = _proposals(some, own, form == _SIDES, f"{path}: image {key!r}")
-    write_proposals(Path(target), found)
-    return len(found)
+        proposals[key] = _proposals(image_boxes, image_logits, form == _SIDES, f"{path}: image {key!r}")
+    write_proposals(Path(target), proposals)
+    return len(proposals)
 
 
 def _list(content: Mapping[Any, Any], names: Sequence[str], path: Path) -> Sequence[Any]:
-    """The list that goes by one of these names."""
+    """The list under one of these names."""
     for name in names:
         if isinstance(content.get(name), list | tuple | np.ndarray):
             values: Sequence[Any] = content[name]

@@ -12,7 +12,7 @@ __all__ = ["content", "dataset", "write"]
 
 
 def content(num_images: int = 3) -> dict[str, Any]:
-    """Image i is 40 x 30 pixels and holds i objects, the second of which is a crowd; ids start at 11 and 101."""
+    """Image i is 40 x 30 pixels and has i objects, the second of which is a crowd; ids start at 11 and 101."""
     images = [{"id": 11 + i, "file_name": f"{i}.png", "width": 40, "height": 30} for i in range(num_images)]
     annotations = [
         {
@@ -43,6 +43,6 @@ def write(folder: Path, data: Any) -> tuple[Path, Path]:
 
 
 def dataset(folder: Path, data: Any = None, **options: Any) -> CocoDataset:
-    """What is in a file, by default `content()`, as a dataset."""
+    """A dataset of `data`, by default `content()`."""
     images, annotations = write(folder, content() if data is None else data)
     return CocoDataset(images, annotations, **options)

@@ -1,4 +1,4 @@
-"""What tests of datasets and samplers need: images in memory, and files of nonsense."""
+"""For tests of datasets and samplers: images in memory, and files of random bytes."""
 
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ _GIGABYTE, _MOST = 2**30, 256 * 2**20
 
 
 class LabelledImages:
-    """Image i has the labels and the (height, width) that are given."""
+    """Image i has the given labels and (height, width)."""
 
     classes: Sequence[str] = ("common", "rare", "never")
     evaluators: Sequence[str] = ()
@@ -35,16 +35,16 @@ class LabelledImages:
         return self.sizes[index]
 
     def labels_of(self, index: int) -> Sequence[int]:
-        """The labels of its objects."""
+        """Labels of its objects."""
         return self.labels[index]
 
 
 def assert_nonsense_refused(read: Callable[[], object], folder: Path, file: str) -> None:
-    """Overwrite `file`, which `read` reads, by a gigabyte of nonsense: DataError, in 256 MiB, and nothing is written.
+    """Overwrite `file`, which `read` reads, by a gigabyte of garbage: DataError, in 256 MiB, and no file is written.
 
     Args:
-        read: makes the dataset; it can before.
-        folder: of the dataset, with all of its files.
+        read: makes the dataset; it succeeds before.
+        folder: folder of the dataset, with all of its files.
         file: path within it.
     """
     read()

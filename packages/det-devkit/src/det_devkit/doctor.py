@@ -1,8 +1,7 @@
-"""Looks for everything that is wrong with an environment, and says for each thing the command that mends it.
+"""Reports problems of an environment, each with a command that fixes it.
 
 Works from metadata, so that it works in broken environments; torch and torchvision are imported, and each plugin is
-looked at, in another process.
-What mends a finding can be pasted into a shell: a command, with remarks behind a "#".
+probed, in another process. A fix can be pasted into a shell: a command, with remarks after a "#".
 """
 
 import json
@@ -24,11 +23,11 @@ from det_devkit import probe
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-__all__ = ["Diagnosis", "diagnose"]
+__all__ = ["EnvironmentReport", "check_environment"]
 
-# What an extra of core is for.
+# Uses of the extras of core.
 _EXTRAS = {
-    "fast-eval": "without it COCO's figures are computed more slowly",
+    "fast-eval": "without it COCO metrics are computed more slowly",
     "hub": "without it no weights come from hf://",
     "plots": "without it a run draws no learning curves",
 }
@@ -38,13 +37,13 @@ _SECONDS = 120  # a first import of torch from a slow disk takes long
 
 
 @dataclass(frozen=True)
-class Diagnosis:
-    """What was found.
+class EnvironmentReport:
+    """Report on an environment.
 
     Attributes:
-        versions: Python, the platform and the distributions that matter, as a report of a mistake should quote them.
-        problems: what does not work.
-        notes: what works as it was asked to, and may still be news.
+        versions: versions of Python, the platform and relevant distributions, to quote in bug reports.
+        problems: faults.
+        notes: intended states that may be of interest.
     """
 
     versions: dict[str, str]
@@ -52,13 +51,13 @@ class Diagnosis:
     notes: tuple[Finding, ...]
 
 
-def diagnose(import_torch: bool = True, isolate: bool = True) -> Diagnosis:
-    """Look at everything.
+def check_environment(import_torch: bool = True, isolate: bool = True) -> EnvironmentReport:
+    """Check everything.
 
     Args:
-        import_torch: also whether torch and torchvision work together, in another process.
-        isolate: first whether each plugin leaves the process alive that looks at it, each in another process; one that
-            does not is left out of everything that follows, and stays out of the catalog of this process.
+        import_torch: whether to test that torch and torchvision work together, in another process.
+        isolate: whether to probe each plugin in another process first; a plugin that ends its process is excluded from
+            everything that follows, and from the catalog of this process.
     """
     culprits = probe.culprits() if isolate else ()
     ended = {culprit.distribution for culprit in culprits}
@@ -75,7 +74,7 @@ def diagnose(import_torch: bool = True, isolate: bool = True) -> Diagnosis:
         problems += _trouble(plugin)
     if import_torch and not any(finding.where.split()[0] in (_TORCH, _VISION) for finding in problems):
         problems += _torch_at_work()
-    return Diagnosis(versions, tuple(dict.fromkeys(problems)), (*_switched_off(ended), *_clashes(), *_extras()))
+    return EnvironmentReport(versions, tuple(dict.fromkeys(problems)), (*_switched_off(ended), *_clashes(), *_extras()))
 
 
 def _catalog_without(distributions: Collection[str]) -> Catalog:
@@ -98,9 +97,9 @@ def _deadly(culprit: probe.Culprit) -> Finding:
 
 
 def _twice(name: str) -> Iterator[Finding]:
-    """A distribution that stands there in several versions, of which Python imports the first and pip may see another.
+    """A distribution installed in several versions, of which Python imports the first and pip may report another.
 
-    Plugins are left out: the catalog tells of them.
+    Plugins are skipped: the catalog reports them.
     """
     versions = list(dict.fromkeys(distribution.version for distribution in metadata.distributions(name=name)))
     if len(versions) > 1 and name not in {plugin.distribution for plugin in catalog().plugins}:
@@ -109,44 +108,44 @@ def _twice(name: str) -> Iterator[Finding]:
 
 
 def _requirements(name: str, plugins: list[Plugin]) -> Iterator[Finding]:
-    """What a distribution asks for and does not get: a Python, another distribution, a version of one."""
+    """Unmet requirements of a distribution: a Python version, another distribution, a version of one."""
     if all(plugin.status == "disabled" for plugin in plugins) and plugins:
         return
     try:
         distribution = metadata.distribution(name)
     except metadata.PackageNotFoundError:
-        return  # told by who requires it, or by the catalog
+        return  # reported by its dependent, or by the catalog
     label = f"{name} {distribution.version}"
     yield from _python_of(distribution, label)
-    explained = {_wanted(distribution, plugin.missing)[0] for plugin in plugins if plugin.missing}
+    explained = {_requirement_for(distribution, plugin.missing)[0] for plugin in plugins if plugin.missing}
     for requirement, version in _unmet(distribution):
         if canonical(requirement.name) == CORE and plugins:
-            continue  # the plugin itself is not in use, and says so
+            continue  # reported for the inactive plugin itself
         if _bare(requirement) in explained:
             continue
-        found = f"{version} is installed" if version else "it is not installed"
+        installed = f"{version} is installed" if version else "it is not installed"
         fix = f"pip install '{_bare(requirement)}'"
         if name == _VISION and requirement.name == _TORCH:
             fix = f"pip install --upgrade {_TORCH} {_VISION}  # both from one index"
         where = requirement.name if name == CORE else label
-        yield Finding(where, f"{'det' if name == CORE else 'it'} needs {_bare(requirement)}, but {found}", fix)
+        yield Finding(where, f"{'det' if name == CORE else 'it'} needs {_bare(requirement)}, but {installed}", fix)
 
 
 def _python_of(distribution: metadata.Distribution, label: str) -> Iterator[Finding]:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-    wanted, here = (distribution.metadata.get_all("Requires-Python") or [""])[0], platform.python_version()
+    required, running = (distribution.metadata.get_all("Requires-Python") or [""])[0], platform.python_version()
     try:
-        fits = SpecifierSet(wanted).contains(here.rstrip("+"), prereleases=True)
+        fits = SpecifierSet(required).contains(running.rstrip("+"), prereleases=True)
     except InvalidSpecifier:
-        return  # pip could not read it either
+        return  # pip cannot parse it either
     if not fits:
-        fix = f"uv venv --python '{wanted}'  # makes a new environment"
-        yield Finding(label, f"it needs Python {wanted}, but this is {here}", fix)
+        fix = f"uv venv --python '{required}'  # makes a new environment"
+        yield Finding(label, f"it needs Python {required}, but this is {running}", fix)
 
 
 def _trouble(plugin: Plugin) -> Iterator[Finding]:
-    """Why a plugin is not in use, or what is wrong with one that is."""
+    """Why a plugin is inactive, or the problem of an active one."""
     label, name = f"{plugin.distribution} {plugin.version}", plugin.distribution
     without = f"{DISABLE}={name} goes on without it"
     if plugin.status == "incompatible":
@@ -154,45 +153,45 @@ def _trouble(plugin: Plugin) -> Iterator[Finding]:
     elif plugin.status == "hanging":
         fix = f"{TIMEOUT}=60 det plugins  # gives it more time; {without}"
     elif plugin.missing:
-        fix = f"{_cure(plugin)}; {without}"
+        fix = f"{_install_missing(plugin)}; {without}"
     elif plugin.status == "broken":
-        fix = f"{_again(plugin)}  # or --upgrade, for a newer one; {without}"
+        fix = f"{_reinstall(plugin)}  # or --upgrade, for a newer one; {without}"
     else:
         fix = f"pip install --upgrade {name}  # or tell its authors; the rest of it works"
     if plugin.status != "disabled":
         yield from (Finding(label, problem, fix) for problem in plugin.problems)
 
 
-def _cure(plugin: Plugin) -> str:
-    """How the module that a plugin does not find is brought here."""
+def _install_missing(plugin: Plugin) -> str:
+    """Command that installs the module a plugin is missing."""
     name, top = plugin.distribution, plugin.missing.partition(".")[0]
     if top == plugin.module.partition(":")[0].partition(".")[0]:
-        return f"{_again(plugin)}  # its files are incomplete"
-    wanted, extra = _wanted(metadata.distribution(name), plugin.missing)
+        return f"{_reinstall(plugin)}  # its files are incomplete"
+    requirement, extra = _requirement_for(metadata.distribution(name), plugin.missing)
     if extra:
         return f"pip install '{name}[{extra}]'  # the extra that brings it"
-    if wanted:
-        return f"pip install '{wanted}'  # which {name} requires"
+    if requirement:
+        return f"pip install '{requirement}'  # which {name} requires"
     package = known.PACKAGES.get(top) or (canonical(top) if canonical(top) in known.KNOWN else "")
     if package:
         return f"pip install {package}  # which {name} should require; tell its authors"
     return f"# install the package that brings {top!r}, which {name} does not name"
 
 
-def _again(plugin: Plugin) -> str:
-    """The command that installs a plugin anew from where it came."""
+def _reinstall(plugin: Plugin) -> str:
+    """Command that reinstalls a plugin from its source."""
     place = f"{plugin.distribution}=={plugin.version}"
     try:
         origin = json.loads(metadata.distribution(plugin.distribution).read_text("direct_url.json") or "{}")
         if url := str(origin.get("url") or ""):
             place = f"-e '{url}'" if origin.get("dir_info", {}).get("editable") else f"'{url}'"
     except (ValueError, AttributeError):
-        pass  # a damaged note of the installer; then the name has to do
+        pass  # damaged installer metadata; then the name has to suffice
     return f"pip install --force-reinstall --no-deps {place}"
 
 
-def _wanted(distribution: metadata.Distribution, module: str) -> tuple[str, str]:
-    """Which requirement of a distribution brings a module, and the extra that it belongs to; "" where there is none."""
+def _requirement_for(distribution: metadata.Distribution, module: str) -> tuple[str, str]:
+    """The requirement of a distribution that provides a module, and its extra; "" for none."""
     top = module.partition(".")[0]
     packages = {canonical(top), canonical(known.PACKAGES.get(top, top))}
     for extra in ("", *(distribution.metadata.get_all("Provides-Extra") or ())):
@@ -203,14 +202,14 @@ def _wanted(distribution: metadata.Distribution, module: str) -> tuple[str, str]
 
 
 def _unmet(distribution: metadata.Distribution, extra: str = "") -> Iterator[tuple["Requirement", str]]:
-    """The requirements that are not met, each with the version that is installed, "" if none is."""
+    """The requirements that are not met, each with the installed version, "" for none."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     for text in distribution.requires or ():
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
-            continue  # pip could not read it either
+            continue  # pip cannot parse it either
         if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
             version = _installed(requirement.name)
             if not version or not requirement.specifier.contains(version, prereleases=True):
@@ -218,13 +217,13 @@ def _unmet(distribution: metadata.Distribution, extra: str = "") -> Iterator[tup
 
 
 def _bare(requirement: "Requirement") -> str:
-    """A requirement without its marker, as pip takes it."""
+    """A requirement without its marker, for pip."""
     extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
     return f"{requirement.name}{extras}{requirement.specifier}"
 
 
 def _torch_at_work() -> Iterator[Finding]:
-    """Whether torch and torchvision are built for each other, which only using them shows."""
+    """Whether torch and torchvision builds are compatible, tested by using them."""
     torch, vision = _installed(_TORCH), _installed(_VISION)
     if not (torch and vision):
         return
@@ -255,7 +254,7 @@ def _switched_off(ended: Collection[str]) -> Iterator[Finding]:
 
 
 def _clashes() -> Iterator[Finding]:
-    """Names that mean nothing by themselves, because several plugins offer them."""
+    """Names that are ambiguous unqualified, because several plugins use them."""
     for kind in HOOKS:
         offered: dict[str, set[str]] = {}
         for component in registry.components(kind):
@@ -263,7 +262,7 @@ def _clashes() -> Iterator[Finding]:
         for name, distributions in sorted(offered.items()):
             if len(distributions) > 1:
                 several = sorted(distributions)
-                problem = f"is offered by {' and '.join(several)}; by itself the name means neither"
+                problem = f"is a name in {' and '.join(several)}, and ambiguous without a qualifier"
                 fix = "write " + " or ".join(f"'{distribution}/{name}'" for distribution in several)
                 yield Finding(f"{kind[:-1]} {name!r}", problem, fix)
 

@@ -1,4 +1,4 @@
-"""`det plugins doctor`: what is wrong with the environment, and the command that mends it."""
+"""`det plugins doctor`: problems of the environment, each with a fix."""
 
 import json
 import sys
@@ -15,29 +15,29 @@ __all__ = ["command"]
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
-    """Say everything that is wrong with the environment, each with the command that mends it.
+    """Report all problems of the environment, each with a command that fixes it.
 
-    Exits with 1 if there is a problem. Notes, such as a plugin that was switched off, are none.
+    Exits with 1 if there is a problem. Notes, such as a disabled plugin, are none.
     """
     if sys.stderr.isatty():
-        echo("Looking at each plugin and at torch, in other processes ...", err=True)
+        echo("Checking each plugin and torch, in other processes ...", err=True)
     from det_devkit import doctor  # the help does not need it
 
-    found = doctor.diagnose()
+    report = doctor.check_environment()
     if as_json:
-        echo(json.dumps(asdict(found), indent=2))
+        echo(json.dumps(asdict(report), indent=2))
     else:
-        echo(", ".join(f"{name} {version}" for name, version in found.versions.items()))
-        _show("Problems:", found.problems)
-        _show("Notes:", found.notes)
-        if not found.problems:
-            echo("\nNothing is wrong. `det plugins --check` also imports everything that the plugins name.")
-    if found.problems:
+        echo(", ".join(f"{name} {version}" for name, version in report.versions.items()))
+        _show("Problems:", report.problems)
+        _show("Notes:", report.notes)
+        if not report.problems:
+            echo("\nNo problems. `det plugins --check` also imports all components of the plugins.")
+    if report.problems:
         raise SystemExit(1)
 
 
 def _show(title: str, findings: Sequence[Finding]) -> None:
-    """Each finding in a line, and below it what mends it: neither is wrapped, so that commands can be copied."""
+    """Each finding in a line, and its fix below: neither is wrapped, so that commands can be copied."""
     if findings:
         echo(f"\n{title}")
     for finding in findings:

@@ -17,7 +17,7 @@ __all__ = ["install", "site", "without"]
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder on sys.path that is looked at anew."""
+    """A folder on sys.path, without stale caches."""
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
@@ -33,7 +33,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def install(site: Path) -> Callable[..., plugins.Plugin]:
-    """Install a distribution with one plugin module; returns what the catalog says of it."""
+    """Install a distribution with one plugin module; returns its plugin in the catalog."""
 
     def do(
         name: str, source: str = "", *, version: str = "1.0", point: str = "", requires: str = "", folder: Path = site
@@ -47,19 +47,19 @@ def install(site: Path) -> Callable[..., plugins.Plugin]:
             "\n".join([*lines, *([f"Requires-Dist: {requires}"] if requires else [])]) + "\n"
         )
         (record / "entry_points.txt").write_text(f"[det]\n{point or name} = {module}\n")
-        found = [plugin for plugin in plugins.catalog(refresh=True).plugins if plugin.distribution == name]
-        return found[0]
+        catalog = [plugin for plugin in plugins.catalog(refresh=True).plugins if plugin.distribution == name]
+        return catalog[0]
 
     return do
 
 
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Takes distributions out of the catalog, as if they were not installed."""
+    """Removes distributions from the catalog, as if they were not installed."""
 
     def do(*distributions: str) -> None:
-        found = plugins.catalog()
-        kept = tuple(plugin for plugin in found.plugins if plugin.distribution not in distributions)
-        monkeypatch.setattr("det_core.plugins.discovery._found", replace(found, plugins=kept))
+        catalog = plugins.catalog()
+        plugins_left = tuple(plugin for plugin in catalog.plugins if plugin.distribution not in distributions)
+        monkeypatch.setattr("det_core.plugins.discovery._found", replace(catalog, plugins=plugins_left))
 
     return do

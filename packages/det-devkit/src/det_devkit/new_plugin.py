@@ -1,4 +1,4 @@
-"""`det new-plugin`: a package to start a plugin from."""
+"""`det new-plugin`: a starting point for a plugin."""
 
 import os
 import shlex
@@ -29,13 +29,13 @@ def _kinds(function: Callable[..., Any]) -> Callable[..., Any]:
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="The folder to write, new or empty; by default NAME, in the current folder.",
+    help="Output folder, new or empty; by default NAME, in the current folder.",
 )
 def command(name: str, output: Path | None, **flags: bool) -> None:
-    """Write a package called NAME, a plugin that works as it is: to be changed into one of your own.
+    """Write a package called NAME, a working plugin to change into your own.
 
-    It has a component of each kind asked for (a backbone, if none is), a recipe that trains it, tests, among them det's
-    own checks of a plugin, and the files of a package that can be published.
+    It has a component of each given kind (by default a backbone), a recipe that trains it, tests, including det's
+    conformance checks of plugins, and the files of a publishable package.
 
     \b
     Example:
@@ -43,7 +43,7 @@ def command(name: str, output: Path | None, **flags: bool) -> None:
       pip install -e "det-acme[test]"
       pytest det-acme
     """
-    files = new_plugin(name, [kind for kind, wanted in flags.items() if wanted], output)
+    files = new_plugin(name, [kind for kind, enabled in flags.items() if enabled], output)
     folder = Path(os.path.commonpath(files))
     echo(f"Wrote {len(files)} files to {folder}. Next:")
     for step in (f"cd {shlex.quote(str(folder))}", 'pip install -e ".[test]"', "det plugins --check", "pytest"):

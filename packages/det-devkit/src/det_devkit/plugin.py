@@ -1,4 +1,4 @@
-"""What det-devkit adds to det, as names; nothing here is imported before it is used."""
+"""The components of det-devkit by name; their modules are imported on first use."""
 
 from det_core.plugins.hooks import hookimpl
 
@@ -8,5 +8,5 @@ MOVED_NAMES = {"det_core.testing": "det_devkit.conformance"}
 
 @hookimpl
 def det_commands() -> dict[str, str]:
-    """The commands that write a plugin, and that say what is wrong with an environment."""
+    """The commands for new plugins and for problems of an environment."""
     return {"new-plugin": "det_devkit.new_plugin:command", "plugins doctor": "det_devkit.doctor_command:command"}

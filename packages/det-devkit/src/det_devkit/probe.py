@@ -1,7 +1,7 @@
-"""Looks at each plugin in a process of its own, to name one that ends every process that looks at it.
+"""Probes each plugin in a process of its own, to identify those that end any process that loads them.
 
-`os._exit`, an abort and a crash in C leave no exception behind, and no time limit stops C code that does not come back.
-A normal start neither expects that nor writes down how far it came; `det plugins doctor` asks here.
+`os._exit`, an abort and a crash in C leave no exception behind, and no timeout stops C code that hangs. A normal start
+neither expects that nor records its progress; `det plugins doctor` runs this probe.
 """
 
 import os
@@ -18,7 +18,7 @@ from det_core.plugins import discovery
 __all__ = ["Culprit", "culprits"]
 
 _WHOLE = b"whole\n"
-# Ends at once, so that neither threads nor functions for the end of a program keep the child alive.
+# Exits immediately, so that neither threads nor exit handlers keep the child alive.
 _CODE = """
 import os, sys
 sys.path[:] = sys.argv[1:]
@@ -27,42 +27,42 @@ plugins.catalog()
 os.write(1, b"whole\\n")
 os._exit(0)
 """
-_PATIENCE = 20.0  # seconds beyond the time that a plugin has to be imported
+_EXTRA_SECONDS = 20.0  # beyond the import timeout of a plugin
 
 
 @dataclass(frozen=True)
 class Culprit:
-    """A distribution whose plugin ends or stops the process that looks at it, and how."""
+    """A distribution whose plugin ends or hangs any process that loads it, and how."""
 
     distribution: str
     version: str
     problem: str
 
 
-def culprits(patience: float | None = None, code: str = _CODE) -> tuple[Culprit, ...]:
-    """Those among the installed plugins, each looked at in a child process with all others switched off.
+def culprits(timeout: float | None = None, code: str = _CODE) -> tuple[Culprit, ...]:
+    """The culprits among the installed plugins, each probed in a child process with all others disabled.
 
     Args:
-        patience: seconds that a child may take; None: twenty more than a plugin has to be imported.
-        code: what a child runs; it writes "whole" and a line break at its end.
+        timeout: seconds that a child may take; None for twenty more than the import timeout of a plugin.
+        code: code of a child; it writes "whole" and a line break at its end.
     """
     installed = discovery.installed()
     names = [name for name, _ in installed]
-    seconds = _PATIENCE + min(2 * discovery.patience(), 600) if patience is None else patience
+    seconds = _EXTRA_SECONDS + min(2 * discovery.patience(), 600) if timeout is None else timeout
 
     def look(name: str) -> str:
-        return _end_of_child([other for other in names if other != name], seconds, code)
+        return _failure_of_child([other for other in names if other != name], seconds, code)
 
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         problems = list(pool.map(look, names))
     return tuple(Culprit(*each, problem) for each, problem in zip(installed, problems, strict=True) if problem)
 
 
-def _end_of_child(switched_off: Sequence[str], seconds: float, code: str) -> str:
-    """How a child ended that looks at the plugins which are not switched off; "" where it came to its end."""
-    off = ",".join([*switched_off, *filter(None, [os.environ.get(discovery.DISABLE, "")])])
+def _failure_of_child(disabled: Sequence[str], seconds: float, code: str) -> str:
+    """How a child failed that loads the plugins which are not disabled; "" for success."""
+    off = ",".join([*disabled, *filter(None, [os.environ.get(discovery.DISABLE, "")])])
     environment = {**os.environ, discovery.DISABLE: off}
-    # A file, for a grandchild may keep a pipe open for ever.
+    # A file, as a grandchild may keep a pipe open forever.
     with tempfile.TemporaryFile() as output:
         child = subprocess.Popen(
             [sys.executable, "-c", code, *sys.path],
@@ -95,7 +95,7 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
         else:
             child.kill()
     except OSError:
-        pass  # nobody is left
+        pass  # all have ended
     child.wait()
 
 

@@ -1,1 +1,1 @@
-"""det-panoptic: every pixel of an image, things and stuff."""
+"""det-panoptic: panoptic and semantic segmentation."""

@@ -1,6 +1,6 @@
-"""What follows an exported panoptic model, in NumPy alone: segments from the outputs of its file.
+"""Postprocessing of an exported panoptic model in NumPy alone: segments from the outputs of its file.
 
-Programs that read det's files elsewhere may copy this module; it imports nothing of det.
+This module imports nothing of det, so that it can be copied into programs that run exported files.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ __all__ = ["Segments", "group_pixels", "join_things"]
 
 Floats = NDArray[np.float32]
 Segments = tuple[NDArray[np.int32], list[dict[str, Any]]]
-"""The segment of each pixel, int32 (H, W), 0 where none; and of each segment "id", "label", "is_thing", "score"."""
+"""The segment id of each pixel, int32 (H, W), 0 for void; and "id", "label", "is_thing", "score" of each segment."""
 
 _CHUNK = 2**22
 
@@ -32,14 +32,14 @@ def join_things(
     """Segments of Panoptic FPN.
 
     Args:
-        masks: bool (H, W) of each detection in the picture, best first; one is looked at after the other.
-        labels: of the detections.
-        scores: of the detections, falling.
-        semantic: float32 (1 + S, H, W): all things as one class, then each stuff.
-        num_things: the label of the first stuff.
-        overlap_threshold: a detection is left out if better ones cover more than this share of it.
-        stuff_area: stuff of fewer pixels in an image becomes void.
-        score_threshold: detections that score less are left out.
+        masks: bool (H, W) of each detection at image size, best first; processed one after the other.
+        labels: class labels of the detections.
+        scores: scores of the detections, in descending order.
+        semantic: logits, float32 (1 + S, H, W): all things as one class, then each stuff class.
+        num_things: label of the first stuff class.
+        overlap_threshold: fraction of a detection above which its overlap with better ones suppresses it.
+        stuff_area: minimum stuff area in pixels; smaller stuff becomes void.
+        score_threshold: minimum score of a detection.
     """
     ids = np.zeros(semantic.shape[1:], np.int32)
     segments: list[dict[str, Any]] = []
@@ -53,10 +53,10 @@ def join_things(
             ids[free] = number
     classes = np.where(ids == 0, semantic.argmax(0), 0)
     for label in range(1, len(semantic)):
-        own = classes == label
-        if own.any() and own.sum() >= stuff_area:
+        pixels = classes == label
+        if pixels.any() and pixels.sum() >= stuff_area:
             segments.append({"id": len(segments) + 1, "label": num_things + label - 1, "is_thing": False})
-            ids[own] = len(segments)
+            ids[pixels] = len(segments)
     return ids, segments
 
 
@@ -74,14 +74,15 @@ def group_pixels(
     """Segments of Panoptic-DeepLab.
 
     Args:
-        semantic: float32 (C, H, W), class scores before the softmax.
-        centers: float32 (1, H, W), the higher the likelier a center.
-        offsets: float32 (2, H, W): how far down and across the center of the pixel's thing is, in pixels.
-        things: the labels of things.
-        threshold: a center must be higher than this.
-        nms_kernel: side of the square in which a center must be the highest, in pixels; odd.
-        top_k: centers at most; of those as high as the last of them, none counts, as published.
-        stuff_area: stuff of fewer pixels becomes void.
+        semantic: logits, float32 (C, H, W), before the softmax.
+        centers: centre heatmap, float32 (1, H, W).
+        offsets: float32 (2, H, W): vertical and horizontal offset from each pixel to the centre of its thing, in
+            pixels.
+        things: labels of the thing classes.
+        threshold: minimum height of a centre in the heatmap.
+        nms_kernel: side of the square in which a centre must be the maximum, in pixels; odd.
+        top_k: maximum number of centres; ties with the lowest of them are dropped, as published.
+        stuff_area: minimum stuff area in pixels; smaller stuff becomes void.
     """
     classes = semantic.argmax(0)
     is_thing = np.isin(classes, list(things))
@@ -92,27 +93,27 @@ def group_pixels(
         nearest = np.where(is_thing, _nearest(points, offsets) + 1, 0)
         sure = _softmax(semantic)
         for number in range(1, len(points) + 1):
-            own = nearest == number
-            if own.any():
-                label = int(np.bincount(classes[own], minlength=len(semantic)).argmax())
-                rows, columns = np.nonzero(own)
+            pixels = nearest == number
+            if pixels.any():
+                label = int(np.bincount(classes[pixels], minlength=len(semantic)).argmax())
+                rows, columns = np.nonzero(pixels)
                 peak = centers[0, rows.sum() // len(rows), columns.sum() // len(columns)]
-                score = float(sure[label][own].sum(dtype=np.float32) / np.float32(len(rows)) * peak)
+                score = float(sure[label][pixels].sum(dtype=np.float32) / np.float32(len(rows)) * peak)
                 segments.append({"id": len(segments) + 1, "label": label, "is_thing": label in things, "score": score})
-                ids[own] = len(segments)
+                ids[pixels] = len(segments)
     for label in range(len(semantic)):
-        own = (classes == label) & (ids == 0)
-        if label not in things and (classes == label).sum() >= max(stuff_area, 1) and own.any():
+        pixels = (classes == label) & (ids == 0)
+        if label not in things and (classes == label).sum() >= max(stuff_area, 1) and pixels.any():
             segments.append({"id": len(segments) + 1, "label": label, "is_thing": False})
-            ids[own] = len(segments)
+            ids[pixels] = len(segments)
     return ids, segments
 
 
 def _centers(height: Floats, threshold: float, kernel: int, most: int) -> NDArray[np.int64]:
     """The highest peaks: y and x, int64 (K, 2), best first."""
-    kept = np.where(height > threshold, height, -1.0)
-    highest = _window_max(_window_max(kept, kernel, 0), kernel, 1)
-    peaks = np.where(kept == highest, kept, -1.0).ravel()
+    heights = np.where(height > threshold, height, -1.0)
+    highest = _window_max(_window_max(heights, kernel, 0), kernel, 1)
+    peaks = np.where(heights == highest, heights, -1.0).ravel()
     order = np.argsort(-peaks, kind="stable")[: min(most, peaks.size)]
     order = order[peaks[order] > max(peaks[order[-1]], 0)]
     return np.stack(np.unravel_index(order, height.shape), axis=1)
@@ -122,20 +123,20 @@ def _window_max(values: Floats, kernel: int, axis: int) -> Floats:
     padding = [(0, 0), (0, 0)]
     padding[axis] = (kernel // 2, kernel // 2)
     padded = np.pad(values, padding, constant_values=-np.inf)
-    found: Floats = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=axis).max(axis=-1)
-    return found
+    largest: Floats = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=axis).max(axis=-1)
+    return largest
 
 
 def _nearest(points: NDArray[np.int64], offsets: Floats) -> NDArray[np.int64]:
-    """Which of the points (K, 2) each pixel points nearest to, (H, W)."""
+    """Index of the point (K, 2) nearest to the target of each pixel, (H, W)."""
     height, width = offsets.shape[1:]
     middle = np.array([height // 2, width // 2])
-    own = (points - middle).astype(np.float32)
+    pixels = (points - middle).astype(np.float32)
     grid = np.stack(np.meshgrid(*(np.arange(n) - n // 2 for n in (height, width)), indexing="ij")).astype(np.float32)
     places = (grid + offsets).reshape(2, -1).T
-    constant = (own**2).sum(1)
-    step = max(1, _CHUNK // len(own))
-    parts = [(constant - 2 * places[i : i + step] @ own.T).argmin(1) for i in range(0, len(places), step)]
+    constant = (pixels**2).sum(1)
+    step = max(1, _CHUNK // len(pixels))
+    parts = [(constant - 2 * places[i : i + step] @ pixels.T).argmin(1) for i in range(0, len(places), step)]
     return np.concatenate(parts).reshape(height, width)
 
 

@@ -1,4 +1,4 @@
-"""Residual networks as DeepLab has them (Chen et al., "Rethinking atrous convolution", 2017)."""
+"""Dilated residual networks of DeepLab (Chen et al., "Rethinking atrous convolution", 2017)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Literal
 from det_core.backbones.resnet import BasicStem
 from det_core.errors import ConfigError
 from det_core.ops.layers import Conv2d, Norm, freeze
-from det_core.ops.residual import BottleneckBlock, Deformation, initialise, through_stages
+from det_core.ops.residual import BottleneckBlock, Deformation, initialize, through_stages
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -48,21 +48,21 @@ class Dilations:
 
 
 class DeepLabResNet(nn.Module):
-    """ResNet-50, 101 or 152 whose last stages dilate instead of striding; with three layers in the stem, R-52 and on.
+    """ResNet-50, 101 or 152 with dilation in place of stride in the last stages; R-52, R-103 ... with the DeepLab stem.
 
     Args:
-        depth: number of layers, counting one of the stem.
-        out_features: which of res2 (stride 4), res3, res4, res5 are returned; later stages are not built.
-        norm: of every convolution.
-        freeze_at: how many of stem, res2, res3 ... are excluded from training, from the first.
-        stem: "deeplab" has three 3 x 3 convolutions, "basic" one of 7 x 7.
-        stem_channels: output of the stem.
-        stride_in_1x1: see `BottleneckBlock`.
-        groups: of the 3 x 3 convolutions.
+        depth: number of layers, with the stem counted as one.
+        out_features: returned stages, some of res2 (stride 4), res3, res4, res5; later stages are not built.
+        norm: norm layer of every convolution.
+        freeze_at: number of stages excluded from training, counted from the stem.
+        stem: "deeplab" for three 3 x 3 convolutions, "basic" for one of 7 x 7.
+        stem_channels: output channels of the stem.
+        stride_in_1x1: whether the stride is in the first 1 x 1 convolution; see `BottleneckBlock`.
+        groups: groups of the 3 x 3 convolutions (ResNeXt).
         width_per_group: channels per group in res2, doubled each stage.
-        res2_channels: output of res2, doubled each stage.
-        dilations: of the last stages.
-        deformation: the stages whose 3 x 3 convolutions are deformable, and how.
+        res2_channels: output channels of res2, doubled each stage.
+        dilations: dilations of the last stages.
+        deformation: stages with deformable 3 x 3 convolutions, and their kind.
     """
 
     def __init__(
@@ -94,19 +94,19 @@ class DeepLabResNet(nn.Module):
             dilation = {"res4": dilations.res4, "res5": dilations.res5}.get(name, 1)
             first = 1 if name == "res2" or dilation > 1 else 2
             of_blocks = [dilation * factor for factor in dilations.multi_grid] if name == "res5" else [dilation] * count
-            own: dict[str, Any] = {"norm": norm, "groups": groups, "stride_in_1x1": stride_in_1x1}
+            options: dict[str, Any] = {"norm": norm, "groups": groups, "stride_in_1x1": stride_in_1x1}
             if name in deformation.stages:
-                own |= {"deformable": deformation.kind, "deformable_groups": deformation.groups}
+                options |= {"deformable": deformation.kind, "deformable_groups": deformation.groups}
             blocks = []
             for place, each in enumerate(of_blocks):
                 width, step = groups * width_per_group * 2**i, first if place == 0 else 1
-                blocks.append(BottleneckBlock(channels, out, width, stride=step, dilation=each, **own))
+                blocks.append(BottleneckBlock(channels, out, width, stride=step, dilation=each, **options))
                 channels = out
             self.add_module(name, nn.Sequential(*blocks))
             stride *= first
             if name in out_features:
                 self.channels[name], self.strides[name] = channels, stride
-        initialise(self)
+        initialize(self)
         for name in ("stem", *self._stages)[:freeze_at]:
             freeze(self.get_submodule(name))
 
@@ -116,10 +116,10 @@ class DeepLabResNet(nn.Module):
 
 
 def _check(out_features: Sequence[str], deformable_stages: Sequence[str], res4: int, res5: int) -> None:
-    where, wanted = "DeepLabResNet", f"must name some of {', '.join(_STAGES)}"
+    where, problem = "DeepLabResNet", f"must name some of {', '.join(_STAGES)}"
     if not out_features or not set(out_features) <= set(_STAGES):
-        raise ConfigError(f"{where}.out_features", wanted, f"got {list(out_features)}")
+        raise ConfigError(f"{where}.out_features", problem, f"got {list(out_features)}")
     if not set(deformable_stages) <= set(_STAGES):
-        raise ConfigError(f"{where}.deformation.stages", wanted, f"got {list(deformable_stages)}")
+        raise ConfigError(f"{where}.deformation.stages", problem, f"got {list(deformable_stages)}")
     if res4 == 2 and res5 != 4:
         raise ConfigError(f"{where}.dilations.res5", "must be 4 where res4 is dilated by 2", f"got {res5}")

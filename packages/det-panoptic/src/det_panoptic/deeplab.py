@@ -16,20 +16,21 @@ __all__ = ["DeepLabDecoder", "DeepLabV3Head", "DeepLabV3PlusHead", "enlarge", "p
 
 
 class DeepLabV3Head(nn.Module):
-    """Pyramid pooling on the coarsest level, and a class for every cell.
+    """Atrous spatial pyramid pooling on the coarsest level, and a classifier per cell.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
-        num_classes: of pixels.
-        in_feature: the level; by default the last.
-        aspp_channels: of the pyramid pooling.
-        aspp_dilations: see `ASPP`.
-        aspp_dropout: see `ASPP`.
-        norm: of the convolutions.
-        train_size: (height, width) of the training images, which decides how far the image is pooled; None pools all.
-        separable: depthwise separable convolutions.
-        pixel_loss: the loss of pixels.
+        channels: channels of each backbone level.
+        strides: stride of each backbone level.
+        num_classes: number of pixel classes.
+        in_feature: feature level; by default the last.
+        aspp_channels: output channels of the pyramid pooling.
+        aspp_dilations: dilations of its three 3 x 3 convolutions; see `ASPP`.
+        aspp_dropout: dropout rate of its output, in [0, 1).
+        norm: norm layer of the convolutions.
+        train_size: (height, width) of the training images, the window of the image pooling; None to pool the whole
+            image.
+        separable: whether convolutions are depthwise separable.
+        pixel_loss: loss over the pixels.
         loss_weight: weight of the loss.
     """
 
@@ -70,34 +71,34 @@ class DeepLabV3Head(nn.Module):
         self._loss = pixel_loss
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Class scores before the softmax, float32 (B, num_classes, H, W) in the pixels of the padded batch."""
+        """Class logits, float32 (B, num_classes, H, W) at the size of the padded batch."""
         return enlarge(self.predictor(self.aspp(features[self.in_feature])), self.stride)
 
     def losses(self, features: Mapping[str, Tensor], targets: Sequence[Tensor]) -> dict[str, Tensor]:
-        """{"loss_sem_seg"}; the classes of each image, int64 (H_i, W_i)."""
+        """{"loss_sem_seg"}; `targets` are the classes of each image, int64 (H_i, W_i)."""
         return {"loss_sem_seg": self._loss(self(features), targets) * self.loss_weight}
 
 
 class DeepLabDecoder(nn.Module):
-    """Pyramid pooling on the coarsest level, joined with finer ones step by step; each level is a part of its name.
+    """Pyramid pooling on the coarsest level, fused with finer ones step by step; each level is a submodule by its name.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
-        in_features: the levels, finest first; None for the finest and the coarsest.
-        project_channels: what each level but the coarsest is condensed to.
-        decoder_channels: of the output, and of each step before.
+        channels: channels of each backbone level.
+        strides: stride of each backbone level.
+        in_features: feature levels, finest first; None for the finest and the coarsest.
+        project_channels: channels to which each level but the coarsest is projected.
+        decoder_channels: channels of the output, and of each fusion step before.
         aspp_channels: see `DeepLabV3Head`, as all that follow.
-        aspp_dilations: see `ASPP`.
-        aspp_dropout: see `ASPP`.
-        norm: of the convolutions.
+        aspp_dilations: dilations of the pyramid pooling; see `ASPP`.
+        aspp_dropout: dropout rate of the pyramid pooling, in [0, 1).
+        norm: norm layer of the convolutions.
         train_size: see `DeepLabV3Head`.
-        separable: one depthwise separable convolution of 5 x 5 in place of two of 3 x 3.
+        separable: whether one depthwise separable 5 x 5 convolution replaces two 3 x 3 ones.
 
     Attributes:
         stride: stride of the output, that of the finest level.
         out_channels: channels of the output.
-        norm: norm of its convolutions, as given.
+        norm: norm layer of its convolutions, as given.
         separable: whether they are depthwise separable, as given.
     """
 
@@ -157,21 +158,21 @@ class DeepLabDecoder(nn.Module):
         *finer, coarsest = self.in_features
         out: Tensor = self.get_submodule(f"{coarsest}.project_conv")(features[coarsest])
         for name in reversed(finer):
-            own = self.get_submodule(f"{name}.project_conv")(features[name])
-            out = F.interpolate(out, size=own.shape[-2:], mode="bilinear", align_corners=False)
-            out = self.get_submodule(f"{name}.fuse_conv")(torch.cat((own, out), dim=1))
+            projected = self.get_submodule(f"{name}.project_conv")(features[name])
+            out = F.interpolate(out, size=projected.shape[-2:], mode="bilinear", align_corners=False)
+            out = self.get_submodule(f"{name}.fuse_conv")(torch.cat((projected, out), dim=1))
         return out
 
 
 class DeepLabV3PlusHead(nn.Module):
-    """A decoder, and a class for every cell of the finest level.
+    """A decoder, and a classifier per cell of the finest level.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
-        num_classes: of pixels.
+        channels: channels of each backbone level.
+        strides: stride of each backbone level.
+        num_classes: number of pixel classes.
         decoder: built with `channels` and `strides`.
-        pixel_loss: the loss of pixels.
+        pixel_loss: loss over the pixels.
         loss_weight: weight of the loss.
     """
 
@@ -194,31 +195,31 @@ class DeepLabV3PlusHead(nn.Module):
         self._loss = pixel_loss
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Class scores before the softmax, float32 (B, num_classes, H, W) in the pixels of the padded batch."""
+        """Class logits, float32 (B, num_classes, H, W) at the size of the padded batch."""
         return enlarge(self.predictor(self.decoder(features)), self.decoder.stride)
 
     def losses(self, features: Mapping[str, Tensor], targets: Sequence[Tensor]) -> dict[str, Tensor]:
-        """{"loss_sem_seg"}; the classes of each image, int64 (H_i, W_i)."""
+        """{"loss_sem_seg"}; `targets` are the classes of each image, int64 (H_i, W_i)."""
         return {"loss_sem_seg": self._loss(self(features), targets) * self.loss_weight}
 
 
 def predictor(in_channels: int, out_channels: int) -> nn.Conv2d:
-    """The last convolution, drawn so small that training starts from indifference."""
+    """The last convolution, with initial weights so small that all classes start equally likely."""
     layer = nn.Conv2d(in_channels, out_channels, 1)
     draw_weights(layer, 0.001)
     return layer
 
 
 def enlarge(x: Tensor, stride: int) -> Tensor:
-    """A map (B, C, H, W) as float32, `stride` times as high and wide."""
+    """A map (B, C, H, W) upsampled by `stride`, in float32."""
     return F.interpolate(x.float(), scale_factor=stride, mode="bilinear", align_corners=False)
 
 
 def used_levels(where: str, strides: Mapping[str, int], names: Sequence[str]) -> tuple[str, ...]:
-    """The chosen levels, finest first.
+    """The levels of these names, finest first.
 
     Raises:
-        ConfigError: there is none, or one that the backbone has not.
+        ConfigError: no names, or a name that is no level of the backbone.
     """
     if not names or any(name not in strides for name in names):
         raise ConfigError(where, "must name levels of the backbone", f"got {names}; there are {', '.join(strides)}")

@@ -1,4 +1,4 @@
-"""What stands for panoptic models in exported files, and the steps that follow; `arrays` has them in NumPy alone."""
+"""Panoptic models in exported files, and their postprocessing; `arrays` has the latter in NumPy alone."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,10 +18,10 @@ CENTERS, OFFSETS = "det-panoptic/centers", "det-panoptic/offsets"
 
 
 class _Before(nn.Module):
-    """A model up to the steps that no graph can hold.
+    """A model without the steps that cannot be exported.
 
     Args:
-        whole: the model, whose parts these are.
+        whole: the complete model.
     """
 
     def __init__(self, whole: Any) -> None:
@@ -30,26 +30,26 @@ class _Before(nn.Module):
 
     @property
     def backbone(self) -> nn.Module:
-        """That of the model."""
-        found: nn.Module = self.whole.backbone
-        return found
+        """The backbone of the model."""
+        part: nn.Module = self.whole.backbone
+        return part
 
 
 class BeforeJoining(_Before):
-    """A Panoptic FPN up to things and classes of pixels."""
+    """Panoptic FPN up to detections and semantic logits."""
 
     def forward(self, batch: ImageBatch) -> list[Prediction]:
         """Detections and semantic maps, without segments."""
         features = self.whole.backbone(self.whole.preprocess(batch))
-        found: list[Prediction] = self.whole.without_segments(features, batch.sizes)
-        return found
+        part: list[Prediction] = self.whole.without_segments(features, batch.sizes)
+        return part
 
 
 class BeforeGrouping(_Before):
-    """A Panoptic-DeepLab up to the maps of all pixels."""
+    """Panoptic-DeepLab up to its dense maps."""
 
     def forward(self, batch: ImageBatch) -> list[Prediction]:
-        """Semantic maps, and centers and offsets as extras, all of whole cells of the finest level."""
+        """Semantic maps, with centers and offsets as extras, in whole cells of the finest level."""
         outputs = self.whole.dense(self.whole.preprocess(batch))
         return [
             Prediction(semantic=SemanticMap(logits=logits), extras={CENTERS: centers, OFFSETS: offsets})
@@ -58,41 +58,41 @@ class BeforeGrouping(_Before):
 
 
 class JoinThings:
-    """Joins things and stuff to segments, as `PanopticFPN` does.
+    """Merges things and stuff into segments, as `PanopticFPN` does.
 
     Args:
-        num_things: the label of the first stuff.
-        overlap_threshold: as of `Merging`, and so are the others.
-        stuff_area: pixels.
-        score_threshold: in [0, 1].
+        num_things: label of the first stuff class.
+        overlap_threshold: maximum covered fraction of a detection; as all others, see `Merging`.
+        stuff_area: minimum stuff area in pixels.
+        score_threshold: minimum score of a detection, in [0, 1].
     """
 
     def __init__(self, num_things: int, overlap_threshold: float, stuff_area: int, score_threshold: float) -> None:
         self.num_things, self.merging = num_things, Merging(overlap_threshold, stuff_area, score_threshold)
 
     def __call__(self, prediction: Prediction) -> Prediction:
-        """The prediction with segments; StructureError where it lacks what they are made of."""
+        """The prediction with segments; StructureError without detections or a semantic map."""
         return self.with_segments(prediction)
 
     def with_segments(self, prediction: Prediction) -> Prediction:
         """As `det_core.contracts.SegmentMaker`."""
         detections, semantic = prediction.detections, prediction.semantic
         if detections is None or semantic is None:
-            raise StructureError("prediction", "needs detections and a semantic map to be joined")
+            raise StructureError("prediction", "needs detections and a semantic map to be merged")
         return replace(prediction, panoptic=self.merging(detections, semantic.logits, self.num_things))
 
 
 class GroupPixels:
-    """Groups pixels to segments, as `PanopticDeepLab` does.
+    """Groups pixels into segments, as `PanopticDeepLab` does.
 
     Args:
-        num_classes: of pixels.
-        things: the labels of things.
-        threshold: as of `Grouping`, and so are the next three.
-        nms_kernel: pixels, odd.
-        top_k: centers at most.
-        stuff_area: pixels.
-        predict_instances: whether things are also given as detections.
+        num_classes: number of pixel classes.
+        things: labels of the thing classes.
+        threshold: minimum height of a centre; as the next three, see `Grouping`.
+        nms_kernel: side of the NMS window in pixels, odd.
+        top_k: maximum number of centres.
+        stuff_area: minimum stuff area in pixels.
+        predict_instances: whether things are also returned as detections.
     """
 
     def __init__(
@@ -105,21 +105,21 @@ class GroupPixels:
         stuff_area: int,
         predict_instances: bool,
     ) -> None:
-        own = {"threshold": threshold, "nms_kernel": nms_kernel, "top_k": top_k, "stuff_area": stuff_area}
-        self.grouping = Grouping(num_classes, things, **own)  # type: ignore[arg-type]
+        settings = {"threshold": threshold, "nms_kernel": nms_kernel, "top_k": top_k, "stuff_area": stuff_area}
+        self.grouping = Grouping(num_classes, things, **settings)  # type: ignore[arg-type]
         self.instances = predict_instances
 
     def __call__(self, prediction: Prediction) -> Prediction:
-        """The prediction with segments, and without the extras that they were made of."""
+        """The prediction with segments, and without the extras they are computed from."""
         if prediction.semantic is None or not {CENTERS, OFFSETS} <= prediction.extras.keys():
             raise StructureError("prediction", "needs a semantic map, centers and offsets to be grouped")
         logits = prediction.semantic.logits
         height, width = logits.shape[-2:]
         centers, offsets = (self._cut(prediction.extras[key], height, width) for key in (CENTERS, OFFSETS))
         grouping = self.grouping.to(logits.device)
-        (made,) = grouping.predictions(logits[None], centers, offsets, instances=self.instances)
+        (grouped,) = grouping.predictions(logits[None], centers, offsets, instances=self.instances)
         extras = {key: value for key, value in prediction.extras.items() if key not in (CENTERS, OFFSETS)}
-        return replace(made, extras=extras)
+        return replace(grouped, extras=extras)
 
     @staticmethod
     def _cut(value: Tensor, height: int, width: int) -> Tensor:

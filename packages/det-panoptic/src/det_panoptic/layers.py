@@ -1,4 +1,4 @@
-"""Pyramid pooling with dilated convolutions, and convolutions in two steps."""
+"""Pyramid pooling with dilated convolutions, and depthwise separable convolutions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,14 +13,14 @@ __all__ = ["ASPP", "DepthwiseSeparableConv2d", "conv", "pool_size"]
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, norm: Norm, dilation: int = 1) -> Conv2d:
-    """A convolution with norm and ReLU, drawn from the uniform distribution of Caffe2's Xavier fill."""
+    """A convolution with norm and ReLU, and the uniform initialization of Caffe2's Xavier fill."""
     layer = Conv2d(in_channels, out_channels, kernel_size, dilation=dilation, norm=norm, activation=F.relu)
     draw_weights(layer, "uniform")
     return layer
 
 
 class DepthwiseSeparableConv2d(nn.Module):
-    """A convolution of each channel by itself, then one of 1 x 1 over all (Chollet, "Xception", 2017).
+    """A depthwise convolution, then a pointwise one of 1 x 1 (Chollet, "Xception", 2017).
 
     Both have norm and ReLU.
     """
@@ -49,17 +49,16 @@ class DepthwiseSeparableConv2d(nn.Module):
 
 
 class ASPP(nn.Module):
-    """Looks at the surroundings of each cell at several distances, and at all of the image (DeepLabv3, 2017).
+    """Atrous spatial pyramid pooling: dilated convolutions and image pooling (DeepLabv3, 2017).
 
     Args:
-        in_channels: of what comes in.
-        out_channels: of each of the five parts, and of what comes out.
-        dilations: of the three 3 x 3 convolutions.
-        norm: of the convolutions, but for that of the pooled image.
-        pool: (height, width) in cells of the window that stands for "all of the image"; it is cut to a smaller map.
-            None pools the whole map, whatever its size.
-        dropout: the share of the output that training drops.
-        separable: make the dilated convolutions depthwise separable.
+        in_channels: input channels.
+        out_channels: channels of each of the five branches, and of the output.
+        dilations: dilations of the three 3 x 3 convolutions.
+        norm: norm layer of the convolutions except the one after image pooling.
+        pool: (height, width) in cells of the image pooling window, clipped to the map; None to pool the whole map.
+        dropout: dropout rate of the output, in [0, 1).
+        separable: whether the dilated convolutions are depthwise separable.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class ASPP(nn.Module):
                 layers.append(DepthwiseSeparableConv2d(in_channels, out_channels, 3, norm, dilation))
             else:
                 layers.append(conv(in_channels, out_channels, 3, norm, dilation))
-        # A norm would see one value per channel and image.
+        # No norm: it would have one value per channel and image.
         layers.append(nn.Sequential(_Pool(pool), conv(in_channels, out_channels, 1, "")))
         self.convs = nn.ModuleList(layers)
         self.project = conv(5 * out_channels, out_channels, 1, norm)
@@ -119,9 +118,9 @@ class _Pool(nn.Module):
 
 
 def _means(window: int, length: int, like: Tensor) -> Tensor:
-    """The weights that make means of all windows of `length` cells, (windows + 1, length); the last stands twice.
+    """Weights of the means over all windows of `length` cells, (windows + 1, length); the last row occurs twice.
 
-    So a program never has a single window, which it would take for a rule.
+    So a program never has a single window, which would become a shape constraint.
     """
     side: Any = torch.sym_min(window, length)
     more: Any = torch.sym_max(length - window, 0)
@@ -131,7 +130,7 @@ def _means(window: int, length: int, like: Tensor) -> Tensor:
 
 
 def _enlarged(means: Tensor, window: tuple[int, int], like: Tensor) -> Tensor:
-    """What `_means` made, (B, C, rows + 1, columns + 1), in the cells of `like`, bilinear, without the last of each."""
+    """Means (B, C, rows + 1, columns + 1) upsampled bilinearly to the cells of `like`, without the repeated ones."""
     weights = []
     for side, length in zip(window, like.shape[-2:], strict=True):
         more: Any = torch.sym_max(length - side, 0)
@@ -142,7 +141,7 @@ def _enlarged(means: Tensor, window: tuple[int, int], like: Tensor) -> Tensor:
 
 
 def _both_ways(down: Tensor, x: Tensor, across: Tensor) -> Tensor:
-    """down (h, H) @ x (B, C, H, W) @ across (w, W), transposed, to (B, C, h, w); by operations that fix no size."""
+    """down (h, H) @ x (B, C, H, W) @ across (w, W), transposed, to (B, C, h, w); with operations of dynamic size."""
     rows = x.flatten(0, 1)
     rows = torch.bmm(rows, across.T.expand(rows.shape[0], -1, -1))
     return torch.bmm(down.expand(rows.shape[0], -1, -1), rows).unflatten(0, x.shape[:2])

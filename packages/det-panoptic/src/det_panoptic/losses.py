@@ -1,4 +1,4 @@
-"""Losses on the pixels of an image."""
+"""Pixel losses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ Kind = Literal["cross_entropy", "hard_pixel_mining"]
 
 
 def pad_stack(maps: Sequence[Tensor], like: Tensor, fill: float) -> Tensor:
-    """Maps (..., H_i, W_i) of one kind as one tensor (B, ..., H, W), filled right and bottom to the size of `like`."""
+    """Maps (..., H_i, W_i) of one kind as one tensor (B, ..., H, W), padded right and bottom to the size of `like`."""
     first = maps[0]
     stacked = first.new_full((len(maps), *first.shape[:-2], *like.shape[-2:]), fill)
-    for row, own in zip(stacked, maps, strict=True):
-        row[..., : own.shape[-2], : own.shape[-1]] = own
+    for row, single in zip(stacked, maps, strict=True):
+        row[..., : single.shape[-2], : single.shape[-1]] = single
     return stacked
 
 
@@ -29,10 +29,10 @@ class PixelLoss:
     """Cross entropy of all pixels, or of the hardest (Yang et al., "DeeperLab", 2019).
 
     Attributes:
-        kind: "cross_entropy" averages over the pixels whose class is known; "hard_pixel_mining" over the share
-            `hardest` of all pixels, those with the largest losses; an unknown one counts with a loss of 0.
-        hardest: in (0, 1]; 1 takes all.
-        ignore: label of pixels that are ignored.
+        kind: "cross_entropy" for the mean over the labelled pixels; "hard_pixel_mining" for the mean over the fraction
+            `hardest` of all pixels with the largest losses, where ignored pixels have a loss of 0.
+        hardest: fraction of pixels, in (0, 1]; 1 for all.
+        ignore: label of ignored pixels.
     """
 
     kind: Kind = "hard_pixel_mining"
@@ -48,8 +48,8 @@ class PixelLoss:
 
         Args:
             logits: float32 (B, C, H, W) of the padded batch.
-            targets: the classes of each image, int64 (H_i, W_i).
-            weights: what the loss of each pixel is multiplied by, float32 (H_i, W_i).
+            targets: classes of each image, int64 (H_i, W_i).
+            weights: weight of the loss of each pixel, float32 (H_i, W_i).
         """
         truth = pad_stack(targets, logits, self.ignore)
         losses = F.cross_entropy(logits, truth, ignore_index=self.ignore, reduction="none")
@@ -63,14 +63,14 @@ class PixelLoss:
 
 
 def _mean_of_largest(values: Tensor, share: float) -> Tensor:
-    """The mean of the largest values (N,) of the global batch, so many of all; at least one."""
+    """Mean of the largest values (N,) of the global batch, in this proportion; at least one value."""
     parts = gather_values(values)
     whole = torch.cat(parts)
     count = max(1, int(share * len(whole)))
     if len(parts) == 1:
         return torch.topk(values, count).values.mean()
     least = torch.topk(whole, count).values[-1]
-    # Equal values at the border count by the same share of each.
+    # Values equal to the smallest of them share its weight.
     ties = (count - (whole > least).sum()) / (whole == least).sum()
     total = values[values > least].sum() + values[values == least].sum() * ties
     return total * len(parts) / count

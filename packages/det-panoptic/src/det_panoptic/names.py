@@ -6,11 +6,11 @@ __all__ = ["ADE20K_CLASSES", "CITYSCAPES_CLASSES", "CITYSCAPES_IDS", "CITYSCAPES
 
 CITYSCAPES_CLASSES = CITYSCAPES_SEMANTIC_CLASSES
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""The number of each of the 19 classes in Cityscapes' own label images, which count to 33."""
+"""The id of each of the 19 classes in Cityscapes' label images, which go up to 33."""
 CITYSCAPES_THINGS = tuple(range(11, 19))
-"""Those of them that are things."""
+"""The thing classes among them."""
 
-# The first of the names that each class has in the list of the scene parsing benchmark.
+# The first name of each class in the list of the scene parsing benchmark.
 _ADE20K = """
 wall, building, sky, floor, tree, ceiling, road, bed, window, grass, cabinet, sidewalk, person, earth, door, table,
 mountain, plant, curtain, chair, car, water, painting, sofa, shelf, house, sea, mirror, rug, field, armchair, seat,

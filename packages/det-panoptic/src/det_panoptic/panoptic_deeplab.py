@@ -1,4 +1,4 @@
-"""Panoptic-DeepLab (Cheng et al., 2020): classes of pixels, centres of things, and where each pixel's centre is."""
+"""Panoptic-DeepLab (Cheng et al., 2020): a semantic branch, a centre heatmap and offsets to centres."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -16,8 +16,8 @@ from det_panoptic.exporting import BeforeGrouping
 from det_panoptic.grouping import Grouping
 from det_panoptic.layers import DepthwiseSeparableConv2d, conv
 from det_panoptic.losses import PixelLoss, pad_stack
+from det_panoptic.segments import segments_of
 from det_panoptic.targets import PixelTargets, TargetGenerator
-from det_panoptic.truth import segments_of
 
 __all__ = ["DenseOutputs", "Instances", "PanopticDeepLab", "PanopticDeepLabInsEmbedHead", "PanopticDeepLabSemSegHead"]
 
@@ -26,7 +26,7 @@ _DECODER: Mapping[str, Any] = {"in_features": ("res2", "res3", "res5"), "project
 
 
 def _branch(decoder: DeepLabDecoder, out_channels: int, ordinary: bool = False) -> nn.Module:
-    """What stands between the decoder and a predictor; with its kind of convolutions, or `ordinary` ones."""
+    """Convolutions between the decoder and a predictor; like those of the decoder, or `ordinary` ones."""
     in_channels, norm = decoder.out_channels, decoder.norm
     if decoder.separable and not ordinary:
         return DepthwiseSeparableConv2d(in_channels, out_channels, 5, norm)
@@ -34,15 +34,15 @@ def _branch(decoder: DeepLabDecoder, out_channels: int, ordinary: bool = False) 
 
 
 class PanopticDeepLabSemSegHead(nn.Module):
-    """The semantic branch: a decoder, and a class for every cell of the finest level.
+    """The semantic branch: a decoder, and a classifier per cell of the finest level.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
-        num_classes: of pixels.
-        decoder: built with `channels` and `strides`; its norm and kind of convolutions are those of the branch too.
-        head_channels: of what the predictor sees.
-        pixel_loss: the loss of pixels.
+        channels: channels of each backbone level.
+        strides: stride of each backbone level.
+        num_classes: number of pixel classes.
+        decoder: built with `channels` and `strides`; the branch takes over its norm and kind of convolutions.
+        head_channels: input channels of the predictor.
+        pixel_loss: loss over the pixels.
         loss_weight: weight of the loss.
     """
 
@@ -65,7 +65,7 @@ class PanopticDeepLabSemSegHead(nn.Module):
         self._loss = pixel_loss
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Class scores before the softmax, float32 (B, num_classes, H, W) in the pixels of the padded batch."""
+        """Class logits, float32 (B, num_classes, H, W) at the size of the padded batch."""
         return enlarge(self.predictor(self.head(self.decoder(features))), self.decoder.stride)
 
     def losses(
@@ -76,23 +76,23 @@ class PanopticDeepLabSemSegHead(nn.Module):
 
 
 class Instances(NamedTuple):
-    """What the instance branch says: centres (B, 1, H, W) and offsets (B, 2, H, W), down and across in pixels."""
+    """Outputs of the instance branch: centre heatmap (B, 1, H, W), offsets (B, 2, H, W), down and across, in pixels."""
 
-    centres: Tensor
+    centers: Tensor
     offsets: Tensor
 
 
 class PanopticDeepLabInsEmbedHead(nn.Module):
-    """The instance branch: centres of things, and where the centre of each pixel's thing is.
+    """The instance branch: a centre heatmap, and offsets to the centre of each pixel's thing.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
-        decoder: built with `channels` and `strides`; its norm and kind of convolutions are those of the branches too,
-            but the convolutions before the centers are ordinary ones.
-        head_channels: of what each predictor sees.
-        centre_loss_weight: of the squared error of the centres.
-        offset_loss_weight: of the absolute error of the offsets.
+        channels: channels of each backbone level.
+        strides: stride of each backbone level.
+        decoder: built with `channels` and `strides`; the branches take over its norm and kind of convolutions, but the
+            convolutions before the centers are ordinary ones.
+        head_channels: input channels of each predictor.
+        center_loss_weight: weight of the squared error of the centres.
+        offset_loss_weight: weight of the absolute error of the offsets, in pixels.
     """
 
     def __init__(
@@ -102,60 +102,60 @@ class PanopticDeepLabInsEmbedHead(nn.Module):
         *,
         decoder: Factory[DeepLabDecoder] = Factory(DeepLabDecoder, **_DECODER, decoder_channels=128),
         head_channels: int = 32,
-        centre_loss_weight: float = 200.0,
+        center_loss_weight: float = 200.0,
         offset_loss_weight: float = 0.01,
     ) -> None:
         super().__init__()
         self.decoder = Factory.of(decoder)(channels=channels, strides=strides)
-        self.centre_loss_weight, self.offset_loss_weight = centre_loss_weight, offset_loss_weight
-        # The names of the published files.
+        self.center_loss_weight, self.offset_loss_weight = center_loss_weight, offset_loss_weight
+        # Names of the published files.
         self.center_head = _branch(self.decoder, head_channels, ordinary=True)
         self.center_predictor = predictor(head_channels, 1)
         self.offset_head = _branch(self.decoder, head_channels)
         self.offset_predictor = predictor(head_channels, 2)
 
     def forward(self, features: Mapping[str, Tensor]) -> Instances:
-        """Levels to maps in the pixels of the padded batch."""
+        """Levels to maps at the size of the padded batch."""
         x, stride = self.decoder(features), self.decoder.stride
-        centres = enlarge(self.center_predictor(self.center_head(x)), stride)
+        centers = enlarge(self.center_predictor(self.center_head(x)), stride)
         offsets = enlarge(self.offset_predictor(self.offset_head(x)), stride)
-        return Instances(centres, offsets * stride)
+        return Instances(centers, offsets * stride)
 
     def losses(self, features: Mapping[str, Tensor], targets: Sequence[PixelTargets]) -> dict[str, Tensor]:
-        """{"loss_center", "loss_offset"}, each the mean over the pixels that are learnt; 0 where none is."""
-        centres, offsets = self(features)
+        """{"loss_center", "loss_offset"}, each the mean over the pixels with targets; 0 without any."""
+        centers, offsets = self(features)
 
         def mean(errors: Tensor, weights: Tensor) -> Tensor:
             return (errors * weights).sum() / normalizer(weights.sum(), errors)
 
-        wanted = pad_stack([each.centres for each in targets], centres, 0.0)
-        centre = mean((centres - wanted).square(), pad_stack([each.centre_weights for each in targets], centres, 0.0))
-        wanted = pad_stack([each.offsets for each in targets], offsets, 0.0)
-        offset = mean((offsets - wanted).abs(), pad_stack([each.offset_weights for each in targets], offsets, 0.0))
-        return {"loss_center": centre * self.centre_loss_weight, "loss_offset": offset * self.offset_loss_weight}
+        expected = pad_stack([each.centers for each in targets], centers, 0.0)
+        center = mean((centers - expected).square(), pad_stack([each.center_weights for each in targets], centers, 0.0))
+        expected = pad_stack([each.offsets for each in targets], offsets, 0.0)
+        offset = mean((offsets - expected).abs(), pad_stack([each.offset_weights for each in targets], offsets, 0.0))
+        return {"loss_center": center * self.center_loss_weight, "loss_offset": offset * self.offset_loss_weight}
 
 
 class DenseOutputs(NamedTuple):
-    """All maps of a batch, float32 in its pixels: logits (B, C, H, W), centres (B, 1, H, W), offsets (B, 2, H, W)."""
+    """All maps of a batch, float32, padded: logits (B, C, H, W), centers (B, 1, H, W), offsets (B, 2, H, W)."""
 
     logits: Tensor
-    centres: Tensor
+    centers: Tensor
     offsets: Tensor
 
 
 class PanopticDeepLab(nn.Module):
-    """Finds the segments of an image from the bottom up: no boxes are proposed.
+    """Bottom-up panoptic segmentation, without proposals.
 
     Args:
-        backbone: the network that makes feature maps.
-        num_classes: of pixels, things and stuff.
-        things: the labels of things.
-        sem_seg_head: built with `channels`, `strides` and `num_classes`.
-        ins_embed_head: built with `channels` and `strides`.
-        grouping: built with `num_classes` and `things`.
-        targets: what makes targets of the truth.
-        size_divisibility: height and width are padded to multiples of this, if it is more than the backbone's.
-        predict_instances: whether things are also given as detections, with boxes and masks.
+        backbone: feature extractor.
+        num_classes: number of thing and stuff classes.
+        things: labels of the thing classes.
+        sem_seg_head: semantic branch, built with `channels`, `strides` and `num_classes`.
+        ins_embed_head: instance branch, built with `channels` and `strides`.
+        grouping: postprocessing, built with `num_classes` and `things`.
+        targets: generator of the training targets.
+        size_divisibility: images are padded to multiples of this, or of the backbone's divisibility if that is larger.
+        predict_instances: whether things are also returned as detections, with boxes and masks.
         preprocess: built with `divisibility`; by default ImageNet's mean and deviation, for RGB.
     """
 
@@ -178,23 +178,26 @@ class PanopticDeepLab(nn.Module):
         divisibility = max(size_divisibility, backbone.size_divisibility)
         self.preprocess = cast(nn.Module, Factory.of(preprocess)(divisibility=divisibility))
         self.backbone = cast(nn.Module, backbone)
-        known = {"channels": backbone.channels, "strides": backbone.strides}
-        self.sem_seg_head = Factory.of(sem_seg_head)(**known, num_classes=num_classes)
-        self.ins_embed_head = Factory.of(ins_embed_head)(**known)
+        shapes = {"channels": backbone.channels, "strides": backbone.strides}
+        self.sem_seg_head = Factory.of(sem_seg_head)(**shapes, num_classes=num_classes)
+        self.ins_embed_head = Factory.of(ins_embed_head)(**shapes)
         self.grouping = Factory.of(grouping)(num_classes=num_classes, things=things)
         self.targets, self.predict_instances = targets, predict_instances
 
     def forward(
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
-        """With `targets`, which need the extras of a panoptic dataset: the losses. Without: the segments."""
+        """With `targets`, which need the extras of a panoptic dataset: losses. Without: segments."""
         pixels = self.preprocess(batch)
         if targets is not None:
-            wanted = [self.targets(segments_of(truth)) for truth in filter_targets(batch, targets)]
-            classes, weights = [each.semantic for each in wanted], [each.semantic_weights for each in wanted]
+            pixel_targets = [self.targets(segments_of(each)) for each in filter_targets(batch, targets)]
+            classes, weights = (
+                [each.semantic for each in pixel_targets],
+                [each.semantic_weights for each in pixel_targets],
+            )
             features = self.backbone(pixels)
             losses = self.sem_seg_head.losses(features, classes, weights)
-            return losses | self.ins_embed_head.losses(features, wanted)
+            return losses | self.ins_embed_head.losses(features, pixel_targets)
         outputs, sizes, make = self.dense(pixels), batch.sizes, self.grouping.predictions
         if len(set(sizes)) == 1:
             parts = [x[..., : sizes[0][0], : sizes[0][1]] for x in outputs]
@@ -210,7 +213,7 @@ class PanopticDeepLab(nn.Module):
         return [self.backbone, self.sem_seg_head, self.ins_embed_head]
 
     def exported(self) -> Exported:
-        """As `det_core.contracts.Exportable`: up to the maps of all pixels, which `GroupPixels` makes segments of."""
+        """As `det_core.contracts.Exportable`: up to the dense maps, which `GroupPixels` groups into segments."""
         grouping = self.grouping
         names = ("num_classes", "threshold", "nms_kernel", "top_k", "stuff_area")
         node = {"type": "det_panoptic.exporting:GroupPixels", **{name: getattr(grouping, name) for name in names}}
@@ -218,7 +221,7 @@ class PanopticDeepLab(nn.Module):
         return Exported(BeforeGrouping(self), finish=node | things)
 
     def dense(self, pixels: Tensor) -> DenseOutputs:
-        """Normalised images (B, 3, H, W) to the maps that the segments are made from."""
+        """Normalized images (B, 3, H, W) to the dense maps."""
         features = self.backbone(pixels)
         logits = self.sem_seg_head(features)
         return DenseOutputs(logits, *self.ins_embed_head(features))

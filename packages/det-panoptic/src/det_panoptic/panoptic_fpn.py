@@ -23,23 +23,23 @@ __all__ = ["PanopticFPN"]
 
 
 class PanopticFPN(nn.Module):
-    """Detects things, classifies the pixels of stuff, and joins both.
+    """Detects things, classifies stuff pixels, and merges both.
 
-    Labels of segments count things first, then stuff. The semantic head takes all things for one class, the first.
+    Labels count thing classes first, then stuff classes. For the semantic head all things are one class, the first.
 
     Args:
-        backbone: the network that makes feature maps.
-        num_things: classes of things.
-        num_stuff: classes of stuff.
-        proposal_generator: built with `channels` and `strides`.
-        roi_heads: built with `channels`, `strides` and `num_classes`, of things; it is given `mask_head`.
-        mask_head: the further head of `roi_heads` that tells masks.
-        sem_seg_head: built with `channels`, `strides` and `num_classes`, of stuff and one more.
-        merging: how both are joined.
-        preprocess: built with `divisibility`, the backbone's; by default ImageNet's mean and deviation, for RGB.
+        backbone: feature extractor.
+        num_things: number of thing classes.
+        num_stuff: number of stuff classes.
+        proposal_generator: first stage, built with `channels` and `strides`.
+        roi_heads: second stage, built with `channels`, `strides` and `num_classes`, of things, and with `mask_head`.
+        mask_head: the mask head of `roi_heads`.
+        sem_seg_head: semantic branch, built with `channels`, `strides` and `num_classes`, of stuff and one more.
+        merging: settings of the merging.
+        preprocess: built with the backbone's `divisibility`; by default ImageNet's mean and deviation, for RGB.
 
     Attributes:
-        num_classes: things and stuff together.
+        num_classes: number of thing and stuff classes.
     """
 
     def __init__(
@@ -59,18 +59,18 @@ class PanopticFPN(nn.Module):
         self.num_things, self.num_classes, self.merging = num_things, num_things + num_stuff, merging
         self.preprocess = cast(nn.Module, Factory.of(preprocess)(divisibility=backbone.size_divisibility))
         self.backbone = cast(nn.Module, backbone)
-        known = {"channels": backbone.channels, "strides": backbone.strides}
-        self.proposal_generator = cast(nn.Module, Factory.of(proposal_generator)(**known))
+        shapes = {"channels": backbone.channels, "strides": backbone.strides}
+        self.proposal_generator = cast(nn.Module, Factory.of(proposal_generator)(**shapes))
         second = functools.partial(Factory.of(roi_heads), heads={"mask_head": mask_head})
-        self.roi_heads = second(**known, num_classes=num_things)
-        self.sem_seg_head = cast(nn.Module, Factory.of(sem_seg_head)(**known, num_classes=num_stuff + 1))
+        self.roi_heads = second(**shapes, num_classes=num_things)
+        self.sem_seg_head = cast(nn.Module, Factory.of(sem_seg_head)(**shapes, num_classes=num_stuff + 1))
 
     def forward(
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
-        """With `targets`, which need `masks` and `semantic`: the losses. Without: segments, and what they are made of.
+        """With `targets`, which need `masks` and `semantic`: losses. Without: segments, detections and semantic maps.
 
-        `semantic` is 0 on things, then counts stuff, and 255 where unknown.
+        `semantic` is 0 on things, then counts stuff classes, and is 255 where ignored.
         """
         features = self.backbone(self.preprocess(batch))
         if targets is not None:
@@ -78,24 +78,24 @@ class PanopticFPN(nn.Module):
             maps = [each.semantic for each in truth if each.semantic is not None]
             if len(maps) != len(truth):
                 fix = "use a dataset with it, such as coco_panoptic with semantic: stuff"
-                raise StructureError("targets.semantic", "must be there to train on", "it is None", fix)
+                raise StructureError("targets.semantic", "is needed for training", "it is None", fix)
             proposals, losses = self.proposal_generator(features, batch.sizes, truth)
             losses |= self.roi_heads.losses(features, proposals, truth, batch.sizes)
             return cast(SemanticHead, self.sem_seg_head).losses(features, maps) | losses
         return [self.with_segments(each) for each in self.without_segments(features, batch.sizes)]
 
     def without_segments(self, features: Mapping[str, Tensor], sizes: Sequence[Size]) -> list[Prediction]:
-        """Things and classes of pixels of each image, which segments are made of."""
+        """Detections and semantic maps of each image, before the merging."""
         proposals, _ = self.proposal_generator(features, sizes)
-        found = self.roi_heads.predict(features, proposals, sizes)
+        detections_of_images = self.roi_heads.predict(features, proposals, sizes)
         logits = self.sem_seg_head(features)
         return [
-            Prediction(detections=detections, semantic=SemanticMap(logits=own[:, :height, :width]))
-            for detections, own, (height, width) in zip(found, logits, sizes, strict=True)
+            Prediction(detections=detections, semantic=SemanticMap(logits=semantic[:, :height, :width]))
+            for detections, semantic, (height, width) in zip(detections_of_images, logits, sizes, strict=True)
         ]
 
     def exported(self) -> Exported:
-        """As `det_core.contracts.Exportable`: without the segments, which `JoinThings` makes."""
+        """As `det_core.contracts.Exportable`: without the segments, which `JoinThings` computes."""
         node = {"type": "det_panoptic.exporting:JoinThings", "num_things": self.num_things}
         return Exported(BeforeJoining(self), finish=node | dataclasses.asdict(self.merging))
 
@@ -104,8 +104,8 @@ class PanopticFPN(nn.Module):
         return [self.backbone, self.sem_seg_head, *networks_of(self.proposal_generator, self.roi_heads)]
 
     def with_segments(self, prediction: Prediction) -> Prediction:
-        """As `det_core.contracts.SegmentMaker`: detections and classes of pixels, at whatever size, joined."""
+        """As `det_core.contracts.SegmentMaker`: merges detections and semantic maps, at any size."""
         detections, semantic = prediction.detections, prediction.semantic
         if detections is None or semantic is None:
-            raise StructureError("prediction", "needs detections and a semantic map to be joined")
+            raise StructureError("prediction", "needs detections and a semantic map to be merged")
         return replace(prediction, panoptic=self.merging(detections, semantic.logits, self.num_things))

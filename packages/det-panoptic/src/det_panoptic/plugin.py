@@ -1,4 +1,4 @@
-"""What det-panoptic adds to det, as names; nothing here is imported before it is used."""
+"""The components of det-panoptic by name; their modules are imported on first use."""
 
 from det_core.plugins.hooks import hookimpl, recipe_files
 
@@ -17,7 +17,7 @@ _DECODER = {
         *("aspp_dropout", "norm", "train_size", "separable"),
     )
 }
-# Arguments of 0.1.0 that have moved into parts; of a component by its name, or by where it stands.
+# Arguments of 0.1.0 with another name or place now; by component name, or by its place in one.
 MOVED_ARGUMENTS = {
     "deeplab_resnet": {
         "res4_dilation": "dilations.res4",
@@ -30,12 +30,15 @@ MOVED_ARGUMENTS = {
     "deeplab_v3_head": _LOSS,
     "deeplab_v3_plus_head": _LOSS | _DECODER,
     "panoptic_deeplab": _PREPROCESS,
-    "panoptic_deeplab.ins_embed_head": _DECODER,
+    "panoptic_deeplab.ins_embed_head": _DECODER | {"centre_loss_weight": "center_loss_weight"},
     "panoptic_deeplab.sem_seg_head": _LOSS | _DECODER,
     "panoptic_fpn": _PREPROCESS,
 }
-# The schedule is that of core, whose form is the published one now.
-MOVED_NAMES = {"det_panoptic.schedules": "det_core.engine.schedules"}
+# The schedule is part of core, in its published form.
+MOVED_NAMES = {
+    "det_panoptic.schedules": "det_core.engine.schedules",
+    "det_panoptic.truth": "det_panoptic.segments",
+}
 SAFE_PARTS = (
     "det_panoptic.backbone:Dilations",
     "det_panoptic.deeplab:DeepLabDecoder",
@@ -67,7 +70,7 @@ def det_heads() -> dict[str, str]:
 
 @hookimpl
 def det_models() -> dict[str, str]:
-    """Whole models, whose predictions hold segments."""
+    """Complete models with panoptic predictions."""
     return {
         "panoptic_deeplab": "det_panoptic.panoptic_deeplab:PanopticDeepLab",
         "panoptic_fpn": "det_panoptic.panoptic_fpn:PanopticFPN",
@@ -76,7 +79,7 @@ def det_models() -> dict[str, str]:
 
 @hookimpl
 def det_datasets() -> dict[str, str]:
-    """Readers of segments, and of classes of pixels."""
+    """Readers of panoptic and semantic datasets."""
     return {
         "ade20k": "det_panoptic.data:Ade20k",
         "cityscapes_panoptic": "det_panoptic.data:CityscapesPanoptic",
@@ -87,7 +90,7 @@ def det_datasets() -> dict[str, str]:
 
 @hookimpl
 def det_evaluators() -> dict[str, str]:
-    """Judges of segments."""
+    """Panoptic evaluators."""
     return {
         "boundary_quality": "det_panoptic.evaluation:BoundaryQuality",
         "panoptic_quality": "det_panoptic.evaluation:PanopticQuality",
@@ -103,11 +106,11 @@ def det_recipes() -> dict[str, str]:
 
 @hookimpl
 def det_importers() -> dict[str, str]:
-    """The settings of Detectron2's project."""
-    return {"detectron2.panoptic": "det_panoptic.importing:EXTENSION"}
+    """Settings of Detectron2's DeepLab and Panoptic-DeepLab projects."""
+    return {"detectron2.panoptic": "det_panoptic.importer:EXTENSION"}
 
 
 @hookimpl
 def det_conformance() -> dict[str, str]:
-    """How the conformance kit makes the components of this package."""
-    return {"panoptic": "det_panoptic.testing:told"}
+    """Arguments with which the conformance kit builds the components of this package."""
+    return {"panoptic": "det_panoptic.testing:settings"}

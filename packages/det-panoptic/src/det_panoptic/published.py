@@ -1,4 +1,4 @@
-"""What Detectron2's projects add to its settings, and their datasets as nodes of a recipe."""
+"""Settings that Detectron2's projects add to its own, and their datasets as recipe nodes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -58,7 +58,7 @@ DEFAULTS: dict[str, Any] = {**_DEEPLAB, **_PANOPTIC_DEEPLAB}
 
 
 def _coco(split: str, objects: bool, **more: Any) -> dict[str, Any]:
-    """Segments; and objects from the file of instances, which knows what is hidden of them, and judges boxes."""
+    """Segments; and objects from the instance annotations, which cover occluded parts and serve the box evaluation."""
     node: dict[str, Any] = {
         "type": "coco_panoptic",
         "images": f"coco/{split}2017",
@@ -96,11 +96,11 @@ DATASETS: dict[str, dict[str, Any]] = {
         (f"ade20k_sem_seg_{split}", _ade20k(split)),
     )
 }
-"""Datasets by the names that Detectron2 gives them."""
+"""Datasets by their names in Detectron2."""
 
 
 def evaluators(kind: str, names: Sequence[str]) -> list[dict[str, Any]]:
-    """What judges a model of this kind on the published dataset of this name; [] where the dataset says it itself."""
+    """Evaluators of a model of this kind on the published dataset of this name; [] where the dataset names them."""
     quality = {"type": "panoptic_quality"}
     boxes_and_masks = {"type": "coco", "iou_types": ["bbox", "segm"]}
     if kind == "panoptic_fpn":

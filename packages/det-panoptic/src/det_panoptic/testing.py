@@ -1,4 +1,4 @@
-"""What det's conformance kit has to know to make the parts of this package small; see `det_devkit.conformance`."""
+"""Small configurations of this package's components for the conformance kit; see `det_devkit.conformance`."""
 
 import json
 from dataclasses import replace
@@ -23,23 +23,23 @@ from PIL import Image
 
 from det_panoptic.deeplab import DeepLabDecoder
 from det_panoptic.panoptic_deeplab import PanopticDeepLabInsEmbedHead, PanopticDeepLabSemSegHead
-from det_panoptic.truth import IDS, SEGMENTS, SegmentIds
+from det_panoptic.segments import IDS, SEGMENTS, SegmentIds
 
-__all__ = ["told"]
+__all__ = ["settings"]
 
 _SMALL = {"decoder_channels": 8, "aspp_channels": 8, "norm": "BN"}
 _LEVELS = {"in_features": ("p2", "p3", "p5"), "project_channels": (8, 8)}
 _BRANCH: dict[str, Any] = {"decoder": Factory(DeepLabDecoder, **_SMALL, **_LEVELS), "head_channels": 8}
 
 
-def _with_segments(truth: Targets) -> Targets:
-    """Segments of what the kit's pictures show."""
-    found = panoptic_map(truth)
-    if found is None:
-        return truth
-    rows = [(each["label"], int(each["is_thing"]), 0) for each in found.segments]
+def _with_segments(targets: Targets) -> Targets:
+    """Targets with the segments of the kit's images."""
+    panoptic = panoptic_map(targets)
+    if panoptic is None:
+        return targets
+    rows = [(each["label"], int(each["is_thing"]), 0) for each in panoptic.segments]
     segments = torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
-    return replace(truth, image_extras={IDS: found.ids.as_subclass(SegmentIds), SEGMENTS: segments})
+    return replace(targets, image_extras={IDS: panoptic.ids.as_subclass(SegmentIds), SEGMENTS: segments})
 
 
 def _label_images(images: Path, labels: Path, highest: int) -> None:
@@ -62,10 +62,10 @@ def _cityscapes_semantic(folder: Path) -> dict[str, Path]:
 
 
 def _cityscapes_panoptic(folder: Path) -> dict[str, Any]:
-    given = _segments(folder)
-    (given["images"] / "1").mkdir()
-    (given["images"] / "1.png").rename(given["images"] / "1" / "1_leftImg8bit.png")
-    return {**given, "masks": True}
+    arguments = _segments(folder)
+    (arguments["images"] / "1").mkdir()
+    (arguments["images"] / "1.png").rename(arguments["images"] / "1" / "1_leftImg8bit.png")
+    return {**arguments, "masks": True}
 
 
 def _coco_panoptic(folder: Path) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _coco_panoptic(folder: Path) -> dict[str, Any]:
 
 
 def _segments(folder: Path) -> dict[str, Path]:
-    """A picture with a square on grass."""
+    """An image of a square on grass."""
     for name in ("images", "labels"):
         (folder / name).mkdir()
     ids = np.full((20, 30), 2, np.uint8)
@@ -90,7 +90,7 @@ def _segments(folder: Path) -> dict[str, Path]:
     return {"images": folder / "images", "annotations": folder / "panoptic.json", "labels": folder / "labels"}
 
 
-told = conformance(
+settings = conformance(
     "det-panoptic",
     examples={
         "backbones/deeplab_resnet": {"res2_channels": 32, "width_per_group": 8, "stem_channels": 16},
@@ -116,5 +116,5 @@ told = conformance(
         "datasets/ade20k": _ade20k,
         "evaluators/stuff_iou": {"num_stuff": 2},
     },
-    truth=_with_segments,
+    annotate=_with_segments,
 )

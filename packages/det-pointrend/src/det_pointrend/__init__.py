@@ -1,1 +1,1 @@
-"""det-pointrend: masks that are computed point by point, with the points where they matter."""
+"""det-pointrend: masks predicted point by point, with most points in uncertain regions."""

@@ -1,4 +1,4 @@
-"""How well the outlines of masks are found (Cheng et al., "Boundary IoU: improving object-centric image segmentation
+"""Boundary IoU and boundary AP of masks (Cheng et al., "Boundary IoU: improving object-centric image segmentation
 evaluation", 2021)."""
 
 import math
@@ -21,22 +21,22 @@ from torch.nn import functional as F
 __all__ = ["BoundaryEvaluator", "boundaries"]
 
 _OVERLAPS = {"AP50": 0, "AP75": 5, "AP90": 8}
-_FOUND = 0.5
+_MATCHED = 0.5
 
 
 class BoundaryEvaluator:
-    """Compares what of true and predicted masks lies near their own outlines.
+    """Boundary IoU and AP of masks.
 
-    The inside of a large mask is easily right, and hides in its overlap what the outline lacks. Here an overlap is that
-    of the whole masks or that of their boundaries, whichever is less.
+    The IoU of large masks is dominated by their interiors, whatever the quality of the boundary. Here the IoU of two
+    masks is the minimum of mask IoU and boundary IoU.
 
     Args:
-        classes: the name of each label.
-        width: of the boundary, as a share of the image's diagonal; at least one pixel.
-        max_detections: how many detections of an image count, per class, the best first.
+        classes: class names, by label.
+        width: boundary width as a fraction of the image diagonal, in (0, 1]; at least one pixel.
+        max_detections: maximum number of detections per image and class, by score.
 
     Attributes:
-        notes: why a figure is not there, by its key; made by `result`.
+        notes: reason for each missing metric, by its key; set by `result`.
     """
 
     def __init__(self, classes: Sequence[str], width: float = 0.02, max_detections: int = 100) -> None:
@@ -47,7 +47,7 @@ class BoundaryEvaluator:
         self._masks = CocoEvaluator(classes, ["segm"], max_detections)
 
     def update(self, prediction: Prediction, sample: Sample) -> None:
-        """Add one image; errors are those of `det_core.evaluation.CocoEvaluator`, as for masks."""
+        """Add one image; raises like `det_core.evaluation.CocoEvaluator` for masks."""
         self._masks.update(prediction, sample)
 
     def state(self) -> Any:
@@ -61,46 +61,46 @@ class BoundaryEvaluator:
     def result(self) -> dict[str, float]:
         """{"boundary/AP", "boundary/AP50", "boundary/AP75", "boundary/AP90", "boundary/IoU", "boundary/mask_AP90"}.
 
-        All in [0, 1]. IoU is the mean overlap of boundaries over the objects that are found: those that overlap a
-        detection, each another, by half. mask_AP90 is that of whole masks. What cannot be told is left out, and `notes`
-        says so.
+        All in [0, 1]. IoU is the mean boundary IoU over matched objects: those with a mask IoU of at least 0.5 to a
+        detection, one to one. mask_AP90 is the AP90 of mask IoU. Undefined values are left out, with an entry in
+        `notes`.
         """
         self.notes = {}
         overlaps = _Overlaps(self.width)
-        truth, found = self._masks.tables("segm")
-        near = curves(truth, found, "segm", [self.limit], overlaps=overlaps).precision[:, :, :, 0, -1]
-        whole = curves(truth, found, "segm", [self.limit]).precision[:, :, :, 0, -1]
+        ground_truth, detections = self._masks.tables("segm")
+        near = curves(ground_truth, detections, "segm", [self.limit], overlaps=overlaps).precision[:, :, :, 0, -1]
+        whole = curves(ground_truth, detections, "segm", [self.limit]).precision[:, :, :, 0, -1]
         values = {"AP": mean(near), **{name: mean(near[place]) for name, place in _OVERLAPS.items()}}
-        values["IoU"] = float(np.mean(overlaps.of_found)) if overlaps.of_found else None
+        values["IoU"] = float(np.mean(overlaps.of_matched)) if overlaps.of_matched else None
         values["mask_AP90"] = mean(whole[_OVERLAPS["AP90"]])
         for name, value in values.items():
             if value is None:
-                self.notes[f"boundary/{name}"] = "no object was found" if name == "IoU" else "no object was there"
+                self.notes[f"boundary/{name}"] = "no object was matched" if name == "IoU" else "there are no objects"
         return {f"boundary/{name}": value for name, value in values.items() if value is not None}
 
 
 class _Overlaps:
-    """What stands in for pycocotools' overlaps; it keeps those of the boundaries of objects that are found."""
+    """Replacement of pycocotools' IoU computation; it keeps the boundary IoUs of matched objects."""
 
     def __init__(self, width: float) -> None:
         self.width = width
-        self.of_found: list[float] = []
+        self.of_matched: list[float] = []
 
-    def __call__(self, judge: Any, image_id: Any, category_id: Any) -> "NDArray[np.float64] | list[Any]":
-        """Overlaps (D, G) of the best detections of one image and class with its objects; [] without either."""
-        objects, found = judge._gts[image_id, category_id], judge._dts[image_id, category_id]
-        if not objects or not found:
+    def __call__(self, evaluation: Any, image_id: Any, category_id: Any) -> "NDArray[np.float64] | list[Any]":
+        """IoU (D, G) of the best detections of one image and class with its objects; [] without either."""
+        objects, detections = evaluation._gts[image_id, category_id], evaluation._dts[image_id, category_id]
+        if not objects or not detections:
             return []
-        found = sorted(found, key=lambda record: -record["score"])[: judge.params.maxDets[-1]]
+        detections = sorted(detections, key=lambda record: -record["score"])[: evaluation.params.maxDets[-1]]
         crowd = [int(record["iscrowd"]) for record in objects]
-        whole = coco_mask.iou(*([each["segmentation"] for each in some] for some in (found, objects)), crowd)
-        near = coco_mask.iou(*(self._boundaries(some) for some in (found, objects)), crowd)
+        whole = coco_mask.iou(*([each["segmentation"] for each in some] for some in (detections, objects)), crowd)
+        near = coco_mask.iou(*(self._boundaries(some) for some in (detections, objects)), crowd)
         self._keep(whole, near, np.array(crowd, bool))
-        least: NDArray[np.float64] = np.minimum(whole, near)
-        return least
+        smaller: NDArray[np.float64] = np.minimum(whole, near)
+        return smaller
 
     def _boundaries(self, records: Sequence[Mapping[str, Any]]) -> Any:
-        """What is near the outline of each mask, as RLE."""
+        """The boundary pixels of each mask, as RLE."""
         rles = [each["segmentation"] for each in records]
         height, width = rles[0]["size"]
         near = boundaries(decode_masks(rles, (height, width)), max(1, round(self.width * math.hypot(height, width))))
@@ -110,17 +110,17 @@ class _Overlaps:
         left = np.where(crowd, -1.0, whole)
         for row in range(len(left)):
             column = int(left[row].argmax())
-            if left[row, column] >= _FOUND:
-                self.of_found.append(float(near[row, column]))
+            if left[row, column] >= _MATCHED:
+                self.of_matched.append(float(near[row, column]))
                 left[:, column] = -1
 
 
 def boundaries(masks: Tensor, distance: int) -> Tensor:
-    """The pixels of each mask, bool (N, H, W), within `distance` of one that is not in it or of the image's edge."""
+    """The pixels of each mask, bool (N, H, W), within `distance` of a background pixel or of the image border."""
     if not masks.numel():
         return masks
     outside = F.pad((~masks[:, None]).float(), [distance] * 4, value=1.0)
     side = 2 * distance + 1
-    # A square's maximum is that of a row and of a column.
+    # The maximum over a square is separable.
     reached = F.max_pool2d(F.max_pool2d(outside, (1, side), stride=1), (side, 1), stride=1)
     return masks & (reached[:, 0] > 0)

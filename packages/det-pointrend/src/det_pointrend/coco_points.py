@@ -1,4 +1,4 @@
-"""Objects with a box and a few points that somebody has judged, as PointSup has them (Cheng et al., 2022)."""
+"""Objects annotated with a box and a few labelled points, for PointSup (Cheng et al., 2022)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,33 +17,33 @@ from det_core.structures import Sample, map_tensors
 from numpy.typing import NDArray
 from torch import Tensor
 
-from det_pointrend.truth import LABELS, POINTS
+from det_pointrend.point_targets import LABELS, POINTS
 
 __all__ = ["CocoPointsDataset", "SamplePoints"]
 
 _UNKNOWN = -1
-_SHOWN = 10
+_MAX_LISTED = 10
 
 
 class CocoPointsDataset(IndexedImages):
     """A COCO file whose annotations hold `point_coords`, [[x, y], ...] in pixels, and `point_labels`, [0 or 1, ...].
 
-    A label says whether the pixel is on the object. `python -m det_pointrend.points_from_masks` makes such a file of
-    one with masks. The points come as the extras `det-pointrend/points` and `det-pointrend/labels`; an object that has
-    fewer than others has its last ones unknown (-1), and so has a crowd all of them.
+    A label is 1 for a point on the object. `python -m det_pointrend.points_from_masks` converts a file with masks. The
+    points become the extras `det-pointrend/points` and `det-pointrend/labels`; objects with fewer points than others
+    are padded with unlabelled ones (-1), and all points of a crowd are unlabelled.
 
     Args:
-        images: the folder that the file names start from.
-        annotations: the JSON file.
+        images: folder that the file names are relative to.
+        annotations: COCO JSON file with points.
         classes: as in `det_core.data.CocoDataset`.
-        keep_empty: whether images without any object to learn from belong to the dataset.
-        bad_annotations: as in `det_core.data.CocoDataset`, of what is wrong beside the points.
+        keep_empty: whether images without training objects are kept.
+        bad_annotations: as in `det_core.data.CocoDataset`, for errors other than those of points.
 
     Attributes:
-        classes: the name of each label.
+        classes: class names, by label.
 
     Raises:
-        DataError: as `det_core.data.CocoDataset`, or an object that is no crowd lacks its points.
+        DataError: as `det_core.data.CocoDataset`, or an object other than a crowd has no valid points.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class CocoPointsDataset(IndexedImages):
         if sample.targets is None:
             return sample
         values = sample.targets.extras[POINTS]
-        # A point is the middle of its pixel.
+        # The centre of the pixel.
         points: Tensor = Points(values[..., :2] + 0.5, canvas_size=sample.size)
         extras = {**sample.targets.extras, POINTS: points, LABELS: values[..., 2].to(torch.int8)}
         return replace(sample, targets=replace(sample.targets, extras=extras))
@@ -82,9 +82,11 @@ def _points(records: Sequence[Mapping[str, Any]], index: CocoIndex, where: str) 
         if not crowd and (fault := _fault(record))
     ]
     if faults:
-        found = "; ".join(faults[:_SHOWN]) + (f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else "")
+        found = "; ".join(faults[:_MAX_LISTED]) + (
+            f"; and {len(faults) - _MAX_LISTED} more" if len(faults) > _MAX_LISTED else ""
+        )
         fix = "make the file with `python -m det_pointrend.points_from_masks`"
-        raise DataError(where, "does not tell the points of all its objects", found, fix)
+        raise DataError(where, "lacks valid points for some objects", found, fix)
     given = [[] if crowd else record["point_labels"] for record, crowd in zip(records, index.crowd, strict=True)]
     points = np.zeros((len(records), max(map(len, given), default=1) or 1, 3), np.float32)
     points[..., 2] = _UNKNOWN
@@ -106,10 +108,10 @@ def _fault(record: Mapping[str, Any]) -> str | None:
 
 
 class SamplePoints:
-    """Keeps some of the points of each object, others each time it is seen: the augmentation of PointSup.
+    """Keeps a random subset of the points of each object: the augmentation of PointSup.
 
     Args:
-        count: how many are kept; where there are no more, all are.
+        count: maximum number of points per object.
     """
 
     def __init__(self, count: int) -> None:
@@ -118,12 +120,12 @@ class SamplePoints:
         self.count = count
 
     def __call__(self, sample: Sample) -> Sample:
-        """The sample with fewer points; one without any stays as it is."""
+        """The sample with fewer points; unchanged without points."""
         targets = sample.targets
         if targets is None or LABELS not in targets.extras:
             return sample
         labels = targets.extras[LABELS]
-        # Those that are unknown come last.
+        # Unlabelled points are last.
         order = (torch.rand(labels.shape) - (labels < 0).float()).argsort(dim=1, descending=True)[:, : self.count]
         row = torch.arange(len(labels))[:, None]
         fewer = {key: map_tensors(targets.extras[key], lambda values: values[row, order]) for key in (POINTS, LABELS)}

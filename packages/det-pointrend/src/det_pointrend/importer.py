@@ -1,4 +1,4 @@
-"""Settings of Detectron2's projects PointRend and PointSup as recipes; see `det_detectron2.importer.extensions`."""
+"""PointRend and PointSup settings of Detectron2's configuration files; see `det_detectron2.importer.extensions`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -70,7 +70,7 @@ COARSE = {"MODEL.ROI_MASK_HEAD.OUTPUT_SIDE_RESOLUTION": ("coarse_resolution", 7)
 
 
 def _subdivision(s: Settings, steps: int, points: int) -> dict[str, Any]:
-    """How finely a mask is rendered, where that is not the default of its head."""
+    """Subdivision settings, where they are not the default of the head."""
     return s.differing(
         {
             "MODEL.POINT_HEAD.SUBDIVISION_STEPS": ("subdivision_steps", steps),
@@ -80,14 +80,14 @@ def _subdivision(s: Settings, steps: int, points: int) -> dict[str, Any]:
 
 
 def _levels(s: Settings, strides: Mapping[str, int], argument: str, setting: str) -> dict[str, Any]:
-    """The levels that a part looks at, where that is not the finest alone."""
+    """Feature levels of a part, where they are not the finest alone."""
     levels = list(s[setting])
     return {} if levels == [min(strides, key=lambda name: strides[name])] else {argument: levels}
 
 
 def _region_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    """What both mask heads have in common."""
-    # Regions are read by points on a grid, whatever the base of the configurations says of a pooler or convolutions.
+    """Arguments of both mask heads."""
+    # Regions are sampled on a grid of points; pooler and convolution settings of the base configuration have no effect.
     s.read(*(f"MODEL.ROI_MASK_HEAD.{name}" for name in ("POOLER_TYPE", "NUM_CONV")))
     s.require("MODEL.POINT_HEAD.NUM_CLASSES", s.peek("MODEL.ROI_HEADS.NUM_CLASSES"))
     return {
@@ -98,14 +98,14 @@ def _region_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _standard_point_head(s: Settings, default: Mapping[str, Any]) -> dict[str, Any]:
-    """The point head, where it is not that which a head has with the arguments `default`."""
+    """Point head, where it is not the default one with the arguments `default`."""
     s.require("MODEL.POINT_HEAD.NAME", "StandardPointHead")
     node = s.differing({**POINT_HEAD, "MODEL.POINT_HEAD.COARSE_PRED_EACH_LAYER": ("coarse_each_layer", True)})
     return {} if node == default else {"point_head": {"type": "det_pointrend.layers:StandardPointHead", **node}}
 
 
 def mask_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    """The mask head of PointRend."""
+    """Mask head of PointRend."""
     node = {"type": "det-pointrend/pointrend_mask_head", **_region_head(s, strides), **s.differing(COARSE)}
     if not s["MODEL.ROI_MASK_HEAD.POINT_HEAD_ON"]:
         return {**node, "point_head": None}
@@ -120,31 +120,31 @@ def mask_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
 
 
 def implicit_mask_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    """The mask head of Implicit PointRend, which learns from drawn points or, as PointSup, from annotated ones."""
+    """Mask head of Implicit PointRend, trained on sampled points or, as in PointSup, on annotated ones."""
     node = {"type": "det-pointrend/implicit_pointrend_mask_head", **_region_head(s, strides)}
     s.require("MODEL.POINT_HEAD.NAME", "ImplicitPointHead")
     s.read("MODEL.ROI_MASK_HEAD.POINT_HEAD_ON")  # its point head is always on
-    if own := s.differing({**POINT_HEAD, **IMPLICIT}):
-        node["point_head"] = {"type": "det_pointrend.layers:ImplicitPointHead", **own}
+    if arguments := s.differing({**POINT_HEAD, **IMPLICIT}):
+        node["point_head"] = {"type": "det_pointrend.layers:ImplicitPointHead", **arguments}
     count = s["MODEL.POINT_HEAD.TRAIN_NUM_POINTS"]
     if s["MODEL.ROI_MASK_HEAD.NAME"] == "ImplicitPointRendPointSupHead":
-        node["points"] = {"type": "det_pointrend.truth:AnnotatedPoints"}
+        node["points"] = {"type": "det_pointrend.point_targets:AnnotatedPoints"}
     elif count != 196:
-        node["points"] = {"type": "det_pointrend.truth:DrawnPoints", "count": count}
-    node |= s.differing({"MODEL.IMPLICIT_POINTREND.PARAMS_L2_REGULARIZER": ("regularisation", 1e-5)})
+        node["points"] = {"type": "det_pointrend.point_targets:DrawnPoints", "count": count}
+    node |= s.differing({"MODEL.IMPLICIT_POINTREND.PARAMS_L2_REGULARIZER": ("regularization", 1e-5)})
     return {**node, **_subdivision(s, 3, 784)}
 
 
 def point_sup_mask_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    """The mask head of Mask R-CNN, which learns from annotated points."""
+    """Mask head of Mask R-CNN, trained on annotated points."""
     node = {"type": "det-core/mask_rcnn_conv_upsample_head", **s.differing(MASK_HEAD), **levels_section(s, strides)}
     if norm := s.norm("MODEL.ROI_MASK_HEAD.NORM"):
         node["norm"] = norm
-    return {**node, "loss": {"type": "det_pointrend.truth:PointLoss"}}
+    return {**node, "loss": {"type": "det_pointrend.point_targets:PointLoss"}}
 
 
 def semantic_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    """PointRend's head for semantic segmentation."""
+    """PointRend head for semantic segmentation."""
     s.require("MODEL.POINT_HEAD.COARSE_SEM_SEG_HEAD_NAME", "SemSegFPNHead")
     s.require("MODEL.POINT_HEAD.NUM_CLASSES", s.peek("MODEL.SEM_SEG_HEAD.NUM_CLASSES"))
     node: dict[str, Any] = {"type": "det-pointrend/pointrend_sem_seg_head"}
@@ -171,7 +171,7 @@ PARTS = {
 
 
 def complete(s: Settings, tree: dict[str, Any]) -> None:
-    """The data of both projects: points in place of masks, and crops of semantic maps after resizing."""
+    """Data settings of both projects: points in place of masks, and crops of semantic maps after resizing."""
     used = {(key, name) for key, name in PARTS if s.peek(key) == name}
     transforms = tree["data"]["train_transforms"]
     if s["INPUT.POINT_SUP"]:
@@ -185,9 +185,9 @@ def complete(s: Settings, tree: dict[str, Any]) -> None:
         for crop in crops:
             if (share := s["INPUT.CROP.SINGLE_CATEGORY_MAX_AREA"]) < 1:
                 crop["max_class_share"] = share
-        colours = [{"type": "det_pointrend.colours:ColourDistortion"}] if s["INPUT.COLOR_AUG_SSD"] else []
-        transforms[:] = [resize, *crops, *colours, *flips]
-    if not used:  # what the parts have settings for is not there
+        color_transforms = [{"type": "det_pointrend.colors:ColorDistortion"}] if s["INPUT.COLOR_AUG_SSD"] else []
+        transforms[:] = [resize, *crops, *color_transforms, *flips]
+    if not used:  # no part has these settings
         s.read(*(key for key in DEFAULTS if key.startswith(("MODEL.POINT_HEAD.", "MODEL.IMPLICIT_POINTREND."))))
 
 

@@ -1,4 +1,4 @@
-"""The small networks behind the heads: one for a region as a whole, and those that answer for single points."""
+"""Small networks of the heads: fully connected layers per region, and point heads."""
 
 import math
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from torch.nn import functional as F
 
 __all__ = ["ConvFCHead", "ImplicitPointHead", "RegionLayers", "StandardPointHead"]
 
-# Numbers that stand for a place: a sine and a cosine of each frequency.
+# Number of Fourier frequencies of the position encoding, with a sine and a cosine each.
 _FREQUENCIES = 128
 
 
 @dataclass(frozen=True)
 class RegionLayers:
-    """The layers that condense a region's features.
+    """The fully connected layers of a region.
 
     Attributes:
-        resolution: side of the grid on which a region's features are read.
-        conv_dim: channels of the convolution.
-        fc_dim: width of the hidden layers.
+        resolution: side of the grid on which the region features are sampled.
+        conv_dim: output channels of the convolution.
+        fc_dim: channels of the hidden layers.
         num_fc: number of hidden layers.
     """
 
@@ -33,7 +33,7 @@ class RegionLayers:
     num_fc: int = 2
 
     def build(self, in_channels: int, out_shape: tuple[int, ...]) -> "ConvFCHead":
-        """The head from features (R, in_channels, resolution, resolution) to (R, *out_shape)."""
+        """A head from features (R, in_channels, resolution, resolution) to (R, *out_shape)."""
         return ConvFCHead(
             in_channels,
             self.resolution,
@@ -45,15 +45,15 @@ class RegionLayers:
 
 
 class ConvFCHead(nn.Module):
-    """Condenses the features of each region with convolutions and answers with one long linear layer.
+    """Reduces the features of each region by convolutions, then fully connected layers.
 
     Args:
-        in_channels: of the features.
-        resolution: their side.
-        shape: of the answer for each region.
-        conv_dim: channels after the first convolution, which is left out where there are no more of them before.
-        fc_dim: width of the hidden layers.
-        num_fc: how many there are.
+        in_channels: input channels.
+        resolution: input height and width.
+        shape: output shape per region.
+        conv_dim: output channels of the first convolution, which is skipped if there are not more input channels.
+        fc_dim: channels of the hidden layers.
+        num_fc: number of hidden layers.
     """
 
     def __init__(
@@ -100,15 +100,15 @@ class ConvFCHead(nn.Module):
 
 
 class StandardPointHead(nn.Module):
-    """Decides for each point from the features there and the coarse answer there.
+    """Classifies each point from fine features and coarse logits.
 
     Args:
-        in_channels: of the features.
-        num_classes: of the coarse answer.
-        fc_dim: width of the hidden layers.
-        num_fc: how many there are.
-        coarse_each_layer: show the coarse answer to every layer, not only to the first.
-        class_agnostic: one answer for each point instead of one for each class.
+        in_channels: channels of the fine features.
+        num_classes: number of foreground classes, the channels of the coarse logits.
+        fc_dim: channels of the hidden layers.
+        num_fc: number of hidden layers.
+        coarse_each_layer: whether the coarse logits enter every layer, or only the first.
+        class_agnostic: whether there is one output per point in place of one per class.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class StandardPointHead(nn.Module):
         draw_weights(self.predictor, 0.001)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Features (R, in_channels, P) and coarse answers (R, num_classes, P) to logits (R, num_classes or 1, P)."""
+        """Features (R, in_channels, P) and coarse logits (R, num_classes, P) to logits (R, num_classes or 1, P)."""
         x = torch.cat((fine, coarse), dim=1)
         for name in self._fcs:
             x = F.relu(self.get_submodule(name)(x))
@@ -145,19 +145,19 @@ class StandardPointHead(nn.Module):
 
 
 class ImplicitPointHead(nn.Module):
-    """Decides for each point with a network of its region's own, whose weights are given.
+    """Classifies each point by an MLP with region-specific weights, which are inputs.
 
     Args:
-        in_channels: of the features at a point.
-        num_classes: how many answers there are for each point.
-        fc_dim: width of the hidden layers.
-        num_fc: how many there are.
-        class_agnostic: one answer for each point instead of one for each class.
-        image_features: whether the networks see the features at a point.
-        positions: whether they see where in its region a point is.
+        in_channels: channels of the point features.
+        num_classes: number of foreground classes.
+        fc_dim: channels of the hidden layers.
+        num_fc: number of hidden layers.
+        class_agnostic: whether there is one output per point in place of one per class.
+        image_features: whether point features are inputs of the MLP.
+        positions: whether the position of a point in its region is an input of the MLP.
 
     Attributes:
-        num_params: how many weights the network of a region has.
+        num_params: number of weights of the MLP of a region.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class ImplicitPointHead(nn.Module):
         super().__init__()
         if num_fc < 1 or not (image_features or positions):
             raise ConfigError(
-                "ImplicitPointHead", "RegionLayers", "needs a hidden layer, and features or positions to look at"
+                "ImplicitPointHead", "RegionLayers", "needs a hidden layer, and features or positions as input"
             )
         self.image_features, self.positions = image_features, positions
         width = (in_channels if image_features else 0) + (2 * _FREQUENCIES if positions else 0)
@@ -187,17 +187,17 @@ class ImplicitPointHead(nn.Module):
     positional_encoding_gaussian_matrix: Tensor
 
     def forward(self, fine: Tensor, points: Tensor, parameters: Tensor) -> Tensor:
-        """The logits of points, (R, num_classes or 1, P).
+        """Logits of points, (R, num_classes or 1, P).
 
-        Features (R, in_channels, P), shares of the regions (R, P, 2), and the weights of their networks
+        Features (R, in_channels, P), relative coordinates (R, P, 2) in the regions, and the weights of their MLPs
         (R, num_params): first the matrices of all layers, then their biases.
         """
-        seen = [fine] if self.image_features else []
+        inputs = [fine] if self.image_features else []
         if self.positions:
-            # Random Fourier features (Tancik et al., 2020) of places from -1 to 1.
+            # Random Fourier features (Tancik et al., 2020) of coordinates from -1 to 1.
             turns = 2 * math.pi * ((2 * points - 1) @ self.positional_encoding_gaussian_matrix)
-            seen.insert(0, torch.cat((turns.sin(), turns.cos()), dim=-1).transpose(1, 2).to(fine.dtype))
-        x = torch.cat(seen, dim=1)
+            inputs.insert(0, torch.cat((turns.sin(), turns.cos()), dim=-1).transpose(1, 2).to(fine.dtype))
+        x = torch.cat(inputs, dim=1)
         sizes = [wide * deep for wide, deep in self._shapes] + [wide for wide, _ in self._shapes]
         parts = parameters.to(x.dtype).split(sizes, dim=1)
         count = len(self._shapes)

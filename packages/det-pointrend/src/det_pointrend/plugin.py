@@ -1,4 +1,4 @@
-"""What det-pointrend adds to det, as names; nothing here is imported before it is used."""
+"""The components of det-pointrend by name; their modules are imported on first use."""
 
 from det_core.plugins.hooks import hookimpl, recipe_files
 
@@ -27,17 +27,20 @@ PUBLISHED = {
 
 SAFE_PARTS = (
     "det_pointrend.coco_points:SamplePoints",
-    "det_pointrend.colours:ColourDistortion",
+    "det_pointrend.colors:ColorDistortion",
     "det_pointrend.layers:ImplicitPointHead",
     "det_pointrend.layers:RegionLayers",
     "det_pointrend.layers:StandardPointHead",
     "det_pointrend.points:PointSampler",
     "det_pointrend.points:Subdivision",
-    "det_pointrend.truth:AnnotatedPoints",
-    "det_pointrend.truth:DrawnPoints",
-    "det_pointrend.truth:PointLoss",
+    "det_pointrend.point_targets:AnnotatedPoints",
+    "det_pointrend.point_targets:DrawnPoints",
+    "det_pointrend.point_targets:PointLoss",
 )
-
+MOVED_NAMES = {
+    "det_pointrend.colours:ColourDistortion": "det_pointrend.colors:ColorDistortion",
+    "det_pointrend.truth": "det_pointrend.point_targets",
+}
 
 _REGION_LAYERS = {
     "pooler_resolution": "region_layers.resolution",
@@ -47,9 +50,9 @@ _REGION_LAYERS = {
     "subdivision_steps": "subdivision.steps",
     "subdivision_points": "subdivision.points",
 }
-# Arguments of 0.1.0 that have moved into parts.
+# Arguments of 0.1.0 with another name or place now.
 MOVED_ARGUMENTS = {
-    "implicit_pointrend_mask_head": _REGION_LAYERS,
+    "implicit_pointrend_mask_head": _REGION_LAYERS | {"regularisation": "regularization"},
     "pointrend_mask_head": _REGION_LAYERS
     | {"num_points": "sampler.num_points", "oversample": "sampler.oversample", "importance": "sampler.importance"},
 }
@@ -57,7 +60,7 @@ MOVED_ARGUMENTS = {
 
 @hookimpl
 def det_heads() -> dict[str, str]:
-    """Mask heads and a semantic head that answer for single points."""
+    """Mask heads and a semantic head that predict points."""
     return {
         "implicit_pointrend_mask_head": "det_pointrend.mask_heads:ImplicitPointRendMaskHead",
         "pointrend_mask_head": "det_pointrend.mask_heads:PointRendMaskHead",
@@ -67,13 +70,13 @@ def det_heads() -> dict[str, str]:
 
 @hookimpl
 def det_datasets() -> dict[str, str]:
-    """A reader of points."""
+    """Reader of point annotations."""
     return {"coco_points": "det_pointrend.coco_points:CocoPointsDataset"}
 
 
 @hookimpl
 def det_evaluators() -> dict[str, str]:
-    """A judge of outlines."""
+    """Evaluator of mask boundaries."""
     return {"boundary": "det_pointrend.boundary:BoundaryEvaluator"}
 
 
@@ -85,11 +88,11 @@ def det_recipes() -> dict[str, str]:
 
 @hookimpl
 def det_importers() -> dict[str, str]:
-    """The settings of Detectron2's project."""
+    """Settings of Detectron2's PointRend and PointSup projects."""
     return {"detectron2.pointrend": "det_pointrend.importer:EXTENSION"}
 
 
 @hookimpl
 def det_conformance() -> dict[str, str]:
-    """How the conformance kit makes the components of this package."""
-    return {"pointrend": "det_pointrend.testing:told"}
+    """Arguments with which the conformance kit builds the components of this package."""
+    return {"pointrend": "det_pointrend.testing:settings"}

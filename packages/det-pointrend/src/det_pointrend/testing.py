@@ -1,4 +1,4 @@
-"""What det's conformance kit has to know to make the parts of this package small; see `det_devkit.conformance`."""
+"""Small configurations of this package's components for the conformance kit; see `det_devkit.conformance`."""
 
 import json
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Any
 from det_devkit.conformance import conformance
 from PIL import Image
 
-__all__ = ["told"]
+__all__ = ["settings"]
 
 _SMALL = {"region_layers": {"conv_dim": 8, "fc_dim": 16, "resolution": 4}}
 
 
 def _points(folder: Path) -> dict[str, Any]:
-    """A picture with an object, two points of which are known."""
+    """An image of an object with two labelled points."""
     Image.new("RGB", (40, 30), "grey").save(folder / "1.png")
     about = {"bbox": [5, 5, 20, 20], "point_coords": [[6, 6], [24, 24]], "point_labels": [1, 0]}
     content = {
@@ -25,7 +25,7 @@ def _points(folder: Path) -> dict[str, Any]:
     return {"images": str(folder), "annotations": str(folder / "points.json")}
 
 
-told = conformance(
+settings = conformance(
     "det-pointrend",
     examples={
         "heads/pointrend_mask_head": {**_SMALL, "subdivision": {"steps": 3}},

@@ -1,1 +1,1 @@
-"""Weight files of strangers, read within a budget and without running anything of theirs."""
+"""Untrusted weight files, read within a budget and without running any code of theirs."""

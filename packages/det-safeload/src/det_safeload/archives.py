@@ -1,8 +1,8 @@
-"""Reads what `torch.save` writes, the zip archives of today and the streams of before 1.6, without torch's own reader.
+"""Reads files of `torch.save`, zip archives and the streams of torch before 1.6, without torch's reader.
 
-Either is a pickle that refers to storages: pieces of numbers, each of one type. Here the pickle is carried out by
-`machine`, storages are taken only as large as the file itself, and a tensor lies within its storage. Strided tensors of
-plain numbers are read; sparse and quantized ones, programs (TorchScript) and archives of 2016 (tar) are refused.
+Both are pickles that refer to storages: blocks of numbers of one type. Here the pickle is executed by `machine`,
+storages are at most as large as the file, and every tensor lies within its storage. Strided tensors of plain numbers
+are read; sparse and quantized ones, programs (TorchScript) and tar archives of 2016 are refused.
 """
 
 import io
@@ -25,7 +25,7 @@ from det_safeload.regular import open_regular
 __all__ = ["read_archive"]
 
 _PARTS = 500_000
-_DIRECTORY = 8 * MIB  # bytes that the list of an archive's files may take
+_DIRECTORY = 8 * MIB  # maximum size, in bytes, of the central directory of an archive
 _LARGEST, _AXES = 2**62, 64
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _STORAGES: Mapping[str, torch.dtype] = {
@@ -50,11 +50,11 @@ _DTYPES = (
 
 
 def read_archive(path: Path) -> Any:
-    """What a file of `torch.save` holds: tensors on the CPU, plain values, and containers of those.
+    """The content of a `torch.save` file: tensors on the CPU, plain values, and containers of those.
 
     Raises:
         OSError: it cannot be read.
-        RefusedError: it asks for something else than tensors and plain values.
+        RefusedError: it asks for something other than tensors and plain values.
         OverBudgetError: it asks for too much.
         Exception: it is damaged; the classes are not bounded.
     """
@@ -68,7 +68,7 @@ def read_archive(path: Path) -> Any:
 
 
 def _is_old_tar(start: bytes) -> bool:
-    """Whether these 512 bytes are the head of a file in a tar archive without a mark: its checksum fits."""
+    """Whether these 512 bytes are a tar header without a magic number: its checksum fits."""
     field = start[148:156].strip(b"\0 ")
     if len(start) < 512 or not field.isdigit() or len(field) > 7 or set(field) - set(b"01234567"):
         return False
@@ -76,7 +76,7 @@ def _is_old_tar(start: bytes) -> bool:
 
 
 class _Piece:
-    """A storage: a one-dimensional tensor of all its numbers. `dtype` is None where the tensors say it."""
+    """A storage as a one-dimensional tensor. `dtype` is None for an untyped storage."""
 
     def __init__(self, numbers: Tensor, dtype: torch.dtype | None) -> None:
         self.numbers, self.dtype = numbers, dtype
@@ -113,21 +113,21 @@ class _Tensors:
         numbers = piece.numbers if piece.dtype is not None else piece.numbers.view(dtype)
         if last >= len(numbers) and count:
             raise RefusedError(f"it has a tensor of shape {quoted(size)} whose numbers are not there")
-        if count > len(numbers):  # strides of 0 repeat them, and whoever copies the tensor writes all out
+        if count > len(numbers):  # strides of 0 repeat them, and copying such a tensor writes all of them
             self.budget.spend_size(count * numbers.element_size())
         self.budget.spend_parts(10)
         return torch.as_strided(numbers, size, stride, offset) if count else numbers.new_empty(size)
 
 
 class _Reader:
-    """What both kinds of files have in common."""
+    """Common parts of the readers of both formats."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.length = file.seek(0, io.SEEK_END)
         self.budget = Budget(_PARTS, 64 * MIB)
         self.pieces: dict[str, _Piece] = {}
-        self.promised = 0  # bytes of storages that are to come
+        self.promised = 0  # bytes of the storages that follow in the file
         tensors = _Tensors(self.budget)
         self.names = names_of_arrays(self.budget) | {
             ("torch._utils", "_rebuild_tensor_v2"): Name(tensors.of_typed),
@@ -147,7 +147,7 @@ class _Reader:
         return execute(stream, self.names, self.budget, persistent)
 
     def reference(self, given: Any) -> tuple["_Storage", str, int]:
-        """The type, the name and the count of numbers of the storage that a pickle refers to."""
+        """Type, name and number of elements of the storage that a pickle refers to."""
         sound = isinstance(given, tuple) and len(given) >= 5 and given[0] == "storage" and type(given[4]) is int
         if not sound or not isinstance(given[1], _Storage) or not isinstance(given[2], str):
             raise RefusedError("it refers to something outside of itself in an unknown form")
@@ -161,7 +161,7 @@ class _Reader:
 
 
 class _Storage:
-    """The type of a storage; None where it is of bytes."""
+    """The type of a storage; None for bytes."""
 
     def __init__(self, dtype: torch.dtype | None) -> None:
         self.dtype = dtype
@@ -185,28 +185,28 @@ class _Zip(_Reader):
         self._require_short_directory()
         with zipfile.ZipFile(self.file) as archive:
             self.archive = archive
-            held = {each.filename: each for each in archive.infolist()}
-            # Each file of an archive of torch.save is there as it is; whoever packs it again gains next to nothing.
-            stored = sum(each.compress_size for each in held.values())
-            whole = sum(each.file_size for each in held.values())
-            if len(held) != len(archive.infolist()) or stored > self.length or whole > 4 * stored + 16 * MIB:
+            members = {each.filename: each for each in archive.infolist()}
+            # torch.save stores files uncompressed; compressing them saves next to nothing.
+            stored = sum(each.compress_size for each in members.values())
+            whole = sum(each.file_size for each in members.values())
+            if len(members) != len(archive.infolist()) or stored > self.length or whole > 4 * stored + 16 * MIB:
                 raise RefusedError(f"its parts amount to {whole} bytes, in a file of {self.length}")
-            self.held = held
-            top = next((name.removesuffix("data.pkl") for name in held if name.count("/") == 1), "")
-            if f"{top}data.pkl" not in held:
+            self.members = members
+            top = next((name.removesuffix("data.pkl") for name in members if name.count("/") == 1), "")
+            if f"{top}data.pkl" not in members:
                 raise ValueError("it has no data.pkl")
-            if any(name.startswith(f"{top}code/") for name in held) or f"{top}constants.pkl" in held:
+            if any(name.startswith(f"{top}code/") for name in members) or f"{top}constants.pkl" in members:
                 raise RefusedError("it is a program (TorchScript), not weights; save the state dict of the module")
             self.top = top
-            if f"{top}byteorder" in held and self._content(f"{top}byteorder", 16).strip() != b"little":
+            if f"{top}byteorder" in members and self._content(f"{top}byteorder", 16).strip() != b"little":
                 raise RefusedError("its numbers are in another order of bytes; save it on a little-endian machine")
-            if held[f"{top}data.pkl"].file_size > 64 * MIB:
+            if members[f"{top}data.pkl"].file_size > 64 * MIB:
                 raise OverBudgetError("its list of tensors is larger than 64 MiB")
             value = self.execute(io.BytesIO(self._content(f"{top}data.pkl", 64 * MIB)), self._piece)
             return self.plain(value)
 
     def _require_short_directory(self) -> None:
-        """Look at the end of the archive, which says how long its list of files is, before that is read."""
+        """Check the length of the central directory, given at the end of the archive, before reading it."""
         self.file.seek(max(0, self.length - 65_600))
         tail = self.file.read(65_600)
         place = tail.rfind(b"PK\x05\x06")
@@ -219,8 +219,8 @@ class _Zip(_Reader):
             raise OverBudgetError("its list of files is too long")
 
     def _content(self, name: str, largest: int | None = None) -> bytearray:
-        """All bytes of a file of the archive, which are as many as its list says."""
-        about = self.held[name]
+        """All bytes of a file of the archive, as many as its directory lists."""
+        about = self.members[name]
         if largest is not None and about.file_size > largest:
             raise OverBudgetError(f"{quoted(name)} has more than {largest} bytes")
         content = bytearray(about.file_size)
@@ -236,7 +236,7 @@ class _Zip(_Reader):
         kind, key, count = self.reference(given)
         if key not in self.pieces:
             name = f"{self.top}data/{key}"
-            if name not in self.held:
+            if name not in self.members:
                 raise ValueError(f"it has no storage {quoted(key)}")
             self.pieces[key] = kind.piece(self._content(name), count)
         piece = self.pieces[key]
@@ -246,7 +246,7 @@ class _Zip(_Reader):
 
 
 class _Stream(_Reader):
-    """The files of torch before 1.6: four pickles, the names of the storages, and then these, one after another."""
+    """The files of torch before 1.6: four pickles, the names of the storages, and the storages one after another."""
 
     def read(self) -> Any:
         self.file.seek(0)
@@ -265,12 +265,12 @@ class _Stream(_Reader):
         return self.plain(value)
 
     def _promised(self, given: Any) -> _Piece:
-        """A storage whose numbers come later in the file; all of them fit into it."""
+        """A storage with its numbers later in the file; all of them fit into it."""
         kind, key, count = self.reference(given)
         if len(given) > 5 and given[5] is not None:
             raise RefusedError("it has a view of a storage, as torch wrote before 0.4")
         if key not in self.pieces:
-            # Nothing is written here before the file has shown that it holds so much.
+            # Nothing is allocated beyond the length of the file.
             self.promised += count * kind.itemsize
             if self.promised > self.length:
                 raise RefusedError("it refers to more numbers than it holds")
@@ -290,7 +290,7 @@ class _Stream(_Reader):
 
 
 class _Clipped:
-    """A file of which no read asks for more than is left, so that no memory is taken for what is not there."""
+    """A file whose reads never request more than is left, so that no memory is allocated for missing bytes."""
 
     def __init__(self, file: BinaryIO, length: int) -> None:
         self._file, self._length = file, length

@@ -1,4 +1,4 @@
-"""What reading one file may cost: parts, bytes and depth. What asks for more is refused, not waited for.
+"""Limits for reading one file: number of parts, bytes and depth. A file that exceeds them is refused.
 
 The figures are chosen so that a refusal takes less than two seconds of a processor and 300 MB of memory, and that files
 of models with thousands of layers stay far below them.
@@ -10,7 +10,7 @@ MIB = 2**20
 
 
 class OverBudgetError(ValueError):
-    """A file asks for more than it may; the text is the end of a sentence, such as "it has more than 9 parts"."""
+    """A file exceeds a limit; the text is the end of a sentence, such as "it has more than 9 parts"."""
 
 
 class Budget:

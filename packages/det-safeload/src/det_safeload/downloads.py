@@ -1,4 +1,4 @@
-"""Files fetched from elsewhere: broken downloads go on where they stopped, and a page in place of a file is known."""
+"""Downloads: interrupted ones resume, and an HTML page in place of a file is recognized."""
 
 import contextlib
 import re
@@ -17,24 +17,24 @@ _TIMEOUT = 30
 
 
 def is_page(path: Path) -> bool:
-    """Whether a file is HTML, as what a site says instead of giving a file."""
+    """Whether a file is HTML, such as the error page of a site in place of a file."""
     with open_regular(path) as file:
         return re.match(rb"\s*<(!doctype html|html|head)\b", file.read(512), re.IGNORECASE) is not None
 
 
 def download(address: str, part: Path) -> None:
-    """Fill `part` from an address, from where an earlier try stopped.
+    """Fill `part` from an address, from the byte at which an earlier attempt stopped.
 
     Raises:
-        OSError: there is no answer, or the connection ended early; what is here is kept.
-        HTTPException, ValueError: the answer, or the address, is none.
+        OSError: there is no answer, or the connection ended early; the partial file is kept.
+        HTTPException, ValueError: the answer, or the address, is invalid.
     """
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code != 416:  # "range not satisfiable": what is here is all there is, or more
+        if error.code != 416:  # "range not satisfiable": the partial file is complete, or longer
             raise
         part.unlink()
         return download(address, part)
@@ -47,13 +47,13 @@ def download(address: str, part: Path) -> None:
                 file.write(chunk)
             got = file.tell() - start
     if expected is not None and got < int(expected):
-        raise OSError(f"the connection ended after {got} of {expected} bytes; what is here is kept")
+        raise OSError(f"the connection ended after {got} of {expected} bytes; the partial file is kept")
     return None
 
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Hold the only permission to write into a folder; another process waits, and one that dies lets go."""
+    """Lock a folder for writing; other processes wait, and the lock ends with its process."""
     with path.open("a+b") as file:
         if sys.platform == "win32":
             import msvcrt

@@ -1,8 +1,8 @@
-"""Carries out the instructions of a pickle, each of them in here and within a budget.
+"""Executes the instructions of a pickle within this module and within a budget.
 
-Python's own unpickler calls what a file names, and even where it calls nothing it can be kept busy for ever by half a
-kilobyte: tuples that share tuples have hashes that take years. This one knows plain values, containers and the names
-that it is given. What is used as a key is small; what is made of little stays little.
+Python's unpickler calls whatever a file names, and half a kilobyte can keep it busy forever even without any call:
+the hashes of tuples that share tuples take years. This machine has plain values, containers and a given table of
+names. Keys are small, and small input stays small.
 """
 
 import pickletools
@@ -19,7 +19,7 @@ _WORD = 2**64
 
 
 class RefusedError(Exception):
-    """What a pickle asks for and does not get; the text is the end of a sentence, such as "it asks for os.system"."""
+    """A pickle asks for something not allowed; the text is the end of a sentence, such as "it asks for os.system"."""
 
 
 @runtime_checkable
@@ -41,7 +41,7 @@ class Readable(Protocol):
 
 
 class Name:
-    """What a name in a pickle stands for: called with what the pickle gives, or, where it is a value, that value."""
+    """The meaning of a name in a pickle: a function to call with the arguments of the pickle, or a value."""
 
     __slots__ = ("make", "value")
 
@@ -55,16 +55,16 @@ def execute(
     budget: Budget,
     persistent: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """The value of the pickle that begins at the stream's place; the place behind it is where the stream is left.
+    """The value of the pickle at the current position of the stream, which is left behind it.
 
     Args:
         stream: open for reading bytes.
-        names: what (module, name) stands for.
-        budget: parts are taken from it for each instruction, bytes for copies.
-        persistent: what a reference to something outside of the pickle stands for; None refuses them.
+        names: meaning of each (module, name).
+        budget: one part is spent for each instruction, bytes for copies.
+        persistent: resolves references to objects outside of the pickle; None refuses them.
 
     Raises:
-        RefusedError: it asks for a name that is not known, or for something that no file of arrays needs.
+        RefusedError: it asks for an unknown name, or for something that no file of arrays needs.
         OverBudgetError: it asks for too much.
         Exception: it is damaged; the classes are not bounded.
     """
@@ -72,9 +72,9 @@ def execute(
 
 
 def require_small(value: Any, budget: Budget) -> None:
-    """Raise OverBudgetError if what a reader would visit in a value is too much or too deep.
+    """Raise OverBudgetError if a traversal of a value would be too long or too deep.
 
-    A container that is there twice counts twice, for whoever walks through it meets it twice.
+    A container that occurs twice counts twice, as a traversal visits it twice.
     """
     below = [(value, 0)]
     while below:
@@ -107,7 +107,7 @@ class _Machine:
 
     def run(self, stream: "Readable") -> Any:
         constants, steps = _CONSTANTS, _STEPS
-        for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]  # no more is asked of it
+        for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]  # these two methods suffice
             self.budget.spend_parts()
             self.steps += 1
             name = opcode.name
@@ -156,7 +156,7 @@ class _Machine:
         self.stack.append(value)
 
     def require_key(self, key: Any) -> None:
-        """Refuse what takes long to be hashed or compared, or what many others would collide with."""
+        """Refuse keys that are slow to hash or to compare, or that collide with many others."""
         if isinstance(key, tuple | frozenset):
             parts, depth = self.extents.get(id(key), (_WORD, _WORD))
             self.tuple_keys += 1
@@ -173,33 +173,33 @@ class _Machine:
 
     def set_items(self, target: Any, items: list[Any]) -> None:
         if not isinstance(target, dict) or len(items) % 2:
-            raise RefusedError("it sets items of what is no dictionary")
+            raise RefusedError("it sets items of an object that is no dictionary")
         for key in items[::2]:
             self.require_key(key)
         target.update(zip(items[::2], items[1::2], strict=True))
 
     def add_items(self, target: Any, items: list[Any]) -> None:
         if not isinstance(target, set):
-            raise RefusedError("it adds items to what is no set")
+            raise RefusedError("it adds items to an object that is no set")
         for key in items:
             self.require_key(key)
         target.update(items)
 
     def append_items(self, target: Any, items: list[Any]) -> None:
         if type(target) is not list:
-            raise RefusedError("it appends to what is no list")
+            raise RefusedError("it appends to an object that is no list")
         target.extend(items)
 
     def name(self, module: Any, name: Any) -> None:
-        known = self.names.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
-        if known is None:
+        meaning = self.names.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
+        if meaning is None:
             raise RefusedError(f"it asks for {module!s:.100}.{name!s:.100}")
-        self.stack.append(known if known.make is not None else known.value)
+        self.stack.append(meaning if meaning.make is not None else meaning.value)
 
     def reduce(self, _: Any) -> None:
         arguments, target = self.pop(), self.pop()
         if not isinstance(target, Name) or target.make is None or not isinstance(arguments, tuple):
-            raise RefusedError("it calls something else than a name")
+            raise RefusedError("it calls something other than a name")
         if target is SET:
             self.stack.append(self.made_set(arguments))
         elif target is LIST or target is DICT:
@@ -208,32 +208,32 @@ class _Machine:
             self.stack.append(target.make(*arguments))
 
     def made_set(self, arguments: tuple[Any, ...]) -> set[Any]:
-        made: set[Any] = set()
-        self.add_items(made, self.copied(list, arguments))
-        return made
+        items: set[Any] = set()
+        self.add_items(items, self.copied(list, arguments))
+        return items
 
     def copied(self, make: Any, arguments: tuple[Any, ...]) -> Any:
-        """A list, or a dictionary of pairs, of the items of another container."""
+        """A list, or a dictionary of pairs, from the items of another container."""
         source = arguments[0] if arguments else ()
         if len(arguments) > 1 or not isinstance(source, _CONTAINERS):
-            raise RefusedError("it makes a container of something else")
+            raise RefusedError("it makes a container of something other than a container")
         self.budget.spend_parts(len(source))
         if make is list:
             return list(source)
-        made = _Ordered()
+        copy = _Ordered()
         if isinstance(source, dict):
-            made.update(source)
-            return made
+            copy.update(source)
+            return copy
         for pair in source:
             if not isinstance(pair, list | tuple) or len(pair) != 2:
-                raise RefusedError("it makes a dictionary of something else than pairs")
-            self.set_items(made, list(pair))
-        return made
+                raise RefusedError("it makes a dictionary of something other than pairs")
+            self.set_items(copy, list(pair))
+        return copy
 
     def build(self, _: Any) -> None:
         state, target = self.pop(), self.stack[-1]
         if isinstance(target, Name) or not isinstance(target, Stateful):
-            raise RefusedError("it changes a part of the reader, or what cannot be changed")
+            raise RefusedError("it changes a part of the reader, or an immutable object")
         target.set_state(state)
 
     def put(self, place: Any) -> None:
@@ -288,7 +288,7 @@ class _Machine:
 
 
 class _Ordered(dict[Any, Any]):
-    """A dictionary that was an OrderedDict. Its attributes, such as the versions of modules, are left out."""
+    """A dictionary read from an OrderedDict, without its attributes, such as the versions of modules."""
 
     def set_state(self, state: Any) -> None:
         if not isinstance(state, dict):
@@ -296,7 +296,7 @@ class _Ordered(dict[Any, Any]):
 
 
 SET, LIST, DICT = Name(set), Name(list), Name(dict)
-"""The names of containers that are made of the items of another."""
+"""The names of containers that are built from the items of another."""
 
 _LITERALS = frozenset(
     [

@@ -1,8 +1,8 @@
-"""Reads pickles of arrays: numbers, text, containers and NumPy arrays are built, nothing else is ever called.
+"""Reads pickles of arrays: builds numbers, text, containers and NumPy arrays, and calls nothing else.
 
-Published Detectron, Detectron2 and D2Go weight files are pickles, and a pickle is a program. Here `machine` carries it
-out: every name that it may refer to stands for one of our own functions, all others are refused by name, and nothing of
-these can be changed by it. Pickles of all protocols are read, those of Python 2 among them.
+Published Detectron, Detectron2 and D2Go weight files are pickles, and a pickle is a program. `machine` executes it:
+every allowed name stands for one of our functions, all others are refused by name, and the file cannot change these
+functions. Pickles of all protocols are read, including those of Python 2.
 """
 
 import math
@@ -21,11 +21,11 @@ from det_safeload.regular import open_regular
 __all__ = ["Plain", "array_of", "names_of_arrays", "read_pickle"]
 
 _KINDS = "biuf"
-"""Kinds of numbers that an array may hold: true or false, whole, without sign, floating."""
+"""NumPy kinds of array elements: boolean, signed, unsigned, floating."""
 
 
 class _Type:
-    """A number's type, which is complete once its state has told the order of bytes."""
+    """A NumPy dtype, complete once its state has set the byte order."""
 
     __slots__ = ("code", "order")
 
@@ -39,7 +39,7 @@ class _Type:
         self.order = state[1]
 
     def dtype(self) -> np.dtype[Any]:
-        """The type itself."""
+        """The NumPy dtype."""
         code = self.code.decode("ascii", "replace") if isinstance(self.code, bytes) else self.code
         if not isinstance(code, str) or len(code) > 3 or code[:1] not in _KINDS:
             raise RefusedError(f"an array of {str(code)[:20]!r}, where numbers are expected")
@@ -50,7 +50,7 @@ class _Type:
 
 
 class _Array:
-    """An array that is complete once its state has told shape, type and numbers."""
+    """An array, complete once its state has set shape, type and numbers."""
 
     __slots__ = ("arrays", "value")
 
@@ -66,13 +66,13 @@ class _Array:
 
 
 class _Arrays:
-    """Makes the arrays of one file, within its budget."""
+    """Builds the arrays of one file, within its budget."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
 
     def make(self, shape: Any, kind: Any, columns_first: Any, data: Any) -> np.ndarray[Any, Any]:
-        """An array in this machine's order of bytes, which is its own to change."""
+        """A writable array in native byte order."""
         sizes = isinstance(shape, tuple) and len(shape) <= _AXES
         sizes = sizes and all(type(n) is int and 0 <= n < _LARGEST for n in shape)
         if not isinstance(kind, _Type) or not sizes:
@@ -95,19 +95,19 @@ class _Arrays:
 
     def from_buffer(self, data: Any, kind: Any, shape: Any, order: Any) -> _Array:
         """An array as protocol 5 writes it."""
-        made = _Array(self)
-        made.value = self.make(shape, kind, order == "F", data)
-        return made
+        array = _Array(self)
+        array.value = self.make(shape, kind, order == "F", data)
+        return array
 
 
 _AXES, _LARGEST = 32, 2**63
 
 
 def _names_of_python(budget: Budget) -> dict[tuple[str, str], Name]:
-    """Containers and bytes, under the names that Python 2 and 3 give them."""
+    """Containers and bytes under their names in Python 2 and 3."""
 
     def encoded(text: Any, encoding: Any = "latin1", *rest: Any) -> bytes:
-        """How Python 3 writes bytes for Python 2."""
+        """Bytes as Python 3 writes them for Python 2."""
         if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
             raise RefusedError("text in another encoding than latin1")
         budget.spend_size(len(text))
@@ -117,18 +117,18 @@ def _names_of_python(budget: Budget) -> dict[tuple[str, str], Name]:
         if isinstance(content, str):
             return encoded(content, encoding)
         if not isinstance(content, bytes):
-            raise RefusedError("bytes of something else than text")  # bytearray(10**12) would be that large
+            raise RefusedError("bytes of something other than text")  # bytearray(10**12) would be that large
         return content
 
-    known = {("collections", "OrderedDict"): DICT, ("_codecs", "encode"): Name(encoded)}
+    names = {("collections", "OrderedDict"): DICT, ("_codecs", "encode"): Name(encoded)}
     for python in ("builtins", "__builtin__"):
-        known |= {(python, "set"): SET, (python, "list"): LIST, (python, "dict"): DICT}
-        known |= {(python, "bytearray"): Name(plain_bytes), (python, "bytes"): Name(plain_bytes)}
-    return known
+        names |= {(python, "set"): SET, (python, "list"): LIST, (python, "dict"): DICT}
+        names |= {(python, "bytearray"): Name(plain_bytes), (python, "bytes"): Name(plain_bytes)}
+    return names
 
 
 def names_of_arrays(budget: Budget) -> dict[tuple[str, str], Name]:
-    """What the names of containers, bytes and NumPy's arrays and numbers stand for; made anew for each file."""
+    """Meaning of the names of containers, bytes and NumPy's arrays and numbers; one table per file."""
     arrays = _Arrays(budget)
     makers: dict[tuple[str, str], Callable[..., Any]] = {
         ("numpy", "ndarray"): arrays.empty,
@@ -142,11 +142,11 @@ def names_of_arrays(budget: Budget) -> dict[tuple[str, str], Name]:
 
 
 def read_pickle(path: Path, parts: int = 500_000) -> Any:
-    """What a pickle holds: numbers, text, bytes, lists, tuples, sets, dictionaries and NumPy arrays of numbers.
+    """The content of a pickle: numbers, text, bytes, lists, tuples, sets, dictionaries and NumPy arrays of numbers.
 
     Args:
         path: the file.
-        parts: how many values and instructions it may have.
+        parts: maximum number of values and instructions.
 
     Raises:
         OSError: it cannot be read.
@@ -188,14 +188,14 @@ class Plain:
         """The value with plain containers and parts."""
         if id(value) in self._done:
             return self._done[id(value)]
-        made: Any
+        converted: Any
         if isinstance(value, dict):
-            made = {self.of(key): self.of(each) for key, each in value.items()}
+            converted = {self.of(key): self.of(each) for key, each in value.items()}
         elif isinstance(value, list):
-            made = [self.of(each) for each in value]
+            converted = [self.of(each) for each in value]
         elif isinstance(value, tuple | set | frozenset):
-            made = type(value)(self.of(each) for each in value)
+            converted = type(value)(self.of(each) for each in value)
         else:
             return self._single(value)
-        self._done[id(value)] = made
-        return made
+        self._done[id(value)] = converted
+        return converted

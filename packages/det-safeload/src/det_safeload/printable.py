@@ -1,7 +1,7 @@
-"""Text from elsewhere on its way to a terminal: control characters are escaped, long values are cut.
+"""Untrusted text for a terminal: control characters are escaped, long values are shortened.
 
-A class, a file or a plugin may be named with the sequences that move the cursor, recolor the screen, set its title or
-reverse the reading direction. Names are kept as they are inside; they pass through here where they are printed.
+The name of a class, a file or a plugin may contain sequences that move the cursor, recolor the screen, set its title or
+reverse the reading direction. Names are kept unchanged inside the program and pass through here when printed.
 """
 
 import re
@@ -17,11 +17,11 @@ _TYPE_NAME = type.__dict__["__name__"]
 
 
 def printable(text: str, limit: int = 0) -> str:
-    r"""The text with every character escaped that a terminal would obey: ESC becomes the four characters `\x1b`.
+    r"""The text with every character escaped that a terminal would interpret: ESC becomes the four characters `\x1b`.
 
     Args:
-        text: anything; tabs and line breaks stay.
-        limit: more characters than this are cut out of the middle; 0 cuts nothing.
+        text: any text; tabs and line breaks are kept.
+        limit: maximum number of characters; longer text is shortened in the middle; 0 for no limit.
     """
     if limit and len(text) > limit:
         half = max(1, (limit - 24) // 2)
@@ -35,12 +35,12 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def type_name(value: Any) -> str:
-    """The name of a value's class, whatever its metaclass makes of `__name__`."""
+    """The name of a value's class, even where its metaclass overrides `__name__`."""
     return printable(str(_TYPE_NAME.__get__(type(value))), 80)
 
 
 def quoted(value: Any, limit: int = 80) -> str:
-    """`repr(value)` for a message: escaped, cut, and replaced by the class where it raises."""
+    """`repr(value)` for a message: escaped, shortened, and replaced by the class where it raises."""
     try:
         return printable(repr(value), limit)
     except Exception:

@@ -1,6 +1,6 @@
-"""Opens files that somebody named, and regular ones only: a pipe, a device or a socket would be waited for, for ever.
+"""Opens regular files only: reading a pipe, a device or a socket could block forever.
 
-What is refused is an `OSError` with its reason as `strerror`, so that whoever opens files tells it like any other.
+A refusal is an `OSError` with its reason as `strerror`, so that callers report it like any other.
 """
 
 import errno
@@ -12,10 +12,10 @@ from typing import BinaryIO
 __all__ = ["descriptor_of", "exists", "open_regular", "read_regular"]
 
 _KINDS = (
-    (stat.S_ISFIFO, "it is a pipe, where a regular file is wanted"),
-    (stat.S_ISSOCK, "it is a socket, where a regular file is wanted"),
-    (stat.S_ISCHR, "it is a device, where a regular file is wanted"),
-    (stat.S_ISBLK, "it is a device, where a regular file is wanted"),
+    (stat.S_ISFIFO, "it is a pipe, where a regular file is expected"),
+    (stat.S_ISSOCK, "it is a socket, where a regular file is expected"),
+    (stat.S_ISCHR, "it is a device, where a regular file is expected"),
+    (stat.S_ISBLK, "it is a device, where a regular file is expected"),
 )
 _FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"))
 
@@ -24,10 +24,10 @@ def descriptor_of(path: str | os.PathLike[str]) -> int:
     """A descriptor for reading a regular file.
 
     Raises:
-        OSError: there is no such file, it is not to be read, or it is something else; a folder is IsADirectoryError.
+        OSError: there is no such file, it is not readable, or it is not regular; for a folder IsADirectoryError.
     """
     try:
-        # Before it is opened, for opening a device can do something; and after, for it may be another one by then.
+        # Checked before opening, as opening a device can have effects, and after, as the file may have been replaced.
         _require(Path(path).stat().st_mode, path)
         descriptor = os.open(path, _FLAGS)
     except ValueError as error:
@@ -41,7 +41,7 @@ def descriptor_of(path: str | os.PathLike[str]) -> int:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is something of this name, which may be one that nothing can have."""
+    """Whether there is a file of this name; False for invalid names."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -57,7 +57,7 @@ def read_regular(path: str | os.PathLike[str], largest: int) -> bytes:
     """All bytes of a regular file.
 
     Raises:
-        OSError: as `descriptor_of`; or the file has more than `largest` bytes, of which none is read then.
+        OSError: as `descriptor_of`; or the file has more than `largest` bytes, and none is read.
     """
     with open_regular(path) as file:
         content = file.read(largest + 1) if os.fstat(file.fileno()).st_size <= largest else b""
@@ -68,7 +68,7 @@ def read_regular(path: str | os.PathLike[str], largest: int) -> bytes:
 
 def _require(mode: int, path: str | os.PathLike[str]) -> None:
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "it is a folder, where a file is wanted", os.fspath(path))
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, where a file is expected", os.fspath(path))
     if not stat.S_ISREG(mode):
         kind = next((text for matches, text in _KINDS if matches(mode)), "it is no regular file")
         raise OSError(errno.EINVAL, kind, os.fspath(path))

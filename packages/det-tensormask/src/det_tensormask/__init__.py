@@ -1,1 +1,1 @@
-"""TensorMask for det: instance segmentation by a sliding window."""
+"""TensorMask for det: sliding-window instance segmentation."""

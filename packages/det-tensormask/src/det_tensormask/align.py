@@ -1,4 +1,4 @@
-"""From aligned to natural masks (Chen et al., "TensorMask", 2019, section 3), in pure torch and with its gradient."""
+"""Aligned to natural masks (Chen et al., "TensorMask", 2019, section 3), in pure torch and differentiable."""
 
 import torch
 from det_core.errors import StructureError
@@ -8,26 +8,26 @@ from torch.nn import functional as F
 __all__ = ["OUTSIDE", "swap_align2nat"]
 
 OUTSIDE = -6.0
-"""The logit beyond the borders: hardly any mask."""
+"""Logit outside of the feature map: a mask probability of almost 0."""
 
 
 def swap_align2nat(masks: Tensor, factor: int = 1, outside: float = OUTSIDE) -> Tensor:
-    """Turn masks that are aligned with pixels into one window per place; where `factor` > 1, of a coarser level.
+    """Turn pixel-aligned masks into one natural mask per window; with `factor` > 1, into those of a coarser level.
 
-    In the aligned form the channels of a pixel are what all windows around it say of this pixel: pixel (y, x), as part
-    (v, u) of its window. In the natural form the channels of a place are the V x U parts of its own window. A coarser
-    level has its places `factor` pixels apart, and windows that are `factor` times as long in pixels; parts between
-    those that are given are interpolated, and so are pixels where a window's middle lies between two. With
-    y' = y factor + v - V factor / 2 + 1/2 and v' = (v + 1/2) / factor - 1/2, and alike in the other direction,
+    In the aligned representation the channels of pixel (y, x) are the values that all windows around it have at this
+    pixel, part (v, u) of each window. In the natural representation the channels of a position are the V x U parts of
+    its own window. A coarser level has positions `factor` pixels apart, and windows `factor` times as long in pixels;
+    parts between the given ones are interpolated, and so are pixels where the centre of a window lies between two.
+    With y' = y factor + v - V factor / 2 + 1/2 and v' = (v + 1/2) / factor - 1/2, and likewise along the other axis,
     natural[v, u, y, x] = aligned[v', u', y', x'].
 
-    Both directions are independent, so that one is swapped after the other. Each is a few copies of numbers into
-    another order and a sum of two of them: the memory is a small multiple of what goes in.
+    The axes are independent and are swapped one after the other. Each swap copies values into another order and adds
+    two of them: the memory is a small multiple of the input.
 
     Args:
-        masks: float (B, V * V, H, W), aligned.
-        factor: strides of the coarser level over that of `masks`.
-        outside: what stands beyond the borders of all four directions.
+        masks: aligned masks, float (B, V * V, H, W).
+        factor: stride of the coarser level divided by the stride of `masks`.
+        outside: value beyond the borders of all four axes.
 
     Returns:
         (B, (V factor) ** 2, ceil(H / factor), ceil(W / factor)), natural.
@@ -45,7 +45,7 @@ def swap_align2nat(masks: Tensor, factor: int = 1, outside: float = OUTSIDE) -> 
 
 
 def _swap(masks: Tensor, factor: int, outside: float) -> Tensor:
-    """The same in one direction: (B, V, H, ., .) to (B, V factor, ceil(H / factor), ., .)."""
+    """Swap one axis: (B, V, H, ., .) to (B, V factor, ceil(H / factor), ., .)."""
     parts, length = masks.shape[1:3]
     places = -(-length // factor)
     steps = places + parts - 1
@@ -64,9 +64,9 @@ def _swap(masks: Tensor, factor: int, outside: float) -> Tensor:
 
 
 def _between_parts(masks: Tensor, factor: int) -> Tensor:
-    """The parts (B, A + 2, steps, factor, ., .), each phase of a step at its own place between two: (B, A, ...)."""
+    """Interpolate parts (B, A + 2, steps, factor, ., .), each phase of a step at its own offset: (B, A, ...)."""
     phases = torch.arange(factor, device=masks.device, dtype=masks.dtype)
     share = ((phases + 0.5) / factor - 0.5).abs()[:, None, None]
     half = (factor + 1) // 2
-    neighbour = torch.cat((masks[:, :-2, :, :half], masks[:, 2:, :, half:]), dim=3)
-    return torch.lerp(masks[:, 1:-1], neighbour, share)
+    neighbor = torch.cat((masks[:, :-2, :, :half], masks[:, 2:, :, half:]), dim=3)
+    return torch.lerp(masks[:, 1:-1], neighbor, share)

@@ -1,4 +1,4 @@
-"""Which object each window is for (Chen et al., "TensorMask", 2019, section 5.1)."""
+"""Assignment of objects to windows (Chen et al., "TensorMask", 2019, section 5.1)."""
 
 import torch
 from torch import Tensor
@@ -7,17 +7,17 @@ __all__ = ["assign"]
 
 
 def assign(boxes: Tensor, anchors: Tensor, units: Tensor, smallest: float) -> Tensor:
-    """The object that each window should show, -1 where there is none or more than one.
+    """Matched ground-truth index of each window, -1 for none or for more than one.
 
-    A window is for an object if it contains its box, if it is at most twice as long as the box, and if their middles
-    lie at most one unit apart. Lengths of windows are counted between the middles of their outer parts, and an object
-    too small for any window counts as large enough for the smallest.
+    A window matches an object if it contains its box, is at most twice as long as the box, and their centres are at
+    most one unit apart. Window lengths are measured between the centres of the outer parts. Objects smaller than every
+    window are treated as large enough for the smallest.
 
     Args:
-        boxes: of the objects, float32 (N, 4).
-        anchors: the windows in the image, float32 (A, 4).
-        units: float32 (A,): the length of a part of each window, in pixels.
-        smallest: length of the smallest windows, in pixels.
+        boxes: ground-truth boxes, float32 (N, 4).
+        anchors: windows in image coordinates, float32 (A, 4).
+        units: length of a part of each window in pixels, float32 (A,).
+        smallest: length of the smallest windows in pixels.
 
     Returns:
         int64 (A,).

@@ -32,11 +32,11 @@ __all__ = ["MaskWindows", "Subnets", "TensorMaskHead", "TensorMaskOutputs"]
 
 
 class TensorMaskOutputs(NamedTuple):
-    """What the head says of every window, by level; windows by row, then column, then size.
+    """Predictions for every window, by level; windows by row, then column, then size.
 
-    `logits` (B, H * W * A, C) and `offsets` (B, H * W * A, 4) of each window `anchors` (H * W * A, 4); `masks`, for
-    each of the A sizes (B, V * V, H', W') before the sigmoid: aligned with the pixels of the finest level for a
-    bipyramid, else with those of the level itself; natural where the head predicts natural ones.
+    `logits` (B, H * W * A, C) and `offsets` (B, H * W * A, 4) of each window in `anchors` (H * W * A, 4); `masks`,
+    (B, V * V, H', W') before the sigmoid for each of the A sizes: aligned with the pixels of the finest level for a
+    bipyramid, otherwise with those of their level; natural where the head predicts natural masks.
     """
 
     logits: list[Tensor]
@@ -50,9 +50,9 @@ class MaskWindows:
     """The windows of TensorMask.
 
     Attributes:
-        windows: sides of the windows, in strides of each level; also sides of the masks of the finest level.
-        aligned: predict masks pixel by pixel and turn them into windows by `swap_align2nat`.
-        bipyramid: the coarser a level, the finer are its masks: all have parts as long as the finest level's stride.
+        windows: side lengths of the windows, in strides of their level; also the mask sizes at the finest level.
+        aligned: whether masks are predicted per pixel and turned into windows by `swap_align2nat`.
+        bipyramid: whether coarser levels have finer masks, so that all mask parts are as long as the finest stride.
             Needs `aligned`.
     """
 
@@ -63,13 +63,13 @@ class MaskWindows:
 
 @dataclass(frozen=True)
 class Subnets:
-    """The convolutions before the predictions of TensorMask.
+    """The convolutions before the TensorMask predictions.
 
     Attributes:
         num_convs: number of 3 x 3 convolutions before each kind of prediction.
-        class_channels: channels of those for classes.
-        box_channels: channels of those for boxes.
-        mask_channels: channels of those for masks.
+        class_channels: channels of the classification subnet.
+        box_channels: channels of the box regression subnet.
+        mask_channels: channels of the mask subnet.
     """
 
     num_convs: int = 4
@@ -79,20 +79,20 @@ class Subnets:
 
 
 class TensorMaskHead(nn.Module):
-    """Classifies square windows around every feature pixel, moves their boxes onto the objects, and draws masks.
+    """Classifies square windows around every feature pixel, regresses their boxes, and predicts their masks.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone; each level has twice that of the one before.
-        num_classes: there is no background class.
-        in_features: the levels that are searched; None for all.
-        masks: the windows, and how masks are predicted in them.
-        subnets: the convolutions before each kind of prediction.
-        prior_probability: probability of every class at every window before training, in (0, 1).
-        focal_loss: the loss of classes.
-        mask_loss: the loss of masks.
-        box_weights: weights of the offsets (dx, dy, dw, dh).
-        nms: which windows become detections; `topk_candidates` are those of an image.
+        channels: channels of each backbone level.
+        strides: stride of each backbone level, twice that of the level before.
+        num_classes: number of foreground classes.
+        in_features: feature levels of the head; None for all.
+        masks: window sizes and mask representation.
+        subnets: convolutions before each kind of prediction.
+        prior_probability: initial probability of every class at every window, in (0, 1).
+        focal_loss: classification loss.
+        mask_loss: mask loss.
+        box_weights: weights of the box offsets (dx, dy, dw, dh).
+        nms: score threshold, pre-NMS top-k and NMS; `topk_candidates` is per image.
     """
 
     contract = "DenseHead"
@@ -121,8 +121,8 @@ class TensorMaskHead(nn.Module):
             {name: strides[name] for name in self.in_features}, scales=self.windows, aspect_ratios=[[1.0]]
         )
         self.cls_subnet, self.bbox_subnet, self.mask_subnet = (
-            Tower(channels[self.in_features[0]], [own] * subnets.num_convs, "", "shared", len(self.strides))
-            for own in (subnets.class_channels, subnets.box_channels, subnets.mask_channels)
+            Tower(channels[self.in_features[0]], [width] * subnets.num_convs, "", "shared", len(self.strides))
+            for width in (subnets.class_channels, subnets.box_channels, subnets.mask_channels)
         )
         self.cls_score = predictor(self.cls_subnet.out_channels, len(self.windows) * num_classes, prior_probability)
         self.bbox_pred = predictor(self.bbox_subnet.out_channels, len(self.windows) * 4)
@@ -136,7 +136,7 @@ class TensorMaskHead(nn.Module):
 
     def _check(self) -> None:
         if not self.windows or len(set(self.windows)) != len(self.windows) or min(self.windows) < 1:
-            problem = "must name at least one side, and none twice"
+            problem = "must name at least one side length, and none twice"
             raise ConfigError("TensorMaskHead.masks.windows", problem, f"got {list(self.windows)}")
         if self.bipyramid and not self.aligned:
             raise ConfigError("TensorMaskHead.masks.bipyramid", "needs aligned masks", fix="set aligned to true")
@@ -145,7 +145,7 @@ class TensorMaskHead(nn.Module):
             raise ConfigError("TensorMaskHead.strides", "must double from level to level", found)
 
     def forward(self, features: Mapping[str, Tensor]) -> TensorMaskOutputs:
-        """Levels (B, C, H, W) to scores before the sigmoid, offsets and masks of every window."""
+        """Levels (B, C, H, W) to logits, box offsets and masks of every window."""
         levels = [features[name] for name in self.in_features]
         logits = [per_anchor(self.cls_score(x), self.num_classes) for x in self.cls_subnet(levels)]
         offsets = [per_anchor(self.bbox_pred(x), 4) for x in self.bbox_subnet(levels)]
@@ -157,10 +157,10 @@ class TensorMaskHead(nn.Module):
 
     @staticmethod
     def _finer(coarse: Tensor, finest: Tensor, factor: int) -> Tensor:
-        """A level in the pixels of the finest, on top of that one; the finest is on top of itself, as published."""
+        """A level upsampled to the finest one and added to it; the finest level is added to itself, as published."""
         if factor > 1:
             coarse = F.interpolate(coarse, scale_factor=factor, mode="bilinear", align_corners=False)
-        if torch.compiler.is_exporting():  # a slice that leaves all would be taken for a rule
+        if torch.compiler.is_exporting():  # a slice of the full length would become a shape constraint
             rows, columns = (torch.arange(side, device=coarse.device) for side in finest.shape[2:])
             return coarse.index_select(2, rows).index_select(3, columns) + finest
         return coarse[:, :, : finest.shape[2], : finest.shape[3]] + finest
@@ -168,61 +168,63 @@ class TensorMaskHead(nn.Module):
     def losses(
         self, outputs: TensorMaskOutputs, sizes: Sequence[Size], targets: Sequence[Targets]
     ) -> dict[str, Tensor]:
-        """{"loss_cls", "loss_box_reg", "loss_mask"}: sums over the batch, divided by the windows for an object.
+        """{"loss_cls", "loss_box_reg", "loss_mask"}: sums over the batch, divided by the number of foreground windows.
 
-        Masks count by the mean over their parts.
+        The mask loss of a window is the mean over its parts.
         """
         anchors = torch.cat(outputs.anchors)
         logits, offsets = torch.cat(outputs.logits, dim=1), torch.cat(outputs.offsets, dim=1)
-        partners = self._assign(outputs.anchors, targets)
-        image, anchor = torch.nonzero(partners >= 0, as_tuple=True)
-        objects = [truth[own[own >= 0]] for truth, own in zip(targets, partners, strict=True)]
-        truth = torch.zeros_like(logits)
-        truth[image, anchor, torch.cat([each.labels for each in objects])] = 1
-        classification = self.focal_loss(logits, truth)
+        matched = self._assign(outputs.anchors, targets)
+        image, anchor = torch.nonzero(matched >= 0, as_tuple=True)
+        objects = [target[idxs[idxs >= 0]] for target, idxs in zip(targets, matched, strict=True)]
+        one_hot = torch.zeros_like(logits)
+        one_hot[image, anchor, torch.cat([each.labels for each in objects])] = 1
+        classification = self.focal_loss(logits, one_hot)
         boxes = torch.cat([each.boxes for each in objects])
         regression = box_loss(offsets[image, anchor], anchors[anchor], boxes, self.box_weights, "smooth_l1", beta=0.0)
-        # Masks that are for no object take part as nothing, so that their layers have a gradient always.
+        # An empty slice of every mask map keeps all mask layers in the graph, so that they always have a gradient.
         masks = torch.stack([maps.flatten()[:0].float().sum() for level in outputs.masks for maps in level]).sum()
-        for rows, drawn in self._drawn(outputs, image, anchor):
-            masks = masks + self._mask_loss(drawn, anchors[anchor[rows]], rows, image, objects)
+        for rows, predicted in self._predicted_masks(outputs, image, anchor):
+            masks = masks + self._mask_loss(predicted, anchors[anchor[rows]], rows, image, objects)
         count = normalizer(len(image), logits)
         return {"loss_cls": classification / count, "loss_box_reg": regression / count, "loss_mask": masks / count}
 
     @torch.no_grad()
     def _assign(self, anchors: Sequence[Tensor], targets: Sequence[Targets]) -> Tensor:
-        """The object of each window of each image (B, A), -1 for none."""
+        """Matched object index of each window of each image (B, A), -1 for none."""
         units = torch.cat([a.new_full((len(a),), stride) for a, stride in zip(anchors, self.strides, strict=True)])
         smallest = (min(self.windows) - 1) * self.strides[0]
-        return torch.stack([assign(truth.boxes, torch.cat(list(anchors)), units, smallest) for truth in targets])
+        return torch.stack([assign(target.boxes, torch.cat(list(anchors)), units, smallest) for target in targets])
 
     def _mask_loss(
-        self, drawn: Tensor, windows: Tensor, rows: Tensor, image: Tensor, objects: Sequence[Targets]
+        self, predicted: Tensor, windows: Tensor, rows: Tensor, image: Tensor, objects: Sequence[Targets]
     ) -> Tensor:
-        """The loss of some masks (M, S, S), those of the `rows` of all foreground windows, image after image."""
-        side, first, true = drawn.shape[1], 0, []
-        for index, own in enumerate(objects):
-            mine = rows[image[rows] == index] - first
-            if len(mine):
-                true.append(crop_masks(_masks(own)[mine], windows[image[rows] == index], side))
-            first += len(own)
-        return self.mask_loss(drawn, torch.cat(true).float()) / side**2
+        """Mask loss of predictions (M, S, S) for the `rows` of all foreground windows, image by image."""
+        side, first, expected = predicted.shape[1], 0, []
+        for index, instances in enumerate(objects):
+            matched = rows[image[rows] == index] - first
+            if len(matched):
+                expected.append(crop_masks(_masks(instances)[matched], windows[image[rows] == index], side))
+            first += len(instances)
+        return self.mask_loss(predicted, torch.cat(expected).float()) / side**2
 
-    def _drawn(self, outputs: TensorMaskOutputs, image: Tensor, anchor: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """The masks of some windows, each told by its image and its place among all anchors (M,).
+    def _predicted_masks(
+        self, outputs: TensorMaskOutputs, image: Tensor, anchor: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The masks of windows given by image index and anchor index, both (M,).
 
-        Those of one level and size at a time: which rows they are (m,), and what is drawn, logits (m, S, S). Natural
-        masks are made where somebody asks for one, and not kept.
+        Yields one level and window size at a time: row indices (m,) and mask logits (m, S, S). Natural masks are
+        computed when needed and not kept.
         """
         start = 0
         for level, (maps, anchors) in enumerate(zip(outputs.masks, outputs.anchors, strict=True)):
             within = (anchor >= start) & (anchor < start + len(anchors))
-            for size, predicted in enumerate(maps):
+            for size, maps_of_size in enumerate(maps):
                 rows = torch.nonzero(within & ((anchor - start) % len(maps) == size)).squeeze(1)
                 if len(rows):
-                    natural = predicted
+                    natural = maps_of_size
                     if self.aligned:
-                        natural = swap_align2nat(predicted, 2**level if self.bipyramid else 1)
+                        natural = swap_align2nat(maps_of_size, 2**level if self.bipyramid else 1)
                     place = (anchor[rows] - start) // len(maps)
                     y, x = place // natural.shape[3], place % natural.shape[3]
                     side = round(natural.shape[1] ** 0.5)
@@ -231,17 +233,20 @@ class TensorMaskHead(nn.Module):
 
     @torch.no_grad()
     def decode(self, outputs: TensorMaskOutputs, sizes: Sequence[Size]) -> list[Detections]:
-        """The detections of each image, best first, with their masks; a window may be detected as several classes."""
+        """Detections of each image with masks, best first; a window may be detected as several classes."""
         anchors, offsets = torch.cat(outputs.anchors), torch.cat(outputs.offsets, dim=1)
         scores = torch.cat(outputs.logits, dim=1).float().sigmoid()
         best = best_candidates(scores, self.nms.score_threshold, self.nms.topk_candidates)
         boxes = coding.decode(
             offsets.gather(1, best.anchor[..., None].expand(-1, -1, 4)), anchors[best.anchor], self.box_weights
         )
-        kept = [self._suppress(*own, size) for own, size in zip(zip(boxes, *best, strict=True), sizes, strict=True)]
-        chosen = [anchor[rows] for anchor, rows in zip(best.anchor, kept, strict=True)]
+        keep = [
+            self._suppress(*candidates, size)
+            for candidates, size in zip(zip(boxes, *best, strict=True), sizes, strict=True)
+        ]
+        selected = [anchor[rows] for anchor, rows in zip(best.anchor, keep, strict=True)]
         if torch.compiler.is_exporting():
-            extras = [self._tables(outputs, image, own) for image, own in enumerate(chosen)]
+            extras = [self._tables(outputs, image, anchor) for image, anchor in enumerate(selected)]
             return [
                 Detections(
                     boxes=box_ops.clip(boxes[i, rows], size),
@@ -250,56 +255,56 @@ class TensorMaskHead(nn.Module):
                     size=size,
                     extras=extras[i],
                 )
-                for i, (rows, size) in enumerate(zip(kept, sizes, strict=True))
+                for i, (rows, size) in enumerate(zip(keep, sizes, strict=True))
             ]
-        grids = iter(self._grids(outputs, chosen))
-        found = []
-        for i, (rows, size) in enumerate(zip(kept, sizes, strict=True)):
-            masks = MaskGrids(grids=tuple(islice(grids, len(rows))), windows=anchors[chosen[i]])
+        grids = iter(self._grids(outputs, selected))
+        detections = []
+        for i, (rows, size) in enumerate(zip(keep, sizes, strict=True)):
+            masks = MaskGrids(grids=tuple(islice(grids, len(rows))), windows=anchors[selected[i]])
             clipped = box_ops.clip(boxes[i, rows], size)
             labels, scored = best.label[i, rows], best.score[i, rows]
-            found.append(Detections(boxes=clipped, labels=labels, scores=scored, size=size, masks=masks))
-        return found
+            detections.append(Detections(boxes=clipped, labels=labels, scores=scored, size=size, masks=masks))
+        return detections
 
-    def _grids(self, outputs: TensorMaskOutputs, chosen: Sequence[Tensor]) -> list[Tensor]:
-        """The masks (S, S) of windows, told by their places among all anchors for each image, one after another."""
-        image = torch.cat([torch.full_like(own, i) for i, own in enumerate(chosen)])
+    def _grids(self, outputs: TensorMaskOutputs, selected: Sequence[Tensor]) -> list[Tensor]:
+        """Masks (S, S) of windows, image by image; `selected` holds their anchor indices."""
+        image = torch.cat([torch.full_like(anchor, i) for i, anchor in enumerate(selected)])
         grids = [torch.empty(0)] * len(image)
-        for rows, drawn in self._drawn(outputs, image, torch.cat(list(chosen))):
-            for row, grid in zip(rows.tolist(), drawn.sigmoid(), strict=True):
+        for rows, logits in self._predicted_masks(outputs, image, torch.cat(list(selected))):
+            for row, grid in zip(rows.tolist(), logits.sigmoid(), strict=True):
                 grids[row] = grid
         return grids
 
     def exported(self) -> Exported:
-        """As `det_core.contracts.Exportable`: grids of several sizes are cut out of a table after the program."""
+        """As `det_core.contracts.Exportable`: grids of several sizes are cut out of a table by the postprocessing."""
         return Exported(finish={"type": "det_tensormask.exporting:CutGrids"})
 
     def _tables(self, outputs: TensorMaskOutputs, image: int, anchor: Tensor) -> dict[str, Tensor]:
-        """What `CutGrids` makes masks of: that of each window, by its place among all anchors (N,), on one large grid.
+        """The tables of `CutGrids`: the mask of each window, by anchor index (N,), on one large grid.
 
-        Without a branch on values: each size of windows of each level is drawn for the windows that have it.
+        Free of value-dependent branches: each level and window size computes the masks of the windows it contains.
         """
         start, rows, sides, tables = 0, [], [], []
-        most = max(self.windows) * (2 ** (len(self.strides) - 1) if self.bipyramid else 1)
+        largest = max(self.windows) * (2 ** (len(self.strides) - 1) if self.bipyramid else 1)
         for level, (maps, anchors) in enumerate(zip(outputs.masks, outputs.anchors, strict=True)):
             within = (anchor >= start) & (anchor < start + anchors.shape[0])
             for size, predicted in enumerate(maps):
-                own = torch.nonzero(within & ((anchor - start) % len(maps) == size)).squeeze(1)
+                inside = torch.nonzero(within & ((anchor - start) % len(maps) == size)).squeeze(1)
                 factor = 2**level if self.bipyramid else 1
                 natural = swap_align2nat(predicted[image][None], factor) if self.aligned else predicted[image][None]
-                place = (anchor[own] - start) // len(maps)
+                place = (anchor[inside] - start) // len(maps)
                 side = self.windows[size] * factor
-                drawn = natural[0].flatten(1).index_select(1, place).T.unflatten(1, (side, side))
-                tables.append(F.pad(drawn.float().sigmoid(), (0, most - side, 0, most - side)))
-                sides.append(torch.full_like(own, side))
-                rows.append(own)
+                logits = natural[0].flatten(1).index_select(1, place).T.unflatten(1, (side, side))
+                tables.append(F.pad(logits.float().sigmoid(), (0, largest - side, 0, largest - side)))
+                sides.append(torch.full_like(inside, side))
+                rows.append(inside)
             start += anchors.shape[0]
         order = torch.cat(rows).argsort()
         windows = torch.cat(outputs.anchors)[anchor]
         return {GRIDS: torch.cat(tables)[order], SIDES: torch.cat(sides)[order], WINDOWS: windows}
 
     def _suppress(self, boxes: Tensor, anchor: Tensor, labels: Tensor, scores: Tensor, size: Size) -> Tensor:
-        """Which candidates of an image stay, best first."""
+        """Indices of the candidates of an image that NMS keeps, best first."""
         usable = torch.nonzero(box_ops.finite(boxes, scores) & (scores >= 0)).squeeze(1)
         keep = nms_by_group(boxes[usable], scores[usable], labels[usable], self.nms.iou_threshold)[
             : self.nms.max_detections
@@ -311,5 +316,5 @@ class TensorMaskHead(nn.Module):
 def _masks(objects: Targets) -> Tensor | Polygons:
     if objects.masks is None:
         fix = "load the dataset with masks: set masks to 'polygons' or 'bitmaps'"
-        raise StructureError("Targets.masks", "are needed to learn masks", "there are none", fix)
+        raise StructureError("Targets.masks", "are needed to train masks", "there are none", fix)
     return objects.masks

@@ -1,4 +1,4 @@
-"""The settings of Detectron2's TensorMask, for `det recipes import`."""
+"""TensorMask settings of Detectron2's configuration files, for `det recipes import`."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from det_detectron2.importer.settings import Settings, UnsupportedError, per_lev
 
 __all__ = ["EXTENSION"]
 
-# Setting -> our argument and our default, which is the published one.
+# Setting -> argument and default, both as published.
 _HEAD: dict[str, tuple[str, Any]] = {
     "MODEL.TENSOR_MASK.NUM_CONVS": ("num_convs", 4),
     "MODEL.TENSOR_MASK.CLS_CHANNELS": ("class_channels", 256),
@@ -37,7 +37,7 @@ _SWITCHES = {
 
 
 def tensormask(s: Settings) -> dict[str, Any]:
-    """The node of the model."""
+    """Model node."""
     s.require("MODEL.MASK_ON", True)
     s.require("MODEL.ANCHOR_GENERATOR.NAME", "DefaultAnchorGenerator")
     backbone, strides = backbone_section(s)
@@ -52,7 +52,7 @@ def tensormask(s: Settings) -> dict[str, Any]:
 
 
 def _windows(s: Settings, strides: list[int]) -> list[int]:
-    """Sides of the windows in strides; Detectron2 tells them in pixels of each level."""
+    """Window sides in strides; Detectron2 gives them in pixels of each level."""
     sizes = per_level(s["MODEL.ANCHOR_GENERATOR.SIZES"])
     windows = [size // strides[0] for size in sizes[0]]
     if sizes != [[side * stride for side in windows] for stride in strides]:

@@ -1,4 +1,4 @@
-"""What det-tensormask adds to det, as names; nothing here is imported before it is used."""
+"""The components of det-tensormask by name; their modules are imported on first use."""
 
 from det_core.plugins.hooks import hookimpl, recipe_files
 
@@ -10,7 +10,7 @@ _PUBLISHED = {
 }
 
 
-# What recipes may build beside what is offered through hooks.
+# What recipes may build beside the components of the hooks.
 SAFE_PARTS = (
     "det_tensormask.exporting:CutGrids",
     "det_tensormask.head:MaskWindows",
@@ -19,7 +19,7 @@ SAFE_PARTS = (
     "det_tensormask.losses:MaskLoss",
 )
 
-# Arguments of 0.1.0 that have moved into parts.
+# Arguments of 0.1.0 that are now attributes of parts.
 MOVED_ARGUMENTS = {
     "tensormask_head": {
         "windows": "masks.windows",
@@ -43,7 +43,7 @@ MOVED_ARGUMENTS = {
 
 @hookimpl
 def det_heads() -> dict[str, str]:
-    """The one-stage head, for `dense_detector`."""
+    """One-stage head for `dense_detector`."""
     return {"tensormask_head": "det_tensormask.head:TensorMaskHead"}
 
 
@@ -55,5 +55,5 @@ def det_recipes() -> dict[str, str]:
 
 @hookimpl
 def det_importers() -> dict[str, str]:
-    """The settings of Detectron2's project."""
+    """Settings of Detectron2's TensorMask project."""
     return {"detectron2.tensormask": "det_tensormask.importer:EXTENSION"}

@@ -1,1 +1,1 @@
-"""TridentNet for det: one set of weights that looks at several scales."""
+"""TridentNet for det: scale-aware branches that share one set of weights."""

@@ -1,4 +1,4 @@
-"""Residual networks with a stage of several branches (Li et al., "Scale-aware trident networks", 2019)."""
+"""ResNet with a multi-branch stage (Li et al., "Scale-aware trident networks", 2019)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class Branches:
     """The branches of a stage.
 
     Attributes:
-        dilations: dilation of the 3 x 3 convolutions of the stage, one for each branch.
-        stage: the stage that has branches.
-        branch: the branch that is run where nobody asks for any; counted from 0.
+        dilations: dilation of the 3 x 3 convolutions of the stage, one per branch.
+        stage: name of the stage with branches, such as "res4".
+        branch: index, from 0, of the branch to run where the caller requests none.
     """
 
     dilations: Sequence[int] = (1, 2, 3)
@@ -33,22 +33,22 @@ class Branches:
 
 
 class TridentResNet(nn.Module):
-    """A ResNet one stage of which can run in several branches: the same weights, dilated otherwise in each.
+    """A ResNet with one stage that runs in several branches, which share weights and differ in dilation.
 
-    As a backbone of any model it is a ResNet with that stage dilated as in one of the branches. A model that knows of
-    branches, `trident_rcnn`, asks for those it wants. Keys of the state dict are those of the ResNet.
+    Under any other model it is a ResNet with that stage dilated as in the default branch; `trident_rcnn` requests the
+    branches it needs. State-dict keys are those of `ResNet`.
 
     Args:
-        depth: number of layers.
-        branches: the stage that has branches, and their dilations.
-        out_features: see `ResNet`, as all that follow.
-        norm: of every convolution.
-        freeze_at: how many of stem, res2, res3 ... are excluded from training.
-        stride_in_1x1: see `BottleneckBlock`.
-        groups: of the 3 x 3 convolutions.
+        depth: number of layers: 50, 101 or 152.
+        branches: stage with branches, and the dilation of each branch.
+        out_features: returned stages; see `ResNet`, as for all arguments below.
+        norm: norm layer of every convolution.
+        freeze_at: number of stages excluded from training, counted from the stem.
+        stride_in_1x1: whether the stride is in the first 1 x 1 convolution; see `BottleneckBlock`.
+        groups: groups of the 3 x 3 convolutions (ResNeXt).
         width_per_group: channels per group in res2, doubled each stage.
-        res2_channels: output of res2, doubled each stage.
-        stem_channels: output of the stem.
+        res2_channels: output channels of res2, doubled each stage.
+        stem_channels: output channels of the stem.
         res5_dilation: 2 to keep res5 at stride 16 and dilate instead.
     """
 
@@ -100,14 +100,14 @@ class TridentResNet(nn.Module):
             raise ConfigError("TridentResNet.branches.stage", "must not come after all out_features", found)
         if any(name < self.stage for name in out_features):
             found = f"got {list(out_features)} with branches in {self.stage}"
-            problem = "must not come before the stage with branches, which has more images"
+            problem = "must not come before the stage with branches, which multiplies the batch"
             raise ConfigError("TridentResNet.out_features", problem, found)
 
     def forward(self, pixels: Tensor, branches: Sequence[int] | None = None) -> dict[str, Tensor]:
         """(B, 3, H, W) to {stage: (K B, channels, ceil(H / stride), ceil(W / stride))}.
 
-        K is the number of `branches`, whose features stand one after another, each of all images; it is 1 where nobody
-        asks for any.
+        K is the number of `branches`; their features are concatenated along the batch, all images of a branch together.
+        Without `branches` the default branch runs alone, and K is 1.
         """
         features, x = {}, self.get_submodule("stem")(pixels)
         for name in self._stages:
@@ -122,7 +122,7 @@ class TridentResNet(nn.Module):
 
     @staticmethod
     def _run(blocks: nn.Sequential, x: Tensor, dilation: int) -> Tensor:
-        """What the blocks make of x with their 3 x 3 convolutions dilated."""
+        """Output of the blocks with their 3 x 3 convolutions dilated by `dilation`."""
         for block in cast(Iterable[BottleneckBlock], blocks):
             conv, middle = block.conv2, block.conv1(x)
             middle = F.conv2d(middle, conv.weight, conv.bias, conv.stride, dilation, dilation, conv.groups)

@@ -1,4 +1,4 @@
-"""The settings of Detectron2's TridentNet, for `det recipes import`."""
+"""TridentNet settings of Detectron2's configuration files, for `det recipes import`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,7 @@ _MERGED = {
     "TEST.DETECTIONS_PER_IMAGE": ("max_detections", 100),
 }
 _ALL = -1
-"""The index of a branch that stands for all of them."""
+"""Branch index that stands for all branches."""
 
 
 def backbone(s: Settings) -> Backbone:
@@ -46,12 +46,12 @@ def backbone(s: Settings) -> Backbone:
 
 
 def proposal_generator(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    """The node of the proposal generator, which is that of any other model here."""
+    """Proposal-generator node, the same as of other two-stage models."""
     return {"type": "rpn", **rpn_section(s, strides)}
 
 
 def roi_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    """The entries of the model, whose second stage is that of any other model too."""
+    """Model entries, with the second stage of other two-stage models."""
     s.require("MODEL.MASK_ON", False)
     s.require("MODEL.KEYPOINT_ON", False)
     s.require("MODEL.BACKBONE.NAME", "build_trident_resnet_backbone")

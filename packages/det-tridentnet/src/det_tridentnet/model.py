@@ -20,17 +20,17 @@ from torch import Tensor, nn
 __all__ = ["TridentRCNN"]
 
 Range = tuple[float, float | None]
-"""The least and the greatest size of an object, the square root of its box's area in pixels; None for no limit."""
-_Found = TypeVar("_Found", Proposals, Detections)
+"""Minimum and maximum object size, the square root of the box area in pixels; a maximum of None is unlimited."""
+_Boxes = TypeVar("_Boxes", Proposals, Detections)
 
 
 @runtime_checkable
 class BranchedBackbone(Backbone, Protocol):
-    """A backbone that can run in several branches, such as `TridentResNet`.
+    """A backbone with several branches, such as `TridentResNet`.
 
     Attributes:
-        dilations: of each branch.
-        branch: the branch that is run where nobody asks for any.
+        dilations: dilation of each branch.
+        branch: index of the branch to run where the caller requests none.
     """
 
     dilations: Sequence[int]
@@ -38,24 +38,23 @@ class BranchedBackbone(Backbone, Protocol):
 
 
 class TridentRCNN(nn.Module):
-    """A two-stage detector that learns from all branches of its backbone at once, each with objects of its own sizes.
+    """A two-stage detector trained on all branches of its backbone at once, each with objects of its size range.
 
-    The proposal generator and the second stage see the features of all branches as if they were more images, so that
-    any of them will do, and all branches have one set of weights.
+    The branches enter the proposal generator and the second stage as additional images of the batch, so any proposal
+    generator and any RoI heads fit, and all branches share one set of weights.
 
     Args:
-        backbone: a `trident_resnet`.
-        proposal_generator: built with `channels` and `strides`.
-        roi_heads: built with `channels`, `strides` and `num_classes`.
-        num_classes: without the background.
-        fast: at inference run one branch alone, the `branch` of the backbone (TridentNet-Fast); else all of them, whose
-            detections go through one more suppression.
-        valid_ranges: sizes of the objects that each branch is for, as in the paper ((0, 90), (30, 160), (90, null)).
-            Objects of other sizes are neither learnt nor taken for background, and proposals of other sizes are left
-            out; so are detections of other sizes where all branches are run. None: each branch is for all sizes, which
-            is how TridentNet-Fast was published.
-        nms: which detections of all branches together stay; their score threshold is that of `roi_heads`.
-        preprocess: built with `divisibility`, the backbone's; by default ImageNet's mean and deviation, for RGB.
+        backbone: feature extractor with branches, such as `trident_resnet`.
+        proposal_generator: first stage, built with `channels` and `strides`.
+        roi_heads: second stage, built with `channels`, `strides` and `num_classes`.
+        num_classes: number of foreground classes.
+        fast: whether inference runs one branch alone, the `branch` of the backbone (TridentNet-Fast); otherwise it runs
+            all branches and merges their detections by NMS.
+        valid_ranges: object sizes of each branch, as in the paper ((0, 90), (30, 160), (90, null)). Objects outside of
+            the range are ignored in training, neither foreground nor background; proposals outside of it are dropped,
+            and so are detections where all branches run. None: no limits, as published for TridentNet-Fast.
+        nms: suppression over the detections of all branches; the score threshold is that of `roi_heads`.
+        preprocess: built with the backbone's `divisibility`; by default ImageNet's mean and deviation, for RGB.
     """
 
     def __init__(
@@ -81,23 +80,25 @@ class TridentRCNN(nn.Module):
         self.nms = nms
         self.preprocess = cast(nn.Module, Factory.of(preprocess)(divisibility=backbone.size_divisibility))
         self.branch, self.backbone = backbone.branch, cast(nn.Module, backbone)
-        known = {"channels": backbone.channels, "strides": backbone.strides}
-        self.proposal_generator: Any = Factory.of(proposal_generator)(**known)
-        self.roi_heads = Factory.of(roi_heads)(**known, num_classes=num_classes)
+        shapes = {"channels": backbone.channels, "strides": backbone.strides}
+        self.proposal_generator: Any = Factory.of(proposal_generator)(**shapes)
+        self.roi_heads = Factory.of(roi_heads)(**shapes, num_classes=num_classes)
 
     def forward(
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
-        """With `targets`: the losses of both stages over all branches. Without: detections, of one branch or of all."""
+        """With `targets`: losses of both stages over all branches. Without: detections of one branch or of all."""
         pixels = self.preprocess(batch)
         if targets is None:
             branches = (self.branch,) if self.fast else self.branches
-            return [Prediction(detections=found) for found in self._detect(pixels, batch, branches)]
+            return [Prediction(detections=detections) for detections in self._detect(pixels, batch, branches)]
         features, sizes = self.backbone(pixels, self.branches), batch.sizes * len(self.branches)
-        truth = [self._own(each, branch) for branch in self.branches for each in filter_targets(batch, targets)]
-        proposals, losses = self.proposal_generator(features, sizes, truth)
-        proposals = self._of_valid_size(proposals, self.branches)
-        return {**losses, **self.roi_heads.losses(features, proposals, truth, sizes)}
+        ground_truth = [
+            self._branch_targets(each, branch) for branch in self.branches for each in filter_targets(batch, targets)
+        ]
+        proposals, losses = self.proposal_generator(features, sizes, ground_truth)
+        proposals = self._within_ranges(proposals, self.branches)
+        return {**losses, **self.roi_heads.losses(features, proposals, ground_truth, sizes)}
 
     def networks(self) -> list[nn.Module]:
         """As `det_core.contracts.Compilable`."""
@@ -106,47 +107,47 @@ class TridentRCNN(nn.Module):
     def _detect(self, pixels: Tensor, batch: ImageBatch, branches: Sequence[int]) -> Iterator[Detections]:
         features, sizes = self.backbone(pixels, branches), batch.sizes * len(branches)
         proposals, _ = self.proposal_generator(features, sizes)
-        found = self.roi_heads.predict(features, proposals, sizes)
+        detections = self.roi_heads.predict(features, proposals, sizes)
         if self.fast:
-            yield from found
+            yield from detections
             return
-        found = self._of_valid_size(found, branches)
+        detections = self._within_ranges(detections, branches)
         for i in range(len(batch)):
-            yield self._merge(found[i :: len(batch)])
+            yield self._merge(detections[i :: len(batch)])
 
-    def _merge(self, found: Sequence[Detections]) -> Detections:
-        """What the branches found in one image; the best of those that overlap stays."""
+    def _merge(self, detections: Sequence[Detections]) -> Detections:
+        """Detections of one image, merged over the branches by NMS."""
         boxes, labels, scores = (
-            torch.cat([getattr(each, name) for each in found]) for name in ("boxes", "labels", "scores")
+            torch.cat([getattr(each, name) for each in detections]) for name in ("boxes", "labels", "scores")
         )
         keep = nms_by_group(boxes, scores, labels, self.nms.iou_threshold)[: self.nms.max_detections]
-        return Detections(boxes=boxes[keep], labels=labels[keep], scores=scores[keep], size=found[0].size)
+        return Detections(boxes=boxes[keep], labels=labels[keep], scores=scores[keep], size=detections[0].size)
 
-    def _own(self, truth: Targets, branch: int) -> Targets:
-        """The truth for a branch: objects of sizes that it is not for are left out as crowds are."""
+    def _branch_targets(self, targets: Targets, branch: int) -> Targets:
+        """The targets of a branch: objects outside of its size range are ignored, like crowds."""
         if self.valid_ranges is None:
-            return truth
-        return replace(truth, crowd=~_within(truth.boxes, self.valid_ranges[branch]))
+            return targets
+        return replace(targets, crowd=~_within(targets.boxes, self.valid_ranges[branch]))
 
-    def _of_valid_size(self, found: Sequence[_Found], branches: Sequence[int]) -> list[_Found]:
-        """What lies in the range of its branch; all images of the first of `branches` come first."""
+    def _within_ranges(self, boxes: Sequence[_Boxes], branches: Sequence[int]) -> list[_Boxes]:
+        """Boxes within the size range of their branch; `boxes` holds all images of one branch after another."""
         if self.valid_ranges is None:
-            return list(found)
-        images = len(found) // len(branches)
-        return [each[_within(each.boxes, self.valid_ranges[branches[i // images]])] for i, each in enumerate(found)]
+            return list(boxes)
+        images = len(boxes) // len(branches)
+        return [each[_within(each.boxes, self.valid_ranges[branches[i // images]])] for i, each in enumerate(boxes)]
 
 
 def _check(ranges: Sequence[Range] | None, branches: int) -> None:
     where = "TridentRCNN.valid_ranges"
     if ranges is not None and len(ranges) != branches:
         raise ConfigError(where, "must be one for each branch", f"got {len(ranges)} for {branches} branches")
-    for least, greatest in ranges or ():
-        if least < 0 or (greatest is not None and greatest < least):
-            raise ConfigError(where, "must each be a least size and a greatest one", f"got {[least, greatest]}")
+    for smallest, largest in ranges or ():
+        if smallest < 0 or (largest is not None and largest < smallest):
+            raise ConfigError(where, "must each be a minimum and a maximum size", f"got {[smallest, largest]}")
 
 
 def _within(boxes: Tensor, limits: Range) -> Tensor:
-    """Which boxes (N, 4) are of these sizes, both ends included: bool (N,)."""
+    """Mask bool (N,) of the boxes (N, 4) within these sizes, both ends included."""
     sizes = box_ops.area(boxes).sqrt()
-    least, greatest = limits
-    return (sizes >= least) & (sizes <= (float("inf") if greatest is None else greatest))
+    smallest, largest = limits
+    return (sizes >= smallest) & (sizes <= (float("inf") if largest is None else largest))

@@ -1,4 +1,4 @@
-"""What det-tridentnet adds to det, as names; nothing here is imported before it is used."""
+"""The components of det-tridentnet by name; their modules are imported on first use."""
 
 from det_core.plugins.hooks import hookimpl, recipe_files
 
@@ -11,10 +11,10 @@ _PUBLISHED = {
 }
 
 
-# What recipes may build beside what is offered through hooks.
+# What recipes may build beside the components of the hooks.
 SAFE_PARTS = ("det_tridentnet.backbone:Branches",)
 
-# Arguments of 0.1.0 that have moved into parts.
+# Arguments of 0.1.0 that are now attributes of parts.
 MOVED_ARGUMENTS = {
     "trident_rcnn": {
         "pixel_mean": "preprocess.mean",
@@ -35,7 +35,7 @@ def det_backbones() -> dict[str, str]:
 
 @hookimpl
 def det_models() -> dict[str, str]:
-    """Whole detectors."""
+    """Complete detectors."""
     return {"trident_rcnn": "det_tridentnet.model:TridentRCNN"}
 
 
@@ -47,5 +47,5 @@ def det_recipes() -> dict[str, str]:
 
 @hookimpl
 def det_importers() -> dict[str, str]:
-    """The settings of Detectron2's project."""
+    """Settings of Detectron2's TridentNet project."""
     return {"detectron2.tridentnet": "det_tridentnet.importer:EXTENSION"}

@@ -1,4 +1,4 @@
-"""What Detectron2's configurations say of ViTDet, MViTv2 and Swin (hook `det_importers`)."""
+"""Detectron2's ViTDet, MViTv2 and Swin configurations (hook `det_importers`)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from det_detectron2.importer.settings import Settings
 __all__ = ["EXTENSION"]
 
 Table = Mapping[str, tuple[str, Any, Any]]
-"""Argument -> ours, the default of the published class, our default."""
+"""Argument -> our argument, default of the published class, our default."""
 
 _VIT: Table = {
     "img_size": ("image_size", 1024, 1024),
@@ -57,7 +57,7 @@ _SWIN: Table = {
     "drop_path_rate": ("drop_path_rate", 0.2, 0.2),
     "use_checkpoint": ("activation_checkpointing", False, False),
 }
-# What these are when they are not said, and must be when they are.
+# Values of arguments that have no equivalent here; any other value is an error.
 _FIXED: Mapping[str, Mapping[str, Any]] = {
     "vit": {"in_chans": 3},
     "mvit": {
@@ -82,26 +82,26 @@ _FIXED: Mapping[str, Mapping[str, Any]] = {
         "frozen_stages": -1,
     },
 }
-# What a classification network does not have, by the type of ours.
+# Parts that a classification network lacks, by our type.
 _NOT_PRETRAINED = {"vit": ["*.rel_pos_h", "*.rel_pos_w"], "mvit": ["scale*_norm"], "swin": ["norm*"]}
 
 
 def _network(o: Objects, path: str, kind: str, table: Table) -> dict[str, Any]:
-    """The node of a network: what is not our default."""
+    """Node of a network, with the arguments that differ from our defaults."""
     for argument, value in _FIXED[kind].items():
-        given = o(f"{path}.{argument}", value)
-        if (list(given) if isinstance(given, tuple) else given) != value:
+        setting = o(f"{path}.{argument}", value)
+        if (list(setting) if isinstance(setting, tuple) else setting) != value:
             raise UnsupportedError(
-                f"{path}.{argument}", "is not supported yet", f"got {given!r}", f"supported: {value!r}"
+                f"{path}.{argument}", "is not supported yet", f"got {setting!r}", f"supported: {value!r}"
             )
-    # These change how the first weights are drawn, or say what is said elsewhere.
+    # These change only the initial weights, or repeat another argument.
     o.ignore(f"{path}.rel_pos_zero_init", f"{path}.pretrain_img_size", f"{path}.pretrain_use_cls_token")
     node: dict[str, Any] = {"type": kind}
     for argument, (name, theirs, ours) in table.items():
         value = o(f"{path}.{argument}", theirs)
         if (value := list(value) if isinstance(value, tuple) else value) != ours:
             node[name] = value
-    # Every network is padded by itself; there the pyramid above does so for it.
+    # The published networks pad their input; here the pyramid on top does.
     if least := o("model.backbone.square_pad", 0):
         node["pad_to"] = least
     return node
@@ -159,7 +159,7 @@ PARTS = {
 
 
 def complete(settings: Settings, tree: dict[str, Any]) -> None:
-    """Say which part of the model pretrained weights are for, and what they do not have."""
+    """Add the part of the model that the pretrained weights are for, and the parts that they lack."""
     weights = tree.get("weights", {})
     if "into" in weights:
         part = "net" if tree["model"]["backbone"]["type"] == "simple_feature_pyramid" else "bottom_up"

@@ -1,4 +1,4 @@
-"""What the transformers here share: windows, patches, positions, the two-layer network of a block."""
+"""Layers shared by the transformers: windows, patch embedding, positions, MLP."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ __all__ = [
     "cut",
     "drop_path_rates",
     "from_windows",
-    "initialise",
+    "initialize",
     "padded_to",
     "positions_at",
     "run_block",
@@ -29,11 +29,11 @@ Grid = tuple[int, int]
 """Rows and columns."""
 
 
-def check_at_least(where: str, least: int, **given: int | Sequence[int]) -> None:
-    """Refuse arguments of `where`, numbers or several numbers, that are below `least`."""
+def check_at_least(where: str, minimum: int, **given: int | Sequence[int]) -> None:
+    """Raise ConfigError for arguments of `where`, numbers or sequences of numbers, below `minimum`."""
     for name, value in given.items():
-        if any(number < least for number in (value if isinstance(value, Sequence) else (value,))):
-            raise ConfigError(f"{where}.{name}", f"must be at least {least}", f"got {value}")
+        if any(number < minimum for number in (value if isinstance(value, Sequence) else (value,))):
+            raise ConfigError(f"{where}.{name}", f"must be at least {minimum}", f"got {value}")
 
 
 class MLP(nn.Module):
@@ -64,12 +64,12 @@ class PatchEmbedding(nn.Module):
 
 
 def window_counts(size: Grid, side: int) -> Grid:
-    """How many windows it takes to cover a grid, down and across."""
+    """Number of windows that cover a grid, down and across."""
     return (size[0] + side - 1) // side, (size[1] + side - 1) // side
 
 
 def covered(x: Tensor, side: int) -> Tensor:
-    """(B, H, W, C) with zeros right and bottom, so that windows cover it exactly."""
+    """(B, H, W, C) padded with zeros right and bottom to a multiple of the window side."""
     rows, columns = window_counts((x.shape[1], x.shape[2]), side)
     return F.pad(x, (0, 0, 0, columns * side - x.shape[2], 0, rows * side - x.shape[1]))
 
@@ -80,16 +80,16 @@ def to_windows(x: Tensor, side: int) -> Tensor:
 
 
 def cut(x: Tensor, side: int, counts: Grid) -> Tensor:
-    """(B, rows * side, columns * side, C) to (B * rows * columns, side, side, C), for these `counts`."""
+    """(B, rows * side, columns * side, C) to (B * rows * columns, side, side, C), with `counts` = (rows, columns)."""
     batch, channels = x.shape[0], x.shape[3]
     x = x.reshape(batch, counts[0], side, counts[1], side, channels)
     return x.transpose(2, 3).reshape(batch * counts[0] * counts[1], side, side, channels)
 
 
 def from_windows(windows: Tensor, batch: int, size: Grid, shift: int = 0) -> Tensor:
-    """The inverse of `to_windows`: (batch * windows, side, side, C) to (batch, *size, C), without what was added.
+    """The inverse of `to_windows`: (batch * windows, side, side, C) to (batch, *size, C), without the padding.
 
-    With `shift`, windows were cut from a grid that had been rolled up and left by so much.
+    `shift` undoes a cyclic shift of the grid, up and left, before it was cut.
     """
     _, side, _, channels = windows.shape
     rows, columns = window_counts(size, side)
@@ -97,7 +97,7 @@ def from_windows(windows: Tensor, batch: int, size: Grid, shift: int = 0) -> Ten
     x = x.reshape(batch, rows * side, columns * side, channels)
     if shift:
         x = x.roll((shift, shift), dims=(1, 2))
-    # Not by slices: exported programs would be tied to sizes that windows cover exactly, or to others.
+    # No slices: they would restrict exported programs to sizes with padding, or to sizes without.
     row, column = (torch.arange(length, device=x.device) for length in size)
     return x.index_select(1, row).index_select(2, column)
 
@@ -105,17 +105,17 @@ def from_windows(windows: Tensor, batch: int, size: Grid, shift: int = 0) -> Ten
 def positions_at(positions: Tensor, size: tuple[int, int], class_token: bool) -> Tensor:
     """Absolute positions (1, L, C) of a square grid, resampled to (1, *size, C).
 
-    With `class_token` the first of them belongs to a token that is not in the grid, and is left out.
+    With `class_token` the first position belongs to a token outside of the grid, and is dropped.
     """
     grid = positions[:, 1:] if class_token else positions
     side = round(grid.shape[1] ** 0.5)
-    # At the same size bicubic weights are 0 and 1 exactly; a branch would tie exported programs to a size.
+    # At the same size bicubic weights are exactly 0 and 1; a branch would fix the size of exported programs.
     square = grid.unflatten(1, (side, side)).permute(0, 3, 1, 2)
     return F.interpolate(square, size=size, mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
 
 
 def padded_to(pixels: Tensor, side: int) -> Tensor:
-    """Pixels with zeros right and bottom, so that neither side is shorter than `side`."""
+    """Pixels padded with zeros right and bottom to at least `side` in both directions."""
     if not side:
         return pixels
     height, width = pixels.shape[-2:]
@@ -124,22 +124,22 @@ def padded_to(pixels: Tensor, side: int) -> Tensor:
 
 
 def drop_path_rates(last: float, blocks: int) -> list[float]:
-    """How often each block's residual is left out: from 0, evenly, to `last` (Huang et al., 2016)."""
+    """Stochastic depth rate of each block: rises linearly from 0 to `last` (Huang et al., 2016)."""
     if not 0 <= last < 1:
         raise ConfigError("drop_path_rate", "must be at least 0 and below 1", f"got {last}")
     return [last * i / max(blocks - 1, 1) for i in range(blocks)]
 
 
 def run_block(block: Callable[..., Tensor], *inputs: Tensor, checkpointed: bool) -> Tensor:
-    """What a block makes of its inputs; `checkpointed`: computed again for the gradient, instead of kept."""
+    """Output of a block; `checkpointed`: recompute activations in the backward pass instead of keeping them."""
     if checkpointed and torch.is_grad_enabled():
         again: Tensor = checkpoint(block, *inputs, use_reentrant=False)
         return again
     return block(*inputs)
 
 
-def initialise(network: nn.Module) -> None:
-    """Draw the weights of all linear layers, as the published transformers do; their biases start at zero."""
+def initialize(network: nn.Module) -> None:
+    """Draw the weights of all linear layers like the published transformers; biases start at zero."""
     for module in network.modules():
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)

@@ -16,7 +16,7 @@ from det_vitdet.layers import (
     check_at_least,
     drop_path_rates,
     from_windows,
-    initialise,
+    initialize,
     padded_to,
     run_block,
     to_windows,
@@ -31,17 +31,17 @@ _PATCH_STRIDE = 4
 
 
 class PooledAttention(nn.Module):
-    """Attention between maps that a convolution of each head has made smaller.
+    """Attention between queries, keys and values that are pooled by a depthwise convolution.
 
     Args:
-        in_channels: of a token that comes in.
-        channels: of a token that comes out.
-        heads: that share them.
-        stride_q: by how much fewer queries there are than tokens, on each axis.
-        stride_kv: the same of keys and values.
-        window: side of the windows in tokens that come in; 0: one window, the whole grid.
-        side: rows and columns of the grid that relative positions are learnt for.
-        residual_pooling: whether each query is added to what it found.
+        in_channels: channels of an input token.
+        channels: channels of an output token.
+        heads: number of attention heads.
+        stride_q: pooling stride of the queries on each axis.
+        stride_kv: pooling stride of keys and values on each axis.
+        window: window side in input tokens; 0 for global attention.
+        side: rows and columns of the training grid, for which relative positions are learned.
+        residual_pooling: whether each pooled query is added to its attention output.
     """
 
     def __init__(
@@ -82,16 +82,16 @@ class PooledAttention(nn.Module):
         if self.window_q:
             windows = (to_windows(q, self.window_q), to_windows(k, self.window_kv), to_windows(v, self.window_kv))
         grid, key_grid = ((each.shape[1], each.shape[2]) for each in windows[:2])
-        # Heads are part of the batch already.
+        # Heads are folded into the batch.
         queries, keys, values = (each.flatten(1, 2)[:, None] for each in windows)
         tables = (self.rel_pos_h, self.rel_pos_w)
-        found = decomposed_attention(queries, keys, values, tables, grid, key_grid)
-        found = found[:, 0].unflatten(1, grid)
+        output = decomposed_attention(queries, keys, values, tables, grid, key_grid)
+        output = output[:, 0].unflatten(1, grid)
         if self.window_q:
-            found = from_windows(found, q.shape[0], size)
+            output = from_windows(output, q.shape[0], size)
         if self.residual_pooling:
-            found = found + q
-        joined = found.unflatten(0, (-1, self.heads)).permute(0, 2, 3, 1, 4).flatten(3)
+            output = output + q
+        joined = output.unflatten(0, (-1, self.heads)).permute(0, 2, 3, 1, 4).flatten(3)
         out: Tensor = self.proj(joined)
         return out
 
@@ -102,7 +102,7 @@ class PooledAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Pooled attention and a two-layer network, each beside a shortcut, which is brought to their shape."""
+    """Pooled attention and MLP, each beside a shortcut that is projected to their shape."""
 
     def __init__(
         self, attention: PooledAttention, in_channels: int, channels: int, stride: int, mlp_ratio: float, rate: float
@@ -118,25 +118,25 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, in_channels) to (B, ceil(H / stride), ceil(W / stride), channels)."""
-        seen = self.norm1(x)
+        normalized = self.norm1(x)
         if self.proj is not None:
-            x = self.proj(seen)
+            x = self.proj(normalized)
         if self.stride > 1:
             kernel = self.stride + 1
             x = F.max_pool2d(x.permute(0, 3, 1, 2), kernel, self.stride, kernel // 2).permute(0, 2, 3, 1)
-        x = x + self.drop_path(self.attn(seen))
+        x = x + self.drop_path(self.attn(normalized))
         out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return out
 
 
 @dataclass(frozen=True)
 class PooledWindows:
-    """The pooled attention of the first stage.
+    """Pooled, windowed attention of the first stage.
 
     Attributes:
-        kv_stride: how many times fewer keys than tokens there are, on each axis; halves from stage to stage.
-        window_size: side of the windows, in tokens; halves from stage to stage.
-        residual: whether each query is added to the result of its attention.
+        kv_stride: pooling stride of keys and values on each axis; halves from stage to stage.
+        window_size: window side in tokens; halves from stage to stage.
+        residual: whether each query is added to its attention output.
     """
 
     kv_stride: int = 4
@@ -145,23 +145,24 @@ class PooledWindows:
 
 
 class MViT(nn.Module):
-    """A transformer whose maps shrink from stage to stage as their channels grow; the defaults are MViTv2-T's.
+    """A multiscale transformer: maps shrink and channels grow from stage to stage; the defaults are MViTv2-T's.
 
-    Within a stage tokens look within windows; the last block of each stage but the first, which is where the next map
-    comes from, looks everywhere.
+    Attention is windowed; the last block of each stage but the first, which makes the output of the stage, has global
+    attention.
 
     Args:
-        image_size: side of the images that relative positions are learnt for; other sizes resample them.
-        channels: of a token in the first stage; they double from stage to stage, and so do the heads.
-        depth: number of blocks of all four stages; None: as many as `last_blocks` end with.
-        heads: in the first stage.
-        last_blocks: number of the last block of each of the four stages.
+        image_size: side, in pixels, of the training images; relative positions are resampled for other sizes.
+        channels: channels of a token in the first stage; they double from stage to stage, and so does the number of
+            heads.
+        depth: number of blocks of all four stages together; None to derive it from `last_blocks`.
+        heads: number of attention heads in the first stage.
+        last_blocks: index of the last block of each of the four stages.
         pooling: strides and windows of the pooled attention.
-        mlp_ratio: how much wider the two-layer networks are inside.
-        drop_path_rate: how often the last block's residuals are left out in training; rises from 0 at the first.
-        out_features: which of scale2 (stride 4), scale3, scale4, scale5 (stride 32) are returned.
-        activation_checkpointing: compute each block again for the gradient, instead of keeping what it computed.
-        pad_to: images are padded with zeros, right and bottom, until their sides are this long at least; 0: not.
+        mlp_ratio: hidden channels of each MLP, as a multiple of its input channels.
+        drop_path_rate: stochastic depth rate of the last block, in [0, 1); rises linearly from 0 at the first block.
+        out_features: returned stages, some of scale2 (stride 4), scale3, scale4, scale5 (stride 32).
+        activation_checkpointing: whether activations are recomputed in the backward pass, to save memory.
+        pad_to: minimum side of the input in pixels, reached by zero padding right and bottom; 0 for no padding.
     """
 
     def __init__(
@@ -211,14 +212,15 @@ class MViT(nn.Module):
                     self.channels[name], self.strides[name] = channels, stride
                     self.add_module(f"{name}_norm", nn.LayerNorm(channels, eps=_EPS))
                 channels, heads, stride, kv_stride = 2 * channels, 2 * heads, 2 * stride, max(kv_stride // 2, 1)
-            if first:  # which shrinks what comes in, and so does so in windows of the stage before
+            if first:  # it shrinks the input, and so uses the windows of the stage before
                 window_size, side = window_size // 2, side // 2
-        # Up to this side, in pixels, there is a single window, which an exported program takes for a rule.
+        # Up to this side, in pixels, there is a single window, which would become a shape constraint of exported
+        # programs.
         self.single_window = _PATCH_STRIDE * pooling.window_size
-        initialise(self)
+        initialize(self)
 
     def older_weights(self, state: Mapping[str, Tensor], path: str) -> tuple[str, dict[str, Tensor]] | None:
-        """Positions of another size."""
+        """Positions learned at another image size."""
         return fitted(self, {}, state, path)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:

@@ -1,8 +1,8 @@
-"""What det-vitdet adds to det, as names; nothing here is imported before it is used."""
+"""The components of det-vitdet by name; their modules are imported on first use."""
 
 from det_core.plugins.hooks import hookimpl, recipe_files
 
-# Tiny ones, on the photographs of examples/blood-cells in det's repository.
+# Tiny models, for the photographs of examples/blood-cells in det's repository.
 UNPUBLISHED = ("tiny_mvitv2_blood_cells", "tiny_swin_blood_cells", "tiny_vitdet_blood_cells")
 
 # Folder of the published configuration -> name of the recipe -> name of the configuration.
@@ -35,7 +35,7 @@ PUBLISHED: dict[str, dict[str, str]] = {
             "mask_rcnn_vitdet_l_100ep",
         )
     },
-    "ViTDet/LVIS": {  # whose names are those of COCO's
+    "ViTDet/LVIS": {  # the same recipe names as for COCO
         f"lvis_{name}": name
         for name in (
             "cascade_mask_rcnn_mvitv2_b_in21k_100ep",
@@ -54,14 +54,14 @@ PUBLISHED: dict[str, dict[str, str]] = {
 }
 
 
-# What recipes may build beside what is offered through hooks.
+# What recipes may build beside the components of the hooks.
 SAFE_PARTS = (
     "det_vitdet.mvit:PooledWindows",
     "det_vitdet.vit:Positions",
     "det_vitdet.vit:Windows",
 )
 
-# Arguments of 0.1.0 that have moved into parts.
+# Arguments of 0.1.0 that are now attributes of parts.
 MOVED_ARGUMENTS = {
     "mvit": {
         "kv_stride": "pooling.kv_stride",
@@ -82,7 +82,7 @@ MOVED_ARGUMENTS = {
 
 @hookimpl
 def det_backbones() -> dict[str, str]:
-    """Transformers, and the pyramid that a plain one needs."""
+    """Transformers, and the feature pyramid for plain ones."""
     return {
         "mvit": "det_vitdet.mvit:MViT",
         "mvitv2_b": "det_vitdet.presets:mvitv2_b",
@@ -112,11 +112,11 @@ def det_recipes() -> dict[str, str]:
 
 @hookimpl
 def det_importers() -> dict[str, str]:
-    """The settings of Detectron2's project."""
+    """Settings of Detectron2's ViTDet and MViTv2 projects."""
     return {"detectron2.vitdet": "det_vitdet.importer:EXTENSION"}
 
 
 @hookimpl
 def det_conformance() -> dict[str, str]:
-    """How the conformance kit makes the components of this package."""
-    return {"vitdet": "det_vitdet.testing:told"}
+    """Arguments with which the conformance kit builds the components of this package."""
+    return {"vitdet": "det_vitdet.testing:settings"}

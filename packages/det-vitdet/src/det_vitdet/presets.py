@@ -1,6 +1,6 @@
-"""The published transformers by their names: their sizes are the defaults, and smaller ones are good for trying.
+"""The published transformers by name, with the published sizes as defaults; smaller values suit experiments.
 
-Those of ViTDet are whole backbones; those of MViTv2 and Swin stand underneath an `fpn`. The stochastic depth rates are
+Those of ViTDet are complete backbones; MViTv2 and Swin go underneath an `fpn`. The stochastic depth rates are
 those of the published COCO configurations.
 """
 
@@ -37,7 +37,7 @@ def vitdet(
     activation_checkpointing: bool = False,
     pad_to: int = 0,
 ) -> SimpleFeaturePyramid:
-    """A `ViT` with four global attention blocks, evenly spread, and a simple feature pyramid; arguments as of `ViT`."""
+    """A `ViT` with four evenly spaced global attention blocks and a simple feature pyramid; arguments as of `ViT`."""
     every = max(depth // 4, 1)
     net = ViT(
         channels=channels,

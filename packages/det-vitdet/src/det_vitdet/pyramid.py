@@ -1,4 +1,4 @@
-"""A pyramid made of one feature map (Li et al., "Exploring plain vision transformer backbones", 2022, section 3)."""
+"""A feature pyramid from one map (Li et al., "Exploring plain vision transformer backbones", 2022, section 3)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,16 +14,16 @@ __all__ = ["SimpleFeaturePyramid"]
 
 
 class SimpleFeaturePyramid(nn.Module):
-    """Enlarges and shrinks the last feature map of a network; every level gets the same number of channels.
+    """Upsamples and downsamples the last feature map of a network to levels with equal channels.
 
     Level names are "p" and the binary logarithm of the stride: p2 has stride 4.
 
     Args:
-        net: the network underneath, of whose levels the last is used.
-        out_channels: of every level.
-        scales: how much larger than that map each level is, finest first, each half the one before: 4, 2, 1 or 0.5.
-        norm: of the convolutions.
-        top: one more level of twice the stride, by subsampling the coarsest; or none.
+        net: network underneath; its last feature map is used.
+        out_channels: channels of every level.
+        scales: size of each level relative to that map, finest first, each half the one before: 4, 2, 1 or 0.5.
+        norm: norm layer of the convolutions.
+        top: optional extra level of twice the stride, subsampled from the coarsest.
     """
 
     def __init__(
@@ -37,9 +37,9 @@ class SimpleFeaturePyramid(nn.Module):
     ) -> None:
         super().__init__()
         if not scales or any(scale != scales[0] / 2**i or scale not in _RESIZED for i, scale in enumerate(scales)):
-            known = ", ".join(map(str, _RESIZED))
+            supported = ", ".join(map(str, _RESIZED))
             raise ConfigError(
-                "SimpleFeaturePyramid.scales", f"must be halves in a row, of {known}", f"got {list(scales)}"
+                "SimpleFeaturePyramid.scales", f"must halve by level, out of {supported}", f"got {list(scales)}"
             )
         self.in_feature = list(net.channels)[-1]
         channels, stride = net.channels[self.in_feature], net.strides[self.in_feature]
@@ -72,7 +72,7 @@ class SimpleFeaturePyramid(nn.Module):
 
 
 Resized = tuple[list[nn.Module], int]
-"""Layers that change the size of a map, and how many channels come out."""
+"""Resampling layers, and their output channels."""
 
 
 def _quadrupled(channels: int, norm: Norm) -> Resized:

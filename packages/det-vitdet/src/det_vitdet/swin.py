@@ -15,7 +15,7 @@ from det_vitdet.layers import (
     cut,
     drop_path_rates,
     from_windows,
-    initialise,
+    initialize,
     padded_to,
     run_block,
     window_counts,
@@ -26,11 +26,11 @@ __all__ = ["Swin"]
 
 _STAGES = ("p0", "p1", "p2", "p3")
 _PATCH = 4
-_APART = -100.0  # added, as published, where two tokens of a window are no neighbours in the image
+_APART = -100.0  # added, as published, to the logits of tokens that the cyclic shift has brought into one window
 
 
 class PatchEmbedding(nn.Module):
-    """A token for each patch of pixels, normed."""
+    """A normalized token for each patch of pixels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -46,14 +46,14 @@ class PatchEmbedding(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Every token of a window looks at every other; how far apart they are adds a number of each head."""
+    """Attention between all tokens of a window, with a bias per head and relative position."""
 
     def __init__(self, channels: int, window: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
-        # Published files hold it among the weights, though nothing changes it.
+        # A buffer that published files contain, though it is constant.
         self.register_buffer("relative_position_index", _distances(window))
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
@@ -67,28 +67,28 @@ class WindowAttention(nn.Module):
         if apart is not None:
             bias = bias + apart[:, None]
             bias = bias.expand(batch, *bias.shape).flatten(0, 1)
-        found = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-        out: Tensor = self.proj(found.transpose(1, 2).flatten(2))
+        output = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        out: Tensor = self.proj(output.transpose(1, 2).flatten(2))
         return out
 
 
 def _distances(window: int) -> Tensor:
-    """Which row of the table each pair of tokens has, int64 (T, T): rows apart, then columns apart."""
+    """Row of the bias table for each pair of tokens, int64 (T, T): row offsets first, then column offsets."""
     places = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")).flatten(1)
     rows, columns = places[:, :, None] - places[:, None, :] + window - 1
     return rows * (2 * window - 1) + columns
 
 
 class Block(nn.Module):
-    """Attention within windows and a two-layer network, each beside a shortcut.
+    """Windowed attention and MLP, each beside a shortcut.
 
     Args:
-        channels: of a token.
-        heads: that share them.
-        window: side of the windows in tokens.
-        shift: how far the windows are moved right and down; what they reach over the rim for comes from the other side.
-        mlp_ratio: how much wider the two-layer network is inside.
-        rate: how often, in training, an image does without a residual.
+        channels: channels of a token.
+        heads: number of attention heads.
+        window: window side in tokens.
+        shift: cyclic shift of the windows in tokens, right and down.
+        mlp_ratio: hidden channels of the MLP, as a multiple of its input channels.
+        rate: stochastic depth rate, in [0, 1).
     """
 
     def __init__(self, channels: int, heads: int, window: int, shift: int, mlp_ratio: float, rate: float) -> None:
@@ -104,19 +104,19 @@ class Block(nn.Module):
         """(B, H, W, channels) to the same shape."""
         batch, height, width, _ = x.shape
         counts = window_counts((height, width), self.window)
-        seen, apart = covered(self.norm1(x), self.window), None
+        tokens, apart = covered(self.norm1(x), self.window), None
         if self.shift:
-            seen = seen.roll((-self.shift, -self.shift), dims=(1, 2))
-            apart = _apart(counts, self.window, self.shift, seen)
-        windows = self.attn(cut(seen, self.window, counts).flatten(1, 2), batch, apart)
-        seen = from_windows(windows.unflatten(1, (self.window, self.window)), batch, (height, width), self.shift)
-        x = x + self.drop_path(seen)
+            tokens = tokens.roll((-self.shift, -self.shift), dims=(1, 2))
+            apart = _apart(counts, self.window, self.shift, tokens)
+        windows = self.attn(cut(tokens, self.window, counts).flatten(1, 2), batch, apart)
+        tokens = from_windows(windows.unflatten(1, (self.window, self.window)), batch, (height, width), self.shift)
+        x = x + self.drop_path(tokens)
         out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return out
 
 
 def _apart(counts: tuple[int, int], window: int, shift: int, like: Tensor) -> Tensor:
-    """(windows, T, T): below zero where two tokens are in one window only because it reaches over the rim."""
+    """(windows, T, T): negative for tokens that share a window only because of the cyclic shift."""
 
     def part(length: int) -> Tensor:
         place = torch.arange(length, device=like.device)
@@ -128,7 +128,7 @@ def _apart(counts: tuple[int, int], window: int, shift: int, like: Tensor) -> Te
 
 
 class PatchMerging(nn.Module):
-    """Four neighbouring tokens become one of twice the channels."""
+    """Merges 2 x 2 adjacent tokens into one of twice the channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ class PatchMerging(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks whose windows are moved by half in every second, and what makes the next stage's map of theirs."""
+    """Blocks with shifted windows in every second one, and the patch merging before the next stage."""
 
     def __init__(
         self, channels: int, heads: int, window: int, mlp_ratio: float, rates: Sequence[float], merges: bool
@@ -158,25 +158,25 @@ class Stage(nn.Module):
         self.downsample = PatchMerging(channels) if merges else None
 
     def forward(self, x: Tensor, checkpointed: bool) -> tuple[Tensor, Tensor]:
-        """(B, H, W, channels) to the map of this stage, and what the next one starts from."""
+        """(B, H, W, channels) to the output of this stage and the input of the next."""
         for block in self.blocks:
             x = run_block(block, x, checkpointed=checkpointed)
         return x, x if self.downsample is None else self.downsample(x)
 
 
 class Swin(nn.Module):
-    """A transformer whose tokens look within windows, which move from block to block; the defaults are Swin-T's.
+    """A hierarchical transformer with shifted windows; the defaults are Swin-T's.
 
     Args:
-        channels: of a token in the first stage; they double from stage to stage.
-        depths: blocks of each stage.
-        heads: of each stage.
-        window_size: side of the windows in tokens.
-        mlp_ratio: how much wider the two-layer networks are inside.
-        drop_path_rate: how often the last block's residuals are left out in training; rises from 0 at the first.
-        out_features: which of p0 (stride 4), p1, p2, p3 (stride 32) are returned.
-        activation_checkpointing: compute each block again for the gradient, instead of keeping what it computed.
-        pad_to: images are padded with zeros, right and bottom, until their sides are this long at least; 0: not.
+        channels: channels of a token in the first stage; they double from stage to stage.
+        depths: number of blocks of each stage.
+        heads: number of attention heads of each stage.
+        window_size: window side in tokens.
+        mlp_ratio: hidden channels of each MLP, as a multiple of its input channels.
+        drop_path_rate: stochastic depth rate of the last block, in [0, 1); rises linearly from 0 at the first block.
+        out_features: returned stages, some of p0 (stride 4), p1, p2, p3 (stride 32).
+        activation_checkpointing: whether activations are recomputed in the backward pass, to save memory.
+        pad_to: minimum side of the input in pixels, reached by zero padding right and bottom; 0 for no padding.
     """
 
     def __init__(
@@ -203,20 +203,21 @@ class Swin(nn.Module):
         self.channels: dict[str, int] = {}
         self.strides: dict[str, int] = {}
         self.size_divisibility = 1
-        # Up to this side, in pixels, the last stage has a single window, which an exported program takes for a rule.
+        # Up to this side the last stage has a single window, which would become a shape constraint of exported
+        # programs.
         self.single_window = _PATCH * 2 ** (len(_STAGES) - 1) * window_size
         self.layers = nn.ModuleList()
         rates = drop_path_rates(drop_path_rate, sum(depths))
         for i, name in enumerate(_STAGES):
-            width, own = channels * 2**i, rates[sum(depths[:i]) : sum(depths[: i + 1])]
-            self.layers.append(Stage(width, heads[i], window_size, mlp_ratio, own, merges=name != _STAGES[-1]))
+            width, stage_rates = channels * 2**i, rates[sum(depths[:i]) : sum(depths[: i + 1])]
+            self.layers.append(Stage(width, heads[i], window_size, mlp_ratio, stage_rates, merges=name != _STAGES[-1]))
             if name in out_features:
                 self.channels[name], self.strides[name] = width, _PATCH * 2**i
                 self.add_module(f"norm{i}", nn.LayerNorm(width))
-        initialise(self)
+        initialize(self)
 
     def older_weights(self, state: Mapping[str, Tensor], path: str) -> tuple[str, dict[str, Tensor]] | None:
-        """timm's weights too, and positions of another size."""
+        """timm's weights, and positions learned at another image size."""
         return fitted(self, {"names of timm": timm_swin}, state, path)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
@@ -224,7 +225,7 @@ class Swin(nn.Module):
         x = self.patch_embed(padded_to(pixels, self.pad_to))
         features = {}
         for i, (name, stage) in enumerate(zip(_STAGES, self.layers, strict=True)):
-            found, x = stage(x, self.activation_checkpointing and self.training)
+            output, x = stage(x, self.activation_checkpointing and self.training)
             if name in self.channels:
-                features[name] = self.get_submodule(f"norm{i}")(found).permute(0, 3, 1, 2)
+                features[name] = self.get_submodule(f"norm{i}")(output).permute(0, 3, 1, 2)
         return features

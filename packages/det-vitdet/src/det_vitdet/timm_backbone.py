@@ -1,4 +1,4 @@
-"""Any network of timm that gives feature maps, as a backbone by its name; an extra: det-vitdet[timm]."""
+"""Any timm network with feature maps, as a backbone by its timm name; an extra: det-vitdet[timm]."""
 
 import copy
 import math
@@ -16,17 +16,18 @@ __all__ = ["TimmBackbone"]
 
 
 class TimmBackbone(nn.Module):
-    """The feature maps of a network of timm: the last one of each stride.
+    """The feature maps of a timm network: the last one of each stride.
 
-    Levels are called "c" and the binary logarithm of the stride: c2 has stride 4. State-dict keys are timm's own, below
-    "network". Weights start at random; a recipe loads others by `weights: {source: ..., into: backbone.bottom_up}`.
+    Levels are named "c" and the binary logarithm of the stride: c2 has stride 4. State-dict keys are timm's, below
+    "network". Weights are random at first; a recipe loads others by `weights: {source: ..., into: backbone.bottom_up}`.
 
     Args:
-        name: as timm spells it, such as "convnext_tiny", "swin_tiny_patch4_window7_224".
-        strides: of the levels wanted, finest first; None for all that the network has.
-        norm: "FrozenBN" makes batch norms constants, which suits pretrained weights and small batches; None keeps them.
-        pad_to: images are padded with zeros, right and bottom, until their sides are this long at least; 0: not.
-        options: further arguments of `timm.create_model`, such as {img_size: 512} for networks of one image size.
+        name: timm model name, such as "convnext_tiny", "swin_tiny_patch4_window7_224".
+        strides: strides of the returned levels, finest first; None for all levels of the network.
+        norm: "FrozenBN" for constant batch norms, which suits pretrained weights and small batches; None for trained
+            ones.
+        pad_to: minimum side of the input in pixels, reached by zero padding right and bottom; 0 for no padding.
+        options: further arguments of `timm.create_model`, such as {img_size: 512} for networks of fixed image size.
 
     Raises:
         MissingExtraError: timm is not installed.
@@ -47,16 +48,16 @@ class TimmBackbone(nn.Module):
             raise ConfigError("TimmBackbone.norm", "must be FrozenBN or null", f"got {norm!r}")
         self.network, shapes = _network(name, dict(options or {}))
         reductions, widths = (list(getattr(self.network.feature_info, each)()) for each in ("reduction", "channels"))
-        # Of several maps of one stride the last one knows most.
+        # Of several maps of one stride the last is the most processed.
         last = {stride: index for index, stride in enumerate(reductions)}
-        wanted = sorted(last if strides is None else set(strides))
-        if not wanted or not set(wanted) <= set(last) or any(stride & (stride - 1) for stride in wanted):
-            found = f"{name} has feature maps of stride {', '.join(map(str, sorted(last)))}, not {wanted}"
+        requested = sorted(last if strides is None else set(strides))
+        if not requested or not set(requested) <= set(last) or any(stride & (stride - 1) for stride in requested):
+            found = f"{name} has feature maps of stride {', '.join(map(str, sorted(last)))}, not {requested}"
             raise ConfigError("TimmBackbone.strides", "must be strides that the network has, powers of two", found)
-        self._index = {f"c{int(math.log2(stride))}": last[stride] for stride in wanted}
+        self._index = {f"c{int(math.log2(stride))}": last[stride] for stride in requested}
         self.channels = {level: widths[index] for level, index in self._index.items()}
-        self.strides = dict(zip(self._index, wanted, strict=True))
-        self.size_divisibility, self.pad_to = max(wanted), pad_to
+        self.strides = dict(zip(self._index, requested, strict=True))
+        self.size_divisibility, self.pad_to = max(requested), pad_to
         self._channels_last = {
             level
             for level, stride in self.strides.items()
@@ -70,20 +71,20 @@ class TimmBackbone(nn.Module):
         maps = self.network(padded_to(pixels, self.pad_to))
         features = {level: maps[index] for level, index in self._index.items()}
         return {
-            level: found.permute(0, 3, 1, 2) if level in self._channels_last else found
-            for level, found in features.items()
+            level: feature_map.permute(0, 3, 1, 2) if level in self._channels_last else feature_map
+            for level, feature_map in features.items()
         }
 
 
-# What lets timm's networks of one image size take any; each family knows one of these.
+# Options with which networks of fixed image size accept others; each family has one of these.
 _ANY_SIZE: tuple[dict[str, Any], ...] = ({}, {"dynamic_img_size": True}, {"strict_img_size": False})
-# Options of timm that read or fetch files.
+# Options of timm that read or download files.
 _FETCHING = frozenset({"cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"})
-_PROBE = (320, 256)  # a picture that tells whether they do
+_PROBE = (320, 256)  # image size, in pixels, to test whether they do
 
 
 def _network(name: str, options: dict[str, Any]) -> tuple[nn.Module, list[torch.Size]]:
-    """The network, and the shapes of its maps of a picture of a size that it was not made for."""
+    """The network, and the shapes of its feature maps for an image size other than its training size."""
     try:
         import timm
     except ImportError as error:
@@ -91,7 +92,7 @@ def _network(name: str, options: dict[str, Any]) -> tuple[nn.Module, list[torch.
         raise MissingExtraError("TimmBackbone", "needs timm, which is not installed", fix=fix) from error
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"{name.partition('_')[0][:6]}*")[:6])
-        fix = f"there is {near}, ..." if near else "timm.list_models() tells all names"
+        fix = f"there is {near}, ..." if near else "timm.list_models() lists all names"
         raise ConfigError("TimmBackbone.name", f"timm has no network {name!r}", fix=fix)
     if fetching := sorted(_FETCHING & options.keys()):
         fix = "a recipe loads weights by `weights: {source: ..., into: backbone.bottom_up}`"
@@ -99,7 +100,7 @@ def _network(name: str, options: dict[str, Any]) -> tuple[nn.Module, list[torch.
     problems = []
     for more in _ANY_SIZE:
         try:
-            with torch.device("cpu"):  # some constructors read tensor values, which the meta device does not have
+            with torch.device("cpu"):  # some constructors read tensor values, which the meta device lacks
                 network = timm.create_model(name, features_only=True, **{**more, **options})
             with torch.no_grad():
                 maps = copy.deepcopy(network).to("meta").eval()(torch.zeros(1, 3, *_PROBE, device="meta"))
@@ -107,5 +108,5 @@ def _network(name: str, options: dict[str, Any]) -> tuple[nn.Module, list[torch.
             problems.append(str(error).partition("\n")[0])
             continue
         return network.to(torch.get_default_device()), [each.shape for each in maps]
-    problem = f"timm makes no feature maps of images of any size with {name!r}"
+    problem = f"timm gives no feature maps for arbitrary image sizes with {name!r}"
     raise ConfigError("TimmBackbone", problem, problems[0], "choose another network, or other options")

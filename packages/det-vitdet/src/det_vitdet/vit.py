@@ -17,7 +17,7 @@ from det_vitdet.layers import (
     check_at_least,
     drop_path_rates,
     from_windows,
-    initialise,
+    initialize,
     padded_to,
     positions_at,
     run_block,
@@ -31,13 +31,13 @@ _EPS = 1e-6  # of all layer norms
 
 
 class Attention(nn.Module):
-    """Every token of a grid looks at every other.
+    """Global attention over all tokens of a grid.
 
     Args:
-        channels: of a token.
-        heads: that share them.
-        side: rows and columns of the grid that relative positions are learnt for; 0: without relative positions.
-        qkv_bias: whether queries, keys and values have a bias.
+        channels: channels of a token.
+        heads: number of attention heads.
+        side: rows and columns of the training grid, for which relative positions are learned; 0 for none.
+        qkv_bias: whether the projections of queries, keys and values have a bias.
     """
 
     def __init__(self, channels: int, heads: int, side: int, qkv_bias: bool) -> None:
@@ -54,13 +54,13 @@ class Attention(nn.Module):
         size = (x.shape[1], x.shape[2])
         q, k, v = self.qkv(x).flatten(1, 2).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         tables = (self.rel_pos_h, self.rel_pos_w) if self.relative else None
-        found = decomposed_attention(q, k, v, tables, size, size)
-        out: Tensor = self.proj(found.transpose(1, 2).flatten(2).unflatten(1, size))
+        output = decomposed_attention(q, k, v, tables, size, size)
+        out: Tensor = self.proj(output.transpose(1, 2).flatten(2).unflatten(1, size))
         return out
 
 
 class ResidualConvolutions(nn.Module):
-    """Three convolutions beside a shortcut, through which windows learn of each other; starts as its shortcut."""
+    """Three bottleneck convolutions beside a shortcut, which pass information between windows; identity at first."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -84,15 +84,15 @@ class ResidualConvolutions(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, within windows or over everything, and a two-layer network, each beside a shortcut.
+    """Windowed or global attention and MLP, each beside a shortcut.
 
     Args:
-        attention: what the tokens do; called with the grid, or with the windows of it.
-        channels: of a token.
-        hidden: of the two-layer network.
-        drop_path: how often, in training, an image does without what attention says, or without the network.
-        window: side of the windows; 0: one window, the whole grid.
-        residual: whether convolutions follow.
+        attention: attention layer, called with the grid or with its windows.
+        channels: channels of a token.
+        hidden: hidden channels of the MLP.
+        drop_path: stochastic depth rate, in [0, 1).
+        window: window side in tokens; 0 for global attention.
+        residual: whether a `ResidualConvolutions` follows.
     """
 
     def __init__(
@@ -109,23 +109,23 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, channels) to the same shape."""
-        seen = self.norm1(x)
+        tokens = self.norm1(x)
         if self.window:
-            seen = from_windows(self.attn(to_windows(seen, self.window)), x.shape[0], (x.shape[1], x.shape[2]))
+            tokens = from_windows(self.attn(to_windows(tokens, self.window)), x.shape[0], (x.shape[1], x.shape[2]))
         else:
-            seen = self.attn(seen)
-        x = x + self.drop_path(seen)
+            tokens = self.attn(tokens)
+        x = x + self.drop_path(tokens)
         x = x + self.drop_path(self.mlp(self.norm2(x)))
         return x if self.residual is None else self.residual(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Which blocks have windowed attention.
+    """Choice of the blocks with windowed attention.
 
     Attributes:
-        size: side of the windows, in tokens.
-        blocks: numbers of the blocks whose tokens attend within their window alone.
+        size: window side in tokens.
+        blocks: indices of the blocks with windowed attention.
     """
 
     size: int = 14
@@ -134,14 +134,14 @@ class Windows:
 
 @dataclass(frozen=True)
 class Positions:
-    """The embeddings of positions; images of other sizes resample them.
+    """Position embeddings; they are resampled for other image sizes.
 
     Attributes:
-        absolute: whether each token has an embedding of its position.
-        relative: whether attention depends on how far apart tokens are.
-        image_size: side of the images that relative positions are learnt for, in pixels.
-        pretrain_size: side of the images that absolute positions were learnt for, in pixels.
-        pretrain_class_token: whether there is one more absolute position, which is not used.
+        absolute: whether each token has an absolute position embedding.
+        relative: whether attention has relative position embeddings.
+        image_size: side, in pixels, of the training images, for relative positions.
+        pretrain_size: side, in pixels, of the pretraining images, for absolute positions.
+        pretrain_class_token: whether there is one more absolute position, of the class token, which is not used.
     """
 
     absolute: bool = True
@@ -152,21 +152,21 @@ class Positions:
 
 
 class ViT(nn.Module):
-    """A plain vision transformer; the defaults are ViT-B's, as ViTDet has it.
+    """A plain vision transformer; the defaults are those of ViT-B in ViTDet.
 
     Args:
-        patch_size: pixels per token on each axis.
-        channels: of a token.
-        depth: blocks.
-        heads: of each attention.
-        mlp_ratio: how much wider the two-layer networks are inside.
-        qkv_bias: whether queries, keys and values have a bias.
-        drop_path_rate: how often the last block's residuals are left out in training; rises from 0 at the first.
+        patch_size: patch side in pixels.
+        channels: channels of a token.
+        depth: number of blocks.
+        heads: number of attention heads.
+        mlp_ratio: hidden channels of each MLP, as a multiple of its input channels.
+        qkv_bias: whether the projections of queries, keys and values have a bias.
+        drop_path_rate: stochastic depth rate of the last block, in [0, 1); rises linearly from 0 at the first block.
         windows: the blocks with windowed attention; the others have global attention.
-        residual_blocks: numbers of the blocks that convolutions follow.
-        positions: the embeddings of positions.
-        activation_checkpointing: compute each block again for the gradient, instead of keeping what it computed.
-        pad_to: images are padded with zeros, right and bottom, until their sides are this long at least; 0: not.
+        residual_blocks: indices of the blocks with residual convolutions after them.
+        positions: position embeddings.
+        activation_checkpointing: whether activations are recomputed in the backward pass, to save memory.
+        pad_to: minimum side of the input in pixels, reached by zero padding right and bottom; 0 for no padding.
     """
 
     def __init__(
@@ -211,15 +211,16 @@ class ViT(nn.Module):
             attention = Attention(channels, heads, grid, qkv_bias)
             block = Block(attention, channels, int(channels * mlp_ratio), rate, window, number in residual_blocks)
             self.blocks.append(block)
-        initialise(self)
+        initialize(self)
         self.channels: Mapping[str, int] = {"last_feat": channels}
         self.strides: Mapping[str, int] = {"last_feat": patch_size}
         self.size_divisibility = patch_size
-        # Up to this side, in pixels, there is a single window, which an exported program takes for a rule.
+        # Up to this side, in pixels, there is a single window, which would become a shape constraint of exported
+        # programs.
         self.single_window = patch_size * windows.size if windows.blocks else 0
 
     def older_weights(self, state: Mapping[str, Tensor], path: str) -> tuple[str, dict[str, Tensor]] | None:
-        """timm's weights too, and positions of another size."""
+        """timm's weights, and positions learned at another image size."""
         return fitted(self, {"layer scales of timm": layer_scale}, state, path)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:

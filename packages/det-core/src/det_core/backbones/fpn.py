@@ -15,19 +15,19 @@ __all__ = ["FPN"]
 
 
 class FPN(nn.Module):
-    """Adds what coarse levels know to the fine ones; every level gets the same number of channels.
+    """Adds upsampled coarse levels to finer ones; every level has the same number of channels.
 
     Level names are "p" and the binary logarithm of the stride: p2 has stride 4.
 
     Args:
-        bottom_up: the network underneath; its strides must double from level to level.
-        in_features: its levels that are used, finest first; None for all.
-        out_channels: of every level.
-        norm: of the lateral and output convolutions.
+        bottom_up: network underneath, whose strides double from level to level.
+        in_features: levels of the network, finest first; None for all.
+        out_channels: channels of every level.
+        norm: norm layer of the lateral and output convolutions.
         fuse: whether the two inputs of a level are added or averaged.
-        top: what stands on top: one more level of twice the stride, by subsampling the coarsest (published for R-CNN);
-            two more, by strided convolutions (published for RetinaNet); or none.
-        top_input: what those convolutions see, the coarsest level of bottom_up or that of the pyramid.
+        top: extra levels on top: one of twice the stride, by subsampling the coarsest (published for R-CNN); two, by
+            strided convolutions (published for RetinaNet); or none.
+        top_input: input of those convolutions: the coarsest level of bottom_up, or that of the pyramid.
     """
 
     def __init__(
@@ -87,8 +87,8 @@ class FPN(nn.Module):
         if self.top == "maxpool":
             outputs[f"p{highest + 1}"] = F.max_pool2d(outputs[f"p{highest}"], kernel_size=1, stride=2)
         elif self.top == "convolutions":
-            seen = below[self._levels[highest]] if self.top_input == "bottom_up" else outputs[f"p{highest}"]
-            outputs |= self.top_block(seen)
+            coarsest = below[self._levels[highest]] if self.top_input == "bottom_up" else outputs[f"p{highest}"]
+            outputs |= self.top_block(coarsest)
         return outputs
 
 
@@ -96,9 +96,9 @@ class TopConvolutions(nn.Module):
     """Two levels on top of a pyramid, each half the size of the one below (Lin et al., "Focal loss", 2017).
 
     Args:
-        level: the number of the first.
-        in_channels: of what they are made from.
-        out_channels: of both.
+        level: index of the first level.
+        in_channels: channels of the input.
+        out_channels: channels of both levels.
     """
 
     def __init__(self, level: int, in_channels: int, out_channels: int) -> None:

@@ -17,10 +17,10 @@ _QUANTUM = 8
 
 
 def stages_of(depth: int, width: int, slope: float, multiplier: float, group_width: int) -> list[tuple[int, int]]:
-    """(blocks, channels) of each stage: widths rise linearly, and are rounded to few that a group's width divides.
+    """(blocks, channels) of each stage: widths rise linearly, and are quantized to multiples of the group width.
 
     Block i would have width + slope * i channels; that is rounded to a power of `multiplier` times `width`, then to a
-    multiple of 8, then, block by block of the same number, to a multiple of the group's width.
+    multiple of 8, then to a multiple of the group width.
     """
     widths = []
     for i in range(depth):
@@ -34,7 +34,7 @@ def stages_of(depth: int, width: int, slope: float, multiplier: float, group_wid
 
 
 class SqueezeExcitation(nn.Module):
-    """Weighs channels by what the whole map says (Hu et al., "Squeeze-and-excitation networks", 2018)."""
+    """Weighs channels by a global average (Hu et al., "Squeeze-and-excitation networks", 2018)."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()
@@ -106,16 +106,16 @@ class RegNet(nn.Module):
     se_ratio 0.25.
 
     Args:
-        depth: blocks of all four stages together.
-        width: channels that the first block would have (w_0).
-        slope: by how much each block would be wider than the one before (w_a).
-        multiplier: by what each stage is wider than the one before, about (w_m).
+        depth: number of blocks of all four stages together.
+        width: initial width in channels (w_0).
+        slope: increase of width per block (w_a).
+        multiplier: ratio of widths between stages, before rounding (w_m).
         group_width: channels of one group of the 3 x 3 convolutions.
-        se_ratio: squeezed channels of each block, as a share of what comes into it; 0 for no squeeze-and-excitation.
-        stem_channels: output of the stem.
-        out_features: which of s1 (stride 4), s2, s3, s4 (stride 32) are returned; later stages are not built.
-        norm: of every convolution.
-        freeze_at: how many of stem, s1, s2 ... are excluded from training, from the first.
+        se_ratio: squeezed channels of each block as a fraction of its input channels; 0 for no squeeze-and-excitation.
+        stem_channels: output channels of the stem.
+        out_features: returned stages, some of s1 (stride 4), s2, s3, s4 (stride 32); later stages are not built.
+        norm: norm layer of every convolution.
+        freeze_at: number of stages excluded from training, counted from the stem.
     """
 
     def __init__(
@@ -160,17 +160,17 @@ class RegNet(nn.Module):
             stride *= 2
             if name in out_features:
                 self.channels[name], self.strides[name] = channels, stride
-        self._initialise()
+        self._initialize()
         for name in ("stem", *self._stages)[:freeze_at]:
             freeze(self.get_submodule(name))
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
                 nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
             elif isinstance(module, Transform) and isinstance(module.c_bn, nn.BatchNorm2d | nn.SyncBatchNorm):
-                nn.init.zeros_(module.c_bn.weight)  # every block starts as its shortcut
+                nn.init.zeros_(module.c_bn.weight)  # every block starts as identity
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) to {stage: (B, channels, ceil(H / stride), ceil(W / stride))}."""

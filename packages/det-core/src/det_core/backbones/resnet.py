@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from det_core.errors import ConfigError
 from det_core.ops.layers import Conv2d, Norm, freeze
-from det_core.ops.residual import BasicBlock, BottleneckBlock, Deformation, initialise, through_stages
+from det_core.ops.residual import BasicBlock, BottleneckBlock, Deformation, initialize, through_stages
 
 __all__ = ["BasicStem", "ResNet"]
 
@@ -50,18 +50,20 @@ class ResNet(nn.Module):
     """ResNet-18 to 152 and ResNeXt, without the classifier.
 
     Args:
-        depth: number of layers.
-        out_features: which of res2 (stride 4), res3, res4, res5 (stride 32) are returned; later stages are not built.
-        norm: of every convolution. FrozenBN suits pretrained weights and small batches; it learns nothing.
-        norm_eps: added to the variance in these; None for the usual 1e-5.
-        freeze_at: how many of stem, res2, res3 ... are excluded from training, from the first.
+        depth: number of layers: 18, 34, 50, 101 or 152.
+        out_features: returned stages, some of res2 (stride 4), res3, res4, res5 (stride 32); later stages are not
+            built.
+        norm: norm layer of every convolution. FrozenBN suits pretrained weights and small batches; it is not trained.
+        norm_eps: epsilon of these; None for the usual 1e-5.
+        freeze_at: number of stages excluded from training, counted from the stem.
         stride_in_1x1: see `BottleneckBlock`; True for the Caffe2 weights, False for torchvision's and ResNeXt.
-        groups: of the 3 x 3 convolutions (32 for ResNeXt 32x8d).
+        groups: groups of the 3 x 3 convolutions (32 for ResNeXt 32x8d).
         width_per_group: channels per group in res2, doubled each stage (8 for ResNeXt 32x8d).
-        res2_channels: output of res2, doubled each stage; by default 64 with basic blocks, 256 with bottlenecks.
-        stem_channels: output of the stem.
+        res2_channels: output channels of res2, doubled each stage; by default 64 with basic blocks, 256 with
+            bottlenecks.
+        stem_channels: output channels of the stem.
         res5_dilation: 2 to keep res5 at stride 16 and dilate instead.
-        deformation: the stages whose 3 x 3 convolutions are deformable, and how.
+        deformation: stages with deformable 3 x 3 convolutions, and their kind.
     """
 
     def __init__(
@@ -96,18 +98,18 @@ class ResNet(nn.Module):
             dilation = res5_dilation if name == "res5" else 1
             first = 1 if name == "res2" or dilation > 1 else 2
             out = (res2_channels or (64 if basic else 256)) * 2**i
-            own: dict[str, Any] = {}
+            options: dict[str, Any] = {}
             if not basic:
-                own = {"bottleneck": groups * width_per_group * 2**i, "dilation": dilation}
+                options = {"bottleneck": groups * width_per_group * 2**i, "dilation": dilation}
             if name in deformation.stages:
-                own |= {"deformable": deformation.kind, "deformable_groups": deformation.groups}
-            blocks = [block(channels, out, stride=first, **own)]
-            blocks += [block(out, out, stride=1, **own) for _ in range(_BLOCKS[depth][i] - 1)]
+                options |= {"deformable": deformation.kind, "deformable_groups": deformation.groups}
+            blocks = [block(channels, out, stride=first, **options)]
+            blocks += [block(out, out, stride=1, **options) for _ in range(_BLOCKS[depth][i] - 1)]
             self.add_module(name, nn.Sequential(*blocks))
             channels, stride = out, stride * first
             if name in out_features:
                 self.channels[name], self.strides[name] = channels, stride
-        initialise(self)
+        initialize(self)
         if norm_eps is not None:
             _set_eps(self, norm_eps)
         for name in ("stem", *self._stages)[:freeze_at]:

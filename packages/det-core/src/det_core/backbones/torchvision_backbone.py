@@ -15,22 +15,23 @@ from det_core.ops.layers import FrozenBatchNorm2d, freeze
 
 __all__ = ["TorchvisionBackbone"]
 
-_SIDE = 256  # of the picture that tells the strides
+_SIDE = 256  # side, in pixels, of the image that determines the strides
 _STRIDES = (2, 4, 8, 16, 32)
 
 
 class TorchvisionBackbone(fx.GraphModule):
     """The feature maps of a torchvision classification network: the last one of each stride.
 
-    Levels are called "c" and the binary logarithm of the stride: c2 has stride 4. State-dict keys are torchvision's
-    own, so that its published files fit; the classifier is left out. Weights start at random; a recipe loads others by
+    Levels are named "c" and the binary logarithm of the stride: c2 has stride 4. State-dict keys are torchvision's, so
+    that published files fit; the classifier is dropped. Weights are random at first; a recipe loads others by
     `weights: {source: mobilenet_v2-b0353104.pth, into: backbone.bottom_up}`.
 
     Args:
-        name: as torchvision spells it, such as "mobilenet_v2", "resnet18", "efficientnet_b0".
-        strides: of the levels wanted; what comes after the last one is left out.
-        norm: "FrozenBN" makes batch norms constants, which suits pretrained weights and small batches; "BN" keeps them.
-        freeze_at: how many strides are excluded from training: 1 up to stride 2, 2 up to stride 4 ...
+        name: torchvision model name, such as "mobilenet_v2", "resnet18", "efficientnet_b0".
+        strides: strides of the returned levels; layers after the last one are dropped.
+        norm: "FrozenBN" for constant batch norms, which suits pretrained weights and small batches; "BN" for trained
+            ones.
+        freeze_at: number of strides excluded from training: 1 up to stride 2, 2 up to stride 4 ...
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class TorchvisionBackbone(fx.GraphModule):
         self.train()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "TorchvisionBackbone":
-        """A copy with its channels and strides, which a graph module alone would drop."""
+        """A copy with its channels and strides, which a graph module would lose."""
         copied = cast(TorchvisionBackbone, super().__deepcopy__(memo))
         for name in ("channels", "strides", "size_divisibility"):
             setattr(copied, name, copy.copy(getattr(self, name)))
@@ -74,13 +75,13 @@ class TorchvisionBackbone(fx.GraphModule):
 def _network(name: str) -> nn.Module:
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise ConfigError("TorchvisionBackbone.name", f"torchvision has no classification network {name!r}")
-    with torch.device("cpu"):  # some constructors read tensor values, which the meta device does not have
+    with torch.device("cpu"):  # some constructors read tensor values, which the meta device lacks
         network = torchvision.models.get_model(name, weights=None)
     return network.to(torch.get_default_device())
 
 
 def _blocks(network: nn.Module) -> dict[str, tuple[int, int]]:
-    """Name -> (stride, channels) of the parts that turn one feature map into another, in order of execution."""
+    """Name -> (stride, channels) of the parts between feature maps, in order of execution."""
     shapes: dict[str, torch.Size] = {}
     probe = copy.deepcopy(network).to("meta").eval()
     for name, module in probe.named_modules():
@@ -92,20 +93,20 @@ def _blocks(network: nn.Module) -> dict[str, tuple[int, int]]:
     try:
         probe(torch.zeros(1, 3, _SIDE, _SIDE, device="meta"))
     except (AssertionError, RuntimeError, ValueError) as error:  # a network of one input size, such as a ViT
-        where, problem = "TorchvisionBackbone.name", f"{type(network).__name__} does not take images of any size"
+        where, problem = "TorchvisionBackbone.name", f"{type(network).__name__} does not accept images of any size"
         raise ConfigError(where, problem, str(error)) from error
     return _walk(probe, "", shapes)
 
 
 def _walk(module: nn.Module, prefix: str, shapes: dict[str, torch.Size]) -> dict[str, tuple[int, int]]:
-    found: dict[str, tuple[int, int]] = {}
+    blocks: dict[str, tuple[int, int]] = {}
     for child_name, child in module.named_children():
         name = prefix + child_name
         inside = _walk(child, f"{name}.", shapes) if type(child) is nn.Sequential else {}
         if len({stride for stride, _ in inside.values()}) > 2:
-            found |= inside  # a sequence of stages, not one stage
+            blocks |= inside  # a sequence of stages, not one stage
         elif len(shape := shapes.get(name, torch.Size())) == 4:
             _, channels, height, width = shape
             if height == width and _SIDE / height in _STRIDES:
-                found[name] = (_SIDE // height, channels)
-    return found
+                blocks[name] = (_SIDE // height, channels)
+    return blocks

@@ -17,7 +17,7 @@ import torch
 from det_safeload.archives import read_archive
 from det_safeload.budget import OverBudgetError
 from det_safeload.machine import RefusedError
-from det_safeload.tensorfiles import require_sound_head
+from det_safeload.tensorfiles import require_valid_head
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -96,7 +96,7 @@ def read_about(path: Path | str) -> Checkpoint | None:
 def _opened(path: Path | str) -> Iterator[Any]:
     fix = "copy or download it again, or use another checkpoint of the run"
     try:
-        require_sound_head(Path(path))
+        require_valid_head(Path(path))
         with safe_open(path, framework="pt") as file:
             yield file
     except FileNotFoundError as error:

@@ -1,6 +1,6 @@
-"""Judging predictions against the truth.
+"""Evaluation of predictions against the ground truth.
 
-Importing this package imports nothing else: what reads files of results works without torch.
+Importing this package imports nothing else: result files are evaluated without torch.
 """
 
 from importlib import import_module

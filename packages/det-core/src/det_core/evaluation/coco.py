@@ -1,4 +1,4 @@
-"""Average precision as COCO defines it."""
+"""COCO evaluation: AP and AR (mAP) of boxes, masks and keypoints."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from det_core.evaluation.coco_results import RLE, encode_masks
 from det_core.evaluation.coco_rotated import rotated_overlaps
 from det_core.evaluation.curves import COCO_SIGMAS, Curves, IouType, Table, curves
 from det_core.evaluation.figures import averages, best_threshold, per_class, recalls
-from det_core.evaluation.per_image import PerImage, detections_and_truth
+from det_core.evaluation.per_image import PerImage, detections_and_targets
 from det_core.ops.geometry import geometry
 from det_core.structures import Detections, Polygons, Prediction, Sample, Size, Targets
 
@@ -25,21 +25,21 @@ __all__ = ["CocoEvaluator"]
 
 
 class CocoEvaluator(PerImage["_Image"]):
-    """Average precision and recall of boxes, upright or rotated, of masks and of keypoints, by the rules of COCO.
+    """AP and AR of boxes, upright or rotated, of masks and of keypoints, as defined by COCO.
 
-    The truth is what the samples say: areas as annotated, crowds forgiven. Everything is kept in a small form (masks as
-    RLE) until `result`.
+    The ground truth is that of the samples: areas as annotated, crowds ignored. Images are kept in compact form (masks
+    as RLE) until `result`.
 
     Args:
-        classes: the name of each label.
-        iou_types: what to compare: "bbox", "segm", "keypoints" (by object keypoint similarity, OKS).
-        max_detections: how many detections of an image count, per class, the best first.
-        max_keypoint_detections: the same where keypoints are compared.
-        sigmas: the spread of each of the K keypoints, of which OKS measures distances in multiples; None: COCO's 17.
+        classes: class names, by label.
+        iou_types: what is compared: "bbox", "segm", "keypoints" (by object keypoint similarity, OKS).
+        max_detections: maximum number of detections per image and class, by score.
+        max_keypoint_detections: maximum number of detections per image and class for keypoints.
+        sigmas: standard deviation of each of the K keypoints in OKS; None for COCO's 17.
 
     Attributes:
-        notes: why a figure is not there, by its key; made by `result`.
-        threshold: the score above which F1 at IoU 0.5 of the first of `iou_types` is best, or None; made by `result`.
+        notes: reason for each missing metric, by its key; set by `result`.
+        threshold: score threshold of the best F1 at IoU 0.5 for the first of `iou_types`, or None; set by `result`.
     """
 
     def __init__(
@@ -68,75 +68,75 @@ class CocoEvaluator(PerImage["_Image"]):
         """Add one image.
 
         Raises:
-            DataError: the sample has no truth, or no masks or keypoints where they are to be compared, or its id was
-                there before.
-            StructureError: the prediction is not of this image or these classes, or holds numbers that are not finite.
+            DataError: the sample has no ground truth, masks or keypoints to compare with, or its image was added
+                before.
+            StructureError: the prediction is not of this image or these classes, or has non-finite values.
         """
         where, masks = f"image {sample.id}", "segm" in self.iou_types
         self.require_new(sample)
-        guess, truth = detections_and_truth(prediction, sample)
-        _check(truth, sample, len(self.classes), masks, "truth")
-        _check(guess, sample, len(self.classes), masks, "prediction")
+        detections, targets = detections_and_targets(prediction, sample)
+        _check(targets, sample, len(self.classes), masks, "ground truth")
+        _check(detections, sample, len(self.classes), masks, "prediction")
         if "keypoints" in self.iou_types:
-            require_keypoints(truth, len(self.sigmas), where, "truth")
-            require_keypoints(guess, len(self.sigmas), where, "prediction")
-        self._require_form(truth, guess, where)
-        crowd = torch.zeros(len(truth), dtype=torch.bool) if truth.crowd is None else truth.crowd
+            require_keypoints(targets, len(self.sigmas), where, "ground truth")
+            require_keypoints(detections, len(self.sigmas), where, "prediction")
+        self._require_box_format(targets, detections, where)
+        crowd = torch.zeros(len(targets), dtype=torch.bool) if targets.crowd is None else targets.crowd
         self._images[sample.id] = _Image(
-            truth=_Objects.of(truth, sample.size, masks, crowd=crowd, areas=truth.areas),
-            guess=_Objects.of(guess, sample.size, masks, scores=guess.scores),
+            targets=_Objects.of(targets, sample.size, masks, crowd=crowd, areas=targets.areas),
+            detections=_Objects.of(detections, sample.size, masks, scores=detections.scores),
         )
 
-    def _require_form(self, truth: Targets, guess: Detections, where: str) -> None:
-        """Raise StructureError unless the boxes of all images, true and predicted, are upright, or all are rotated."""
-        form = geometry(truth.boxes.shape[1])
-        if len(guess):
-            form.require(guess.boxes, f"{where}: its prediction")
+    def _require_box_format(self, targets: Targets, detections: Detections, where: str) -> None:
+        """Raise StructureError unless the boxes of all images, ground truth and predictions, have one format."""
+        form = geometry(targets.boxes.shape[1])
+        if len(detections):
+            form.require(detections.boxes, f"{where}: its prediction")
         if self._images:
-            first = next(iter(self._images.values())).truth.boxes
-            geometry(first.shape[1]).require(truth.boxes, f"{where}: its truth, as that of other images,")
+            first = next(iter(self._images.values())).targets.boxes
+            geometry(first.shape[1]).require(targets.boxes, f"{where}: its ground truth, as that of other images,")
         if form.dim == 5 and set(self.iou_types) != {"bbox"}:
-            problem = "its boxes are rotated, beside which no masks are judged, nor keypoints"
+            problem = "its boxes are rotated, for which masks and keypoints are not evaluated"
             raise StructureError(where, problem, fix="compare 'bbox'")
 
     def result(self) -> dict[str, float]:
         """{"bbox/AP": ..., "bbox/AP50", "bbox/AP75", "bbox/APs", "bbox/APm", "bbox/APl", "bbox/AR100", "bbox/AP/NAME"}.
 
-        All are in [0, 1], and so for "segm"; for "keypoints" there is "AR20" and no "APs". A figure that no object is
-        there for is left out, and `notes` says why.
+        All are in [0, 1], and likewise for "segm"; for "keypoints" there is "AR20" and no "APs". Undefined metrics are
+        left out, with an entry in `notes`.
         """
         self.notes = {}
-        figures: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for iou_type in self.iou_types:
-            made, limit = self._judge(iou_type), self._limits[iou_type]
+            computed, limit = self._evaluate(iou_type), self._limits[iou_type]
             if iou_type == self.iou_types[0]:
-                self.threshold = best_threshold(made)
-            parts = averages(made, iou_type), recalls(made, [limit]), per_class(made, self.classes)
+                self.threshold = best_threshold(computed)
+            parts = averages(computed, iou_type), recalls(computed, [limit]), per_class(computed, self.classes)
             for name, value, missing in chain(*parts):
                 if value is not None:
-                    figures[f"{iou_type}/{name}"] = value
+                    metrics[f"{iou_type}/{name}"] = value
                 else:
-                    self.notes[f"{iou_type}/{name}"] = missing if self._images else "no image was judged"
-        return figures
+                    self.notes[f"{iou_type}/{name}"] = missing if self._images else "no image was evaluated"
+        return metrics
 
     def tables(self, iou_type: IouType) -> tuple[Table, Table]:
-        """The truth and the predictions as COCO files have them; categories are labels, images count from 0."""
+        """Ground truth and predictions as COCO files; categories are labels, images count from 0."""
         images = [self._images[key] for key in self.image_ids]
         categories = range(len(self.classes))
-        truth = _as_coco([image.truth for image in images], categories, iou_type)
-        return truth, _as_coco([image.guess for image in images], categories, iou_type)
+        ground_truth = _as_coco([image.targets for image in images], categories, iou_type)
+        return ground_truth, _as_coco([image.detections for image in images], categories, iou_type)
 
-    def _judge(self, iou_type: IouType) -> Curves:
-        rotated = any(image.truth.boxes.shape[1] == 5 for image in self._images.values())
+    def _evaluate(self, iou_type: IouType) -> Curves:
+        rotated = any(image.targets.boxes.shape[1] == 5 for image in self._images.values())
         overlaps = rotated_overlaps if rotated else None
         return curves(*self.tables(iou_type), iou_type, [self._limits[iou_type]], self.sigmas, overlaps=overlaps)
 
 
 class _Objects(NamedTuple):
-    """The objects of one image, as small as they get.
+    """The objects of one image in compact form.
 
-    `size` is the image's; `boxes` (N, 4) xyxy, or (N, 5) rotated; `areas` NaN where the box or the mask tells them;
-    `keypoints` (N, K, 3) in indices of pixels.
+    `size` is the image's; `boxes` (N, 4) xyxy, or (N, 5) rotated; `areas` NaN where derived from box or mask;
+    `keypoints` (N, K, 3) in pixel indices.
     """
 
     size: Size
@@ -173,12 +173,12 @@ class _Objects(NamedTuple):
 
 @dataclass(frozen=True)
 class _Image:
-    truth: _Objects
-    guess: _Objects
+    targets: _Objects
+    detections: _Objects
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
-    # A copy, so that neither the image's memory nor a graph is kept alive.
+    # A copy, so that neither the memory of the image nor a graph is kept alive.
     return tensor.detach().cpu().numpy().copy()
 
 
@@ -186,15 +186,15 @@ def _check(objects: Targets | Detections, sample: Sample, num_classes: int, mask
     where = f"image {sample.id}"
     numbers = [objects.boxes, objects.scores] if isinstance(objects, Detections) else [objects.boxes]
     if not all(bool(values.isfinite().all()) for values in numbers):
-        raise StructureError(where, f"its {what} holds numbers that are not finite")
+        raise StructureError(where, f"its {what} has non-finite values")
     if len(objects) and not 0 <= int(objects.labels.min()) <= int(objects.labels.max()) < num_classes:
         found = f"labels from {int(objects.labels.min())} to {int(objects.labels.max())} and {num_classes} classes"
         raise StructureError(where, f"its {what} has a label without a class", found)
     if masks and objects.masks is None and len(objects):
-        fix = "load the dataset with masks" if what == "truth" else "use a model that predicts them"
+        fix = "load the dataset with masks" if what == "ground truth" else "use a model that predicts them"
         raise DataError(where, f"its {what} has no masks to compare", fix=f"{fix}, or leave 'segm' out of iou_types")
     if masks and isinstance(objects.masks, Polygons) and not objects.masks.rings.all():
-        raise DataError(where, f"its {what} has an object without outline", fix="set masks to 'bitmaps'")
+        raise DataError(where, f"its {what} has an object without polygon", fix="set masks to 'bitmaps'")
     bitmaps = objects.masks if masks and isinstance(objects.masks, Tensor) else None
     if bitmaps is not None and bitmaps.dtype == torch.bool and bitmaps.shape[1:] != sample.image.shape[1:]:
         found = f"{tuple(bitmaps.shape[1:])} instead of {sample.size}"
@@ -202,7 +202,7 @@ def _check(objects: Targets | Detections, sample: Sample, num_classes: int, mask
 
 
 def _as_coco(images: Sequence[_Objects], categories: Sequence[int], iou_type: IouType) -> Table:
-    """What a file would hold. Object ids start at 1: it takes a match with 0 for none."""
+    """The content of a COCO file. Object ids start at 1, as 0 means no match there."""
     annotations: list[Mapping[str, Any]] = []
     for image_id, image in enumerate(images):
         boxes = image.boxes.astype(np.float64)

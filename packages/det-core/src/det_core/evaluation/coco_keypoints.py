@@ -1,4 +1,4 @@
-"""Keypoints as COCO's rules want them."""
+"""Keypoints for COCO evaluation."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,9 @@ __all__ = ["pixel_indices", "require_keypoints"]
 
 
 def pixel_indices(objects: Targets | Detections) -> NDArray[np.float64] | None:
-    """Keypoints (N, K, 3) as the format has them: in indices of pixels, whose middles lie half a pixel on.
+    """Keypoints (N, K, 3) in the convention of the format: pixel indices, half a pixel less than coordinates.
 
-    True ones that are not labelled stay at 0.
+    Unlabelled ground-truth keypoints stay at 0.
     """
     if objects.keypoints is None:
         return None
@@ -22,16 +22,16 @@ def pixel_indices(objects: Targets | Detections) -> NDArray[np.float64] | None:
 
 
 def require_keypoints(objects: Targets | Detections, count: int, where: str, what: str) -> None:
-    """Raise DataError or StructureError unless `objects` have `count` finite keypoints each; none need none."""
+    """Raise DataError or StructureError unless `objects` have `count` finite keypoints each; no objects need none."""
     if objects.keypoints is None:
         if len(objects):
-            fix = "load the dataset with keypoints" if what == "truth" else "use a model that predicts them"
+            fix = "load the dataset with keypoints" if what == "ground truth" else "use a model that predicts them"
             problem = f"its {what} has no keypoints to compare"
             raise DataError(where, problem, fix=f"{fix}, or leave 'keypoints' out of iou_types")
         return
     if objects.keypoints.shape[1] != count:
         found = f"{objects.keypoints.shape[1]} keypoints, but {count} sigmas"
         fix = "give the evaluator one sigma per keypoint"
-        raise StructureError(where, f"its {what} has other keypoints than are to be judged", found, fix)
+        raise StructureError(where, f"its {what} has another number of keypoints than is evaluated", found, fix)
     if not bool(objects.keypoints.isfinite().all()):
-        raise StructureError(where, f"its {what} holds keypoints that are not finite")
+        raise StructureError(where, f"its {what} has non-finite keypoints")

@@ -20,14 +20,14 @@ RLE: TypeAlias = dict[str, Any]
 
 
 def to_coco(detections: Detections, image_id: int | str, category_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """One JSON-ready mapping per detection: image_id, category_id, bbox, score, and what else there is.
+    """One JSON-ready mapping per detection: image_id, category_id, bbox, score, and masks and keypoints if present.
 
     The bbox is x, y, w, h; of a rotated box cx, cy, w, h and the angle in degrees, counter-clockwise.
 
     Args:
-        detections: in the pixels of the image as stored.
-        image_id: what the annotation file calls the image.
-        category_ids: the annotation file's category of each label.
+        detections: detections in coordinates of the stored image.
+        image_id: image id in the annotation file.
+        category_ids: category id in the annotation file, by label.
     """
     boxes = detections.boxes.detach().to("cpu", torch.float64, copy=True)
     if boxes.shape[1] == 4:
@@ -41,20 +41,20 @@ def to_coco(detections: Detections, image_id: int | str, category_ids: Sequence[
         for result, rle in zip(results, encode_masks(detections.masks, detections.boxes, detections.size), strict=True):
             result["segmentation"] = rle
     if detections.keypoints is not None:
-        # The format counts pixels; our coordinates are continuous, in which a pixel's middle lies half a pixel on.
+        # The format has pixel indices; our coordinates are continuous, and pixel centres half a pixel further.
         points = detections.keypoints.detach().cpu() - torch.tensor([0.5, 0.5, 0])
-        for result, own in zip(results, points.flatten(1).tolist(), strict=True):
-            result["keypoints"] = own
+        for result, values in zip(results, points.flatten(1).tolist(), strict=True):
+            result["keypoints"] = values
     return results
 
 
 def from_coco(results: Sequence[Mapping[str, Any]], size: Size, category_ids: Sequence[int]) -> Detections:
-    """The detections of one image of `size`, by falling score; masks and keypoints if all results have them.
+    """The detections of one image of `size`, by descending score; masks and keypoints if all results have them.
 
-    Rotated boxes have five numbers, upright ones four; all results must have as many.
+    Rotated boxes have five numbers, upright ones four; all results must have the same.
 
     Raises:
-        DataError: a result lacks an entry, or is of a category that `category_ids` does not list.
+        DataError: a result lacks an entry, or has a category that is not in `category_ids`.
     """
     labels = {category_id: label for label, category_id in enumerate(category_ids)}
     results = sorted(results, key=lambda result: -result.get("score", 0))
@@ -84,11 +84,11 @@ def _keypoints(results: Sequence[Sequence[float]]) -> Tensor:
 
 
 def encode_masks(masks: Tensor | Polygons | MaskGrids, boxes: Tensor, size: Size) -> list[RLE]:
-    """Masks of any form, of objects with `boxes` in an image of `size`, as RLE."""
+    """Masks of any format, of objects with `boxes` in an image of `size`, as RLE."""
     masks, boxes = masks.to("cpu"), boxes.to("cpu")
     rles: list[RLE] = []
     for some in in_image(masks, boxes, size):
-        # pycocotools reads the columns of an image one after the other.
+        # pycocotools reads an image column by column.
         columns = np.asfortranarray(some.to(torch.uint8).permute(1, 2, 0).numpy())
         rles += [{"size": list(rle["size"]), "counts": rle["counts"].decode()} for rle in coco_mask.encode(columns)]
     return rles

@@ -1,4 +1,4 @@
-"""Rotated boxes under the rules of COCO: the same matching and figures, with the overlap of turned rectangles."""
+"""COCO evaluation of rotated boxes: the same matching and metrics, with the IoU of rotated rectangles."""
 
 from typing import Any
 
@@ -12,19 +12,19 @@ from det_core.ops import rotated
 __all__ = ["rotated_overlaps"]
 
 
-def rotated_overlaps(judge: COCOeval, image_id: Any, category_id: Any) -> "NDArray[np.float64] | list[Any]":
-    """Overlaps (D, G) of the best detections of one image and class with its objects; [] without either.
+def rotated_overlaps(evaluation: COCOeval, image_id: Any, category_id: Any) -> "NDArray[np.float64] | list[Any]":
+    """IoU (D, G) of the best detections of one image and class with its objects; [] without either.
 
-    It stands in for `judge.computeIoU`. As with upright boxes, a crowd is overlapped by the share of the detection that
-    lies in it. (Detectron2's evaluation of rotated boxes takes no crowds.)
+    A replacement of `evaluation.computeIoU`. As with upright boxes, the overlap with a crowd is the fraction of the
+    detection inside of it. (Detectron2's evaluation of rotated boxes has no crowds.)
     """
-    objects, found = judge._gts[image_id, category_id], judge._dts[image_id, category_id]
-    if not objects or not found:
+    objects, detections = evaluation._gts[image_id, category_id], evaluation._dts[image_id, category_id]
+    if not objects or not detections:
         return []
-    found = sorted(found, key=lambda record: -record["score"])[: judge.params.maxDets[-1]]
-    a, b = (torch.tensor([record["bbox"] for record in records]) for records in (found, objects))
+    detections = sorted(detections, key=lambda record: -record["score"])[: evaluation.params.maxDets[-1]]
+    a, b = (torch.tensor([record["bbox"] for record in records]) for records in (detections, objects))
     overlaps = rotated.iou(a, b)
-    # IoU = shared / (area of a + area of b - shared).
+    # IoU = intersection / (area of a + area of b - intersection).
     shared = overlaps / (1 + overlaps) * (rotated.area(a)[:, None] + rotated.area(b))
     crowd = torch.tensor([bool(record["iscrowd"]) for record in objects])
     within = shared / rotated.area(a).clamp(min=1e-14)[:, None]

@@ -1,6 +1,6 @@
-"""The figures that COCO draws from precision and recall, by the names that COCO gives them.
+"""COCO's metrics from precision and recall curves, by their COCO names.
 
-No torch is needed here.
+Works without torch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,22 +14,22 @@ from det_core.evaluation.curves import Curves, IouType
 __all__ = ["LIMITS", "Named", "averages", "best_threshold", "mean", "per_class", "recalls", "summary"]
 
 LIMITS: dict[IouType, tuple[int, ...]] = {"bbox": (1, 10, 100), "segm": (1, 10, 100), "keypoints": (20,)}
-"""How many detections of an image and class count, as COCO has it."""
+"""COCO's maximum numbers of detections per image and class."""
 
 Named: TypeAlias = Iterator[tuple[str, float | None, str]]
-"""Each figure's name, its value, and why it has none."""
+"""Name of each metric, its value, and the reason if it is None."""
 
-_NOTHING = "the truth holds no object"
+_NOTHING = "the ground truth has no object"
 _SIZES = {
-    "s": "the truth holds no object of less than 32 x 32 pixels",
-    "m": "the truth holds no object between 32 x 32 and 96 x 96 pixels",
-    "l": "the truth holds no object of more than 96 x 96 pixels",
+    "s": "the ground truth has no object of less than 32 x 32 pixels",
+    "m": "the ground truth has no object between 32 x 32 and 96 x 96 pixels",
+    "l": "the ground truth has no object of more than 96 x 96 pixels",
 }
 
 
-def averages(made: Curves, iou_type: IouType) -> Named:
-    """AP, AP50, AP75 and those by size, at the greatest number of detections; of keypoints there are no small ones."""
-    precision = made.precision[..., -1]
+def averages(computed: Curves, iou_type: IouType) -> Named:
+    """AP, AP50, AP75 and AP by area, at the largest number of detections; keypoints have no small area."""
+    precision = computed.precision[..., -1]
     yield "AP", mean(precision[..., 0]), _NOTHING
     yield "AP50", mean(precision[0, ..., 0]), _NOTHING
     yield "AP75", mean(precision[5, ..., 0]), _NOTHING
@@ -37,29 +37,29 @@ def averages(made: Curves, iou_type: IouType) -> Named:
         yield f"AP{size}", mean(precision[..., place]), _SIZES[size]
 
 
-def recalls(made: Curves, limits: Sequence[int]) -> Named:
-    """AR100 and so on: AR by the number of detections of an image and class."""
+def recalls(computed: Curves, limits: Sequence[int]) -> Named:
+    """AR100 and so on: AR by the number of detections per image and class."""
     for place, limit in enumerate(limits):
-        yield f"AR{limit}", mean(made.recall[..., 0, place]), _NOTHING
+        yield f"AR{limit}", mean(computed.recall[..., 0, place]), _NOTHING
 
 
-def summary(made: Curves, iou_type: IouType) -> Named:
-    """All that COCO reports at its `LIMITS`: AP, AR1, AR10, AR100 (of keypoints AR, AR50, AR75), and by size."""
-    yield from averages(made, iou_type)
+def summary(computed: Curves, iou_type: IouType) -> Named:
+    """All COCO metrics at its `LIMITS`: AP, AR1, AR10, AR100 (keypoints: AR, AR50, AR75), and by area."""
+    yield from averages(computed, iou_type)
     if iou_type == "keypoints":
-        for name, values in {"AR": made.recall, "AR50": made.recall[0], "AR75": made.recall[5]}.items():
+        for name, values in {"AR": computed.recall, "AR50": computed.recall[0], "AR75": computed.recall[5]}.items():
             yield name, mean(values[..., 0, -1]), _NOTHING
     else:
-        yield from recalls(made, LIMITS[iou_type])
+        yield from recalls(computed, LIMITS[iou_type])
     for place, size in _sizes(iou_type):
-        yield f"AR{size}", mean(made.recall[..., place, -1]), _SIZES[size]
+        yield f"AR{size}", mean(computed.recall[..., place, -1]), _SIZES[size]
 
 
-def per_class(made: Curves, classes: Sequence[str]) -> Named:
+def per_class(computed: Curves, classes: Sequence[str]) -> Named:
     """AP/NAME for each class."""
     for label, name in enumerate(classes):
-        missing = f"the truth holds no object of class {name!r}"
-        yield f"AP/{name}", mean(made.precision[:, :, label, 0, -1]), missing
+        missing = f"the ground truth has no object of class {name!r}"
+        yield f"AP/{name}", mean(computed.precision[:, :, label, 0, -1]), missing
 
 
 def best_threshold(curves: Curves) -> float | None:
@@ -84,11 +84,11 @@ def best_threshold(curves: Curves) -> float | None:
 
 
 def _sizes(iou_type: IouType) -> Iterator[tuple[int, str]]:
-    """The places along the axis of sizes, the first of which is all."""
+    """Indices along the area axis, the first of which is all."""
     return enumerate("ml" if iou_type == "keypoints" else "sml", 1)
 
 
 def mean(values: NDArray[np.float64]) -> float | None:
-    """The mean of the values that are defined; None if none is."""
-    known = values[values > -1]
-    return float(known.mean()) if known.size else None
+    """The mean of the defined values; None without any."""
+    defined = values[values > -1]
+    return float(defined.mean()) if defined.size else None

@@ -1,4 +1,4 @@
-"""How many objects proposals cover."""
+"""Proposal recall (AR)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,17 +20,17 @@ _NAMES = {"": "", "s": "small ", "m": "medium ", "l": "large "}
 
 
 class ProposalRecall(PerImage["_Image"]):
-    """The share of objects that the best proposals cover, whatever their class: the mean over overlaps of 0.5 to 0.95.
+    """Class-agnostic recall of the best proposals: the mean over IoU thresholds of 0.5 to 0.95.
 
-    Objects and proposals are paired one to one, those that overlap most first. Crowds do not count. Sizes are the areas
-    as annotated, up to 32 x 32, up to 96 x 96, and above.
+    Objects and proposals are matched one to one, by descending IoU. Crowds are ignored. Areas are as annotated: up to
+    32 x 32 pixels, up to 96 x 96, and above.
 
     Args:
-        classes: the name of each label.
-        limits: how many proposals of an image count, the best first.
+        classes: class names, by label.
+        limits: maximum numbers of proposals per image, by score.
 
     Attributes:
-        notes: why a figure is not there, by its key; made by `result`.
+        notes: reason for each missing metric, by its key; set by `result`.
     """
 
     def __init__(self, classes: Sequence[str], limits: Sequence[int] = (100, 1000)) -> None:
@@ -44,26 +44,26 @@ class ProposalRecall(PerImage["_Image"]):
         """Add one image.
 
         Raises:
-            DataError: the sample has no truth, or was there before.
-            StructureError: the prediction has no proposals, or either side has rotated boxes.
+            DataError: the sample has no ground truth, or its image was added before.
+            StructureError: the prediction has no proposals, or there are rotated boxes.
         """
         self.require_new(sample)
-        where, truth, found = f"image {sample.id}", sample.targets, prediction.proposals
-        if truth is None:
-            raise DataError(where, "has no annotations to judge by", fix="evaluate on a dataset that has them")
-        if found is None:
+        where, targets, proposals = f"image {sample.id}", sample.targets, prediction.proposals
+        if targets is None:
+            raise DataError(where, "has no annotations to evaluate on", fix="evaluate on a dataset that has them")
+        if proposals is None:
             raise StructureError(
                 where, "its prediction has no proposals", fix="this evaluator is for proposal networks"
             )
-        if truth.boxes.shape[1] != 4 or found.boxes.shape[1] != 4:
+        if targets.boxes.shape[1] != 4 or proposals.boxes.shape[1] != 4:
             raise StructureError(where, "has rotated boxes", fix="this evaluator is for upright ones")
-        truth = truth.without_crowd()
-        areas = box_ops.area(truth.boxes) if truth.areas is None else truth.areas
-        order = torch.argsort(found.logits, descending=True, stable=True)[: max(self.limits)]
-        overlaps = box_ops.iou(truth.boxes.cpu().float(), found.boxes[order].detach().cpu().float()).numpy()
+        targets = targets.without_crowd()
+        areas = box_ops.area(targets.boxes) if targets.areas is None else targets.areas
+        order = torch.argsort(proposals.logits, descending=True, stable=True)[: max(self.limits)]
+        overlaps = box_ops.iou(targets.boxes.cpu().float(), proposals.boxes[order].detach().cpu().float()).numpy()
         pixels = areas.cpu().double().numpy()
         covered = {
-            (limit, size): _covered(overlaps[_of_size(pixels, size)][:, :limit])
+            (limit, size): _matched_ious(overlaps[_of_size(pixels, size)][:, :limit])
             for limit in self.limits
             for size in _SIZES
         }
@@ -80,13 +80,13 @@ class ProposalRecall(PerImage["_Image"]):
                 if len(best):
                     figures[name] = float((best[:, None] >= _THRESHOLDS).mean())
                 else:
-                    missing = f"the truth holds no {_NAMES[size]}object"
-                    self.notes[name] = missing if self._images else "no image was judged"
+                    missing = f"the ground truth has no {_NAMES[size]}object"
+                    self.notes[name] = missing if self._images else "no image was evaluated"
         return figures
 
 
 class _Image(NamedTuple):
-    """Of each limit and size, the overlap of each object with the proposal that it is paired with."""
+    """For each limit and area, the IoU of each object with its matched proposal."""
 
     covered: dict[tuple[int, str], NDArray[np.float32]]
 
@@ -96,8 +96,8 @@ def _of_size(areas: NDArray[np.float64], size: str) -> NDArray[np.bool_]:
     return np.asarray((areas >= least) & (areas <= most))
 
 
-def _covered(overlaps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The overlap of each object (G,) with its proposal; (G, P), greatest first, one to one, 0 where none is left."""
+def _matched_ious(overlaps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The IoU of each object (G,) with its proposal; from (G, P), largest first, one to one, 0 where none is left."""
     left = overlaps.copy()
     best = np.zeros(len(left), np.float32)
     for place in range(min(left.shape)):

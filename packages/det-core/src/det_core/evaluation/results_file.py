@@ -1,4 +1,4 @@
-"""Detections written to a file in COCO's results format while a model is evaluated."""
+"""Writes detections to a file in COCO's results format during evaluation."""
 
 import json
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ __all__ = ["ResultsFile"]
 
 
 class ResultsFile(PerImage[list[dict[str, Any]]]):
-    """An evaluator without figures of its own: `result` writes all detections, which `det eval --predictions` reads.
+    """An evaluator without metrics: `result` writes all detections, which `det eval --predictions` reads.
 
     Args:
-        classes: the name of each label.
-        file: what to write.
-        category_ids: the dataset's own number of each label; None counts from 1.
+        classes: class names, by label.
+        file: output file.
+        category_ids: category id of the dataset, by label; None to count from 1.
     """
 
     def __init__(self, classes: Sequence[str], file: Path, category_ids: Sequence[int] | None = None) -> None:
@@ -30,11 +30,11 @@ class ResultsFile(PerImage[list[dict[str, Any]]]):
     def update(self, prediction: Prediction, sample: Sample) -> None:
         """Add one image."""
         self.require_new(sample)
-        found = prediction.detections
-        self._images[sample.id] = [] if found is None else to_coco(found, sample.id, self.category_ids)
+        detections = prediction.detections
+        self._images[sample.id] = [] if detections is None else to_coco(detections, sample.id, self.category_ids)
 
     def result(self) -> dict[str, float]:
-        """Nothing, once the file is written; ConfigError if that fails."""
+        """Write the file; {}, or ConfigError if that fails."""
         entries = [entry for image_id in self.image_ids for entry in self._images[image_id]]
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)

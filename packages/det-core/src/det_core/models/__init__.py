@@ -1,4 +1,4 @@
-"""Whole detectors and their heads."""
+"""Complete detectors and their heads."""
 
 from det_core.models.detectors.dense import DenseDetector
 from det_core.models.detectors.families import keypoint_rcnn, mask_rcnn

@@ -1,7 +1,7 @@
-"""Faster ways of the same computations on a CPU, put into a model beside its own code.
+"""Faster CPU implementations of parts of a model, installed and removed by `accelerate`.
 
-Training and prediction call `accelerate` on the models they are given; `accelerate(model, on=False)` takes everything
-out again. Results agree to rounding, keys and values of the state dict are the same.
+Training and prediction call `accelerate` on their models; `accelerate(model, on=False)` removes everything again.
+Results agree up to rounding, and the state dict has the same keys and values.
 """
 
 import os
@@ -23,11 +23,10 @@ __all__ = ["SampledRPNOutputs", "accelerate", "run_head_at_samples"]
 
 
 def accelerate(model: nn.Module, on: bool = True) -> nn.Module:
-    """Put the faster ways into `model`, in place, or take them out; returns it.
+    """Install the faster implementations in `model`, in place, or remove them; returns the model.
 
-    Frozen norms of our own convolutions write over their input, ROIAlign is an embedding bag, and the losses of an RPN
-    run its head at the sampled anchors alone, where that is less work. With `DET_ACCELERATE=0` in the environment they
-    are never put in.
+    Frozen norms after our convolutions run in place, ROIAlign is an embedding bag, and the losses of an RPN run its
+    head at the sampled anchors only, where that is less work. `DET_ACCELERATE=0` in the environment switches them off.
     """
     on = on and os.environ.get("DET_ACCELERATE") != "0"
     for module in model.modules():
@@ -41,34 +40,34 @@ def accelerate(model: nn.Module, on: bool = True) -> nn.Module:
 
 
 class SampledRPNOutputs(RPNOutputs):
-    """Predictions without gradient for proposals; those of sampled anchors are computed again, with it."""
+    """Predictions without gradient for proposals; those of sampled anchors are recomputed with gradient."""
 
     head: RPNHead
     features: Sequence[Tensor]
 
     def of_anchors(self, image: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
-        """As `RPNOutputs.of_anchors`, for the work of those anchors."""
+        """As `RPNOutputs.of_anchors`, at the cost of these anchors only."""
         rows, logits, offsets, first = [], [], [], 0
         per_pixel = self.head.anchors
         for level in self.features:
             height, width = level.shape[-2:]
-            own = torch.nonzero((anchor >= first) & (anchor < first + height * width * per_pixel)).squeeze(1)
-            pixel, which = (anchor[own] - first) // per_pixel, (anchor[own] - first) % per_pixel
-            x = at_pixels(_convs(self.head), level, image[own], pixel // width, pixel % width)
-            chosen = torch.arange(len(own), device=own.device), which
+            on_level = torch.nonzero((anchor >= first) & (anchor < first + height * width * per_pixel)).squeeze(1)
+            pixel, which = (anchor[on_level] - first) // per_pixel, (anchor[on_level] - first) % per_pixel
+            x = at_pixels(_convs(self.head), level, image[on_level], pixel // width, pixel % width)
+            chosen = torch.arange(len(on_level), device=on_level.device), which
             logits.append(self.head.objectness_logits(x).flatten(1)[chosen])
-            offsets.append(self.head.anchor_deltas(x).reshape(len(own), per_pixel, self.head.box_dim)[chosen])
-            rows.append(own)
+            offsets.append(self.head.anchor_deltas(x).reshape(len(on_level), per_pixel, self.head.box_dim)[chosen])
+            rows.append(on_level)
             first += height * width * per_pixel
         order = torch.cat(rows).argsort()
         return torch.cat(logits)[order], torch.cat(offsets)[order]
 
 
 def run_head_at_samples(head: nn.Module, features: Sequence[Tensor], count: int) -> RPNOutputs:
-    """As `det_core.models.heads.rpn.run_head`; with a gradient at the anchors that the losses ask for alone.
+    """As `det_core.models.heads.rpn.run_head`; only the anchors in the losses have a gradient.
 
-    The losses are computed on a thousandth of the anchors. The gradient has no use for the rest, which would be a tenth
-    of the work of a training step. A head with a `forward` of its own, or small maps, are run as they are.
+    The losses use a thousandth of the anchors; a gradient of all would be a tenth of the work of a training step. Heads
+    with their own `forward`, and small maps, are run as usual.
     """
     own_forward = type(head).forward is not RPNHead.forward
     if own_forward or not _gains(cast(RPNHead, head), features, count):
@@ -80,7 +79,7 @@ def run_head_at_samples(head: nn.Module, features: Sequence[Tensor], count: int)
 
 
 def _gains(head: RPNHead, features: Sequence[Tensor], count: int) -> bool:
-    """Whether so many anchors of each image lie among fewer pixels than the maps have."""
+    """Whether so many anchors per image lie among fewer pixels than the maps have."""
     around = (2 * len(_convs(head)) + 1) ** 2
     return count * around < sum(level[0, 0].numel() for level in features)
 

@@ -1,4 +1,4 @@
-"""The entries of COCO files as most programs write them, made of what other programs write instead."""
+"""Normalizes entries of COCO files: other programs' spellings become those of most programs."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -15,18 +15,18 @@ _OPTIONAL = ("iscrowd", "area", "keypoints", "num_keypoints")
 
 
 def whole(value: Any) -> Any:
-    """A whole number that is written as a float or as text, as such a number; anything else as it is."""
+    """An integer for a number that is written as a float or as text; other values unchanged."""
     if type(value) is float and value.is_integer():
         return int(value)
-    found = _WHOLE.fullmatch(value) if type(value) is str else None
-    return int(found[1]) if found else value
+    match = _WHOLE.fullmatch(value) if type(value) is str else None
+    return int(match[1]) if match else value
 
 
 def normalized(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The lists of a COCO file, and "results" if there are some, with whole numbers for ids, classes, sizes and flags.
+    """The lists of a COCO file, and optional "results", with integers for ids, classes, sizes and flags.
 
-    Ids stay texts where all of a list are. Optional entries that are null count as absent, and an object without
-    'bbox' has that of its segmentation. What is something else is left for a check to refuse.
+    Ids stay texts if all of a list are. Optional entries that are null count as missing, and an object without 'bbox'
+    gets that of its segmentation. Invalid values are left for validation.
     """
     texts = {key: _are_texts(content.get(key)) for key in ("images", "annotations")}
     image = (lambda value: str(whole(value)) if type(value) in (int, float) else value) if texts["images"] else whole
@@ -50,17 +50,17 @@ def _record(record: Any, rules: Mapping[str, Callable[[Any], Any]]) -> Any:
     if not isinstance(record, dict):
         return record
     absent = [key for key in _OPTIONAL if key in record and record[key] is None]
-    made = {key: value for key, value in record.items() if key not in absent} if absent else record
-    # Files of a million entries, none of which is written otherwise, are not copied.
-    changed = {k: new for k, rule in rules.items() if k in made and (new := rule(made[k])) is not made[k]}
-    made = made | changed if changed else made
-    if made.get("bbox") is None and rules.keys() >= {"id", "image_id"} and (box := _box(made.get("segmentation"))):
-        return {**made, "bbox": box}
-    return made
+    filled = {key: value for key, value in record.items() if key not in absent} if absent else record
+    # Entries without other spellings, usually all of a large file, are not copied.
+    changed = {k: new for k, rule in rules.items() if k in filled and (new := rule(filled[k])) is not filled[k]}
+    filled = filled | changed if changed else filled
+    if filled.get("bbox") is None and rules.keys() >= {"id", "image_id"} and (box := _box(filled.get("segmentation"))):
+        return {**filled, "bbox": box}
+    return filled
 
 
 def _box(segmentation: Any) -> list[float] | None:
-    """The box around polygons or an RLE; None if they cannot be used."""
+    """Bounding box of polygons or an RLE; None if they are invalid."""
     try:
         if isinstance(segmentation, dict):
             counts = rle_counts(segmentation, segmentation["size"])

@@ -25,7 +25,7 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def clip(boxes: Tensor, size: Size) -> Tensor:
-    """Move what lies outside an image of `size` onto its border: (..., 4) to (..., 4)."""
+    """Clip boxes to an image of `size`: (..., 4) to (..., 4)."""
     height, width = size
     x = boxes[..., 0::2].clamp(0, width)
     y = boxes[..., 1::2].clamp(0, height)
@@ -33,17 +33,17 @@ def clip(boxes: Tensor, size: Size) -> Tensor:
 
 
 def larger_than(boxes: Tensor, side: float) -> Tensor:
-    """Which boxes have both sides longer than `side` pixels: (..., 4) to bool (...)."""
+    """Whether both sides of each box are longer than `side` pixels: (..., 4) to bool (...)."""
     return (boxes[..., 2] - boxes[..., 0] > side) & (boxes[..., 3] - boxes[..., 1] > side)
 
 
 def within(boxes: Tensor, size: Size, margin: float) -> Tensor:
-    """Which boxes reach at most `margin` pixels out of an image of `size`: (..., 4) to bool (...)."""
+    """Whether each box extends at most `margin` pixels beyond an image of `size`: (..., 4) to bool (...)."""
     height, width = size
     starts = (boxes[..., :2] >= -margin).all(dim=-1)
     return starts & (boxes[..., 2] < width + margin) & (boxes[..., 3] < height + margin)
 
 
 def finite(boxes: Tensor, scores: Tensor) -> Tensor:
-    """Which rows hold neither NaN nor infinity: (N, ...) and (N, ...) to bool (N,)."""
+    """Whether each row has neither NaN nor infinity: (N, ...) and (N, ...) to bool (N,)."""
     return boxes.flatten(1).isfinite().all(dim=1) & scores.unsqueeze(-1).flatten(1).isfinite().all(dim=1)

@@ -1,4 +1,4 @@
-"""Upright and rotated boxes alike: what a detector does with boxes, by how many numbers a box has."""
+"""Upright and rotated boxes: the box operations of a detector, by the dimension of a box."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
@@ -16,9 +16,9 @@ _Objects = TypeVar("_Objects", Detections, Proposals, Targets)
 
 
 class Geometry(NamedTuple):
-    """The operations on boxes of one form; each is described where it is defined.
+    """The operations on boxes of one format; each is documented where it is defined.
 
-    `dim` is how many numbers a box has, which is also how many offsets lead to it.
+    `dim` is the dimension of a box, and of its offsets.
     """
 
     dim: int
@@ -31,11 +31,11 @@ class Geometry(NamedTuple):
     within: Callable[[Tensor, Size, float], Tensor]
     nms_by_group: Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
-    def require(self, given: Tensor, where: str) -> None:
-        """Raise StructureError unless `given` (N, dim) are boxes of this form."""
-        if given.shape[-1] != self.dim:
-            fix = "rotated boxes need a model for them, and a dataset that gives them (coco: rotated: true)"
-            raise StructureError(where, f"must be boxes of shape (N, {self.dim})", f"got {tuple(given.shape)}", fix)
+    def require(self, boxes: Tensor, where: str) -> None:
+        """Raise StructureError unless `boxes` (N, dim) are of this format."""
+        if boxes.shape[-1] != self.dim:
+            fix = "rotated boxes need a model for them, and a dataset with them (coco: rotated: true)"
+            raise StructureError(where, f"must be boxes of shape (N, {self.dim})", f"got {tuple(boxes.shape)}", fix)
 
 
 UPRIGHT = Geometry(
@@ -63,7 +63,7 @@ ROTATED = Geometry(
 
 
 def geometry(dim: int, where: str = "boxes") -> Geometry:
-    """The form of boxes that have `dim` numbers: 4 upright, 5 rotated; ConfigError naming `where` for any other."""
+    """The format of boxes of `dim` numbers: 4 upright, 5 rotated; ConfigError naming `where` for any other."""
     for form in (UPRIGHT, ROTATED):
         if form.dim == dim:
             return form
@@ -71,6 +71,6 @@ def geometry(dim: int, where: str = "boxes") -> Geometry:
 
 
 def nonempty(objects: _Objects) -> _Objects:
-    """The objects whose boxes have an area: both sides above 0. The others do not count as detections, as published."""
-    kept = geometry(objects.boxes.shape[1]).larger_than(objects.boxes, 0)
-    return objects if kept.all() else objects[kept]
+    """The objects with a positive box area: both sides above 0. Others are not counted as detections, as published."""
+    is_nonempty = geometry(objects.boxes.shape[1]).larger_than(objects.boxes, 0)
+    return objects if is_nonempty.all() else objects[is_nonempty]

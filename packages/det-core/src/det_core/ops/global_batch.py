@@ -1,8 +1,8 @@
-"""What the images of one training step share, wherever they are: random numbers per image, counts over all processes.
+"""Global state of a training step over all processes: random numbers per image, and summed counts.
 
-A training step of many processes is that of one process on all images if each image draws the same random numbers and
-each loss is divided by the same count. Models call `image_rand` and `normalizer` for these; the training loop says by
-`global_batch` which images it has. Outside of that context both are local, so that evaluation may be uneven.
+A training step of many processes equals one of a single process on all images if each image has the same random numbers
+and each loss the same normalizer. Models call `image_rand` and `normalizer` for these; the training loop declares its
+images by `global_batch`. Outside of that context both are local, so that evaluation may be uneven.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,10 +47,10 @@ def global_batch(
     """Compute losses of a part of a global batch.
 
     Args:
-        keys: non-negative numbers that identify each image of this process; its random numbers follow from them alone.
-        device: of the random numbers.
-        group: the processes that hold the other parts, all of which must compute their losses; None: there are none.
-        parts: equal parts whose gradients each process averages one after another, of which this is one.
+        keys: non-negative numbers that identify each image of this process, and determine its random numbers.
+        device: device of the random numbers.
+        group: processes of the other parts, all of which must compute their losses; None for a single process.
+        parts: number of equal parts with averaged gradients per process, of which this is one.
     """
     seeds = [int(np.random.SeedSequence((*key, 2)).generate_state(1, np.uint64)[0] >> np.uint64(1)) for key in keys]
     generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
@@ -64,8 +64,8 @@ def global_batch(
 def image_rand(images: Sequence[int], count: int, device: torch.device) -> Tensor:
     """Uniform random numbers in [0, 1), float32 (len(images), count), for the images of these rows of the batch.
 
-    Within `global_batch` each row is drawn from the generator of its image, else all from torch's global one. Rows
-    beyond the batch are those of further views of its images, in the same order.
+    Within `global_batch` each row is drawn from the generator of its image, otherwise all from torch's global one. Rows
+    beyond the batch belong to further views of its images, in the same order.
     """
     current = _current.get()
     if current is None:
@@ -76,13 +76,13 @@ def image_rand(images: Sequence[int], count: int, device: torch.device) -> Tenso
 
 
 def current_group() -> "dist.ProcessGroup | None":
-    """The processes that share the global batch; None for the default group."""
+    """The processes of the global batch; None for the default group."""
     current = _current.get()
     return None if current is None else current.group
 
 
 def first_generator() -> torch.Generator | None:
-    """The random numbers of this process's first image; None, torch's global ones, outside of a global batch."""
+    """Generator of this process's first image; None, torch's global one, outside of a global batch."""
     current = _current.get()
     return current.generators[0] if current is not None and current.generators else None
 
@@ -100,7 +100,7 @@ def _world_size(current: _GlobalBatch) -> int:
 def global_count(count: Tensor | int, like: Tensor) -> Tensor | int:
     """A scalar count summed over the global batch, float32 on the device of `like`; alone `count` itself.
 
-    All processes must call this, in the same order. Parts that come one after another count as this one does.
+    All processes must call this, in the same order. Consecutive parts of a process count as this one.
     """
     current = _current.get()
     if current is None or shares() == 1:
@@ -126,9 +126,9 @@ def gather_values(values: Tensor) -> list[Tensor]:
 
 
 def normalizer(count: Tensor | int, like: Tensor) -> Tensor | float:
-    """What to divide a sum over `count` rows by: the mean of the counts of all shares, of at least 1 in all.
+    """Normalizer of a sum over `count` rows: the mean count over all shares, of at least 1 in total.
 
-    Gradients are averaged over processes: sums that are divided by this become the mean over all rows of all of them.
+    Gradients are averaged over processes: sums divided by this become the mean over all rows of all processes.
     """
     total = global_count(count, like)
     least = total.clamp(min=1) if isinstance(total, Tensor) else max(total, 1)

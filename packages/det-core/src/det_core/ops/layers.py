@@ -11,8 +11,8 @@ __all__ = ["BatchStatBatchNorm2d", "Conv2d", "FrozenBatchNorm2d", "LayerNorm2d",
 __all__ += ["make_norm"]
 
 Norm = Literal["", "BN", "SyncBN", "FrozenBN", "BatchStatBN", "GN", "LN"]
-"""A norm by its published name; "" is none. GN has 32 groups; LN is over the channels of each pixel; BatchStatBN takes
-the statistics of the batch at inference too."""
+"""Published norm names; "" for none. GN has 32 groups; LN is over the channels of each pixel; BatchStatBN uses the
+statistics of the batch at inference too."""
 
 
 def scale_and_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -21,10 +21,10 @@ def scale_and_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 class FrozenBatchNorm2d(nn.Module):
-    """Batch norm whose statistics and affine parameters are constants: buffers, touched by loading alone.
+    """Batch norm with constant statistics and affine parameters: buffers that only loading changes.
 
     Attributes:
-        scale_and_shift: computes x * scale + shift; `det_core.models.cpu` puts in a faster way.
+        scale_and_shift: function for x * scale + shift; `det_core.models.cpu` installs a faster one.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
@@ -35,7 +35,7 @@ class FrozenBatchNorm2d(nn.Module):
         self.register_buffer("bias", torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
-        # One that was live keeps its counter, as the published files have it.
+        # A frozen copy of a trained norm keeps its counter, as in published files.
         self.register_buffer("num_batches_tracked", None)
 
     weight: Tensor
@@ -56,7 +56,7 @@ class FrozenBatchNorm2d(nn.Module):
 
     @classmethod
     def replace(cls, module: nn.Module) -> nn.Module:
-        """Freeze every batch norm of `module`, in place; returns what stands for `module` itself."""
+        """Freeze every batch norm of `module`, in place; returns the replacement of `module` itself."""
         if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
             frozen = cls(module.num_features, module.eps).to(module.weight.device)
             frozen.num_batches_tracked = module.num_batches_tracked
@@ -68,10 +68,10 @@ class FrozenBatchNorm2d(nn.Module):
 
 
 class BatchStatBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that normalises by the batch's own statistics always, also in evaluation.
+    """Batch norm with the statistics of the batch, also in evaluation.
 
-    What it makes of an image then depends on the others (Wu and Johnson, "Rethinking batch in BatchNorm", 2021).
-    Training keeps running statistics all the same, which nothing uses.
+    The output for an image then depends on the others (Wu and Johnson, "Rethinking batch in BatchNorm", 2021). Running
+    statistics are updated in training but not used.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class LayerNorm2d(nn.LayerNorm):
 
 
 def make_norm(norm: Norm, channels: int) -> nn.Module | None:
-    """The norm called `norm` for that many channels, None for ""."""
+    """The norm layer called `norm` with this number of channels, None for ""."""
     makers: dict[str, Callable[[int], nn.Module]] = {
         "BN": nn.BatchNorm2d,
         "SyncBN": nn.SyncBatchNorm,
@@ -106,9 +106,9 @@ def make_norm(norm: Norm, channels: int) -> nn.Module | None:
 
 
 class Conv2d(nn.Conv2d):
-    """Convolution, then `norm`, then `activation`; the norm's parameters stand under the convolution's name.
+    """Convolution, then `norm`, then `activation`; the parameters of the norm are under the name of the convolution.
 
-    Unless `bias` says otherwise, a norm takes its place. `activation` is a function and holds no parameters.
+    A norm replaces the bias unless `bias` is set. `activation` is a function without parameters.
     """
 
     def __init__(
@@ -142,14 +142,14 @@ class Conv2d(nn.Conv2d):
         return self.finish(super().forward(input))
 
     def finish(self, x: Tensor) -> Tensor:
-        """What follows the convolution itself, of which `x` is the result and may be written over: norm, activation."""
+        """Norm and activation after the convolution; its result `x` may be overwritten."""
         if self.norm is not None:
             x = self.norm(x)
         return x if self.activation is None else self.activation(x)
 
 
 def freeze(module: nn.Module) -> nn.Module:
-    """Exclude `module` from training: constant parameters, and frozen batch norms in place of live ones."""
+    """Exclude `module` from training: constant parameters, and frozen batch norms in place of trained ones."""
     for parameter in module.parameters():
         parameter.requires_grad = False
     return FrozenBatchNorm2d.replace(module)
@@ -159,8 +159,8 @@ def draw_weights(layer: nn.Module, form: Literal["relu", "uniform"] | float) -> 
     """Draw the weights of a layer, and set its bias, if it has one, to zero.
 
     Args:
-        layer: a convolution or linear layer.
-        form: "relu", by He et al. (2015) and the outputs, before a ReLU; "uniform", Caffe2's "XavierFill"; a number: a
+        layer: convolution or linear layer.
+        form: "relu" for He et al. (2015) by fan-out, before a ReLU; "uniform" for Caffe2's "XavierFill"; a number for a
             normal distribution with that standard deviation.
     """
     weight, bias = cast(Tensor, layer.weight), layer.bias

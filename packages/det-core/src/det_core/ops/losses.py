@@ -1,4 +1,4 @@
-"""Losses on boxes and classes; all return the sum over their rows, so that the caller says what to divide by."""
+"""Losses of boxes and classes; all return the sum over their rows, to be normalized by the caller."""
 
 import math
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from det_core.ops.geometry import Geometry, geometry
 from det_core.ops.precision import precise
 from det_core.printable import quoted
 
-__all__ = ["BoxLoss", "FocalLoss", "box_loss", "focal_loss", "iou_loss", "regressed", "smooth_l1"]
+__all__ = ["BoxLoss", "FocalLoss", "box_format_for", "box_loss", "focal_loss", "iou_loss", "smooth_l1"]
 
 BoxLoss = Literal["smooth_l1", "giou", "diou", "ciou"]
-"""How a predicted box is compared with a true one; rotated boxes by `smooth_l1` alone."""
+"""Losses of a predicted against a ground-truth box; rotated boxes support `smooth_l1` only."""
 
 _TINY = 1e-7
 
@@ -31,44 +31,44 @@ def smooth_l1(a: Tensor, b: Tensor, beta: float) -> Tensor:
     return F.smooth_l1_loss(a, b, beta=beta, reduction="sum")
 
 
-def focal_loss(logits: Tensor, truth: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Focal loss (Lin et al., 2017) of logits against `truth` in {0, 1} of the same shape, summed; as `precise`.
+def focal_loss(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> Tensor:
+    """Focal loss (Lin et al., 2017) of logits against `targets` in {0, 1} of the same shape, summed; as `precise`.
 
-    `alpha` weighs truths of 1, and 1 - `alpha` those of 0; a negative one weighs neither. The more certain a right
-    answer is, the less it counts: by (1 - p) ** `gamma`.
+    `alpha` weighs targets of 1, and 1 - `alpha` those of 0; negative for no weights. Well-classified examples are
+    down-weighted by (1 - p) ** `gamma`.
     """
-    logits, truth = precise(logits, truth)
+    logits, targets = precise(logits, targets)
     p = logits.sigmoid()
-    wrong = p * (1 - truth) + (1 - p) * truth
-    loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none") * wrong**gamma
+    wrong = p * (1 - targets) + (1 - p) * targets
+    loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none") * wrong**gamma
     if alpha >= 0:
-        loss = loss * (alpha * truth + (1 - alpha) * (1 - truth))
+        loss = loss * (alpha * targets + (1 - alpha) * (1 - targets))
     return loss.sum()
 
 
 @dataclass(frozen=True)
 class FocalLoss:
-    """The settings of `focal_loss`.
+    """Settings of `focal_loss`.
 
     Attributes:
         alpha: weight of the positive class, in [0, 1]; negative for none.
-        gamma: exponent by which what is classified well counts less, 0 or more.
+        gamma: exponent of the down-weighting of well-classified examples, 0 or more.
     """
 
     alpha: float = 0.25
     gamma: float = 2.0
 
-    def __call__(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """`focal_loss` of logits against `truth` in {0, 1} of the same shape, summed."""
-        return focal_loss(logits, truth, self.alpha, self.gamma)
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Sum of `focal_loss` over logits against `targets` in {0, 1} of the same shape."""
+        return focal_loss(logits, targets, self.alpha, self.gamma)
 
 
 def iou_loss(a: Tensor, b: Tensor, kind: Literal["giou", "diou", "ciou"]) -> Tensor:
     """Sum over the rows of 1 - IoU + penalty, for boxes (N, 4) and (N, 4) row by row.
 
-    The penalty is the share of the enclosing box that neither covers (giou: Rezatofighi et al., 2019), the squared
-    distance of the centres over the enclosing box's squared diagonal (diou: Zheng et al., 2020), or that and a term for
-    different aspect ratios (ciou, the same).
+    The penalty is the uncovered fraction of the enclosing box (giou: Rezatofighi et al., 2019), the squared centre
+    distance divided by the squared diagonal of the enclosing box (diou: Zheng et al., 2020), or that and an aspect
+    ratio term (ciou, the same).
     """
     shared = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=1)
     union = box_ops.area(a) + box_ops.area(b) - shared
@@ -88,8 +88,8 @@ def iou_loss(a: Tensor, b: Tensor, kind: Literal["giou", "diou", "ciou"]) -> Ten
     return loss.sum()
 
 
-def regressed(where: str, weights: Sequence[float], kind: BoxLoss) -> Geometry:
-    """The form of the boxes that offsets of these weights lead to; ConfigError if `kind` cannot compare them."""
+def box_format_for(where: str, weights: Sequence[float], kind: BoxLoss) -> Geometry:
+    """Box format for offsets with these weights; ConfigError if the loss `kind` does not support it."""
     form = geometry(len(weights), f"{where}.box_weights")
     if form.dim != 4 and kind != "smooth_l1":
         raise ConfigError(f"{where}.box_loss", "must be 'smooth_l1' for rotated boxes", f"got {quoted(kind)}")
@@ -99,9 +99,9 @@ def regressed(where: str, weights: Sequence[float], kind: BoxLoss) -> Geometry:
 def box_loss(
     offsets: Tensor, references: Tensor, boxes: Tensor, weights: Sequence[float], kind: BoxLoss, beta: float
 ) -> Tensor:
-    """Compare predicted offsets (N, 4) from `references` (N, 4) with the true `boxes` (N, 4), or all (N, 5); summed.
+    """Loss of predicted offsets (N, 4) from `references` (N, 4) against ground-truth `boxes` (N, 4), or (N, 5); summed.
 
-    `smooth_l1` compares offsets, the others the decoded boxes; no row gives 0.
+    `smooth_l1` compares offsets, the others the decoded boxes; 0 without rows.
     """
     offsets, references, boxes = precise(offsets, references, boxes)
     if kind == "smooth_l1":

@@ -1,4 +1,4 @@
-"""Masks: what a region's square shows of outlines and bitmaps, such squares back in the image, boxes around masks."""
+"""Masks: crops of polygons and bitmaps to a region, pasting into the image, bounding boxes."""
 
 from collections.abc import Iterator, Sequence
 from typing import overload
@@ -14,30 +14,30 @@ from torch.nn import functional as F
 from det_core.ops.rle import rle_counts, rle_to_mask
 from det_core.structures import MaskGrids, Polygons, Size
 
-__all__ = ["MasksInImage", "crop_masks", "in_image", "paste_masks", "rasterise", "tight_boxes"]
+__all__ = ["MasksInImage", "crop_masks", "in_image", "paste_masks", "rasterize", "tight_boxes"]
 
 _CHUNK = 2**26
-"""Numbers that may be held at once where bool masks become floats, and where masks of a crowd are pasted."""
+"""Maximum number of elements at once where bool masks become floats, and where many masks are pasted."""
 
 
-def rasterise(polygons: Polygons, size: Size) -> Tensor:
-    """What the outlines of each object cover of an image of `size`, as COCO draws them: bool (N, height, width)."""
+def rasterize(polygons: Polygons, size: Size) -> Tensor:
+    """Polygons rendered in an image of `size`, with COCO's rasterization: bool (N, height, width)."""
     masks = torch.zeros((len(polygons), *size), dtype=torch.bool)
     for mask, rings in zip(masks, polygons, strict=True):
-        mask.copy_(_drawn(rings, size))
+        mask.copy_(_render(rings, size))
     return masks
 
 
 def crop_masks(masks: Tensor | Polygons, boxes: Tensor, side: int) -> Tensor:
-    """What each box shows of its own mask, on a grid of `side` by `side`.
+    """Crop of each mask to its box, on a grid of `side` by `side`.
 
-    Outlines are moved and scaled into the box and drawn there as COCO does; bitmaps are sampled by ROIAlign, and a
-    cell is in the mask where that gives at least one half.
+    Polygons are translated and scaled to the box and rendered as in COCO; bitmaps are sampled by ROIAlign and
+    thresholded at one half.
 
     Args:
-        masks: bool (N, H, W), or the outlines of N objects.
+        masks: bitmaps, bool (N, H, W), or polygons of N objects.
         boxes: float32 (N, 4).
-        side: of the result.
+        side: output height and width.
 
     Returns:
         bool (N, side, side), on the boxes' device.
@@ -46,9 +46,9 @@ def crop_masks(masks: Tensor | Polygons, boxes: Tensor, side: int) -> Tensor:
         return _draw_in_boxes(masks, boxes, side)
     cropped = [boxes.new_zeros((0, side, side), dtype=torch.bool)]
     step = max(1, _CHUNK // max(1, masks.shape[1] * masks.shape[2]))
-    for some, own in zip(masks.split(step), boxes.float().split(step), strict=True):
-        if len(own):
-            rois = torch.cat((torch.arange(len(own), device=own.device)[:, None], own), dim=1)
+    for some, box_chunk in zip(masks.split(step), boxes.float().split(step), strict=True):
+        if len(box_chunk):
+            rois = torch.cat((torch.arange(len(box_chunk), device=box_chunk.device)[:, None], box_chunk), dim=1)
             cropped.append(torchvision.ops.roi_align(some[:, None].float(), rois, side, aligned=True)[:, 0] >= 0.5)
     return torch.cat(cropped)
 
@@ -57,12 +57,12 @@ def _draw_in_boxes(polygons: Polygons, boxes: Tensor, side: int) -> Tensor:
     corners = boxes.detach().to("cpu", torch.float64).numpy()
     masks = torch.zeros((len(corners), side, side), dtype=torch.bool)
     for mask, rings, (x0, y0, x1, y1) in zip(masks, polygons, corners, strict=True):
-        scale = side / np.maximum([x1 - x0, y1 - y0], 0.1)  # a box without width would scale without bound
-        mask.copy_(_drawn([(ring - (x0, y0)) * scale for ring in rings], (side, side)))
+        scale = side / np.maximum([x1 - x0, y1 - y0], 0.1)  # bounded for boxes of zero width
+        mask.copy_(_render([(ring - (x0, y0)) * scale for ring in rings], (side, side)))
     return masks.to(boxes.device)
 
 
-def _drawn(rings: list[NDArray[np.float64]], size: Size) -> Tensor:
+def _render(rings: list[NDArray[np.float64]], size: Size) -> Tensor:
     if not rings:
         return torch.zeros(size, dtype=torch.bool)
     merged = coco_mask.merge(coco_mask.frPyObjects([ring.ravel().tolist() for ring in rings], *size))
@@ -70,16 +70,16 @@ def _drawn(rings: list[NDArray[np.float64]], size: Size) -> Tensor:
 
 
 def paste_masks(masks: Tensor | MaskGrids, boxes: Tensor, size: Size, threshold: float = 0.5) -> Tensor:
-    """Spread each mask over its box in an image of `size`; what reaches `threshold` is in.
+    """Paste each mask into its box in an image of `size`; values of at least `threshold` are in the mask.
 
-    Values between the cells' centres are interpolated, and fall to 0 from the outermost centres outwards. Bool masks
-    are at the size of the image already, and come back as they are.
+    Values are interpolated between cell centres, and fall to 0 beyond the outermost centres. Bool masks are at image
+    size already, and returned unchanged.
 
     Args:
-        masks: float (N, S, S), probabilities within the boxes; or grids, which say by themselves where they lie.
+        masks: float (N, S, S), probabilities within the boxes; or grids with their own windows.
         boxes: float32 (N, 4).
         size: (height, width) of the image.
-        threshold: in (0, 1].
+        threshold: minimum probability, in (0, 1].
 
     Returns:
         bool (N, height, width).
@@ -90,7 +90,7 @@ def paste_masks(masks: Tensor | MaskGrids, boxes: Tensor, size: Size, threshold:
     pasted = torch.zeros((len(masks), *size), dtype=torch.bool, device=boxes.device)
     for full, grid, box in zip(pasted, grids, boxes.tolist(), strict=True):
         mask = grid.float()
-        # Only the surroundings of the box are looked at: elsewhere nothing can be.
+        # Only the pixels around the box can be set.
         left, right = _pixels(box[0], box[2], size[1])
         top, bottom = _pixels(box[1], box[3], size[0])
         if left < right and top < bottom and box[0] < box[2] and box[1] < box[3]:
@@ -103,20 +103,20 @@ def paste_masks(masks: Tensor | MaskGrids, boxes: Tensor, size: Size, threshold:
 
 
 def in_image(masks: Tensor | Polygons | MaskGrids, boxes: Tensor, size: Size) -> Iterator[Tensor]:
-    """Masks of any form at the size of the image, bool (n, height, width), a few at a time.
+    """Masks of any format at image size, bool (n, height, width), a few at a time.
 
-    All those of a crowd in a large image would need gigabytes.
+    All masks of a crowded, large image would need gigabytes.
     """
     step = max(1, _CHUNK // max(1, size[0] * size[1]))
     for first in range(0, len(masks), step):
-        some, own = masks[first : first + step], boxes[first : first + step]
-        yield rasterise(some, size) if isinstance(some, Polygons) else paste_masks(some, own, size)
+        some, chunk_boxes = masks[first : first + step], boxes[first : first + step]
+        yield rasterize(some, size) if isinstance(some, Polygons) else paste_masks(some, chunk_boxes, size)
 
 
 class MasksInImage(Sequence[Tensor]):
-    """The masks of objects at the size of their image; each is drawn when it is asked for, and not kept.
+    """Masks of the objects at image size; each is rendered on access, and not kept.
 
-    `masks[i]` is bool (height, width), `masks[2:5]` a part of them, and `masks.stacked()` all at once.
+    `masks[i]` is bool (height, width), `masks[2:5]` a subset, and `masks.stacked()` all at once.
 
     Args:
         masks: as in `paste_masks`.
@@ -148,22 +148,22 @@ class MasksInImage(Sequence[Tensor]):
 
 
 def tight_boxes(masks: Tensor | Polygons, boxes: Tensor, size: Size) -> Tensor:
-    """The smallest box around what an image of `size` shows of each mask.
+    """Bounding box of the visible part of each mask in an image of `size`.
 
     Args:
-        masks: bool (N, *size), or the outlines of N objects, which may reach out of the image.
-        boxes: float32 (N, 4), kept for objects that have no outline at all.
-        size: (height, width).
+        masks: bool (N, *size), or polygons of N objects, which may extend beyond the image.
+        boxes: float32 (N, 4), kept for objects without polygons.
+        size: (height, width) of the image.
 
     Returns:
-        float32 (N, 4); zeros where the image shows nothing.
+        float32 (N, 4); zeros for invisible masks.
     """
     if isinstance(masks, Polygons):
         tight = boxes.clone()
         for row, rings in enumerate(masks):
             if rings:
-                seen = np.concatenate([_outermost(ring, size) for ring in rings])
-                ends = np.concatenate((seen.min(0), seen.max(0))) if len(seen) else np.zeros(4)
+                points = np.concatenate([_outermost(ring, size) for ring in rings])
+                ends = np.concatenate((points.min(0), points.max(0))) if len(points) else np.zeros(4)
                 tight[row] = torch.from_numpy(ends)
         return tight
     left, right = _ends(masks.any(1))
@@ -171,26 +171,26 @@ def tight_boxes(masks: Tensor | Polygons, boxes: Tensor, size: Size) -> Tensor:
     return torch.stack((left, top, right, bottom), 1).to(boxes)
 
 
-def _ends(seen: Tensor) -> tuple[Tensor, Tensor]:
-    """The first place of each row of bool (N, L) that is True, and the one past the last; zeros where none is."""
-    places = torch.arange(seen.shape[1], device=seen.device)
-    last = torch.where(seen, places + 1, 0).amax(1)
-    first = torch.where(seen, places, seen.shape[1]).amin(1)
+def _ends(is_set: Tensor) -> tuple[Tensor, Tensor]:
+    """First index of each row of bool (N, L) that is True, and last index plus one; zeros without any."""
+    places = torch.arange(is_set.shape[1], device=is_set.device)
+    last = torch.where(is_set, places + 1, 0).amax(1)
+    first = torch.where(is_set, places, is_set.shape[1]).amin(1)
     return first.minimum(last), last
 
 
 def _outermost(ring: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
-    """Points (M, 2) between whose least and greatest the visible part of a ring lies: none if nothing is visible.
+    """Points (M, 2) with the bounding box of the visible part of a ring: none if nothing is visible.
 
-    They are the ends of what is visible of each edge, and the image's corners that lie within the ring.
+    They are the ends of the visible part of each edge, and the corners of the image inside of the ring.
     """
     limits = np.array([size[1], size[0]], np.float64)
     if len(ring) and (ring >= 0).all() and (ring <= limits).all():
         return ring
     step = np.roll(ring, -1, 0) - ring
-    # What runs along a border or only touches it shows nothing by itself: hence < and not <=.
+    # Edges along a border, or touching it, are invisible: hence < and not <=.
     within = np.where((ring > 0) & (ring < limits), np.inf, -np.inf)
-    # Where along the edge, from 0 to 1, the stripe between the image's two borders begins and ends.
+    # Where along the edge, from 0 to 1, the stripe between two borders of the image begins and ends.
     with np.errstate(divide="ignore", invalid="ignore"):
         crossings = np.stack((-ring / step, (limits - ring) / step))
     begin = np.where(step == 0, -within, crossings.min(0)).max(1).clip(min=0)
@@ -209,11 +209,11 @@ def _inside(ring: NDArray[np.float64], step: NDArray[np.float64], point: NDArray
 
 
 def _pixels(start: float, end: float, length: int) -> tuple[int, int]:
-    """The pixels, first and past the last, that a mask from `start` to `end` can touch."""
+    """First pixel, and last pixel plus one, that a mask from `start` to `end` can touch."""
     return max(int(np.floor(start)) - 1, 0), min(int(np.ceil(end)) + 1, length)
 
 
 def _within(first: int, last: int, start: float, end: float, like: Tensor) -> Tensor:
-    """Where the centres of pixels `first` to `last` lie between `start` (-1) and `end` (1)."""
-    centres = torch.arange(first, last, device=like.device, dtype=torch.float32) + 0.5
-    return (centres - start) / (end - start) * 2 - 1
+    """Positions of the centres of pixels `first` to `last` between `start` (-1) and `end` (1)."""
+    centers = torch.arange(first, last, device=like.device, dtype=torch.float32) + 0.5
+    return (centers - start) / (end - start) * 2 - 1

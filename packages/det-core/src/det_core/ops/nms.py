@@ -1,4 +1,4 @@
-"""Non-maximum suppression: of boxes that overlap, the best one stays."""
+"""Non-maximum suppression."""
 
 import torch
 import torchvision
@@ -11,7 +11,7 @@ __all__ = ["nms_by_group"]
 
 
 def nms_by_group(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
-    """Indices, by falling score, of the boxes that no better box of their own group overlaps by more than `threshold`.
+    """Indices, by descending score, of the boxes that no better box of their group overlaps by more than `threshold`.
 
     Boxes (N, 4), scores (N,), groups int64 (N,), such as labels or levels; returns int64 (K,). Boxes must be finite.
     """
@@ -22,10 +22,11 @@ def nms_by_group(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float
 
 
 def _exported(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
-    """As `batched_nms` up to a thousand boxes; it branches on their number, which a graph cannot.
+    """As `batched_nms` up to a thousand boxes; it branches on their number, which cannot be exported.
 
-    torchvision declares that its operator keeps two boxes or more, and graphs refuse fewer at run time. So two empty
-    boxes go in front, which overlap nothing, score least, and are always kept; they are dropped afterwards.
+    torchvision declares that its operator keeps at least two boxes, and graphs refuse fewer at run time. So two empty
+    boxes are prepended, which overlap nothing, have the lowest scores, and are always kept; they are dropped
+    afterwards.
     """
     largest = F.pad(boxes.flatten(), (0, 1)).max()
     apart = F.pad(boxes + (groups.to(boxes) * (largest + 1))[:, None], (0, 0, 2, 0))

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from det_core.ops.layers import Conv2d, Norm
 from det_core.ops.precision import precise
 
-__all__ = ["BasicBlock", "BottleneckBlock", "Deformable", "Deformation", "initialise", "through_stages"]
+__all__ = ["BasicBlock", "BottleneckBlock", "Deformable", "Deformation", "initialize", "through_stages"]
 
 Deformable = Literal["v1", "v2"]
 """Deformable convolutions as first published, and modulated ones."""
@@ -19,12 +19,12 @@ Deformable = Literal["v1", "v2"]
 
 @dataclass(frozen=True)
 class Deformation:
-    """Which stages of a residual network have deformable convolutions.
+    """Settings of the deformable convolutions of a residual network.
 
     Attributes:
         stages: names of the stages whose 3 x 3 convolutions are deformable.
         kind: see `BottleneckBlock`.
-        groups: groups of the channels with offsets of their own, see `BottleneckBlock`.
+        groups: number of channel groups with separate offsets, see `BottleneckBlock`.
     """
 
     stages: Sequence[str] = ()
@@ -54,11 +54,11 @@ class BottleneckBlock(nn.Module):
     Args:
         bottleneck: channels of the 3 x 3 convolution, in all groups together.
         stride_in_1x1: whether the first convolution strides (the original and its Caffe2 weights) or the 3 x 3 one.
-        dilation: of the 3 x 3 convolution.
-        deformable: lets that convolution read where a further one, `conv2_offset`, sends it; "v1" by offsets (Dai et
-            al., "Deformable convolutional networks", 2017), "v2" also weighs each sample (Zhu et al., "Deformable
-            ConvNets v2", 2019).
-        deformable_groups: groups of channels that have offsets of their own.
+        dilation: dilation of the 3 x 3 convolution.
+        deformable: kind of deformable convolution, with a further convolution `conv2_offset`; "v1" predicts offsets
+            (Dai et al., "Deformable convolutional networks", 2017), "v2" also a weight per sample (Zhu et al.,
+            "Deformable ConvNets v2", 2019).
+        deformable_groups: number of channel groups with separate offsets.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class BottleneckBlock(nn.Module):
         self.conv2_offset: nn.Conv2d | None = None
         self.modulated = deformable == "v2"
         if deformable:
-            # Per sample of the 3 x 3: where it goes, down and across, and how much it counts.
+            # Per sample of the 3 x 3: vertical and horizontal offset, and weight.
             numbers = deformable_groups * 9 * (3 if self.modulated else 2)
             self.conv2_offset = nn.Conv2d(bottleneck, numbers, 3, stride=stride3, padding=dilation, dilation=dilation)
         self.conv3 = Conv2d(bottleneck, out_channels, 1, norm=norm, bias=False)
@@ -115,7 +115,7 @@ class BottleneckBlock(nn.Module):
             features,
             offsets,
             kernel,
-            None if conv.bias is None else conv.bias.to(kernel.dtype),  # there is one where a norm was folded into it
+            None if conv.bias is None else conv.bias.to(kernel.dtype),  # present with a folded norm
             stride=conv.stride,
             padding=conv.padding,
             dilation=conv.dilation,
@@ -132,8 +132,8 @@ def _shortcut(in_channels: int, out_channels: int, stride: int, norm: Norm) -> C
     )
 
 
-def initialise(network: nn.Module) -> None:
-    """Draw the weights of all convolutions; those that tell offsets start at zero, where nothing is deformed."""
+def initialize(network: nn.Module) -> None:
+    """Draw the weights of all convolutions; those of offsets start at zero, without deformation."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -143,11 +143,13 @@ def initialise(network: nn.Module) -> None:
             nn.init.zeros_(module.conv2_offset.bias)  # type: ignore[arg-type]
 
 
-def through_stages(network: nn.Module, x: Tensor, stages: Sequence[str], wanted: Container[str]) -> dict[str, Tensor]:
-    """What comes out of the `wanted` ones of the stages, which are parts of `network` and follow on each other."""
+def through_stages(
+    network: nn.Module, x: Tensor, stages: Sequence[str], requested: Container[str]
+) -> dict[str, Tensor]:
+    """Outputs of the `requested` stages, which are consecutive parts of `network`."""
     features = {}
     for name in stages:
         x = network.get_submodule(name)(x)
-        if name in wanted:
+        if name in requested:
             features[name] = x
     return features

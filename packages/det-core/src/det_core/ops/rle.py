@@ -1,4 +1,4 @@
-"""COCO's run-length encoded masks: alternating runs of pixels that are out and in, column by column."""
+"""COCO's run-length encoded masks: alternating runs of background and foreground pixels, column by column."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,12 @@ __all__ = ["rle_counts", "rle_to_mask"]
 
 
 def rle_counts(rle: Any, size: "Size") -> list[int]:
-    """The lengths of the runs of an RLE mapping, packed as text or given as a list; they add up to height * width.
+    """The run lengths of an RLE mapping, compressed or as a list; they add up to height * width.
 
-    pycocotools is not asked, because it fills what the runs do not cover with whatever the memory held.
+    pycocotools is not used, because it fills missing runs with uninitialized memory.
 
     Raises:
-        ValueError: saying what is wrong with `rle`, as the end of a sentence that starts with "it ".
+        ValueError: the end of a sentence about the fault of `rle` that starts with "it ".
     """
     listed = rle.get("size") if isinstance(rle, dict) else None
     if not isinstance(listed, list | tuple) or list(listed) != list(size):
@@ -35,8 +35,8 @@ def rle_counts(rle: Any, size: "Size") -> list[int]:
 
 
 def rle_to_mask(counts: Sequence[int], size: "Size") -> "Tensor":
-    """The mask, bool (height, width), of runs that `rle_counts` has looked at."""
-    import torch  # here, because results in files are checked without torch
+    """The mask, bool (height, width), of validated `rle_counts`."""
+    import torch  # here, because result files are validated without torch
 
     inside = np.arange(len(counts)) % 2 == 1
     return torch.from_numpy(np.repeat(inside, counts).reshape(size[1], size[0]).T)

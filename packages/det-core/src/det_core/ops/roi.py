@@ -1,4 +1,4 @@
-"""Features of regions: every region becomes a square of the same size, read from the level that suits its own size."""
+"""RoI pooling: features of each region at a fixed size, from the level that fits its size."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,10 +19,10 @@ Pooling = Literal["ROIAlignV2", "ROIAlign", "ROIPool", "ROIAlignRotated"]
 
 
 def assign_levels(boxes: Tensor, lowest: int, highest: int, canonical_size: float = 224, canonical: int = 4) -> Tensor:
-    """The level of each box, (N, 4) or rotated (N, 5), to int64 (N,) in [lowest, highest].
+    """Level of each box, (N, 4) or rotated (N, 5), as int64 (N,) in [lowest, highest].
 
-    A box of `canonical_size` squared goes to level `canonical`, one of half the side to the level below (Lin et al.,
-    "Feature Pyramid Networks", 2017, equation 1). The stride of level k is 2**k.
+    A box of `canonical_size` squared is assigned to level `canonical`, one of half the side to the level below (Lin et
+    al., "Feature Pyramid Networks", 2017, equation 1). The stride of level k is 2**k.
     """
     side = geometry(boxes.shape[-1]).area(boxes).clamp(min=0).sqrt()
     level = torch.floor(canonical + torch.log2(side / canonical_size + 1e-8))
@@ -33,14 +33,14 @@ class ROIPooler(nn.Module):
     """Pools regions to (channels, resolution, resolution).
 
     Args:
-        strides: of the levels that will be given, finest first, each twice the one before; powers of two.
-        resolution: side of the result.
-        pooling: how features are read; `ROIAlignV2` is the corrected ROIAlign (He et al., "Mask R-CNN", 2017).
-        sampling_ratio: samples per bin and axis; 0 for as many as the bin is pixels wide.
+        strides: strides of the levels, finest first, each twice the one before; powers of two.
+        resolution: output height and width.
+        pooling: pooling method; `ROIAlignV2` is the corrected ROIAlign (He et al., "Mask R-CNN", 2017).
+        sampling_ratio: samples per bin and axis; 0 for as many as the bin is feature pixels wide.
 
     Attributes:
-        box_dim: numbers per box: 5 for rotated ones, else 4.
-        roi_align: computes ROIAlign of upright boxes; `det_core.models.cpu` puts in a faster way.
+        box_dim: numbers per box: 5 for rotated ones, otherwise 4.
+        roi_align: function for ROIAlign of upright boxes; `det_core.models.cpu` installs a faster one.
     """
 
     contract = "Pooler"
@@ -60,8 +60,8 @@ class ROIPooler(nn.Module):
 
     def forward(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
         """Features (B, C, H_i, W_i) of each stride and boxes (P_b, 4 or 5) of each image to (sum of P_b, C, R, R)."""
-        for own in boxes:
-            self.form.require(own, "ROIPooler")
+        for image_boxes in boxes:
+            self.form.require(image_boxes, "ROIPooler")
         image = torch.cat([torch.full_like(b[:, :1], i) for i, b in enumerate(boxes)])
         rois = torch.cat((image, torch.cat(list(boxes))), dim=1)
         if len(self.strides) == 1:
@@ -75,11 +75,11 @@ class ROIPooler(nn.Module):
         places = torch.cat(order).argsort()
         if torch.compiler.is_compiling() or not pooled[0].is_contiguous(memory_format=torch.channels_last):
             return torch.cat(pooled)[places]
-        # cat by itself would put the channels first again where a level has no region.
+        # Without it, cat would return channels first if a level has no region.
         return torch.cat([each.permute(0, 2, 3, 1) for each in pooled])[places].permute(0, 3, 1, 2)
 
     def _pool(self, features: Tensor, rois: Tensor, stride: int) -> Tensor:
-        # Not in half precision: there a coordinate beyond 256 is off by a pixel or more.
+        # Not in half precision, where a coordinate beyond 256 is off by a pixel or more.
         precise = torch.promote_types(features.dtype, torch.float32)
         maps, rois = features.to(precise), rois.to(precise)
         if self.pooling == "ROIPool":

@@ -17,9 +17,9 @@ def roi_align_rotated(
     """ROIAlign of rotated boxes, with pixel centres at half.
 
     Args:
-        features: (B, C, H, W).
-        rois: (P, 6): image, cx, cy, w, h, angle in degrees.
-        size: height and width of the result.
+        features: feature maps (B, C, H, W).
+        rois: regions (P, 6): image index, cx, cy, w, h, angle in degrees.
+        size: output height and width.
         scale: feature pixels per pixel of the boxes.
         sampling_ratio: samples per bin and axis; 0 for as many as the bin is feature pixels wide.
 
@@ -36,18 +36,16 @@ def roi_align_rotated(
     for image, rows_high, rows_wide in torch.cat((rois[:, :1], grids), dim=1).unique(dim=0).tolist():
         if not (rows_high > 0 and rows_wide > 0):
             continue  # an empty region pools to nothing
-        chosen = torch.nonzero((rois[:, 0] == image) & (grids[:, 0] == rows_high) & (grids[:, 1] == rows_wide)).squeeze(
-            1
-        )
-        found = _sample(maps[int(image)], rois[chosen], size, (int(rows_high), int(rows_wide)), scale)
-        pooled = pooled.index_copy(0, chosen, found)
+        rows = torch.nonzero((rois[:, 0] == image) & (grids[:, 0] == rows_high) & (grids[:, 1] == rows_wide)).squeeze(1)
+        sampled = _sample(maps[int(image)], rois[rows], size, (int(rows_high), int(rows_wide)), scale)
+        pooled = pooled.index_copy(0, rows, sampled)
     return pooled.to(features.dtype)
 
 
 def _sample(level: Tensor, rois: Tensor, size: tuple[int, int], grid: tuple[int, int], scale: float) -> Tensor:
     """Features (C, H, W) in the bins of rois (P, 6), each the mean of `grid` samples: (P, C, *size)."""
     height, width = level.shape[-2:]
-    # Where the samples stand along w and h, as shares of them, from the middle.
+    # Relative positions of the samples along w and h, from the centre.
     down, across = (
         (torch.arange(bins * samples, device=level.device, dtype=rois.dtype) + 0.5) / (bins * samples) - 0.5
         for bins, samples in zip(size, grid, strict=True)
@@ -58,7 +56,7 @@ def _sample(level: Tensor, rois: Tensor, size: tuple[int, int], grid: tuple[int,
     x = rois[:, 1, None, None] * scale - 0.5 + along * radians.sin() + aside * radians.cos()
     y = rois[:, 2, None, None] * scale - 0.5 + along * radians.cos() - aside * radians.sin()
     outside = (x < -1) | (x > width) | (y < -1) | (y > height)
-    points = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)  # as grid_sample counts
+    points = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)  # grid_sample's coordinates
     values = F.grid_sample(level[None], points.flatten(0, 1)[None], padding_mode="border", align_corners=False)[0]
     values = values.unflatten(1, (len(rois), -1)).masked_fill(outside, 0)
     bins = values.unflatten(3, (size[1], grid[1])).unflatten(2, (size[0], grid[0]))

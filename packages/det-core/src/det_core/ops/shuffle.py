@@ -1,4 +1,4 @@
-"""Rows of a batch exchanged at random between the processes of a training."""
+"""Random exchange of batch rows between the processes of a training."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,19 +14,18 @@ __all__ = ["shuffled"]
 
 
 def shuffled(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """`function(x)`, where each process runs it on rows that are drawn from those of all processes.
+    """`function(x)`, computed on rows that are randomly exchanged between all processes.
 
-    The regions of one image resemble each other, and a batch norm lets a network tell an image by its statistics;
-    after a shuffle they are those of many images (Wu and Johnson, "Rethinking batch in BatchNorm", 2021).
-    All processes must call this together. In a process by itself it is `function(x)`: the order of the rows is of no
-    consequence to statistics.
+    The regions of one image are similar, and batch norms reveal the image by their statistics; after a shuffle these
+    are over many images (Wu and Johnson, "Rethinking batch in BatchNorm", 2021). All processes must call this together.
+    In a single process it is `function(x)`: statistics do not depend on the order of the rows.
 
     Args:
-        function: maps (n, ...) to (n, ...), row by row but for statistics of the batch; n may be 0.
-        x: (rows of this process, ...).
+        function: maps (n, ...) to (n, ...), row by row except for batch statistics; n may be 0.
+        x: rows of this process, (n, ...).
 
     Returns:
-        What became of the rows of `x`, in their order.
+        The outputs for the rows of `x`, in their order.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return function(x)
@@ -43,21 +42,21 @@ def shuffled(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def _counts(x: Tensor, group: Any) -> list[int]:
-    """How many rows each process has."""
-    own = torch.tensor([len(x)], device=x.device)
-    counts = [torch.empty_like(own) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(counts, own, group=group)
+    """Number of rows of each process."""
+    local = torch.tensor([len(x)], device=x.device)
+    counts = [torch.empty_like(local) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(counts, local, group=group)
     return [int(count) for count in counts]
 
 
 def _gather(x: Tensor, counts: Sequence[int], group: Any) -> Tensor:
-    """The rows of all processes, one after the other."""
+    """The rows of all processes, concatenated."""
     gathered: Tensor = _Gather.apply(x, list(counts), group)
     return gathered
 
 
 class _Gather(torch.autograd.Function):
-    """The rows of all processes; each process gets the gradients that all of them have for its own rows."""
+    """The rows of all processes; the gradients of all processes for the local rows."""
 
     @staticmethod
     def forward(context: Any, x: Tensor, counts: list[int], group: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Batch norm over the images of all processes on a CPU, which torch's own refuses there."""
+"""Batch norm over all processes on a CPU, which torch's implementation does not support."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ __all__ = ["CPUSyncBatchNorm", "synchronize_norms"]
 
 
 class CPUSyncBatchNorm(nn.BatchNorm2d):
-    """What `nn.SyncBatchNorm` computes, in plain operations; made of such modules by `synchronize_norms`."""
+    """`nn.SyncBatchNorm` in plain operations; `synchronize_norms` converts such modules."""
 
     process_group: Any = None
 
@@ -40,7 +40,7 @@ class CPUSyncBatchNorm(nn.BatchNorm2d):
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """The sum of a tensor over all processes, whose gradients are those of all of them."""
+    """Sum of a tensor over all processes, with the gradients of all of them."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: Any) -> Tensor:
@@ -56,7 +56,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 def synchronize_norms(model: nn.Module, device: torch.device, group: Any) -> None:
-    """Let every `nn.SyncBatchNorm` of `model` use a group of processes, in place, on a CPU as `CPUSyncBatchNorm`."""
+    """Let every `nn.SyncBatchNorm` of `model` use a process group, in place, on a CPU as `CPUSyncBatchNorm`."""
     for module in model.modules():
         if isinstance(module, nn.SyncBatchNorm):
             module.process_group = group

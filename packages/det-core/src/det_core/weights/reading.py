@@ -10,7 +10,7 @@ import torch
 from det_safeload.archives import read_archive
 from det_safeload.budget import OverBudgetError
 from det_safeload.machine import RefusedError
-from det_safeload.tensorfiles import require_sound_head
+from det_safeload.tensorfiles import require_valid_head
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -55,7 +55,7 @@ def read(source: Source | str | Path) -> dict[str, Tensor]:
         raise WeightsError(where, "is no weight file", "it is a web page that was saved under this name", fix)
     if path.suffix == ".safetensors":
         try:
-            require_sound_head(path)
+            require_valid_head(path)
             return load_file(path)
         except Exception as error:  # the library raises many classes for what it does not know
             found = str(error) if isinstance(error, ValueError | SafetensorError) else described(error, 200)

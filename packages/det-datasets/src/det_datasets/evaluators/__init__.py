@@ -1,4 +1,4 @@
-"""Metrics by the rules of each benchmark."""
+"""Metrics of each benchmark."""
 
 from det_datasets.evaluators.cityscapes import CityscapesEvaluator
 from det_datasets.evaluators.lvis import LvisEvaluator

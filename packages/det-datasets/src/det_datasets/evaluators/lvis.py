@@ -1,4 +1,4 @@
-"""Average precision as LVIS defines it (Gupta et al., 2019), for classes that were not looked for everywhere."""
+"""Average precision of LVIS (Gupta et al., 2019), whose classes are not annotated in all images."""
 
 import io
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ _GROUPS = {"APr": (0, "rare"), "APc": (1, "common"), "APf": (2, "frequent")}
 
 
 class LvisEvaluator:
-    """Average precision of boxes and masks by the rules of LVIS: COCO's, with three differences.
+    """AP of boxes and masks as defined by LVIS: COCO's, with three differences.
 
-    The best `max_detections` of an image count, of all classes together. A class is judged only in images where it is,
-    or where it certainly is not. Where not all of its objects are annotated, detections that match none are forgiven.
+    The best `max_detections` of an image are kept, over all classes together. A class is evaluated only in images where
+    it is present or verified absent. Where its annotation is not exhaustive, unmatched detections are ignored.
 
     Args:
-        classes: the name of each label.
-        iou_types: what to compare: "bbox", "segm".
-        max_detections: how many detections of an image count.
+        classes: class names, by label.
+        iou_types: what is compared: "bbox", "segm".
+        max_detections: maximum number of detections per image, by score.
 
     Attributes:
-        notes: why a figure is not there, by its key; made by `result`.
+        notes: reason for each missing metric, by its key; set by `result`.
     """
 
     def __init__(
@@ -43,84 +43,84 @@ class LvisEvaluator:
         self.classes, self.iou_types, self.max_detections = tuple(classes), tuple(iou_types), max_detections
         self.notes: dict[str, str] = {}
         self._coco = CocoEvaluator(classes, iou_types, max_detections)
-        self._known: dict[int | str, _Known] = {}
+        self._annotated_classes: dict[int | str, _AnnotatedClasses] = {}
 
     def update(self, prediction: Prediction, sample: Sample) -> None:
-        """Add one image; raises as `CocoEvaluator` does, and DataError if the sample is of no LVIS dataset."""
+        """Add one image; raises as `CocoEvaluator`, and DataError if the sample is not from an LVIS dataset."""
         extras = {} if sample.targets is None else sample.targets.image_extras
         if sample.targets is not None and (missing := [key for key in _EXTRAS if key not in extras]):
             fix = "evaluate on a dataset of the type 'lvis'"
-            raise DataError(f"image {sample.id}", f"does not say what is known of it, {missing[0]!r}", fix=fix)
+            raise DataError(f"image {sample.id}", f"lacks the extra {missing[0]!r} of LVIS datasets", fix=fix)
         self._coco.update(prediction, sample)
-        self._known[sample.id] = _Known(*(extras[key].cpu().numpy().copy() for key in _EXTRAS))
+        self._annotated_classes[sample.id] = _AnnotatedClasses(*(extras[key].cpu().numpy().copy() for key in _EXTRAS))
 
     def state(self) -> Any:
         """The images added so far."""
-        return self._coco.state(), dict(self._known)
+        return self._coco.state(), dict(self._annotated_classes)
 
     def merge(self, states: Sequence[Any]) -> None:
-        """Take the images of all processes; one that several of them saw counts once."""
+        """Add the images of all processes; an image of several counts once."""
         self._coco.merge([images for images, _ in states])
-        self._known = {key: known for _, own in states for key, known in own.items()}
+        self._annotated_classes = {key: each for _, classes in states for key, each in classes.items()}
 
     def result(self) -> dict[str, float]:
         """{"bbox/AP": ..., "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", "AR300"}, and so for "segm".
 
-        All are in [0, 1]. APr, APc and APf are those of classes in up to 10, up to 100 and more training images.
+        All are in [0, 1]. APr, APc and APf are for classes in at most 10, at most 100 and more training images.
         """
         self.notes = {}
-        figures: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for iou_type in self.iou_types:
-            for name, value, missing in self._named(self._judge(iou_type)):
+            for name, value, missing in self._named(self._evaluate(iou_type)):
                 if value is not None:
-                    figures[f"{iou_type}/{name}"] = value
+                    metrics[f"{iou_type}/{name}"] = value
                 else:
-                    self.notes[f"{iou_type}/{name}"] = missing if self._known else "no image was judged"
-        return figures
+                    self.notes[f"{iou_type}/{name}"] = missing if self._annotated_classes else "no image was evaluated"
+        return metrics
 
-    def _named(self, made: Curves) -> Named:
-        yield from averages(made, "bbox")
-        frequency = next((known.frequency for known in self._known.values()), np.zeros(len(self.classes)))
+    def _named(self, curves: Curves) -> Named:
+        yield from averages(curves, "bbox")
+        frequency = next((each.frequency for each in self._annotated_classes.values()), np.zeros(len(self.classes)))
         for name, (group, word) in _GROUPS.items():
-            values = made.precision[:, :, frequency == group, 0, -1]
-            yield name, mean(values), f"the truth holds no object of a {word} class"
-        yield from recalls(made, [self.max_detections])
+            values = curves.precision[:, :, frequency == group, 0, -1]
+            yield name, mean(values), f"the ground truth has no object of a {word} class"
+        yield from recalls(curves, [self.max_detections])
 
-    def _judge(self, iou_type: IouType) -> Curves:
-        known = [self._known[image_id] for image_id in self._coco.image_ids]
+    def _evaluate(self, iou_type: IouType) -> Curves:
+        annotated = [self._annotated_classes[image_id] for image_id in self._coco.image_ids]
         with redirect_stdout(io.StringIO()):
-            truth, guess = self._coco.tables(iou_type)
-            best = _judged(truth, guess, known, self.max_detections)
-            judge = COCOeval(read_table(truth), read_table(best), iou_type)
-            judge.params.maxDets = [self.max_detections]
-            judge.evaluate()
-            for each in judge.evalImgs:
-                if each is not None and each["category_id"] in known[each["image_id"]].not_exhaustive:
+            ground_truth, detections = self._coco.tables(iou_type)
+            best = _evaluated(ground_truth, detections, annotated, self.max_detections)
+            evaluation = COCOeval(read_table(ground_truth), read_table(best), iou_type)
+            evaluation.params.maxDets = [self.max_detections]
+            evaluation.evaluate()
+            for each in evaluation.evalImgs:
+                if each is not None and each["category_id"] in annotated[each["image_id"]].not_exhaustive:
                     each["dtIgnore"] = np.logical_or(each["dtIgnore"], np.asarray(each["dtMatches"]) == 0)
-            judge.accumulate()
-        return Curves(judge.eval["precision"], judge.eval["recall"], judge.eval["scores"])
+            evaluation.accumulate()
+        return Curves(evaluation.eval["precision"], evaluation.eval["recall"], evaluation.eval["scores"])
 
 
-class _Known(NamedTuple):
-    """What is known of one image beside its objects, and of all classes: all as labels."""
+class _AnnotatedClasses(NamedTuple):
+    """Labels of the annotated classes of one image, and the frequency of all classes."""
 
     negative: NDArray[np.int64]
     not_exhaustive: NDArray[np.int64]
     frequency: NDArray[np.uint8]
 
 
-def _judged(truth: Table, guess: Table, known: "Sequence[_Known]", limit: int) -> Table:
-    """Of each image's detections the best, and of these the ones of classes that are judged there."""
-    there: list[set[int]] = [set(each.negative.tolist()) for each in known]
-    for annotation in truth["annotations"]:
+def _evaluated(ground_truth: Table, detections: Table, annotated: "Sequence[_AnnotatedClasses]", limit: int) -> Table:
+    """The best detections of each image, and of these the ones of classes that are evaluated there."""
+    there: list[set[int]] = [set(each.negative.tolist()) for each in annotated]
+    for annotation in ground_truth["annotations"]:
         there[annotation["image_id"]].add(annotation["category_id"])
-    by_image: list[list[Any]] = [[] for _ in known]
-    for annotation in guess["annotations"]:
+    by_image: list[list[Any]] = [[] for _ in annotated]
+    for annotation in detections["annotations"]:
         by_image[annotation["image_id"]].append(annotation)
-    kept = [
+    best = [
         annotation
-        for image_id, own in enumerate(by_image)
-        for annotation in sorted(own, key=lambda each: -each["score"])[:limit]
+        for image_id, in_image in enumerate(by_image)
+        for annotation in sorted(in_image, key=lambda each: -each["score"])[:limit]
         if annotation["category_id"] in there[image_id]
     ]
-    return {**guess, "annotations": kept}
+    return {**detections, "annotations": best}

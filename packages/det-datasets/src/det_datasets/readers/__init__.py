@@ -1,4 +1,4 @@
-"""Readers of annotated images, in formats other than COCO's."""
+"""Readers of annotation formats other than COCO's."""
 
 from det_datasets.readers.cityscapes import CityscapesDataset
 from det_datasets.readers.lvis import LvisDataset

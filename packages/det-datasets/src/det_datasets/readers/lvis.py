@@ -1,4 +1,4 @@
-"""Datasets in the LVIS format, version 0.5 or 1 (Gupta et al., 2019): COCO's, with classes that were not looked for."""
+"""Datasets in the LVIS format, version 0.5 or 1 (Gupta et al., 2019): COCO's, with partially annotated classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,25 +23,24 @@ _FREQUENCIES = ("r", "c", "f")
 
 
 class LvisDataset(IndexedImages):
-    """Images and the objects in them, as an LVIS file lists them.
+    """Images and their objects from an LVIS file.
 
-    Not every class was looked for in every image. Two image extras say what is known beside the objects, both labels,
-    int64 (K,): "lvis/negative", classes that are certainly not there, and "lvis/not_exhaustive", of which more objects
-    may be there than are annotated. A third, "lvis/frequency", uint8 (C,), is the same for all: 0 rare, 1 common, 2
-    frequent, by which the evaluator groups classes.
+    Not every class is annotated in every image. Two image extras hold labels, int64 (K,): "lvis/negative", of verified
+    absent classes, and "lvis/not_exhaustive", of classes that may have more objects than are annotated. A third,
+    "lvis/frequency", uint8 (C,), is the same for all images: 0 rare, 1 common, 2 frequent, the groups of the evaluator.
 
     Args:
-        images: the folder that holds `train2017`, `val2017` and so on; an image lies where the last two parts of its
-            `coco_url` say, or, without one, where its `file_name` says.
-        annotations: the JSON file.
-        classes: names of the categories to keep, in the order of their labels; None keeps all.
-        keep_empty: whether images without any object to learn from belong to the dataset.
+        images: folder of `train2017`, `val2017` and so on; the file of an image is given by the last two parts of its
+            `coco_url`, or, without one, by its `file_name`.
+        annotations: LVIS JSON file.
+        classes: names of the categories to keep, in label order; None for all.
+        keep_empty: whether images without training objects are kept.
         masks: as in `CocoDataset`.
         bad_annotations: as in `CocoDataset`.
 
     Attributes:
-        frequencies: of each label: "r", "c" or "f", in how many training images it is: up to 10, up to 100, more.
-        image_counts: int64 (C,): in how many training images each label is, as the file says.
+        frequencies: "r", "c" or "f" of each label: at most 10, at most 100, or more training images.
+        image_counts: int64 (C,): number of training images of each label, from the file.
 
     Raises:
         DataError: as `CocoDataset` does.
@@ -63,9 +62,9 @@ class LvisDataset(IndexedImages):
         index = listing.checked(classes, mask_form(masks), bad_annotations=bad_annotations)
         super().__init__(index, listing.images, annotations, keep_empty, outlines=masks == "polygons")
         categories = {category["id"]: category for category in content["categories"]}
-        chosen = [categories[category_id] for category_id in self.category_ids]
-        self.frequencies = tuple(_frequency(category, annotations) for category in chosen)
-        self.image_counts = np.array([_image_count(category, annotations) for category in chosen], np.int64)
+        selected = [categories[category_id] for category_id in self.category_ids]
+        self.frequencies = tuple(_frequency(category, annotations) for category in selected)
+        self.image_counts = np.array([_image_count(category, annotations) for category in selected], np.int64)
         labels = {category_id: label for label, category_id in enumerate(self.category_ids)}
         self._negative, self._not_exhaustive = (
             PackedNumbers([_labels(image, key, labels, annotations) for image in content["images"]])
@@ -74,7 +73,7 @@ class LvisDataset(IndexedImages):
 
     @classmethod
     def listing(cls, images: Path, annotations: Path) -> Listing:
-        """What the file says, unchecked."""
+        """The content of the file, not validated."""
         content = read_content(Path(annotations))
         content["images"] = [_placed(image) for image in content["images"]]
         return Listing(content, Path(images), Path(annotations))
@@ -86,20 +85,20 @@ class LvisDataset(IndexedImages):
             return sample
         row = int(self._rows[index])
         frequency = np.array([_FREQUENCIES.index(each) for each in self.frequencies], np.uint8)
-        known: dict[str, NDArray[Any]] = {"lvis/negative": self._negative[row], "lvis/frequency": frequency}
-        known["lvis/not_exhaustive"] = self._not_exhaustive[row]
-        extras = {key: torch.from_numpy(labels) for key, labels in known.items()}
+        arrays: dict[str, NDArray[Any]] = {"lvis/negative": self._negative[row], "lvis/frequency": frequency}
+        arrays["lvis/not_exhaustive"] = self._not_exhaustive[row]
+        extras = {key: torch.from_numpy(labels) for key, labels in arrays.items()}
         return replace(sample, targets=replace(sample.targets, image_extras=extras))
 
 
 def _placed(image: Any) -> Any:
-    """The entry of an image with a `file_name` that starts from the folder of all images."""
+    """The entry of an image with a `file_name` relative to the folder of all images."""
     url = image.get("coco_url") if isinstance(image, dict) else None
     return image | {"file_name": "/".join(url.split("/")[-2:])} if isinstance(url, str) else image
 
 
 def _labels(image: Mapping[str, Any], key: str, labels: Mapping[int, int], path: Path) -> list[int]:
-    """The labels of the categories that an image lists under `key`; those that were not chosen are left out."""
+    """Labels of the categories that an image lists under `key`; categories that are not selected are skipped."""
     listed = image.get(key, [])
     if not isinstance(listed, list) or not all(type(each) is int for each in listed):
         found = f"image {quoted(image['id'], 60)} has {quoted(listed, 80)}"

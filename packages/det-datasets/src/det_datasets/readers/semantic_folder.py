@@ -1,4 +1,4 @@
-"""Semantic segmentation: a folder of images, and one of label images in which each pixel says its class."""
+"""Semantic segmentation: a folder of images, and one of label images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,22 +19,22 @@ _UNKNOWN = 255
 
 
 class SemanticFolder:
-    """Images and a class for each of their pixels, from a PNG of one channel of the same name.
+    """Images, and a class for each pixel from a single-channel PNG of the same name.
 
-    Samples have no objects; `Targets.semantic` holds the classes, int64 (H, W), and 255 where unknown.
+    Samples have no objects; `Targets.semantic` holds the classes, int64 (H, W), 255 where ignored.
 
     Args:
-        images: the folder of images, which may have folders in it.
-        labels: the folder of PNG files, laid out alike.
-        classes: the name of each label.
-        ignore: the value of pixels whose class is not known.
-        image_suffix: what the names of images end in beside what those of labels share with them.
-        label_suffix: what the names of labels end in; Cityscapes: "_gtFine_labelTrainIds.png" with the image suffix
+        images: image folder, possibly with subfolders.
+        labels: folder of PNG files, with the same layout.
+        classes: class names, by label.
+        ignore: pixel value of ignored pixels.
+        image_suffix: ending of image names, beside the stem that they share with the labels.
+        label_suffix: ending of label names; Cityscapes: "_gtFine_labelTrainIds.png" with the image suffix
             "_leftImg8bit.png".
 
     Raises:
-        DataError: a folder is missing or holds no image; or, on reading, a label image is missing, damaged, of another
-            size, has colours, or holds a value that is no label.
+        DataError: a folder is missing or contains no image; or, on reading, a label image is missing, damaged, of
+            another size, has colors, or contains a value that is no label.
     """
 
     evaluators: tuple[str, ...] = ("det_datasets.evaluators:MeanIoU",)
@@ -63,7 +63,7 @@ class SemanticFolder:
         return len(self._files)
 
     def __getitem__(self, index: int) -> Sample:
-        """The image and the classes of its pixels."""
+        """The image and its semantic map."""
         path = self.path(index)
         image = read_image(path)
         classes = self._classes(self.label_path(index), (image.shape[1], image.shape[2]))
@@ -72,23 +72,23 @@ class SemanticFolder:
         return Sample(image=image, targets=targets, id=self.id_of(index), path=path)
 
     def path(self, index: int) -> Path:
-        """The file of an image."""
+        """File of an image."""
         return self.images / self._name(index)
 
     def label_path(self, index: int) -> Path:
-        """The file of its labels, whether or not it is there."""
+        """File of its labels, which may be missing."""
         return self.labels / f"{self._stem(index)}{self._label_suffix}"
 
     def id_of(self, index: int) -> str:
-        """The id of an image: its name without what it ends in, unless another has the same then."""
+        """Id of an image: its name without the suffix, unless that is not unique."""
         return self._name(index) if self._endings else self._stem(index)
 
     def size_of(self, index: int) -> Size:
-        """(height, width), from the head of the image."""
+        """(height, width), from the image header."""
         return image_size(self.path(index))
 
     def labels_of(self, index: int) -> Sequence[int]:
-        """No object has a label."""
+        """Empty, as semantic annotations have no objects."""
         return ()
 
     def _name(self, index: int) -> str:
@@ -108,18 +108,18 @@ class SemanticFolder:
                 mode, values = picture.mode, np.asarray(picture)
         except FileNotFoundError as error:
             raise DataError(str(path), "there is no such label image", fix="each image needs one") from error
-        # What a broken file makes a decoder raise is not bounded.
+        # A decoder may raise any exception on a broken file.
         except Exception as error:
             raise DataError(str(path), "cannot be read as a label image", str(error)) from error
         if values.ndim != 2:
-            fix = "save one channel, whose values are labels"
-            raise DataError(str(path), f"has colours of mode {mode}, where labels are wanted", fix=fix)
+            fix = "save a single channel with labels as values"
+            raise DataError(str(path), f"has colors of mode {mode}, where labels are expected", fix=fix)
         if values.shape != size:
             found = f"its image has {size[1]} x {size[0]}"
             raise DataError(str(path), f"has {values.shape[1]} x {values.shape[0]} pixels", found)
         classes = values.astype(np.int64)
-        known = classes != self.ignore
-        if (strange := known & ((classes < 0) | (classes >= len(self.classes)))).any():
+        labelled = classes != self.ignore
+        if (strange := labelled & ((classes < 0) | (classes >= len(self.classes)))).any():
             found = f"{int(strange.sum())} pixels have such as {classes[strange][0]}, of {len(self.classes)} classes"
             raise DataError(str(path), "holds values that are no label", found, "check `classes` and `ignore`")
-        return np.where(known, classes, _UNKNOWN)
+        return np.where(labelled, classes, _UNKNOWN)

@@ -1,4 +1,4 @@
-"""Datasets in the PASCAL VOC format: a folder of images, one XML file for each, and lists of their names."""
+"""Datasets in the PASCAL VOC format: an image folder, an XML file per image, and lists of their names."""
 
 import math
 import re
@@ -19,33 +19,34 @@ from det_safeload.regular import read_regular
 
 __all__ = ["VOC_CLASSES", "VocDataset", "parsed"]
 
-# Of a file without its suffix: nothing that leads to another folder.
+# File name without suffix: nothing that leads to another folder.
 _NAME = re.compile(r"[^/\\:\0]+")
 _FLAGGED = re.compile(r"(.*\S)\s+(?:-1|0|1)")
 _LARGEST_FILE, _LARGEST_ANNOTATION, _LONGEST_NAME = 2**26, 2**23, 240
 _DEEPEST, _ELEMENTS = 30, 200_000
 _YES = ("1", "true", "yes")
 _DECLARED = re.compile(rb"""\s*<\?xml\b[^>]{0,100}?\bencoding\s*=\s*["']([\w.-]{1,40})["']""")
-# What the parser knows itself is left to it; of Python's others those that are plain tables.
+# Encodings of the parser itself; of Python's others those that are plain tables.
 _ENCODINGS = re.compile(r"(gb|big5|euc|shift|sjis|iso|cp|windows|koi8|latin|mac)[\w.-]*", re.IGNORECASE)
 
 
 class VocDataset(IndexedImages):
-    """Images and the objects in them, as the folders Annotations, ImageSets and JPEGImages hold them.
+    """Images and their objects from the folders Annotations, ImageSets and JPEGImages.
 
-    The format counts pixels from 1 and includes the last, so a box (1, 1, 1, 1) becomes (0, 0, 1, 1) here. Objects
-    marked as difficult are learnt from like others, as published; the extra "voc/difficult", bool (N,), tells them.
+    The format counts pixels from 1 and includes the last, so a box (1, 1, 1, 1) becomes (0, 0, 1, 1). Difficult objects
+    are used for training like others, as published; they are marked by the extra "voc/difficult", bool (N,).
 
     Args:
-        folder: such as VOCdevkit/VOC2007; or, without Annotations and JPEGImages in it, one that holds XML and images.
-        split: the name of a list in ImageSets/Main: "trainval", "test" ...; None: all that there is an XML file of.
-        classes: in the order of their labels; an object of any other class is an error.
-        images: the folder of images, if it is another than JPEGImages.
-        keep_empty: whether images without any object belong to the dataset.
+        folder: such as VOCdevkit/VOC2007; or, without Annotations and JPEGImages in it, a folder of XML files and
+            images.
+        split: name of a list in ImageSets/Main: "trainval", "test" ...; None for all XML files.
+        classes: class names in label order; an object of another class is an error.
+        images: image folder, if it is not JPEGImages.
+        keep_empty: whether images without objects are kept.
         bad_annotations: as in `CocoDataset`.
 
     Raises:
-        DataError: a file is missing, is no sound XML or declares entities, or objects in it cannot be used.
+        DataError: a file is missing, is no valid XML or declares entities, or an object in it is invalid.
     """
 
     evaluators: tuple[str, ...] = ("voc",)
@@ -71,7 +72,7 @@ class VocDataset(IndexedImages):
         classes: Sequence[str] | None = VOC_CLASSES,
         images: Path | None = None,
     ) -> Listing:
-        """What the files say, unchecked; without `classes`, those that are found, by name."""
+        """The content of the files, not validated; without `classes`, their class names in alphabetical order."""
         folder = Path(folder)
         places = [folder / name for name in ("JPEGImages", "Annotations")]
         if split is None:
@@ -105,20 +106,20 @@ class VocDataset(IndexedImages):
 
 
 def _all(annotations: Path) -> list[str]:
-    """The names of all XML files in a folder, at least one."""
+    """Names of all XML files in a folder, at least one."""
     if not (names := sorted(path.stem for path in annotations.glob("*.xml"))):
         raise DataError(str(annotations), "there is no XML file in this folder", fix="check the path")
     return names
 
 
 def _listed(folder: Path, split: str) -> list[str]:
-    """The names in the list of a split, each once."""
+    """Names in the list of a split, without duplicates."""
     if not _NAME.fullmatch(split):
         raise DataError(str(folder), "a split is the name of a list in ImageSets/Main", f"got {quoted(split)}")
     path = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not path.exists():
-        known = sorted(file.stem for file in path.parent.glob("*.txt"))
-        found = f"there are {', '.join(known[:10])}" if known else ""
+        lists = sorted(file.stem for file in path.parent.glob("*.txt"))
+        found = f"there are {', '.join(lists[:10])}" if lists else ""
         raise DataError(str(path), "there is no such list of images", found, "check the folder and the split")
     lines = text_of(path, _LARGEST_FILE, "a list of images").split("\n")
     names = _without_flags([line.strip() for line in lines if line.strip()], folder / "Annotations")
@@ -129,16 +130,18 @@ def _listed(folder: Path, split: str) -> list[str]:
 
 
 def _without_flags(names: list[str], annotations: Path) -> list[str]:
-    """The names without the second column of lists of single classes, which says whether the class is there.
+    """The names without the second column of the lists of single classes, the presence of the class.
 
-    A name may hold spaces, and so what a line ends in is no column where the line as a whole has an annotation; but
-    where all lines end in one, the lines as a whole are names only if each has an annotation.
+    Names may contain spaces, so the end of a line is no column where the whole line has an annotation; where all lines
+    have such an end, whole lines are names only if each has an annotation.
     """
     flagged = [_FLAGGED.fullmatch(name) for name in names]
     whole = [_is_name(name) and (annotations / f"{name}.xml").exists() for name in names]
     if all(flagged) and not all(whole):
         whole = [False] * len(names)
-    return [name if own or part is None else part[1] for name, part, own in zip(names, flagged, whole, strict=True)]
+    return [
+        name if is_name or part is None else part[1] for name, part, is_name in zip(names, flagged, whole, strict=True)
+    ]
 
 
 def _is_name(name: str) -> bool:
@@ -146,16 +149,16 @@ def _is_name(name: str) -> bool:
 
 
 def _files(images: Path) -> Mapping[str, str]:
-    """The file of each name in a folder of images; JPEG goes first where there are several."""
+    """File of each name in an image folder; JPEG is preferred where there are several."""
     if not images.is_dir():
         raise DataError(str(images), "there is no such folder of images", fix="check the path, or name it by `images`")
-    found = [path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-    found.sort(key=lambda path: -IMAGE_SUFFIXES.index(path.suffix.lower()))
-    return {path.stem: path.name for path in found}
+    files = [path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    files.sort(key=lambda path: -IMAGE_SUFFIXES.index(path.suffix.lower()))
+    return {path.stem: path.name for path in files}
 
 
 def parsed(content: bytes, where: str) -> Element:
-    """The root of an XML text; one that declares a document type, and so could define entities, is refused."""
+    """Root of an XML text; document types, which could define entities, are refused."""
     content, encoding = _recoded(content, where)
     builder, parser, depth, elements = TreeBuilder(), expat.ParserCreate(encoding), 0, 0
 
@@ -186,11 +189,11 @@ def parsed(content: bytes, where: str) -> Element:
     except (expat.ExpatError, LookupError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(where, "is not sound XML", str(error), "the file may be cut short: get it again") from error
+        raise DataError(where, "is not valid XML", str(error), "the file may be cut short: get it again") from error
 
 
 def _recoded(content: bytes, where: str) -> tuple[bytes, str | None]:
-    """The text in UTF-8 where it declares an encoding of Asia or the like, which the parser does not know."""
+    """The text in UTF-8 where it declares an encoding that the parser lacks, such as those of East Asia."""
     declared = _DECLARED.match(content)
     name = declared[1].decode() if declared else "utf-8"
     if not _ENCODINGS.fullmatch(name) or name.lower().startswith("iso-10646"):
@@ -203,7 +206,7 @@ def _recoded(content: bytes, where: str) -> tuple[bytes, str | None]:
 
 
 def _read(path: Path) -> Element:
-    """The root of an XML file."""
+    """Root of an XML file."""
     try:
         return parsed(read_regular(path, _LARGEST_ANNOTATION), str(path))
     except FileNotFoundError as error:
@@ -213,24 +216,24 @@ def _read(path: Path) -> Element:
 
 
 def _object(entry: Element) -> dict[str, Any]:
-    """An object in COCO's words, under the name of its class; what is no number is left for the check to tell."""
+    """An object as COCO fields, under its class name; non-numbers are kept for validation."""
     corners = [_number(entry.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")]
     box: list[Any] = [math.nan]
     if all(isinstance(corner, int | float) for corner in corners):
         x0, y0, x1, y1 = corners
-        # Nine places take away what arithmetic adds to fractions of pixels.
+        # Nine decimals remove the rounding errors of fractions of pixels.
         box = [round(value, 9) for value in (x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1)]
     name, difficult = ((entry.findtext(tag) or "").strip() for tag in ("name", "difficult"))
     about = _others(entry, ("name", "difficult", "bndbox"))
     return {"category_id": name, "bbox": box, "difficult": int(difficult.lower() in _YES), **about}
 
 
-def _others(element: Element, known: Sequence[str]) -> dict[str, Any]:
-    """What else an element says, by "voc_" and its tags: texts; or XML, a list, of those that hold elements."""
+def _others(element: Element, standard: Sequence[str]) -> dict[str, Any]:
+    """The other fields of an element, by "voc_" and tag: texts; or a list of XML for nested elements."""
     about: dict[str, Any] = {}
     for child in element:
         key = f"voc_{child.tag}"
-        if child.tag in known:
+        if child.tag in standard:
             continue
         if len(child):
             others = about.get(key)
@@ -242,7 +245,7 @@ def _others(element: Element, known: Sequence[str]) -> dict[str, Any]:
 
 
 def _number(text: str | None) -> Any:
-    """A number as such, whole if it is; else the text."""
+    """A number, as int where it is whole; otherwise the text."""
     try:
         number = float(text or "")
     except ValueError:

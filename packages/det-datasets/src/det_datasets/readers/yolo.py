@@ -1,4 +1,4 @@
-"""Datasets in the YOLO format: a folder of images, and for each a text file with a line for every object."""
+"""Datasets in the YOLO format: an image folder, and for each image a text file with a line per object."""
 
 import re
 import warnings
@@ -26,29 +26,29 @@ _LARGEST_LIST = 2**20
 
 
 class YoloDataset(IndexedImages):
-    """Images and the objects in them, as text files list them: class, then box or outline, in shares of the image.
+    """Images and their objects from text files: class, then box or polygon, in coordinates relative to the image.
 
-    What a line holds beside the class is what `task` declares, or the file of classes does by `task` or `kpt_shape`:
-    "detect", a box, which is its centre x and y, its width and height; "segment", an outline, x and y of at least three
-    corners; "pose", a box and the keypoints of `kpt_shape`. Where nothing declares it, four numbers are a box and pairs
-    of at least three corners an outline; a DetWarning says so where all outlines have as many corners, as lines that
-    mean something else would. A fifth number, as the confidence of predictions, is refused. An image without a file, or
-    with an empty one, has no objects. Rotated boxes (task obb) are not read.
+    The content of a line after the class is declared by `task`, or by `task` or `kpt_shape` in the file of classes:
+    "detect", a box as centre x and y, width and height; "segment", a polygon as x and y of at least three vertices;
+    "pose", a box and the keypoints of `kpt_shape`. Undeclared, four numbers are a box and pairs of at least three
+    vertices a polygon; a DetWarning is issued where all polygons have the same number of vertices, as lines with
+    another meaning would. A fifth number, such as the confidence of predictions, is refused. Images without a file, or
+    with an empty one, have no objects. Rotated boxes (task obb) are not supported.
 
     Args:
-        images: the folder of images, such as images/train; it may have folders in it.
-        classes: the name of each class, or the file that tells them: a YAML file with `names`, or one name in a line.
-        labels: the folder of text files, laid out alike; by default the last folder of `images` that is called
-            "images" becomes "labels".
-        keep_empty: whether images without any object belong to the dataset.
-        masks: as in `CocoDataset`; every object then needs an outline.
+        images: image folder, such as images/train; possibly with subfolders.
+        classes: class names, or a file of them: a YAML file with `names`, or a text file with one name per line.
+        labels: folder of text files, with the same layout; by default the last folder "images" in the path of `images`
+            is replaced by "labels".
+        keep_empty: whether images without objects are kept.
+        masks: as in `CocoDataset`; every object then needs a polygon.
         task: "detect", "segment" or "pose"; None: as the file of classes declares.
-        keypoints: whether to give keypoints (float32, (N, K, 3)); the file of classes then needs `kpt_shape`.
+        keypoints: whether targets include keypoints (float32, (N, K, 3)); the file of classes then needs `kpt_shape`.
         bad_annotations: as in `CocoDataset`.
 
     Raises:
-        DataError: a folder or file is missing or damaged, or lines in it cannot be used. The heads of all images are
-            read, because shares mean nothing without a size.
+        DataError: a folder or file is missing or damaged, or contains invalid lines. The headers of all images are
+            read, as relative coordinates need the image size.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class YoloDataset(IndexedImages):
         super().__init__(index, listing.images, listing.annotations, keep_empty, outlines=masks == "polygons")
         self._flipped = layout.flipped
         if layout.task is None:
-            _warn_of_outlines(listing)
+            _warn_of_undeclared_polygons(listing)
 
     @property
     def flip_pairs(self) -> tuple[tuple[int, int], ...]:
-        """The keypoints that change places in a mirror, as `flip_idx` of the file of classes says."""
+        """Pairs of keypoints that are swapped by a horizontal flip, from `flip_idx` of the file of classes."""
         pairs = enumerate(self._flipped if self.keypoint_names else ())
         return tuple((place, other) for place, other in pairs if place < other)
 
@@ -85,7 +85,7 @@ class YoloDataset(IndexedImages):
         masks: bool | Literal["bitmaps", "polygons"] = False,
         task: Task | None = None,
     ) -> Listing:
-        """What the files say, unchecked."""
+        """The content of the files, not validated."""
         return cls._listing(images, classes, labels, _layout(classes, "segment" if task is None and masks else task))
 
     @staticmethod
@@ -99,8 +99,8 @@ class YoloDataset(IndexedImages):
         points = {"keypoints": list(layout.names)} if layout.names else {}
         content["categories"] = [{"id": label, "name": name, **points} for label, name in enumerate(names)]
         faults = []
-        found = image_files(images)
-        for name in found:
+        files = image_files(images)
+        for name in files:
             stem = name[: -len(Path(name).suffix)]
             try:
                 size = image_size(images / name)
@@ -112,12 +112,12 @@ class YoloDataset(IndexedImages):
             content["annotations"] += [
                 {"id": f"{stem}.txt {where}", "image_id": stem} | each for where, each in objects
             ]
-        left_out = {"files of labels without an image": _without_image(labels, found)}
+        left_out = {"files of labels without an image": _without_image(labels, files)}
         return Listing(content, images, labels, faults=tuple(faults), left_out=left_out, own_ids=False)
 
 
 def class_list(path: Path) -> list[str]:
-    """The names of classes in a YAML file under `names`, or in a text file line by line."""
+    """Class names of a YAML file under `names`, or of a text file line by line."""
     if path.suffix.lower() not in (".yaml", ".yml"):
         text = text_of(path, _LARGEST_LIST, "a list of classes")
         return [line.strip() for line in text.splitlines() if line.strip()]
@@ -133,49 +133,49 @@ def class_list(path: Path) -> list[str]:
 
 
 def _declared(path: Path) -> dict[str, Any]:
-    """What a YAML file about a dataset says; empty if it is no mapping."""
+    """The content of a dataset YAML file; empty if it is no mapping."""
     try:
-        # The base loader makes texts, lists and mappings and nothing else.
+        # The base loader makes texts, lists and mappings only.
         content = yamlfile.texts(text_of(path, _LARGEST_LIST, "a list of classes"))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise DataError(str(path), "is not sound YAML", described(error)) from error
+        raise DataError(str(path), "is not valid YAML", described(error)) from error
     return content if isinstance(content, dict) else {}
 
 
 def _layout(classes: Path | Sequence[str], task: str | None) -> Layout:
-    """What the lines hold, as `task` or the file of classes declares."""
+    """Layout of the lines, declared by `task` or by the file of classes."""
     path = Path(classes) if isinstance(classes, str | Path) else None
     content = {} if path is None or path.suffix.lower() not in (".yaml", ".yml") else _declared(path)
     return Layout.of(task, content, "YoloDataset.task" if path is None else str(path))
 
 
-def _warn_of_outlines(listing: Listing) -> None:
-    """A warning where lines that nobody declared are taken for outlines, and might well be something else."""
+def _warn_of_undeclared_polygons(listing: Listing) -> None:
+    """Warn of undeclared lines that are read as polygons but might have another meaning."""
     rings = [len(each["segmentation"][0]) for each in listing.content["annotations"] if "segmentation" in each]
     if rings and len(set(rings)) == 1:
-        fix = "declare it by task: segment, or what they are by task or kpt_shape"
-        text = f"{len(rings)} lines of {rings[0]} numbers each are taken for outlines; {fix}"
+        fix = "declare the task: segment, or another one by task or kpt_shape"
+        text = f"{len(rings)} lines of {rings[0]} numbers each are read as polygons; {fix}"
         warnings.warn(f"{listing.annotations}: {text}", DetWarning, stacklevel=3)
 
 
 def _beside(images: Path) -> Path:
-    """The folder of labels that belongs to a folder of images."""
+    """The label folder of an image folder."""
     parts = list(images.parts)
     if "images" not in parts:
-        raise DataError(str(images), "does not say where its labels are", fix="name the folder by `labels`")
+        raise DataError(str(images), "does not lead to its labels", fix="name the folder by `labels`")
     parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
     return Path(*parts)
 
 
 def _without_image(labels: Path, images: Sequence[str]) -> int:
-    """How many files in a folder of labels belong to none of the images."""
+    """Number of files in a label folder without an image."""
     stems = {name[: -len(Path(name).suffix)] for name in images}
-    found = (file.relative_to(labels).with_suffix("").as_posix() for file in labels.rglob("*.txt"))
-    return sum(stem not in stems and stem != "classes" for stem in found)
+    stems_of_labels = (file.relative_to(labels).with_suffix("").as_posix() for file in labels.rglob("*.txt"))
+    return sum(stem not in stems and stem != "classes" for stem in stems_of_labels)
 
 
 def _objects(path: Path, size: Size, layout: Layout) -> list[tuple[str, dict[str, Any]]]:
-    """Each line that is not empty, by its number, in COCO's words; what is wrong in it the check tells."""
+    """COCO fields of each non-empty line, by line number; errors are left to validation."""
     if not path.exists():
         return []
     text = text_of(path, _LARGEST_FILE, "the labels of an image")

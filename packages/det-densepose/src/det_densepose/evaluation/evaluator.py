@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from det_core.errors import ConfigError, DataError, StructureError
-from det_core.evaluation.per_image import PerImage, detections_and_truth
+from det_core.evaluation.per_image import PerImage, detections_and_targets
 from det_core.structures import Detections, Polygons, Prediction, Sample, Targets
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
@@ -89,7 +89,7 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
             ConfigError: the model makes a part of DensePose alone. Detections without any show nothing anywhere.
         """
         self.require_new(sample)
-        found, truth = detections_and_truth(prediction, sample)
+        found, truth = detections_and_targets(prediction, sample)
         if len(found) and not 0 <= int(found.labels.min()) <= int(found.labels.max()) < len(self.classes):
             raise StructureError(f"image {sample.id}", "its prediction has a label without a class")
         described = any(f"{PREFIX}{name}" in found.extras for name in ("coarse_segm", "fine_segm", "embedding"))

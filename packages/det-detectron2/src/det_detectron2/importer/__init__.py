@@ -1,1 +1,1 @@
-"""Turn the configurations of other libraries into recipes; nothing here imports torch."""
+"""Converts configuration files of other libraries into recipes, without torch."""

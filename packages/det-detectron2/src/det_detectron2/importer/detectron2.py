@@ -1,8 +1,7 @@
-"""Detectron2's published settings as recipes.
+"""Detectron2's settings as recipes.
 
-Settings are flat, {"MODEL.RPN.NMS_THRESH": 0.7}, and only those that differ from Detectron2's defaults need be there. A
-setting that changes what a model computes is either translated or refused; of the others, those that have no
-counterpart here are listed.
+Settings are flat, {"MODEL.RPN.NMS_THRESH": 0.7}, and may omit Detectron2's defaults. Settings that change what a model
+computes are either translated or refused; of the others, those without a counterpart are listed.
 """
 
 from collections.abc import Mapping
@@ -41,9 +40,9 @@ class Imported:
     """A translated configuration.
 
     Attributes:
-        tree: the recipe as plain data, for `det_core.recipes.recipe_from_tree`.
-        unknown: settings that Detectron2 itself does not know, such as a project's own.
-        unused: settings that Detectron2 knows, that change something there and that have no counterpart here.
+        tree: recipe as plain data, for `det_core.recipes.recipe_from_tree`.
+        unknown: settings unknown to Detectron2 itself, such as those of other projects.
+        unused: settings with an effect in Detectron2 and without a counterpart here.
     """
 
     tree: dict[str, Any]
@@ -88,11 +87,11 @@ def recipe_from_yaml_settings(settings: Mapping[str, Any], summary: str = "") ->
     """The recipe of a published configuration that is a YAML file; `files.recipe_from_settings` takes both kinds.
 
     Args:
-        settings: flat, with dots in the names; what is absent has Detectron2's default.
+        settings: flat, with dots in the names; missing ones have Detectron2's default.
         summary: the summary of the recipe.
 
     Raises:
-        UnsupportedError: the configuration needs a part that does not exist here yet.
+        UnsupportedError: the configuration needs a part without a counterpart here.
     """
     s = Settings(settings)
     tree = complete_tree(s, model_section(s), summary)
@@ -132,15 +131,15 @@ class Backbone(NamedTuple):
     whole: bool = False
 
 
-def model_section(s: Settings, given: Backbone | None = None) -> dict[str, Any]:
-    """The model, from the backbone up; `given` takes the place of the network that the settings describe."""
+def model_section(s: Settings, replacement: Backbone | None = None) -> dict[str, Any]:
+    """Model node; `replacement` takes the place of the network that the settings describe."""
     if translate := translator("MODEL.META_ARCHITECTURE", s.peek("MODEL.META_ARCHITECTURE")):
         s.read("MODEL.META_ARCHITECTURE")
         whole: dict[str, Any] = translate(s)
         return whole
     kind = s.require("MODEL.META_ARCHITECTURE", *_MODELS)
     if kind == "RetinaNet":
-        backbone, strides = backbone_section(s, given)
+        backbone, strides = backbone_section(s, replacement)
         head = retinanet_head(s, strides)
         return {
             "type": "dense_detector",
@@ -149,10 +148,10 @@ def model_section(s: Settings, given: Backbone | None = None) -> dict[str, Any]:
             "head": head,
         }
     if kind == "SemanticSegmentor":
-        backbone, strides = backbone_section(s, given)
+        backbone, strides = backbone_section(s, replacement)
         common = input_section(s, "MODEL.SEM_SEG_HEAD.NUM_CLASSES")
         return {"type": "semantic_segmentor", **common, "backbone": backbone, **sem_seg_head(s, strides)}
-    backbone, strides = backbone_section(s, given)
+    backbone, strides = backbone_section(s, replacement)
     model: dict[str, Any] = {
         "type": "proposal_network",
         **input_section(s, "MODEL.ROI_HEADS.NUM_CLASSES"),
@@ -165,7 +164,7 @@ def model_section(s: Settings, given: Backbone | None = None) -> dict[str, Any]:
 
 
 def _proposal_generator(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    """The entry `proposal_generator` of a model, {} where it differs from the default in nothing."""
+    """The entry `proposal_generator` of a model, {} for the default."""
     if translate := translator("MODEL.PROPOSAL_GENERATOR.NAME", s["MODEL.PROPOSAL_GENERATOR.NAME"]):
         return {"proposal_generator": translate(s, strides)}
     if s.require("MODEL.PROPOSAL_GENERATOR.NAME", "RPN", "RRPN", "PrecomputedProposals") == "PrecomputedProposals":
@@ -202,15 +201,15 @@ def resnet_section(s: Settings) -> Backbone:
     return Backbone(node, strides)
 
 
-def backbone_section(s: Settings, given: Backbone | None = None) -> tuple[dict[str, Any], dict[str, int]]:
+def backbone_section(s: Settings, replacement: Backbone | None = None) -> tuple[dict[str, Any], dict[str, int]]:
     """The node of the backbone, and the strides of its levels."""
-    if given and given.whole:
-        return given.node, given.strides
+    if replacement and replacement.whole:
+        return replacement.node, replacement.strides
     if translate := translator("MODEL.BACKBONE.NAME", s["MODEL.BACKBONE.NAME"]):
         node, strides, _ = translate(s)
         return node, strides
     name = s.require("MODEL.BACKBONE.NAME", *_BACKBONES)
-    node, strides, _ = given or resnet_section(s)
+    node, strides, _ = replacement or resnet_section(s)
     if name == "build_resnet_backbone":
         return node, strides
     above: dict[str, Any] = {"type": "fpn", **s.differing(FPN)}
@@ -228,7 +227,7 @@ def backbone_section(s: Settings, given: Backbone | None = None) -> tuple[dict[s
 
 
 def _deformable(s: Settings) -> dict[str, Any]:
-    """Which stages of a ResNet are deformable, and how."""
+    """Stages with deformable convolutions, and their kind."""
     stages = [stage for stage, on in zip(_STRIDES, s["MODEL.RESNETS.DEFORM_ON_PER_STAGE"], strict=True) if on]
     if not stages:
         return {}

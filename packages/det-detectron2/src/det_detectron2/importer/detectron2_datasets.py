@@ -1,4 +1,4 @@
-"""Datasets by the names that Detectron2 gives them, as nodes of a recipe. Places are relative to the data folder."""
+"""Datasets by their names in Detectron2, as recipe nodes with paths relative to the data folder."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -67,11 +67,11 @@ _DATASETS: Mapping[str, dict[str, Any]] = {
 
 
 def published_dataset(names: Sequence[str], **arguments: Any) -> dict[str, Any] | None:
-    """The node of a dataset, or of several as one; None where a name is not known or there is none.
+    """Node of a dataset, or of several as one; None for an unknown name or no names.
 
     Args:
-        names: as Detectron2 has them.
-        arguments: of each dataset, where its kind knows them.
+        names: dataset names in Detectron2.
+        arguments: arguments of each dataset, where its kind has them.
     """
     known = {**_DATASETS, **{name: node for each in extensions() for name, node in each.datasets.items()}}
     if not names or any(name not in known for name in names):
@@ -80,8 +80,8 @@ def published_dataset(names: Sequence[str], **arguments: Any) -> dict[str, Any] 
     return nodes[0] if len(nodes) == 1 else {"type": "concat", "datasets": nodes}
 
 
-# What a kind of dataset knows of the arguments; those of plugins are told by their own `complete`.
-_KNOWN = {
+# Arguments of each kind of dataset; those of plugins are set by their `complete`.
+_ARGUMENTS = {
     "coco": ("keypoints", "rotated", "masks", "keep_empty", "bad_annotations", "min_keypoints"),
     "cityscapes": ("masks", "keep_empty"),
     "lvis": ("masks", "keep_empty", "bad_annotations"),
@@ -90,8 +90,8 @@ _KNOWN = {
 
 
 def _fitting(kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    known = _KNOWN.get(kind, ())
-    node = {name: value for name, value in arguments.items() if name in known}
+    supported = _ARGUMENTS.get(kind, ())
+    node = {name: value for name, value in arguments.items() if name in supported}
     if kind == "cityscapes" and "masks" in node:
-        node["masks"] = "bitmaps"  # outlines hide each other
+        node["masks"] = "bitmaps"  # polygons hide each other
     return node

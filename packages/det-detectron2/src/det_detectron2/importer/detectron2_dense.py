@@ -1,4 +1,4 @@
-"""The settings of Detectron2's one-stage detectors, as the `head` of a recipe's model."""
+"""Settings of Detectron2's one-stage detectors as the `head` of a recipe's model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,7 +46,7 @@ def retinanet_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
 
 
 def anchors_node(sizes: list[Any], ratios: list[Any], offset: float, strides: list[int]) -> dict[str, Any]:
-    """The node of the anchors, {} where it is the one that the head brings by itself."""
+    """Anchor node, {} for the default anchors of the head."""
     node: dict[str, Any] = {}
     if ratios != [[0.5, 1.0, 2.0]]:
         node["aspect_ratios"] = ratios

@@ -1,4 +1,4 @@
-"""Detectron2's settings of the second stage as that of a recipe."""
+"""Detectron2's RoI head settings as those of a recipe."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -92,24 +92,24 @@ _STAGES = {
 }
 
 
-# What `mask_rcnn` and `keypoint_rcnn` have without being told.
-_HEADS_OF_THEIR_OWN = (
+# Default heads of `mask_rcnn` and `keypoint_rcnn`.
+_DEFAULT_HEADS = (
     {"type": "mask_rcnn_conv_upsample_head"},
     {"type": "keypoint_rcnn_conv_deconv_upsample_head"},
 )
 
 
 def second_stage(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    """The entries `type`, `roi_heads` and those of further heads of a model, where they differ from the defaults.
+    """The entries `type`, `roi_heads` and the extra RoI heads of a model, where they differ from the defaults.
 
     Args:
-        s: the settings.
-        strides: of the backbone's levels.
+        s: settings of the configuration.
+        strides: stride of each backbone level.
     """
     if translate := translator("MODEL.ROI_HEADS.NAME", s["MODEL.ROI_HEADS.NAME"]):
         entries: dict[str, Any] = translate(s, strides)
         return entries
-    heads = _further_heads(s, strides)
+    heads = _extra_heads(s, strides)
     stage = roi_heads_section(s, strides)
     names: dict[tuple[str, ...], str] = {("mask_head",): "mask_rcnn", ("keypoint_head",): "keypoint_rcnn"}
     kind = names.get(tuple(heads), "faster_rcnn")
@@ -117,14 +117,14 @@ def second_stage(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     if kind == "faster_rcnn" and heads:
         stage["heads"] = heads
     elif kind != "faster_rcnn":
-        model |= {name: head for name, head in heads.items() if head not in _HEADS_OF_THEIR_OWN}
+        model |= {name: head for name, head in heads.items() if head not in _DEFAULT_HEADS}
     kind = _STAGES[s["MODEL.ROI_HEADS.NAME"]]
     if stage or kind != "standard_roi_heads":
         model["roi_heads"] = {"type": kind, **stage}
     return model
 
 
-def _further_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+def _extra_heads(s: Settings, strides: Mapping[str, int]) -> dict[str, dict[str, Any]]:
     heads: dict[str, dict[str, Any]] = {}
     if s["MODEL.MASK_ON"]:
         heads["mask_head"] = _mask_head(s, strides)
@@ -139,10 +139,10 @@ def _mask_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
         node: dict[str, Any] = translate(s, strides)
         return node
     s.require("MODEL.ROI_MASK_HEAD.NAME", "MaskRCNNConvUpsampleHead")
-    own = {**s.differing(MASK_HEAD), **levels_section(s, strides)}
-    if s["MODEL.ROI_HEADS.NAME"] == "Res5ROIHeads":  # pools by itself
-        own = {key: value for key, value in own.items() if not key.startswith(("pooler", "in_features"))}
-    node = {"type": "mask_rcnn_conv_upsample_head", **own}
+    arguments = {**s.differing(MASK_HEAD), **levels_section(s, strides)}
+    if s["MODEL.ROI_HEADS.NAME"] == "Res5ROIHeads":  # has its own pooler
+        arguments = {key: value for key, value in arguments.items() if not key.startswith(("pooler", "in_features"))}
+    node = {"type": "mask_rcnn_conv_upsample_head", **arguments}
     if norm := s.norm("MODEL.ROI_MASK_HEAD.NORM"):
         node["norm"] = norm
     return node
@@ -153,8 +153,8 @@ def _keypoint_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
         node: dict[str, Any] = translate(s, strides)
     else:
         s.require("MODEL.ROI_KEYPOINT_HEAD.NAME", "KRCNNConvDeconvUpsampleHead")
-        own = s.differing(KEYPOINT_HEAD)
-        node = {"type": "keypoint_rcnn_conv_deconv_upsample_head", **own, **levels_section(s, strides)}
+        arguments = s.differing(KEYPOINT_HEAD)
+        node = {"type": "keypoint_rcnn_conv_deconv_upsample_head", **arguments, **levels_section(s, strides)}
     if not s["MODEL.ROI_KEYPOINT_HEAD.NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS"]:
         node["normalise_by"] = "capacity"
         foreground = s["MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE"] * s["MODEL.ROI_HEADS.POSITIVE_FRACTION"]
@@ -164,13 +164,13 @@ def _keypoint_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
 
 
 def levels_section(s: Settings, strides: Mapping[str, int]) -> dict[str, list[str]]:
-    """`in_features`, where it is not all levels up to stride 32."""
+    """`in_features`, where they are not all levels up to stride 32."""
     levels = list(s["MODEL.ROI_HEADS.IN_FEATURES"])
     return {} if levels == [level for level, stride in strides.items() if stride <= 32] else {"in_features": levels}
 
 
 def roi_heads_section(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    """The arguments of the second stage that are not its defaults."""
+    """Arguments of the RoI heads that differ from the defaults."""
     name = s.require("MODEL.ROI_HEADS.NAME", *_STAGES)
     if name == "RROIHeads":
         s.require("MODEL.ROI_BOX_HEAD.POOLER_TYPE", "ROIAlignRotated")
@@ -191,7 +191,7 @@ def roi_heads_section(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]
 
 
 def _federated(s: Settings) -> dict[str, Any]:
-    """The classes of a federated loss; how frequent they are stands in the training data."""
+    """Federated-loss settings; the class frequencies come from the training set."""
     s.require("MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", True)
     names = s.peek("DATASETS.TRAIN")
     if len(names) != 1 or names[0] not in LVIS_TRAIN:
@@ -210,7 +210,7 @@ def _box_head(s: Settings) -> dict[str, Any]:
 
 
 def _res5(s: Settings) -> dict[str, Any]:
-    """The last stage of the ResNet as part of the second stage."""
+    """The last ResNet stage as part of the RoI heads."""
     node = s.differing(RES5)
     if s["MODEL.RESNETS.DEFORM_ON_PER_STAGE"][-1]:
         raise UnsupportedError("MODEL.RESNETS.DEFORM_ON_PER_STAGE", "res5 cannot be deformable in the second stage")
@@ -222,7 +222,7 @@ def _res5(s: Settings) -> dict[str, Any]:
 
 
 def _cascade(s: Settings, predictor: dict[str, Any]) -> dict[str, Any]:
-    """What a cascade has of its own; it decides some arguments of `predictor` itself."""
+    """Cascade settings; some arguments of `predictor` are replaced by those of the cascade."""
     s.require("MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", True)
     s.require("MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES", False)
     for name in ("class_agnostic", "box_weights"):

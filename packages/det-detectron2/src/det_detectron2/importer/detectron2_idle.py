@@ -1,13 +1,13 @@
-"""Settings of Detectron2 that have no effect on a configuration, because what they belong to is switched off.
+"""Settings of Detectron2 without effect on a configuration, because their part is disabled.
 
-The files share a base that sets far more than each of them uses; these settings are counted as read.
+All files share a base with far more settings than each of them uses; these settings are marked as read.
 """
 
 from det_detectron2.importer.settings import Settings
 
 __all__ = ["read_idle"]
 
-# Where runs write, what they show on the way, how a kernel is chosen, which figure a test expects: nothing of a recipe.
+# Output paths, logging, kernel selection, expected results: not part of a recipe.
 _NEVER = (
     *("VERSION", "OUTPUT_DIR", "VIS_PERIOD", "CUDNN_BENCHMARK", "GLOBAL.", "MODEL.DEVICE", "TEST.EXPECTED_RESULTS"),
 )
@@ -23,17 +23,17 @@ _GIVEN_PROPOSALS = (
 
 
 def read_idle(s: Settings) -> None:
-    """Count as read what has no effect on the configuration as a whole."""
+    """Mark settings without effect on the configuration as read."""
     kind = s.peek("MODEL.META_ARCHITECTURE")
     boxes = kind in ("GeneralizedRCNN", "PanopticFPN")
-    given = s.peek("MODEL.PROPOSAL_GENERATOR.NAME") == "PrecomputedProposals"
-    anchors = kind == "RetinaNet" or ((boxes or kind == "ProposalNetwork") and not given)
+    precomputed = s.peek("MODEL.PROPOSAL_GENERATOR.NAME") == "PrecomputedProposals"
+    anchors = kind == "RetinaNet" or ((boxes or kind == "ProposalNetwork") and not precomputed)
     used = {
         **dict.fromkeys(_NEVER, False),
         **dict.fromkeys(_SECOND_STAGE, boxes),
-        **dict.fromkeys(_PROPOSALS, (boxes or kind == "ProposalNetwork") and not given),
-        **dict.fromkeys(_GIVEN_PROPOSALS, given),
-        "MODEL.LOAD_PROPOSALS": given,
+        **dict.fromkeys(_PROPOSALS, (boxes or kind == "ProposalNetwork") and not precomputed),
+        **dict.fromkeys(_GIVEN_PROPOSALS, precomputed),
+        "MODEL.LOAD_PROPOSALS": precomputed,
         "MODEL.ANCHOR_GENERATOR.": anchors,
         "MODEL.ANCHOR_GENERATOR.ANGLES": anchors and "Rotated" in s.peek("MODEL.ANCHOR_GENERATOR.NAME"),
         "MODEL.RETINANET.": kind == "RetinaNet",
@@ -51,11 +51,11 @@ def read_idle(s: Settings) -> None:
 
 
 def _of_second_stage(s: Settings, boxes: bool) -> dict[str, bool]:
-    """Which settings of the second stage have an effect on it, where it has one at all."""
+    """Settings of the RoI heads, and whether each has an effect, if there are RoI heads."""
     masks, keypoints = boxes and s.peek("MODEL.MASK_ON"), boxes and s.peek("MODEL.KEYPOINT_ON")
     name = s.peek("MODEL.ROI_HEADS.NAME")
     c4 = name == "Res5ROIHeads"
-    # Res5ROIHeads has a stage of the ResNet for a box head, and masks look at what it made.
+    # Res5ROIHeads has a ResNet stage in place of a box head, and masks use its output.
     box_layers = ("NAME", "NUM_FC", "FC_DIM", "NUM_CONV", "CONV_DIM", "NORM", "TRAIN_ON_PRED_BOXES")
     return {
         **{f"MODEL.ROI_BOX_HEAD.{layer}": boxes and not c4 for layer in box_layers},

@@ -1,8 +1,8 @@
-"""Detectron2's configurations that are Python files, as recipes.
+"""Detectron2's Python configurations as recipes.
 
 Such a file describes a tree of calls. It is given as flat settings, {"model.backbone.out_channels": 256}, where "kind"
-is the class that is called; what is absent has the default of that class. Most of it amounts to settings of a YAML
-configuration and is read as those; what YAML cannot say, such as FCOS, has its own way. Nothing is executed.
+is the called class; missing arguments have the defaults of that class. Most of it is equivalent to settings of a YAML
+configuration and is translated as those; parts without YAML settings, such as FCOS, are translated directly.
 """
 
 from collections.abc import Mapping
@@ -31,10 +31,10 @@ def recipe_from_objects(settings: Mapping[str, Any], summary: str = "") -> Impor
 
     Args:
         settings: flat, with dots in the names, as in `{"model.kind": "FCOS", "model.num_classes": 80}`.
-        summary: what the recipe says of itself.
+        summary: summary of the recipe.
 
     Raises:
-        UnsupportedError: the model needs a part that does not exist here yet, or an argument that is not known.
+        UnsupportedError: the model needs a part without a counterpart here, or has an unknown argument.
     """
     o = Objects(settings)
     s = Settings(settings_of_model(o) | settings_of_training(o))
@@ -51,14 +51,14 @@ def recipe_from_objects(settings: Mapping[str, Any], summary: str = "") -> Impor
 
 def _model(o: Objects, s: Settings) -> dict[str, Any]:
     kind = o("model.kind")
-    given = _given_backbone(o)
+    replacement = _custom_backbone(o)
     model: dict[str, Any]
     if kind == "FCOS":
-        backbone, strides = backbone_section(s, given)
+        backbone, strides = backbone_section(s, replacement)
         common = input_section(s, "MODEL.RETINANET.NUM_CLASSES")
         model = {"type": "dense_detector", **common, "backbone": backbone, "head": fcos_head(o, strides)}
     else:
-        model = model_section(s, given)
+        model = model_section(s, replacement)
     if o("model.backbone.top_block.in_feature", "res5").startswith("p"):
         model["backbone"]["top_input"] = "pyramid"
     for head, kind_of_head in shuffled_heads(o).items():
@@ -69,13 +69,13 @@ def _model(o: Objects, s: Settings) -> dict[str, Any]:
     return model
 
 
-def _given_backbone(o: Objects) -> Backbone | None:
-    """The backbone, or the network underneath its pyramid, where YAML settings do not describe it."""
+def _custom_backbone(o: Objects) -> Backbone | None:
+    """The backbone, or the network underneath its pyramid, if YAML settings do not describe it."""
     for path in ("model.backbone", "model.backbone.bottom_up"):
         kind = o(f"{path}.kind", "")
         if translate := translator(f"{path}.kind", kind):
-            given: Backbone = translate(o, path)
-            return given
+            backbone: Backbone = translate(o, path)
+            return backbone
         if kind == "RegNet":
             return Backbone(*regnet(o, path))
     return None

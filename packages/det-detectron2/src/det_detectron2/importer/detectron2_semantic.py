@@ -1,4 +1,4 @@
-"""The settings of Detectron2's semantic segmentation as the `sem_seg_head` of a recipe's model."""
+"""Detectron2's semantic segmentation settings as the `sem_seg_head` of a recipe's model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ SEM_SEG_HEAD = {
 
 
 def sem_seg_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    """The entry `sem_seg_head` of a model, {} where it differs from the default in nothing."""
+    """The entry `sem_seg_head` of a model, {} for the default."""
     if translate := translator("MODEL.SEM_SEG_HEAD.NAME", s["MODEL.SEM_SEG_HEAD.NAME"]):
         return {"sem_seg_head": translate(s, strides)}
     s.require("MODEL.SEM_SEG_HEAD.NAME", "SemSegFPNHead")
@@ -26,7 +26,7 @@ def sem_seg_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
 
 
 def sem_seg_section(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    """The arguments of a `SemSegFPNHead` that are not its defaults."""
+    """Arguments of a `SemSegFPNHead` that differ from its defaults."""
     node = s.differing(SEM_SEG_HEAD)
     levels = list(s["MODEL.SEM_SEG_HEAD.IN_FEATURES"])
     if levels != [level for level, stride in strides.items() if stride <= 32]:

@@ -1,6 +1,6 @@
-"""The data and solver settings of Detectron2, as the `data` and `train` sections of a recipe.
+"""Detectron2's data and solver settings as the `data` and `train` sections of a recipe.
 
-None of these changes what a model computes. What has no counterpart here is left unread, so that the importer lists it.
+None of them changes what a model computes. Those without a counterpart stay unread, so that the importer lists them.
 """
 
 from pathlib import PurePosixPath
@@ -15,7 +15,7 @@ _FLIPS = {"horizontal": "RandomHorizontalFlip", "vertical": "RandomVerticalFlip"
 
 
 def data_section(s: Settings) -> dict[str, Any]:
-    """Where the images are, and what is done to them."""
+    """Datasets, transforms and loader settings."""
     data = _datasets(s)
     types = [data["val"]["type"]] if "val" in data else []
     kinds = [kind for kind, key in (("segm", "MASK_ON"), ("keypoints", "KEYPOINT_ON")) if s.peek(f"MODEL.{key}")]
@@ -45,13 +45,13 @@ def data_section(s: Settings) -> dict[str, Any]:
 
 
 def _datasets(s: Settings) -> dict[str, Any]:
-    """The entries `train` and `val`, where their names are known."""
+    """The entries `train` and `val`, where the dataset names are known."""
     common: dict[str, Any] = {}
     if s.peek("MODEL.KEYPOINT_ON"):
         common["keypoints"] = True
     if s.peek("MODEL.PROPOSAL_GENERATOR.NAME") == "RRPN":
         common["rotated"] = True
-    # COCO holds a few boxes without area, which Detectron2 drops without a word.
+    # COCO has a few boxes of zero area, which Detectron2 drops silently.
     train = {**common, "bad_annotations": "skip"}
     if s["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]:
         train["keep_empty"] = False
@@ -70,15 +70,15 @@ def _datasets(s: Settings) -> dict[str, Any]:
 
 
 def _with_proposals(s: Settings, split: str, node: dict[str, Any]) -> dict[str, Any]:
-    """The dataset with the proposals that a file brings, where the model is given some."""
+    """The dataset with precomputed proposals, if the model uses them."""
     files = s.peek(f"DATASETS.PROPOSAL_FILES_{split}")
     if s.peek("MODEL.PROPOSAL_GENERATOR.NAME") != "PrecomputedProposals" or len(files) != 1:
         return node
     s.read(f"DATASETS.PROPOSAL_FILES_{split}")
-    # The published files are pickles; ours have another form and the same name.
+    # The published files are pickles; converted ones have the same name with another suffix.
     file = f"proposals/{PurePosixPath(files[0]).stem}.npz"
     top = s[f"DATASETS.PRECOMPUTED_PROPOSAL_TOPK_{split}"]
-    return {"type": "det_datasets.around:WithProposals", "dataset": node, "file": file, "top": top}
+    return {"type": "det_datasets.wrappers:WithProposals", "dataset": node, "file": file, "top": top}
 
 
 def _crop(s: Settings) -> list[dict[str, Any]]:
@@ -97,7 +97,7 @@ def _resize(short: int | list[int], long: int) -> list[dict[str, Any]]:
 
 
 def train_section(s: Settings) -> dict[str, Any]:
-    """How long, how fast, and what is kept on the way."""
+    """Steps, optimizer, schedule, and checkpoints."""
     optimizer: dict[str, Any] = {"type": "torch.optim:SGD", "lr": s["SOLVER.BASE_LR"], "momentum": s["SOLVER.MOMENTUM"]}
     if s["SOLVER.NESTEROV"]:
         optimizer["nesterov"] = True
@@ -133,7 +133,7 @@ def train_section(s: Settings) -> dict[str, Any]:
 
 
 def _clipped_by(s: Settings) -> str | None:
-    """What gradients are clipped by; Detectron2's "norm" looks at each parameter alone."""
+    """How gradients are clipped; Detectron2's "norm" applies to each parameter separately."""
     kind, norm = s.peek("SOLVER.CLIP_GRADIENTS.CLIP_TYPE"), s.peek("SOLVER.CLIP_GRADIENTS.NORM_TYPE")
     if not s.peek("SOLVER.CLIP_GRADIENTS.ENABLED") or kind not in ("value", "norm") or (kind == "norm" and norm != 2):
         return None

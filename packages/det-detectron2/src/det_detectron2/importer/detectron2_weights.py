@@ -1,4 +1,4 @@
-"""What a published model starts from, as the `weights` section of a recipe."""
+"""Initial weights of a published model as the `weights` section of a recipe."""
 
 import re
 from typing import Any
@@ -12,10 +12,10 @@ _CLASSIFIER = re.compile(r"ImageNetPretrained/|(?:^|/)(?:[RX]-\d+|resne[xt]+\d+|
 
 
 def weights_section(s: Settings, model: dict[str, Any]) -> dict[str, Any] | None:
-    """Where the weights are and what they are for; None where everything starts at random.
+    """Source and target of the initial weights; None for random initialization.
 
-    A classification network is for the backbone, and for the stage of it that regions pass through. A detector, which
-    may be one of other classes, is for whatever has the shapes of what it holds, as Detectron2 takes it.
+    Classification weights are loaded into the backbone, and into the stage of it in the RoI heads. Detector weights,
+    which may be of other classes, are loaded wherever shapes fit, as in Detectron2.
     """
     source = s["MODEL.WEIGHTS"]
     if not source:

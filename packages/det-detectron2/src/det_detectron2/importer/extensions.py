@@ -1,4 +1,4 @@
-"""What plugins know of the settings of Detectron2's projects: each translates those of its own parts.
+"""Extension point for settings of Detectron2's projects: each plugin translates those of its own parts.
 
 A name of the hook `det_importers` that begins with "detectron2.", such as "detectron2.acme", leads to a mapping with
 these entries, all of them optional:
@@ -20,8 +20,8 @@ these entries, all of them optional:
 * `complete`: (settings, tree), called last where one of these parts was used or one of the settings is given, to
   change the recipe in place: transforms, evaluators, another dataset.
 
-They are imported when a configuration is, each by itself and within the time that a plugin may take; what cannot be
-imported is named in the error of the part that is then missing.
+They are imported together with a configuration, isolated from each other and with the import timeout of plugins; those
+that fail are named in the error of the missing part.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ _KIND, _FORMAT = "importers", "detectron2."
 
 @dataclass(frozen=True)
 class Extension:
-    """What one plugin knows."""
+    """The translations of one plugin."""
 
     distribution: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -50,46 +50,46 @@ class Extension:
     complete: Callable[..., None] | None = None
 
     def concerns(self, given: Mapping[str, Any]) -> bool:
-        """Whether some of these settings are its own."""
+        """Whether some of these settings belong to it."""
         return any(given.get(key) == value for key, value in self.parts) or not self.defaults.keys().isdisjoint(given)
 
 
 def extensions() -> tuple[Extension, ...]:
-    """Those of all active plugins, by the names of the distributions."""
+    """The extensions of all active plugins, by distribution name."""
     return _load()[0]
 
 
 def problems() -> tuple[str, ...]:
-    """What is wrong with those that cannot be used, a sentence each."""
+    """The errors of extensions that failed to load, a sentence each."""
     return _load()[1]
 
 
 def forget() -> None:
-    """Look again at what is installed, the next time that it is asked for."""
+    """Reload the extensions on next use."""
     _load.cache_clear()
 
 
 def translator(setting: str, value: Any) -> Callable[..., Any] | None:
-    """The function of a plugin for the part that has this name; None if none knows it."""
-    found = [
+    """The function of a plugin for the part of this name; None if there is none."""
+    functions = [
         each.parts[setting, value] for each in extensions() if isinstance(value, str) and (setting, value) in each.parts
     ]
-    return found[0] if found else None
+    return functions[0] if functions else None
 
 
 @cache
 def _load() -> tuple[tuple[Extension, ...], tuple[str, ...]]:
-    found, wrong = [], []
+    loaded, errors = [], []
     components = [each for each in registry.components(_KIND) if each.name.startswith(_FORMAT)]
     with Watchdog(discovery.patience(), f"{plugins.DISABLE}={{who}} goes on without it") as watchdog:
         for component in components:
             who = component.distribution
             try:
-                found.append(isolated(watchdog, who, _loaded, component))
+                loaded.append(isolated(watchdog, who, _loaded, component))
             except ForeignError as error:
                 late = f" to be imported, more than {plugins.TIMEOUT} allows" if error.late else ""
-                wrong.append(f"{who}: {component.target} cannot be used: {error.text}{late}")
-    return tuple(found), tuple(wrong)
+                errors.append(f"{who}: {component.target} cannot be used: {error.text}{late}")
+    return tuple(loaded), tuple(errors)
 
 
 def _loaded(component: registry.Component) -> Extension:

@@ -1,4 +1,4 @@
-"""Configuration files of Detectron2, read without running anything that is in them."""
+"""Configuration files of Detectron2, read without running any code in them."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ def recipe_from_file(path: Path) -> Imported:
             raise RecipeError(str(path), "is no configuration of Detectron2", found, fix)
     else:
         settings = settings_from_yaml(path)
-        _require_own(settings, str(path))
+        _require_detectron2(settings, str(path))
         _require_kinds(settings, str(path))
     try:
         return recipe_from_settings(settings, f"Imported from {path.name}")
@@ -72,8 +72,8 @@ def recipe_from_settings(settings: Mapping[str, Any], summary: str = "") -> Impo
 def settings_from_yaml(path: Path) -> dict[str, Any]:
     """All settings of a YAML file and its bases, flat, with dots in the names.
 
-    Tuples may be written as Detectron2 writes them: as a list, as text, "(60000, 80000)", or with a tag. The tag that
-    asks for `eval` is answered with what a list of numbers amounts to and nothing else.
+    Tuples are written as in Detectron2: as a list, as text, "(60000, 80000)", or with a tag. The tag for `eval`
+    supports lists of numbers only.
 
     Raises:
         RecipeError: as `recipe_from_file`.
@@ -129,7 +129,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _decoded(value: Any) -> Any:
-    """A value; text that spells another constant, such as "(60000, 80000)" or "1e-4", stands for it."""
+    """A value; text of another constant, such as "(60000, 80000)" or "1e-4", is converted to it."""
     if not isinstance(value, str) or len(value) > MAX_VALUES:
         return value
     try:
@@ -139,24 +139,26 @@ def _decoded(value: Any) -> Any:
     return found if isinstance(found, int | float | str | tuple | list | None) else value
 
 
-def _require_own(settings: Mapping[str, Any], where: str) -> None:
+def _require_detectron2(settings: Mapping[str, Any], where: str) -> None:
     """Refuse a file of another program, which would become Detectron2's default model, a C4 network of 80 classes.
 
     Settings of a plugin's part may be named after data, such as meshes, so a file that names such a part is accepted.
     """
     if any(settings.get(key) == value for extension in extensions() for key, value in extension.parts):
         return
-    known = Settings({}).defaults
-    own, strange = ([key for key in settings if (key in known) == wanted] for wanted in (True, False))
-    if not own or len(strange) > len(own):
-        some = ", ".join(f"{key:.60}" for key in strange[:5])
-        found = f"Detectron2 has {len(own)} of its {len(settings)} settings" + (f", but not {some}" if some else "")
+    defaults = Settings({}).defaults
+    matching, unknown = ([key for key in settings if (key in defaults) == is_default] for is_default in (True, False))
+    if not matching or len(unknown) > len(matching):
+        some = ", ".join(f"{key:.60}" for key in unknown[:5])
+        found = f"Detectron2 has {len(matching)} of its {len(settings)} settings" + (
+            f", but not {some}" if some else ""
+        )
         fix = "give a file such as those of Detectron2's configs folder"
         raise RecipeError(where, "is no configuration of Detectron2", found, fix)
 
 
 def _require_kinds(settings: Mapping[str, Any], where: str) -> None:
-    """Refuse a list in place of a number and the like, where the default tells what a setting is."""
+    """Refuse values of another kind than the default of their setting, such as a list in place of a number."""
     defaults = Settings({}).defaults
     for key, value in settings.items():
         default = defaults.get(key)

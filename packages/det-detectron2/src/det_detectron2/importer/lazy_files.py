@@ -1,8 +1,8 @@
-"""Detectron2's configurations that are Python files, read from their syntax; none of it is executed.
+"""Detectron2's Python configurations, parsed without running them.
 
-What is understood is a plain tree of calls: `L(Class)(argument=value)`, `dict(...)`, lists, numbers and arithmetic,
-names imported from files beside it, assignments to parts of the tree, loops over lists. All else is an error that
-names its line.
+Supported is a plain tree of calls: `L(Class)(argument=value)`, `dict(...)`, lists, numbers and arithmetic, names
+imported from adjacent files, assignments to parts of the tree, loops over lists. Anything else is an error with its
+line.
 """
 
 import ast
@@ -33,7 +33,7 @@ _ALWAYS_OURS = ("common/coco_schedule.py",)
 
 @dataclass(frozen=True)
 class _Imported:
-    """Something of another package, of which only the name is known."""
+    """A name imported from another package."""
 
     name: str
 
@@ -64,7 +64,7 @@ class _Files:
         self._read: dict[Path, dict[str, Any]] = {}
 
     def names_of(self, path: Path, trail: tuple[Path, ...]) -> dict[str, Any]:
-        """What a file defines; that of a published common file is known also where it is not there."""
+        """Names defined in a file; those of published common files are built in."""
         place = path.resolve()
         common = f"common/{place.as_posix().rpartition('/common/')[2]}"
         if common in self._common and (common in _ALWAYS_OURS or not place.is_file()):
@@ -80,7 +80,7 @@ class _Files:
 
 
 class _Module(Evaluator):
-    """One file, whose statements are followed in order."""
+    """One file, with its statements evaluated in order."""
 
     def __init__(self, path: Path, files: _Files, trail: tuple[Path, ...]) -> None:
         super().__init__(str(path))
@@ -143,7 +143,7 @@ class _Module(Evaluator):
             node[key] = part
 
     def _place(self, target: ast.expr) -> tuple[Any, Any]:
-        """Where a name, `a.b` or `a["b"]` stands: what holds it, and what it is called there."""
+        """Container and key of a name, `a.b` or `a["b"]`."""
         if isinstance(target, ast.Name):
             return self.names, target.id
         if isinstance(target, ast.Attribute | ast.Subscript):
@@ -156,9 +156,9 @@ class _Module(Evaluator):
         raise self.refusal(target)
 
     def other(self, node: ast.expr, names: Mapping[str, Any]) -> Any:
-        """The value of what is more than arithmetic."""
+        """The value of an expression other than arithmetic."""
         if isinstance(node, ast.Lambda):
-            return "<lambda>"  # a norm; which one, the importer of the tree decides
+            return "<lambda>"  # a norm, identified by the importer of the tree
         if isinstance(node, ast.Dict):
             return self._mapping(node, names)
         if isinstance(node, ast.DictComp):

@@ -1,4 +1,4 @@
-"""The second stage of Detectron2's configurations that are Python files, as settings of its YAML configurations."""
+"""RoI heads of Detectron2's Python configurations as settings of its YAML configurations."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from det_detectron2.importer.settings import UnsupportedError
 __all__ = ["settings_of_roi_heads", "shuffled_heads"]
 
 _SHUFFLED = "WithShuffle"
-"""How the names of the classes end that exchange regions between processes."""
+"""Suffixes of classes that exchange regions between processes."""
 
 ROI_HEADS = {
     "num_classes": ("MODEL.ROI_HEADS.NUM_CLASSES", NEEDED),
@@ -40,7 +40,7 @@ POOLER = {
 
 
 def settings_of_roi_heads(o: Objects) -> dict[str, Any]:
-    """The settings that the tree below "model.roi_heads" amounts to."""
+    """The settings equivalent to the tree below "model.roi_heads"."""
     path = "model.roi_heads"
     kind = o.require(f"{path}.kind", "StandardROIHeads", "CascadeROIHeads", "Res5ROIHeads")
     settings = {"MODEL.ROI_HEADS.NAME": kind, **o.renamed(path, ROI_HEADS)}
@@ -51,7 +51,7 @@ def settings_of_roi_heads(o: Objects) -> dict[str, Any]:
     if kind == "Res5ROIHeads":
         settings["MODEL.ROI_HEADS.IN_FEATURES"] = o(f"{path}.in_features")
         settings |= _pooler(o, f"{path}.pooler", "MODEL.ROI_BOX_HEAD")
-        o.ignore(f"{path}.res5")  # the backbone's last stage
+        o.ignore(f"{path}.res5")  # the last backbone stage
     else:
         settings["MODEL.ROI_HEADS.IN_FEATURES"] = o(f"{path}.box_in_features")
         settings |= _pooler(o, f"{path}.box_pooler", "MODEL.ROI_BOX_HEAD")
@@ -66,7 +66,7 @@ def _matcher(o: Objects, path: str) -> dict[str, Any]:
 
 
 def _cascade(o: Objects, path: str) -> dict[str, Any]:
-    """Stages that differ in nothing but the weights of their offsets and the overlap that they ask for."""
+    """Cascade stages, which may differ in box regression weights and IoU threshold only."""
     stages = range(o.count(f"{path}.box_heads"))
     for part, own in (("box_heads", ()), ("box_predictors", ("box2box_transform.weights",))):
         for i in stages[1:]:
@@ -78,18 +78,20 @@ def _cascade(o: Objects, path: str) -> dict[str, Any]:
     ious = [matcher["MODEL.ROI_HEADS.IOU_THRESHOLDS"] for matcher in matchers]
     for i, matcher in enumerate(matchers):
         if len(ious[i]) != 1 or list(matcher["MODEL.ROI_HEADS.IOU_LABELS"]) != [0, 1]:
-            raise UnsupportedError(f"{path}.proposal_matchers.{i}", "must part regions in two", f"got {matcher}")
+            raise UnsupportedError(
+                f"{path}.proposal_matchers.{i}", "must separate two groups of regions", f"got {matcher}"
+            )
     weights = [o(f"{path}.box_predictors.{i}.box2box_transform.weights") for i in stages]
     return {
         **_box_predictor(o, f"{path}.box_predictors.0"),
         **matchers[0],
         "MODEL.ROI_BOX_CASCADE_HEAD.IOUS": [iou for (iou,) in ious],
-        "MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS": [[float(weight) for weight in own] for own in weights],
+        "MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS": [[float(weight) for weight in stage] for stage in weights],
     }
 
 
 def shuffled_heads(o: Objects) -> dict[str, str]:
-    """The heads that exchange regions between processes, and what ours are called, which YAML settings cannot say."""
+    """Heads that exchange regions between processes, and their names here, for which there are no YAML settings."""
     heads = {"box_head": "fast_rcnn_conv_fc_head", "mask_head": "mask_rcnn_conv_upsample_head"}
     return {head: kind for head, kind in heads.items() if o(f"model.roi_heads.{head}.kind", "").endswith(_SHUFFLED)}
 
@@ -101,7 +103,7 @@ def _kind(o: Objects, path: str, kind: str) -> str:
 
 def _pooler(o: Objects, path: str, prefix: str) -> dict[str, Any]:
     o.require(f"{path}.kind", "ROIPooler")
-    o.ignore(f"{path}.scales")  # they are the backbone's
+    o.ignore(f"{path}.scales")  # given by the backbone
     return {f"{prefix}.{name}": value for name, value in o.renamed(path, POOLER).items()}
 
 
@@ -145,7 +147,7 @@ def _mask_head(o: Objects, heads: str) -> dict[str, Any]:
         "MODEL.ROI_MASK_HEAD.NORM": o.norm(f"{path}.conv_norm"),
         "MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK": classes == 1 != o(f"{heads}.num_classes"),
     }
-    return settings | _own_pooler(o, heads, "mask", "MODEL.ROI_MASK_HEAD")
+    return settings | _extra_head_pooler(o, heads, "mask", "MODEL.ROI_MASK_HEAD")
 
 
 def _keypoint_head(o: Objects, heads: str) -> dict[str, Any]:
@@ -153,20 +155,20 @@ def _keypoint_head(o: Objects, heads: str) -> dict[str, Any]:
     if not o.has(path):
         return {}
     o.ignore(f"{path}.input_shape")
-    normaliser = o(f"{path}.loss_normalizer", "visible")
+    normalizer = o(f"{path}.loss_normalizer", "visible")
     settings = {
         "MODEL.KEYPOINT_ON": True,
         "MODEL.ROI_KEYPOINT_HEAD.NAME": o.require(f"{path}.kind", "KRCNNConvDeconvUpsampleHead"),
         "MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS": o(f"{path}.conv_dims"),
         "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS": o(f"{path}.num_keypoints"),
         "MODEL.ROI_KEYPOINT_HEAD.LOSS_WEIGHT": o(f"{path}.loss_weight", 1.0),
-        "MODEL.ROI_KEYPOINT_HEAD.NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS": normaliser == "visible",
+        "MODEL.ROI_KEYPOINT_HEAD.NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS": normalizer == "visible",
     }
-    return settings | _own_pooler(o, heads, "keypoint", "MODEL.ROI_KEYPOINT_HEAD")
+    return settings | _extra_head_pooler(o, heads, "keypoint", "MODEL.ROI_KEYPOINT_HEAD")
 
 
-def _own_pooler(o: Objects, heads: str, name: str, prefix: str) -> dict[str, Any]:
-    """The pooler of a further head, unless it looks at what the box head was given, as in C4 models."""
+def _extra_head_pooler(o: Objects, heads: str, name: str, prefix: str) -> dict[str, Any]:
+    """Pooler of an extra RoI head, unless it shares the features of the box head, as in C4 models."""
     if not o.has(f"{heads}.{name}_pooler"):
         return {}
     if (levels := o(f"{heads}.{name}_in_features")) != o(f"{heads}.box_in_features"):
@@ -175,7 +177,7 @@ def _own_pooler(o: Objects, heads: str, name: str, prefix: str) -> dict[str, Any
 
 
 def _equal(o: Objects, path: str, default: int) -> tuple[int, int]:
-    """How many layers there are, and how wide they all are."""
+    """Number of layers, and their common width."""
     widths = list(o(path, ()))
     if len(set(widths)) > 1:
         raise UnsupportedError(path, "must all be equal", f"got {widths}")

@@ -1,4 +1,4 @@
-"""The models of Detectron2's configurations that are Python files, as settings of its YAML configurations."""
+"""Models of Detectron2's Python configurations as settings of its YAML configurations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -106,7 +106,7 @@ REGNET_DEFAULTS: dict[str, Any] = {
 
 
 def settings_of_model(o: Objects) -> dict[str, Any]:
-    """The YAML settings that the tree below "model" amounts to; those of FCOS but for its head."""
+    """The YAML settings equivalent to the tree below "model"; those of FCOS without its head."""
     translate = translator("model.kind", kind := o("model.kind"))
     if not translate:
         o.require("model.kind", "GeneralizedRCNN", "ProposalNetwork", "RetinaNet", "FCOS")
@@ -181,7 +181,7 @@ def _resnet(o: Objects, path: str) -> dict[str, Any]:
 
 def _anchors(o: Objects, path: str) -> dict[str, Any]:
     o.require(f"{path}.kind", "DefaultAnchorGenerator")
-    o.ignore(f"{path}.strides")  # they are the backbone's
+    o.ignore(f"{path}.strides")  # given by the backbone
     return o.renamed(path, ANCHORS)
 
 
@@ -213,7 +213,7 @@ def _retinanet(o: Objects) -> dict[str, Any]:
 
 
 def level_norms_of_head(o: Objects) -> str:
-    """What the levels of a head have in common: a norm given by its class, not by its name, is one for all levels."""
+    """Norm sharing over the levels of a head: a norm given by class, not by name, is shared by all levels."""
     if o("model.head.kind", "") == "RetinaNetHead_SharedTrainingBN":
         return "joint"
     return "shared" if o("model.head.norm", "") in ("BatchNorm2d", "SyncBatchNorm", "SyncBatchNorm2d") else "own"
@@ -239,7 +239,7 @@ def fcos_head(o: Objects, strides: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _widths(o: Objects, path: str, channels: int) -> list[int]:
-    """Numbers of channels, which must all be those that come in; each as -1."""
+    """Channel counts, which must equal the input channels; each as -1."""
     widths = list(o(path))
     if any(width != channels for width in widths):
         raise UnsupportedError(path, "must keep the number of channels", f"got {widths} after {channels}")

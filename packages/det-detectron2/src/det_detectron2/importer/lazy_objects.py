@@ -15,7 +15,7 @@ NEEDED = object()
 """A class's argument that has no default."""
 
 Table = Mapping[str, tuple[str, Any]]
-"""Argument -> what it is called here or in YAML, and the default of the published class."""
+"""Argument -> its name here or in YAML, and the default of the published class."""
 
 _PARTIAL = re.compile(r"functools\.partial\(<(?:class|function) '?(?P<name>[\w.]+)[^>]*>(?:, )?(?P<arguments>.*)\)")
 
@@ -30,18 +30,18 @@ _NORMS = {
 
 
 class Objects:
-    """The settings of a tree of calls, which remember what was asked for."""
+    """The settings of a tree of calls, with a record of those that were read."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self.given = dict(given)
         self._read: set[str] = set()
 
     def __call__(self, path: str, default: Any = NEEDED) -> Any:
-        """The value at `path`, else the default; without one, UnsupportedError."""
+        """The value at `path`, or the default; UnsupportedError without either."""
         self._read.add(path)
         value = self.given.get(path, default)
         if value is NEEDED:
-            raise UnsupportedError(path, "is missing", "the class that it belongs to has no default for it")
+            raise UnsupportedError(path, "is missing", "its class has no default for it")
         return value
 
     def has(self, path: str) -> bool:
@@ -58,7 +58,7 @@ class Objects:
     def norm(self, path: str, default: str = "") -> str:
         """A norm, given by its name or by its class."""
         name = self(path, default) or ""
-        # A function's code is not recorded; those of the published configurations make synchronised batch norms.
+        # The code of a function is not recorded; in published configurations they make synchronized batch norms.
         name = "SyncBN" if name == "<lambda>" else _NORMS.get(name, name)
         if name not in ("", "BN", "SyncBN", "FrozenBN", "BatchStatBN", "GN", "LN"):
             raise UnsupportedError(path, "is not supported yet", f"got {quoted(name)}")
@@ -69,19 +69,19 @@ class Objects:
         return {name: self(f"{path}.{argument}", default) for argument, (name, default) in table.items()}
 
     def ignore(self, *paths: str) -> None:
-        """Count what stands at or below these as asked for."""
+        """Mark everything at or below these paths as read."""
         for path in paths:
             self._read.update(key for key in self.given if key == path or key.startswith(f"{path}."))
 
     def count(self, path: str) -> int:
-        """How many calls there are in the list at `path`."""
+        """Number of calls in the list at `path`."""
         number = 0
         while self.has(f"{path}.{number}"):
             number += 1
         return number
 
     def differences(self, path: str, other: str, ignored: Sequence[str] = ()) -> list[str]:
-        """What is not the same in the calls at two paths."""
+        """Paths of differences between the calls at two paths."""
         one, two = (
             {key.removeprefix(f"{place}."): value for key, value in self.given.items() if key.startswith(f"{place}.")}
             for place in (path, other)
@@ -93,12 +93,12 @@ class Objects:
 
         ("", {}) where there is none.
         """
-        found = _PARTIAL.fullmatch(str(self(path, "")))
-        if found is None:
+        match = _PARTIAL.fullmatch(str(self(path, "")))
+        if match is None:
             return "", {}
-        where, given = path, [each.partition("=") for each in found["arguments"].split(", ") if each]
-        return found["name"].rpartition(".")[2], {name: evaluate(value, where) for name, _, value in given}
+        where, given = path, [each.partition("=") for each in match["arguments"].split(", ") if each]
+        return match["name"].rpartition(".")[2], {name: evaluate(value, where) for name, _, value in given}
 
     def leftover(self) -> list[str]:
-        """What was given and never asked for."""
+        """The settings that were not read."""
         return sorted(self.given.keys() - self._read)

@@ -1,6 +1,6 @@
-"""The data and solver of Detectron2's configurations that are Python files, as settings of its YAML configurations.
+"""Data and solver of Detectron2's Python configurations as settings of its YAML configurations.
 
-What these do not know is left unread, so that the importer lists it.
+Arguments without a counterpart stay unread, so that the importer lists them.
 """
 
 import sys
@@ -13,7 +13,7 @@ __all__ = ["adamw", "settings_of_training", "transforms"]
 
 
 def settings_of_training(o: Objects) -> dict[str, Any]:
-    """The settings that everything outside "model" amounts to."""
+    """The settings equivalent to everything outside "model"."""
     settings = {**_data(o), **_solver(o)}
     return {name: value for name, value in settings.items() if value is not None}
 
@@ -27,7 +27,7 @@ def _data(o: Objects) -> dict[str, Any]:
     o.ignore("dataloader.test.kind", "dataloader.test.dataset", "dataloader.test.num_workers", "dataloader.evaluator")
     for split in ("train", "test"):
         o.ignore(*(f"dataloader.{split}.mapper.{name}" for name in ("kind", "is_train", "image_format")))
-        # What the model learns says which truth is read; keypoints change places in a mirror by their names.
+        # The model determines which annotations are read; keypoints are swapped in flips by name.
         o.ignore(f"dataloader.{split}.mapper.use_instance_mask", f"dataloader.{split}.mapper.use_keypoint")
         o.ignore(f"dataloader.{split}.mapper.keypoint_hflip_indices")
     path = "dataloader.train.sampler"
@@ -37,7 +37,7 @@ def _data(o: Objects) -> dict[str, Any]:
         settings["DATALOADER.REPEAT_SQRT"] = o(f"{path}.repeat_factors.sqrt", True)
         o.ignore(f"{path}.repeat_factors.kind", f"{path}.repeat_factors.dataset_dicts")
     if o.given.get("dataloader.train.mapper.recompute_boxes"):
-        o.ignore("dataloader.train.mapper.recompute_boxes")  # boxes fit their masks after any crop
+        o.ignore("dataloader.train.mapper.recompute_boxes")  # boxes are always recomputed from masks after crops
     return settings | {
         "DATALOADER.FILTER_EMPTY_ANNOTATIONS": o("dataloader.train.dataset.filter_empty", None),
         "DATALOADER.NUM_WORKERS": o("dataloader.train.num_workers", None),
@@ -47,16 +47,16 @@ def _data(o: Objects) -> dict[str, Any]:
 
 
 def transforms(o: Objects, split: str) -> list[dict[str, Any]]:
-    """What is done to the images of a split, "train" or "test"; what is not known is left unread."""
+    """Transforms of a split, "train" or "test"; unsupported ones stay unread."""
     return _transforms(o, f"dataloader.{split}.mapper.augmentations")
 
 
 def _transforms(o: Objects, path: str) -> list[dict[str, Any]]:
     nodes = []
-    for own in (f"{path}.{number}" for number in range(o.count(path))):
-        kind = o.given[f"{own}.kind"]
-        if kind in _TRANSFORMS and (node := _TRANSFORMS[kind](o, own)):
-            o(f"{own}.kind")
+    for each in (f"{path}.{number}" for number in range(o.count(path))):
+        kind = o.given[f"{each}.kind"]
+        if kind in _TRANSFORMS and (node := _TRANSFORMS[kind](o, each)):
+            o(f"{each}.kind")
             nodes.append(node)
     return nodes
 
@@ -116,7 +116,7 @@ _TRANSFORMS = {
 
 def _solver(o: Objects) -> dict[str, Any]:
     steps = o("train.max_iter", None)
-    # How processes talk, what is kept and shown, how a kernel is chosen: nothing of what is learnt.
+    # Communication, logging, checkpoint retention, kernel selection: not part of training itself.
     o.ignore("train.output_dir", "train.device", "train.log_period", "train.ddp", "train.checkpointer.max_to_keep")
     o.ignore("train.cudnn_benchmark")
     settings: dict[str, Any] = {
@@ -142,7 +142,7 @@ def adamw(o: Objects) -> dict[str, Any]:
     """The optimizer of transformers, as entries of a recipe's section `train`; {} where it is another."""
     if o.given.get("optimizer.kind") != "AdamW":
         return {}
-    # The groups repeat the optimizer's own rate.
+    # The groups repeat the learning rate of the optimizer.
     o.ignore("optimizer.kind", "optimizer.params.kind", "optimizer.params.base_lr")
     optimizer = {"type": "torch.optim:AdamW", "lr": o("optimizer.lr")}
     if (betas := list(o("optimizer.betas", (0.9, 0.999)))) != [0.9, 0.999]:
@@ -162,7 +162,7 @@ def adamw(o: Objects) -> dict[str, Any]:
 
 
 def _schedule(o: Objects, steps: int) -> dict[str, Any]:
-    """Milestones and warm-up, where each milestone divides the rate by the same number."""
+    """Milestones and warm-up, where each milestone divides the learning rate by the same factor."""
     path = "lr_multiplier"
     values = o.given.get(f"{path}.scheduler.values", ())
     milestones = o.given.get(f"{path}.scheduler.milestones", ())

@@ -1,4 +1,4 @@
-"""Constants and arithmetic on them, computed from their syntax and within bounds; nothing is called."""
+"""Evaluates constants and arithmetic from their syntax and within limits; no function of the file is called."""
 
 import ast
 import copy
@@ -33,7 +33,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 
 
 def evaluate(text: str, where: str) -> Any:
-    """The value of a Python expression of constants, lists, arithmetic, comprehensions, `range` and what is like it.
+    """The value of a Python expression of constants, lists, arithmetic, comprehensions and functions such as `range`.
 
     Raises:
         ConfigError: it is anything else, or too large.
@@ -46,17 +46,17 @@ def evaluate(text: str, where: str) -> Any:
 
 
 class Evaluator:
-    """Computes expressions; a subclass may know more kinds of them. `where` is what messages call their file."""
+    """Evaluates expressions; subclasses may support more kinds. `where` names the file in messages."""
 
     def __init__(self, where: str) -> None:
         self.where = where
         self._left = MAX_VALUES
 
     def value(self, node: ast.expr, names: Mapping[str, Any]) -> Any:
-        """The value of an expression in which these names are known.
+        """The value of an expression with these names.
 
         Raises:
-            ConfigError: it holds something that is not read, or more than it may.
+            ConfigError: it contains something unsupported, or exceeds a limit.
         """
         self.spend(node)
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float | str | None):
@@ -77,18 +77,18 @@ class Evaluator:
         return self.other(node, names)
 
     def other(self, node: ast.expr, names: Mapping[str, Any]) -> Any:
-        """The value of what is neither a constant nor arithmetic; here it is refused."""
+        """The value of an expression other than constants and arithmetic; refused here."""
         raise self.refusal(node)
 
     def items(self, node: ast.expr, names: Mapping[str, Any]) -> list[Any]:
-        """The values that a loop goes through."""
+        """The values that a loop iterates over."""
         items = self.value(node, names)
         if not isinstance(items, list):
             raise self.refusal(node)
         return items
 
     def unpacked(self, target: ast.expr, value: Any) -> Iterator[tuple[ast.expr, Any]]:
-        """Each of the targets that `a, b = value` has, and its part of the value; a single target has the whole."""
+        """Each target of `a, b = value` with its part of the value; a single target has the whole."""
         if not isinstance(target, ast.Tuple | ast.List):
             yield target, value
             return
@@ -98,7 +98,7 @@ class Evaluator:
             yield from self.unpacked(each, part)
 
     def arithmetic(self, node: ast.AST, left: Any, how: ast.operator, right: Any) -> Any:
-        """What an operator makes of two values, which must be numbers, or lists to be joined or repeated."""
+        """The result of an operator on two values: numbers, or lists to be concatenated or repeated."""
         if isinstance(left, list) and isinstance(how, ast.Mult) and type(right) is int:
             self.spend(node, max(right, 0) * self._size(left))
             return [copy.deepcopy(each) for _ in range(right) for each in left]
@@ -118,13 +118,13 @@ class Evaluator:
         return result
 
     def spend(self, node: ast.AST, count: int = 1) -> None:
-        """Count values that are made; ConfigError if they are too many."""
+        """Count created values; ConfigError if they are too many."""
         self._left -= count
         if self._left < 0:
             raise self.refusal(node, f"stands for more than {MAX_VALUES} values")
 
     def _size(self, value: Any) -> int:
-        """How many values there are in a list, up to one too many; what is there twice counts twice."""
+        """Number of values in a list, up to one more than allowed; repeated ones count repeatedly."""
         size, below = 0, [value]
         while below and size <= MAX_VALUES:
             part = below.pop()
@@ -146,24 +146,24 @@ class Evaluator:
         return value
 
     def _called(self, node: ast.Call, name: str, names: Mapping[str, Any]) -> Any:
-        """What one of the few functions returns that make lists and whole numbers."""
-        given = [self.value(each, names) for each in node.args]
+        """The result of one of the supported functions, which make lists and integers."""
+        arguments = [self.value(each, names) for each in node.args]
         kind = int if name == "range" else int | float if name == "int" else list
-        if not given or node.keywords or not all(isinstance(each, kind) for each in given):
+        if not arguments or node.keywords or not all(isinstance(each, kind) for each in arguments):
             raise self.refusal(node)
         try:
-            made = _FUNCTIONS[name](*given)
-            self.spend(node, 1 if name == "int" else len(made))
+            result = _FUNCTIONS[name](*arguments)
+            self.spend(node, 1 if name == "int" else len(result))
         except (TypeError, ValueError, OverflowError) as error:
             if isinstance(error, ConfigError):
                 raise
             raise self.refusal(node, str(error)) from error
-        return made if name == "int" else [list(each) if isinstance(each, tuple) else each for each in made]
+        return result if name == "int" else [list(each) if isinstance(each, tuple) else each for each in result]
 
     def _rounds(
         self, node: ast.expr, generators: list[ast.comprehension], names: Mapping[str, Any]
     ) -> Iterator[Mapping[str, Any]]:
-        """The names that are known in each round of a comprehension."""
+        """The names defined in each iteration of a comprehension."""
         if not generators:
             yield names
             return
@@ -171,12 +171,12 @@ class Evaluator:
         if first.ifs or first.is_async:
             raise self.refusal(node)
         for item in self.items(first.iter, names):
-            known = dict(names)
+            scope = dict(names)
             for target, value in self.unpacked(first.target, item):
                 if not isinstance(target, ast.Name):
                     raise self.refusal(node)
-                known[target.id] = value
-            yield from self._rounds(node, rest, known)
+                scope[target.id] = value
+            yield from self._rounds(node, rest, scope)
 
 
 def _is_number(value: Any) -> bool:

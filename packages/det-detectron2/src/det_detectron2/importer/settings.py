@@ -18,11 +18,11 @@ _NORMS = {"nnSyncBN": "SyncBN", "naiveSyncBN": "SyncBN"}
 
 
 class UnsupportedError(ConfigError):
-    """A published configuration needs a part that does not exist here yet."""
+    """A published configuration needs a part without a counterpart here."""
 
 
 class Settings:
-    """Settings over Detectron2's defaults, which remember what was asked for."""
+    """Settings over Detectron2's defaults, with a record of those that were read."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         text = resources.files("det_detectron2.importer").joinpath("detectron2_defaults.json").read_text("utf-8")
@@ -45,47 +45,47 @@ class Settings:
         return value
 
     def differing(self, table: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
-        """The arguments of a table {setting: (argument, its default here)} whose values differ from that default."""
+        """The arguments of a table {setting: (argument, default)} whose values differ from the default."""
         return {argument: self[key] for key, (argument, default) in table.items() if self[key] != default}
 
     def replaced(self, key: str, value: Any) -> "Settings":
-        """The same with another value of one setting; what is asked of it counts as asked of both."""
+        """A copy with another value of one setting; reads of it count for both."""
         other = copy.copy(self)
         other.given = {**self.given, key: value}
         return other
 
     def norm(self, key: str) -> str:
-        """A norm's name, as it is called here."""
+        """Name of a norm layer here."""
         name = self[key]
         return str(_NORMS.get(name, name))
 
     def peek(self, key: str) -> Any:
-        """The value, without counting as asked for."""
+        """The value, without marking it as read."""
         return self.given.get(key, self.defaults[key])
 
     def read(self, *keys: str) -> None:
-        """Count these as asked for."""
+        """Mark these settings as read."""
         self._read.update(keys)
 
     def leftover(self) -> tuple[list[str], list[str]]:
-        """What was given and never asked for: settings without a default, and those that differ from theirs."""
+        """The settings that were not read: those without a default, and those that differ from theirs."""
         rest = sorted(self.given.keys() - self._read)
         unknown = [key for key in rest if key not in self.defaults]
         return unknown, [key for key in rest if key in self.defaults and self.given[key] != self.defaults[key]]
 
 
 def unsupported(where: str, value: Any, supported: Sequence[Any]) -> UnsupportedError:
-    """The error of a part that does not exist here, with the package that would bring it where one is known."""
+    """The error of a part without a counterpart here, with the package that provides it, if known."""
     package = known.provider(value) if isinstance(value, str) else ""
     fix = f"pip install {package}" if package else f"supported: {' or '.join(repr(each) for each in supported)}"
     return UnsupportedError(where, "is not supported yet", "; ".join([f"got {quoted(value)}", *problems()]), fix)
 
 
 def _plain(value: Any) -> Any:
-    """A value with lists for tuples, as a recipe has them."""
+    """A value with lists in place of tuples, as in recipes."""
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def per_level(values: list[Any]) -> list[Any]:
-    """One list of numbers, which serves all levels, as in a list of its own."""
+    """One list of numbers for all levels, nested in a list."""
     return values if values and isinstance(values[0], list) else [values]

@@ -8,7 +8,7 @@ from det_devkit.conformance import check_plugin
 
 
 def main(arguments: list[str]) -> int:
-    """Print what the checks say of the plugins named; `--slow` also runs what takes long."""
+    """Print the results of the checks of the named plugins; `--slow` includes slow checks."""
     plugins = [argument for argument in arguments if argument != "--slow"]
     if not plugins:
         sys.stderr.write("usage: python -m det_devkit.conformance PLUGIN... [--slow]\n")

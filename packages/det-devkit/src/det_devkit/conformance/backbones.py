@@ -1,4 +1,4 @@
-"""Backbones: their role, and the checks that only they have."""
+"""Backbones: their role, and checks for backbones only."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from det_devkit.conformance.report import Check, Failed, check
 from det_devkit.conformance.roles import require_members, require_module
-from det_devkit.conformance.scenes import Scene
 from det_devkit.conformance.subject import Subject
+from det_devkit.conformance.synthetic import Scene
 
 __all__ = ["BackboneRole", "declared"]
 
@@ -44,16 +44,16 @@ class BackboneRole:
             )
 
     def inputs(self, module: Any, scene: Scene) -> Tensor:
-        """Pixels in -2 .. 2, padded as a model pads them."""
+        """Pixels in [-2, 2], padded to the divisibility."""
         return padded(scene.batch.pixels.float() / 64 - 2, module.size_divisibility)
 
     def predict(self, module: Any, inputs: Any) -> list[dict[str, Tensor]]:
-        """The feature maps of each picture."""
+        """The feature maps of each image."""
         features = module(inputs)
         return [{level: feature[i] for level, feature in features.items()} for i in range(len(inputs))]
 
     def losses(self, module: Any, inputs: Any) -> dict[str, Tensor]:
-        """How far the feature maps are from the brightness of the picture."""
+        """Distance of the feature maps from the image brightness."""
         bright = inputs.mean(dim=1, keepdim=True)
         return {
             level: (feature - F.adaptive_avg_pool2d(bright, feature.shape[-2:])).float().square().mean()
@@ -61,12 +61,12 @@ class BackboneRole:
         }
 
     def exportable(self, module: Any, inputs: Any) -> tuple[nn.Module, tuple[Any, ...]]:
-        """All of it."""
+        """The whole network."""
         return module, (inputs,)
 
 
 def padded(pixels: Tensor, divisibility: int) -> Tensor:
-    """Pixels (B, 3, H, W) with zeros right and bottom, so that H and W are multiples."""
+    """Pixels (B, 3, H, W) padded with zeros right and bottom to multiples of `divisibility`."""
     height, width = pixels.shape[-2:]
     return F.pad(pixels, (0, -width % divisibility, 0, -height % divisibility))
 
@@ -76,7 +76,7 @@ _SIZES: tuple[Size, ...] = ((64, 64), (64, 160), (97, 33), (131, 70))
 
 @check("its channels and strides are as declared")
 def declared(subject: Subject) -> None:
-    """For pictures of any shape, also of sizes that no stride divides, every level has the size that it declares."""
+    """For images of any shape, also of sizes that no stride divides, every level has its declared size."""
     module = subject.make().eval()
     for size in _SIZES:
         pixels = padded(torch.zeros(2, 3, *size), module.size_divisibility)
@@ -86,25 +86,25 @@ def declared(subject: Subject) -> None:
 
 
 def require_features(features: Any, module: Any, pixels: Tensor) -> None:
-    """Raise Failed where feature maps do not have the shapes that a backbone declares."""
-    given = f"for pixels of shape {tuple(pixels.shape)}"
+    """Raise Failed if feature maps lack the declared shapes of a backbone."""
+    for_input = f"for pixels of shape {tuple(pixels.shape)}"
     if not isinstance(features, Mapping) or list(features) != list(module.channels):
         found = list(features) if isinstance(features, Mapping) else type(features).__name__
-        raise Failed(f"forward returns {found} {given}", f"return a dict of {list(module.channels)}, in this order")
+        raise Failed(f"forward returns {found} {for_input}", f"return a dict of {list(module.channels)}, in this order")
     batch, _, height, width = pixels.shape
     for level, feature in features.items():
         stride = module.strides[level]
-        wanted = (batch, module.channels[level], -(-height // stride), -(-width // stride))
+        expected = (batch, module.channels[level], -(-height // stride), -(-width // stride))
         exact = getattr(module, "exact_sizes", True)
-        fits = tuple(feature.shape) == wanted or (
+        fits = tuple(feature.shape) == expected or (
             not exact
-            and tuple(feature.shape[:2]) == wanted[:2]
-            and all(0 < side <= most for side, most in zip(feature.shape[2:], wanted[2:], strict=True))
+            and tuple(feature.shape[:2]) == expected[:2]
+            and all(0 < side <= most for side, most in zip(feature.shape[2:], expected[2:], strict=True))
         )
         if not fits:
-            problem = f"level {level!r} has shape {tuple(feature.shape)} {given}; it declares {wanted}"
+            problem = f"level {level!r} has shape {tuple(feature.shape)} {for_input}; it declares {expected}"
             fix = "correct channels, strides or size_divisibility, or the padding of its convolutions"
             raise Failed(problem, f"{fix}; exact_sizes = False where levels may be smaller" if exact else fix)
 
 
-OWN: tuple[Check, ...] = (declared,)
+CHECKS: tuple[Check, ...] = (declared,)

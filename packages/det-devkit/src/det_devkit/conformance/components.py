@@ -1,4 +1,4 @@
-"""Checks of any component: its target, its signature, and making one."""
+"""Checks of any component: its target, its signature, and its construction."""
 
 import inspect
 
@@ -12,7 +12,7 @@ __all__ = ["COMPONENT"]
 
 @check("its target can be imported", gate=True)
 def imported(subject: Subject) -> None:
-    """The "package.module:attribute" that the hook names leads to something that can be called."""
+    """The "package.module:attribute" of the hook leads to something callable."""
     if not callable(subject.target):
         raise Failed(f"{subject.target!r} cannot be called", "name a class or a function")
 
@@ -37,7 +37,7 @@ def named(subject: Subject) -> None:
 
 @check("every argument has an annotation that resolves")
 def annotated(subject: Subject) -> None:
-    """Annotations are the schema of a recipe; an argument without one takes any value unchecked."""
+    """Annotations are the schema of a recipe; arguments without one accept any value unchecked."""
     if faults := unresolved(subject.target):
         fix = "annotate it, and import at run time what the annotation names (not only under TYPE_CHECKING)"
         raise Failed("; ".join(f"argument {name!r} {fault}" for name, fault in faults.items()), fix)
@@ -45,7 +45,7 @@ def annotated(subject: Subject) -> None:
 
 @check("it can be made", gate=True)
 def made(subject: Subject) -> None:
-    """From its defaults, the kit's stand-ins, the example told to the kit, or the plugin's own recipes."""
+    """From its defaults, the kit's placeholders, the given example, or the plugin's own recipes."""
     subject.make()
 
 

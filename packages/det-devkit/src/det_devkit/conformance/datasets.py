@@ -24,14 +24,14 @@ _LOOKED_AT = 8
 
 
 def _samples(dataset: Any) -> list[Sample]:
-    """The first samples, which stand for all."""
+    """The first samples, which represent all."""
     return [dataset[index] for index in range(min(len(dataset), _LOOKED_AT))]
 
 
 @check("it keeps its contract", gate=True)
 def contract(subject: Subject) -> None:
-    """It has a length, class names, names of evaluators, and gives Samples; at least one, so that there is something
-    to look at."""
+    """It has a length, class names, names of evaluators, and returns Samples; at least one, so that there is something
+    to check."""
     dataset = subject.make()
     require_members(dataset, Dataset, ("__len__", "__getitem__", "classes", "evaluators"))
     for name in ("classes", "evaluators"):
@@ -39,7 +39,7 @@ def contract(subject: Subject) -> None:
         if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(v, str) for v in value):
             raise Failed(f"{name} is {value!r:.80}", "make it a sequence of names")
     if not dataset.classes or len(set(dataset.classes)) != len(dataset.classes):
-        raise Failed(f"classes are {list(dataset.classes)[:8]}", "give every label a name of its own")
+        raise Failed(f"classes are {list(dataset.classes)[:8]}", "make all class names different")
     if len(dataset) < 1:
         raise DoesNotApply("it is empty; give it an example with a few images")
     for sample in _samples(dataset):
@@ -53,7 +53,7 @@ def well_formed(subject: Subject) -> None:
     dataset = subject.make()
     samples = _samples(dataset)
     if len({sample.id for sample in samples}) != len(samples):
-        raise Failed("two samples have one id", "give every image an id of its own")
+        raise Failed("two samples have one id", "make ids unique")
     for sample in samples:
         if sample.targets is not None:
             _require_targets(sample.targets, sample, len(dataset.classes))
@@ -93,19 +93,19 @@ def _require_targets(targets: Targets, sample: Sample, classes: int) -> None:
 
 @check("reading twice gives the same")
 def twice(subject: Subject) -> None:
-    """A sample depends on its index alone, and what a user does to one stays in that one."""
+    """A sample depends on its index alone, and changes by a user stay within one sample."""
     dataset = subject.make()
     first = dataset[0]
     before = {name: tensor.clone() for name, tensor in flat(first).items()}
     for tensor in flat(first).values():
         tensor.zero_()
     if words := difference(before, flat(dataset[0]), 0.0):
-        raise Failed(f"after a change to the first one, {words}", "read or copy the tensors anew for every sample")
+        raise Failed(f"after a change to the first one, {words}", "read or copy the tensors for every sample")
 
 
-@check("a pickle reads the same")
+@check("a pickled copy reads the same")
 def pickled(subject: Subject) -> None:
-    """Processes that prepare batches are given a pickle of it."""
+    """Worker processes of the loader receive a pickle of it."""
     dataset = subject.make()
     try:
         other = pickle.loads(pickle.dumps(dataset))
@@ -113,21 +113,21 @@ def pickled(subject: Subject) -> None:
         fix = "keep no open files, locks or lambdas in it; open files when a sample is read"
         raise Failed(f"it cannot be pickled: {type(error).__name__}: {error}", fix) from error
     if len(other) != len(dataset) or list(other.classes) != list(dataset.classes):
-        raise Failed("its pickle has another length or other classes", "keep all that it is in attributes")
+        raise Failed("its pickle has another length or other classes", "keep its whole state in attributes")
     if words := difference(flat(dataset[0]), flat(other[0]), 0.0):
-        raise Failed(f"its pickle gives another sample: {words}", "keep all that it is in attributes")
+        raise Failed(f"its pickle gives another sample: {words}", "keep its whole state in attributes")
 
 
 @check("its samples follow flips and resizes")
 def transformed(subject: Subject) -> None:
-    """Two flips give back what was there, and a resize leaves every object in place, extras included."""
+    """Two flips restore a sample, and a resize keeps every object in place, extras included."""
     sample = next((s for s in _samples(subject.make()) if s.targets is not None and len(s.targets)), None)
     if sample is None or sample.targets is None:
-        raise DoesNotApply("none of its first samples holds an object")
+        raise DoesNotApply("none of its first samples contains an object")
     flip = compose([v2.RandomHorizontalFlip(p=1)])
     again = flip(flip(sample))
     if words := difference(flat(sample.targets), flat(again.targets), 1e-4):
-        fix = "make what has coordinates a tv_tensor with kernels of its own (register_kernel)"
+        fix = "make everything with coordinates a tv_tensor with its own kernels (register_kernel)"
         raise Failed(f"flipped twice, {words}", fix)
     height, width = sample.size
     resized = compose([v2.Resize((height + 8, width + 8))])(sample)

@@ -9,23 +9,23 @@ from typing import Any
 import torch
 from det_core.contracts import Analysis, Evaluator
 from det_core.errors import DetError
-from det_core.ops.masks import rasterise
+from det_core.ops.masks import rasterize
 from det_core.plugins import registry
 from det_core.structures import Detections, PanopticMap, Prediction, Proposals, Sample, SemanticMap, Targets
 from torch import Tensor
 
 from det_devkit.conformance.report import Check, Failed, check
 from det_devkit.conformance.roles import require_members
-from det_devkit.conformance.scenes import CLASSES, scene
 from det_devkit.conformance.subject import Subject
+from det_devkit.conformance.synthetic import CLASSES, scene
 
 __all__ = ["EVALUATOR", "panoptic_map"]
 
-_LOOKED_AT = 4
+_NUM_IMAGES = 4
 
 
 def _material(subject: Subject) -> tuple[Sequence[str], list[Sample]]:
-    """Classes and samples: of a dataset of the plugin that names this evaluator, else the kit's own pictures."""
+    """Classes and samples of a dataset of the plugin that names this evaluator, otherwise the kit's own images."""
     for other in subject.siblings:
         if other.kind != "datasets":
             continue
@@ -33,34 +33,34 @@ def _material(subject: Subject) -> tuple[Sequence[str], list[Sample]]:
             dataset = other.make()
             names = [f"{subject.plugin}/{subject.name}", subject.name]
             if any(registry.same(each, name) for each in dataset.evaluators for name in names):
-                return dataset.classes, [dataset[index] for index in range(min(len(dataset), _LOOKED_AT))]
+                return dataset.classes, [dataset[index] for index in range(min(len(dataset), _NUM_IMAGES))]
         except (Failed, DetError):
-            continue  # told by the checks of the dataset
-    return CLASSES, list(scene(images=_LOOKED_AT, truth=subject.truth).samples)
+            continue  # reported by the checks of the dataset
+    return CLASSES, list(scene(images=_NUM_IMAGES, annotate=subject.annotate).samples)
 
 
-def _judge(subject: Subject, classes: Sequence[str], judged: Sequence[tuple[Prediction, Sample]]) -> Any:
-    """A new evaluator that has seen these."""
+def _evaluator_after(subject: Subject, classes: Sequence[str], pairs: Sequence[tuple[Prediction, Sample]]) -> Any:
+    """A new evaluator, updated with these predictions."""
     evaluator = subject.make(given={"classes": classes})
-    for prediction, sample in judged:
+    for prediction, sample in pairs:
         evaluator.update(prediction, sample)
     return evaluator
 
 
 def _perfect(subject: Subject, sample: Sample) -> Prediction:
-    """The truth, as a prediction, with what the plugin adds to it."""
+    """The ground truth as a prediction, with the additions of the plugin."""
     prediction = perfect(sample)
     return prediction if subject.perfect is None else subject.perfect(prediction, sample)
 
 
 def perfect(sample: Sample) -> Prediction:
-    """The truth, as a prediction."""
+    """The ground truth as a prediction."""
     if sample.targets is None:
         return nothing(sample)
     truth = sample.targets.without_crowd()
     count = len(truth)
     masks = (
-        truth.masks if isinstance(truth.masks, Tensor) or truth.masks is None else rasterise(truth.masks, sample.size)
+        truth.masks if isinstance(truth.masks, Tensor) or truth.masks is None else rasterize(truth.masks, sample.size)
     )
     keypoints = truth.keypoints
     if keypoints is not None:
@@ -86,7 +86,7 @@ def perfect(sample: Sample) -> Prediction:
 
 
 def nothing(sample: Sample) -> Prediction:
-    """No object at all."""
+    """An empty prediction."""
     boxes, numbers = torch.zeros(0, 4), torch.zeros(0)
     labels = torch.zeros(0, dtype=torch.int64)
     masks = torch.zeros((0, *sample.size), dtype=torch.bool)
@@ -105,31 +105,31 @@ def nothing(sample: Sample) -> Prediction:
     return Prediction(detections=detections, proposals=proposals, semantic=semantic, panoptic=panoptic)
 
 
-def panoptic_map(truth: Targets) -> PanopticMap | None:
-    """Objects with masks as things, later ones on top, and each class of the pixels that remain as stuff.
+def panoptic_map(targets: Targets) -> PanopticMap | None:
+    """Objects with masks as things, later ones on top, and the classes of the remaining pixels as stuff.
 
-    Without classes of pixels there are things only; None without masks at the size of the image.
+    Without a semantic map there are things only; None without masks of image size.
     """
-    if not isinstance(truth.masks, Tensor):
+    if not isinstance(targets.masks, Tensor):
         return None
-    ids = torch.zeros(truth.masks.shape[1:], dtype=torch.int32)
+    ids = torch.zeros(targets.masks.shape[1:], dtype=torch.int32)
     segments: list[dict[str, Any]] = []
-    for mask, label in zip(truth.masks, truth.labels.tolist(), strict=True):
+    for mask, label in zip(targets.masks, targets.labels.tolist(), strict=True):
         segments.append({"id": len(segments) + 1, "label": label, "is_thing": True, "score": 1.0})
         ids[mask] = len(segments)
-    if truth.semantic is None:
+    if targets.semantic is None:
         return PanopticMap(ids=ids, segments=segments)
     free = ids == 0
-    for label in truth.semantic[free & (truth.semantic != 255)].unique().tolist():
+    for label in targets.semantic[free & (targets.semantic != 255)].unique().tolist():
         segments.append({"id": len(segments) + 1, "label": label, "is_thing": False})
-        ids[free & (truth.semantic == label)] = len(segments)
+        ids[free & (targets.semantic == label)] = len(segments)
     return PanopticMap(ids=ids, segments=segments)
 
 
-def _semantic(truth: Targets) -> SemanticMap | None:
-    if truth.semantic is None:
+def _semantic(targets: Targets) -> SemanticMap | None:
+    if targets.semantic is None:
         return None
-    known = torch.where(truth.semantic == 255, 0, truth.semantic)
+    known = torch.where(targets.semantic == 255, 0, targets.semantic)
     classes = max(int(known.max()) + 1, 2)
     return SemanticMap(logits=torch.nn.functional.one_hot(known, classes).permute(2, 0, 1).float())
 
@@ -137,46 +137,46 @@ def _semantic(truth: Targets) -> SemanticMap | None:
 @check("it keeps its contract", gate=True)
 def contract(subject: Subject) -> None:
     """It can be built with the names of classes, and has update, state, merge and result."""
-    require_members(_judge(subject, CLASSES, ()), Evaluator, ("update", "state", "merge", "result"))
+    require_members(_evaluator_after(subject, CLASSES, ()), Evaluator, ("update", "state", "merge", "result"))
 
 
-@check("its figures are named and finite", gate=True)
-def figures(subject: Subject) -> None:
-    """For perfect predictions and for none, result() gives {"task/metric": number}, no NaN; asked twice, the same."""
+@check("its metrics are named and finite", gate=True)
+def metrics(subject: Subject) -> None:
+    """For perfect predictions and for empty ones, result() returns {"task/metric": number}, no NaN, repeatably."""
     classes, samples = _material(subject)
     right = [(_perfect(subject, sample), sample) for sample in samples]
-    for judged in (right, [(nothing(sample), sample) for sample in samples]):
-        evaluator = _judge(subject, classes, judged)
+    for pairs in (right, [(nothing(sample), sample) for sample in samples]):
+        evaluator = _evaluator_after(subject, classes, pairs)
         found = evaluator.result()
-        _require_figures(found)
+        _require_metrics(found)
         if evaluator.result() != found:
-            raise Failed("asked twice, it gives other figures", "change nothing in result()")
-    judge = _judge(subject, classes, right)
-    if not isinstance(judge, Analysis) and not judge.result():  # an analysis explains the figures of others
-        raise Failed("it gives no figures for perfect predictions", "return at least one")
+            raise Failed("a second call gives other metrics", "change nothing in result()")
+    evaluator = _evaluator_after(subject, classes, right)
+    if not isinstance(evaluator, Analysis) and not evaluator.result():  # an analysis explains the metrics of others
+        raise Failed("it gives no metrics for perfect predictions", "return at least one")
 
 
 @check("perfect predictions are better than none")
 def better(subject: Subject) -> None:
-    """At least one figure is higher where the truth itself is predicted, or is only there; higher is better."""
+    """At least one metric is higher for the ground truth as prediction, or defined for it only; higher is better."""
     classes, samples = _material(subject)
-    judge = _judge(subject, classes, [(_perfect(subject, sample), sample) for sample in samples])
+    judge = _evaluator_after(subject, classes, [(_perfect(subject, sample), sample) for sample in samples])
     if isinstance(judge, Analysis):
         return
     high = judge.result()
-    low = _judge(subject, classes, [(nothing(sample), sample) for sample in samples]).result()
+    low = _evaluator_after(subject, classes, [(nothing(sample), sample) for sample in samples]).result()
     if not any(name not in low or value > low[name] for name, value in high.items()):
         found = ", ".join(f"{name} {value:.3g} and {low[name]:.3g}" for name, value in list(high.items())[:4])
-        raise Failed(f"perfect predictions and none give {found}", "return a figure that is higher where more is right")
+        raise Failed(f"perfect predictions and none give {found}", "return a metric that increases with quality")
 
 
 @check("merging two halves gives the whole")
 def merged(subject: Subject) -> None:
-    """Two processes see half of the images each; their states, pickled and merged, say what one that saw all says."""
+    """Two processes evaluate half of the images each; their pickled and merged states give the same metrics as one."""
     classes, samples = _material(subject)
     pairs = [(_perfect(subject, s) if n % 2 else nothing(s), s) for n, s in enumerate(samples)]
-    whole = _judge(subject, classes, pairs).result()
-    first, second = _judge(subject, classes, pairs[::2]), _judge(subject, classes, pairs[1::2])
+    whole = _evaluator_after(subject, classes, pairs).result()
+    first, second = _evaluator_after(subject, classes, pairs[::2]), _evaluator_after(subject, classes, pairs[1::2])
     try:
         states = [pickle.loads(pickle.dumps(each.state())) for each in (first, second)]
     except Exception as error:
@@ -186,33 +186,33 @@ def merged(subject: Subject) -> None:
         halves = judge.result()
         if halves.keys() != whole.keys() or any(not math.isclose(halves[n], v, abs_tol=1e-6) for n, v in whole.items()):
             found = f"{_some(halves)} instead of {_some(whole)}"
-            raise Failed(f"merged, it gives {found}", "let merge replace what was added by all of the states")
+            raise Failed(f"merged, it gives {found}", "let merge replace the added images by those of all states")
 
 
-@check("nothing to judge works")
+@check("it works without images or objects")
 def empty(subject: Subject) -> None:
-    """With no image, and with one image that holds no object and none found, result() gives figures or {}, no NaN."""
+    """Without images, and for an image without objects and detections, result() returns metrics or {}, no NaN."""
     classes, samples = _material(subject)
-    _require_figures(_judge(subject, classes, ()).result())
+    _require_metrics(_evaluator_after(subject, classes, ()).result())
     sample = samples[0]
     if sample.targets is not None:
         bare = Sample(image=sample.image, targets=sample.targets[:0], id=sample.id)
-        _require_figures(_judge(subject, classes, [(nothing(bare), bare)]).result())
+        _require_metrics(_evaluator_after(subject, classes, [(nothing(bare), bare)]).result())
 
 
-def _require_figures(figures: Any) -> None:
-    if not isinstance(figures, dict):
-        raise Failed(f"result() gives a {type(figures).__name__}", 'return {"task/metric": number}')
-    for name, value in figures.items():
+def _require_metrics(metrics: Any) -> None:
+    if not isinstance(metrics, dict):
+        raise Failed(f"result() gives a {type(metrics).__name__}", 'return {"task/metric": number}')
+    for name, value in metrics.items():
         if not isinstance(name, str) or "/" not in name:
-            raise Failed(f"a figure is called {name!r}", 'call it "task/metric", such as "bbox/AP"')
+            raise Failed(f"a metric is called {name!r}", 'call it "task/metric", such as "bbox/AP"')
         if not isinstance(value, float) or not math.isfinite(value):
-            fix = "return floats; leave out what is not defined, and say why in `notes`"
+            fix = "return floats; leave out undefined metrics, with the reason in `notes`"
             raise Failed(f"{name} is {value!r}", fix)
 
 
-def _some(figures: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in list(figures.items())[:3]) or "nothing"
+def _some(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:3]) or "nothing"
 
 
-EVALUATOR: tuple[Check, ...] = (contract, figures, better, merged, empty)
+EVALUATOR: tuple[Check, ...] = (contract, metrics, better, merged, empty)

@@ -13,11 +13,11 @@ from torch import nn
 
 from det_devkit.conformance.modules import require_same
 from det_devkit.conformance.outputs import require_each
+from det_devkit.conformance.placeholders import placeholder
 from det_devkit.conformance.report import Check, DoesNotApply, Failed, check
 from det_devkit.conformance.roles import require_members
-from det_devkit.conformance.scenes import scene
-from det_devkit.conformance.standins import stand_in
 from det_devkit.conformance.subject import Subject
+from det_devkit.conformance.synthetic import scene
 from det_devkit.conformance.tensors import flat
 
 __all__ = ["EXPORTER"]
@@ -30,16 +30,16 @@ def _models(subject: Subject) -> Iterator[nn.Module]:
             try:
                 yield other.make().eval()
             except (Failed, DetError):
-                continue  # told by the checks of the model
+                continue  # reported by the checks of the model
     torch.manual_seed(0)
-    make = stand_in("model", Model)
+    make = placeholder("model", Model)
     if make is not None:
-        yield _decided(make().eval())
+        yield _without_ties(make().eval())
 
 
-def _decided(model: nn.Module) -> nn.Module:
-    """The kit's model with scores and boxes that lie apart: by its first weights they nearly are those of all anchors,
-    so that rounding decides which box suppresses which."""
+def _without_ties(model: nn.Module) -> nn.Module:
+    """The kit's model with scores and boxes that are well separated: with its initial weights all anchors are
+    nearly equal, so that rounding would decide the result of NMS."""
     for name, module in model.named_modules():
         if name.endswith(("objectness_logits", "anchor_deltas")) and isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, std=1.0)
@@ -47,19 +47,19 @@ def _decided(model: nn.Module) -> nn.Module:
 
 
 def _written(subject: Subject, exporter: Any, batch: ImageBatch, folder: str) -> tuple[nn.Module, Path]:
-    """The first model that the exporter takes, and its file."""
+    """The first model that the exporter accepts, and its file."""
     refused = []
     for model in _models(subject):
         try:
             return model, exporter.export(model, batch, Path(folder) / "model")
         except DetError as error:
             refused.append(str(error))
-    raise DoesNotApply(f"it takes none of the models at hand: {'; '.join(dict.fromkeys(refused))}")
+    raise DoesNotApply(f"it accepts none of the available models: {'; '.join(dict.fromkeys(refused))}")
 
 
 @check("it keeps its contract", gate=True)
 def contract(subject: Subject) -> None:
-    """It has suffixes, which its class has too, about, trust, export and load."""
+    """It has suffixes, also as attribute of its class, about, trust, export and load."""
     exporter = subject.make()
     require_members(exporter, Exporter, ("suffixes", "about", "trust", "export", "load"))
     suffixes = getattr(type(exporter), "suffixes", ())
@@ -68,27 +68,27 @@ def contract(subject: Subject) -> None:
         raise Failed(f"the suffixes of its class are {suffixes!r}", 'write `suffixes = (".onnx",)` in the class')
 
 
-@check("the file says what the model says")
+@check("the file predicts what the model predicts")
 def faithful(subject: Subject) -> None:
-    """A model of the plugin, or the kit's, is written; loaded by a new exporter, it predicts what the model does."""
+    """A model of the plugin, or the kit's, is written; loaded by a new exporter, it makes the same predictions."""
     batch = scene(images=1).batch
     with tempfile.TemporaryDirectory() as folder:
         model, path = _written(subject, subject.make(), batch, folder)
         if not isinstance(path, Path) or not path.exists():
             raise Failed(f"export returns {path!r}, which is no file", "return the path of what was written")
         loaded = subject.make().load(path)
-        for given in (batch, ImageBatch(pixels=255 - batch.pixels, sizes=batch.sizes)):
+        for inputs in (batch, ImageBatch(pixels=255 - batch.pixels, sizes=batch.sizes)):
             with torch.no_grad():
-                expected, found = model(given), loaded(given)
-            require_each(found, Prediction, len(given), "load")
+                expected, found = model(inputs), loaded(inputs)
+            require_each(found, Prediction, len(inputs), "load")
             fix = "write the weights and constants of the model into the file, and decode as it does"
             said, read = [flat(each) for each in expected], [flat(each) for each in found]
-            require_same(said, read, "the file says something else", fix, 1e-3)
+            require_same(said, read, "the file predicts something else", fix, 1e-3)
 
 
-@check("the model stays as it was")
+@check("the model is unchanged")
 def unchanged(subject: Subject) -> None:
-    """Exporting changes neither the weights of a model nor its mode, nor the example."""
+    """Exporting changes neither weights nor mode of the model, nor the example."""
     batch = scene(images=1).batch
     pixels = batch.pixels.clone()
     with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +107,7 @@ def unchanged(subject: Subject) -> None:
                 what = "the weights" if not same else "the mode" if not model.training else "the example"
                 raise Failed(f"it changes {what}", "work on copy.deepcopy(model)")
             return
-    raise DoesNotApply("it takes none of the models at hand")
+    raise DoesNotApply("it accepts none of the available models")
 
 
 EXPORTER: tuple[Check, ...] = (contract, faithful, unchanged)

@@ -8,10 +8,10 @@ from det_core import contracts
 from det_core.structures import ImageBatch
 from torch import Tensor, nn
 
-from det_devkit.conformance.heads import Given, HeadRole, split
+from det_devkit.conformance.heads import HeadInputs, HeadRole, split
 from det_devkit.conformance.report import Failed
 from det_devkit.conformance.roles import not_exportable
-from det_devkit.conformance.scenes import Scene
+from det_devkit.conformance.synthetic import Scene
 
 __all__ = ["AnchorGeneratorRole", "PoolerRole", "PreprocessRole", "RPNHeadRole"]
 
@@ -20,7 +20,7 @@ _DIVISIBILITY = 32
 
 
 def _to_zero(values: list[Tensor]) -> dict[str, Tensor]:
-    """A loss of any tensors: how far they are from zero."""
+    """A loss of any tensors: their mean magnitude."""
     return {"distance": torch.stack([value.float().square().mean() for value in values if value.numel()]).sum()}
 
 
@@ -31,7 +31,7 @@ class PreprocessRole(HeadRole):
     members = ("forward",)
 
     def parents(self) -> Mapping[str, Any]:
-        """What height and width have to be multiples of."""
+        """Divisor of height and width."""
         return {"divisibility": _DIVISIBILITY}
 
     def require(self, module: Any, scene: Scene) -> None:
@@ -47,23 +47,23 @@ class PreprocessRole(HeadRole):
             raise Failed(f"forward returns {tuple(pixels.shape)} for {tuple(batch.pixels.shape)}", fix)
         for image, (h, w) in zip(pixels, batch.sizes, strict=True):
             if image[:, h:].any() or image[:, :, w:].any():
-                raise Failed("there is something beyond an image", "fill what is padded with zeros, after normalising")
+                raise Failed("the padding is not zero", "fill the padding with zeros, after normalizing")
 
     def inputs(self, module: Any, scene: Scene) -> ImageBatch:
-        """The pictures as they come from a loader."""
+        """Images as they come from a loader."""
         return scene.batch
 
     def predict(self, module: Any, inputs: ImageBatch) -> list[dict[str, Tensor]]:
-        """The pixels of each picture."""
+        """The pixels of each image."""
         return [{"pixels": image} for image in module(inputs)]
 
     def losses(self, module: Any, inputs: ImageBatch) -> dict[str, Tensor]:
-        """How far the pixels are from zero."""
+        """Mean magnitude of the pixels."""
         return _to_zero([module(inputs)])
 
     def exportable(self, module: Any, inputs: ImageBatch) -> tuple[nn.Module, tuple[Any, ...]]:
         """Nothing."""
-        return not_exportable("a preprocessing takes a batch of images, not tensors")
+        return not_exportable("preprocessing takes a batch of images, not tensors")
 
 
 class AnchorGeneratorRole(HeadRole):
@@ -73,35 +73,35 @@ class AnchorGeneratorRole(HeadRole):
     members = ("forward", "per_pixel", "box_dim")
 
     def parents(self) -> Mapping[str, Any]:
-        """The strides of the levels."""
+        """Strides of the levels."""
         return {"strides": self.strides}
 
     def require(self, module: Any, scene: Scene) -> None:
-        """As many anchors at every level as declared."""
+        """The declared number of anchors at every level."""
         super().require(module, scene)
         levels = list(self.inputs(module, scene).features.values())
         anchors = module(levels)
-        wanted = [
+        expected = [
             (x.shape[-2] * x.shape[-1] * count, module.box_dim)
             for x, count in zip(levels, module.per_pixel, strict=True)
         ]
-        if [tuple(each.shape) for each in anchors] != wanted:
+        if [tuple(each.shape) for each in anchors] != expected:
             found = [tuple(each.shape) for each in anchors]
             raise Failed(
-                f"forward returns {found}; it declares {wanted}", "return (H * W * per_pixel, box_dim) a level"
+                f"forward returns {found}; it declares {expected}", "return (H * W * per_pixel, box_dim) a level"
             )
 
-    def predict(self, module: Any, inputs: Given) -> list[dict[str, Tensor]]:
-        """The anchors of each level, the same for every picture."""
+    def predict(self, module: Any, inputs: HeadInputs) -> list[dict[str, Tensor]]:
+        """The anchors of each level, the same for every image."""
         anchors = module(list(inputs.features.values()))
         return [{str(i): each for i, each in enumerate(anchors)} for _ in inputs.sizes]
 
-    def losses(self, module: Any, inputs: Given) -> dict[str, Tensor]:
-        """How far the anchors are from the corner."""
+    def losses(self, module: Any, inputs: HeadInputs) -> dict[str, Tensor]:
+        """Distance of the anchors from the origin."""
         return _to_zero(module(list(inputs.features.values())))
 
-    def exportable(self, module: Any, inputs: Given) -> tuple[nn.Module, tuple[Any, ...]]:
-        """All of it."""
+    def exportable(self, module: Any, inputs: HeadInputs) -> tuple[nn.Module, tuple[Any, ...]]:
+        """The whole generator."""
         return module, (list(inputs.features.values()),)
 
 
@@ -112,7 +112,7 @@ class RPNHeadRole(HeadRole):
     members = ("forward",)
 
     def parents(self) -> Mapping[str, Any]:
-        """The channels of the levels, and the anchors of a pixel."""
+        """Channels of the levels, and anchors per pixel."""
         return {"in_channels": next(iter(self.channels.values())), "anchors": _ANCHORS, "box_dim": 4}
 
     def require(self, module: Any, scene: Scene) -> None:
@@ -122,12 +122,12 @@ class RPNHeadRole(HeadRole):
         logits, offsets = module(levels)
         counts = [x.shape[-2] * x.shape[-1] * _ANCHORS for x in levels]
         found = [tuple(x.shape) for x in logits], [tuple(x.shape) for x in offsets]
-        wanted = [(len(scene), n) for n in counts], [(len(scene), n, 4) for n in counts]
-        if found != wanted:
-            raise Failed(f"forward returns {found}", f"return logits and offsets of the shapes {wanted}")
+        expected = [(len(scene), n) for n in counts], [(len(scene), n, 4) for n in counts]
+        if found != expected:
+            raise Failed(f"forward returns {found}", f"return logits and offsets of the shapes {expected}")
 
-    def predict(self, module: Any, inputs: Given) -> list[dict[str, Tensor]]:
-        """The logits and offsets of each picture."""
+    def predict(self, module: Any, inputs: HeadInputs) -> list[dict[str, Tensor]]:
+        """Logits and offsets of each image."""
         logits, offsets = module(list(inputs.features.values()))
         return [
             {
@@ -138,13 +138,13 @@ class RPNHeadRole(HeadRole):
             for i in range(len(inputs.sizes))
         ]
 
-    def losses(self, module: Any, inputs: Given) -> dict[str, Tensor]:
-        """How far all of them are from one."""
+    def losses(self, module: Any, inputs: HeadInputs) -> dict[str, Tensor]:
+        """Distance of all outputs from one."""
         logits, offsets = module(list(inputs.features.values()))
         return _to_zero([x - 1 for x in (*logits, *offsets)])
 
-    def exportable(self, module: Any, inputs: Given) -> tuple[nn.Module, tuple[Any, ...]]:
-        """All of it."""
+    def exportable(self, module: Any, inputs: HeadInputs) -> tuple[nn.Module, tuple[Any, ...]]:
+        """The whole head."""
         return module, (list(inputs.features.values()),)
 
 
@@ -155,31 +155,31 @@ class PoolerRole(HeadRole):
     members = ("forward", "resolution", "box_dim")
 
     def parents(self) -> Mapping[str, Any]:
-        """The strides of the levels."""
+        """Strides of the levels."""
         return {"strides": list(self.strides.values())}
 
     def require(self, module: Any, scene: Scene) -> None:
         """A square of the declared side for every region."""
         super().require(module, scene)
-        given = self.inputs(module, scene)
-        out = self._pooled(module, given)
-        wanted = (sum(map(len, given.regions)), next(iter(self.channels.values())), *(module.resolution,) * 2)
-        if tuple(out.shape) != wanted:
-            raise Failed(f"forward returns {tuple(out.shape)}; it declares {wanted}", "return (P, C, R, R)")
+        inputs = self.inputs(module, scene)
+        out = self._pooled(module, inputs)
+        expected = (sum(map(len, inputs.regions)), next(iter(self.channels.values())), *(module.resolution,) * 2)
+        if tuple(out.shape) != expected:
+            raise Failed(f"forward returns {tuple(out.shape)}; it declares {expected}", "return (P, C, R, R)")
 
-    def predict(self, module: Any, inputs: Given) -> list[dict[str, Tensor]]:
-        """The squares of each picture's regions."""
+    def predict(self, module: Any, inputs: HeadInputs) -> list[dict[str, Tensor]]:
+        """The pooled features of each image's regions."""
         return [{"pooled": rows} for rows in split(self._pooled(module, inputs), inputs.regions)]
 
-    def losses(self, module: Any, inputs: Given) -> dict[str, Tensor]:
-        """How far the features are from zero."""
+    def losses(self, module: Any, inputs: HeadInputs) -> dict[str, Tensor]:
+        """Mean magnitude of the features."""
         pooled = self._pooled(module, inputs)
         return _to_zero([pooled]) if pooled.numel() else {"distance": pooled.sum()}
 
-    def exportable(self, module: Any, inputs: Given) -> tuple[nn.Module, tuple[Any, ...]]:
+    def exportable(self, module: Any, inputs: HeadInputs) -> tuple[nn.Module, tuple[Any, ...]]:
         """Nothing."""
-        return not_exportable("which level a region is read from depends on the region")
+        return not_exportable("the level of a region depends on the region")
 
-    def _pooled(self, module: Any, given: Given) -> Tensor:
-        pooled: Tensor = module(list(given.features.values()), [each.boxes for each in given.regions])
+    def _pooled(self, module: Any, inputs: HeadInputs) -> Tensor:
+        pooled: Tensor = module(list(inputs.features.values()), [each.boxes for each in inputs.regions])
         return pooled

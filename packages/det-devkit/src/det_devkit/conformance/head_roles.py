@@ -1,4 +1,4 @@
-"""Which contract a head declares, and the role that checks it."""
+"""The declared contract of a head, and the role that checks it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,8 +21,8 @@ from det_devkit.conformance.roles import class_behind
 __all__ = ["declared_contract", "head_role"]
 
 
-def head_role(target: Callable[..., Any], told: Mapping[str, Any]) -> HeadRole:
-    """The role of the contract that a head declares, see `declared_contract`."""
+def head_role(target: Callable[..., Any], config: Mapping[str, Any]) -> HeadRole:
+    """The role of the declared contract of a head, see `declared_contract`."""
     declared = declared_contract(target)
     roles: dict[str, type[HeadRole]] = {
         "AnchorGenerator": AnchorGeneratorRole,
@@ -40,19 +40,19 @@ def head_role(target: Callable[..., Any], told: Mapping[str, Any]) -> HeadRole:
         "SemanticHead": SemanticHeadRole,
     }
     role = roles.get(declared)
-    return UnknownHead(told, declared) if role is None else role(told)
+    return UnknownHead(config, declared) if role is None else role(config)
 
 
 def declared_contract(target: Callable[..., Any]) -> str:
-    """The name of the contract that a head declares; "" where it declares none.
+    """Name of the declared contract of a head; "" for none.
 
-    A class declares it by the attribute `contract`, or by deriving from the Protocol; a function returns, by its
+    A class declares it by the attribute `contract`, or by deriving from the Protocol; a function by its return
     annotation, such a class or the Protocol itself.
     """
-    made = class_behind(target)
-    if made is None:
+    cls = class_behind(target)
+    if cls is None:
         return ""
-    if isinstance(named := getattr(made, "contract", None), str):
+    if isinstance(named := getattr(cls, "contract", None), str):
         return named
-    own = [base.__name__ for base in made.__mro__ if base.__module__ == contracts.__name__]
-    return own[0] if own else ""
+    protocols = [base.__name__ for base in cls.__mro__ if base.__module__ == contracts.__name__]
+    return protocols[0] if protocols else ""

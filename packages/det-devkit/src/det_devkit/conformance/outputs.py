@@ -1,4 +1,4 @@
-"""What losses, proposals and detections must look like, whoever returns them."""
+"""Requirements on losses, proposals and detections."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ _SLACK = 1e-2
 
 
 def require_each(values: Any, kind: type, count: int, source: str) -> None:
-    """Raise Failed unless `values` is a list of `count` things of a kind, one per image."""
+    """Raise Failed unless `values` is a list of `count` objects of a kind, one per image."""
     if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
         found = (
             f"a list of {type(values[0]).__name__}" if isinstance(values, list) and values else type(values).__name__
@@ -27,7 +27,7 @@ def require_each(values: Any, kind: type, count: int, source: str) -> None:
 
 
 def require_losses(losses: Any, source: str) -> None:
-    """Raise Failed unless `losses` are named scalars that a gradient can come from."""
+    """Raise Failed unless `losses` are named, differentiable scalars."""
     if not isinstance(losses, Mapping) or not losses or not all(isinstance(name, str) for name in losses):
         raise Failed(f"{source} returns {losses!r:.80}", "return {loss name: scalar}")
     for name, loss in losses.items():
@@ -35,11 +35,11 @@ def require_losses(losses: Any, source: str) -> None:
             found = f"shape {tuple(loss.shape)}, {loss.dtype}" if isinstance(loss, Tensor) else type(loss).__name__
             raise Failed(f"the loss {name!r} is no scalar but {found}", "return a floating-point tensor of shape ()")
     if bad := not_finite(losses):
-        raise Failed(f"the loss {bad[0]!r} is not finite", "look for divisions, roots and logarithms of zero")
+        raise Failed(f"the loss {bad[0]!r} is not finite", "check for divisions, roots and logarithms of zero")
 
 
 def require_detections(detections: Detections, size: Size, num_classes: int | None) -> None:
-    """Raise Failed unless the objects lie in the image and their labels and scores in their ranges."""
+    """Raise Failed unless objects are within the image, and labels and scores within their ranges."""
     if tuple(detections.size) != tuple(size):
         raise Failed(
             f"detections are for size {tuple(detections.size)}, the image has {tuple(size)}", "pass its size on"
@@ -56,23 +56,23 @@ def require_detections(detections: Detections, size: Size, num_classes: int | No
         found = f"from {int(detections.labels.min())} to {int(detections.labels.max())}"
         raise Failed(f"labels run {found} with {num_classes} classes", "number classes from 0; background is no label")
     if not bool(((detections.scores >= 0) & (detections.scores <= 1)).all()):
-        raise Failed("scores lie outside [0, 1], or are not numbers", "return what comes after sigmoid or softmax")
+        raise Failed("scores lie outside [0, 1], or are not numbers", "return values after sigmoid or softmax")
     if detections.masks is not None:
         _require_masks(detections.masks, size)
     _require_qualified(detections.extras, "Detections.extras")
 
 
 def require_proposals(proposals: Proposals, size: Size) -> None:
-    """Raise Failed unless the boxes lie in the image, best first."""
+    """Raise Failed unless the boxes are within the image, best first."""
     _require_boxes(proposals.boxes, size)
     if bool((proposals.logits.diff() > 0).any()):
         raise Failed("proposals are not sorted", "return them by falling objectness")
 
 
 def require_prediction(prediction: Prediction, size: Size, num_classes: int | None) -> None:
-    """Raise Failed unless a prediction says something, and all that it says is well formed."""
+    """Raise Failed unless a prediction has some field, and all of them are well formed."""
     if not flat(prediction):
-        raise Failed("a prediction says nothing", "fill detections, proposals, semantic, panoptic or extras")
+        raise Failed("a prediction is empty", "fill detections, proposals, semantic, panoptic or extras")
     if prediction.detections is not None:
         require_detections(prediction.detections, size, num_classes)
     if prediction.proposals is not None:
@@ -88,10 +88,10 @@ def require_prediction(prediction: Prediction, size: Size, num_classes: int | No
 def _require_boxes(boxes: Tensor, size: Size) -> None:
     if boxes.dtype != torch.float32:
         raise Failed(f"boxes are {boxes.dtype}", "make them float32")
-    if boxes.shape[1] == 4:  # rotated ones may reach out of the image
+    if boxes.shape[1] == 4:  # rotated ones may extend beyond the image
         limit = boxes.new_tensor([size[1], size[0], size[1], size[0]])
         if not bool(((boxes >= -_SLACK) & (boxes <= limit + _SLACK)).all()):
-            raise Failed(f"boxes reach out of the image of size {tuple(size)}, or are not numbers", "clip them to it")
+            raise Failed(f"boxes extend beyond the image of size {tuple(size)}, or are not numbers", "clip them to it")
 
 
 def _require_masks(masks: Tensor | MaskGrids, size: Size) -> None:
@@ -105,7 +105,7 @@ def _require_masks(masks: Tensor | MaskGrids, size: Size) -> None:
     if not (at_image_size or in_boxes):
         raise Failed(f"masks are {masks.dtype} {tuple(masks.shape)}", fix)
     if in_boxes and not bool(((masks >= 0) & (masks <= 1)).all()):
-        raise Failed("masks hold numbers outside [0, 1]", fix)
+        raise Failed("masks have values outside [0, 1]", fix)
 
 
 def _require_qualified(extras: Mapping[str, Any], where: str) -> None:

@@ -1,4 +1,4 @@
-"""Checks of a plugin's package: its metadata, and that listing it costs nothing."""
+"""Checks of a plugin's package: its metadata, and cheap listing."""
 
 import json
 import os
@@ -29,18 +29,18 @@ print(json.dumps([name for name in {_HEAVY!r} if name in sys.modules]))
 
 @dataclass(frozen=True)
 class Package:
-    """An installed distribution that holds plugins."""
+    """An installed distribution with plugins."""
 
     distribution: str
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
-        """What the catalog says of it."""
+        """Its plugins in the catalog."""
         return tuple(plugin for plugin in catalog().plugins if plugin.distribution == self.distribution)
 
     @property
     def metadata(self) -> Message:
-        """What its installer left."""
+        """Its installed metadata."""
         return cast(Message, metadata.metadata(self.distribution))
 
 
@@ -50,7 +50,7 @@ def in_use(package: Package) -> None:
     for plugin in package.plugins:
         if plugin.status != "active" or plugin.problems:
             raise Failed(
-                f"{plugin.module} is {plugin.status}: {plugin.problem}", "mend it; `det plugins` lists problems"
+                f"{plugin.module} is {plugin.status}: {plugin.problem}", "fix it; `det plugins` lists problems"
             )
     if not any(names for plugin in package.plugins for names in plugin.components.values()):
         raise Failed("it offers nothing", "return names from one of the hooks, marked with @hookimpl")
@@ -75,26 +75,28 @@ def light(package: Package) -> None:
         raise Failed(f"importing {modules} imports {', '.join(loaded)}", fix)
 
 
-@check("it says which versions of core it works with")
+@check("it declares its supported versions of core")
 def bounded(package: Package) -> None:
     """Its requirements name det-core with a lower and an upper bound, and no exact version."""
     if package.distribution == CORE:
         raise DoesNotApply("it is core itself")
     requirements = [Requirement(text) for text in metadata.requires(package.distribution) or ()]
     fix = 'write dependencies = ["det-core>=0.2,<0.3"] in its pyproject.toml'
-    own = [r for r in requirements if canonical(r.name) == CORE and (not r.marker or r.marker.evaluate({"extra": ""}))]
-    if not own:
+    core_requirements = [
+        r for r in requirements if canonical(r.name) == CORE and (not r.marker or r.marker.evaluate({"extra": ""}))
+    ]
+    if not core_requirements:
         raise Failed("its requirements do not name det-core", fix)
-    operators = {part.operator for requirement in own for part in requirement.specifier}
+    operators = {part.operator for requirement in core_requirements for part in requirement.specifier}
     if operators & {"==", "==="}:
-        raise Failed(f"it pins one version, det-core{own[0].specifier}", fix)
+        raise Failed(f"it pins one version, det-core{core_requirements[0].specifier}", fix)
     if not (operators & {">=", ">", "~="} and operators & {"<", "<=", "~="}):
-        raise Failed(f"det-core{own[0].specifier} is not bounded on both sides", fix)
+        raise Failed(f"det-core{core_requirements[0].specifier} is not bounded on both sides", fix)
 
 
 @check("it has a licence, a summary, a readme and a version")
 def described(package: Package) -> None:
-    """Its metadata say what it is, how it may be used, and which version of Python it needs."""
+    """Its metadata describe it, its licence, and the required version of Python."""
     about = package.metadata
     licences = [about.get(key) for key in ("License-Expression", "License", "License-File")]
     licences += [line for line in about.get_all("Classifier") or () if line.startswith("License ::")]

@@ -1,4 +1,4 @@
-"""Results as a middling detector would give them, made of the truth of a COCO file: what evaluation is tried on."""
+"""Simulated detections: perturbed ground truth of a COCO file, for tests of evaluation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,16 +10,16 @@ __all__ = ["perturbed"]
 
 
 def perturbed(content: Mapping[str, Any], seed: int = 0, levels: int = 50) -> list[dict[str, Any]]:
-    """Results in COCO's format for the objects of a COCO file, as they could come from a detector.
+    """Results in COCO's format, simulated from the objects of a COCO file.
 
-    A fifth of the objects is missed, the others are found a little beside their place, some of them twice, and one in
-    ten is called by another class; in every third image there are detections of nothing. What the truth has of masks
-    and keypoints the results have too.
+    A fifth of the objects is missed, the others are detected with a small offset, some of them twice, and one in ten
+    with another class; every third image has detections without an object. Results have masks and keypoints if the
+    ground truth has them.
 
     Args:
-        content: with the lists "images", "annotations" and "categories".
-        seed: of the random numbers.
-        levels: how many different scores there are, so that many are equal.
+        content: COCO content with the lists "images", "annotations" and "categories".
+        seed: seed of the random numbers.
+        levels: number of different scores, so that many are equal.
     """
     rng = np.random.default_rng(seed)
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
@@ -45,11 +45,11 @@ def perturbed(content: Mapping[str, Any], seed: int = 0, levels: int = 50) -> li
                 points[:, :2] += rng.normal(0, 0.05 * np.sqrt(w * h), (len(points), 2))
                 result["keypoints"] = points.ravel().tolist()
             results.append(result)
-    return results + _of_nothing(content, results, rng, levels)
+    return results + _false_alarms(content, results, rng, levels)
 
 
 def _moved(segmentation: Any, dx: float, dy: float, height: int, width: int) -> dict[str, Any]:
-    """Outlines, moved, as RLE; what is RLE stays where it is."""
+    """Polygons, translated, as RLE; RLE is unchanged."""
     if isinstance(segmentation, list):
         shift = np.array([dx, dy])
         rings = [(np.reshape(ring, (-1, 2)) + shift).ravel().tolist() for ring in segmentation]
@@ -61,12 +61,12 @@ def _moved(segmentation: Any, dx: float, dy: float, height: int, width: int) -> 
     return {"size": [height, width], "counts": counts.decode() if isinstance(counts, bytes) else counts}
 
 
-def _of_nothing(
+def _false_alarms(
     content: Mapping[str, Any], results: Sequence[Mapping[str, Any]], rng: np.random.Generator, levels: int
 ) -> list[dict[str, Any]]:
-    """Detections somewhere in every third image, with all that the other results have."""
-    known = {key: result[key] for result in results for key in ("segmentation", "keypoints") if key in result}
-    made: list[dict[str, Any]] = []
+    """Detections at random positions in every third image, with the fields of the other results."""
+    fields = {key: result[key] for result in results for key in ("segmentation", "keypoints") if key in result}
+    detections: list[dict[str, Any]] = []
     for image in content["images"][::3]:
         height, width = image["height"], image["width"]
         for _ in range(3):
@@ -78,10 +78,10 @@ def _of_nothing(
                 "bbox": [x, y, w, h],
                 "score": float(rng.integers(1, levels + 1)) / levels,
             }
-            if "segmentation" in known:
+            if "segmentation" in fields:
                 result["segmentation"] = _moved([[x, y, x + w, y, x + w, y + h]], 0, 0, height, width)
-            if "keypoints" in known:
-                points = rng.random((len(known["keypoints"]) // 3, 3)) * (w, h, 1) + (x, y, 0)
+            if "keypoints" in fields:
+                points = rng.random((len(fields["keypoints"]) // 3, 3)) * (w, h, 1) + (x, y, 0)
                 result["keypoints"] = points.ravel().tolist()
-            made.append(result)
-    return made
+            detections.append(result)
+    return detections

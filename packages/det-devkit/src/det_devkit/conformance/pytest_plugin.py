@@ -1,7 +1,7 @@
 """Makes a test of every check, for pytest.
 
-pytest loads this module in every run where det-core is installed, so it imports nothing but pytest and does nothing
-unless it is asked: by `--det-plugin det-acme`, or by a test module that holds a `Conformance`.
+pytest loads this module in every run where det-devkit is installed, so it imports only pytest and is inactive without
+`--det-plugin det-acme` or a test module with a `Conformance`.
 """
 
 import sys
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from det_devkit.conformance import Conformance
     from det_devkit.conformance.run import Case
 
-_SLOW = "slow: takes long; run by -m slow alone"
+_SLOW = "slow: takes long; run by -m slow only"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     for name in config.getoption("--det-plugin"):
         from det_devkit.conformance import conformance
 
-        node = PluginNode.from_parent(session, name=name, nodeid=name, told=conformance(name))
+        node = PluginNode.from_parent(session, name=name, nodeid=name, settings=conformance(name))
         items.extend(session.genitems(node))
 
 
@@ -44,15 +44,15 @@ def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> "PluginNod
     testing = sys.modules.get("det_devkit.conformance")
     if testing is None or not isinstance(obj, testing.Conformance) or not collector.funcnamefilter(name):
         return None
-    return PluginNode.from_parent(collector, name=obj.plugin, told=obj)
+    return PluginNode.from_parent(collector, name=obj.plugin, settings=obj)
 
 
 class PluginNode(pytest.Collector):
     """All checks of one plugin."""
 
-    def __init__(self, *, told: "Conformance", **rest: Any) -> None:
+    def __init__(self, *, settings: "Conformance", **rest: Any) -> None:
         super().__init__(**rest)
-        self.told = told
+        self.told = settings
 
     def collect(self) -> Iterator["ComponentNode"]:
         """One node per component, the package itself first."""
@@ -69,8 +69,8 @@ class PluginNode(pytest.Collector):
         by_component: dict[str, list[Case]] = {}
         for case in cases:
             by_component.setdefault(case.component, []).append(case)
-        for component, own in by_component.items():
-            yield ComponentNode.from_parent(self, name=component, cases=own)
+        for component, component_cases in by_component.items():
+            yield ComponentNode.from_parent(self, name=component, cases=component_cases)
 
 
 class ComponentNode(pytest.Collector):
@@ -107,7 +107,7 @@ class CheckItem(pytest.Item):
             pytest.skip(str(reason))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """The message alone where the kit found the fault; with the traceback where the component raised."""
+        """The message alone for a failed check; with the traceback where the component raised."""
         from det_devkit.conformance import Failed
 
         if isinstance(excinfo.value, Failed) and excinfo.value.__cause__ is None:
@@ -115,5 +115,5 @@ class CheckItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
-        """Where pytest says that the test is."""
+        """Location of the test."""
         return self.path, None, self.nodeid.partition("::")[2] or self.name

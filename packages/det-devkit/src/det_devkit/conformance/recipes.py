@@ -1,4 +1,4 @@
-"""Checks of recipes: that they build, and say what they mean."""
+"""Checks of recipes: they build, and resolve to themselves."""
 
 import tempfile
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ __all__ = ["RECIPE", "NamedRecipe"]
 
 @dataclass(eq=False)
 class NamedRecipe:
-    """A recipe that a plugin offers."""
+    """A recipe of a plugin."""
 
     name: str
 
@@ -26,20 +26,20 @@ class NamedRecipe:
         return recipes.load(self.name)
 
 
-@check("it can be read and fits what it calls", gate=True)
+@check("it can be read and fits its constructors", gate=True)
 def fits(subject: NamedRecipe) -> None:
-    """Every name leads somewhere, and every value fits the signature of what it is given to."""
+    """Every name resolves, and every value fits the signature that it is passed to."""
     subject.recipe.check()
 
 
-@check("it says what it is")
+@check("it has a summary")
 def summarised(subject: NamedRecipe) -> None:
-    """It has a summary, which `det recipes` shows."""
+    """`det recipes` shows the summary."""
     if not subject.recipe.summary:
         raise Failed("it has no summary", "write `summary: ...` in its first line")
 
 
-@check("its model can be made on the meta device", gate=True)
+@check("its model can be built on the meta device", gate=True)
 def builds(subject: NamedRecipe) -> None:
     """Building needs no memory, no file and no tensor values."""
     with torch.device("meta"):
@@ -47,10 +47,10 @@ def builds(subject: NamedRecipe) -> None:
     real = [name for name, tensor in model.state_dict().items() if not tensor.is_meta]
     if real:
         fix = "make tensors in constructors without naming a device"
-        raise Failed(f"{len(real)} tensors are made elsewhere, the first is {real[0]}", fix)
+        raise Failed(f"{len(real)} tensors are on another device, the first is {real[0]}", fix)
 
 
-@check("what it resolves to is the same recipe")
+@check("it resolves to the same recipe")
 def resolves(subject: NamedRecipe) -> None:
     """Written to a file with all values and read again, it resolves to itself and builds the same model."""
     resolved = subject.recipe.resolved()
@@ -61,13 +61,13 @@ def resolves(subject: NamedRecipe) -> None:
         changed = next(
             (f"{a.strip()!r} became {b.strip()!r}" for a, b in zip(before, after, strict=False) if a != b), ""
         )
-        raise Failed(f"it resolves to another recipe: {changed}", "use defaults that a recipe can spell")
+        raise Failed(f"it resolves to another recipe: {changed}", "use defaults that a recipe can express")
     with torch.device("meta"):
         shapes = [{k: v.shape for k, v in each.build_model().state_dict().items()} for each in (subject.recipe, again)]
     if shapes[0] != shapes[1]:
         keys = sorted(shapes[0].items() ^ shapes[1].items())
         raise Failed(
-            f"the resolved recipe builds another model, first at {keys[0][0]}", "use defaults that a recipe can spell"
+            f"the resolved recipe builds another model, first at {keys[0][0]}", "use defaults that a recipe can express"
         )
 
 

@@ -1,20 +1,20 @@
-"""What a check is, and what comes out of it."""
+"""Checks and their results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Check", "DoesNotApply", "Failed", "Outcome", "Report", "Status", "check"]
+__all__ = ["Check", "CheckResult", "ConformanceReport", "DoesNotApply", "Failed", "Status", "check"]
 
 Status = Literal["passed", "failed", "does not apply"]
 
 
-class Failed(Exception):  # noqa: N818 - it is an outcome
+class Failed(Exception):  # noqa: N818 - it is a result
     """A component breaks a rule.
 
     Args:
-        problem: what is wrong, and what was found.
-        fix: what its author should do.
+        problem: description of the fault, with the offending value.
+        fix: suggestion for the author.
     """
 
     def __init__(self, problem: str, fix: str) -> None:
@@ -25,8 +25,8 @@ class Failed(Exception):  # noqa: N818 - it is an outcome
         return f"{self.problem}; {self.fix}"
 
 
-class DoesNotApply(Exception):  # noqa: N818 - it is an outcome
-    """A check has nothing to say about a component, or cannot be made here; the message says why."""
+class DoesNotApply(Exception):  # noqa: N818 - it is a result
+    """A check does not apply to a component, or cannot be run here; the message gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -35,31 +35,31 @@ class Check:
 
     Attributes:
         name: the rule as a sentence.
-        judge: called with what is to be judged; returns if the rule is kept, else raises Failed or DoesNotApply.
-        about: one sentence more than the name.
-        gate: whether the checks after it make no sense where it fails.
+        run: called with the component; returns if the rule holds, otherwise raises Failed or DoesNotApply.
+        about: a sentence more than the name.
+        gate: whether the checks after it are skipped if it fails.
         slow: whether it takes long.
     """
 
     name: str
-    judge: Callable[[Any], None]
+    run: Callable[[Any], None]
     about: str
     gate: bool = False
     slow: bool = False
 
 
 def check(name: str, *, gate: bool = False, slow: bool = False) -> Callable[[Callable[[Any], None]], Check]:
-    """Make a check of a function; its docstring is what the documentation says of the rule."""
+    """Make a check of a function; its docstring becomes the description in the documentation."""
 
-    def decorate(judge: Callable[[Any], None]) -> Check:
-        return Check(name, judge, " ".join((judge.__doc__ or "").split()), gate, slow)
+    def decorate(run: Callable[[Any], None]) -> Check:
+        return Check(name, run, " ".join((run.__doc__ or "").split()), gate, slow)
 
     return decorate
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one check said of one component; `reason` is "" where it passed."""
+class CheckResult:
+    """Result of one check of one component; `reason` is "" where it passed."""
 
     component: str
     check: str
@@ -72,20 +72,20 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Report:
-    """All outcomes of one plugin or component; printed, one line each and the sum at the end."""
+class ConformanceReport:
+    """All results of one plugin or component; printed, one line each and the sum at the end."""
 
     subject: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[CheckResult, ...]
 
     @property
-    def failed(self) -> tuple[Outcome, ...]:
-        """What has to be mended."""
+    def failed(self) -> tuple[CheckResult, ...]:
+        """The failed checks."""
         return tuple(outcome for outcome in self.outcomes if outcome.status == "failed")
 
     @property
     def ok(self) -> bool:
-        """Whether nothing has to be mended."""
+        """Whether no check failed."""
         return not self.failed
 
     def __str__(self) -> str:

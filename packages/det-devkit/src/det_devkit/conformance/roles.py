@@ -1,4 +1,4 @@
-"""How the kit uses a component of each kind: what a parent gives it, and what it is asked."""
+"""How the kit uses a component of each kind: arguments from parents, inputs, outputs."""
 
 import inspect
 import typing
@@ -9,36 +9,36 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from det_devkit.conformance.report import DoesNotApply, Failed
-from det_devkit.conformance.scenes import Scene
+from det_devkit.conformance.synthetic import Scene
 
 __all__ = ["ModuleRole", "Plain", "Role", "require_members", "require_module"]
 
 
 class Role(Protocol):
-    """What a component is for."""
+    """The use of a component."""
 
     def parents(self) -> Mapping[str, Any]:
-        """The arguments that a parent gives to the parts that it builds."""
+        """The arguments that a parent passes to its parts."""
         ...
 
 
 class ModuleRole(Role, Protocol):
-    """What a network is for, as far as any network can be judged alike."""
+    """The use of a network, as far as common to all networks."""
 
     def require(self, module: Any, scene: Scene) -> None:
-        """Raise Failed where the contract is not kept, as these pictures show."""
+        """Raise Failed if the contract does not hold for these images."""
         ...
 
     def inputs(self, module: Any, scene: Scene) -> Any:
-        """What the network is given for these pictures, on the CPU; a structure of tensors that `convert` can walk."""
+        """Inputs of the network for these images, on the CPU; a structure of tensors that `convert` can traverse."""
         ...
 
     def predict(self, module: Any, inputs: Any) -> list[dict[str, Tensor]]:
-        """What the network says of each picture, as named tensors."""
+        """Predictions of the network for each image, as named tensors."""
         ...
 
     def losses(self, module: Any, inputs: Any) -> dict[str, Tensor]:
-        """What training would add up."""
+        """The losses that training sums."""
         ...
 
     def exportable(self, module: Any, inputs: Any) -> tuple[nn.Module, tuple[Any, ...]]:
@@ -48,17 +48,17 @@ class ModuleRole(Role, Protocol):
 
 @dataclass(frozen=True)
 class Plain:
-    """A component that is no network."""
+    """A component other than a network."""
 
     given: Mapping[str, Any]
 
     def parents(self) -> Mapping[str, Any]:
-        """What it was made with."""
+        """The arguments that it was built with."""
         return self.given
 
 
 def require_module(module: Any) -> None:
-    """Raise Failed for what is no network."""
+    """Raise Failed unless it is a network."""
     if not isinstance(module, nn.Module):
         raise Failed(f"it makes a {type(module).__name__}, not an nn.Module", "derive it from torch.nn.Module")
 
@@ -74,16 +74,16 @@ def require_members(thing: Any, contract: type, names: tuple[str, ...]) -> None:
 
 
 def class_behind(target: Callable[..., Any]) -> type | None:
-    """The class that a callable makes, as far as its return annotation tells."""
+    """The class of the objects that a callable returns, from its return annotation."""
     if isinstance(target, type):
         return target
     try:
         returned = typing.get_type_hints(target).get("return")
     except Exception:
-        return None  # annotations are judged by a check of their own
+        return None  # annotations have their own check
     return returned if inspect.isclass(returned) else None
 
 
 def not_exportable(reason: str) -> tuple[nn.Module, tuple[Any, ...]]:
-    """For roles that have no part of fixed shapes."""
+    """For roles without a part of fixed shapes."""
     raise DoesNotApply(reason)

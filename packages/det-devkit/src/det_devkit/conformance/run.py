@@ -1,4 +1,4 @@
-"""Which checks there are for a plugin, and running one."""
+"""The checks of a plugin, and running one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +12,7 @@ from det_core.plugins.hooks import KINDS
 
 from det_devkit.conformance.package import Package
 from det_devkit.conformance.recipes import NamedRecipe
-from det_devkit.conformance.report import Check, DoesNotApply, Failed, Outcome
+from det_devkit.conformance.report import Check, CheckResult, DoesNotApply, Failed
 from det_devkit.conformance.spec import Conformance, Example
 from det_devkit.conformance.subject import Subject
 from det_devkit.conformance.tables import CHECKS, ROLES
@@ -25,86 +25,88 @@ class Case:
     """One check of one component.
 
     Attributes:
-        component: how reports call it, "backbone acme_tiny".
-        subject: what the check is given.
-        gates: the checks before it that have to pass.
-        known: which gates are known to fail, shared by all cases of a component.
+        component: name of the component in reports, "backbone acme_tiny".
+        subject: argument of the check.
+        gates: checks before it that have to pass.
+        known: results of the gates, shared by all cases of a component.
     """
 
     component: str
     check: Check
     subject: Any
     gates: tuple[Check, ...] = ()
-    known: dict[str, bool] = field(default_factory=dict)
+    gate_results: dict[str, bool] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Return if the rule is kept.
+        """Return if the rule holds.
 
         Raises:
-            Failed: it is not; where the component raised, that is the cause.
-            DoesNotApply: the check has nothing to say.
+            Failed: it does not; an exception of the component is the cause.
+            DoesNotApply: the check does not apply.
         """
         for gate in self.gates:
             if not self._holds(gate):
                 raise DoesNotApply(f"{gate.name!r} does not hold")
-        self._judge(self.check)
+        self._run(self.check)
 
-    def outcome(self, slow: bool = True) -> Outcome:
-        """What `run` says, as a value; unless `slow`, what takes long is not run."""
+    def outcome(self, slow: bool = True) -> CheckResult:
+        """The result of `run` as a value; unless `slow`, slow checks are not run."""
         try:
             if self.check.slow and not slow:
                 raise DoesNotApply("it takes long; slow=True runs it")
             self.run()
         except DoesNotApply as reason:
-            return Outcome(self.component, self.check.name, "does not apply", str(reason))
+            return CheckResult(self.component, self.check.name, "does not apply", str(reason))
         except Failed as reason:
-            return Outcome(self.component, self.check.name, "failed", str(reason))
-        return Outcome(self.component, self.check.name, "passed")
+            return CheckResult(self.component, self.check.name, "failed", str(reason))
+        return CheckResult(self.component, self.check.name, "passed")
 
     def _holds(self, gate: Check) -> bool:
-        if gate.name not in self.known:
-            with suppress(Failed, DoesNotApply):  # told by the gate's own case
-                self._judge(gate)
-        return self.known[gate.name]
+        if gate.name not in self.gate_results:
+            with suppress(Failed, DoesNotApply):  # reported by the gate's own case
+                self._run(gate)
+        return self.gate_results[gate.name]
 
-    def _judge(self, check: Check) -> None:
-        self.known[check.name] = False
+    def _run(self, check: Check) -> None:
+        self.gate_results[check.name] = False
         with _undisturbed():
             try:
-                check.judge(self.subject)
+                check.run(self.subject)
             except (Failed, DoesNotApply):
                 raise
-            except MissingExtraError as error:  # the extra is not installed here: nothing can be said
+            except MissingExtraError as error:  # the extra is not installed here: the check does not apply
                 raise DoesNotApply(str(error)) from error
             except Exception as error:
                 problem = f"raises {type(error).__name__}: {' '.join(str(error).split())[:300]}"
                 raise Failed(problem, "nothing may be raised here") from error
-        self.known[check.name] = True
+        self.gate_results[check.name] = True
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Every check starts from the same random numbers, and leaves those of the program as they were."""
+    """Every check starts from the same random numbers, and restores the state of the generators."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
         yield
 
 
-def cases_of(told: Conformance) -> list[Case]:
+def cases_of(settings: Conformance) -> list[Case]:
     """Every check of a plugin, the package itself first.
 
     Raises:
         UnknownNameError: no plugin of this name is installed, or an example is of something that it does not offer.
     """
-    name = canonical(told.plugin)
+    name = canonical(settings.plugin)
     entries = [plugin for plugin in catalog().plugins if plugin.distribution == name]
     if not entries:
         installed = sorted({plugin.distribution for plugin in catalog().plugins})
         fix = registry.did_you_mean(name, installed) or "install it, with `pip install -e .` in its folder"
-        raise UnknownNameError(f"plugin {told.plugin!r}", "is not installed", f"there is {', '.join(installed)}", fix)
-    if not told.examples and told.truth is None and told.perfect is None:
-        told = _own_word(name) or told
-    examples = dict(told.examples)
+        raise UnknownNameError(
+            f"plugin {settings.plugin!r}", "is not installed", f"there is {', '.join(installed)}", fix
+        )
+    if not settings.examples and settings.annotate is None and settings.perfect is None:
+        settings = _declared_settings(name) or settings
+    examples = dict(settings.examples)
     cases = _cases("package", CHECKS["package"], Package(name))
     offered = [component for kind in KINDS for component in registry.components(kind) if component.distribution == name]
     files: set[str] = set()
@@ -117,9 +119,9 @@ def cases_of(told: Conformance) -> list[Case]:
             subject: Any = NamedRecipe(component.qualified)
         else:
             example = examples.pop(f"{component.kind}/{component.name}", None)
-            role_of, load = ROLES[component.kind], component.load
-            words: dict[str, Any] = {"example": example, "truth": told.truth, "perfect": told.perfect}
-            subject = Subject(component.kind, component.name, load, role_of, name, **words, siblings=siblings)
+            make_role, load = ROLES[component.kind], component.load
+            words: dict[str, Any] = {"example": example, "annotate": settings.annotate, "perfect": settings.perfect}
+            subject = Subject(component.kind, component.name, load, make_role, name, **words, siblings=siblings)
             siblings.append(subject)
         cases += _cases(f"{component.kind[:-1]} {component.name}", CHECKS[component.kind], subject)
     if examples:
@@ -130,34 +132,34 @@ def cases_of(told: Conformance) -> list[Case]:
     return cases
 
 
-def _own_word(name: str) -> Conformance | None:
-    """What the distribution itself tells the kit, by the hook `det_conformance`."""
+def _declared_settings(name: str) -> Conformance | None:
+    """The settings of the distribution itself, by the hook `det_conformance`."""
     offered = [each for each in registry.components("conformance") if each.distribution == name]
     if len(offered) > 1:
         raise ConfigError(f"{name}: det_conformance", "must name one Conformance", f"it names {len(offered)}")
     if not offered:
         return None
-    told = offered[0].resolve()
-    if not isinstance(told, Conformance):
-        found = f"{offered[0].target} is a {type(told).__name__}"
+    settings = offered[0].resolve()
+    if not isinstance(settings, Conformance):
+        found = f"{offered[0].target} is a {type(settings).__name__}"
         raise ConfigError(f"{name}: det_conformance", "must lead to a Conformance", found)
-    return told
+    return settings
 
 
-def cases_of_component(kind: str, target: Any, example: Example | None, truth: Any) -> list[Case]:
-    """Every check of one component that no plugin offers."""
+def cases_of_component(kind: str, target: Any, example: Example | None, annotate: Any) -> list[Case]:
+    """Every check of one component, independent of plugins."""
     if kind not in KINDS or kind == "recipes":
         fix = f"it is one of {', '.join(k for k in KINDS if k != 'recipes')}"
         raise UnknownNameError(f"kind {kind!r}", "is none of a component", fix=fix)
     name = getattr(target, "__name__", str(target))
-    subject = Subject(kind, name, lambda: target, ROLES[kind], example=example, truth=truth)
+    subject = Subject(kind, name, lambda: target, ROLES[kind], example=example, annotate=annotate)
     return _cases(f"{kind[:-1]} {name}", CHECKS[kind], subject)
 
 
 def _cases(component: str, checks: tuple[Check, ...], subject: Any) -> list[Case]:
-    known: dict[str, bool] = {}
+    gate_results: dict[str, bool] = {}
     cases = []
     for number, check in enumerate(checks):
         gates = tuple(gate for gate in checks[:number] if gate.gate)
-        cases.append(Case(component, check, subject, gates, known))
+        cases.append(Case(component, check, subject, gates, gate_results))
     return cases

@@ -1,4 +1,4 @@
-"""What a test module says of the plugin that the kit checks. Importing this imports neither torch nor pytest."""
+"""Settings of the conformance kit for a plugin. Importing this imports neither torch nor pytest."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 __all__ = ["Conformance", "Example"]
 
 Example = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
-"""The arguments of a component as a recipe or as Python would give them, or a function from an empty folder to them."""
+"""Arguments of a component, as in a recipe or in Python, or a function from an empty folder to them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Conformance:
-    """What a test module says about the plugin to be judged; pytest makes tests of it."""
+    """Settings of the kit for a plugin; in a test module, pytest makes tests of it."""
 
     plugin: str
     examples: Mapping[str, Example] = field(default_factory=dict)
-    truth: "Callable[[Targets], Targets] | None" = None
+    annotate: "Callable[[Targets], Targets] | None" = None
     perfect: "Callable[[Prediction, Sample], Prediction] | None" = None

@@ -1,4 +1,4 @@
-"""A component that is judged, and how one of it is made."""
+"""A component under test, and its construction."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,10 +16,10 @@ from det_core.recipes import check as config
 from det_core.recipes.signatures import signature_of
 from det_core.structures import Prediction, Sample, Targets
 
+from det_devkit.conformance.placeholders import placeholder
 from det_devkit.conformance.report import Failed
 from det_devkit.conformance.roles import Role
 from det_devkit.conformance.spec import Example
-from det_devkit.conformance.standins import stand_in
 
 __all__ = ["Subject"]
 
@@ -29,24 +29,24 @@ class Subject:
     """One component of a plugin.
 
     Attributes:
-        kind: "backbones" ...
-        name: its short name.
-        load: imports it.
-        role_of: its role, by what `load` gives and its arguments, as told to the kit.
-        plugin: the distribution that offers it; "" where none does.
-        example: its arguments, as told to the kit.
-        truth: what its pictures' targets need beside boxes, labels, masks and keypoints.
-        perfect: what a perfect prediction of a sample holds beside what the kit knows.
-        siblings: the components of the same plugin.
+        kind: plural kind, "backbones" ...
+        name: short name of the component.
+        load: function that imports it.
+        make_role: from the loaded component and its configured arguments to its role.
+        plugin: distribution of the component; "" for none.
+        example: configured arguments.
+        annotate: adds targets beside boxes, labels, masks and keypoints.
+        perfect: adds to a perfect prediction of a sample.
+        siblings: components of the same plugin.
     """
 
     kind: str
     name: str
     load: Callable[[], Any]
-    role_of: Callable[[Callable[..., Any], Mapping[str, Any]], Role]
+    make_role: Callable[[Callable[..., Any], Mapping[str, Any]], Role]
     plugin: str = ""
     example: Example | None = None
-    truth: Callable[[Targets], Targets] | None = None
+    annotate: Callable[[Targets], Targets] | None = None
     perfect: Callable[[Prediction, Sample], Prediction] | None = None
     siblings: list["Subject"] = field(default_factory=list)
     _folders: list[Any] = field(default_factory=list)
@@ -59,14 +59,14 @@ class Subject:
 
     @cached_property
     def role(self) -> Role:
-        """How a component of this kind is used, and what parents give it."""
-        return self.role_of(self.target, self._told())
+        """The use of the component, and its arguments from parents."""
+        return self.make_role(self.target, self._configured())
 
     def make(self, seed: int = 0, given: Mapping[str, Any] | None = None) -> Any:
-        """A new one, its initial values drawn from `seed`; `given` in place of what parents give.
+        """Build it, with initial values drawn from `seed`; `given` replaces the arguments from parents.
 
         Raises:
-            Failed: an argument is needed that nobody knows.
+            Failed: a required argument is unknown.
             DetError: the arguments do not fit, or the constructor raises.
         """
         torch.manual_seed(seed)
@@ -75,48 +75,48 @@ class Subject:
     def _arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         signature = signature_of(self.target)
         given = {n: v for n, v in given.items() if signature.open or n in signature.arguments}
-        own = self._told()
-        needed = [a for a in signature.arguments.values() if a.required and a.name not in {**given, **own}]
-        stand_ins = {a.name: stand_in(a.name, a.annotation) for a in needed}
-        unknown = [name for name, value in stand_ins.items() if value is None]
+        configured = self._configured()
+        needed = [a for a in signature.arguments.values() if a.required and a.name not in {**given, **configured}]
+        placeholders = {a.name: placeholder(a.name, a.annotation) for a in needed}
+        unknown = [name for name, value in placeholders.items() if value is None]
         if unknown and self.example is None:
-            own = next(self._in_recipes(), {})
-            unknown = [name for name in unknown if name not in own]
+            configured = next(self._in_recipes(), {})
+            unknown = [name for name in unknown if name not in configured]
         if unknown:
             arguments = ", ".join(f'"{name}": ...' for name in unknown)
-            fix = f'say how to make one: examples={{"{self.kind}/{self.name}": {{{arguments}}}}}'
-            raise Failed(f"nobody knows its argument{'s' * (len(unknown) > 1)} {' and '.join(unknown)}", fix)
+            fix = f'give arguments: examples={{"{self.kind}/{self.name}": {{{arguments}}}}}'
+            raise Failed(f"the value of its argument{'s' * (len(unknown) > 1)} {' and '.join(unknown)} is unknown", fix)
         where = f"{self.kind}/{self.name}"
         built = {
             n: _built(v, signature.arguments[n].annotation, f"{where}.{n}")
-            for n, v in own.items()
+            for n, v in configured.items()
             if n in signature.arguments
         }
-        strange = {n: v for n, v in own.items() if n not in signature.arguments}
-        return {**given, **{n: make() for n, make in stand_ins.items() if make}, **built, **strange}
+        strange = {n: v for n, v in configured.items() if n not in signature.arguments}
+        return {**given, **{n: make() for n, make in placeholders.items() if make}, **built, **strange}
 
-    def _told(self) -> Mapping[str, Any]:
+    def _configured(self) -> Mapping[str, Any]:
         if callable(self.example):
             folder = tempfile.TemporaryDirectory(prefix="det-kit-")
-            self._folders.append(folder)  # which lives as long as the subject
+            self._folders.append(folder)  # it lives as long as the subject
             self.example = self.example(Path(folder.name))
         return self.example or {}
 
     def _in_recipes(self) -> Iterator[Mapping[str, Any]]:
-        """The arguments of every node of the plugin's recipes that spells this component."""
+        """The arguments of every node of the plugin's recipes with this component."""
         for component in registry.components("recipes") if self.plugin else ():
             if component.distribution == self.plugin:
                 try:
                     tree = recipes.load(component.qualified).tree
                 except DetError:
-                    continue  # told by the checks of the recipe
+                    continue  # reported by the checks of the recipe
                 for node in _nodes(tree):
                     if registry.same(node["type"], f"{self.plugin}/{self.name}"):
                         yield {key: value for key, value in node.items() if key != "type"}
 
 
 def _built(value: Any, annotation: Any, path: str) -> Any:
-    """What a recipe says, built; what Python says, as it is."""
+    """Data of a recipe, built; Python objects unchanged."""
     return config.check(value, annotation, path).build() if _is_data(value) else value
 
 

@@ -1,4 +1,4 @@
-"""Which checks each kind of component has to pass, in order, and how the kit uses it."""
+"""The checks of each kind of component, in order, and its role."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,15 +14,15 @@ from det_devkit.conformance.package import PACKAGE
 from det_devkit.conformance.recipes import RECIPE
 from det_devkit.conformance.report import Check
 from det_devkit.conformance.roles import Plain, Role
-from det_devkit.conformance.scenes import CLASSES
+from det_devkit.conformance.synthetic import CLASSES
 
 __all__ = ["CHECKS", "ROLES"]
 
 CHECKS: Mapping[str, tuple[Check, ...]] = {
     "package": PACKAGE,
-    "backbones": (*COMPONENT, contract, *backbones.OWN, *RUNNING, *LEARNING),
+    "backbones": (*COMPONENT, contract, *backbones.CHECKS, *RUNNING, *LEARNING),
     "heads": (*COMPONENT, contract, nothing_there, *RUNNING, *LEARNING),
-    "models": (*COMPONENT, contract, *models.OWN, nothing_there, *RUNNING, *LEARNING),
+    "models": (*COMPONENT, contract, *models.CHECKS, nothing_there, *RUNNING, *LEARNING),
     "datasets": (*COMPONENT, *DATASET),
     "evaluators": (*COMPONENT, *EVALUATOR),
     "exporters": (*COMPONENT, *EXPORTER),

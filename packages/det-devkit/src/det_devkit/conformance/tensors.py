@@ -1,4 +1,4 @@
-"""Reaching and comparing the tensors in what components are given and return."""
+"""Traversing and comparing the tensors in inputs and outputs of components."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ def _values(value: Any) -> Sequence[Any]:
 
 
 def flat(value: Any, name: str = "") -> dict[str, Tensor]:
-    """Every tensor in `value` by its place, "detections.boxes"."""
+    """Every tensor in `value` by its path, "detections.boxes"."""
     return dict(_walk(value, name))
 
 
@@ -74,9 +74,9 @@ def not_finite(values: Mapping[str, Tensor]) -> list[str]:
 
 
 def difference(a: Rows, b: Rows, tolerance: float = 1e-4) -> str:
-    """How `b` differs from `a`, in words; "" where it does not, beyond `tolerance` times the size of the numbers.
+    """Description of the difference of `b` from `a`; "" within `tolerance` times the size of the numbers.
 
-    Objects may come in another order: two scores that are nearly equal may be told the other way round.
+    Objects may be in another order: nearly equal scores may be swapped.
     """
     if a.keys() != b.keys():
         return f"one has {', '.join(sorted(a)) or 'nothing'}, the other {', '.join(sorted(b)) or 'nothing'}"
@@ -110,12 +110,12 @@ def _objects(values: Rows, group: str) -> Tensor:
     """One row of numbers per object."""
     prefix = f"{group}." if group else ""
     boxes = values[f"{prefix}{_BOXES}"]
-    own = [v for name, v in values.items() if name.startswith(prefix) and v.ndim and len(v) == len(boxes)]
-    return torch.cat([v.detach().double().cpu().reshape(len(boxes), math.prod(v.shape[1:])) for v in own], dim=1)
+    fields = [v for name, v in values.items() if name.startswith(prefix) and v.ndim and len(v) == len(boxes)]
+    return torch.cat([v.detach().double().cpu().reshape(len(boxes), math.prod(v.shape[1:])) for v in fields], dim=1)
 
 
 def _same_objects(a: Tensor, b: Tensor, tolerance: float) -> bool:
-    """Whether all but a twentieth of the rows have a partner: what ties decide, two runs may decide differently."""
+    """Whether all but a twentieth of the rows have a match: ties may be broken differently in two runs."""
     allowed = max(len(a), len(b)) // 20
     if a.shape[1:] != b.shape[1:] or abs(len(a) - len(b)) > allowed:
         return False

@@ -1,4 +1,4 @@
-"""Telling ties, which rounding decides, from answers that differ."""
+"""Distinguishes ties, which rounding decides, from different results."""
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["but_for_ties", "nearly"]
+__all__ = ["nearly", "resolve_ties"]
 
 _RUNS = 8
 
@@ -14,7 +14,7 @@ Rows = Mapping[str, Tensor]
 
 
 def nearly(module: nn.Module, tolerance: float) -> Iterator[nn.Module]:
-    """Copies of a module, the weights of each changed by chance by about a thousandth of `tolerance`."""
+    """Copies of a module with the weights of each perturbed by about a thousandth of `tolerance`."""
     random = torch.Generator().manual_seed(0)
     for _ in range(_RUNS):
         other = copy.deepcopy(module)
@@ -25,30 +25,30 @@ def nearly(module: nn.Module, tolerance: float) -> Iterator[nn.Module]:
         yield other
 
 
-def but_for_ties(
+def resolve_ties(
     expected: Sequence[Rows], found: Sequence[Rows], others: Iterable[Sequence[Rows]], tolerance: float
 ) -> list[Rows]:
-    """`found`, with what is expected in place of what ties decide.
+    """`found`, with the expected values in place of those that ties decide.
 
-    Where two places of a heatmap are equally high, rounding decides which one a keypoint is at. So each row of a tensor
-    (its last axis) that is not as expected may instead be as one of `others` says, which a module says whose weights
-    differ in their last digits. Whatever none of them says stays, and differs.
+    Where two positions of a heatmap are equally high, rounding decides the position of a keypoint. So each row of a
+    tensor (its last axis) that is not as expected may instead be as in one of `others`, results of a module with
+    slightly different weights. Rows that are in none of them are kept, and differ.
 
     Args:
-        expected: the tensors of each picture, by name.
-        found: the same.
-        others: what else may be said; looked at only where something is not as expected.
-        tolerance: how far apart numbers may be that are the same, in multiples of the largest.
+        expected: tensors of each image, by name.
+        found: tensors of each image, by name.
+        others: alternative results; used only where something is not as expected.
+        tolerance: maximum difference of equal numbers, in multiples of the largest.
     """
     settled = [dict(rows) for rows in found]
     if all(_settled(*each, tolerance) for each in zip(expected, found, strict=True)):
         return list(settled)
     for other in others:
-        for wanted, rows, said in zip(expected, settled, other, strict=True):
+        for image, rows, said in zip(expected, settled, other, strict=True):
             for name, value in rows.items():
-                if _comparable(wanted.get(name), value) and _comparable(said.get(name), value):
+                if _comparable(image.get(name), value) and _comparable(said.get(name), value):
                     same = _same_rows(said[name], value, tolerance)
-                    rows[name] = torch.where(same, wanted[name], value)
+                    rows[name] = torch.where(same, image[name], value)
     return list(settled)
 
 
@@ -64,7 +64,7 @@ def _comparable(one: Tensor | None, other: Tensor) -> bool:
 
 
 def _same_rows(one: Tensor, other: Tensor, tolerance: float) -> Tensor:
-    """Whether the rows of two tensors (..., C) say the same: bool (..., 1), or (N,) for tensors of one axis."""
+    """Whether the rows of two tensors (..., C) are equal: bool (..., 1), or (N,) for tensors of one axis."""
     if not one.is_floating_point():
         same = one == other
     else:

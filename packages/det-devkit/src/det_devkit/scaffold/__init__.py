@@ -1,4 +1,4 @@
-"""Writes the package of a new plugin: what `det new-plugin` does."""
+"""Writes the package of a new plugin, for `det new-plugin`."""
 
 from det_devkit.scaffold.names import Names, check_name
 from det_devkit.scaffold.writer import KINDS, new_plugin

@@ -1,4 +1,4 @@
-"""What a new plugin and its parts are called, and which names it cannot have."""
+"""Names of a new plugin and its parts, and reserved names."""
 
 import importlib.util
 import keyword
@@ -18,13 +18,13 @@ _FORM = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Names:
-    """The names that follow from a distribution's.
+    """The names derived from that of a distribution.
 
     Attributes:
-        distribution: in its normal form, "det-acme".
-        module: what is imported, "det_acme".
-        prefix: what the names of its components start with, "acme".
-        class_prefix: what the names of its classes start with, "Acme".
+        distribution: normalized name, "det-acme".
+        module: import name, "det_acme".
+        prefix: prefix of component names, "acme".
+        class_prefix: prefix of class names, "Acme".
     """
 
     distribution: str
@@ -34,15 +34,15 @@ class Names:
 
 
 def check_name(name: str) -> Names:
-    """The names of a plugin called `name`, once nothing speaks against it.
+    """The names of a plugin called `name`, once it is validated.
 
     Raises:
-        ConfigError: it is not the name of a distribution or leads to no module, or it is taken.
+        ConfigError: it is no valid distribution name, its module cannot be imported, or it is taken.
     """
     where = f"the name {name!r}"
     if not _FORM.fullmatch(name):
-        found = "letters, digits and single hyphens, such as 'det-acme', make one"
-        raise ConfigError(where, "is not a name for a distribution", found)
+        module_spec = "letters, digits and single hyphens, such as 'det-acme', make one"
+        raise ConfigError(where, "is not a name for a distribution", module_spec)
     distribution = canonical(name)
     module = distribution.replace("-", "_")
     if not module.isidentifier() or keyword.iskeyword(module):
@@ -56,7 +56,7 @@ def check_name(name: str) -> Names:
 
 
 def _owner(distribution: str, module: str) -> str:
-    """Who has the name already; "" if nobody has."""
+    """The owner of a name that is taken; "" if it is free."""
     if distribution == CORE or distribution in KNOWN:
         return f"{distribution} is a package of det's own project"
     try:
@@ -65,6 +65,6 @@ def _owner(distribution: str, module: str) -> str:
         pass
     if module in sys.stdlib_module_names:
         return f"Python itself has a module {module!r}"
-    found = importlib.util.find_spec(module)
-    # A folder without __init__.py is found too; it may just be the folder of an earlier try.
-    return f"there is a module {module!r} already, {found.origin}" if found and found.origin else ""
+    module_spec = importlib.util.find_spec(module)
+    # A folder without __init__.py is a namespace package; it may just be the folder of an earlier attempt.
+    return f"there is a module {module!r} already, {module_spec.origin}" if module_spec and module_spec.origin else ""

@@ -1,4 +1,4 @@
-"""Puts the templates together: those of every package, and those of each kind of component."""
+"""Renders the templates: those of every package, and those of each kind of component."""
 
 import datetime
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from det_devkit.scaffold.names import Names, check_name
 
 __all__ = ["KINDS", "new_plugin"]
 
-# What a package can be started with, and what its README says of it.
+# Kinds of components, with their description in the README.
 KINDS: Mapping[str, str] = {
     "backbone": "a small convolutional network with four levels",
     "head": "a region head that predicts how well each box fits its object",
@@ -24,7 +24,7 @@ KINDS: Mapping[str, str] = {
     "evaluator": "how well the objects of each image are counted",
     "exporter": "a `.pt2` file of the model's tensors, written by `torch.export`, and run again",
 }
-# An exporter needs a model that can be traced, and brings one to be tested with.
+# An exporter needs a traceable model for its tests.
 _NEEDS: Mapping[str, tuple[str, ...]] = {"exporter": ("model",)}
 
 # Template: file.
@@ -50,22 +50,22 @@ _OF_A_KIND: Mapping[str, str] = {
 
 
 def new_plugin(name: str, kinds: Iterable[str] = (), folder: Path | None = None) -> tuple[Path, ...]:
-    """Write the package of a plugin that works as it is; returns the files, in order.
+    """Write the package of a working plugin; returns the files, in order.
 
     Args:
-        name: of the distribution, "det-acme"; written in its normal form.
-        kinds: what it starts with, of KINDS; none: a backbone.
-        folder: where it is written, not there yet or empty; by default the name, in the current folder.
+        name: distribution name, "det-acme"; normalized before use.
+        kinds: kinds of components, of KINDS; a backbone by default.
+        folder: output folder, new or empty; by default the name, in the current folder.
 
     Raises:
-        ConfigError: the name cannot be used or is taken, or the folder cannot be written or holds something.
+        ConfigError: the name is invalid or taken, or the folder cannot be written or is not empty.
     """
     names = check_name(name)
-    wanted = set(kinds) or {"backbone"}
-    wanted |= {needed for kind in wanted for needed in _NEEDS.get(kind, ())}
-    chosen = [kind for kind in KINDS if kind in wanted]
+    requested = set(kinds) or {"backbone"}
+    requested |= {needed for kind in requested for needed in _NEEDS.get(kind, ())}
+    selected = [kind for kind in KINDS if kind in requested]
     folder = Path(names.distribution) if folder is None else folder
-    files = _rendered(names, chosen)
+    files = _rendered(names, selected)
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             fix = "name another with --output, or remove it"
@@ -87,9 +87,9 @@ def _rendered(names: Names, kinds: list[str]) -> dict[str, str]:
     }
 
     def for_each(part: str) -> str:
-        """A part of a file for each kind that has a template for it: its own, or else the common one."""
-        own = {kind: f"{kind}/{part}" if _file(f"{kind}/{part}").is_file() else part for kind in kinds}
-        return "".join(_render(own[kind], of_kinds[kind]) for kind in kinds if _file(own[kind]).is_file())
+        """A part of a file for each kind: the template of the kind, or else the common one."""
+        templates = {kind: f"{kind}/{part}" if _file(f"{kind}/{part}").is_file() else part for kind in kinds}
+        return "".join(_render(templates[kind], of_kinds[kind]) for kind in kinds if _file(templates[kind]).is_file())
 
     examples = for_each("part_example.py")
     with_recipe = [kind for kind in kinds if _file(f"{kind}/recipe.yaml").is_file()]
@@ -120,12 +120,12 @@ def _file(template: str) -> Traversable:
 
 
 def _bounds(version: str) -> str:
-    """The versions of core that a plugin written against `version` works with: "0.1.4" gives ">=0.1,<0.3"."""
+    """The versions of core that a plugin written against `version` supports: "0.1.4" gives ">=0.1,<0.3"."""
     from packaging.version import Version
 
     running = Version(version)
     lowest = str(running) if running.is_prerelease else f"{running.major}.{running.minor}"
     if running.major:
         return f">={lowest},<{running.major + 1}"
-    # The first versions up to 0.3 go together; from there on each minor version may change what plugins see.
+    # The first versions up to 0.3 are compatible; from there on each minor version may change the plugin interface.
     return f">={lowest},<0.{max(running.minor + 1, 3)}"

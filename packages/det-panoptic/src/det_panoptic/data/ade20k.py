@@ -1,4 +1,4 @@
-"""ADE20K: the class of each pixel, as the scene parsing benchmark has it."""
+"""ADE20K: semantic segmentation, as in the scene parsing benchmark."""
 
 from pathlib import Path
 
@@ -14,11 +14,11 @@ class Ade20k(Relabelled):
     """Images and label images of the 150 classes (ADEChallengeData2016).
 
     Args:
-        images: the folder of a split, such as images/training.
-        labels: the folder of PNG files of the same names, such as annotations/training; 0 is unknown.
+        images: folder of a split, such as images/training.
+        labels: folder of PNG files of the same names, such as annotations/training; 0 is unlabelled.
 
     Attributes:
-        classes: the 150 classes, each by the first of its names.
+        classes: the 150 classes, each by its first name.
 
     Raises:
         DataError: as in `det_datasets.readers.SemanticFolder`.

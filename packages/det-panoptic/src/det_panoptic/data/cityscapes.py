@@ -1,4 +1,4 @@
-"""Cityscapes: segments, and classes of pixels."""
+"""Cityscapes: panoptic and semantic annotations."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ __all__ = ["CityscapesPanoptic", "CityscapesSemantic"]
 
 
 class CityscapesPanoptic(PanopticImages):
-    """The segments of Cityscapes, from the files that its script createPanopticImgs.py writes.
+    """The segments of Cityscapes, from the files of its script createPanopticImgs.py.
 
-    Labels are the 19 train ids, in which stuff comes first.
+    Labels are the 19 train ids, with stuff first.
 
     Args:
-        images: a split of leftImg8bit, with a folder for each city.
-        annotations: the JSON file, such as gtFine/cityscapes_panoptic_train.json; with train ids or without.
-        labels: the folder of PNG files beside it.
-        masks: whether to give masks of things, bool (N, H, W).
+        images: folder of a split of leftImg8bit, with a folder for each city.
+        annotations: JSON file, such as gtFine/cityscapes_panoptic_train.json; with train ids or without.
+        labels: folder of the PNG files beside it.
+        masks: whether targets include thing masks, bool (N, H, W).
         bad_segments: as in `CocoPanoptic`.
 
     Raises:
@@ -40,20 +40,20 @@ class CityscapesPanoptic(PanopticImages):
         super().__init__(index, Path(images), Path(labels), Path(annotations), "classes", masks, bad_segments)
 
     def path(self, index: int) -> Path:
-        """The file of an image, in the folder of its city."""
+        """File of an image, in the folder of its city."""
         name = str(self._index.image_ids[self._row(index)])
         return self.images / name.partition("_")[0] / f"{name}_leftImg8bit.png"
 
 
 class CityscapesSemantic(Relabelled):
-    """The class of each pixel, from the label images that Cityscapes comes with (labelIds).
+    """Semantic segmentation of Cityscapes, from its label images (labelIds).
 
     Args:
-        images: a split of leftImg8bit, with a folder for each city.
-        annotations: the same split of gtFine.
+        images: folder of a split of leftImg8bit, with a folder for each city.
+        annotations: folder of the same split of gtFine.
 
     Attributes:
-        classes: the 19 classes that are judged; pixels of the others are unknown.
+        classes: the 19 evaluated classes; pixels of the others are ignored.
 
     Raises:
         DataError: as in `det_datasets.readers.SemanticFolder`.
@@ -62,7 +62,7 @@ class CityscapesSemantic(Relabelled):
     classes: tuple[str, ...] = CITYSCAPES_CLASSES
 
     def __init__(self, images: Path, annotations: Path) -> None:
-        # All ids of Cityscapes, so that other values are told; a licence plate, -1, is stored as 255.
+        # All ids of Cityscapes, so that other values are errors; a licence plate, -1, is stored as 255.
         numbers = [f"id {number}" for number in range(34)]
         files = SemanticFolder(images, annotations, numbers, 255, "_leftImg8bit.png", "_gtFine_labelIds.png")
         super().__init__(files, CITYSCAPES_IDS)

@@ -15,26 +15,26 @@ __all__ = ["CocoPanoptic"]
 
 
 class CocoPanoptic(PanopticImages):
-    """Images and their segments, as a COCO panoptic file lists them.
+    """Images and their segments from a COCO panoptic file.
 
-    Labels count things first, then stuff, each in the order of the category ids. The file is checked when the dataset
-    is made, an image when it is read.
+    Labels count thing classes first, then stuff classes, each in the order of the category ids. The file is validated
+    on construction, an image when it is read.
 
     Args:
-        images: the folder of images.
-        annotations: the JSON file, such as panoptic_train2017.json.
-        labels: the folder of PNG files, such as panoptic_train2017.
-        semantic: "classes": `Targets.semantic` holds the label of each pixel; "stuff": 0 on things, then stuff from 1,
-            which is what Panoptic FPN learns.
-        masks: whether to give masks of things, bool (N, H, W).
-        objects: another dataset of these images, whose objects take the place of the segments of things. COCO's
-            instances know what is hidden of an object; Panoptic FPN is trained on them.
-        bad_segments: "stop" raises an error where file and label image disagree about which segments there are; "skip"
-            leaves out segments without pixels, and pixels without a segment become void.
+        images: image folder.
+        annotations: JSON file, such as panoptic_train2017.json.
+        labels: folder of PNG files, such as panoptic_train2017.
+        semantic: content of `Targets.semantic`: "classes" for the label of each pixel; "stuff" for 0 on things, then
+            stuff classes from 1, the targets of Panoptic FPN.
+        masks: whether targets include thing masks, bool (N, H, W).
+        objects: dataset of the same images whose objects replace the thing segments. COCO's instance annotations cover
+            occluded parts; Panoptic FPN is trained on them.
+        bad_segments: for a mismatch between the segments of file and label image: "stop" raises an error; "skip" drops
+            segments without pixels, and pixels without a segment become void.
 
     Raises:
-        DataError: the file or one of its entries cannot be used; or, on reading, an image or label image is missing,
-            damaged, or not of the size that the file says, or holds other segments.
+        DataError: the file or one of its entries is invalid; or, on reading, an image or label image is missing,
+            damaged, not of the size given in the file, or contains other segments.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class CocoPanoptic(PanopticImages):
                 raise ConfigError("CocoPanoptic.objects", "must have the classes of things, in this order", found)
             path = getattr(objects, "path", None)
             if path is None:
-                raise ConfigError("CocoPanoptic.objects", "must tell the `path` of each image")
+                raise ConfigError("CocoPanoptic.objects", "must have the method `path`, the file of each image")
             files = [path(place) for place in range(len(objects))]
             counts = Counter(file.name for file in files)
-            # By the whole path, and by the name alone where no other file has it.
+            # By the whole path, or by the file name where it is unique.
             self._places = {file.name: place for place, file in enumerate(files) if counts[file.name] == 1}
             self._places |= {str(file): place for place, file in enumerate(files)}
 

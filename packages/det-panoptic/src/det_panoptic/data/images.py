@@ -1,4 +1,4 @@
-"""What all panoptic datasets share whose segments are held in a `PanopticIndex`."""
+"""Base of the panoptic datasets with a `PanopticIndex`."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,35 +15,35 @@ from torch import Tensor
 
 from det_panoptic.data.index import PanopticIndex
 from det_panoptic.data.label_image import read_label_image
-from det_panoptic.truth import IDS, SEGMENTS, SegmentIds, boxes_of
+from det_panoptic.segments import IDS, SEGMENTS, SegmentIds, boxes_of
 
 __all__ = ["BadSegments", "PanopticImages", "Semantic"]
 
 BadSegments = Literal["stop", "skip"]
-"""What to do where file and label image disagree: raise an error, or leave out what only one of them knows."""
+"""On a mismatch between file and label image: raise an error, or drop the segments that only one of them has."""
 Semantic = Literal["classes", "stuff"]
-"""What `Targets.semantic` counts: all classes; or things as one, the first, and then stuff."""
+"""Values of `Targets.semantic`: all classes; or things as one class, the first, and then stuff."""
 
 _UNKNOWN = 255
 
 
 class PanopticImages:
-    """Images, and label images that say which segment each pixel belongs to.
+    """Images, and label images with the segment id of each pixel.
 
     Args:
-        index: what the images hold; it was checked before, an image is when it is read.
-        images: the folder that the file names start from.
-        labels: the folder of the label images.
-        annotations: the file that the index was read from, for messages.
+        index: the validated annotations; images are validated when they are read.
+        images: folder that the file names are relative to.
+        labels: folder of the label images.
+        annotations: file of the index, for messages.
         semantic: see `Semantic`.
-        masks: whether to give masks of things, bool (N, H, W).
+        masks: whether targets include thing masks, bool (N, H, W).
         bad_segments: see `BadSegments`.
 
     Attributes:
-        classes: the name of each label.
-        category_ids: the file's category id of each label.
-        things: the labels of things.
-        left_out: what was left out, and how many, as `det_core.data.left_out` describes it.
+        classes: class names, by label.
+        category_ids: category ids of the file, by label.
+        things: labels of the thing classes.
+        left_out: reasons why images or objects were skipped, with counts; see `det_core.data.left_out`.
     """
 
     evaluators: tuple[str, ...] = ("det-panoptic/panoptic_quality",)
@@ -79,28 +79,28 @@ class PanopticImages:
             problem = f"{self.annotations} lists this file, but it is not there"
             raise DataError(str(path), problem, fix="check the folder of images, or take it out of the list")
         image, size = read_image(path), self.size_of(index)
-        if (found := tuple(image.shape[1:])) != size:
-            told = f"{self.annotations} says {size[1]} x {size[0]}"
-            raise DataError(str(path), f"the image has {found[1]} x {found[0]} upright pixels", told)
+        if (stored := tuple(image.shape[1:])) != size:
+            expected = f"{self.annotations} gives {size[1]} x {size[0]}"
+            raise DataError(str(path), f"the image has {stored[1]} x {stored[0]} upright pixels", expected)
         image_id = self._index.image_ids[row].item()
         return Sample(image=image, targets=self._targets(row, size), id=image_id, path=path)
 
     def path(self, index: int) -> Path:
-        """The file of an image, whether or not it is there."""
+        """File of an image, which may be missing."""
         return self.images / self._index.file_names[self._row(index)]
 
     def label_path(self, index: int) -> Path:
-        """The file of its label image, whether or not it is there."""
+        """File of its label image, which may be missing."""
         return self.labels / self._index.label_files[self._row(index)]
 
     def size_of(self, index: int) -> Size:
-        """(height, width) as the annotations say."""
+        """(height, width) from the annotations."""
         height, width = self._index.sizes[self._row(index)].tolist()
         return height, width
 
     def labels_of(self, index: int) -> Sequence[int]:
         """The label of each thing, crowds included."""
-        labels = self._index.labels[self._own(self._row(index))]
+        labels = self._index.labels[self._rows(self._row(index))]
         things: list[int] = labels[self._index.things[labels]].tolist()
         return things
 
@@ -109,13 +109,13 @@ class PanopticImages:
             raise IndexError(index)
         return index % len(self)
 
-    def _own(self, row: int) -> slice:
+    def _rows(self, row: int) -> slice:
         return slice(int(self._index.first[row]), int(self._index.first[row + 1]))
 
     def _targets(self, row: int, size: Size) -> Targets:
-        ids, kept = self._ids(row, size)
-        labels = torch.from_numpy(self._index.labels[self._own(row)][kept])
-        crowd = torch.from_numpy(self._index.crowd[self._own(row)][kept])
+        ids, present = self._ids(row, size)
+        labels = torch.from_numpy(self._index.labels[self._rows(row)][present])
+        crowd = torch.from_numpy(self._index.crowd[self._rows(row)][present])
         is_thing = torch.from_numpy(self._index.things)[labels]
         segments = torch.stack((labels, is_thing.long(), crowd.long()), dim=1)
         areas = torch.bincount(ids.flatten(), minlength=len(labels) + 1)[1:]
@@ -131,26 +131,26 @@ class PanopticImages:
         )
 
     def _classes(self, labels: Tensor, is_thing: Tensor) -> Tensor:
-        """What stands for each segment in `Targets.semantic`."""
+        """Value of each segment in `Targets.semantic`."""
         if self._semantic == "classes":
             return labels
         return torch.where(is_thing, 0, labels - len(self.things) + 1)
 
     def _ids(self, row: int, size: Size) -> tuple[Tensor, NDArray[np.bool_]]:
-        """The segment of each pixel, counted from 1 in the order of the index, and which segments these are."""
-        own, path = self._index.ids[self._own(row)], self.labels / self._index.label_files[row]
+        """Segment of each pixel, counted from 1 in the order of the index, and which segments have pixels, bool."""
+        segment_ids, path = self._index.ids[self._rows(row)], self.labels / self._index.label_files[row]
         numbers = read_label_image(path, size)
-        order = np.argsort(own)
-        ranked = np.append(own[order], -1)  # what is larger than all is found at the end
+        order = np.argsort(segment_ids)
+        ranked = np.append(segment_ids[order], -1)  # larger numbers map to the end
         at = np.searchsorted(ranked[:-1], numbers)
-        known = ranked[at] == numbers
-        seen = np.zeros(len(own), bool)
-        seen[order] = np.bincount(at[known], minlength=len(own)) > 0
+        listed = ranked[at] == numbers
+        present = np.zeros(len(segment_ids), bool)
+        present[order] = np.bincount(at[listed], minlength=len(segment_ids)) > 0
         if self._bad == "stop":
-            self._require_agreement(path, own[~seen], np.unique(numbers[~known & (numbers > 0)]))
-        place = np.where(seen, seen.cumsum(), 0)
-        ids = np.where(known, np.append(place[order], 0)[at], 0)
-        return torch.from_numpy(ids), seen
+            self._require_agreement(path, segment_ids[~present], np.unique(numbers[~listed & (numbers > 0)]))
+        place = np.where(present, present.cumsum(), 0)
+        ids = np.where(listed, np.append(place[order], 0)[at], 0)
+        return torch.from_numpy(ids), present
 
     def _require_agreement(self, path: Path, without_pixels: NDArray[np.int64], unknown: NDArray[np.int64]) -> None:
         fix = "correct one of the two, or leave both out with bad_segments: skip"
@@ -163,6 +163,8 @@ class PanopticImages:
 
     def with_objects(self, sample: Sample, targets: Targets, index: int) -> Sample:
         """A sample of another dataset of the same image, with its objects and the segments of this one."""
-        own = self._targets(self._row(index), sample.size)
-        joined = replace(targets, semantic=own.semantic, image_extras={**targets.image_extras, **own.image_extras})
+        panoptic = self._targets(self._row(index), sample.size)
+        joined = replace(
+            targets, semantic=panoptic.semantic, image_extras={**targets.image_extras, **panoptic.image_extras}
+        )
         return replace(sample, targets=joined, id=self._index.image_ids[self._row(index)].item())

@@ -1,4 +1,4 @@
-"""Reading and checking a panoptic annotation file of COCO's form into a few arrays."""
+"""Reads and validates panoptic annotation files of the COCO format into a few arrays."""
 
 import re
 from collections import Counter
@@ -16,27 +16,27 @@ from numpy.typing import NDArray
 __all__ = ["PanopticIndex", "read_index"]
 
 _LARGEST_ID = 2**24 - 1
-# An absolute path, of either kind of system, or one with a step up.
+# An absolute path, POSIX or Windows, or one with a step up.
 _LEAVES = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PanopticIndex:
-    """A checked panoptic file. Images keep the file's order; segments are grouped by image.
+    """A validated panoptic file. Images keep the order of the file; segments are grouped by image.
 
     Attributes:
         classes: class names, by label.
-        category_ids: the file's category ids, by label.
-        things: bool (C,), by label.
-        image_ids: (M,) int64 or text.
-        file_names: of the images.
-        label_files: of their label images.
-        sizes: int32 (M, 2): height, width.
-        first: int64 (M + 1,): the segments of image i are rows first[i] to first[i + 1] of what follows.
-        ids: int64 (S,): what stands for each segment in the label image.
-        labels: int64 (S,).
-        crowd: bool (S,).
-        unannotated: how many images of the file have no annotation, which leaves them out.
+        category_ids: category ids of the file, by label.
+        things: whether the class is a thing, bool (C,), by label.
+        image_ids: image ids (M,), int64 or text.
+        file_names: file name of each image.
+        label_files: file name of each label image.
+        sizes: height and width of each image, int32 (M, 2).
+        first: int64 (M + 1,): the segments of image i are rows first[i] to first[i + 1] of the arrays below.
+        ids: value of each segment in the label image, int64 (S,).
+        labels: class label of each segment, int64 (S,).
+        crowd: whether each segment is a crowd, bool (S,).
+        unannotated: number of images without an annotation, which are dropped.
     """
 
     classes: tuple[str, ...]
@@ -54,10 +54,10 @@ class PanopticIndex:
 
 
 def read_index(path: Path, things_first: bool) -> PanopticIndex:
-    """The index of a file; labels run in the order of the category ids, with `things_first` those of things before.
+    """The index of a file; labels follow the order of the category ids, with `things_first` thing classes first.
 
     Raises:
-        DataError: there is no such file, it is no panoptic file, or one of its entries cannot be used.
+        DataError: there is no such file, it is no panoptic file, or one of its entries is invalid.
     """
     content = jsonfile.read(path, "panoptic annotation file")
     where = str(path)
@@ -92,8 +92,8 @@ def _is_list_of_records(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(each, Mapping) for each in value)
 
 
-def _categories(given: Sequence[Mapping[str, Any]], where: str, things_first: bool) -> list[Mapping[str, Any]]:
-    for each in given:
+def _categories(categories: Sequence[Mapping[str, Any]], where: str, things_first: bool) -> list[Mapping[str, Any]]:
+    for each in categories:
         if (
             type(each.get("id")) is not int
             or not isinstance(each.get("name"), str)
@@ -101,35 +101,37 @@ def _categories(given: Sequence[Mapping[str, Any]], where: str, things_first: bo
         ):
             raise DataError(where, "a category needs a number `id`, a `name`, and `isthing`", f"got {each!r:.120}")
     for key in ("id", "name"):
-        _require_different([each[key] for each in given], where, f"categories with the {key}")
-    if not 1 <= len(given) <= 255:
-        raise DataError(where, "must have 1 to 255 categories", f"it has {len(given)}")
-    return sorted(given, key=lambda each: (things_first and not each["isthing"], each["id"]))
+        _require_different([each[key] for each in categories], where, f"categories with the {key}")
+    if not 1 <= len(categories) <= 255:
+        raise DataError(where, "must have 1 to 255 categories", f"it has {len(categories)}")
+    return sorted(categories, key=lambda each: (things_first and not each["isthing"], each["id"]))
 
 
-def _images(given: Sequence[Mapping[str, Any]], where: str) -> dict[Any, Mapping[str, Any]]:
-    for each in given:
+def _images(entries: Sequence[Mapping[str, Any]], where: str) -> dict[Any, Mapping[str, Any]]:
+    for each in entries:
         sides = [each.get("height"), each.get("width")]
         if not isinstance(each.get("id"), int | str) or not all(type(n) is int and 0 < n <= 10**6 for n in sides):
             raise DataError(where, "an image needs `id`, `height` and `width`", f"got {each!r:.120}")
         _require_inside(each.get("file_name"), where)
-    _require_different([each["id"] for each in given], where, "images with the id")
-    return {each["id"]: each for each in given}
+    _require_different([each["id"] for each in entries], where, "images with the id")
+    return {each["id"]: each for each in entries}
 
 
-def _by_image(given: Sequence[Mapping[str, Any]], images: Mapping[Any, Any], where: str) -> list[Mapping[str, Any]]:
-    """The annotation of each image, in the order of the images, which need not be that of the annotations."""
-    for each in given:
+def _by_image(
+    annotations: Sequence[Mapping[str, Any]], images: Mapping[Any, Any], where: str
+) -> list[Mapping[str, Any]]:
+    """The annotation of each image, in the order of the images; annotations may have another order."""
+    for each in annotations:
         if not isinstance(each.get("image_id"), Hashable) or each.get("image_id") not in images:
             raise DataError(where, "an annotation is of no image in the list", f"image_id is {each.get('image_id')!r}")
         _require_inside(each.get("file_name"), where)
         if not _is_list_of_records(each.get("segments_info")):
             raise DataError(where, f"image {each['image_id']} has no list of segments_info")
-    _require_different([each["image_id"] for each in given], where, "annotations of image")
-    if not given:
+    _require_different([each["image_id"] for each in annotations], where, "annotations of image")
+    if not annotations:
         raise DataError(where, "holds no annotation of an image")
     order = {image_id: row for row, image_id in enumerate(images)}
-    return sorted(given, key=lambda each: order[each["image_id"]])
+    return sorted(annotations, key=lambda each: order[each["image_id"]])
 
 
 def _segments(annotation: Mapping[str, Any], labels: Mapping[int, int], where: str) -> list[tuple[int, int, int]]:

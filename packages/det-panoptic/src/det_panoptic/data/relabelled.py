@@ -1,4 +1,4 @@
-"""Label images whose values are not yet labels."""
+"""Label images with values that are mapped to labels."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ _UNKNOWN = 255
 
 
 class Relabelled:
-    """The images of a folder, with label i where a label image holds `values[i]`, and 255 elsewhere."""
+    """The images of a folder, with label i for the value `values[i]` of a label image, and 255 for other values."""
 
     evaluators: tuple[str, ...] = ("det_datasets.evaluators:MeanIoU",)
 
@@ -27,20 +27,20 @@ class Relabelled:
         return len(self._files)
 
     def __getitem__(self, index: int) -> Sample:
-        """The image and the classes of its pixels, 255 where unknown."""
+        """The image and its semantic map, 255 where ignored."""
         sample = self._files[index]
         assert sample.targets is not None
         assert sample.targets.semantic is not None
         return replace(sample, targets=replace(sample.targets, semantic=self._labels[sample.targets.semantic]))
 
     def path(self, index: int) -> Path:
-        """The file of an image."""
+        """File of an image."""
         return self._files.path(index)
 
     def size_of(self, index: int) -> Size:
-        """(height, width), from the head of the image."""
+        """(height, width), from the image header."""
         return self._files.size_of(index)
 
     def labels_of(self, index: int) -> Sequence[int]:
-        """No object has a label."""
+        """Empty, as semantic annotations have no objects."""
         return ()

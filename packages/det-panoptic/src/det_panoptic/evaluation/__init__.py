@@ -1,4 +1,4 @@
-"""Judges of segments and of the pixels of stuff."""
+"""Evaluators of panoptic segments and of stuff pixels."""
 
 from det_panoptic.evaluation.quality import BoundaryQuality, PanopticQuality
 from det_panoptic.evaluation.stuff import StuffIoU

@@ -1,4 +1,4 @@
-"""How well the pixels of stuff are told by a model that takes all things for one class."""
+"""mIoU of stuff pixels, for a model that takes all things for one class."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ class StuffIoU(MeanIoU):
     """`MeanIoU` over "things" and each class of stuff.
 
     Args:
-        classes: the name of each label: things, then stuff.
-        num_stuff: how many of them, the last ones, are stuff.
+        classes: class names, by label: things, then stuff.
+        num_stuff: number of stuff classes, which come last.
     """
 
     def __init__(self, classes: Sequence[str], num_stuff: int) -> None:

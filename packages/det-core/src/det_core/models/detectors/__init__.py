@@ -1,1 +1,1 @@
-"""Whole detectors: two stages, one stage, semantic segmentation."""
+"""Complete detectors: two-stage, one-stage, semantic segmentation."""

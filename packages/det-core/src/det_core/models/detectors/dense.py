@@ -1,4 +1,4 @@
-"""One-stage detectors: a backbone, and a head that looks at every feature pixel."""
+"""One-stage detectors: a backbone, and a head that predicts at every feature pixel."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -16,13 +16,13 @@ __all__ = ["DenseDetector"]
 
 
 class DenseDetector(nn.Module):
-    """A one-stage detector, such as RetinaNet (Lin et al., 2017) or FCOS (Tian et al., 2019): its head says which.
+    """A one-stage detector, such as RetinaNet (Lin et al., 2017) or FCOS (Tian et al., 2019), depending on its head.
 
     Args:
-        backbone: the network that makes feature maps.
-        head: built with `channels`, `strides` and `num_classes`.
-        num_classes: there is no background class.
-        preprocess: built with `divisibility`, the backbone's; by default ImageNet's mean and deviation, for RGB.
+        backbone: feature extractor.
+        head: dense head, built with `channels`, `strides` and `num_classes`.
+        num_classes: number of foreground classes.
+        preprocess: built with the backbone's `divisibility`; by default ImageNet's mean and deviation, for RGB.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class DenseDetector(nn.Module):
     def forward(
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
-        """With `targets`: the losses of the head. Without: detections in the pixels of the images as given."""
+        """With `targets`: losses of the head. Without: detections in the coordinates of the input images."""
         outputs = self.head(self.backbone(self.preprocess(batch)))
         head = cast(DenseHead, self.head)
         if targets is None:
@@ -52,7 +52,7 @@ class DenseDetector(nn.Module):
 
     @property
     def nms(self) -> NMS:
-        """Which boxes become detections; AttributeError where the head has no such settings."""
+        """NMS settings; AttributeError if the head has none."""
         return cast(NMS, self.head.nms)
 
     def networks(self) -> list[nn.Module]:

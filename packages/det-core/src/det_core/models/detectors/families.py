@@ -1,4 +1,4 @@
-"""Two-stage detectors under the names they were published by: one call each."""
+"""Two-stage detectors by their published names."""
 
 import functools
 
@@ -23,7 +23,7 @@ def mask_rcnn(
     roi_heads: Factory[ROIHeads] = Factory(StandardROIHeads),
     preprocess: Factory[Preprocess] = Factory(Normalize),
 ) -> RCNN:
-    """Mask R-CNN (He et al., 2017): Faster R-CNN, to whose `roi_heads` a `mask_head` is given."""
+    """Mask R-CNN (He et al., 2017): Faster R-CNN with a `mask_head` in its `roi_heads`."""
     return RCNN(
         backbone,
         proposal_generator,
@@ -42,7 +42,7 @@ def keypoint_rcnn(
     roi_heads: Factory[ROIHeads] = Factory(StandardROIHeads),
     preprocess: Factory[Preprocess] = Factory(Normalize),
 ) -> RCNN:
-    """Keypoint R-CNN (He et al., 2017, section 5): Faster R-CNN, to whose `roi_heads` a `keypoint_head` is given."""
+    """Keypoint R-CNN (He et al., 2017, section 5): Faster R-CNN with a `keypoint_head` in its `roi_heads`."""
     return RCNN(
         backbone,
         proposal_generator,
@@ -53,5 +53,5 @@ def keypoint_rcnn(
 
 
 def _with(roi_heads: Factory[ROIHeads], **heads: Factory[RegionHead]) -> Factory[ROIHeads]:
-    """The second stage with further heads, each under its name."""
+    """The second stage with extra RoI heads by name."""
     return Factory(functools.partial(Factory.of(roi_heads), heads=heads))

@@ -1,4 +1,4 @@
-"""Two-stage detectors: a backbone, a proposal generator, and heads that look at the proposals."""
+"""Two-stage detectors: a backbone, a proposal generator, and RoI heads."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -20,15 +20,15 @@ __all__ = ["RCNN", "ProposalNetwork", "faster_rcnn"]
 
 
 class RCNN(nn.Module):
-    """A two-stage detector, Faster R-CNN (Ren et al., 2015) and what grew out of it.
+    """A two-stage detector: Faster R-CNN (Ren et al., 2015) and its descendants.
 
     Args:
-        backbone: the network that makes feature maps.
-        proposal_generator: built with `channels` and `strides`; None takes the proposals that come with the images, as
-            Fast R-CNN does (Girshick, 2015).
-        roi_heads: built with `channels`, `strides` and `num_classes`.
+        backbone: feature extractor.
+        proposal_generator: first stage, built with `channels` and `strides`; None for precomputed proposals of the
+            images, as in Fast R-CNN (Girshick, 2015).
+        roi_heads: second stage, built with `channels`, `strides` and `num_classes`.
         num_classes: number of foreground classes.
-        preprocess: built with `divisibility`, the backbone's; by default ImageNet's mean and deviation, for RGB.
+        preprocess: built with the backbone's `divisibility`; by default ImageNet's mean and deviation, for RGB.
     """
 
     def __init__(
@@ -44,32 +44,32 @@ class RCNN(nn.Module):
         self.num_classes = num_classes
         self.preprocess = cast(nn.Module, Factory.of(preprocess)(divisibility=backbone.size_divisibility))
         self.backbone = cast(nn.Module, backbone)
-        known = {"channels": backbone.channels, "strides": backbone.strides}
+        shapes = {"channels": backbone.channels, "strides": backbone.strides}
         self.proposal_generator: nn.Module | None = None
         if proposal_generator is not None:
-            self.proposal_generator = cast(nn.Module, Factory.of(proposal_generator)(**known))
-        self.roi_heads = cast(nn.Module, Factory.of(roi_heads)(**known, num_classes=num_classes))
+            self.proposal_generator = cast(nn.Module, Factory.of(proposal_generator)(**shapes))
+        self.roi_heads = cast(nn.Module, Factory.of(roi_heads)(**shapes, num_classes=num_classes))
 
     def forward(
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
-        """With `targets`: the losses of both stages. Without: detections in the pixels of the images as given."""
+        """With `targets`: losses of both stages. Without: detections in the coordinates of the input images."""
         features = self.backbone(self.preprocess(batch))
         if targets is None:
             proposals, _ = self._propose(features, batch)
-            found = self._second.predict(features, proposals, batch.sizes)
-            return [Prediction(detections=detections) for detections in found]
+            detected = self._second.predict(features, proposals, batch.sizes)
+            return [Prediction(detections=detections) for detections in detected]
         truth = filter_targets(batch, targets)
         proposals, losses = self._propose(features, batch, truth)
         return {**losses, **self._second.losses(features, proposals, truth, batch.sizes)}
 
     def predict_given_boxes(self, batch: ImageBatch, detections: Sequence[Detections]) -> list[Detections]:
-        """The detections of each image with the masks, keypoints and extras that the second stage predicts for them."""
+        """The detections of each image with masks, keypoints and extras predicted by the second stage."""
         return self._second.predict_given_boxes(self.backbone(self.preprocess(batch)), detections)
 
     @property
     def nms(self) -> NMS:
-        """Which boxes become detections; AttributeError where the second stage has no such settings."""
+        """NMS settings; AttributeError if the second stage has none."""
         return cast(NMS, self.roi_heads.nms)
 
     def networks(self) -> list[nn.Module]:
@@ -84,22 +84,22 @@ class RCNN(nn.Module):
         self, features: dict[str, Tensor], batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> tuple[Sequence[Proposals], dict[str, Tensor]]:
         if self.proposal_generator is not None:
-            found: tuple[list[Proposals], dict[str, Tensor]] = self.proposal_generator(features, batch.sizes, targets)
-            return found
+            result: tuple[list[Proposals], dict[str, Tensor]] = self.proposal_generator(features, batch.sizes, targets)
+            return result
         if batch.proposals is None:
-            fix = "name a dataset that brings them along, or a proposal_generator"
-            raise StructureError("ImageBatch.proposals", "are needed: this model does not find its own", fix=fix)
+            fix = "use a dataset with proposals, or a proposal_generator"
+            raise StructureError("ImageBatch.proposals", "are needed: this model has no proposal generator", fix=fix)
         return batch.proposals, {}
 
 
 class ProposalNetwork(nn.Module):
-    """A proposal generator alone, trained to find objects of any class.
+    """A proposal generator alone, trained to detect objects of any class.
 
     Args:
-        backbone: the network that makes feature maps.
+        backbone: feature extractor.
         proposal_generator: built with `channels` and `strides`.
         num_classes: number of classes of the data; proposals have none.
-        preprocess: built with `divisibility`, the backbone's; by default ImageNet's mean and deviation, for RGB.
+        preprocess: built with the backbone's `divisibility`; by default ImageNet's mean and deviation, for RGB.
     """
 
     def __init__(
@@ -120,11 +120,11 @@ class ProposalNetwork(nn.Module):
     def forward(
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
-        """With `targets`: the losses. Without: proposals in the pixels of the images as given."""
+        """With `targets`: losses. Without: proposals in the coordinates of the input images."""
         features = self.backbone(self.preprocess(batch))
         if targets is None:
             proposals, _ = self.proposal_generator(features, batch.sizes)
-            return [Prediction(proposals=found) for found in proposals]
+            return [Prediction(proposals=each) for each in proposals]
         losses: dict[str, Tensor]
         _, losses = self.proposal_generator(features, batch.sizes, filter_targets(batch, targets))
         return losses
@@ -142,5 +142,5 @@ def faster_rcnn(
     roi_heads: Factory[ROIHeads] = Factory(StandardROIHeads),
     preprocess: Factory[Preprocess] = Factory(Normalize),
 ) -> RCNN:
-    """Faster R-CNN as published for feature pyramids; the arguments are those of `RCNN`."""
+    """Faster R-CNN as published with a feature pyramid; the arguments are those of `RCNN`."""
     return RCNN(backbone, proposal_generator, roi_heads, num_classes, preprocess=preprocess)

@@ -22,16 +22,16 @@ __all__ = ["SemSegFPNHead", "SemanticSegmentor", "stacked"]
 
 
 class SemSegFPNHead(nn.Module):
-    """Brings all levels to one stride, adds them up and classifies every pixel.
+    """Resizes all levels to one stride, sums them, and classifies every pixel.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
-        num_classes: number of classes of pixels.
-        in_features: the levels that are used; by default all up to stride 32.
+        channels: channels of each backbone level.
+        strides: stride of each backbone level.
+        num_classes: number of pixel classes.
+        in_features: feature levels of the head; by default all up to stride 32.
         conv_dim: channels of the convolutions.
         common_stride: stride of the sum of all levels; no level may be finer.
-        norm: norm after each convolution.
+        norm: norm layer after each convolution.
         loss_weight: weight of the loss.
         ignore: label of pixels that are ignored.
     """
@@ -66,21 +66,21 @@ class SemSegFPNHead(nn.Module):
         draw_weights(self.predictor, "relu")
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Levels (B, C, H, W) to class scores before the softmax, float32 (B, num_classes, H, W) of the input."""
+        """Levels (B, C, H, W) to class logits, float32 (B, num_classes, H, W) at input size."""
         return self._enlarged(self.layers(features))
 
     def layers(self, features: Mapping[str, Tensor]) -> Tensor:
-        """What `forward` enlarges: float32 (B, num_classes, H / common_stride, W / common_stride)."""
+        """Logits before the upsampling of `forward`: float32 (B, num_classes, H / common_stride, W / common_stride)."""
         parts = [self.get_submodule(name)(features[name]) for name in self.in_features]
         logits: Tensor = self.predictor(torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0])
         return logits.float()
 
     def losses(self, features: Mapping[str, Tensor], targets: Sequence[Tensor]) -> dict[str, Tensor]:
-        """{"loss_sem_seg"}: the cross entropy, averaged over all pixels whose class is known; 0 if none is."""
+        """{"loss_sem_seg"}: cross entropy, averaged over all labelled pixels; 0 without any."""
         return self.losses_of(self.layers(features), targets)
 
     def losses_of(self, logits: Tensor, targets: Sequence[Tensor]) -> dict[str, Tensor]:
-        """`losses`, from what `layers` has made already."""
+        """`losses` from the logits of `layers`."""
         logits = self._enlarged(logits)
         truth = stacked(targets, logits.shape[-2:], self.ignore)
         total = F.cross_entropy(logits, truth, ignore_index=self.ignore, reduction="sum")
@@ -92,10 +92,10 @@ class SemSegFPNHead(nn.Module):
 
 def stacked(targets: Sequence[Tensor], size: Sequence[int], ignore: int) -> Tensor:
     """The classes of each image, int64 (H_i, W_i), in a batch padded to `size` with `ignore`: int64 (B, H, W)."""
-    truth = targets[0].new_full((len(targets), *size), ignore)
-    for row, own in zip(truth, targets, strict=True):
-        row[: own.shape[0], : own.shape[1]] = own
-    return truth
+    ground_truth = targets[0].new_full((len(targets), *size), ignore)
+    for row, classes in zip(ground_truth, targets, strict=True):
+        row[: classes.shape[0], : classes.shape[1]] = classes
+    return ground_truth
 
 
 def _scale_head(in_channels: int, channels: int, doublings: int, norm: Norm) -> nn.Sequential:
@@ -112,13 +112,13 @@ def _scale_head(in_channels: int, channels: int, doublings: int, norm: Norm) -> 
 
 
 class SemanticSegmentor(nn.Module):
-    """Says of every pixel which class it belongs to.
+    """Semantic segmentation: a backbone and a semantic head.
 
     Args:
-        backbone: the network that makes feature maps.
-        num_classes: of pixels.
-        sem_seg_head: built with `channels`, `strides` and `num_classes`.
-        preprocess: built with `divisibility`, the backbone's; by default ImageNet's mean and deviation, for RGB.
+        backbone: feature extractor.
+        num_classes: number of pixel classes.
+        sem_seg_head: semantic head, built with `channels`, `strides` and `num_classes`.
+        preprocess: built with the backbone's `divisibility`; by default ImageNet's mean and deviation, for RGB.
     """
 
     def __init__(
@@ -139,15 +139,15 @@ class SemanticSegmentor(nn.Module):
     def forward(
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
-        """With `targets`, which need `semantic`: the loss. Without: logits in the pixels of the images as given."""
+        """With `targets`, which need `semantic`: the loss. Without: logits at the size of the input images."""
         features = self.backbone(self.preprocess(batch))
         if targets is None:
             logits = self.sem_seg_head(features)
-            return [Prediction(semantic=_of_image(own, size)) for own, size in zip(logits, batch.sizes, strict=True)]
-        truth = [target.semantic for target in filter_targets(batch, targets)]
-        maps = [own for own in truth if own is not None]
-        if len(maps) != len(truth):
-            raise StructureError("targets.semantic", "must be there to train on", "it is None", "use a dataset with it")
+            return [Prediction(semantic=_of_image(each, size)) for each, size in zip(logits, batch.sizes, strict=True)]
+        ground_truth = [target.semantic for target in filter_targets(batch, targets)]
+        maps = [each for each in ground_truth if each is not None]
+        if len(maps) != len(ground_truth):
+            raise StructureError("targets.semantic", "is needed for training", "it is None", "use a dataset with it")
         return cast(SemanticHead, self.sem_seg_head).losses(features, maps)
 
     def networks(self) -> list[nn.Module]:

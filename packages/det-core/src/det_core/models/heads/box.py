@@ -32,8 +32,8 @@ class FastRCNNConvFCHead(nn.Module):
         conv_dim: channels of the convolutions.
         num_fc: number of fully connected layers.
         fc_dim: width of the fully connected layers.
-        norm: norm after each convolution.
-        shuffle: let the processes of a training exchange their regions, so that batch norms see those of many images.
+        norm: norm layer after each convolution.
+        shuffle: whether training processes exchange regions, so that batch norms average over many images.
 
     Attributes:
         out_dim: output feature dimension.
@@ -87,22 +87,22 @@ class FastRCNNConvFCHead(nn.Module):
 
 
 class FastRCNNPredictor(nn.Module):
-    """Class scores and box offsets of each region, their losses, and the detections that they amount to.
+    """Classification and box regression of each region: losses and detections.
 
     Args:
         in_dim: input feature dimension.
         num_classes: number of foreground classes; the background is the last column of the scores.
-        class_agnostic: one set of offsets per region instead of one per class.
+        class_agnostic: whether there is one set of offsets per region in place of one per class.
         box_weights: weights of the offsets (dx, dy, dw, dh), or (dx, dy, dw, dh, da) of rotated boxes.
-        box_regression: the loss of boxes.
+        box_regression: box regression loss.
         box_loss_weight: weight of the box loss.
         class_loss: softmax over classes and background, or one sigmoid per class.
-        federated: which classes the loss of the sigmoids looks at, for images that are not annotated for all of them;
-            null: all.
-        nms: which boxes become detections.
+        federated: classes of the sigmoid loss, for datasets whose images are not annotated for all classes; null for
+            all.
+        nms: score threshold, NMS and maximum number of detections.
 
     Attributes:
-        box_dim: numbers per box: 5, of rotated boxes, if there are five `box_weights`, else 4.
+        box_dim: numbers per box: 5 for rotated boxes, with five `box_weights`, otherwise 4.
     """
 
     contract = "BoxPredictor"
@@ -122,12 +122,12 @@ class FastRCNNPredictor(nn.Module):
     ) -> None:
         super().__init__()
         if federated is not None and class_loss != "sigmoid":
-            fix = "say class_loss: sigmoid"
+            fix = "set class_loss: sigmoid"
             raise ConfigError(
                 "FastRCNNPredictor.federated", "needs a sigmoid per class", f"got {quoted(class_loss)}", fix
             )
         self.federated = federated
-        if federated is not None:  # zeros until the first loss, or until weights are loaded, which hold it
+        if federated is not None:  # zeros until the first loss, or until weights are loaded that contain it
             self.register_buffer("fed_loss_cls_weights", torch.zeros(num_classes))
         self.num_classes, self.class_agnostic = num_classes, class_agnostic
         self.form = box_regression.box_format("FastRCNNPredictor", box_weights)
@@ -138,7 +138,7 @@ class FastRCNNPredictor(nn.Module):
         for layer, std in ((self.cls_score, 0.01), (self.bbox_pred, 0.001)):
             draw_weights(layer, std)
         if class_loss == "sigmoid":
-            nn.init.constant_(self.cls_score.bias, math.log(0.01 / 0.99))  # every class starts as improbable
+            nn.init.constant_(self.cls_score.bias, math.log(0.01 / 0.99))  # a prior probability of 0.01 for every class
 
     fed_loss_cls_weights: Tensor
 
@@ -151,8 +151,8 @@ class FastRCNNPredictor(nn.Module):
     ) -> dict[str, Tensor]:
         """{"loss_cls", "loss_box_reg"}, both divided by the number of regions of the global batch.
 
-        Labels int64 (P,), `num_classes` for the background; `boxes` (P, box_dim) is the truth of each region,
-        anything where it is background.
+        Labels int64 (P,), `num_classes` for the background; `boxes` (P, box_dim) are the matched ground-truth boxes,
+        arbitrary for background.
         """
         logits, offsets = outputs
         regions = normalizer(len(labels), logits)
@@ -168,17 +168,17 @@ class FastRCNNPredictor(nn.Module):
     def _classification(self, logits: Tensor, labels: Tensor) -> Tensor:
         if self.class_loss == "softmax":
             return F.cross_entropy(logits.float(), labels, reduction="sum")
-        truth = F.one_hot(labels, self.num_classes + 1)[:, :-1].float()
+        targets = F.one_hot(labels, self.num_classes + 1)[:, :-1].float()
         weight = None
         if self.federated is not None:
             if not self.fed_loss_cls_weights.any():
                 self.fed_loss_cls_weights.copy_(self.federated.weights(self.num_classes))
             weight = self.federated(labels, self.fed_loss_cls_weights).float()
-        return F.binary_cross_entropy_with_logits(logits[:, :-1].float(), truth, weight, reduction="sum")
+        return F.binary_cross_entropy_with_logits(logits[:, :-1].float(), targets, weight, reduction="sum")
 
     @torch.no_grad()
     def predict_boxes_for_labels(self, outputs: tuple[Tensor, Tensor], proposals: Tensor, labels: Tensor) -> Tensor:
-        """The box that each region becomes as an object of its label, (P, box_dim); any, where it is background."""
+        """The box of each region for its label, (P, box_dim); arbitrary for background."""
         offsets = outputs[1]
         column = labels.clamp(max=offsets.shape[1] - 1)
         return self.form.decode(
@@ -190,7 +190,7 @@ class FastRCNNPredictor(nn.Module):
     ) -> list[Detections]:
         """The detections of each image, best first; a region may be detected as several classes.
 
-        Boxes are clipped to the image; those of no area then are dropped, after suppression, as published.
+        Boxes are clipped to the image; those of zero area then are dropped, after NMS, as published.
         """
         boxes = self.decode(outputs, torch.cat(list(proposals)))
         return self.select(boxes, self.scores(outputs), [len(regions) for regions in proposals], sizes)
@@ -201,11 +201,11 @@ class FastRCNNPredictor(nn.Module):
         return logits.softmax(dim=1) if self.class_loss == "softmax" else logits.sigmoid()
 
     def decode(self, outputs: tuple[Tensor, Tensor], proposals: Tensor) -> Tensor:
-        """The boxes that each region (P, box_dim) may become, float32 (P, num_classes or 1, box_dim)."""
+        """Decoded boxes of each region (P, box_dim), float32 (P, num_classes or 1, box_dim)."""
         return self.form.decode(outputs[1], proposals[:, None], self.box_weights)
 
     def select(self, boxes: Tensor, scores: Tensor, counts: Sequence[int], sizes: Sequence[Size]) -> list[Detections]:
-        """The detections among boxes (P, num_classes or 1, box_dim), scores (P, num_classes + 1), `counts` an image."""
+        """Detections from boxes (P, num_classes or 1, box_dim), scores (P, num_classes + 1), `counts` per image."""
         per_image = zip(boxes.split(list(counts)), scores.split(list(counts)), sizes, strict=True)
         return [self._detect_in_image(b, s, size) for b, s, size in per_image]
 
@@ -215,6 +215,6 @@ class FastRCNNPredictor(nn.Module):
         score = scores[region, label]
         box = self.form.clip(boxes[region, torch.zeros_like(label) if self.class_agnostic else label], size)
         keep = self.form.nms_by_group(box, score, label, self.nms.iou_threshold)[: self.nms.max_detections]
-        found = Detections(boxes=box[keep], labels=label[keep], scores=score[keep], size=size)
-        # Last, as published: a box that clipping left without area still takes one of the places.
-        return found[self.form.larger_than(found.boxes, 0)]
+        detections = Detections(boxes=box[keep], labels=label[keep], scores=score[keep], size=size)
+        # Last, as published: a box with zero area after clipping still counts towards max_detections.
+        return detections[self.form.larger_than(detections.boxes, 0)]

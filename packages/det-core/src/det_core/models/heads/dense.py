@@ -1,4 +1,4 @@
-"""What one-stage heads share: towers of convolutions over all levels, and the choice of the best candidates."""
+"""Common parts of one-stage heads: towers of convolutions over all levels, and the selection of candidates."""
 
 import math
 from collections.abc import Sequence
@@ -29,13 +29,12 @@ __all__ = [
 ]
 
 LevelNorms = Literal["own", "shared", "joint"]
-"""Batch norms of a head that looks at several levels: each level has statistics of its own; all levels have the same,
-and update them one after another; all levels have the same, taken over all of them together (Wu and Johnson,
-"Rethinking batch in BatchNorm", 2021)."""
+"""Statistics of batch norms over several levels: separate per level; shared and updated level by level; or shared and
+computed over all levels together (Wu and Johnson, "Rethinking batch in BatchNorm", 2021)."""
 
 
 class PerLevelBatchNorm(nn.ModuleList):
-    """One batch norm per level; scale and shift are common to all."""
+    """One batch norm per level, with shared scale and shift."""
 
     def __init__(self, kind: Literal["BN", "SyncBN"], channels: int, levels: int) -> None:
         make = nn.BatchNorm2d if kind == "BN" else nn.SyncBatchNorm
@@ -54,9 +53,9 @@ class TowerLayers:
     """The convolutions before a prediction of a one-stage head.
 
     Attributes:
-        conv_dims: output channels of each 3 x 3 convolution; -1 keeps the number.
-        norm: norm after each convolution.
-        level_norms: what the levels have in common where `norm` is BN or SyncBN.
+        conv_dims: output channels of each 3 x 3 convolution; -1 to keep the number.
+        norm: norm layer after each convolution.
+        level_norms: sharing of norms between levels where `norm` is BN or SyncBN.
     """
 
     conv_dims: Sequence[int] = (-1, -1, -1, -1)
@@ -64,22 +63,22 @@ class TowerLayers:
     level_norms: LevelNorms = "own"
 
     def build(self, in_channels: int, levels: int) -> "Tower":
-        """The tower of a number of levels, each with `in_channels`."""
+        """A tower for a number of levels, each with `in_channels`."""
         return Tower(in_channels, self.conv_dims, self.norm, self.level_norms, levels)
 
 
 class Tower(nn.Sequential):
-    """3 x 3 convolutions with norm and ReLU, the same for all levels.
+    """3 x 3 convolutions with norm and ReLU, shared by all levels.
 
     Args:
         in_channels: channels of every level.
-        dims: output channels of each convolution; -1 keeps the number.
-        norm: norm after each convolution.
-        level_norms: what the levels have in common where `norm` is BN or SyncBN.
+        dims: output channels of each convolution; -1 to keep the number.
+        norm: norm layer after each convolution.
+        level_norms: sharing of norms between levels where `norm` is BN or SyncBN.
         levels: number of levels.
 
     Attributes:
-        out_channels: channels of the last convolution.
+        out_channels: output channels of the last convolution.
     """
 
     def __init__(self, in_channels: int, dims: Sequence[int], norm: Norm, level_norms: LevelNorms, levels: int) -> None:
@@ -91,8 +90,8 @@ class Tower(nn.Sequential):
             layers.append(conv)
             if norm in ("BN", "SyncBN") and level_norms == "own":
                 layers.append(PerLevelBatchNorm(norm, dim, levels))
-            elif (made := make_norm(norm, dim)) is not None:
-                layers.append(made)
+            elif (layer := make_norm(norm, dim)) is not None:
+                layers.append(layer)
             layers.append(nn.ReLU())
             in_channels = dim
         super().__init__(*layers)
@@ -112,14 +111,14 @@ class Tower(nn.Sequential):
 
 
 def _together(norm: nn.Module, levels: Sequence[Tensor]) -> list[Tensor]:
-    """Normalise all levels as if they were one map."""
+    """Normalize all levels as one map."""
     counts = [x.shape[2] * x.shape[3] for x in levels]
     parts = norm(torch.cat([x.flatten(2) for x in levels], dim=2).unsqueeze(3)).squeeze(3).split(counts, dim=2)
     return [part.reshape(x.shape) for part, x in zip(parts, levels, strict=True)]
 
 
 def predictor(in_channels: int, out_channels: int, probability: float | None = None) -> nn.Conv2d:
-    """The last 3 x 3 convolution of a tower; at first its sigmoid is about `probability` everywhere."""
+    """The last 3 x 3 convolution of a tower, with an initial sigmoid of about `probability`."""
     if probability is not None and not 0 < probability < 1:
         raise ConfigError("prior_probability", "must be between 0 and 1", f"got {probability}")
     conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
@@ -135,9 +134,9 @@ def per_anchor(maps: Tensor, numbers: int) -> Tensor:
 
 
 class MovingAverage(nn.Module):
-    """The exponential moving average of a number, which steadies what a loss is divided by.
+    """Exponential moving average of a scalar, which stabilizes the normalizer of a loss.
 
-    It starts anew in every process and is not part of the state dict, as published; only training moves it.
+    It restarts in every process and is not part of the state dict, as published; only training updates it.
     """
 
     def __init__(self, start: float, momentum: float = 0.9) -> None:
@@ -149,11 +148,11 @@ class MovingAverage(nn.Module):
 
     @torch.no_grad()
     def forward(self, new: Tensor) -> Tensor:
-        """The average with the scalar `new`, at least 1, taken in: a share of that of the global batch."""
+        """The average, updated with the scalar `new`, at least 1, as a share of that of the global batch."""
         total = torch.as_tensor(global_count(new, self.value)).clamp(min=1)
         value = self.value * self.momentum + total.to(self.value.dtype) * (1 - self.momentum)
         if self.training:
-            self.value = value  # replaced, not changed: an earlier loss may still need the old one
+            self.value = value  # replaced, not modified: an earlier loss may still need the previous one
         return value / shares()
 
 
@@ -166,7 +165,7 @@ class Candidates(NamedTuple):
 
 
 def best_candidates(scores: Tensor, threshold: float, most: int) -> Candidates:
-    """The `most` best of scores (B, A, C); those that do not exceed `threshold`, or are NaN, score -1."""
+    """The best scores (B, A, C), at most `most`; those that do not exceed `threshold`, or are NaN, become -1."""
     flat = scores.flatten(1)
     flat = torch.where(flat > threshold, flat, -1.0)
     score, index = flat.topk(min(most, flat.shape[1]), dim=1)
@@ -174,10 +173,10 @@ def best_candidates(scores: Tensor, threshold: float, most: int) -> Candidates:
 
 
 def suppress(boxes: Tensor, labels: Tensor, scores: Tensor, size: Size, nms: DenseNMS) -> Detections:
-    """The detections of one image, from boxes (N, 4), labels and scores (N,); negative scores stand for no candidate.
+    """Detections of one image after NMS, from boxes (N, 4), labels and scores (N,); negative scores mark no candidate.
 
-    Boxes are clipped last, and those that are empty then are dropped, as published; `clip_before_nms` also clips them
-    before they are compared, as torchvision does.
+    Boxes are clipped last, and those of zero area then are dropped, as published; `clip_before_nms` also clips them
+    before NMS, as torchvision does.
     """
     if nms.clip_before_nms:
         boxes = box_ops.clip(boxes, size)
@@ -185,5 +184,5 @@ def suppress(boxes: Tensor, labels: Tensor, scores: Tensor, size: Size, nms: Den
     boxes, labels, scores = boxes[usable], labels[usable], scores[usable]
     keep = nms_by_group(boxes, scores, labels, nms.iou_threshold)[: nms.max_detections]
     boxes = box_ops.clip(boxes[keep], size)
-    found = Detections(boxes=boxes, labels=labels[keep], scores=scores[keep], size=size)
-    return found[box_ops.larger_than(boxes, 0)]
+    detections = Detections(boxes=boxes, labels=labels[keep], scores=scores[keep], size=size)
+    return detections[box_ops.larger_than(boxes, 0)]

@@ -28,14 +28,14 @@ __all__ = ["FCOSNMS", "FCOSHead", "FCOSOutputs", "FCOSTower"]
 
 
 class FCOSOutputs(NamedTuple):
-    """Per level: `logits` (B, H * W, C), `distances` (B, H * W, 4) in strides, `centreness` (B, H * W), and `points`.
+    """Per level: `logits` (B, H * W, C), `distances` (B, H * W, 4) in strides, `centerness` (B, H * W), and `points`.
 
-    `points` (H * W, 2) are x and y of the feature pixels, their middles by default, in pixels of the image.
+    `points` (H * W, 2) are x and y of the feature pixels, by default their centres, in image coordinates.
     """
 
     logits: list[Tensor]
     distances: list[Tensor]
-    centreness: list[Tensor]
+    centerness: list[Tensor]
     points: list[Tensor]
 
 
@@ -48,26 +48,26 @@ class FCOSTower(TowerLayers):
 
 @dataclass(frozen=True)
 class FCOSNMS(DenseNMS):
-    """As `DenseNMS`, with the thresholds of FCOS by default, whose scores are geometric means with the centreness."""
+    """As `DenseNMS`, with defaults for FCOS, whose scores are geometric means with the centerness."""
 
     score_threshold: float = 0.2
     iou_threshold: float = 0.6
 
 
 class FCOSHead(nn.Module):
-    """Classifies every feature pixel and tells how far the sides of its object are; one head for all levels.
+    """Classifies every feature pixel and predicts the distances to the sides of its object; shared by all levels.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
-        num_classes: there is no background class.
-        in_features: the levels that are searched; None for all.
-        tower: the convolutions before the predictions.
-        prior_probability: probability of every class at every pixel before training, in (0, 1).
-        offset: where in its pixel distances are measured from: 0.5 the middle, 0 the upper left corner, as torchvision.
-        center_radius: an object's pixels are at most this many strides from its centre, by the larger coordinate.
-        focal_loss: the loss of classes.
-        nms: which candidates become detections.
+        channels: channels of each backbone level.
+        strides: stride of each backbone level.
+        num_classes: number of foreground classes.
+        in_features: feature levels of the head; None for all.
+        tower: convolutions before the predictions.
+        prior_probability: initial probability of every class at every pixel, in (0, 1).
+        offset: reference point in a feature pixel: 0.5 for the centre, 0 for the top left corner, as in torchvision.
+        center_radius: centre sampling radius in strides, by the larger coordinate.
+        focal_loss: classification loss.
+        nms: score threshold, pre-NMS top-k and NMS.
     """
 
     contract = "DenseHead"
@@ -95,12 +95,12 @@ class FCOSHead(nn.Module):
         self.cls_score = predictor(width, num_classes, prior_probability)
         self.bbox_pred = predictor(width, 4)
         self.ctrness = predictor(width, 1)
-        self.normaliser = MovingAverage(start=300)
+        self.normalizer = MovingAverage(start=300)
         self.offset, self.center_radius = offset, center_radius
         self.focal_loss, self.nms = focal_loss, nms
 
     def forward(self, features: Mapping[str, Tensor]) -> FCOSOutputs:
-        """Levels (B, C, H, W) to what is said of every feature pixel, by row, then column."""
+        """Levels (B, C, H, W) to predictions for every feature pixel, by row, then column."""
         levels = [features[name] for name in self.in_features]
         regions = self.bbox_subnet(levels)
         return FCOSOutputs(
@@ -116,19 +116,19 @@ class FCOSHead(nn.Module):
         matched = [self._match(points, strides, outputs.points, truth) for truth in targets]
         labels, boxes = torch.stack([m[0] for m in matched]), torch.stack([m[1] for m in matched])
         image, point = torch.nonzero(labels < self.num_classes, as_tuple=True)
-        normaliser = self.normaliser(labels.new_tensor(len(image)))
+        normalizer = self.normalizer(labels.new_tensor(len(image)))
         truth = (labels[..., None] == torch.arange(self.num_classes, device=labels.device)).float()
         classification = self.focal_loss(torch.cat(outputs.logits, 1), truth)
         true = boxes[image, point]
         distances = torch.cat(outputs.distances, dim=1)[image, point]
-        found = coding.decode_distances(F.relu(distances.float()) * strides[point, None], points[point])
-        centreness = torch.cat(outputs.centreness, dim=1)[image, point].float()
-        closeness = _centreness(coding.encode_distances(true, points[point]))
-        certainty = F.binary_cross_entropy_with_logits(centreness, closeness, reduction="sum")
+        decoded = coding.decode_distances(F.relu(distances.float()) * strides[point, None], points[point])
+        centerness = torch.cat(outputs.centerness, dim=1)[image, point].float()
+        closeness = _centerness(coding.encode_distances(true, points[point]))
+        certainty = F.binary_cross_entropy_with_logits(centerness, closeness, reduction="sum")
         return {
-            "loss_fcos_cls": classification / normaliser,
-            "loss_fcos_loc": iou_loss(found, true, "giou") / normaliser,
-            "loss_fcos_ctr": certainty / normaliser,
+            "loss_fcos_cls": classification / normalizer,
+            "loss_fcos_loc": iou_loss(decoded, true, "giou") / normalizer,
+            "loss_fcos_ctr": certainty / normalizer,
         }
 
     def _stride_of_points(self, points: Sequence[Tensor]) -> Tensor:
@@ -138,52 +138,53 @@ class FCOSHead(nn.Module):
     def _match(
         self, points: Tensor, strides: Tensor, levels: Sequence[Tensor], truth: Targets
     ) -> tuple[Tensor, Tensor]:
-        """The class of each pixel (R,), `num_classes` for background, and the box it stands for (R, 4).
+        """Class of each pixel (R,), `num_classes` for background, and its ground-truth box (R, 4).
 
-        A pixel stands for an object if it is inside of it, near its centre, and if the furthest side is 4 to 8 strides
-        away (any distance below at the finest level, above at the coarsest); for the smallest one if there are several.
+        A pixel matches an object if it is inside of it and near its centre, and if the largest distance to a side is 4
+        to 8 strides (any smaller one at the finest level, any larger one at the coarsest); of several objects, the
+        smallest.
         """
         boxes = truth.boxes
         if not len(truth):
             nowhere = torch.full(points.shape[:1], self.num_classes, dtype=torch.int64, device=points.device)
             return nowhere, points.new_zeros(len(points), 4)
         distances = coding.encode_distances(boxes[:, None], points)  # (N, R, 4)
-        centres = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
-        near = (points - centres).abs().amax(dim=2) < self.center_radius * strides
+        centers = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+        near = (points - centers).abs().amax(dim=2) < self.center_radius * strides
         lower, upper = 4 * strides, 8 * strides
         lower[: len(levels[0])] = 0
         upper[len(points) - len(levels[-1]) :] = float("inf")
         furthest = distances.amax(dim=2)
         fits = near & (distances.amin(dim=2) > 0) & (furthest > lower) & (furthest < upper)
-        size, partner = torch.where(fits, box_ops.area(boxes)[:, None], float("inf")).min(dim=0)
-        return torch.where(size.isfinite(), truth.labels[partner], self.num_classes), boxes[partner]
+        size, matched_idxs = torch.where(fits, box_ops.area(boxes)[:, None], float("inf")).min(dim=0)
+        return torch.where(size.isfinite(), truth.labels[matched_idxs], self.num_classes), boxes[matched_idxs]
 
     @torch.no_grad()
     def decode(self, outputs: FCOSOutputs, sizes: Sequence[Size]) -> list[Detections]:
-        """The detections of each image, best first; a pixel may be detected as several classes."""
+        """Detections of each image, best first; a pixel may be detected as several classes."""
         boxes, labels, scores = [], [], []
-        for (logits, distances, centreness, points), stride in zip(
+        for (logits, distances, centerness, points), stride in zip(
             zip(*outputs, strict=True), self.strides, strict=True
         ):
-            score = (logits.float().sigmoid() * centreness.float().sigmoid()[..., None]).sqrt()
+            score = (logits.float().sigmoid() * centerness.float().sigmoid()[..., None]).sqrt()
             best = best_candidates(score, self.nms.score_threshold, self.nms.topk_candidates)
-            chosen = distances.float().gather(1, best.anchor[..., None].expand(-1, -1, 4))
-            boxes.append(coding.decode_distances(F.relu(chosen) * stride, points[best.anchor]))
+            selected = distances.float().gather(1, best.anchor[..., None].expand(-1, -1, 4))
+            boxes.append(coding.decode_distances(F.relu(selected) * stride, points[best.anchor]))
             labels.append(best.label)
             scores.append(best.score)
         per_image = zip(torch.cat(boxes, 1), torch.cat(labels, 1), torch.cat(scores, 1), sizes, strict=True)
-        return [suppress(*found, self.nms) for found in per_image]
+        return [suppress(*candidates, self.nms) for candidates in per_image]
 
 
 def _points(level: Tensor, stride: int, offset: float) -> Tensor:
-    """x and y of each pixel of (B, C, H, W), in pixels of the image: float32 (H * W, 2)."""
+    """x and y of each pixel of (B, C, H, W), in image coordinates: float32 (H * W, 2)."""
     y, x = (
         (torch.arange(side, device=level.device, dtype=torch.float32) + offset) * stride for side in level.shape[-2:]
     )
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
 
 
-def _centreness(distances: Tensor) -> Tensor:
-    """1 in the middle of the object and 0 at its border: (N, 4) distances, all above 0, to (N,)."""
+def _centerness(distances: Tensor) -> Tensor:
+    """1 at the centre of the object and 0 at its border: (N, 4) distances, all above 0, to (N,)."""
     across, along = distances[:, 0::2], distances[:, 1::2]
     return ((across.amin(1) / across.amax(1)) * (along.amin(1) / along.amax(1))).sqrt()

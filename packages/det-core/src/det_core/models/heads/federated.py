@@ -1,4 +1,4 @@
-"""Which classes a loss looks at where images are not annotated for all of them."""
+"""Federated loss: classes of the loss for datasets whose images are not annotated for all of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,17 +13,17 @@ __all__ = ["FederatedClasses"]
 
 
 class FederatedClasses:
-    """Draws the classes of a federated loss: those of the batch, and others by how frequent they are.
+    """Samples the classes of a federated loss: those of the batch, and others by frequency.
 
-    Of a class that nobody looked for in an image, nothing is known there; a loss over few classes at a time errs less
-    often (Zhou et al., "Probabilistic two-stage detection", 2021, after Gupta et al., "LVIS", 2019).
+    Where the annotation of a class is not exhaustive, absence is unknown; a loss over few classes at a time is less
+    often wrong (Zhou et al., "Probabilistic two-stage detection", 2021, after Gupta et al., "LVIS", 2019).
 
     Args:
-        counts: in how many images each class is, by label.
-        counts_from: instead, an LVIS annotation file, of whose categories, by rising id, `image_count` is taken. It is
-            read when the first loss is computed: nobody else needs it.
-        classes: how many are drawn at least; those of the batch count, the background among them, as published.
-        power: a class is drawn in proportion to its count to this power.
+        counts: number of images with each class, by label.
+        counts_from: alternatively, an LVIS annotation file with `image_count` of each category, by ascending id. It is
+            read for the first loss.
+        classes: minimum number of classes; those of the batch count, including the background, as published.
+        power: exponent of the counts in the sampling probability.
     """
 
     def __init__(
@@ -42,26 +42,26 @@ class FederatedClasses:
 
     @torch.no_grad()
     def __call__(self, labels: Tensor, weights: Tensor) -> Tensor:
-        """Which classes count, bool (C,), for labels int64 (P,) with C for the background.
+        """Mask of the classes in the loss, bool (C,), for labels int64 (P,) with C for the background.
 
-        `weights` (C,) are what `weights` says, or what a checkpoint kept of it.
+        `weights` (C,) are the result of `weights`, or from a checkpoint.
         """
         present = labels.unique()
         weights = weights.to(labels.device, copy=True)
-        chosen = torch.zeros(len(weights) + 1, dtype=torch.bool, device=labels.device)
-        chosen[present] = True
-        weights[chosen[:-1]] = 0
+        selected = torch.zeros(len(weights) + 1, dtype=torch.bool, device=labels.device)
+        selected[present] = True
+        weights[selected[:-1]] = 0
         missing = min(self.classes - len(present), int((weights > 0).sum()))
         if missing > 0:
-            chosen[weights.multinomial(missing)] = True
-        return chosen[:-1]
+            selected[weights.multinomial(missing)] = True
+        return selected[:-1]
 
     def weights(self, num_classes: int) -> Tensor:
-        """How probable each class is, float32 (num_classes,), not normalised.
+        """Sampling probability of each class, float32 (num_classes,), not normalized.
 
         Raises:
-            ConfigError: there is not one count for each class.
-            DataError: the file cannot be read, or holds no counts.
+            ConfigError: the number of counts is not the number of classes.
+            DataError: the file cannot be read, or has no counts.
         """
         if self._weights is None:
             counts = _read(self.counts_from) if self.counts is None and self.counts_from else list(self.counts or ())
@@ -84,4 +84,4 @@ def _read(path: Path) -> list[float]:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         found = f"{type(error).__name__}: {error}"
         fix = "give an LVIS annotation file, or `counts`"
-        raise DataError(str(path), "does not say in how many images each category is", found, fix) from error
+        raise DataError(str(path), "does not give the number of images of each category", found, fix) from error

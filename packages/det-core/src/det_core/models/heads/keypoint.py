@@ -21,23 +21,25 @@ from det_core.structures import Detections, Targets
 __all__ = ["KEYPOINT_HEATMAPS", "KeypointRCNNConvDeconvUpsampleHead"]
 
 KEYPOINT_HEATMAPS = "det-core/keypoint_heatmaps"
-"""The extra of detections in an exported graph: the logits of keypoints, float32 (N, num_keypoints, S, S)."""
+"""Extra of detections in an exported graph: keypoint logits, float32 (N, num_keypoints, S, S)."""
 
 
 class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
-    """3 x 3 convolutions, a transposed one and an interpolation, and a heatmap for each keypoint.
+    """3 x 3 convolutions, a transposed one and an interpolation, to a heatmap per keypoint.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
-        in_features: the levels that regions are pooled from; by default all up to stride 32.
-        num_keypoints: of an object; 17 in COCO.
+        channels: channels of each backbone level.
+        strides: stride of each backbone level.
+        in_features: feature levels of the pooler; by default all up to stride 32.
+        num_keypoints: keypoints per object; 17 in COCO.
         pooler: built with `strides` of those levels; heatmaps have four times its resolution.
         conv_dims: output channels of the 3 x 3 convolutions.
-        loss_weight: of the loss.
-        normalise_by: "visible" divides the loss by the keypoints that lie in their region; "capacity" by as many as
-            there could be, `max_foreground` regions an image with all keypoints, so that images with few count less.
-        max_foreground: foreground regions of an image at most, the stage's batch size times its positive fraction.
+        loss_weight: weight of the loss.
+        normalise_by: "visible" divides the loss by the number of labelled keypoints within their region; "capacity" by
+            the maximum number, `max_foreground` regions per image with all keypoints, so that images with few weigh
+            less.
+        max_foreground: maximum number of foreground regions per image: batch size times positive fraction of the
+            sampler.
     """
 
     contract = "RegionHead"
@@ -79,23 +81,23 @@ class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
         for name in self._convs:
             x = self.get_submodule(name)(x)
         x = self.score_lowres(x)
-        if torch.compiler.is_exporting():  # where the number is unknown: interpolated with a row more, which is dropped
+        if torch.compiler.is_exporting():  # with an unknown number: interpolated with one more row, which is dropped
             x = F.pad(x, (0, 0, 0, 0, 0, 0, 0, 1))
             return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)[:-1]
-        if not len(x):  # interpolation does not take a batch of none
+        if not len(x):  # interpolation refuses an empty batch
             return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
         return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
     def losses(
         self, features: Mapping[str, Tensor], proposals: Sequence[Tensor], targets: Sequence[Targets]
     ) -> dict[str, Tensor]:
-        """{"loss_keypoint"}: cross-entropy over the cells of each heatmap, of the keypoints that lie in their region.
+        """{"loss_keypoint"}: cross-entropy over the cells of each heatmap, for labelled keypoints within their region.
 
-        Regions that hold no labelled keypoint are left out.
+        Regions without a labelled keypoint are skipped.
         """
-        found = [self._visible(boxes, truth) for boxes, truth in zip(proposals, targets, strict=True)]
-        logits = self(self._pool(features, [boxes for boxes, _ in found]))
-        boxes, keypoints = (torch.cat([each[i] for each in found]) for i in (0, 1))
+        visible = [self._visible(boxes, each) for boxes, each in zip(proposals, targets, strict=True)]
+        logits = self(self._pool(features, [boxes for boxes, _ in visible]))
+        boxes, keypoints = (torch.cat([each[i] for each in visible]) for i in (0, 1))
         cell, valid = encode_keypoints(keypoints, boxes, logits.shape[-1])
         loss = F.cross_entropy(logits[valid].flatten(1).float(), cell[valid], reduction="sum") + logits.sum() * 0.0
         capacity = None if self.capacity is None else self.capacity * len(targets)
@@ -104,30 +106,30 @@ class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
     def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
         """The detections with `keypoints`: float32 (N, num_keypoints, 3): x, y and score.
 
-        Where a graph is exported, with the heatmaps instead, as the extra `KEYPOINT_HEATMAPS`: each is enlarged to the
-        size of its box, which is for `det_core.ops.keypoints.decode_heatmaps` to do after the graph.
+        In an exported graph, with the heatmaps as the extra `KEYPOINT_HEATMAPS` instead: each has to be upsampled to
+        the size of its box, which `det_core.ops.keypoints.decode_heatmaps` does after the graph.
         """
-        boxes = [found.boxes for found in detections]
+        boxes = [each.boxes for each in detections]
         heatmaps = self(self._pool(features, boxes))
         if torch.compiler.is_exporting():
-            rows = heatmaps.split([own.shape[0] for own in boxes])
-            extras = [{**found.extras, KEYPOINT_HEATMAPS: own} for found, own in zip(detections, rows, strict=True)]
-            return [replace(found, extras=own) for found, own in zip(detections, extras, strict=True)]
+            rows = heatmaps.split([values.shape[0] for values in boxes])
+            extras = [{**each.extras, KEYPOINT_HEATMAPS: values} for each, values in zip(detections, rows, strict=True)]
+            return [replace(each, extras=values) for each, values in zip(detections, extras, strict=True)]
         points = decode_heatmaps(heatmaps, torch.cat(boxes))[..., [0, 1, 3]]
-        per_image = points.split([len(own) for own in boxes])
-        return [replace(found, keypoints=own) for found, own in zip(detections, per_image, strict=True)]
+        per_image = points.split([len(values) for values in boxes])
+        return [replace(each, keypoints=values) for each, values in zip(detections, per_image, strict=True)]
 
-    def _visible(self, boxes: Tensor, truth: Targets) -> tuple[Tensor, Tensor]:
-        """The regions with a labelled keypoint in them, and their keypoints."""
-        keypoints = truth.keypoints
+    def _visible(self, boxes: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+        """The regions with a labelled keypoint inside, and their keypoints."""
+        keypoints = targets.keypoints
         if keypoints is None:
-            if len(truth):
+            if len(targets):
                 fix = "load the dataset with keypoints: true"
-                raise StructureError("Targets.keypoints", "are needed to learn keypoints", "there are none", fix)
+                raise StructureError("Targets.keypoints", "are needed to train keypoints", "there are none", fix)
             keypoints = boxes.new_zeros((0, self.num_keypoints, 3))
         if keypoints.shape[1] != self.num_keypoints:
-            found = f"got {keypoints.shape[1]}, but the head has {self.num_keypoints}"
-            raise StructureError("Targets.keypoints", "must be as many as the head predicts", found)
+            count = f"got {keypoints.shape[1]}, but the head has {self.num_keypoints}"
+            raise StructureError("Targets.keypoints", "must be as many as the head predicts", count)
         rows = torch.nonzero(keypoints_within(keypoints, boxes).any(dim=1)).squeeze(1)
         return boxes[rows], keypoints[rows]
 

@@ -23,22 +23,22 @@ __all__ = ["MaskRCNNConvUpsampleHead", "mask_loss", "of_label", "with_masks"]
 
 
 class MaskRCNNConvUpsampleHead(nn.Module):
-    """3 x 3 convolutions, a transposed one that doubles the side, and a mask for each class.
+    """3 x 3 convolutions and a transposed one that doubles the side, to a mask per class.
 
-    A stage that pools by itself (`Res5ROIHeads`) asks for `pooled_losses` and `pooled_predict`.
+    Second stages with their own pooled features (`Res5ROIHeads`) call `pooled_losses` and `pooled_predict`.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
-        num_classes: without the background.
-        in_features: the levels that regions are pooled from; by default all up to stride 32.
+        channels: channels of each backbone level.
+        strides: stride of each backbone level.
+        num_classes: number of foreground classes.
+        in_features: feature levels of the pooler; by default all up to stride 32.
         pooler: built with `strides` of those levels; masks have twice its resolution.
-        num_conv: 3 x 3 convolutions.
-        conv_dim: channels of these and of the transposed one.
-        norm: of the 3 x 3 convolutions.
-        shuffle: let the processes of a training exchange their regions, so that batch norms see those of many images.
-        class_agnostic: one mask per region instead of one per class.
-        loss: how masks are compared with the truth; null is `mask_loss`.
+        num_conv: number of 3 x 3 convolutions.
+        conv_dim: channels of the convolutions and of the transposed one.
+        norm: norm layer of the 3 x 3 convolutions.
+        shuffle: whether training processes exchange regions, so that batch norms average over many images.
+        class_agnostic: whether there is one mask per region in place of one per class.
+        loss: loss of masks against the ground truth; null for `mask_loss`.
         loss_weight: weight of the loss.
     """
 
@@ -90,21 +90,21 @@ class MaskRCNNConvUpsampleHead(nn.Module):
     def losses(
         self, features: Mapping[str, Tensor], proposals: Sequence[Tensor], targets: Sequence[Targets]
     ) -> dict[str, Tensor]:
-        """{"loss_mask"}: what `loss` says of the masks."""
+        """{"loss_mask"}: the mask loss."""
         return self.pooled_losses(self._pool(features, proposals), proposals, targets)
 
     def pooled_losses(
         self, pooled: Tensor, proposals: Sequence[Tensor], targets: Sequence[Targets]
     ) -> dict[str, Tensor]:
-        """`losses`, from features that are pooled already: (sum of P_i, C, R, R)."""
+        """`losses` from pooled features (sum of P_i, C, R, R)."""
         return {"loss_mask": self.loss(self(pooled), proposals, targets) * self.loss_weight}
 
     def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
-        """The detections with `masks`: float32 (N, 2 R, 2 R), the probabilities within each box."""
-        return self.pooled_predict(self._pool(features, [found.boxes for found in detections]), detections)
+        """The detections with `masks`: float32 (N, 2 R, 2 R), probabilities within each box."""
+        return self.pooled_predict(self._pool(features, [each.boxes for each in detections]), detections)
 
     def pooled_predict(self, pooled: Tensor, detections: Sequence[Detections]) -> list[Detections]:
-        """`predict`, from features that are pooled already: (sum of N_i, C, R, R)."""
+        """`predict` from pooled features (sum of N_i, C, R, R)."""
         return with_masks(detections, self(pooled))
 
     def _pool(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> Tensor:
@@ -113,32 +113,32 @@ class MaskRCNNConvUpsampleHead(nn.Module):
 
 
 def mask_loss(logits: Tensor, proposals: Sequence[Tensor], targets: Sequence[Targets]) -> Tensor:
-    """Binary cross-entropy of the true class's mask, the mean over all cells of all regions; see `MaskLoss`.
+    """Binary cross-entropy of the mask of the ground-truth class, mean over all cells of all regions; see `MaskLoss`.
 
     Raises:
         StructureError: there are objects without masks.
     """
-    labels = torch.cat([truth.labels for truth in targets])
+    labels = torch.cat([each.labels for each in targets])
     cells = normalizer(len(labels), logits) * logits.shape[-1] ** 2
     if not len(labels):
         return logits.sum() * 0.0
-    truth = [_cropped(objects, boxes, logits.shape[-1]) for objects, boxes in zip(targets, proposals, strict=True)]
-    chosen, truths = of_label(logits, labels).float(), torch.cat(truth).float()
-    return F.binary_cross_entropy_with_logits(chosen, truths, reduction="sum") / cells
+    crops = [_cropped(objects, boxes, logits.shape[-1]) for objects, boxes in zip(targets, proposals, strict=True)]
+    predicted, expected = of_label(logits, labels).float(), torch.cat(crops).float()
+    return F.binary_cross_entropy_with_logits(predicted, expected, reduction="sum") / cells
 
 
 def with_masks(detections: Sequence[Detections], logits: Tensor) -> list[Detections]:
-    """The detections of each image with the probabilities within each box, float32 (N, S, S), as `masks`.
+    """The detections of each image with float32 (N, S, S), probabilities within each box, as `masks`.
 
-    Logits (P, num_classes or 1, S, S) of the detections of all images, one after another.
+    Logits (P, num_classes or 1, S, S) of the detections of all images, concatenated.
     """
-    masks = of_label(logits, torch.cat([found.labels for found in detections])).float().sigmoid()
-    per_image = masks.split([len(found) for found in detections])
-    return [replace(found, masks=own) for found, own in zip(detections, per_image, strict=True)]
+    masks = of_label(logits, torch.cat([each.labels for each in detections])).float().sigmoid()
+    per_image = masks.split([len(each) for each in detections])
+    return [replace(each, masks=image_masks) for each, image_masks in zip(detections, per_image, strict=True)]
 
 
 def of_label(logits: Tensor, labels: Tensor) -> Tensor:
-    """Of logits (P, C, ...) those of each row's label, int64 (P,), to (P, ...); one that serves all classes (C = 1)."""
+    """Logits (P, C, ...) of each row's label, int64 (P,), as (P, ...); C = 1 for class-agnostic heads."""
     column = torch.zeros_like(labels) if logits.shape[1] == 1 else labels
     return logits[torch.arange(len(labels), device=labels.device), column]
 
@@ -148,6 +148,6 @@ def _cropped(objects: Targets, boxes: Tensor, side: int) -> Tensor:
     if objects.masks is None:
         if len(objects):
             fix = "load the dataset with masks: masks: polygons, or masks: bitmaps"
-            raise StructureError("Targets.masks", "are needed to learn masks", "there are none", fix)
+            raise StructureError("Targets.masks", "are needed to train masks", "there are none", fix)
         return boxes.new_zeros((0, side, side), dtype=torch.bool)
     return crop_masks(objects.masks, boxes, side)

@@ -1,4 +1,4 @@
-"""What all second stages share: extra heads beside that for boxes, and their losses."""
+"""Common parts of second stages: extra RoI heads beside the box head, and their losses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -17,33 +17,33 @@ __all__ = ["ExtraHeads", "Regions", "SecondStage", "foreground", "join_losses", 
 
 
 def require_box_dim(where: str, pooler: Pooler, predictor: BoxPredictor) -> None:
-    """Raise ConfigError unless a stage pools boxes of the format that its predictor predicts."""
+    """Raise ConfigError unless pooler and predictor of a stage have the same box format."""
     if predictor.box_dim != pooler.box_dim:
-        found = f"the pooler reads boxes of {pooler.box_dim} numbers, its box_weights are {predictor.box_dim}"
+        found = f"the pooler takes boxes of {pooler.box_dim} numbers, its box_weights are {predictor.box_dim}"
         fix = "rotated boxes need both a pooler with pooling: ROIAlignRotated and five box_weights"
-        raise ConfigError(f"{where}.box_predictor", "must be for the boxes that are pooled", found, fix)
+        raise ConfigError(f"{where}.box_predictor", "must have the box format of the pooler", found, fix)
 
 
 class Regions(NamedTuple):
-    """Sampled regions of all images: `boxes` of each image; `labels` and true boxes `truth` one after another."""
+    """Sampled regions of all images: `boxes` per image; `labels` and ground-truth boxes `matched_gt`, concatenated."""
 
     boxes: list[Tensor]
     labels: Tensor
-    truth: Tensor
+    matched_gt: Tensor
 
     @classmethod
     def of(cls, sampled: Sequence[SampledProposals]) -> "Regions":
-        """Those of each image."""
+        """The regions of all images."""
         labels = torch.cat([regions.labels for regions in sampled])
         return cls([each.boxes for each in sampled], labels, torch.cat([each.matched_gt_boxes() for each in sampled]))
 
 
 class SecondStage(nn.Module):
-    """What second stages share: sampling, and extra heads on what is detected; a subclass sets the attributes.
+    """Base of second stages: sampling, and extra heads on detections; a subclass sets the attributes.
 
     Attributes:
         num_classes: number of foreground classes.
-        sampler: the proposals that the losses are computed on.
+        sampler: training samples.
     """
 
     contract = "ROIHeads"
@@ -57,12 +57,12 @@ class SecondStage(nn.Module):
         return [self.sampler(p.boxes, t, self.num_classes, image) for image, (p, t) in enumerate(pairs)]
 
     def predict_given_boxes(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
-        """The detections with what the extra heads say of them, whoever found them."""
+        """The detections of any source with the predictions of the extra heads."""
         return self._heads.predict(self, features, detections)
 
     @property
     def nms(self) -> NMS:
-        """Which boxes become detections; AttributeError where the predictor has no such settings."""
+        """NMS settings; AttributeError if the predictor has none."""
         last: Any = self.box_predictor[-1] if isinstance(self.box_predictor, nn.ModuleList) else self.box_predictor
         return cast(NMS, last.nms)
 
@@ -72,25 +72,25 @@ class SecondStage(nn.Module):
 
 
 class ExtraHeads:
-    """The heads of a second stage beside that for boxes; they live in it, as modules under their own names.
+    """Extra RoI heads of a second stage beside the box head; they are submodules of the stage, by name.
 
     Args:
-        stage: the module they belong to.
-        heads: name -> head, built with `known`.
-        known: what the stage knows: `channels`, `strides`, `num_classes`.
+        stage: second stage that owns the heads.
+        heads: extra heads by name, built with `arguments`.
+        arguments: build arguments from the stage: `channels`, `strides`, `num_classes`.
     """
 
-    def __init__(self, stage: nn.Module, heads: Mapping[str, Factory[RegionHead]] | None, **known: object) -> None:
+    def __init__(self, stage: nn.Module, heads: Mapping[str, Factory[RegionHead]] | None, **arguments: object) -> None:
         self.names = tuple(heads or {})
         for name, head in (heads or {}).items():
             if hasattr(stage, name):
                 raise ConfigError(f"{type(stage).__name__}.heads.{name}", "this name is taken", fix="choose another")
-            stage.add_module(name, cast(nn.Module, Factory.of(head)(**known)))
+            stage.add_module(name, cast(nn.Module, Factory.of(head)(**arguments)))
 
     def losses(
         self, stage: nn.Module, features: Mapping[str, Tensor], sampled: Sequence[SampledProposals], num_classes: int
     ) -> dict[str, Tensor]:
-        """What the heads lose on the foreground of the sampled regions."""
+        """Losses of the extra heads on the foreground of the sampled regions."""
         losses: dict[str, Tensor] = {}
         if self.names:
             regions, objects = foreground(sampled, num_classes)
@@ -102,23 +102,23 @@ class ExtraHeads:
     def predict(
         self, stage: nn.Module, features: Mapping[str, Tensor], detections: Sequence[Detections]
     ) -> list[Detections]:
-        """The detections with what each head says of them."""
-        found = list(detections)
+        """The detections with the predictions of each extra head."""
+        results = list(detections)
         for name in self.names:
-            found = cast(RegionHead, stage.get_submodule(name)).predict(features, found)
-        return found
+            results = cast(RegionHead, stage.get_submodule(name)).predict(features, results)
+        return results
 
 
 def foreground(sampled: Sequence[SampledProposals], num_classes: int) -> tuple[list[Tensor], list[Targets]]:
-    """The foreground regions of each image, and the object that each of them stands for."""
+    """The foreground regions of each image, and the matched object of each."""
     rows = [torch.nonzero(regions.labels < num_classes).squeeze(1) for regions in sampled]
-    boxes = [regions.boxes[own] for regions, own in zip(sampled, rows, strict=True)]
-    objects = [regions.targets[regions.matched_idxs[own]] for regions, own in zip(sampled, rows, strict=True)]
+    boxes = [regions.boxes[selected] for regions, selected in zip(sampled, rows, strict=True)]
+    objects = [regions.targets[regions.matched_idxs[selected]] for regions, selected in zip(sampled, rows, strict=True)]
     return boxes, objects
 
 
 def join_losses(losses: dict[str, Tensor], more: Mapping[str, Tensor], name: str) -> None:
-    """Add the losses of the head called `name`; ConfigError if another one has taken their names."""
-    if taken := sorted(losses.keys() & more.keys()):
-        raise ConfigError(f"{name}.losses", "returns losses that another head returns too", ", ".join(taken))
+    """Add the losses of the head called `name`; ConfigError for a duplicate name."""
+    if duplicates := sorted(losses.keys() & more.keys()):
+        raise ConfigError(f"{name}.losses", "has losses with the names of another head", ", ".join(duplicates))
     losses.update(more)

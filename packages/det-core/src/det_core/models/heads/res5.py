@@ -1,4 +1,4 @@
-"""The second stage of the C4 models: the last stage of the ResNet, run on every region (He et al., 2016)."""
+"""The second stage of C4 models: the last ResNet stage, run on every region (He et al., 2016)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from det_core.models.heads.regions import ExtraHeads, Regions, SecondStage, fore
 from det_core.models.parts.levels import select_levels
 from det_core.models.parts.samplers import RegionSampler
 from det_core.ops.layers import Norm
-from det_core.ops.residual import BottleneckBlock, initialise
+from det_core.ops.residual import BottleneckBlock, initialize
 from det_core.ops.roi import ROIPooler
 from det_core.recipes import Factory
 from det_core.structures import Detections, Proposals, Size, Targets
@@ -31,8 +31,8 @@ class Res5Blocks:
 
     Attributes:
         out_channels: channels of the output.
-        norm: norm after each convolution.
-        stride_in_1x1: whether the first 1 x 1 convolution of a block has its stride, not the 3 x 3 one.
+        norm: norm layer after each convolution.
+        stride_in_1x1: whether the stride is in the first 1 x 1 convolution of a block, not in the 3 x 3 one.
         groups: groups of the 3 x 3 convolutions.
         width_per_group: channels of a group in res2; res5 has eight times as many.
     """
@@ -55,24 +55,23 @@ class Res5Blocks:
         )
         later = [block(self.out_channels, stride=1) for _ in range(_BLOCKS - 1)]
         blocks = nn.Sequential(block(in_channels, stride=2), *later)
-        initialise(blocks)
+        initialize(blocks)
         return blocks
 
 
 class Res5ROIHeads(SecondStage):
-    """Pools regions from one level, runs res5 on each, and judges them by its mean; extra heads see res5's maps.
+    """Pools regions from one level, runs res5 on each, and predicts from its mean; extra heads take res5's features.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
+        channels: channels of each backbone level.
+        strides: stride of each backbone level.
         num_classes: number of foreground classes.
-        in_features: the one level that regions are pooled from, by default the only one up to stride 32.
+        in_features: the one feature level of the pooler, by default the only one up to stride 32.
         pooler: built with `strides` of that level; res5 halves its resolution.
         res5: the blocks of the stage, built with `in_channels`.
         box_predictor: built with `in_dim` and `num_classes`.
-        heads: name -> extra head, built with `channels`, `strides` (of res5 alone) and `num_classes` and kept under
-            that name.
-        sampler: the proposals that the losses are computed on.
+        heads: extra RoI heads by name, built with `channels`, `strides` (of res5 alone) and `num_classes`.
+        sampler: training samples.
     """
 
     def __init__(
@@ -93,18 +92,18 @@ class Res5ROIHeads(SecondStage):
         if len(names) != 1:
             raise ConfigError("Res5ROIHeads.in_features", "must name one level", f"got {list(names)}")
         self.num_classes, self.in_features = num_classes, names
-        made = Factory.of(pooler)(strides=[strides[names[0]]])
-        self.pooler = cast(nn.Module, made)
+        built = Factory.of(pooler)(strides=[strides[names[0]]])
+        self.pooler = cast(nn.Module, built)
         self.res5 = res5.build(channels[names[0]])
         predictor = Factory.of(box_predictor)(in_dim=res5.out_channels, num_classes=num_classes)
-        require_box_dim("Res5ROIHeads", made, predictor)
+        require_box_dim("Res5ROIHeads", built, predictor)
         self.box_predictor = cast(nn.Module, predictor)
-        known = {"channels": {"res5": res5.out_channels}, "strides": {"res5": strides[names[0]]}}
-        self._heads = ExtraHeads(self, heads, **known, num_classes=num_classes)
+        arguments = {"channels": {"res5": res5.out_channels}, "strides": {"res5": strides[names[0]]}}
+        self._heads = ExtraHeads(self, heads, **arguments, num_classes=num_classes)
         for name in self._heads.names:
             if not isinstance(self.get_submodule(name), PooledRegionHead):
                 found = f"{type(self.get_submodule(name)).__name__} has no pooled_losses and pooled_predict"
-                raise ConfigError(f"Res5ROIHeads.heads.{name}", "must take pooled features", found)
+                raise ConfigError(f"Res5ROIHeads.heads.{name}", "must accept pooled features", found)
         self.sampler = sampler
 
     def losses(
@@ -114,36 +113,36 @@ class Res5ROIHeads(SecondStage):
         targets: Sequence[Targets],
         sizes: Sequence[Size],
     ) -> dict[str, Tensor]:
-        """The box losses, over a random sample of the proposals, and those of the extra heads."""
+        """Box losses over a random sample of the proposals, and the losses of the extra heads."""
         sampled = self.sample(proposals, targets)
-        boxes, labels, truth = Regions.of(sampled)
+        boxes, labels, matched_gt = Regions.of(sampled)
         x = self._shared(features, boxes)
         outputs = self.box_predictor(x.mean(dim=(2, 3)))
-        losses = self._predictor.losses(outputs, torch.cat(boxes), labels, truth)
+        losses = self._predictor.losses(outputs, torch.cat(boxes), labels, matched_gt)
         if self._heads.names:
-            own, objects = foreground(sampled, self.num_classes)
-            seen = x[labels < self.num_classes]
+            foreground_boxes, objects = foreground(sampled, self.num_classes)
+            foreground_maps = x[labels < self.num_classes]
             for name in self._heads.names:
-                join_losses(losses, self._head(name).pooled_losses(seen, own, objects), name)
+                join_losses(losses, self._head(name).pooled_losses(foreground_maps, foreground_boxes, objects), name)
         return losses
 
     def predict(
         self, features: Mapping[str, Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]
     ) -> list[Detections]:
-        """The detections of each image, best first, with what the extra heads say of them."""
+        """Detections of each image, best first, with the predictions of the extra heads."""
         boxes = [p.boxes for p in proposals]
         outputs = self.box_predictor(self._shared(features, boxes).mean(dim=(2, 3)))
         detections = self._predictor.detect(outputs, boxes, sizes)
         return self.predict_given_boxes(features, detections)
 
     def predict_given_boxes(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
-        """The detections with what the extra heads say of them, whoever found them."""
-        found = list(detections)
+        """The detections of any source with the predictions of the extra heads."""
+        results = list(detections)
         if self._heads.names:
-            seen = self._shared(features, [each.boxes for each in found])
+            maps = self._shared(features, [each.boxes for each in results])
             for name in self._heads.names:
-                found = self._head(name).pooled_predict(seen, found)
-        return found
+                results = self._head(name).pooled_predict(maps, results)
+        return results
 
     def networks(self) -> list[nn.Module]:
         """As `det_core.contracts.Compilable`."""

@@ -43,37 +43,37 @@ class RetinaNetOutputs(NamedTuple):
 
 @dataclass(frozen=True)
 class AnchorMatching:
-    """Which anchors are foreground; an object's best anchor always is.
+    """IoU thresholds of the anchors; the best anchor of an object is always foreground.
 
     Attributes:
-        iou_thresholds: IoUs, rising, that separate the ranges of `iou_labels`.
-        iou_labels: 0 background, -1 ignore, 1 foreground.
+        iou_thresholds: ascending IoUs that separate the ranges of `iou_labels`.
+        iou_labels: label of each range: 0 background, -1 ignore, 1 foreground.
     """
 
     iou_thresholds: Sequence[float] = (0.4, 0.5)
     iou_labels: Sequence[int] = (0, -1, 1)
 
     def matcher(self) -> Matcher:
-        """The matcher with these thresholds."""
+        """A matcher with these thresholds."""
         return Matcher(self.iou_thresholds, self.iou_labels, keep_best=True)
 
 
 class RetinaNetHead(nn.Module):
-    """Classifies every anchor and moves it onto the object; one head for all levels.
+    """Classifies every anchor and regresses its box; shared by all levels.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
-        num_classes: there is no background class.
-        in_features: the levels that are searched; None for all.
-        anchor_generator: built with `strides` of those levels; by default three sizes per level, from 4 strides on.
-        tower: the convolutions before either prediction.
-        prior_probability: probability of every class at every anchor before training, in (0, 1).
-        matching: which anchors are foreground.
-        focal_loss: the loss of classes.
-        box_weights: weights of the offsets (dx, dy, dw, dh).
-        box_regression: the loss of boxes.
-        nms: which candidates become detections.
+        channels: channels of each backbone level.
+        strides: stride of each backbone level.
+        num_classes: number of foreground classes.
+        in_features: feature levels of the head; None for all.
+        anchor_generator: built with `strides` of those levels; by default three sizes per level, from 4 strides.
+        tower: convolutions before either prediction.
+        prior_probability: initial probability of every class at every anchor, in (0, 1).
+        matching: IoU thresholds of the anchors.
+        focal_loss: classification loss.
+        box_weights: weights of the box offsets (dx, dy, dw, dh).
+        box_regression: box regression loss.
+        nms: score threshold, pre-NMS top-k and NMS.
     """
 
     contract = "DenseHead"
@@ -98,7 +98,7 @@ class RetinaNetHead(nn.Module):
         self.num_classes, self.in_features = num_classes, select_levels("RetinaNetHead", channels, in_features)
         generator = Factory.of(anchor_generator)(strides={name: strides[name] for name in self.in_features})
         if generator.box_dim != 4:
-            raise ConfigError("RetinaNetHead.anchor_generator", "must lay upright anchors", "its anchors have angles")
+            raise ConfigError("RetinaNetHead.anchor_generator", "must generate upright anchors", "they have angles")
         self.anchor_generator = cast(nn.Module, generator)
         size = (channels[self.in_features[0]], len(self.in_features))
         self.cls_subnet, self.bbox_subnet = tower.build(*size), tower.build(*size)
@@ -106,51 +106,51 @@ class RetinaNetHead(nn.Module):
         self.cls_score = predictor(width, anchors * num_classes, prior_probability)
         self.bbox_pred = predictor(width, anchors * 4)
         self.matcher = matching.matcher()
-        self.normaliser = MovingAverage(start=100)
+        self.normalizer = MovingAverage(start=100)
         self.focal_loss, self.box_weights, self.box_regression = focal_loss, box_weights, box_regression
         self.nms = nms
 
     def forward(self, features: Mapping[str, Tensor]) -> RetinaNetOutputs:
-        """Levels (B, C, H, W) to scores before the sigmoid and offsets of every anchor."""
+        """Levels (B, C, H, W) to logits and box offsets of every anchor."""
         levels = [features[name] for name in self.in_features]
         logits = [per_anchor(self.cls_score(x), self.num_classes) for x in self.cls_subnet(levels)]
         offsets = [per_anchor(self.bbox_pred(x), 4) for x in self.bbox_subnet(levels)]
         return RetinaNetOutputs(logits, offsets, self.anchor_generator(levels))
 
     def losses(self, outputs: RetinaNetOutputs, sizes: Sequence[Size], targets: Sequence[Targets]) -> dict[str, Tensor]:
-        """{"loss_cls", "loss_box_reg"}: sums over the batch, divided by a moving average of the foreground anchors."""
+        """{"loss_cls", "loss_box_reg"}: sums over the batch, divided by a moving average of the foreground count."""
         anchors = torch.cat(outputs.anchors)
         logits, offsets = torch.cat(outputs.logits, dim=1), torch.cat(outputs.offsets, dim=1)
         matched = [self._match(anchors, truth) for truth in targets]
         labels, boxes = torch.stack([m[0] for m in matched]), torch.stack([m[1] for m in matched])
         image, anchor = torch.nonzero((labels >= 0) & (labels < self.num_classes), as_tuple=True)
-        normaliser = self.normaliser(labels.new_tensor(len(image)))
+        normalizer = self.normalizer(labels.new_tensor(len(image)))
         used = labels >= 0
         classes = torch.arange(self.num_classes, device=labels.device)
         truth = (labels[used][:, None] == classes).float()
         classification = self.focal_loss(logits[used], truth)
         offsets, boxes = offsets[image, anchor], boxes[image, anchor]
         regression = self.box_regression(offsets, anchors[anchor], boxes, self.box_weights)
-        return {"loss_cls": classification / normaliser, "loss_box_reg": regression / normaliser}
+        return {"loss_cls": classification / normalizer, "loss_box_reg": regression / normalizer}
 
     @torch.no_grad()
-    def _match(self, anchors: Tensor, truth: Targets) -> tuple[Tensor, Tensor]:
-        """The class of each anchor (A,), `num_classes` for background and -1 for left out; and its true box (A, 4)."""
-        match = self.matcher(box_ops.iou(truth.boxes, anchors))
-        background = torch.full_like(match.partner, self.num_classes)
-        labels = torch.where(match.labels == 1, truth.labels[match.partner], background) if len(truth) else background
-        boxes = truth.boxes[match.partner] if len(truth) else anchors
+    def _match(self, anchors: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+        """Class of each anchor (A,), `num_classes` for background and -1 to ignore; and its ground-truth box (A, 4)."""
+        match = self.matcher(box_ops.iou(targets.boxes, anchors))
+        idxs, background = match.matched_idxs, torch.full_like(match.matched_idxs, self.num_classes)
+        labels = torch.where(match.labels == 1, targets.labels[idxs], background) if len(targets) else background
+        boxes = targets.boxes[idxs] if len(targets) else anchors
         return torch.where(match.labels < 0, -1, labels), boxes
 
     @torch.no_grad()
     def decode(self, outputs: RetinaNetOutputs, sizes: Sequence[Size]) -> list[Detections]:
-        """The detections of each image, best first; an anchor may be detected as several classes."""
+        """Detections of each image, best first; an anchor may be detected as several classes."""
         boxes, labels, scores = [], [], []
         for logits, offsets, anchors in zip(*outputs, strict=True):
             best = best_candidates(logits.float().sigmoid(), self.nms.score_threshold, self.nms.topk_candidates)
-            chosen = offsets.gather(1, best.anchor[..., None].expand(-1, -1, 4))
-            boxes.append(coding.decode(chosen, anchors[best.anchor], self.box_weights))
+            selected = offsets.gather(1, best.anchor[..., None].expand(-1, -1, 4))
+            boxes.append(coding.decode(selected, anchors[best.anchor], self.box_weights))
             labels.append(best.label)
             scores.append(best.score)
         per_image = zip(torch.cat(boxes, 1), torch.cat(labels, 1), torch.cat(scores, 1), sizes, strict=True)
-        return [suppress(*found, self.nms) for found in per_image]
+        return [suppress(*candidates, self.nms) for candidates in per_image]

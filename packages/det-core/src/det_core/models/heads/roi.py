@@ -20,22 +20,21 @@ __all__ = ["StandardROIHeads"]
 
 
 class StandardROIHeads(SecondStage):
-    """A box head, and any number of extra heads (masks, keypoints ...) that look at what it finds.
+    """A box head, and any number of extra RoI heads (masks, keypoints ...) on its detections.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
+        channels: channels of each backbone level.
+        strides: stride of each backbone level.
         num_classes: number of foreground classes.
-        in_features: the levels that boxes are pooled from; by default all up to stride 32.
+        in_features: feature levels of the box pooler; by default all up to stride 32.
         pooler: built with `strides` of those levels.
         box_head: built with `in_channels` and `resolution`.
         box_predictor: built with `in_dim` and `num_classes`.
-        heads: name -> extra head, built with `channels`, `strides` and `num_classes` and kept under that name. They
-            see the foreground proposals in training and the final detections at inference.
-        sampler: the proposals that the losses are computed on.
-        train_on_predicted_boxes: let the extra heads learn from the boxes that the box head makes of the proposals,
-            as they will see them at inference, instead of from the proposals.
-            Needs a `box_predictor` that refines regions.
+        heads: extra RoI heads by name, built with `channels`, `strides` and `num_classes`. They take the foreground
+            proposals in training and the final detections at inference.
+        sampler: training samples.
+        train_on_predicted_boxes: whether extra heads are trained on the refined boxes of the proposals, as at
+            inference, in place of the proposals. Needs a `box_predictor` that refines regions.
     """
 
     def __init__(
@@ -55,12 +54,12 @@ class StandardROIHeads(SecondStage):
         super().__init__()
         names = select_levels("StandardROIHeads", channels, in_features, strides)
         self.num_classes, self.in_features = num_classes, names
-        made = Factory.of(pooler)(strides=[strides[name] for name in names])
-        self.box_pooler = cast(nn.Module, made)
-        built = Factory.of(box_head)(in_channels=channels[names[0]], resolution=made.resolution)
+        box_pooler = Factory.of(pooler)(strides=[strides[name] for name in names])
+        self.box_pooler = cast(nn.Module, box_pooler)
+        built = Factory.of(box_head)(in_channels=channels[names[0]], resolution=box_pooler.resolution)
         self.box_head = cast(nn.Module, built)
         predictor = Factory.of(box_predictor)(in_dim=built.out_dim, num_classes=num_classes)
-        require_box_dim("StandardROIHeads", made, predictor)
+        require_box_dim("StandardROIHeads", box_pooler, predictor)
         if train_on_predicted_boxes and not isinstance(predictor, RefinesRegions):
             found = f"{type(predictor).__name__} has no predict_boxes_for_labels"
             raise ConfigError("StandardROIHeads.train_on_predicted_boxes", "needs boxes of the predictor", found)
@@ -76,18 +75,18 @@ class StandardROIHeads(SecondStage):
         targets: Sequence[Targets],
         sizes: Sequence[Size],
     ) -> dict[str, Tensor]:
-        """The box losses, over a random sample of the proposals, and those of the extra heads."""
+        """Box losses over a random sample of the proposals, and the losses of the extra heads."""
         sampled = self.sample(proposals, targets)
-        boxes, labels, truth = Regions.of(sampled)
+        boxes, labels, matched_gt = Regions.of(sampled)
         outputs = self._predict_boxes(features, boxes)
-        losses = self._predictor.losses(outputs, torch.cat(boxes), labels, truth)
+        losses = self._predictor.losses(outputs, torch.cat(boxes), labels, matched_gt)
         if self.train_on_predicted_boxes:
             with torch.no_grad():
                 predicted = cast(RefinesRegions, self.box_predictor).predict_boxes_for_labels(
                     outputs, torch.cat(boxes), labels
                 )
             per_image = predicted.split([len(each) for each in boxes])
-            sampled = [regions._replace(boxes=own) for regions, own in zip(sampled, per_image, strict=True)]
+            sampled = [regions._replace(boxes=refined) for regions, refined in zip(sampled, per_image, strict=True)]
         more = self._heads.losses(self, features, sampled, self.num_classes)
         join_losses(losses, more, next(iter(self._heads.names), ""))
         return losses
@@ -95,7 +94,7 @@ class StandardROIHeads(SecondStage):
     def predict(
         self, features: Mapping[str, Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]
     ) -> list[Detections]:
-        """The detections of each image, best first, with what the extra heads say of them."""
+        """Detections of each image, best first, with the predictions of the extra heads."""
         boxes = [p.boxes for p in proposals]
         detections = self._predictor.detect(self._predict_boxes(features, boxes), boxes, sizes)
         return self.predict_given_boxes(features, detections)

@@ -29,22 +29,22 @@ class RPNOutputs(NamedTuple):
     offsets: list[Tensor]
 
     def of_anchors(self, image: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (K,) and offsets (K, box_dim) of anchors, by their images and numbers over all levels, int64 (K,)."""
+        """Logits (K,) and offsets (K, box_dim) of anchors, by image and by index over all levels, int64 (K,)."""
         return torch.cat(self.logits, dim=1)[image, anchor], torch.cat(self.offsets, dim=1)[image, anchor]
 
 
 def run_head(head: nn.Module, features: Sequence[Tensor], count: int) -> RPNOutputs:
-    """The predictions of an RPN head; the losses will ask for `count` anchors of each image."""
+    """Predictions of an RPN head; the losses will need `count` anchors of each image."""
     return RPNOutputs(*head(features))
 
 
 class RPNHead(nn.Module):
-    """Objectness and box offsets for the anchors of every feature pixel; one head for all levels.
+    """Objectness and box offsets for the anchors of every feature pixel; shared by all levels.
 
     Args:
         in_channels: channels of every level.
-        anchors: anchors of a feature pixel.
-        conv_dims: output channels of the 3 x 3 convolutions before the two predictions; -1 keeps the number.
+        anchors: anchors per feature pixel.
+        conv_dims: output channels of the 3 x 3 convolutions before the two predictions; -1 to keep the number.
         box_dim: offsets per anchor: 4, or 5 for rotated ones.
     """
 
@@ -83,23 +83,23 @@ class RPNHead(nn.Module):
 
 
 class RPN(nn.Module):
-    """Proposes regions that may hold an object of any class; rotated ones, if its anchors are.
+    """Region proposals of any class; rotated ones, if its anchors are.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
-        in_features: the levels that are searched; None for all.
+        channels: channels of each backbone level.
+        strides: stride of each backbone level.
+        in_features: feature levels of the head; None for all.
         anchor_generator: built with `strides` of those levels.
         head: built with `in_channels`, `anchors` and `box_dim`.
-        sampler: the anchors that the losses are computed on.
+        sampler: training samples of the anchors.
         box_weights: weights of the offsets (dx, dy, dw, dh), or (dx, dy, dw, dh, da) of rotated boxes.
-        box_regression: the loss of boxes.
+        box_regression: box regression loss.
         loss_weight: weight of both losses.
         box_loss_weight: weight of the box loss, on top of `loss_weight`.
-        nms: which anchors become proposals.
+        nms: pre-NMS and post-NMS top-k, and NMS.
 
     Attributes:
-        run_head: how the head is run in training; `det_core.models.cpu` puts in a faster way.
+        run_head: function that runs the head in training; `det_core.models.cpu` installs a faster one.
     """
 
     contract = "ProposalGenerator"
@@ -128,8 +128,8 @@ class RPN(nn.Module):
             found = f"got {len(box_weights)} for anchors of {generator.box_dim}"
             raise ConfigError("RPN.box_weights", "must be one for each number of a box", found)
         width = channels[self.in_features[0]]
-        made = Factory.of(head)(in_channels=width, anchors=anchors, box_dim=self.form.dim)
-        self.anchor_generator, self.rpn_head = cast(nn.Module, generator), cast(nn.Module, made)
+        built = Factory.of(head)(in_channels=width, anchors=anchors, box_dim=self.form.dim)
+        self.anchor_generator, self.rpn_head = cast(nn.Module, generator), cast(nn.Module, built)
         self.sampler, self.nms = sampler, nms
         self.box_weights, self.box_regression = tuple(box_weights), box_regression
         self.loss_weight, self.box_loss_weight = loss_weight, box_loss_weight
@@ -138,9 +138,9 @@ class RPN(nn.Module):
     def forward(
         self, features: Mapping[str, Tensor], sizes: Sequence[Size], targets: Sequence[Targets] | None = None
     ) -> tuple[list[Proposals], dict[str, Tensor]]:
-        """Proposals of each image by falling objectness, and the losses ({} without `targets`).
+        """Proposals of each image by descending objectness, and losses ({} without `targets`).
 
-        Proposals carry no gradient: the second stage treats them as given.
+        Proposals have no gradient: the second stage treats them as constants.
         """
         levels = [features[name] for name in self.in_features]
         anchors = self.anchor_generator(levels)
@@ -179,12 +179,12 @@ class RPN(nn.Module):
     def propose(
         self, anchors: Sequence[Tensor], outputs: RPNOutputs, sizes: Sequence[Size], *, training: bool
     ) -> list[Proposals]:
-        """The best boxes of each level, moved by their offsets, clipped, suppressed; best first over all levels."""
+        """The best boxes of each level, decoded, clipped and after NMS; best first over all levels."""
         boxes, scores, groups = [], [], []
         for i, (grid, logits, offsets) in enumerate(zip(anchors, outputs.logits, outputs.offsets, strict=True)):
             top, index = logits.float().topk(min(self.nms.pre_nms_topk(training), logits.shape[1]), dim=1)
-            chosen = offsets.gather(1, index[..., None].expand(-1, -1, self.form.dim))
-            boxes.append(self.form.decode(chosen, grid[index], self.box_weights))
+            selected = offsets.gather(1, index[..., None].expand(-1, -1, self.form.dim))
+            boxes.append(self.form.decode(selected, grid[index], self.box_weights))
             scores.append(top)
             groups.append(torch.full_like(index[0], i))
         level = torch.cat(groups)

@@ -1,1 +1,1 @@
-"""Parts that several heads share."""
+"""Parts shared by several heads."""

@@ -1,4 +1,4 @@
-"""Anchors: boxes of fixed sizes and shapes laid over every feature map."""
+"""Anchors: boxes of fixed sizes and shapes at every feature pixel."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,20 +13,20 @@ __all__ = ["AnchorGenerator", "anchors_per_pixel"]
 
 
 class AnchorGenerator(nn.Module):
-    """Lays anchors of every size and aspect ratio, and of every angle if there are any, around every feature pixel.
+    """Generates anchors of all sizes, aspect ratios and, optionally, angles at every feature pixel.
 
     Args:
-        strides: level -> input pixels per feature pixel.
-        sizes: for each level, the square roots of the anchors' areas in pixels; one entry serves all levels.
-        scales: the sizes as multiples of each level's stride, where `sizes` does not say them.
-        aspect_ratios: for each level, heights divided by widths; one entry serves all levels.
-        angles: for each level, how far the anchors are turned, in degrees, counter-clockwise; one entry serves all
-            levels. None lays upright boxes.
-        offset: where in its pixel an anchor is centred: 0 the upper left corner, 0.5 the middle.
-        rounded: move the corners of upright boxes around their centre to whole numbers, as torchvision does.
+        strides: input pixels per feature pixel of each level.
+        sizes: square roots of the anchor areas in pixels, per level; one entry for all levels.
+        scales: sizes as multiples of the stride of a level, in place of `sizes`.
+        aspect_ratios: heights divided by widths, per level; one entry for all levels.
+        angles: rotation angles in degrees, counter-clockwise, per level; one entry for all levels. None for upright
+            boxes.
+        offset: anchor centre in its feature pixel: 0 for the top left corner, 0.5 for the centre.
+        rounded: whether upright corners relative to the centre are rounded to integers, as in torchvision.
 
     Attributes:
-        per_pixel: how many anchors a feature pixel has, by level.
+        per_pixel: number of anchors per feature pixel, by level.
         box_dim: numbers per anchor: 4 (x0, y0, x1, y1), or 5 (cx, cy, w, h, angle) with `angles`.
     """
 
@@ -63,13 +63,13 @@ class AnchorGenerator(nn.Module):
             cells = [[(-w, -h, w, h) for w, h in level] for level in halves]
         else:
             turns = _per_level("angles", angles, len(strides))
-            cells = [_turned(level, own) for level, own in zip(shapes, turns, strict=True)]
+            cells = [_rotated(level, level_angles) for level, level_angles in zip(shapes, turns, strict=True)]
         self.per_pixel: Sequence[int] = [len(cell) for cell in cells]
         for i, cell in enumerate(cells):
             self.register_buffer(f"cell{i}", torch.tensor(cell).reshape(-1, self.box_dim), persistent=False)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """The anchors of each level (B, C, H, W): float32 (H * W * per_pixel, box_dim), by row, column, then anchor."""
+        """Anchors of each level (B, C, H, W): float32 (H * W * per_pixel, box_dim), by row, column, then anchor."""
         return [self._grid(i, level.shape[-2], level.shape[-1]) for i, level in enumerate(features)]
 
     def _grid(self, level: int, height: int, width: int) -> Tensor:
@@ -84,7 +84,7 @@ class AnchorGenerator(nn.Module):
 
 
 def anchors_per_pixel(where: str, generator: contracts.AnchorGenerator) -> int:
-    """Anchors of a feature pixel; ConfigError if levels differ, as one head serves them all."""
+    """Number of anchors per feature pixel; ConfigError if levels differ, as they share one head."""
     counts = set(generator.per_pixel)
     if len(counts) != 1:
         raise ConfigError(where, "needs as many anchors at every level", f"got {sorted(counts)}")
@@ -104,6 +104,6 @@ def _shape(size: float, ratio: float) -> tuple[float, float]:
     return width, ratio * width
 
 
-def _turned(shapes: Sequence[tuple[float, float]], angles: Sequence[float]) -> list[tuple[float, ...]]:
-    """Every shape at every angle, around the origin; the angles of a shape stand together."""
+def _rotated(shapes: Sequence[tuple[float, float]], angles: Sequence[float]) -> list[tuple[float, ...]]:
+    """Every shape at every angle, around the origin; ordered by shape, then angle."""
     return [(0.0, 0.0, width, height, float(angle)) for width, height in shapes for angle in angles]

@@ -1,4 +1,4 @@
-"""Which levels of a backbone a head reads."""
+"""Selection of the backbone levels of a head."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,10 +15,10 @@ def select_levels(
     *,
     equal_channels: bool = True,
 ) -> tuple[str, ...]:
-    """The levels called `in_features`; by default all of them, or, given the `strides`, all up to stride 32.
+    """The levels called `in_features`; by default all of them, or, with `strides`, all up to stride 32.
 
     Raises:
-        ConfigError: there is none, the backbone lacks one, or they differ in channels although `equal_channels`.
+        ConfigError: no level, an unknown level, or different channels although `equal_channels`.
     """
     default = [name for name in channels if strides is None or strides[name] <= 32]
     names = default if in_features is None else list(in_features)

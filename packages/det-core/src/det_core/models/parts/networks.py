@@ -1,4 +1,4 @@
-"""The networks of a model that can be compiled apart from its decoding."""
+"""The networks of a model that can be compiled separately from its decoding."""
 
 from torch import nn
 
@@ -8,5 +8,5 @@ __all__ = ["networks_of"]
 
 
 def networks_of(*parts: object) -> list[nn.Module]:
-    """The networks that the parts of a model name, in order; parts that name none, and None, have none."""
+    """The networks of several parts, in order; parts without `networks`, and None, have none."""
     return [network for part in parts if isinstance(part, Compilable) for network in part.networks()]

@@ -1,4 +1,4 @@
-"""What becomes a detection or a proposal: score thresholds, numbers of candidates, and suppression (NMS)."""
+"""Selection of detections and proposals: score thresholds, top-k, and non-maximum suppression (NMS)."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ __all__ = ["NMS", "DenseNMS", "ProposalNMS"]
 
 @dataclass(frozen=True)
 class NMS:
-    """Which boxes of a second stage become detections.
+    """Selection of the detections of a second stage.
 
     Attributes:
-        score_threshold: detections must score more than this, in [0, 1].
-        iou_threshold: IoU beyond which the worse of two detections of one class is dropped.
-        max_detections: most detections of an image; the best stay.
+        score_threshold: minimum score of a detection, exclusive, in [0, 1].
+        iou_threshold: IoU above which the worse of two detections of one class is dropped.
+        max_detections: maximum number of detections per image, by score.
     """
 
     score_threshold: float = 0.05
@@ -22,11 +22,11 @@ class NMS:
 
 @dataclass(frozen=True)
 class DenseNMS(NMS):
-    """Which candidates of a one-stage head become detections.
+    """Selection of the detections of a one-stage head.
 
     Attributes:
-        topk_candidates: pairs of candidate and class that enter suppression, of each level and image.
-        clip_before_nms: clip boxes to the image before suppression, as torchvision does, and not only after.
+        topk_candidates: pre-NMS top-k: pairs of candidate and class per level and image.
+        clip_before_nms: whether boxes are clipped to the image before NMS, as in torchvision, and not only after.
     """
 
     topk_candidates: int = 1000
@@ -35,15 +35,15 @@ class DenseNMS(NMS):
 
 @dataclass(frozen=True)
 class ProposalNMS:
-    """Which anchors of an RPN become proposals.
+    """Selection of the proposals of an RPN.
 
     Attributes:
-        pre_nms_topk_train: proposals of a level and image that enter suppression, in training.
-        pre_nms_topk_test: the same at inference.
-        post_nms_topk_train: proposals of an image that leave suppression, in training.
-        post_nms_topk_test: the same at inference.
-        iou_threshold: IoU beyond which the worse of two proposals of one level is dropped.
-        min_size: proposals must have sides longer than this, in pixels.
+        pre_nms_topk_train: proposals per level and image before NMS, in training.
+        pre_nms_topk_test: proposals per level and image before NMS, at inference.
+        post_nms_topk_train: proposals per image after NMS, in training.
+        post_nms_topk_test: proposals per image after NMS, at inference.
+        iou_threshold: IoU above which the worse of two proposals of one level is dropped.
+        min_size: minimum side of a proposal in pixels, exclusive.
     """
 
     pre_nms_topk_train: int = 2000
@@ -54,9 +54,9 @@ class ProposalNMS:
     min_size: float = 0.0
 
     def pre_nms_topk(self, training: bool) -> int:
-        """Proposals of a level and image that enter suppression."""
+        """Proposals per level and image before NMS."""
         return self.pre_nms_topk_train if training else self.pre_nms_topk_test
 
     def post_nms_topk(self, training: bool) -> int:
-        """Proposals of an image that leave suppression."""
+        """Proposals per image after NMS."""
         return self.post_nms_topk_train if training else self.post_nms_topk_test

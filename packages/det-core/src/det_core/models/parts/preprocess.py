@@ -1,4 +1,4 @@
-"""Preprocessing of images: mean, standard deviation, channel order and padding that a backbone's weights want."""
+"""Image preprocessing for the backbone: mean, standard deviation, channel order and padding."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -20,10 +20,10 @@ class Normalize(nn.Module):
     """Subtracts the mean of each channel, divides by its standard deviation, and pads.
 
     Args:
-        divisibility: height and width are padded to multiples of this number of pixels.
-        mean: subtracted from values in 0..255, in the order of `channel_order`; by default ImageNet's, for RGB.
-        std: divides the rest, in the same order.
-        channel_order: order of the channels that the backbone's weights want; images are always given as RGB.
+        divisibility: height and width are padded to multiples of this, in pixels.
+        mean: channel means in [0, 255], in the order of `channel_order`; by default ImageNet's, for RGB.
+        std: channel standard deviations, in the same order.
+        channel_order: channel order of the backbone's weights; the input is always RGB.
     """
 
     contract = "Preprocess"
@@ -60,7 +60,7 @@ class Normalize(nn.Module):
 
 
 def _inside(pixels: Tensor, sizes: Sequence[Size]) -> Tensor:
-    """1 within each image and 0 in its padding, (B, 1, H, W); without branches, for sizes that only a run knows."""
+    """1 within each image and 0 in its padding, (B, 1, H, W); without branches, for sizes known only at run time."""
     rows = torch.arange(pixels.shape[2], device=pixels.device)[:, None]
     columns = torch.arange(pixels.shape[3], device=pixels.device)
     masks = [(rows < height) & (columns < width) for height, width in sizes]

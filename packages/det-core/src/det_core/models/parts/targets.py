@@ -1,4 +1,4 @@
-"""The ground truth that losses are computed on."""
+"""Ground truth for losses."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ __all__ = ["filter_targets"]
 
 
 def filter_targets(batch: ImageBatch, targets: Sequence[Targets]) -> list[Targets]:
-    """The targets without crowd regions and objects without area, which are never learnt from."""
+    """The targets without crowd regions and objects of zero area, which are not used for training."""
     if len(targets) != len(batch):
         raise StructureError("targets", "must be one per image", f"got {len(targets)} for {len(batch)} images")
     return [nonempty(truth.without_crowd()) for truth in targets]

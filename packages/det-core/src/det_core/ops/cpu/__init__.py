@@ -1,1 +1,1 @@
-"""Faster ways of the same computations on a CPU; `det_core.models.cpu` puts them into a model."""
+"""Faster CPU implementations; `det_core.models.cpu` installs them in a model."""

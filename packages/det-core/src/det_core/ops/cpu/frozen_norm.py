@@ -1,4 +1,4 @@
-"""Frozen batch norm written over its input."""
+"""Frozen batch norm in place."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ __all__ = ["scale_and_shift_in_place"]
 
 
 def scale_and_shift_in_place(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """`scale_and_shift`, written over `x`: a third of the time, as the memory is at hand.
+    """`scale_and_shift` in place: a third of the time, as no memory is allocated.
 
-    `x` must be of no use to anybody else, as the result of a convolution is. A compiler decides for itself.
+    `x` must have no other use, such as the result of a convolution. Compilers do their own optimization.
     """
     if torch.compiler.is_compiling():
         return scale_and_shift(x, scale, shift)
@@ -22,7 +22,7 @@ def scale_and_shift_in_place(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 class _ScaleAndShift(torch.autograd.Function):
-    """x * scale + shift, written over x: autograd has no such operation of which the rounding is that of `addcmul`."""
+    """x * scale + shift in place: autograd has no such operation with the rounding of `addcmul`."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""ROIAlign (He et al., "Mask R-CNN", 2017), on a processor as weighted sums of whole pixels."""
+"""ROIAlign (He et al., "Mask R-CNN", 2017), on a CPU as weighted sums of whole pixels."""
 
 import math
 
@@ -10,28 +10,27 @@ from torch.nn import functional as F
 __all__ = ["roi_align"]
 
 _WIDTHS = torch.tensor([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64])  # samples per bin; regions between two go together
-_READ = 1 << 24  # pixels that are read in one go: at most some 100 MB of places and weights
+_READ = 1 << 24  # maximum number of pixels per step: about 100 MB of indices and weights
 
 
 def roi_align(
     maps: Tensor, rois: Tensor, resolution: int, scale: float, sampling_ratio: int = 0, aligned: bool = True
 ) -> Tensor:
-    """What `torchvision.ops.roi_align` gives, to the rounding of its sums.
+    """`torchvision.ops.roi_align`, up to rounding.
 
-    On a processor each bin is one weighted sum of pixels, all channels at a time: an embedding bag, which is several
-    times faster than a loop over channels, and so is its gradient. Maps whose channels are last are read where
-    they are; others are copied once.
+    On a CPU each bin is one weighted sum of pixels, over all channels at a time: an embedding bag, several times faster
+    than a loop over channels, and so is its gradient. Channels-last maps are read in place; others are copied once.
 
     Args:
-        maps: float32 or float64, (B, C, H, W).
-        rois: (P, 5): image, x1, y1, x2, y2.
-        resolution: side of the result.
+        maps: feature maps, float32 or float64, (B, C, H, W).
+        rois: regions (P, 5): image index, x1, y1, x2, y2.
+        resolution: output height and width.
         scale: feature pixels per pixel of the boxes.
         sampling_ratio: samples per bin and axis; 0 for as many as the bin is feature pixels wide.
-        aligned: pixel centres at half; False is ROIAlign as first published.
+        aligned: whether pixel centres are at half; False for ROIAlign as first published.
 
     Returns:
-        (P, C, resolution, resolution), on a processor with the channels last in memory.
+        (P, C, resolution, resolution), on a CPU in channels-last memory format.
     """
     settings = (resolution, scale, sampling_ratio, aligned)
     recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
@@ -39,7 +38,7 @@ def roi_align(
         return torchvision.ops.roi_align(maps, rois, *settings)
     bins = _Bins(rois.detach(), *settings)
     read = bins.read()
-    # Worth it where more pixels are read than there are, by regions that are not far larger than the maps.
+    # Only if more pixels are read than there are, by regions that are not far larger than the maps.
     if not maps[:, 0].numel() < read < math.inf:
         return torchvision.ops.roi_align(maps, rois, *settings).contiguous(memory_format=torch.channels_last)
     pixels = maps.permute(0, 2, 3, 1).contiguous().flatten(0, 2)
@@ -50,7 +49,7 @@ def roi_align(
 
 
 class _Bins:
-    """The bins of regions (P, 5), and the samples in each; x before y in all that has two columns."""
+    """The bins of regions (P, 5), and the samples in each; x before y in arrays of two columns."""
 
     def __init__(self, rois: Tensor, resolution: int, scale: float, sampling_ratio: int, aligned: bool) -> None:
         self.image, corners = rois[:, 0].long(), rois[:, 1:] * scale - (0.5 if aligned else 0.0)
@@ -60,13 +59,13 @@ class _Bins:
         self.samples = self.extent.ceil().clamp(min=0) if self.adaptive else torch.full_like(size, sampling_ratio)
 
     def read(self) -> float:
-        """How many pixels the samples lie between, four each; infinity where a bin is too large, or not finite."""
+        """Number of pixels read by the samples, four each; infinity for bins that are too large, or not finite."""
         if not (self.samples <= _WIDTHS[-1]).all():
             return math.inf
         return float(self.samples.prod(1).sum()) * self.count**2 * 4
 
     def sums(self, pixels: Tensor, shape: torch.Size) -> Tensor:
-        """From pixels (B * H * W, C) of maps of a shape (B, C, H, W), what is in the bins: (P, count, count, C)."""
+        """Sums (P, count, count, C) in the bins, from pixels (B * H * W, C) of maps of shape (B, C, H, W)."""
         images, channels, height, width = shape
         (left, across), (top, down) = self._axis(0, width), self._axis(1, height)
         top = top * width + self.image.clamp(0, images - 1)[:, None, None] * (height * width)
@@ -80,20 +79,20 @@ class _Bins:
             order.append(rows)
         size = torch.cat(sizes)
         starts = size.cumsum(0, dtype=torch.int32) - size
-        found = F.embedding_bag(torch.cat(places), pixels, starts, per_sample_weights=torch.cat(weights), mode="sum")
-        found = found.reshape(-1, self.count, self.count, channels)
-        return found[torch.cat(order).argsort()] if len(order) > 1 else found
+        sums = F.embedding_bag(torch.cat(places), pixels, starts, per_sample_weights=torch.cat(weights), mode="sum")
+        sums = sums.reshape(-1, self.count, self.count, channels)
+        return sums[torch.cat(order).argsort()] if len(order) > 1 else sums
 
     def _axis(self, axis: int, length: int) -> tuple[Tensor, Tensor]:
-        """The pixels along an axis of that `length` that each bin reads, and their shares: twice (P, count, K).
+        """Pixel indices of each bin along an axis of this `length`, and their weights: twice (P, count, K).
 
-        Samples anywhere read two pixels each. `s` samples that are at most a pixel apart share those between them, and
-        read the first and the `s` behind it.
+        Each sample reads two pixels. `s` samples at most a pixel apart share those between them, and read the first and
+        the `s` after it.
         """
         extent, samples = self.extent[:, axis, None], self.samples[:, axis, None]
         most = max(int(samples.max()), 1)
         number = torch.arange(most)
-        # Added in the order in which torchvision adds them, to be rounded alike.
+        # Added in torchvision's order, for the same rounding.
         bins = self.start[:, axis, None] + torch.arange(self.count) * extent
         at = bins[:, :, None] + ((number + 0.5) * extent / samples.clamp(min=1))[:, None]
         inside = (at >= -1) & (at <= length) & (number < samples)[:, None]
@@ -101,7 +100,7 @@ class _Bins:
         at = at.clamp(0, length - 1)
         low = at.floor()
         weights = torch.stack(((low + 1 - at) * weight, (at - low) * weight), dim=3).flatten(2)
-        before = low.long().clamp(0, length - 1)  # what is not a number is somewhere
+        before = low.long().clamp(0, length - 1)  # NaN becomes some valid index
         places = torch.stack((before, (before + 1).clamp(max=length - 1)), dim=3).flatten(2)
         if not self.adaptive:
             return places, weights
@@ -111,12 +110,12 @@ class _Bins:
         return (first + torch.arange(most + 1)).clamp(max=length - 1), merged
 
     def _groups(self) -> list[tuple[Tensor, int, int]]:
-        """Rows of regions that read about as many pixels per bin, and how many along x and y."""
+        """Rows of regions with about as many pixels per bin, and the numbers along x and y."""
         if not self.adaptive:
             return [(torch.arange(len(self.samples)), 2 * int(self.samples[0, 0]), 2 * int(self.samples[0, 1]))]
         buckets = torch.bucketize(self.samples, _WIDTHS)
-        found = []
+        groups = []
         for x, y in buckets.unique(dim=0).tolist():
             rows = torch.nonzero((buckets == torch.tensor([x, y])).all(1)).squeeze(1)
-            found.append((rows, int(_WIDTHS[x]) + 1, int(_WIDTHS[y]) + 1))
-        return found
+            groups.append((rows, int(_WIDTHS[x]) + 1, int(_WIDTHS[y]) + 1))
+        return groups

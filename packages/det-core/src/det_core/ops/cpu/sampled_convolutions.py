@@ -1,4 +1,4 @@
-"""A stack of convolutions computed at single pixels alone."""
+"""A stack of convolutions computed at selected pixels only."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,14 @@ __all__ = ["at_pixels"]
 
 
 def at_pixels(convs: Sequence[Conv2d], maps: Tensor, image: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """What 3 x 3 convolutions of stride 1 make of maps at K pixels, from the pixels around each.
+    """Output of 3 x 3 convolutions of stride 1 at K pixels, from the pixels around each.
 
     Args:
-        convs: the convolutions, each of which pads with zeros.
-        maps: (B, C, H, W).
-        image: the image of each pixel, int64 (K,).
-        row: its row, int64 (K,).
-        column: its column, int64 (K,).
+        convs: convolutions, each with zero padding.
+        maps: input maps (B, C, H, W).
+        image: image index of each pixel, int64 (K,).
+        row: row of each pixel, int64 (K,).
+        column: column of each pixel, int64 (K,).
 
     Returns:
         (K, channels of the last convolution, 1, 1).

@@ -1,4 +1,4 @@
-"""Proposals from a file: what a proposal generator found before, for models that are given them (Fast R-CNN)."""
+"""Precomputed proposals from a file, for models that take them as input (Fast R-CNN)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 __all__ = ["ProposalWriter", "WithProposals", "write_proposals"]
 
 _ARRAYS = ("ids", "counts", "boxes", "logits")
-# What a wrapped dataset may say of itself, beside the methods of its contract.
-_TOLD = (
+# Attributes that are copied from the wrapped dataset, beside those of its contract.
+_ATTRIBUTES = (
     "annotations",
     "category_ids",
     "flip_pairs",
@@ -34,18 +34,19 @@ _TOLD = (
 
 
 class WithProposals:
-    """A dataset whose samples bring the best proposals of a file with them.
+    """A dataset with the best precomputed proposals of each image.
 
-    The file is an .npz as `write_proposals` and `ProposalWriter` write it, in the pixels of the images as stored;
-    `det_detectron2.proposals.convert_proposals` (det-detectron2) makes one of a published pickle.
+    The file is an .npz as written by `write_proposals` and `ProposalWriter`, in coordinates of the stored images;
+    `det_detectron2.proposals.convert_proposals` (det-detectron2) converts a published pickle.
 
     Args:
-        dataset: the images; the file calls them by the same ids.
-        file: the proposals.
-        top: how many of an image to give, best first; published models use 2000 for training and 1000 for testing.
+        dataset: images; the file has the same image ids.
+        file: .npz file of the proposals.
+        top: maximum number of proposals per image, by score; published models use 2000 for training and 1000 for
+            testing.
 
     Raises:
-        DataError: the file cannot be used, or, on reading, holds nothing about an image.
+        DataError: the file is invalid, or, on reading, has no entry for an image.
     """
 
     def __init__(self, dataset: Dataset, file: Path, top: int = 1000) -> None:
@@ -53,7 +54,7 @@ class WithProposals:
             raise ConfigError("WithProposals.top", "must be at least 1", f"got {top}")
         self.dataset, self.file, self.top = dataset, Path(file), top
         self.classes, self.evaluators = dataset.classes, dataset.evaluators
-        for name in _TOLD:
+        for name in _ATTRIBUTES:
             if hasattr(dataset, name):
                 setattr(self, name, getattr(dataset, name))
         self._ids, counts, self._boxes, self._logits = _read(self.file)
@@ -67,18 +68,18 @@ class WithProposals:
         """The sample with its proposals, best first."""
         sample = self.dataset[index]
         row = self._row(sample.id)
-        own = slice(int(self._first[row]), int(self._first[row + 1]))
-        best = np.argsort(-self._logits[own], kind="stable")[: self.top]
-        boxes, logits = self._boxes[own][best], self._logits[own][best]
+        rows = slice(int(self._first[row]), int(self._first[row + 1]))
+        best = np.argsort(-self._logits[rows], kind="stable")[: self.top]
+        boxes, logits = self._boxes[rows][best], self._logits[rows][best]
         proposals = Proposals(boxes=torch.from_numpy(boxes), logits=torch.from_numpy(logits))
         return replace(sample, proposals=proposals)
 
     def size_of(self, index: int) -> Size:
-        """(height, width) as the dataset says."""
+        """(height, width) of the stored image."""
         return self._indexed().size_of(index)
 
     def labels_of(self, index: int) -> Sequence[int]:
-        """The label of each object, as the dataset says."""
+        """Label of each object."""
         return self._indexed().labels_of(index)
 
     def _indexed(self) -> Indexed:
@@ -89,63 +90,63 @@ class WithProposals:
             place = int(np.searchsorted(self._ids, image_id, sorter=self._by_id))
             if place < len(self._ids) and self._ids[self._by_id[place]] == image_id:
                 return int(self._by_id[place])
-        fix = "write the file for this dataset: det_datasets.around:ProposalWriter is an evaluator that does"
+        fix = "write the file for this dataset: det_datasets.wrappers:ProposalWriter is an evaluator that does"
         raise DataError(str(self.file), f"holds no proposals for image {image_id!r}", fix=fix)
 
 
 class ProposalWriter:
-    """An evaluator that judges nothing, but writes the proposals of each image to a file for `WithProposals`.
+    """An evaluator without metrics, which writes the proposals of each image to a file for `WithProposals`.
 
     Args:
-        classes: the name of each label; not looked at.
-        file: an .npz, written by `result`.
+        classes: class names, by label; not used.
+        file: .npz file, written by `result`.
     """
 
     def __init__(self, classes: Sequence[str], file: Path) -> None:
         self.classes, self.file = tuple(classes), _npz(Path(file))
-        self._found: dict[int | str, Proposals] = {}
+        self._proposals: dict[int | str, Proposals] = {}
 
     def update(self, prediction: Prediction, sample: Sample) -> None:
         """Add the proposals of one image; StructureError if the model makes none."""
         if prediction.proposals is None:
             fix = "this evaluator is for proposal networks"
             raise StructureError(f"image {sample.id}", "its prediction has no proposals", fix=fix)
-        if sample.id in self._found:
-            raise DataError(f"image {sample.id}", "has an id that another image has too", fix="give each its own")
-        self._found[sample.id] = prediction.proposals.to("cpu")
+        if sample.id in self._proposals:
+            raise DataError(f"image {sample.id}", "has an id that another image has too", fix="make ids unique")
+        self._proposals[sample.id] = prediction.proposals.to("cpu")
 
     def state(self) -> dict[int | str, Proposals]:
         """The proposals added so far."""
-        return dict(self._found)
+        return dict(self._proposals)
 
     def merge(self, states: Sequence[Mapping[int | str, Proposals]]) -> None:
-        """Take the images of all processes."""
-        self._found = {image_id: found for state in states for image_id, found in state.items()}
+        """Add the images of all processes."""
+        self._proposals = {image_id: each for state in states for image_id, each in state.items()}
 
     def result(self) -> dict[str, float]:
-        """Write the file; {"proposals/per_image": how many there are on average}."""
-        write_proposals(self.file, self._found)
-        counts = [len(found) for found in self._found.values()]
+        """Write the file; {"proposals/per_image": mean number per image}."""
+        write_proposals(self.file, self._proposals)
+        counts = [len(each) for each in self._proposals.values()]
         return {"proposals/per_image": sum(counts) / len(counts)} if counts else {}
 
 
 def write_proposals(file: Path, proposals: Mapping[int | str, Proposals]) -> None:
     """Write the proposals of each image, by its id, to an .npz file.
 
-    Its arrays: `ids` (M,) int64 or text, `counts` int64 (M,), and of all images one after another `boxes`
-    float32 (P, 4), in the pixels of the images as stored, and `logits` float32 (P,).
+    Its arrays: `ids` (M,) int64 or text, `counts` int64 (M,), and concatenated over all images `boxes` float32 (P, 4),
+    in coordinates of the stored images, and `logits` float32 (P,).
     """
-    found = [each.to("cpu") for each in proposals.values()]
-    if any(each.boxes.shape[1] != 4 for each in found):
+    on_cpu = [each.to("cpu") for each in proposals.values()]
+    if any(each.boxes.shape[1] != 4 for each in on_cpu):
         raise StructureError(str(file), "rotated proposals cannot be written yet")
     if len({isinstance(image_id, str) for image_id in proposals}) > 1:
         raise DataError(str(file), "the ids of the images are partly numbers, partly texts", fix="use one kind")
     text = any(isinstance(image_id, str) for image_id in proposals)
     arrays = {
         "ids": np.array(list(proposals), np.str_ if text else np.int64),
-        "counts": np.array([len(each) for each in found], np.int64),
-        "boxes": torch.cat([torch.zeros(0, 4), *(each.boxes.detach().float() for each in found)]).numpy(),
-        "logits": torch.cat([torch.zeros(0), *(each.logits.detach().float() for each in found)]).numpy(),
+        "counts": np.array([len(each) for each in on_cpu], np.int64),
+        "boxes": torch.cat([torch.zeros(0, 4), *(each.boxes.detach().float() for each in on_cpu)]).numpy(),
+        "logits": torch.cat([torch.zeros(0), *(each.logits.detach().float() for each in on_cpu)]).numpy(),
     }
     target = _npz(file)
     written = target.with_name(f"{target.name}.part")
@@ -167,7 +168,7 @@ def _npz(file: Path) -> Path:
 
 
 def _read(file: Path) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-    """ids, counts, boxes and logits, checked."""
+    """ids, counts, boxes and logits, validated."""
     archive = _npz(file)
     try:
         with open_regular(archive) as stream, np.load(stream, allow_pickle=False) as content:
@@ -175,11 +176,11 @@ def _read(file: Path) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float
                 raise DataError(str(file), f"is no file of proposals: it has no array '{missing[0]}'")
             ids, counts, boxes, logits = (content[name] for name in _ARRAYS)
     except FileNotFoundError as error:
-        fix = "write it with det_datasets.around:ProposalWriter and a proposal network"
+        fix = "write it with det_datasets.wrappers:ProposalWriter and a proposal network"
         raise DataError(str(file), "there is no such file of proposals", fix=fix) from error
     except DataError:
         raise
-    # What a broken archive makes NumPy raise is not bounded: ValueError, zipfile.BadZipFile, EOFError, KeyError ...
+    # NumPy may raise any exception on a broken archive: ValueError, zipfile.BadZipFile, EOFError, KeyError ...
     except Exception as error:
         found = f"{type(error).__name__}: {error}"
         raise DataError(str(file), "cannot be read as a file of proposals", found) from error

@@ -1,4 +1,4 @@
-"""The settings of Detectron2's Panoptic FPN, DeepLab and Panoptic-DeepLab, for the importer of configurations."""
+"""Panoptic FPN, DeepLab and Panoptic-DeepLab settings of Detectron2's configuration files."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -57,7 +57,7 @@ _INSTANCE_BRANCH = {
     "MODEL.INS_EMBED_HEAD.PROJECT_CHANNELS": ("project_channels", [32, 64]),
     "MODEL.INS_EMBED_HEAD.CONVS_DIM": ("decoder_channels", 128),
     "MODEL.INS_EMBED_HEAD.HEAD_CHANNELS": ("head_channels", 32),
-    "MODEL.INS_EMBED_HEAD.CENTER_LOSS_WEIGHT": ("centre_loss_weight", 200.0),
+    "MODEL.INS_EMBED_HEAD.CENTER_LOSS_WEIGHT": ("center_loss_weight", 200.0),
     "MODEL.INS_EMBED_HEAD.OFFSET_LOSS_WEIGHT": ("offset_loss_weight", 0.01),
     "MODEL.PANOPTIC_DEEPLAB.USE_DEPTHWISE_SEPARABLE_CONV": ("separable", False),
 }
@@ -106,7 +106,7 @@ def _panoptic_fpn(s: Settings) -> dict[str, Any]:
     s.require("MODEL.MASK_ON", True)
     s.require("MODEL.KEYPOINT_ON", False)
     s.require("MODEL.PANOPTIC_FPN.INSTANCE_LOSS_WEIGHT", 1.0)
-    s.read("MODEL.PANOPTIC_FPN.COMBINE.ENABLED")  # the published code does not look at it either
+    s.read("MODEL.PANOPTIC_FPN.COMBINE.ENABLED")  # ignored by the published code too
     backbone, strides = backbone_section(s)
     common = input_section(s, "MODEL.ROI_HEADS.NUM_CLASSES")
     model = {
@@ -175,12 +175,12 @@ def _train_size(s: Settings) -> dict[str, Any]:
 def _head(
     s: Settings, strides: Mapping[str, int], section: str, table: Mapping[str, tuple[str, Any]], default: list[str]
 ) -> dict[str, Any]:
-    """What all heads with a decoder have in common."""
+    """Arguments of all heads with a decoder."""
     node = s.differing(table)
     levels = list(s[f"{section}.IN_FEATURES"])
     if sorted(levels, key=lambda name: strides[name]) != default:
         node["in_features"] = levels
-    s.read(f"{section}.PROJECT_FEATURES")  # the published code does not look at it either
+    s.read(f"{section}.PROJECT_FEATURES")  # ignored by the published code too
     s.require(f"{section}.COMMON_STRIDE", min(strides[name] for name in levels))
     if (norm := s.norm(f"{section}.NORM")) != "SyncBN":
         node["norm"] = norm
@@ -240,13 +240,13 @@ def _panoptic_deeplab(s: Settings) -> dict[str, Any]:
 
 
 def _things(s: Settings) -> list[int]:
-    """Which labels are things, as the training set says."""
+    """Labels of the thing classes of the training set."""
     names = s.peek("DATASETS.TRAIN")
     if names and names[0].startswith("coco_2017_"):
         return list(range(len(COCO_CLASSES)))
     if names and names[0].startswith("cityscapes_fine_panoptic_"):
         return list(CITYSCAPES_THINGS)
-    problem = "is not known, so that nobody knows which classes are things"
+    problem = "is unknown, and so are its thing classes"
     raise UnsupportedError("DATASETS.TRAIN", problem, f"got {names!r}", "name a panoptic set of COCO or Cityscapes")
 
 
@@ -261,7 +261,7 @@ PARTS = {
 
 
 def complete(s: Settings, tree: dict[str, Any]) -> None:
-    """What the projects do beside the model: schedule, optimizer, order of the transforms, evaluators."""
+    """Settings of the projects beside the model: schedule, optimizer, order of the transforms, evaluators."""
     kind = tree["model"]["type"]
     if kind not in ("panoptic_fpn", "panoptic_deeplab", "semantic_segmentor"):
         return

@@ -1,4 +1,4 @@
-"""What is truly there, pixel by pixel: the two image extras that panoptic datasets give."""
+"""Ground-truth segments: the two image extras of panoptic datasets."""
 
 from typing import NamedTuple
 
@@ -12,13 +12,13 @@ from torchvision.transforms.v2 import functional
 __all__ = ["IDS", "SEGMENTS", "SegmentIds", "Segments", "boxes_of", "segments_of"]
 
 IDS = "det-panoptic/ids"
-"""The segment of each pixel, `SegmentIds`: segment i of `SEGMENTS` is i + 1, 0 is void."""
+"""Segment of each pixel, `SegmentIds`: segment i of `SEGMENTS` is i + 1, 0 is void."""
 SEGMENTS = "det-panoptic/segments"
-"""int64 (S, 3): of each segment its label, whether it is a thing, and whether it is a crowd."""
+"""int64 (S, 3): label of each segment, whether it is a thing, and whether it is a crowd."""
 
 
 class SegmentIds(tv_tensors.Mask):
-    """A mask of int32 (H, W) that follows flips, crops and resizes; what is padded is void."""
+    """A mask int32 (H, W) that follows flips, crops and resizes; padding is void."""
 
 
 @functional.register_kernel(functional.pad, SegmentIds)
@@ -33,8 +33,8 @@ class Segments(NamedTuple):
     Attributes:
         ids: int64 (H, W): segment i is i + 1; 0 is void.
         labels: int64 (S,), in [0, C) of the panoptic classes.
-        things: bool (S,): a countable object, or a crowd of such; the others are stuff.
-        crowd: bool (S,): a region of many things, or one that may not be told apart.
+        things: bool (S,): a countable object, or a crowd of such objects; the others are stuff.
+        crowd: bool (S,): a region of several objects that are not annotated separately.
     """
 
     ids: Tensor
@@ -43,7 +43,7 @@ class Segments(NamedTuple):
     crowd: Tensor
 
     def areas(self) -> Tensor:
-        """How many pixels each has, int64 (S,)."""
+        """Number of pixels of each segment, int64 (S,)."""
         return torch.bincount(self.ids.flatten(), minlength=len(self.labels) + 1)[1:]
 
 
@@ -62,7 +62,7 @@ def segments_of(targets: Targets, where: str = "targets") -> Segments:
 
 
 def boxes_of(ids: Tensor, count: int) -> Tensor:
-    """The boxes around `count` segments in ids (H, W) that count from 1: float32 (count, 4), zeros around nothing."""
+    """Bounding boxes of `count` segments in ids (H, W) counted from 1: float32 (count, 4), zeros for empty segments."""
     height, width = ids.shape
     flat, ends = ids.flatten().long(), []
     for length, shape in ((width, (1, -1)), (height, (-1, 1))):

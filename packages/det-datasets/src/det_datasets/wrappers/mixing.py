@@ -1,7 +1,7 @@
-"""Samples made of several: mosaic and copy-paste, as datasets around a dataset.
+"""Augmentations that combine several images, mosaic and copy-paste, as dataset wrappers.
 
-They draw with torch's random numbers, which the training loader seeds by the position in the stream; elsewhere, as
-every random transform, they differ from call to call.
+They use torch's random numbers, which the training loader seeds by the position in the stream; elsewhere, like every
+random transform, they differ from call to call.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ from torchvision.transforms.v2 import functional
 __all__ = ["CopyPaste", "Mosaic"]
 
 
-class _Around:
-    """What both have in common: the dataset within, which tells its classes, evaluators and labels."""
+class _Wrapper:
+    """Base class: delegates classes, evaluators and labels to the wrapped dataset."""
 
     def __init__(self, dataset: Dataset, chance: float) -> None:
         if not 0 <= chance <= 1:
@@ -42,33 +42,33 @@ class _Around:
         return len(self.dataset)
 
     def path(self, index: int) -> Any:
-        """The file of the image that a sample begins with, or its place where the dataset does not say."""
+        """File of the first image of a sample, or its index where the dataset has no `path`."""
         path = getattr(self.dataset, "path", None)
         return path(index) if callable(path) else f"image number {index} of {type(self.dataset).__name__}"
 
     def labels_of(self, index: int) -> Sequence[int]:
-        """The label of each object of the image that a sample begins with."""
+        """Label of each object of the first image of a sample."""
         return require_indexed(self.dataset, type(self).__name__).labels_of(index)
 
-    def _drawn(self) -> bool:
+    def _is_applied(self) -> bool:
         return torch.rand(()).item() < self.chance
 
     def _other(self) -> Sample:
-        """Any sample of the dataset."""
+        """A random sample of the dataset."""
         return self.dataset[int(torch.randint(len(self.dataset), ()))]
 
 
-class Mosaic(_Around):
-    """Four images around a point, each cut at it (Bochkovskiy et al., "YOLOv4", 2020).
+class Mosaic(_Wrapper):
+    """Four images around a point, each cropped at it (Bochkovskiy et al., "YOLOv4", 2020).
 
-    The first is the sample asked for, in the upper left corner; the others are drawn from the dataset. Each is resized
-    such that it covers its part, and cut to it at random. Boxes, masks and keypoints follow as they do in any crop.
+    The first is the sample of the given index, at the top left; the others are drawn from the dataset. Each is resized
+    to cover its part, and cropped to it at a random position. Boxes, masks and keypoints follow as in any crop.
 
     Args:
-        dataset: the images and their objects, with masks as bitmaps if there are any; none has proposals.
-        size: (height, width) of the result.
-        chance: how often four are taken instead of the image alone.
-        centre: the shares of the result's sides between which the point lies.
+        dataset: images and objects, with masks as bitmaps if there are any; proposals are not supported.
+        size: (height, width) of the result in pixels.
+        chance: probability of a mosaic in place of the single image, in [0, 1].
+        centre: minimum and maximum of the point's coordinates, as fractions of height and width.
     """
 
     def __init__(
@@ -82,13 +82,13 @@ class Mosaic(_Around):
         if len(size) != 2 or min(size) < 8:
             raise ConfigError("Mosaic.size", "must be height and width, at least 8 pixels", f"got {size}")
         if len(centre) != 2 or not 0 < centre[0] <= centre[1] < 1:
-            raise ConfigError("Mosaic.centre", "must be two shares between 0 and 1, in order", f"got {centre}")
+            raise ConfigError("Mosaic.centre", "must be two fractions between 0 and 1, in order", f"got {centre}")
         self.size, self.centre = (size[0], size[1]), (float(centre[0]), float(centre[1]))
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample, or four of which it is the first."""
+        """The sample, or a mosaic that begins with it."""
         first = self.dataset[index]
-        if not self._drawn():
+        if not self._is_applied():
             return first
         low, high = self.centre
         y, x = (round(side * (low + (high - low) * torch.rand(()).item())) for side in self.size)
@@ -103,21 +103,21 @@ class Mosaic(_Around):
         return replace(first, image=image, targets=_joined(parts))
 
     def size_of(self, index: int) -> Size:
-        """(height, width) of the result, if every sample is one of four; else of the image as stored."""
+        """(height, width) of the result, if every sample is a mosaic; otherwise of the stored image."""
         return self.size if self.chance == 1 else require_indexed(self.dataset, "Mosaic").size_of(index)
 
 
-class CopyPaste(_Around):
-    """Objects of one image on another, where they cover what is below (Ghiasi et al., "Simple Copy-Paste", 2021).
+class CopyPaste(_Wrapper):
+    """Objects of one image pasted onto another (Ghiasi et al., "Simple Copy-Paste", 2021).
 
-    Each object of an image drawn from the dataset, resized to the size of the sample and mirrored half of the time, is
-    pasted with a chance of one half. What is covered leaves the masks below; boxes are drawn anew around what is left,
-    and an object of which less than `visible` is left is dropped. Crowds stay where they are.
+    Each object of a random image of the dataset, resized to the size of the sample and flipped with probability 0.5, is
+    pasted with probability 0.5. Masks below lose the covered pixels, boxes are recomputed from the remaining ones, and
+    objects of which less than `visible` remains are dropped. Crowds are not pasted.
 
     Args:
-        dataset: the images and their objects, with masks as bitmaps.
-        chance: how often something is pasted.
-        visible: the share of an object's pixels that must be left.
+        dataset: images and objects, with masks as bitmaps.
+        chance: probability of pasting, in [0, 1].
+        visible: minimum remaining fraction of an object's pixels, in [0, 1].
     """
 
     def __init__(self, dataset: Dataset, chance: float = 0.5, visible: float = 0.1) -> None:
@@ -127,9 +127,9 @@ class CopyPaste(_Around):
         self.visible = visible
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample, perhaps with objects of another one."""
+        """The sample, possibly with pasted objects."""
         below = self.dataset[index]
-        if not self._drawn():
+        if not self._is_applied():
             return below
         resized = compose([v2.Resize(below.size), v2.RandomHorizontalFlip()], self.flip_pairs)(self._other())
         above = _targets(resized).without_crowd()
@@ -139,42 +139,42 @@ class CopyPaste(_Around):
             return below
         cover = masks.any(0)
         image = torch.where(cover, resized.image, below.image)
-        return replace(below, image=image, targets=_joined([self._left(_targets(below), below, cover), above]))
+        return replace(below, image=image, targets=_joined([self._remaining(_targets(below), below, cover), above]))
 
     def size_of(self, index: int) -> Size:
         """(height, width) of the image."""
         return require_indexed(self.dataset, "CopyPaste").size_of(index)
 
-    def _left(self, targets: Targets, sample: Sample, cover: Tensor) -> Targets:
-        """What shows of the objects below."""
+    def _remaining(self, targets: Targets, sample: Sample, cover: Tensor) -> Targets:
+        """The visible parts of the objects below."""
         masks = _bitmaps(targets, sample)
-        left = masks & ~cover
-        before, after = masks.flatten(1).sum(1), left.flatten(1).sum(1)
-        kept = (after > 0) & (after >= self.visible * before)
-        changed = (after < before)[kept]
-        targets, left, share = targets[kept], left[kept], (after / before.clamp(min=1))[kept]
-        boxes = torch.where(changed[:, None], tight_boxes(left, targets.boxes, sample.size), targets.boxes)
+        remaining = masks & ~cover
+        before, after = masks.flatten(1).sum(1), remaining.flatten(1).sum(1)
+        visible = (after > 0) & (after >= self.visible * before)
+        changed = (after < before)[visible]
+        targets, remaining, share = targets[visible], remaining[visible], (after / before.clamp(min=1))[visible]
+        boxes = torch.where(changed[:, None], tight_boxes(remaining, targets.boxes, sample.size), targets.boxes)
         areas = None if targets.areas is None else targets.areas * share
         keypoints = targets.keypoints
         if keypoints is not None:
-            # What is covered is hidden, no longer visible.
+            # Covered keypoints are occluded, no longer visible.
             x, y = (keypoints[..., axis].long().clamp(0, cover.shape[1 - axis] - 1) for axis in (0, 1))
-            seen = torch.where(cover[y, x], keypoints[..., 2].clamp(max=1), keypoints[..., 2])
-            keypoints = torch.cat((keypoints[..., :2], seen[..., None]), -1)
-        return replace(targets, masks=left, boxes=boxes, areas=areas, keypoints=keypoints)
+            visibility = torch.where(cover[y, x], keypoints[..., 2].clamp(max=1), keypoints[..., 2])
+            keypoints = torch.cat((keypoints[..., :2], visibility[..., None]), -1)
+        return replace(targets, masks=remaining, boxes=boxes, areas=areas, keypoints=keypoints)
 
 
 def _targets(sample: Sample) -> Targets:
     if sample.targets is None:
         raise DataError(str(sample.path or sample.id), "has no annotation, so that it cannot be mixed with others")
     if sample.targets.semantic is not None or sample.targets.image_extras or sample.proposals is not None:
-        raise DataError(str(sample.path or sample.id), "has more than objects, which does not mix with others")
+        raise DataError(str(sample.path or sample.id), "has annotations other than objects, which cannot be mixed")
     if isinstance(sample.targets.masks, Polygons):
-        # An outline may reach beyond a part of the image, and so into another one.
-        problem = "has outlines, which do not end where they are covered or cut"
+        # A polygon may extend beyond a part of the image, and so into another one.
+        problem = "has polygons, which are not clipped where they are covered or cropped"
         raise DataError(str(sample.path or sample.id), problem, fix="set masks to 'bitmaps' in the dataset")
     if placed := [key for key, value in sample.targets.extras.items() if hasattr(value, "canvas_size")]:
-        raise DataError(str(sample.path or sample.id), f"has the extra {placed[0]!r}, whose place cannot be moved")
+        raise DataError(str(sample.path or sample.id), f"has the extra {placed[0]!r}, which cannot be translated")
     return sample.targets
 
 
@@ -186,14 +186,14 @@ def _bitmaps(targets: Targets, sample: Sample) -> Tensor:
 
 
 def _covering(sample: Sample, size: Size) -> Sample:
-    """The sample, resized until it covers `size`, and a window of that size of it."""
-    scale = max(wanted / side for wanted, side in zip(size, sample.size, strict=True))
-    height, width = (max(wanted, round(side * scale)) for wanted, side in zip(size, sample.size, strict=True))
+    """The sample resized to cover `size`, and cropped to it at a random position."""
+    scale = max(target / side for target, side in zip(size, sample.size, strict=True))
+    height, width = (max(target, round(side * scale)) for target, side in zip(size, sample.size, strict=True))
     return compose([v2.Resize((height, width)), v2.RandomCrop(size)])(sample)
 
 
 def _moved(targets: Targets, corner: tuple[int, int], size: Size) -> Targets:
-    """The targets of a part in the pixels of the whole."""
+    """The targets of a part, translated to the coordinates of the whole."""
     top, left = corner
     boxes = targets.boxes.clone()
     boxes[:, :2] += boxes.new_tensor([left, top])
@@ -211,7 +211,7 @@ def _moved(targets: Targets, corner: tuple[int, int], size: Size) -> Targets:
 
 
 def _joined(parts: Sequence[Targets]) -> Targets:
-    """The objects of all parts, which have the same fields."""
+    """Concatenates the objects of all parts, which have the same fields."""
     first = parts[0]
 
     def joined(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Small pictures with objects in them, made up, the same on every machine."""
+"""Small synthetic images with objects, the same on every machine."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ _KEYPOINTS = 17
 
 @dataclass(frozen=True)
 class Scene:
-    """Some pictures of one size, and what is in them."""
+    """Images of one size, with targets."""
 
     samples: tuple[Sample, ...]
 
@@ -26,31 +26,31 @@ class Scene:
 
     @property
     def targets(self) -> list[Targets]:
-        """The truth of each picture."""
+        """The targets of each image."""
         return [sample.targets for sample in self.samples if sample.targets is not None]
 
     @property
     def sizes(self) -> tuple[Size, ...]:
-        """(height, width) of each picture."""
+        """(height, width) of each image."""
         return tuple(sample.size for sample in self.samples)
 
     @property
     def batch(self) -> ImageBatch:
-        """The pictures, padded to one size."""
+        """The images, padded to one size."""
         return ImageBatch.stack([sample.image for sample in self.samples])
 
 
 def scene(
-    images: int = 2, size: Size = (64, 96), objects: int = 3, truth: Callable[[Targets], Targets] | None = None
+    images: int = 2, size: Size = (64, 96), objects: int = 3, annotate: Callable[[Targets], Targets] | None = None
 ) -> Scene:
-    """Grey noise with coloured rectangles, one colour per class.
+    """Gray noise with colored rectangles, one color per class.
 
-    Targets hold boxes, labels, areas, masks, 17 keypoints and a semantic map; `truth` adds to them.
+    Targets have boxes, labels, areas, masks, 17 keypoints and a semantic map; `annotate` adds to them.
     """
-    return Scene(tuple(_sample(number, size, objects, truth) for number in range(images)))
+    return Scene(tuple(_sample(number, size, objects, annotate) for number in range(images)))
 
 
-def _sample(number: int, size: Size, objects: int, truth: Callable[[Targets], Targets] | None) -> Sample:
+def _sample(number: int, size: Size, objects: int, annotate: Callable[[Targets], Targets] | None) -> Sample:
     random = torch.Generator().manual_seed(number)
     height, width = size
     image = torch.randint(96, 160, (3, height, width), generator=random, dtype=torch.uint8)
@@ -78,9 +78,9 @@ def _sample(number: int, size: Size, objects: int, truth: Callable[[Targets], Ta
         areas=(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]),
         semantic=semantic,
     )
-    return Sample(image=image, targets=truth(targets) if truth else targets, id=number)
+    return Sample(image=image, targets=annotate(targets) if annotate else targets, id=number)
 
 
 def of_classes(targets: Targets, num_classes: int) -> Targets:
-    """The same objects for a part that knows `num_classes` classes."""
+    """The same objects for a part with `num_classes` classes."""
     return replace(targets, labels=targets.labels % num_classes)

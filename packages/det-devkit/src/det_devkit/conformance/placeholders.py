@@ -1,4 +1,4 @@
-"""What the kit itself brings where a component needs other components: small ones that do their job."""
+"""Placeholders for required arguments: small components that do their job."""
 
 import types
 import typing
@@ -22,16 +22,16 @@ from det_core.recipes.signatures import unwrapped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from det_devkit.conformance.scenes import CLASSES
+from det_devkit.conformance.synthetic import CLASSES
 
-__all__ = ["CHANNELS", "STRIDES", "Pyramid", "stand_in"]
+__all__ = ["CHANNELS", "STRIDES", "Pyramid", "placeholder"]
 
 STRIDES: Mapping[str, int] = {f"p{level}": 2**level for level in range(2, 7)}
 CHANNELS: Mapping[str, int] = dict.fromkeys(STRIDES, 32)
 
 
 class Pyramid(nn.Module):
-    """A backbone of five convolutions, with the levels p2 to p6 and 32 channels each, as feature pyramids have them."""
+    """A backbone of five convolutions, with the levels p2 to p6 of 32 channels each, like a feature pyramid."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,12 +80,12 @@ _BY_NAME: Mapping[str, Any] = {
 }
 
 
-def stand_in(name: str, annotation: Any) -> Callable[[], Any] | None:
-    """What makes a value for an argument without default; None where the kit has none."""
+def placeholder(name: str, annotation: Any) -> Callable[[], Any] | None:
+    """A function that makes a value for an argument without default; None if the kit has none."""
     plain = unwrapped(annotation)
     members = [member for member in typing.get_args(plain) if member is not types.NoneType]
     if typing.get_origin(plain) in (typing.Union, types.UnionType) and len(members) == 1:
-        return stand_in(name, members[0])
+        return placeholder(name, members[0])
     if typing.get_origin(plain) is Factory and members:
         return _UNBUILT.get(unwrapped(members[0]))
     if kind_of(plain):
