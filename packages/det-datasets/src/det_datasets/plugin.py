@@ -69,6 +69,12 @@ def det_recipes() -> dict[str, str]:
     return recipe_files("det_datasets:recipes", PUBLISHED)
 
 
+@hookimpl
+def det_writers() -> dict[str, str]:
+    """Segments and labels of pixels."""
+    return {"segments": "det_datasets.segment_files:SegmentWriter"}
+
+
 # All of it stood in det-core until 0.2.
 MOVED_NAMES = {
     **{f"det-core/{name}": f"det-datasets/{name}" for name in (*_DATASETS, *_EVALUATORS, *det_recipes())},

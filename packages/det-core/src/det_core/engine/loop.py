@@ -196,5 +196,6 @@ class Trainer:
             category_ids=tuple(getattr(dataset, "category_ids", ())),
             step=self.step,
             metrics=self.validation.metrics if self.validation.evaluated == self.step else {},
+            threshold=self.validation.threshold,
             versions=self.recipe.tree["versions"],
         )

@@ -116,5 +116,4 @@ def det_writers() -> dict[str, str]:
     return {
         "json": "det_core.predict.writers:JsonWriter",
         "pictures": "det_core.predict.writers:PictureWriter",
-        "segments": "det_core.predict.writers:SegmentWriter",
     }

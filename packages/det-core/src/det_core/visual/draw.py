@@ -52,7 +52,11 @@ def colour(label: int) -> Colour:
 
 
 def draw(
-    image: Tensor | Image.Image, objects: Detections | Targets, classes: Sequence[str] = (), write: bool = True
+    image: Tensor | Image.Image,
+    objects: Detections | Targets,
+    classes: Sequence[str] = (),
+    write: bool = True,
+    line_width: int | None = None,
 ) -> Image.Image:
     """A copy of `image` with the box, the mask, the keypoints, the name and the score of each object that has them.
 
@@ -64,10 +68,11 @@ def draw(
         objects: in the pixels of `image`; boxes (N, 4), or (N, 5) rotated.
         classes: the name of each label; a label without a name is shown as its number.
         write: False leaves out names and scores, which cover what is small.
+        line_width: in pixels; None: by the size of the image.
     """
     picture = to_pil(image)
     unit = min(picture.size)
-    width = max(1, round(unit / 240))
+    width = line_width or max(1, round(unit / 240))
     if objects.masks is not None:
         picture = _with_masks(picture, objects.masks, objects, width)
     canvas = ImageDraw.Draw(picture, "RGBA")
