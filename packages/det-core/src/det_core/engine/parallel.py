@@ -103,10 +103,10 @@ class Processes:
         mesh = DeviceMesh.from_group(self.group, self.device.type)
         names: set[str] = set()
         for pattern in self.settings.shard_layers or [name for name, _ in model.named_children()]:
-            found = matching_names([name for name, _ in model.named_modules()], [pattern])
-            if not found:
+            matches = matching_names([name for name, _ in model.named_modules()], [pattern])
+            if not matches:
                 raise ConfigError("train.parallel.shard_layers", "matches no module of the model", f"got {pattern}")
-            names.update(name for name in found if not any(name.startswith(f"{other}.") for other in found))
+            names.update(name for name in matches if not any(name.startswith(f"{other}.") for other in matches))
         for name in sorted(names, key=len, reverse=True):
             module = model.get_submodule(name)
             if any(parameter.requires_grad for parameter in module.parameters()):
