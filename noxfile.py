@@ -174,6 +174,7 @@ def release(session: nox.Session) -> None:
 def full(session: nox.Session) -> None:
     """Run what is too slow for every change: tests marked slow and the benchmarks, after `nox` itself."""
     install(session, *map(package, PACKAGES), extras="[all]", tools=TEST_TOOLS)
+    session.install(f"{build_wheel(session, package('det-inspect'))}[tensorboard,mlflow,wandb]")
     run_tests(session, *(f"packages/{name}/tests" for name in PACKAGES), "tests", "-m", "slow", *session.posargs)
     for benchmark in sorted((ROOT / "benchmarks").glob("*.py")):
         session.run("python", str(benchmark), env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")})

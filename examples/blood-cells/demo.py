@@ -107,7 +107,7 @@ def evaluated(detector: "Detector", data: "Data", count: int) -> "Evaluation":
 
 def draw_test_images(detector: "Detector", data: "Data", folder: Path, count: int | None = None) -> None:
     """Test images with the prediction beside the ground truth, all or `count`, and six of them on one sheet."""
-    from det_core.visual import contact_sheet, truth_beside_prediction
+    from det_inspect.panels import contact_sheet, side_by_side
 
     (folder / "test").mkdir(exist_ok=True)
     dataset = data.dataset("test")
@@ -117,7 +117,7 @@ def draw_test_images(detector: "Detector", data: "Data", folder: Path, count: in
     for index in range(count):
         sample = dataset[index]
         result = detector(sample.image)
-        panel = truth_beside_prediction(sample.image, sample.targets, result.detections, detector.classes)
+        panel = side_by_side(sample.image, sample.targets, result.detections, detector.classes)
         panel.save(folder / "test" / f"{sample.path.stem}.jpg", quality=90)
         if index in on_sheet:
             panels.append(panel)

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -100,7 +100,8 @@ class Display:
         """Write a line that stays."""
         self.console.print(printable(message), soft_wrap=True, markup=False)
         if self._log is not None:
-            with self._log.open("a", encoding="utf-8") as file:
+            # What a full disk does not take was shown at least.
+            with suppress(OSError), self._log.open("a", encoding="utf-8") as file:
                 file.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} {message}\n")
 
     def log_to(self, path: Path) -> None:

@@ -89,8 +89,9 @@ class Train:
             if value is not None and value < 1:
                 raise ConfigError(f"train.{name}", "must be at least 1", f"got {value}")
 
-        if self.sharded and self.ema is not None:
-            raise ConfigError("train.ema", "does not work with sharded weights", fix="set train.parallel.shard=false")
+        if self.sharded and any(isinstance(part, EMA) for part in (self.ema, *self.callbacks)):
+            fix = "set train.ema=null, or train.parallel.shard=false"
+            raise ConfigError("train.ema", "does not work with sharded weights", fix=fix)
 
     @property
     def sharded(self) -> bool:

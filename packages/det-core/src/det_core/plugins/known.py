@@ -10,34 +10,29 @@ __all__ = ["COMMANDS", "KNOWN", "PACKAGES", "hint", "provider", "reader"]
 
 # Patterns of component and recipe names in lower case. The first package that fits is the one that is recommended.
 KNOWN: Mapping[str, tuple[str, ...]] = {
-    "det-pointrend": ("*pointrend*", "*point_rend*", "*pointsup*", "*point_sup*"),
+    "det-pointrend": ("*pointrend*", "*point_rend*", "*pointsup*", "*point_sup*", "coco_points", "boundary"),
     "det-tensormask": ("*tensormask*", "*tensor_mask*"),
-    "det-densepose": ("*densepose*", "*dense_pose*"),
-    "det-vitdet": ("*vitdet*", "*mvit*", "*swin*", "vit", "vit_*"),
-    "det-panoptic": ("*panoptic*", "*deeplab*"),
+    "det-densepose": ("*densepose*", "*dense_pose*", "hrnet", "hrfpn"),
+    "det-vitdet": ("*vitdet*", "*mvit*", "*swin*", "vit", "vit_*", "timm", "simple_feature_pyramid"),
+    "det-panoptic": ("*panoptic*", "*deeplab*", "ade20k", "cityscapes_semantic", "boundary_quality", "stuff_iou"),
     "det-tridentnet": ("*trident*",),
     "det-inspect": ("analysis",),
-    "det-export": ("onnx", "torch_export"),
+    "det-export": ("aoti", "onnx", "openvino", "torch_export", "torchscript"),
     "det-datasets": (
-        *("cityscapes*", "*:cityscapes*", "*lvis*", "pascalvoc*", "voc", "voc_*", "*:voc*", "yolo", "*:yolo*"),
-        *(
-            "fast_rcnn_r*",
-            "coco-detection/fast_rcnn*",
-            "*:copypaste",
-            "*:mosaic",
-            "*:withproposals",
-            "*:proposalwriter",
-        ),
-        *("*:repeatfactorsampler", "*:classbalancedsampler"),
+        *("concat", "*:concatdataset", "cityscapes*", "*:cityscapes*", "*lvis*", "pascalvoc*"),
+        *("voc", "voc_*", "*:voc*", "yolo", "*:yolo*"),
+        *("fast_rcnn_r*", "coco-detection/fast_rcnn*", "*:withproposals", "*:proposalwriter"),
+        *("*:copypaste", "*:mosaic", "*:repeatfactorsampler", "*:classbalancedsampler"),
         *("semantic_folder", "*:semanticfolder", "mean_iou", "*:meaniou", "semantic_r*", "misc/semantic_r*"),
     ),
-    "det-mobile": ("*fbnet*", "d2go*", "mobile_*"),
+    "det-mobile": ("*fbnet*", "d2go*", "mobile_*", "shaped_anchors"),
 }
 
 # Command, of one or two words, or option of a command: the package that brings it.
 COMMANDS: Mapping[str, str] = {
     "anchors": "det-mobile",
     "data": "det-inspect",
+    "densepose": "det-densepose",
     "lr-find": "det-inspect",
     "export": "det-export",
     "new-plugin": "det-devkit",
@@ -50,6 +45,8 @@ COMMANDS: Mapping[str, str] = {
     "train --overfit": "det-inspect",
     "train --scale-lr": "det-inspect",
     "zoo": "det-inspect",
+    "zoo convert": "det-inspect",
+    "zoo verify": "det-inspect",
 }
 
 # Module: the package that brings it, for well-known ones that are called otherwise or that plugins forget to require.

@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from typing import cast
 
 from det_core.errors import ConfigError
-from det_core.ops.layers import Conv2d, Norm
+from det_core.ops.layers import Conv2d, Norm, draw_weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,17 +42,14 @@ class Decoder(nn.Module):
             width = channels[name]
             for _ in range(max(1, round(math.log2(own / finest)))):
                 conv = Conv2d(width, conv_dim, 3, norm=norm, activation=F.relu_)
-                nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-                if conv.bias is not None:
-                    nn.init.zeros_(conv.bias)
+                draw_weights(conv, "relu")
                 steps.append(conv)
                 width = conv_dim
                 if own != finest:
                     steps.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
             self.add_module(name, nn.Sequential(*steps))
         self.predictor = Conv2d(conv_dim, out_channels, 1)
-        nn.init.kaiming_normal_(self.predictor.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(cast(Tensor, self.predictor.bias))
+        draw_weights(self.predictor, "relu")
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """{level: (B, C, H_i, W_i)} to (B, out_channels, H, W) of the finest."""
