@@ -18,7 +18,7 @@ def test_scale_learning_rate_by_the_linear_rule():
     assert "train.schedule.warmup: 2 -> 16" in changes
 
 
-def test_train_scales_and_says_so(tmp_path, monkeypatch):
+def test_train_scale_lr_prints_each_change(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = str(standins.recipe(batch_size=4).save(tmp_path / "squares.yaml"))
     result = CliRunner().invoke(det, ["train", recipe, "--set", "train.batch_size=2", "--scale-lr", "--output", "run"])

@@ -131,16 +131,20 @@ def test_names_beyond_ascii_stay_in_the_recipe(offline):
     assert tree["data"]["val"]["images"] == "daten mit leerzeichen/val"
 
 
-@pytest.mark.parametrize(("low", "high"), [(10, 12), (20, 120), (5, 600)])
-def test_anchors_cover_the_range_of_objects(low, high):
-    sides = np.geomspace(low, high, 500)
-    anchors = anchors_for(sides, np.ones(500), 3)
-    sizes = np.array([size for level in anchors["sizes"] for size in level])
-    assert len({len(level) for level in anchors["sizes"]}) == 1
-    assert list(sizes) == sorted(sizes)
-    inside = sides[(sides > 8) & (sides > np.percentile(sides, 2)) & (sides < np.percentile(sides, 98))]
-    ratio = np.maximum(inside[:, None] / sizes, sizes / inside[:, None]).min(1)
-    assert (ratio**2).max() < 2.6  # the IoU of squares is the inverse
+@pytest.mark.parametrize(
+    ("low", "high", "strides"), [(20, 120, (8, 16, 32)), (16, 128, (4, 8, 16, 32)), (60, 80, (8, 16, 32))]
+)
+def test_anchors_are_multiples_of_strides_that_fit(low, high, strides):
+    boxes = np.geomspace(low, high, 500)
+    anchors = anchors_for(boxes, np.ones(500), strides)
+    assert anchors["aspect_ratios"] == [[1.0]]
+    assert len(anchors["sizes"]) == len(strides)
+    multiples = {size / stride for [size], stride in zip(anchors["sizes"], strides, strict=True)}
+    assert len(multiples) == 1
+    assert 3 <= multiples.pop() <= 6
+    nearest = np.array([size for [size] in anchors["sizes"]])
+    distances = np.abs(np.log(boxes[:, None] / nearest)).min(1)
+    assert distances.max() < np.log(1.6)  # squares then have an IoU of 0.39
 
 
 def squares(side, count=300):

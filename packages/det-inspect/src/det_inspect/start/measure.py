@@ -16,7 +16,7 @@ from det_inspect.start.gather import Gathered
 __all__ = ["TASKS", "Figures", "anchors_for", "choose_task", "measure"]
 
 TASKS = ("detect", "segment", "pose", "rotated")
-_MOST_RATIO = 2.2  # between neighbouring anchor sizes: a box halfway has an IoU of 0.45 with either
+_MULTIPLES = (3.0, 6.0)  # of a stride: sides of the anchors on its level
 _RATIOS = (0.2, 5.0)
 
 
@@ -155,20 +155,22 @@ def rotated_box(ring: Sequence[float]) -> list[float]:
     return [*corners.mean(0).round(4).tolist(), round(width, 4), round(height, 4), round((angle + 180) % 360 - 180, 4)]
 
 
-def anchors_for(sides: NDArray[np.float64], shapes: NDArray[np.float64], levels: int) -> dict[str, Any]:
+def anchors_for(sides: NDArray[np.float64], shapes: NDArray[np.float64], strides: Sequence[int]) -> dict[str, Any]:
     """Anchor sizes of each level and aspect ratios for boxes as the network gets them.
 
-    Sizes are evenly spaced, as factors, from the second to the 98th percentile of the boxes: rare large and small
-    objects count as much as frequent ones.
+    A level has one size, a multiple of its stride, so that objects are found on maps that are fine enough for them. Of
+    multiples from 3 to 6 the one is taken whose anchors are closest to the boxes; boxes count by ranges of size, so
+    rare small and large objects count as much as frequent ones.
     """
-    low, high = (max(8.0, float(value)) for value in np.percentile(sides, (2, 98)))
-    count = levels
-    while high / low > _MOST_RATIO ** (count - 1) and count < 3 * levels:
-        count += levels
-    # One size in the middle of each of `count` equal steps would miss both ends; the ends are taken themselves.
-    sizes = np.geomspace(low, max(high, 1.2 * low), count).round().astype(int).tolist()
-    shares = np.clip(np.percentile(shapes, (10, 50, 90)), *_RATIOS)
-    ratios = sorted({float(f"{ratio:.2g}") for ratio in shares})
+    low, high = (max(4.0, float(value)) for value in np.percentile(sides, (2, 98)))
+    targets = np.geomspace(low, max(high, 1.2 * low), 16)
+
+    def distance(multiple: float) -> float:
+        sizes = multiple * np.array(strides)
+        return float(np.abs(np.log(targets[:, None] / sizes)).min(1).mean())
+
+    best = min(np.arange(_MULTIPLES[0], _MULTIPLES[1] + 0.1, 0.25), key=distance)
+    percentiles = np.clip(np.percentile(shapes, (10, 50, 90)), *_RATIOS)
+    ratios = sorted({float(f"{ratio:.2g}") for ratio in percentiles})
     ratios = [ratio for place, ratio in enumerate(ratios) if place == 0 or ratio > 1.15 * ratios[place - 1]]
-    per_level = count // levels
-    return {"sizes": [sizes[k * per_level : (k + 1) * per_level] for k in range(levels)], "aspect_ratios": [ratios]}
+    return {"sizes": [[round(float(best * stride))] for stride in strides], "aspect_ratios": [ratios]}

@@ -57,7 +57,7 @@ def choose(figures: Figures, task: str, flips: tuple[str, ...], flip_reason: str
     steps = int(np.clip(round(6 * figures.images / _BATCH, -1), 200, 20_000)) * (1 if pretrained else 3)
     longest = round(short * max(2.0, 1.1 * figures.long / figures.short))
     return Choices(
-        task, short, longest, strides, anchors_for(sides, figures.shapes, len(strides)), steps, flips, flip_reason
+        task, short, longest, strides, anchors_for(sides, figures.shapes, strides), steps, flips, flip_reason
     )
 
 
