@@ -15,6 +15,7 @@ def det_commands() -> dict[str, str]:
     return {
         "data": "det_inspect.cli.data:command",
         "lr-find": "det_inspect.cli.lr_find:command",
+        "recipes type": "det_inspect.cli.recipe_types:command",
         "runs": "det_inspect.cli.runs:command",
         "train --dry-run": "det_inspect.cli.trial:command",
         "train --overfit": "det_inspect.cli.trial:command",

@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, str] = {
     "new-plugin": "det-devkit",
     "plugins doctor": "det-devkit",
     "recipes import": "det-detectron2",
+    "recipes type": "det-inspect",
     "runs": "det-inspect",
     "train --dry-run": "det-inspect",
     "train --overfit": "det-inspect",
