@@ -277,6 +277,9 @@ class Writer:
 
     suffixes = (".json",)
 
+    def __init__(self):
+        self.about, self.trust = {}, False
+
     def export(self, model, example, path):
         from det_core.errors import ConfigError
 

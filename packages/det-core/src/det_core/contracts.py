@@ -486,22 +486,21 @@ class Exporter(Protocol):
 
     Attributes:
         suffixes: the ends of the names of its files, such as ".onnx"; of the class itself, for `Detector.load`.
-        about: optional. `Detector.export` sets it to {"classes", "category_ids", "recipe"}: the name of each label, its
-            number in the dataset, and the text of a recipe with `model` and `data`, "" without one. A model that `load`
-            returns may have these as attributes; then it has the transforms of the data, and `det eval` evaluates it.
-        trust: optional. `Detector.load` sets it; a format whose files run code of their own refuses them where False.
+        about: set before `export`, {"classes", "category_ids", "recipe"}: the name of each label, its number in the
+            dataset, and the text of a recipe with `model` and `data`, "" without one. A model that `load` returns may
+            have these as attributes; then it has the transforms of the data, and `det eval` evaluates it.
+        trust: set before `load`; a format whose files run code of their own refuses them where False.
     """
 
     suffixes: Sequence[str]
+    about: Mapping[str, Any]
+    trust: bool
 
     def export(self, model: Model, example: ImageBatch, path: Path) -> Path:
         """Write the file; returns where."""
 
     def load(self, path: Path) -> Model:
-        """What the written file computes, as a model for prediction alone.
-
-        It has `num_classes`, and may have `classes`, the name of each label.
-        """
+        """What the written file computes, as a model for prediction alone, which has `num_classes`."""
 
 
 @runtime_checkable

@@ -68,7 +68,7 @@ def load_model(
 
 def _file_of(source: str | PathLike[str]) -> Path | None:
     """The checkpoint or exported file that `source` means; None if it means a recipe."""
-    path = Path(source)
+    path = fetch(source) if isinstance(source, str) and "://" in source else Path(source)
     if path.is_dir() and RunFolder(path).newest_good.exists():
         return RunFolder(path).newest_good
     if path.suffix == _CHECKPOINT or (path.is_file() and _exporter_of(path) is not None):
@@ -109,12 +109,8 @@ def _from_recipe(source: str | Path, weights: str | PathLike[str] | None, overri
 def _from_exported(path: Path, overrides: Sequence[str], trust: bool) -> LoadedModel:
     if any(not each.startswith("data") for each in overrides):
         raise ConfigError("Detector.load", "an exported file cannot be changed", f"got {overrides[0]!r}")
-    component = _exporter_of(path)
-    if component is None:
-        raise CheckpointError(str(path), "no installed exporter reads files that end like this")
-    exporter = component.load()()
-    if hasattr(exporter, "trust"):
-        exporter.trust = trust
+    exporter = _exporter_of(path)()
+    exporter.trust = trust
     model = exporter.load(path)
     recipe = _of_exported(getattr(model, "recipe", ""), f"the recipe in {path}", overrides, trust)
     transforms = () if recipe is None else recipe.build_part(_TRANSFORMS, Sequence[Any])
@@ -130,10 +126,10 @@ def _of_exported(text: str, where: str, overrides: Sequence[str], trust: bool) -
     return recipes.recipe_from_tree(tree, where, trusted=trust)
 
 
-def _exporter_of(path: Path) -> registry.Component | None:
-    """The first exporter, by name, that declares the suffix of a file."""
+def _exporter_of(path: Path) -> Any:
+    """The first exporter, by name, whose class declares the suffix of a file; None where none does."""
     offered = sorted(registry.components("exporters"), key=lambda component: component.qualified)
-    return next((each for each in offered if path.suffix in getattr(each.load(), "suffixes", ())), None)
+    return next((each.load() for each in offered if path.suffix in getattr(each.load(), "suffixes", ())), None)
 
 
 def _put_into(model: nn.Module, state: Any, where: str) -> None:

@@ -17,7 +17,7 @@ from det_detectron2.importer.lazy_files import settings_from_python
 from det_detectron2.importer.literals import MAX_VALUES, evaluate
 from det_detectron2.importer.settings import Settings
 
-__all__ = ["recipe_from_file", "recipe_from_settings", "settings_from_yaml"]
+__all__ = ["recipe_from_file", "recipe_from_settings", "settings_from_yaml", "with_bases"]
 
 _BASE = "_BASE_"
 
@@ -78,7 +78,7 @@ def settings_from_yaml(path: Path) -> dict[str, Any]:
     Raises:
         RecipeError: as `recipe_from_file`.
     """
-    return dict(_flat(_with_bases(path, ())))
+    return dict(_flat(with_bases(path)))
 
 
 def _tuple(value: Any, where: str) -> Any:
@@ -94,7 +94,8 @@ def _evaluated(value: Any, where: str) -> Any:
 _TAGS = {"python/tuple": _tuple, "python/object/apply:eval": _evaluated}
 
 
-def _with_bases(path: Path, trail: tuple[Path, ...]) -> dict[str, Any]:
+def with_bases(path: Path, trail: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The nested settings of a YAML file over those of its bases; `trail` holds the files that led to it."""
     place = path.resolve()
     if place in trail:
         raise RecipeError(str(path), f"its {_BASE} files form a circle", " -> ".join(map(str, (*trail, place))))
@@ -114,7 +115,7 @@ def _with_bases(path: Path, trail: tuple[Path, ...]) -> dict[str, Any]:
     if not file.exists():
         fix = f"it is looked for from the folder of {path.name}: get the file that belongs there, or correct the path"
         raise RecipeError(f"{path}: {_BASE}", "names a file that is not there", str(file), fix)
-    below = _with_bases(file, (*trail, place))
+    below = with_bases(file, (*trail, place))
     merged: dict[str, Any] = merge(below, content)
     return merged
 

@@ -59,9 +59,9 @@ def _written(subject: Subject, exporter: Any, batch: ImageBatch, folder: str) ->
 
 @check("it keeps its contract", gate=True)
 def contract(subject: Subject) -> None:
-    """It has suffixes, which its class has too, export and load."""
+    """It has suffixes, which its class has too, about, trust, export and load."""
     exporter = subject.make()
-    require_members(exporter, Exporter, ("suffixes", "export", "load"))
+    require_members(exporter, Exporter, ("suffixes", "about", "trust", "export", "load"))
     suffixes = getattr(type(exporter), "suffixes", ())
     good = not isinstance(suffixes, str) and all(isinstance(each, str) and each[:1] == "." for each in suffixes)
     if not (suffixes and good):

@@ -1,0 +1,1 @@
+"""Tools beside models and data, as `detectron2.utils`."""
