@@ -18,6 +18,7 @@ def det_commands() -> dict[str, str]:
         "data split": "det_inspect.cli.start:split",
         "lr-find": "det_inspect.cli.lr_find:command",
         "predict --tile": "det_inspect.predictions.tiles:tiled",
+        "recipes type": "det_inspect.cli.recipe_types:command",
         "runs": "det_inspect.cli.runs:command",
         "start": "det_inspect.cli.start:command",
         "train DATA": "det_inspect.cli.start:recipe_for",

@@ -3,7 +3,9 @@
 import click
 
 from det_core import recipes
+from det_core.cli.commands import load_command
 from det_core.cli.output import echo
+from det_core.plugins.registry import components, is_import_path, matches
 
 __all__ = ["command"]
 
@@ -30,7 +32,11 @@ def command(context: click.Context, words: tuple[str, ...]) -> None:
 @click.argument("name")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value; may be repeated.")
 @click.option("--resolved", is_flag=True, help="Say everything: qualified names, all defaults, versions.")
-def show(name: str, overrides: tuple[str, ...], resolved: bool) -> None:
-    """Print the recipe NAME (a name or a file) with its parents merged in, as YAML."""
+@click.pass_context
+def show(context: click.Context, name: str, overrides: tuple[str, ...], resolved: bool) -> None:
+    """Print the recipe NAME (a name or a file) with its parents merged in, or the arguments of the component NAME."""
+    if name not in recipes.names() and (is_import_path(name) or matches(components(), name)):
+        context.invoke(load_command("recipes type"), name=name)
+        return
     recipe = recipes.load(name, overrides)
     echo((recipe.resolved() if resolved else recipe).to_yaml(), nl=False)

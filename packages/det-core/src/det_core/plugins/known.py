@@ -55,6 +55,7 @@ COMMANDS: Mapping[str, str] = {
     "plugins doctor": "det-devkit",
     "predict --tile": "det-inspect",
     "recipes import": "det-detectron2",
+    "recipes type": "det-inspect",
     "runs": "det-inspect",
     "start": "det-inspect",
     "train DATA": "det-inspect",
