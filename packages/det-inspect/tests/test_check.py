@@ -13,8 +13,8 @@ from det_core.data import CocoDataset
 from det_core.data.formats.listing import Listing
 from det_core.errors import DataError
 from det_core.recipes import Factory
-from det_datasets.wrappers import ConcatDataset
 from det_datasets.readers import VocDataset, YoloDataset
+from det_datasets.wrappers import ConcatDataset
 from det_devkit import coco_files
 from det_inspect.datasets.check import check
 from det_inspect.datasets.report import KINDS, Report

@@ -127,7 +127,7 @@ class _Trunk(nn.Module):
         raw = self.first(dict(zip(self.first.in_features, outputs, strict=True)))
         scores = torch.cat([each[0] for each in raw.logits]).sigmoid()
         if isinstance(self.first, FCOSHead):
-            centers = torch.cat([each[0] for each in raw.centreness]).sigmoid()
+            centers = torch.cat([each[0] for each in raw.centerness]).sigmoid()
             distances = torch.cat([each[0] for each in raw.distances])
             distances = torch.relu(distances) * self.anchors[:, 2:]
             return coding.decode_distances(distances, self.anchors[:, :2]), (scores * centers[:, None]).sqrt()

@@ -42,7 +42,7 @@ class RotatedBoxes(Boxes):
 
     def normalize_angles(self) -> None:
         """Bring all angles into [-180, 180)."""
-        self.tensor[:, 4] = rotated.normalise_angle(self.tensor[:, 4])
+        self.tensor[:, 4] = rotated.normalize_angle(self.tensor[:, 4])
 
     def clip(self, box_size: tuple[int, int], clip_angle_threshold: float = 1.0) -> None:
         """Limit, in place, those that are almost upright to an image of `box_size` (height, width); the others stay.
