@@ -173,17 +173,18 @@ def best_candidates(scores: Tensor, threshold: float, most: int) -> Candidates:
     return Candidates(index // scores.shape[2], index % scores.shape[2], score)
 
 
-def suppress(boxes: Tensor, labels: Tensor, scores: Tensor, size: Size, nms: DenseNMS) -> Detections:
-    """The detections of one image, from boxes (N, 4), labels and scores (N,); negative scores stand for no candidate.
+def suppress(boxes: Tensor, labels: Tensor, scores: Tensor, sizes: Sequence[Size], nms: DenseNMS) -> list[Detections]:
+    """The detections of each image, from boxes (B, N, 4), labels and scores (B, N); negative scores are no candidates.
 
     Boxes are clipped last, and those that are empty then are dropped, as published; `clip_before_nms` also clips them
     before they are compared, as torchvision does.
     """
-    if nms.clip_before_nms:
-        boxes = box_ops.clip(boxes, size)
-    usable = torch.nonzero(box_ops.finite(boxes, scores) & (scores >= 0)).squeeze(1)
-    boxes, labels, scores = boxes[usable], labels[usable], scores[usable]
-    keep = nms_by_group(boxes, scores, labels, nms.iou_threshold)[: nms.max_detections]
-    boxes = box_ops.clip(boxes[keep], size)
-    found = Detections(boxes=boxes, labels=labels[keep], scores=scores[keep], size=size)
-    return found[box_ops.larger_than(boxes, 0)]
+    detections = []
+    for box, label, score, size in zip(boxes, labels, scores, sizes, strict=True):
+        box = box_ops.clip(box, size) if nms.clip_before_nms else box
+        rows = torch.nonzero(box_ops.finite(box, score) & (score >= 0)).squeeze(1)
+        keep = rows[nms_by_group(box[rows], score[rows], label[rows], nms.iou_threshold)[: nms.max_detections]]
+        clipped = box_ops.clip(box[keep], size)
+        found = Detections(boxes=clipped, labels=label[keep], scores=score[keep], size=size)
+        detections.append(found[box_ops.larger_than(found.boxes, 0)])
+    return detections

@@ -108,7 +108,7 @@ class RetinaNetHead(nn.Module):
         self.matcher = matching.matcher()
         self.normaliser = MovingAverage(start=100)
         self.focal_loss, self.box_weights, self.box_regression = focal_loss, box_weights, box_regression
-        self.nms = nms
+        self.nms, self.suppress = nms, suppress
 
     def forward(self, features: Mapping[str, Tensor]) -> RetinaNetOutputs:
         """Levels (B, C, H, W) to scores before the sigmoid and offsets of every anchor."""
@@ -152,5 +152,4 @@ class RetinaNetHead(nn.Module):
             boxes.append(coding.decode(chosen, anchors[best.anchor], self.box_weights))
             labels.append(best.label)
             scores.append(best.score)
-        per_image = zip(torch.cat(boxes, 1), torch.cat(labels, 1), torch.cat(scores, 1), sizes, strict=True)
-        return [suppress(*found, self.nms) for found in per_image]
+        return self.suppress(torch.cat(boxes, 1), torch.cat(labels, 1), torch.cat(scores, 1), sizes, self.nms)
