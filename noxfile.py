@@ -16,7 +16,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "types", "tests", "together", "third_party"]
+nox.options.sessions = ["lint", "types", "docs", "tests", "together", "third_party"]
 nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
@@ -26,6 +26,7 @@ ACME = ROOT / "examples" / "det-acme"
 TEST_TOOLS = ["pip", "pytest>=8.3", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "hatchling>=1.27"]
 CORE_EXTRAS = "plots,fast-eval"
 RUFF = "ruff==0.17.6"
+SITE_TOOLS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1.0"]
 
 # The half of core that has to work, and is checked strictly, without torch.
 TORCH_FREE = ["errors", "printable", "files", "plugins", "recipes", "zoo", "cli"]
@@ -91,6 +92,7 @@ def package(name: str) -> Path:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Train, evaluate and predict on real photographs of blood cells; results in runs/demo (about ten minutes)."""
+    session.log("[0/5] building and installing det-core and det-inspect; the first time downloads torch")
     install(session, package("det-core"), package("det-inspect"), extras="[plots]")
     session.run("python", "examples/blood-cells/demo.py", *session.posargs)
 
@@ -139,6 +141,13 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site into build/site; a broken link or anchor fails. Nothing of det is imported."""
+    session.install(*SITE_TOOLS)
+    session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
 def types(session: nox.Session) -> None:
     """Check types with mypy: strictly in the half that works without torch, normally elsewhere."""
     install(session, *map(package, PACKAGES), tools=["mypy>=2.4", "types-PyYAML", "pytest>=8.3"])
@@ -173,6 +182,7 @@ def release(session: nox.Session) -> None:
 def full(session: nox.Session) -> None:
     """Run what is too slow for every change: tests marked slow and the benchmarks, after `nox` itself."""
     install(session, *map(package, PACKAGES), extras="[all]", tools=TEST_TOOLS)
+    session.install(f"{build_wheel(session, package('det-inspect'))}[tensorboard,mlflow,wandb]")
     run_tests(session, *(f"packages/{name}/tests" for name in PACKAGES), "tests", "-m", "slow", *session.posargs)
     for benchmark in sorted((ROOT / "benchmarks").glob("*.py")):
         session.run("python", str(benchmark), env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")})

@@ -124,19 +124,20 @@ def cores(name: str, wheelhouse: Path) -> list[Version]:
 
 def smoke(wheelhouse: Path, names: list[str]) -> list[str]:
     """Install each package alone, with what it requires, and run its commands; returns what failed."""
-    faults = []
-    for name in names or PROJECTS:
-        allowed = cores(name, wheelhouse)
-        if not allowed:
-            faults.append(f"{name}: no core of {wheelhouse} is allowed")
-        for core in allowed:
-            start = time.monotonic()
-            with tempfile.TemporaryDirectory(prefix="det-release-") as folder:
-                own = list(_faults_of_installation(name, core, wheelhouse, Path(folder)))
-            seconds = f"{time.monotonic() - start:.0f} s"
-            print("\n".join(own) or f"{name} with det-core {core}: works", f"({seconds})", flush=True)
-            faults += own
-    return faults
+    pairs = [(name, core) for name in names or PROJECTS for core in cores(name, wheelhouse)]
+    faults = [f"{name}: no core of {wheelhouse} is allowed" for name in {*(names or PROJECTS)} - {n for n, _ in pairs}]
+
+    def one(pair: tuple[str, Version]) -> list[str]:
+        name, core = pair
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="det-release-") as folder:
+            own = list(_faults_of_installation(name, core, wheelhouse, Path(folder)))
+        seconds = f"({time.monotonic() - start:.0f} s)"
+        print("\n".join(own) or f"{name} with det-core {core}: works", seconds, flush=True)
+        return own
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return faults + [fault for own in pool.map(one, pairs) for fault in own]
 
 
 def _faults_of_installation(name: str, core: Version, wheelhouse: Path, folder: Path) -> Iterator[str]:

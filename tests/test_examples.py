@@ -1,6 +1,8 @@
 """The examples that train from Python run as they stand, from a clone of the project, for a few steps."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -28,3 +30,28 @@ def test_example_that_trains_from_python(tmp_path, name, lines, found):
     )
     assert done.returncode == 0, done.stderr
     assert found in done.stdout
+
+
+@pytest.mark.slow
+def test_demo_goes_on_where_it_was_stopped(tmp_path):
+    """The quick demo for one step, stopped during the second, and by the same command to its end."""
+    few = ["--set", "train.batch_size=1", "--set", "data.val=null", "--set", "train.log_every=1"]
+    command = [sys.executable, str(ROOT / "examples/blood-cells/demo.py"), "--quick", "--output", str(tmp_path / "run")]
+    with subprocess.Popen(
+        [*command, *few, "--set", "train.steps=500"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as demo:
+        lines = []
+        for line in demo.stdout:
+            lines.append(line)
+            if line.startswith("beginning at step"):
+                demo.send_signal(signal.SIGINT)
+    assert demo.returncode == 130
+    assert any(line.startswith("[2/5] training: 500 steps into") for line in lines)
+    assert "last.state.pt (to go on from). The same command goes on." in lines[-1]
+    step = int(re.search(r"Stopped after step (\d+)", lines[-1])[1])
+    more = [*few, "--set", f"train.steps={step + 1}"]
+    done = subprocess.run([*command, *more], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"going on after step {step}" in done.stderr
+    assert "[5/5] writing results" in done.stdout
+    assert {"results.md", "test.png", "curves.png"} <= {file.name for file in (tmp_path / "run").iterdir()}

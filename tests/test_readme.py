@@ -1,5 +1,6 @@
 """What README.md shows runs as it stands there, but for what needs the internet; its pictures exist."""
 
+import json
 import os
 import re
 import shutil
@@ -37,6 +38,17 @@ def folder(tmp_path_factory):
     run(f"det train examples/blood-cells/recipe.yaml --output runs/demo {changes}", folder)
     shutil.move(folder / "runs" / "demo" / "last.safetensors", folder / "runs" / "demo" / "best.safetensors")
     return folder
+
+
+def test_first_command_finds_cells_without_training(tmp_path):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    command, _ = blocks("Thirty seconds to a first result", "sh")
+    run(command, tmp_path)
+    objects = json.loads((tmp_path / "found" / "predictions.json").read_text())
+    confident = [each["category_id"] for each in objects if each["score"] > 0.5]
+    assert confident.count(1) == 1  # the white cell
+    assert 8 <= confident.count(2) <= 20  # red cells
+    assert (tmp_path / "found" / "BloodImage_00007.jpg").stat().st_size > 10_000
 
 
 def test_the_command_for_prediction_leaves_a_picture_and_the_detections(folder):

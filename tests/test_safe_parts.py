@@ -172,9 +172,12 @@ def test_every_listed_path_leads_to_something_that_can_be_called():
 
 
 BUILD = """
-import sys, warnings
+import contextlib, importlib, sys, warnings
 warnings.simplefilter("ignore")
 import torch, torch._dynamo, torch.fx  # what torch imports when it is first used
+for name in ("timm", "wandb"):  # timm imports wandb where it is installed, which opens files of its own
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
 from det_core.plugins import registry
 from det_core.recipes.allow_list import listed
 from det_core.recipes.signatures import signature_of

@@ -22,7 +22,7 @@ from det_core.engine import evaluate, train
 from det_core.evaluation import CocoEvaluator
 from det_core.ops.masks import paste_masks
 from det_core.structures import Sample
-from det_core.visual import contact_sheet
+from det_inspect.panels import contact_sheet
 from det_pointrend.boundary import BoundaryEvaluator, boundaries
 from det_pointrend.points_from_masks import with_points
 from PIL import Image, ImageDraw

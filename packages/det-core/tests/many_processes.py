@@ -89,8 +89,8 @@ MODELS = {
 }
 
 
-def gradients(names=tuple(MODELS), steps=2, accumulate=1, batch_size=4):
-    """Name -> losses and gradients of the last of some steps, of all processes together."""
+def gradients(names=tuple(MODELS), steps=2, accumulate=1, batch_size=4, **options):
+    """Name -> losses and gradients of the last of some steps, of all processes together; `options` are of `Train`."""
     found = {}
     for name in names:
         torch.manual_seed(0)
@@ -100,6 +100,7 @@ def gradients(names=tuple(MODELS), steps=2, accumulate=1, batch_size=4):
             accumulate=accumulate,
             seed=3,
             optimizer=Factory(torch.optim.SGD, lr=0.01),
+            **options,
         )
         device = torch.device("cpu")
         processes = Processes(Parallel(), device)
@@ -132,6 +133,14 @@ def precise():
     return dict(model.body[2].named_buffers())
 
 
+def sharded(*patterns):
+    """The names of the modules whose weights are gathered together."""
+    torch.manual_seed(0)
+    model = standins.Tiny()
+    Processes(Parallel(shard=True, shard_layers=patterns), torch.device("cpu")).wrap(model)
+    return [name for name, module in model.named_modules() if hasattr(module, "unshard")]
+
+
 def recipe(model=None, **settings):
     """The stand-in recipe, of images in a batch of four."""
     found = standins.recipe(**{"batch_size": 4, **settings})
@@ -157,19 +166,28 @@ class Dies(standins.Tiny):
         return super().losses(*arguments)
 
 
-def launch(count, task, folder, *arguments, check=True, **options):
-    """Run this program in several processes; returns its exit status and everything that it wrote."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+def start(count, task, folder, *arguments, launcher=("--standalone",), **options):
+    """Start this program in several processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", *launcher, "--nproc-per-node", str(count)]
     command += [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run(
+    return subprocess.Popen(
         [*command, __file__, task, str(folder), *map(str, arguments)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=400,
     )
+
+
+def launch(count, task, folder, *arguments, check=True, **options):
+    """Run this program in several processes; returns its exit status and everything that it wrote."""
+    process = start(count, task, folder, *arguments, **options)
+    try:
+        output, _ = process.communicate(timeout=400)
+    finally:
+        process.kill()
+    done = subprocess.CompletedProcess(process.args, process.returncode, output)
     if check:
         assert done.returncode == 0, done.stdout
     return done
@@ -184,7 +202,8 @@ def main(task, folder, *arguments):
         train(recipe(settings.pop("model", None), **settings), folder, resume=resume)
         return
     with process_group() as (rank, _), ends_together():
-        result = precise() if task == "precise" else gradients(arguments or tuple(MODELS))
+        tasks = {"precise": precise, "sharded": sharded, "gradients": lambda *names: gradients(names or tuple(MODELS))}
+        result = tasks[task](*arguments)
         if rank == 0:
             torch.save(result, Path(folder) / "result.pt")
 

@@ -5,7 +5,6 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from det_core.data import CocoDataset
 from det_devkit import coco_files
 from PIL import Image
 
@@ -13,10 +12,6 @@ from PIL import Image
 def coco(folder: Path) -> dict[str, Any]:
     images, annotations = coco_files.write(folder, coco_files.content())
     return {"images": images, "annotations": annotations}
-
-
-def concat(folder: Path) -> dict[str, Any]:
-    return {"datasets": [CocoDataset(**coco(folder))]}
 
 
 def image_folder(folder: Path) -> dict[str, Any]:

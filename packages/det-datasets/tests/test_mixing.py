@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from det_core.data import ConcatDataset, TrainLoader
+from det_core.data import TrainLoader
 from det_core.errors import ConfigError, DataError
 from det_core.ops.masks import rasterise
 from det_core.structures import Polygons, Sample, Targets
-from det_datasets.around import CopyPaste, Mosaic
+from det_datasets.around import ConcatDataset, CopyPaste, Mosaic
 
 
 class Blocks:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from det_core.data import CocoDataset, ConcatDataset, FixedSizeCrop, compose
+from det_core.data import CocoDataset, FixedSizeCrop, compose
 from det_core.data.loading.loader import EvalLoader, TrainLoader
 from det_core.engine import evaluate, train
 from det_core.errors import ConfigError, DataError, StructureError
 from det_core.recipes import recipe_from_tree
 from det_core.structures import Prediction, Proposals, Sample
-from det_datasets.around import ProposalWriter, WithProposals, write_proposals
+from det_datasets.around import ConcatDataset, ProposalWriter, WithProposals, write_proposals
 from det_devkit import coco_files
 from torchvision.transforms import v2
 

@@ -91,8 +91,8 @@ def test_dataset_class_map_joins_categories(tmp_path: Path) -> None:
 
 
 def test_dataset_keep_points_leaves_out_other_images(tmp_path: Path) -> None:
-    assert len(dataset(tmp_path, {}, keep="points")) == 0
-    assert len(dataset(tmp_path, POINT, keep="points")) == 1
+    assert len(dataset(tmp_path, keep="points")) == 0
+    assert len(dataset(tmp_path, POINT, {}, keep="points")) == 1
 
 
 def test_dataset_of_lvis_takes_file_names_from_addresses(tmp_path: Path) -> None:

@@ -6,12 +6,15 @@ import pickle
 import pytest
 import torch
 from det_core import plugins, recipes
+from det_core.data.transforms import Points, compose
+from det_core.structures import Sample, Targets
 from det_core.weights import InitialWeights, load_into
 from det_core.weights.reading import read
 from det_core.zoo import published
 from det_densepose import importer
 from det_densepose.backbones import HRFPN, HRNet
 from det_densepose.plugin import PUBLISHED, SAFE_PARTS
+from det_densepose.structures import POINTS
 from det_detectron2.importer.files import recipe_from_settings
 from det_detectron2.importer.settings import UnsupportedError
 
@@ -252,6 +255,60 @@ def test_categories_are_chosen_and_merged_by_their_names():
     assert train["annotations"] == "coco/annotations/instances_train2017.json"
     assert (train["classes"], train["class_map"]) == (["person"], {"cat": "person"})
     assert (train["masks"], train["keep"]) == ("bitmaps", "points or masks")
+
+
+def train_transforms(settings):
+    found = recipe_from_settings(settings)
+    assert found.unknown == found.unused == []
+    return found.tree["data"]["train_transforms"]
+
+
+def test_rotation_angles_are_drawn_evenly_after_the_flip():
+    *before, rotation = train_transforms(CHARTS | {"INPUT.ROTATION_ANGLES": [0, 30, -30.0]})
+    assert before == train_transforms(CHARTS)
+    turned = {"type": "torchvision.transforms.v2:RandomRotation", "interpolation": "bilinear"}
+    assert rotation == {
+        "type": "torchvision.transforms.v2:RandomChoice",
+        "transforms": [
+            {"type": "torch.nn:Identity"},
+            {**turned, "degrees": [30.0, 30.0]},
+            {**turned, "degrees": [-30.0, -30.0]},
+        ],
+    }
+    assert train_transforms(CHARTS | {"INPUT.ROTATION_ANGLES": [0, 360]}) == before
+
+
+def test_rotation_angles_turn_image_box_and_points(tmp_path):
+    transforms = train_transforms(CHARTS | {"INPUT.ROTATION_ANGLES": (90,)})[-1:]
+    tree = {"model": recipe_from_settings(CHARTS).tree["model"], "data": {"train_transforms": transforms}}
+    [transform] = recipes.recipe_from_tree(tree).build("data").train_transforms
+    image = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    image[:, 4, 28] = 255
+    targets = Targets(
+        boxes=torch.tensor([[24.0, 2.0, 30.0, 8.0]]),
+        labels=torch.zeros(1, dtype=torch.int64),
+        extras={POINTS: Points(torch.tensor([[[28.5, 4.5]]]), canvas_size=(32, 32))},
+    )
+    turned = compose([transform])(Sample(image=image, targets=targets, id=1))
+    # Counter-clockwise: the upper right corner becomes the upper left one.
+    assert turned.image[0].nonzero().tolist() == [[3, 4]]
+    torch.testing.assert_close(turned.targets.boxes, torch.tensor([[2.0, 2.0, 8.0, 8.0]]))
+    torch.testing.assert_close(turned.targets.extras[POINTS].data, torch.tensor([[[4.5, 3.5]]]))
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_bootstrap_datasets_are_mixed_in_by_ratio(as_list):
+    entry = {"DATASET": "mine", "RATIO": 0.5, "DATA_SAMPLER": {"TYPE": "densepose_UV_confidence"}}
+    flat = {"0.DATASET": "mine", "0.RATIO": 0.5, "0.DATA_SAMPLER.TYPE": "densepose_UV_confidence"}
+    given = {"BOOTSTRAP_DATASETS": [entry]} if as_list else {f"BOOTSTRAP_DATASETS.{k}": v for k, v in flat.items()}
+    found = recipe_from_settings(CHARTS | given | {"DATASETS.TRAIN": ["densepose_coco_2014_train"]})
+    assert found.unknown == found.unused == []
+    train = found.tree["data"]["train"]
+    assert (train["type"], train["weights"]) == ("concat", [1.0, 0.5])
+    annotated, pseudo = train["datasets"]
+    assert (pseudo["images"], pseudo["annotations"]) == ("mine/frames", "mine/UV_confidence.json")
+    own = ("images", "annotations")
+    assert {**annotated, **{key: pseudo[key] for key in own}} == pseudo
 
 
 def test_fine_tuning_starts_what_the_published_file_does_not_have():

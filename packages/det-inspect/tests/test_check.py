@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from det_core.data import CocoDataset, ConcatDataset
+from det_core.data import CocoDataset
 from det_core.data.formats.listing import Listing
 from det_core.errors import DataError
 from det_core.recipes import Factory
+from det_datasets.around import ConcatDataset
 from det_datasets.readers import VocDataset, YoloDataset
 from det_devkit import coco_files
 from det_inspect.datasets.check import check

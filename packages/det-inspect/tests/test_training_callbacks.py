@@ -1,9 +1,8 @@
 """What accompanies a training: pictures, a profile, logging backends."""
 
-import importlib
-import importlib.util
 import io
 import json
+import sys
 
 import pytest
 import standins
@@ -34,20 +33,83 @@ def test_sample_predictions_and_profile_leave_files(tmp_path, console):
 
 
 @pytest.mark.parametrize(
-    ("part", "module"),
-    [("TensorBoard", "tensorboard"), ("MLflow", "mlflow"), ("WandB", "wandb")],
+    ("part", "module", "package"),
+    [
+        ("TensorBoard", "torch.utils.tensorboard", "tensorboard"),
+        ("MLflow", "mlflow", "mlflow"),
+        ("WandB", "wandb", "wandb"),
+    ],
 )
-def test_loggers(tmp_path, console, monkeypatch, part, module):
+def test_logger_not_installed_names_the_package(tmp_path, console, monkeypatch, part, module, package):
+    monkeypatch.setitem(sys.modules, module, None)
+    recipe = standins.recipe(steps=2, callbacks=[{"type": PART + part}])
+    with pytest.raises(
+        (ConfigError, MissingExtraError), match=rf"needs {package}, which is .* 'det-inspect\[{package}\]'"
+    ):
+        train(recipe, tmp_path / "run", console=console)
+    assert not (tmp_path / "run").exists()
+
+
+LOGGED = {"steps": 4, "evaluate_every": 2, "checkpoint_every": 2}
+
+
+def train_in_two_parts(part, folder, console):
+    """Two steps, then the same run resumed up to four."""
+    recipes = (standins.recipe(**{**LOGGED, "steps": steps}, callbacks=[{"type": PART + part}]) for steps in (2, 4))
+    train(next(recipes), folder, console=console)
+    train(next(recipes), folder, console=console, resume=True)
+
+
+@pytest.mark.slow
+def test_tensorboard_holds_the_scalars_of_a_resumed_run(tmp_path, console):
+    module = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train_in_two_parts("TensorBoard", tmp_path, console)
+    events = module.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    found = {event.step: event.value for event in events.Scalars("train/loss")}
+    assert found == pytest.approx(losses(tmp_path))
+    assert [event.step for event in events.Scalars("val/box/recall")] == [2, 4]
+
+
+@pytest.mark.slow
+def test_mlflow_holds_the_scalars_of_a_resumed_run(tmp_path, console, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_ALLOW_FILE_STORE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    train_in_two_parts("MLflow", tmp_path / "run", console)
+    client = mlflow.MlflowClient((tmp_path / "run" / "mlruns").as_uri())
+    experiment = client.get_experiment_by_name("det")
+    [run] = client.search_runs([experiment.experiment_id])
+    found = {each.step: each.value for each in client.get_metric_history(run.info.run_id, "loss")}
+    assert found == pytest.approx(losses(tmp_path / "run"))
+    assert run.info.status == "FINISHED"
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["recipe.resolved.yaml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.slow
+def test_mlflow_uses_the_tracking_uri_of_the_environment(tmp_path, console, monkeypatch):
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "shared").as_uri())
+    recipe = standins.recipe(steps=1, callbacks=[{"type": PART + "MLflow", "experiment": "squares"}])
+    train(recipe, tmp_path / "run", console=console)
+    assert (tmp_path / "shared").is_dir()
+    assert not (tmp_path / "run" / "mlruns").exists()
+
+
+@pytest.mark.slow
+def test_wandb_offline_holds_the_scalars(tmp_path, console, monkeypatch):
+    pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    settings = {"steps": 2, "callbacks": [{"type": PART + part}]}
-    if importlib.util.find_spec(module) is None:
-        with pytest.raises((ConfigError, MissingExtraError), match=rf"needs {module}, which is not installed"):
-            train(standins.recipe(**settings), tmp_path, console=console)
-        return
-    train(standins.recipe(**settings), tmp_path, console=console)
-    assert {"TensorBoard": "tensorboard", "MLflow": "mlflow.db", "WandB": "wandb"}[part] in {
-        path.name for path in tmp_path.iterdir()
-    }
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    train_in_two_parts("WandB", tmp_path, console)
+    files = sorted((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert len(files) == 2
+    content = [path.read_bytes() for path in files]
+    assert all(b"images_per_second" in each and b"box/recall" in each for each in content)
+    # One run, whose id the state of the training keeps.
+    assert len({path.stem for path in files}) == 1
 
 
 def test_recipe_of_0_1_names_a_logger_by_its_module_of_then(tmp_path, console):

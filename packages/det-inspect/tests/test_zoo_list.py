@@ -1,6 +1,7 @@
 """`det zoo list` and `det zoo show` tell what is published and what builds it."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -71,6 +72,14 @@ def test_a_model_is_shown_by_any_of_its_names(name):
     assert ["recipe", "faster_rcnn_r50_fpn_3x"] in lines
     assert ["box", "AP                 40.2"] in lines
     assert UNVERIFIED in run("show", name).output
+
+
+def test_show_lists_licenses_of_weights_and_annotations():
+    output = run("show", "DensePose/densepose_rcnn_R_50_FPN_s1x").output
+    assert re.search(r"license of the weights +CC BY-SA 3\.0\n", output)
+    assert re.search(r"license of the annotations +non-commercial use\n", output)
+    untrained = run("show", "DensePose/HRNet/densepose_rcnn_HRFPN_HRNet_w32_s1x").output
+    assert "license of the weights" not in untrained
 
 
 def test_a_model_of_another_package_names_the_package():

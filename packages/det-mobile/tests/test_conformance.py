@@ -1,19 +1,25 @@
 """det's own checks of a plugin, a test each; `pytest -m "not slow"` leaves out what takes long."""
 
-from det_devkit.conformance import conformance
+from dataclasses import replace
 
-TABLE = {
-    "trunk": "conv_k3 8 s2 | ir_k3 8 s2 e2 | ir_k3_se 8 s2 e2 | ir_k3 16 s2 e2",
-    "rpn": "ir_k3 16 e2",
-    "bbox": "ir_k3 16 s2 e2",
-    "mask": "ir_k3 16 e2; ir_k3 8 s-2 e2",
-    "kpts": "ir_k3 16 e2; ir_k3 8 s-2 e2",
-    "basic_args": {"dw_skip_bnrelu": True},
-}
-SMALL = {"blocks": {"arch": TABLE}}
+import torch
+from det_devkit.conformance import conformance
+from det_mobile.heads import SUBCLASS
+from small import BLOCKS, c4_tree, folder, subclass_file, teacher
+
+SMALL = {"blocks": BLOCKS}
+
+
+def with_subclasses(targets):
+    """Each object with a sub-class."""
+    return replace(targets, extras={**targets.extras, SUBCLASS: torch.ones_like(targets.labels)})
+
+
+FILE = subclass_file(folder(), {"extras": {"subclass_id": 2}}, {"extras": {"subclass_id": 0}})
 
 test_conformance = conformance(
     "det-mobile",
+    truth=with_subclasses,
     examples={
         "backbones/fbnet": SMALL,
         "backbones/fbnet_c4": SMALL,
@@ -21,5 +27,12 @@ test_conformance = conformance(
         "heads/fbnet_keypoint_head": SMALL,
         "heads/fbnet_mask_head": SMALL,
         "heads/fbnet_rpn_head": SMALL,
+        "datasets/subclass_coco": {"images": str(folder()), "annotations": str(FILE)},
+        "heads/subclass_roi_heads": {"box_head": {"type": "fast_rcnn_conv_fc_head", "fc_dim": 16}},
+        "models/distilled": {
+            "student": c4_tree(),
+            "teacher": teacher(),
+            "features": {"levels": {"trunk3": "p4"}, "channels": 12},
+        },
     },
 )

@@ -8,8 +8,8 @@ import torch
 from click.testing import CliRunner
 from det_core import Detector
 from det_core.cli.main import det
-from det_core.evaluation import to_coco_panoptic
 from det_core.structures import PanopticMap, Prediction, SemanticMap
+from det_datasets.segment_files import to_coco_panoptic
 from det_panoptic.data import CocoPanoptic
 from det_panoptic.evaluation import PanopticQuality
 from det_panoptic.truth import segments_of

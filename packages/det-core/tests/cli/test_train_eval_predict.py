@@ -7,6 +7,7 @@ import standins
 from click.testing import CliRunner
 from det_core.cli.main import det
 from det_core.engine import loop
+from det_core.plugins import known
 from det_core.predict.detector import Detector
 from PIL import Image
 
@@ -148,7 +149,7 @@ def test_pictures_and_predictions_of_a_folder_are_written(invoke, trained, photo
     result = invoke("predict", photos, "--model", trained, "--output", tmp_path / "found")
     assert result.exit_code == 0, result.output
     written = sorted(path.name for path in (tmp_path / "found").iterdir())
-    assert written == ["000000.png", "000001.png", "000002.png", "predictions.json"]
+    assert written == [".det-predict.json", "000000.png", "000001.png", "000002.png", "predictions.json"]
     assert (tmp_path / "found" / "000000.png").read_bytes() != (photos / "000000.png").read_bytes()
     entries = json.loads((tmp_path / "found" / "predictions.json").read_text())
     assert {entry["image_id"] for entry in entries} == {0, 1, 2}
@@ -192,7 +193,8 @@ def test_a_bad_image_is_told_and_the_rest_goes_on(invoke, trained, photos, tmp_p
     for name in ("000001.png", "notes.jpg", "missing.png"):
         assert any(line.startswith("error: ") and name in line for line in result.stderr.splitlines())
     assert "3 of 5 images could not be read" in result.stderr
-    assert {path.name for path in (tmp_path / "found").iterdir()} == {"000000.png", "000002.png", "predictions.json"}
+    written = {path.name for path in (tmp_path / "found").iterdir()}
+    assert written == {".det-predict.json", "000000.png", "000002.png", "predictions.json"}
 
 
 def test_images_of_one_name_from_two_folders_keep_apart(invoke, trained, photos, tmp_path):
@@ -206,6 +208,55 @@ def test_images_of_one_name_from_two_folders_keep_apart(invoke, trained, photos,
     assert (tmp_path / "found" / "000000_2.png").exists()
     entries = json.loads((tmp_path / "found" / "predictions.json").read_text())
     assert {entry["image_id"] for entry in entries} == {1, 2}
+
+
+def test_predict_again_leaves_no_file_of_the_run_before(invoke, trained, photos, tmp_path):
+    found = tmp_path / "found"
+    for name, given in (("000000.png", ()), ("000001.png", ("--save", "pictures"))):
+        assert invoke("predict", photos / name, "--model", trained, "--output", found, *given).exit_code == 0
+    assert {path.name for path in found.iterdir()} == {".det-predict.json", "000001.png"}
+    result = invoke("predict", photos, "--model", trained, "--output", photos)
+    assert (result.exit_code, len(list(photos.iterdir()))) == (2, 3)
+    assert "--output" in result.stderr
+
+
+def test_predict_unreadable_images_alone_leave_no_folder(invoke, trained, tmp_path):
+    result = invoke("predict", tmp_path / "missing.png", "--model", trained, "--output", tmp_path / "found")
+    assert result.exit_code == 1
+    assert "1 of 1 images could not be read" in result.stderr
+    assert not (tmp_path / "found").exists()
+
+
+def test_predict_only_some_classes_and_the_best_of_them(invoke, trained, photos):
+    def entries(*given):
+        result = invoke("predict", photos, "--model", trained, "--json", *given)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout), result.stderr
+
+    assert {entry["category_id"] for entry in entries("--classes", "blue")[0]} == {20}
+    assert {entry["category_id"] for entry in entries("--classes", "blue,red")[0]} == {10, 20}
+    found, _ = entries("--max", "1", "--threshold", "0")
+    assert [entry["image_id"] for entry in found] == [0, 1, 2]
+    nothing, lines = entries("--threshold", "1")
+    assert nothing == []
+    assert "nothing found; the best score is 0." in lines
+    result = invoke("predict", photos, "--model", trained, "--classes", "bleu")
+    assert result.exit_code == 2
+    assert "classes: the model has no class 'bleu'; did you mean 'blue'?" in result.stderr
+
+
+def test_predict_labels_and_lines_are_drawn_as_asked(invoke, trained, photos, tmp_path):
+    pictures = set()
+    for number, given in enumerate(([], ["--hide-labels"], ["--hide-labels", "--line-width", "3"])):
+        invoke("predict", photos / "000000.png", "--model", trained, "--output", tmp_path / str(number), *given)
+        pictures.add((tmp_path / str(number) / "000000.png").read_bytes())
+    assert len(pictures) == 3
+
+
+def test_predict_writers_and_tiles_name_their_package():
+    assert {known.provider(name, "writers") for name in ("crops", "csv", "voc", "yolo")} == {"det-inspect"}
+    assert known.provider("iuv", "writers") == "det-densepose"
+    assert known.provider("predict --tile", "commands") == "det-inspect"
 
 
 @pytest.mark.parametrize("given", ["empty", "nothing*.png"])

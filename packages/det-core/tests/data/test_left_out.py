@@ -9,7 +9,6 @@ from det_core import engine
 from det_core.cli.eval import _evaluate
 from det_core.data import (
     CocoDataset,
-    ConcatDataset,
     Data,
     LeftOutWarning,
     left_out,
@@ -57,12 +56,6 @@ def test_whole_dataset_leaves_nothing_out(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert Data(train=Factory(CocoDataset, images=dataset.images, annotations=dataset.annotations)).dataset("train")
-
-
-def test_datasets_around_others_report_what_these_leave_out(tmp_path: Path) -> None:
-    dataset = coco_files.dataset(tmp_path, damaged(), bad_annotations="skip")
-    assert left_out(ConcatDataset([dataset, dataset])) == {"annotations that cannot be used": 4}
-    assert len(left_out_notes(ConcatDataset([dataset, dataset]), "x")) == 1
 
 
 def test_dataset_of_a_plugin_with_sentences_alone_is_counted() -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from det_core.data import CocoDataset, ConcatDataset, Data, TrainLoader
+from det_core.data import CocoDataset, Data, TrainLoader
 from det_core.errors import DataError
 from det_core.recipes import Factory
 from det_devkit import coco_files
@@ -29,16 +29,6 @@ def test_train_loader_single_objects_only_in_images_left_out_are_refused(tmp_pat
     data["categories"][0]["keypoints"] = ["a"]
     dataset = coco_files.dataset(tmp_path, data, keypoints=True, min_keypoints=1)
     assert (len(dataset), dataset.num_learnable) == (0, 0)
-
-
-def test_num_learnable_is_told_through_datasets_around_others(tmp_path: Path) -> None:
-    dataset, other = crowds(tmp_path), crowds(tmp_path / "b")
-    around = ConcatDataset([dataset, other])
-    assert around.num_learnable == 0
-    with pytest.raises(DataError, match="nothing to learn from"):
-        TrainLoader(dataset=around, batch_size=1)
-    (tmp_path / "c").mkdir()
-    assert ConcatDataset([dataset, coco_files.dataset(tmp_path / "c")]).num_learnable == 2
 
 
 def test_training_with_a_val_set_of_crowds_is_refused_before_the_first_step(tmp_path: Path) -> None:

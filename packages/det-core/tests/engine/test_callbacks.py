@@ -141,6 +141,29 @@ def test_freeze_until_a_step(tmp_path, console):
     assert not torch.equal(frozen["head.weight"], initial["head.weight"])
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_freeze_two_stages_with_ema_resumed_between_them(tmp_path, console, turn):
+    parts = [("body*", 2), ("body.[02]", 4)][::turn]
+    callbacks = [{"type": PART + "Freeze", "modules": [name], "until": until} for name, until in parts]
+    schedule = {"type": "det_core.engine:WarmupMultiStep", "warmup": 2}
+    settings = {"callbacks": callbacks, "ema": {"decay": 0.5, "warmup": 0}, "schedule": schedule}
+    torch.manual_seed(0)
+    initial = standins.Tiny().state_dict()
+    later = {2: {"head.weight"}, 4: {"head.weight", "body.3.weight"}}
+    later[5] = {*later[4], "body.0.weight", "body.2.weight", "body.2.running_mean"}
+    for steps, changed in later.items():
+        train(standins.recipe(**settings, steps=steps), tmp_path / "run", resume=True, console=console)
+        state = load_state(tmp_path / "run" / "last.state.pt")
+        average = state["callbacks"][0][1]["average"]
+        for name in later[5]:
+            assert torch.equal(state["model"][name], initial[name]) == (name not in changed), (steps, name)
+            assert torch.equal(average[name], initial[name]) == (name not in changed), (steps, name)
+    train(standins.recipe(**settings, steps=5), tmp_path / "whole", console=console)
+    states = [load_state(tmp_path / name / "last.state.pt") for name in ("run", "whole")]
+    torch.testing.assert_close(*(state["model"] for state in states), rtol=0, atol=0)
+    assert "step 4: unfrozen body.[02]" in console.file.getvalue()
+
+
 def test_freeze_no_such_module_refused(tmp_path, console):
     part = {"type": PART + "Freeze", "modules": ["bodies.*"]}
     with pytest.raises(ConfigError, match=r"Freeze\.modules: matches no module .* there are body, head"):

@@ -134,3 +134,19 @@ def test_a_file_of_something_else_is_no_training_state(tmp_path):
     torch.save([1, 2], tmp_path / "last.state.pt")
     with pytest.raises(CheckpointError, match="is not the state of a training run; found list"):
         load_state(tmp_path / "last.state.pt")
+
+
+def test_checkpoint_threshold_becomes_that_of_the_detector(tmp_path):
+    import standins
+    from det_core import Detector
+
+    recipe = standins.recipe()
+    for number, threshold in enumerate((0.37, None)):
+        about = Checkpoint(recipe=recipe.resolved().to_yaml(), classes=("red", "blue"), threshold=threshold)
+        save_checkpoint(tmp_path / f"{number}.safetensors", recipe.build_model(), about)
+        detector = Detector.load(tmp_path / f"{number}.safetensors", device="cpu")
+        assert detector.threshold == (threshold or 0.5)
+        assert detector.optimize().threshold == detector.threshold
+        image = standins.Squares()[0].image
+        scores = detector(image).detections.scores
+        assert bool((scores >= detector.threshold).all())

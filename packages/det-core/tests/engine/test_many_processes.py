@@ -1,12 +1,17 @@
 """Training on several processes over gloo; `many_processes` is the program."""
 
 import json
+import signal
+import socket
+import sys
+import time
 
 import many_processes
 import pytest
 import torch
-from det_core.engine import read_checkpoint, read_scalars, train
+from det_core.engine import EMA, Parallel, Train, read_checkpoint, read_scalars, train
 from det_core.engine.checkpoint import load_state
+from det_core.errors import ConfigError
 
 CONSTANT = ("faster", "mask", "retinanet", "fcos")
 
@@ -88,6 +93,9 @@ def test_train_two_processes_stopped_and_resumed_by_one_and_by_two(tmp_path):
     assert sorted(losses(tmp_path / "two")) == [1, 2, 3, 4]
     about, _ = read_checkpoint(tmp_path / "two" / "best.safetensors")
     assert about.metrics["box/seen"] == 6
+    train(many_processes.recipe(**settings), tmp_path / "one")
+    one, two = ({path.name for path in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert one == two
     train(many_processes.recipe(**{**settings, "steps": 6}), tmp_path / "two", resume=True)
     state = load_state(tmp_path / "two" / "last.state.pt")
     assert (state["step"], state["position"]) == (6, 24)
@@ -112,6 +120,52 @@ def test_a_process_that_hangs_ends_the_others_by_name(tmp_path):
     assert "rank 0 (killed, or it hangs)" in done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rendezvous", ["static", "c10d"])
+def test_two_nodes_train_as_two_processes(tmp_path, rendezvous):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = ["--nnodes", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{port}", "--rdzv-id", "7"]
+    if rendezvous == "static":
+        common = ["--nnodes", "2", "--master-addr", "127.0.0.1", "--master-port", str(port)]
+    settings = json.dumps({"steps": 4, "checkpoint_every": 2, "evaluate_every": 4})
+    running = []
+    for node in ("0", "1"):
+        launcher = [*common, "--node-rank", node] if rendezvous == "static" else common
+        running.append(many_processes.start(1, "train", tmp_path / "nodes", settings, launcher=launcher))
+    outputs = [process.communicate(timeout=400)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], outputs
+    trained(tmp_path / "one", 2, json.loads(settings))
+    assert losses(tmp_path / "nodes") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    assert load_state(tmp_path / "nodes" / "last.state.pt")["processes"] == 2
+
+
+def test_timeout_ends_a_hanging_process_within_a_minute():
+    assert Parallel().timeout + 5 < 60
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
+def test_sigterm_to_torchrun_saves_the_step_of_all_processes(tmp_path):
+    settings = {"steps": 100_000, "checkpoint_every": None}
+    process = many_processes.start(2, "train", tmp_path / "run", json.dumps(settings))
+    scalars, limit = tmp_path / "run" / "scalars.jsonl", time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < limit:
+        if scalars.exists() and scalars.read_text().count("\n") > 2:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0, output
+    assert load_state(tmp_path / "run" / "last.state.pt")["step"] == max(losses(tmp_path / "run")), output
+
+
+def test_batch_size_that_processes_cannot_share_refused():
+    assert Train(steps=1, batch_size=12, accumulate=2).local_batch_size(3) == 2
+    with pytest.raises(ConfigError, match=r"train\.batch_size: .*; got 12 for 5 processes .*multiple of 5"):
+        Train(steps=1, batch_size=12).local_batch_size(5)
+
+
 def test_a_killed_process_is_restarted_and_the_run_goes_on(tmp_path):
     settings = {"steps": 7, "checkpoint_every": 2, "model": {"rank": 1, "how": "kill", "at": 4}}
     # It dies after its fourth step of each start: the second begins at step 4, the third has nothing left to die of.
@@ -128,3 +182,16 @@ def test_sharded_weights_train_as_copies_do_and_resume(tmp_path):
     assert losses(tmp_path / "shards") == pytest.approx(losses(tmp_path / "copies"), rel=1e-4)
     states = [read_checkpoint(tmp_path / name / "last.safetensors")[1] for name in ("copies", "shards")]
     torch.testing.assert_close(*states, rtol=1e-4, atol=1e-5)
+
+
+def test_shard_layers_takes_the_outermost_matches_of_each_pattern(tmp_path):
+    many_processes.launch(2, "sharded", tmp_path, "b*", "body.[03]")
+    assert torch.load(tmp_path / "result.pt") == ["", "body", "body.0", "body.3"]
+    done = many_processes.launch(2, "sharded", tmp_path, "bodies*", check=False)
+    assert "train.parallel.shard_layers: matches no module of the model; got bodies*" in done.stdout
+
+
+@pytest.mark.parametrize("part", [{"ema": EMA()}, {"callbacks": [EMA()]}])
+def test_sharded_weights_with_ema_refused(part):
+    with pytest.raises(ConfigError, match=r"train\.ema: does not work with sharded weights.*train\.ema=null"):
+        Train(steps=1, parallel=Parallel(shard=True), **part)

@@ -89,3 +89,16 @@ def test_what_is_tracked_is_passed_on_in_order(clock):
 
 def test_memory_is_told_in_gibibytes():
     assert 0.01 < memory_in_use(torch.device("cpu")) < 1000
+
+
+def test_track_prints_the_time_left_every_ten_seconds(clock):
+    display = Display(console=Console(file=io.StringIO(), width=200))
+    with display:
+        for _ in display.track(iter(range(8)), "predict", total=8):
+            clock.now += 6
+    assert lines(display) == [
+        "predict 2/8  0:00:36 left",
+        "predict 4/8  0:00:24 left",
+        "predict 6/8  0:00:12 left",
+        "predict 8/8  0:00:00 left",
+    ]

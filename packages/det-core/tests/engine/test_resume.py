@@ -124,6 +124,32 @@ def test_ema_is_evaluated_and_saved_and_the_raw_weights_go_on(tmp_path, console)
     assert values[0] != values[1]
 
 
+def test_scaler_accumulation_and_callbacks_resume_bit_for_bit(tmp_path, console):
+    stopping = {"type": "det_core.engine.callbacks:EarlyStopping", "metric": "loss", "patience": 9}
+    settings = {
+        "precision": "fp16",
+        "batch_size": 4,
+        "accumulate": 2,
+        "evaluate_every": 2,
+        "callbacks": [stopping],
+        "ema": {"decay": 0.9},
+        "clip_gradients": {"limit": 1.0},
+        "schedule": {"type": "det_core.engine:WarmupMultiStep", "warmup": 3},
+        "optimizer": {"type": "torch.optim:AdamW", "lr": 0.001},
+    }
+    for steps in (4, 8):
+        train(standins.recipe(**settings, steps=steps), tmp_path / "parts", resume=True, console=console)
+    train(standins.recipe(**settings, steps=8), tmp_path / "whole", console=console)
+    states = [load_state(tmp_path / name / "last.state.pt") for name in ("parts", "whole")]
+    for name in ("model", "optimizer", "random", "position"):
+        torch.testing.assert_close(*(state[name] for state in states), rtol=0, atol=0)
+    for (name, own), (other_name, other) in zip(*(state["callbacks"] for state in states), strict=True):
+        assert name == other_name
+        torch.testing.assert_close(own, other, rtol=0, atol=0)
+    assert states[0]["scaler"] == states[1]["scaler"]
+    assert states[0]["scaler"]["scale"] > 1
+
+
 def test_ema_by_hand():
     class Run:
         model = torch.nn.Linear(1, 1, bias=False)

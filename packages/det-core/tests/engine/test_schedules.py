@@ -1,8 +1,13 @@
+import io
+
 import pytest
-from det_core.engine.schedules import WarmupCosine, WarmupMultiStep, warmup_factor
+import standins
+from det_core.engine import read_scalars, train
+from det_core.engine.schedules import OneCycle, WarmupCosine, WarmupMultiStep, WarmupPoly, WarmupSteps, warmup_factor
 from det_core.errors import ConfigError
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 
 def test_warmup_rises_in_a_straight_line_from_its_start_to_one():
@@ -58,3 +63,23 @@ def test_a_schedule_that_makes_no_sense_is_refused(build, where):
     with pytest.raises(ConfigError) as caught:
         build()
     assert caught.value.where == where
+
+
+@pytest.mark.parametrize(
+    ("build", "options"),
+    [
+        (WarmupMultiStep, {"milestones": [3, 5], "gamma": 0.5, "warmup": 2}),
+        (WarmupSteps, {"steps": 6, "decays": 2, "gamma": 0.5, "warmup": 2}),
+        (WarmupCosine, {"steps": 6, "warmup": 2}),
+        (WarmupPoly, {"steps": 6, "power": 2.0, "end": 0.1, "warmup": 2}),
+        (OneCycle, {"steps": 6, "rise": 0.5}),
+    ],
+)
+def test_schedule_of_a_recipe_sets_each_learning_rate(tmp_path, build, options):
+    schedule = build(**options)
+    node = {"type": f"det_core.engine:{build.__name__}", **options}
+    node.pop("steps", None)  # those of the training
+    train(standins.recipe(steps=6, schedule=node), tmp_path, console=Console(file=io.StringIO()))
+    rates = {row["step"]: row["lr"] for row in read_scalars(tmp_path / "scalars.jsonl") if "lr" in row}
+    assert rates == pytest.approx({step + 1: 0.01 * schedule(step) for step in range(6)})
+    assert len(set(rates.values())) > 2

@@ -359,3 +359,24 @@ def test_a_result_without_a_box_or_of_an_unknown_category_is_refused() -> None:
         from_coco([{"image_id": 1, "category_id": 1, "score": 1.0}], SIZE, [1])
     with pytest.raises(DataError, match="KeyError: 2"):
         from_coco([{"image_id": 1, "category_id": 2, "score": 1.0, "bbox": [0, 0, 1, 1]}], SIZE, [1])
+
+
+def test_threshold_is_that_of_the_best_f1() -> None:
+    # Two objects found at 0.9 and 0.6, and something else at 0.3: F1 is 1 from 0.31 to 0.6, 0.8 below, 2 / 3 above.
+    evaluator = CocoEvaluator(classes=("cell", "none"))
+    assert evaluator.threshold is None
+    evaluator.update(prediction([BOX, OTHER, TINY], [0.9, 0.6, 0.3]), sample([BOX, OTHER]))
+    evaluator.result()
+    assert evaluator.threshold is not None
+    assert 0.3 < evaluator.threshold <= 0.6
+
+
+def test_threshold_is_none_where_all_detections_are_wrong() -> None:
+    evaluator = CocoEvaluator(classes=("cell",))
+    evaluator.update(prediction([TINY], [0.9]), sample([BOX]))
+    evaluator.result()
+    assert evaluator.threshold is None
+    empty = CocoEvaluator(classes=("cell",))
+    empty.update(prediction([]), sample([]))
+    empty.result()
+    assert empty.threshold is None

@@ -111,8 +111,12 @@ def test_a_command_of_a_package_that_is_not_installed_is_told_with_the_package(r
     without(package)
     if words == ["data"] and "data" in {each.name for each in registry.components("commands")}:
         pytest.skip("core brings it")
-    values = {"--dry-run": ["fcos_r50_fpn_1x"], "--overfit": ["2", "fcos_r50_fpn_1x"]}
-    result = run(*words, *values.get(words[-1], []))
+    values = {
+        "--dry-run": ["fcos_r50_fpn_1x"],
+        "--overfit": ["2", "fcos_r50_fpn_1x"],
+        "--scale-lr": ["fcos_r50_fpn_1x"],
+    }
+    result = run(*(word.replace("DATA", ".") for word in words), *values.get(words[-1], []))
     assert result.exit_code == 2
     assert f"{package} would provide it: pip install {package}" in result.stderr
 

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 from det_core.structures import Detections, Polygons, Targets
-from det_core.visual import colour, contact_sheet, draw, truth_beside_prediction
+from det_core.visual import colour, draw
 from PIL import Image
 
 
@@ -151,22 +151,3 @@ def test_the_colours_of_a_hundred_classes_are_all_different():
 def test_the_first_colours_are_far_apart():
     for a, b in itertools.combinations(range(10), 2):
         assert sum(abs(x - y) for x, y in zip(colour(a), colour(b), strict=True)) > 60
-
-
-def test_truth_stands_left_of_the_prediction():
-    found = detections([[20, 30, 100, 90]], [1], [0.5])
-    image = Image.new("RGB", (120, 100), "gray")
-    nothing = detections([], [], [])
-    panel = truth_beside_prediction(image, Targets(boxes=found.boxes, labels=found.labels), nothing, ("a", "b"))
-    left, right = (
-        panel.crop((0, 0, panel.width // 2, panel.height)),
-        panel.crop((panel.width // 2, 0, panel.width, panel.height)),
-    )
-    assert colour(1) in {pixel for _, pixel in left.getcolors(100_000)}
-    assert colour(1) not in {pixel for _, pixel in right.getcolors(100_000)}
-
-
-def test_a_contact_sheet_has_rows_of_equal_cells():
-    images = [Image.new("RGB", (30, 20)), Image.new("RGB", (10, 40)), Image.new("RGB", (30, 20))]
-    assert contact_sheet(images, columns=2, gap=5).size == (2 * 30 + 3 * 5, 2 * 40 + 3 * 5)
-    assert contact_sheet(images[:1], columns=2, gap=5).size == (40, 30)

@@ -28,6 +28,24 @@ def test_what_torch_saved_is_read_bare_or_inside_a_training_state(tmp_path, wrap
     assert same(read(tmp_path / "w.pth"))
 
 
+def test_read_entry_of_a_training_state_by_name(tmp_path, caplog):
+    average = {name: value + 1 for name, value in STATE.items()}
+    torch.save({"model": STATE, "ema_state": average, "iteration": 3}, tmp_path / "w.pth")
+    assert same(read(tmp_path / "w.pth"))
+    assert "its entry 'model'" in caplog.text
+    assert "FILE#ema_state" in caplog.text
+    caplog.clear()
+    assert torch.equal(read(f"{tmp_path / 'w.pth'}#ema_state")["conv.weight"], STATE["conv.weight"] + 1)
+    assert "its entry 'ema_state'" in caplog.text
+    with pytest.raises(WeightsError, match=r"has no entry 'emma'.*it has model, ema_state"):
+        read(f"{tmp_path / 'w.pth'}#emma")
+
+
+def test_read_file_with_a_number_sign_in_its_name(tmp_path):
+    torch.save(STATE, tmp_path / "run#3.pth")
+    assert same(read(tmp_path / "run#3.pth"))
+
+
 def test_the_older_format_of_torch_is_read(tmp_path):
     torch.save(STATE, tmp_path / "w.pth", _use_new_zipfile_serialization=False)
     assert same(read(str(tmp_path / "w.pth")))

@@ -29,6 +29,7 @@ PUBLISHED: dict[str, dict[str, str]] = {
 }
 _DATASETS = {
     "cityscapes": "det_datasets.readers:CityscapesDataset",
+    "concat": "det_datasets.around:ConcatDataset",
     "lvis": "det_datasets.readers:LvisDataset",
     "semantic_folder": "det_datasets.readers:SemanticFolder",
     "voc": "det_datasets.readers:VocDataset",
@@ -40,7 +41,7 @@ _EVALUATORS = {
     "mean_iou": "det_datasets.evaluators:MeanIoU",
     "voc": "det_datasets.evaluators:VocEvaluator",
 }
-_AROUND = ("CopyPaste", "Mosaic", "ProposalWriter", "WithProposals")
+_AROUND = ("ConcatDataset", "CopyPaste", "Mosaic", "ProposalWriter", "WithProposals")
 # Beside those that are offered through hooks. The others of the package `around` read or write a file.
 SAFE_PARTS = (
     "det_datasets.around:CopyPaste",
@@ -68,6 +69,12 @@ def det_recipes() -> dict[str, str]:
     return recipe_files("det_datasets:recipes", PUBLISHED)
 
 
+@hookimpl
+def det_writers() -> dict[str, str]:
+    """Segments and labels of pixels."""
+    return {"segments": "det_datasets.segment_files:SegmentWriter"}
+
+
 # All of it stood in det-core until 0.2.
 MOVED_NAMES = {
     **{f"det-core/{name}": f"det-datasets/{name}" for name in (*_DATASETS, *_EVALUATORS, *det_recipes())},
@@ -80,7 +87,8 @@ MOVED_NAMES = {
         for name in ("cityscapes", "lvis", "semantic", "voc")
     },
     **{f"det_core.data:{name}": f"det_datasets.around:{name}" for name in _AROUND},
-    **{f"det_core.data.{name}": f"det_datasets.around.{name}" for name in ("mixing", "proposals")},
+    **{f"det_core.data.{name}": f"det_datasets.around.{name}" for name in ("concat", "mixing", "proposals")},
+    "det_core.data.formats.concat": "det_datasets.around.concat",
     "det_core.data.transforms:CopyPaste": "det_datasets.around:CopyPaste",
     "det_core.data.transforms:Mosaic": "det_datasets.around:Mosaic",
     **{

@@ -15,6 +15,7 @@ FOLDER = "densepose"
 EVALUATION = "DENSEPOSE_EVALUATION"
 BODIES = {"type": "det_densepose.bodies.published:BodyFolder", "folder": FOLDER}
 READER = "det-densepose/densepose"
+TRANSFORMS = "torchvision.transforms.v2"
 
 # Numbers of categories that published configurations choose from -> names.
 COCO_NAMES = {
@@ -97,8 +98,6 @@ DATASETS: dict[str, dict[str, Any]] = {
 
 def complete_data(s: Settings, tree: dict[str, Any]) -> None:
     """Change the data of a recipe in place."""
-    # Pseudo-labels are made ahead of training.
-    s.read(*(key for key in s.given if key.startswith("BOOTSTRAP_")))
     masks = s.peek(f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS")
     train: dict[str, Any] = {"bad_annotations": "skip"}
     if s.peek("DATALOADER.FILTER_EMPTY_ANNOTATIONS"):
@@ -111,10 +110,58 @@ def complete_data(s: Settings, tree: dict[str, Any]) -> None:
         for each, name in zip(nodes, s.peek(key) if nodes else (), strict=True):  # none where a name is not known
             if each["type"] == READER:
                 each |= {**_categories(s, name), "bodies": FOLDER, **arguments}
+    if (pseudo := _pseudo_labels(s, train)) and "train" in tree["data"]:
+        weights = [1.0, *(ratio for _, ratio in pseudo)]
+        nodes = [tree["data"]["train"], *(node for node, _ in pseudo)]
+        tree["data"]["train"] = {"type": "concat", "datasets": nodes, "weights": weights}
+    if rotation := _rotation(s):
+        tree["data"]["train_transforms"] = [*tree["data"].get("train_transforms", ()), rotation]
     s.read(*(key for key in s.given if key.startswith(f"{MESHES}.")))
     _read_of_others(s)
     if "val" in tree["data"]:
         tree["data"]["evaluators"] = [{"type": "coco"}, _evaluator(s)]
+
+
+def _rotation(s: Settings) -> dict[str, Any] | None:
+    """The transform that rotates an image by one of several angles, drawn evenly; None where all of them are 0."""
+    angles = [float(angle) for angle in s["INPUT.ROTATION_ANGLES"]]
+    rotations = [_rotated_by(angle) for angle in angles]
+    if not any(angle % 360 for angle in angles):
+        return None
+    return rotations[0] if len(rotations) == 1 else {"type": f"{TRANSFORMS}:RandomChoice", "transforms": rotations}
+
+
+def _rotated_by(angle: float) -> dict[str, Any]:
+    if not angle % 360:
+        return {"type": "torch.nn:Identity"}
+    return {"type": f"{TRANSFORMS}:RandomRotation", "degrees": [angle, angle], "interpolation": "bilinear"}
+
+
+def _pseudo_labels(s: Settings, train: Mapping[str, Any]) -> list[tuple[dict[str, Any], float]]:
+    """The pseudo-labels of unlabelled data that train a model, each with its ratio to the annotated data.
+
+    Published training draws them while it runs; here `det densepose bootstrap` writes them into a file beforehand, so
+    that of its settings the recipe needs the ratio and the name of the sampler alone.
+    """
+    s.read(*(key for key in s.given if key.startswith("BOOTSTRAP_")))
+    found = []
+    for entry in _bootstrap_datasets(s):
+        name, kind = entry["DATASET"], entry.get("DATA_SAMPLER", {}).get("TYPE", "densepose_uniform")
+        node = _node(f"{name}/frames", f"{name}/{kind.removeprefix('densepose_')}.json")
+        found.append(({**node, "bodies": FOLDER, **train}, float(entry.get("RATIO", 0.1))))
+    return found
+
+
+def _bootstrap_datasets(s: Settings) -> list[Mapping[str, Any]]:
+    """The entries of BOOTSTRAP_DATASETS, a list in files and keys with numbers in resolved settings."""
+    key = "BOOTSTRAP_DATASETS"
+    entries: list[Mapping[str, Any]] = list(s.peek(key))
+    for number in sorted({each.split(".")[1] for each in s.given if each.startswith(f"{key}.")}, key=int):
+        prefix = f"{key}.{number}."
+        kind = s.given.get(f"{prefix}DATA_SAMPLER.TYPE", "densepose_uniform")
+        values = {name: s.given[f"{prefix}{name}"] for name in ("DATASET", "RATIO") if f"{prefix}{name}" in s.given}
+        entries.append({**values, "DATA_SAMPLER": {"TYPE": kind}})
+    return [entry for entry in entries if isinstance(entry, Mapping) and entry.get("DATASET")]
 
 
 def _evaluator(s: Settings) -> dict[str, Any]:

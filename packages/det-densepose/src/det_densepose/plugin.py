@@ -1,6 +1,6 @@
 """What det-densepose adds to det, as names; nothing here is imported before it is used."""
 
-from det_core.plugins.hooks import hookimpl
+from det_core.plugins.hooks import hookimpl, recipe_files
 
 # Folder of the published configuration -> name of the recipe -> name of the configuration. Two folders have the same
 # names; those of continuous surface embeddings begin with densepose_cse here.
@@ -125,11 +125,7 @@ def det_evaluators() -> dict[str, str]:
 @hookimpl
 def det_recipes() -> dict[str, str]:
     """The published configurations, whose paths are aliases."""
-    files = {}
-    for folder, names in PUBLISHED.items():
-        for name, configuration in names.items():
-            files[name] = files[f"{folder}/{configuration}"] = f"det_densepose:recipes/{name}.yaml"
-    return files
+    return recipe_files("det_densepose:recipes", PUBLISHED)
 
 
 @hookimpl

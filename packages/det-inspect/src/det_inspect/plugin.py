@@ -11,13 +11,20 @@ MOVED_NAMES = {
 
 @hookimpl
 def det_commands() -> dict[str, str]:
-    """Looking at data, at trainings before they begin and afterwards, and at published weights."""
+    """Looking at data, at what models cost, at trainings before they begin and afterwards, and at published weights."""
     return {
+        "analyze": "det_inspect.cli.analyze:command",
         "data": "det_inspect.cli.data:command",
+        "data split": "det_inspect.cli.start:split",
         "lr-find": "det_inspect.cli.lr_find:command",
+        "predict --tile": "det_inspect.predictions.tiles:tiled",
         "runs": "det_inspect.cli.runs:command",
+        "start": "det_inspect.cli.start:command",
+        "train DATA": "det_inspect.cli.start:recipe_for",
         "train --dry-run": "det_inspect.cli.trial:command",
         "train --overfit": "det_inspect.cli.trial:command",
+        "train --scale-lr": "det_inspect.training.linear_rule:scaled",
+        "train --watch": "det_inspect.training:AnchorFit",
         "zoo": "det_inspect.cli.zoo:command",
         "zoo convert": "det_inspect.cli.zoo_convert:command",
         "zoo verify": "det_inspect.cli.zoo_verify:command",
@@ -28,3 +35,16 @@ def det_commands() -> dict[str, str]:
 def det_evaluators() -> dict[str, str]:
     """The analysis that `det eval` runs beside the evaluators of a dataset."""
     return {"analysis": "det_inspect.analysis.explanation:Analysis"}
+
+
+@hookimpl
+def det_writers() -> dict[str, str]:
+    """Predictions as tables, as files of annotation tools, and as crops."""
+    return {
+        "crops": "det_inspect.predictions.writers:CropWriter",
+        "csv": "det_inspect.predictions.writers:CsvWriter",
+        "label-studio": "det_inspect.predictions.writers:LabelStudioWriter",
+        "labelme": "det_inspect.predictions.writers:LabelMeWriter",
+        "voc": "det_inspect.predictions.writers:VocWriter",
+        "yolo": "det_inspect.predictions.writers:YoloWriter",
+    }

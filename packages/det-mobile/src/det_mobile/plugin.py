@@ -18,7 +18,16 @@ _PUBLISHED = {
 _OWN = ("mobile_small", "mobile_tiny")
 
 # What recipes may build beside what is offered through hooks.
-SAFE_PARTS = ("det_mobile.fbnet:FBNetBlocks", "det_mobile.schedules:JoinedWarmupCosine")
+SAFE_PARTS = (
+    "det_mobile.distillation:AdapterState",
+    "det_mobile.distillation:Imitation",
+    "det_mobile.distillation:Logits",
+    "det_mobile.distillation:PseudoBoxes",
+    "det_mobile.distillation:Teacher",
+    "det_mobile.fbnet:FBNetBlocks",
+    "det_mobile.quantization:QuantizationAware",
+    "det_mobile.schedules:JoinedWarmupCosine",
+)
 
 
 @hookimpl
@@ -36,7 +45,26 @@ def det_heads() -> dict[str, str]:
         "fbnet_mask_head": "det_mobile.heads:FBNetMaskHead",
         "fbnet_rpn_head": "det_mobile.heads:FBNetRPNHead",
         "shaped_anchors": "det_mobile.anchors.shaped:ShapedAnchors",
+        "subclass_roi_heads": "det_mobile.heads:SubclassROIHeads",
     }
+
+
+@hookimpl
+def det_models() -> dict[str, str]:
+    """A student and its teacher."""
+    return {"distilled": "det_mobile.distillation:Distilled"}
+
+
+@hookimpl
+def det_datasets() -> dict[str, str]:
+    """Annotations with sub-classes."""
+    return {"subclass_coco": "det_mobile.subclasses:SubclassCoco"}
+
+
+@hookimpl
+def det_exporters() -> dict[str, str]:
+    """Files for ExecuTorch."""
+    return {"executorch": "det_mobile.device.exporter:ExecuTorchExporter"}
 
 
 @hookimpl

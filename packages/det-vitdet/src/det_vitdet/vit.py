@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from det_core.errors import ConfigError
-from det_core.ops.layers import LayerNorm2d
+from det_core.ops.layers import LayerNorm2d, draw_weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
@@ -69,7 +69,7 @@ class ResidualConvolutions(nn.Module):
             ((channels, middle, 1), (middle, middle, 3), (middle, channels, 1)), start=1
         ):
             conv = nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False)
-            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+            draw_weights(conv, "relu")
             self.add_module(f"conv{i}", conv)
             self.add_module(f"norm{i}", LayerNorm2d(after))
         nn.init.zeros_(self.get_submodule("norm3").weight)  # type: ignore[arg-type]

@@ -118,7 +118,11 @@ def command(
     title = f"{source}, {split}: {len(data.dataset(split))} images"
     if as_json:
         reasons = {} if why is None else why.as_json()
-        echo(json.dumps({"metrics": result.metrics, "notes": result.notes, **reasons}, indent=2))
+        echo(
+            json.dumps(
+                {"metrics": result.metrics, "threshold": result.threshold, "notes": result.notes, **reasons}, indent=2
+            )
+        )
     else:
         _show(result, title, why)
     if report is not None and why is not None:
@@ -204,6 +208,8 @@ def _show(result: "Evaluation", title: str, why: "Explanation | None") -> None:
     console = Console(highlight=False)
     console.print(printable(title), markup=False, soft_wrap=True)
     console.print(table)
+    if result.threshold is not None:
+        console.print(f"F1 is best for scores from {result.threshold:.2f}", highlight=False)
     for note in result.notes:
         console.print(printable(short_name(note, _LONGEST)), markup=False, soft_wrap=True)
     if why is not None:

@@ -2,9 +2,9 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,13 +15,12 @@ from det_core.plugins import registry
 
 if TYPE_CHECKING:
     from det_core.engine import Outcome
-    from det_core.recipes import Recipe
 
 __all__ = ["command"]
 
 
 @click.command(short_help="Train what a recipe describes.")
-@click.argument("recipe", metavar="RECIPE")
+@click.argument("recipe", metavar="RECIPE|DATA")
 @click.option(
     "--set",
     "overrides",
@@ -54,6 +53,9 @@ def command(
 ) -> None:
     """Train what RECIPE (a name that `det recipes` lists, or a YAML file) describes.
 
+    DATA, a folder of annotated pictures or a data.yaml, gets a recipe first, as det start DATA writes it (det-inspect):
+    DIR/recipe.yaml.
+
     DIR then holds the checkpoints (best.safetensors by the metric on the validation set, last.safetensors), the numbers
     of the run (scalars.csv, scalars.jsonl), its learning curves, and the whole recipe (recipe.resolved.yaml), which
     alone starts the same run again. Ctrl-C ends the run after the step under way; --resume goes on exactly there, and
@@ -69,18 +71,20 @@ def command(
     """
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a run and --overwrite throws it away: give one of them")
-    loaded = recipes.load(recipe, overrides)
     folder = output or Path("runs") / _name(recipe)
+    if _is_data(Path(recipe)):
+        recipe = _plugged("train DATA")(recipe, folder, resume, overwrite)
+    loaded = recipes.load(recipe, overrides)
     # What follows needs torch, which takes seconds to load: a wrong name or override is told before.
     if scale_lr:
-        loaded = _scaled(loaded, recipe, overrides)
+        loaded = _plugged("train --scale-lr")(loaded, recipe, overrides)
     if dry_run or overfit:
-        words = "train --overfit" if overfit else "train --dry-run"
-        registry.find("commands", words, f"det {words}").resolve()(context, loaded, overfit)
+        _plugged("train --overfit" if overfit else "train --dry-run")(context, loaded, overfit)
         return
     from det_core.engine import train
 
-    outcome = train(loaded, folder, resume=resume, overwrite=overwrite)
+    watch = [each.load()() for each in registry.components("commands") if each.name == "train --watch"]
+    outcome = train(loaded, folder, resume=resume, overwrite=overwrite, callbacks=watch)
     first = int(os.environ.get("RANK", "0")) == 0
     if not outcome.finished:
         flags = "".join(f" --set {each}" for each in overrides) + (" --scale-lr" if scale_lr else "")
@@ -92,23 +96,23 @@ def command(
         _report(outcome)
 
 
-def _scaled(loaded: "Recipe", recipe: str, overrides: Sequence[str]) -> "Recipe":
-    """The recipe as its learning rate was chosen for its own batch size, scaled to the one that was set."""
-    from det_core.engine.linear_rule import scale_learning_rate
+def _plugged(words: str) -> Callable[..., Any]:
+    """The function behind an option or argument that a plugin brings, as a command is named."""
+    function: Callable[..., Any] = registry.find("commands", words, f"det {words}").resolve()
+    return function
 
-    own = recipes.load(recipe, [each for each in overrides if not each.startswith("train.batch_size=")])
-    paths = [each.partition("=")[0] for each in overrides]
-    size = loaded.resolved().tree["train"]["batch_size"]
-    scaled, changes = scale_learning_rate(own, size, fixed=[path for path in paths if path != "train.batch_size"])
-    for change in changes or ["nothing to scale: train.batch_size is that of the recipe"]:
-        echo(f"scaled by the linear rule: {change}", err=True)
-    return scaled
+
+def _is_data(path: Path) -> bool:
+    """Whether RECIPE is data instead: a folder, a table, or the data.yaml of a YOLO dataset."""
+    if path.suffix in (".yaml", ".yml"):
+        return path.is_file() and "names:" in (text := path.read_text("utf-8", "replace")) and "model:" not in text
+    return path.is_dir() or (path.suffix in (".json", ".csv") and path.is_file())
 
 
 def _name(recipe: str) -> str:
-    """What a run of a recipe is called: the file's name, or the folder's for the file recipe.yaml."""
+    """What a run of a recipe is called: the file's name, or the folder's for the files recipe.yaml and data.yaml."""
     path = Path(recipe)
-    if path.stem == "recipe" and path.resolve().parent.name:
+    if path.stem in ("recipe", "data") and path.resolve().parent.name:
         return path.resolve().parent.name
     return path.stem.removesuffix(".resolved")
 

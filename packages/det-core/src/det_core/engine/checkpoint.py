@@ -42,6 +42,7 @@ class Checkpoint:
         step: number of steps trained.
         metrics: what the evaluation at that step gave; {} where there was none.
         versions: distribution -> version of what wrote it.
+        threshold: the score above which F1 was best in the newest evaluation; None where it is not known.
     """
 
     recipe: str
@@ -50,6 +51,7 @@ class Checkpoint:
     step: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    threshold: float | None = None
 
 
 def save_checkpoint(path: Path, model: nn.Module | Mapping[str, Tensor], about: Checkpoint) -> None:
@@ -144,6 +146,7 @@ _FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "step": _whole,
     "metrics": lambda value: isinstance(value, dict) and all(type(each) in (int, float) for each in value.values()),
     "versions": lambda value: isinstance(value, dict) and _texts(list(value.values())),
+    "threshold": lambda value: value is None or (type(value) in (int, float) and 0 <= value <= 1),
 }
 
 

@@ -30,10 +30,12 @@ class Evaluation:
         metrics: "bbox/AP50" and so on, and, if asked for, the mean "loss" of an image and its parts.
         notes: what the reader should know about them: metrics left out and why, images that could not be read, or whose
             features are NaN or infinite.
+        threshold: the score above which F1 is best, by the first evaluator that has one; else None.
     """
 
     metrics: dict[str, float]
     notes: tuple[str, ...] = ()
+    threshold: float | None = None
 
 
 def evaluate(
@@ -119,7 +121,8 @@ def _judged(evaluators: Sequence[Evaluator], own: _Seen, model: nn.Module, alone
         notes.append(f"nothing can be found in {len(spoilt)} images, such as {spoilt[0]}; {remedy(model)}")
     for evaluator in evaluators:
         notes += [f"no {name}: {reason}" for name, reason in getattr(evaluator, "notes", {}).items()]
-    result = Evaluation(metrics, tuple(notes))
+    thresholds = (getattr(evaluator, "threshold", None) for evaluator in evaluators)
+    result = Evaluation(metrics, tuple(notes), next((each for each in thresholds if each is not None), None))
     return result if alone else broadcast(result)
 
 

@@ -32,8 +32,9 @@ def lock(path: Path) -> Iterator[None]:
         raise CheckpointError(str(path.parent), "is in use by another training", holder or "no more is known", fix)
     _held[where] = f"process {os.getpid()} on {socket.gethostname()}"
     try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, _held[where].encode())
+        with suppress(OSError):  # on a full disk it holds without a name
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, _held[where].encode())
         yield
     finally:
         _held.pop(where, None)

@@ -58,7 +58,7 @@ class Trainer:
         data: with `train`, and `val` if there is something to choose by.
         settings: how to train.
         folder: where checkpoints and scalars go.
-        recipe: what the checkpoints say they were trained by, resolved.
+        recipe: resolved, as the checkpoints hold it.
         display: where progress is shown.
         stop: looked at after each step.
 
@@ -161,7 +161,8 @@ class Trainer:
     def write(self, row: Mapping[str, float]) -> None:
         """Add a row of scalars, in rank 0."""
         if self._scalars is not None:
-            self._scalars.write(self.step, row)
+            if problem := self._scalars.write(self.step, row):
+                self.display.say(problem)
             self.callbacks.call("after_log", self, row)
 
     def save_weights(self, path: Path) -> None:
@@ -195,5 +196,6 @@ class Trainer:
             category_ids=tuple(getattr(dataset, "category_ids", ())),
             step=self.step,
             metrics=self.validation.metrics if self.validation.evaluated == self.step else {},
+            threshold=self.validation.threshold,
             versions=self.recipe.tree["versions"],
         )

@@ -26,8 +26,8 @@ class Parallel:
 
     Args:
         shard: share weights, gradients and momenta out among the processes (FSDP2) instead of keeping all in each.
-        shard_layers: names of the modules whose weights are gathered together, such as "backbone.net.blocks.*"; by
-            default the children of the model.
+        shard_layers: names of the modules whose weights are gathered together, such as "backbone.net.blocks.*", of
+            which the outermost that match are taken; by default the children of the model.
         pad_together: pad the images of a step to one size in all processes, so that the result does not depend on how
             many there are; false pads those of each process, which is faster where image sizes vary.
         find_unused: let DDP look for weights without a gradient in each step, for a model that does not use all of its
@@ -101,8 +101,12 @@ class Processes:
         if _is_sharded(model):
             return model
         mesh = DeviceMesh.from_group(self.group, self.device.type)
-        children = [name for name, _ in model.named_children()]
-        names = matching_names([n for n, _ in model.named_modules()], self.settings.shard_layers or children)
+        names: set[str] = set()
+        for pattern in self.settings.shard_layers or [name for name, _ in model.named_children()]:
+            found = matching_names([name for name, _ in model.named_modules()], [pattern])
+            if not found:
+                raise ConfigError("train.parallel.shard_layers", "matches no module of the model", f"got {pattern}")
+            names.update(name for name in found if not any(name.startswith(f"{other}.") for other in found))
         for name in sorted(names, key=len, reverse=True):
             module = model.get_submodule(name)
             if any(parameter.requires_grad for parameter in module.parameters()):

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -86,7 +86,9 @@ class Display:
             MofNCompleteColumn(),
             TextColumn("{task.fields[status]}"),
         )
-        self._bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+        # What goes into a pipe must not go to the terminal with the bar.
+        out, disable = sys.stdout.isatty(), not self.console.is_terminal
+        self._bar = Progress(*columns, console=self.console, disable=disable, redirect_stdout=out)
         self._training: TaskID = self._bar.add_task("train", total=steps, status="", visible=steps > 0)
 
     def __enter__(self) -> "Display":
@@ -100,7 +102,8 @@ class Display:
         """Write a line that stays."""
         self.console.print(printable(message), soft_wrap=True, markup=False)
         if self._log is not None:
-            with self._log.open("a", encoding="utf-8") as file:
+            # What a full disk does not take was shown at least.
+            with suppress(OSError), self._log.open("a", encoding="utf-8") as file:
                 file.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} {message}\n")
 
     def log_to(self, path: Path) -> None:
@@ -121,14 +124,20 @@ class Display:
             self._spoke = now
             self.say(f"step {step}/{self._steps}  {status}")
 
-    def track(self, batches: Iterable[_T], description: str) -> Iterator[_T]:
-        """Pass `batches` on, with a second bar for the time it takes."""
-        total = len(batches) if isinstance(batches, Sized) else None
+    def track(self, batches: Iterable[_T], description: str, total: int | None = None) -> Iterator[_T]:
+        """Pass `batches` on, with a bar, or lines, for how many of `total` (None: all, if known) are done."""
+        total = len(batches) if total is None and isinstance(batches, Sized) else total
         task = self._bar.add_task(description, total=total, status="")
+        began = self._spoke = time.perf_counter()
         try:
-            for batch in batches:
+            for done, batch in enumerate(batches, 1):
                 yield batch
-                self._bar.advance(task)
+                now = time.perf_counter()
+                left = timedelta(seconds=round((now - began) / done * ((total or done) - done)))
+                self._bar.update(task, completed=done, status=f"{left} left")
+                if not self.console.is_terminal and now - self._spoke > _SECONDS_BETWEEN_LINES:
+                    self._spoke = now
+                    self.say(f"{description} {done}/{total or '?'}  {left} left")
         finally:
             self._bar.remove_task(task)
 

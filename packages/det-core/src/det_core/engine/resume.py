@@ -34,6 +34,7 @@ def training_state(trainer: "Training") -> dict[str, Any]:
         "evaluated": trainer.validation.evaluated,
         "best": trainer.validation.best and asdict(trainer.validation.best),
         "metrics": dict(trainer.validation.metrics),
+        "threshold": trainer.validation.threshold,
         "model": model_state(trainer.model),
         "scalars": {name: buffer.clone() for name, buffer in _scalar_buffers(trainer.model).items()},
         "optimizer": optimizer_state(trainer.model, trainer.optimizer),
@@ -85,6 +86,7 @@ def restore(trainer: "Training", state: Mapping[str, Any]) -> list[str]:
     trainer.position, trainer.sums = state["position"], Counter(state["sums"])
     validation = trainer.validation
     validation.evaluated, validation.metrics = state["evaluated"], state["metrics"]
+    validation.threshold = state.get("threshold")
     validation.best = state["best"] and Best(**state["best"])
     torch.set_rng_state(state["random"])
     if trainer.device.type != "cpu" and "device_random" in state:

@@ -118,7 +118,7 @@ class RunFolder:
             with lock(self.path / ".lock"):
                 yield
         finally:
-            if made and not any(self.path.iterdir()):
+            if made and self.path.exists() and not any(self.path.iterdir()):
                 self.path.rmdir()
 
     def open(self, recipe: Recipe, resume: bool) -> None:

@@ -1,7 +1,10 @@
 """The numbers of a run, in `scalars.jsonl` (one object per line) and `scalars.csv` (one column per name)."""
 
 import csv
+import errno
+import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,8 @@ _MOVE = "move the file away; a resumed run goes on without it"
 class Scalars:
     """Appends rows of numbers to both files as they come, so that nothing is lost when a run is killed.
 
+    Rows that the disk does not take are kept, and written with a later one.
+
     Args:
         folder: where the two files are.
         keep: rows up to this step are kept, later ones (of a run that is being continued) are dropped.
@@ -33,21 +38,30 @@ class Scalars:
         rows = [row for row in rows if row["step"] <= limits[any(name.startswith("val/") for name in row)]]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_whole(self.jsonl, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-        self._columns = _columns(rows)
+        self._columns, self._waiting = _columns(rows), list[dict[str, float]]()
         self._rewrite_csv(rows)
 
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Add one row; a name that was not seen before becomes a new column."""
-        row = {"step": step, **values}
-        with self.jsonl.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        if row.keys() <= set(self._columns):
-            with self.csv.open("a", encoding="utf-8", newline="") as file:
-                csv.DictWriter(file, self._columns).writerow(row)
-        else:
-            rows = read_scalars(self.jsonl)
-            self._columns = _columns(rows)
-            self._rewrite_csv(rows)
+    def write(self, step: int, values: Mapping[str, float]) -> str:
+        """Add one row; a new name becomes a column. Returns what is wrong where rows begin to wait for the disk."""
+        self._waiting.append({"step": step, **values})
+        try:
+            _append(self.jsonl, "".join(json.dumps(row) + "\n" for row in self._waiting))
+        except OSError as error:
+            kept = "the training goes on; rows are kept in memory until they can be written"
+            return f"{self.jsonl} cannot be written: {error.strerror}; {kept}" if len(self._waiting) == 1 else ""
+        rows, self._waiting = self._waiting, []
+        try:
+            if all(row.keys() <= set(self._columns) for row in rows):
+                text = io.StringIO(newline="")
+                csv.DictWriter(text, self._columns).writerows(rows)
+                _append(self.csv, text.getvalue())
+            else:
+                rows = read_scalars(self.jsonl)
+                self._columns = _columns(rows)
+                self._rewrite_csv(rows)
+        except (OSError, CheckpointError):
+            self._columns = []  # to be written whole with the next row
+        return ""
 
     def _rewrite_csv(self, rows: Sequence[Mapping[str, float]]) -> None:
         write_whole(self.csv, lambda temporary: self._write_csv(temporary, rows))
@@ -57,6 +71,19 @@ class Scalars:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(rows)
+
+
+def _append(path: Path, text: str) -> None:
+    """Append a text, whole or not at all."""
+    data = text.encode()
+    with path.open("ab", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(size)
+            raise
 
 
 def read_scalars(path: Path) -> list[dict[str, float]]:

@@ -23,6 +23,7 @@ class Train:
 
     Args:
         steps: number of optimizer steps of the whole training.
+        epochs: passes over `data.train`, in place of `steps`; `train` turns them into steps.
         batch_size: images per step, over all processes and accumulated batches.
         accumulate: batches into which the images of a step are divided, one after another, for less memory.
         optimizer: called with `params`, the groups that `param_groups` makes.
@@ -53,7 +54,8 @@ class Train:
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best there is.
     """
 
-    steps: int
+    steps: int = 0
+    epochs: float | None = None
     batch_size: int = 16
     accumulate: int = 1
     optimizer: Factory[torch.optim.Optimizer] = Factory(torch.optim.SGD, lr=0.02, momentum=0.9, weight_decay=1e-4)
@@ -78,14 +80,18 @@ class Train:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        counts = ("steps", "batch_size", "evaluate_every", "evaluate_batch_size", "precise_norms", "checkpoint_every")
+        if (self.steps > 0) == (self.epochs is not None and self.epochs > 0):
+            fix = "give train.steps, or train.epochs, a positive number"
+            raise ConfigError("train.steps", "needs one length", f"steps {self.steps}, epochs {self.epochs}", fix)
+        counts = ("batch_size", "evaluate_every", "evaluate_batch_size", "precise_norms", "checkpoint_every")
         for name in (*counts, "log_every", "accumulate"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"train.{name}", "must be at least 1", f"got {value}")
 
-        if self.sharded and self.ema is not None:
-            raise ConfigError("train.ema", "does not work with sharded weights", fix="set train.parallel.shard=false")
+        if self.sharded and any(isinstance(part, EMA) for part in (self.ema, *self.callbacks)):
+            fix = "set train.ema=null, or train.parallel.shard=false"
+            raise ConfigError("train.ema", "does not work with sharded weights", fix=fix)
 
     @property
     def sharded(self) -> bool:

@@ -1,5 +1,6 @@
 """Start a training from a recipe, or go on with it."""
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -22,7 +23,7 @@ from det_core.engine.resume import restore
 from det_core.engine.run import RunFolder
 from det_core.recipes import Recipe
 
-__all__ = ["initial_model", "train"]
+__all__ = ["in_steps", "initial_model", "train"]
 
 
 def train(
@@ -55,7 +56,9 @@ def train(
         TrainingError: the loss is no longer finite, memory does not suffice, or another process has ended.
     """
     recipe = recipe.resolved()
-    settings, data = recipe.build("train"), recipe.build("data")
+    data = recipe.build("data")
+    recipe = in_steps(recipe, data)
+    settings = recipe.build("train")
     settings = replace(settings, callbacks=(*settings.callbacks, *callbacks))
     folder = RunFolder(Path(output))
     with ExitStack() as stack:
@@ -78,6 +81,15 @@ def train(
             display.log_to(folder.console)
         _announce(display, trainer.step if state else None, settings.steps, changes)
         return trainer.run()
+
+
+def in_steps(recipe: Recipe, data: Any) -> Recipe:
+    """A resolved recipe whose `train.epochs`, if it has them, are `train.steps` of the images in `data.train`."""
+    section = recipe.tree["train"]
+    if section["epochs"] is None:
+        return recipe
+    steps = math.ceil(section["epochs"] * len(data.dataset("train")) / section["batch_size"])
+    return replace(recipe, tree={**recipe.tree, "train": {**section, "steps": max(1, steps), "epochs": None}})
 
 
 def _check_data(recipe: Recipe, data: Any) -> None:

@@ -18,7 +18,7 @@ from det_core.engine.evaluate import autocast
 from det_core.engine.optim import build_optimizer, gradient_norm, matching_names
 from det_core.engine.parallel import Processes
 from det_core.engine.settings import Train
-from det_core.errors import ConfigError, TrainingError
+from det_core.errors import CheckpointError, ConfigError, TrainingError
 from det_core.models.cpu import accelerate
 from det_core.ops.global_batch import global_batch
 
@@ -149,7 +149,10 @@ class Step:
             return
         keep = folder / f"bad_batch{self.processes.rank or ''}.pt"
         content = {"step": step, "losses": dict(values), "batches": [_plain(batch) for batch in batches]}
-        write_whole(keep, lambda temporary: torch.save(content, temporary))
+        try:
+            write_whole(keep, lambda temporary: torch.save(content, temporary))
+        except CheckpointError as error:
+            kept = f"{error}; {kept}"
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         images = ", ".join(str(p or i) for b in batches for p, i in zip(b.paths, b.ids, strict=True))
         fix = (

@@ -40,12 +40,14 @@ class Validation:
         evaluated: the step of the newest evaluation.
         best: the best evaluation so far, or None.
         metrics: the newest evaluation.
+        threshold: the score above which F1 is best in it; None where it is not known.
     """
 
     def __init__(self) -> None:
         self.evaluated = 0
         self.best: Best | None = None
         self.metrics: Mapping[str, float] = {}
+        self.threshold: float | None = None
         self._notes: set[str] = set()
 
     def due(self, trainer: "Training") -> bool:
@@ -66,7 +68,7 @@ class Validation:
             if result is None:
                 return True
             name = require_metric(settings.best_metric, result)
-            self.metrics, value = result.metrics, result.metrics[name]
+            self.metrics, self.threshold, value = result.metrics, result.threshold, result.metrics[name]
             trainer.write({f"val/{name}": value for name, value in result.metrics.items()})
             better = self.best is None or self.best.metric != name or self.best.beaten_by(value)
             for note in [note for note in result.notes if note not in self._notes]:

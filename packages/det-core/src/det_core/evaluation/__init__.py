@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from det_core.evaluation.coco import CocoEvaluator
     from det_core.evaluation.coco_results import from_coco, to_coco
-    from det_core.evaluation.panoptic_results import to_coco_panoptic
     from det_core.evaluation.proposals import ProposalRecall
     from det_core.evaluation.results_file import ResultsFile
 
-__all__ = ["CocoEvaluator", "ProposalRecall", "ResultsFile", "from_coco", "to_coco", "to_coco_panoptic"]
+__all__ = ["CocoEvaluator", "ProposalRecall", "ResultsFile", "from_coco", "to_coco"]
 
 _MODULES = {
     "CocoEvaluator": "coco",
@@ -21,7 +20,6 @@ _MODULES = {
     "ResultsFile": "results_file",
     "from_coco": "coco_results",
     "to_coco": "coco_results",
-    "to_coco_panoptic": "panoptic_results",
 }
 
 

@@ -16,7 +16,7 @@ from det_core.evaluation.coco_keypoints import pixel_indices, require_keypoints
 from det_core.evaluation.coco_results import RLE, encode_masks
 from det_core.evaluation.coco_rotated import rotated_overlaps
 from det_core.evaluation.curves import COCO_SIGMAS, Curves, IouType, Table, curves
-from det_core.evaluation.figures import averages, per_class, recalls
+from det_core.evaluation.figures import averages, best_threshold, per_class, recalls
 from det_core.evaluation.per_image import PerImage, detections_and_truth
 from det_core.ops.geometry import geometry
 from det_core.structures import Detections, Polygons, Prediction, Sample, Size, Targets
@@ -39,6 +39,7 @@ class CocoEvaluator(PerImage["_Image"]):
 
     Attributes:
         notes: why a figure is not there, by its key; made by `result`.
+        threshold: the score above which F1 at IoU 0.5 of the first of `iou_types` is best, or None; made by `result`.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class CocoEvaluator(PerImage["_Image"]):
             raise ConfigError("sigmas", "must be positive, one per keypoint", f"got {sigmas}")
         self.classes, self.iou_types = tuple(classes), tuple(iou_types)
         self.notes: dict[str, str] = {}
+        self.threshold: float | None = None
 
     def update(self, prediction: Prediction, sample: Sample) -> None:
         """Add one image.
@@ -107,6 +109,8 @@ class CocoEvaluator(PerImage["_Image"]):
         figures: dict[str, float] = {}
         for iou_type in self.iou_types:
             made, limit = self._judge(iou_type), self._limits[iou_type]
+            if iou_type == self.iou_types[0]:
+                self.threshold = best_threshold(made)
             parts = averages(made, iou_type), recalls(made, [limit]), per_class(made, self.classes)
             for name, value, missing in chain(*parts):
                 if value is not None:

@@ -123,7 +123,7 @@ def _fastest(iou_type: IouType) -> Backend:
     try:
         import hotcoco  # noqa: F401
     except ImportError:
-        _warn("hotcoco is not installed", "; pip install 'det-core[fast-eval]'")
+        _warn("hotcoco is not installed", "; pip install hotcoco")
         return "pycocotools"
     truth, found = _trial(iou_type)
     limits = [20] if iou_type == "keypoints" else [1, 10, 100]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from det_core.evaluation.curves import Curves, IouType
 
-__all__ = ["LIMITS", "Named", "averages", "mean", "per_class", "recalls", "summary"]
+__all__ = ["LIMITS", "Named", "averages", "best_threshold", "mean", "per_class", "recalls", "summary"]
 
 LIMITS: dict[IouType, tuple[int, ...]] = {"bbox": (1, 10, 100), "segm": (1, 10, 100), "keypoints": (20,)}
 """How many detections of an image and class count, as COCO has it."""
@@ -60,6 +60,27 @@ def per_class(made: Curves, classes: Sequence[str]) -> Named:
     for label, name in enumerate(classes):
         missing = f"the truth holds no object of class {name!r}"
         yield f"AP/{name}", mean(made.precision[:, :, label, 0, -1]), missing
+
+
+def best_threshold(curves: Curves) -> float | None:
+    """The score in 0.01, 0.02 ... 0.99 above which the mean over classes of F1 at IoU 0.5 is best; None if all are 0.
+
+    Where several are equally good, the middle of the first such range. F1 of a class is 2 P R / (P + R).
+    """
+    precision, scores = (
+        each[0, ..., 0, -1][:, curves.precision[0, 0, :, 0, -1] > -1] for each in (curves[0], curves[2])
+    )
+    recall = np.linspace(0, 1, len(precision))[:, None]
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
+    steps = np.arange(1, 100) / 100
+    # The scores of a class fall with recall, and are 0 at recalls that it does not reach.
+    reached = np.stack([(scores >= step).sum(axis=0) for step in steps])
+    means = np.where(reached > 0, f1[reached - 1, np.arange(f1.shape[1])], 0).sum(axis=1)
+    if means.max() <= 0:
+        return None
+    best = np.flatnonzero(means > means.max() - 1e-9)
+    first = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)[0]
+    return float(steps[first[len(first) // 2]])
 
 
 def _sizes(iou_type: IouType) -> Iterator[tuple[int, str]]:

@@ -85,7 +85,6 @@ def det_datasets() -> dict[str, str]:
     """Readers of annotated images."""
     return {
         "coco": "det_core.data:CocoDataset",
-        "concat": "det_core.data:ConcatDataset",
         "image_folder": "det_core.data:ImageFolder",
     }
 
@@ -117,5 +116,4 @@ def det_writers() -> dict[str, str]:
     return {
         "json": "det_core.predict.writers:JsonWriter",
         "pictures": "det_core.predict.writers:PictureWriter",
-        "segments": "det_core.predict.writers:SegmentWriter",
     }

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from det_core.contracts import Augmentable, Transform
 from det_core.data import ResizeShortestEdge, compose, from_pil, read_image
 from det_core.engine import Checkpoint, pick_device, predict
+from det_core.engine.checkpoint import save_checkpoint
 from det_core.engine.not_numbers import warn_of_nan, watched
 from det_core.errors import ConfigError, DataError
 from det_core.models.cpu import accelerate
 from det_core.plugins import registry
+from det_core.plugins.known import function
 from det_core.predict.augmented import AugmentedDetector
 from det_core.predict.loading import load_model
 from det_core.predict.optimize import optimize
@@ -26,12 +28,12 @@ from det_core.predict.result import Result
 from det_core.recipes import Recipe
 from det_core.structures import ImageBatch, Sample
 
-__all__ = ["Detector", "ImageLike", "Result"]
+__all__ = ["IMAGES", "Detector", "ImageLike", "Result", "to_sample"]
 
 ImageLike: TypeAlias = str | PathLike[str] | Image.Image | np.ndarray | Tensor
-"""A file, a Pillow image, a NumPy array (H, W, 3) uint8 RGB, or a tensor (3, H, W) uint8 RGB."""
+"""A file or an address of one, a Pillow image, a NumPy array (H, W, 3) uint8 RGB, or a tensor (3, H, W) uint8 RGB."""
 
-_IMAGES = (str, PathLike, Image.Image, np.ndarray, Tensor)
+IMAGES = (str, PathLike, Image.Image, np.ndarray, Tensor)
 
 
 class Detector:
@@ -45,7 +47,9 @@ class Detector:
         device: as in a recipe: "cpu", "cuda", "mps"; None or "auto" for the best there is.
 
     Attributes:
-        batch_size: how many images go through the model at once where a call does not say.
+        threshold: the score threshold of calls without one: that of the best F1 in the validation of the checkpoint
+            that it was loaded from, else 0.5.
+        batch_size: how many images go through the model at once in calls without one.
         about: what the checkpoint that it was loaded from says of itself; None without one.
         recipe: what it was built from by `load`; None if it was not.
         came_from: the checkpoint that brought the recipe; None if the recipe was named by itself.
@@ -62,6 +66,7 @@ class Detector:
         self.device = device if isinstance(device, torch.device) else pick_device(device or "auto")
         self.model = accelerate(model.to(self.device).eval())
         self.batch_size = 1 if self.device.type == "cpu" else 8
+        self.threshold = 0.5
         self.classes = tuple(classes)
         if len(self.classes) != getattr(model, "num_classes", len(self.classes)):
             found = f"{len(self.classes)} names, but the model has {model.num_classes} classes"
@@ -89,8 +94,8 @@ class Detector:
 
         Args:
             source: a checkpoint (`best.safetensors`), the folder of a training run, a file that an exporter of an
-                installed plugin wrote, or a recipe: its name, also as published
-                ("COCO-Detection/faster_rcnn_R_50_FPN_3x"), or its file.
+                installed plugin wrote, one of these at an address (https://..., or "hf://OWNER/NAME" on the Hugging
+                Face hub), or a recipe: its name, also as published ("COCO-Detection/faster_rcnn_R_50_FPN_3x"), or file.
             weights: for a recipe: the weights of the whole model, det's own or not, in a file or at an address that
                 `det_core.weights.read` takes; None takes those that are published for a recipe of this name, which are
                 downloaded once, and otherwise what the recipe starts from, if that is a whole model.
@@ -109,7 +114,46 @@ class Detector:
         names = loaded.classes if classes is None else classes
         detector = cls(loaded.model, names, loaded.transforms, loaded.category_ids, device)
         detector.about, detector.recipe, detector.came_from = loaded.about, loaded.recipe, loaded.checkpoint
+        if loaded.about is not None and loaded.about.threshold is not None:
+            detector.threshold = loaded.about.threshold
         return detector
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write a checkpoint that `load` takes, with the classes and the threshold; returns where.
+
+        Raises:
+            ConfigError: the detector was not made by `load` from a checkpoint or a recipe.
+        """
+        if self.recipe is None:
+            fix = "load the detector from a checkpoint or a recipe"
+            raise ConfigError("Detector.save", "cannot write a model that no recipe describes", fix=fix)
+        about = self.about or Checkpoint(recipe=self.recipe.resolved().to_yaml(), classes=())
+        fields: dict[str, Any] = {
+            "classes": self.classes,
+            "category_ids": self.category_ids,
+            "threshold": self.threshold,
+        }
+        save_checkpoint(Path(path), self.model, replace(about, **fields))
+        return Path(path)
+
+    def push_to_hub(self, repo_id: str, private: bool = False, token: str | None = None, card: str = "") -> str:
+        """Upload a checkpoint and a model card to the Hugging Face hub, where `load("hf://OWNER/NAME")` finds them.
+
+        Args:
+            repo_id: "OWNER/NAME"; made where there is no such repository.
+            private: whether a new repository is.
+            token: for the hub; None: that of `hf auth login`.
+            card: the text of README.md; "" for one with classes, metrics and an example.
+
+        Returns:
+            The address of the repository.
+
+        Raises:
+            MissingExtraError: det-inspect or huggingface_hub is not installed.
+            WeightsError: the hub refuses, or cannot be reached.
+        """
+        address: str = function("Detector.push_to_hub")(self, repo_id, private, token, card)
+        return address
 
     def export(
         self, form: str, path: str | PathLike[str], shape: tuple[int, int] = (800, 1216), **options: Any
@@ -166,50 +210,53 @@ class Detector:
             model: nn.Module = own[0].augmented(self.model, sizes, longest, flip)
         else:
             model = AugmentedDetector(self.model, sizes, longest, flip, flip_pairs)
-        return Detector(model, self.classes, (), self.category_ids, self.device)
+        detector = Detector(model, self.classes, (), self.category_ids, self.device)
+        detector.threshold = self.threshold
+        return detector
 
     # A text is a path here, although Python counts it among the iterables.
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self, images: ImageLike, threshold: float = 0.5, batch_size: int | None = None
+        self, images: ImageLike, threshold: float | None = None, batch_size: int | None = None
     ) -> Result: ...
 
     @overload
     def __call__(
-        self, images: Iterable[ImageLike], threshold: float = 0.5, batch_size: int | None = None
+        self, images: Iterable[ImageLike], threshold: float | None = None, batch_size: int | None = None
     ) -> list[Result]: ...
 
     def __call__(
-        self, images: ImageLike | Iterable[ImageLike], threshold: float = 0.5, batch_size: int | None = None
+        self, images: ImageLike | Iterable[ImageLike], threshold: float | None = None, batch_size: int | None = None
     ) -> Result | list[Result]:
         """What is on one image, or a list with what is on each of several.
 
         Args:
             images: a file, a Pillow image, a NumPy array (H, W, 3) or a tensor (3, H, W), both uint8 RGB; or several of
                 any kinds and sizes.
-            threshold: detections must score at least this.
+            threshold: detections must score at least this; by default the `threshold` of the detector.
             batch_size: how many images go through the model at once; by default 8, and 1 on a CPU, where one
                 image keeps all cores busy, and several are slower.
 
         Raises:
             DataError: a file cannot be read, or an input is no image of the kinds above.
         """
-        if isinstance(images, _IMAGES):
+        if isinstance(images, IMAGES):
             return next(self.stream([images], threshold, batch_size=1))
         if not isinstance(images, Iterable):
             raise _not_an_image("images", images, f"it is {type(images).__name__}")
         return list(self.stream(images, threshold, batch_size))
 
     def stream(
-        self, images: Iterable[ImageLike], threshold: float = 0.5, batch_size: int | None = None
+        self, images: Iterable[ImageLike], threshold: float | None = None, batch_size: int | None = None
     ) -> Iterator[Result]:
         """The same one result after the other, with no more than a batch of images in memory."""
         batch_size = self.batch_size if batch_size is None else batch_size
+        threshold = self.threshold if threshold is None else threshold
         if batch_size < 1:
             raise ConfigError("batch_size", "must be at least 1", f"got {batch_size}")
         waiting: list[Sample] = []
         for index, image in enumerate(images):
-            waiting.append(_sample(image, f"images[{index}]"))
+            waiting.append(to_sample(image, f"images[{index}]"))
             if len(waiting) == batch_size:
                 yield from self._detect(waiting, threshold)
                 waiting = []
@@ -244,15 +291,17 @@ class Detector:
             predictions = predict(self.model, seen, [sample.size for sample in samples])
         warn_of_nan(self.model, features, samples, predictions)
         for sample, prediction in zip(samples, predictions, strict=True):
-            found = prediction.detections
-            if found is not None:
-                prediction = replace(prediction, detections=found[found.scores >= threshold].to("cpu"))
-            yield Result(sample.image, prediction, self.classes, self.category_ids, sample.path)
+            result = Result(sample.image, prediction, self.classes, self.category_ids, sample.path).filtered(threshold)
+            if result.prediction.detections is not None:
+                detections = result.detections.to("cpu")
+                result = replace(result, prediction=replace(result.prediction, detections=detections))
+            yield result
 
 
-def _sample(image: ImageLike, where: str) -> Sample:
+def to_sample(image: ImageLike, where: str) -> Sample:
+    """An image of any kind that a detector takes, as uint8 RGB (3, H, W); DataError at `where` of anything else."""
     if isinstance(image, str | PathLike):
-        return Sample(image=read_image(image), path=Path(image))
+        return Sample(image=read_image(image), path=None if "://" in str(image) else Path(image))
     if isinstance(image, Image.Image):
         return Sample(image=from_pil(image, where))
     if isinstance(image, np.ndarray):

@@ -68,7 +68,7 @@ def load_model(
 
 def _file_of(source: str | PathLike[str]) -> Path | None:
     """The checkpoint or exported file that `source` means; None if it means a recipe."""
-    path = Path(source)
+    path = fetch(source) if isinstance(source, str) and "://" in source else Path(source)
     if path.is_dir() and RunFolder(path).newest_good.exists():
         return RunFolder(path).newest_good
     if path.suffix == _CHECKPOINT or (path.is_file() and _exporter_of(path) is not None):

@@ -1,18 +1,22 @@
 """`Result`: what a detector says about one image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from det_core.errors import ConfigError
-from det_core.evaluation import to_coco, to_coco_panoptic
+from det_core.evaluation import to_coco
 from det_core.ops.masks import MasksInImage
+from det_core.plugins import registry
+from det_core.plugins.known import function
 from det_core.structures import Detections, PanopticMap, Prediction, SemanticMap
 from det_core.visual import draw, draw_segments, in_words
 from det_core.zoo.class_names import short_name
@@ -30,6 +34,7 @@ class Result:
         classes: the name of each label.
         category_ids: the dataset's own number of each label.
         path: the file it came from; None where there is none.
+        best_score: the highest score below the threshold, where no score reaches it; else None.
     """
 
     image: Tensor
@@ -37,6 +42,7 @@ class Result:
     classes: Sequence[str]
     category_ids: Sequence[int]
     path: Path | None = None
+    best_score: float | None = None
 
     @property
     def detections(self) -> Detections:
@@ -76,13 +82,56 @@ class Result:
         found = [
             f"{n} {short_name(self.classes[label])}" for label, n in zip(labels.tolist(), counts.tolist(), strict=True)
         ]
-        return ", ".join(found) or "nothing found"
+        nothing = "nothing found" + ("" if self.best_score is None else f"; the best score is {self.best_score:.2f}")
+        return ", ".join(found) or nothing
 
-    def plot(self) -> Image.Image:
-        """The image with what was found drawn on it: boxes, masks, names ... or segments and a legend."""
+    def filtered(
+        self, threshold: float = 0.0, classes: Sequence[str] | None = None, limit: int | None = None
+    ) -> "Result":
+        """The same with fewer objects: of at least this score, of classes by name, and the `limit` best of these.
+
+        Raises:
+            ConfigError: a name is not among `Result.classes`.
+        """
+        detections = self.prediction.detections
+        if detections is None:
+            return self
+        if classes is not None:
+            if unknown := [name for name in classes if name not in self.classes]:
+                near = registry.did_you_mean(unknown[0], self.classes) or f"there is {', '.join(self.classes[:20])}"
+                raise ConfigError("classes", f"the model has no class {unknown[0]!r}", fix=near)
+            labels = [label for label, name in enumerate(self.classes) if name in classes]
+            detections = detections[torch.isin(detections.labels, detections.labels.new_tensor(labels))]
+        passing = detections[detections.scores >= threshold]
+        best = float(detections.scores.max()) if len(detections) and not len(passing) else None
+        if limit is not None:
+            passing = passing[passing.scores.argsort(descending=True, stable=True)[:limit]]
+        return replace(self, prediction=replace(self.prediction, detections=passing), best_score=best)
+
+    def plot(self, labels: bool = True, line_width: int | None = None) -> Image.Image:
+        """The image with boxes, masks and keypoints drawn on it, or with segments and a legend.
+
+        Args:
+            labels: write names and scores.
+            line_width: of boxes, in pixels; None: by the size of the image.
+        """
         if self.segments is not None:
             return draw_segments(self.image, self.segments, self.classes)
-        return draw(self.image, self.detections, self.classes)
+        return draw(self.image, self.detections, self.classes, labels, line_width)
+
+    def _repr_png_(self) -> bytes:
+        """The plot, which notebooks show."""
+        content = BytesIO()
+        self.plot().save(content, "PNG")
+        return content.getvalue()
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` with a row per object: its box (x0 to y1, or cx to angle), "label", "class", "score"."""
+        return function("Result.to_pandas")(self)
+
+    def to_supervision(self) -> Any:
+        """A `supervision.Detections`, with masks at the size of the image; corners of rotated boxes are in its data."""
+        return function("Result.to_supervision")(self)
 
     def to_coco(self, image_id: int | str) -> list[dict[str, Any]]:
         """The detections in the COCO results format, ready for JSON."""
@@ -92,4 +141,6 @@ class Result:
         """The segments in the COCO panoptic format: the colours of a PNG file, (H, W, 3), and an entry for JSON."""
         if self.prediction.panoptic is None:
             raise ConfigError("Result.to_coco_panoptic", "this model makes no segments", fix="use a panoptic model")
-        return to_coco_panoptic(self.prediction.panoptic, image_id, self.category_ids, file_name)
+        convert = function("Result.to_coco_panoptic")
+        colors, entry = convert(self.prediction.panoptic, image_id, self.category_ids, file_name)
+        return colors, entry

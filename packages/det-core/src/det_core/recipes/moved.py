@@ -17,7 +17,6 @@ MODULES: Mapping[str, str] = {
     "det_core.config": "det_core.recipes.check",
     "det_core.data.batch": "det_core.data.loading.batch",
     "det_core.data.coco": "det_core.data.formats.coco",
-    "det_core.data.concat": "det_core.data.formats.concat",
     "det_core.data.crops": "det_core.data.transforms.crops",
     "det_core.data.folder": "det_core.data.formats.folder",
     "det_core.data.indexed": "det_core.data.formats.indexed",

@@ -28,6 +28,7 @@ DEFAULT_TYPES: Mapping[str, str] = {
     "data": "det_core.data:Data",
     "train": "det_core.engine:Train",
 }
+_INSTEAD = {"steps": "epochs", "epochs": "steps"}  # of a training: either replaces the other of a parent
 _MODEL = "det_core.contracts:Model"
 
 
@@ -51,7 +52,7 @@ def merge(parent: Any, child: Any, implied: str = "") -> Any:
 
     Args:
         parent: what is changed; not modified.
-        child: what is said anew.
+        child: the changes.
         implied: the `type` of a parent that has none.
     """
     if not (isinstance(parent, Mapping) and isinstance(child, Mapping)):
@@ -62,7 +63,8 @@ def merge(parent: Any, child: Any, implied: str = "") -> Any:
     )
     if changed:
         return copy.deepcopy(child)
-    return {key: copy.deepcopy(value) for key, value in parent.items() if key not in child} | {
+    others = (key for key in parent if key not in child and _INSTEAD.get(key) not in child)
+    return {key: copy.deepcopy(parent[key]) for key in others} | {
         key: merge(parent.get(key), value) for key, value in child.items()
     }
 
@@ -120,7 +122,7 @@ class _Setter:
         path: str,
         implied: str = "",
     ) -> Any:
-        """`node` with `value` where `keys` lead; `annotation` is asked only where the tree does not say enough."""
+        """`node` with `value` where `keys` lead; `annotation` is asked only where the tree does not determine it."""
         component = component_of(node, implied)
         if isinstance(node, Mapping):
             keys = moved_keys(node, component, keys, path)

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from det_core.errors import MissingExtraError
+from det_core.plugins.known import optional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,8 @@ def plot_curves(rows: Sequence[Mapping[str, float]], picture: Path | str) -> Pat
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure = _figure_type()(figsize=(13, 4), layout="constrained")
+    # The Figure alone, without pyplot: no global state, no display needed.
+    figure = optional("matplotlib.figure", "plot_curves").Figure(figsize=(13, 4), layout="constrained")
     losses, metrics, rate = figure.subplots(1, 3, gridspec_kw={"width_ratios": (4, 4, 2.5)})
     _plot_losses(losses, rows)
     _plot_metrics(metrics, rows)
@@ -37,16 +38,6 @@ def plot_curves(rows: Sequence[Mapping[str, float]], picture: Path | str) -> Pat
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(picture, dpi=120)
     return Path(picture)
-
-
-def _figure_type() -> Any:
-    try:
-        # The Figure alone, without pyplot: no global state, no display needed.
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        fix = "pip install 'det-core[plots]'"
-        raise MissingExtraError("learning curves", "need matplotlib, which is not installed", fix=fix) from error
-    return Figure
 
 
 def _plot_losses(axes: "Axes", rows: _Rows) -> None:

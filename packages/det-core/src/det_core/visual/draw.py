@@ -15,7 +15,7 @@ from det_core.ops.masks import in_image
 from det_core.structures import Detections, MaskGrids, Polygons, Targets
 from det_core.zoo.class_names import short_name
 
-__all__ = ["colour", "contact_sheet", "draw", "font", "name_of", "to_pil", "truth_beside_prediction"]
+__all__ = ["colour", "draw", "font", "name_of", "to_pil"]
 
 Colour = tuple[int, int, int]
 _Rectangle = tuple[float, float, float, float]
@@ -34,9 +34,8 @@ _FIRST_COLOURS: tuple[Colour, ...] = (
     (125, 90, 60),
 )
 _GOLDEN_RATIO = 0.618034
-_PAPER, _INK = (255, 255, 255), (30, 30, 30)
-_AVOIDED, _HEADING = 500, 200
-"""How many labels others make room for, and how many signs a heading has."""
+_AVOIDED = 500
+"""How many labels others make room for."""
 _TINT = 0.4
 """How much of the colour of its class a mask has, beside the image."""
 _SEEN = 0.05
@@ -53,7 +52,11 @@ def colour(label: int) -> Colour:
 
 
 def draw(
-    image: Tensor | Image.Image, objects: Detections | Targets, classes: Sequence[str] = (), write: bool = True
+    image: Tensor | Image.Image,
+    objects: Detections | Targets,
+    classes: Sequence[str] = (),
+    write: bool = True,
+    line_width: int | None = None,
 ) -> Image.Image:
     """A copy of `image` with the box, the mask, the keypoints, the name and the score of each object that has them.
 
@@ -65,10 +68,11 @@ def draw(
         objects: in the pixels of `image`; boxes (N, 4), or (N, 5) rotated.
         classes: the name of each label; a label without a name is shown as its number.
         write: False leaves out names and scores, which cover what is small.
+        line_width: in pixels; None: by the size of the image.
     """
     picture = to_pil(image)
     unit = min(picture.size)
-    width = max(1, round(unit / 240))
+    width = line_width or max(1, round(unit / 240))
     if objects.masks is not None:
         picture = _with_masks(picture, objects.masks, objects, width)
     canvas = ImageDraw.Draw(picture, "RGBA")
@@ -90,31 +94,6 @@ def draw(
     for outline, label, text in zip(outlines, labels, _texts(objects, classes), strict=True):
         _write_label(canvas, _bounds(outline), text, colour(label), letters, picture.size, taken)
     return picture
-
-
-def truth_beside_prediction(
-    image: Tensor | Image.Image, truth: Targets, prediction: Detections, classes: Sequence[str] = ()
-) -> Image.Image:
-    """Two panels with headings: what is there, and what the model says, both in the pixels of `image`."""
-    panels = [
-        _with_heading(draw(image, truth, classes), f"truth: {_count(truth, classes)}"),
-        _with_heading(draw(image, prediction, classes), f"prediction: {_count(prediction, classes)}"),
-    ]
-    return contact_sheet(panels, columns=2)
-
-
-def contact_sheet(images: Sequence[Image.Image], columns: int = 2, gap: int = 12) -> Image.Image:
-    """Images in rows on white paper, each in a cell of the largest size among them."""
-    columns = max(1, min(columns, len(images)))
-    rows = -(-len(images) // columns)
-    cell_width = max((image.width for image in images), default=1)
-    cell_height = max((image.height for image in images), default=1)
-    sheet = Image.new("RGB", (columns * (cell_width + gap) + gap, rows * (cell_height + gap) + gap), _PAPER)
-    for index, image in enumerate(images):
-        row, column = divmod(index, columns)
-        left = gap + column * (cell_width + gap) + (cell_width - image.width) // 2
-        sheet.paste(image, (left, gap + row * (cell_height + gap)))
-    return sheet
 
 
 def to_pil(image: Tensor | Image.Image) -> Image.Image:
@@ -184,13 +163,6 @@ def _texts(objects: Detections | Targets, classes: Sequence[str]) -> list[str]:
     return [f"{name} {score:.2f}" for name, score in zip(names, objects.scores.tolist(), strict=True)]
 
 
-def _count(objects: Detections | Targets, classes: Sequence[str]) -> str:
-    """How many of each class there are, such as "12 RBC, 1 WBC"."""
-    labels, counts = objects.labels.unique(return_counts=True)
-    parts = [f"{n} {name_of(label, classes)}" for label, n in zip(labels.tolist(), counts.tolist(), strict=True)]
-    return short_name(", ".join(parts), _HEADING) or "nothing"
-
-
 def _write_label(
     canvas: ImageDraw.ImageDraw,
     box: _Rectangle,
@@ -229,11 +201,3 @@ def _readable_on(background: Colour) -> Colour:
     """Black on light colours, white on dark ones (luma weights of ITU-R BT.601)."""
     r, g, b = background
     return (0, 0, 0) if 0.299 * r + 0.587 * g + 0.114 * b > 140 else (255, 255, 255)
-
-
-def _with_heading(picture: Image.Image, heading: str) -> Image.Image:
-    size = max(11, round(min(picture.size) / 26))
-    framed = Image.new("RGB", (picture.width, picture.height + 2 * size), _PAPER)
-    framed.paste(picture, (0, 2 * size))
-    ImageDraw.Draw(framed).text((0, size // 2), heading, font=font(size), fill=_INK)
-    return framed

@@ -1,5 +1,6 @@
 """Reads weight files into plain dictionaries of tensors; no code that a file brings is run."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from det_core.errors import WeightsError
-from det_core.printable import described, quoted
+from det_core.printable import described, printable, quoted
 from det_core.recipes import Source
 from det_core.weights.pickles import read_pickle
 from det_core.weights.sources import fetch, is_page
@@ -31,13 +32,15 @@ def read(source: Source | str | Path) -> dict[str, Tensor]:
 
     Reads `.safetensors` (det's checkpoints among them), what `torch.save` wrote, and pickles of NumPy arrays (`.pkl`),
     as Detectron and Detectron2 published them; either a state dict or a training state with one under "model",
-    "state_dict" or "blobs". What is elsewhere is downloaded once; see `det_core.weights.sources`.
+    "state_dict" or "blobs". `FILE#ENTRY` takes another entry, such as "ema_state", the average that D2Go keeps; which
+    others a file has is logged. What is elsewhere is downloaded once; see `det_core.weights.sources`.
 
     Raises:
-        WeightsError: the file is missing, damaged, of another kind, or cannot be downloaded.
+        WeightsError: the file is missing, damaged, of another kind, has no such entry, or cannot be downloaded.
     """
-    path = fetch(str(source))
     where = str(source)
+    file, _, entry = where.rpartition("#") if "#" in where and not Path(where).exists() else (where, "", "")
+    path = fetch(file)
     try:
         page = is_page(path)
     except FileNotFoundError as error:
@@ -59,8 +62,8 @@ def read(source: Source | str | Path) -> dict[str, Tensor]:
             fix = "copy or download it again"
             raise WeightsError(where, "is damaged, or no safetensors file", found, fix) from error
     if path.suffix == ".pkl":
-        return _state_dict(_tensors(read_pickle(path)), where)
-    return _state_dict(_tensors(_unpickled(path, where)), where)
+        return _state_dict(_tensors(read_pickle(path)), where, entry)
+    return _state_dict(_tensors(_unpickled(path, where)), where, entry)
 
 
 def _tensors(content: Any) -> Any:
@@ -83,14 +86,22 @@ def _unpickled(path: Path, where: str) -> Any:
         raise WeightsError(where, "is damaged, or no weight file", found, "copy or download it again") from error
 
 
-def _state_dict(content: Any, where: str) -> dict[str, Tensor]:
-    for key in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
+def _state_dict(content: Any, where: str, entry: str) -> dict[str, Tensor]:
+    entries = {k: v for k, v in content.items() if isinstance(v, Mapping)} if isinstance(content, Mapping) else {}
+    if entry and entry not in entries:
+        raise WeightsError(where, f"has no entry {quoted(entry)}", f"it has {', '.join(map(str, entries)) or 'none'}")
+    if name := next((key for key in (entry, *_WRAPPERS) if key in entries), ""):
+        content = entries[name]
+        if others := [k for k, v in entries.items() if k != name and v and _all_tensors(v)]:
+            message = "%s: the weights are those of its entry %r; it has others: name them as FILE#%s"
+            logging.getLogger(__name__).warning(message, printable(where), name, printable(" or #".join(others)))
     if not isinstance(content, Mapping) or not content:
         raise WeightsError(where, "holds no state dict", f"found {type(content).__name__} of no tensors")
     if others := [key for key, value in content.items() if not isinstance(value, Tensor)]:
         found = f"{quoted(others[0])} is {type(content[others[0]]).__name__}"
         raise WeightsError(where, "must hold tensors alone, by name", found, "save the state dict alone")
     return {str(key): value for key, value in content.items()}
+
+
+def _all_tensors(entry: Mapping[Any, Any]) -> bool:
+    return all(isinstance(value, Tensor) for value in entry.values())

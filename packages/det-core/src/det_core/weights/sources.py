@@ -14,11 +14,13 @@ from urllib.parse import unquote, urlsplit
 
 from det_safeload.downloads import alone, download, is_page
 
-from det_core.errors import MissingExtraError, WeightsError
+from det_core.errors import WeightsError
+from det_core.plugins.known import optional
 
-__all__ = ["cache_folder", "fetch", "is_page", "resolve"]
+__all__ = ["HUB_FILE", "cache_folder", "fetch", "is_page", "resolve"]
 
 CACHE, OFFLINE = "DET_CACHE", "DET_OFFLINE"
+HUB_FILE = "model.safetensors"
 _PUBLISHED = "https://dl.fbaipublicfiles.com"
 # Where the files lie that Detectron2 calls by their place in its catalogue.
 _CATALOG = {
@@ -60,7 +62,8 @@ def fetch(source: str) -> Path:
     """The file behind a source, downloaded where it is not here yet.
 
     Args:
-        source: a local path, `https://...`, `detectron2://...`, `catalog://...`, or `hf://owner/repository/file`.
+        source: a local path, `https://...`, `detectron2://...`, `catalog://...`, or `hf://owner/repository/file`;
+            `hf://owner/repository@revision` is the file of `Detector.push_to_hub`.
 
     Raises:
         WeightsError: it cannot be downloaded or written, or is not what its name says.
@@ -119,19 +122,15 @@ def _verify(part: Path, name: str, source: str) -> None:
 
 
 def _from_hub(source: str) -> Path:
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    except ImportError as error:
-        fix = "pip install 'det-core[hub]'"
-        raise MissingExtraError(source, "needs huggingface_hub, which is not installed", fix=fix) from error
+    hub, errors = optional("huggingface_hub", source), optional("huggingface_hub.errors", source)
     owner, _, rest = source.removeprefix("hf://").partition("/")
     repository, _, file = rest.partition("/")
-    if not (owner and repository and file):
-        raise WeightsError(source, "names no file", fix="write hf://owner/repository/file.safetensors")
+    if not (owner and repository):
+        raise WeightsError(source, "names no repository", fix="write hf://owner/repository/file.safetensors")
     name, _, revision = repository.partition("@")
     try:
-        found = hf_hub_download(f"{owner}/{name}", file, revision=revision or None, local_files_only=_offline())
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        options = {"revision": revision or None, "local_files_only": _offline()}
+        found = hub.hf_hub_download(f"{owner}/{name}", file or HUB_FILE, **options)
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError, ValueError) as error:
         raise WeightsError(source, "cannot be downloaded", str(error).partition("\n")[0], "check the name") from error
     return Path(found)

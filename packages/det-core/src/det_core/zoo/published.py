@@ -37,6 +37,7 @@ class PublishedModel:
         data: the published name of the dataset that it is judged on.
         weights: the address of the weights of the whole model; None where none were published.
         reported: what is reported of it, under the publisher's own labels.
+        licenses: of its "weights" and of the "annotations" it is trained on, where their publisher limits their use.
     """
 
     name: str
@@ -44,6 +45,7 @@ class PublishedModel:
     data: str
     weights: str | None = None
     reported: Mapping[str, float | str] = field(default_factory=dict)
+    licenses: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def figures(self) -> dict[str, float]:
@@ -51,12 +53,8 @@ class PublishedModel:
 
         Average precisions are percents, the seconds those of inference per image, the gigabytes those of training.
         """
-        found = {}
-        for key, labels in _FIGURES.items():
-            values = [float(self.reported[label]) for label in labels if label in self.reported]
-            if values:
-                found[key] = values[0]
-        return found
+        every = {key: [label for label in labels if label in self.reported] for key, labels in _FIGURES.items()}
+        return {key: float(self.reported[labels[0]]) for key, labels in every.items() if labels}
 
     @property
     def package(self) -> str:

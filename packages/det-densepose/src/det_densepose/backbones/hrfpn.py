@@ -7,6 +7,7 @@ from typing import cast
 
 import torch
 from det_core.contracts import Backbone
+from det_core.ops.layers import draw_weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -68,8 +69,7 @@ class HRFPN(nn.Module):
         for module in (*self.reduction_pooling_conv, *self.fpn_conv):
             for conv in module.modules():
                 if isinstance(conv, nn.Conv2d):
-                    nn.init.kaiming_uniform_(conv.weight, a=1)
-                    nn.init.zeros_(cast(Tensor, conv.bias))
+                    draw_weights(conv, "uniform")
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) to {"p1": (B, out_channels, about H / 4, about W / 4), ...}, finest first.

@@ -78,7 +78,7 @@ class DensePoseDataset(IndexedImages):
 
     Raises:
         DataError: as `det_core.data.CocoDataset`; or points lie outside of their box, a part, u or v is out of range, a
-            vertex is not of its mesh, coarse masks are not 256 x 256.
+            vertex is not of its mesh, coarse masks are not 256 x 256; or `keep` leaves no image of a file with objects.
     """
 
     evaluators: tuple[str, ...] = ("coco", "det-densepose/densepose")
@@ -117,6 +117,10 @@ class DensePoseDataset(IndexedImages):
         }
         if keep != "all":
             self._rows = np.array([row for row in self._rows.tolist() if self._keeps(row, keep)], np.int64)
+            if not len(self._rows) and self.num_objects:
+                problem = f"no object has {'points' if keep == 'points' else 'points or a mask'}"
+                fix = "name a file with points of DensePose, or set keep to 'all'"
+                raise DataError(str(listing.annotations), problem, f"it has {self.num_objects} objects", fix)
 
     @classmethod
     def listing(

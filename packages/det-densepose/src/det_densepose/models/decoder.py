@@ -1,11 +1,10 @@
 """One map of all levels of a pyramid, as in Panoptic FPN (Kirillov et al., 2019)."""
 
 import math
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Mapping, Sequence
 
 from det_core.errors import ConfigError
-from det_core.ops.layers import Conv2d, Norm
+from det_core.ops.layers import Conv2d, Norm, draw_weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -41,25 +40,40 @@ class Decoder(nn.Module):
         for name, own in strides.items():
             steps: list[nn.Module] = []
             width = channels[name]
-            for _ in range(max(1, round(math.log2(own / finest)))):
+            for number in range(max(1, round(math.log2(own / finest)))):
+                if number:
+                    steps.append(_upsampling())
                 conv = Conv2d(width, conv_dim, 3, norm=norm, activation=F.relu_)
-                nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-                if conv.bias is not None:
-                    nn.init.zeros_(conv.bias)
+                draw_weights(conv, "relu")
                 steps.append(conv)
                 width = conv_dim
-                if own != finest:
-                    steps.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
             self.add_module(name, nn.Sequential(*steps))
+        self._finest = frozenset(name for name, own in strides.items() if own == finest)
+        self._upsample = _upsampling()
         self.predictor = Conv2d(conv_dim, out_channels, 1)
-        nn.init.kaiming_normal_(self.predictor.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(cast(Tensor, self.predictor.bias))
+        draw_weights(self.predictor, "relu")
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """{level: (B, C, H_i, W_i)} to (B, out_channels, H, W) of the finest."""
-        total: Tensor | None = None
+        fine: list[Tensor] = []  # at the finest stride
+        coarse: list[Tensor] = []  # at twice that
         for name in self._levels:
             level = self.get_submodule(name)(features[name])
-            total = level if total is None else total + level
-        projected: Tensor = self.predictor(total)
+            (fine if name in self._finest else coarse).append(level)
+        if coarse:
+            # The last upsampling is linear: that of the sum is the sum of those of all levels.
+            fine.append(self._upsample(_sum(coarse)))
+        projected: Tensor = self.predictor(_sum(fine))
         return projected
+
+
+def _upsampling() -> nn.Upsample:
+    return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _sum(levels: Sequence[Tensor]) -> Tensor:
+    """The sum of maps of one shape, in their order."""
+    total = levels[0]
+    for level in levels[1:]:
+        total = total + level
+    return total

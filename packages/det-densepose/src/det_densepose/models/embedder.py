@@ -126,7 +126,7 @@ class Embedder(nn.Module):
 
     def __init__(self, meshes: Mapping[str, Factory[VertexEmbedder]], embed_dim: int) -> None:
         super().__init__()
-        self.names = tuple(meshes)
+        self.names, self._prepared = tuple(meshes), False
         for name, one in meshes.items():
             self.add_module(f"embedder_{name}", cast(nn.Module, Factory.of(one)(embed_dim=embed_dim)))
 
@@ -135,8 +135,29 @@ class Embedder(nn.Module):
         return F.normalize(self.get_submodule(f"embedder_{mesh}")(), dim=1, eps=1e-6)
 
     def prepare(self) -> None:
-        """Let each mesh take its features where it has to; see `VertexFeatureEmbedder.prepare`."""
+        """Before the first step of training: take features that no weights have brought; see `VertexFeatureEmbedder`.
+
+        Raises:
+            DataError: as `VertexFeatureEmbedder.prepare`, or the embeddings of a mesh are all zero.
+        """
+        if self._prepared:
+            return
         for name in self.names:
             one = self.get_submodule(f"embedder_{name}")
             if isinstance(one, VertexFeatureEmbedder):
                 one.prepare(name)
+            with torch.no_grad():
+                self.require_nonzero(name)
+        self._prepared = True
+
+    def require_nonzero(self, mesh: str) -> None:
+        """Refuse embeddings without direction, such as the published ones before a file fills them: they learn nothing.
+
+        Raises:
+            DataError: all embeddings of the mesh are zero.
+        """
+        if self.get_submodule(f"embedder_{mesh}")().any():
+            return
+        problem = "are all zero, so that nothing can be learned from them"
+        fix = f"leave them out of the weights, with weights.skip: [roi_heads.embedder.embedder_{mesh}]"
+        raise DataError(f"embeddings of mesh {mesh!r}", problem, fix=fix)

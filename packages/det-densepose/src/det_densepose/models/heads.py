@@ -1,7 +1,7 @@
 """The layers between the pooled features of a region and the predictor of DensePose."""
 
 import torch
-from det_core.ops.layers import Conv2d, Norm
+from det_core.ops.layers import Conv2d, Norm, draw_weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -144,12 +144,10 @@ class NonLocalBlock(nn.Module):
 
 
 def initialize(module: nn.Module) -> None:
-    """As published: He's normal distribution, by the outgoing channels, for weights; zeros for biases."""
+    """Draw the weights of all convolutions within, as those before a ReLU."""
     for child in module.modules():
         if isinstance(child, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.kaiming_normal_(child.weight, mode="fan_out", nonlinearity="relu")
-            if child.bias is not None:
-                nn.init.zeros_(child.bias)
+            draw_weights(child, "relu")
 
 
 def _normalized(conv: nn.Conv2d) -> nn.Sequential:

@@ -240,10 +240,24 @@ def _deformable(s: Settings) -> dict[str, Any]:
     return node
 
 
+def _anchors(s: Settings, strides: list[int], rotated: bool) -> dict[str, Any]:
+    """The arguments of the anchors that are not their defaults; strides are those of their levels."""
+    anchors: dict[str, Any] = {}
+    if (sizes := per_level(s["MODEL.ANCHOR_GENERATOR.SIZES"])) != [[8 * stride] for stride in strides]:
+        anchors["sizes"] = sizes
+    if (ratios := per_level(s["MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS"])) != [[0.5, 1.0, 2.0]]:
+        anchors["aspect_ratios"] = ratios
+    if rotated:
+        anchors["angles"] = per_level(s["MODEL.ANCHOR_GENERATOR.ANGLES"])
+    return anchors | s.differing(ANCHORS)
+
+
 def rpn_section(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     """The arguments of an `rpn` that are not its defaults."""
     rotated = s["MODEL.PROPOSAL_GENERATOR.NAME"] == "RRPN"
-    s.require("MODEL.ANCHOR_GENERATOR.NAME", "RotatedAnchorGenerator" if rotated else "DefaultAnchorGenerator")
+    own_anchors = translator("MODEL.ANCHOR_GENERATOR.NAME", s["MODEL.ANCHOR_GENERATOR.NAME"])
+    if own_anchors is None:
+        s.require("MODEL.ANCHOR_GENERATOR.NAME", "RotatedAnchorGenerator" if rotated else "DefaultAnchorGenerator")
     own_head = translator("MODEL.RPN.HEAD_NAME", s["MODEL.RPN.HEAD_NAME"])
     if own_head is None:
         s.require("MODEL.RPN.HEAD_NAME", "StandardRPNHead")
@@ -251,14 +265,7 @@ def rpn_section(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     levels = list(s["MODEL.RPN.IN_FEATURES"])
     if levels != list(strides):
         node["in_features"] = levels
-    anchors: dict[str, Any] = {}
-    if (sizes := per_level(s["MODEL.ANCHOR_GENERATOR.SIZES"])) != [[8 * strides.get(level, 0)] for level in levels]:
-        anchors["sizes"] = sizes
-    if (ratios := per_level(s["MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS"])) != [[0.5, 1.0, 2.0]]:
-        anchors["aspect_ratios"] = ratios
-    if rotated:
-        anchors["angles"] = per_level(s["MODEL.ANCHOR_GENERATOR.ANGLES"])
-    anchors |= s.differing(ANCHORS)
+    anchors = own_anchors(s) if own_anchors else _anchors(s, [strides.get(level, 0) for level in levels], rotated)
     if anchors:
         node["anchor_generator"] = anchors
     if head := own_head(s) if own_head else s.differing(RPN_HEAD):

@@ -11,7 +11,8 @@ these entries, all of them optional:
   - `MODEL.BACKBONE.NAME`: (settings) -> a `det_detectron2.importer.detectron2.Backbone`;
   - `MODEL.PROPOSAL_GENERATOR.NAME`: (settings, strides) -> the node `proposal_generator`;
   - `MODEL.ROI_HEADS.NAME`: (settings, strides) -> the entries `type`, `roi_heads` and further heads of the model;
-  - `MODEL.RPN.HEAD_NAME`, `MODEL.ROI_BOX_HEAD.NAME`: (settings) -> the node of the head;
+  - `MODEL.RPN.HEAD_NAME`, `MODEL.ROI_BOX_HEAD.NAME`, `MODEL.ANCHOR_GENERATOR.NAME` (of an RPN): (settings) -> the node
+    of the part;
   - `MODEL.ROI_MASK_HEAD.NAME`, `MODEL.ROI_KEYPOINT_HEAD.NAME`, `MODEL.SEM_SEG_HEAD.NAME`: (settings, strides) -> the
     node of the head;
   - `model.kind`, of Python files: (objects) -> the YAML settings that the model amounts to, without its backbone;
@@ -21,7 +22,6 @@ these entries, all of them optional:
 
 They are imported when a configuration is, each by itself and within the time that a plugin may take; what cannot be
 imported is named in the error of the part that is then missing.
-that is then missing.
 """
 
 from collections.abc import Callable, Mapping

@@ -15,7 +15,7 @@ from det_inspect.cli.data_sources import Sources, source_options
 if TYPE_CHECKING:
     from det_inspect.datasets.report import Report
 
-__all__ = ["command"]
+__all__ = ["command", "track"]
 
 _SHOWN, _CLASSES, _WORDS = 10, 20, 400
 _SECONDS = 10.0
@@ -82,7 +82,7 @@ def check(sources: Sources, html: Path | None, heads: bool, as_json: bool) -> No
     """
     from det_inspect.datasets.check import check as look
 
-    report = look(sources.readers(), pixels=not heads, track=_track)
+    report = look(sources.readers(), pixels=not heads, track=track)
     if html is not None:
         from det_inspect.datasets.page import data_page
 
@@ -97,7 +97,7 @@ def check(sources: Sources, html: Path | None, heads: bool, as_json: bool) -> No
         raise SystemExit(1)
 
 
-def _track(items: Iterable[Any], count: int, name: str) -> Iterable[Any]:
+def track(items: Iterable[Any], count: int, name: str) -> Iterable[Any]:
     """The items, with a bar on the terminal that shows how far it is, or now and then a line where there is none."""
     from rich.console import Console
     from rich.progress import track

@@ -57,6 +57,7 @@ def show(name: str, as_json: bool) -> None:
         "data": model.data,
         "recipe": recipe or (f"not installed; {model.package} brings it" if model.package else "none yet"),
         "weights": model.weights or "none published",
+        **{f"license of the {of}": license for of, license in model.licenses.items()},
         **model.reported,
     }
     echo(model.name)
@@ -75,6 +76,7 @@ def _facts(model: PublishedModel) -> dict[str, Any]:
         "recipe": model.recipe() or None,
         "package": model.package or None,
         "weights": model.weights,
+        "licenses": dict(model.licenses),
         **model.figures,
         "reported": dict(model.reported),
         "verified": False,

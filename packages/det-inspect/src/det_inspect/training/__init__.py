@@ -1,5 +1,6 @@
 """Around a training: trials before it, and what accompanies it: logging backends, pictures, a profile."""
 
+from det_inspect.training.anchors import AnchorFit
 from det_inspect.training.loggers import MLflow, TensorBoard, WandB
 from det_inspect.training.pictures import Profile, SamplePredictions
 from det_inspect.training.trial import (
@@ -14,6 +15,7 @@ from det_inspect.training.trial import (
 )
 
 __all__ = [
+    "AnchorFit",
     "DryRun",
     "FirstImages",
     "LearningRates",

@@ -2,13 +2,14 @@
 
 import importlib
 import math
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from det_core.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from det_core.engine.callbacks.base import Training
+    from det_core.engine import Trainer
 
 __all__ = ["MLflow", "TensorBoard", "WandB"]
 
@@ -33,17 +34,17 @@ class TensorBoard:
         self._module = _require("torch.utils.tensorboard", "tensorboard")
         self._writer: Any = None
 
-    def on_start(self, trainer: "Training") -> None:
+    def on_start(self, trainer: "Trainer") -> None:
         """Open the file; events after the step that a run goes on from are dropped by TensorBoard itself."""
         if trainer.processes.rank == 0:
             self._writer = self._module.SummaryWriter(trainer.folder.path / self.folder, purge_step=trainer.step + 1)
 
-    def after_log(self, trainer: "Training", scalars: Mapping[str, float]) -> None:
+    def after_log(self, trainer: "Trainer", scalars: Mapping[str, float]) -> None:
         """Add a row."""
         for name, value in scalars.items():
             self._writer.add_scalar(name if "/" in name else f"train/{name}", value, trainer.step)
 
-    def on_end(self, trainer: "Training") -> None:
+    def on_end(self, trainer: "Trainer") -> None:
         """Close the file."""
         if self._writer is not None:
             self._writer.close()
@@ -53,7 +54,8 @@ class MLflow:
     """Logs scalars and the resolved recipe to MLflow, by default into a folder of the run.
 
     Args:
-        tracking_uri: a folder or a server; None: the file `mlflow.db` of the run.
+        tracking_uri: a folder, a database or a server; None: that of the environment variable `MLFLOW_TRACKING_URI`, or
+            the folder `mlruns` of the run where it is not set.
         experiment: its name.
     """
 
@@ -63,21 +65,23 @@ class MLflow:
 
     run_id: str | None
 
-    def on_start(self, trainer: "Training") -> None:
+    def on_start(self, trainer: "Trainer") -> None:
         """Open the run, or the one that is resumed."""
         if trainer.processes.rank == 0:
-            default = f"sqlite:///{(trainer.folder.path / 'mlflow.db').resolve()}"
+            # MLflow refuses folders unless they are asked for; a database needs more than mlflow-skinny brings.
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+            default = os.environ.get("MLFLOW_TRACKING_URI") or (trainer.folder.path / "mlruns").resolve().as_uri()
             self._module.set_tracking_uri(self.tracking_uri or default)
             self._module.set_experiment(self.experiment)
             self.run_id = self._module.start_run(run_id=self.run_id).info.run_id
             self._module.log_text(trainer.recipe.to_yaml(), "recipe.resolved.yaml")
 
-    def after_log(self, trainer: "Training", scalars: Mapping[str, float]) -> None:
+    def after_log(self, trainer: "Trainer", scalars: Mapping[str, float]) -> None:
         """Add a row; the names of MLflow know no "@"."""
         row = {name.replace("@", "-"): value for name, value in scalars.items() if math.isfinite(value)}
         self._module.log_metrics(row, step=trainer.step)
 
-    def on_end(self, trainer: "Training") -> None:
+    def on_end(self, trainer: "Trainer") -> None:
         """Close the run."""
         if trainer.processes.rank == 0:
             self._module.end_run()
@@ -106,7 +110,7 @@ class WandB:
 
     run_id: str | None
 
-    def on_start(self, trainer: "Training") -> None:
+    def on_start(self, trainer: "Trainer") -> None:
         """Open the run, or the one that is resumed."""
         if trainer.processes.rank == 0:
             self._run = self._module.init(
@@ -119,11 +123,11 @@ class WandB:
             )
             self.run_id = self._run.id
 
-    def after_log(self, trainer: "Training", scalars: Mapping[str, float]) -> None:
+    def after_log(self, trainer: "Trainer", scalars: Mapping[str, float]) -> None:
         """Add a row."""
         self._run.log(dict(scalars), step=trainer.step)
 
-    def on_end(self, trainer: "Training") -> None:
+    def on_end(self, trainer: "Trainer") -> None:
         """Close the run."""
         if self._run is not None:
             self._run.finish()

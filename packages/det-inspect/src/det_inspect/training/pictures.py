@@ -7,12 +7,14 @@ import torch
 from det_core.data import EvalLoader
 from det_core.engine.evaluate import fixed_seed, in_eval_mode, predict
 from det_core.errors import CheckpointError, ConfigError
-from det_core.visual import contact_sheet, draw, truth_beside_prediction
+from det_core.visual import draw
 from torch.profiler import ProfilerActivity, profile
+
+from det_inspect.panels import contact_sheet, side_by_side
 
 if TYPE_CHECKING:
     from det_core.data import Batch
-    from det_core.engine.callbacks.base import Training
+    from det_core.engine import Trainer
 
 __all__ = ["Profile", "SamplePredictions"]
 
@@ -32,7 +34,7 @@ class SamplePredictions:
             raise ConfigError("SamplePredictions.images", "must be at least 1", f"got {images}")
         self.images, self.score_threshold = images, score_threshold
 
-    def after_evaluation(self, trainer: "Training", metrics: Mapping[str, float]) -> None:
+    def after_evaluation(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
         """Draw, in rank 0."""
         if trainer.processes.rank or trainer.settings.sharded:
             return
@@ -51,7 +53,7 @@ class SamplePredictions:
                 if sample.targets is None:
                     panels.append(draw(sample.image, found, classes))
                 else:
-                    panels.append(truth_beside_prediction(sample.image, sample.targets, found, classes))
+                    panels.append(side_by_side(sample.image, sample.targets, found, classes))
         folder = trainer.folder.path / "predictions"
         try:
             folder.mkdir(exist_ok=True)
@@ -74,7 +76,7 @@ class Profile:
         self.start, self.steps = start, steps
         self._profile: Any = None
 
-    def before_step(self, trainer: "Training", batches: Sequence["Batch"]) -> None:
+    def before_step(self, trainer: "Trainer", batches: Sequence["Batch"]) -> None:
         """Start at the step."""
         if trainer.processes.rank == 0 and trainer.step == self.start:
             activities = [ProfilerActivity.CPU]
@@ -83,12 +85,12 @@ class Profile:
             self._profile = profile(activities=activities)
             self._profile.start()
 
-    def after_step(self, trainer: "Training", scalars: Mapping[str, float]) -> None:
+    def after_step(self, trainer: "Trainer", scalars: Mapping[str, float]) -> None:
         """Stop and write."""
         if self._profile is not None and trainer.step >= self.start + self.steps:
             self.on_end(trainer)
 
-    def on_end(self, trainer: "Training") -> None:
+    def on_end(self, trainer: "Trainer") -> None:
         """Write what there is."""
         if self._profile is not None:
             self._profile.stop()

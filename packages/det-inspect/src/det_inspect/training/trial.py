@@ -20,7 +20,7 @@ from det_core.engine.loop import Outcome
 from det_core.engine.parallel import Parallel, Processes
 from det_core.engine.progress import memory_in_use
 from det_core.engine.settings import Train, pick_device
-from det_core.engine.start import initial_model, train
+from det_core.engine.start import in_steps, initial_model, train
 from det_core.engine.step import Step, prepare_model
 from det_core.errors import ConfigError
 from det_core.recipes import Recipe, recipe_from_tree
@@ -112,8 +112,8 @@ def dry_run(recipe: Recipe, images: int = 4) -> DryRun:
 
 
 def _built(recipe: Recipe) -> tuple[Train, Any, torch.nn.Module, Step, Processes]:
-    settings, data = recipe.build("train"), recipe.build("data")
-    data = replace(data, workers=0)
+    data = replace(recipe.build("data"), workers=0)
+    settings = in_steps(recipe, data).build("train")
     dataset = data.dataset("train")
     with torch.device("meta"):
         empty = recipe.build_model()
@@ -193,7 +193,13 @@ def overfit(recipe: Recipe, images: int, steps: int = 1000, **options: Any) -> t
     tree["data"] |= {"train": subset, "val": subset, "train_transforms": tree["data"].get("eval_transforms") or []}
     tree["data"] |= {"sampler": None, "aspect_ratio_grouping": False}
     train_section = dict(tree["train"])
-    train_section |= {"steps": steps, "evaluate_every": max(1, steps // 20), "checkpoint_every": None, "ema": None}
+    train_section |= {
+        "steps": steps,
+        "epochs": None,
+        "evaluate_every": max(1, steps // 20),
+        "checkpoint_every": None,
+        "ema": None,
+    }
     train_section["schedule"] = {"type": "det_core.engine.schedules:WarmupMultiStep", "warmup": min(50, steps)}
     train_section["callbacks"] = [{"type": "det_inspect.training:StopAt"}]
     tree["train"] = train_section

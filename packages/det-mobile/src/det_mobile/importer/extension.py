@@ -1,15 +1,16 @@
 """The parts of D2Go's models as nodes of a recipe."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from det_core.printable import quoted
+from det_core.recipes.upgrades import upgrade
 from det_detectron2.importer.detectron2 import FPN, Backbone, backbone_section, input_section
 from det_detectron2.importer.detectron2_heads import levels_section, second_stage
 from det_detectron2.importer.settings import Settings, UnsupportedError
 
 from det_mobile.importer.settings import ACCOUNTED, DEFAULTS, EMA, FBNET, FCOS, KMEANS, OPS, SUBCLASS
+from det_mobile.importer.training import fitted_anchors, optimizer
+from det_mobile.importer.transforms import transform_of
 
 __all__ = ["EXTENSION"]
 
@@ -150,15 +151,23 @@ def fcos(s: Settings) -> dict[str, Any]:
 
 def subclasses(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     """The entries of the model's second stage; with sub-classes only where they are switched on."""
-    s.require(f"{SUBCLASS}.SUBCLASS_ON", False)
-    return second_stage(s.replaced("MODEL.ROI_HEADS.NAME", "StandardROIHeads"), strides)
+    entries = second_stage(s.replaced("MODEL.ROI_HEADS.NAME", "StandardROIHeads"), strides)
+    if s[f"{SUBCLASS}.SUBCLASS_ON"]:
+        # Fetchers are code of a project's own: the dataset of the recipe reads what the default one does.
+        s.read(f"{SUBCLASS}.SUBCLASS_ID_FETCHER", f"{SUBCLASS}.SUBCLASS_MAPPING")
+        node = {"type": "det-mobile/subclass_roi_heads", "num_subclasses": s[f"{SUBCLASS}.NUM_SUBCLASSES"]}
+        node |= s.differing({f"{SUBCLASS}.NUM_LAYERS": ("num_layers", 1)})
+        # The importer writes arguments as they were once called; core knows where those of its own parts have moved.
+        stage = {"roi_heads": {"type": "standard_roi_heads", **entries.get("roi_heads", {})}}
+        entries["roi_heads"] = {**upgrade({"model": {"type": "faster_rcnn", **stage}})["model"]["roi_heads"], **node}
+    return entries
 
 
 def complete(s: Settings, tree: dict[str, Any]) -> None:
     """The moving average, the transforms, and what else D2Go sets around a model."""
     s.read(*(key for key in s.given if key.startswith(ACCOUNTED)))
-    if s.given.get("SOLVER.OPTIMIZER") in ("sgd", "sgd_mt"):
-        s.read("SOLVER.OPTIMIZER")
+    if "SOLVER.OPTIMIZER" in s.given:
+        tree["train"]["optimizer"] = optimizer(s, tree["train"]["optimizer"])
     if not s["SOLVER.AMP.ENABLED"]:
         s.read("SOLVER.AMP.PRECISION", "SOLVER.AMP.LOG_GRAD_SCALER")
     if s[f"{EMA}.ENABLED"]:
@@ -172,7 +181,7 @@ def complete(s: Settings, tree: dict[str, Any]) -> None:
         s.read(*(key for key in s.given if key.startswith(f"{EMA}.")))
     for split, key in (("train_transforms", f"{OPS}.TRAIN"), ("eval_transforms", f"{OPS}.TEST")):
         if s[key] != DEFAULTS[key]:
-            tree["data"][split] = [_transform(text, tree["data"][split], key) for text in s[key]]
+            tree["data"][split] = [transform_of(text, tree["data"][split], key) for text in s[key]]
     if not s.peek(f"{KMEANS}.KMEANS_ANCHORS_ON"):
         s.read(*(key for key in s.given if key.startswith(f"{KMEANS}.")))
     if not s.peek(f"{SUBCLASS}.SUBCLASS_ON"):
@@ -182,27 +191,6 @@ def complete(s: Settings, tree: dict[str, Any]) -> None:
         if schedule.get("type") == "det_core.engine:WarmupCosine":
             schedule["type"] = "det_mobile.schedules:JoinedWarmupCosine"
         s.read(*(key for key in s.given if key.startswith("MODEL.RESNETS.")))
-
-
-def _transform(text: str, usual: list[dict[str, Any]], key: str) -> dict[str, Any]:
-    """The transform that "Name::{arguments as JSON}" means; `usual` are those of the settings outside the list."""
-    name, _, given = text.partition("::")
-    try:
-        arguments = json.loads(given) if given else {}
-    except ValueError as error:
-        raise UnsupportedError(key, "holds arguments that are no JSON", f"got {quoted(text)}") from error
-    if name == "ResizeShortestEdgeOp" and not arguments:
-        return next(each for each in usual if each["type"].endswith("ResizeShortestEdge"))
-    if name == "RandomFlipOp" and not arguments:
-        return {"type": "torchvision.transforms.v2:RandomHorizontalFlip"}
-    if name == "ResizeScaleOp" and arguments.keys() == {"min_scale", "max_scale", "target_height", "target_width"}:
-        size = [arguments["target_height"], arguments["target_width"]]
-        scales = [arguments["min_scale"], arguments["max_scale"]]
-        return {"type": "det_core.data:ScaleJitter", "size": size, "scale": scales}
-    if name == "FixedSizeCropOp" and arguments.keys() == {"crop_size"}:
-        return {"type": "det_core.data:FixedSizeCrop", "size": arguments["crop_size"]}
-    fix = "name the transform in the recipe that was imported without it; any callable will do"
-    raise UnsupportedError(key, "names a transform that is not translated", f"got {quoted(text)}", fix)
 
 
 _HEAD = "MODEL.ROI_KEYPOINT_HEAD.NAME"
@@ -219,6 +207,7 @@ PARTS = {
     (_HEAD, "FBNetV2RoIKeypointHeadKPRCNNConvUpsamplePredictorNoUpscale"): _keypoint_head("conv_upsample"),
     ("MODEL.META_ARCHITECTURE", "FCOS"): fcos,
     ("MODEL.ROI_HEADS.NAME", "StandardROIHeadsWithSubClass"): subclasses,
+    ("MODEL.ANCHOR_GENERATOR.NAME", "KMeansAnchorGenerator"): fitted_anchors,
 }
 
 EXTENSION = {"defaults": DEFAULTS, "parts": PARTS, "complete": complete}

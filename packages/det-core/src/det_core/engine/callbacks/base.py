@@ -12,74 +12,40 @@ if TYPE_CHECKING:
 
 __all__ = ["Callback", "Callbacks", "Training"]
 
-
-class Training(Protocol):
-    """What a callback is given of a training: a `det_core.engine.Trainer`."""
-
-    model: Any
-    optimizer: Any
-    step: int
-    settings: Any
-    data: Any
-    folder: Any
-    device: Any
-    display: Any
-    processes: Any
-    recipe: Any
-    stepper: Any
-    callbacks: Any
-    validation: Any
-    position: Any
-    sums: Any
-    data_summary: Any
-    saved: Any
-    stop: Any
-
-    @property
-    def write(self) -> Any:
-        """Adds a row of scalars."""
-        ...
-
-    @property
-    def save_weights(self) -> Any:
-        """Writes a checkpoint."""
-        ...
-
-    def request_stop(self, reason: str) -> None:
-        """End the training after this step."""
-        ...
+Training = Any
+"""A `det_core.engine.Trainer`, whose module imports this one."""
 
 
 class Callback(Protocol):
     """Accompanies a training; every method is optional, and a class needs no base.
 
     All are called in every process; `trainer.processes.rank` is 0 in the one that writes files. `trainer` has `model`,
-    `optimizer`, `step`, `settings`, `data`, `folder`, `device`, `display`, `processes`, `metrics` and `request_stop`.
+    `optimizer`, `step`, `settings`, `data`, `folder`, `device`, `display`, `validation` and `request_stop`.
     """
 
-    def on_start(self, trainer: "Training") -> None:
+    def on_start(self, trainer: Training) -> None:
         """Before the first step of this process, after a resumed state was loaded."""
 
-    def before_step(self, trainer: "Training", batches: Sequence["Batch"]) -> None:
+    def before_step(self, trainer: Training, batches: Sequence["Batch"]) -> None:
         """Before the forward pass of a step, of one batch or of several whose gradients are added up."""
 
-    def after_step(self, trainer: "Training", scalars: Mapping[str, float]) -> None:
+    def after_step(self, trainer: Training, scalars: Mapping[str, float]) -> None:
         """After the weights were updated; `trainer.step` counts the step, `scalars` has its losses."""
 
-    def after_log(self, trainer: "Training", scalars: Mapping[str, float]) -> None:
+    def after_log(self, trainer: Training, scalars: Mapping[str, float]) -> None:
         """After a row of `scalars.csv` was written, in rank 0; names of an evaluation begin with "val/"."""
 
-    def evaluation_weights(self, trainer: "Training") -> AbstractContextManager[None]:
+    def evaluation_weights(self, trainer: Training) -> AbstractContextManager[None]:
         """A context in which the model has the weights to evaluate and to save."""
         return nullcontext()
 
-    def after_evaluation(self, trainer: "Training", metrics: Mapping[str, float]) -> None:
+    def after_evaluation(self, trainer: Training, metrics: Mapping[str, float]) -> None:
         """After an evaluation on `data.val`, within `evaluation_weights`."""
 
-    def after_checkpoint(self, trainer: "Training", path: Path) -> None:
+    def after_checkpoint(self, trainer: Training, path: Path) -> None:
         """After the checkpoint at `path` was written, in rank 0."""
 
-    def on_end(self, trainer: "Training") -> None:
+    def on_end(self, trainer: Training) -> None:
         """At the end of this process's part of the training, after an error too."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -107,7 +73,7 @@ class Callbacks:
                 function(*arguments)
 
     @contextmanager
-    def evaluation_weights(self, trainer: "Training") -> Iterator[None]:
+    def evaluation_weights(self, trainer: Training) -> Iterator[None]:
         """The weights to evaluate and to save."""
         with ExitStack() as stack:
             for part in self.parts:

@@ -18,8 +18,8 @@ __all__ = ["EMA"]
 class EMA:
     """Averages the weights over the steps; the average is evaluated and saved, the raw weights are trained.
 
-    After step t the average is `decay_t` times itself plus (1 - `decay_t`) times the weights, where `decay_t` is
-    min(`decay`, (1 + t) / (`warmup` + t)), so that early averages forget the initial weights.
+    After step t (1, 2 ...) the average is `decay_t` times itself plus (1 - `decay_t`) times the weights, where
+    `decay_t` is min(`decay`, (1 + t) / (`warmup` + t)), so that early averages forget the initial weights.
 
     Args:
         decay: in [0, 1).
@@ -44,8 +44,8 @@ class EMA:
     @torch.no_grad()
     def after_step(self, trainer: "Training", scalars: Mapping[str, float]) -> None:
         """Take the new weights into the average."""
-        t, self.updates = self.updates, self.updates + 1
-        decay = min(self.decay, (1 + t) / (self.warmup + t)) if self.warmup else self.decay
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (self.warmup + self.updates)) if self.warmup else self.decay
         tensors = self._tensors(trainer.model)
         for name, value in self.average.items():
             value.lerp_(tensors[name], 1 - decay)
@@ -72,7 +72,9 @@ class EMA:
         self.average, self.updates = dict(state["average"]), int(state["updates"])
 
     def _tensors(self, model: nn.Module) -> dict[str, Tensor]:
-        named: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        named: dict[str, Tensor] = {
+            name: p for name, p in model.named_parameters() if p.requires_grad or name in self.average
+        }
         if self.buffers:
             named |= {n: b for n, b in model.named_buffers() if b.is_floating_point() and n in model.state_dict()}
         return named

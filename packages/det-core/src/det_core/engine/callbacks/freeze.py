@@ -18,7 +18,7 @@ __all__ = ["Freeze"]
 class Freeze:
     """Keeps modules as they are: their parameters get no gradient, their batch norms use their running statistics.
 
-    Several of them with rising `until` unfreeze a network in stages.
+    Several of them with rising `until` unfreeze a network in stages; what two of them name is frozen by either.
 
     Args:
         modules: names of modules, such as "backbone.bottom_up.res[23]" or "backbone.*", with `*`, `?` and `[]` as in
@@ -40,23 +40,31 @@ class Freeze:
             )
             raise ConfigError("Freeze.modules", "matches no module of the model", found)
         if self.until is None or trainer.step < self.until:
+            frozen = {id(p) for part in _freezing(trainer) for p in part._parameters}
             self._frozen = [trainer.model.get_submodule(name) for name in names]
-            unique = {id(p): p for m in self._frozen for p in m.parameters() if p.requires_grad}
+            unique = {id(p): p for m in self._frozen for p in m.parameters() if p.requires_grad or id(p) in frozen}
             self._parameters = list(unique.values())
-            for parameter in self._parameters:
-                parameter.requires_grad_(False)
-            for module in self._frozen:
-                module.eval()
+            self._set(False)
             trainer.stepper.rewrap()
 
     def before_step(self, trainer: "Training", batches: Sequence["Batch"]) -> None:
         """Unfreeze at the step."""
         if self._frozen is None or self.until is None or trainer.step < self.until:
             return
-        for parameter in self._parameters:
-            parameter.requires_grad_(True)
-        for module in self._frozen:
-            module.train()
+        self._set(True)
         self._frozen = None
+        for part in _freezing(trainer):
+            part._set(False)
         trainer.stepper.rewrap()
         trainer.display.say(f"step {trainer.step}: unfrozen {', '.join(self.modules)}")
+
+    def _set(self, trained: bool) -> None:
+        for parameter in self._parameters:
+            parameter.requires_grad_(trained)
+        for module in self._frozen or ():
+            module.train(trained)
+
+
+def _freezing(trainer: "Training") -> list[Freeze]:
+    """The callbacks that keep something frozen at this moment."""
+    return [part for part in trainer.callbacks.parts if isinstance(part, Freeze) and part._frozen is not None]

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from det_core.contracts import Sampler
-from det_core.data import ConcatDataset, Data, ShuffleSampler, TrainLoader
+from det_core.data import Data, ShuffleSampler, TrainLoader
 from det_core.errors import ConfigError
 from det_core.recipes import Factory
 from det_core.recipes.check import check
 from det_core.structures import Sample, Targets
+from det_datasets.around import ConcatDataset
 from det_devkit import coco_files
 
 

@@ -4,10 +4,11 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+from det_core.cli.output import echo
 from det_core.errors import ConfigError
-from det_core.recipes import Recipe, recipe_from_tree
+from det_core.recipes import Recipe, load, recipe_from_tree
 
-__all__ = ["scale_learning_rate"]
+__all__ = ["scale_learning_rate", "scaled"]
 
 
 def scale_learning_rate(recipe: Recipe, batch_size: int, fixed: Sequence[str] = ()) -> tuple[Recipe, list[str]]:
@@ -44,3 +45,20 @@ def scale_learning_rate(recipe: Recipe, batch_size: int, fixed: Sequence[str] = 
     if schedule.get("milestones"):
         change(schedule, "milestones", [round(each / factor) for each in schedule["milestones"]], "schedule.")
     return recipe_from_tree(tree, recipe.source), changes
+
+
+def scaled(loaded: Recipe, recipe: str, overrides: Sequence[str]) -> Recipe:
+    """For `det train --scale-lr`: the learning rate that was chosen for the recipe's batch size, for the one set.
+
+    Args:
+        loaded: the recipe with all overrides.
+        recipe: its name or file.
+        overrides: as given by --set.
+    """
+    original = load(recipe, [each for each in overrides if not each.startswith("train.batch_size=")])
+    paths = [each.partition("=")[0] for each in overrides]
+    size = loaded.resolved().tree["train"]["batch_size"]
+    result, changes = scale_learning_rate(original, size, fixed=[path for path in paths if path != "train.batch_size"])
+    for change in changes or ["nothing to scale: train.batch_size is that of the recipe"]:
+        echo(f"scaled by the linear rule: {change}", err=True)
+    return result

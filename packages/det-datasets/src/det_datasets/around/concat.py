@@ -8,7 +8,6 @@ from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
-
 from det_core.contracts import Dataset, Indexed, Sampler
 from det_core.data.loading.samplers import Indices, require_indexed
 from det_core.errors import ConfigError

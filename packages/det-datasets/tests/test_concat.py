@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from det_core.contracts import Dataset, Indexed
-from det_core.data import CocoDataset, ConcatDataset, ImageFolder
-from det_core.errors import ConfigError
+from det_core.data import CocoDataset, ImageFolder, TrainLoader, left_out, left_out_notes
+from det_core.errors import ConfigError, DataError
 from det_core.recipes.check import check
+from det_datasets.around import ConcatDataset
 from det_devkit import coco_files
 from PIL import Image
 
@@ -96,3 +97,25 @@ def test_image_folder_files_of_one_name_have_ids_of_their_own(tmp_path: Path) ->
         Image.new("RGB", (4, 4)).save(tmp_path / name)
     folder = ImageFolder(tmp_path, ["x"])
     assert [folder[index].id for index in range(3)] == ["a.jpg", "a.png", "b.png"]
+
+
+def test_left_out_concatenated_datasets_are_added(tmp_path: Path) -> None:
+    data = coco_files.content(2)
+    data["annotations"][0]["bbox"] = [0, 0, -1, 5]
+    dataset = coco_files.dataset(tmp_path, data, bad_annotations="skip")
+    both = ConcatDataset([dataset, dataset])
+    assert left_out(both) == {"annotations that cannot be used": 2}
+    assert len(left_out_notes(both, "x")) == 1
+
+
+def test_num_learnable_concatenated_crowds_are_refused_in_training(tmp_path: Path) -> None:
+    data = coco_files.content(3)
+    for each in data["annotations"]:
+        each["iscrowd"] = 1
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    crowds = [coco_files.dataset(tmp_path / name, data) for name in ("a", "b")]
+    assert ConcatDataset(crowds).num_learnable == 0
+    with pytest.raises(DataError, match="nothing to learn from"):
+        TrainLoader(dataset=ConcatDataset(crowds), batch_size=1)
+    assert ConcatDataset([crowds[0], coco_files.dataset(tmp_path / "c")]).num_learnable == 2

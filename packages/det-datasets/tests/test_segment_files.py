@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from det_core.errors import ConfigError
-from det_core.evaluation import to_coco_panoptic
 from det_core.predict.result import Result
-from det_core.predict.writers import ImageName, SegmentWriter
+from det_core.predict.writers import ImageName
 from det_core.structures import Detections, PanopticMap, Prediction, SemanticMap
+from det_datasets.segment_files import SegmentWriter, to_coco_panoptic
 from PIL import Image
 
 CLASSES, CATEGORIES = ("dog", "sky", "grass"), (18, 187, 193)
@@ -30,7 +30,7 @@ def result(**prediction):
     return Result(image=image, prediction=Prediction(**prediction), classes=CLASSES, category_ids=CATEGORIES)
 
 
-def test_colours_are_numbers_and_segments_without_pixels_are_left_out():
+def test_to_coco_panoptic_segments_without_pixels_are_left_out():
     colours, entry = to_coco_panoptic(panoptic(), 7, CATEGORIES, "seven.png")
     assert colours.dtype == np.uint8
     assert colours[1, 2].tolist() == [1, 0, 0]
@@ -43,7 +43,7 @@ def test_colours_are_numbers_and_segments_without_pixels_are_left_out():
     ]
 
 
-def test_an_image_without_segments_is_black_and_has_an_empty_list():
+def test_to_coco_panoptic_image_without_segments_is_black():
     nothing = PanopticMap(ids=torch.zeros(2, 3, dtype=torch.int32), segments=())
     colours, entry = to_coco_panoptic(nothing, 1, CATEGORIES, "one.png")
     assert colours.shape == (2, 3, 3)
@@ -51,7 +51,7 @@ def test_an_image_without_segments_is_black_and_has_an_empty_list():
     assert entry["segments_info"] == []
 
 
-def test_the_files_of_segments_name_images_entries_and_the_categories_found(tmp_path):
+def test_segment_writer_names_images_entries_and_categories(tmp_path):
     writer = SegmentWriter(tmp_path)
     for number in (3, 4):
         writer.write(result(panoptic=panoptic()), ImageName(number, f"{number}.jpg", f"{number}.jpg"))
@@ -68,7 +68,7 @@ def test_the_files_of_segments_name_images_entries_and_the_categories_found(tmp_
         assert np.asarray(picture)[1, 2].tolist() == [1, 0, 0]
 
 
-def test_classes_of_pixels_are_written_as_labels(tmp_path):
+def test_segment_writer_semantic_map_becomes_labels(tmp_path):
     logits = torch.zeros(3, 4, 6)
     logits[2, :, :3], logits[1, :, 3:] = 1, 1
     writer = SegmentWriter(tmp_path)
@@ -79,7 +79,7 @@ def test_classes_of_pixels_are_written_as_labels(tmp_path):
         assert np.asarray(picture).tolist() == [[2, 2, 2, 1, 1, 1]] * 4
 
 
-def test_nothing_is_written_of_a_model_that_only_detects(tmp_path):
+def test_segment_writer_skips_detections(tmp_path):
     found = Detections(
         boxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64), scores=torch.zeros(0), size=(4, 6)
     )
@@ -87,5 +87,11 @@ def test_nothing_is_written_of_a_model_that_only_detects(tmp_path):
     writer.write(result(detections=found), ImageName(1, "a.jpg", "a.jpg"))
     writer.finish()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_to_coco_panoptic_without_segments_is_refused():
+    found = Detections(
+        boxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64), scores=torch.zeros(0), size=(4, 6)
+    )
     with pytest.raises(ConfigError, match="makes no segments"):
         result(detections=found).to_coco_panoptic(1, "a.png")
