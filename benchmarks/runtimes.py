@@ -4,10 +4,11 @@ Batch 1, two threads. Each runtime runs in a process of its own, so that its pea
 turns, so that what else the machine does falls on all alike. Weights are random: speed does not depend on them, and
 agreement is that of the largest scores.
 
+    python benchmarks/runtimes.py --write
     python benchmarks/runtimes.py [--models NAME ...] [--runtimes NAME ...] [--runs N]
 
-About 40 minutes for everything on two quiet cores, most of it compilation; `--models tiny` takes 5. Files are kept in
---folder, and not written again.
+`--write` writes the files alone, which takes most of the time and needs no quiet machine; files are kept in --folder,
+and not written again. A run measures eager beside the runtimes that it is given, and keeps the others' rows.
 """
 
 import argparse
@@ -112,11 +113,16 @@ def child(name: str, runtime: str, folder: Path) -> None:
     print(json.dumps({"peak_mb": peak / 1024, "before_mb": before / 1024}), flush=True)
 
 
-def measure(name: str, runtimes: list[str], runs: int, folder: Path) -> dict[str, Any]:
-    """All runtimes of one model, their runs in turns."""
+def write(name: str, runtimes: list[str], folder: Path) -> None:
+    """The files of the runtimes, as far as they are not there."""
     for runtime in runtimes:
         if runtime not in ("eager", "optimized"):
             print(f"{name}: {runtime}: {written(name, runtime, folder)}", flush=True)
+
+
+def measure(name: str, runtimes: list[str], runs: int, folder: Path) -> dict[str, Any]:
+    """All runtimes of one model, their runs in turns."""
+    write(name, runtimes, folder)
     environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS)}
     processes = {}
     for runtime in runtimes:
@@ -166,6 +172,7 @@ def main() -> None:
     parser.add_argument("--runtimes", nargs="*", default=list(RUNTIMES), choices=RUNTIMES)
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/det-runtimes"))
+    parser.add_argument("--write", action="store_true", help="only write the files")
     parser.add_argument("--child", nargs=2)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -176,13 +183,17 @@ def main() -> None:
     results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     for name in arguments.models:
         runtimes = ["eager", *(each for each in arguments.runtimes if each != "eager")]
+        if arguments.write:
+            write(name, runtimes, arguments.folder)
+            continue
         rows = measure(name, runtimes, arguments.runs, arguments.folder)
         for runtime, row in rows.items():
             row["times_as_fast"] = rows["eager"]["ms"] / row["ms"]
             shown = {key: float(f"{value:.3g}") for key, value in row.items()}
             print(f"{name:20} {runtime:14} {shown}", flush=True)
         versions = {"torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine()}
-        results[name] = {"rows": rows, "size": MODELS[name][2], "threads": THREADS, "versions": versions}
+        kept = results.get(name, {}).get("rows", {})
+        results[name] = {"rows": kept | rows, "size": MODELS[name][2], "threads": THREADS, "versions": versions}
         if name != "tiny":
             RESULTS.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 

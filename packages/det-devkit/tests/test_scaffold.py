@@ -71,7 +71,8 @@ def test_scaffold_fills_package_name_everywhere(tmp_path):
     about = tomllib.loads((tmp_path / "new" / "pyproject.toml").read_text())
     assert about["project"]["name"] == "det-lab"
     assert about["project"]["entry-points"] == {"det": {"det-lab": "det_lab.plugin"}}
-    assert about["project"]["dependencies"] == [f"det-core{_bounds(metadata.version('det-core'))}"]
+    bounds = _bounds(metadata.version("det-core"))
+    assert about["project"]["dependencies"] == [f"det-core{bounds}", f"det-export{bounds}"]
     for path in files:
         text = path.read_text()
         if path.name != "ci.yml":

@@ -140,6 +140,8 @@ def test_pt2_as_written_is_plain(program):
         "[1 for _ in range(9)]",
         "open('x')",
         "9**9**9**9",
+        "Pow(Integer(9), Integer(99999999))",
+        "Pow(Pow(9, Integer(9)), Symbol('s0'))",
         "'a' * 1000000000",
         "1 << 1000000000000",
     ],

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ import torch
 from det_core import Detector, recipes
 from det_core.data import ResizeShortestEdge, read_image
 from det_core.errors import CheckpointError, ConfigError, DataError, MissingExtraError
-from det_core.structures import ImageBatch
+from det_core.structures import Detections, ImageBatch, Prediction
 from det_export.archive import appended_facts
+from det_export.calibration import inputs_of
 from det_export.check import BOUNDS, Row, compare, compared, shipped, sizes_for
+from det_export.facts import Facts
 from det_export.formats.aoti import AotiExporter
 from det_export.formats.onnx import OnnxExporter
 from det_export.formats.openvino import OpenVinoExporter
@@ -19,6 +22,7 @@ from det_export.formats.torch_export import TorchExporter
 from det_export.formats.torchscript import ScriptExporter
 from det_export.preprocess import prepare, rule_of
 from det_export.quantize import LayerReport, QuantizationReport
+from det_export.resizing import with_resizing
 from det_export.ties import LowestFirst
 from tiny_model import CLASSES, EXAMPLE, TREE, model
 from torchvision.transforms.v2 import functional
@@ -106,6 +110,19 @@ def test_aoti_other_sizes_agree_with_the_model(traced, tmp_path):
     assert Detector.load(path, device="cpu", trust=True).classes == CLASSES
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_aoti_of_rounded_arithmetic_detects_nearly_the_same(precision, tmp_path):
+    if precision == "int8":
+        pytest.importorskip("torchao")
+    exporter = AotiExporter(precision=precision, calibrate=PICTURES if precision == "int8" else None)
+    path = exported(exporter, tmp_path)
+    row = agreement_of(exporter, path).rows[0]
+    assert abs(row.expected - row.found) <= 5
+    assert 0 < row.scores < 0.05
+    assert exporter.load(path).facts.precision == precision
+
+
 def test_aoti_without_a_compiler_says_so_before_work(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(MissingExtraError, match=r"needs a C\+\+ compiler"):
@@ -146,6 +163,39 @@ def test_int8_keeps_layers_in_float_and_reports_each(tmp_path):
     assert abs(row.expected - row.found) <= 5
     assert 0 < row.scores < 0.05
     assert exporter.load(path).facts.precision == "int8"
+
+
+@pytest.mark.slow
+def test_int8_of_a_fixed_size_agrees_within_it(tmp_path):
+    pytest.importorskip("torchao")
+    exporter = TorchExporter(dynamic=False, precision="int8", calibrate=PICTURES)
+    path = exported(exporter, tmp_path)
+    loaded = exporter.load(path)
+    assert (loaded.facts.fixed, loaded.facts.precision) == (EXAMPLE, "int8")
+    row = compare(model(), loaded, shipped()[:1], [EXAMPLE], path).rows[0]
+    assert abs(row.expected - row.found) <= 5
+    assert 0 < row.scores < 0.05
+
+
+def test_calibration_pictures_larger_than_fixed_input_scaled_down():
+    facts = Facts("made_up", ("boxes",), 1, 32, 64, 4096, (64, 96), 1)
+    pictures = [("tall", torch.zeros(3, 256, 100).byte()), ("small", torch.zeros(3, 50, 60).byte())]
+    found = [(tuple(pixels.shape), sizes.tolist()) for pixels, sizes in inputs_of(pictures, "", facts, False)]
+    assert found == [((1, 3, 64, 96), [[64, 25]]), ((1, 3, 64, 96), [[50, 60]])]
+
+
+def test_resizing_of_rotated_boxes_refused():
+    from onnx import TensorProto, helper
+
+    boxes = helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["n", 5])
+    rotated = helper.make_model(helper.make_graph([], "g", [], [boxes]))
+    with pytest.raises(ConfigError, match=r"two corners.*5 numbers.*--no-resize"):
+        with_resizing(rotated, {"short": 160, "long": None, "divisibility": 32, "smallest": 64})
+
+
+def test_resizing_of_a_free_batch_refused_before_work():
+    with pytest.raises(ConfigError, match=r"is for one image.*--dynamic-batch"):
+        OnnxExporter(resize=True, dynamic_batch=True)
 
 
 def test_int8_layer_that_is_none_names_some():
@@ -201,13 +251,22 @@ def test_onnx_that_resizes_takes_pictures_of_any_size(tmp_path):
     assert [each.name for each in session.get_inputs()] == ["image"]
     picture = read_image(shipped()[0])
     big = functional.resize(picture, [300, 411], antialias=True)
-    boxes, scores, *_ = session.run(None, {"image": big.permute(1, 2, 0).contiguous().numpy()})
+    outputs = session.run(None, {"image": big.permute(1, 2, 0).contiguous().numpy()})
+    boxes, scores, labels, *_ = (torch.from_numpy(each) for each in outputs)
     entering = functional.resize(big, [160, 219], antialias=True)
     expected = model()(ImageBatch(pixels=entering[None], sizes=((160, 219),)))[0].detections
-    assert abs(len(boxes) - len(expected)) <= 2
     assert boxes[:, 2].max() <= 411.01
     assert boxes[:, 2].max() > 219
-    np.testing.assert_allclose(np.sort(scores)[-5:], np.sort(expected.scores.detach().numpy())[-5:], atol=1e-3)
+    factors = torch.tensor([411 / 219, 300 / 160] * 2)
+    moved = replace(expected, boxes=expected.boxes * factors, size=(300, 411), masks=None)
+    found = Detections(boxes=boxes, labels=labels.long(), scores=scores, size=(300, 411))
+    # Pixels differ by one level in places, and scores of random weights lie close.
+    row = Row("big", (300, 411), bounds=replace(BOUNDS["bf16"], score=0.0))
+    row = compared(row, Prediction(detections=moved), Prediction(detections=found))
+    assert row.expected > 5
+    assert row.matched > 0.9
+    assert row.scores < 0.005
+    assert row.boxes < 3
 
 
 def test_json_beside_a_file_holds_what_prepare_follows(tmp_path):
@@ -259,8 +318,6 @@ def test_lowest_first_orders_equal_values_by_index():
 
 
 def test_compared_low_scores_need_no_partner_where_arithmetic_is_rounded():
-    from det_core.structures import Detections, Prediction
-
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [20.0, 20.0, 30.0, 30.0]])
     both = Detections(boxes=boxes, labels=torch.zeros(2).long(), scores=torch.tensor([0.9, 0.1]), size=(40, 40))
     one = Prediction(detections=both[torch.tensor([0])])

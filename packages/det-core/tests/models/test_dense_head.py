@@ -42,23 +42,29 @@ def test_per_anchor_keeps_values_of_anchor_together():
     assert per_anchor(maps, 3)[0].tolist() == [[0, 2, 4], [6, 8, 10], [1, 3, 5], [7, 9, 11]]
 
 
+def _suppressed(boxes, labels, scores, size, nms):
+    """The detections of a single image."""
+    (detections,) = suppress(boxes[None], labels[None], scores[None], [size], nms)
+    return detections
+
+
 def test_boxes_are_clipped_after_suppression_and_empty_ones_dropped():
     nan = float("nan")
     boxes = torch.tensor(
         [[0.0, 0, 10, 10], [1, 0, 10, 10], [1, 0, 10, 10], [30, 0, 40, 10], [0, nan, 5, 5], [0, 0, 3, 3]]
     )
     labels, scores = torch.tensor([0, 0, 1, 1, 1, 1]), torch.tensor([0.5, 0.6, 0.7, 0.8, 0.9, -1.0])
-    found = suppress(boxes, labels, scores, (10, 8), DenseNMS(max_detections=10))
+    found = _suppressed(boxes, labels, scores, (10, 8), DenseNMS(max_detections=10))
     assert found.labels.tolist() == [1, 0]
     assert found.boxes.tolist() == [[1, 0, 8, 10], [1, 0, 8, 10]]
-    assert len(suppress(boxes, labels, scores, (10, 8), DenseNMS(max_detections=0))) == 0
+    assert len(_suppressed(boxes, labels, scores, (10, 8), DenseNMS(max_detections=0))) == 0
 
 
 def test_boxes_may_be_clipped_before_they_are_compared():
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 30, 10]])  # which overlap by a third, and wholly in the image
     labels, scores = torch.zeros(2, dtype=torch.int64), torch.tensor([0.6, 0.5])
-    assert len(suppress(boxes, labels, scores, (10, 10), DenseNMS())) == 2
-    assert len(suppress(boxes, labels, scores, (10, 10), DenseNMS(clip_before_nms=True))) == 1
+    assert len(_suppressed(boxes, labels, scores, (10, 10), DenseNMS())) == 2
+    assert len(_suppressed(boxes, labels, scores, (10, 10), DenseNMS(clip_before_nms=True))) == 1
 
 
 @pytest.mark.parametrize(("level_norms", "means"), [("own", [1.0, 3.0]), ("shared", [1.2, 1.2]), ("joint", [1.4])])

@@ -10,6 +10,7 @@ from det_core.errors import DataError
 from det_core.recipes import yaml as yamlfile
 from det_core.structures import Sample
 from torch import Tensor
+from torchvision.transforms.v2 import functional
 
 from det_export.exported import ExportedModel
 from det_export.facts import Facts
@@ -37,6 +38,8 @@ def inputs_of(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Pixels uint8 (B, 3, H, W) and sizes int64 (B, 2) of each picture, B times the same, read as at inference.
 
+    Pictures that are larger than a fixed input are scaled down to fit into it.
+
     Args:
         pictures: files, or names and pixels uint8 (3, H, W).
         recipe: text of the one that spells `data.eval_transforms`; "" reads pictures as they are.
@@ -52,6 +55,15 @@ def inputs_of(
     program = ExportedModel(lambda *_: [], facts, "the program")
     for picture in pictures:
         pixels = read_image(picture) if isinstance(picture, Path) else picture[1]
-        image = transform(Sample(image=pixels)).image
+        image = _fitting(transform(Sample(image=pixels)).image, facts)
         size = (int(image.shape[1]), int(image.shape[2]))
-        yield program.entering([image] * facts.batch_size, [size] * facts.batch_size)
+        count = 1 if facts.any_batch else facts.batch_size
+        yield program.entering([image] * count, [size] * count)
+
+
+def _fitting(image: Tensor, facts: Facts) -> Tensor:
+    """The image (3, H, W), no larger than the file takes."""
+    sides = image.shape[-2:]
+    scale = min(1.0, *(most / side for most, side in zip(facts.fixed or sides, sides, strict=True)))
+    size = [max(1, int(side * scale)) for side in sides]
+    return image if scale == 1 else functional.resize(image, size, antialias=True)

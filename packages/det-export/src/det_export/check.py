@@ -124,6 +124,7 @@ class Agreement:
         metrics: of each AP, those of the model and of the file, where a set was given.
         images: of that set, as many as were evaluated.
         metric_bound: what AP of the file may be less.
+        unmeasured: why there is no AP where there is a set; "" otherwise.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -132,6 +133,7 @@ class Agreement:
     metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
     images: int = 0
     metric_bound: float = BOUNDS["fp32"].metric
+    unmeasured: str = ""
 
     @property
     def agrees(self) -> bool:
@@ -223,32 +225,44 @@ def compare(
         name, pixels = (image.name, read_image(image)) if isinstance(image, Path) else image
         for size in sizes:
             resized = F.interpolate(pixels[None].float(), size=size, mode="bilinear", antialias=True)[0]
-            agreement.rows.append(_row(model, exported, resized.round().to(torch.uint8), name))
+            agreement.rows += _rows(model, exported, resized.round().to(torch.uint8), name)
     for size in sizes[:1]:
-        agreement.rows.append(_row(model, exported, torch.zeros(3, *size, dtype=torch.uint8), BLACK))
+        agreement.rows += _rows(model, exported, torch.zeros(3, *size, dtype=torch.uint8), BLACK)
     return agreement
 
 
-def _row(model: nn.Module, exported: ExportedModel, image: Tensor, name: str) -> Row:
+def _rows(model: nn.Module, exported: ExportedModel, image: Tensor, name: str) -> list[Row]:
+    """The row of an image; where the file takes several, also those of the mirrored and of a black one beside it."""
     size = (image.shape[1], image.shape[2])
-    count = exported.facts.batch_size
-    entering, _ = exported.entering([image] * count, [size] * count)
+    count = 3 if exported.facts.any_batch else exported.facts.batch_size
+    images = ([image, image.flip(2), torch.zeros_like(image)] * count)[:count]
+    entering, _ = exported.entering(images, [size] * count)
     batch = ImageBatch(pixels=entering, sizes=(size,) * count)
     with torch.no_grad():
-        (expected, *_), before = timed(model, batch)
+        expected, before = timed(model, batch)
+        rows = [Row(each, size, milliseconds=(before, 0.0)) for each in (name, f"{name}, mirrored", BLACK)[:count]]
         try:
-            (found, *_), after = timed(exported, batch)
+            predictions, after = timed(exported, batch)
         except DetError as error:
-            count = 0 if expected.detections is None else len(expected.detections)
-            return Row(name, size, count, matched=0.0, milliseconds=(before, 0.0), problem=str(error))
-    row = Row(name, size, milliseconds=(before, after), bounds=BOUNDS[exported.facts.precision])
-    plain = compared(dataclasses.replace(row), expected, found)
-    if plain.agrees:
+            for row, prediction in zip(rows, expected, strict=False):
+                row.expected = 0 if prediction.detections is None else len(prediction.detections)
+                row.matched, row.problem = 0.0, str(error)
+            return rows
+    bounds = BOUNDS[exported.facts.precision]
+    rows = [dataclasses.replace(row, milliseconds=(before, after), bounds=bounds) for row in rows]
+    plain = _compared(rows, expected, predictions)
+    if all(row.agrees for row in plain):
         return plain
     with torch.no_grad(), LowestFirst():
-        (expected, *_), _ = timed(model, batch)
-    ordered = compared(dataclasses.replace(row, ties=True), expected, found)
-    return ordered if ordered.agrees else plain
+        expected, _ = timed(model, batch)
+    ordered = _compared([dataclasses.replace(row, ties=True) for row in rows], expected, predictions)
+    return ordered if all(row.agrees for row in ordered) else plain
+
+
+def _compared(rows: Sequence[Row], expected: Sequence[Prediction], predictions: Sequence[Prediction]) -> list[Row]:
+    """Copies of the rows of the first images, filled in."""
+    triples = zip(rows, expected, predictions, strict=False)
+    return [compared(dataclasses.replace(row), *pair) for row, *pair in triples]
 
 
 def compared(row: Row, expected: Prediction, found: Prediction) -> Row:

@@ -26,7 +26,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--size", nargs=2, type=click.IntRange(min=1), metavar="H W", help="Fix the size of the input.")
 @click.option("--dynamic", is_flag=True, help="Leave height and width free, which is the default.")
 @click.option("--batch", type=click.IntRange(1, 64), default=1, show_default=True, help="Images at once.")
-@click.option("--dynamic-batch", is_flag=True, help="Any number of images at once, which no format has yet.")
+@click.option("--dynamic-batch", is_flag=True, help="Any number of images at once, up to 64.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "int8"]), default="fp32", show_default=True)
 @click.option("--calibrate", type=_FOLDER, metavar="FOLDER", help="Pictures like those to come, for int8.")
 @click.option("--keep-float", multiple=True, metavar="LAYER", help="A module that int8 leaves in float.")
@@ -34,7 +34,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--ap-images", type=click.IntRange(min=0), default=100, show_default=True, help="Images of the AP.")
 @click.option("--resize/--no-resize", default=None, help="Let the file resize; by default where its format can.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="What an aoti package is compiled for.")
-@click.option("--licence", default="", metavar="TEXT", help="Of the weights, for the metadata of the file.")
+@click.option("--licence", metavar="TEXT", help="Of the weights, for the file; by default that of published ones.")
 @click.option("--trust", is_flag=True, help="Run code that the checkpoint names outside the installed plugins.")
 def command(**options: Any) -> None:
     """Write MODEL (a checkpoint, the folder of a run, or a recipe) to FILE, and compare what FILE computes.
@@ -67,7 +67,7 @@ class _Asked:
     batch: int
     folder: Path | None
     ap_images: int
-    licence: str
+    licence: str | None
     trust: bool
 
 
@@ -85,10 +85,8 @@ def _exporter(
     """The exporter that the options describe; errors that need no model come from here."""
     if asked.size and dynamic:
         raise ConfigError("--size", "fixes what --dynamic leaves free", fix="give one of them")
-    if dynamic_batch:
-        problem = "is what no format has: the detections of each image are as many as there are"
-        fix = "give --batch N; what `Detector.load` reads takes any number of images, N at a time"
-        raise ConfigError("--dynamic-batch", problem, fix=fix)
+    if dynamic_batch and asked.batch != 1:
+        raise ConfigError("--batch", "fixes what --dynamic-batch leaves free", fix="give one of them")
     from det_core.plugins import registry
 
     from det_export.calibration import listed
@@ -100,7 +98,8 @@ def _exporter(
     maker = registry.find("exporters", form, "det export").load()
     taken = inspect.signature(maker).parameters
     given: dict[str, Any] = {"precision": precision, "calibrate": calibrate, "keep_float": keep_float, "device": device}
-    given = {name: value for name, value in given.items() if value not in (None, (), "fp32")}
+    given["dynamic_batch"] = dynamic_batch
+    given = {name: value for name, value in given.items() if value not in (None, (), "fp32", False)}
     if resize or (resize is None and "resize" in taken and not asked.size):
         given["resize"] = True if resize else None  # None: where boxes can be brought back
     unknown = sorted(set(given) - set(taken))
@@ -145,5 +144,9 @@ def _export(asked: _Asked, exporter: Any) -> "Agreement":
 
 def _describe(exporter: Any, detector: Any, asked: _Asked) -> None:
     """Give the exporter what stands in the file beside the model, and trust in what it writes itself."""
-    exporter.about = {**detector.about_for_export(), "licence": asked.licence}
+    from det_export.licences import licence_of
+
+    published = detector.recipe is not None and detector.came_from is None and asked.weights is None
+    licence = licence_of(detector.recipe.source) if asked.licence is None and published else asked.licence or ""
+    exporter.about = {**detector.about_for_export(), "licence": licence}
     exporter.trust = True

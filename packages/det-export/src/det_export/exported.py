@@ -21,7 +21,7 @@ class ExportedModel(nn.Module):
     """What a file computes, as a `det_core.contracts.Model` for prediction.
 
     Args:
-        run: pixels uint8 (B, 3, H, W) and sizes int64 (B, 2) to the outputs; B is `facts.batch_size`.
+        run: pixels uint8 (B, 3, H, W) and sizes int64 (B, 2) to the outputs; B is `facts.batch_size`, or at most that.
         facts: what the file says of itself.
         where: what messages call it.
 
@@ -66,7 +66,7 @@ class ExportedModel(nn.Module):
 
     def _chunk(self, images: list[Tensor], sizes: list[Size]) -> list[Prediction]:
         count, device = len(images), images[0].device
-        missing = self.facts.batch_size - count
+        missing = 0 if self.facts.any_batch else self.facts.batch_size - count
         images, sizes = images + images[:1] * missing, sizes + sizes[:1] * missing
         pixels, given = self.entering(images, sizes)
         try:

@@ -25,6 +25,7 @@ class Facts:
         format: the name of its exporter.
         outputs: the name of each output, in order.
         batch_size: images that it takes at once.
+        any_batch: whether it takes fewer, too.
         divisibility: height and width of its input are multiples of this.
         smallest, largest: the least and greatest height and width of its input.
         fixed: (height, width) of its input where they are fixed.
@@ -53,6 +54,7 @@ class Facts:
     category_ids: Sequence[int] = ()
     recipe: str = ""
     precision: str = "fp32"
+    any_batch: bool = False
     licence: str = ""
     resize: Mapping[str, Any] = field(default_factory=dict)
     resizes: bool = False
@@ -80,7 +82,12 @@ class Facts:
         good = good and all(isinstance(each, Mapping) for each in (facts.versions, facts.resize, facts.agreement))
         ids = list(facts.category_ids)
         good = good and isinstance(facts.finish, list) and all(isinstance(node, dict) for node in facts.finish)
-        good = good and type(facts.num_classes) is int and all(type(n) is int for n in ids)
+        good = (
+            good
+            and type(facts.any_batch) is bool
+            and type(facts.num_classes) is int
+            and all(type(n) is int for n in ids)
+        )
         good = good and len(facts.classes) in (0, facts.num_classes) and len(ids) in (0, facts.num_classes)
         if facts.fixed is not None:
             fixed = facts.fixed

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from det_core.errors import ConfigError
 from det_core.models import RCNN
+from det_core.ops.geometry import ROTATED
 from det_core.ops.roi import ROIPooler
 from torch import nn
 
@@ -35,6 +36,7 @@ _ROTATED = Obstacle(
     "takes as many samples in each region as its size asks for, and suppresses boxes one after another: no graph can",
     "run this model in Python; upright boxes can be exported",
 )
+_SUPPRESSION = Obstacle("rotated suppression", "goes from one box to the next: no graph can", _ROTATED.fix)
 
 
 def obstacle(model: nn.Module) -> Obstacle | None:
@@ -42,8 +44,8 @@ def obstacle(model: nn.Module) -> Obstacle | None:
     for module in model.modules():
         if isinstance(module, RCNN) and module.proposal_generator is None:
             return _PROPOSALS
-        if isinstance(module, ROIPooler) and module.pooling == "ROIAlignRotated":
-            return _ROTATED
+        if getattr(module, "form", None) is ROTATED:
+            return _ROTATED if any(isinstance(each, ROIPooler) for each in model.modules()) else _SUPPRESSION
     return None
 
 

@@ -16,39 +16,48 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from det_export import after
+from det_export.batches import Images, counted, for_any_batch
 from det_export.finish import graph_branches, parts_of, written_for
 
 HEATMAPS = f"detections.{KEYPOINT_HEATMAPS}"
 """The output that holds the heatmaps of keypoints."""
+COUNTS = "counts"
+"""The output that holds how many rows of the others each image has, of a program for any number of images."""
 _CONSTANT = "constants."
 
-__all__ = ["HEATMAPS", "Program", "flatten", "padded", "unflatten"]
+__all__ = ["COUNTS", "HEATMAPS", "Program", "flatten", "padded", "unflatten"]
 
 
 class Program(nn.Module):
-    """A model between plain tensors, for a fixed number of images.
+    """A model between plain tensors, for a fixed number of images, or for any.
 
     Args:
         model: in evaluation mode; `forward(batch)` returns one Prediction per image.
         example: a batch like those to come; it is run once, for the names of the outputs.
+        any_batch: for any number of images: what is found in all of them follows one another, image by image.
 
     Attributes:
-        outputs: the name of each tensor that `forward` returns; of several images with "IMAGE." in front ("1.boxes").
+        outputs: the name of each tensor that `forward` returns; of several images with "IMAGE." in front ("1.boxes");
+            with `any_batch` without, and `COUNTS` last.
         divisibility: height and width of `pixels` must be multiples of this.
         finish: the nodes of the steps that follow the program; see `det_core.contracts.Exportable`.
 
     Raises:
-        ConfigError: the model's predictions hold something that is no tensor (a panoptic map, masks of several sizes).
+        ConfigError: the model's predictions hold something that is no tensor (a panoptic map, masks of several sizes),
+            or a part of it goes from image to image where it must not.
     """
 
-    def __init__(self, model: nn.Module, example: ImageBatch) -> None:
+    def __init__(self, model: nn.Module, example: ImageBatch, any_batch: bool = False) -> None:
         super().__init__()
         constants, self.finish = parts_of(model)
-        self.model, self.batch_size = written_for(model), len(example)
+        self.model, self.batch_size, self.any_batch = written_for(model), len(example), any_batch
+        if any_batch:
+            for_any_batch(self.model)
         backbone = getattr(self.model, "backbone", None)
         self.divisibility = int(getattr(backbone, "size_divisibility", 1) or 1)
         with torch.no_grad(), graph_branches():
-            self._names = tuple(flatten(self.model(example)))
+            tensors = self._of_any(example.pixels, torch.tensor(example.sizes)) if any_batch else self._of(example)
+        self._names = tuple(tensors)
         self._buffers_of_constants = []
         for index, value in enumerate(constants.values()):
             self.register_buffer(f"constant_{index}", value, persistent=True)
@@ -57,6 +66,18 @@ class Program(nn.Module):
 
     def forward(self, pixels: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
         """Pixels uint8 (B, 3, H, W) and sizes int64 (B, 2) to the tensors named by `outputs`."""
+        tensors = self._of_any(pixels, sizes) if self.any_batch else self._of(self._batch(pixels, sizes))
+        constants = [self.get_buffer(name).clone() for name in self._buffers_of_constants]
+        return (*(tensors[name] for name in self._names), *constants)
+
+    def _of(self, batch: ImageBatch) -> dict[str, Tensor]:
+        return flatten(self.model(batch))
+
+    def _of_any(self, pixels: Tensor, sizes: Tensor) -> dict[str, Tensor]:
+        prediction, counts = counted(self.model(Images(pixels, sizes))[0], len(sizes))
+        return {**flatten([prediction]), COUNTS: counts}
+
+    def _batch(self, pixels: Tensor, sizes: Tensor) -> ImageBatch:
         rows: list[Size] = []
         for index in range(self.batch_size):
             height, width = sizes[index, 0].item(), sizes[index, 1].item()
@@ -64,10 +85,7 @@ class Program(nn.Module):
                 torch._check(side >= 1)
                 torch._check(side <= limit)
             rows.append((height, width))  # type: ignore[arg-type]
-        predictions = self.model(ImageBatch(pixels=pixels, sizes=tuple(rows)))
-        tensors = flatten(predictions)
-        constants = [self.get_buffer(name).clone() for name in self._buffers_of_constants]
-        return (*(tensors[name] for name in self._names), *constants)
+        return ImageBatch(pixels=pixels, sizes=tuple(rows))
 
 
 def flatten(predictions: Sequence[Prediction]) -> dict[str, Tensor]:
@@ -109,9 +127,14 @@ def _of_one(prediction: Prediction) -> dict[str, Tensor]:
 
 def unflatten(tensors: Mapping[str, Tensor], sizes: Sequence[Size]) -> list[Prediction]:
     """The predictions again, one per size; the reverse of `flatten`."""
-    many = len(sizes) > 1
     constants = {"extras." + n.removeprefix(_CONSTANT): v for n, v in tensors.items() if n.startswith(_CONSTANT)}
     tensors = {name: value for name, value in tensors.items() if not name.startswith(_CONSTANT)}
+    if COUNTS in tensors:
+        counts = tensors[COUNTS].tolist()
+        split = {name: value.split(counts) for name, value in tensors.items() if name != COUNTS}
+        images = [{name: parts[i] for name, parts in split.items()} | constants for i in range(len(sizes))]
+        return [_prediction(image, size) for image, size in zip(images, sizes, strict=True)]
+    many = len(sizes) > 1
     return [
         _prediction({n.removeprefix(p): v for n, v in tensors.items() if n.startswith(p)} | constants, size)
         for index, size in enumerate(sizes)

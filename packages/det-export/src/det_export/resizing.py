@@ -42,10 +42,18 @@ def with_resizing(model: Any, rule: Mapping[str, Any]) -> Any:
     Args:
         model: takes `pixels` and `sizes`, of one image.
         rule: as `det_export.preprocess.prepare` takes it; the arithmetic is the same.
+
+    Raises:
+        ConfigError: the boxes are rotated.
     """
     import onnx
     from onnx import TensorProto, helper
 
+    (boxes,) = (each for each in model.graph.output if each.name == "boxes")
+    columns = boxes.type.tensor_type.shape.dim[-1].dim_value
+    if columns != 4:
+        fix = "leave resizing out: --no-resize, or resize=False"
+        raise ConfigError("resize", "is for boxes of two corners", f"they have {columns} numbers", fix)
     nodes = _Nodes()
     shape = nodes.add("Shape", INPUT)
     size = nodes.add("Slice", shape, nodes.ints(0), nodes.ints(2))

@@ -28,6 +28,8 @@ def show(agreement: "Agreement", report: "QuantizationReport | None" = None) -> 
     if agreement.resizing:
         echo("with resizing in the file, on pictures as they are, which informs and does not decide:")
         _show_rows(agreement.resizing, [*_COLUMNS[:-1]])
+    if agreement.unmeasured:
+        echo(agreement.unmeasured)
     for name, (expected, found) in agreement.metrics.items():
         echo(f"{name} on {agreement.images} images: {expected:.4f} of the model, {found:.4f} of the file")
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from det_core.data import compose, read_image
 from det_core.engine import evaluate
-from det_core.errors import DetError
+from det_core.errors import ConfigError, DetError
 from det_core.structures import ImageBatch, Sample
 from torch import nn
 
@@ -46,18 +46,22 @@ def add_metrics(agreement: Agreement, model: nn.Module, exported: ExportedModel,
     if not most:
         return
     results = []
-    for each in (model, exported):
+    for each in (exported, model):
         evaluators = data.build_evaluators("val")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             batches = itertools.islice(data.eval_loader("val", 1), most)
             order = LowestFirst() if agreement.ties and each is model else contextlib.nullcontext()
-            with order:
-                results.append(evaluate(each, batches, evaluators).metrics)
+            try:
+                with order:
+                    results.append(evaluate(each, batches, evaluators).metrics)
+            except ConfigError as error:  # an image is larger than the file takes
+                agreement.unmeasured = f"no AP: {error}"
+                return
     agreement.images = min(most, len(data.dataset("val")))
-    for name, value in results[0].items():
+    for name, value in results[1].items():
         if name.rpartition("/")[2] in ("AP", "AP50", "mIoU", "PQ") and value == value:
-            agreement.metrics[name] = float(value), float(results[1].get(name, float("nan")))
+            agreement.metrics[name] = float(value), float(results[0].get(name, float("nan")))
 
 
 @torch.no_grad()

@@ -63,7 +63,10 @@ class ROIPooler(nn.Module):
         for image_boxes in boxes:
             self.form.require(image_boxes, "ROIPooler")
         image = torch.cat([torch.full_like(b[:, :1], i) for i, b in enumerate(boxes)])
-        rois = torch.cat((image, torch.cat(list(boxes))), dim=1)
+        return self.pool(features, torch.cat((image, torch.cat(list(boxes))), dim=1))
+
+    def pool(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """As `forward`, of regions (P, 1 + box_dim): the number of the image, then the box."""
         if len(self.strides) == 1:
             return self._pool(features[0], rois, self.strides[0])
         levels = assign_levels(rois[:, 1:], self.lowest, self.highest)

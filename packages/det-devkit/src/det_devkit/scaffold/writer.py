@@ -22,10 +22,12 @@ KINDS: Mapping[str, str] = {
     "model": "a one-stage detector on any backbone, with its losses and its decoding",
     "dataset": "a folder of images with one table of boxes, `boxes.csv`",
     "evaluator": "how well the objects of each image are counted",
-    "exporter": "a `.pt2` file of the model's tensors, written by `torch.export`, and run again",
+    "exporter": "a file of another format for every model that can be traced, and how it is run again",
 }
 # An exporter needs a traceable model for its tests.
 _NEEDS: Mapping[str, tuple[str, ...]] = {"exporter": ("model",)}
+# Beside core: kind, distributions.
+_REQUIRES: Mapping[str, tuple[str, ...]] = {"exporter": ("det-export",)}
 
 # Template: file.
 _COMMON: Mapping[str, str] = {
@@ -94,6 +96,7 @@ def _rendered(names: Names, kinds: list[str]) -> dict[str, str]:
     examples = for_each("part_example.py")
     with_recipe = [kind for kind in kinds if _file(f"{kind}/recipe.yaml").is_file()]
     values |= {
+        "needed": "".join(f', "{each}{values["core"]}"' for kind in kinds for each in _REQUIRES.get(kind, ())),
         "hooks": for_each("part_hook.py"),
         "hook_names": ", ".join(f"`{HOOKS[f'{kind}s']}`" for kind in kinds),
         "recipe_lines": "".join(_render("part_recipe_line.py", of_kinds[kind]) for kind in with_recipe),

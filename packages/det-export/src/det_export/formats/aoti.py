@@ -44,8 +44,9 @@ class AotiExporter(FileExporter):
         calibrate: Path | None = None,
         keep_float: Sequence[str] = (),
         device: str = "cpu",
+        dynamic_batch: bool = False,
     ) -> None:
-        super().__init__(dynamic, precision, calibrate, keep_float)
+        super().__init__(dynamic, precision, calibrate, keep_float, dynamic_batch)
         self.device = device
         self._compiled: tuple[ExportedProgram, bytes] | None = None
 

@@ -14,13 +14,15 @@ from typing import Any, ClassVar
 import torch
 from det_core.errors import ConfigError, DetError
 from det_core.models.cpu import accelerate
-from det_core.structures import ImageBatch
+from det_core.structures import ImageBatch, Size
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from det_export.batches import require_batchable
 from det_export.calibration import inputs_of, listed
 from det_export.exported import ExportedModel, model_of
 from det_export.facts import Facts
+from det_export.finish import written_for
 from det_export.obstacles import require_exportable
 from det_export.precision import PRECISIONS, at_precision
 from det_export.preprocess import rule_of_recipe
@@ -33,6 +35,7 @@ Run = Callable[[Tensor, Tensor], Sequence[Tensor]]
 """Pixels and sizes, as `det_export.program.Program` takes them, to its outputs."""
 
 _LARGEST = 4096
+_MOST = 64  # images at once
 _FACTS: Mapping[str, Any] = {"classes": (), "category_ids": (), "recipe": "", "licence": ""}
 _KEPT = tuple(_FACTS)
 
@@ -45,6 +48,7 @@ class FileExporter(ABC):
         precision: "fp32"; "bf16" computes convolutions and linear layers in bfloat16, "int8" in eight bits.
         calibrate: for "int8": a folder of pictures like those to come.
         keep_float: for "int8": names of modules that stay in float.
+        dynamic_batch: the file takes any number of images up to 64, not as many as the example.
 
     Attributes:
         compared: pictures of the check, on which the report of an int8 file is measured; the first of the calibration
@@ -66,6 +70,7 @@ class FileExporter(ABC):
         precision: str = "fp32",
         calibrate: str | Path | None = None,
         keep_float: Sequence[str] = (),
+        dynamic_batch: bool = False,
     ) -> None:
         if precision not in self.precisions:
             fix = f"choose {' or '.join(self.precisions)}"
@@ -76,6 +81,7 @@ class FileExporter(ABC):
         if precision != "int8" and (calibrate is not None or keep_float):
             raise ConfigError("calibrate, keep_float", "are for the precision int8", f"it is {precision}")
         self.dynamic, self.precision, self.keep_float = dynamic, precision, tuple(keep_float)
+        self.dynamic_batch = dynamic_batch
         self.calibrate = None if calibrate is None else Path(calibrate)
         self.trust = False
         self.report: QuantizationReport | None = None
@@ -96,14 +102,20 @@ class FileExporter(ABC):
         """
         self.require()
         require_exportable(model, self.format)
+        if self.dynamic_batch:
+            require_batchable(written_for(model))
+            # A graph that is traced with one image would be for one image.
+            example = ImageBatch(pixels=example.pixels[:1].repeat(2, 1, 1, 1), sizes=example.sizes[:1] * 2)
         path = path if path.suffix in self.suffixes else path.with_name(path.name + self.suffixes[0])
         path.parent.mkdir(parents=True, exist_ok=True)
         copied = accelerate(copy.deepcopy(model).cpu().eval(), on=False).requires_grad_(False)
         precision = "fp32" if self.precision == "bf16" and self.own_bf16 else self.precision
-        program = Program(at_precision(copied, precision), example.to("cpu")).eval()
-        facts = self._facts(program, model)
+        program = Program(at_precision(copied, precision), example.to("cpu"), self.dynamic_batch).eval()
+        arguments = padded(example.to("cpu"), program.divisibility)
+        height, width = arguments[0].shape[-2:]
+        facts = self._facts(program, model, (height, width))
         calibration = self._calibration(facts) if self.precision == "int8" else []
-        traced = self._traced(program, padded(example.to("cpu"), program.divisibility), facts)
+        traced = self._traced(program, arguments, facts)
         if self.precision == "int8":
             shapes = self._shapes(facts)
             traced, self.report = quantize(traced, calibration, self.keep_float, shapes, self.others)
@@ -147,7 +159,7 @@ class FileExporter(ABC):
     def read(self, path: Path) -> tuple[Facts, Run]:
         """The facts of a file, and what it computes; errors as of `load`."""
 
-    def _facts(self, program: Program, model: nn.Module) -> Facts:
+    def _facts(self, program: Program, model: nn.Module, size: Size) -> Facts:
         strides = getattr(getattr(model, "backbone", None), "strides", None) or {"": program.divisibility}
         # A map of a single row or column would be taken for one that always has a single one, and so would windows.
         sides = [max(strides.values()), *(getattr(each, "single_window", 0) for each in model.modules())]
@@ -155,7 +167,8 @@ class FileExporter(ABC):
         facts = Facts(
             format=self.format,
             outputs=program.outputs,
-            batch_size=program.batch_size,
+            batch_size=_MOST if self.dynamic_batch else program.batch_size,
+            any_batch=self.dynamic_batch,
             divisibility=program.divisibility,
             smallest=max(least, 2) * program.divisibility,
             largest=_LARGEST // program.divisibility * program.divisibility,
@@ -166,16 +179,14 @@ class FileExporter(ABC):
             **{name: self.about[name] for name in _KEPT if name in self.about},
         )
         facts.resize = rule_of_recipe(facts.recipe, facts.divisibility, facts.smallest)
+        facts.fixed = None if self.dynamic else size
         return facts
 
     def _traced(self, program: Program, arguments: tuple[Tensor, Tensor], facts: Facts) -> ExportedProgram:
         height, width = arguments[0].shape[-2:]
-        if self.dynamic:
-            if min(height, width) < facts.smallest or max(height, width) > facts.largest:
-                allowed = f"from {facts.smallest} to {facts.largest} pixels"
-                raise ConfigError("export", f"images must have sides {allowed}", f"the example is {height} x {width}")
-        else:
-            facts.fixed = (height, width)
+        if self.dynamic and (min(height, width) < facts.smallest or max(height, width) > facts.largest):
+            allowed = f"from {facts.smallest} to {facts.largest} pixels"
+            raise ConfigError("export", f"images must have sides {allowed}", f"the example is {height} x {width}")
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # of torchvision's operators, to its own authors
@@ -188,12 +199,14 @@ class FileExporter(ABC):
 
     def _shapes(self, facts: Facts) -> Any:
         """What is free in the inputs of the program, as torch.export takes it."""
-        return ({2: _free("height", facts), 3: _free("width", facts)}, None) if self.dynamic else None
+        if not (self.dynamic or self.dynamic_batch):
+            return None
+        sides = {2: _free("height", facts), 3: _free("width", facts)} if self.dynamic else {}
+        images = {0: Dim("images", min=1, max=_MOST)} if self.dynamic_batch else {}
+        return images | sides, images
 
     def _calibration(self, facts: Facts) -> list[tuple[Tensor, Tensor]]:
         """The inputs that calibrate; those of the pictures of the check, if set, are kept for the report."""
-        if not self.dynamic:
-            raise ConfigError("int8", "is for files with free height and width", fix="leave out --size")
         recipe = str(self.about.get("recipe", ""))
         self.others = list(inputs_of(self.compared, recipe, facts, self.trust))
         return list(inputs_of(listed(self.calibrate, "--calibrate"), recipe, facts, self.trust))

@@ -51,10 +51,14 @@ class OnnxExporter(FileExporter):
         calibrate: str | Path | None = None,
         keep_float: Sequence[str] = (),
         resize: bool | None = False,
+        dynamic_batch: bool = False,
     ) -> None:
-        super().__init__(dynamic, precision, calibrate, keep_float)
+        super().__init__(dynamic, precision, calibrate, keep_float, dynamic_batch)
         if resize and not dynamic:
             raise ConfigError("resize", "needs free height and width", fix="leave out --size, or give --no-resize")
+        if resize and dynamic_batch:
+            fix = "leave out --dynamic-batch, or give --no-resize"
+            raise ConfigError("resize", "is for one image", "the batch is free", fix)
         self.resize = resize
         self._made: tuple[ExportedProgram, Any] | None = None
 

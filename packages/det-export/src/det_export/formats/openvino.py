@@ -40,8 +40,9 @@ class OpenVinoExporter(OnnxExporter):
         precision: str = "fp32",
         calibrate: str | Path | None = None,
         keep_float: Sequence[str] = (),
+        dynamic_batch: bool = False,
     ) -> None:
-        super().__init__(dynamic, precision, calibrate, keep_float)
+        super().__init__(dynamic, precision, calibrate, keep_float, dynamic_batch=dynamic_batch)
 
     def require(self) -> None:
         """As `FileExporter.require`."""

@@ -138,7 +138,7 @@ def _require_arithmetic(text: Any, where: str) -> None:
         if not isinstance(text, str) or len(text) > _LONG:
             raise ValueError("too long, or no text")
         nodes = list(ast.walk(ast.parse(text.strip(), mode="eval")))
-        if sum(isinstance(node, ast.Pow) for node in nodes) > _POWERS:
+        if sum(isinstance(node, ast.Pow) or getattr(node, "id", "") == "Pow" for node in nodes) > _POWERS:
             raise ValueError("powers of powers")
         for node in nodes:
             _require_harmless(node)
@@ -152,9 +152,9 @@ def _require_harmless(node: ast.AST) -> None:
     if isinstance(node, ast.BinOp):
         if isinstance(node.op, ast.LShift) or any(_is_text(each) for each in (node.left, node.right)):
             raise ValueError("a size is no text, and not shifted")
-        if isinstance(node.op, ast.Pow) and getattr(node.right, "value", None) not in range(5):
+        if isinstance(node.op, ast.Pow) and _integer(node.right) not in range(5):
             raise ValueError("a large power")
-    if isinstance(node, ast.Constant) and isinstance(node.value, int) and abs(node.value) > 2**64:
+    if isinstance(node, ast.Constant) and isinstance(node.value, int) and abs(node.value) > 2**96:
         raise ValueError("a large number")
     if isinstance(node, ast.Name) and "__" in node.id:
         raise ValueError(node.id)
@@ -163,8 +163,17 @@ def _require_harmless(node: ast.AST) -> None:
     if isinstance(node, ast.Call):
         function = node.func
         good = isinstance(function, ast.Name) and function.id in _CALLS
+        if isinstance(function, ast.Name) and function.id == "Pow":
+            good = len(node.args) == 2 and _integer(node.args[1]) in range(5)
         if not (good or (isinstance(function, ast.Attribute) and function.attr in _CALLED)):
             raise ValueError("a call")
+
+
+def _integer(node: ast.AST) -> Any:
+    """The value of `3` or `Integer(3)`; None of what else there is."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Integer" and len(node.args) == 1:
+        node = node.args[0]
+    return getattr(node, "value", None)
 
 
 def _is_text(node: ast.AST) -> bool:

@@ -172,17 +172,18 @@ def best_candidates(scores: Tensor, threshold: float, most: int) -> Candidates:
     return Candidates(index // scores.shape[2], index % scores.shape[2], score)
 
 
-def suppress(boxes: Tensor, labels: Tensor, scores: Tensor, size: Size, nms: DenseNMS) -> Detections:
-    """Detections of one image after NMS, from boxes (N, 4), labels and scores (N,); negative scores mark no candidate.
+def suppress(boxes: Tensor, labels: Tensor, scores: Tensor, sizes: Sequence[Size], nms: DenseNMS) -> list[Detections]:
+    """Detections after NMS, from boxes (B, N, 4), labels and scores (B, N); negative scores mark no candidate.
 
     Boxes are clipped last, and those of zero area then are dropped, as published; `clip_before_nms` also clips them
     before NMS, as torchvision does.
     """
-    if nms.clip_before_nms:
-        boxes = box_ops.clip(boxes, size)
-    usable = torch.nonzero(box_ops.finite(boxes, scores) & (scores >= 0)).squeeze(1)
-    boxes, labels, scores = boxes[usable], labels[usable], scores[usable]
-    keep = nms_by_group(boxes, scores, labels, nms.iou_threshold)[: nms.max_detections]
-    boxes = box_ops.clip(boxes[keep], size)
-    detections = Detections(boxes=boxes, labels=labels[keep], scores=scores[keep], size=size)
-    return detections[box_ops.larger_than(boxes, 0)]
+    detections = []
+    for box, label, score, size in zip(boxes, labels, scores, sizes, strict=True):
+        box = box_ops.clip(box, size) if nms.clip_before_nms else box
+        rows = torch.nonzero(box_ops.finite(box, score) & (score >= 0)).squeeze(1)
+        keep = rows[nms_by_group(box[rows], score[rows], label[rows], nms.iou_threshold)[: nms.max_detections]]
+        clipped = box_ops.clip(box[keep], size)
+        found = Detections(boxes=clipped, labels=label[keep], scores=score[keep], size=size)
+        detections.append(found[box_ops.larger_than(found.boxes, 0)])
+    return detections

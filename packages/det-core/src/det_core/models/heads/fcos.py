@@ -97,7 +97,7 @@ class FCOSHead(nn.Module):
         self.ctrness = predictor(width, 1)
         self.normalizer = MovingAverage(start=300)
         self.offset, self.center_radius = offset, center_radius
-        self.focal_loss, self.nms = focal_loss, nms
+        self.focal_loss, self.nms, self.suppress = focal_loss, nms, suppress
 
     def forward(self, features: Mapping[str, Tensor]) -> FCOSOutputs:
         """Levels (B, C, H, W) to predictions for every feature pixel, by row, then column."""
@@ -172,8 +172,7 @@ class FCOSHead(nn.Module):
             boxes.append(coding.decode_distances(F.relu(selected) * stride, points[best.anchor]))
             labels.append(best.label)
             scores.append(best.score)
-        per_image = zip(torch.cat(boxes, 1), torch.cat(labels, 1), torch.cat(scores, 1), sizes, strict=True)
-        return [suppress(*candidates, self.nms) for candidates in per_image]
+        return self.suppress(torch.cat(boxes, 1), torch.cat(labels, 1), torch.cat(scores, 1), sizes, self.nms)
 
 
 def _points(level: Tensor, stride: int, offset: float) -> Tensor:

@@ -108,7 +108,7 @@ class RetinaNetHead(nn.Module):
         self.matcher = matching.matcher()
         self.normalizer = MovingAverage(start=100)
         self.focal_loss, self.box_weights, self.box_regression = focal_loss, box_weights, box_regression
-        self.nms = nms
+        self.nms, self.suppress = nms, suppress
 
     def forward(self, features: Mapping[str, Tensor]) -> RetinaNetOutputs:
         """Levels (B, C, H, W) to logits and box offsets of every anchor."""
@@ -152,5 +152,4 @@ class RetinaNetHead(nn.Module):
             boxes.append(coding.decode(selected, anchors[best.anchor], self.box_weights))
             labels.append(best.label)
             scores.append(best.score)
-        per_image = zip(torch.cat(boxes, 1), torch.cat(labels, 1), torch.cat(scores, 1), sizes, strict=True)
-        return [suppress(*candidates, self.nms) for candidates in per_image]
+        return self.suppress(torch.cat(boxes, 1), torch.cat(labels, 1), torch.cat(scores, 1), sizes, self.nms)

@@ -187,16 +187,18 @@ class RPN(nn.Module):
             boxes.append(self.form.decode(selected, grid[index], self.box_weights))
             scores.append(top)
             groups.append(torch.full_like(index[0], i))
-        level = torch.cat(groups)
-        return [
-            self._suppress(b, s, level, size, self.nms.post_nms_topk(training))
-            for b, s, size in zip(torch.cat(boxes, dim=1), torch.cat(scores, dim=1), sizes, strict=True)
-        ]
+        candidates = torch.cat(boxes, dim=1), torch.cat(scores, dim=1), torch.cat(groups)
+        return self.suppress(*candidates, sizes, self.nms.post_nms_topk(training))
 
-    def _suppress(self, boxes: Tensor, scores: Tensor, level: Tensor, size: Size, most: int) -> Proposals:
-        finite = box_ops.finite(boxes, scores)
-        boxes = self.form.clip(boxes, size)
-        rows = torch.nonzero(finite & self.form.larger_than(boxes, self.nms.min_size)).squeeze(1)
-        boxes, scores, level = boxes[rows], scores[rows], level[rows]
-        keep = self.form.nms_by_group(boxes, scores, level, self.nms.iou_threshold)[:most]
-        return Proposals(boxes=boxes[keep], logits=scores[keep])
+    def suppress(
+        self, boxes: Tensor, scores: Tensor, level: Tensor, sizes: Sequence[Size], most: int
+    ) -> list[Proposals]:
+        """The proposals of each image, from boxes (B, N, 4 or 5) and scores (B, N), and the level of each, (N,)."""
+        proposals = []
+        for box, score, size in zip(boxes, scores, sizes, strict=True):
+            clipped = self.form.clip(box, size)
+            usable = box_ops.finite(box, score) & self.form.larger_than(clipped, self.nms.min_size)
+            rows = torch.nonzero(usable).squeeze(1)
+            keep = self.form.nms_by_group(clipped[rows], score[rows], level[rows], self.nms.iou_threshold)[:most]
+            proposals.append(Proposals(boxes=clipped[rows[keep]], logits=score[rows[keep]]))
+        return proposals
