@@ -162,7 +162,7 @@ def test_other_schemes_are_refused(source):
 
 def test_the_hub_needs_its_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingExtraError, match="needs huggingface-hub.*pip install huggingface-hub"):
+    with pytest.raises(MissingExtraError, match=r"needs huggingface-hub.*pip install huggingface-hub"):
         fetch("hf://owner/repository/model.safetensors")
 
 

@@ -14,6 +14,7 @@ def det_commands() -> dict[str, str]:
     """Looking at data, at trainings before they begin and afterwards, and at published weights."""
     return {
         "data": "det_inspect.cli.data:command",
+        "licenses": "det_inspect.cli.licenses:command",
         "lr-find": "det_inspect.cli.lr_find:command",
         "predict --tile": "det_inspect.predictions.tiles:tiled",
         "runs": "det_inspect.cli.runs:command",

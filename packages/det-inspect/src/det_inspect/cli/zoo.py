@@ -9,6 +9,8 @@ from det_core.cli.output import echo
 from det_core.zoo import published
 from det_core.zoo.published import PublishedModel
 
+from det_inspect.licenses import data_license, weights_license
+
 __all__ = ["command"]
 
 _UNVERIFIED = "Figures as published, for their data and machines; not verified by us."
@@ -57,11 +59,13 @@ def show(name: str, as_json: bool) -> None:
         "data": model.data,
         "recipe": recipe or (f"not installed; {model.package} brings it" if model.package else "none yet"),
         "weights": model.weights or "none published",
+        "weights licence": weights_license(model.weights) if model.weights else "",
+        "data licence": data_license(model.data),
         **model.reported,
     }
     echo(model.name)
     width = max(map(len, rows))
-    for label, value in rows.items():
+    for label, value in ((label, value) for label, value in rows.items() if value != ""):
         echo(f"  {label:{width}}  {value}")
     if model.reported:
         echo(_UNVERIFIED)
@@ -75,6 +79,7 @@ def _facts(model: PublishedModel) -> dict[str, Any]:
         "recipe": model.recipe() or None,
         "package": model.package or None,
         "weights": model.weights,
+        "license": weights_license(model.weights) if model.weights else None,
         **model.figures,
         "reported": dict(model.reported),
         "verified": False,
