@@ -59,7 +59,7 @@ class License(NamedTuple):
 def licenses_of(recipe: Recipe) -> list[License]:
     """Packages that build the recipe, with all that they require; weights that it starts from; its data."""
     tree = recipe.resolved().tree
-    found = [License("package", name, package_license(name)) for name in _packages(tree["versions"])]
+    licenses = [License("package", name, package_license(name)) for name in _packages(tree["versions"])]
     addresses = dict.fromkeys(text for key, text in _texts(tree) if "://" in text and not key.startswith("data"))
     model = published.of_recipe(recipe.source)
     if model is not None and model.weights is not None:
@@ -67,12 +67,12 @@ def licenses_of(recipe: Recipe) -> list[License]:
     weights = tree.get("weights")
     if isinstance(weights, Mapping) and isinstance(source := weights.get("source"), str):
         addresses.setdefault(source)
-    found += [License("weights", address, weights_license(address)) for address in addresses]
+    licenses += [License("weights", address, weights_license(address)) for address in addresses]
     for split in ("train", "val", "test"):
         node = (recipe.tree.get("data") or {}).get(split)
         if isinstance(node, Mapping):
-            found.append(_data(split, node))
-    return found
+            licenses.append(_data(split, node))
+    return licenses
 
 
 def weights_license(address: str) -> str:
@@ -103,17 +103,17 @@ def package_license(name: str) -> str:
 
 def _packages(names: Mapping[str, Any]) -> list[str]:
     """The installed distributions of these names, and what they require without extras, by name."""
-    waiting, seen = [name for name in names if name != "python"], {}
+    waiting, names_by_key = [name for name in names if name != "python"], {}
     while waiting:
         name = waiting.pop()
         key = re.sub(r"[-_.]+", "-", name).lower()
-        if key in seen:
+        if key in names_by_key:
             continue
         try:
             distribution = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
-        seen[key] = name
+        names_by_key[key] = name
         for line in distribution.requires or ():
             try:
                 requirement = Requirement(line)
@@ -121,7 +121,7 @@ def _packages(names: Mapping[str, Any]) -> list[str]:
                 continue
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 waiting.append(requirement.name)
-    return [seen[key] for key in sorted(seen)]
+    return [names_by_key[key] for key in sorted(names_by_key)]
 
 
 def _texts(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
