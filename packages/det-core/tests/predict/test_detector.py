@@ -265,7 +265,7 @@ def test_a_batch_of_none_is_refused(detector, image):
         detector([image], batch_size=0)
 
 
-def test_weights_with_another_recipe_inside_are_named_as_the_model(trained, tmp_path):
+def test_load_weights_with_their_recipe_names_the_model(trained, tmp_path):
     recipe = standins.recipe()
     recipe.tree["model"]["num_classes"] = 5
     recipe.save(tmp_path / "five.yaml")
