@@ -251,7 +251,7 @@ def test_what_does_not_exist_is_named():
 
 
 def test_a_recipe_without_trained_weights_makes_no_detector(trained):
-    with pytest.raises(WeightsError, match="has no trained weights; give weights=FILE"):
+    with pytest.raises(WeightsError, match="has no trained weights; give --weights FILE"):
         Detector.load(trained / "recipe.resolved.yaml")
 
 
@@ -263,3 +263,11 @@ def test_a_checkpoint_takes_no_other_weights(trained):
 def test_a_batch_of_none_is_refused(detector, image):
     with pytest.raises(ConfigError, match="batch_size: must be at least 1"):
         detector([image], batch_size=0)
+
+
+def test_load_weights_with_their_recipe_names_the_model(trained, tmp_path):
+    recipe = standins.recipe()
+    recipe.tree["model"]["num_classes"] = 5
+    recipe.save(tmp_path / "five.yaml")
+    with pytest.raises(WeightsError, match="use it as --model, without a recipe: it holds the recipe that made it"):
+        Detector.load(tmp_path / "five.yaml", weights=trained / "best.safetensors")

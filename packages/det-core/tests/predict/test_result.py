@@ -2,12 +2,14 @@
 
 import io
 
+import numpy as np
 import pytest
 import torch
-from det_core.errors import ConfigError, MissingExtraError
+from det_core.errors import ConfigError, DataError, MissingExtraError
 from det_core.plugins import known
 from det_core.plugins.known import optional
 from det_core.predict import Result
+from det_core.predict.detector import to_sample
 from det_core.structures import Detections, Prediction
 from PIL import Image
 
@@ -60,3 +62,11 @@ def test_function_of_a_missing_package_names_it(monkeypatch):
         MissingExtraError, match=r"Result\.to_x: needs det-nowhere, which is not installed; det-nowhere"
     ):
         known.function("Result.to_x")
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((0, 4, 3), np.uint8), torch.zeros(3, 5, 0, dtype=torch.uint8), Image.new("L", (0, 3))]
+)
+def test_to_sample_without_pixels_is_refused(image):
+    with pytest.raises(DataError, match="crop: has no pixels; its shape is"):
+        to_sample(image, "crop")

@@ -42,7 +42,7 @@ def test_weights_may_be_at_an_address(tiny):
 
 def test_recipe_without_published_weights_is_refused(tiny):
     tiny.publish(weights=None)
-    problem = "has no trained weights, and there are no published weights of Tiny/squares_R_1_1x; give weights=FILE"
+    problem = "has no trained weights, and there are no published weights of Tiny/squares_R_1_1x; give --weights FILE"
     with pytest.raises(WeightsError, match=problem):
         Detector.load("squares_r1_1x")
 

@@ -16,6 +16,7 @@ def det_commands() -> dict[str, str]:
         "analyze": "det_inspect.cli.analyze:command",
         "data": "det_inspect.cli.data:command",
         "data split": "det_inspect.cli.start:split",
+        "licenses": "det_inspect.cli.licenses:command",
         "lr-find": "det_inspect.cli.lr_find:command",
         "predict --tile": "det_inspect.predictions.tiles:tiled",
         "recipes type": "det_inspect.cli.recipe_types:command",

@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, str] = {
     "anchors": "det-mobile",
     "data": "det-inspect",
     "densepose": "det-densepose",
+    "licenses": "det-inspect",
     "lr-find": "det-inspect",
     "export": "det-export",
     "new-plugin": "det-devkit",

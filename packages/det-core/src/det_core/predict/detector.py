@@ -303,16 +303,24 @@ def to_sample(image: ImageLike, where: str) -> Sample:
     if isinstance(image, str | PathLike):
         return Sample(image=read_image(image), path=None if "://" in str(image) else Path(image))
     if isinstance(image, Image.Image):
+        _require_pixels(where, image.size)
         return Sample(image=from_pil(image, where))
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise _not_an_image(where, image, f"the array is {image.shape} {image.dtype}")
+        _require_pixels(where, image.shape)
         return Sample(image=torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1))
     if isinstance(image, Tensor):
         if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
             raise _not_an_image(where, image, f"the tensor is {tuple(image.shape)} {image.dtype}")
+        _require_pixels(where, image.shape)
         return Sample(image=image.cpu())
     raise _not_an_image(where, image, f"it is {type(image).__name__}")
+
+
+def _require_pixels(where: str, shape: Sequence[int]) -> None:
+    if 0 in shape:
+        raise DataError(where, "has no pixels", f"its shape is {tuple(shape)}", "check how it was cut")
 
 
 def _not_an_image(where: str, image: Any, found: str) -> DataError:

@@ -99,9 +99,16 @@ def _from_recipe(source: str | Path, weights: str | PathLike[str] | None, overri
     recipe = recipes.load(source, overrides)
     given = _weights_of(recipe, overrides) if weights is None else _location(weights)
     model: Any = initial_model(recipe) if given is None else recipe.build_model()
-    if given is not None:
-        _put_into(model, read(given), str(given))
+    state = None if given is None else read(given)
     about = read_about(fetch(str(given))) if str(given).endswith(_CHECKPOINT) else None
+    if state is not None:
+        try:
+            _put_into(model, state, str(given))
+        except WeightsError as error:
+            if about is None:
+                raise
+            fix = "use it as --model, without a recipe: it holds the recipe that made it"
+            raise WeightsError(error.where, error.problem, error.found, fix) from error
     classes, ids = (about.classes, about.category_ids) if about else _known_classes(recipe, model.num_classes)
     return LoadedModel(model, classes, ids, recipe.build_part(_TRANSFORMS, Sequence[Any]), about, recipe)
 
@@ -158,7 +165,7 @@ def _weights_of(recipe: Recipe, overrides: Sequence[str]) -> str | None:
     problem = "has no trained weights" if initial is None else "starts training from weights of a part of the model"
     if model is not None and model.weights is None:
         problem = f"{problem}, and there are no published weights of {model.name}"
-    fix = "give weights=FILE, or load the checkpoint of a training run"
+    fix = "give --weights FILE (in Python weights=FILE), or load the checkpoint of a training run"
     raise WeightsError(recipe.source, problem, fix=fix)
 
 

@@ -45,7 +45,7 @@ _CLOSED = frozenset(
 # Parts of core that write or read a file which the recipe names, beside its data: for a recipe of one's own.
 _WITH_FILES = ("det_core.engine.callbacks:BestCheckpoint",)
 _FIX = "name a component, or a class of torch.nn, torch.optim or torchvision.transforms.v2"
-_TRUST = "if you know who made the file, say trust=True (det predict --trust)"
+_TRUST = "if you know who made the file, give --trust (in Python trust=True)"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from det_core.cli.output import echo
 from det_core.zoo import published
 from det_core.zoo.published import PublishedModel
 
+from det_inspect.licenses import data_license, weights_license
+
 __all__ = ["command"]
 
 _UNVERIFIED = "Figures as published, for their data and machines; not verified by us."
@@ -57,15 +59,21 @@ def show(name: str, as_json: bool) -> None:
         "data": model.data,
         "recipe": recipe or (f"not installed; {model.package} brings it" if model.package else "none yet"),
         "weights": model.weights or "none published",
-        **{f"license of the {of}": license for of, license in model.licenses.items()},
+        **{f"license of the {of}": terms for of, terms in _licenses(model).items()},
         **model.reported,
     }
     echo(model.name)
     width = max(map(len, rows))
-    for label, value in rows.items():
+    for label, value in ((label, value) for label, value in rows.items() if value != ""):
         echo(f"  {label:{width}}  {value}")
     if model.reported:
         echo(_UNVERIFIED)
+
+
+def _licenses(model: PublishedModel) -> dict[str, str]:
+    """The terms of the weights and of the annotations that they were trained on, as far as they are stated."""
+    weights = {"weights": weights_license(model.weights)} if model.weights else {}
+    return weights | {"annotations": data_license(model.data)} | dict(model.licenses)
 
 
 def _facts(model: PublishedModel) -> dict[str, Any]:
@@ -76,7 +84,7 @@ def _facts(model: PublishedModel) -> dict[str, Any]:
         "recipe": model.recipe() or None,
         "package": model.package or None,
         "weights": model.weights,
-        "licenses": dict(model.licenses),
+        "licenses": _licenses(model),
         **model.figures,
         "reported": dict(model.reported),
         "verified": False,
