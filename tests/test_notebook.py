@@ -21,7 +21,7 @@ def test_notebook_is_kept_without_outputs():
     assert not [each for each in cells("code") if each["outputs"] or each["execution_count"]]
 
 
-def test_notebook_code_is_python_and_its_files_exist():
+def test_notebook_is_python_and_names_existing_files():
     for cell in cells("code"):
         ast.parse("".join(cell["source"]))
     text = NOTEBOOK.read_text(encoding="utf-8")

@@ -37,7 +37,7 @@ def test_site_path_of_repository_path(pages, path, place):
     assert pages.site_path(path) == place
 
 
-def test_resolve_folder_is_its_readme(pages):
+def test_resolve_folder_gives_readme(pages):
     assert pages.resolve("docs/data.md", "../packages/det-core") == "packages/det-core/README.md"
     assert pages.resolve("docs/data.md", "nosuch.md") == ""
     assert pages.resolve("README.md", "../outside.md") == ""

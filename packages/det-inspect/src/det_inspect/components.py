@@ -86,9 +86,9 @@ def find(name: str) -> list[Component]:
 
 def parts(distribution: str) -> list[Component]:
     """The parts of a package that have no short name and that any recipe may build; not those of other libraries."""
-    own = f"{distribution.replace('-', '_')}."
+    prefix = f"{distribution.replace('-', '_')}."
     paths = [path for plugin in catalog().plugins if plugin.distribution == distribution for path in plugin.safe_parts]
-    return [registry.find(None, path) for path in sorted(paths) if path.startswith(own)]
+    return [registry.find(None, path) for path in sorted(paths) if path.startswith(prefix)]
 
 
 def describe(component: Component) -> Description:
