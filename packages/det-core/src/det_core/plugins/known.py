@@ -41,13 +41,18 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
         *("*:copypaste", "*:mosaic", "*:repeatfactorsampler", "*:classbalancedsampler"),
         *("semantic_folder", "*:semanticfolder", "mean_iou", "*:meaniou", "semantic_r*", "misc/semantic_r*"),
     ),
-    "det-mobile": ("*fbnet*", "d2go*", "mobile_*", "shaped_anchors"),
+    "det-mobile": (
+        *("*fbnet*", "d2go*", "mobile_*", "shaped_anchors"),
+        *("distilled", "executorch", "subclass_coco", "subclass_roi_heads"),
+    ),
 }
 
 # Command, of one or two words, or option of a command: the package that brings it.
 COMMANDS: Mapping[str, str] = {
+    "analyze": "det-inspect",
     "anchors": "det-mobile",
     "data": "det-inspect",
+    "data split": "det-inspect",
     "densepose": "det-densepose",
     "licenses": "det-inspect",
     "lr-find": "det-inspect",
@@ -63,6 +68,7 @@ COMMANDS: Mapping[str, str] = {
     "train --dry-run": "det-inspect",
     "train --overfit": "det-inspect",
     "train --scale-lr": "det-inspect",
+    "train --watch": "det-inspect",
     "zoo": "det-inspect",
     "zoo convert": "det-inspect",
     "zoo verify": "det-inspect",
