@@ -19,7 +19,7 @@ FILE = subclass_file(folder(), {"extras": {"subclass_id": 2}}, {"extras": {"subc
 
 test_conformance = conformance(
     "det-mobile",
-    truth=with_subclasses,
+    annotate=with_subclasses,
     examples={
         "backbones/fbnet": SMALL,
         "backbones/fbnet_c4": SMALL,
