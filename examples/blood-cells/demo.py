@@ -40,7 +40,7 @@ def main() -> None:
     stage(0)
     from det_core import Detector, recipes
     from det_core.engine import read_scalars, train
-    from det_core.visual import plot_curves
+    from det_inspect.runs.curves import plot_curves
 
     fit_threads()
     # The recipe names its files from the root of the repository, wherever this is called from.

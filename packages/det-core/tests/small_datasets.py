@@ -6,17 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from det_devkit import coco_files
-from PIL import Image
 
 
 def coco(folder: Path) -> dict[str, Any]:
     images, annotations = coco_files.write(folder, coco_files.content())
     return {"images": images, "annotations": annotations}
-
-
-def image_folder(folder: Path) -> dict[str, Any]:
-    Image.new("RGB", (40, 30)).save(folder / "a.jpg")
-    return {"images": folder, "classes": ["cat", "dog"]}
 
 
 def png(width: int, height: int, mode: int = 2) -> bytes:

@@ -48,6 +48,5 @@ test_core = conformance(
         "models/keypoint_rcnn": {"roi_heads": STAGE, "keypoint_head": POINTS},
         "models/mask_rcnn": {"roi_heads": STAGE, "mask_head": MASKS},
         "datasets/coco": small_datasets.coco,
-        "datasets/image_folder": small_datasets.image_folder,
     },
 )

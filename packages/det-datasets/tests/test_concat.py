@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from det_core.contracts import Dataset, Indexed
-from det_core.data import CocoDataset, ImageFolder, TrainLoader, left_out, left_out_notes
+from det_core.data import CocoDataset, TrainLoader, left_out, left_out_notes
 from det_core.errors import ConfigError, DataError
 from det_core.recipes.check import check
+from det_datasets.readers import ImageFolder
 from det_datasets.wrappers import ConcatDataset
 from det_devkit import coco_files
 from PIL import Image

@@ -7,6 +7,7 @@ import small_benchmarks
 from det_core.data import CocoDataset
 from det_devkit import coco_files
 from det_devkit.conformance import conformance
+from PIL import Image
 
 
 def concat(folder: Path) -> dict[str, Any]:
@@ -14,11 +15,17 @@ def concat(folder: Path) -> dict[str, Any]:
     return {"datasets": [CocoDataset(images, annotations)]}
 
 
+def image_folder(folder: Path) -> dict[str, Any]:
+    Image.new("RGB", (40, 30)).save(folder / "a.jpg")
+    return {"images": folder, "classes": ["cat", "dog"]}
+
+
 test_datasets = conformance(
     "det-datasets",
     examples={
         "datasets/cityscapes": small_benchmarks.cityscapes,
         "datasets/concat": concat,
+        "datasets/image_folder": image_folder,
         "datasets/lvis": small_benchmarks.lvis,
         "datasets/semantic_folder": small_benchmarks.semantic_folder,
         "datasets/voc": small_benchmarks.voc,

@@ -1,6 +1,7 @@
 """Licences of what recipes bring."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def test_licenses_lists_weights_data_and_packages(tmp_path: Path, monkeypatch: p
     assert {"torch", "click"} <= {name for kind, name in rows if kind == "package"}
 
 
-def test_zoo_show_has_the_licence_of_the_weights() -> None:
+def test_zoo_show_has_the_licenses_of_weights_and_annotations() -> None:
     result = CliRunner().invoke(det, ["zoo", "show", "COCO-Detection/faster_rcnn_R_50_FPN_3x"])
-    assert "weights licence" in result.output
-    assert "CC BY-SA 3.0" in result.output
+    assert re.search(r"license of the weights +CC BY-SA 3\.0 ", result.output)
+    assert re.search(r"license of the annotations +annotations CC BY 4\.0;", result.output)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from det_core.ops.masks import rasterise
+from det_core.ops.masks import rasterize
 from det_core.plugins import registry
 from det_core.predict import Result
 from det_core.predict.writers import ImageName
@@ -94,7 +94,7 @@ def test_yolo_of_masks_has_polygons(tmp_path: Path) -> None:
     lines = (tmp_path / "yolo" / "labels" / "sub" / "0.txt").read_text().splitlines()
     label, *numbers = lines[0].split()
     polygon = np.array(numbers, float).reshape(-1, 2) * (30, 40)
-    mask = rasterise(Polygons.of([[polygon.ravel().tolist()]]), (40, 30))[0]
+    mask = rasterize(Polygons.of([[polygon.ravel().tolist()]]), (40, 30))[0]
     assert label == "1"
     expected = result(masks=True).masks[0]
     assert int((mask ^ expected).sum()) <= 0.05 * int(expected.sum())
@@ -165,7 +165,7 @@ def test_contours_enclose_the_mask(tolerance: float) -> None:
     y, x = np.mgrid[:60, :80]
     mask = ((x - 30) ** 2 + (y - 30) ** 2 < 20**2) | ((x > 60) & (y > 40) & (x < 70))
     polygons = contours(mask, tolerance)
-    drawn = rasterise(Polygons.of([[ring.ravel().tolist() for ring in polygons]]), mask.shape)[0].numpy()
+    drawn = rasterize(Polygons.of([[ring.ravel().tolist() for ring in polygons]]), mask.shape)[0].numpy()
     assert len(polygons) == 2
     assert (drawn ^ mask).sum() <= (0 if tolerance == 0 else 0.05 * mask.sum())
     assert len(polygons[0]) < (200 if tolerance == 0 else 50)

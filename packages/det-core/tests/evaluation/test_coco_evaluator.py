@@ -11,8 +11,9 @@ import pytest
 import torch
 from det_core.contracts import Evaluator
 from det_core.errors import ConfigError, DataError, StructureError
-from det_core.evaluation import CocoEvaluator, from_coco, to_coco
+from det_core.evaluation import CocoEvaluator, to_coco
 from det_core.structures import Detections, Polygons, Prediction, Sample, Targets
+from det_devkit.coco_files import from_coco
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 

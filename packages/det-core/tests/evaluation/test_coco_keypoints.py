@@ -12,9 +12,10 @@ import pytest
 import torch
 from det_core.data import CocoDataset
 from det_core.errors import ConfigError, DataError, StructureError
-from det_core.evaluation import CocoEvaluator, from_coco, to_coco
+from det_core.evaluation import CocoEvaluator, to_coco
 from det_core.structures import Detections, Prediction, Sample, Targets
 from det_devkit import coco_files
+from det_devkit.coco_files import from_coco
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 from det_core.errors import StructureError
-from det_core.evaluation import CocoEvaluator, from_coco, to_coco
+from det_core.evaluation import CocoEvaluator, to_coco
 from det_core.structures import Detections, Prediction, Sample, Targets
+from det_devkit.coco_files import from_coco
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -88,7 +88,7 @@ def forgetful() -> Any:
 def test_without_hotcoco_pycocotools_is_used_with_a_warning(forgetful: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hotcoco", None)
     truth, found = made(5, "bbox")
-    with pytest.warns(DetWarning, match=r"hotcoco is not installed; pycocotools is used.*det-core\[fast-eval\]"):
+    with pytest.warns(DetWarning, match=r"hotcoco is not installed; pycocotools is used.*pip install hotcoco"):
         chosen = curves(truth, found, "bbox", [100])
     assert np.array_equal(chosen.precision, curves(truth, found, "bbox", [100], backend="pycocotools").precision)
 

@@ -349,12 +349,12 @@ def test_listed_part_is_accepted_by_any_import_path(name):
 
 
 def test_untrusted_model_must_not_contain_dataset():
-    for name in ("det_core.data:ImageFolder", "det_core.data.formats.folder:ImageFolder"):
-        tree = {"model": {"type": name, "folder": "/"}}
+    for name in ("det_core.data:CocoDataset", "det_core.data.formats.coco:CocoDataset"):
+        tree = {"model": {"type": name, "images": "/"}}
         with pytest.raises(UntrustedError, match=r"model\.type: 'det_core\.data"):
             recipes.recipe_from_tree(tree, trusted=False).build_model()
-    tree = {"model": {"type": "lab:Net"}, "data": {"eval_transforms": [{"type": "image_folder", "folder": "/"}]}}
-    with pytest.raises(UntrustedError, match=r"data\.eval_transforms\.0\.type: 'image_folder'"):
+    tree = {"model": {"type": "lab:Net"}, "data": {"eval_transforms": [{"type": "proposal_recall", "classes": ["a"]}]}}
+    with pytest.raises(UntrustedError, match=r"data\.eval_transforms\.0\.type: 'proposal_recall'"):
         recipes.recipe_from_tree(tree, trusted=False).build_part("data.eval_transforms", list)
 
 

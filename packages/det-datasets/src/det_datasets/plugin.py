@@ -30,6 +30,7 @@ PUBLISHED: dict[str, dict[str, str]] = {
 _DATASETS = {
     "cityscapes": "det_datasets.readers:CityscapesDataset",
     "concat": "det_datasets.wrappers:ConcatDataset",
+    "image_folder": "det_datasets.readers:ImageFolder",
     "lvis": "det_datasets.readers:LvisDataset",
     "semantic_folder": "det_datasets.readers:SemanticFolder",
     "voc": "det_datasets.readers:VocDataset",
@@ -89,6 +90,8 @@ MOVED_NAMES = {
     **{f"det_core.data:{name}": f"det_datasets.wrappers:{name}" for name in _WRAPPERS},
     **{f"det_core.data.{name}": f"det_datasets.wrappers.{name}" for name in ("concat", "mixing", "proposals")},
     "det_core.data.formats.concat": "det_datasets.wrappers.concat",
+    "det_core.data.folder": "det_datasets.readers.image_folder",
+    "det_core.data.formats.folder": "det_datasets.readers.image_folder",
     "det_core.data.transforms:CopyPaste": "det_datasets.wrappers:CopyPaste",
     "det_core.data.transforms:Mosaic": "det_datasets.wrappers:Mosaic",
     **{

@@ -1,14 +1,20 @@
-"""Small COCO datasets, written for tests."""
+"""Small COCO datasets, written for tests, and detections read from the COCO results format."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from det_core.data import CocoDataset
+from det_core.errors import DataError
+from det_core.evaluation.coco_results import decode_masks
+from det_core.structures import Detections, Size
 from PIL import Image
+from torch import Tensor
 
-__all__ = ["content", "dataset", "write"]
+__all__ = ["content", "dataset", "from_coco", "write"]
 
 
 def content(num_images: int = 3) -> dict[str, Any]:
@@ -46,3 +52,38 @@ def dataset(folder: Path, data: Any = None, **options: Any) -> CocoDataset:
     """A dataset of `data`, by default `content()`."""
     images, annotations = write(folder, content() if data is None else data)
     return CocoDataset(images, annotations, **options)
+
+
+def from_coco(results: Sequence[Mapping[str, Any]], size: Size, category_ids: Sequence[int]) -> Detections:
+    """The detections of one image of `size`, by descending score; masks and keypoints if all results have them.
+
+    Rotated boxes have five numbers, upright ones four; all results must have the same.
+
+    Raises:
+        DataError: a result lacks an entry, or has a category that is not in `category_ids`.
+    """
+    labels = {category_id: label for label, category_id in enumerate(category_ids)}
+    results = sorted(results, key=lambda result: -result.get("score", 0))
+    try:
+        boxes = torch.tensor([result["bbox"] for result in results], dtype=torch.float64)
+        boxes = boxes.reshape(len(results), -1 if results else 4)
+        if boxes.shape[1] == 4:
+            boxes[:, 2:] += boxes[:, :2]
+        pointed = bool(results) and all("keypoints" in result for result in results)
+        masked = bool(results) and all("segmentation" in result for result in results)
+        return Detections(
+            boxes=boxes.float(),
+            labels=torch.tensor([labels[result["category_id"]] for result in results], dtype=torch.int64),
+            scores=torch.tensor([result["score"] for result in results], dtype=torch.float32),
+            size=size,
+            masks=decode_masks([result["segmentation"] for result in results], size) if masked else None,
+            keypoints=_keypoints([result["keypoints"] for result in results]) if pointed else None,
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        fix = "each result needs image_id, category_id, bbox (four numbers, or five of a rotated box) and score"
+        raise DataError("COCO results", "cannot be read", f"{type(error).__name__}: {error}", fix) from error
+
+
+def _keypoints(results: Sequence[Sequence[float]]) -> Tensor:
+    points = torch.tensor(results, dtype=torch.float32)
+    return points.reshape(len(results), -1, 3) + torch.tensor([0.5, 0.5, 0])

@@ -109,7 +109,7 @@ def describe(component: Component) -> Description:
 
 def _docstring(target: Callable[..., Any]) -> tuple[str, Mapping[str, str]]:
     """The text before the sections, and the entries of `Args`, by name; those of the constructor go first."""
-    documented = [target, target.__init__] if isinstance(target, type) else [target]
+    documented = [target, target.__init__] if inspect.isclass(target) else [target]
     texts = [inspect.cleandoc(each.__doc__ or "") for each in documented if isinstance(each.__doc__, str)]
     entries: dict[str, str] = {}
     for text in texts:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from det_core.errors import DetError
 from det_core.recipes import Recipe
-from det_core.weights.sources import resolve
 from det_core.zoo import published
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -77,10 +76,13 @@ def licenses_of(recipe: Recipe) -> list[License]:
 
 def weights_license(address: str) -> str:
     """What is stated of the file at an address, or of a file."""
-    try:
-        address = resolve(address)
-    except DetError:
-        return _UNKNOWN
+    if not address.startswith("https://"):
+        from det_core.weights.sources import resolve  # imports torch, which a list of addresses does without
+
+        try:
+            address = resolve(address)
+        except DetError:
+            return _UNKNOWN
     return next((terms for start, terms in _WEIGHTS.items() if re.match(start, address)), _UNKNOWN)
 
 

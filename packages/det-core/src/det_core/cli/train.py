@@ -11,7 +11,7 @@ import click
 from det_core import recipes
 from det_core.cli.output import echo
 from det_core.errors import MissingExtraError
-from det_core.plugins import registry
+from det_core.plugins import known, registry
 
 if TYPE_CHECKING:
     from det_core.engine import Outcome
@@ -119,7 +119,6 @@ def _name(recipe: str) -> str:
 
 def _report(outcome: "Outcome") -> None:
     from det_core.engine import read_scalars
-    from det_core.visual import plot_curves
 
     folder = outcome.folder
     if outcome.best is not None:
@@ -127,6 +126,7 @@ def _report(outcome: "Outcome") -> None:
         echo(f"Best {best.metric} {best.value:.4f} at step {best.step}: {folder.best}")
     echo(f"Last step {outcome.step}: {folder.last}")
     try:
-        echo(f"Learning curves: {plot_curves(read_scalars(folder.scalars), folder.path / 'curves.png')}")
+        picture = known.function("learning curves")(read_scalars(folder.scalars), folder.path / "curves.png")
+        echo(f"Learning curves: {picture}")
     except MissingExtraError as error:
         echo(f"No learning curves: {error}", err=True)

@@ -1,7 +1,6 @@
 """Reading images and annotations, transforming them, and putting them into batches."""
 
 from det_core.data.formats.coco import CocoDataset
-from det_core.data.formats.folder import ImageFolder
 from det_core.data.images import from_pil, image_size, read_image
 from det_core.data.left_out import LeftOutWarning, left_out, left_out_notes
 from det_core.data.loading.batch import Batch
@@ -17,7 +16,6 @@ __all__ = [
     "Data",
     "EvalLoader",
     "FixedSizeCrop",
-    "ImageFolder",
     "LeftOutWarning",
     "ObjectCrop",
     "Points",

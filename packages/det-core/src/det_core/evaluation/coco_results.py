@@ -1,6 +1,6 @@
-"""Detections in the COCO results format, one mapping per object, and back."""
+"""Detections in the COCO results format, one mapping per object."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -8,12 +8,11 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from det_core.errors import DataError
 from det_core.ops.masks import in_image
 from det_core.ops.rle import rle_counts, rle_to_mask
 from det_core.structures import Detections, MaskGrids, Polygons, Size
 
-__all__ = ["RLE", "decode_masks", "encode_masks", "from_coco", "to_coco"]
+__all__ = ["RLE", "decode_masks", "encode_masks", "to_coco"]
 
 RLE: TypeAlias = dict[str, Any]
 """A run-length encoded mask: {"size": [height, width], "counts": compressed text}."""
@@ -46,41 +45,6 @@ def to_coco(detections: Detections, image_id: int | str, category_ids: Sequence[
         for result, values in zip(results, points.flatten(1).tolist(), strict=True):
             result["keypoints"] = values
     return results
-
-
-def from_coco(results: Sequence[Mapping[str, Any]], size: Size, category_ids: Sequence[int]) -> Detections:
-    """The detections of one image of `size`, by descending score; masks and keypoints if all results have them.
-
-    Rotated boxes have five numbers, upright ones four; all results must have the same.
-
-    Raises:
-        DataError: a result lacks an entry, or has a category that is not in `category_ids`.
-    """
-    labels = {category_id: label for label, category_id in enumerate(category_ids)}
-    results = sorted(results, key=lambda result: -result.get("score", 0))
-    try:
-        boxes = torch.tensor([result["bbox"] for result in results], dtype=torch.float64)
-        boxes = boxes.reshape(len(results), -1 if results else 4)
-        if boxes.shape[1] == 4:
-            boxes[:, 2:] += boxes[:, :2]
-        pointed = bool(results) and all("keypoints" in result for result in results)
-        masked = bool(results) and all("segmentation" in result for result in results)
-        return Detections(
-            boxes=boxes.float(),
-            labels=torch.tensor([labels[result["category_id"]] for result in results], dtype=torch.int64),
-            scores=torch.tensor([result["score"] for result in results], dtype=torch.float32),
-            size=size,
-            masks=decode_masks([result["segmentation"] for result in results], size) if masked else None,
-            keypoints=_keypoints([result["keypoints"] for result in results]) if pointed else None,
-        )
-    except (KeyError, ValueError, TypeError) as error:
-        fix = "each result needs image_id, category_id, bbox (four numbers, or five of a rotated box) and score"
-        raise DataError("COCO results", "cannot be read", f"{type(error).__name__}: {error}", fix) from error
-
-
-def _keypoints(results: Sequence[Sequence[float]]) -> Tensor:
-    points = torch.tensor(results, dtype=torch.float32)
-    return points.reshape(len(results), -1, 3) + torch.tensor([0.5, 0.5, 0])
 
 
 def encode_masks(masks: Tensor | Polygons | MaskGrids, boxes: Tensor, size: Size) -> list[RLE]:

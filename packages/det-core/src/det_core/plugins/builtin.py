@@ -85,7 +85,6 @@ def det_datasets() -> dict[str, str]:
     """Readers of annotated images."""
     return {
         "coco": "det_core.data:CocoDataset",
-        "image_folder": "det_core.data:ImageFolder",
     }
 
 

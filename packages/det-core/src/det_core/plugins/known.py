@@ -35,8 +35,8 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "det-inspect": ("analysis",),
     "det-export": ("aoti", "onnx", "openvino", "torch_export", "torchscript"),
     "det-datasets": (
-        *("concat", "*:concatdataset", "cityscapes*", "*:cityscapes*", "*lvis*", "pascalvoc*"),
-        *("voc", "voc_*", "*:voc*", "yolo", "*:yolo*"),
+        *("concat", "*:concatdataset", "image_folder", "*:imagefolder", "cityscapes*", "*:cityscapes*", "*lvis*"),
+        *("pascalvoc*", "voc", "voc_*", "*:voc*", "yolo", "*:yolo*"),
         *("fast_rcnn_r*", "coco-detection/fast_rcnn*", "*:withproposals", "*:proposalwriter"),
         *("*:copypaste", "*:mosaic", "*:repeatfactorsampler", "*:classbalancedsampler"),
         *("semantic_folder", "*:semanticfolder", "mean_iou", "*:meaniou", "semantic_r*", "misc/semantic_r*"),
@@ -81,9 +81,11 @@ WRITERS: Mapping[str, str] = {
     "segments": "det-datasets",
 }
 
-# Method of core: the function of another package that it calls.
+# Method of core, or what it reports: the function of another package that it calls.
 FUNCTIONS: Mapping[str, str] = {
     "Detector.push_to_hub": "det_inspect.hub:push_to_hub",
+    "hint of a recipe": "det_inspect.models.fitting:with_hint",
+    "learning curves": "det_inspect.runs.curves:plot_curves",
     "Result.to_coco_panoptic": "det_datasets.segment_files:to_coco_panoptic",
     "Result.to_pandas": "det_inspect.predictions.conversions:to_pandas",
     "Result.to_supervision": "det_inspect.predictions.conversions:to_supervision",

@@ -10,10 +10,9 @@ from torch import nn
 
 from det_core import recipes
 from det_core.engine import Checkpoint, RunFolder, initial_model, read_about, read_checkpoint
-from det_core.errors import CheckpointError, ConfigError, UntrustedError, WeightsError
-from det_core.plugins import registry
+from det_core.errors import CheckpointError, ConfigError, MissingExtraError, UntrustedError, WeightsError
+from det_core.plugins import known, registry
 from det_core.plugins.versions import require_present
-from det_core.predict.fitting import with_hint
 from det_core.recipes import Recipe
 from det_core.recipes import yaml as yamlfile
 from det_core.recipes.overrides import apply
@@ -143,7 +142,11 @@ def _put_into(model: nn.Module, state: Any, where: str) -> None:
     try:
         load_into(model, state, where=where)
     except WeightsError as error:
-        raise with_hint(error, state, model) from error
+        try:
+            hinted = known.function("hint of a recipe")(error, state, model)
+        except MissingExtraError:
+            hinted = error
+        raise hinted from error
 
 
 def _location(weights: str | PathLike[str]) -> str | Path:

@@ -18,7 +18,6 @@ MODULES: Mapping[str, str] = {
     "det_core.data.batch": "det_core.data.loading.batch",
     "det_core.data.coco": "det_core.data.formats.coco",
     "det_core.data.crops": "det_core.data.transforms.crops",
-    "det_core.data.folder": "det_core.data.formats.folder",
     "det_core.data.indexed": "det_core.data.formats.indexed",
     "det_core.data.loader": "det_core.data.loading.loader",
     "det_core.data.samplers": "det_core.data.loading.samplers",

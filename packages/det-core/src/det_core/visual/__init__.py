@@ -1,6 +1,5 @@
-"""Pictures: boxes and segments on images, and learning curves."""
+"""Pictures: boxes and segments on images."""
 
-from det_core.visual.curves import plot_curves
 from det_core.visual.draw import colour, draw
 from det_core.visual.segments import draw_segments, in_words
 
@@ -9,5 +8,4 @@ __all__ = [
     "draw",
     "draw_segments",
     "in_words",
-    "plot_curves",
 ]

@@ -28,8 +28,8 @@ def command(
     """
     loaded = recipes.load(recipe, overrides)
     from det_core.engine.distributed import require_one_process
-    from det_core.visual.curves import plot_curves
 
+    from det_inspect.runs.curves import plot_curves
     from det_inspect.training import find_learning_rate
 
     require_one_process("lr-find")

@@ -107,6 +107,6 @@ def _show_table(models: Sequence[PublishedModel]) -> None:
         recipe = model.recipe() or (f"needs {model.package}" if model.package else "none yet")
         table.add_row(model.name, model.task, *figures, "yes" if model.weights else "none", recipe)
     console = Console(highlight=False, markup=False)
-    if not console.is_terminal:  # a file or a pipe has no width
-        console.width = 240
+    if not console.is_terminal:  # a file or a pipe has no width; the table takes what it needs
+        console.width = 1000
     console.print(table)

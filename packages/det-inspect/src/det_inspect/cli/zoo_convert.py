@@ -61,8 +61,9 @@ def _as_it_is(source: str) -> "tuple[dict[str, Tensor], str]":
 
 def _upgraded(source: str, name: str) -> "tuple[dict[str, Tensor], str]":
     from det_core import recipes
-    from det_core.predict.fitting import with_hint
     from det_core.weights import load_into, read
+
+    from det_inspect.models.fitting import with_hint
 
     recipe = recipes.load(name)
     model = recipe.build_model()

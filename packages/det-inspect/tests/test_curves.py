@@ -1,8 +1,11 @@
 import sys
 
 import pytest
+import standins
+from click.testing import CliRunner
+from det_core.cli.main import det
 from det_core.errors import MissingExtraError
-from det_core.visual import plot_curves
+from det_inspect.runs.curves import plot_curves
 from PIL import Image
 
 ROWS = [
@@ -25,14 +28,14 @@ def test_a_run_without_some_of_the_numbers_is_drawn_too(tmp_path, rows):
     assert plot_curves(rows, tmp_path / "curves.png").stat().st_size > 5000
 
 
-def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
+def test_plot_curves_without_matplotlib_names_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'det-core\[plots\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install matplotlib"):
         plot_curves(ROWS, tmp_path / "curves.png")
 
 
 def test_a_single_point_is_marked_and_legends_stand_below_the_curves():
-    from det_core.visual import curves
+    from det_inspect.runs import curves
     from matplotlib.figure import Figure
 
     axes = Figure().subplots()
@@ -42,3 +45,12 @@ def test_a_single_point_is_marked_and_legends_stand_below_the_curves():
     axes = Figure().subplots()
     curves._plot_losses(axes, [{"step": n, "loss": 2.0} for n in (1, 2)])
     assert [line.get_marker() for line in axes.lines] == [""]
+
+
+def test_train_command_leaves_curves_of_the_run(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    recipe = standins.recipe(steps=2).save(tmp_path / "squares.yaml")
+    result = CliRunner().invoke(det, ["train", str(recipe), "--output", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    assert "Learning curves: " in result.output
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 5000

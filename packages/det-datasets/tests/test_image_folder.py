@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 from det_core.contracts import Dataset, Indexed
-from det_core.data import EvalLoader, ImageFolder
+from det_core.data import EvalLoader
 from det_core.errors import ConfigError, DataError
+from det_datasets.readers import ImageFolder
 from PIL import Image
 
 

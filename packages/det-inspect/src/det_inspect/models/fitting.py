@@ -5,10 +5,9 @@ import time
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
-
 from det_core import recipes
 from det_core.errors import DetError, WeightsError
+from torch import Tensor, nn
 
 __all__ = ["better_recipe", "with_hint"]
 

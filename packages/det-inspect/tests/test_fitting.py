@@ -6,8 +6,8 @@ import pytest
 import torch
 from det_core import recipes
 from det_core.errors import WeightsError
-from det_core.predict import fitting
 from det_core.weights import load_into
+from det_inspect.models import fitting
 
 NAMES = ("faster_rcnn_r50_fpn_3x", "mask_rcnn_r50_fpn_1x", "mask_rcnn_r50_fpn_3x", "rpn_r50_fpn_1x")
 
