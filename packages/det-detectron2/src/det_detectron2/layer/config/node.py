@@ -14,6 +14,7 @@ except ImportError as error:
     raise MissingExtraError("detectron2.config", "needs yacs, which is not installed", fix=fix) from error
 
 from det_detectron2.importer.files import with_bases
+from det_detectron2.layer.config.versions import guess_version, upgrade_config
 
 __all__ = ["CfgNode", "get_cfg", "global_cfg", "set_global_cfg"]
 
@@ -49,8 +50,6 @@ class CfgNode(_Node):  # type: ignore[misc,unused-ignore]
             KeyError: a setting does not exist.
             RecipeError: the file cannot be read, or asks for code to be run.
         """
-        from det_detectron2.layer.config.versions import guess_version, upgrade_config
-
         loaded = type(self)(self.load_yaml_with_base(str(cfg_filename)))
         version = loaded.get("VERSION", None)
         if version is None and "VERSION" in self:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from det_detectron2.layer.config.node import CfgNode, get_cfg
+from yacs.config import CfgNode
 
 __all__ = ["downgrade_config", "guess_version", "upgrade_config"]
 
@@ -31,13 +31,14 @@ _RENAMED: tuple[tuple[tuple[str, str], ...], ...] = (
         ("TEST.AUG_FLIP", "TEST.AUG.FLIP"),
     ),
 )
-"""What each version renamed, from version 0 on: (old, new)."""
+"""The names that each version changed, from version 0 on: (old, new)."""
+_NEWEST = len(_RENAMED)
 
 
 def upgrade_config(cfg: CfgNode, to_version: int | None = None) -> CfgNode:
     """A copy brought from the version that it names to a later one, by default the newest."""
     cfg = cfg.clone()
-    target = get_cfg().VERSION if to_version is None else to_version
+    target = _NEWEST if to_version is None else to_version
     assert target >= cfg.VERSION, f"Cannot upgrade from v{cfg.VERSION} to v{target}!"
     for version in range(cfg.VERSION, target):
         _rename(cfg, _RENAMED[version])
@@ -58,7 +59,7 @@ def downgrade_config(cfg: CfgNode, to_version: int) -> CfgNode:
 def guess_version(cfg: CfgNode) -> int:
     """The version of a tree that does not name it: 1 if it has a name that later versions changed, else the newest."""
     old = any(_has(cfg, name) for table in _RENAMED for name, _ in table)
-    return 1 if old else int(get_cfg().VERSION)
+    return 1 if old else _NEWEST
 
 
 def _has(cfg: CfgNode, path: str) -> bool:
@@ -85,5 +86,5 @@ def _rename(cfg: CfgNode, table: Iterable[tuple[str, str]]) -> None:
         *folders, name = new.split(".")
         node = cfg
         for folder in folders:
-            node = node.setdefault(folder, CfgNode())
+            node = node.setdefault(folder, type(node)())
         node[name] = value
