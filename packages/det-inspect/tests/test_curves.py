@@ -34,7 +34,7 @@ def test_plot_curves_without_matplotlib_names_it(tmp_path, monkeypatch):
         plot_curves(ROWS, tmp_path / "curves.png")
 
 
-def test_a_single_point_is_marked_and_legends_stand_below_the_curves():
+def test_plot_curves_single_point_is_marked_and_legends_are_below():
     from det_inspect.runs import curves
     from matplotlib.figure import Figure
 

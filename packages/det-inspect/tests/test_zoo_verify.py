@@ -56,7 +56,7 @@ def test_a_figure_that_is_not_evaluated_is_not_as_published(tiny, truth):
     assert "not evaluated" in result.stdout
 
 
-def test_a_model_without_figures_or_weights_or_recipe_says_so(tiny, without):
+def test_verify_model_without_figures_weights_or_recipe_is_reported(tiny, without):
     without("det-tridentnet")
     tiny.publish(reported={"lr sched": "1x"})
     result = run("squares_r1_1x", "--data", tiny.data)
@@ -68,7 +68,7 @@ def test_a_model_without_figures_or_weights_or_recipe_says_so(tiny, without):
     assert "its recipe is not installed; det-tridentnet would provide it: pip install det-tridentnet" in result.stderr
 
 
-def test_data_that_is_not_there_is_told_before_anything_is_downloaded(tiny, tmp_path):
+def test_verify_missing_data_is_reported_before_download(tiny, tmp_path):
     tiny.publish(reported={"box AP": 1.0})
     (tmp_path / "empty").mkdir()
     result = run("squares_r1_1x", "--data", tmp_path / "empty")

@@ -94,7 +94,7 @@ def test_a_run_is_not_overwritten_by_accident(invoke, recipe):
     assert invoke("train", recipe, "--resume", "--overwrite").exit_code == 2
 
 
-def test_a_stopped_run_says_how_to_go_on_and_does(invoke, recipe, monkeypatch, tmp_path):
+def test_train_stopped_run_resumes_as_printed(invoke, recipe, monkeypatch, tmp_path):
     original = loop.Trainer.train_step
 
     def train_step(self, batch):
@@ -163,7 +163,7 @@ def test_pictures_and_predictions_of_a_folder_are_written(invoke, trained, photo
     ]
 
 
-def test_a_pattern_means_the_files_that_match(invoke, trained, photos):
+def test_predict_pattern_means_matching_files(invoke, trained, photos):
     result = invoke("predict", f"{photos}/*[12].png", "--model", trained, "--json")
     assert {entry["file_name"] for entry in json.loads(result.stdout)} == {"000001.png", "000002.png"}
 
@@ -180,7 +180,7 @@ def test_without_an_output_pictures_go_to_predictions(invoke, trained, photos, t
     assert (tmp_path / "predictions" / "000000.png").exists()
 
 
-def test_a_bad_image_is_told_and_the_rest_goes_on(invoke, trained, photos, tmp_path):
+def test_predict_bad_image_is_reported_and_others_go_on(invoke, trained, photos, tmp_path):
     (photos / "000001.png").write_bytes((photos / "000001.png").read_bytes()[:60])
     (photos / "notes.jpg").write_text("no image")
     result = invoke("predict", photos, photos / "missing.png", "--model", trained, "--output", tmp_path / "found")

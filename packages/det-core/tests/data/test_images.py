@@ -180,25 +180,3 @@ def test_a_pillow_image_is_converted_like_a_file() -> None:
     image = from_pil(picture([[RED, GREEN]]))
     assert [pixel(image, 0, 0), pixel(image, 0, 1)] == [RED, GREEN]
     image += 1  # The tensor owns its memory.
-
-
-def test_read_image_takes_an_address(tmp_path: Path) -> None:
-    import functools
-    import threading
-    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    Image.new("RGB", (6, 4), (10, 20, 30)).save(tmp_path / "a.png")
-    (tmp_path / "page.html").write_text("no image")
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        assert read_image(f"{address}/a.png")[:, 0, 0].tolist() == [10, 20, 30]
-        with pytest.raises(DataError, match=r"page\.html: is not an image that can be read"):
-            read_image(f"{address}/page.html")
-        with pytest.raises(DataError, match=r"gone\.png: cannot be downloaded; HTTP Error 404"):
-            read_image(f"{address}/gone.png")
-        server.shutdown()

@@ -187,14 +187,14 @@ def _results(
     detector: "Detector", inputs: Sequence[Input], batch_size: int, level: float
 ) -> "Iterator[Result | DataError]":
     """For each image the result, with scores from `level`, or why it cannot be read."""
-    from det_core.data import read_image
+    from det_core.predict.addresses import read_image_at
 
     for start in range(0, len(inputs), batch_size):
         outcomes: dict[int, Result | DataError] = {}
         pixels = {}
         for number, each in enumerate(inputs[start : start + batch_size]):
             try:
-                pixels[number] = read_image(each.source)
+                pixels[number] = read_image_at(each.source)
             except DataError as error:
                 outcomes[number] = error
         outcomes |= zip(pixels, detector(pixels.values(), level, batch_size), strict=True)

@@ -3,11 +3,9 @@
 import io
 import math
 import os
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from http.client import HTTPException
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,7 +18,16 @@ from torch import Tensor
 from det_core.errors import DataError
 from det_core.structures import Size
 
-__all__ = ["IMAGE_SUFFIXES", "file_of", "from_pil", "image_files", "image_size", "read_image", "read_reduced"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "decode_image",
+    "file_of",
+    "from_pil",
+    "image_files",
+    "image_size",
+    "read_image",
+    "read_reduced",
+]
 
 ImagePath: TypeAlias = str | os.PathLike[str]
 
@@ -32,7 +39,6 @@ _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "MPO", "PPM", "TIFF", "WEBP", "JPEG2000
 _ORIENTATION = 0x0112
 # How many single bytes are read before a file is given up: Pillow passes over those that mean nothing in a JPEG.
 _PATIENCE = 1_000_000
-_LARGEST_DOWNLOAD = 2**28
 # The EXIF orientations, as what has to be done to the picture as stored.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -46,7 +52,7 @@ _TURNS = {
 
 
 def read_image(path: ImagePath) -> Tensor:
-    """Read one image, a file or a text "https://...", as uint8 RGB (3, H, W), upright.
+    """Read one image file as uint8 RGB (3, H, W), upright.
 
     The EXIF orientation is applied. Transparent parts show white. 16 bits are scaled to 8 (65535 is 255), never
     clipped. Of an animation, the first frame. The memory layout is channels last, which resizes twice as fast.
@@ -54,11 +60,14 @@ def read_image(path: ImagePath) -> Tensor:
     Raises:
         DataError: the file is missing, empty, cut short, too large to be safe or no photograph.
     """
-    if isinstance(path, str) and path.startswith(("https://", "http://")):
-        with _opened(io.BytesIO(_downloaded(path)), path) as picture:
-            return from_pil(picture, path)
     with _open(path) as picture:
         return from_pil(picture, os.fspath(path))
+
+
+def decode_image(content: bytes, where: str) -> Tensor:
+    """The same from the content of a file; `where` names it in errors."""
+    with _opened(io.BytesIO(content), where) as picture:
+        return from_pil(picture, where)
 
 
 def read_reduced(path: ImagePath, at_least: int) -> tuple[Tensor, Size]:
@@ -150,18 +159,6 @@ def _open(path: ImagePath) -> Iterator[Image.Image]:
         ) from error
     except OSError as error:
         raise DataError(where, "cannot be opened as an image", error.strerror or str(error)) from error
-
-
-def _downloaded(address: str) -> bytes:
-    request = urllib.request.Request(address, headers={"User-Agent": "det"})  # some servers refuse Python's own name
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            content: bytes = answer.read(_LARGEST_DOWNLOAD + 1)
-    except (OSError, HTTPException, ValueError) as error:
-        raise DataError(address, "cannot be downloaded", str(error), "check the address and the network") from error
-    if len(content) > _LARGEST_DOWNLOAD:
-        raise DataError(address, f"is larger than {_LARGEST_DOWNLOAD >> 20} MiB", fix="download it to a file")
-    return content
 
 
 def _opened(stream: io.BufferedReader | io.BytesIO, where: str) -> Image.Image:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from det_core.contracts import Augmentable, Transform
-from det_core.data import ResizeShortestEdge, compose, from_pil, read_image
+from det_core.data import ResizeShortestEdge, compose, from_pil
 from det_core.engine import Checkpoint, pick_device, predict
 from det_core.engine.checkpoint import save_checkpoint
 from det_core.engine.not_numbers import warn_of_nan, watched
@@ -21,6 +21,7 @@ from det_core.errors import ConfigError, DataError
 from det_core.models.cpu import accelerate
 from det_core.plugins import registry
 from det_core.plugins.known import function
+from det_core.predict.addresses import read_image_at
 from det_core.predict.augmented import AugmentedDetector
 from det_core.predict.loading import load_model
 from det_core.predict.optimize import optimize
@@ -301,7 +302,7 @@ class Detector:
 def to_sample(image: ImageLike, where: str) -> Sample:
     """An image of any kind that a detector takes, as uint8 RGB (3, H, W); DataError at `where` of anything else."""
     if isinstance(image, str | PathLike):
-        return Sample(image=read_image(image), path=None if "://" in str(image) else Path(image))
+        return Sample(image=read_image_at(image), path=None if "://" in str(image) else Path(image))
     if isinstance(image, Image.Image):
         _require_pixels(where, image.size)
         return Sample(image=from_pil(image, where))
