@@ -55,6 +55,7 @@ def test_predict_command_writes_picture_and_detections(folder):
     (command,) = blocks("Predict", "sh")
     run(command, folder)
     assert {path.name for path in (folder / "runs" / "predictions").iterdir()} == {
+        ".det-predict.json",
         "BloodImage_00000.jpg",
         "predictions.json",
     }

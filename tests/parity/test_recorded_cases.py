@@ -10,6 +10,8 @@ from det_detectron2.importer.settings import UnsupportedError
 # Gradients that reach the stem through batch norms of two images depend on the kernels of the processor: with and
 # without oneDNN they differ by 0.1 % on one machine, and by 0.3 % from those of the machine that recorded them.
 NOISE = {("deeplab_v3_plus_R_103", "grad_norm/backbone.stem"): 5e-3}
+# Here with the number of threads: 1.3e-3 with one, below 1e-3 with two.
+NOISE["deeplab_v3_plus_R_103", "grad_norm/backbone.res2"] = 5e-3
 # In the deep trunk of FBNetV3-G they differ by 8e-4 within the published implementation itself.
 NOISE[("d2go_mask_rcnn_fbnetv3g_fpn_train", "grad_norm/backbone.bottom_up")] = 5e-3
 NOISE[("d2go_mask_rcnn_fbnetv3g_fpn", "grad_norm/backbone.bottom_up")] = 5e-3
