@@ -61,7 +61,7 @@ class Settings:
 
     def peek(self, key: str) -> Any:
         """The value, without marking it as read."""
-        return self.given.get(key, self.defaults[key])
+        return self.given[key] if key in self.given else self.defaults[key]
 
     def read(self, *keys: str) -> None:
         """Mark these settings as read."""
