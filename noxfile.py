@@ -25,8 +25,6 @@ PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.t
 ACME = ROOT / "examples" / "det-acme"
 TEST_TOOLS = ["pip", "pytest>=8.3", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "hatchling>=1.27"]
 CORE_EXTRAS = "plots,fast-eval"
-# What the extra `layer` of det-detectron2 brings: tests of all packages import all modules.
-LAYER = ["yacs>=0.1.8", "omegaconf>=2.3", "cloudpickle>=3"]
 RUFF = "ruff==0.17.6"
 SITE_TOOLS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1.0"]
 
@@ -116,7 +114,9 @@ def tests(session: nox.Session, package_name: str) -> None:
 def together(session: nox.Session) -> None:
     """Test all packages together, from their wheels: parity, documentation, imports, installed commands."""
     # With uv, the environments of tests/ecosystem take half a minute instead of two.
-    install(session, *map(package, PACKAGES), extras="[all]", tools=[*TEST_TOOLS, *LAYER, RUFF, "uv"])
+    install(session, *map(package, PACKAGES), extras="[all]", tools=[*TEST_TOOLS, RUFF, "uv"])
+    # The tests import all modules.
+    session.install(f"{build_wheel(session, package('det-detectron2'))}[layer]")
     run_tests(session, "tests", "-m", "not slow", *session.posargs, DET_WHEELHOUSE=str(WHEELHOUSE))
 
 
@@ -183,7 +183,8 @@ def release(session: nox.Session) -> None:
 @nox.session
 def full(session: nox.Session) -> None:
     """Run what is too slow for every change: tests marked slow and the benchmarks, after `nox` itself."""
-    install(session, *map(package, PACKAGES), extras="[all]", tools=[*TEST_TOOLS, *LAYER])
+    install(session, *map(package, PACKAGES), extras="[all]", tools=TEST_TOOLS)
+    session.install(f"{build_wheel(session, package('det-detectron2'))}[layer]")
     session.install(f"{build_wheel(session, package('det-inspect'))}[tensorboard,mlflow,wandb]")
     run_tests(session, *(f"packages/{name}/tests" for name in PACKAGES), "tests", "-m", "slow", *session.posargs)
     for benchmark in sorted((ROOT / "benchmarks").glob("*.py")):
