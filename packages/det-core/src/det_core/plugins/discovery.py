@@ -18,9 +18,10 @@ from importlib import metadata
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
+from det_safeload.isolation import ForeignError, LeftThreads, foreign_code, isolated
+from det_safeload.watchdog import Watchdog
+
 from det_core.plugins import hooks, offers
-from det_core.plugins.isolation import ForeignError, LeftThreads, foreign_code, isolated
-from det_core.plugins.watchdog import Watchdog
 from det_core.printable import described, printable, quoted, type_name
 
 __all__ = [
@@ -154,7 +155,7 @@ def _discover() -> Catalog:
         core = metadata.version(CORE)
     except metadata.PackageNotFoundError:
         core = ""  # told below
-    with Watchdog(_patience(strays), f"{DISABLE}={{who}} goes on without it") as watchdog:
+    with Watchdog(_patience(strays), f"{DISABLE}={{who}} goes on without it", "det") as watchdog:
         for name, version, requires, points in _with_entry_points(strays):
             if name in first:
                 # The same one again, further down sys.path: Python imports the first, so the first is the plugin.

@@ -1,6 +1,6 @@
 """What a plugin module offers: its hooks, called one by one, and its tables, each reduced to plain text or reported.
 
-Everything here runs code of the plugin, and is called within `isolation`.
+Everything here runs code of the plugin, and is called within `det_safeload.isolation`.
 """
 
 import difflib
@@ -12,9 +12,9 @@ from types import ModuleType
 from typing import Any
 
 import pluggy
+from det_safeload.isolation import ForeignError
 
 from det_core.plugins import hooks
-from det_core.plugins.isolation import ForeignError
 from det_core.printable import printable, quoted
 
 __all__ = ["Tables", "components", "registered", "tables"]

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from det_safeload.watchdog import Stop
+
 from det_core.errors import DetError, PluginError, UnknownNameError
 from det_core.plugins import known
 from det_core.plugins.discovery import canonical, catalog
 from det_core.plugins.hooks import COMPONENTS
-from det_core.plugins.watchdog import Stop
 from det_core.printable import described
 
 __all__ = [
