@@ -11,7 +11,7 @@ from det_core.data import EvalLoader
 from det_core.engine import evaluate
 from det_core.errors import DetWarning
 from det_core.evaluation import CocoEvaluator
-from det_core.models import DenseDetector, DenseNMS, RetinaNetHead, SemanticSegmentor, SemSegFPNHead, TowerLayers
+from det_core.models import DenseDetector, DenseNMS, RetinaNetHead, TowerLayers
 from det_core.recipes import Factory
 
 IMAGE = torch.randint(0, 256, (3, 64, 80), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -43,13 +43,6 @@ def test_an_evaluation_tells_once_of_all_images():
     [note] = [note for note in evaluate(broken, batches, [CocoEvaluator(("red", "blue"))]).notes if "NaN" in note]
     assert note.startswith("nothing can be found in 3 images, such as squares/0.png: levels p2, p3, p4, p5, p6 of")
     assert note.endswith("the weights are damaged: backbone.bottom_up.stem.conv1.weight")
-
-
-def test_classes_of_pixels_that_are_no_numbers_are_told():
-    model = SemanticSegmentor(pyramid(), 2, sem_seg_head=Factory(SemSegFPNHead, conv_dim=64))
-    model.sem_seg_head.predictor.weight.data.fill_(float("nan"))
-    with pytest.warns(DetWarning, match="the class scores hold NaN or infinity; the weights are damaged: sem_seg_head"):
-        Detector(model, ["a", "b"], device="cpu")(IMAGE)
 
 
 def test_an_image_without_objects_and_one_with_are_no_reason_to_warn():

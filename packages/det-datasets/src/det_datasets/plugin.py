@@ -19,9 +19,6 @@ PUBLISHED: dict[str, dict[str, str]] = {
         "lvis_v1_mask_rcnn_r50_fpn_1x": "mask_rcnn_R_50_FPN_1x",
         "lvis_v1_mask_rcnn_x101_32x8d_fpn_1x": "mask_rcnn_X_101_32x8d_FPN_1x",
     },
-    "Misc": {
-        "semantic_r50_fpn_1x": "semantic_R_50_FPN_1x",
-    },
     "PascalVOC-Detection": {
         "voc_faster_rcnn_r50_c4": "faster_rcnn_R_50_C4",
         "voc_faster_rcnn_r50_fpn": "faster_rcnn_R_50_FPN",

@@ -20,7 +20,7 @@ _CORE = {
     "det_core.engine.callbacks": "EarlyStopping Freeze",
     "det_core.models": """
         AnchorGenerator AnchorMatching AnchorSampler BoxRegression DenseNMS FCOSNMS FCOSTower FederatedClasses FocalLoss
-        NMS Normalize ProposalNMS RegionSampler Res5Blocks ROIPooler RPNHead SemSegFPNHead TowerLayers
+        NMS Normalize ProposalNMS RegionSampler Res5Blocks ROIPooler RPNHead TowerLayers
     """,
     "det_core.weights": "InitialWeights",
 }
@@ -61,7 +61,6 @@ def det_heads() -> dict[str, str]:
         "roi_pooler": "det_core.models:ROIPooler",
         "rpn": "det_core.models:RPN",
         "rpn_head": "det_core.models:RPNHead",
-        "sem_seg_fpn_head": "det_core.models:SemSegFPNHead",
         "standard_roi_heads": "det_core.models:StandardROIHeads",
     }
 
@@ -76,7 +75,6 @@ def det_models() -> dict[str, str]:
         "mask_rcnn": "det_core.models:mask_rcnn",
         "proposal_network": "det_core.models:ProposalNetwork",
         "rcnn": "det_core.models:RCNN",
-        "semantic_segmentor": "det_core.models:SemanticSegmentor",
     }
 
 

@@ -30,7 +30,11 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "det-tensormask": ("*tensormask*", "*tensor_mask*"),
     "det-densepose": ("*densepose*", "*dense_pose*", "hrnet", "hrfpn"),
     "det-vitdet": ("*vitdet*", "*mvit*", "*swin*", "vit", "vit_*", "timm", "simple_feature_pyramid"),
-    "det-panoptic": ("*panoptic*", "*deeplab*", "ade20k", "cityscapes_semantic", "boundary_quality", "stuff_iou"),
+    "det-panoptic": (
+        *("*panoptic*", "*deeplab*", "ade20k", "cityscapes_semantic", "boundary_quality", "stuff_iou"),
+        *("*semantic_segmentor", "*:semanticsegmentor", "*sem_seg_fpn_head", "*:semsegfpnhead"),
+        *("semantic_r*", "misc/semantic_r*"),
+    ),
     "det-tridentnet": ("*trident*",),
     "det-inspect": ("analysis",),
     "det-export": ("aoti", "onnx", "openvino", "torch_export", "torchscript"),
@@ -39,7 +43,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
         *("pascalvoc*", "voc", "voc_*", "*:voc*", "yolo", "*:yolo*"),
         *("fast_rcnn_r*", "coco-detection/fast_rcnn*", "*:withproposals", "*:proposalwriter"),
         *("*:copypaste", "*:mosaic", "*:repeatfactorsampler", "*:classbalancedsampler"),
-        *("semantic_folder", "*:semanticfolder", "mean_iou", "*:meaniou", "semantic_r*", "misc/semantic_r*"),
+        *("semantic_folder", "*:semanticfolder", "mean_iou", "*:meaniou"),
     ),
     "det-mobile": (
         *("*fbnet*", "d2go*", "mobile_*", "shaped_anchors"),

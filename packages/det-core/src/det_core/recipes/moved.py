@@ -42,7 +42,6 @@ MODULES: Mapping[str, str] = {
     "det_core.models.retinanet": "det_core.models.heads.retinanet",
     "det_core.models.roi_heads": "det_core.models.heads.roi",
     "det_core.models.rpn": "det_core.models.heads.rpn",
-    "det_core.models.semantic": "det_core.models.detectors.semantic",
 }
 
 

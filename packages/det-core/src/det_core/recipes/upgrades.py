@@ -57,7 +57,7 @@ MOVED: Mapping[str, Mapping[str, str]] = {
     **dict.fromkeys(
         (
             *("det-core/dense_detector", "det-core/faster_rcnn", "det-core/keypoint_rcnn", "det-core/mask_rcnn"),
-            *("det-core/proposal_network", "det-core/rcnn", "det-core/semantic_segmentor"),
+            *("det-core/proposal_network", "det-core/rcnn"),
         ),
         _PREPROCESS,
     ),
