@@ -100,7 +100,7 @@ class Model(Protocol):
 
 @runtime_checkable
 class Augmentable(Protocol):
-    """A model, or a part of one, with results that `det_core.predict.AugmentedDetector` cannot merge."""
+    """A model, or a part of one, with results that the augmentation of det-inspect cannot merge."""
 
     def augmented(self, model: Any, sizes: Sequence[int], max_size: int, flip: bool) -> Any:
         """`model` with test-time augmentation over several views; see `det_core.predict.Detector.augmented`."""

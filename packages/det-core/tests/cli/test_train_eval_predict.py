@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import sys
 
 import pytest
 import standins
@@ -270,11 +271,12 @@ def test_a_broken_checkpoint_is_one_line_and_exit_code_2(invoke, trained, photos
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_predict_tta_model_without_nms_refused(invoke, trained, photos, tmp_path):
+def test_predict_tta_without_det_inspect_says_what_brings_it(invoke, trained, photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "det_inspect", None)
     result = invoke("predict", photos, "--model", trained, "--output", tmp_path / "found", "--tta")
     assert result.exit_code != 0
     shown = f"{result.output}{result.exception}"
-    assert "AugmentedDetector.nms: is needed for a model without such settings; Tiny has no `nms`" in shown
+    assert "Detector.augmented: needs det-inspect, which is not installed" in shown
 
 
 def test_views_are_evaluated_on_images_as_stored(invoke, trained, monkeypatch):

@@ -2,11 +2,11 @@
 
 from det_core.plugins.hooks import hookimpl
 
-# Callbacks that were part of det-core 0.1.
+# Parts of det-core before 0.2.
 MOVED_NAMES = {
     f"det_core.engine.callbacks:{name}": f"det_inspect.training:{name}"
     for name in ("MLflow", "Profile", "SamplePredictions", "TensorBoard", "WandB")
-}
+} | dict.fromkeys(("det_core.models.augmented", "det_core.predict.augmented"), "det_inspect.predictions.augmented")
 
 
 @hookimpl

@@ -43,7 +43,9 @@ _LONGEST = 1000
     help="Change a value of the recipe, such as data.workers=0; may be repeated.",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Images at once.")
-@click.option("--tta", is_flag=True, help="Look at each image at nine sizes and mirrored: 18 times as much work.")
+@click.option(
+    "--tta", is_flag=True, help="Nine sizes of each image, and mirrored: 18 times as much work. Needs det-inspect."
+)
 @click.option("--device", help="cpu, cuda, mps ...; by default the best there is.")
 @click.option("--trust", is_flag=True, help="Run code that the checkpoint names outside the installed plugins.")
 @click.option(

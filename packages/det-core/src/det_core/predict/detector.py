@@ -22,7 +22,6 @@ from det_core.models.cpu import accelerate
 from det_core.plugins import registry
 from det_core.plugins.known import function
 from det_core.predict.addresses import read_image_at
-from det_core.predict.augmented import AugmentedDetector
 from det_core.predict.loading import load_model
 from det_core.predict.optimize import optimize
 from det_core.predict.result import Result
@@ -194,14 +193,17 @@ class Detector:
         flip: bool = True,
         flip_pairs: Sequence[tuple[int, int]] | None = None,
     ) -> "Detector":
-        """This detector looking at each image at several sizes, and mirrored; slower by as many times.
+        """Test-time augmentation: several sizes of each image, and mirrored, merged; slower by as many times.
 
         Args:
             sizes: of the shorter side, in pixels; None: nine, from half to one and a half times the side of its
                 `ResizeShortestEdge`, which are the published 400 to 1200 for a detector of 800.
             max_size: of the longer side, where it would be longer; None: five times the side, the published 4000.
-            flip: also look at each view mirrored.
+            flip: also predict the mirror image of each view.
             flip_pairs: keypoints that change places in a mirror; None: those of COCO's persons, if there are 17.
+
+        Raises:
+            MissingExtraError: det-inspect is not installed, and the model has no augmentation of its own.
         """
         side = self._shorter_side
         sizes = [max(side * eighths // 8, 1) for eighths in range(4, 13)] if sizes is None else sizes
@@ -210,7 +212,7 @@ class Detector:
         if own:
             model: nn.Module = own[0].augmented(self.model, sizes, longest, flip)
         else:
-            model = AugmentedDetector(self.model, sizes, longest, flip, flip_pairs)
+            model = function("Detector.augmented")(self.model, sizes, longest, flip, flip_pairs)
         detector = Detector(model, self.classes, (), self.category_ids, self.device)
         detector.threshold = self.threshold
         return detector

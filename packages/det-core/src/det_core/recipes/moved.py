@@ -26,7 +26,6 @@ MODULES: Mapping[str, str] = {
     "det_core.engine.optimize": "det_core.predict.optimize",
     "det_core.factory": "det_core.recipes.nodes",
     "det_core.models.anchors": "det_core.models.parts.anchors",
-    "det_core.models.augmented": "det_core.predict.augmented",
     "det_core.models.box_head": "det_core.models.heads.box",
     "det_core.models.cascade": "det_core.models.heads.cascade",
     "det_core.models.dense": "det_core.models.detectors.dense",
