@@ -13,7 +13,7 @@ from det_core.data import CocoDataset, EvalLoader, ResizeShortestEdge
 from det_core.engine import evaluate
 from det_core.engine.distributed import broadcast, gather, process_group, rank_and_world_size
 from det_core.errors import DataError
-from det_core.evaluation import CocoEvaluator, ProposalRecall, ResultsFile
+from det_core.evaluation import CocoEvaluator, ResultsFile
 from det_core.structures import Detections, ImageBatch, Prediction, Proposals, Sample, Targets
 from torch import distributed as dist
 from torch import nn
@@ -85,8 +85,7 @@ def outcome(file: Path) -> Any:
         rank=rank,
         world_size=world_size,
     )
-    judges: list[Evaluator] = [CocoEvaluator(cells.classes), ProposalRecall(cells.classes)]
-    judges.append(ResultsFile(cells.classes, file))
+    judges: list[Evaluator] = [CocoEvaluator(cells.classes), ResultsFile(cells.classes, file)]
     result = evaluate(Remembers(cells), loader, judges, losses=True)
     return [result.metrics, list(result.notes)]
 

@@ -88,7 +88,7 @@ def test_counts_of_layers_are_refused_by_the_check_already():
 def test_build_within_budget_gives_the_same_numbers_as_without():
     import torch
 
-    plan = recipes.load("rpn_r50_fpn_1x")
+    plan = recipes.load("retinanet_r50_fpn_1x")
     torch.manual_seed(3)
     first = plan.build_model().state_dict()
     torch.manual_seed(3)

@@ -5,6 +5,8 @@ from det_core.plugins.hooks import hookimpl, recipe_files
 PUBLISHED: dict[str, dict[str, str]] = {
     "COCO-Detection": {
         "fast_rcnn_r50_fpn_1x": "fast_rcnn_R_50_FPN_1x",
+        "rpn_r50_c4_1x": "rpn_R_50_C4_1x",
+        "rpn_r50_fpn_1x": "rpn_R_50_FPN_1x",
     },
     "Cityscapes": {
         "cityscapes_mask_rcnn_r50_fpn": "mask_rcnn_R_50_FPN",
@@ -37,6 +39,7 @@ _EVALUATORS = {
     "cityscapes": "det_datasets.evaluators:CityscapesEvaluator",
     "lvis": "det_datasets.evaluators:LvisEvaluator",
     "mean_iou": "det_datasets.evaluators:MeanIoU",
+    "proposal_recall": "det_datasets.evaluators:ProposalRecall",
     "voc": "det_datasets.evaluators:VocEvaluator",
 }
 _WRAPPERS = ("ConcatDataset", "CopyPaste", "Mosaic", "ProposalWriter", "WithProposals")
@@ -82,7 +85,7 @@ MOVED_NAMES = {
     **{f"det_core.data.formats.{name}": f"det_datasets.readers.{name}" for name in _DATASETS},
     **{
         f"det_core.evaluation.{name}": f"det_datasets.evaluators.{name}"
-        for name in ("cityscapes", "lvis", "semantic", "voc")
+        for name in ("cityscapes", "lvis", "proposals", "semantic", "voc")
     },
     **{f"det_core.data:{name}": f"det_datasets.wrappers:{name}" for name in _WRAPPERS},
     **{f"det_core.data.{name}": f"det_datasets.wrappers.{name}" for name in ("concat", "mixing", "proposals")},

@@ -44,7 +44,7 @@ _LONGEST = 1000
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Images at once.")
 @click.option(
-    "--tta", is_flag=True, help="Nine sizes of each image, and mirrored: 18 times as much work. Needs det-inspect."
+    "--tta", is_flag=True, help="Nine sizes of each image, and mirrored: 18 times the work. Needs det-inspect."
 )
 @click.option("--device", help="cpu, cuda, mps ...; by default the best there is.")
 @click.option("--trust", is_flag=True, help="Run code that the checkpoint names outside the installed plugins.")

@@ -54,7 +54,7 @@ _SAVED = ("json", "pictures", "segments")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images at once; by default 8, and 1 on a CPU.")
 @click.option("--device", help="cpu, cuda, mps ...; by default the best there is.")
 @click.option(
-    "--tta", is_flag=True, help="Nine sizes of each image, and mirrored: 18 times as much work. Needs det-inspect."
+    "--tta", is_flag=True, help="Nine sizes of each image, and mirrored: 18 times the work. Needs det-inspect."
 )
 @click.option("--trust", is_flag=True, help="Run code that the checkpoint names outside the installed plugins.")
 @click.option("--json", "as_json", is_flag=True, help="Print the detections in the COCO results format.")

@@ -91,7 +91,6 @@ def det_evaluators() -> dict[str, str]:
     """Judges of predictions."""
     return {
         "coco": "det_core.evaluation:CocoEvaluator",
-        "proposal_recall": "det_core.evaluation:ProposalRecall",
     }
 
 
