@@ -1,12 +1,11 @@
 """Crops and large-scale jitter: hand-worked windows, and what belongs to an object stays with it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from det_core.data import FixedSizeCrop, ObjectCrop, RandomCrop, ScaleJitter, compose
+from det_core.data import FixedSizeCrop, RandomCrop, ScaleJitter, compose
 from det_core.errors import ConfigError
 from det_core.structures import Polygons, Sample, Targets
 
@@ -196,7 +195,6 @@ def test_an_image_without_targets_is_cropped_too() -> None:
         (lambda: RandomCrop((0.5, 1.5), "relative"), "RandomCrop.size"),
         (lambda: RandomCrop((0.5, 8)), "RandomCrop.size"),
         (lambda: RandomCrop((9, 8), "absolute_range"), "RandomCrop.size"),
-        (lambda: ObjectCrop((0, 8)), "RandomCrop.size"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(make: Any, where: str) -> None:
@@ -230,50 +228,3 @@ def test_where_one_class_is_everywhere_the_tenth_window_is_taken() -> None:
 def test_a_share_of_a_class_that_cannot_be_is_refused(share: float) -> None:
     with pytest.raises(ConfigError, match=r"RandomCrop\.max_class_share"):
         RandomCrop([4, 4], max_class_share=share)
-
-
-def test_a_window_around_an_object_holds_all_of_it_wherever_it_lies() -> None:
-    torch.manual_seed(0)
-    seen = set()
-    for _ in range(60):
-        result, targets = apply(make(masks=None), ObjectCrop([17, 12]))
-        assert result.size == (17, 12)
-        whole = targets.boxes[:, 2:] - targets.boxes[:, :2] == torch.tensor([[10, 6], [8, 16]])[targets.labels - 5]
-        assert whole.all(1).any()
-        seen.add((tuple(targets.labels.tolist()), *targets.boxes[0].tolist()))
-    assert 12 < len(seen) <= 4 * 3 + 2 * 3  # all windows around the one object and around the other
-
-
-def test_a_window_smaller_than_the_object_lies_within_it() -> None:
-    torch.manual_seed(0)
-    for _ in range(30):
-        _, targets = apply(make(crowd=torch.tensor([False, True])), ObjectCrop([4, 6]))
-        assert targets.labels.tolist() == [5]
-        assert targets.boxes.tolist() == [[0, 0, 6, 4]]
-
-
-def test_a_box_between_pixels_as_long_as_the_window_is_met_but_for_a_part_of_a_pixel() -> None:
-    sample = make()
-    assert sample.targets is not None
-    boxes = torch.tensor([[2.5, 4.25, 12.5, 10.25]])
-    sample = replace(sample, targets=replace(sample.targets[:1], boxes=boxes))
-    _, targets = apply(sample, ObjectCrop([6, 10]))
-    assert targets.boxes.tolist() == [[0.5, 0.25, 10, 6]]
-
-
-def test_a_rotated_object_stays_too_and_without_objects_the_window_lies_anywhere() -> None:
-    torch.manual_seed(0)
-    turned = torch.tensor([[10.0, 10, 12, 2, 90], [100, 100, 2, 2, 0]])
-    sample = make()
-    assert sample.targets is not None
-    for _ in range(20):
-        one = replace(sample, targets=Targets(boxes=turned[:1], labels=torch.tensor([5])))
-        _, targets = apply(one, ObjectCrop([14, 6]))
-        x, y = targets.boxes[0, :2].tolist()
-        assert 1 <= x <= 5
-        assert 6 <= y <= 8
-    tops = {
-        int(apply(replace(sample, targets=sample.targets[:0]), ObjectCrop([4, 4]))[0].image[0, 0, 0]) for _ in range(30)
-    }
-    assert len(tops) > 10
-    assert compose([ObjectCrop([0.5, 0.5], "relative")])(Sample(image=sample.image)).size == (10, 20)

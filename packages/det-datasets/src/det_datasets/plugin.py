@@ -45,6 +45,7 @@ _EVALUATORS = {
 _WRAPPERS = ("ConcatDataset", "CopyPaste", "Mosaic", "ProposalWriter", "WithProposals")
 # Beside the components of the hooks. Other parts of `wrappers` read or write files.
 SAFE_PARTS = (
+    "det_datasets.crops:ObjectCrop",
     "det_datasets.wrappers:CopyPaste",
     "det_datasets.wrappers:Mosaic",
     "det_datasets.samplers:ClassBalancedSampler",
@@ -98,6 +99,15 @@ MOVED_NAMES = {
         f"{module}:{name}": f"det_datasets.samplers:{name}"
         for module in ("det_core.data", "det_core.data.samplers", "det_core.data.loading.samplers")
         for name in ("ClassBalancedSampler", "RepeatFactorSampler")
+    },
+    **{
+        f"{module}:ObjectCrop": "det_datasets.crops:ObjectCrop"
+        for module in (
+            "det_core.data",
+            "det_core.data.crops",
+            "det_core.data.transforms",
+            "det_core.data.transforms.crops",
+        )
     },
     "det_core.data.transforms.mixing": "det_datasets.wrappers.mixing",
     "det_datasets.around": "det_datasets.wrappers",

@@ -10,7 +10,7 @@ from det_core.plugins.hooks import hookimpl
 
 _CORE = {
     "det_core.data": """
-        Data FixedSizeCrop ObjectCrop Points RandomCrop ResizeShortestEdge ScaleJitter ShuffleSampler
+        Data FixedSizeCrop Points RandomCrop ResizeShortestEdge ScaleJitter ShuffleSampler
     """,
     "det_core.backbones": "Deformation",
     "det_core.engine": """

@@ -43,7 +43,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
         *("pascalvoc*", "voc", "voc_*", "*:voc*", "yolo", "*:yolo*"),
         *("fast_rcnn_r*", "coco-detection/fast_rcnn*", "*:withproposals", "*:proposalwriter"),
         *("rpn_r*", "coco-detection/rpn_r*", "proposal_recall", "*:proposalrecall"),
-        *("*:copypaste", "*:mosaic", "*:repeatfactorsampler", "*:classbalancedsampler"),
+        *("*:copypaste", "*:mosaic", "*:objectcrop", "*:repeatfactorsampler", "*:classbalancedsampler"),
         *("semantic_folder", "*:semanticfolder", "mean_iou", "*:meaniou"),
     ),
     "det-mobile": (
