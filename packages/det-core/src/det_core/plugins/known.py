@@ -89,6 +89,7 @@ WRITERS: Mapping[str, str] = {
 # Method of core, or what it reports: the function of another package that it calls.
 FUNCTIONS: Mapping[str, str] = {
     "Detector.augmented": "det_inspect.predictions.augmented:AugmentedDetector",
+    "Detector.optimize": "det_export.optimize:optimize",
     "Detector.push_to_hub": "det_inspect.hub:push_to_hub",
     "hint of a recipe": "det_inspect.models.fitting:with_hint",
     "learning curves": "det_inspect.runs.curves:plot_curves",

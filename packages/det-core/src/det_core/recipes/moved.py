@@ -23,7 +23,6 @@ MODULES: Mapping[str, str] = {
     "det_core.data.samplers": "det_core.data.loading.samplers",
     "det_core.data.settings": "det_core.data.loading.settings",
     "det_core.detector": "det_core.predict.detector",
-    "det_core.engine.optimize": "det_core.predict.optimize",
     "det_core.factory": "det_core.recipes.nodes",
     "det_core.models.anchors": "det_core.models.parts.anchors",
     "det_core.models.box_head": "det_core.models.heads.box",
