@@ -451,7 +451,7 @@ class Explanation(Protocol):
 class Analysis(Evaluator, Protocol):
     """An evaluator without metrics that explains those of the others, named "analysis" in its hook.
 
-    `det eval` updates it with each prediction like the other evaluators. `evaluate_files` works without torch.
+    `det eval` updates it with each prediction like the other evaluators.
     """
 
     def explain(
@@ -463,20 +463,6 @@ class Analysis(Evaluator, Protocol):
             evaluators: the other evaluators, after their `result`.
             model: the evaluated model. It predicts again only for options of the analysis that need it.
             batches: the images again, from the first, for such options.
-        """
-
-    @staticmethod
-    def evaluate_files(
-        predictions: Path, annotations: Path, as_json: bool, report: Path | None = None, images: Path | None = None
-    ) -> None:
-        """Print the metrics of a result file, without a model: `det eval --predictions FILE --annotations FILE`.
-
-        Args:
-            predictions: result file in COCO's format.
-            annotations: ground-truth file in COCO's format.
-            as_json: whether to print JSON instead of a table.
-            report: folder of a report, or None.
-            images: image folder, for the report.
         """
 
 

@@ -16,6 +16,7 @@ def det_commands() -> dict[str, str]:
         "analyze": "det_inspect.cli.analyze:command",
         "data": "det_inspect.cli.data:command",
         "data split": "det_inspect.cli.start:split",
+        "eval --predictions": "det_inspect.results.command:evaluate_files",
         "licenses": "det_inspect.cli.licenses:command",
         "lr-find": "det_inspect.cli.lr_find:command",
         "predict --tile": "det_inspect.predictions.tiles:tiled",

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 from det_core.cli.analysis import installed_analysis
 from det_core.cli.output import cell, echo
 from det_core.errors import ConfigError, RecipeError
+from det_core.plugins import known, registry
 from det_core.printable import printable
 from det_core.zoo.class_names import short_name
 
@@ -60,7 +60,10 @@ _LONGEST = 1000
 @click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="The images, for --report on files.")
 @click.option("--loss", is_flag=True, help="Also report the losses, which costs a second forward pass.")
 @click.option(
-    "--save-predictions", type=click.Path(path_type=Path), metavar="FILE", help="Write the results in COCO's format."
+    "--save-predictions",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the results in COCO's format. Needs det-inspect.",
 )
 @click.option(
     "--report",
@@ -106,8 +109,12 @@ def command(
       det eval --predictions found.json --annotations instances_val2017.json
       torchrun --nproc-per-node 2 --no-python det eval runs/cells
     """
-    if predictions is not None or annotations is not None or source is None:
-        _evaluate_files(source, predictions, annotations, images, report, options, as_json)
+    if source is None or predictions is not None or annotations is not None:
+        if predictions is None or annotations is None or source is not None:
+            fix = "give a checkpoint or a recipe, or else --predictions and --annotations"
+            raise ConfigError("det eval", "needs either a model or two files", fix=fix)
+        evaluate_files = registry.find("commands", "eval --predictions", "--predictions").resolve()
+        evaluate_files(predictions, annotations, as_json, report, images, options)
         return
     analysis = installed_analysis(options, "--report" if report is not None else "--analysis" if options else "")
     from det_core.engine.distributed import local_device, process_group
@@ -129,25 +136,6 @@ def command(
         _show(result, title, why)
     if report is not None and why is not None:
         echo(f"{why.write_report(report, title, result.metrics, result.notes)}", err=True)
-
-
-def _evaluate_files(
-    source: str | None,
-    predictions: Path | None,
-    annotations: Path | None,
-    images: Path | None,
-    report: Path | None,
-    options: Sequence[str],
-    as_json: bool,
-) -> None:
-    """Evaluate results in a file against an annotation file, by the installed analysis."""
-    if predictions is None or annotations is None or source is not None:
-        fix = "give a checkpoint or a recipe, or else --predictions and --annotations"
-        raise ConfigError("det eval", "needs either a model or two files", fix=fix)
-    if options:
-        raise ConfigError("--analysis", "has no options for results in a file", fix="evaluate a model")
-    analysis: Any = installed_analysis(option="--predictions")
-    analysis.target.evaluate_files(predictions, annotations, as_json, report, images)
 
 
 def _load(
@@ -178,7 +166,6 @@ def _evaluate(
     """The metrics, and in the first of several processes what an installed analysis explains of them."""
     from det_core.data import LeftOutWarning, left_out_notes
     from det_core.engine import Display, check_classes, evaluate
-    from det_core.evaluation import ResultsFile
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeftOutWarning)  # which the notes say, in JSON too
@@ -187,7 +174,8 @@ def _evaluate(
     evaluators = data.build_evaluators(split)
     analyses = [] if analysis is None else [analysis(classes=dataset.classes)]
     if save_predictions is not None:
-        evaluators.append(ResultsFile(dataset.classes, save_predictions, getattr(dataset, "category_ids", None)))
+        results_file = known.function("det eval --save-predictions")
+        evaluators.append(results_file(dataset.classes, save_predictions, getattr(dataset, "category_ids", None)))
     with Display() as display:
         batches = data.eval_loader(split, batch_size, *place)
         shown = batches if place[0] else display.track(batches, f"evaluate on {split}")
