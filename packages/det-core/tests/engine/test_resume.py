@@ -15,8 +15,8 @@ import standins
 import torch
 from det_core.engine import EMA, read_checkpoint, read_scalars, train
 from det_core.engine.checkpoint import load_state
-from det_core.engine.lock import lock
 from det_core.errors import CheckpointError
+from det_safeload.locks import lock
 from rich.console import Console
 
 PROGRAM = """

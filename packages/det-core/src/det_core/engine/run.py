@@ -2,13 +2,14 @@
 
 import glob
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from det_safeload.locks import HeldError, lock
+
 from det_core import recipes
-from det_core.engine.lock import lock
 from det_core.errors import CheckpointError, DetError
 from det_core.recipes import Recipe
 from det_core.recipes.allow_list import OWN
@@ -111,15 +112,24 @@ class RunFolder:
         """
         made = not self.path.exists()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(str(self.path), "cannot be used as the output folder", str(error)) from error
-        try:
-            with lock(self.path / ".lock"):
+            with self._lock():
                 yield
         finally:
             if made and self.path.exists() and not any(self.path.iterdir()):
                 self.path.rmdir()
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(lock(self.path / ".lock"))
+            except HeldError as error:
+                found, fix = str(error) or "no more is known", "wait for it to end, or choose another --output"
+                raise CheckpointError(str(self.path), "is in use by another training", found, fix) from error
+            except OSError as error:
+                raise CheckpointError(str(self.path), "cannot be used as the output folder", str(error)) from error
+            yield
 
     def open(self, recipe: Recipe, resume: bool) -> None:
         """Write the recipe; what an earlier run left is removed unless it is resumed, and so are unfinished files.
