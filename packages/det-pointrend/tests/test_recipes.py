@@ -40,7 +40,7 @@ def test_plugin_is_active_without_problems():
 def test_recipe_fits_constructors_and_published_path_is_alias(name):
     recipe = recipes.load(name).check()
     assert recipes.load(NAMES[name]) == recipe
-    assert published.find(NAMES[name]).recipe() == name
+    assert published.of_recipe(name).name == NAMES[name]
 
 
 def test_published_models_of_both_projects_have_recipes():

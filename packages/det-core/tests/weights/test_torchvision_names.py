@@ -183,9 +183,9 @@ def test_weights_of_another_detector_are_refused():
 
 
 def test_they_are_among_the_published_models():
-    model = published.find("torchvision_maskrcnn_resnet50_fpn")
+    model = published.of_recipe("torchvision_maskrcnn_resnet50_fpn")
     assert model.name == "torchvision/maskrcnn_resnet50_fpn"
-    assert model.figures == {"box_ap": 37.9, "mask_ap": 34.6}
+    assert model.reported == {"box AP": 37.9, "mask AP": 34.6}
     assert recipes.load(model.name).tree["weights"]["source"] == model.weights
 
 

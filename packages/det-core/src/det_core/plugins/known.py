@@ -95,6 +95,7 @@ FUNCTIONS: Mapping[str, str] = {
     "det eval --save-predictions": "det_inspect.results.results_file:ResultsFile",
     "hint of a recipe": "det_inspect.models.fitting:with_hint",
     "learning curves": "det_inspect.runs.curves:plot_curves",
+    "Result.plot": "det_panoptic.drawing:draw_segments",
     "Result.to_coco_panoptic": "det_datasets.segment_files:to_coco_panoptic",
     "Result.to_pandas": "det_inspect.predictions.conversions:to_pandas",
     "Result.to_supervision": "det_inspect.predictions.conversions:to_supervision",

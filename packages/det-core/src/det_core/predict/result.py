@@ -18,7 +18,7 @@ from det_core.ops.masks import MasksInImage
 from det_core.plugins import registry
 from det_core.plugins.known import function
 from det_core.structures import Detections, PanopticMap, Prediction, SemanticMap
-from det_core.visual import draw, draw_segments, in_words
+from det_core.visual import draw, in_words
 from det_core.zoo.class_names import short_name
 
 __all__ = ["Result"]
@@ -114,9 +114,13 @@ class Result:
         Args:
             labels: write names and scores.
             line_width: of boxes, in pixels; None: by the size of the image.
+
+        Raises:
+            MissingExtraError: there are segments, and det-panoptic is not installed.
         """
         if self.segments is not None:
-            return draw_segments(self.image, self.segments, self.classes)
+            picture: Image.Image = function("Result.plot")(self.image, self.segments, self.classes)
+            return picture
         return draw(self.image, self.detections, self.classes, labels, line_width)
 
     def _repr_png_(self) -> bytes:
