@@ -12,7 +12,6 @@ from det_core.errors import ConfigError, DataError
 __all__ = ["Input", "find_images", "image_ids", "picture_names"]
 
 _DIGITS = 18  # of a number that fits 64 bits
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".jp2", ".avif")
 
 
 class Input(NamedTuple):
@@ -56,19 +55,21 @@ def find_images(images: Sequence[str], output: Path | None) -> tuple[list[Input]
 
 
 def _in_folder(folder: Path, output: Path | None, skipped: "Counter[str]") -> Iterator[Input]:
+    from det_core.data.images import IMAGE_SUFFIXES
+
     count = 0
     output = None if output is not None and output.resolve() == folder.resolve() else output  # an error of its own
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if any(part.startswith(".") for part in name.parts) or not path.is_file() or _is_in(path, output):
             continue
-        if path.suffix.lower() in _SUFFIXES:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
             count += 1
             yield Input(str(path), name.as_posix())
         else:
             skipped[path.suffix.lower()] += 1
     if not count:
-        raise DataError(str(folder), "the folder holds no image", fix=f"files must end in {', '.join(_SUFFIXES)}")
+        raise DataError(str(folder), "the folder holds no image", fix=f"files must end in {', '.join(IMAGE_SUFFIXES)}")
 
 
 def _is_in(path: Path, folder: Path | None) -> bool:
