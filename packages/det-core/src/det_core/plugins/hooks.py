@@ -83,26 +83,26 @@ KINDS: tuple[str, ...] = ("backbones", "heads", "models", "datasets", "evaluator
 COMPONENTS: tuple[str, ...] = KINDS[:-1]
 HOOKS: Mapping[str, str] = {kind: f"det_{kind}" for kind in (*KINDS, "commands", "importers", "writers", "conformance")}
 
-# Which kind a short name belongs to, by the contract that annotates the parameter. Held as text: contracts need torch.
+# Kind of a short name, by the contract of `det_core.contracts` that annotates the parameter. Contracts need torch.
 CONTRACTS: Mapping[str, str] = {
-    "det_core.contracts.Backbone": "backbones",
-    "det_core.contracts.AnchorGenerator": "heads",
-    "det_core.contracts.BoxHead": "heads",
-    "det_core.contracts.BoxPredictor": "heads",
-    "det_core.contracts.CascadeBoxPredictor": "heads",
-    "det_core.contracts.Pooler": "heads",
-    "det_core.contracts.PooledRegionHead": "heads",
-    "det_core.contracts.Preprocess": "heads",
-    "det_core.contracts.RPNHead": "heads",
-    "det_core.contracts.SemanticHead": "heads",
-    "det_core.contracts.RegionHead": "heads",
-    "det_core.contracts.ROIHeads": "heads",
-    "det_core.contracts.DenseHead": "heads",
-    "det_core.contracts.ProposalGenerator": "heads",
-    "det_core.contracts.Model": "models",
-    "det_core.contracts.Dataset": "datasets",
-    "det_core.contracts.Evaluator": "evaluators",
-    "det_core.contracts.Exporter": "exporters",
+    "Backbone": "backbones",
+    "AnchorGenerator": "heads",
+    "BoxHead": "heads",
+    "BoxPredictor": "heads",
+    "CascadeBoxPredictor": "heads",
+    "Pooler": "heads",
+    "PooledRegionHead": "heads",
+    "Preprocess": "heads",
+    "RPNHead": "heads",
+    "SemanticHead": "heads",
+    "RegionHead": "heads",
+    "ROIHeads": "heads",
+    "DenseHead": "heads",
+    "ProposalGenerator": "heads",
+    "Model": "models",
+    "Dataset": "datasets",
+    "Evaluator": "evaluators",
+    "Exporter": "exporters",
 }
 
 

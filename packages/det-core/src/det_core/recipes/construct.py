@@ -15,7 +15,9 @@ __all__ = ["class_of", "construct", "is_contract", "kind_of", "require_methods"]
 def kind_of(annotation: Any) -> str | None:
     """The kind of component that a contract stands for; None for any other annotation."""
     plain = unwrapped(annotation)
-    return CONTRACTS.get(f"{getattr(plain, '__module__', '')}.{getattr(plain, '__qualname__', '')}")
+    if not getattr(plain, "__module__", "").startswith("det_core.contracts"):
+        return None
+    return CONTRACTS.get(getattr(plain, "__qualname__", ""))
 
 
 def is_contract(annotation: Any) -> bool:
