@@ -25,7 +25,22 @@ __all__ = ["command"]
 _LONGEST = 1000
 
 
-@click.command()
+_HELP = """\
+Evaluate a checkpoint, which knows its own data, or a recipe and weights, or results in a file.
+
+CHECKPOINT_OR_RECIPE is a file that training wrote (best.safetensors), the folder of a run, or a recipe (a name that
+`det recipes` lists, or a YAML file).
+
+\b
+Examples:
+  det eval runs/cells
+  det eval faster_rcnn_r50_fpn_3x --weights model.safetensors --split val
+  det eval --predictions found.json --annotations instances_val2017.json
+  torchrun --nproc-per-node 2 --no-python det eval runs/cells
+"""
+
+
+@click.command(help=_HELP)
 @click.argument("source", metavar="[CHECKPOINT_OR_RECIPE]", required=False)
 @click.option("--weights", metavar="FILE", help="The weights to evaluate, if a recipe is given.")
 @click.option(
@@ -97,18 +112,7 @@ def command(
     options: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Evaluate a checkpoint, which knows its own data, or a recipe and weights, or results in a file.
-
-    CHECKPOINT_OR_RECIPE is a file that training wrote (best.safetensors), the folder of a run, or a recipe (a name that
-    `det recipes` lists, or a YAML file).
-
-    \b
-    Examples:
-      det eval runs/cells
-      det eval faster_rcnn_r50_fpn_3x --weights model.safetensors --split val
-      det eval --predictions found.json --annotations instances_val2017.json
-      torchrun --nproc-per-node 2 --no-python det eval runs/cells
-    """
+    """Evaluate a checkpoint, which knows its own data, or a recipe and weights, or results in a file."""
     if source is None or predictions is not None or annotations is not None:
         if predictions is None or annotations is None or source is not None:
             fix = "give a checkpoint or a recipe, or else --predictions and --annotations"

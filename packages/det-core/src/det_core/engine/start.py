@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from det_core.data import Data
 from det_core.engine import loop
 from det_core.engine.checkpoint import load_state
 from det_core.engine.checks import check_classes
@@ -21,6 +22,7 @@ from det_core.engine.loop import Outcome
 from det_core.engine.progress import Display
 from det_core.engine.resume import restore
 from det_core.engine.run import RunFolder
+from det_core.engine.settings import Train
 from det_core.recipes import Recipe
 
 __all__ = ["in_steps", "initial_model", "train"]
@@ -55,15 +57,11 @@ def train(
         DataError: an image cannot be used, and the recipe does not say to skip it.
         TrainingError: the loss is no longer finite, memory does not suffice, or another process has ended.
     """
-    recipe = recipe.resolved()
-    data = recipe.build("data")
-    recipe = in_steps(recipe, data)
-    settings = recipe.build("train")
-    settings = replace(settings, callbacks=(*settings.callbacks, *callbacks))
+    recipe, data, settings = _built(recipe, callbacks)
     folder = RunFolder(Path(output))
     with ExitStack() as stack:
         rank, world_size = stack.enter_context(process_group())
-        # Outermost, as torchrun sends SIGTERM while the failure of another process is being explained.
+        # Outermost: torchrun sends SIGTERM while the failure of another process is being explained.
         stop = stack.enter_context(StopRequest())
         stack.enter_context(ends_together())
         settings.local_batch_size(world_size)
@@ -78,9 +76,17 @@ def train(
         first(lambda: folder.open(recipe, bool(state)))
         if rank == 0:
             write_environment(folder.environment, world_size)
-            display.log_to(folder.console)
-        _announce(display, trainer.step if state else None, settings.steps, changes)
+        _announce(trainer, "going on after" if state else "beginning at", changes)
         return trainer.run()
+
+
+def _built(recipe: Recipe, callbacks: Sequence[Any]) -> tuple[Recipe, Data, Train]:
+    """The resolved recipe, its number of steps included, its data, and its settings with further callbacks."""
+    recipe = recipe.resolved()
+    data = recipe.build("data")
+    recipe = in_steps(recipe, data)
+    settings = recipe.build("train")
+    return recipe, data, replace(settings, callbacks=(*settings.callbacks, *callbacks))
 
 
 def in_steps(recipe: Recipe, data: Any) -> Recipe:
@@ -107,11 +113,14 @@ def _admitted(recipe: Recipe, folder: RunFolder, resume: bool, overwrite: bool) 
     return changes, first(lambda: load_state(folder.state) if resume else {})
 
 
-def _announce(display: Display, resumed_after: int | None, steps: int, changes: Sequence[str]) -> None:
-    """Show where a training begins, and what changed since it began."""
-    display.say("beginning at step 0" if resumed_after is None else f"going on after step {resumed_after} of {steps}")
+def _announce(trainer: loop.Trainer, where: str, changes: Sequence[str]) -> None:
+    """Show where a training begins, and what changed since it began; from here on, rank 0 writes it to a file too."""
+    if trainer.processes.rank == 0:
+        trainer.display.log_to(trainer.folder.console)
+    of_all = f" of {trainer.settings.steps}" if trainer.step else ""
+    trainer.display.say(f"{where} step {trainer.step}{of_all}")
     for change in changes:
-        display.say(f"changed since this run began: {change}")
+        trainer.display.say(f"changed since this run began: {change}")
 
 
 def initial_model(recipe: Recipe) -> nn.Module:

@@ -105,14 +105,8 @@ def checked(
     categories = _chosen(categories, classes, path)
     labels = {category["id"]: label for label, category in enumerate(categories)}
     names = _keypoint_names(categories, path) if keypoints else ()
-    check = AnnotationCheck(
-        rows={image["id"]: row for row, image in enumerate(images)},
-        sizes=[(image["height"], image["width"]) for image in images],
-        category_ids={category["id"] for category in content["categories"]},
-        masks=masks,
-        num_keypoints=len(names) if keypoints else None,
-        rotated=rotated,
-    )
+    forms = {"masks": masks, "num_keypoints": len(names) if keypoints else None, "rotated": rotated}
+    check = _annotation_check(images, content["categories"], **forms)
     records, skipped = sound(content.get("annotations", []), "annotation", check, path, bad_annotations)
     chosen, first = _by_image([record for record in records if record["category_id"] in labels], check)
     return CocoIndex(
@@ -129,6 +123,15 @@ def checked(
         object_ids=_ids(chosen, "annotation", path),
         labels=np.array([labels[record["category_id"]] for record in chosen], np.int64),
         **_columns(chosen, check, marks or {}),
+    )
+
+
+def _annotation_check(images: Sequence[_Record], categories: Sequence[_Record], **forms: Any) -> AnnotationCheck:
+    return AnnotationCheck(
+        rows={image["id"]: row for row, image in enumerate(images)},
+        sizes=[(image["height"], image["width"]) for image in images],
+        category_ids={category["id"] for category in categories},
+        **forms,
     )
 
 
