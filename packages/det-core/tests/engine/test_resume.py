@@ -125,13 +125,13 @@ def test_ema_is_evaluated_and_saved_and_the_raw_weights_go_on(tmp_path, console)
 
 
 def test_scaler_accumulation_and_callbacks_resume_bit_for_bit(tmp_path, console):
-    stopping = {"type": "det_core.engine.callbacks:EarlyStopping", "metric": "loss", "patience": 9}
+    freeze = {"type": "det_core.engine.callbacks:Freeze", "modules": ["body*"], "until": 6}
     settings = {
         "precision": "fp16",
         "batch_size": 4,
         "accumulate": 2,
         "evaluate_every": 2,
-        "callbacks": [stopping],
+        "callbacks": [freeze],
         "ema": {"decay": 0.9},
         "clip_gradients": {"limit": 1.0},
         "schedule": {"type": "det_core.engine:WarmupMultiStep", "warmup": 3},

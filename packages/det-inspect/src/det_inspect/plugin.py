@@ -5,8 +5,10 @@ from det_core.plugins.hooks import hookimpl
 # Parts of det-core before 0.2.
 MOVED_NAMES = {
     f"det_core.engine.callbacks:{name}": f"det_inspect.training:{name}"
-    for name in ("MLflow", "Profile", "SamplePredictions", "TensorBoard", "WandB")
+    for name in ("BestCheckpoint", "EarlyStopping", "MLflow", "Profile", "SamplePredictions", "TensorBoard", "WandB")
 } | dict.fromkeys(("det_core.models.augmented", "det_core.predict.augmented"), "det_inspect.predictions.augmented")
+
+SAFE_PARTS = ("det_inspect.training.selection:EarlyStopping",)
 
 
 @hookimpl

@@ -17,7 +17,7 @@ _CORE = {
         ClipGradients EMA LayerDecay OneCycle Parallel ParamGroups Train WarmupCosine WarmupMultiStep WarmupPoly
         WarmupSteps
     """,
-    "det_core.engine.callbacks": "EarlyStopping Freeze",
+    "det_core.engine.callbacks": "Freeze",
     "det_core.models": """
         AnchorGenerator AnchorMatching AnchorSampler BoxRegression DenseNMS FCOSNMS FCOSTower FederatedClasses FocalLoss
         NMS Normalize ProposalNMS RegionSampler Res5Blocks ROIPooler RPNHead TowerLayers

@@ -42,8 +42,6 @@ _CLOSED = frozenset(
         *("click", "packaging", "pycocotools", "pip", "setuptools", "pkg_resources", "pytest", "_pytest"),
     }
 )
-# Parts of core that write or read a file which the recipe names, beside its data: for a recipe of one's own.
-_WITH_FILES = ("det_core.engine.callbacks:BestCheckpoint",)
 _FIX = "name a component, or a class of torch.nn, torch.optim or torchvision.transforms.v2"
 _TRUST = "if you know who made the file, give --trust (in Python trust=True)"
 
@@ -86,8 +84,6 @@ class AllowList:
         module, _, attribute = target.partition(":")
         root, kinds = module.partition(".")[0], listed()
         if self.all or kinds.get(target, "none") in ("", *self.kinds):
-            return registry.import_target(target, where)
-        if self.own and target in _WITH_FILES:
             return registry.import_target(target, where)
         if self.own and not _is_closed(root) and not any(part.startswith("_") for part in attribute.split(".")):
             value = registry.import_target(target, where)

@@ -5,13 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from det_safeload.regular import open_regular
-
 from det_core.data.formats.coco_index import BadAnnotations, CocoIndex, MaskForm, checked
 from det_core.data.formats.faults import Fault
 from det_core.errors import DataError
 
-__all__ = ["Listing", "text_of"]
+__all__ = ["Listing"]
 
 
 @dataclass(frozen=True)
@@ -53,19 +51,3 @@ class Listing:
         faults = {"images whose files cannot be read": len(self.faults)}
         left_out = {**faults, **self.left_out, **index.left_out}
         return replace(index, skipped=(*map(str, self.faults), *index.skipped), left_out=left_out)
-
-
-def text_of(path: Path, largest: int, what: str) -> str:
-    """A text file of at most `largest` bytes; DataError, calling it `what`, if it is not one."""
-    try:
-        with open_regular(path) as file:
-            content = file.read(largest + 1)
-        if len(content) > largest:
-            raise DataError(str(path), f"is too large for {what}", f"it has more than {largest} bytes")
-        return content.decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(str(path), "there is no such file", fix="check the path") from error
-    except UnicodeDecodeError as error:
-        raise DataError(str(path), f"is no text, so not {what}") from error
-    except OSError as error:
-        raise DataError(str(path), f"cannot be read as {what}", error.strerror or str(error)) from error
