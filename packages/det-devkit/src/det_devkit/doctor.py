@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -34,6 +34,25 @@ _EXTRAS = {
 _TORCH, _VISION = "torch", "torchvision"
 _PROBE = "import torch, torchvision; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)"
 _SECONDS = 120  # a first import of torch from a slow disk takes long
+
+# Well-known libraries: module -> distribution.
+_PACKAGES: Mapping[str, str] = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "einops": "einops",
+    "huggingface_hub": "huggingface-hub",
+    "matplotlib": "matplotlib",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "pandas": "pandas",
+    "scipy": "scipy",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "timm": "timm",
+    "tqdm": "tqdm",
+    "transformers": "transformers",
+    "yaml": "pyyaml",
+}
 
 
 @dataclass(frozen=True)
@@ -172,7 +191,7 @@ def _install_missing(plugin: Plugin) -> str:
         return f"pip install '{name}[{extra}]'  # the extra that brings it"
     if requirement:
         return f"pip install '{requirement}'  # which {name} requires"
-    package = known.PACKAGES.get(top) or (canonical(top) if canonical(top) in known.KNOWN else "")
+    package = _PACKAGES.get(top) or (canonical(top) if canonical(top) in known.KNOWN else "")
     if package:
         return f"pip install {package}  # which {name} should require; tell its authors"
     return f"# install the package that brings {top!r}, which {name} does not name"
@@ -193,7 +212,7 @@ def _reinstall(plugin: Plugin) -> str:
 def _requirement_for(distribution: metadata.Distribution, module: str) -> tuple[str, str]:
     """The requirement of a distribution that provides a module, and its extra; "" for none."""
     top = module.partition(".")[0]
-    packages = {canonical(top), canonical(known.PACKAGES.get(top, top))}
+    packages = {canonical(top), canonical(_PACKAGES.get(top, top))}
     for extra in ("", *(distribution.metadata.get_all("Provides-Extra") or ())):
         for requirement, _ in _unmet(distribution, extra):
             if canonical(requirement.name) in packages:

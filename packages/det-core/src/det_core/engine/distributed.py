@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import distributed as dist
 
-from det_core.errors import ConfigError, DetError, TrainingError
+from det_core.errors import DetError, TrainingError
 
 __all__ = [
     "broadcast",
@@ -27,7 +27,6 @@ __all__ = [
     "local_device",
     "process_group",
     "rank_and_world_size",
-    "require_one_process",
 ]
 
 _T = TypeVar("_T")
@@ -114,12 +113,6 @@ def _ignore_store_errors(call: Callable[[], Any]) -> Any:
         return call()
     except (RuntimeError, ValueError):
         return None
-
-
-def require_one_process(where: str) -> None:
-    """Raise ConfigError if this is one of several processes, for what each of them would do for itself."""
-    if (count := max(_started(), rank_and_world_size()[1])) > 1:
-        raise ConfigError(where, "works in one process", f"torchrun started {count}", "start it without torchrun")
 
 
 def _started() -> int:

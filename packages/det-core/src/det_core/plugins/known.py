@@ -1,7 +1,4 @@
-"""The plugins that the project itself publishes, by the names they bring: the only packages an error may recommend.
-
-`det plugins doctor` also knows the packages behind modules that are called otherwise, for plugins that do not say.
-"""
+"""The plugins that the project itself publishes, by the names they bring: the only packages an error may recommend."""
 
 import importlib
 import importlib.util
@@ -15,7 +12,6 @@ __all__ = [
     "COMMANDS",
     "FUNCTIONS",
     "KNOWN",
-    "PACKAGES",
     "WRITERS",
     "function",
     "hint",
@@ -101,25 +97,6 @@ FUNCTIONS: Mapping[str, str] = {
     "Result.to_supervision": "det_inspect.predictions.conversions:to_supervision",
 }
 
-# Module: the package that brings it, for well-known ones that are called otherwise or that plugins forget to require.
-PACKAGES: Mapping[str, str] = {
-    "PIL": "pillow",
-    "cv2": "opencv-python-headless",
-    "einops": "einops",
-    "huggingface_hub": "huggingface-hub",
-    "matplotlib": "matplotlib",
-    "onnx": "onnx",
-    "onnxruntime": "onnxruntime",
-    "pandas": "pandas",
-    "scipy": "scipy",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
-    "timm": "timm",
-    "tqdm": "tqdm",
-    "transformers": "transformers",
-    "yaml": "pyyaml",
-}
-
 
 def provider(name: str, kind: str = "") -> str:
     """The package that would bring `name`, short or qualified; "" if none is known to."""
@@ -150,7 +127,7 @@ def optional(module: str, where: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = PACKAGES.get(module.partition(".")[0], module.partition(".")[0])
+        package = module.partition(".")[0].replace("_", "-")
         problem = f"needs {package}, which is not installed"
         raise MissingExtraError(where, problem, fix=f"pip install {package}") from error
 
