@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from det_core.contracts import Evaluator, SegmentMaker
 from det_core.data import Batch
 from det_core.engine.distributed import broadcast, gather, rank_and_world_size
-from det_core.engine.not_numbers import not_numbers, remedy, watched
+from det_core.engine.nan_checks import capture_features, fix_for, non_finite
 from det_core.engine.rescale import rescale
 from det_core.errors import DataError
 from det_core.ops.global_batch import global_batch
@@ -70,14 +70,14 @@ def evaluate(
     device = device_of(model)
     seen = _Seen()
     sums: dict[str, Tensor] = {}
-    with in_eval_mode(model), torch.no_grad(), fixed_seed(device), watched(model) as features:
+    with in_eval_mode(model), torch.no_grad(), fixed_seed(device), capture_features(model) as features:
         for batch in batches:
             seen.notes += [f"left out: {reason}" for reason in batch.skipped]
             moved = batch.to(device, non_blocking=True)
             stored = [sample.size for sample in batch.samples]
             predictions = predict(model, moved.images, stored, precision)
             for row, (prediction, sample) in enumerate(zip(predictions, batch.samples, strict=True)):
-                if found := not_numbers(features, row, prediction):
+                if found := non_finite(features, row, prediction):
                     seen.spoilt.append(f"{sample.path or sample.id}: {found}")
                 for evaluator in evaluators:
                     evaluator.update(prediction, sample)
@@ -118,7 +118,7 @@ def _judged(evaluators: Sequence[Evaluator], own: _Seen, model: nn.Module, alone
     notes = [note for each in everything for note in each.notes]
     spoilt = [image for each in everything for image in each.spoilt]
     if spoilt:
-        notes.append(f"nothing can be found in {len(spoilt)} images, such as {spoilt[0]}; {remedy(model)}")
+        notes.append(f"nothing can be found in {len(spoilt)} images, such as {spoilt[0]}; {fix_for(model)}")
     for evaluator in evaluators:
         notes += [f"no {name}: {reason}" for name, reason in getattr(evaluator, "notes", {}).items()]
     thresholds = (getattr(evaluator, "threshold", None) for evaluator in evaluators)

@@ -16,7 +16,7 @@ from det_core.contracts import Augmentable, Transform
 from det_core.data import ResizeShortestEdge, compose, from_pil
 from det_core.engine import Checkpoint, pick_device, predict
 from det_core.engine.checkpoint import save_checkpoint
-from det_core.engine.not_numbers import warn_of_nan, watched
+from det_core.engine.nan_checks import capture_features, warn_of_non_finite
 from det_core.errors import ConfigError, DataError
 from det_core.models.cpu import accelerate
 from det_core.plugins import registry
@@ -292,9 +292,9 @@ class Detector:
 
     def _detect(self, samples: Sequence[Sample], threshold: float) -> Iterator[Result]:
         seen = ImageBatch.stack([self._transform(sample).image for sample in samples]).to(self.device)
-        with torch.no_grad(), watched(self.model) as features:
+        with torch.no_grad(), capture_features(self.model) as features:
             predictions = predict(self.model, seen, [sample.size for sample in samples])
-        warn_of_nan(self.model, features, samples, predictions)
+        warn_of_non_finite(self.model, features, samples, predictions)
         for sample, prediction in zip(samples, predictions, strict=True):
             result = Result(sample.image, prediction, self.classes, self.category_ids, sample.path).filtered(threshold)
             if result.prediction.detections is not None:
