@@ -61,8 +61,7 @@ def train(
     folder = RunFolder(Path(output))
     with ExitStack() as stack:
         rank, world_size = stack.enter_context(process_group())
-        # Outermost: torchrun sends SIGTERM while the failure of another process is being explained.
-        stop = stack.enter_context(StopRequest())
+        stop = stack.enter_context(StopRequest())  # first: torchrun sends SIGTERM while another's failure is explained
         stack.enter_context(ends_together())
         settings.local_batch_size(world_size)
         _check_data(recipe, data)
