@@ -128,7 +128,7 @@ def readers():
     from det_core.files import jsonfile
     from det_core.models.heads.federated import _read as read_counts
     from det_core.weights import read
-    from det_core.weights.pickles import read_pickle
+    from det_core.weights.reading import read_pickle
 
     parent = lambda path: recipes.recipe_from_tree({"extends": str(path), "model": {}})  # noqa: E731
     return {

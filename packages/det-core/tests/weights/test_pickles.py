@@ -11,7 +11,7 @@ import subprocess
 import numpy as np
 import pytest
 from det_core.errors import WeightsError
-from det_core.weights.pickles import read_pickle
+from det_core.weights.reading import read_pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
