@@ -70,7 +70,7 @@ Examples:
     help="Results in COCO's format to evaluate, instead of a model; with --annotations. Needs det-inspect.",
 )
 @click.option(
-    "--annotations", type=click.Path(path_type=Path), metavar="FILE", help="The truth for --predictions, a COCO file."
+    "--annotations", type=click.Path(path_type=Path), metavar="FILE", help="Ground truth of --predictions (COCO)."
 )
 @click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="The images, for --report on files.")
 @click.option("--loss", is_flag=True, help="Also report the losses, which costs a second forward pass.")
@@ -126,7 +126,7 @@ def command(
     with process_group() as place:
         model, data = _load(source, weights, local_device(device), overrides, trust, tta)
         result, why = _evaluate(model, data, split, batch_size, loss, save_predictions, analysis, place)
-    if place[0] > 0:  # the first process tells it for all
+    if place[0] > 0:  # rank 0 reports for all
         return
     title = f"{source}, {split}: {len(data.dataset(split))} images"
     if as_json:
@@ -167,12 +167,12 @@ def _evaluate(
     analysis: "Factory[Analysis] | None",
     place: tuple[int, int],
 ) -> "tuple[Evaluation, Explanation | None]":
-    """The metrics, and in the first of several processes what an installed analysis explains of them."""
+    """The metrics, and in rank 0 their explanation by an installed analysis."""
     from det_core.data import LeftOutWarning, left_out_notes
     from det_core.engine import Display, check_classes, evaluate
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", LeftOutWarning)  # which the notes say, in JSON too
+        warnings.simplefilter("ignore", LeftOutWarning)  # it is among the notes
         dataset = data.dataset(split)
     check_classes(model, dataset)
     evaluators = data.build_evaluators(split)

@@ -24,7 +24,7 @@ class Input(NamedTuple):
 def find_images(images: Sequence[str], output: Path | None) -> tuple[list[Input], str]:
     """The images, and a sentence about files in folders that are none, or "".
 
-    Folders are searched with all folders in them, except `output` and what begins with a dot. A file that does not
+    Folders are searched with all folders in them, except `output` and hidden ones. A file that does not
     exist is among the images, to be reported like any other bad one.
 
     Raises:
@@ -77,7 +77,7 @@ def _is_in(path: Path, folder: Path | None) -> bool:
 
 
 def picture_names(names: Sequence[str]) -> list[str]:
-    """A name for the picture of each image, no two the same in any case of letters; what is not JPEG becomes PNG."""
+    """A file name for the picture of each image, unique regardless of case; other formats than JPEG become PNG."""
     used: set[str] = set()
     numbers: Counter[str] = Counter()
     pictures = []

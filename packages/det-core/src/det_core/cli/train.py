@@ -79,7 +79,7 @@ def command(
     if _is_data(Path(recipe)):
         recipe = _plugged("train DATA")(recipe, folder, resume, overwrite)
     loaded = recipes.load(recipe, overrides)
-    # What follows needs torch, which takes seconds to load: a wrong name or override is told before.
+    # A wrong name or override is reported before torch is imported, which takes seconds.
     if scale_lr:
         loaded = _plugged("train --scale-lr")(loaded, recipe, overrides)
     if dry_run or overfit:
@@ -114,7 +114,7 @@ def _is_data(path: Path) -> bool:
 
 
 def _name(recipe: str) -> str:
-    """What a run of a recipe is called: the file's name, or the folder's for the files recipe.yaml and data.yaml."""
+    """Name of the run of a recipe: that of the file, or of the folder for recipe.yaml and data.yaml."""
     path = Path(recipe)
     if path.stem in ("recipe", "data") and path.resolve().parent.name:
         return path.resolve().parent.name

@@ -1,6 +1,6 @@
 """Processes that train or evaluate together, as `torchrun` starts them.
 
-Small objects go between them over gloo, whatever the models compute on. Each process writes to the store of the group
+Small objects are exchanged over gloo, on any device of the models. Each process writes to the store of the group
 why it ends, so that the others, whose next collective fails, can name the culprit.
 """
 
@@ -82,7 +82,7 @@ def ends_together() -> Iterator[None]:
         fix = "what failed there is the cause; start again with --resume to go on from the newest checkpoint"
         found = f"rank {rank} noticed: {str(error).splitlines()[0][:200]}"
         explained = TrainingError(_culprits(rank, world_size), "ended the training of all processes", found, fix)
-        # At once: torchrun ends this process too, perhaps before anybody has printed what is raised here.
+        # At once: torchrun ends this process too, perhaps before the error below is printed.
         sys.stderr.write(f"rank {rank}: {explained}\n")
         sys.stderr.flush()
         raise explained from error

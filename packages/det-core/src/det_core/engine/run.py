@@ -1,4 +1,4 @@
-"""The folder of a training run: what is in it, and when one may be used."""
+"""The folder of a training run: its files, and checks before its use."""
 
 import glob
 from collections.abc import Iterator, Mapping
@@ -44,7 +44,7 @@ class RunFolder:
 
     @property
     def state(self) -> Path:
-        """What training goes on from."""
+        """The state of the training, from which it resumes."""
         return self.path / "last.state.pt"
 
     @property
@@ -59,19 +59,19 @@ class RunFolder:
 
     @property
     def environment(self) -> Path:
-        """What the run ran in: versions, devices, the command, the state of the code in Git; a list of its parts."""
+        """The environments of the run, one per start: versions, devices, command, Git state."""
         return self.path / "environment.json"
 
     @property
     def console(self) -> Path:
-        """What was shown, line by line."""
+        """The shown lines."""
         return self.path / "console.log"
 
     def admit(self, recipe: Recipe, resume: bool, overwrite: bool) -> list[str]:
         """Whether a run of `recipe`, resolved, may use the folder; changes nothing there.
 
         Returns:
-            What `recipe` changes of the run that it resumes, a sentence for each.
+            Changes of `recipe` since the run that it resumes, a sentence for each.
 
         Raises:
             CheckpointError: a run is there and is neither to be resumed nor overwritten; or it is of another model.
@@ -94,7 +94,7 @@ class RunFolder:
         if not self.recipe.exists():
             fix = "start in another folder, or with --overwrite"
             raise CheckpointError(str(self.recipe), "is missing beside the state of a run", fix=fix)
-        # Resolved anew: an earlier version may have had fewer arguments.
+        # Resolved again: an earlier version may have had fewer arguments.
         changes = list(_changes(recipes.load(self.recipe).resolved().tree, recipe.tree, ""))
         for path, was, now in changes:
             if path.partition(".")[0] == "model" or path == "train.optimizer.type":
@@ -132,7 +132,7 @@ class RunFolder:
             yield
 
     def open(self, recipe: Recipe, resume: bool) -> None:
-        """Write the recipe; what an earlier run left is removed unless it is resumed, and so are unfinished files.
+        """Write the recipe; remove unfinished files and, unless it is resumed, the files of an earlier run.
 
         Raises:
             CheckpointError: the folder cannot be made or written to.
@@ -154,7 +154,7 @@ class RunFolder:
 
 
 def _changes(before: Any, now: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """(dotted path, value before, value now) of each leaf that differs; None stands for what is not there."""
+    """(dotted path, value before, value now) of each leaf that differs; None for an absent one."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in sorted({*before, *now}):
             yield from _changes(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))

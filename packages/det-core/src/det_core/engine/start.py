@@ -54,7 +54,7 @@ def train(
     Raises:
         ConfigError: model and data do not fit together, or the images of a step do not divide among the processes.
         CheckpointError: `output` cannot be used.
-        DataError: an image cannot be used, and the recipe does not say to skip it.
+        DataError: an image cannot be used, and `data.on_bad_image` is not "skip".
         TrainingError: the loss is no longer finite, memory does not suffice, or another process has ended.
     """
     recipe, data, settings = _built(recipe, callbacks)
@@ -106,14 +106,14 @@ def _check_data(recipe: Recipe, data: Any) -> None:
 
 
 def _admitted(recipe: Recipe, folder: RunFolder, resume: bool, overwrite: bool) -> tuple[list[str], dict[str, Any]]:
-    """What changed since the run in a folder began, and the state to resume; empty where a run begins."""
+    """Changes since the run in a folder began, and the state to resume; empty for a new run."""
     changes = first(lambda: folder.admit(recipe, resume, overwrite))
     resume = first(lambda: resume and folder.state.exists())
     return changes, first(lambda: load_state(folder.state) if resume else {})
 
 
 def _announce(trainer: loop.Trainer, where: str, changes: Sequence[str]) -> None:
-    """Show where a training begins, and what changed since it began; from here on, rank 0 writes it to a file too."""
+    """Show where a training begins, and changes since then; from here on rank 0 also writes to a file."""
     if trainer.processes.rank == 0:
         trainer.display.log_to(trainer.folder.console)
     of_all = f" of {trainer.settings.steps}" if trainer.step else ""

@@ -1,4 +1,4 @@
-"""What core itself brings, through the same hooks as any plugin: names as data, nothing is imported.
+"""The components of core, by the same hooks as any plugin: names as data, nothing is imported.
 
 One sorted table per hook; a component needs a line here and nothing else. Recipes are listed in `zoo.plugin`.
 """
@@ -88,7 +88,7 @@ def det_datasets() -> dict[str, str]:
 
 @hookimpl
 def det_evaluators() -> dict[str, str]:
-    """Judges of predictions."""
+    """Evaluators of predictions."""
     return {
         "coco": "det_core.evaluation:CocoEvaluator",
     }
@@ -108,7 +108,7 @@ def det_commands() -> dict[str, str]:
 
 @hookimpl
 def det_writers() -> dict[str, str]:
-    """What `det predict` writes."""
+    """Writers of `det predict --save`."""
     return {
         "json": "det_core.predict.writers:JsonWriter",
         "pictures": "det_core.predict.writers:PictureWriter",

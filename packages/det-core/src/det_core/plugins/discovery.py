@@ -1,4 +1,4 @@
-"""Finds the installed plugins and what they offer, without importing anything behind a name.
+"""Finds the installed plugins and their components, without importing the components.
 
 The loop over entry points is our own: one broken plugin is remembered and skipped instead of ending the program, and
 two distributions that use the same entry-point name are both kept. `DET_DISABLE_PLUGINS`, distributions separated by
@@ -56,10 +56,10 @@ class Plugin:
         module: the entry point's value, "package.module" as a rule.
         status: "active"; "disabled" by the environment; "incompatible" with this core; "broken": cannot be imported;
             "hanging": could not be imported in time.
-        components: kind -> name -> target; what an active plugin offers.
+        components: kind -> name -> target, of an active plugin.
         safe_parts: import paths that an untrusted recipe may build beside those, as the plugin lists them.
         moved_names: names that parts of it had elsewhere before, by which recipes of earlier versions call them.
-        problems: what is wrong with it, a sentence each; an active plugin may have some too.
+        problems: a sentence each; an active plugin may have some too.
         missing: the module that a broken plugin did not find; "" if that is not its trouble.
     """
 
@@ -75,13 +75,13 @@ class Plugin:
 
     @property
     def problem(self) -> str:
-        """All that is wrong with it in one line; "" where nothing is."""
+        """All problems in one line; "" for none."""
         return "; ".join(self.problems)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be: where, what it is, and the command or the step that mends it."""
+    """A problem: its place, a description, and the command or step that fixes it."""
 
     where: str
     problem: str
@@ -93,22 +93,22 @@ class Finding:
 
 @dataclass(frozen=True)
 class Catalog:
-    """What was found, by the names of the distributions, so that the order of installation never matters.
+    """Installed plugins, by the names of the distributions, so that the order of installation never matters.
 
     Attributes:
-        strays: what is wrong with the environment rather than with one plugin.
+        strays: problems of the environment rather than of one plugin.
     """
 
     plugins: tuple[Plugin, ...]
     strays: tuple[Finding, ...] = ()
 
     def moved(self, name: str) -> str:
-        """The name of today of what a plugin says it took from elsewhere under `name`; "" where none says so."""
+        """The current name of a part that a plugin lists under its earlier `name`; "" for none."""
         return next((each.moved_names[name] for each in self.plugins if name in each.moved_names), "")
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Everything that somebody should mend, a sentence each; a plugin that was switched off is none."""
+        """All problems, a sentence each; disabled plugins are none."""
         of_plugins = (
             f"{plugin.distribution} {plugin.version}: {problem}"
             for plugin in self.plugins
@@ -123,7 +123,7 @@ _left: set[str] = set()
 
 
 def catalog(refresh: bool = False) -> Catalog:
-    """What is installed. Found once in a process; `refresh` looks again."""
+    """The installed plugins. Found once in a process; `refresh` searches again."""
     global _found
     if _found is None or refresh:
         importlib.invalidate_caches()
@@ -154,7 +154,7 @@ def _discover() -> Catalog:
     try:
         core = metadata.version(CORE)
     except metadata.PackageNotFoundError:
-        core = ""  # told below
+        core = ""  # reported below
     with Watchdog(_patience(strays), f"{DISABLE}={{who}} goes on without it", "det") as watchdog:
         for name, version, requires, points in _with_entry_points(strays):
             if name in first:
@@ -199,7 +199,7 @@ def _patience(strays: list[Finding]) -> float:
 
 
 class _Installed(NamedTuple):
-    """What counts of the metadata of a distribution, which is parsed anew whenever it is asked for."""
+    """Metadata of a distribution, which importlib parses again at each access."""
 
     name: str
     version: str
@@ -208,7 +208,7 @@ class _Installed(NamedTuple):
 
 
 def _with_entry_points(strays: list[Finding]) -> Iterator[_Installed]:
-    """The distributions that have entry points in our group. The text is looked at first: parsing all takes long."""
+    """The distributions that have entry points in our group. The text is searched first: parsing all takes long."""
     for distribution in metadata.distributions():
         try:
             if f"[{hooks.GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
@@ -221,7 +221,7 @@ def _with_entry_points(strays: list[Finding]) -> Iterator[_Installed]:
             if not _DISTRIBUTION.fullmatch(name) or len(version) > 100:
                 raise ValueError(f"it calls itself {quoted(name)} {quoted(version)}")
         except Exception as error:
-            # A file that cannot be decoded, metadata without a name: what an interrupted installation leaves behind.
+            # A file that cannot be decoded, metadata without a name: as after an interrupted installation.
             place = printable(str(getattr(distribution, "_path", "an installed distribution")), 500)
             strays.append(Finding(place, f"its metadata cannot be read ({described(error)})", "install it again"))
             continue
@@ -230,7 +230,7 @@ def _with_entry_points(strays: list[Finding]) -> Iterator[_Installed]:
 
 
 def _inspect(plugin: Plugin, point: metadata.EntryPoint, watchdog: Watchdog) -> Plugin:
-    """The plugin with what it offers; its code runs here, and nowhere else in this file."""
+    """The plugin with its components; its code runs only here."""
     torch_was_there, threads = "torch" in sys.modules, LeftThreads()
     run = partial(isolated, watchdog, plugin.distribution)
     try:
@@ -277,7 +277,7 @@ def _left_behind(distribution: str, threads: LeftThreads, run: Callable[..., Any
 
 
 def left_threads() -> tuple[str, ...]:
-    """The threads that plugins left behind when they were looked at, each with its plugin."""
+    """Threads that plugins left running at discovery, each with its plugin."""
     return tuple(sorted(_left))
 
 

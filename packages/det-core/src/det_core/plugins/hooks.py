@@ -1,4 +1,4 @@
-"""The eleven hooks of a plugin: what each names, as data.
+"""The eleven hooks of a plugin, which return names as data.
 
 A plugin is a module named in the entry-point group `det`. Each hook takes no argument and returns names as data,
 `{"name": "package.module:attribute"}`; nothing behind a name is imported before it is used. Beside its hooks a plugin
@@ -70,7 +70,7 @@ def det_importers() -> Mapping[str, str]:  # type: ignore[empty-body]
 
 @hookspec
 def det_writers() -> Mapping[str, str]:  # type: ignore[empty-body]
-    """Name callables (folder: Path) -> `Writer`, what `det predict --save NAME` writes results with."""
+    """Name callables (folder: Path) -> `Writer`, for `det predict --save NAME`."""
 
 
 @hookspec
@@ -78,7 +78,7 @@ def det_conformance() -> Mapping[str, str]:  # type: ignore[empty-body]
     """Name a `det_devkit.conformance.Conformance`: how the conformance kit makes this package's components."""
 
 
-# What recipes name; then what only programs use.
+# Kinds that recipes name; then those for programs.
 KINDS: tuple[str, ...] = ("backbones", "heads", "models", "datasets", "evaluators", "exporters", "recipes")
 COMPONENTS: tuple[str, ...] = KINDS[:-1]
 HOOKS: Mapping[str, str] = {kind: f"det_{kind}" for kind in (*KINDS, "commands", "importers", "writers", "conformance")}
@@ -107,7 +107,7 @@ CONTRACTS: Mapping[str, str] = {
 
 
 def recipe_files(folder: str, published: Mapping[str, Mapping[str, str]], more: Iterable[str] = ()) -> dict[str, str]:
-    """What `det_recipes` returns for files named like their recipes; published paths are aliases.
+    """The result of `det_recipes` for files named like their recipes; published paths are aliases.
 
     Args:
         folder: where the files are, as "package:folder".

@@ -83,7 +83,7 @@ WRITERS: Mapping[str, str] = {
     "segments": "det-datasets",
 }
 
-# Method of core, or what it reports: the function of another package that it calls.
+# Method or option of core -> function of another package that it calls.
 FUNCTIONS: Mapping[str, str] = {
     "Detector.augmented": "det_inspect.predictions.augmented:AugmentedDetector",
     "Detector.optimize": "det_export.optimize:optimize",

@@ -41,7 +41,7 @@ class Detector:
     Args:
         model: a `Model`; it is moved to the device and put into evaluation mode.
         classes: the name of each label.
-        transforms: what the images go through first: the `eval_transforms` of the recipe. Resizes alone.
+        transforms: transforms of the images: the `eval_transforms` of the recipe. Resizes only.
         category_ids: the dataset's own number of each label, for `Result.to_coco`; by default the labels themselves.
         device: as in a recipe: "cpu", "cuda", "mps"; None or "auto" for the best there is.
 
@@ -49,8 +49,8 @@ class Detector:
         threshold: the score threshold of calls without one: that of the best F1 in the validation of the checkpoint
             that it was loaded from, else 0.5.
         batch_size: how many images go through the model at once in calls without one.
-        about: what the checkpoint that it was loaded from says of itself; None without one.
-        recipe: what it was built from by `load`; None if it was not.
+        about: metadata of the checkpoint that it was loaded from; None without one.
+        recipe: the recipe it was built from by `load`; else None.
         came_from: the checkpoint that brought the recipe; None if the recipe was named by itself.
     """
 
@@ -97,10 +97,10 @@ class Detector:
                 Face hub), or a recipe: its name, also as published ("COCO-Detection/faster_rcnn_R_50_FPN_3x"), or file.
             weights: for a recipe: the weights of the whole model, det's own or not, in a file or at an address that
                 `det_core.weights.read` takes; None takes those that are published for a recipe of this name, which are
-                downloaded once, and otherwise what the recipe starts from, if that is a whole model.
+                downloaded once, and otherwise the initial weights of the recipe, if they are of a whole model.
             device: where to compute; None for the best there is.
             classes: the name of each label; None takes the checkpoint's, those of the dataset of a published model, and
-                "class 0" and so on where nobody knows.
+                "class 0" and so on if they are unknown.
             overrides: changes to the recipe, such as "model.roi_heads.box_predictor.nms_threshold=0.6".
             trust: build a checkpoint whose recipe names code that is on no list of an installed plugin, which runs it.
 
@@ -163,11 +163,11 @@ class Detector:
             form: the name of an exporter that a plugin offers, such as "onnx".
             path: the file.
             shape: height and width in pixels of the example that the exporter traces.
-            options: what the exporter takes.
+            options: arguments of the exporter.
 
         Raises:
             UnknownNameError: no installed plugin offers this exporter.
-            ConfigError: the model cannot be exported, or the detector has transforms that no recipe spells.
+            ConfigError: the model cannot be exported, or the detector has transforms without a recipe.
         """
         exporter = registry.find("exporters", form, "Detector.export").load()(**options)
         exporter.about = self.about_for_export()
@@ -176,7 +176,7 @@ class Detector:
         return written
 
     def about_for_export(self) -> dict[str, Any]:
-        """What an exporter writes into its file beside the model: its attribute `about`."""
+        """The attribute `about` of an exporter, which is written beside the model."""
         if self.recipe is None and self._transforms:
             fix = "load the detector from a checkpoint or a recipe"
             raise ConfigError("Detector.export", "cannot write transforms that no recipe spells", fix=fix)
@@ -230,7 +230,7 @@ class Detector:
     def __call__(
         self, images: ImageLike | Iterable[ImageLike], threshold: float | None = None, batch_size: int | None = None
     ) -> Result | list[Result]:
-        """What is on one image, or a list with what is on each of several.
+        """The result of one image, or the list of results of several.
 
         Args:
             images: a file, a Pillow image, a NumPy array (H, W, 3) or a tensor (3, H, W), both uint8 RGB; or several of

@@ -1,6 +1,6 @@
-"""Where parts of earlier versions went: recipes and checkpoints of those name them by their import paths then.
+"""Names of earlier versions: recipes and checkpoints name parts by their import paths at that time.
 
-What moved within core is listed here. A plugin that takes over parts of core, or of another plugin, lists them as data
+Moves within core are in `earlier.json`. A plugin that takes over parts of core or of another plugin lists them as data
 in its module: `MOVED_NAMES = {"det_core.testing": "det_devkit.conformance"}`; by modules, import paths, or qualified
 names, which `plugins.registry` follows.
 """
@@ -28,7 +28,7 @@ IMPLIED: Mapping[str, Mapping[str, str]] = _EARLIER["implied"]
 
 
 def current(path: str) -> str:
-    """The import path of today of what `path`, "module:attribute", meant once; itself where it did not move."""
+    """The current import path of an earlier `path`, "module:attribute"; itself if it did not move."""
     module, _, attribute = path.partition(":")
     found = catalog()
     if target := found.moved(path):

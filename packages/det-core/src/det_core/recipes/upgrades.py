@@ -1,7 +1,7 @@
 """Recipes of earlier versions: arguments that have moved into parts, and modules that have moved.
 
 `upgrade` rewrites a recipe once, where it is loaded; `--set` with an old path goes through `moved_keys`. Components are
-told apart by name alone, so nothing is imported. A plugin lists what has moved in its own components as data in its
+identified by name, so nothing is imported. A plugin lists moved arguments of its components as data in its
 module: `MOVED_ARGUMENTS = {"my_head": {"nms_threshold": "nms.iou_threshold"}}`.
 """
 
@@ -35,12 +35,12 @@ def upgrade(tree: Mapping[str, Any], parent: Mapping[str, Any] = MappingProxyTyp
 
 
 def component_of(node: Any, implied: str = "") -> str:
-    """The qualified name of what a node calls; `implied` where no installed plugin offers it by name."""
+    """The qualified name of the target of a node; `implied` if no installed plugin offers it by name."""
     return (_component(node) if isinstance(node, Mapping) else "") or implied
 
 
 def implied_below(component: str, key: str) -> str:
-    """What a node without a `type` is at the argument `key` of a component, as far as the tables know."""
+    """The type of a node without `type` at the argument `key` of a component, as far as known."""
     place = f"{component}.{key}"
     return moved.IMPLIED.get(component, {}).get(key, "") or (place if _moves(place) else "")
 
@@ -88,7 +88,7 @@ def _put(node: dict[str, Any], keys: Sequence[str], value: Any, path: str) -> No
 
 
 def _component(node: Mapping[str, Any]) -> str:
-    """The qualified name of what a node calls, "" where no installed plugin offers it."""
+    """The qualified name of the target of a node; "" if no installed plugin offers it."""
     name = node.get("type")
     if not isinstance(name, str):
         return ""
@@ -114,7 +114,7 @@ def _path_now(text: str) -> str:
 
 
 def _moves(component: str) -> Mapping[str, str]:
-    """What has moved in a component, as core or its own plugin lists it."""
+    """Moved arguments of a component, as core or its plugin lists them."""
     if component in moved.ARGUMENTS:
         return moved.ARGUMENTS[component]
     distribution, _, name = component.partition("/")

@@ -26,7 +26,7 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 def misfit(node: Any, annotation: Any, path: str, fix: str = "") -> ConfigError:
-    """The error of a value that is not what the annotation asks for."""
+    """The error of a value that does not fit the annotation."""
     return ConfigError(path, f"must be {describe(annotation)}", f"got {shown(node)}", fix)
 
 
@@ -48,7 +48,7 @@ def location(node: Any, annotation: Any, path: str) -> Path | str:
         place = Path(root, Path(node).expanduser()).absolute()
         if root and not Path(root).is_dir() and not Path(node).expanduser().is_absolute():
             raise ConfigError(path, f"starts at {DATA_FOLDER}, which is no folder", f"{DATA_FOLDER} is {root!r}")
-    except RuntimeError as error:  # "~somebody" whose home is not known
+    except RuntimeError as error:  # "~user" with an unknown home
         raise ConfigError(path, "is not a path", f"got {shown(node)}", str(error)) from error
     return str(place) if annotation is Source else place
 

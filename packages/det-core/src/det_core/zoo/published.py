@@ -24,7 +24,7 @@ class PublishedModel:
         task: "detection", "instances", "keypoints", "proposals", "semantic", "panoptic" or "densepose".
         data: the published name of the dataset that it is evaluated on.
         weights: the address of the weights of the whole model; None where none were published.
-        reported: what is reported of it, under the publisher's own labels.
+        reported: reported figures, under the publisher's labels.
         licenses: of its "weights" and of the "annotations" it is trained on, where their publisher limits their use.
     """
 

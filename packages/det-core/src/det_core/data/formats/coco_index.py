@@ -42,7 +42,7 @@ class CocoIndex:
         image_ids: (M,) int64 or text.
         file_names: M texts.
         sizes: int32 (M, 2): height, width.
-        first: int64 (M + 1,): the objects of image i are rows first[i] to first[i + 1] of what follows.
+        first: int64 (M + 1,): the objects of image i are rows first[i] to first[i + 1] of the arrays below.
         object_ids: (A,) int64 or text.
         boxes: float32 (A, 4), xyxy; or (A, 5) if rotated ones were asked for.
         labels: int64 (A,).
@@ -51,9 +51,9 @@ class CocoIndex:
         segmentations: A texts, the JSON of polygons or RLE; None if masks were not asked for.
         keypoints: float32 (A, K, 3); None if they were not asked for.
         annotated: False if the file does not list annotations at all, as those of test images.
-        skipped: what was left out and why, one sentence each.
-        left_out: what was left out, and how many: as `det_core.data.left_out` describes it.
-        marks: (A, ...): what else is said of each object, by the key of its extra; a dataset may add its own.
+        skipped: entries that were left out and why, one sentence each.
+        left_out: counts of left-out parts, as `det_core.data.left_out` describes them.
+        marks: (A, ...): further properties of each object, by the key of the extra; a dataset may add its own.
     """
 
     classes: tuple[str, ...]
@@ -86,7 +86,7 @@ def checked(
     bad_annotations: BadAnnotations = "stop",
     marks: Mapping[str, str] | None = None,
 ) -> CocoIndex:
-    """The index of what a COCO file holds, or of what another format says in its words.
+    """The index of the content of a COCO file, or of another format converted to it.
 
     Args:
         content: with the lists "images", "categories" and perhaps "annotations".
@@ -96,7 +96,7 @@ def checked(
         keypoints: whether keypoints are wanted.
         rotated: as in `CocoDataset`.
         bad_annotations: as in `CocoDataset`.
-        marks: entries of an annotation that say yes or no, by the key of the extra that they become.
+        marks: flags of an annotation, by the key of the extra that they become.
 
     Raises:
         DataError: naming `path` and the first ten faults of a kind, with their ids and how many there are.
@@ -145,7 +145,7 @@ def _by_image(records: list[dict[str, Any]], check: AnnotationCheck) -> tuple[li
 
 
 def _columns(records: list[dict[str, Any]], check: AnnotationCheck, marks: Mapping[str, str]) -> dict[str, Any]:
-    """What a `CocoIndex` keeps of each object itself, by field."""
+    """Fields of a `CocoIndex` with one row per object."""
     areas = [record.get("area", record["bbox"][2] * record["bbox"][3]) for record in records]
     segmentations = PackedTexts(map(json.dumps, map(check.segmentation, records))) if check.masks else None
     return {
@@ -159,7 +159,7 @@ def _columns(records: list[dict[str, Any]], check: AnnotationCheck, marks: Mappi
 
 
 def _flags(records: list[dict[str, Any]], name: str) -> NDArray[np.bool_]:
-    """Whether each object has an entry that says yes; no where it is absent."""
+    """A flag of each object; False where it is absent."""
     return np.array([bool(record.get(name, 0)) for record in records], np.bool_)
 
 

@@ -1,4 +1,4 @@
-"""What the files of a dataset say, in the words of COCO, before anything of it is checked."""
+"""The content of the files of a dataset in the form of COCO, before validation."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,17 +14,17 @@ __all__ = ["Listing"]
 
 @dataclass(frozen=True)
 class Listing:
-    """What a reader makes a `CocoIndex` of, `det data check` looks through, and `det data convert` writes anew.
+    """The input of a `CocoIndex`, of `det data check`, and of `det data convert`.
 
     Attributes:
         content: the lists "images", "categories" and perhaps "annotations", as in a COCO file.
         images: the folder that the file names start from.
         annotations: the file or folder that it was read from, for messages.
         marks: as `coco_index.checked` takes them.
-        faults: files that cannot be read; what they would have said is missing.
-        left_out: what else the reader leaves out, and how many.
+        faults: files that cannot be read, whose content is missing.
+        left_out: further left-out parts -> count.
         own_ids: whether the files themselves give these ids; else the reader has made them.
-        checks: what else `det data check` looks for in an annotation, beside the rules of COCO.
+        checks: further checks of an annotation in `det data check`, beside the rules of COCO.
     """
 
     content: Mapping[str, Any]

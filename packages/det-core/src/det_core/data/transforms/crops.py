@@ -1,6 +1,6 @@
 """Crops, and the large-scale jitter that the newer published models are trained with.
 
-Boxes are clipped to what is left of the image, drawn tight around the masks where there are some, and objects of which
+Boxes are clipped to the window, recomputed from the masks where there are some, and objects of which
 nothing is left are dropped; `compose` does so after any crop.
 """
 
@@ -18,7 +18,7 @@ from det_core.structures import Size
 
 __all__ = ["FixedSizeCrop", "RandomCrop", "ScaleJitter"]
 
-# What stands in the padding of a semantic map: no class.
+# Padding of a semantic map: no class.
 _UNKNOWN = 255
 _ATTEMPTS = 10
 
@@ -49,18 +49,18 @@ class ScaleJitter(v2.Transform):
         return functional.resize(inpt, params["size"], antialias=True)
 
     def resized(self, size: Size, factor: float) -> Size:
-        """What (height, width) becomes."""
+        """The size of an image of `size` after the resize."""
         ratio = min(wanted * factor / side for wanted, side in zip(self.size, size, strict=True))
         height, width = (max(1, round(side * ratio)) for side in size)
         return height, width
 
 
 class FixedSizeCrop(v2.Transform):
-    """Cut a window of one size out of an image, and pad what is smaller, right and bottom.
+    """Crop a window of a fixed size, and pad smaller images right and bottom.
 
     Args:
         size: (height, width), or the side of a square.
-        pad_value: what the padding is filled with, 0 to 255 (masks: nothing; semantic maps: unknown); None leaves
+        pad_value: value of the padding, 0 to 255 (masks: 0; semantic maps: no class); None leaves
             smaller images as they are.
     """
 
@@ -98,8 +98,8 @@ class RandomCrop(v2.Transform):
         form: "absolute": (height, width) in pixels, less where the image is smaller; "absolute_range": height and
             width are each drawn from `size[0]` to `size[1]` pixels; "relative": shares of the image's height and width;
             "relative_range": each share is drawn from that of `size` to 1.
-        max_class_share: draw another window, up to ten times, where more than this share of the pixels whose class a
-            semantic map tells is of one class.
+        max_class_share: draw another window, up to ten times, while more than this share of the pixels with a class in
+            the semantic map is of one class.
     """
 
     def __init__(
