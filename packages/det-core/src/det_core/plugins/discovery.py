@@ -29,7 +29,7 @@ __all__ = [
     "DISABLE",
     "TIMEOUT",
     "Catalog",
-    "Finding",
+    "Issue",
     "Plugin",
     "Status",
     "canonical",
@@ -80,7 +80,7 @@ class Plugin:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Issue:
     """A problem: its place, a description, and the command or step that fixes it."""
 
     where: str
@@ -96,11 +96,11 @@ class Catalog:
     """Installed plugins, by the names of the distributions, so that the order of installation never matters.
 
     Attributes:
-        strays: problems of the environment rather than of one plugin.
+        environment_issues: problems of the environment rather than of one plugin.
     """
 
     plugins: tuple[Plugin, ...]
-    strays: tuple[Finding, ...] = ()
+    environment_issues: tuple[Issue, ...] = ()
 
     def moved(self, name: str) -> str:
         """The current name of a part that a plugin lists under its earlier `name`; "" for none."""
@@ -115,7 +115,7 @@ class Catalog:
             if plugin.status != "disabled"
             for problem in plugin.problems
         )
-        return (*map(str, self.strays), *of_plugins)
+        return (*map(str, self.environment_issues), *of_plugins)
 
 
 _found: Catalog | None = None
@@ -149,43 +149,45 @@ def _switched_off() -> set[str]:
 def _discover() -> Catalog:
     switched_off = _switched_off()
     found: list[Plugin] = []
-    strays: list[Finding] = []
+    environment_issues: list[Issue] = []
     first: dict[str, str] = {}
     try:
         core = metadata.version(CORE)
     except metadata.PackageNotFoundError:
         core = ""  # reported below
-    with Watchdog(_patience(strays), f"{DISABLE}={{who}} goes on without it", "det") as watchdog:
-        for name, version, requires, points in _with_entry_points(strays):
+    with Watchdog(_time_limit(environment_issues), f"{DISABLE}={{who}} goes on without it", "det") as watchdog:
+        for name, version, requires, points in _with_entry_points(environment_issues):
             if name in first:
                 # The same one again, further down sys.path: Python imports the first, so the first is the plugin.
                 if version != first[name]:
                     problem = f"is installed twice; {first[name]} is used, {version} is hidden behind it"
                     fix = f"pip uninstall {name}  # until none is left, then install it again"
-                    strays.append(Finding(name, problem, fix))
+                    environment_issues.append(Issue(name, problem, fix))
                 continue
             first[name] = version
-            misfit = _misfit(requires, core)
+            incompatibility = _incompatibility(requires, core)
             for point in points:
                 plugin = Plugin(name, version, printable(point.value, 200))
                 if name in switched_off:
                     found.append(replace(plugin, status="disabled", problems=(f"switched off by {DISABLE}",)))
-                elif misfit:
-                    found.append(replace(plugin, status="incompatible", problems=(misfit,)))
+                elif incompatibility:
+                    found.append(replace(plugin, status="incompatible", problems=(incompatibility,)))
                 else:
                     found.append(_inspect(plugin, point, watchdog))
     if CORE not in first:
         problem = "is not installed as a distribution, so its own components cannot be found"
-        strays.append(Finding(CORE, problem, "pip install it"))
-    return Catalog(tuple(sorted(found, key=lambda plugin: (plugin.distribution, plugin.module))), tuple(strays))
+        environment_issues.append(Issue(CORE, problem, "pip install it"))
+    return Catalog(
+        tuple(sorted(found, key=lambda plugin: (plugin.distribution, plugin.module))), tuple(environment_issues)
+    )
 
 
-def patience() -> float:
+def time_limit() -> float:
     """How many seconds a plugin may take; infinite for no limit."""
-    return _patience([])
+    return _time_limit([])
 
 
-def _patience(strays: list[Finding]) -> float:
+def _time_limit(environment_issues: list[Issue]) -> float:
     """How many seconds a plugin may take."""
     text = os.environ.get(TIMEOUT, "").strip()
     try:
@@ -193,7 +195,9 @@ def _patience(strays: list[Finding]) -> float:
         if not seconds >= 0:
             raise ValueError("negative, or no number")
     except ValueError:
-        strays.append(Finding(TIMEOUT, f"{text!r} is not a number of seconds; {SECONDS:g} is used", "0 waits for ever"))
+        environment_issues.append(
+            Issue(TIMEOUT, f"{text!r} is not a number of seconds; {SECONDS:g} is used", "0 waits for ever")
+        )
         return SECONDS
     return seconds or math.inf
 
@@ -207,7 +211,7 @@ class _Installed(NamedTuple):
     points: Sequence[metadata.EntryPoint]
 
 
-def _with_entry_points(strays: list[Finding]) -> Iterator[_Installed]:
+def _with_entry_points(environment_issues: list[Issue]) -> Iterator[_Installed]:
     """The distributions that have entry points in our group. The text is searched first: parsing all takes long."""
     for distribution in metadata.distributions():
         try:
@@ -223,7 +227,9 @@ def _with_entry_points(strays: list[Finding]) -> Iterator[_Installed]:
         except Exception as error:
             # A file that cannot be decoded, metadata without a name: as after an interrupted installation.
             place = printable(str(getattr(distribution, "_path", "an installed distribution")), 500)
-            strays.append(Finding(place, f"its metadata cannot be read ({described(error)})", "install it again"))
+            environment_issues.append(
+                Issue(place, f"its metadata cannot be read ({described(error)})", "install it again")
+            )
             continue
         if points:
             yield _Installed(canonical(name), printable(version), requires or distribution.requires or (), points)
@@ -289,7 +295,7 @@ def _module_of(point: metadata.EntryPoint) -> ModuleType:
     return module
 
 
-def _misfit(requires: Sequence[str], core: str) -> str:
+def _incompatibility(requires: Sequence[str], core: str) -> str:
     """Why a plugin cannot be used with this version of core, from its own Requires-Dist; "" where it can."""
     wanted = [text for text in requires if re.match(r"det[-_.]+core", text, re.IGNORECASE)]
     if not (wanted and core):

@@ -123,9 +123,9 @@ def _advice(kind: str | None, name: str, offered: list[Component]) -> tuple[str,
     """Plugins that are not in use, and a suggestion."""
     idle = [plugin for plugin in catalog().plugins if plugin.problems]
     found = ""
-    if idle or catalog().strays:
+    if idle or catalog().environment_issues:
         reasons = [f"{plugin.distribution} {plugin.version} ({plugin.problem})" for plugin in idle]
-        found = "not in use: " + ", ".join([*reasons, *map(str, catalog().strays)])
+        found = "not in use: " + ", ".join([*reasons, *map(str, catalog().environment_issues)])
     hints = [did_you_mean(name, [c.name for c in offered] + [c.qualified for c in offered])]
     hints.append(_from_package(name, kind or ""))
     if not any(hints):

@@ -24,7 +24,7 @@ from det_core.recipes.construct import class_of, is_contract, kind_of, require_m
 from det_core.recipes.defaults import default_data, over_default
 from det_core.recipes.nodes import Call, Entries, Factory, Items, NoDataError, Plan, Value, known, require_all
 from det_core.recipes.signatures import Argument, Signature, describe, shown, signature_of, unwrapped
-from det_core.recipes.values import Source, is_location, leaf, location, misfit
+from det_core.recipes.values import Source, is_location, leaf, location, type_mismatch
 
 __all__ = ["Factory", "Plan", "Source", "arguments_of", "check"]
 
@@ -119,22 +119,22 @@ class _Checker:
             if isinstance(each, UntrustedError):
                 raise each
         furthest = max(errors, key=lambda error: len(error.where))
-        raise furthest if len(furthest.where) > len(path) else misfit(node, annotation, path)
+        raise furthest if len(furthest.where) > len(path) else type_mismatch(node, annotation, path)
 
     def _mapping(self, node: Any, annotation: Any, arguments: tuple[Any, ...], path: str) -> Plan:
         if not isinstance(node, Mapping):
-            raise misfit(node, annotation, path)
+            raise type_mismatch(node, annotation, path)
         keys, values = arguments
         parts = {key: self.check(value, values, f"{path}.{key}") for key, value in node.items()}
         return Entries(parts, {key: self.check(key, keys, path).build() for key in node})
 
     def _list(self, node: Any, annotation: Any, origin: type, arguments: tuple[Any, ...], path: str) -> Plan:
         if not isinstance(node, list | tuple):
-            raise misfit(node, annotation, path)
+            raise type_mismatch(node, annotation, path)
         annotations = [arguments[0] if arguments else Any] * len(node)
         if origin is tuple and arguments and arguments[-1] is not Ellipsis:
             if len(arguments) != len(node):
-                raise misfit(node, annotation, path)
+                raise type_mismatch(node, annotation, path)
             annotations = list(arguments)
         numbered = enumerate(zip(node, annotations, strict=True))
         parts = (self.check(value, each, f"{path}.{number}") for number, (value, each) in numbered)

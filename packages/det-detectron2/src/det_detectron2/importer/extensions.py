@@ -81,7 +81,7 @@ def translator(setting: str, value: Any) -> Callable[..., Any] | None:
 def _load() -> tuple[tuple[Extension, ...], tuple[str, ...]]:
     loaded, errors = [], []
     components = [each for each in registry.components(_KIND) if each.name.startswith(_FORMAT)]
-    with Watchdog(discovery.patience(), f"{plugins.DISABLE}={{who}} goes on without it", "det") as watchdog:
+    with Watchdog(discovery.time_limit(), f"{plugins.DISABLE}={{who}} goes on without it", "det") as watchdog:
         for component in components:
             who = component.distribution
             try:
