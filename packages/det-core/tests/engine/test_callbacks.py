@@ -84,7 +84,7 @@ def test_callbacks_state_of_another_list_is_noted():
         Callbacks([Counts()]).load_state_dict([("Counts", {})])
 
 
-def test_callbacks_in_a_run_are_called_in_order_and_resumed(tmp_path, console, counts):
+def test_callbacks_in_run_are_called_in_order_and_resumed(tmp_path, console, counts):
     settings = {"steps": 4, "callbacks": [{"type": "standins:counts"}]}
     train(standins.recipe(**settings), tmp_path, console=console)
     calls = ["start", "last.safetensors", "best.safetensors", "evaluated at 4", "last.safetensors", "end"]
