@@ -2,12 +2,14 @@
 
 from det_core.plugins.hooks import hookimpl
 
+_CALLBACKS = ("BestCheckpoint", "EarlyStopping", "MLflow", "Profile", "SamplePredictions", "TensorBoard", "WandB")
 # Parts of det-core before 0.2.
 MOVED_NAMES = {
-    f"det_core.engine.callbacks:{name}": f"det_inspect.training:{name}"
-    for name in ("BestCheckpoint", "EarlyStopping", "MLflow", "Profile", "SamplePredictions", "TensorBoard", "WandB")
-} | dict.fromkeys(("det_core.models.augmented", "det_core.predict.augmented"), "det_inspect.predictions.augmented")
-
+    **{f"det_core.engine.callbacks:{name}": f"det_inspect.training:{name}" for name in _CALLBACKS},
+    "det_core.engine.callbacks.selection": "det_inspect.training.selection",
+    "det_core.models.augmented": "det_inspect.predictions.augmented",
+    "det_core.predict.augmented": "det_inspect.predictions.augmented",
+}
 SAFE_PARTS = ("det_inspect.training.selection:EarlyStopping",)
 
 
