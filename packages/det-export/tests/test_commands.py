@@ -111,5 +111,5 @@ def test_licence_of_published_weights_alone():
     recipe = recipes.load("mask_rcnn_r50_fpn_3x")
     assert licence_of(recipe.source) == "CC-BY-SA-3.0"
     assert licence_of("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x") == "CC-BY-SA-3.0"
-    assert licence_of("torchvision_fasterrcnn_resnet50_fpn") == ""
+    assert licence_of("torchvision_fasterrcnn_resnet50_fpn") == "BSD-3-Clause"
     assert licence_of("my-recipe.yaml") == ""
