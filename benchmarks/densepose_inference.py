@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 from det_core import recipes
+from det_core.predict.optimize import optimize
 from det_core.structures import ImageBatch
-from det_export.optimize import optimize
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 

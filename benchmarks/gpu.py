@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from _pair import ours, pictures
 from det_core.ops import boxes as box_ops
+from det_core.predict import optimize
 from det_core.structures import Detections, ImageBatch
-from det_export.optimize import optimize
 from torch import nn
 from torch.nn import functional as F
 

@@ -27,9 +27,9 @@ import torch
 from det_core import recipes
 from det_core.models.cpu import accelerate
 from det_core.plugins import registry
+from det_core.predict.optimize import optimize
 from det_core.structures import ImageBatch, Prediction
 from det_export.check import BOUNDS, Row, compared, shipped, timed
-from det_export.optimize import optimize
 
 RESULTS = Path(__file__).parent / "results" / "runtimes.json"
 THREADS = 2

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from det_core.errors import ConfigError
-from det_export.optimize import fold_norms
+from det_core.predict.optimize import fold_norms
 from det_mobile.quantization import FakeQuantization, QuantizationAware
 from small import built, c4_tree, images, objects
 from torch import nn

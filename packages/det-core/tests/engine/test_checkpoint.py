@@ -146,6 +146,7 @@ def test_checkpoint_threshold_becomes_that_of_the_detector(tmp_path):
         save_checkpoint(tmp_path / f"{number}.safetensors", recipe.build_model(), about)
         detector = Detector.load(tmp_path / f"{number}.safetensors", device="cpu")
         assert detector.threshold == (threshold or 0.5)
+        assert detector.optimize().threshold == detector.threshold
         image = standins.Squares()[0].image
         scores = detector(image).detections.scores
         assert bool((scores >= detector.threshold).all())

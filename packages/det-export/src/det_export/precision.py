@@ -4,9 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from det_core.predict.optimize import fold_norms
 from torch import Tensor, nn
-
-from det_export.optimize import fold_norms
 
 __all__ = ["PRECISIONS", "at_precision"]
 

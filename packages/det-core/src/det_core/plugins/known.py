@@ -86,7 +86,6 @@ WRITERS: Mapping[str, str] = {
 # Method or option of core -> function of another package that it calls.
 FUNCTIONS: Mapping[str, str] = {
     "Detector.augmented": "det_inspect.predictions.augmented:AugmentedDetector",
-    "Detector.optimize": "det_export.optimize:optimize",
     "Detector.push_to_hub": "det_inspect.hub:push_to_hub",
     "det eval --save-predictions": "det_inspect.results.results_file:ResultsFile",
     "hint of a recipe": "det_inspect.models.fitting:with_hint",

@@ -23,6 +23,7 @@ from det_core.plugins import registry
 from det_core.plugins.known import function
 from det_core.predict.addresses import read_image_at
 from det_core.predict.loading import load_model
+from det_core.predict.optimize import optimize
 from det_core.predict.result import Result
 from det_core.recipes import Recipe
 from det_core.structures import ImageBatch, Sample
@@ -273,7 +274,7 @@ class Detector:
         precision: Literal["fp32", "bf16"] = "fp32",
         compiled: bool = False,
     ) -> "Detector":
-        """A faster detector with the same predictions; this one is unchanged, and is the one to train or save.
+        """Another detector that says the same in less time; this one stays as it is, and is the one to train or save.
 
         Args:
             fold: multiply batch norms into the convolutions before them.
@@ -281,13 +282,10 @@ class Detector:
             precision: "bf16" computes in bfloat16, where scores move in the third digit; "fp32" as trained.
             compiled: let `torch.compile` translate the networks, during the first image of each size; on a CPU that
                 needs a C++ compiler.
-
-        Raises:
-            MissingExtraError: det-export is not installed.
         """
         faster = copy.copy(self)
         options = {"fold": fold, "channels_last": channels_last, "compiled": compiled}
-        faster.model = function("Detector.optimize")(self.model, precision=precision, **options)
+        faster.model = optimize(self.model, precision=precision, **options)
         return faster
 
     def _detect(self, samples: Sequence[Sample], threshold: float) -> Iterator[Result]:

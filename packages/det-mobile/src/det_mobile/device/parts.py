@@ -11,7 +11,7 @@ from det_core.models.cpu import accelerate
 from det_core.models.heads.rpn import RPN
 from det_core.ops import coding
 from det_core.ops.roi import ROIPooler
-from det_export.optimize import fold_norms
+from det_core.predict.optimize import fold_norms
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -5,13 +5,14 @@ from collections import Counter
 from typing import Literal
 
 import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
 from det_core.contracts import SegmentMaker
 from det_core.engine.compilation import compile_networks
 from det_core.engine.evaluate import Precision, autocast
 from det_core.ops.layers import Conv2d, FrozenBatchNorm2d
 from det_core.structures import ImageBatch, Prediction
-from torch import Tensor, fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 __all__ = ["Optimized", "fold_norms", "optimize"]
 

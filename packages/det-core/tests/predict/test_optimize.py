@@ -6,9 +6,10 @@ from det_core import Detector
 from det_core.backbones import FPN, Deformation, RegNet, ResNet, TorchvisionBackbone
 from det_core.models import DenseDetector, RetinaNetHead, TowerLayers, mask_rcnn
 from det_core.ops.layers import BatchStatBatchNorm2d, Conv2d, FrozenBatchNorm2d
+from det_core.predict import optimize
+from det_core.predict.optimize import fold_norms
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch
-from det_export.optimize import fold_norms, optimize
 from torch import nn
 
 NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
@@ -187,9 +188,3 @@ def test_a_detector_makes_a_faster_one_beside_itself(batch):
     given, expected = faster(image, threshold=0.1), detector(image, threshold=0.1)
     assert len(expected) > 0
     torch.testing.assert_close(given.detections.boxes, expected.detections.boxes, rtol=0, atol=0.01)
-
-
-def test_optimized_detector_keeps_threshold():
-    detector = Detector(small_mask_rcnn(), ["a", "b"], device="cpu")
-    detector.threshold = 0.37
-    assert detector.optimize().threshold == 0.37
