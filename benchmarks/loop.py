@@ -4,9 +4,9 @@
   backward, optimizer), with and without the faster ways of computing on a CPU; each on one thread, in turn;
 * data wait: the share of time that a training waits for its loader of two workers, at the recipe's sizes (640 to 800);
   the network is the smallest that torchvision has, so that batches are wanted quickly;
-* processes: images per second of two processes under torchrun over those of one, each bound to a core of its own, on the
-  blood cells, which are of one size: no process waits for the larger image of the other. Two trainings that know nothing
-  of each other stand beside it: what two cores of this machine can do at all;
+* processes: images per second of two processes under torchrun over those of one, each bound to a core of its own, on
+  the blood cells, which are of one size: no process waits for a larger image of the other. Two trainings that know
+  nothing of each other stand beside it: what two cores of this machine can do at all;
 * checkpoint: how long a step with a checkpoint stands still.
 
 The weights are random and the learning rate is next to nothing, so that each step has the same work. Run it:
