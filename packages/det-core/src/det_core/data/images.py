@@ -24,6 +24,7 @@ __all__ = [
     "file_of",
     "from_pil",
     "image_size",
+    "opened_image",
     "read_image",
     "read_reduced",
 ]
@@ -65,8 +66,13 @@ def read_image(path: ImagePath) -> Tensor:
 
 def decode_image(content: bytes, where: str) -> Tensor:
     """The same from the content of a file; `where` names it in errors."""
-    with _opened(io.BytesIO(content), where) as picture:
+    with opened_image(io.BytesIO(content), where) as picture:
         return from_pil(picture, where)
+
+
+def opened_image(stream: io.RawIOBase | io.BytesIO, where: str) -> Image.Image:
+    """A Pillow image of a format that `read_image` takes, of which the head alone is read; errors as of that."""
+    return _opened(_Patient(stream), where)
 
 
 def read_reduced(path: ImagePath, at_least: int) -> tuple[Tensor, Size]:
@@ -144,7 +150,7 @@ def _open(path: ImagePath) -> Iterator[Image.Image]:
         raise DataError(where, "cannot be opened as an image", error.strerror or str(error)) from error
 
 
-def _opened(stream: io.BufferedReader | io.BytesIO, where: str) -> Image.Image:
+def _opened(stream: io.BufferedReader, where: str) -> Image.Image:
     try:
         return Image.open(stream, formats=_known_formats())
     except UnidentifiedImageError as error:

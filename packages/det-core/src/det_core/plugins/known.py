@@ -65,6 +65,7 @@ COMMANDS: Mapping[str, str] = {
     "recipes import": "det-detectron2",
     "recipes type": "det-inspect",
     "runs": "det-inspect",
+    "serve": "det-export",
     "start": "det-inspect",
     "train DATA": "det-inspect",
     "train --dry-run": "det-inspect",
