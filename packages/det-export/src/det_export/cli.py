@@ -9,6 +9,8 @@ import click
 from det_core.cli.output import echo
 from det_core.errors import ConfigError
 
+from det_export import triton
+
 if TYPE_CHECKING:
     from det_export.check import Agreement
 
@@ -34,6 +36,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--ap-images", type=click.IntRange(min=0), default=100, show_default=True, help="Images of the AP.")
 @click.option("--resize/--no-resize", default=None, help="Let the file resize; by default where its format can.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="What an aoti package is compiled for.")
+@click.option("--layout", type=click.Choice(["triton"]), help="Also write the model's config.pbtxt of a repository.")
 @click.option("--licence", metavar="TEXT", help="Of the weights, for the file; by default that of published ones.")
 @click.option("--trust", is_flag=True, help="Run code that the checkpoint names outside the installed plugins.")
 def command(**options: Any) -> None:
@@ -49,8 +52,12 @@ def command(**options: Any) -> None:
       det export runs/cells --format aoti --output cells.pt2 --precision int8 --calibrate photos
     """
     asked = _Asked(**{name: options.pop(name) for name in tuple(options) if name in _Asked.__annotations__})
+    if asked.layout:
+        triton.require_place(options["form"], asked.output)
     exporter = _exporter(asked, **options)
     agreement = _export(asked, exporter)
+    if asked.layout:
+        echo(f"{triton.write_config(asked.output)}: written")
     if not agreement.agrees:
         echo("the file does not compute what the model does; the file stays, to be looked into", err=True)
         raise SystemExit(1)
@@ -67,6 +74,7 @@ class _Asked:
     batch: int
     folder: Path | None
     ap_images: int
+    layout: str | None
     licence: str | None
     trust: bool
 

@@ -5,8 +5,8 @@ from det_core.plugins.hooks import hookimpl
 
 @hookimpl
 def det_commands() -> dict[str, str]:
-    """Writing a model to a file for another runtime."""
-    return {"export": "det_export.cli:command"}
+    """Writing a model to a file for another runtime, and answering requests."""
+    return {"export": "det_export.cli:command", "serve": "det_export.serve.command:command"}
 
 
 @hookimpl

@@ -1,0 +1,1 @@
+"""`det serve`: models behind HTTP."""

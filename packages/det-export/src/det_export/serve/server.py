@@ -1,0 +1,170 @@
+"""The server: a socket, a clock for clients that send nothing, signals, and a watch over the files of models."""
+
+import asyncio
+import contextlib
+import ipaddress
+import signal
+import socket
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import uvicorn
+from det_core.cli.output import echo
+from det_core.errors import ConfigError
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from det_export.serve.app import make_app
+from det_export.serve.guard import Guard
+from det_export.serve.metrics import Metrics
+from det_export.serve.served import ServedModel
+from det_export.serve.settings import Limits
+
+__all__ = ["Server", "is_loopback", "run_until_signal"]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether all addresses of a host are of this machine alone; ConfigError if there is no such host."""
+    try:
+        addresses = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
+    except OSError as error:
+        raise ConfigError("--host", f"{host} has no address", str(error)) from error
+    return all(ipaddress.ip_address(str(each).partition("%")[0]).is_loopback for each in addresses)
+
+
+class Server(uvicorn.Server):
+    """A server of models; `run` answers requests until `should_exit`, and those it has taken by then.
+
+    Args:
+        models: by name, already loaded.
+        address: host and port; port 0 for any that is free.
+        token: for `Authorization: Bearer TOKEN`; "" for none.
+        limits: bounds.
+        metrics: counters.
+        allowed: as of `make_app`.
+
+    Attributes:
+        url: where it listens.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, ServedModel],
+        address: tuple[str, int],
+        token: str,
+        limits: Limits,
+        metrics: Metrics,
+        allowed: Callable[[str], bool] | None = None,
+    ) -> None:
+        host, port = address
+        hosts = () if token else {host.lower(), "localhost", "127.0.0.1", "::1"}
+        app = Guard(make_app(models, limits, metrics, allowed), limits, metrics, token, hosts)
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="asyncio",
+                http=_protocol(limits.head_seconds),
+                ws="none",
+                lifespan="on",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=int(limits.shutdown_seconds),
+            )
+        )
+        self.models, self._socket = models, _bound(host, port)
+        host, port = self._socket.getsockname()[:2]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Print the address once it listens."""
+        await super().startup(sockets)
+        echo(f"{', '.join(self.models)}: {self.url}")
+
+    def run(self, sockets: Any = None) -> None:
+        """Answer requests, watch the files of the models, and end their threads when it is over."""
+        ended = threading.Event()
+        watch = threading.Thread(target=_watch, args=(self.models.values(), ended), daemon=True)
+        watch.start()
+        try:
+            super().run([self._socket])
+        finally:
+            ended.set()
+            for each in self.models.values():
+                each.close()
+
+
+def run_until_signal(server: Server) -> None:
+    """Run a server until SIGTERM or SIGINT."""
+    # uvicorn raises the signal again when it is done, which would end the process without its exit code.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server.run()
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(where)
+    except OSError as error:
+        fix = "give another --port, or 0 for any that is free"
+        raise ConfigError("--port", f"cannot listen at {host}:{port}", str(error), fix) from error
+    return bound
+
+
+def _watch(models: Collection[ServedModel], ended: threading.Event) -> None:
+    @contextlib.contextmanager
+    def paused() -> Iterator[None]:
+        with contextlib.ExitStack() as locks:
+            for each in models:
+                locks.enter_context(each.lock)
+            yield
+
+    while not ended.wait(1):
+        for each in models:
+            each.reload_if_changed(paused)
+
+
+def _protocol(head_seconds: float) -> type[H11Protocol]:
+    class Protocol(H11Protocol):
+        """Closes a connection whose client takes longer than `head_seconds` for the head of a request."""
+
+        _clock: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._start()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.cycle is None or self.cycle.response_complete:
+                self._start()
+            else:
+                self._stop()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.cycle is None or self.cycle.response_complete:
+                self._start()
+
+        def connection_lost(self, error: Exception | None) -> None:
+            self._stop()
+            super().connection_lost(error)
+
+        def _start(self) -> None:
+            if self._clock is None:
+                self._clock = self.loop.call_later(head_seconds, self._end)
+
+        def _stop(self) -> None:
+            if self._clock is not None:
+                self._clock.cancel()
+                self._clock = None
+
+        def _end(self) -> None:
+            self._clock = None
+            if self.cycle is None or self.cycle.response_complete:
+                self.transport.close()
+
+    return Protocol
