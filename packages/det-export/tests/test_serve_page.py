@@ -42,6 +42,7 @@ def test_page_draws_cells_and_slider_filters(page, tmp_path):
     picture = CELLS / "images" / "BloodImage_00007.jpg"
     with running({"cells": detector}, replace(Limits(), queue=8)) as server:
         page.goto(server.url)
+        playwright.expect(page.locator("#token")).to_be_hidden()
         page.set_input_files("#file", picture)
         playwright.expect(page.locator("#status")).to_contain_text("ms", timeout=60_000)
         assert counted(page) == len(detector(picture, threshold=float(page.input_value("#threshold")))) > 3

@@ -128,7 +128,12 @@ function drawBox(context, each, text, color) {
     context.translate(-each.bbox[2] / 2, -each.bbox[3] / 2);
   } else context.translate(each.bbox[0], each.bbox[1]);
   context.strokeRect(0, 0, each.bbox[2], each.bbox[3]);
-  context.fillText(text, context.lineWidth, -context.lineWidth);
+  const side = 9 * context.lineWidth;
+  const top = each.bbox.length === 4 && each.bbox[1] < side ? 0 : -side; // inside at the edge of the picture
+  context.fillRect(0, top, context.measureText(text).width + 4 * context.lineWidth, side);
+  context.fillStyle = "white";
+  context.fillText(text, 2 * context.lineWidth, top + 7 * context.lineWidth);
+  context.fillStyle = color;
   context.restore();
   const points = each.keypoints || [];
   for (let i = 0; i < points.length; i += 3) {
