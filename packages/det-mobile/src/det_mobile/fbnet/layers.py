@@ -1,11 +1,13 @@
 """The small layers of FBNet: convolution with norm and activation, squeeze and excitation, blur, enlargement."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from det_core.ops.layers import Norm, make_norm
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 __all__ = ["Activation", "BlurPool", "ConvNorm", "SqueezeExcite", "divisible", "enlarge"]
 
@@ -66,10 +68,18 @@ class ConvNorm(nn.Module):
         """(B, in_channels, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride))."""
         x = self.conv(x)
         if self.bn is not None:
-            x = self.bn(x)
+            x = _normalized(x, self.bn) if torch.compiler.is_exporting() else self.bn(x)
         if self.activation is not None:
             x = self.activation(x)
         return enlarge(x, self.factor) if self.factor > 1 else x
+
+
+def _normalized(x: Tensor, norm: nn.Module) -> Tensor:
+    """The norm of an exported program: `F.batch_norm` checks for an empty batch, and the number of regions is free."""
+    if not isinstance(norm, _BatchNorm) or norm.training or norm.running_mean is None or norm.running_var is None:
+        return cast(Tensor, norm(x))
+    factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    return x * factor[:, None, None] + (norm.bias - norm.running_mean * factor)[:, None, None]
 
 
 class SqueezeExcite(nn.Module):
