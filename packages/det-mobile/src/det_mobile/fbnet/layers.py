@@ -33,14 +33,14 @@ class ConvNorm(nn.Module):
     """A convolution `conv`, its norm `bn`, an activation, and an enlargement where the stride is negative.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the output.
         kernel_size: odd; the padding is half of it.
         stride: negative to enlarge after the activation.
-        groups: of the convolution.
+        groups: number of groups of the convolution.
         bias: whether the convolution has one, also beside a norm.
-        norm: after the convolution.
-        activation: after the norm.
+        norm: kind of norm after the convolution.
+        activation: function after the norm.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class SqueezeExcite(nn.Module):
     """Scales each channel by a number between 0 and 1 that is made of all channels' means (Hu et al., 2018).
 
     Args:
-        channels: of input and output.
-        middle: between the two 1 x 1 convolutions.
-        activation: after the first of them.
-        gate: after the second.
+        channels: number of channels of input and output.
+        middle: number of channels between the two 1 x 1 convolutions.
+        activation: function after the first of them.
+        gate: function after the second, with values from 0 to 1.
     """
 
     def __init__(self, channels: int, middle: int, activation: Activation, gate: Activation) -> None:
