@@ -30,8 +30,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/distillation"))
     parser.add_argument("--result", type=Path, default=Path(__file__).parent / "results" / "distillation.json")
     parser.add_argument("--student", default="mobile_tiny", help="recipe of a detector with the level c4")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--side", type=int, default=288, help="shorter side of the images")
+    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--side", type=int, default=224, help="shorter side of the images")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--level", default="p4", help="level of the teacher, of as many channels as --channels")
     parser.add_argument("--channels", type=int, default=64)
@@ -64,6 +64,7 @@ def measured(kind: str, seed: int, arguments: argparse.Namespace) -> dict[str, f
             "logits": {"temperature": 2.0},
         }
         tree["train"] = {**tree["train"], "callbacks": [{"type": "det_mobile.distillation:AdapterState"}]}
+    tree["data"] = {name: node for name, node in tree["data"].items() if name != "val"}
     recipe = recipes.recipe_from_tree(tree, f"student, {kind}")
     folder, start = arguments.folder / f"{kind}-{seed}", time.monotonic()
     if kind != "teacher":
@@ -81,7 +82,6 @@ def changes(seed: int, arguments: argparse.Namespace) -> Sequence[str]:
     return (
         f"train.seed={seed}",
         f"train.steps={steps}",
-        f"train.evaluate_every={steps}",
         f"train.checkpoint_every={steps}",
         f"data.eval_transforms.0.size={side}",
         f"data.train_transforms.0.size=[{side - 32},{side},{side + 32}]",
