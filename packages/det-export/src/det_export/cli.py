@@ -144,9 +144,7 @@ def _export(asked: _Asked, exporter: Any) -> "Agreement":
 
 def _describe(exporter: Any, detector: Any, asked: _Asked) -> None:
     """Give the exporter what stands in the file beside the model, and trust in what it writes itself."""
-    from det_export.licences import licence_of
-
-    published = detector.recipe is not None and detector.came_from is None and asked.weights is None
-    licence = licence_of(detector.recipe.source) if asked.licence is None and published else asked.licence or ""
-    exporter.about = {**detector.about_for_export(), "licence": licence}
+    exporter.about = detector.about_for_export()
+    if asked.licence is not None:
+        exporter.about["licence"] = asked.licence
     exporter.trust = True

@@ -23,6 +23,7 @@ from det_export.calibration import inputs_of, listed
 from det_export.exported import ExportedModel, model_of
 from det_export.facts import Facts
 from det_export.finish import written_for
+from det_export.licences import licence_in
 from det_export.obstacles import require_exportable
 from det_export.precision import PRECISIONS, at_precision
 from det_export.preprocess import rule_of_recipe
@@ -56,7 +57,8 @@ class FileExporter(ABC):
         trust: whether files that hold code are read; `Detector.load` sets it.
         report: how layers fare, of the last int8 file; None before.
         about: what else than the model is known: `classes`, `category_ids`, and `recipe`, the text of one that names
-            the `data`; `Detector.export` fills it. `licence` is that of the weights.
+            the `data`, and where the `weights` come from; `Detector.export` fills it. `licence` is that of the
+            weights; where it is absent, that of the published weights at that address.
     """
 
     suffixes: ClassVar[Sequence[str]]
@@ -178,6 +180,7 @@ class FileExporter(ABC):
             finish=program.finish,
             **{name: self.about[name] for name in _KEPT if name in self.about},
         )
+        facts.licence = licence_in(self.about)
         facts.resize = rule_of_recipe(facts.recipe, facts.divisibility, facts.smallest)
         facts.fixed = None if self.dynamic else size
         return facts
