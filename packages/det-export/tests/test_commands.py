@@ -103,7 +103,7 @@ def test_load_foreign_file_error_names_missing_metadata(make, tmp_path):
     path = tmp_path / f"m{suffix}"
     make(path)
     with pytest.raises(
-        CheckpointError, match=r"was not written by det: it does not say what its outputs are.*det export"
+        CheckpointError, match=r"was not written by det: it lacks the metadata that name its outputs.*det export"
     ):
         Detector.load(path, device="cpu", trust=True)
 
