@@ -109,15 +109,15 @@ def test_load_foreign_file_error_names_missing_metadata(make, tmp_path):
 
 
 def test_licence_of_published_weights_alone():
-    weights = published.find("mask_rcnn_r50_fpn_3x").source()
+    weights = published.of_recipe("mask_rcnn_r50_fpn_3x").weights
     assert licence_of(weights) == licence_in({"weights": weights}) == "CC-BY-SA-3.0"
     assert licence_in({"weights": weights, "licence": "MIT"}) == "MIT"
     assert licence_in({"weights": weights, "licence": ""}) == licence_in({"weights": "/tmp/best.safetensors"}) == ""
-    assert licence_of("https://download.pytorch.org/models/fasterrcnn_resnet50_fpn.pth") == ""
+    assert licence_of(published.of_recipe("torchvision_fasterrcnn_resnet50_fpn").weights) == "BSD-3-Clause"
 
 
 def test_export_from_python_writes_licence_of_published_weights(tmp_path):
     detector = Detector(model(), CLASSES)
-    detector.weights = published.find("mask_rcnn_r50_fpn_3x").source()
+    detector.weights = published.of_recipe("mask_rcnn_r50_fpn_3x").weights
     path = detector.export("torch_export", tmp_path / "model", shape=EXAMPLE, dynamic=False)
     assert Detector.load(path).model.facts.licence == "CC-BY-SA-3.0"

@@ -1,20 +1,17 @@
-"""Under which licence published weights are, as far as their publishers write."""
+"""The licence of published weights, as far as their publishers state it."""
 
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["licence_in", "licence_of"]
+from det_core.zoo import published
 
-# Where weights lie: the licence (SPDX) that the publisher's list of models names for all of them.
-_LICENCES: Mapping[str, str] = {
-    "https://dl.fbaipublicfiles.com/detectron2/": "CC-BY-SA-3.0",
-    "https://dl.fbaipublicfiles.com/densepose/": "CC-BY-SA-3.0",
-}
+__all__ = ["licence_in", "licence_of"]
 
 
 def licence_of(weights: str) -> str:
-    """The licence of published weights at an address; "" where none is known."""
-    return next((licence for place, licence in _LICENCES.items() if weights.startswith(place)), "")
+    """The licence (SPDX) of published weights at an address; "" if unknown."""
+    models = published.models().values()
+    return next((model.licenses.get("weights", "") for model in models if weights and model.weights == weights), "")
 
 
 def licence_in(about: Mapping[str, Any]) -> str:

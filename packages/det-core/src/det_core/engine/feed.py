@@ -12,7 +12,7 @@ __all__ = ["step_batches"]
 
 
 def step_batches(data: Data, settings: Train, processes: Processes, position: int) -> Iterator[list[Batch]]:
-    """What this process trains on in each step: `settings.accumulate` batches, padded as those of the others.
+    """The batches of this process for each step: `settings.accumulate`, padded as those of the others.
 
     Args:
         data: with `train`.

@@ -60,7 +60,7 @@ class Trainer:
         folder: where checkpoints and scalars go.
         recipe: resolved, as the checkpoints hold it.
         display: where progress is shown.
-        stop: looked at after each step.
+        stop: checked after each step.
 
     Attributes:
         step: number of steps done.

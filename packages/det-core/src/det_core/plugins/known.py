@@ -1,7 +1,4 @@
-"""The plugins that the project itself publishes, by the names they bring: the only packages an error may recommend.
-
-`det plugins doctor` also knows the packages behind modules that are called otherwise, for plugins that do not say.
-"""
+"""The plugins that the project itself publishes, by the names they bring: the only packages an error may recommend."""
 
 import importlib
 import importlib.util
@@ -15,7 +12,6 @@ __all__ = [
     "COMMANDS",
     "FUNCTIONS",
     "KNOWN",
-    "PACKAGES",
     "WRITERS",
     "function",
     "hint",
@@ -30,7 +26,11 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "det-tensormask": ("*tensormask*", "*tensor_mask*"),
     "det-densepose": ("*densepose*", "*dense_pose*", "hrnet", "hrfpn"),
     "det-vitdet": ("*vitdet*", "*mvit*", "*swin*", "vit", "vit_*", "timm", "simple_feature_pyramid"),
-    "det-panoptic": ("*panoptic*", "*deeplab*", "ade20k", "cityscapes_semantic", "boundary_quality", "stuff_iou"),
+    "det-panoptic": (
+        *("*panoptic*", "*deeplab*", "ade20k", "cityscapes_semantic", "boundary_quality", "stuff_iou"),
+        *("*semantic_segmentor", "*:semanticsegmentor", "*sem_seg_fpn_head", "*:semsegfpnhead"),
+        *("semantic_r*", "misc/semantic_r*"),
+    ),
     "det-tridentnet": ("*trident*",),
     "det-inspect": ("analysis",),
     "det-export": ("aoti", "onnx", "openvino", "torch_export", "torchscript"),
@@ -38,8 +38,9 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
         *("concat", "*:concatdataset", "image_folder", "*:imagefolder", "cityscapes*", "*:cityscapes*", "*lvis*"),
         *("pascalvoc*", "voc", "voc_*", "*:voc*", "yolo", "*:yolo*"),
         *("fast_rcnn_r*", "coco-detection/fast_rcnn*", "*:withproposals", "*:proposalwriter"),
-        *("*:copypaste", "*:mosaic", "*:repeatfactorsampler", "*:classbalancedsampler"),
-        *("semantic_folder", "*:semanticfolder", "mean_iou", "*:meaniou", "semantic_r*", "misc/semantic_r*"),
+        *("rpn_r*", "coco-detection/rpn_r*", "proposal_recall", "*:proposalrecall"),
+        *("*:copypaste", "*:mosaic", "*:objectcrop", "*:repeatfactorsampler", "*:classbalancedsampler"),
+        *("semantic_folder", "*:semanticfolder", "mean_iou", "*:meaniou"),
     ),
     "det-mobile": (
         *("*fbnet*", "d2go*", "mobile_*", "shaped_anchors"),
@@ -56,6 +57,7 @@ COMMANDS: Mapping[str, str] = {
     "densepose": "det-densepose",
     "licenses": "det-inspect",
     "lr-find": "det-inspect",
+    "eval --predictions": "det-inspect",
     "export": "det-export",
     "new-plugin": "det-devkit",
     "plugins doctor": "det-devkit",
@@ -81,33 +83,17 @@ WRITERS: Mapping[str, str] = {
     "segments": "det-datasets",
 }
 
-# Method of core, or what it reports: the function of another package that it calls.
+# Method or option of core -> function of another package that it calls.
 FUNCTIONS: Mapping[str, str] = {
+    "Detector.augmented": "det_inspect.predictions.augmented:AugmentedDetector",
     "Detector.push_to_hub": "det_inspect.hub:push_to_hub",
+    "det eval --save-predictions": "det_inspect.results.results_file:ResultsFile",
     "hint of a recipe": "det_inspect.models.fitting:with_hint",
     "learning curves": "det_inspect.runs.curves:plot_curves",
+    "Result.plot": "det_panoptic.drawing:draw_segments",
     "Result.to_coco_panoptic": "det_datasets.segment_files:to_coco_panoptic",
     "Result.to_pandas": "det_inspect.predictions.conversions:to_pandas",
     "Result.to_supervision": "det_inspect.predictions.conversions:to_supervision",
-}
-
-# Module: the package that brings it, for well-known ones that are called otherwise or that plugins forget to require.
-PACKAGES: Mapping[str, str] = {
-    "PIL": "pillow",
-    "cv2": "opencv-python-headless",
-    "einops": "einops",
-    "huggingface_hub": "huggingface-hub",
-    "matplotlib": "matplotlib",
-    "onnx": "onnx",
-    "onnxruntime": "onnxruntime",
-    "pandas": "pandas",
-    "scipy": "scipy",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
-    "timm": "timm",
-    "tqdm": "tqdm",
-    "transformers": "transformers",
-    "yaml": "pyyaml",
 }
 
 
@@ -140,7 +126,7 @@ def optional(module: str, where: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = PACKAGES.get(module.partition(".")[0], module.partition(".")[0])
+        package = module.partition(".")[0].replace("_", "-")
         problem = f"needs {package}, which is not installed"
         raise MissingExtraError(where, problem, fix=f"pip install {package}") from error
 

@@ -1,4 +1,4 @@
-"""From what a user names to a model with its weights: a checkpoint, an exported file, or a recipe."""
+"""Loads a model with its weights from a checkpoint, an exported file, or a recipe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,15 +30,15 @@ _TRANSFORMS = "data.eval_transforms"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model and what came with it.
+    """A model and its metadata.
 
     Attributes:
         model: a `Model` with its weights, on the CPU as a rule.
         classes: the name of each label.
-        category_ids: the dataset's own number of each label; () where nobody knows.
-        transforms: what images go through first.
-        about: what a checkpoint says of itself.
-        recipe: what the model was built from; None of an exported file.
+        category_ids: category id of the dataset for each label; () if unknown.
+        transforms: transforms of the images.
+        about: metadata of the checkpoint.
+        recipe: recipe of the model; None of an exported file.
         weights: the file or address of the weights; "" if the recipe's own initial weights are a whole model.
     """
 
@@ -156,9 +156,9 @@ def _location(weights: str | PathLike[str]) -> str | Path:
 
 
 def _weights_of(recipe: Recipe, overrides: Sequence[str]) -> str | None:
-    """The weights of the whole model: the published ones of its name, unless the overrides say others.
+    """The weights of the whole model: the published ones of its name, unless the overrides name others.
 
-    None means what the recipe starts from.
+    None means the initial weights of the recipe.
     """
     model = published.of_recipe(recipe.source)
     if model is not None and model.weights is not None and not any(each.startswith("weights") for each in overrides):

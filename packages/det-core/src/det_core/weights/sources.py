@@ -12,7 +12,8 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from det_safeload.downloads import alone, download, is_page
+from det_safeload.downloads import download, is_page
+from det_safeload.locks import alone
 
 from det_core.errors import WeightsError
 from det_core.plugins.known import optional

@@ -5,8 +5,8 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from det_core.errors import DataError
-from det_core.files import jsonfile
+from det_safeload import jsonfile
+from det_safeload.content import ContentError
 
 MEGABYTE = 2**20
 
@@ -42,7 +42,7 @@ def test_a_gigabyte_of_nonsense_is_refused_in_little_memory(tmp_path: Path, begi
         stream.truncate(2**30)
     tracemalloc.start()
     try:
-        with pytest.raises(DataError, match="is not sound JSON"):
+        with pytest.raises(ContentError, match="is not sound JSON"):
             jsonfile.read(path)
         assert tracemalloc.get_traced_memory()[1] < 32 * MEGABYTE
     finally:
@@ -50,13 +50,13 @@ def test_a_gigabyte_of_nonsense_is_refused_in_little_memory(tmp_path: Path, begi
 
 
 def test_a_file_that_is_not_there_or_cut_short_or_a_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no such file of results; check the path"):
+    with pytest.raises(ContentError, match="there is no such file of results; check the path"):
         jsonfile.read(tmp_path / "none.json", "file of results")
-    with pytest.raises(DataError, match="cannot be read; it is a folder, where a file is expected"):
+    with pytest.raises(ContentError, match="cannot be read; it is a folder, where a file is expected"):
         jsonfile.read(tmp_path)
     (tmp_path / "a.json").write_text('{"images": [{"id": 1')
-    with pytest.raises(DataError, match=r"is not sound JSON; .*cut short: get it again"):
+    with pytest.raises(ContentError, match=r"is not sound JSON; .*cut short: get it again"):
         jsonfile.read(tmp_path / "a.json")
     (tmp_path / "a.json").write_bytes(b"[" + b"1" * 5000 + b"]")
-    with pytest.raises(DataError, match="is not sound JSON"):
+    with pytest.raises(ContentError, match="is not sound JSON"):
         jsonfile.read(tmp_path / "a.json")

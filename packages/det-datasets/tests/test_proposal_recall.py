@@ -4,8 +4,8 @@ import pytest
 import torch
 from det_core.contracts import Evaluator
 from det_core.errors import ConfigError, DataError, StructureError
-from det_core.evaluation import ProposalRecall
 from det_core.structures import Prediction, Proposals, Sample, Targets
+from det_datasets.evaluators import ProposalRecall
 
 A, B = [10.0, 10.0, 50.0, 50.0], [100.0, 100.0, 300.0, 300.0]  # medium, large
 

@@ -1,19 +1,18 @@
-"""Test-time augmentation: a detector looks at several sizes of an image and at their mirror images."""
+"""Test-time augmentation: predictions of several sizes of an image, and of their mirror images, merged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from det_core.contracts import GivenBoxes, HasNMS
 from det_core.errors import ConfigError, StructureError
 from det_core.models import NMS
 from det_core.ops import boxes as box_ops
 from det_core.ops.nms import nms_by_group
 from det_core.structures import Detections, ImageBatch, MaskGrids, Prediction, Size, Targets
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 __all__ = ["AugmentedDetector"]
 

@@ -24,9 +24,9 @@ from det_core.models import (
     keypoint_rcnn,
     mask_rcnn,
 )
-from det_core.predict import AugmentedDetector
 from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, MaskGrids, Prediction, Proposals
+from det_inspect.predictions import AugmentedDetector
 from torch import nn
 
 IMAGE = torch.randint(0, 256, (3, 64, 96), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)

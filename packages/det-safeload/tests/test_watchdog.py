@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from det_core.plugins.watchdog import TimeLimitError, Watchdog
+from det_safeload.watchdog import TimeLimitError, Watchdog
 
 posix = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="this system has no SIGALRM")
 
@@ -72,7 +72,7 @@ def test_unstoppable_function_is_named_on_stderr_once(capsys):
         time.sleep(2)
 
     try:
-        with Watchdog(0.2, "do without {who}") as watchdog:
+        with Watchdog(0.2, "do without {who}", "det") as watchdog:
             watchdog.call("somebody", deaf)
         assert capsys.readouterr().err == "det: somebody has been busy for more than 0.2 s; do without somebody\n"
     finally:
@@ -115,7 +115,7 @@ def test_foreign_alarm_reaches_its_handler_which_is_restored():
 @posix
 def test_default_alarm_still_ends_program():
     code = (
-        "import signal, time; from det_core.plugins.watchdog import Watchdog\n"
+        "import signal, time; from det_safeload.watchdog import Watchdog\n"
         "signal.setitimer(signal.ITIMER_REAL, 0.2)\n"
         "with Watchdog(30) as watchdog: watchdog.call('somebody', time.sleep, 20)"
     )

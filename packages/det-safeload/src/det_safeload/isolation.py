@@ -1,8 +1,7 @@
-"""Runs code that is not ours, and lets nothing out of it but what it returns or one plain error.
+"""Runs untrusted code within a time limit; its result is what it returns, or one error of plain text.
 
-An exception of a plugin may raise again as soon as anybody reads it, `KeyboardInterrupt` may be its own, a mapping may
-never end. So whatever is called, read or iterated of a plugin is called, read and iterated in here: within the time
-limit, with stdout kept clean, and with a `ForeignError` of plain text in place of whatever it raises.
+An exception of such code may raise again when its text is read, `KeyboardInterrupt` may be its own, a mapping may never
+end. So whatever is called, read or iterated of it is called, read and iterated in here, with stdout kept clean.
 """
 
 import contextlib
@@ -11,8 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from det_core.plugins.watchdog import OURS, Stop, TimeLimitError, Watchdog
-from det_core.printable import described
+from det_safeload.printable import described
+from det_safeload.watchdog import OURS, Stop, TimeLimitError, Watchdog
 
 __all__ = ["ForeignError", "LeftThreads", "foreign_code", "isolated"]
 
@@ -56,7 +55,7 @@ def _inside(watchdog: Watchdog, who: str, function: Callable[..., T], arguments:
         raise
     except BaseException as error:
         if issubclass(type(error), KeyboardInterrupt) and watchdog.interrupted:
-            _note_interruption(who)
+            _note_interruption(watchdog, who)
             raise
         plain = ForeignError(_in_plain_text(error), missing=_missing(error))
     raise plain
@@ -83,10 +82,10 @@ def _missing(error: BaseException) -> str:
     return name if type(name) is str else ""
 
 
-def _note_interruption(who: str) -> None:
-    """Name who was busy when the user lost patience."""
-    message = f"det: interrupted while {who} was imported; DET_DISABLE_PLUGINS={who} goes on without it"
-    print(message, file=sys.stderr, flush=True)  # noqa: T201 (the program is about to end)
+def _note_interruption(watchdog: Watchdog, who: str) -> None:
+    """Name on stderr the code that was running when the user pressed Ctrl-C."""
+    message = f"{watchdog.program}interrupted while {who} was imported; {watchdog.advice.format(who=who)}"
+    print(message.rstrip("; "), file=sys.stderr, flush=True)  # noqa: T201 (the program is about to end)
 
 
 @contextlib.contextmanager

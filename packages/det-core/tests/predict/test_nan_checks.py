@@ -11,7 +11,7 @@ from det_core.data import EvalLoader
 from det_core.engine import evaluate
 from det_core.errors import DetWarning
 from det_core.evaluation import CocoEvaluator
-from det_core.models import DenseDetector, DenseNMS, RetinaNetHead, SemanticSegmentor, SemSegFPNHead, TowerLayers
+from det_core.models import DenseDetector, DenseNMS, RetinaNetHead, TowerLayers
 from det_core.recipes import Factory
 
 IMAGE = torch.randint(0, 256, (3, 64, 80), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -27,7 +27,7 @@ def detector(**options):
     return Detector(DenseDetector(pyramid(), head, num_classes=2), ["a", "b"], device="cpu")
 
 
-def test_a_backbone_without_numbers_finds_nothing_and_says_why():
+def test_backbone_without_numbers_finds_nothing_and_says_why():
     broken = detector()
     broken.model.backbone.bottom_up.stem.conv1.weight.data[0] = float("inf")
     with pytest.warns(
@@ -36,7 +36,7 @@ def test_a_backbone_without_numbers_finds_nothing_and_says_why():
         assert len(broken(IMAGE)) == 0
 
 
-def test_an_evaluation_tells_once_of_all_images():
+def test_evaluation_tells_once_of_all_images():
     broken = detector().model
     broken.backbone.bottom_up.stem.conv1.weight.data[0] = float("nan")
     batches = EvalLoader(dataset=standins.Squares(3), batch_size=2)
@@ -45,14 +45,7 @@ def test_an_evaluation_tells_once_of_all_images():
     assert note.endswith("the weights are damaged: backbone.bottom_up.stem.conv1.weight")
 
 
-def test_classes_of_pixels_that_are_no_numbers_are_told():
-    model = SemanticSegmentor(pyramid(), 2, sem_seg_head=Factory(SemSegFPNHead, conv_dim=64))
-    model.sem_seg_head.predictor.weight.data.fill_(float("nan"))
-    with pytest.warns(DetWarning, match="the class scores hold NaN or infinity; the weights are damaged: sem_seg_head"):
-        Detector(model, ["a", "b"], device="cpu")(IMAGE)
-
-
-def test_an_image_without_objects_and_one_with_are_no_reason_to_warn():
+def test_image_without_objects_and_one_with_are_no_reason_to_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error", DetWarning)
         assert len(detector()(IMAGE, threshold=0.0)) > 0

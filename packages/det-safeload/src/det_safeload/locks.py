@@ -1,4 +1,4 @@
-"""A lock on a file, held by one process at a time and let go when that process ends, however it ends."""
+"""Locks on files, held by one process at a time and released when that process ends, however it ends."""
 
 import os
 import socket
@@ -7,20 +7,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from det_core.errors import CheckpointError
-
-__all__ = ["lock"]
+__all__ = ["HeldError", "alone", "lock"]
 
 # Opening and closing the file again would let go of a lock that this process holds.
 _held: dict[Path, str] = {}
 
 
+class HeldError(Exception):
+    """A lock is held by another process; the text names it, or is "" if it is unknown."""
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the lock at `path`; waits until other processes have released it, and leaves the file."""
+    with path.open("a+b") as file:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold the lock at `path`, a file that is removed at the end.
+    """Hold the lock at `path` without waiting, a file that is removed at the end.
 
     Raises:
-        CheckpointError: another process holds it, or the file cannot be made.
+        HeldError: another process holds it.
+        OSError: the file cannot be opened or made.
     """
     where = path.resolve()
     descriptor = -1 if where in _held else _open_and_lock(path)
@@ -28,8 +46,7 @@ def lock(path: Path) -> Iterator[None]:
         holder = ""
         with suppress(OSError):
             holder = _held.get(where) or path.read_text(errors="replace").strip()
-        fix = "wait for it to end, or choose another folder with --output"
-        raise CheckpointError(str(path.parent), "is in use by another training", holder or "no more is known", fix)
+        raise HeldError(holder)
     _held[where] = f"process {os.getpid()} on {socket.gethostname()}"
     try:
         with suppress(OSError):  # on a full disk it holds without a name
@@ -46,10 +63,7 @@ def lock(path: Path) -> Iterator[None]:
 def _open_and_lock(path: Path) -> int:
     """The descriptor of the locked file; -1 if another process has locked it."""
     while True:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise CheckpointError(str(path.parent), "cannot be used as the output folder", str(error)) from error
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         if not _take(descriptor):
             os.close(descriptor)
             return -1

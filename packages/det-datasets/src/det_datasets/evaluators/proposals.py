@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-
 from det_core.errors import ConfigError, DataError, StructureError
 from det_core.evaluation.per_image import PerImage
 from det_core.ops import boxes as box_ops
 from det_core.structures import Prediction, Sample
+from numpy.typing import NDArray
 
 __all__ = ["ProposalRecall"]
 

@@ -1,4 +1,4 @@
-"""Tell where a model finds nothing because its numbers are none."""
+"""Non-finite numbers in a model's outputs: the images without results because of them, and the cause."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from det_core.errors import DetWarning
 from det_core.structures import Prediction, Sample
 
-__all__ = ["not_numbers", "remedy", "warn_of_nan", "watched"]
+__all__ = ["capture_features", "fix_for", "non_finite", "warn_of_non_finite"]
 
 
 @contextmanager
-def watched(model: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """The feature maps that the backbone made last, by level; {} where there is no backbone."""
+def capture_features(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """The feature maps of the last forward pass of `model.backbone`, by level; {} without a backbone."""
     features: dict[str, Tensor] = {}
 
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -30,10 +30,16 @@ def watched(model: nn.Module) -> Iterator[dict[str, Tensor]]:
             handle.remove()
 
 
-def not_numbers(features: Mapping[str, Tensor], row: int, prediction: Prediction) -> str:
-    """Which numbers are NaN or infinite of image `row` of a batch, where nothing was found in it; else ""."""
+def non_finite(features: Mapping[str, Tensor], row: int, prediction: Prediction) -> str:
+    """Describe NaN and infinity in an image without detections; "" for none.
+
+    Args:
+        features: feature maps (B, C, H, W) of the batch, by level.
+        row: index of the image in the batch.
+        prediction: the prediction of the image.
+    """
     detections, semantic = prediction.detections, prediction.semantic
-    # Who finds something has seen numbers; a look at the features of the others costs little.
+    # An image with detections has finite features, so only others are checked, which costs little.
     if detections is not None and len(detections):
         return ""
     if levels := [name for name, level in features.items() if not level[row].isfinite().all()]:
@@ -43,17 +49,17 @@ def not_numbers(features: Mapping[str, Tensor], row: int, prediction: Prediction
     return ""
 
 
-def remedy(model: nn.Module) -> str:
-    """What to do about numbers that are none."""
-    spoilt = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
-    return f"the weights are damaged: {', '.join(spoilt[:3])}" if spoilt else "compute in float32"
+def fix_for(model: nn.Module) -> str:
+    """The likely cause of non-finite outputs: damaged weights, or the precision."""
+    damaged = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
+    return f"the weights are damaged: {', '.join(damaged[:3])}" if damaged else "compute in float32"
 
 
-def warn_of_nan(
+def warn_of_non_finite(
     model: nn.Module, features: Mapping[str, Tensor], samples: Sequence[Sample], predictions: Sequence[Prediction]
 ) -> None:
-    """Say so where nothing was found, or no class of a pixel, because numbers are NaN or infinite."""
+    """Warn of each image without results because of NaN or infinity."""
     for row, (sample, prediction) in enumerate(zip(samples, predictions, strict=True)):
-        if found := not_numbers(features, row, prediction):
+        if problem := non_finite(features, row, prediction):
             where = str(sample.path or "image")
-            warnings.warn(f"{where}: nothing can be found: {found}; {remedy(model)}", DetWarning, stacklevel=3)
+            warnings.warn(f"{where}: nothing can be found: {problem}; {fix_for(model)}", DetWarning, stacklevel=3)

@@ -5,9 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from det_core.contracts import Backbone, Preprocess, SemanticHead
 from det_core.errors import ConfigError, StructureError
 from det_core.models.parts.levels import select_levels
@@ -17,6 +14,8 @@ from det_core.ops.global_batch import normalizer
 from det_core.ops.layers import Conv2d, Norm, draw_weights
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Prediction, SemanticMap, Size, Targets
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 __all__ = ["SemSegFPNHead", "SemanticSegmentor", "stacked"]
 

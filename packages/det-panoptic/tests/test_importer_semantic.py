@@ -2,9 +2,9 @@
 
 import inspect
 
-from det_core.models import SemSegFPNHead
 from det_detectron2.importer.detectron2_semantic import SEM_SEG_HEAD
 from det_detectron2.importer.files import recipe_from_settings
+from det_panoptic.semantic import SemSegFPNHead
 
 SETTINGS = {
     "MODEL.META_ARCHITECTURE": "SemanticSegmentor",
@@ -30,7 +30,7 @@ def test_published_settings_import_without_arguments_and_others_with():
     ).tree["model"]
     assert model["num_classes"] == 19
     assert model["sem_seg_head"] == {
-        "type": "det_core.models:SemSegFPNHead",
+        "type": "sem_seg_fpn_head",
         "common_stride": 8,
         "loss_weight": 0.5,
         "in_features": ["p3", "p4"],

@@ -1,4 +1,4 @@
-"""What to make of evaluations: keep the best weights, and stop where nothing improves."""
+"""Early stopping, and checkpoints of the best evaluation by further metrics."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from det_core import Detector, recipes
 from det_core.backbones import FPN, ResNet
 from det_core.contracts import Model, SemanticHead
-from det_core.errors import ConfigError, StructureError
-from det_core.models import SemanticSegmentor, SemSegFPNHead
+from det_core.errors import ConfigError, DetWarning, StructureError
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
+from det_panoptic.semantic import SemanticSegmentor, SemSegFPNHead
 from torch import nn
 
 CHANNELS, STRIDES = {"p2": 2, "p3": 2, "p4": 2}, {"p2": 4, "p3": 8, "p4": 16}
@@ -95,7 +96,7 @@ def test_segmentor_outputs_logits_of_image_size():
         SemanticSegmentor(FPN(ResNet(18)), num_classes=2)
 
 
-def test_truth_without_classes_of_pixels_is_refused():
+def test_segmentor_targets_without_semantic_refused():
     with pytest.raises(StructureError, match=r"targets\.semantic"):
         model()(BATCH, [truth(None), truth(None)])
 
@@ -104,3 +105,31 @@ def test_truth_without_classes_of_pixels_is_refused():
 def test_levels_that_do_not_fit_the_stride_are_refused(options):
     with pytest.raises(ConfigError, match="in_features"):
         SemSegFPNHead(CHANNELS, STRIDES, 1, **options)
+
+
+def test_detector_nan_class_scores_warns():
+    broken = model()
+    broken.sem_seg_head.predictor.weight.data.fill_(float("nan"))
+    with pytest.warns(DetWarning, match="the class scores hold NaN or infinity; the weights are damaged: sem_seg_head"):
+        Detector(broken, ["a", "b", "c"], device="cpu")(BATCH.pixels[0])
+
+
+def test_published_recipe_by_earlier_names_has_stuff_classes():
+    for name in ("semantic_r50_fpn_1x", "det-core/semantic_r50_fpn_1x", "Misc/semantic_R_50_FPN_1x"):
+        names = recipes.load(name).tree["data"]["val"]["classes"]
+        assert (len(names), names[0], names[-1]) == (54, "things", "rug-merged")
+
+
+def test_recipe_of_0_1_builds_segmentor():
+    tree = {
+        "model": {
+            "type": "det_core.models.semantic:SemanticSegmentor",
+            "backbone": {"type": "fpn", "bottom_up": {"type": "resnet", "depth": 18}},
+            "num_classes": 3,
+            "pixel_mean": [1.0, 2.0, 3.0],
+            "sem_seg_head": {"type": "det_core.models:SemSegFPNHead", "conv_dim": 32},
+        }
+    }
+    recipe = recipes.recipe_from_tree(tree, trusted=False)
+    with torch.device("meta"):
+        assert isinstance(recipe.build_model(), SemanticSegmentor)

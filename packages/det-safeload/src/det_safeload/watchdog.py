@@ -1,4 +1,4 @@
-"""A time limit for code that is not ours: who hangs is named and left behind, not waited for.
+"""A time limit for untrusted code: code that hangs is named and stopped.
 
 Python cannot stop a function from outside. On the main thread of a POSIX system a signal can: its handler runs between
 two instructions of whatever hangs there, a sleep, a socket, a lock or a loop, and raises. Who catches that and goes on
@@ -43,14 +43,15 @@ class Watchdog:
 
     Args:
         seconds: how long each function may take; infinite for no limit.
-        advice: what the message on stderr tells the reader to do about the one that is called `{who}`.
+        advice: the end of messages on stderr, in which `{who}` stands for the name of the code that hangs.
+        program: name of the program, the beginning of these messages; "" for none.
 
     Attributes:
         interrupted: the user pressed Ctrl-C; a `KeyboardInterrupt` without that was raised by whoever was called.
     """
 
-    def __init__(self, seconds: float, advice: str = "") -> None:
-        self.seconds, self.advice = seconds, advice
+    def __init__(self, seconds: float, advice: str = "", program: str = "") -> None:
+        self.seconds, self.advice, self.program = seconds, advice, f"{program}: " if program else ""
         self._who, self._until = "", math.inf
         self._done, self._thread = threading.Event(), threading.Thread(target=self._watch, daemon=True)
         self.interrupted = False
@@ -128,7 +129,7 @@ class Watchdog:
             if told != until and (late >= _NAMED or not self._interrupts):
                 told = until
                 message = f"{who} has been busy for more than {self.seconds:g} s; {self.advice.format(who=who)}"
-                print(f"det: {message}".rstrip("; "), file=sys.stderr, flush=True)  # noqa: T201 (the user waits)
+                print(f"{self.program}{message}".rstrip("; "), file=sys.stderr, flush=True)  # noqa: T201 (the user waits)
 
 
 def _stop_at_next_line(frame: FrameType | None) -> None:
