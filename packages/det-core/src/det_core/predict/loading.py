@@ -39,7 +39,7 @@ class LoadedModel:
         transforms: transforms of the images.
         about: metadata of the checkpoint.
         recipe: recipe of the model; None of an exported file.
-        checkpoint: the checkpoint that brought the recipe; None if the recipe was named by itself.
+        weights: the file or address of the weights; "" if the recipe's own initial weights are a whole model.
     """
 
     model: nn.Module
@@ -48,7 +48,7 @@ class LoadedModel:
     transforms: Sequence[Any] = ()
     about: Checkpoint | None = None
     recipe: Recipe | None = None
-    checkpoint: Path | None = None
+    weights: str = ""
 
 
 def load_model(
@@ -91,7 +91,7 @@ def _from_checkpoint(path: Path, overrides: Sequence[str], trust: bool) -> Loade
         problem = "its recipe names what is on no list of an installed plugin"
         raise CheckpointError(str(path), problem, f"{error.where}: {error.problem}", error.fix) from error
     _put_into(model, state, str(path))
-    return LoadedModel(model, about.classes, about.category_ids, transforms, about, recipe, path)
+    return LoadedModel(model, about.classes, about.category_ids, transforms, about, recipe, str(path))
 
 
 def _from_recipe(source: str | Path, weights: str | PathLike[str] | None, overrides: Sequence[str]) -> LoadedModel:
@@ -109,7 +109,8 @@ def _from_recipe(source: str | Path, weights: str | PathLike[str] | None, overri
             fix = "use it as --model, without a recipe: it holds the recipe that made it"
             raise WeightsError(error.where, error.problem, error.found, fix) from error
     classes, ids = (about.classes, about.category_ids) if about else _known_classes(recipe, model.num_classes)
-    return LoadedModel(model, classes, ids, recipe.build_part(_TRANSFORMS, Sequence[Any]), about, recipe)
+    transforms = recipe.build_part(_TRANSFORMS, Sequence[Any])
+    return LoadedModel(model, classes, ids, transforms, about, recipe, str(given or ""))
 
 
 def _from_exported(path: Path, overrides: Sequence[str], trust: bool) -> LoadedModel:
@@ -121,7 +122,7 @@ def _from_exported(path: Path, overrides: Sequence[str], trust: bool) -> LoadedM
     recipe = _of_exported(getattr(model, "recipe", ""), f"the recipe in {path}", overrides, trust)
     transforms = () if recipe is None else recipe.build_part(_TRANSFORMS, Sequence[Any])
     names = getattr(model, "classes", None) or class_names("", model.num_classes)
-    return LoadedModel(model, names, tuple(getattr(model, "category_ids", ())), transforms, None, recipe)
+    return LoadedModel(model, names, tuple(getattr(model, "category_ids", ())), transforms, None, recipe, str(path))
 
 
 def _of_exported(text: str, where: str, overrides: Sequence[str], trust: bool) -> Recipe | None:
