@@ -30,7 +30,7 @@ class SubclassROIHeads(StandardROIHeads):
 
     Args:
         num_subclasses: 0, the background, not counted.
-        num_layers: of the fully connected layers, without activations, as published.
+        num_layers: number of fully connected layers, without activations, as published.
         box_predictor: arguments of a `FastRCNNPredictor`.
         others: as of `StandardROIHeads`.
     """
