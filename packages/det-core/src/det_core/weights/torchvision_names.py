@@ -18,8 +18,8 @@ __all__ = ["of_classifiers", "of_detectors"]
 
 State = dict[str, Tensor]
 
-# [pattern, name]; in a name, {+1} is the number in the pattern plus one, {/2+1} half of it plus one. Files of before 2022
-# have single layers where later ones have a layer and its norm.
+# [pattern, name]; in a name, {+1} is the number in the pattern plus one, {/2+1} half of it plus one. Files from before
+# 2022 have single layers where later ones have a layer and its norm.
 _TABLES = json.loads(Path(__file__).with_name("torchvision_names.json").read_text("utf-8"))
 _RESNET, _HEADS = _TABLES["resnet"], _TABLES["heads"]
 
