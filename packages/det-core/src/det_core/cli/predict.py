@@ -197,7 +197,7 @@ def _results(
     detector: "Detector", inputs: Sequence[Input], batch_size: int, level: float
 ) -> "Iterator[Result | DataError]":
     """For each image the result, with scores from `level`, or why it cannot be read."""
-    from det_core.predict.addresses import read_image_at
+    from det_core.predict.urls import read_image_at
 
     for start in range(0, len(inputs), batch_size):
         outcomes: dict[int, Result | DataError] = {}

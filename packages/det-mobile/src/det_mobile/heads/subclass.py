@@ -9,7 +9,7 @@ import torch
 from det_core.contracts import BoxHead, Pooler, RegionHead
 from det_core.errors import ConfigError, StructureError
 from det_core.models import FastRCNNPredictor, RegionSampler, ROIPooler, StandardROIHeads
-from det_core.models.heads.regions import foreground
+from det_core.models.heads.second_stage import foreground
 from det_core.models.parts.samplers import SampledProposals
 from det_core.ops.global_batch import normalizer
 from det_core.recipes import Factory
