@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from det_core.cli.analysis import installed_analysis
+from det_core.cli.faults import refuse_faults
 from det_core.cli.output import cell, echo
 from det_core.errors import ConfigError, RecipeError
 from det_core.printable import printable
@@ -107,6 +108,7 @@ def command(
     if predictions is not None or annotations is not None or source is None:
         _evaluate_files(source, predictions, annotations, images, report, options, as_json)
         return
+    refuse_faults(source, overrides, ("model", "data"), (split,), weights)
     analysis = installed_analysis(options, "--report" if report is not None else "--analysis" if options else "")
     from det_core.engine.distributed import local_device, process_group
 

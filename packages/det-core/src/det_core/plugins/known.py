@@ -84,6 +84,7 @@ WRITERS: Mapping[str, str] = {
 # Method of core, or what it reports: the function of another package that it calls.
 FUNCTIONS: Mapping[str, str] = {
     "Detector.push_to_hub": "det_inspect.hub:push_to_hub",
+    "faults of a recipe": "det_inspect.faults.find:refuse_faults",
     "hint of a recipe": "det_inspect.models.fitting:with_hint",
     "learning curves": "det_inspect.runs.curves:plot_curves",
     "Result.to_coco_panoptic": "det_datasets.segment_files:to_coco_panoptic",

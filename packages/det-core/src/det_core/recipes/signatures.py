@@ -18,10 +18,10 @@ __all__ = [
     "Argument",
     "Signature",
     "describe",
+    "hint_of",
     "name_of",
     "shown",
     "signature_of",
-    "unresolved",
     "unwrapped",
 ]
 
@@ -66,32 +66,19 @@ def signature_of(target: Callable[..., Any]) -> Signature:
     return Signature(arguments, any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters))
 
 
-def unresolved(target: Callable[..., Any]) -> dict[str, str]:
-    """The arguments whose values pass unchecked, and why: no annotation, or one that cannot be resolved."""
-    faults = {}
-    for parameter in inspect.signature(target).parameters.values():
-        if parameter.annotation is NOTHING:
-            faults[parameter.name] = "has no annotation"
-            continue
-        try:
-            _hint(parameter, target)
-        except Exception as error:
-            faults[parameter.name] = f"is annotated {parameter.annotation!r}, which does not resolve: {error}"
-    return faults
-
-
 def _resolved(parameter: inspect.Parameter, target: Any) -> Any:
     annotation = parameter.annotation
     if annotation is NOTHING:
         return Any
     try:
-        return _hint(parameter, target)
+        return hint_of(parameter, target)
     except Exception:
         # A name that only a type checker imports, or an annotation that is no type: then the value passes unchecked.
         return annotation if not isinstance(annotation, str) else Any
 
 
-def _hint(parameter: inspect.Parameter, target: Any) -> Any:
+def hint_of(parameter: inspect.Parameter, target: Any) -> Any:
+    """The annotation of a parameter, its names resolved; raises whatever a name that is not there does."""
     holder = types.SimpleNamespace(__annotations__={"it": parameter.annotation})
     return typing.get_type_hints(holder, _globals(target, parameter.name), include_extras=True)["it"]
 
