@@ -32,9 +32,7 @@ _LONGEST = 1000
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test"]),
-    default="test",
-    show_default=True,
-    help="Which dataset of the recipe.",
+    help="Which dataset of the recipe; by default test, or val where it has no test.",
 )
 @click.option(
     "--set",
@@ -78,7 +76,7 @@ _LONGEST = 1000
 def command(
     source: str | None,
     weights: str | None,
-    split: str,
+    split: str | None,
     overrides: tuple[str, ...],
     batch_size: int,
     tta: bool,
@@ -108,12 +106,13 @@ def command(
     if predictions is not None or annotations is not None or source is None:
         _evaluate_files(source, predictions, annotations, images, report, options, as_json)
         return
-    refuse_faults(source, overrides, ("model", "data"), (split,), weights)
+    refuse_faults(source, overrides, ("model", "data"), (split or "test",), weights)
     analysis = installed_analysis(options, "--report" if report is not None else "--analysis" if options else "")
     from det_core.engine.distributed import local_device, process_group
 
     with process_group() as place:
         model, data = _load(source, weights, local_device(device), overrides, trust, tta)
+        split = split or ("val" if data.test is None else "test")
         result, why = _evaluate(model, data, split, batch_size, loss, save_predictions, analysis, place)
     if place[0] > 0:  # the first process tells it for all
         return
