@@ -115,6 +115,26 @@ def test_including_fills_in_a_file_of_the_repository(include):
     assert include.refreshed(filled) == filled
 
 
+def test_measured_runtimes_have_a_row_per_file(include, tmp_path, monkeypatch):
+    tables = sys.modules["mobile_tables"]
+    metrics = {"bbox/AP": 0.5, "bbox/AP50": 0.8, "bbox/AP75": 0.6}
+    cells = {"costs": {"parameters": 10}, "onnx-fp32": {"megabytes": 8.0, "matched": 1.0, "test": metrics}}
+    cells |= {"onnx-int8": {"megabytes": 2.0, "matched": 0.97, "test": metrics}, "aoti-fp32": {"error": "none"}}
+    times = {"1": {"eager": 100.0, "onnx-fp32": 50.0, "onnx-int8": 20.0}, "2": {"eager": 60.0}}
+    content = {"small": {"size": [64, 96], "cells": cells, "milliseconds": times}}
+    (tmp_path / "mobile_table.json").write_text(json.dumps(content))
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    page = include.refreshed("<!-- measured: runtimes -->\nold\n<!-- end of measured -->\n")
+    assert "old" not in page
+    assert page.splitlines()[4:8] == [
+        "| `small`, eager float | 100 | 60 |  |  |  |  |",
+        "| `small`, onnxruntime float | 50 |  | 2.0 | 8.0 |  | 100% |",
+        "| `small`, onnxruntime int8 | 20 |  | 5.0 | 2.0 | 0.25 | 97% |",
+        "| `small`, AOTInductor float | fails | fails | fails | fails | fails | fails |",
+    ]
+    assert include.refreshed(page) == page
+
+
 def test_hooks_and_contracts_page_matches_code(include):
     assert (ROOT / "docs" / GENERATED).read_text(encoding="utf-8") == include.page(), "run `python docs/include.py`"
 

@@ -16,7 +16,7 @@ from det_core.structures import ImageBatch, Proposals, Size
 from det_export.check import BOUNDS, Row, compared, shipped
 from torch import Tensor, nn
 
-__all__ = ["EXAMPLE", "MODELS", "OTHERS", "built", "example_of", "others_of", "picture", "seed_of"]
+__all__ = ["EXAMPLE", "MODELS", "OTHERS", "built", "example_of", "others_of", "picture", "seed_of", "spread"]
 
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
@@ -198,7 +198,7 @@ def built(name: str, seed: int = 0) -> nn.Module:
     recipe, changes = MODELS[name]
     tree = {"extends": recipe, "model": changes}
     model = recipes.recipe_from_tree(tree).build_model().eval()
-    _spread(model)
+    spread(model, EXAMPLE)
     return model
 
 
@@ -250,7 +250,7 @@ _SPREAD = {"cls_score": 1.5, "objectness_logits": 1.5, "anchor_deltas": 0.3, "bb
 
 
 @torch.no_grad()
-def _spread(model: nn.Module) -> None:
+def spread(model: nn.Module, size: Size) -> None:
     """Scale each layer so that its output has a standard deviation of about 1 on a picture, from first to last."""
     done: set[int] = set()
 
@@ -269,7 +269,7 @@ def _spread(model: nn.Module) -> None:
     hooks = [m.register_forward_hook(lambda m, _, out, n=n: scale(n, m, out)) for n, m in layers]
     for layer in (m for n, m in layers if n.rpartition(".")[2] in _SPREAD):
         nn.init.normal_(layer.weight)
-    model(_given(model, picture(EXAMPLE)))
+    model(_given(model, picture(size)))
     for hook in hooks:
         hook.remove()
 

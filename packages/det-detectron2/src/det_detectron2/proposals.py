@@ -9,7 +9,7 @@ import torch
 from det_core.errors import DataError
 from det_core.printable import quoted
 from det_core.structures import Proposals
-from det_core.weights.pickles import read_pickle
+from det_core.weights.reading import read_pickle
 from det_datasets.wrappers import write_proposals
 from numpy.typing import NDArray
 

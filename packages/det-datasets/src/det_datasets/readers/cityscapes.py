@@ -18,7 +18,7 @@ from det_core.zoo.class_names import CITYSCAPES_CLASSES
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from det_datasets.readers.files import PackedNumbers
+from det_datasets.readers.packed import PackedNumbers
 
 __all__ = ["CITYSCAPES_CLASSES", "CityscapesDataset"]
 

@@ -1,14 +1,12 @@
-"""What several readers share: the images in a folder, and lists of numbers in two arrays."""
+"""Images in folders, and text files."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from det_core.data.images import IMAGE_SUFFIXES
 from det_core.errors import DataError
-from numpy.typing import NDArray
+from det_safeload.regular import open_regular
 
-__all__ = ["PackedNumbers", "image_files"]
+__all__ = ["image_files", "text_of"]
 
 
 def image_files(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[str]:
@@ -20,22 +18,24 @@ def image_files(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> lis
     if not folder.is_dir():
         raise DataError(str(folder), "there is no such folder of images", fix="check the path")
     endings = tuple(suffix.lower() for suffix in suffixes)
-    images = (file for file in folder.rglob("*") if file.name.lower().endswith(endings) and file.is_file())
-    files = sorted(file.relative_to(folder).as_posix() for file in images)
+    found = (file for file in folder.rglob("*") if file.name.lower().endswith(endings) and file.is_file())
+    files = sorted(file.relative_to(folder).as_posix() for file in found)
     if not files:
         raise DataError(str(folder), "the folder holds no image", fix=f"files must end in {', '.join(suffixes)}")
     return files
 
 
-class PackedNumbers:
-    """Lists of whole numbers, by their place; each is given as a copy, int64 (K,)."""
-
-    def __init__(self, lists: Sequence[Sequence[int]]) -> None:
-        self._values = np.array([value for each in lists for value in each], np.int64)
-        self._ends = np.cumsum([0, *map(len, lists)], dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, index: int) -> NDArray[np.int64]:
-        return self._values[self._ends[index] : self._ends[index + 1]].copy()
+def text_of(path: Path, largest: int, what: str) -> str:
+    """A text file of at most `largest` bytes; DataError, calling it `what`, if it is not one."""
+    try:
+        with open_regular(path) as file:
+            content = file.read(largest + 1)
+        if len(content) > largest:
+            raise DataError(str(path), f"is too large for {what}", f"it has more than {largest} bytes")
+        return content.decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(str(path), "there is no such file", fix="check the path") from error
+    except UnicodeDecodeError as error:
+        raise DataError(str(path), f"is no text, so not {what}") from error
+    except OSError as error:
+        raise DataError(str(path), f"cannot be read as {what}", error.strerror or str(error)) from error

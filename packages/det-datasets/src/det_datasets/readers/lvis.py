@@ -16,7 +16,7 @@ from det_core.printable import quoted
 from det_core.structures import Sample
 from numpy.typing import NDArray
 
-from det_datasets.readers.files import PackedNumbers
+from det_datasets.readers.packed import PackedNumbers
 
 __all__ = ["LvisDataset"]
 

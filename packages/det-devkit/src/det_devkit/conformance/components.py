@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from det_core.recipes.signatures import NOTHING, hint_of, name_of
+from det_core.recipes.signatures import NOTHING, name_of, type_hint
 
 from det_devkit.conformance.report import Failed, check
 from det_devkit.conformance.subject import Subject
@@ -45,6 +45,15 @@ def annotated(subject: Subject) -> None:
         raise Failed("; ".join(f"argument {name!r} {fault}" for name, fault in faults.items()), fix)
 
 
+@check("it can be made", gate=True)
+def made(subject: Subject) -> None:
+    """From its defaults, the kit's placeholders, the given example, or the plugin's own recipes."""
+    subject.make()
+
+
+COMPONENT = (imported, named, annotated, made)
+
+
 def _unresolved(target: Callable[..., Any]) -> dict[str, str]:
     """The arguments whose values pass unchecked, and why: no annotation, or one that cannot be resolved."""
     faults = {}
@@ -53,16 +62,7 @@ def _unresolved(target: Callable[..., Any]) -> dict[str, str]:
             faults[parameter.name] = "has no annotation"
             continue
         try:
-            hint_of(parameter, target)
+            type_hint(parameter, target)
         except Exception as error:
             faults[parameter.name] = f"is annotated {parameter.annotation!r}, which does not resolve: {error}"
     return faults
-
-
-@check("it can be made", gate=True)
-def made(subject: Subject) -> None:
-    """From its defaults, the kit's placeholders, the given example, or the plugin's own recipes."""
-    subject.make()
-
-
-COMPONENT = (imported, named, annotated, made)

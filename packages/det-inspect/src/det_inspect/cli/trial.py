@@ -21,11 +21,9 @@ def command(context: click.Context, loaded: "Recipe", images: int | None) -> Non
         loaded: the recipe, with what was set.
         images: how many to learn; None: a dry run.
     """
-    from det_core.engine.distributed import require_one_process
-
     from det_inspect.training import trial
 
-    require_one_process("a trial")
+    trial.require_one_process("a trial")
     if images is None:
         run = trial.dry_run(loaded)
         echo("losses: " + ", ".join(f"{name} {value:.4g}" for name, value in run.losses.items()))

@@ -1,4 +1,4 @@
-"""Many texts or lists in two arrays: Python objects would be copied into every worker that reads from them."""
+"""Many texts in two arrays: Python objects would be copied into every worker that reads from them."""
 
 from collections.abc import Iterable
 

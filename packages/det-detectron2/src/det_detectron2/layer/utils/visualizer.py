@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from det_core.plugins.known import function
 from det_core.structures import Detections, PanopticMap, Polygons, Targets
-from det_core.visual import draw, draw_segments
+from det_core.visual import draw
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -198,7 +199,7 @@ class Visualizer:
 
     def _segments(self, segments: PanopticMap, names: Sequence[str]) -> VisImage:
         size = (self.size[1], self.size[0])
-        drawn = draw_segments(self._picture.resize(size), segments, tuple(names))
+        drawn = function("Result.plot")(self._picture.resize(size), segments, tuple(names))
         legend = drawn.crop((0, 0, *size))  # as Detectron2's, a picture has the size of the image
         self._picture = legend.resize(self._picture.size)
         self.output = VisImage(np.asarray(self._picture), self._scale)
