@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 from det_core import recipes
-from det_core.data import CocoDataset, collate
+from det_core.data import CocoDataset
+from det_core.data.loading.batch import collate
 from det_core.engine.optim import set_learning_rate
 from det_core.engine.parallel import Parallel, Processes
 from det_core.engine.settings import Train
