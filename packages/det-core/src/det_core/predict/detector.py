@@ -21,10 +21,10 @@ from det_core.errors import ConfigError, DataError
 from det_core.models.cpu import accelerate
 from det_core.plugins import registry
 from det_core.plugins.known import function
-from det_core.predict.addresses import read_image_at
 from det_core.predict.loading import load_model
 from det_core.predict.optimize import optimize
 from det_core.predict.result import Result
+from det_core.predict.urls import read_image_at
 from det_core.recipes import Recipe
 from det_core.structures import ImageBatch, Sample
 

@@ -60,7 +60,7 @@ def load_model(
         return _from_recipe(source if isinstance(source, str) else Path(source), weights, overrides)
     if weights is not None:
         fix = "give a recipe and weights, or the checkpoint alone"
-        raise ConfigError("Detector.load", "a checkpoint brings its own weights", f"got {fspath(weights)} too", fix)
+        raise ConfigError("weights", "a checkpoint brings its own", f"got {fspath(weights)} beside {path}", fix)
     read = _from_checkpoint if path.suffix == _CHECKPOINT else _from_exported
     return read(path, overrides, trust)
 
@@ -115,7 +115,7 @@ def _from_recipe(source: str | Path, weights: str | PathLike[str] | None, overri
 
 def _from_exported(path: Path, overrides: Sequence[str], trust: bool) -> LoadedModel:
     if any(not each.startswith("data") for each in overrides):
-        raise ConfigError("Detector.load", "an exported file cannot be changed", f"got {overrides[0]!r}")
+        raise ConfigError(str(path), "an exported file cannot be changed", f"got {overrides[0]!r}")
     exporter = _exporter_of(path)()
     exporter.trust = trust
     model = exporter.load(path)
