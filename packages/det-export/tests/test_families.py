@@ -8,7 +8,6 @@ from det_core import recipes
 from det_core.errors import ConfigError
 from det_core.plugins import registry
 from det_core.structures import ImageBatch
-from det_export.check import compare, shipped
 from det_export.obstacles import obstacle
 
 REFUSED = ("Rotated Faster R-CNN",)
@@ -26,7 +25,7 @@ def require_agreement(name, form, tmp_path):
     model = narrow_models.built(name, narrow_models.seed_of(name))
     exporter = exporter_of(form)
     path = exporter.export(model, example, tmp_path / "model")
-    agreement = compare(model, exporter.load(path), shipped()[:1], narrow_models.others_of(name), path)
+    agreement = narrow_models.agreement_of(model, exporter.load(path), path, narrow_models.others_of(name))
     assert agreement.agrees, agreement
 
 

@@ -43,7 +43,7 @@ def test_fast_rcnn_file_any_proposals_agrees_with_the_model(form, tmp_path):
 
 
 @torch.no_grad()
-def test_program_of_fast_rcnn_given_proposals_agrees_with_the_model():
+def test_program_of_fast_rcnn_agrees_with_the_model():
     model = narrow_models.built("Fast R-CNN FPN")
     batch = with_proposals(model, narrow_models.picture(OTHER))
     program = Program(model, batch).eval()
