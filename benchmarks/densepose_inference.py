@@ -78,9 +78,9 @@ def main() -> None:
     figures: dict[str, object] = {}
     for count in map(int, sys.argv[1:] or ("1", "5", "20")):
         for name, model in models(count).items():
-            own = measured(model)
-            print(f"{name}, {own['found']} detections: {own['share']:.1%} in layers, {own['seconds']:.2f} s")
-            figures[f"{name}, {count} detections"] = own
+            row = measured(model)
+            print(f"{name}, {row['found']} detections: {row['share']:.1%} in layers, {row['seconds']:.2f} s")
+            figures[f"{name}, {count} detections"] = row
     figures |= {"size": SIZE, "threads": torch.get_num_threads(), "torch": torch.__version__}
     figures["python"] = platform.python_version()
     RESULTS.write_text(json.dumps(figures, indent=2) + "\n")

@@ -2,20 +2,21 @@
 
 from collections.abc import Callable
 
-from det_core.zoo.published import TASKS, PublishedModel, models
+from det_core.zoo.published import PublishedModel, models
+from det_inspect.zoo import TASKS, figures_of, package_of
 
 STATUS = "not verified by us"
 # Heading: what stands below it. Columns without any figure are left out.
 FIGURES: dict[str, Callable[[PublishedModel], object]] = {
-    "box AP": lambda model: model.figures.get("box_ap", ""),
-    "mask AP": lambda model: model.figures.get("mask_ap", ""),
-    "keypoint AP": lambda model: model.figures.get("keypoint_ap", ""),
+    "box AP": lambda model: figures_of(model).get("box_ap", ""),
+    "mask AP": lambda model: figures_of(model).get("mask_ap", ""),
+    "keypoint AP": lambda model: figures_of(model).get("keypoint_ap", ""),
     "mIoU": lambda model: model.reported.get("mIoU", ""),
     "PQ": lambda model: model.reported.get("PQ", ""),
     "proposal AR": lambda model: model.reported.get("prop. AR", ""),
     "DensePose GPS AP": lambda model: model.reported.get("dp. AP GPS", ""),
-    "s/image": lambda model: model.figures.get("seconds", ""),
-    "GB": lambda model: model.figures.get("gigabytes", ""),
+    "s/image": lambda model: figures_of(model).get("seconds", ""),
+    "GB": lambda model: figures_of(model).get("gigabytes", ""),
 }
 
 
@@ -35,7 +36,7 @@ def _table(task: str) -> str:
             f"`{model.name}`",
             *(str(cell(model)) for cell in figures.values()),
             weights,
-            model.package or "none yet",
+            package_of(model) or "none yet",
             STATUS,
         ]
         lines.append(_row(cells))

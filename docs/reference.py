@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import sys
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -43,9 +44,10 @@ def page() -> str:
     functions = "\n\n\n".join(_source(hooks, hook) for hook in hooks.HOOKS.values())
     parts = [HEAD, f"```python\n{functions}\n```\n", BETWEEN]
     for name in contracts.__all__:
-        hook = hooks.HOOKS.get(hooks.CONTRACTS.get(f"{contracts.__name__}.{name}", ""))
+        hook = hooks.HOOKS.get(hooks.CONTRACTS.get(name, ""))
         named = f"Named by `{hook}`." if hook else "Named in recipes by import path."
-        parts.append(f"\n### {name}\n\n{named}\n\n```python\n{_source(contracts, name)}\n```\n")
+        source = _source(sys.modules[getattr(contracts, name).__module__], name)
+        parts.append(f"\n### {name}\n\n{named}\n\n```python\n{source}\n```\n")
     return "".join(parts)
 
 

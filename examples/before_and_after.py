@@ -19,8 +19,9 @@ from det_core import Detector, recipes
 from det_core.data import Data, ResizeShortestEdge, compose
 from det_core.engine import Train, evaluate, initial_model, train
 from det_core.structures import Sample, SemanticMap
-from det_core.visual import draw, draw_segments
+from det_core.visual import draw
 from det_inspect.panels import contact_sheet
+from det_panoptic.drawing import draw_segments
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F

@@ -21,8 +21,6 @@ from det_core.models import (
     RegionSampler,
     Res5Blocks,
     Res5ROIHeads,
-    SemanticSegmentor,
-    SemSegFPNHead,
     StandardROIHeads,
     faster_rcnn,
 )
@@ -34,6 +32,7 @@ from det_panoptic.deeplab import DeepLabDecoder
 from det_panoptic.panoptic_deeplab import PanopticDeepLab, PanopticDeepLabInsEmbedHead, PanopticDeepLabSemSegHead
 from det_panoptic.panoptic_fpn import PanopticFPN
 from det_panoptic.segments import IDS, SEGMENTS, SegmentIds
+from det_panoptic.semantic import SemanticSegmentor, SemSegFPNHead
 from det_panoptic.targets import TargetGenerator
 from det_pointrend.layers import ImplicitPointHead, RegionLayers, StandardPointHead
 from det_pointrend.mask_heads import ImplicitPointRendMaskHead, PointRendMaskHead

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from det_core import contracts, recipes
-from det_core.predict.augmented import AugmentedDetector
 from det_core.predict.optimize import optimize
 from det_core.structures import ImageBatch, Targets
 from det_devkit.conformance.run import cases_of_component
+from det_inspect.predictions import AugmentedDetector
 
 HERE = Path(__file__).parent
 P = "contract_parts"

@@ -8,7 +8,8 @@ import torch
 from det_core import recipes
 from det_core.errors import ConfigError, DetWarning
 from det_core.predict.detector import Detector
-from det_core.recipes.upgrades import IMPLIED, MOVED, upgrade
+from det_core.recipes.moved import ARGUMENTS, IMPLIED
+from det_core.recipes.upgrades import upgrade
 
 HERE = Path(__file__).parent
 RUN = HERE / "data" / "run-0.1"
@@ -74,13 +75,13 @@ def test_argument_in_old_and_new_place_is_refused():
         upgrade({"model": node})
 
 
-@pytest.mark.parametrize("component", MOVED)
+@pytest.mark.parametrize("component", ARGUMENTS)
 def test_moved_arguments_lead_to_arguments_that_there_are(component):
     import inspect
 
     from det_core.plugins import registry
 
     parameters = inspect.signature(registry.find(None, component).load()).parameters
-    for old, new in MOVED[component].items():
+    for old, new in ARGUMENTS[component].items():
         assert new.split(".")[0] in parameters, (old, new)
     assert all(name in parameters for name in IMPLIED.get(component, {}))

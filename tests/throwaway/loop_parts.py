@@ -141,9 +141,3 @@ class Counting:
 
     def explain(self, evaluators: Any, model: Any, batches: Any) -> Counted:
         return Counted(self.count)
-
-    @staticmethod
-    def evaluate_files(
-        predictions: Path, annotations: Path, as_json: bool, report: Path | None = None, images: Path | None = None
-    ) -> None:
-        click.echo("no metrics")

@@ -58,7 +58,7 @@ def test_plugin_is_in_use_without_problems():
 def test_recipe_is_valid_and_aliased_by_published_path(name):
     recipe = recipes.load(name).check()
     assert recipes.load(NAMES[name]) == recipe
-    assert published.find(NAMES[name]).recipe() == name
+    assert published.of_recipe(name).name == NAMES[name]
 
 
 def test_every_published_model_of_the_project_has_a_recipe():

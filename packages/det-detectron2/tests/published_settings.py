@@ -4,7 +4,7 @@ import inspect
 
 from det_core.plugins import registry
 from det_core.recipes import Factory
-from det_core.recipes.upgrades import MOVED
+from det_core.recipes.moved import ARGUMENTS
 from det_detectron2.importer.files import recipe_from_settings
 
 FPN_SETTINGS = {
@@ -30,7 +30,9 @@ def imported(**changes):
 
 def default_of(target, argument):
     """The default of an argument of a constructor, also where it has moved into a part."""
-    moved = (moves for name, moves in MOVED.items() if argument in moves and registry.find(None, name).load() is target)
+    moved = (
+        moves for name, moves in ARGUMENTS.items() if argument in moves and registry.find(None, name).load() is target
+    )
     first, *parts = next(moved, {argument: argument})[argument].split(".")
     value = inspect.signature(target).parameters[first].default
     for part in parts:

@@ -7,7 +7,7 @@ from importlib import metadata
 import pytest
 from click.testing import CliRunner
 from det_core.cli.main import det
-from det_core.plugins import Finding, catalog
+from det_core.plugins import Issue, catalog
 from det_devkit import doctor
 
 HEADS = "@hookimpl\ndef det_heads(): return {names}"
@@ -34,7 +34,7 @@ def distribution(site):
     return do
 
 
-def of(name: str) -> list[Finding]:
+def of(name: str) -> list[Issue]:
     """What the doctor has to say about one thing."""
     found = doctor.check_environment(import_torch=False, isolate=False)
     return [finding for finding in (*found.problems, *found.notes) if finding.where.split()[0] == name]
@@ -142,7 +142,7 @@ def test_disabled_plugin_is_note_without_requirement_check(install, monkeypatch)
     install("det-off", "1 / 0", requires="no-such-lab")
     found = doctor.check_environment(import_torch=False, isolate=False)
     assert found.problems == ()
-    assert Finding(
+    assert Issue(
         "det-off 1.0", "switched off by DET_DISABLE_PLUGINS", "take it out of DET_DISABLE_PLUGINS to use it"
     ) in (found.notes)
     (typo,) = of("DET_DISABLE_PLUGINS")
@@ -164,7 +164,7 @@ def test_missing_extra_is_note(distribution):
     lines = ("Provides-Extra: plots", 'Requires-Dist: no-such-plotter>=3; extra == "plots"')
     distribution("det-core", doctor._installed("det-core"), *lines)
     assert (
-        Finding(
+        Issue(
             "det-core[plots]",
             "no-such-plotter>=3 is not installed; without it a run draws no learning curves",
             "pip install 'det-core[plots]'  # or everything: 'det-core[all]'",
@@ -196,7 +196,7 @@ def test_torchvision_for_another_torch_is_reported_by_requirement(distribution, 
     ]
     torch = doctor._installed("torch")
     fix = "pip install --upgrade torch torchvision  # both from one index"
-    assert problems == [Finding("torchvision 0.1.0", f"it needs torch==2.0.0, but {torch} is installed", fix)]
+    assert problems == [Issue("torchvision 0.1.0", f"it needs torch==2.0.0, but {torch} is installed", fix)]
 
 
 def test_duplicate_library_is_reported(distribution):

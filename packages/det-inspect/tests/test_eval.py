@@ -5,10 +5,13 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from click.testing import CliRunner
 from det_core.cli.main import det
 from det_core.recipes import recipe_from_tree
+from det_core.structures import Detections, Prediction, Sample
 from det_devkit.conformance.perturbed import perturbed
+from det_inspect.results.results_file import ResultsFile
 from safetensors.torch import save_file
 from squares import Colors
 
@@ -43,6 +46,27 @@ def test_eval_explains_reports_losses_and_writes_a_page(arguments, tmp_path):
     assert len(results) == 2 * 5
     assert {each["category_id"] for each in results} <= {10, 20}
     assert "what errors cost" in run(*arguments).output
+
+
+def test_results_file_merged_states_equal_one_process(tmp_path):
+    def updated(name, *ids):
+        evaluator = ResultsFile(("a", "b"), tmp_path / name, (10, 20))
+        for number in ids:
+            found = Detections(
+                boxes=torch.tensor([[1.0, 2, 3, 4 + number]]),
+                labels=torch.tensor([1]),
+                scores=torch.tensor([0.5]),
+                size=(8, 8),
+            )
+            sample = Sample(image=torch.zeros(3, 8, 8, dtype=torch.uint8), id=number)
+            evaluator.update(Prediction(detections=found), sample)
+        return evaluator
+
+    parts = [updated("merged.json", 1, 3), updated("other.json", 2)]
+    parts[0].merge([part.state() for part in parts])
+    assert parts[0].result() == updated("alone.json", 1, 3, 2).result() == {}
+    assert (tmp_path / "merged.json").read_text() == (tmp_path / "alone.json").read_text()
+    assert [each["category_id"] for each in json.loads((tmp_path / "merged.json").read_text())] == [20, 20, 20]
 
 
 def test_eval_checks_channels_only_if_asked(arguments):

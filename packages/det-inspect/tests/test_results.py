@@ -298,7 +298,5 @@ def core_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_eval_of_files_without_an_analysis_names_the_package(evaluated) -> None:
     result = evaluated(content(), perturbed(content()))
     assert result.exit_code == 2
-    message = (
-        "--predictions: needs an analysis, which no plugin in use offers; det-inspect would provide it: pip install"
-    )
+    message = "--predictions: there is no command named 'eval --predictions'; det-inspect would provide it: pip install"
     assert message in " ".join(result.output.split())

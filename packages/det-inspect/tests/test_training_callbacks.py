@@ -1,4 +1,4 @@
-"""What accompanies a training: pictures, a profile, logging backends."""
+"""Callbacks of a training: early stopping, best checkpoints, pictures, a profile, logging backends."""
 
 import io
 import json
@@ -6,8 +6,10 @@ import sys
 
 import pytest
 import standins
-from det_core.engine import read_scalars, train
+from det_core.engine import read_checkpoint, read_scalars, train
+from det_core.engine.checkpoint import load_state
 from det_core.errors import ConfigError, MissingExtraError
+from det_inspect.training import BestCheckpoint, EarlyStopping
 from rich.console import Console
 
 PART = "det_inspect.training:"
@@ -116,3 +118,37 @@ def test_recipe_of_0_1_names_a_logger_by_its_module_of_then(tmp_path, console):
     part = {"type": "det_core.engine.callbacks:Profile", "start": 0, "steps": 1}
     train(standins.recipe(steps=2, callbacks=[part]), tmp_path, console=console)
     assert (tmp_path / "trace.json").exists()
+
+
+def test_early_stopping_counts_evaluations_without_improvement():
+    class Run:
+        reasons = []
+
+        def request_stop(self, reason):
+            self.reasons.append(reason)
+
+    run, part = Run(), EarlyStopping("bbox/AP", patience=2, min_delta=0.01)
+    for value in (0.1, 0.2, 0.205):
+        part.after_evaluation(run, {"bbox/AP": value})
+    assert not run.reasons
+    again = EarlyStopping("bbox/AP", patience=2, min_delta=0.01)
+    again.load_state_dict(part.state_dict())
+    again.after_evaluation(run, {"bbox/AP": 0.2})
+    assert run.reasons == ["early stopping: bbox/AP has not passed 0.2000 in 2 evaluations"]
+    with pytest.raises(ConfigError, match="there is no metric 'bbox/AP'; found loss"):
+        part.after_evaluation(run, {"loss": 1.0})
+
+
+def test_early_stopping_ends_a_run_that_is_finished(tmp_path, console):
+    part = {"type": PART + "EarlyStopping", "metric": "loss", "patience": 1, "min_delta": 1000.0}
+    outcome = train(standins.recipe(steps=50, evaluate_every=3, callbacks=[part]), tmp_path, console=console)
+    assert (outcome.step, outcome.finished) == (6, True)
+    assert load_state(tmp_path / "last.state.pt")["step"] == 6
+
+
+def test_best_checkpoint_by_another_metric(tmp_path, console):
+    part = {"type": PART + "BestCheckpoint", "metric": "loss"}
+    train(standins.recipe(steps=8, evaluate_every=2, callbacks=[part]), tmp_path, console=console)
+    rows = {row["step"]: row["val/loss"] for row in read_scalars(tmp_path / "scalars.jsonl") if "val/loss" in row}
+    assert read_checkpoint(tmp_path / "best-loss.safetensors")[0].step == min(rows, key=rows.get)
+    assert BestCheckpoint("loss")._best.improves({"loss": 1.0}) is not False

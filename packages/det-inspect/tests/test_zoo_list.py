@@ -77,7 +77,7 @@ def test_a_model_is_shown_by_any_of_its_names(name):
 
 def test_show_lists_licenses_of_weights_and_annotations():
     output = run("show", "DensePose/densepose_rcnn_R_50_FPN_s1x").output
-    assert re.search(r"license of the weights +CC BY-SA 3\.0\n", output)
+    assert re.search(r"license of the weights +CC-BY-SA-3\.0\n", output)
     assert re.search(r"license of the annotations +non-commercial use\n", output)
     untrained = run("show", "DensePose/HRNet/densepose_rcnn_HRFPN_HRNet_w32_s1x").output
     assert "license of the weights" not in untrained

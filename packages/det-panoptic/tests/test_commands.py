@@ -29,7 +29,7 @@ model:
     type: standard_roi_heads
     box_head: {type: fast_rcnn_conv_fc_head, num_fc: 1, fc_dim: 16}
   mask_head: {type: mask_rcnn_conv_upsample_head, num_conv: 1, conv_dim: 8}
-  sem_seg_head: {type: "det_core.models:SemSegFPNHead", conv_dim: 32}
+  sem_seg_head: {type: sem_seg_fpn_head, conv_dim: 32}
 data:
   train: &own
     type: det-panoptic/coco_panoptic

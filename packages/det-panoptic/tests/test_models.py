@@ -6,7 +6,7 @@ import torch
 from det_core.backbones import FPN, TorchvisionBackbone
 from det_core.engine import predict
 from det_core.errors import StructureError
-from det_core.models import FastRCNNConvFCHead, MaskRCNNConvUpsampleHead, SemSegFPNHead, StandardROIHeads
+from det_core.models import FastRCNNConvFCHead, MaskRCNNConvUpsampleHead, StandardROIHeads
 from det_core.recipes import Factory
 from det_core.structures import Detections, ImageBatch, Prediction, SemanticMap, Targets
 from det_panoptic.data import CocoPanoptic
@@ -16,6 +16,7 @@ from det_panoptic.grouping import Grouping
 from det_panoptic.merging import Merging
 from det_panoptic.panoptic_deeplab import PanopticDeepLab, PanopticDeepLabInsEmbedHead, PanopticDeepLabSemSegHead
 from det_panoptic.panoptic_fpn import PanopticFPN
+from det_panoptic.semantic import SemSegFPNHead
 from det_panoptic.targets import TargetGenerator
 from torch import nn
 

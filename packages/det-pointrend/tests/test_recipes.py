@@ -40,7 +40,7 @@ def test_plugin_is_active_without_problems():
 def test_recipe_fits_constructors_and_published_path_is_alias(name):
     recipe = recipes.load(name).check()
     assert recipes.load(NAMES[name]) == recipe
-    assert published.find(NAMES[name]).recipe() == name
+    assert published.of_recipe(name).name == NAMES[name]
 
 
 def test_published_models_of_both_projects_have_recipes():
@@ -116,7 +116,7 @@ def test_semantic_head_settings_arrive_and_crop_follows_resize():
     assert found.unknown == found.unused == []
     assert found.tree["model"]["sem_seg_head"] == {
         "type": "det-pointrend/pointrend_sem_seg_head",
-        "coarse_head": {"type": "det_core.models:SemSegFPNHead", "conv_dim": 64},
+        "coarse_head": {"type": "sem_seg_fpn_head", "conv_dim": 64},
         "point_head": {"type": "det_pointrend.layers:StandardPointHead", "num_fc": 2, "coarse_each_layer": False},
         "num_points": 196,
         "subdivision_steps": 5,

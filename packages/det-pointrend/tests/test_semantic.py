@@ -5,9 +5,9 @@ import torch
 from det_core.backbones import FPN, ResNet
 from det_core.contracts import SemanticHead
 from det_core.errors import ConfigError
-from det_core.models import SemanticSegmentor, SemSegFPNHead
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
+from det_panoptic.semantic import SemanticSegmentor, SemSegFPNHead
 from det_pointrend.layers import StandardPointHead
 from det_pointrend.semantic import PointRendSemSegHead
 from torch import nn

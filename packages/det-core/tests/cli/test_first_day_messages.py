@@ -15,17 +15,17 @@ from det_devkit.coco_files import content, write
 
 
 @pytest.mark.parametrize("name", ["runs/nothere", "nowhere/a.pth"])
-def test_a_path_that_is_not_there_is_not_called_a_recipe(name: str) -> None:
+def test_path_that_is_not_there_is_not_called_recipe(name: str) -> None:
     with pytest.raises(DetError, match=f"^{name}: is no file or folder that is there, and no name of a recipe"):
         recipes.load(name)
 
 
-def test_an_unknown_name_without_a_slash_is_a_recipe() -> None:
+def test_unknown_name_without_a_slash_is_a_recipe() -> None:
     with pytest.raises(DetError, match="recipe 'nothere': is not known"):
         recipes.load("nothere")
 
 
-def test_a_wrong_data_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_data_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DET_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match=r"starts at DET_DATA, which is no folder; DET_DATA is '.*nowhere'"):
         location("coco/a.json", Path, "data.train.annotations")
@@ -49,4 +49,14 @@ def test_several_bad_categories_are_categories(tmp_path: Path) -> None:
     images, annotations = write(tmp_path, content())
     annotations.write_text(json.dumps(data))
     with pytest.raises(DataError, match="2 categories cannot be used"):
+        CocoDataset(images, annotations)
+
+
+@pytest.mark.parametrize("place", ["images", "annotations", "categories"])
+def test_ids_beyond_64_bits_are_named(place: str, tmp_path: Path) -> None:
+    data = content()
+    data[place][0]["id"] = 2**63
+    images, annotations = write(tmp_path, content())
+    annotations.write_text(json.dumps(data))
+    with pytest.raises(DataError, match="9223372036854775808 has an id that is neither a whole number of 64 bits"):
         CocoDataset(images, annotations)

@@ -106,7 +106,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-def test_the_losses_fall_and_what_was_learnt_is_evaluated(trained):
+def test_losses_fall_and_what_was_learned_is_evaluated(trained):
     losses = [row["loss"] for row in read_scalars(trained / "run" / "scalars.jsonl") if "loss" in row]
     assert sum(losses[-5:]) < 0.4 * sum(losses[:5])
     metrics = json.loads(run("eval", trained / "run", "--split", "val", "--json").stdout)["metrics"]
@@ -128,7 +128,7 @@ def test_predictions_are_drawn_and_written_with_five_numbers(trained):
     assert before.tobytes() != after.tobytes()
 
 
-def test_boxes_come_back_in_the_pixels_of_the_image_that_was_given(trained):
+def test_boxes_come_back_in_pixels_of_image_that_was_given(trained):
     detector = Detector.load(trained / "run", device="cpu")
     picture = Image.open(trained / "images" / "0.png")
     small, large = (detector(image).detections for image in (picture, picture.resize((2 * SIDE, 2 * SIDE))))

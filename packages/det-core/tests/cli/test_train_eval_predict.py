@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import sys
 
 import pytest
 import standins
@@ -54,7 +55,7 @@ def test_help_has_an_example(invoke, name):
     assert f"det {name} " in result.output
 
 
-def test_a_run_goes_to_the_folder_named_after_its_recipe(invoke, recipe, tmp_path):
+def test_run_goes_to_the_folder_named_after_its_recipe(invoke, recipe, tmp_path):
     result = invoke("train", recipe)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "runs" / "squares" / "best.safetensors").exists()
@@ -62,7 +63,7 @@ def test_a_run_goes_to_the_folder_named_after_its_recipe(invoke, recipe, tmp_pat
     assert "best.safetensors" in result.stdout
 
 
-def test_a_file_called_recipe_is_named_after_its_folder(invoke, tmp_path):
+def test_file_called_recipe_is_named_after_its_folder(invoke, tmp_path):
     (tmp_path / "cells").mkdir()
     recipe = standins.recipe(steps=1).save(tmp_path / "cells" / "recipe.yaml")
     assert invoke("train", recipe).exit_code == 0
@@ -75,7 +76,7 @@ def test_set_changes_the_recipe(invoke, recipe, tmp_path):
     assert len((tmp_path / "out" / "scalars.jsonl").read_text().splitlines()) == 2
 
 
-def test_a_fault_in_the_recipe_is_one_line_and_exit_code_2(invoke, recipe, tmp_path):
+def test_fault_in_recipe_is_one_line_and_exit_code_2(invoke, recipe, tmp_path):
     result = invoke("train", recipe, "--set", "train.stepz=2")
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")
@@ -85,7 +86,7 @@ def test_a_fault_in_the_recipe_is_one_line_and_exit_code_2(invoke, recipe, tmp_p
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_is_not_overwritten_by_accident(invoke, recipe):
+def test_run_is_not_overwritten_by_accident(invoke, recipe):
     assert invoke("train", recipe).exit_code == 0
     result = invoke("train", recipe)
     assert result.exit_code == 2
@@ -112,7 +113,7 @@ def test_train_stopped_run_resumes_as_printed(invoke, recipe, monkeypatch, tmp_p
     assert Detector.load(tmp_path / "out" / "last.safetensors", device="cpu").about.step == 5
 
 
-def test_a_checkpoint_is_evaluated_on_the_data_of_its_recipe(invoke, trained):
+def test_checkpoint_is_evaluated_on_the_data_of_its_recipe(invoke, trained):
     result = invoke("eval", trained / "best.safetensors")
     assert result.exit_code == 0, result.output
     assert "test: 4 images" in result.stdout
@@ -120,14 +121,14 @@ def test_a_checkpoint_is_evaluated_on_the_data_of_its_recipe(invoke, trained):
     assert "no box/AP: recall knows no precision" in result.stdout
 
 
-def test_the_metrics_as_json_are_json_alone(invoke, trained):
+def test_metrics_as_json_are_json_alone(invoke, trained):
     test, val = (json.loads(invoke("eval", trained, "--split", each, "--json").stdout) for each in ("test", "val"))
     assert (test["metrics"]["box/seen"], val["metrics"]["box/seen"]) == (8, 6)
     about = Detector.load(trained, device="cpu").about
     assert val["metrics"]["box/recall"] == about.metrics["box/recall"]
 
 
-def test_a_recipe_is_evaluated_with_the_weights_given(invoke, trained):
+def test_recipe_is_evaluated_with_the_weights_given(invoke, trained):
     recipe, weights = trained / "recipe.resolved.yaml", trained / "best.safetensors"
     by_recipe = invoke("eval", recipe, "--weights", weights, "--json")
     assert by_recipe.exit_code == 0, by_recipe.output
@@ -262,7 +263,7 @@ def test_nothing_to_predict_on_is_an_error(invoke, trained, tmp_path, given):
     assert given in result.stderr
 
 
-def test_a_broken_checkpoint_is_one_line_and_exit_code_2(invoke, trained, photos, tmp_path):
+def test_broken_checkpoint_is_one_line_and_exit_code_2(invoke, trained, photos, tmp_path):
     (tmp_path / "half.safetensors").write_bytes((trained / "best.safetensors").read_bytes()[:100])
     result = invoke("predict", photos, "--model", tmp_path / "half.safetensors")
     assert result.exit_code == 2
@@ -270,11 +271,12 @@ def test_a_broken_checkpoint_is_one_line_and_exit_code_2(invoke, trained, photos
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_predict_tta_model_without_nms_refused(invoke, trained, photos, tmp_path):
+def test_predict_tta_without_det_inspect_says_what_brings_it(invoke, trained, photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "det_inspect", None)
     result = invoke("predict", photos, "--model", trained, "--output", tmp_path / "found", "--tta")
     assert result.exit_code != 0
     shown = f"{result.output}{result.exception}"
-    assert "AugmentedDetector.nms: is needed for a model without such settings; Tiny has no `nms`" in shown
+    assert "Detector.augmented: needs det-inspect, which is not installed" in shown
 
 
 def test_views_are_evaluated_on_images_as_stored(invoke, trained, monkeypatch):

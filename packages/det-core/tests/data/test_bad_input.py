@@ -23,14 +23,14 @@ READERS: dict[str, tuple[Any, Callable[[Path], dict[str, Any]], str]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_gigabyte_of_nonsense_for_annotations_is_refused_in_little_memory(tmp_path: Path, name: str) -> None:
+def test_gigabyte_of_nonsense_for_annotations_is_refused_in_little_memory(tmp_path: Path, name: str) -> None:
     reader, arguments, file = READERS[name]
     assert_nonsense_refused(partial(reader, **arguments(tmp_path)), tmp_path, file)
 
 
 @pytest.mark.parametrize("number", ["1e999", "9" * 4000, "9" * 9000, "-1e308", "NaN", "Infinity", "1e-400"])
 @pytest.mark.parametrize("key", ["bbox", "segmentation", "area", "image_id", "category_id", "id", "keypoints"])
-def test_an_enormous_number_is_refused_or_harmless(tmp_path: Path, key: str, number: str) -> None:
+def test_enormous_number_is_refused_or_harmless(tmp_path: Path, key: str, number: str) -> None:
     images, file = coco_files.write(tmp_path, coco_files.content(2))
     value = {"bbox": f"[1, 2, {number}, 4]", "segmentation": f"[[1, 2, {number}, 4, 5, 6]]", "keypoints": f"[{number}]"}
     text = file.read_text().replace('"iscrowd": 0', f'"iscrowd": 0, "{key}": {value.get(key, number)}')
@@ -46,9 +46,7 @@ def test_an_enormous_number_is_refused_or_harmless(tmp_path: Path, key: str, num
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1), (0, 5)])
-def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(
-    tmp_path: Path, size: tuple[int, int]
-) -> None:
+def test_image_that_would_fill_memory_is_refused_before_it_is_decoded(tmp_path: Path, size: tuple[int, int]) -> None:
     (tmp_path / "0.png").write_bytes(small_datasets.png(*size))
     tracemalloc.start()
     try:
@@ -60,7 +58,7 @@ def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(
         tracemalloc.stop()
 
 
-def test_a_gigabyte_of_nonsense_for_an_image_is_refused_in_little_memory(tmp_path: Path) -> None:
+def test_gigabyte_of_nonsense_for_image_refused_in_little_memory(tmp_path: Path) -> None:
     for name, beginning in {"a.jpg": b"\xff\xd8\xff\xe0", "b.png": b"\x89PNG\r\n\x1a\n", "c.tif": b"II*\x00"}.items():
         with (tmp_path / name).open("wb") as stream:
             stream.write(beginning)

@@ -22,7 +22,7 @@ def test_it_is_a_dataset(tmp_path: Path) -> None:
     assert dataset(tmp_path).evaluators == ("coco",)
 
 
-def test_boxes_become_corners_and_labels_follow_the_order_of_category_ids(tmp_path: Path) -> None:
+def test_boxes_become_corners_and_labels_follow_order_of_category_ids(tmp_path: Path) -> None:
     cells = dataset(tmp_path)
     assert cells.classes == ("dog", "cat")
     assert cells.category_ids == (3, 7)
@@ -42,19 +42,19 @@ def test_boxes_become_corners_and_labels_follow_the_order_of_category_ids(tmp_pa
     assert targets.masks is targets.keypoints is None
 
 
-def test_an_image_without_objects_has_empty_targets(tmp_path: Path) -> None:
+def test_image_without_objects_has_empty_targets(tmp_path: Path) -> None:
     targets = dataset(tmp_path)[0].targets
     assert targets is not None
     assert targets.boxes.shape == (0, 4)
 
 
-def test_a_negative_index_counts_from_the_end(tmp_path: Path) -> None:
+def test_negative_index_counts_from_the_end(tmp_path: Path) -> None:
     assert dataset(tmp_path)[-1].id == 13
     with pytest.raises(IndexError):
         dataset(tmp_path)[3]
 
 
-def test_objects_of_an_image_may_stand_anywhere_in_the_file(tmp_path: Path) -> None:
+def test_objects_of_image_may_stand_anywhere_in_file(tmp_path: Path) -> None:
     data = content(4)
     data["annotations"].reverse()
     targets = dataset(tmp_path, data)[3].targets
@@ -72,7 +72,7 @@ def test_changing_a_sample_does_not_change_the_dataset(tmp_path: Path) -> None:
     assert again.boxes.max() > 0
 
 
-def test_images_without_an_object_to_learn_from_can_be_left_out(tmp_path: Path) -> None:
+def test_images_without_object_to_learn_from_can_be_left_out(tmp_path: Path) -> None:
     data = content()
     data["annotations"][0]["iscrowd"] = 1
     cells = dataset(tmp_path, data, keep_empty=False)
@@ -110,7 +110,7 @@ def test_text_ids_area_and_iscrowd_may_be_left_to_their_defaults(tmp_path: Path)
     assert not sample.targets.crowd.any()
 
 
-def test_a_dataset_goes_to_another_process_and_stays_small(tmp_path: Path) -> None:
+def test_dataset_goes_to_another_process_and_stays_small(tmp_path: Path) -> None:
     data = content(1)
     shape = data["images"][0]
     data["images"] = [shape | {"id": i, "file_name": f"{i:012}.jpg"} for i in range(1000)]
@@ -158,7 +158,7 @@ def test_polygons_and_both_kinds_of_rle_become_masks(tmp_path: Path) -> None:
     assert empty.masks.shape == (0, 30, 40)
 
 
-def test_outlines_are_given_as_they_stand_and_crowds_have_none(tmp_path: Path) -> None:
+def test_polygons_are_given_as_they_stand_and_crowds_have_none(tmp_path: Path) -> None:
     data = content()
     for annotation in data["annotations"]:
         annotation["segmentation"] = SQUARE
@@ -218,7 +218,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_bad_annotation_is_named_and_can_be_skipped(tmp_path: Path, name: str) -> None:
+def test_bad_annotation_is_named_and_can_be_skipped(tmp_path: Path, name: str) -> None:
     change, message = FAULTS[name]
     data = content()
     change(data)
@@ -252,7 +252,7 @@ def test_a_bad_annotation_is_named_and_can_be_skipped(tmp_path: Path, name: str)
         (None, "neither polygons nor RLE"),
     ],
 )
-def test_a_bad_segmentation_is_named_where_masks_are_asked_for(tmp_path: Path, segmentation: Any, message: str) -> None:
+def test_bad_segmentation_is_named_where_masks_are_asked_for(tmp_path: Path, segmentation: Any, message: str) -> None:
     data = content(2)
     data["annotations"][0]["segmentation"] = segmentation
     assert dataset(tmp_path, data).num_objects == 1
@@ -260,7 +260,7 @@ def test_a_bad_segmentation_is_named_where_masks_are_asked_for(tmp_path: Path, s
         dataset(tmp_path, data, masks=True)
 
 
-def test_a_missing_segmentation_is_named(tmp_path: Path) -> None:
+def test_missing_segmentation_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="annotation 111 has no 'segmentation'"):
         dataset(tmp_path, masks=True)
 
@@ -315,7 +315,7 @@ def test_images_and_categories_must_be_sound(tmp_path: Path, change: Change, mes
         ('{"\\ud800": 1}', "it has no 'images'"),
     ],
 )
-def test_a_file_that_is_not_coco_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_file_that_is_not_coco_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(DataError, match=message):
         CocoDataset(tmp_path, tmp_path / "a.json")
@@ -337,7 +337,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
         CocoDataset(tmp_path / "none", annotations)
 
 
-def test_an_image_that_is_listed_but_not_there_is_named_when_it_is_read(tmp_path: Path) -> None:
+def test_image_that_is_listed_but_not_there_is_named_when_it_is_read(tmp_path: Path) -> None:
     cells = dataset(tmp_path)
     (tmp_path / "images" / "1.png").unlink()
     assert cells[0].id == 11
@@ -345,7 +345,7 @@ def test_an_image_that_is_listed_but_not_there_is_named_when_it_is_read(tmp_path
         cells[1]
 
 
-def test_a_size_that_disagrees_with_the_file_names_both(tmp_path: Path) -> None:
+def test_size_that_disagrees_with_the_file_names_both(tmp_path: Path) -> None:
     cells = dataset(tmp_path)
     Image.new("RGB", (30, 40)).save(tmp_path / "images" / "1.png")
     with pytest.raises(DataError, match=r"1.png: the image has 30 x 40 upright pixels; .*a.json says 40 x 30 \(image"):
@@ -353,7 +353,7 @@ def test_a_size_that_disagrees_with_the_file_names_both(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "C:\\x.png", "a/../../b.png", "a\\..\\b.png"])
-def test_a_file_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+def test_file_name_that_leads_out_of_folder_is_refused(tmp_path: Path, name: str) -> None:
     data = content()
     images, annotations = write(tmp_path, data)
     data["images"][1]["file_name"] = name

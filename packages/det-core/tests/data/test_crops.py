@@ -1,12 +1,11 @@
 """Crops and large-scale jitter: hand-worked windows, and what belongs to an object stays with it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from det_core.data import FixedSizeCrop, ObjectCrop, RandomCrop, ScaleJitter, compose
+from det_core.data import FixedSizeCrop, RandomCrop, ScaleJitter, compose
 from det_core.errors import ConfigError
 from det_core.structures import Polygons, Sample, Targets
 
@@ -46,25 +45,25 @@ def apply(sample: Sample, *transforms: Any) -> tuple[Sample, Targets]:
         ((5, 2000), 0.1, (1, 102)),
     ],
 )
-def test_a_jittered_image_fits_into_the_square_times_the_factor(
+def test_jittered_image_fits_into_the_square_times_the_factor(
     size: tuple[int, int], factor: float, expected: tuple[int, int]
 ) -> None:
     assert ScaleJitter(1024).resized(size, factor) == expected
 
 
-def test_a_jittered_image_fits_into_a_rectangle() -> None:
+def test_jittered_image_fits_into_a_rectangle() -> None:
     assert ScaleJitter((100, 400)).resized((50, 50), 1.0) == (100, 100)
     assert ScaleJitter((100, 400)).resized((50, 400), 1.0) == (50, 400)
 
 
-def test_the_factor_is_drawn_from_the_range(drawn: Any) -> None:
+def test_factor_is_drawn_from_the_range(drawn: Any) -> None:
     drawn(0.25)
     sample, targets = apply(make(), ScaleJitter(40, (0.5, 1.5)))
     assert sample.size == (15, 30)  # factor 0.75
     assert targets.boxes.tolist() == [[1.5, 3, 9, 7.5], [22.5, 1.5, 28.5, 13.5]]
 
 
-def test_a_small_image_is_padded_right_and_bottom() -> None:
+def test_small_image_is_padded_right_and_bottom() -> None:
     sample = make(
         masks=torch.ones(2, HEIGHT, WIDTH, dtype=torch.bool),
         semantic=torch.full((HEIGHT, WIDTH), 7),
@@ -86,7 +85,7 @@ def test_a_small_image_is_padded_right_and_bottom() -> None:
     assert targets.keypoints.tolist() == [[[3, 5, 2]], [[31, 3, 1]]]
 
 
-def test_a_large_image_is_cropped_on_its_diagonal(drawn: Any) -> None:
+def test_large_image_is_cropped_on_its_diagonal(drawn: Any) -> None:
     drawn(0.5)
     result, targets = apply(make(), FixedSizeCrop((10, 20)))
     assert torch.equal(result.image, make().image[:, 5:15, 10:30])
@@ -108,7 +107,7 @@ def test_without_padding_a_small_image_stays_small() -> None:
 
 
 @pytest.mark.parametrize("form", ["bitmaps", "polygons"])
-def test_a_box_is_drawn_anew_around_what_is_left_of_the_mask(form: str, drawn: Any) -> None:
+def test_box_is_recomputed_around_what_is_left_of_mask(form: str, drawn: Any) -> None:
     drawn(0.0)
     # The first object is an L: a column at x 2 to 4, and a foot at y 8 to 10. The window ends above the foot.
     outline = [[2.0, 4, 4, 4, 4, 8, 12, 8, 12, 10, 2, 10]]
@@ -122,13 +121,13 @@ def test_a_box_is_drawn_anew_around_what_is_left_of_the_mask(form: str, drawn: A
     assert targets.areas.tolist() == [8, 48]
 
 
-def test_a_box_without_an_outline_is_clipped(drawn: Any) -> None:
+def test_box_without_an_polygon_is_clipped(drawn: Any) -> None:
     drawn(0.0)
     _, targets = apply(make(masks=Polygons.of([[], []])), FixedSizeCrop((8, 36)))
     assert targets.boxes.tolist() == [[2, 4, 12, 8], [30, 2, 36, 8]]
 
 
-def test_an_object_whose_mask_is_cut_off_is_dropped_though_its_box_is_not(drawn: Any) -> None:
+def test_object_whose_mask_is_cut_off_is_dropped_though_its_box_is_not(drawn: Any) -> None:
     drawn(0.0)
     # A triangle above the window's lower right corner; the second object has no pixel in the window.
     outlines = Polygons.of([[[2.0, 4, 12, 4, 2, 10]], [[38.0, 2, 38, 18, 30, 18]]])
@@ -158,14 +157,14 @@ def test_large_scale_jitter_gives_images_of_one_size_and_sound_targets() -> None
         ("relative_range", (0.9, 1.0), {18, 19, 20}, {WIDTH}),
     ],
 )
-def test_the_four_forms_of_a_random_crop(form: Any, size: Sequence[float], heights: set, widths: set) -> None:
+def test_four_forms_of_a_random_crop(form: Any, size: Sequence[float], heights: set, widths: set) -> None:
     torch.manual_seed(0)
     sizes = [apply(make(), RandomCrop(size, form))[0].size for _ in range(200)]
     assert {height for height, _ in sizes} == heights
     assert {width for _, width in sizes} == widths
 
 
-def test_a_random_crop_lies_anywhere_and_everything_follows() -> None:
+def test_random_crop_lies_anywhere_and_everything_follows() -> None:
     torch.manual_seed(0)
     image = torch.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 251
     places = set()
@@ -180,7 +179,7 @@ def test_a_random_crop_lies_anywhere_and_everything_follows() -> None:
     assert places == {(top, left) for top in range(2) for left in range(3)}
 
 
-def test_an_image_without_targets_is_cropped_too() -> None:
+def test_image_without_targets_is_cropped_too() -> None:
     sample = Sample(image=make().image)
     assert compose([ScaleJitter(64), FixedSizeCrop(32)])(sample).size == (32, 32)
 
@@ -196,7 +195,6 @@ def test_an_image_without_targets_is_cropped_too() -> None:
         (lambda: RandomCrop((0.5, 1.5), "relative"), "RandomCrop.size"),
         (lambda: RandomCrop((0.5, 8)), "RandomCrop.size"),
         (lambda: RandomCrop((9, 8), "absolute_range"), "RandomCrop.size"),
-        (lambda: ObjectCrop((0, 8)), "RandomCrop.size"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(make: Any, where: str) -> None:
@@ -204,7 +202,7 @@ def test_numbers_that_make_no_sense_are_refused(make: Any, where: str) -> None:
         make()
 
 
-def test_a_window_that_shows_too_much_of_one_class_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_window_that_shows_too_much_of_one_class_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
     left = [0, 0, 4, 18]  # top and left of the first window, then of the second
 
     monkeypatch.setattr(torch, "randint", lambda *_: torch.tensor(left.pop(0)))
@@ -217,7 +215,7 @@ def test_a_window_that_shows_too_much_of_one_class_is_drawn_again(monkeypatch: p
     assert left == []
 
 
-def test_where_one_class_is_everywhere_the_tenth_window_is_taken() -> None:
+def test_where_one_class_is_everywhere_tenth_window_is_taken() -> None:
     crop = RandomCrop([4, 4], max_class_share=0.5)
     _, targets = apply(make(semantic=torch.zeros(HEIGHT, WIDTH, dtype=torch.int64)), crop)
     assert targets.semantic is not None
@@ -227,53 +225,6 @@ def test_where_one_class_is_everywhere_the_tenth_window_is_taken() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 1.5])
-def test_a_share_of_a_class_that_cannot_be_is_refused(share: float) -> None:
+def test_share_of_a_class_that_cannot_be_is_refused(share: float) -> None:
     with pytest.raises(ConfigError, match=r"RandomCrop\.max_class_share"):
         RandomCrop([4, 4], max_class_share=share)
-
-
-def test_a_window_around_an_object_holds_all_of_it_wherever_it_lies() -> None:
-    torch.manual_seed(0)
-    seen = set()
-    for _ in range(60):
-        result, targets = apply(make(masks=None), ObjectCrop([17, 12]))
-        assert result.size == (17, 12)
-        whole = targets.boxes[:, 2:] - targets.boxes[:, :2] == torch.tensor([[10, 6], [8, 16]])[targets.labels - 5]
-        assert whole.all(1).any()
-        seen.add((tuple(targets.labels.tolist()), *targets.boxes[0].tolist()))
-    assert 12 < len(seen) <= 4 * 3 + 2 * 3  # all windows around the one object and around the other
-
-
-def test_a_window_smaller_than_the_object_lies_within_it() -> None:
-    torch.manual_seed(0)
-    for _ in range(30):
-        _, targets = apply(make(crowd=torch.tensor([False, True])), ObjectCrop([4, 6]))
-        assert targets.labels.tolist() == [5]
-        assert targets.boxes.tolist() == [[0, 0, 6, 4]]
-
-
-def test_a_box_between_pixels_as_long_as_the_window_is_met_but_for_a_part_of_a_pixel() -> None:
-    sample = make()
-    assert sample.targets is not None
-    boxes = torch.tensor([[2.5, 4.25, 12.5, 10.25]])
-    sample = replace(sample, targets=replace(sample.targets[:1], boxes=boxes))
-    _, targets = apply(sample, ObjectCrop([6, 10]))
-    assert targets.boxes.tolist() == [[0.5, 0.25, 10, 6]]
-
-
-def test_a_rotated_object_stays_too_and_without_objects_the_window_lies_anywhere() -> None:
-    torch.manual_seed(0)
-    turned = torch.tensor([[10.0, 10, 12, 2, 90], [100, 100, 2, 2, 0]])
-    sample = make()
-    assert sample.targets is not None
-    for _ in range(20):
-        one = replace(sample, targets=Targets(boxes=turned[:1], labels=torch.tensor([5])))
-        _, targets = apply(one, ObjectCrop([14, 6]))
-        x, y = targets.boxes[0, :2].tolist()
-        assert 1 <= x <= 5
-        assert 6 <= y <= 8
-    tops = {
-        int(apply(replace(sample, targets=sample.targets[:0]), ObjectCrop([4, 4]))[0].image[0, 0, 0]) for _ in range(30)
-    }
-    assert len(tops) > 10
-    assert compose([ObjectCrop([0.5, 0.5], "relative")])(Sample(image=sample.image)).size == (10, 20)

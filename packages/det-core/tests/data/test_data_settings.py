@@ -18,13 +18,13 @@ def factory(folder: Path, data: Any = None, **options: Any) -> Factory[Any]:
     return Factory(CocoDataset, images=images, annotations=annotations, **options)
 
 
-def test_a_dataset_is_built_once_when_it_is_asked_for(tmp_path: Path) -> None:
+def test_dataset_is_built_once_when_it_is_asked_for(tmp_path: Path) -> None:
     data = Data(train=factory(tmp_path), val=Factory(CocoDataset, images=Path("no"), annotations=Path("no.json")))
     assert data.dataset("train") is data.dataset("train")
     assert data.dataset("train").classes == ("dog", "cat")
 
 
-def test_a_split_that_is_not_named_is_told(tmp_path: Path) -> None:
+def test_split_that_is_not_named_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"data.test: is needed here, but the recipe does not name it"):
         Data(train=factory(tmp_path)).dataset("test")
 
@@ -59,7 +59,7 @@ def test_loaders_take_what_the_section_says(tmp_path: Path) -> None:
     assert len(batch.skipped) == 1
 
 
-def test_evaluators_are_those_of_the_dataset_or_of_the_section(tmp_path: Path) -> None:
+def test_evaluators_are_those_of_dataset_or_of_section(tmp_path: Path) -> None:
     (named,) = Data(val=factory(tmp_path)).build_evaluators("val")
     assert isinstance(named, CocoEvaluator)
     assert (named.classes, named.iou_types) == (("dog", "cat"), ("bbox",))
@@ -69,14 +69,14 @@ def test_evaluators_are_those_of_the_dataset_or_of_the_section(tmp_path: Path) -
     assert chosen.iou_types == ("bbox", "segm")
 
 
-def test_a_wrong_section_is_refused_when_it_is_made() -> None:
+def test_wrong_section_is_refused_when_it_is_made() -> None:
     with pytest.raises(ConfigError, match=r"train_transforms\[0\]: must be callable"):
         Data(train_transforms=["flip"])
     with pytest.raises(ConfigError, match="workers: must be at least 0"):
         Data(workers=-1)
 
 
-def test_a_recipe_section_is_built(tmp_path: Path) -> None:
+def test_recipe_section_is_built(tmp_path: Path) -> None:
     images, annotations = write(tmp_path, content())
     plan = check(
         {

@@ -20,7 +20,7 @@ def pixel(image: torch.Tensor, y: int, x: int) -> tuple[int, ...]:
     return tuple(image[:, y, x].tolist())
 
 
-def test_a_png_is_read_as_uint8_red_green_blue(tmp_path: Path) -> None:
+def test_png_is_read_as_uint8_red_green_blue(tmp_path: Path) -> None:
     picture([[RED, GREEN, BLUE]]).save(tmp_path / "a.png")
     image = read_image(tmp_path / "a.png")
     assert image.dtype == torch.uint8
@@ -28,22 +28,22 @@ def test_a_png_is_read_as_uint8_red_green_blue(tmp_path: Path) -> None:
     assert [pixel(image, 0, x) for x in range(3)] == [RED, GREEN, BLUE]
 
 
-def test_a_one_pixel_image_is_read(tmp_path: Path) -> None:
+def test_one_pixel_image_is_read(tmp_path: Path) -> None:
     picture([[BLUE]]).save(tmp_path / "a.png")
     assert pixel(read_image(tmp_path / "a.png"), 0, 0) == BLUE
 
 
-def test_a_grey_image_gets_three_equal_channels(tmp_path: Path) -> None:
+def test_gray_image_gets_three_equal_channels(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 100, 255]], np.uint8)).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png").tolist() == [[[0, 100, 255]]] * 3
 
 
-def test_a_black_and_white_image_reaches_255(tmp_path: Path) -> None:
+def test_black_and_white_image_reaches_255(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1").save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png").tolist() == [[[0, 255]]] * 3
 
 
-def test_a_palette_is_resolved(tmp_path: Path) -> None:
+def test_palette_is_resolved(tmp_path: Path) -> None:
     picture([[RED, GREEN], [BLUE, WHITE]]).quantize(4).save(tmp_path / "a.png")
     assert Image.open(tmp_path / "a.png").mode == "P"
     image = read_image(tmp_path / "a.png")
@@ -83,7 +83,7 @@ def test_transparent_parts_show_white(tmp_path: Path) -> None:
     assert pixel(image, 0, 2) == (127, 127, 127)
 
 
-def test_grey_with_alpha_and_a_transparent_palette_show_white_too(tmp_path: Path) -> None:
+def test_gray_with_alpha_and_transparent_palette_show_white_too(tmp_path: Path) -> None:
     Image.fromarray(np.array([[[0, 255], [0, 0]]], np.uint8), "LA").save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png").tolist() == [[[0, 255]]] * 3
     paletted = picture([[RED, GREEN]]).quantize(2)
@@ -106,7 +106,7 @@ def test_grey_with_alpha_and_a_transparent_palette_show_white_too(tmp_path: Path
         (8, [GREEN, WHITE, BLACK]),
     ],
 )
-def test_the_exif_orientation_is_applied(tmp_path: Path, orientation: int, first_row: list[tuple[int, ...]]) -> None:
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, first_row: list[tuple[int, ...]]) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     picture([[RED, GREEN], [BLUE, WHITE], [BLACK, BLACK]]).save(tmp_path / "a.png", exif=exif)
@@ -115,29 +115,29 @@ def test_the_exif_orientation_is_applied(tmp_path: Path, orientation: int, first
     assert image_size(tmp_path / "a.png") == tuple(image.shape[1:]) == ((3, 2) if orientation < 5 else (2, 3))
 
 
-def test_the_first_frame_of_an_animation_is_read(tmp_path: Path) -> None:
+def test_first_frame_of_an_animation_is_read(tmp_path: Path) -> None:
     picture([[RED]]).save(tmp_path / "a.gif", save_all=True, append_images=[picture([[GREEN]])])
     assert pixel(read_image(tmp_path / "a.gif"), 0, 0) == RED
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "gif", "tif", "webp", "ppm"])
-def test_the_usual_formats_are_read_and_sized(tmp_path: Path, suffix: str) -> None:
+def test_usual_formats_are_read_and_sized(tmp_path: Path, suffix: str) -> None:
     Image.new("RGB", (7, 5), WHITE).save(tmp_path / f"a.{suffix}")
     assert read_image(tmp_path / f"a.{suffix}").tolist() == torch.full((3, 5, 7), 255).tolist()
     assert image_size(tmp_path / f"a.{suffix}") == (5, 7)
 
 
-def test_a_missing_file_is_named() -> None:
+def test_missing_file_is_named() -> None:
     with pytest.raises(DataError, match=r"no/such.jpg: there is no such image file; check the path"):
         read_image("no/such.jpg")
 
 
-def test_a_folder_is_not_an_image(tmp_path: Path) -> None:
+def test_folder_is_not_an_image(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder, not an image"):
         read_image(tmp_path)
 
 
-def test_an_empty_file_is_said_to_be_empty(tmp_path: Path) -> None:
+def test_empty_file_is_said_to_be_empty(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     with pytest.raises(
         DataError, match=r"a.jpg: is not an image that can be read; the file is empty; give one of JPEG"
@@ -159,7 +159,7 @@ def test_postscript_is_never_handed_to_an_interpreter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "gif"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_a_file_cut_short_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
+def test_file_cut_short_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(noise).save(path)
@@ -169,14 +169,14 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, suffix: str, share: float) 
         read_image(path)
 
 
-def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (100, 100)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(DataError, match=r"may be an attack.*save it with fewer pixels"):
         read_image(tmp_path / "a.png")
 
 
-def test_a_pillow_image_is_converted_like_a_file() -> None:
+def test_pillow_image_is_converted_like_a_file() -> None:
     image = from_pil(picture([[RED, GREEN]]))
     assert [pixel(image, 0, 0), pixel(image, 0, 1)] == [RED, GREEN]
     image += 1  # The tensor owns its memory.

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 import subprocess
 import sys
 import time
@@ -77,7 +78,7 @@ def stream(**options: Any) -> TrainLoader:
     return TrainLoader(**{"dataset": Numbers(), "batch_size": 4, "transforms": [noise], **options})
 
 
-def test_a_batch_holds_images_targets_ids_and_paths() -> None:
+def test_batch_holds_images_targets_ids_and_paths() -> None:
     batch = next(iter(stream(transforms=[])))
     assert len(batch) == 4
     assert batch.images.sizes == tuple((i + 3, 8) for i in batch.ids)  # type: ignore[operator]
@@ -97,19 +98,19 @@ def test_crowds_are_not_learned_from() -> None:
         assert [len(targets) for targets in batch.targets] == [min(1, i % 3) for i in batch.ids]  # type: ignore[operator]
 
 
-def test_each_pass_shows_every_image_once_in_a_new_order() -> None:
+def test_each_pass_shows_every_image_once_in_new_order() -> None:
     ids = [i for batch in islice(stream(batch_size=5), 6) for i in batch.ids]
     passes = [ids[start : start + 10] for start in (0, 10, 20)]
     assert all(sorted(each) == list(range(10)) for each in passes)
     assert len({tuple(each) for each in passes}) == 3
 
 
-def test_the_seed_decides_everything() -> None:
+def test_seed_decides_everything() -> None:
     assert take(stream(seed=3), 5) == take(stream(seed=3), 5)
     assert take(stream(seed=3), 5) != take(stream(seed=4), 5)
 
 
-def test_the_same_image_is_augmented_anew_in_each_pass() -> None:
+def test_same_image_is_augmented_again_in_each_pass() -> None:
     shown: dict[Any, set[int]] = {}
     for batch in islice(stream(batch_size=10), 5):
         for i, image in zip(batch.ids, batch.images.pixels, strict=True):
@@ -118,12 +119,12 @@ def test_the_same_image_is_augmented_anew_in_each_pass() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_number_of_workers_changes_nothing(workers: int) -> None:
+def test_number_of_workers_changes_nothing(workers: int) -> None:
     assert take(stream(workers=workers), 7) == take(stream(), 7)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_stream_that_starts_later_goes_on_as_an_uninterrupted_one(workers: int) -> None:
+def test_stream_that_starts_later_goes_on_as_uninterrupted_one(workers: int) -> None:
     whole = take(stream(), 9)
     position = whole[3][-1]
     assert position == 16
@@ -161,7 +162,7 @@ def test_what_workers_are_given_can_be_sent() -> None:
     assert seen(pickle.loads(pickle.dumps(prepare))(work)) == seen(prepare(work))
 
 
-def test_extras_of_a_class_of_their_own_come_out_of_workers_as_plain_tensors() -> None:
+def test_extras_of_class_of_their_own_come_out_of_workers_as_plain_tensors() -> None:
     for workers in (0, 1):
         for batch in islice(stream(workers=workers), 1):
             assert batch.targets is not None
@@ -169,13 +170,13 @@ def test_extras_of_a_class_of_their_own_come_out_of_workers_as_plain_tensors() -
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_bad_image_stops_with_its_own_error(workers: int) -> None:
+def test_bad_image_stops_with_its_own_error(workers: int) -> None:
     with pytest.raises(DataError, match=r"^6.jpg: is damaged$"):
         take(stream(dataset=Numbers(bad=[6]), workers=workers), 5)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_bad_image_gives_its_place_to_the_next_of_the_pass(workers: int) -> None:
+def test_bad_image_gives_its_place_to_next_of_pass(workers: int) -> None:
     good = [i for batch in islice(stream(), 5) for i in batch.ids]
     batches = list(islice(stream(dataset=Numbers(bad=[6]), on_bad_image="skip", workers=workers), 5))
     ids = [i for batch in batches for i in batch.ids]
@@ -203,7 +204,7 @@ def fail(sample: Sample) -> Sample:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_transform_that_raises_is_told_with_its_image(workers: int) -> None:
+def test_transform_that_raises_is_reported_with_its_image(workers: int) -> None:
     loader = stream(transforms=[fail], workers=workers, on_bad_image="skip")
     with pytest.raises(DataError, match=r"3.jpg: transforming this image failed; KeyError: 'no such thing'") as raised:
         take(loader, 3)
@@ -216,7 +217,7 @@ def divide(index: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_dataset_that_raises_something_else_is_told_with_its_image(workers: int) -> None:
+def test_dataset_that_raises_something_else_is_reported_with_its_image(workers: int) -> None:
     loader = stream(dataset=Numbers(wrong=divide), workers=workers, on_bad_image="skip")
     with pytest.raises(DataError, match="image number 4 of Numbers: reading this image failed; ZeroDivisionError: oh"):
         take(loader, 3)
@@ -228,7 +229,7 @@ def die(index: int) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the dataset reaches the worker by fork")
-def test_a_worker_that_dies_is_told_with_the_image_that_it_held() -> None:
+def test_worker_that_dies_is_reported_with_image_that_it_held() -> None:
     with pytest.raises(DataError, match="image number 5 of Numbers: a loader process died while it held this image"):
         take(stream(dataset=Numbers(wrong=die), workers=2), 4)
 
@@ -239,7 +240,7 @@ def hold_and_linger(held: Tensor) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the test's own process holds the image")
-def test_a_worker_that_closed_its_pipes_but_still_ends_is_waited_for() -> None:
+def test_worker_that_closed_its_pipes_but_still_ends_is_waited_for() -> None:
     held = torch.full((2, 2), -1).share_memory_()
     worker = multiprocessing.get_context("fork").Process(target=hold_and_linger, args=(held,))
     worker.start()
@@ -248,7 +249,7 @@ def test_a_worker_that_closed_its_pipes_but_still_ends_is_waited_for() -> None:
     assert "image number 7 of Numbers: a loader process died" in str(_died(Numbers(), held, EOFError()))
 
 
-def test_a_stream_that_is_left_ends_its_workers() -> None:
+def test_stream_that_is_left_ends_its_workers() -> None:
     before = set(multiprocessing.active_children())
     batches: Iterator[Batch] = iter(stream(workers=2))
     next(batches)
@@ -257,7 +258,7 @@ def test_a_stream_that_is_left_ends_its_workers() -> None:
     assert set(multiprocessing.active_children()) <= before
 
 
-def test_an_error_ends_the_workers_even_while_it_is_kept() -> None:
+def test_error_ends_the_workers_even_while_it_is_kept() -> None:
     before = set(multiprocessing.active_children())
     with pytest.raises(DataError) as raised:
         take(stream(dataset=Numbers(bad=[6]), workers=2), 5)
@@ -273,7 +274,7 @@ def test_wrong_numbers_are_refused() -> None:
         stream(dataset=Numbers(0))
 
 
-def test_nothing_to_learn_from_is_told(tmp_path: Path) -> None:
+def test_nothing_to_learn_from_is_reported(tmp_path: Path) -> None:
     data = content()
     data["annotations"] = []
     cells = CocoDataset(*write(tmp_path, data))
@@ -282,7 +283,7 @@ def test_nothing_to_learn_from_is_told(tmp_path: Path) -> None:
         TrainLoader(dataset=cells, batch_size=2)
 
 
-def test_images_without_truth_can_be_predicted_but_not_learned_from() -> None:
+def test_images_without_ground_truth_can_be_predicted_but_not_learned_from() -> None:
     class Unlabelled(Numbers):
         def __getitem__(self, index: int) -> Sample:
             return replace(super().__getitem__(index), targets=None)
@@ -293,7 +294,7 @@ def test_images_without_truth_can_be_predicted_but_not_learned_from() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_evaluation_is_one_pass_in_order_with_the_samples_as_stored(workers: int) -> None:
+def test_evaluation_is_one_pass_in_order_with_samples_as_stored(workers: int) -> None:
     loader = EvalLoader(dataset=Numbers(), batch_size=4, transforms=[ResizeShortestEdge(16)], workers=workers)
     batches = list(loader)
     assert len(batches) == len(loader) == 3
@@ -310,7 +311,7 @@ def test_evaluation_is_one_pass_in_order_with_the_samples_as_stored(workers: int
     assert [seen(batch) for batch in loader] == [seen(batch) for batch in batches]
 
 
-def test_the_truth_to_compute_a_loss_with_is_moved_with_the_image() -> None:
+def test_truth_to_compute_loss_with_is_moved_with_image() -> None:
     loader = EvalLoader(dataset=Numbers(), batch_size=10, transforms=[v2.Resize((16, 16))])
     batch = next(iter(loader))
     assert batch.targets is not None
@@ -342,7 +343,7 @@ def test_evaluation_of_bad_images_stops() -> None:
         list(EvalLoader(dataset=Numbers(bad=range(10)), batch_size=3, on_bad_image="skip"))
 
 
-def test_a_batch_moves_to_a_device_but_for_what_is_stored() -> None:
+def test_batch_moves_to_device_but_for_what_is_stored() -> None:
     batch = next(iter(EvalLoader(dataset=Numbers(), batch_size=3))).to("meta")
     assert batch.images.pixels.is_meta
     assert batch.targets is not None
@@ -350,7 +351,7 @@ def test_a_batch_moves_to_a_device_but_for_what_is_stored() -> None:
     assert not batch.samples[2].image.is_meta
 
 
-def test_a_dataset_on_its_way_to_processes_that_start_anew_leaves_its_arrays_where_all_see_them() -> None:
+def test_dataset_on_its_way_to_processes_that_start_again_leaves_its_arrays_where_all_see_them() -> None:
     texts = PackedTexts(f"{number:06}.jpg" for number in range(60_000))
     shared = _Shared(texts)  # type: ignore[arg-type]
     light = pickle.dumps(shared._rest)
@@ -363,7 +364,7 @@ def test_a_dataset_on_its_way_to_processes_that_start_anew_leaves_its_arrays_whe
 
 
 @pytest.mark.slow
-def test_workers_that_start_anew_give_the_same_batches(tmp_path: Path) -> None:
+def test_workers_that_start_again_give_the_same_batches(tmp_path: Path) -> None:
     images, file = write(tmp_path, content(5))
     script = tmp_path / "script.py"
     script.write_text(
@@ -378,3 +379,31 @@ def test_workers_that_start_anew_give_the_same_batches(tmp_path: Path) -> None:
     command = [sys.executable, str(script), str(images), str(file)]
     told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=500).stdout
     assert told == "(11, 12) [0, 1]\n(13, 14) [1, 2]\n(15,) [3]\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("transform", "guard", "words"),
+    [
+        ("lambda sample: sample", "if __name__ == '__main__':", "cannot be sent to other processes"),
+        ("same", "if True:", "a loader process died.*if __name__ == '__main__':"),
+    ],
+)
+def test_workers_that_start_anew_explain_lambda_and_missing_guard(
+    transform: str, guard: str, words: str, tmp_path: Path
+) -> None:
+    images, file = write(tmp_path, content(5))
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import multiprocessing, sys\n"
+        "from det_core.data import CocoDataset, EvalLoader\n"
+        "def same(sample): return sample\n"
+        f"{guard}\n"
+        "    multiprocessing.set_start_method('spawn', force=True)\n"
+        "    dataset = CocoDataset(sys.argv[1], sys.argv[2])\n"
+        f"    list(EvalLoader(dataset=dataset, batch_size=2, workers=1, transforms=[{transform}]))\n"
+    )
+    command = [sys.executable, str(script), str(images), str(file)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 1
+    assert re.search(f"ConfigError: data.workers: the dataset.*{words}|{words}", done.stderr.replace("\n", " "))

@@ -31,7 +31,7 @@ def test_train_loader_single_objects_only_in_images_left_out_are_refused(tmp_pat
     assert (len(dataset), dataset.num_learnable) == (0, 0)
 
 
-def test_training_with_a_val_set_of_crowds_is_refused_before_the_first_step(tmp_path: Path) -> None:
+def test_training_with_val_set_of_crowds_is_refused_before_first_step(tmp_path: Path) -> None:
     dataset, val = coco_files.dataset(tmp_path), crowds(tmp_path / "b")
     train = Factory(CocoDataset, images=dataset.images, annotations=dataset.annotations)
     data = Data(train=train, val=Factory(CocoDataset, images=val.images, annotations=val.annotations), workers=0)

@@ -36,7 +36,7 @@ def write(folder: Path, name: str = "a.jpg", height: int = HEIGHT, **options: An
 
 
 @pytest.mark.parametrize(("at_least", "share"), [(96, 1), (49, 1), (48, 2), (25, 2), (24, 4), (12, 8), (1, 8)])
-def test_image_boxes_outlines_and_keypoints_are_all_made_smaller(tmp_path: Path, at_least: int, share: int) -> None:
+def test_image_boxes_polygons_and_keypoints_are_all_made_smaller(tmp_path: Path, at_least: int, share: int) -> None:
     dataset = CocoDataset(*write(tmp_path, quality=95), masks="polygons", keypoints=True, decode_at_least=at_least)
     sample = dataset[0]
     assert sample.size == (HEIGHT // share, WIDTH // share)
@@ -65,7 +65,7 @@ def test_bitmaps_are_made_smaller_too(tmp_path: Path) -> None:
     assert torch.equal(sample.targets.masks[0], sample.image[0] > 127)
 
 
-def test_a_turned_photograph_is_reduced_upright(tmp_path: Path) -> None:
+def test_turned_photograph_is_reduced_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     write(tmp_path, exif=exif)
@@ -85,18 +85,18 @@ def test_other_formats_are_read_whole(tmp_path: Path) -> None:
     assert torch.equal(sample.targets.boxes, expected.targets.boxes)
 
 
-def test_sides_that_cannot_be_halved_are_rounded_up_and_the_boxes_fill_them(tmp_path: Path) -> None:
+def test_sides_that_cannot_be_halved_are_rounded_up_and_boxes_fill_them(tmp_path: Path) -> None:
     Image.new("RGB", (51, 35)).save(tmp_path / "b.jpg")
     image, size = read_reduced(tmp_path / "b.jpg", 16)
     assert (size, image.shape) == ((35, 51), (3, 18, 26))
 
 
-def test_what_the_file_says_is_compared_with_the_whole_image(tmp_path: Path) -> None:
+def test_what_file_says_is_compared_with_whole_image(tmp_path: Path) -> None:
     images, file = write(tmp_path, height=48)
     with pytest.raises(DataError, match="160 x 96 upright pixels"):
         CocoDataset(images, file, decode_at_least=12)[0]
 
 
-def test_a_size_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
+def test_size_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="decode_at_least"):
         CocoDataset(*write(tmp_path), decode_at_least=0)

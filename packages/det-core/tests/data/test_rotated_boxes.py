@@ -76,7 +76,7 @@ def seen(image: Tensor) -> tuple[float, float, float]:
     ],
     ids=["flip", "upside down", "resize", "crop", "pad", "rotate"],
 )
-def test_a_box_follows_what_it_is_drawn_around(transform: v2.Transform, angle: float) -> None:
+def test_box_follows_what_it_is_drawn_around(transform: v2.Transform, angle: float) -> None:
     box = [45.0, 30.0, 40.0, 8.0, angle]
     targets = make(box).targets
     result = compose([transform])(Sample(image=painted(box), targets=targets))
@@ -88,7 +88,7 @@ def test_a_box_follows_what_it_is_drawn_around(transform: v2.Transform, angle: f
 
 
 @EITHER_WAY
-def test_a_mirror_turns_a_box_the_other_way(angle: float) -> None:
+def test_mirror_turns_a_box_the_other_way(angle: float) -> None:
     for mirror, centre in ((FLIP, [80.0, 10.0]), (UPSIDE_DOWN, [20.0, 50.0])):
         [box] = moved(make([20.0, 10.0, 30.0, 6.0, angle]), mirror).boxes.tolist()
         assert box == pytest.approx([*centre, 30, 6, -angle])
@@ -99,7 +99,7 @@ def test_two_mirrors_give_the_box_back() -> None:
     assert moved(make(box), FLIP, UPSIDE_DOWN, FLIP, UPSIDE_DOWN).boxes.tolist() == [pytest.approx(box)]
 
 
-def test_a_box_that_is_stretched_keeps_the_lengths_of_its_sides_and_follows_its_height() -> None:
+def test_box_that_is_stretched_keeps_lengths_of_its_sides_and_follows_its_height() -> None:
     double = v2.Resize((120, 100))  # twice as high
     level, upright, diagonal = moved(
         make([20.0, 10.0, 8.0, 4.0, 0.0], [20.0, 10.0, 8.0, 4.0, 90.0], [20.0, 10.0, 8.0, 4.0, 45.0]), double
@@ -128,7 +128,7 @@ def test_what_reaches_out_stays_whole_unless_it_stands_level() -> None:
     assert targets.areas.tolist() == pytest.approx([100, 60])
 
 
-def test_an_image_without_objects_stays_one() -> None:
+def test_image_without_objects_stays_one() -> None:
     targets = moved(make(), FLIP, ResizeShortestEdge(30))
     assert targets.boxes.shape == (0, 5)
 
@@ -142,7 +142,7 @@ def read(folder: Path, *boxes: Any, **options: Any) -> CocoDataset:
     return CocoDataset(images, annotations, rotated=True, **options)
 
 
-def test_five_numbers_are_a_rotated_box_and_four_one_at_no_angle(tmp_path: Path) -> None:
+def test_five_numbers_are_rotated_box_and_four_one_at_no_angle(tmp_path: Path) -> None:
     dataset = read(tmp_path, [20, 15, 10, 4, 30.5], [2, 3, 10, 6])
     targets = dataset[0].targets
     assert targets is not None
@@ -165,13 +165,13 @@ def test_five_numbers_are_a_rotated_box_and_four_one_at_no_angle(tmp_path: Path)
         ([-8, 15, 4, 10, 0], "all outside"),
     ],
 )
-def test_a_box_that_cannot_be_used_is_named(tmp_path: Path, box: list[float], words: str) -> None:
+def test_box_that_cannot_be_used_is_named(tmp_path: Path, box: list[float], words: str) -> None:
     with pytest.raises(DataError, match=words):
         read(tmp_path, box)
     assert len(read(tmp_path, box, [20, 15, 10, 4, 30], bad_annotations="skip").skipped) == 1
 
 
-def test_a_box_may_reach_into_the_image_by_its_turn(tmp_path: Path) -> None:
+def test_box_may_reach_into_the_image_by_its_turn(tmp_path: Path) -> None:
     assert read(tmp_path, [-8, 15, 4, 20, 90]).num_objects == 1  # at no angle it would end at -6
 
 

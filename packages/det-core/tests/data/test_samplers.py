@@ -23,7 +23,7 @@ def ids(loader: TrainLoader, batches: int) -> list[tuple[Any, ...]]:
     return [batch.ids for batch in islice(loader, batches)]
 
 
-def test_a_pass_is_a_function_of_its_number_and_the_seed() -> None:
+def test_pass_is_function_of_its_number_and_seed() -> None:
     for make in (lambda seed: ShuffleSampler(FOUR, seed),):
         passes = [make(3).epoch(number).tolist() for number in (5, 0, 5)]
         assert passes[0] == passes[2] == make(3).epoch(5).tolist()
@@ -34,7 +34,7 @@ def test_a_pass_is_a_function_of_its_number_and_the_seed() -> None:
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-def test_a_stream_that_starts_later_goes_on_as_an_uninterrupted_one(grouped: bool) -> None:
+def test_stream_that_starts_later_goes_on_as_uninterrupted_one(grouped: bool) -> None:
     options: dict[str, Any] = {"dataset": SHAPES, "batch_size": 3, "aspect_ratio_grouping": grouped}
     options["sampler"] = ShuffleSampler(SHAPES, 5)
     whole = ids(TrainLoader(**options), 30)
@@ -49,7 +49,7 @@ def test_processes_that_train_together_share_the_stream() -> None:
     assert [own + other for own, other in zip(first, second, strict=True)] == alone
 
 
-def test_a_grouped_batch_holds_images_of_one_shape_and_none_is_lost() -> None:
+def test_grouped_batch_holds_images_of_one_shape_and_none_is_lost() -> None:
     loader = TrainLoader(dataset=SHAPES, batch_size=4, aspect_ratio_grouping=True)
     batches = list(islice(loader, 100))
     for batch in batches:
@@ -60,7 +60,7 @@ def test_a_grouped_batch_holds_images_of_one_shape_and_none_is_lost() -> None:
     assert max(shown.values()) - min(shown.values()) <= 1
 
 
-def test_a_group_comes_when_its_last_image_does() -> None:
+def test_group_comes_when_its_last_image_does() -> None:
     class InOrder:
         def epoch(self, number: int) -> Any:
             return np.arange(6) + 6 * (number % 2)
@@ -70,13 +70,13 @@ def test_a_group_comes_when_its_last_image_does() -> None:
     assert [stream(position, 0) for position in range(12)] == [0, 2, 3, 4, 1, 5, 6, 7, 8, 9, 11, 0]
 
 
-def test_a_stream_can_be_asked_for_an_earlier_position_again() -> None:
+def test_stream_can_be_asked_for_an_earlier_position_again() -> None:
     stream = Stream(ShuffleSampler(FOUR))
     order = [stream(position, 0) for position in range(20)]
     assert [stream(position, 0) for position in (19, 0, 7)] == [order[19], order[0], order[7]]
 
 
-def test_a_coco_dataset_knows_its_images_without_reading_them(tmp_path: Path) -> None:
+def test_coco_dataset_knows_its_images_without_reading_them(tmp_path: Path) -> None:
     images, annotations = write(tmp_path, content(4))
     dataset = CocoDataset(images, annotations, keep_empty=False)
     for file in images.iterdir():
@@ -86,7 +86,7 @@ def test_a_coco_dataset_knows_its_images_without_reading_them(tmp_path: Path) ->
     assert [list(dataset.labels_of(index)) for index in range(len(dataset))] == [[1], [1, 0], [1, 0, 1]]
 
 
-def test_what_cannot_be_sampled_is_told() -> None:
+def test_what_cannot_be_sampled_is_reported() -> None:
     class Blind:
         classes, evaluators = ("a",), ()
 
@@ -108,7 +108,7 @@ def test_what_cannot_be_sampled_is_told() -> None:
 
 
 @pytest.mark.parametrize("make", [ShuffleSampler])
-def test_processes_share_out_the_stream_and_go_on_at_the_exact_sample(make: Any) -> None:
+def test_processes_share_out_stream_and_go_on_at_exact_sample(make: Any) -> None:
     dataset = LabelledImages([[0], [1], [0, 1], [0], [0]])
 
     def loader(**options: Any) -> TrainLoader:

@@ -63,7 +63,7 @@ def test_no_transform_changes_nothing() -> None:
     assert isinstance(compose([]), Transform)
 
 
-def test_a_flip_mirrors_image_boxes_and_masks() -> None:
+def test_flip_mirrors_image_boxes_and_masks() -> None:
     sample = make(masks=masks())
     result, targets = apply(sample, FLIP)
     assert torch.equal(result.image, sample.image.flip(2))
@@ -74,13 +74,13 @@ def test_a_flip_mirrors_image_boxes_and_masks() -> None:
     assert (result.id, targets.labels.tolist()) == (9, [5, 6, 7])
 
 
-def test_the_structures_hold_plain_tensors_afterwards() -> None:
+def test_structures_hold_plain_tensors_afterwards() -> None:
     result, targets = apply(make(masks=masks(), keypoints=torch.ones(3, 2, 3)), FLIP)
     for value in (result.image, targets.boxes, targets.labels, targets.masks, targets.keypoints):
         assert type(value) is Tensor
 
 
-def test_a_flip_twice_gives_the_sample_back() -> None:
+def test_flip_twice_gives_the_sample_back() -> None:
     sample = make(masks=masks(), keypoints=torch.tensor([[[3.5, 6.5, 2.0]]]).repeat(3, 1, 1))
     result, targets = apply(sample, FLIP, FLIP, v2.RandomVerticalFlip(1.0), v2.RandomVerticalFlip(1.0))
     before = sample.targets
@@ -90,7 +90,7 @@ def test_a_flip_twice_gives_the_sample_back() -> None:
         assert torch.equal(getattr(targets, name), getattr(before, name))
 
 
-def test_a_crop_clips_boxes_and_drops_objects_with_all_that_belongs_to_them() -> None:
+def test_crop_clips_boxes_and_drops_objects_with_all_that_belongs_to_them() -> None:
     fields = {
         "masks": masks(),
         "crowd": torch.tensor([True, False, False]),
@@ -113,13 +113,13 @@ def test_a_crop_clips_boxes_and_drops_objects_with_all_that_belongs_to_them() ->
     assert targets.areas.tolist() == [80.0, 300.0]
 
 
-def test_a_box_that_left_the_image_does_not_come_back_with_padding() -> None:
+def test_box_that_left_image_does_not_come_back_with_padding() -> None:
     _, targets = apply(make(), Crop(0, 0, 20, 20), v2.Pad(20))
     assert targets.labels.tolist() == [5, 7]
     assert targets.boxes.tolist() == [[22, 24, 32, 30], [20, 20, 40, 40]]
 
 
-def test_outlines_follow_and_objects_that_are_gone_take_theirs_along() -> None:
+def test_polygons_follow_and_objects_that_are_gone_take_theirs_along() -> None:
     outlines = Polygons.of([[[x0, y0, x1, y0, x1, y1]] for x0, y0, x1, y1 in BOXES.tolist()])
     _, targets = apply(make(masks=outlines), FLIP, Crop(0, 20, 20, 15), v2.Resize((40, 30)))
     assert targets.labels.tolist() == [5, 7]
@@ -134,7 +134,7 @@ def test_outlines_follow_and_objects_that_are_gone_take_theirs_along() -> None:
     assert len(sane.masks) == len(sane) == 2
 
 
-def test_what_is_left_of_an_object_must_have_a_pixel() -> None:
+def test_what_is_left_of_object_must_have_pixel() -> None:
     assert apply(make(), Crop(0, 0, 20, 31))[1].labels.tolist() == [5, 6, 7]
     assert apply(make(), Crop(0, 0, 20, 30))[1].labels.tolist() == [5, 7]
     no_pixel = masks()
@@ -142,7 +142,7 @@ def test_what_is_left_of_an_object_must_have_a_pixel() -> None:
     assert apply(make(masks=no_pixel), FLIP)[1].labels.tolist() == [6, 7]
 
 
-def test_a_resize_scales_everything() -> None:
+def test_resize_scales_everything() -> None:
     points = torch.tensor([[[10.0, 4, 2]], [[0, 0, 0]], [[40, 20, 1]]])
     result, targets = apply(
         make(masks=masks(), keypoints=points, areas=torch.tensor([50.0, 60, 70])), v2.Resize((40, 20))
@@ -158,7 +158,7 @@ def test_a_resize_scales_everything() -> None:
     assert targets.areas.tolist() == [50, 60, 70]
 
 
-def test_keypoints_follow_in_continuous_coordinates_and_end_at_the_edge() -> None:
+def test_keypoints_follow_in_continuous_coordinates_and_end_at_edge() -> None:
     points = torch.tensor([[[3.0, 6, 2], [39.5, 1, 1]], [[31, 3, 2], [0, 0, 0]], [[0.5, 0.5, 1], [20, 10, 2]]])
     _, flipped = apply(make(keypoints=points), FLIP)
     assert flipped.keypoints is not None
@@ -237,7 +237,7 @@ def test_extras_with_kernels_of_their_own_follow_flip_crop_and_resize() -> None:
     assert isinstance(targets.extras["x/points"], Points)
 
 
-def test_an_extra_that_cannot_be_resized_is_told() -> None:
+def test_extra_that_cannot_be_resized_is_reported() -> None:
     class Stubborn(tv_tensors.TVTensor):
         pass
 
@@ -306,14 +306,14 @@ def test_every_transform_of_torchvision_keeps_the_targets_sound(transform: Any, 
     assert (targets.boxes <= torch.tensor([width, height, width, height])).all()
 
 
-def test_an_image_without_targets_is_transformed_alone() -> None:
+def test_image_without_targets_is_transformed_alone() -> None:
     sample = replace(make(), targets=None)
     result = compose([FLIP])(sample)
     assert result.targets is None
     assert torch.equal(result.image, sample.image.flip(2))
 
 
-def test_a_users_own_transform_stands_between_torchvisions() -> None:
+def test_users_own_transform_stands_between_torchvisions() -> None:
     def keep_first(sample: Sample) -> Sample:
         assert sample.targets is not None
         return replace(sample, targets=sample.targets[:1])
@@ -344,7 +344,7 @@ def test_what_is_no_transform_of_samples_is_refused() -> None:
         ((1, 5000), 800, 1333, (1, 1333)),
     ],
 )
-def test_the_shorter_side_is_resized_within_the_longest(
+def test_shorter_side_is_resized_within_the_longest(
     size: tuple[int, int], short: int, longest: int | None, expected: tuple[int, int]
 ) -> None:
     assert ResizeShortestEdge(short, longest).resized(size, short) == expected

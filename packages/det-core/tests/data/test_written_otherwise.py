@@ -71,7 +71,7 @@ def test_null_entries_count_as_absent(tmp_path: Path) -> None:
     assert targets.areas.tolist() == [50, 60]
 
 
-def test_an_id_beyond_64_bits_is_refused_as_such(tmp_path: Path) -> None:
+def test_id_beyond_64_bits_is_refused_as_such(tmp_path: Path) -> None:
     data = content()
     data["annotations"][0]["id"] = 2**63
     with pytest.raises(DataError, match="has an id that is neither a whole number of 64 bits nor a text"):
@@ -96,7 +96,7 @@ def test_objects_without_a_box_have_that_of_their_mask(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "segmentation", [None, "text", [], [[]], [["a", "b"]], {"size": [30, 40], "counts": [7]}, {"size": 3}, {}]
 )
-def test_an_object_without_box_and_usable_mask_is_refused(segmentation: Any, tmp_path: Path) -> None:
+def test_object_without_box_and_usable_mask_is_refused(segmentation: Any, tmp_path: Path) -> None:
     data = content()
     data["annotations"][0]["segmentation"] = segmentation
     del data["annotations"][0]["bbox"]
@@ -105,7 +105,7 @@ def test_an_object_without_box_and_usable_mask_is_refused(segmentation: Any, tmp
 
 
 @pytest.mark.parametrize("bad", [[1, 2, 3, 4], [1, 2, 3], [], [1, 2, 3, 4, 9999, 9999], "text"])
-def test_a_bad_ring_is_left_out_and_counted_and_the_object_kept(bad: Any, tmp_path: Path) -> None:
+def test_bad_ring_is_left_out_and_counted_and_object_kept(bad: Any, tmp_path: Path) -> None:
     good = [2, 3, 12, 3, 12, 8, 2, 8]
     data = content()
     for annotation in data["annotations"]:

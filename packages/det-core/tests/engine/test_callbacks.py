@@ -5,8 +5,8 @@ import io
 import pytest
 import standins
 import torch
-from det_core.engine import read_checkpoint, read_scalars, train
-from det_core.engine.callbacks import BestCheckpoint, Callbacks, EarlyStopping, Freeze
+from det_core.engine import read_scalars, train
+from det_core.engine.callbacks import Callbacks, Freeze
 from det_core.engine.checkpoint import load_state
 from det_core.errors import CheckpointError, ConfigError, TrainingError
 from rich.console import Console
@@ -84,47 +84,13 @@ def test_callbacks_state_of_another_list_is_noted():
         Callbacks([Counts()]).load_state_dict([("Counts", {})])
 
 
-def test_callbacks_in_a_run_are_called_in_order_and_resumed(tmp_path, console, counts):
+def test_callbacks_in_run_are_called_in_order_and_resumed(tmp_path, console, counts):
     settings = {"steps": 4, "callbacks": [{"type": "standins:counts"}]}
     train(standins.recipe(**settings), tmp_path, console=console)
     calls = ["start", "last.safetensors", "best.safetensors", "evaluated at 4", "last.safetensors", "end"]
     assert (counts[-1].calls, counts[-1].steps) == (calls, 4)
     train(standins.recipe(**{**settings, "steps": 6}), tmp_path, resume=True, console=console)
     assert counts[-1].steps == 6
-
-
-def test_early_stopping_counts_evaluations_without_improvement():
-    class Run:
-        reasons = []
-
-        def request_stop(self, reason):
-            self.reasons.append(reason)
-
-    run, part = Run(), EarlyStopping("bbox/AP", patience=2, min_delta=0.01)
-    for value in (0.1, 0.2, 0.205):
-        part.after_evaluation(run, {"bbox/AP": value})
-    assert not run.reasons
-    again = EarlyStopping("bbox/AP", patience=2, min_delta=0.01)
-    again.load_state_dict(part.state_dict())
-    again.after_evaluation(run, {"bbox/AP": 0.2})
-    assert run.reasons == ["early stopping: bbox/AP has not passed 0.2000 in 2 evaluations"]
-    with pytest.raises(ConfigError, match="there is no metric 'bbox/AP'; found loss"):
-        part.after_evaluation(run, {"loss": 1.0})
-
-
-def test_early_stopping_ends_a_run_that_is_finished(tmp_path, console):
-    part = {"type": PART + "EarlyStopping", "metric": "loss", "patience": 1, "min_delta": 1000.0}
-    outcome = train(standins.recipe(steps=50, evaluate_every=3, callbacks=[part]), tmp_path, console=console)
-    assert (outcome.step, outcome.finished) == (6, True)
-    assert load_state(tmp_path / "last.state.pt")["step"] == 6
-
-
-def test_best_checkpoint_by_another_metric(tmp_path, console):
-    part = {"type": PART + "BestCheckpoint", "metric": "loss"}
-    train(standins.recipe(steps=8, evaluate_every=2, callbacks=[part]), tmp_path, console=console)
-    rows = {row["step"]: row["val/loss"] for row in read_scalars(tmp_path / "scalars.jsonl") if "val/loss" in row}
-    assert read_checkpoint(tmp_path / "best-loss.safetensors")[0].step == min(rows, key=rows.get)
-    assert BestCheckpoint("loss")._best.improves({"loss": 1.0}) is not False
 
 
 def test_freeze_until_a_step(tmp_path, console):

@@ -16,7 +16,7 @@ ABOUT = Checkpoint(
 )
 
 
-def test_a_checkpoint_gives_back_the_weights_and_what_it_says_about_them(tmp_path):
+def test_checkpoint_gives_back_weights_and_what_it_says_about_them(tmp_path):
     model = nn.Linear(2, 3)
     save_checkpoint(tmp_path / "best.safetensors", model, ABOUT)
     about, state = read_checkpoint(tmp_path / "best.safetensors")
@@ -35,7 +35,7 @@ def test_tied_weights_are_saved_under_both_names(tmp_path):
     assert torch.equal(state["0.weight"], state["1.weight"])
 
 
-def test_a_crash_in_the_middle_of_writing_leaves_the_old_file_and_no_rest(tmp_path):
+def test_crash_in_middle_of_writing_leaves_old_file_and_no_rest(tmp_path):
     path = tmp_path / "last.safetensors"
     save_checkpoint(path, nn.Linear(2, 3), ABOUT)
     before = path.read_bytes()
@@ -50,7 +50,7 @@ def test_a_crash_in_the_middle_of_writing_leaves_the_old_file_and_no_rest(tmp_pa
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_process_that_dies_before_the_move_leaves_the_old_file(tmp_path, monkeypatch):
+def test_process_that_dies_before_move_leaves_old_file(tmp_path, monkeypatch):
     path = tmp_path / "last.state.pt"
     save_state(path, {"step": 1})
 
@@ -63,7 +63,7 @@ def test_a_process_that_dies_before_the_move_leaves_the_old_file(tmp_path, monke
     assert load_state(path)["step"] == 1
 
 
-def test_a_full_disk_is_told_and_the_old_file_stays(tmp_path):
+def test_full_disk_is_reported_and_the_old_file_stays(tmp_path):
     path = tmp_path / "last.state.pt"
     save_state(path, {"step": 1})
 
@@ -107,7 +107,7 @@ def test_half_a_training_state_is_called_damaged(tmp_path, share):
         load_state(path)
 
 
-def test_a_file_that_does_not_exist_is_named(tmp_path):
+def test_file_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(CheckpointError, match="there is no such file"):
         read_checkpoint(tmp_path / "none.safetensors")
     with pytest.raises(CheckpointError, match=r"nothing to resume from.*without --resume"):
@@ -120,7 +120,7 @@ def test_weights_without_a_recipe_are_no_checkpoint(tmp_path):
         read_checkpoint(tmp_path / "bare.safetensors")
 
 
-def test_a_training_state_can_run_no_code(tmp_path):
+def test_training_state_can_run_no_code(tmp_path):
     class Trap:
         def __reduce__(self):
             return (print, ("the trap was sprung",))
@@ -130,7 +130,7 @@ def test_a_training_state_can_run_no_code(tmp_path):
         load_state(tmp_path / "last.state.pt")
 
 
-def test_a_file_of_something_else_is_no_training_state(tmp_path):
+def test_file_of_something_else_is_no_training_state(tmp_path):
     torch.save([1, 2], tmp_path / "last.state.pt")
     with pytest.raises(CheckpointError, match="is not the state of a training run; found list"):
         load_state(tmp_path / "last.state.pt")

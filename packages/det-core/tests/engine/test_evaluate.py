@@ -48,7 +48,7 @@ class Boxes:
         return {"box/count": float(len(self.true))}
 
 
-def test_predictions_are_judged_in_the_pixels_of_the_stored_image():
+def test_predictions_are_evaluated_in_pixels_of_stored_image():
     from torchvision.transforms import v2
 
     boxes = Boxes()
@@ -60,14 +60,14 @@ def test_predictions_are_judged_in_the_pixels_of_the_stored_image():
         torch.testing.assert_close(predicted.boxes[0], sample.targets.boxes[0], rtol=0, atol=1e-4)
 
 
-def test_the_loss_is_the_mean_over_images_and_its_parts_add_up():
+def test_loss_is_mean_over_images_and_its_parts_add_up():
     metrics = evaluate(Knows(), loader(), [], losses=True).metrics
     # Batches of 2, 2 and 1 images whose loss_a is their size: (2 * 2 + 2 * 2 + 1 * 1) / 5.
     assert metrics["loss_a"] == pytest.approx(9 / 5)
     assert metrics["loss"] == pytest.approx(metrics["loss_a"] + metrics["loss_b"])
 
 
-def test_two_evaluations_draw_the_same_random_numbers_and_leave_those_of_training_alone():
+def test_two_evaluations_draw_same_random_numbers_and_leave_those_of_training_alone():
     torch.manual_seed(3)
     expected = torch.rand(3)
     torch.manual_seed(3)
@@ -76,7 +76,7 @@ def test_two_evaluations_draw_the_same_random_numbers_and_leave_those_of_trainin
     assert evaluate(Knows(), loader(), [], losses=True).metrics == first
 
 
-def test_the_model_keeps_its_modes_and_its_running_statistics():
+def test_model_keeps_its_modes_and_its_running_statistics():
     model = standins.Tiny().train()
     model.head.eval()
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -85,7 +85,7 @@ def test_the_model_keeps_its_modes_and_its_running_statistics():
     torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
 
 
-def test_the_batch_size_does_not_change_the_metrics():
+def test_batch_size_does_not_change_the_metrics():
     torch.manual_seed(0)
     model, classes = standins.Tiny(), ("red", "blue")
     results = [
@@ -103,7 +103,7 @@ def test_notes_say_which_images_were_left_out_and_which_metrics_are_missing():
     assert result.notes[1] == "no box/AP: recall knows no precision"
 
 
-def test_images_without_truth_have_no_loss():
+def test_images_without_ground_truth_have_no_loss():
     class Untold(standins.Squares):
         def __getitem__(self, index):
             from dataclasses import replace

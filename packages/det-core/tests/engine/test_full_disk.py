@@ -14,9 +14,9 @@ import standins
 import torch
 from det_core.engine import read_checkpoint, read_scalars, train
 from det_core.engine.checkpoint import load_state, save_state
-from det_core.engine.lock import lock
 from det_core.engine.scalars import Scalars
 from det_core.errors import CheckpointError, RecipeError, TrainingError
+from det_safeload.locks import lock
 from rich.console import Console
 
 resource = pytest.importorskip("resource", reason="Windows has no limit on the size of files")

@@ -48,7 +48,7 @@ def stop_at(step, monkeypatch, number=signal.SIGINT):
     monkeypatch.setattr(loop.Trainer, "train_step", train_step)
 
 
-def test_a_run_leaves_its_recipe_its_numbers_and_two_checkpoints(tmp_path, console):
+def test_run_leaves_its_recipe_its_numbers_and_two_checkpoints(tmp_path, console):
     outcome = train(standins.recipe(evaluate_every=3), tmp_path / "run", console=console)
     assert (outcome.step, outcome.finished) == (6, True)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
@@ -63,7 +63,7 @@ def test_a_run_leaves_its_recipe_its_numbers_and_two_checkpoints(tmp_path, conso
     ]
 
 
-def test_scalars_hold_the_losses_the_rate_the_speed_and_the_evaluation(tmp_path, console):
+def test_scalars_hold_losses_rate_speed_and_evaluation(tmp_path, console):
     train(standins.recipe(evaluate_every=6), tmp_path, console=console)
     *training, evaluation = read_scalars(tmp_path / "scalars.jsonl")
     assert [row["step"] for row in training] == [1, 2, 3, 4, 5, 6]
@@ -78,7 +78,7 @@ def test_scalars_hold_the_losses_the_rate_the_speed_and_the_evaluation(tmp_path,
     assert evaluation["val/box/seen"] == 6
 
 
-def test_the_loss_falls(tmp_path, console):
+def test_loss_falls(tmp_path, console):
     train(standins.recipe(steps=60), tmp_path, console=console)
     by_step = losses(tmp_path)
     assert sum(by_step[step] for step in range(51, 61)) < 0.7 * sum(by_step[step] for step in range(1, 11))
@@ -91,21 +91,21 @@ def test_rows_average_the_steps_between_them(tmp_path, console):
     assert third == pytest.approx({3: sum(each[i] for i in (1, 2, 3)) / 3, 6: sum(each[i] for i in (4, 5, 6)) / 3})
 
 
-def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path, console):
+def test_same_seed_gives_same_run_and_another_seed_another(tmp_path, console):
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         train(standins.recipe(seed=seed), tmp_path / name, console=console)
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
     assert losses(tmp_path / "a") != losses(tmp_path / "c")
 
 
-def test_the_resolved_recipe_alone_starts_the_same_run_again(tmp_path, console):
+def test_resolved_recipe_alone_starts_the_same_run_again(tmp_path, console):
     train(standins.recipe(), tmp_path / "a", console=console)
     train(recipes.load(tmp_path / "a" / "recipe.resolved.yaml"), tmp_path / "b", console=console)
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_and_resumed_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, console, monkeypatch, number):
+def test_stopped_and_resumed_run_is_bit_for_bit_uninterrupted_one(tmp_path, console, monkeypatch, number):
     settings = {"steps": 9, "evaluate_every": 4, "checkpoint_every": None}
     train(standins.recipe(**settings), tmp_path / "whole", console=console)
     with monkeypatch.context() as patch:
@@ -127,13 +127,13 @@ def test_a_stopped_and_resumed_run_is_bit_for_bit_the_uninterrupted_one(tmp_path
         assert (parts_about.step, parts_about.metrics) == (whole_about.step, whole_about.metrics)
 
 
-def test_after_a_stop_the_signal_handlers_are_the_old_ones(tmp_path, console):
+def test_after_stop_signal_handlers_are_old_ones(tmp_path, console):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     train(standins.recipe(steps=1), tmp_path, console=console)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_a_second_interrupt_stops_at_once(tmp_path, console, monkeypatch):
+def test_second_interrupt_stops_at_once(tmp_path, console, monkeypatch):
     def train_step(self, batch):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -143,7 +143,7 @@ def test_a_second_interrupt_stops_at_once(tmp_path, console, monkeypatch):
         train(standins.recipe(), tmp_path, console=console)
 
 
-def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path, console, monkeypatch):
+def test_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path, console, monkeypatch):
     settings = {"steps": 7, "checkpoint_every": 2}
     train(standins.recipe(**settings), tmp_path / "whole", console=console)
     original = loop.Trainer.train_step
@@ -170,7 +170,7 @@ def test_resuming_a_finished_run_has_nothing_to_do(tmp_path, console):
     assert (tmp_path / "last.safetensors").read_bytes() == before
 
 
-def test_a_finished_run_can_be_made_longer_and_says_so(tmp_path, console):
+def test_finished_run_can_be_made_longer_and_says_so(tmp_path, console):
     train(standins.recipe(steps=4), tmp_path, console=console)
     outcome = train(standins.recipe(steps=6), tmp_path, resume=True, console=console)
     assert outcome.step == 6
@@ -178,7 +178,7 @@ def test_a_finished_run_can_be_made_longer_and_says_so(tmp_path, console):
     assert "changed since this run began: train.steps: 4 -> 6" in said(console)
 
 
-def test_a_changed_learning_rate_counts_from_where_the_run_goes_on(tmp_path, console):
+def test_changed_learning_rate_counts_from_where_run_goes_on(tmp_path, console):
     train(standins.recipe(steps=4), tmp_path, console=console)
     lower = changed("train.optimizer.lr", 0.001, steps=6)
     train(lower, tmp_path, resume=True, console=console)
@@ -186,7 +186,7 @@ def test_a_changed_learning_rate_counts_from_where_the_run_goes_on(tmp_path, con
     assert rates[4] > 0.001 > rates[5]
 
 
-def test_a_run_is_not_overwritten_unless_asked(tmp_path, console):
+def test_run_is_not_overwritten_unless_asked(tmp_path, console):
     train(standins.recipe(steps=2), tmp_path, console=console)
     before = (tmp_path / "last.safetensors").read_bytes()
     with pytest.raises(CheckpointError, match=r"holds a run already.*--resume.*--overwrite.*--output"):
@@ -198,7 +198,7 @@ def test_a_run_is_not_overwritten_unless_asked(tmp_path, console):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_a_run_that_cannot_begin_removes_nothing_of_the_one_it_would_overwrite(tmp_path, console):
+def test_run_that_cannot_begin_removes_nothing_of_one_it_would_overwrite(tmp_path, console):
     train(standins.recipe(steps=2), tmp_path, console=console)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     broken = standins.recipe()
@@ -208,7 +208,7 @@ def test_a_run_that_cannot_begin_removes_nothing_of_the_one_it_would_overwrite(t
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_resume_where_nothing_is_saved_begins_anew(tmp_path, console):
+def test_resume_where_nothing_is_saved_begins_again(tmp_path, console):
     train(standins.recipe(), tmp_path / "plain", console=console)
     (tmp_path / "killed").mkdir()
     standins.recipe().save(tmp_path / "killed" / "recipe.resolved.yaml")
@@ -231,20 +231,20 @@ def test_batch_size_accumulated_batches_do_not_divide_refused(tmp_path, console)
     assert not (tmp_path / "run").exists()
 
 
-def test_an_output_that_is_a_file_is_refused(tmp_path, console):
+def test_output_that_is_a_file_is_refused(tmp_path, console):
     (tmp_path / "run").write_text("a file")
     with pytest.raises(CheckpointError, match="cannot be used as the output folder"):
         train(standins.recipe(), tmp_path / "run", console=console)
 
 
-def test_a_run_of_another_model_is_not_resumed(tmp_path, console):
+def test_run_of_another_model_is_not_resumed(tmp_path, console):
     train(standins.recipe(steps=2), tmp_path, console=console)
     other = changed("model", {"type": "standins:Tiny", "explode_after": 100})
     with pytest.raises(CheckpointError, match=r"of another recipe; model\.explode_after was None and is 100"):
         train(other, tmp_path, resume=True, console=console)
 
 
-def test_a_model_with_another_number_of_classes_is_refused_with_the_override_to_add(tmp_path, console):
+def test_model_with_another_number_of_classes_is_refused_with_override_to_add(tmp_path, console):
     wrong = changed("model", {"type": "standins:Tiny", "num_classes": 80})
     with pytest.raises(ConfigError) as caught:
         train(wrong, tmp_path / "run", console=console)
@@ -254,7 +254,7 @@ def test_a_model_with_another_number_of_classes_is_refused_with_the_override_to_
     assert not (tmp_path / "run").exists()
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_good_checkpoint(tmp_path, console):
+def test_loss_that_is_not_finite_stops_run_and_leaves_good_checkpoint(tmp_path, console):
     broken = changed("model", {"type": "standins:Tiny", "explode_after": 4}, checkpoint_every=3)
     with pytest.raises(TrainingError) as caught:
         train(broken, tmp_path, console=console)
@@ -270,7 +270,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_good_checkpoint(
 
 
 @pytest.mark.parametrize("bad", range(6))
-def test_a_bad_image_stops_the_run_which_goes_on_once_it_is_mended(tmp_path, console, bad):
+def test_bad_image_stops_run_which_goes_on_once_it_is_mended(tmp_path, console, bad):
     settings = {"steps": 6, "checkpoint_every": None}
     train(standins.recipe(**settings), tmp_path / "whole", console=console)
     broken = changed("data.train", {"type": "standins:Squares", "broken": [bad]}, **settings)
@@ -280,14 +280,14 @@ def test_a_bad_image_stops_the_run_which_goes_on_once_it_is_mended(tmp_path, con
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
 
 
-def test_a_bad_image_is_told_and_left_out_where_the_recipe_says_skip(tmp_path, console):
+def test_bad_image_is_reported_and_left_out_where_recipe_says_skip(tmp_path, console):
     broken = changed("data.train", {"type": "standins:Squares", "broken": [2]})
     broken.tree["data"]["on_bad_image"] = "skip"
     assert train(broken, tmp_path, console=console).finished
     assert "squares/2.png" in said(console)
 
 
-def test_a_bad_validation_image_loses_no_training(tmp_path, console):
+def test_bad_validation_image_loses_no_training(tmp_path, console):
     settings = {"evaluate_every": 3, "checkpoint_every": None}
     broken = changed("data.val", {"type": "standins:Squares", "broken": [2], "length": 3}, **settings)
     with pytest.raises(DataError, match=r"squares/2\.png"):
@@ -295,7 +295,7 @@ def test_a_bad_validation_image_loses_no_training(tmp_path, console):
     assert load_state(tmp_path / "last.state.pt")["step"] == 3
 
 
-def test_the_best_checkpoint_is_that_of_the_best_evaluation(tmp_path, console):
+def test_best_checkpoint_is_that_of_the_best_evaluation(tmp_path, console):
     outcome = train(standins.recipe(steps=12, evaluate_every=2), tmp_path, console=console)
     rows = [row for row in read_scalars(tmp_path / "scalars.jsonl") if "val/box/recall" in row]
     best = max(rows, key=lambda row: row["val/box/recall"])
@@ -304,7 +304,7 @@ def test_the_best_checkpoint_is_that_of_the_best_evaluation(tmp_path, console):
     assert about.metrics["box/recall"] == outcome.best.value == best["val/box/recall"]
 
 
-def test_the_lowest_validation_loss_can_choose(tmp_path, console):
+def test_lowest_validation_loss_can_choose(tmp_path, console):
     outcome = train(standins.recipe(steps=12, evaluate_every=2, best_metric="loss"), tmp_path, console=console)
     values = {row["step"]: row["val/loss"] for row in read_scalars(tmp_path / "scalars.jsonl") if "val/loss" in row}
     assert (outcome.best.step, outcome.best.value) == min(values.items(), key=lambda item: item[1])
@@ -327,14 +327,14 @@ def test_best_metric_missing_from_an_evaluation_loses_no_training(tmp_path, cons
     assert train(standins.recipe(), tmp_path, resume=True, console=console).best.step == 6
 
 
-def test_without_a_validation_set_only_the_last_checkpoint_is_written(tmp_path, console):
+def test_without_validation_set_only_last_checkpoint_is_written(tmp_path, console):
     outcome = train(changed("data.val", None), tmp_path, console=console)
     assert (outcome.finished, outcome.best) == (True, None)
     assert not (tmp_path / "best.safetensors").exists()
     assert (tmp_path / "last.safetensors").exists()
 
 
-def test_a_checkpoint_says_its_recipe_its_classes_and_its_versions(tmp_path, console):
+def test_checkpoint_says_its_recipe_its_classes_and_its_versions(tmp_path, console):
     train(standins.recipe(), tmp_path, console=console)
     about, state = read_checkpoint(tmp_path / "best.safetensors")
     assert list(about.classes) == ["red", "blue"]
@@ -351,7 +351,7 @@ def test_bf16_trains_and_keeps_float32_weights(tmp_path, console):
     assert state["head.weight"].dtype == torch.float32
 
 
-def test_channels_last_changes_the_memory_but_neither_the_run_nor_its_checkpoints(tmp_path, console):
+def test_channels_last_changes_memory_but_neither_run_nor_its_checkpoints(tmp_path, console):
     train(standins.recipe(), tmp_path / "rows", console=console)
     train(standins.recipe(channels_last=True), tmp_path / "pixels", console=console)
     assert losses(tmp_path / "pixels") == pytest.approx(losses(tmp_path / "rows"), rel=1e-3)
@@ -359,7 +359,7 @@ def test_channels_last_changes_the_memory_but_neither_the_run_nor_its_checkpoint
     assert state["head.weight"].is_contiguous()
 
 
-def test_clipped_gradients_change_the_run_but_not_the_norm_that_is_told(tmp_path, console):
+def test_clipped_gradients_change_run_but_not_norm_that_is_reported(tmp_path, console):
     train(standins.recipe(), tmp_path / "free", console=console)
     train(standins.recipe(clip_gradients={"limit": 0.1}), tmp_path / "clipped", console=console)
     free, clipped = (read_scalars(tmp_path / name / "scalars.jsonl") for name in ("free", "clipped"))
@@ -373,6 +373,6 @@ def test_worker_processes_do_not_change_the_run(tmp_path, console):
     assert losses(tmp_path / "alone") == losses(tmp_path / "helped")
 
 
-def test_a_device_that_is_not_there_is_refused(tmp_path, console):
+def test_device_that_is_not_there_is_refused(tmp_path, console):
     with pytest.raises(ConfigError, match="device: 'no such thing' cannot be used here"):
         train(standins.recipe(device="no such thing"), tmp_path, console=console)

@@ -66,7 +66,7 @@ def test_shuffle_two_processes_changes_the_gradients(alone, together):
     assert difference(alone["faster_bn"], alone["faster_bn_shuffle"]) == 0
 
 
-def test_accumulated_batches_without_counts_are_the_mean_of_their_gradients(alone):
+def test_accumulated_batches_without_counts_are_mean_of_their_gradients(alone):
     whole, parts = (many_processes.gradients(["retinanet"], steps=1, accumulate=n)["retinanet"] for n in (1, 2))
     assert 0 < difference(whole, parts) < 0.2
 
@@ -106,14 +106,14 @@ def test_train_two_processes_stopped_and_resumed_by_one_and_by_two(tmp_path):
 @pytest.mark.parametrize(
     ("how", "found"), [("raise", r"rank 1 (ValueError: the model is tired)"), ("kill", "rank 1 (killed, or it hangs)")]
 )
-def test_a_process_that_ends_ends_the_others_by_name(tmp_path, how, found):
+def test_process_that_ends_ends_the_others_by_name(tmp_path, how, found):
     done = trained(tmp_path / "run", 2, {"steps": 9, "model": {"rank": 1, "how": how}}, check=False)
     assert done.returncode != 0
     assert found in done.stdout
     assert "ended the training of all processes" in done.stdout
 
 
-def test_a_process_that_hangs_ends_the_others_by_name(tmp_path):
+def test_process_that_hangs_ends_the_others_by_name(tmp_path):
     settings = {"steps": 9, "parallel": {"timeout": 5}, "model": {"rank": 0, "how": "hang"}}
     done = trained(tmp_path / "run", 2, settings, check=False)
     assert done.returncode != 0
@@ -166,7 +166,7 @@ def test_batch_size_that_processes_cannot_share_refused():
         Train(steps=1, batch_size=12).local_batch_size(5)
 
 
-def test_a_killed_process_is_restarted_and_the_run_goes_on(tmp_path):
+def test_killed_process_is_restarted_and_the_run_goes_on(tmp_path):
     settings = {"steps": 7, "checkpoint_every": 2, "model": {"rank": 1, "how": "kill", "at": 4}}
     # It dies after its fourth step of each start: the second begins at step 4, the third has nothing left to die of.
     done = trained(tmp_path / "run", 2, settings, "--resume", max_restarts=3)

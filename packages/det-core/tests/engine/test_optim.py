@@ -66,7 +66,7 @@ def test_biases_have_their_own_rate_and_decay():
     assert group_of(optimizer, model[1].bias)["lr"] == pytest.approx(0.1)
 
 
-def test_the_schedule_multiplies_the_rate_of_every_group_and_does_not_add_up():
+def test_schedule_multiplies_rate_of_every_group_and_does_not_add_up():
     model = network()
     optimizer = build_optimizer(sgd(), model, ParamGroups(bias_lr_factor=2.0))
     schedule = WarmupMultiStep(milestones=(10,), gamma=0.1, warmup=0)
@@ -76,7 +76,7 @@ def test_the_schedule_multiplies_the_rate_of_every_group_and_does_not_add_up():
     assert group_of(optimizer, model[2].bias)["lr"] == pytest.approx(0.02)
 
 
-def test_every_trained_parameter_is_in_one_group_and_a_frozen_or_tied_one_in_no_second():
+def test_every_trained_parameter_is_in_one_group_and_frozen_or_tied_one_in_no_second():
     model = network()
     model[0].weight.requires_grad_(False)
     model.append(nn.Linear(4, 2))
@@ -110,7 +110,7 @@ def test_layers_below_learn_slower_by_a_factor_each():
     }
 
 
-def test_the_rate_of_a_layer_multiplies_what_else_is_said_of_its_biases():
+def test_rate_of_layer_multiplies_what_else_is_said_of_its_biases():
     model = transformer()
     groups = ParamGroups(bias_lr_factor=2.0, weight_decay_of={"pos_embed": 0.0}, layer_decay=LayerDecay(0.5, layers=2))
     optimizer = build_optimizer(sgd(), model, groups)
@@ -121,12 +121,12 @@ def test_the_rate_of_a_layer_multiplies_what_else_is_said_of_its_biases():
     assert (positions["base_lr"], positions["weight_decay"]) == (pytest.approx(0.0125), 0.0)
 
 
-def test_a_decay_of_zero_layers_is_refused():
+def test_decay_of_zero_layers_is_refused():
     with pytest.raises(ConfigError, match="needs a positive rate and at least one layer"):
         LayerDecay(0.5, layers=0)
 
 
-def test_a_model_with_nothing_to_train_is_refused():
+def test_model_with_nothing_to_train_is_refused():
     with pytest.raises(ConfigError, match="nothing to train; every parameter of the model is frozen"):
         build_optimizer(sgd(), network().requires_grad_(False), ParamGroups())
 
@@ -151,7 +151,7 @@ def conv():
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW, torch.optim.RMSprop])
-def test_a_step_in_one_pass_is_the_step_in_several(kind):
+def test_step_in_one_pass_is_the_step_in_several(kind):
     options = {} if kind is torch.optim.AdamW else {"momentum": 0.9}
     one, several = conv(), conv()
     factory = Factory(kind, lr=0.1, weight_decay=0.01, **options)
@@ -173,7 +173,7 @@ def test_parameters_with_channels_last_are_not_updated_in_one_pass():
     assert optimizer.defaults["fused"] is None
 
 
-def test_momenta_of_a_run_with_channels_last_are_laid_out_anew():
+def test_momenta_of_run_with_channels_last_are_laid_out_again():
     last, usual = conv().to(memory_format=torch.channels_last), conv()
     before = build_optimizer(sgd(momentum=0.9), last, ParamGroups())
     learn(before)
@@ -191,11 +191,11 @@ def three_four():
     return model
 
 
-def test_the_gradient_norm_of_three_and_four_is_five():
+def test_gradient_norm_of_three_and_four_is_five():
     assert gradient_norm(three_four()).item() == pytest.approx(5.0)
 
 
-def test_the_gradient_norm_without_gradients_is_zero():
+def test_gradient_norm_without_gradients_is_zero():
     assert gradient_norm(nn.Linear(2, 1)).item() == 0.0
 
 
@@ -211,7 +211,7 @@ def test_clipping_by_norm_leaves_short_gradients_alone():
     assert model.weight.grad.tolist() == [[3.0, -4.0]]
 
 
-def test_clipping_by_the_norm_of_each_looks_at_one_parameter_at_a_time():
+def test_clipping_by_norm_of_each_looks_at_one_parameter_at_time():
     model = three_four()
     model.bias = nn.Parameter(torch.zeros(1))
     model.bias.grad = torch.tensor([0.5])
@@ -226,6 +226,6 @@ def test_clipping_by_value_cuts_each_value():
     assert model.weight.grad.tolist() == [[3.0, -3.5]]
 
 
-def test_a_limit_of_zero_is_refused():
+def test_limit_of_zero_is_refused():
     with pytest.raises(ConfigError, match=r"train\.clip_gradients\.limit: must be positive"):
         ClipGradients(0.0)

@@ -63,7 +63,7 @@ def recipe(steps):
 
 
 @pytest.mark.skipif(not BACKBONE.exists(), reason="needs the backbone in examples/blood-cells of the repository")
-def test_four_real_images_are_learnt_by_heart(tmp_path):
+def test_four_real_images_are_overfit(tmp_path):
     outcome = train(recipe(steps=90), tmp_path, console=Console(file=io.StringIO()))
     losses = [row["loss"] for row in read_scalars(tmp_path / "scalars.jsonl") if "loss" in row]
     assert sum(losses[-5:]) < 0.4 * sum(losses[:5])

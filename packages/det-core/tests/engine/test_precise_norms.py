@@ -49,7 +49,7 @@ def image(height, width, seed, scale=40):
 BATCHES = [batch(image(4, 6, 1), image(4, 6, 2)), batch(image(9, 3, 30)), batch(image(2, 2, 4), image(2, 2, 5, 200))]
 
 
-def test_statistics_are_the_mean_and_variance_of_two_batches_together():
+def test_statistics_are_mean_and_variance_of_two_batches_together():
     def grey(*values):
         return torch.tensor(values).reshape(1, 1, -1).expand(3, 1, -1)
 
@@ -60,7 +60,7 @@ def test_statistics_are_the_mean_and_variance_of_two_batches_together():
     torch.testing.assert_close(model.first.running_var, torch.full((3,), 56 / 5))
 
 
-def test_statistics_are_those_of_all_that_a_norm_saw_put_together():
+def test_statistics_are_those_of_all_that_norm_saw_put_together():
     model = Norms()
     seen = {"first": [], "second": []}
     for name, inputs in seen.items():
@@ -113,7 +113,7 @@ def run(folder, **settings):
     return train(standins.recipe(steps=4, **settings), folder, console=Console(file=io.StringIO()))
 
 
-def test_a_checkpoint_holds_the_statistics_of_the_coming_batches(tmp_path):
+def test_checkpoint_holds_the_statistics_of_the_coming_batches(tmp_path):
     run(tmp_path / "moving")
     outcome = run(tmp_path / "precise", precise_norms=3)
     _, moving = read_checkpoint(tmp_path / "moving" / "last.safetensors")
@@ -130,7 +130,7 @@ def test_a_checkpoint_holds_the_statistics_of_the_coming_batches(tmp_path):
     assert outcome.metrics == pytest.approx(run(tmp_path / "again", precise_norms=3).metrics)
 
 
-def test_statistics_are_estimated_at_the_end_also_where_nothing_is_evaluated(tmp_path):
+def test_statistics_are_estimated_at_end_also_where_nothing_is_evaluated(tmp_path):
     recipe = standins.recipe(steps=4, precise_norms=3)
     recipe.tree["data"]["val"] = None
     outcome = train(recipe, tmp_path / "blind", console=Console(file=io.StringIO()))

@@ -40,7 +40,7 @@ def test_speed_and_waiting_are_counted_between_two_readings(clock):
     assert meter.read() == {"images_per_second": 1.0, "data_wait": 0.0}
 
 
-def test_an_evaluation_does_not_count_as_training_time(clock):
+def test_evaluation_does_not_count_as_training_time(clock):
     meter = Meter()
     clock.now += 1
     with meter.paused():
@@ -50,7 +50,7 @@ def test_an_evaluation_does_not_count_as_training_time(clock):
     assert meter.read()["images_per_second"] == 2.0
 
 
-def test_where_no_terminal_is_there_is_a_line_every_ten_seconds(clock):
+def test_where_no_terminal_is_there_is_line_every_ten_seconds(clock):
     display = Display(100, Console(file=io.StringIO(), width=200))
     with display:
         for step in range(1, 31):
@@ -59,7 +59,7 @@ def test_where_no_terminal_is_there_is_a_line_every_ten_seconds(clock):
     assert [line.split()[1] for line in lines(display)] == ["1/100", "12/100", "23/100"]
 
 
-def test_the_line_tells_loss_speed_waiting_memory_and_the_time_left(clock):
+def test_line_tells_loss_speed_waiting_memory_and_time_left(clock):
     display = Display(100, Console(file=io.StringIO(), width=200))
     with display:
         clock.now += 5
@@ -70,7 +70,7 @@ def test_the_line_tells_loss_speed_waiting_memory_and_the_time_left(clock):
     assert lines(display)[-1] == ("step 50/100  loss 1.500  12.0 img/s  25% waiting for data  1.5 GiB  0:01:40 left")
 
 
-def test_a_terminal_gets_a_bar_with_the_same_numbers(clock):
+def test_terminal_gets_a_bar_with_the_same_numbers(clock):
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
     with Display(100, console) as display:
         display.advance(50, SCALARS)
@@ -87,7 +87,7 @@ def test_what_is_tracked_is_passed_on_in_order(clock):
     assert lines(display) == []
 
 
-def test_memory_is_told_in_gibibytes():
+def test_memory_is_reported_in_gibibytes():
     assert 0.01 < memory_in_use(torch.device("cpu")) < 1000
 
 

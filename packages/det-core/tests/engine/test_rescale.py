@@ -12,7 +12,7 @@ def detections(boxes, size, **fields):
     return Detections(boxes=boxes, labels=torch.zeros(n, dtype=torch.int64), scores=torch.ones(n), size=size, **fields)
 
 
-def test_a_box_seen_at_half_size_is_twice_as_large_in_the_stored_image():
+def test_box_seen_at_half_size_is_twice_as_large_in_stored_image():
     seen = Prediction(detections=detections([[1, 2, 3, 4]], (10, 20)))
     stored = rescale(seen, (10, 20), (20, 40)).detections
     assert stored.boxes.tolist() == [[2, 4, 6, 8]]
@@ -24,7 +24,7 @@ def test_height_and_width_have_their_own_factor():
     assert stored.detections.boxes.tolist() == [[1, 6, 3, 12]]
 
 
-def test_a_box_is_clipped_to_the_stored_image():
+def test_box_is_clipped_to_the_stored_image():
     stored = rescale(Prediction(detections=detections([[-2, 0, 20, 10]], (10, 20))), (10, 20), (20, 40))
     assert stored.detections.boxes.tolist() == [[0, 0, 40, 20]]
 
@@ -43,7 +43,7 @@ def test_masks_and_keypoints_follow():
     assert stored.keypoints.tolist() == [[pytest.approx([2.0, 3.0, 0.7])]]
 
 
-def test_windows_of_grids_follow_and_may_reach_out_of_the_image():
+def test_windows_of_grids_follow_and_may_reach_out_of_image():
     masks = MaskGrids(grids=(torch.ones(3, 3),), windows=torch.tensor([[-2.0, 0.0, 6.0, 8.0]]))
     stored = rescale(Prediction(detections=detections([[0, 0, 1, 1]], (8, 8), masks=masks)), (8, 8), (16, 4)).detections
     assert stored.masks.windows.tolist() == [[-1, 0, 3, 16]]
@@ -63,7 +63,7 @@ def test_proposals_and_maps_follow():
     assert stored.panoptic.ids.dtype == torch.int32
 
 
-def test_the_same_size_changes_nothing():
+def test_same_size_changes_nothing():
     seen = Prediction(detections=detections([[1, 2, 3, 4]], (10, 20)))
     assert rescale(seen, (10, 20), (10, 20)) is seen
 
@@ -105,7 +105,7 @@ def turned(*boxes):
     return Prediction(detections=found, proposals=Proposals(boxes=found.boxes, logits=found.scores))
 
 
-def test_rotated_boxes_keep_their_angle_where_the_scale_is_one():
+def test_rotated_boxes_keep_their_angle_where_scale_is_one():
     seen = turned([5.0, 4.0, 6.0, 2.0, 30.0], [1.0, 5.0, 4.0, 4.0, 0.0])
     stored = rescale(seen, (10, 20), (20, 40))
     # The second stands level, and is clipped.
@@ -115,7 +115,7 @@ def test_rotated_boxes_keep_their_angle_where_the_scale_is_one():
     assert len(rescale(turned(), (10, 20), (20, 40)).detections) == 0
 
 
-def test_a_rotated_box_that_is_stretched_follows_its_height():
+def test_rotated_box_that_is_stretched_follows_its_height():
     [box] = rescale(turned([5.0, 4.0, 6.0, 2.0, 45.0]), (10, 20), (20, 20)).detections.boxes
     # Its sides ran along (1, -1) and (1, 1) and now run along (1, -2) and (1, 2), which are sqrt(5 / 2) longer.
     longer, angle = math.sqrt(2.5), math.degrees(math.atan2(1, 2))

@@ -15,8 +15,8 @@ import standins
 import torch
 from det_core.engine import EMA, read_checkpoint, read_scalars, train
 from det_core.engine.checkpoint import load_state
-from det_core.engine.lock import lock
 from det_core.errors import CheckpointError
+from det_safeload.locks import lock
 from rich.console import Console
 
 PROGRAM = """
@@ -79,7 +79,7 @@ def require_as_uninterrupted(folder, whole):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_three_kills_and_the_same_command_again_bit_for_bit(tmp_path, console):
+def test_three_kills_and_same_command_again_bit_for_bit(tmp_path, console):
     settings = {**SETTINGS, "ema": {"decay": 0.9}}
     train(standins.recipe(**settings), tmp_path / "whole", console=console)
     kill_until_finished(tmp_path / "killed", [0.0, 0.03, 0.05], **settings)
@@ -109,7 +109,7 @@ def test_sigterm_saves_and_says_so_in_the_exit_status(tmp_path):
     assert load_state(tmp_path / "run" / "last.state.pt")["step"] == len(scalars.read_text().splitlines())
 
 
-def test_ema_is_evaluated_and_saved_and_the_raw_weights_go_on(tmp_path, console):
+def test_ema_is_evaluated_and_saved_and_raw_weights_go_on(tmp_path, console):
     train(standins.recipe(**SETTINGS), tmp_path / "plain", console=console)
     train(standins.recipe(**SETTINGS, ema={"decay": 0.9}), tmp_path / "ema", console=console)
     plain, average = (load_state(tmp_path / name / "last.state.pt") for name in ("plain", "ema"))
@@ -125,13 +125,13 @@ def test_ema_is_evaluated_and_saved_and_the_raw_weights_go_on(tmp_path, console)
 
 
 def test_scaler_accumulation_and_callbacks_resume_bit_for_bit(tmp_path, console):
-    stopping = {"type": "det_core.engine.callbacks:EarlyStopping", "metric": "loss", "patience": 9}
+    freeze = {"type": "det_core.engine.callbacks:Freeze", "modules": ["body*"], "until": 6}
     settings = {
         "precision": "fp16",
         "batch_size": 4,
         "accumulate": 2,
         "evaluate_every": 2,
-        "callbacks": [stopping],
+        "callbacks": [freeze],
         "ema": {"decay": 0.9},
         "clip_gradients": {"limit": 1.0},
         "schedule": {"type": "det_core.engine:WarmupMultiStep", "warmup": 3},
@@ -165,7 +165,7 @@ def test_ema_by_hand():
     assert Run.model.weight.item() == 8.0
 
 
-def test_a_checkpoint_is_written_before_whatever_an_evaluation_raises(tmp_path, console, monkeypatch):
+def test_checkpoint_is_written_before_anything_an_evaluation_raises(tmp_path, console, monkeypatch):
     def result(self):
         if self.total > 2:  # not the check before the first step
             raise ZeroDivisionError("an evaluator's own fault")

@@ -24,7 +24,7 @@ def test_rows_are_found_again_in_both_files(tmp_path):
     ]
 
 
-def test_a_new_name_becomes_a_new_column_and_older_rows_leave_it_empty(tmp_path):
+def test_new_name_becomes_new_column_and_older_rows_leave_it_empty(tmp_path):
     scalars = Scalars(tmp_path)
     scalars.write(20, {"loss": 1.5})
     scalars.write(20, {"val/bbox/AP": 0.25})
@@ -34,7 +34,7 @@ def test_a_new_name_becomes_a_new_column_and_older_rows_leave_it_empty(tmp_path)
     ]
 
 
-def test_a_continued_run_drops_the_rows_that_it_will_write_again(tmp_path):
+def test_continued_run_drops_rows_that_it_will_write_again(tmp_path):
     first = Scalars(tmp_path)
     for step in (10, 20, 30):
         first.write(step, {"loss": float(step)})
@@ -44,25 +44,25 @@ def test_a_continued_run_drops_the_rows_that_it_will_write_again(tmp_path):
     assert [row["loss"] for row in read_csv(tmp_path)] == ["10.0", "20.0", "-1.0"]
 
 
-def test_a_new_run_starts_with_empty_files(tmp_path):
+def test_new_run_starts_with_empty_files(tmp_path):
     Scalars(tmp_path).write(10, {"loss": 1.0})
     Scalars(tmp_path)
     assert read_scalars(tmp_path / "scalars.jsonl") == []
 
 
-def test_a_last_line_that_a_crash_cut_off_is_left_out(tmp_path):
+def test_last_line_that_crash_cut_off_is_left_out(tmp_path):
     path = tmp_path / "scalars.jsonl"
     path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
     assert read_scalars(path) == [{"step": 1, "loss": 2.0}]
 
 
-def test_a_broken_line_in_the_middle_is_named(tmp_path):
+def test_broken_line_in_the_middle_is_named(tmp_path):
     path = tmp_path / "scalars.jsonl"
     path.write_text('{"step": 1}\nnonsense\n{"step": 2}\n')
     with pytest.raises(CheckpointError, match="line 2"):
         read_scalars(path)
 
 
-def test_a_folder_without_scalars_is_named(tmp_path):
+def test_folder_without_scalars_is_named(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_scalars(tmp_path / "scalars.jsonl")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 
-def test_warmup_rises_in_a_straight_line_from_its_start_to_one():
+def test_warmup_rises_in_straight_line_from_its_start_to_one():
     assert [warmup_factor(step, 4, 0.2) for step in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
 
 
@@ -18,7 +18,7 @@ def test_no_warmup_starts_at_full_rate():
     assert warmup_factor(0, 0, 0.001) == 1.0
 
 
-def test_the_published_schedule_has_its_published_factors():
+def test_published_schedule_has_its_published_factors():
     # 90k steps, milestones 60k and 80k, warmup 1000 from 0.001: the "1x" schedule of the detection literature.
     schedule = WarmupMultiStep(milestones=(60_000, 80_000))
     expected = {0: 0.001, 500: 0.5005, 1000: 1.0, 59_999: 1.0, 60_000: 0.1, 79_999: 0.1, 80_000: 0.01, 89_999: 0.01}
@@ -44,7 +44,7 @@ def test_warmup_multiplies_the_cosine():
 
 
 @given(st.integers(1, 500), st.integers(0, 200), st.floats(0, 1), st.integers(0, 1000))
-def test_a_factor_lies_between_zero_and_one(steps, warmup, start, step):
+def test_factor_lies_between_zero_and_one(steps, warmup, start, step):
     assert 0.0 <= WarmupCosine(steps=steps, warmup=warmup, warmup_start=start)(step) <= 1.0
     multi = WarmupMultiStep(milestones=(steps,), warmup=warmup, warmup_start=start)
     assert 0.0 <= multi(step) <= 1.0
@@ -59,7 +59,7 @@ def test_a_factor_lies_between_zero_and_one(steps, warmup, start, step):
         (lambda: WarmupCosine(steps=0), "WarmupCosine.steps"),
     ],
 )
-def test_a_schedule_that_makes_no_sense_is_refused(build, where):
+def test_schedule_that_makes_no_sense_is_refused(build, where):
     with pytest.raises(ConfigError) as caught:
         build()
     assert caught.value.where == where

@@ -141,7 +141,7 @@ def test_result_without_images_is_empty_with_note() -> None:
     assert evaluator.notes["bbox/AP"] == "no image was evaluated"
 
 
-def test_images_without_truth_or_prediction_are_fine() -> None:
+def test_images_without_ground_truth_or_prediction_are_fine() -> None:
     evaluator = CocoEvaluator(classes=("cell",))
     evaluator.update(prediction([]), sample([]))
     assert evaluator.result() == {}

@@ -24,8 +24,6 @@ from det_core.models import (
     Res5Blocks,
     Res5ROIHeads,
     RetinaNetHead,
-    SemanticSegmentor,
-    SemSegFPNHead,
     StandardROIHeads,
     TowerLayers,
     faster_rcnn,
@@ -80,9 +78,8 @@ FAMILIES = {
         ),
         CLASSES,
     ),
-    "semantic": lambda: SemanticSegmentor(pyramid(), CLASSES, sem_seg_head=Factory(SemSegFPNHead, conv_dim=64)),
 }
-DETECTORS = [name for name in FAMILIES if name not in ("rpn", "semantic")]
+DETECTORS = [name for name in FAMILIES if name != "rpn"]
 
 
 @functools.cache
@@ -148,8 +145,6 @@ def test_image_smaller_than_stride_trains_and_predicts(family, size):
     if found.detections is not None:
         assert found.detections.size == size
         assert (found.detections.boxes <= torch.tensor([size[1], size[0]] * 2)).all()
-    if found.semantic is not None:
-        assert found.semantic.logits.shape == (CLASSES, *size)
 
 
 def nothing_scores(model):
@@ -188,10 +183,6 @@ def test_nan_features_give_no_detections_in_that_image_only(family):
     batch = ImageBatch.stack([image(64, 80), image(64, 80, seed=1)])
     whole = build(family).eval()(batch)
     broken, sound = spoilt(build(family), [0]).eval()(batch)
-    if family == "semantic":
-        assert broken.semantic.logits.isnan().all()
-        assert torch.equal(sound.semantic.logits, whole[1].semantic.logits)
-        return
     name = "proposals" if family == "rpn" else "detections"
     assert len(getattr(broken, name)) == 0
     assert len(getattr(sound, name)) == len(getattr(whole[1], name)) > 0

@@ -17,7 +17,7 @@ def filled(size, *boxes):
     return mask
 
 
-def test_outlines_cover_the_pixels_inside_of_all_their_rings():
+def test_polygons_cover_the_pixels_inside_of_all_their_rings():
     drawn = rasterize(Polygons.of([[SQUARE], [SQUARE, FAR], []]), (8, 10))
     assert drawn.dtype == torch.bool
     assert torch.equal(drawn[0], filled((8, 10), (2, 1, 6, 3)))

@@ -88,7 +88,7 @@ def test_counts_of_layers_are_refused_by_the_check_already():
 def test_build_within_budget_gives_the_same_numbers_as_without():
     import torch
 
-    plan = recipes.load("rpn_r50_fpn_1x")
+    plan = recipes.load("retinanet_r50_fpn_1x")
     torch.manual_seed(3)
     first = plan.build_model().state_dict()
     torch.manual_seed(3)
@@ -128,7 +128,7 @@ def readers():
     from det_core.files import jsonfile
     from det_core.models.heads.federated import _read as read_counts
     from det_core.weights import read
-    from det_core.weights.pickles import read_pickle
+    from det_core.weights.reading import read_pickle
 
     parent = lambda path: recipes.recipe_from_tree({"extends": str(path), "model": {}})  # noqa: E731
     return {

@@ -54,7 +54,7 @@ def test_of_several_sizes_each_gives_what_it_gives_alone_with_as_much_padding(de
         assert result.detections.size == SIZES[i]
 
 
-def test_the_last_batch_may_be_smaller_and_the_order_is_kept(detector):
+def test_last_batch_may_be_smaller_and_order_is_kept(detector):
     given = images(SIZES)
     results = detector(given, batch_size=3)
     assert [tuple(result.image.shape[1:]) for result in results] == SIZES

@@ -27,7 +27,7 @@ DOUBT = "only the recipe says so; if you trust who wrote it: pip install acme-de
         ("acme-det/net", {"acme-det": "1.2"}, DOUBT),
     ],
 )
-def test_a_checkpoint_of_a_missing_plugin_says_what_to_install_before_anything_is_trusted(
+def test_checkpoint_of_missing_plugin_says_what_to_install_before_anything_is_trusted(
     tmp_path, name, written_with, fix
 ):
     path = tmp_path / "best.safetensors"

@@ -47,14 +47,14 @@ def rows(result):
     return torch.cat([found.boxes, found.scores[:, None], found.labels[:, None].float()], 1)
 
 
-def test_a_checkpoint_is_enough_to_find_objects(detector, image):
+def test_checkpoint_is_enough_to_find_objects(detector, image):
     result = detector(image)
     assert detector.classes == ("red", "blue")
     assert {detector.classes[label] for label in result.detections.labels} == {"red", "blue"}
     assert "red" in repr(result)
 
 
-def test_every_way_to_give_an_image_gives_the_same_result(detector, image, tmp_path):
+def test_every_way_to_give_image_gives_same_result(detector, image, tmp_path):
     pixels = image.permute(1, 2, 0).numpy()
     path = tmp_path / "image.png"
     Image.fromarray(pixels).save(path)
@@ -64,14 +64,14 @@ def test_every_way_to_give_an_image_gives_the_same_result(detector, image, tmp_p
         torch.testing.assert_close(rows(detector(given)), expected, rtol=0, atol=0)
 
 
-def test_one_image_gives_a_result_and_a_list_gives_a_list(detector, image):
+def test_one_image_gives_result_and_list_gives_list(detector, image):
     assert not isinstance(detector(image), list)
     assert [type(each).__name__ for each in detector([image])] == ["Result"]
     assert detector([]) == []
     assert len(detector(image for _ in range(3))) == 3
 
 
-def test_on_a_cpu_images_go_through_the_model_one_by_one_unless_told_otherwise(detector, image):
+def test_on_cpu_images_go_through_model_one_by_one_unless_told_otherwise(detector, image):
     seen = []
     handle = detector.model.register_forward_pre_hook(lambda _, given: seen.append(len(given[0].pixels)))
     try:
@@ -82,7 +82,7 @@ def test_on_a_cpu_images_go_through_the_model_one_by_one_unless_told_otherwise(d
     assert seen == [1, 1, 1, 2, 1]
 
 
-def test_a_batch_of_different_sizes_gives_what_each_image_gives_alone(detector):
+def test_batch_of_different_sizes_gives_what_each_image_gives_alone(detector):
     random = torch.Generator().manual_seed(0)
     sizes = [(32, 48), (40, 24), (16, 16), (64, 40), (8, 8)]
     images = [torch.randint(0, 255, (3, *size), dtype=torch.uint8, generator=random) for size in sizes]
@@ -94,14 +94,14 @@ def test_a_batch_of_different_sizes_gives_what_each_image_gives_alone(detector):
         torch.testing.assert_close(rows(result), rows(alone), rtol=1e-4, atol=1e-3)
 
 
-def test_the_threshold_is_the_least_score(detector, image):
+def test_threshold_is_the_least_score(detector, image):
     everything = detector(image, threshold=0.0).detections.scores
     some = detector(image, threshold=0.3).detections.scores
     assert len(some) == int((everything >= 0.3).sum()) < len(everything)
     assert len(detector(image, threshold=1.1)) == 0
 
 
-def test_results_are_in_the_pixels_of_the_image_as_given(trained, tmp_path):
+def test_results_are_in_pixels_of_image_as_given(trained, tmp_path):
     run(
         tmp_path,
         {"data.eval_transforms": [{"type": "torchvision.transforms.v2:Resize", "size": [32, 48], "antialias": False}]},
@@ -116,13 +116,13 @@ def test_results_are_in_the_pixels_of_the_image_as_given(trained, tmp_path):
     torch.testing.assert_close(given.detections.boxes, seen.detections.boxes * 4, rtol=0, atol=0.1)
 
 
-def test_a_result_is_drawn(detector, image):
+def test_result_is_drawn(detector, image):
     picture = detector(image).plot()
     assert picture.size == (48, 32)
     assert picture.tobytes() != image.permute(1, 2, 0).numpy().tobytes()
 
 
-def test_a_result_in_the_coco_format_has_the_categories_of_the_dataset(detector, image):
+def test_result_in_coco_format_has_categories_of_dataset(detector, image):
     result = detector(image)
     written = json.loads(json.dumps(result.to_coco(image_id=17)))
     assert len(written) == len(result.detections)
@@ -133,13 +133,13 @@ def test_a_result_in_the_coco_format_has_the_categories_of_the_dataset(detector,
         assert entry["bbox"] == pytest.approx([x0, y0, x1 - x0, y1 - y0])
 
 
-def test_the_folder_of_a_run_means_its_best_checkpoint_or_its_last(trained, tmp_path):
+def test_folder_of_run_means_its_best_checkpoint_or_its_last(trained, tmp_path):
     assert Detector.load(trained, device="cpu").about.metrics
     run(tmp_path, {"data.val": None}, steps=2)
     assert Detector.load(tmp_path, device="cpu").about.step == 2
 
 
-def test_a_recipe_and_the_weights_of_its_model_make_a_detector(trained, image):
+def test_recipe_and_weights_of_its_model_make_detector(trained, image):
     expected = rows(Detector.load(trained, device="cpu")(image))
     loaded = Detector.load(trained / "recipe.resolved.yaml", weights=trained / "best.safetensors", device="cpu")
     torch.testing.assert_close(rows(loaded(image)), expected, rtol=0, atol=0)
@@ -155,7 +155,7 @@ def test_weights_that_say_no_classes_give_them_numbers_unless_named(trained, tmp
         Detector.load(recipe, weights, device="cpu", classes=("a", "b", "c"))
 
 
-def test_a_checkpoint_works_where_its_data_are_not(trained, tmp_path):
+def test_checkpoint_works_where_its_data_are_not(trained, tmp_path):
     run(tmp_path, steps=1)
     path = tmp_path / "best.safetensors"
     about, _ = checkpoint_of(path)
@@ -165,7 +165,7 @@ def test_a_checkpoint_works_where_its_data_are_not(trained, tmp_path):
     assert Detector.load(path, device="cpu").classes == ("red", "blue")
 
 
-def test_a_checkpoint_that_names_code_of_strangers_is_refused_unless_trusted(trained, tmp_path, monkeypatch):
+def test_checkpoint_that_names_code_of_third_parties_is_refused_unless_trusted(trained, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "stranger.py").write_text("from pathlib import Path\nPath('HARM').touch()\nfrom standins import Tiny\n")
     monkeypatch.chdir(tmp_path)
@@ -200,17 +200,17 @@ def checkpoint_of(path):
         ([[1]], "it is list", "give a path"),
     ],
 )
-def test_something_else_than_an_image_says_what_it_is_and_what_to_give(detector, given, found, fix):
+def test_something_else_than_image_says_what_it_is_and_what_to_give(detector, given, found, fix):
     with pytest.raises(DataError, match=f"is not an image that a detector takes; .*{found}.*{fix}"):
         detector(given)
 
 
-def test_the_bad_image_of_several_is_numbered(detector, image):
+def test_bad_image_of_several_is_numbered(detector, image):
     with pytest.raises(DataError, match=r"images\[1\]"):
         detector([image, 5, image])
 
 
-def test_a_file_that_is_no_image_is_named(detector, tmp_path):
+def test_file_that_is_no_image_is_named(detector, tmp_path):
     (tmp_path / "notes.jpg").write_text("no image")
     with pytest.raises(DataError, match=r"notes\.jpg"):
         detector(tmp_path / "notes.jpg")
@@ -223,7 +223,7 @@ def test_half_a_checkpoint_is_called_damaged(trained, tmp_path):
         Detector.load(half)
 
 
-def test_the_weights_of_another_model_do_not_load(trained, tmp_path):
+def test_weights_of_another_model_do_not_load(trained, tmp_path):
     path = tmp_path / "other.safetensors"
     save_checkpoint(path, torch.nn.Linear(2, 2), checkpoint_of(trained / "best.safetensors")[0])
     with pytest.raises(WeightsError, match=r"other\.safetensors: does not fit Tiny; .*missing"):
@@ -233,7 +233,7 @@ def test_the_weights_of_another_model_do_not_load(trained, tmp_path):
         Detector.load(trained / "recipe.resolved.yaml", weights=tmp_path / "other.pth")
 
 
-def test_a_file_that_is_not_of_det_says_what_to_do(trained, tmp_path):
+def test_file_that_is_not_of_det_says_what_to_do(trained, tmp_path):
     save_file({"weight": torch.zeros(2)}, tmp_path / "bare.safetensors")
     with pytest.raises(CheckpointError, match="no recipe to build the model from; name the recipe"):
         Detector.load(tmp_path / "bare.safetensors")
@@ -250,17 +250,17 @@ def test_what_does_not_exist_is_named():
         Detector.load("faster_rnn")
 
 
-def test_a_recipe_without_trained_weights_makes_no_detector(trained):
+def test_recipe_without_trained_weights_makes_no_detector(trained):
     with pytest.raises(WeightsError, match="has no trained weights; give --weights FILE"):
         Detector.load(trained / "recipe.resolved.yaml")
 
 
-def test_a_checkpoint_takes_no_other_weights(trained):
+def test_checkpoint_takes_no_other_weights(trained):
     with pytest.raises(ConfigError, match="brings its own weights"):
         Detector.load(trained / "best.safetensors", weights="other.pth")
 
 
-def test_a_batch_of_none_is_refused(detector, image):
+def test_batch_of_none_is_refused(detector, image):
     with pytest.raises(ConfigError, match="batch_size: must be at least 1"):
         detector([image], batch_size=0)
 

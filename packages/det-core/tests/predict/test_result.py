@@ -7,7 +7,6 @@ import pytest
 import torch
 from det_core.errors import ConfigError, DataError, MissingExtraError
 from det_core.plugins import known
-from det_core.plugins.known import optional
 from det_core.predict import Result
 from det_core.predict.detector import to_sample
 from det_core.structures import Detections, Prediction
@@ -47,13 +46,6 @@ def test_repr_png_is_the_plot():
     with Image.open(io.BytesIO(result()._repr_png_())) as picture:
         assert (picture.format, picture.size) == ("PNG", (16, 12))
         assert picture.tobytes() == result().plot().tobytes()
-
-
-def test_optional_missing_library_is_named_with_its_command():
-    with pytest.raises(
-        MissingExtraError, match="here: needs no_such_thing, which is not installed; pip install no_such"
-    ):
-        optional("no_such_thing", "here")
 
 
 def test_function_of_a_missing_package_names_it(monkeypatch):

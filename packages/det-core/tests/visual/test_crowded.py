@@ -30,7 +30,7 @@ def test_short_name_is_one_line_of_few_signs(name, shown):
     assert short_name(name) == shown
 
 
-def test_label_of_the_least_covered_corner_is_chosen_while_there_are_few():
+def test_label_of_least_covered_corner_is_chosen_while_there_are_few():
     plates = [(0.0, 0.0, 4.0, 4.0), (8.0, 0.0, 12.0, 4.0), (4.0, 0.0, 8.0, 4.0)]
     taken = [(0.0, 0.0, 4.0, 4.0), (5.0, 1.0, 6.0, 2.0)]
     assert _freest(plates, []) == 0
@@ -45,7 +45,7 @@ def test_draw_thousands_of_objects_with_endless_names():
     assert name_of(0, ["n" * 2_000_000]) == "n" * 47 + "…"
 
 
-def test_draw_masks_within_their_windows_as_over_the_whole_image():
+def test_draw_masks_within_their_windows_as_over_whole_image():
     masks = torch.zeros(3, 90, 90, dtype=torch.bool)
     masks[0, 10:30, 10:30] = True
     masks[2, 80:, 80:] = True  # at the border, where the image's end is no rim

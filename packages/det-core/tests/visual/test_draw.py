@@ -16,7 +16,7 @@ def detections(boxes, labels, scores, size=(100, 120)):
     )
 
 
-def test_a_box_is_drawn_in_the_colour_of_its_class():
+def test_box_is_drawn_in_the_color_of_its_class():
     picture = draw(Image.new("RGB", (120, 100), "white"), detections([[20, 30, 100, 90]], [1], [0.5]))
     assert picture.getpixel((20, 60)) == colour(1)
     assert picture.getpixel((60, 90)) == colour(1)
@@ -24,20 +24,20 @@ def test_a_box_is_drawn_in_the_colour_of_its_class():
 
 
 @pytest.mark.parametrize("background", ["white", "black", colour(1)])
-def test_a_line_shows_on_any_background(background):
+def test_line_shows_on_any_background(background):
     image = Image.new("RGB", (120, 100), background)
     picture = draw(image, detections([[20, 30, 100, 90]], [1], [0.5]))
     across = [picture.getpixel((x, 75)) for x in range(15, 26)]
     assert any(max(abs(a - b) for a, b in zip(p, image.getpixel((0, 0)), strict=True)) > 50 for p in across)
 
 
-def test_the_image_given_is_not_drawn_on():
+def test_image_given_is_not_drawn_on():
     image = Image.new("RGB", (120, 100))
     draw(image, detections([[20, 30, 100, 90]], [1], [0.5]))
     assert image.getcolors() == [(120 * 100, (0, 0, 0))]
 
 
-def test_a_tensor_is_drawn_like_the_picture_it_holds():
+def test_tensor_is_drawn_like_the_picture_it_holds():
     image = torch.zeros(3, 100, 120, dtype=torch.uint8)
     image[0] = 200
     found = detections([[20, 30, 100, 90]], [0], [0.75])
@@ -49,7 +49,7 @@ def test_nothing_found_is_the_image_itself():
     assert draw(image, detections([], [], [])).tobytes() == image.tobytes()
 
 
-def test_a_known_class_is_written_with_its_name_and_an_unknown_one_with_its_number():
+def test_known_class_is_written_with_its_name_and_unknown_one_with_its_number():
     image, found = Image.new("RGB", (120, 100)), detections([[20, 40, 100, 90]], [1], [0.5])
     named, numbered = draw(image, found, ("cat", "dog")), draw(image, found, ("cat",))
     assert named.tobytes() != numbered.tobytes()
@@ -71,7 +71,7 @@ def over(first, second, form):
 
 
 @pytest.mark.parametrize("form", ["truth", "outlines", "detections"])
-def test_a_mask_is_tinted_and_that_of_the_first_object_is_on_top(form):
+def test_mask_is_tinted_and_that_of_first_object_is_on_top(form):
     picture = draw(Image.new("RGB", (120, 100), "white"), over(0, 1, form), write=False)
     light = [tuple(round(0.6 * 255 + 0.4 * value) for value in colour(label)) for label in (0, 1)]
     assert picture.getpixel((30, 50)) == picture.getpixel((50, 50)) == light[0]
@@ -79,7 +79,7 @@ def test_a_mask_is_tinted_and_that_of_the_first_object_is_on_top(form):
     assert picture.getpixel((90, 50)) == (255, 255, 255)
 
 
-def test_masks_that_fill_the_image_have_no_rim_at_its_border():
+def test_masks_that_fill_image_have_no_rim_at_its_border():
     whole = Targets(
         boxes=torch.tensor([[20.0, 20, 30, 30]]),
         labels=torch.tensor([0]),
@@ -114,7 +114,7 @@ def test_truth_has_no_score():
     assert draw(image, truth).tobytes() != draw(image, found).tobytes()
 
 
-def test_boxes_beyond_the_image_and_one_pixel_images_are_drawn():
+def test_boxes_beyond_image_and_one_pixel_images_are_drawn():
     assert draw(Image.new("RGB", (1, 1)), detections([[-5, -5, 9, 9]], [0], [1.0])).size == (1, 1)
     assert draw(Image.new("RGB", (9, 300)), detections([[-50, 10, 90, 200]], [30], [1.0])).size == (9, 300)
 
@@ -130,7 +130,7 @@ def test_lines_grow_with_the_image():
     assert line(2400) == 10
 
 
-def test_a_rotated_box_keeps_its_centre_free_and_touches_its_turned_corner():
+def test_rotated_box_keeps_its_center_free_and_touches_its_turned_corner():
     # 60 x 20 at 90 degrees stands upright: 20 wide, 60 high.
     found = Detections(
         boxes=torch.tensor([[60.0, 50.0, 60.0, 20.0, 90.0]]),
@@ -144,10 +144,10 @@ def test_a_rotated_box_keeps_its_centre_free_and_touches_its_turned_corner():
     assert picture.getpixel((60, 80)) == colour(0)
 
 
-def test_the_colours_of_a_hundred_classes_are_all_different():
+def test_colors_of_a_hundred_classes_are_all_different():
     assert len({colour(label) for label in range(100)}) == 100
 
 
-def test_the_first_colours_are_far_apart():
+def test_first_colors_are_far_apart():
     for a, b in itertools.combinations(range(10), 2):
         assert sum(abs(x - y) for x, y in zip(colour(a), colour(b), strict=True)) > 60

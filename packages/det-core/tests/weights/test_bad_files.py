@@ -27,7 +27,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_file_cut_anywhere_is_refused(tmp_path, name):
+def test_file_cut_anywhere_is_refused(tmp_path, name):
     path = tmp_path / name
     WRITERS[name](path)
     whole = path.read_bytes()
@@ -39,7 +39,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_web_page_saved_as_weights_is_called_one(tmp_path, name):
+def test_web_page_saved_as_weights_is_called_one(tmp_path, name):
     (tmp_path / name).write_bytes(PAGE)
     with pytest.raises(WeightsError, match="is no weight file; it is a web page that was saved under this name"):
         read(tmp_path / name)
@@ -60,7 +60,7 @@ def test_weights_of_another_model_are_refused_and_change_nothing():
     assert torch.equal(model.weight, before)
 
 
-def test_weights_that_are_no_numbers_are_refused_by_name_and_change_nothing():
+def test_weights_that_are_nan_are_refused_by_name_and_change_nothing():
     model = nn.Linear(3, 2)
     before = model.weight.clone()
     with pytest.raises(WeightsError, match=r"w\.pth: holds numbers that are none; 1 tensor with NaN: bias; take"):
@@ -97,7 +97,7 @@ def server(tmp_path, monkeypatch):
         yield running
 
 
-def test_a_web_page_in_place_of_a_file_is_not_kept(server):
+def test_web_page_in_place_of_file_is_not_kept(server):
     with pytest.raises(WeightsError, match="cannot be downloaded; the answer is a web page; look at http"):
         fetch(f"{server.url}/page.pth")
     assert {path.name for path in cache_folder().rglob("*") if path.is_file()} == {"lock"}
@@ -114,7 +114,7 @@ def test_two_processes_that_want_one_file_at_once_download_it_once(server):
     assert server.asked == ["/net.pth"]
 
 
-def test_a_process_that_dies_while_it_downloads_leaves_the_next_one_free(server):
+def test_process_that_dies_while_it_downloads_leaves_next_one_free(server):
     program = "import sys; from det_core.weights.sources import fetch; fetch(sys.argv[1])"
     dying = subprocess.Popen([sys.executable, "-c", program, f"{server.url}/net.pth"])
     while not server.asked:

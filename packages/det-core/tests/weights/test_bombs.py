@@ -281,7 +281,7 @@ def endings(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("suffix", "name"), [(suffix, name) for suffix, files in KINDS.items() for name in files])
-def test_a_file_that_asks_for_too_much_is_refused(endings, suffix, name):
+def test_file_that_asks_for_too_much_is_refused(endings, suffix, name):
     ending = endings[suffix, name]
     if name not in ("large sides of nothing",):
         require_refused(ending)
@@ -289,7 +289,7 @@ def test_a_file_that_asks_for_too_much_is_refused(endings, suffix, name):
     assert "Traceback" not in ending.text
 
 
-def test_a_refused_tar_archive_gives_no_advice_to_run_it(endings):
+def test_refused_tar_archive_gives_no_advice_to_run_it(endings):
     assert "it is a tar archive, as torch wrote in 2016" in endings[".pth", "a tar archive"].text
 
 
@@ -324,7 +324,7 @@ def test_every_kind_of_tensor_comes_back_as_it_was(tmp_path, new):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
 @pytest.mark.parametrize("suffix", [".pkl", ".pth", ".safetensors", ".bin"])
-def test_a_pipe_is_no_weight_file(tmp_path, suffix):
+def test_pipe_is_no_weight_file(tmp_path, suffix):
     os.mkfifo(tmp_path / f"w{suffix}")
     with pytest.raises(WeightsError, match="it is a pipe, where a regular file is expected"):
         read(tmp_path / f"w{suffix}")

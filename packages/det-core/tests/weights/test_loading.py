@@ -34,7 +34,7 @@ def test_equal_names_and_shapes_are_loaded():
     assert (report.loaded, report.unused, report.kept, report.counters) == (9, (), (), 0)
 
 
-def test_names_that_do_not_fit_are_counted_and_the_nearest_named_and_the_model_stays_as_it_was():
+def test_names_that_do_not_fit_are_counted_and_nearest_named_and_model_stays_as_it_was():
     model = Net()
     given, before = state_of(Net(classes=5)), state_of(model)
     given["body.0.wieght"] = given.pop("body.0.weight")
@@ -52,7 +52,7 @@ def test_of_many_names_three_are_shown():
         load_into(nn.Linear(1, 1), {**nn.Linear(1, 1).state_dict(), **{f"x{i}": torch.zeros(1) for i in range(12)}})
 
 
-def test_a_single_parameter_may_keep_its_initial_value():
+def test_single_parameter_may_keep_its_initial_value():
     given, model = state_of(Net()), Net()
     before = state_of(model)
     del given["head.bias"]
@@ -71,7 +71,7 @@ def test_counters_of_batches_may_be_missing_on_either_side(from_norm, into_norm)
     assert "1 batch-norm counter" in str(report)
 
 
-def test_parts_that_start_anew_keep_their_values_and_are_reported():
+def test_parts_that_start_again_keep_their_values_and_are_reported():
     model = Net(classes=5)
     before = state_of(model)
     report = load_into(model, state_of(Net()), skip=["head"])
@@ -89,7 +89,7 @@ def test_weights_of_another_precision_are_converted():
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
-def test_a_classifiers_weights_go_into_its_backbone_and_the_leftover_is_named(tmp_path, caplog, name):
+def test_classifiers_weights_go_into_its_backbone_and_leftover_is_named(tmp_path, caplog, name):
     import torchvision
 
     network = torchvision.models.get_model(name)
@@ -105,14 +105,14 @@ def test_a_classifiers_weights_go_into_its_backbone_and_the_leftover_is_named(tm
     assert all(torch.equal(value, own[key]) for key, value in network.state_dict().items() if key in own)
 
 
-def test_a_part_still_needs_all_of_its_own_weights(tmp_path):
+def test_part_still_needs_all_of_its_weights(tmp_path):
     state = {"weight": torch.zeros(3, 2), "more": torch.zeros(1)}
     save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(WeightsError, match="1 tensor missing: bias; 1 tensor without a place: more"):
         InitialWeights(str(tmp_path / "w.safetensors"), into="head").load(Net())
 
 
-def test_a_part_that_is_not_there_is_named(tmp_path):
+def test_part_that_is_not_there_is_named(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors")
     with pytest.raises(WeightsError, match=r"weights\.into: Net has no part 'boddy'; did you mean 'body'"):
         InitialWeights(str(tmp_path / "w.safetensors"), into="boddy").load(Net())
@@ -124,7 +124,7 @@ def test_without_a_part_nothing_may_be_left_over(tmp_path):
         InitialWeights(str(tmp_path / "w.safetensors")).load(Net())
 
 
-def test_a_number_may_be_stored_as_a_list_of_one():
+def test_number_may_be_stored_as_a_list_of_one():
     given, model = state_of(Net()), Net()
     given["body.1.num_batches_tracked"] = torch.tensor([7])
     load_into(model, given)
@@ -133,7 +133,7 @@ def test_a_number_may_be_stored_as_a_list_of_one():
         load_into(model, {**given, "body.1.num_batches_tracked": torch.tensor([7, 8])})
 
 
-def test_a_stage_elsewhere_in_the_model_takes_what_the_file_has_under_its_name(tmp_path):
+def test_stage_elsewhere_in_model_takes_what_file_has_under_its_name(tmp_path):
     class Detector(nn.Module):
         def __init__(self):
             super().__init__()
@@ -151,7 +151,7 @@ def test_a_stage_elsewhere_in_the_model_takes_what_the_file_has_under_its_name(t
     assert set(report.unused) == {"classify.bias", "classify.weight"}
 
 
-def test_infinite_weights_are_loaded_with_a_warning_that_names_them():
+def test_infinite_weights_are_loaded_with_warning_that_names_them():
     model = nn.Linear(2, 1)
     state = {"weight": torch.tensor([[1.0, float("inf")]]), "bias": torch.zeros(1)}
     with pytest.warns(DetWarning, match=r"^file\.pth: holds infinity in 1 tensor: weight; such a model may"):

@@ -11,7 +11,7 @@ import subprocess
 import numpy as np
 import pytest
 from det_core.errors import WeightsError
-from det_core.weights.pickles import read_pickle
+from det_core.weights.reading import read_pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,7 +53,7 @@ def test_every_protocol_is_read(path, protocol):
     assert same(read_pickle(path))
 
 
-def test_the_names_of_older_and_newer_numpy_are_known(path):
+def test_names_of_older_and_newer_numpy_are_known(path):
     content = pickle.dumps(STATE, 2)
     assert b"numpy._core.multiarray" in content or b"numpy.core.multiarray" in content
     for name in (b"numpy.core.", b"numpy._core."):
@@ -61,7 +61,7 @@ def test_the_names_of_older_and_newer_numpy_are_known(path):
         assert same(read_pickle(path))
 
 
-def test_a_pickle_of_python_2_is_read(path):
+def test_pickle_of_python_2_is_read(path):
     # What Python 2.7 wrote with protocol 2: text and the numbers of arrays are both of its type str.
     numbers = struct.pack("<2f", 1.5, -3)
     dtype = b"cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
@@ -90,7 +90,7 @@ def test_plain_data_comes_back(value, protocol):
         assert read_pickle(path) == value
 
 
-def test_a_part_that_is_there_twice_stays_one_part(path):
+def test_part_that_is_there_twice_stays_one_part(path):
     array = np.ones(3)
     path.write_bytes(pickle.dumps([array, array]))
     first, second = read_pickle(path)
@@ -158,7 +158,7 @@ TRICKS = {
 
 
 @pytest.mark.parametrize("name", TRICKS)
-def test_a_hostile_pickle_is_refused_and_none_of_it_is_run(path, monkeypatch, name):
+def test_hostile_pickle_is_refused_and_none_of_it_is_run(path, monkeypatch, name):
     monkeypatch.chdir(path.parent)
     path.write_bytes(TRICKS[name])
     with pytest.raises(WeightsError) as raised:
@@ -169,7 +169,7 @@ def test_a_hostile_pickle_is_refused_and_none_of_it_is_run(path, monkeypatch, na
 
 
 @pytest.mark.parametrize("name", ["a command", "eval", "exec among weights", "an opened file", "a partial function"])
-def test_the_tricks_do_work_on_the_ordinary_reader(tmp_path, monkeypatch, name):
+def test_tricks_do_work_on_the_ordinary_reader(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     loaded = pickle.loads(TRICKS[name])
     if callable(loaded):
@@ -178,13 +178,13 @@ def test_the_tricks_do_work_on_the_ordinary_reader(tmp_path, monkeypatch, name):
     assert (tmp_path / MARK).exists()
 
 
-def test_a_refused_name_is_told(path):
+def test_refused_name_is_reported(path):
     path.write_bytes(pickle.dumps(Reduced(os.system, "true")))
     with pytest.raises(WeightsError, match=r"it asks for (posix|nt)\.system; it may be hostile"):
         read_pickle(path)
 
 
-def test_one_hostile_file_does_not_change_how_the_next_is_read(path):
+def test_one_hostile_file_does_not_change_how_next_is_read(path):
     for name in ("a change of the reader", "a change of the reader by attributes"):
         path.write_bytes(TRICKS[name])
         with pytest.raises(WeightsError):
@@ -193,7 +193,7 @@ def test_one_hostile_file_does_not_change_how_the_next_is_read(path):
         assert same(read_pickle(path))
 
 
-def test_bytes_that_are_used_again_and_again_do_not_fill_the_memory(path):
+def test_bytes_that_are_used_again_and_again_do_not_fill_memory(path):
     # One large piece of bytes, and a thousand arrays made of it.
     shared = b"x" * 100_000
     arrays = [
@@ -218,7 +218,7 @@ def test_lists_of_lists_of_lists_do_not_take_for_ever(path):
 
 
 @pytest.mark.parametrize("depth", [20_000, 400_000])
-def test_a_key_of_tuples_in_tuples_does_not_crash(path, depth):
+def test_key_of_tuples_in_tuples_does_not_crash(path, depth):
     path.write_bytes(b"\x80\x02}K\x01" + b"\x85" * depth + b"K\x02s.")
     with pytest.raises(WeightsError):
         read_pickle(path)
@@ -233,7 +233,7 @@ def test_what_is_no_pickle_is_damaged(path, content):
         read_pickle(path)
 
 
-def test_a_file_cut_anywhere_is_damaged(path):
+def test_file_cut_anywhere_is_damaged(path):
     content = pickle.dumps(STATE, 2)
     ends = [position for _, _, position in pickletools.genops(content)]
     for end in {*ends[1:], *(position + 1 for position in ends[:-1])}:

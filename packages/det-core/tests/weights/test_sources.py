@@ -3,7 +3,6 @@
 import hashlib
 import http.server
 import sys
-import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -56,7 +55,7 @@ def published(algorithm="md5", digits=6, mark="_"):
 
 
 @pytest.mark.parametrize("name", [published(), published("sha256", 8, "-"), "weights.pth"])
-def test_a_file_is_downloaded_once_and_keeps_its_name(server, name):
+def test_file_is_downloaded_once_and_keeps_its_name(server, name):
     for _ in range(2):
         path = fetch(f"{server.url}/some/{name}?version=2")
         assert path.name == name
@@ -68,7 +67,7 @@ def test_files_of_one_name_from_two_places_are_two_files(server):
     assert fetch(f"{server.url}/one/net.pth") != fetch(f"{server.url}/two/net.pth")
 
 
-def test_a_download_that_breaks_off_goes_on_where_it_stopped(server):
+def test_download_that_breaks_off_goes_on_where_it_stopped(server):
     server.cuts = [1000, 2000]
     url = f"{server.url}/{published()}"
     for have in (1000, 3000):
@@ -82,7 +81,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped(server):
     assert not list(sources.cache_folder().rglob("*.part"))
 
 
-def test_a_server_that_cannot_go_on_starts_anew(server):
+def test_server_that_cannot_go_on_starts_again(server):
     server.cuts, server.resumes = [1000], False
     url = f"{server.url}/{published()}"
     with pytest.raises(WeightsError):
@@ -90,7 +89,7 @@ def test_a_server_that_cannot_go_on_starts_anew(server):
     assert fetch(url).read_bytes() == CONTENT
 
 
-def test_a_part_that_is_already_all_of_it_is_asked_for_again(server):
+def test_part_that_is_already_all_of_it_is_asked_for_again(server):
     url = f"{server.url}/{published()}"
     path = fetch(url)
     path.rename(path.with_name(f"{path.name}.part"))
@@ -98,7 +97,7 @@ def test_a_part_that_is_already_all_of_it_is_asked_for_again(server):
     assert server.asked == [None, f"bytes={len(CONTENT)}-", None]
 
 
-def test_another_file_than_the_published_one_is_refused_and_not_kept(server):
+def test_another_file_than_published_one_is_refused_and_not_kept(server):
     server.content = b"another file"
     with pytest.raises(WeightsError, match=r"is not the published file: its md5 should start with [0-9a-f]{6}"):
         fetch(f"{server.url}/{published()}")
@@ -130,7 +129,7 @@ def test_many_at_once_download_once(server):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a full disk is /dev/full, which Linux has")
-def test_a_full_disk_is_told(server, monkeypatch):
+def test_full_disk_is_reported(server, monkeypatch):
     full = sources.Path("/dev/full").open
     monkeypatch.setattr(sources.Path, "open", lambda self, *given: full("ab", buffering=0))
     with pytest.raises(WeightsError, match="No space left on device"):
@@ -150,7 +149,7 @@ def test_short_names_of_published_files():
         resolve("catalog://ImageNetPretrained/Nobody")
 
 
-def test_a_local_path_is_itself():
+def test_local_path_is_itself():
     assert str(fetch("weights/net.pth")) == "weights/net.pth"
 
 
@@ -162,63 +161,7 @@ def test_other_schemes_are_refused(source):
         fetch(source)
 
 
-def test_the_hub_needs_its_library(monkeypatch):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingExtraError, match=r"needs huggingface-hub.*pip install huggingface-hub"):
+def test_hub_source_without_det_inspect_names_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "det_inspect", None)
+    with pytest.raises(MissingExtraError, match="hf:// addresses: needs det-inspect, which is not installed"):
         fetch("hf://owner/repository/model.safetensors")
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """A stand-in for huggingface_hub: one file, and what it was asked for."""
-
-    class HfHubHTTPError(Exception):
-        pass
-
-    class LocalEntryNotFoundError(FileNotFoundError):
-        pass
-
-    asked = []
-
-    def hf_hub_download(repository, file, *, revision=None, local_files_only=False):
-        asked.append((repository, file, revision, local_files_only))
-        if local_files_only:
-            raise LocalEntryNotFoundError("it is not in the cache\nmore lines")
-        if file != "nets/model.safetensors":
-            raise HfHubHTTPError("404 Client Error\nmore lines")
-        path = tmp_path / "model.safetensors"
-        path.write_bytes(CONTENT)
-        return str(path)
-
-    library, errors = types.ModuleType("huggingface_hub"), types.ModuleType("huggingface_hub.errors")
-    library.hf_hub_download, library.errors = hf_hub_download, errors
-    errors.HfHubHTTPError, errors.LocalEntryNotFoundError = HfHubHTTPError, LocalEntryNotFoundError
-    monkeypatch.setitem(sys.modules, "huggingface_hub", library)
-    monkeypatch.setitem(sys.modules, "huggingface_hub.errors", errors)
-    monkeypatch.delenv("DET_OFFLINE", raising=False)
-    return asked
-
-
-def test_a_file_of_the_hub_is_asked_for_by_repository_path_and_revision(hub):
-    assert fetch("hf://owner/name/nets/model.safetensors").read_bytes() == CONTENT
-    fetch("hf://owner/name@v1.2/nets/model.safetensors")
-    assert hub == [
-        ("owner/name", "nets/model.safetensors", None, False),
-        ("owner/name", "nets/model.safetensors", "v1.2", False),
-    ]
-
-
-def test_what_the_hub_says_is_told_in_one_line(hub, monkeypatch):
-    with pytest.raises(WeightsError, match=r"^hf://o/n/x\.pth: cannot be downloaded; 404 Client Error; check "):
-        fetch("hf://o/n/x.pth")
-    monkeypatch.setenv("DET_OFFLINE", "1")
-    with pytest.raises(WeightsError, match=r"cannot be downloaded; it is not in the cache"):
-        fetch("hf://owner/name/nets/model.safetensors")
-    assert hub[-1][-1] is True
-
-
-@pytest.mark.parametrize("source", ["hf://", "hf://owner", "hf:///name"])
-def test_hub_source_without_a_repository_is_refused(hub, source):
-    with pytest.raises(WeightsError, match="names no repository; write hf://owner/repository/file"):
-        fetch(source)
-    assert hub == []

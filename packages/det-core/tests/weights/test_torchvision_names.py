@@ -114,7 +114,7 @@ def test_every_tensor_of_a_detector_has_its_place(recipe, name):
 
 @pytest.mark.parametrize(("recipe", "name"), RECIPES.items())
 @torch.no_grad()
-def test_a_detector_finds_what_torchvision_finds(recipe, name):
+def test_detector_finds_what_torchvision_finds(recipe, name):
     other = theirs(name)
     few = {
         "model.proposal_generator.post_nms_topk_test": PROPOSALS,
@@ -162,7 +162,7 @@ def test_older_files_have_single_layers_where_later_ones_have_groups():
     assert all(torch.equal(new[key], old[key]) for key in new)
 
 
-def test_a_detector_of_other_classes_loses_its_background_alone():
+def test_detector_of_other_classes_loses_its_background_alone():
     other = theirs_of_three()
     model = ours("torchvision_fasterrcnn_resnet50_fpn", other, **{"model.num_classes": 3})
     predictor = other.roi_heads.box_predictor
@@ -183,36 +183,36 @@ def test_weights_of_another_detector_are_refused():
 
 
 def test_they_are_among_the_published_models():
-    model = published.find("torchvision_maskrcnn_resnet50_fpn")
+    model = published.of_recipe("torchvision_maskrcnn_resnet50_fpn")
     assert model.name == "torchvision/maskrcnn_resnet50_fpn"
-    assert model.figures == {"box_ap": 37.9, "mask_ap": 34.6}
+    assert model.reported == {"box AP": 37.9, "mask AP": 34.6}
     assert recipes.load(model.name).tree["weights"]["source"] == model.weights
 
 
 @pytest.mark.parametrize("depth", [18, 50])
 @torch.no_grad()
-def test_a_classifier_of_torchvision_fits_a_resnet(depth):
+def test_classifier_of_torchvision_fits_a_resnet(depth):
     torch.manual_seed(0)
     require_same_features(get_model(f"resnet{depth}", weights=None), depth)
 
 
 @pytest.mark.parametrize("depth", [34, 50])
 @torch.no_grad()
-def test_a_classifier_of_timm_fits_a_resnet(depth):
+def test_classifier_of_timm_fits_a_resnet(depth):
     timm = pytest.importorskip("timm", reason="timm is not installed")
     torch.manual_seed(0)
     require_same_features(timm.create_model(f"resnet{depth}", pretrained=False), depth)
 
 
 @torch.no_grad()
-def test_a_resnext_of_timm_fits_too():
+def test_resnext_of_timm_fits_too():
     timm = pytest.importorskip("timm", reason="timm is not installed")
     torch.manual_seed(0)
     network = timm.create_model("resnext50_32x4d", pretrained=False)
     require_same_features(network, 50, groups=32, width_per_group=4)
 
 
-def test_a_network_with_another_stem_is_refused_and_the_layers_are_named():
+def test_network_with_another_stem_is_refused_and_layers_are_named():
     state = get_model("resnet50", weights=None).state_dict()
     deep = {
         key.replace("conv1.weight", "conv1.0.weight") if key == "conv1.weight" else key: state[key] for key in state

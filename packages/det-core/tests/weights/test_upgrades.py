@@ -83,7 +83,7 @@ def as_caffe2(state):
 
 
 @pytest.mark.parametrize(("key", "blob"), BLOBS.items())
-def test_the_names_that_these_tests_make_are_those_of_caffe2(key, blob):
+def test_names_that_these_tests_make_are_those_of_caffe2(key, blob):
     assert named_by_caffe2(key) == blob
 
 
@@ -97,7 +97,7 @@ def small_mask_rcnn():
     return mask_rcnn(backbone=FPN(bottom_up=bottom_up, out_channels=16), num_classes=3)
 
 
-def test_an_imagenet_file_of_caffe2_fits_a_resnet():
+def test_imagenet_file_of_caffe2_fits_a_resnet():
     make = lambda: ResNet(depth=50, stem_channels=8, res2_channels=8, width_per_group=8)  # noqa: E731
     source, model = seeded(make, 1), seeded(make, 2)
     blobs = {**as_caffe2(source.state_dict()), "fc1000_w": torch.zeros(10, 4), "fc1000_b": torch.zeros(10)}
@@ -110,7 +110,7 @@ def test_an_imagenet_file_of_caffe2_fits_a_resnet():
         assert torch.equal(model.state_dict()[key], expected), key
 
 
-def test_a_whole_detector_of_detectron_finds_every_place_with_the_background_moved():
+def test_whole_detector_of_detectron_finds_every_place_with_background_moved():
     source, model = seeded(small_mask_rcnn, 1), seeded(small_mask_rcnn, 2)
     load_into(model, as_caffe2(source.state_dict()), "model_final.pkl")
     for key, value in source.state_dict().items():
@@ -118,7 +118,7 @@ def test_a_whole_detector_of_detectron_finds_every_place_with_the_background_mov
             assert torch.equal(model.state_dict()[key], value), key
 
 
-def test_the_newer_names_of_statistics_are_known_too():
+def test_newer_names_of_statistics_are_known_too():
     norm = nn.Module()
     norm.res2 = nn.ModuleList([nn.Module()])
     norm.res2[0].conv1 = nn.Conv2d(3, 4, 1, bias=False)
@@ -141,12 +141,12 @@ def test_buffers_that_older_files_stored_are_passed_over_and_told():
     assert report.upgrades == ("stored buffers",)
 
 
-def test_a_file_of_today_takes_no_upgrade():
+def test_file_of_today_takes_no_upgrade():
     model = small_mask_rcnn()
     assert load_into(model, model.state_dict()).upgrades == ()
 
 
-def test_a_file_that_lost_some_of_its_statistics_is_refused():
+def test_file_that_lost_some_of_its_statistics_is_refused():
     model = ResNet(depth=18)
     state = model.state_dict()
     del state["res2.0.conv1.norm.running_var"]
@@ -154,7 +154,7 @@ def test_a_file_that_lost_some_of_its_statistics_is_refused():
         load_into(model, state)
 
 
-def test_what_is_to_start_anew_can_be_said_by_a_pattern():
+def test_what_is_to_start_again_can_be_said_by_pattern():
     model = ResNet(depth=50, deformation=Deformation(stages=["res5"]))
     state = {key: value for key, value in model.state_dict().items() if "offset" not in key}
     report = load_into(model, state, skip=["*.conv2_offset"])
@@ -174,7 +174,7 @@ class OnceCalledOld(nn.Linear):
         return "old names", {old.get(key, key): value for key, value in state.items()}
 
 
-def test_a_part_of_a_model_knows_older_names_of_its_own_weights():
+def test_part_of_model_knows_older_names_of_its_weights():
     model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(OnceCalledOld(2, 1)))
     older = {key.replace("1.0.", "1.old_"): value + 1 for key, value in model.state_dict().items()}
     report = load_into(model, older)
@@ -184,14 +184,14 @@ def test_a_part_of_a_model_knows_older_names_of_its_own_weights():
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "model.module."])
-def test_a_prefix_of_all_names_is_taken_off_and_reported(prefix):
+def test_prefix_of_all_names_is_taken_off_and_reported(prefix):
     source, model = nn.Linear(2, 2), nn.Linear(2, 2)
     report = load_into(model, {f"{prefix}{key}": value for key, value in source.state_dict().items()})
     assert torch.equal(model.weight, source.weight)
     assert "before all names" in str(report)
 
 
-def test_a_prefix_that_the_model_has_itself_or_that_some_names_lack_stays():
+def test_prefix_that_model_has_itself_or_that_some_names_lack_stays():
     model = nn.Module()
     model.model = nn.Linear(2, 2)
     assert load_into(model, model.state_dict()).upgrades == ()

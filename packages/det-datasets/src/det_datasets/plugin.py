@@ -5,6 +5,8 @@ from det_core.plugins.hooks import hookimpl, recipe_files
 PUBLISHED: dict[str, dict[str, str]] = {
     "COCO-Detection": {
         "fast_rcnn_r50_fpn_1x": "fast_rcnn_R_50_FPN_1x",
+        "rpn_r50_c4_1x": "rpn_R_50_C4_1x",
+        "rpn_r50_fpn_1x": "rpn_R_50_FPN_1x",
     },
     "Cityscapes": {
         "cityscapes_mask_rcnn_r50_fpn": "mask_rcnn_R_50_FPN",
@@ -18,9 +20,6 @@ PUBLISHED: dict[str, dict[str, str]] = {
         "lvis_v1_mask_rcnn_r101_fpn_1x": "mask_rcnn_R_101_FPN_1x",
         "lvis_v1_mask_rcnn_r50_fpn_1x": "mask_rcnn_R_50_FPN_1x",
         "lvis_v1_mask_rcnn_x101_32x8d_fpn_1x": "mask_rcnn_X_101_32x8d_FPN_1x",
-    },
-    "Misc": {
-        "semantic_r50_fpn_1x": "semantic_R_50_FPN_1x",
     },
     "PascalVOC-Detection": {
         "voc_faster_rcnn_r50_c4": "faster_rcnn_R_50_C4",
@@ -40,11 +39,13 @@ _EVALUATORS = {
     "cityscapes": "det_datasets.evaluators:CityscapesEvaluator",
     "lvis": "det_datasets.evaluators:LvisEvaluator",
     "mean_iou": "det_datasets.evaluators:MeanIoU",
+    "proposal_recall": "det_datasets.evaluators:ProposalRecall",
     "voc": "det_datasets.evaluators:VocEvaluator",
 }
 _WRAPPERS = ("ConcatDataset", "CopyPaste", "Mosaic", "ProposalWriter", "WithProposals")
 # Beside the components of the hooks. Other parts of `wrappers` read or write files.
 SAFE_PARTS = (
+    "det_datasets.crops:ObjectCrop",
     "det_datasets.wrappers:CopyPaste",
     "det_datasets.wrappers:Mosaic",
     "det_datasets.samplers:ClassBalancedSampler",
@@ -85,7 +86,7 @@ MOVED_NAMES = {
     **{f"det_core.data.formats.{name}": f"det_datasets.readers.{name}" for name in _DATASETS},
     **{
         f"det_core.evaluation.{name}": f"det_datasets.evaluators.{name}"
-        for name in ("cityscapes", "lvis", "semantic", "voc")
+        for name in ("cityscapes", "lvis", "proposals", "semantic", "voc")
     },
     **{f"det_core.data:{name}": f"det_datasets.wrappers:{name}" for name in _WRAPPERS},
     **{f"det_core.data.{name}": f"det_datasets.wrappers.{name}" for name in ("concat", "mixing", "proposals")},
@@ -98,6 +99,15 @@ MOVED_NAMES = {
         f"{module}:{name}": f"det_datasets.samplers:{name}"
         for module in ("det_core.data", "det_core.data.samplers", "det_core.data.loading.samplers")
         for name in ("ClassBalancedSampler", "RepeatFactorSampler")
+    },
+    **{
+        f"{module}:ObjectCrop": "det_datasets.crops:ObjectCrop"
+        for module in (
+            "det_core.data",
+            "det_core.data.crops",
+            "det_core.data.transforms",
+            "det_core.data.transforms.crops",
+        )
     },
     "det_core.data.transforms.mixing": "det_datasets.wrappers.mixing",
     "det_datasets.around": "det_datasets.wrappers",

@@ -9,13 +9,13 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
 from det_core.plugins import known, registry
-from det_core.plugins.discovery import CORE, DISABLE, TIMEOUT, Catalog, Finding, Plugin, canonical, catalog
+from det_core.plugins.discovery import CORE, DISABLE, TIMEOUT, Catalog, Issue, Plugin, canonical, catalog
 from det_core.plugins.hooks import HOOKS
 
 from det_devkit import probe
@@ -35,6 +35,25 @@ _TORCH, _VISION = "torch", "torchvision"
 _PROBE = "import torch, torchvision; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)"
 _SECONDS = 120  # a first import of torch from a slow disk takes long
 
+# Well-known libraries: module -> distribution.
+_PACKAGES: Mapping[str, str] = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "einops": "einops",
+    "huggingface_hub": "huggingface-hub",
+    "matplotlib": "matplotlib",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "pandas": "pandas",
+    "scipy": "scipy",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "timm": "timm",
+    "tqdm": "tqdm",
+    "transformers": "transformers",
+    "yaml": "pyyaml",
+}
+
 
 @dataclass(frozen=True)
 class EnvironmentReport:
@@ -47,8 +66,8 @@ class EnvironmentReport:
     """
 
     versions: dict[str, str]
-    problems: tuple[Finding, ...]
-    notes: tuple[Finding, ...]
+    problems: tuple[Issue, ...]
+    notes: tuple[Issue, ...]
 
 
 def check_environment(import_torch: bool = True, isolate: bool = True) -> EnvironmentReport:
@@ -65,7 +84,7 @@ def check_environment(import_torch: bool = True, isolate: bool = True) -> Enviro
     names = dict.fromkeys([CORE, _TORCH, _VISION, *(plugin.distribution for plugin in plugins)])
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     versions |= {name: _installed(name) or "not installed" for name in names}
-    problems = [*catalog().strays]
+    problems = [*catalog().environment_issues]
     problems += [_deadly(culprit) for culprit in culprits]
     for name in names:
         problems += _twice(name)
@@ -90,13 +109,13 @@ def _catalog_without(distributions: Collection[str]) -> Catalog:
             os.environ[DISABLE] = before
 
 
-def _deadly(culprit: probe.Culprit) -> Finding:
+def _deadly(culprit: probe.Culprit) -> Issue:
     name = culprit.distribution
     fix = f"{DISABLE}={name} goes on without it; pip install --upgrade {name}  # or tell its authors"
-    return Finding(f"{name} {culprit.version}", culprit.problem, fix)
+    return Issue(f"{name} {culprit.version}", culprit.problem, fix)
 
 
-def _twice(name: str) -> Iterator[Finding]:
+def _twice(name: str) -> Iterator[Issue]:
     """A distribution installed in several versions, of which Python imports the first and pip may report another.
 
     Plugins are skipped: the catalog reports them.
@@ -104,10 +123,10 @@ def _twice(name: str) -> Iterator[Finding]:
     versions = list(dict.fromkeys(distribution.version for distribution in metadata.distributions(name=name)))
     if len(versions) > 1 and name not in {plugin.distribution for plugin in catalog().plugins}:
         fix = f"pip uninstall {name}  # until none is left, then install it again"
-        yield Finding(name, f"is installed in several versions: {', '.join(versions)}", fix)
+        yield Issue(name, f"is installed in several versions: {', '.join(versions)}", fix)
 
 
-def _requirements(name: str, plugins: list[Plugin]) -> Iterator[Finding]:
+def _requirements(name: str, plugins: list[Plugin]) -> Iterator[Issue]:
     """Unmet requirements of a distribution: a Python version, another distribution, a version of one."""
     if all(plugin.status == "disabled" for plugin in plugins) and plugins:
         return
@@ -128,10 +147,10 @@ def _requirements(name: str, plugins: list[Plugin]) -> Iterator[Finding]:
         if name == _VISION and requirement.name == _TORCH:
             fix = f"pip install --upgrade {_TORCH} {_VISION}  # both from one index"
         where = requirement.name if name == CORE else label
-        yield Finding(where, f"{'det' if name == CORE else 'it'} needs {_bare(requirement)}, but {installed}", fix)
+        yield Issue(where, f"{'det' if name == CORE else 'it'} needs {_bare(requirement)}, but {installed}", fix)
 
 
-def _python_of(distribution: metadata.Distribution, label: str) -> Iterator[Finding]:
+def _python_of(distribution: metadata.Distribution, label: str) -> Iterator[Issue]:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     required, running = (distribution.metadata.get_all("Requires-Python") or [""])[0], platform.python_version()
@@ -141,10 +160,10 @@ def _python_of(distribution: metadata.Distribution, label: str) -> Iterator[Find
         return  # pip cannot parse it either
     if not fits:
         fix = f"uv venv --python '{required}'  # makes a new environment"
-        yield Finding(label, f"it needs Python {required}, but this is {running}", fix)
+        yield Issue(label, f"it needs Python {required}, but this is {running}", fix)
 
 
-def _trouble(plugin: Plugin) -> Iterator[Finding]:
+def _trouble(plugin: Plugin) -> Iterator[Issue]:
     """Why a plugin is inactive, or the problem of an active one."""
     label, name = f"{plugin.distribution} {plugin.version}", plugin.distribution
     without = f"{DISABLE}={name} goes on without it"
@@ -159,7 +178,7 @@ def _trouble(plugin: Plugin) -> Iterator[Finding]:
     else:
         fix = f"pip install --upgrade {name}  # or tell its authors; the rest of it works"
     if plugin.status != "disabled":
-        yield from (Finding(label, problem, fix) for problem in plugin.problems)
+        yield from (Issue(label, problem, fix) for problem in plugin.problems)
 
 
 def _install_missing(plugin: Plugin) -> str:
@@ -172,7 +191,7 @@ def _install_missing(plugin: Plugin) -> str:
         return f"pip install '{name}[{extra}]'  # the extra that brings it"
     if requirement:
         return f"pip install '{requirement}'  # which {name} requires"
-    package = known.PACKAGES.get(top) or (canonical(top) if canonical(top) in known.KNOWN else "")
+    package = _PACKAGES.get(top) or (canonical(top) if canonical(top) in known.KNOWN else "")
     if package:
         return f"pip install {package}  # which {name} should require; tell its authors"
     return f"# install the package that brings {top!r}, which {name} does not name"
@@ -193,7 +212,7 @@ def _reinstall(plugin: Plugin) -> str:
 def _requirement_for(distribution: metadata.Distribution, module: str) -> tuple[str, str]:
     """The requirement of a distribution that provides a module, and its extra; "" for none."""
     top = module.partition(".")[0]
-    packages = {canonical(top), canonical(known.PACKAGES.get(top, top))}
+    packages = {canonical(top), canonical(_PACKAGES.get(top, top))}
     for extra in ("", *(distribution.metadata.get_all("Provides-Extra") or ())):
         for requirement, _ in _unmet(distribution, extra):
             if canonical(requirement.name) in packages:
@@ -222,7 +241,7 @@ def _bare(requirement: "Requirement") -> str:
     return f"{requirement.name}{extras}{requirement.specifier}"
 
 
-def _torch_at_work() -> Iterator[Finding]:
+def _torch_at_work() -> Iterator[Issue]:
     """Whether torch and torchvision builds are compatible, tested by using them."""
     torch, vision = _installed(_TORCH), _installed(_VISION)
     if not (torch and vision):
@@ -234,26 +253,26 @@ def _torch_at_work() -> Iterator[Finding]:
         run = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         problem = f"importing them takes longer than {_SECONDS} s; the machine may only be busy"
-        yield Finding(where, problem, f"det plugins doctor  # later; if it stays so: {fix}")
+        yield Issue(where, problem, f"det plugins doctor  # later; if it stays so: {fix}")
         return
     if run.returncode:
         said = run.stderr.strip().splitlines() or [f"it ends with code {run.returncode}"]
-        yield Finding(where, f"they do not work together: {said[-1].strip():.200}", fix)
+        yield Issue(where, f"they do not work together: {said[-1].strip():.200}", fix)
 
 
-def _switched_off(ended: Collection[str]) -> Iterator[Finding]:
+def _switched_off(ended: Collection[str]) -> Iterator[Issue]:
     plugins = catalog().plugins
     for plugin in plugins:
         if plugin.status == "disabled" and plugin.distribution not in ended:
             fix = f"take it out of {DISABLE} to use it"
-            yield Finding(f"{plugin.distribution} {plugin.version}", plugin.problem, fix)
+            yield Issue(f"{plugin.distribution} {plugin.version}", plugin.problem, fix)
     named = {canonical(name.strip()) for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
     for name in sorted(named - {plugin.distribution for plugin in plugins}):
         near = registry.did_you_mean(name, {plugin.distribution for plugin in plugins})
-        yield Finding(DISABLE, f"it names {name!r}, which is no installed plugin", near)
+        yield Issue(DISABLE, f"it names {name!r}, which is no installed plugin", near)
 
 
-def _clashes() -> Iterator[Finding]:
+def _clashes() -> Iterator[Issue]:
     """Names that are ambiguous unqualified, because several plugins use them."""
     for kind in HOOKS:
         offered: dict[str, set[str]] = {}
@@ -264,10 +283,10 @@ def _clashes() -> Iterator[Finding]:
                 several = sorted(distributions)
                 problem = f"is a name in {' and '.join(several)}, and ambiguous without a qualifier"
                 fix = "write " + " or ".join(f"'{distribution}/{name}'" for distribution in several)
-                yield Finding(f"{kind[:-1]} {name!r}", problem, fix)
+                yield Issue(f"{kind[:-1]} {name!r}", problem, fix)
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[Issue]:
     """Extras of core that are not installed."""
     if not _installed(CORE):
         return
@@ -276,7 +295,7 @@ def _extras() -> Iterator[Finding]:
         lacking = {_bare(requirement) for requirement, _ in _unmet(metadata.distribution(CORE), extra)} - always
         if lacking:
             problem = f"{' and '.join(sorted(lacking))} is not installed; {use}"
-            yield Finding(f"{CORE}[{extra}]", problem, f"pip install '{CORE}[{extra}]'  # or everything: '{CORE}[all]'")
+            yield Issue(f"{CORE}[{extra}]", problem, f"pip install '{CORE}[{extra}]'  # or everything: '{CORE}[all]'")
 
 
 def _installed(name: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 from det_core.cli.output import echo
-from det_core.plugins import Finding
+from det_core.plugins import Issue
 
 __all__ = ["command"]
 
@@ -36,7 +36,7 @@ def command(as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _show(title: str, findings: Sequence[Finding]) -> None:
+def _show(title: str, findings: Sequence[Issue]) -> None:
     """Each finding in a line, and its fix below: neither is wrapped, so that commands can be copied."""
     if findings:
         echo(f"\n{title}")

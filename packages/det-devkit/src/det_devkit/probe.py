@@ -48,7 +48,7 @@ def culprits(timeout: float | None = None, code: str = _CODE) -> tuple[Culprit, 
     """
     installed = discovery.installed()
     names = [name for name, _ in installed]
-    seconds = _EXTRA_SECONDS + min(2 * discovery.patience(), 600) if timeout is None else timeout
+    seconds = _EXTRA_SECONDS + min(2 * discovery.time_limit(), 600) if timeout is None else timeout
 
     def look(name: str) -> str:
         return _failure_of_child([other for other in names if other != name], seconds, code)

@@ -1,20 +1,19 @@
-"""Under which licence published weights are, as far as their publishers write."""
+"""The licence of published weights, as far as their publishers state it."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from det_core.zoo import published
 
-__all__ = ["licence_of"]
-
-# Where weights lie: the licence (SPDX) that the publisher's list of models names for all of them.
-_LICENCES: Mapping[str, str] = {
-    "https://dl.fbaipublicfiles.com/detectron2/": "CC-BY-SA-3.0",
-    "https://dl.fbaipublicfiles.com/densepose/": "CC-BY-SA-3.0",
-}
+__all__ = ["licence_in", "licence_of"]
 
 
-def licence_of(recipe: str) -> str:
-    """The licence of the published weights of a recipe, by any name of it; "" where none is known."""
-    model = published.of_recipe(recipe)
-    weights = "" if model is None or model.weights is None else model.weights
-    return next((licence for place, licence in _LICENCES.items() if weights.startswith(place)), "")
+def licence_of(weights: str) -> str:
+    """The licence (SPDX) of published weights at an address; "" if unknown."""
+    models = published.models().values()
+    return next((model.licenses.get("weights", "") for model in models if weights and model.weights == weights), "")
+
+
+def licence_in(about: Mapping[str, Any]) -> str:
+    """The "licence" in the `about` of an exporter; where it is absent, that of the published "weights"."""
+    return str(about.get("licence", licence_of(str(about.get("weights", "")))))

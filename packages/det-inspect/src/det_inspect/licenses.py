@@ -18,12 +18,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 __all__ = ["License", "data_license", "licenses_of", "package_license", "weights_license"]
 
 _UNKNOWN = "not known; ask who publishes it"
-_MODEL_ZOO = "CC BY-SA 3.0 (detectron2, MODEL_ZOO.md)"
 _APACHE = "none stated for the weights; the repository is Apache-2.0"
-# Beginning of an address -> licence of its files. The folders are those of MODEL_ZOO.md; not all projects.
-_ZOO = "COCO-|LVISv0.5-|Cityscapes/|PascalVOC-|Misc/|Detectron1-Comparisons/|new_baselines/|ImageNetPretrained/"
+# Beginning of an address -> licence of its files; those of published models are in `det_core.zoo.published`.
 _WEIGHTS: Mapping[str, str] = {
-    rf"https://dl\.fbaipublicfiles\.com/detectron2/(?:{_ZOO})": _MODEL_ZOO,
+    r"https://dl\.fbaipublicfiles\.com/detectron2/ImageNetPretrained/": "CC-BY-SA-3.0 (detectron2, MODEL_ZOO.md)",
     r"https://dl\.fbaipublicfiles\.com/(?:detectron2|densepose)/": f"{_APACHE} (facebookresearch/detectron2)",
     r"https://mobile-cv\.s3": f"{_APACHE} (facebookresearch/d2go)",
     r"https://download\.pytorch\.org/models/": "BSD-3-Clause (torchvision); terms of the training data may apply",
@@ -75,7 +73,7 @@ def licenses_of(recipe: Recipe) -> list[License]:
 
 
 def weights_license(address: str) -> str:
-    """What is stated of the file at an address, or of a file."""
+    """The stated licence of the weights at an address."""
     if not address.startswith("https://"):
         from det_core.weights.sources import resolve  # imports torch, which a list of addresses does without
 
@@ -83,7 +81,9 @@ def weights_license(address: str) -> str:
             address = resolve(address)
         except DetError:
             return _UNKNOWN
-    return next((terms for start, terms in _WEIGHTS.items() if re.match(start, address)), _UNKNOWN)
+    listed = (model.licenses.get("weights") for model in published.models().values() if model.weights == address)
+    general = (terms for start, terms in _WEIGHTS.items() if re.match(start, address))
+    return next(filter(None, (*listed, *general)), _UNKNOWN)
 
 
 def data_license(name: str) -> str:

@@ -2,11 +2,15 @@
 
 from det_core.plugins.hooks import hookimpl
 
-# Callbacks that were part of det-core 0.1.
+_CALLBACKS = ("BestCheckpoint", "EarlyStopping", "MLflow", "Profile", "SamplePredictions", "TensorBoard", "WandB")
+# Parts of det-core before 0.2.
 MOVED_NAMES = {
-    f"det_core.engine.callbacks:{name}": f"det_inspect.training:{name}"
-    for name in ("MLflow", "Profile", "SamplePredictions", "TensorBoard", "WandB")
+    **{f"det_core.engine.callbacks:{name}": f"det_inspect.training:{name}" for name in _CALLBACKS},
+    "det_core.engine.callbacks.selection": "det_inspect.training.selection",
+    "det_core.models.augmented": "det_inspect.predictions.augmented",
+    "det_core.predict.augmented": "det_inspect.predictions.augmented",
 }
+SAFE_PARTS = ("det_inspect.training.selection:EarlyStopping",)
 
 
 @hookimpl
@@ -16,6 +20,7 @@ def det_commands() -> dict[str, str]:
         "analyze": "det_inspect.cli.analyze:command",
         "data": "det_inspect.cli.data:command",
         "data split": "det_inspect.cli.start:split",
+        "eval --predictions": "det_inspect.results.command:evaluate_files",
         "licenses": "det_inspect.cli.licenses:command",
         "lr-find": "det_inspect.cli.lr_find:command",
         "predict --tile": "det_inspect.predictions.tiles:tiled",

@@ -79,6 +79,13 @@ class DeepLabV3Head(nn.Module):
         return {"loss_sem_seg": self._loss(self(features), targets) * self.loss_weight}
 
 
+def _fusion(in_channels: int, channels: int, norm: Norm, separable: bool) -> nn.Module:
+    """The convolutions after a concatenation of two levels."""
+    if separable:
+        return DepthwiseSeparableConv2d(in_channels, channels, 5, norm)
+    return nn.Sequential(conv(in_channels, channels, 3, norm), conv(channels, channels, 3, norm))
+
+
 class DeepLabDecoder(nn.Module):
     """Pyramid pooling on the coarsest level, fused with finer ones step by step; each level is a submodule by its name.
 
@@ -140,14 +147,7 @@ class DeepLabDecoder(nn.Module):
         )
         stages: dict[str, dict[str, nn.Module]] = {coarsest: {"project_conv": aspp}}
         for name, projected in reversed([*zip(finer, project_channels, strict=True)]):
-            joined = projected + below
-            fuse: nn.Module = (
-                DepthwiseSeparableConv2d(joined, decoder_channels, 5, norm)
-                if separable
-                else nn.Sequential(
-                    conv(joined, decoder_channels, 3, norm), conv(decoder_channels, decoder_channels, 3, norm)
-                )
-            )
+            fuse = _fusion(projected + below, decoder_channels, norm, separable)
             stages[name] = {"project_conv": conv(channels[name], projected, 1, norm), "fuse_conv": fuse}
             below = decoder_channels
         for name in self.in_features:

@@ -119,8 +119,8 @@ def _panoptic_fpn(s: Settings) -> dict[str, Any]:
     if proposals := rpn_section(s, strides):
         model["proposal_generator"] = {"type": "rpn", **proposals}
     model |= {name: node for name, node in second_stage(s, strides).items() if name != "type"}
-    semantic = sem_seg_head(s, strides).get("sem_seg_head", {"type": "det_core.models:SemSegFPNHead"})
-    if semantic != {"type": "det_core.models:SemSegFPNHead", "loss_weight": 0.5}:
+    semantic = sem_seg_head(s, strides).get("sem_seg_head", {"type": "sem_seg_fpn_head"})
+    if semantic != {"type": "sem_seg_fpn_head", "loss_weight": 0.5}:
         model["sem_seg_head"] = semantic
     if merging := s.differing(_MERGING):
         model["merging"] = {name: int(v) if name == "stuff_area" else v for name, v in merging.items()}

@@ -6,8 +6,9 @@ from typing import Literal
 
 import torch
 from det_core.errors import ConfigError
-from det_core.ops.global_batch import gather_values, normalizer
+from det_core.ops.global_batch import current_group, normalizer
 from torch import Tensor
+from torch import distributed as dist
 from torch.nn import functional as F
 
 __all__ = ["PixelLoss", "pad_stack"]
@@ -64,7 +65,7 @@ class PixelLoss:
 
 def _mean_of_largest(values: Tensor, share: float) -> Tensor:
     """Mean of the largest values (N,) of the global batch, in this proportion; at least one value."""
-    parts = gather_values(values)
+    parts = _gather(values)
     whole = torch.cat(parts)
     count = max(1, int(share * len(whole)))
     if len(parts) == 1:
@@ -74,3 +75,17 @@ def _mean_of_largest(values: Tensor, share: float) -> Tensor:
     ties = (count - (whole > least).sum()) / (whole == least).sum()
     total = values[values > least].sum() + values[values == least].sum() * ties
     return total * len(parts) / count
+
+
+def _gather(values: Tensor) -> list[Tensor]:
+    """The values (N_i,) of each process of the global batch, without gradient; all processes must call this."""
+    group = current_group()
+    if group is None or (count := dist.get_world_size(group)) == 1:
+        return [values.detach()]
+    sizes = [torch.zeros(1, dtype=torch.int64, device=values.device) for _ in range(count)]
+    dist.all_gather(sizes, sizes[0].new_tensor([len(values)]), group=group)
+    padded = values.detach().new_zeros(int(max(sizes)))
+    padded[: len(values)] = values.detach()
+    gathered = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(gathered, padded, group=group)
+    return [each[: int(size)] for each, size in zip(gathered, sizes, strict=True)]

@@ -8,7 +8,7 @@ from typing import cast
 
 from det_core.contracts import Backbone, Exported, Preprocess, ProposalGenerator, RegionHead, ROIHeads, SemanticHead
 from det_core.errors import StructureError
-from det_core.models import RPN, MaskRCNNConvUpsampleHead, SemSegFPNHead, StandardROIHeads
+from det_core.models import RPN, MaskRCNNConvUpsampleHead, StandardROIHeads
 from det_core.models.parts.networks import networks_of
 from det_core.models.parts.preprocess import Normalize
 from det_core.models.parts.targets import filter_targets
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from det_panoptic.exporting import BeforeJoining
 from det_panoptic.merging import Merging
+from det_panoptic.semantic import SemSegFPNHead
 
 __all__ = ["PanopticFPN"]
 

@@ -33,9 +33,18 @@ MOVED_ARGUMENTS = {
     "panoptic_deeplab.ins_embed_head": _DECODER | {"centre_loss_weight": "center_loss_weight"},
     "panoptic_deeplab.sem_seg_head": _LOSS | _DECODER,
     "panoptic_fpn": _PREPROCESS,
+    "semantic_segmentor": _PREPROCESS,
 }
-# The schedule is part of core, in its published form.
+# Parts of det-core before 0.2; the schedule is part of core, in its published form.
 MOVED_NAMES = {
+    **{f"det-core/{name}": f"det-panoptic/{name}" for name in ("sem_seg_fpn_head", "semantic_segmentor")},
+    **{
+        f"{package}/{name}": "det-panoptic/semantic_r50_fpn_1x"
+        for package in ("det-core", "det-datasets")
+        for name in ("semantic_r50_fpn_1x", "Misc/semantic_R_50_FPN_1x")
+    },
+    **{f"det_core.models:{name}": f"det_panoptic.semantic:{name}" for name in ("SemSegFPNHead", "SemanticSegmentor")},
+    **dict.fromkeys(("det_core.models.semantic", "det_core.models.detectors.semantic"), "det_panoptic.semantic"),
     "det_panoptic.schedules": "det_core.engine.schedules",
     "det_panoptic.truth": "det_panoptic.segments",
 }
@@ -49,6 +58,7 @@ SAFE_PARTS = (
     "det_panoptic.merging:Merging",
     "det_panoptic.panoptic_deeplab:PanopticDeepLabInsEmbedHead",
     "det_panoptic.panoptic_deeplab:PanopticDeepLabSemSegHead",
+    "det_panoptic.semantic:SemSegFPNHead",
     "det_panoptic.targets:TargetGenerator",
 )
 
@@ -65,15 +75,17 @@ def det_heads() -> dict[str, str]:
     return {
         "deeplab_v3_head": "det_panoptic.deeplab:DeepLabV3Head",
         "deeplab_v3_plus_head": "det_panoptic.deeplab:DeepLabV3PlusHead",
+        "sem_seg_fpn_head": "det_panoptic.semantic:SemSegFPNHead",
     }
 
 
 @hookimpl
 def det_models() -> dict[str, str]:
-    """Complete models with panoptic predictions."""
+    """Complete models with panoptic or semantic predictions."""
     return {
         "panoptic_deeplab": "det_panoptic.panoptic_deeplab:PanopticDeepLab",
         "panoptic_fpn": "det_panoptic.panoptic_fpn:PanopticFPN",
+        "semantic_segmentor": "det_panoptic.semantic:SemanticSegmentor",
     }
 
 

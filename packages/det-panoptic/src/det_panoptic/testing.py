@@ -12,7 +12,6 @@ from det_core.models import (
     FastRCNNConvFCHead,
     MaskRCNNConvUpsampleHead,
     ProposalNMS,
-    SemSegFPNHead,
     StandardROIHeads,
 )
 from det_core.recipes import Factory
@@ -24,6 +23,7 @@ from PIL import Image
 from det_panoptic.deeplab import DeepLabDecoder
 from det_panoptic.panoptic_deeplab import PanopticDeepLabInsEmbedHead, PanopticDeepLabSemSegHead
 from det_panoptic.segments import IDS, SEGMENTS, SegmentIds
+from det_panoptic.semantic import SemSegFPNHead
 
 __all__ = ["settings"]
 
@@ -96,6 +96,8 @@ settings = conformance(
         "backbones/deeplab_resnet": {"res2_channels": 32, "width_per_group": 8, "stem_channels": 16},
         "heads/deeplab_v3_head": {"aspp_channels": 64, "norm": "BN"},
         "heads/deeplab_v3_plus_head": {"decoder": Factory(DeepLabDecoder, **_SMALL, project_channels=(8,))},
+        "heads/sem_seg_fpn_head": {"conv_dim": 32},
+        "models/semantic_segmentor": {"sem_seg_head": Factory(SemSegFPNHead, conv_dim=32)},
         "models/panoptic_fpn": {
             "num_things": 3,
             "num_stuff": 2,

@@ -13,6 +13,7 @@ PUBLISHED: dict[str, dict[str, str]] = {
     },
     "Misc": {
         "panoptic_fpn_r101_dconv_cascade_gn_3x": "panoptic_fpn_R_101_dconv_cascade_gn_3x",
+        "semantic_r50_fpn_1x": "semantic_R_50_FPN_1x",
     },
     "DeepLab/Cityscapes-SemanticSegmentation": {
         "deeplab_v3_r103_os16_mg124_poly_90k_bs16": "deeplab_v3_R_103_os16_mg124_poly_90k_bs16",

@@ -149,7 +149,7 @@ def semantic_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
     s.require("MODEL.POINT_HEAD.NUM_CLASSES", s.peek("MODEL.SEM_SEG_HEAD.NUM_CLASSES"))
     node: dict[str, Any] = {"type": "det-pointrend/pointrend_sem_seg_head"}
     if coarse := sem_seg_section(s, strides):
-        node["coarse_head"] = {"type": "det_core.models:SemSegFPNHead", **coarse}
+        node["coarse_head"] = {"type": "sem_seg_fpn_head", **coarse}
     points = s.differing({"MODEL.POINT_HEAD.TRAIN_NUM_POINTS": ("num_points", 2048)})
     return {
         **node,

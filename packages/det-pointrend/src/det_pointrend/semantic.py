@@ -5,9 +5,9 @@ from typing import cast
 
 import torch
 from det_core.errors import ConfigError
-from det_core.models.detectors.semantic import SemSegFPNHead, stacked
 from det_core.ops.global_batch import normalizer
 from det_core.recipes import Factory
+from det_panoptic.semantic import SemSegFPNHead, stacked
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -1,16 +1,13 @@
 """Downloads: interrupted ones resume, and an HTML page in place of a file is recognized."""
 
-import contextlib
 import re
-import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 from det_safeload.regular import open_regular
 
-__all__ = ["alone", "download", "is_page"]
+__all__ = ["download", "is_page"]
 
 _CHUNK = 1 << 20
 _TIMEOUT = 30
@@ -49,18 +46,3 @@ def download(address: str, part: Path) -> None:
     if expected is not None and got < int(expected):
         raise OSError(f"the connection ended after {got} of {expected} bytes; the partial file is kept")
     return None
-
-
-@contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Lock a folder for writing; other processes wait, and the lock ends with its process."""
-    with path.open("a+b") as file:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -196,9 +196,7 @@ class MViT(nn.Module):
         for number, rate in enumerate(drop_path_rates(drop_path_rate, depth)):
             first = number - 1 in last_blocks
             attention = PooledAttention(
-                in_channels,
-                channels,
-                heads,
+                *(in_channels, channels, heads),
                 stride_q=2 if first else 1,
                 stride_kv=kv_stride * 2 if number in last_blocks[1:3] else kv_stride,
                 window=0 if number in last_blocks[1:] else window_size,
@@ -209,15 +207,17 @@ class MViT(nn.Module):
             in_channels = channels
             if (name := self._last.get(number)) is not None:
                 if name in out_features:
-                    self.channels[name], self.strides[name] = channels, stride
-                    self.add_module(f"{name}_norm", nn.LayerNorm(channels, eps=_EPS))
+                    self._add_output(name, channels, stride)
                 channels, heads, stride, kv_stride = 2 * channels, 2 * heads, 2 * stride, max(kv_stride // 2, 1)
             if first:  # it shrinks the input, and so uses the windows of the stage before
                 window_size, side = window_size // 2, side // 2
-        # Up to this side, in pixels, there is a single window, which would become a shape constraint of exported
-        # programs.
+        # Largest side, in pixels, with a single window, which would become a shape constraint of exported programs.
         self.single_window = _PATCH_STRIDE * pooling.window_size
         initialize(self)
+
+    def _add_output(self, name: str, channels: int, stride: int) -> None:
+        self.channels[name], self.strides[name] = channels, stride
+        self.add_module(f"{name}_norm", nn.LayerNorm(channels, eps=_EPS))
 
     def older_weights(self, state: Mapping[str, Tensor], path: str) -> tuple[str, dict[str, Tensor]] | None:
         """Positions learned at another image size."""

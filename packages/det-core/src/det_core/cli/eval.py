@@ -3,15 +3,16 @@
 import dataclasses
 import json
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from det_core.cli.analysis import installed_analysis
+from det_core.cli.faults import refuse_faults
 from det_core.cli.output import cell, echo
 from det_core.errors import ConfigError, RecipeError
+from det_core.plugins import known, registry
 from det_core.printable import printable
 from det_core.zoo.class_names import short_name
 
@@ -25,15 +26,28 @@ __all__ = ["command"]
 _LONGEST = 1000
 
 
-@click.command()
+_HELP = """\
+Evaluate a checkpoint, which knows its own data, or a recipe and weights, or results in a file.
+
+CHECKPOINT_OR_RECIPE is a file that training wrote (best.safetensors), the folder of a run, or a recipe (a name that
+`det recipes` lists, or a YAML file).
+
+\b
+Examples:
+  det eval runs/cells
+  det eval faster_rcnn_r50_fpn_3x --weights model.safetensors --split val
+  det eval --predictions found.json --annotations instances_val2017.json
+  torchrun --nproc-per-node 2 --no-python det eval runs/cells
+"""
+
+
+@click.command(help=_HELP)
 @click.argument("source", metavar="[CHECKPOINT_OR_RECIPE]", required=False)
 @click.option("--weights", metavar="FILE", help="The weights to evaluate, if a recipe is given.")
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test"]),
-    default="test",
-    show_default=True,
-    help="Which dataset of the recipe.",
+    help="Which dataset of the recipe; by default test, or val where it has no test.",
 )
 @click.option(
     "--set",
@@ -43,7 +57,9 @@ _LONGEST = 1000
     help="Change a value of the recipe, such as data.workers=0; may be repeated.",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Images at once.")
-@click.option("--tta", is_flag=True, help="Look at each image at nine sizes and mirrored: 18 times as much work.")
+@click.option(
+    "--tta", is_flag=True, help="Nine sizes of each image, and mirrored: 18 times the work. Needs det-inspect."
+)
 @click.option("--device", help="cpu, cuda, mps ...; by default the best there is.")
 @click.option("--trust", is_flag=True, help="Run code that the checkpoint names outside the installed plugins.")
 @click.option(
@@ -53,12 +69,15 @@ _LONGEST = 1000
     help="Results in COCO's format to evaluate, instead of a model; with --annotations. Needs det-inspect.",
 )
 @click.option(
-    "--annotations", type=click.Path(path_type=Path), metavar="FILE", help="The truth for --predictions, a COCO file."
+    "--annotations", type=click.Path(path_type=Path), metavar="FILE", help="Ground truth of --predictions (COCO)."
 )
 @click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="The images, for --report on files.")
 @click.option("--loss", is_flag=True, help="Also report the losses, which costs a second forward pass.")
 @click.option(
-    "--save-predictions", type=click.Path(path_type=Path), metavar="FILE", help="Write the results in COCO's format."
+    "--save-predictions",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the results in COCO's format. Needs det-inspect.",
 )
 @click.option(
     "--report",
@@ -77,7 +96,7 @@ _LONGEST = 1000
 def command(
     source: str | None,
     weights: str | None,
-    split: str,
+    split: str | None,
     overrides: tuple[str, ...],
     batch_size: int,
     tta: bool,
@@ -92,28 +111,23 @@ def command(
     options: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Evaluate a checkpoint, which knows its own data, or a recipe and weights, or results in a file.
-
-    CHECKPOINT_OR_RECIPE is a file that training wrote (best.safetensors), the folder of a run, or a recipe (a name that
-    `det recipes` lists, or a YAML file).
-
-    \b
-    Examples:
-      det eval runs/cells
-      det eval faster_rcnn_r50_fpn_3x --weights model.safetensors --split val
-      det eval --predictions found.json --annotations instances_val2017.json
-      torchrun --nproc-per-node 2 --no-python det eval runs/cells
-    """
-    if predictions is not None or annotations is not None or source is None:
-        _evaluate_files(source, predictions, annotations, images, report, options, as_json)
+    """Evaluate a checkpoint, which knows its own data, or a recipe and weights, or results in a file."""
+    if source is None or predictions is not None or annotations is not None:
+        if predictions is None or annotations is None or source is not None:
+            fix = "give a checkpoint or a recipe, or else --predictions and --annotations"
+            raise ConfigError("det eval", "needs either a model or two files", fix=fix)
+        evaluate_files = registry.find("commands", "eval --predictions", "--predictions").resolve()
+        evaluate_files(predictions, annotations, as_json, report, images, options)
         return
+    refuse_faults(source, overrides, ("model", "data"), (split or "test",), weights)
     analysis = installed_analysis(options, "--report" if report is not None else "--analysis" if options else "")
     from det_core.engine.distributed import local_device, process_group
 
     with process_group() as place:
         model, data = _load(source, weights, local_device(device), overrides, trust, tta)
+        split = split or ("val" if data.test is None else "test")
         result, why = _evaluate(model, data, split, batch_size, loss, save_predictions, analysis, place)
-    if place[0] > 0:  # the first process tells it for all
+    if place[0] > 0:  # rank 0 reports for all
         return
     title = f"{source}, {split}: {len(data.dataset(split))} images"
     if as_json:
@@ -127,25 +141,6 @@ def command(
         _show(result, title, why)
     if report is not None and why is not None:
         echo(f"{why.write_report(report, title, result.metrics, result.notes)}", err=True)
-
-
-def _evaluate_files(
-    source: str | None,
-    predictions: Path | None,
-    annotations: Path | None,
-    images: Path | None,
-    report: Path | None,
-    options: Sequence[str],
-    as_json: bool,
-) -> None:
-    """Evaluate results in a file against an annotation file, by the installed analysis."""
-    if predictions is None or annotations is None or source is not None:
-        fix = "give a checkpoint or a recipe, or else --predictions and --annotations"
-        raise ConfigError("det eval", "needs either a model or two files", fix=fix)
-    if options:
-        raise ConfigError("--analysis", "has no options for results in a file", fix="evaluate a model")
-    analysis: Any = installed_analysis(option="--predictions")
-    analysis.target.evaluate_files(predictions, annotations, as_json, report, images)
 
 
 def _load(
@@ -173,19 +168,19 @@ def _evaluate(
     analysis: "Factory[Analysis] | None",
     place: tuple[int, int],
 ) -> "tuple[Evaluation, Explanation | None]":
-    """The metrics, and in the first of several processes what an installed analysis explains of them."""
+    """The metrics, and in rank 0 their explanation by an installed analysis."""
     from det_core.data import LeftOutWarning, left_out_notes
     from det_core.engine import Display, check_classes, evaluate
-    from det_core.evaluation import ResultsFile
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", LeftOutWarning)  # which the notes say, in JSON too
+        warnings.simplefilter("ignore", LeftOutWarning)  # it is among the notes
         dataset = data.dataset(split)
     check_classes(model, dataset)
     evaluators = data.build_evaluators(split)
     analyses = [] if analysis is None else [analysis(classes=dataset.classes)]
     if save_predictions is not None:
-        evaluators.append(ResultsFile(dataset.classes, save_predictions, getattr(dataset, "category_ids", None)))
+        results_file = known.function("det eval --save-predictions")
+        evaluators.append(results_file(dataset.classes, save_predictions, getattr(dataset, "category_ids", None)))
     with Display() as display:
         batches = data.eval_loader(split, batch_size, *place)
         shown = batches if place[0] else display.track(batches, f"evaluate on {split}")

@@ -12,7 +12,6 @@ from det_core.errors import ConfigError, DataError
 __all__ = ["Input", "find_images", "image_ids", "picture_names"]
 
 _DIGITS = 18  # of a number that fits 64 bits
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".jp2", ".avif")
 
 
 class Input(NamedTuple):
@@ -25,7 +24,7 @@ class Input(NamedTuple):
 def find_images(images: Sequence[str], output: Path | None) -> tuple[list[Input], str]:
     """The images, and a sentence about files in folders that are none, or "".
 
-    Folders are searched with all folders in them, except `output` and what begins with a dot. A file that does not
+    Folders are searched with all folders in them, except `output` and hidden ones. A file that does not
     exist is among the images, to be reported like any other bad one.
 
     Raises:
@@ -56,19 +55,21 @@ def find_images(images: Sequence[str], output: Path | None) -> tuple[list[Input]
 
 
 def _in_folder(folder: Path, output: Path | None, skipped: "Counter[str]") -> Iterator[Input]:
+    from det_core.data.images import IMAGE_SUFFIXES
+
     count = 0
     output = None if output is not None and output.resolve() == folder.resolve() else output  # an error of its own
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if any(part.startswith(".") for part in name.parts) or not path.is_file() or _is_in(path, output):
             continue
-        if path.suffix.lower() in _SUFFIXES:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
             count += 1
             yield Input(str(path), name.as_posix())
         else:
             skipped[path.suffix.lower()] += 1
     if not count:
-        raise DataError(str(folder), "the folder holds no image", fix=f"files must end in {', '.join(_SUFFIXES)}")
+        raise DataError(str(folder), "the folder holds no image", fix=f"files must end in {', '.join(IMAGE_SUFFIXES)}")
 
 
 def _is_in(path: Path, folder: Path | None) -> bool:
@@ -76,7 +77,7 @@ def _is_in(path: Path, folder: Path | None) -> bool:
 
 
 def picture_names(names: Sequence[str]) -> list[str]:
-    """A name for the picture of each image, no two the same in any case of letters; what is not JPEG becomes PNG."""
+    """A file name for the picture of each image, unique regardless of case; other formats than JPEG become PNG."""
     used: set[str] = set()
     numbers: Counter[str] = Counter()
     pictures = []

@@ -1,4 +1,4 @@
-"""The command `det` itself: what there is, and what happens to errors.
+"""The command `det`: subcommands, and the handling of errors.
 
 A command is a line in the hook `det_commands` of a plugin, core's own included; the help imports none of them.
 """
@@ -31,7 +31,7 @@ class _Det(Commands):
                 raise
             message = str(error)
         except ModuleNotFoundError as error:
-            # The half that lists and shows works without torch; what does not says what it lacks.
+            # Commands that list and show work without torch; others report what is missing.
             if ctx.params["traceback"] or not error.name or error.name.startswith("det_core"):
                 raise
             message = f"det: this command needs {error.name!r}, which is not installed; pip install it"
@@ -52,7 +52,7 @@ _python_formats = warnings.formatwarning
 def _formatted(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
-    """A warning of ours in one line; where in the code it was raised is of no use to somebody at a terminal."""
+    """A warning of det in one line, without its place in the code."""
     ours = issubclass(category, DetWarning)
     return (
         f"note: {printable(str(message), 3000)}\n"

@@ -1,4 +1,4 @@
-"""What commands print: names from files and plugins reach the terminal with nothing in them that it would obey."""
+"""Output of commands: names from files and plugins are printed without control characters."""
 
 from typing import TYPE_CHECKING
 

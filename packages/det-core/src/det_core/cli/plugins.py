@@ -1,4 +1,4 @@
-"""`det plugins`: what is installed, what it brings, and what is wrong with it."""
+"""`det plugins`: the installed plugins, their components and problems."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ __all__ = ["command"]
 @click.option("--check", is_flag=True, help="Import everything that is named; exit with 1 if anything is wrong.")
 @click.pass_context
 def command(context: click.Context, as_json: bool, check: bool) -> None:
-    """List the installed plugins, what they bring, and what is wrong."""
+    """List the installed plugins, their components and problems."""
     if context.invoked_subcommand is not None:
         if as_json or check:
             raise click.UsageError(f"options go behind the command: det plugins {context.invoked_subcommand} --json")
@@ -45,7 +45,7 @@ def command(context: click.Context, as_json: bool, check: bool) -> None:
 
 
 def _described(plugin: Plugin, headed: bool) -> str:
-    """What one plugin module of a distribution brings, below the distribution's name unless that stands there."""
+    """The components of a plugin module; `headed`: below the name of its distribution, which was printed before."""
     lines = [] if headed else [f"{plugin.distribution} {plugin.version}"]
     if plugin.status != "active":
         lines[0] += f": {plugin.status}"
@@ -68,7 +68,7 @@ def _width() -> int:
 
 
 def _faults(found: Catalog) -> list[str]:
-    """What goes wrong when every target is imported and every recipe is compared with what it calls."""
+    """Problems of importing every target and of checking every recipe."""
     from det_core import recipes
     from det_core.plugins import known, registry
     from det_core.recipes.signatures import signature_of
@@ -78,7 +78,7 @@ def _faults(found: Catalog) -> list[str]:
     for kind in HOOKS:
         for component in registry.components(kind):
             if known.reader(kind, component.name) not in present:
-                continue  # what only a package reads that is not here need not be importable
+                continue  # only a package that is not installed would import it
             try:
                 with foreign_code():
                     if kind == "recipes":

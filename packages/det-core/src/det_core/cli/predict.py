@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from det_core.cli.faults import refuse_faults
 from det_core.cli.inputs import Input, find_images, image_ids, picture_names
 from det_core.cli.output import echo
 from det_core.cli.output_folder import OutputFolder
@@ -23,7 +24,24 @@ __all__ = ["command"]
 _SAVED = ("json", "pictures", "segments")
 
 
-@click.command(short_help="Find objects in images and draw them.")
+_HELP = """\
+Find objects in IMAGES: files, folders with all images in them, patterns such as "photos/*.jpg", or addresses.
+
+Each image is drawn with its objects, into a file of the same name. predictions.json holds all detections in the
+COCO results format, with the name of the file. Its image_id is the number that a file is called by, if all are
+called by numbers, as COCO's are; otherwise images count from 1. An image that cannot be read is reported, the rest
+goes on, and the exit code is 1.
+
+Segments are drawn too; panoptic.json and the folder panoptic hold them in the COCO panoptic format. Of a semantic
+model, the folder semantic holds a PNG of labels per image.
+
+\b
+Example:
+  det predict photos/ --model runs/cells/best.safetensors --output found
+"""
+
+
+@click.command(short_help="Find objects in images and draw them.", help=_HELP)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
 @click.option("--model", required=True, metavar="CHECKPOINT", help="A checkpoint, the folder of a run, or a recipe.")
 @click.option("--weights", metavar="FILE", help="The weights, if --model is a recipe.")
@@ -53,7 +71,9 @@ _SAVED = ("json", "pictures", "segments")
 @click.option("--overlap", type=click.FloatRange(0, 0.9), default=0.2, show_default=True, help="Share of a tile.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images at once; by default 8, and 1 on a CPU.")
 @click.option("--device", help="cpu, cuda, mps ...; by default the best there is.")
-@click.option("--tta", is_flag=True, help="Predict nine sizes of each image, and mirrored: 18 times as much work.")
+@click.option(
+    "--tta", is_flag=True, help="Nine sizes of each image, and mirrored: 18 times the work. Needs det-inspect."
+)
 @click.option("--trust", is_flag=True, help="Run code that the checkpoint names outside the installed plugins.")
 @click.option("--json", "as_json", is_flag=True, help="Print the detections in the COCO results format.")
 @click.pass_context
@@ -78,24 +98,10 @@ def command(
     trust: bool,
     as_json: bool,
 ) -> None:
-    """Find objects in IMAGES: files, folders with all images in them, patterns such as "photos/*.jpg", or addresses.
-
-    Each image is drawn with its objects, into a file of the same name. predictions.json holds all detections in the
-    COCO results format, with the name of the file. Its image_id is the number that a file is called by, if all are
-    called by numbers, as COCO's are; otherwise images count from 1. An image that cannot be read is reported, the rest
-    goes on, and the exit code is 1.
-
-    Segments are drawn too; panoptic.json and the folder panoptic hold them in the COCO panoptic format. Of a semantic
-    model, the folder semantic holds a PNG of labels per image.
-
-    \b
-    Example:
-      det predict photos/ --model runs/cells/best.safetensors --output found
-    """
-    offered = {component.name for component in registry.components("writers")}
-    default = () if as_json and output is None else [name for name in _SAVED if name in offered]
-    save = (*(save or default), *["crops"] * crops)
+    """Find objects in images, draw them, and write them down."""
+    save = (*(save or _default_writers(as_json and output is None)), *["crops"] * crops)
     inputs, skipped = find_images(images, output := output or Path("predictions"))
+    refuse_faults(model, (), ("model",), (), weights)
     drawing = {"labels": not hide_labels, "line_width": line_width}
     files = _Files(OutputFolder(output), save, drawing) if save else None
     tiled = registry.find("commands", "predict --tile", "--tile").resolve() if tile else None
@@ -120,6 +126,12 @@ def command(
     if unread:
         echo(f"{unread} of {len(inputs)} images could not be read", err=True)
         context.exit(1)
+
+
+def _default_writers(nothing: bool) -> list[str]:
+    """Those of `_SAVED` that installed plugins offer; none for `nothing`."""
+    offered = {component.name for component in registry.components("writers")}
+    return [] if nothing else [name for name in _SAVED if name in offered]
 
 
 class _Files:
@@ -187,7 +199,7 @@ def _results(
     detector: "Detector", inputs: Sequence[Input], batch_size: int, level: float
 ) -> "Iterator[Result | DataError]":
     """For each image the result, with scores from `level`, or why it cannot be read."""
-    from det_core.predict.addresses import read_image_at
+    from det_core.predict.urls import read_image_at
 
     for start in range(0, len(inputs), batch_size):
         outcomes: dict[int, Result | DataError] = {}

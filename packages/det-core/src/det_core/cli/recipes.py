@@ -1,4 +1,4 @@
-"""`det recipes`: the recipes that are installed, and what one of them says."""
+"""`det recipes`: list the installed recipes, and show one."""
 
 import click
 
@@ -31,7 +31,7 @@ def command(context: click.Context, words: tuple[str, ...]) -> None:
 @command.command()
 @click.argument("name")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value; may be repeated.")
-@click.option("--resolved", is_flag=True, help="Say everything: qualified names, all defaults, versions.")
+@click.option("--resolved", is_flag=True, help="With qualified names, all defaults and versions.")
 @click.pass_context
 def show(context: click.Context, name: str, overrides: tuple[str, ...], resolved: bool) -> None:
     """Print the recipe NAME (a name or a file) with its parents merged in, or the arguments of the component NAME."""

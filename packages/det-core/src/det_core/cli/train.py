@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from det_core import recipes
+from det_core.cli.faults import refuse_faults
 from det_core.cli.output import echo
 from det_core.errors import MissingExtraError
 from det_core.plugins import known, registry
+from det_core.recipes.overrides import SECTIONS
 
 if TYPE_CHECKING:
     from det_core.engine import Outcome
@@ -19,7 +21,28 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(short_help="Train what a recipe describes.")
+_HELP = """\
+Train what RECIPE (a name that `det recipes` lists, or a YAML file) describes.
+
+DATA, a folder of annotated pictures or a data.yaml, gets a recipe first, as det start DATA writes it (det-inspect):
+DIR/recipe.yaml.
+
+DIR then holds the checkpoints (best.safetensors by the metric on the validation set, last.safetensors), the numbers
+of the run (scalars.csv, scalars.jsonl), its learning curves, and the whole recipe (recipe.resolved.yaml), which
+alone starts the same run again. Ctrl-C ends the run after the step under way; --resume goes on exactly there, and
+where nothing is saved yet it begins: one command line serves the first start and every other.
+
+On several GPUs: torchrun --nproc-per-node 8 --no-python det train RECIPE. Then train.batch_size is the number of
+images per step over all of them.
+
+\b
+Example, from a clone of the project:
+  det train examples/blood-cells/recipe.yaml --set train.steps=50 --output runs/cells
+  det predict examples/blood-cells/images/BloodImage_0000*.jpg --model runs/cells --output runs/cells/seen
+"""
+
+
+@click.command(short_help="Train what a recipe describes.", help=_HELP)
 @click.argument("recipe", metavar="RECIPE|DATA")
 @click.option(
     "--set",
@@ -51,31 +74,14 @@ def command(
     dry_run: bool,
     overfit: int | None,
 ) -> None:
-    """Train what RECIPE (a name that `det recipes` lists, or a YAML file) describes.
-
-    DATA, a folder of annotated pictures or a data.yaml, gets a recipe first, as det start DATA writes it (det-inspect):
-    DIR/recipe.yaml.
-
-    DIR then holds the checkpoints (best.safetensors by the metric on the validation set, last.safetensors), the numbers
-    of the run (scalars.csv, scalars.jsonl), its learning curves, and the whole recipe (recipe.resolved.yaml), which
-    alone starts the same run again. Ctrl-C ends the run after the step under way; --resume goes on exactly there, and
-    where nothing is saved yet it begins: one command line serves the first start and every other.
-
-    On several GPUs: torchrun --nproc-per-node 8 --no-python det train RECIPE. Then train.batch_size is the number of
-    images per step over all of them.
-
-    \b
-    Example, from a clone of the project:
-      det train examples/blood-cells/recipe.yaml --set train.steps=50 --output runs/cells
-      det predict examples/blood-cells/images/BloodImage_0000*.jpg --model runs/cells --output runs/cells/seen
-    """
+    """Train what a recipe describes."""
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a run and --overwrite throws it away: give one of them")
     folder = output or Path("runs") / _name(recipe)
     if _is_data(Path(recipe)):
         recipe = _plugged("train DATA")(recipe, folder, resume, overwrite)
+    refuse_faults(recipe, overrides, SECTIONS, ("train", "val"), None if resume else "")
     loaded = recipes.load(recipe, overrides)
-    # What follows needs torch, which takes seconds to load: a wrong name or override is told before.
     if scale_lr:
         loaded = _plugged("train --scale-lr")(loaded, recipe, overrides)
     if dry_run or overfit:
@@ -110,7 +116,7 @@ def _is_data(path: Path) -> bool:
 
 
 def _name(recipe: str) -> str:
-    """What a run of a recipe is called: the file's name, or the folder's for the files recipe.yaml and data.yaml."""
+    """Name of the run of a recipe: that of the file, or of the folder for recipe.yaml and data.yaml."""
     path = Path(recipe)
     if path.stem in ("recipe", "data") and path.resolve().parent.name:
         return path.resolve().parent.name

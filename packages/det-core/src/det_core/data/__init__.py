@@ -8,7 +8,7 @@ from det_core.data.loading.loader import EvalLoader, TrainLoader
 from det_core.data.loading.samplers import ShuffleSampler
 from det_core.data.loading.settings import Data
 from det_core.data.transforms import Points, ResizeShortestEdge, compose
-from det_core.data.transforms.crops import FixedSizeCrop, ObjectCrop, RandomCrop, ScaleJitter
+from det_core.data.transforms.crops import FixedSizeCrop, RandomCrop, ScaleJitter
 
 __all__ = [
     "Batch",
@@ -17,7 +17,6 @@ __all__ = [
     "EvalLoader",
     "FixedSizeCrop",
     "LeftOutWarning",
-    "ObjectCrop",
     "Points",
     "RandomCrop",
     "ResizeShortestEdge",

@@ -23,7 +23,6 @@ __all__ = [
     "decode_image",
     "file_of",
     "from_pil",
-    "image_files",
     "image_size",
     "read_image",
     "read_reduced",
@@ -31,15 +30,15 @@ __all__ = [
 
 ImagePath: TypeAlias = str | os.PathLike[str]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-"""What the files of images in a folder end in, in any case; the first go first where one name has several."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".jp2", ".avif")
+"""Suffixes of image files in a folder, in any case; earlier ones are preferred where a name has several."""
 
 # Pillow knows many more, but some of them start other programs (EPS runs Ghostscript) and none holds photographs.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "MPO", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
 _ORIENTATION = 0x0112
 # How many single bytes are read before a file is given up: Pillow passes over those that mean nothing in a JPEG.
 _PATIENCE = 1_000_000
-# The EXIF orientations, as what has to be done to the picture as stored.
+# EXIF orientation -> operation on the stored picture.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -71,7 +70,7 @@ def decode_image(content: bytes, where: str) -> Tensor:
 
 
 def read_reduced(path: ImagePath, at_least: int) -> tuple[Tensor, Size]:
-    """Read a JPEG at the smallest size that its decoder gives, whose shorter side is at least `at_least` pixels.
+    """Read a JPEG at the smallest size of its decoder with a shorter side of at least `at_least` pixels.
 
     That is a half, a quarter or an eighth of it, rounded up, or all of it, as with other formats. Also returns the
     (height, width) that `read_image` would give; for the rest see there.
@@ -92,22 +91,6 @@ def image_size(path: ImagePath) -> Size:
         return (picture.width, picture.height) if turned else (picture.height, picture.width)
 
 
-def image_files(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[str]:
-    """The images in a folder and the folders in it, by name, as paths from `folder` with slashes.
-
-    Raises:
-        DataError: there is no such folder, or it holds no image.
-    """
-    if not folder.is_dir():
-        raise DataError(str(folder), "there is no such folder of images", fix="check the path")
-    endings = tuple(suffix.lower() for suffix in suffixes)
-    found = (file for file in folder.rglob("*") if file.name.lower().endswith(endings) and file.is_file())
-    files = sorted(file.relative_to(folder).as_posix() for file in found)
-    if not files:
-        raise DataError(str(folder), "the folder holds no image", fix=f"files must end in {', '.join(suffixes)}")
-    return files
-
-
 def file_of(folder: Path, name: str) -> Path:
     """The file of a name in a folder, whether or not it is there; backslashes are those of Windows if it is not."""
     path = folder / name
@@ -118,7 +101,7 @@ def from_pil(picture: Image.Image, where: str = "image") -> Tensor:
     """Turn a Pillow image of any mode into uint8 RGB (3, H, W), as `read_image` does; errors start with `where`."""
     try:
         picture.load()
-    # What a broken file makes a decoder raise is not bounded: OSError, SyntaxError, struct.error, zlib.error ...
+    # Decoders raise any exception at a broken file: OSError, SyntaxError, struct.error, zlib.error ...
     except Exception as error:
         fix = "get the file again, or take it out of the dataset"
         raise DataError(where, "the image is damaged or cut short", str(error), fix) from error
@@ -130,7 +113,7 @@ def from_pil(picture: Image.Image, where: str = "image") -> Tensor:
 
 
 class _Patient(io.BufferedReader):
-    """A file in which a reader may look for what it wants byte by byte, but not for ever."""
+    """A file with a limited number of reads."""
 
     _left = _PATIENCE
 

@@ -1,6 +1,6 @@
-"""What readers leave out of a dataset, counted, so that training, evaluation and checks report it.
+"""Counts of entries that readers leave out of a dataset; training, evaluation and checks report them.
 
-A dataset that leaves anything out has the attribute `left_out`, a mapping from what it is, in the plural, to how many
+A dataset that leaves entries out has the attribute `left_out`, a mapping from a description, in the plural, to a count
 ("annotations that cannot be used": 3), and may have `skipped`, a sentence for each entry that cannot be used. A dataset
 around others needs neither where it keeps them as `dataset` or `datasets`.
 """
@@ -19,7 +19,7 @@ class LeftOutWarning(DetWarning):
 
 
 def left_out(dataset: Any) -> dict[str, int]:
-    """How many of what the dataset, or those that it is made of, left out; empty if nothing."""
+    """Description -> count of left-out entries of the dataset, or of those that it wraps; empty for none."""
     counts: Counter[str] = Counter()
     for part in _parts(dataset):
         given = getattr(part, "left_out", None)
@@ -37,11 +37,11 @@ def unusable(dataset: Any) -> list[str]:
 
 
 def left_out_notes(dataset: Any, name: str) -> list[str]:
-    """What is left out of a dataset, one sentence for each kind: "data.train: 3 annotations that ... are left out".
+    """Left-out entries of a dataset, a sentence for each kind: "data.train: annotations that ..., left out: 3".
 
     Args:
         dataset: any dataset; one without `left_out` and `skipped` leaves nothing out.
-        name: what to call it, such as the place in the recipe.
+        name: name of the dataset in the sentences, such as its place in the recipe.
     """
     sentences = unusable(dataset)
     notes = [f"{name}: {what}, left out: {count}" for what, count in left_out(dataset).items()]
@@ -51,7 +51,7 @@ def left_out_notes(dataset: Any, name: str) -> list[str]:
 
 
 def _parts(dataset: Any) -> Iterator[Any]:
-    """The dataset itself if it says anything by itself, else those that it is made of."""
+    """The dataset itself if it has `left_out`, else the datasets that it wraps."""
     if isinstance(getattr(dataset, "left_out", None), Mapping):
         yield dataset
         return

@@ -33,15 +33,15 @@ _RESTART = "start again with --overwrite, or go on from the weights of best.safe
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What a checkpoint says about its weights.
+    """The metadata of a checkpoint.
 
     Attributes:
         recipe: the resolved recipe as YAML text.
         classes: the name of each label.
         category_ids: the dataset's own number of each label, for results in its format; empty: the labels themselves.
         step: number of steps trained.
-        metrics: what the evaluation at that step gave; {} where there was none.
-        versions: distribution -> version of what wrote it.
+        metrics: of the evaluation at that step; {} without one.
+        versions: distribution -> version at the time of writing.
         threshold: the score above which F1 was best in the newest evaluation; None where it is not known.
     """
 
@@ -69,7 +69,7 @@ def save_checkpoint(path: Path, model: nn.Module | Mapping[str, Tensor], about: 
 
 
 def read_checkpoint(path: Path | str) -> tuple[Checkpoint, dict[str, Tensor]]:
-    """What a checkpoint says, and its weights on the CPU.
+    """The metadata of a checkpoint, and its weights on the CPU.
 
     Raises:
         CheckpointError: the file is missing, damaged, or not a checkpoint of det.
@@ -83,7 +83,7 @@ def read_checkpoint(path: Path | str) -> tuple[Checkpoint, dict[str, Tensor]]:
 
 
 def read_about(path: Path | str) -> Checkpoint | None:
-    """What a safetensors file says about its weights; None if it is no checkpoint of det.
+    """The metadata of a safetensors file; None if it is no checkpoint of det.
 
     Raises:
         CheckpointError: the file is missing or damaged.
@@ -105,13 +105,13 @@ def _opened(path: Path | str) -> Iterator[Any]:
         raise CheckpointError(str(path), "cannot be read", error.strerror or str(error), fix) from error
     except CheckpointError:
         raise
-    except Exception as error:  # the library raises many classes for what it does not know
+    except Exception as error:  # the library raises many classes at invalid files
         found = str(error) if isinstance(error, ValueError | SafetensorError) else described(error, 200)
         raise CheckpointError(str(path), "is damaged, or no safetensors file", found, fix) from error
 
 
 def _about(file: Any, path: Path | str) -> Checkpoint | None:
-    """What the metadata say; a block of another form than ours is told by its first fault."""
+    """The metadata of a checkpoint; CheckpointError for other metadata under its key."""
     metadata = file.metadata() or {}
     if _KEY not in metadata:
         return None
@@ -151,13 +151,13 @@ _FIELDS: Mapping[str, Callable[[Any], bool]] = {
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write what training needs to go on: tensors and plain values in dicts and lists, whole or not at all."""
+    """Write the state of a training, tensors and plain values in dicts and lists, whole or not at all."""
     _check_finite(path, state.get("model", {}))
     write_whole(path, lambda temporary: torch.save(dict(state), temporary))
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote, on the CPU; no code of the file is run, and every byte is held against its checksum.
+    """Read a file of `save_state`, on the CPU; no code of the file is run, and checksums are verified.
 
     Raises:
         CheckpointError: the file is missing, damaged, or something else.
@@ -188,7 +188,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     with _removed_on_failure(path.with_name(f".{path.name}.{os.getpid()}.tmp")) as temporary:
         try:
             write(temporary)
-            temporary.chmod(0o644)  # safetensors lets nobody else read what it writes
+            temporary.chmod(0o644)  # safetensors writes files that others cannot read
             _flush(temporary)
             temporary.replace(path)
             _flush_folder(path.parent)

@@ -1,4 +1,4 @@
-"""What can be known to go wrong before the first step."""
+"""Checks before the first step."""
 
 from itertools import islice
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Processes that train or evaluate together, as `torchrun` starts them.
 
-Small objects go between them over gloo, whatever the models compute on. Each process writes to the store of the group
+Small objects are exchanged over gloo, on any device of the models. Each process writes to the store of the group
 why it ends, so that the others, whose next collective fails, can name the culprit.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import distributed as dist
 
-from det_core.errors import ConfigError, DetError, TrainingError
+from det_core.errors import DetError, TrainingError
 
 __all__ = [
     "broadcast",
@@ -27,7 +27,6 @@ __all__ = [
     "local_device",
     "process_group",
     "rank_and_world_size",
-    "require_one_process",
 ]
 
 _T = TypeVar("_T")
@@ -83,7 +82,7 @@ def ends_together() -> Iterator[None]:
         fix = "what failed there is the cause; start again with --resume to go on from the newest checkpoint"
         found = f"rank {rank} noticed: {str(error).splitlines()[0][:200]}"
         explained = TrainingError(_culprits(rank, world_size), "ended the training of all processes", found, fix)
-        # At once: torchrun ends this process too, perhaps before anybody has printed what is raised here.
+        # At once: torchrun ends this process too, perhaps before the error below is printed.
         sys.stderr.write(f"rank {rank}: {explained}\n")
         sys.stderr.flush()
         raise explained from error
@@ -114,12 +113,6 @@ def _ignore_store_errors(call: Callable[[], Any]) -> Any:
         return call()
     except (RuntimeError, ValueError):
         return None
-
-
-def require_one_process(where: str) -> None:
-    """Raise ConfigError if this is one of several processes, for what each of them would do for itself."""
-    if (count := max(_started(), rank_and_world_size()[1])) > 1:
-        raise ConfigError(where, "works in one process", f"torchrun started {count}", "start it without torchrun")
 
 
 def _started() -> int:

@@ -1,4 +1,4 @@
-"""What a run ran in."""
+"""The environment of a run: versions, devices, command, Git state."""
 
 import importlib.metadata
 import json

@@ -1,4 +1,4 @@
-"""Evaluation: what a model says of a dataset, judged, by one process or by several together."""
+"""Evaluation of a model on a dataset, by one process or several."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from det_core.contracts import Evaluator, SegmentMaker
 from det_core.data import Batch
 from det_core.engine.distributed import broadcast, gather, rank_and_world_size
-from det_core.engine.not_numbers import not_numbers, remedy, watched
+from det_core.engine.nan_checks import capture_features, fix_for, non_finite
 from det_core.engine.rescale import rescale
 from det_core.errors import DataError
 from det_core.ops.global_batch import global_batch
@@ -28,7 +28,7 @@ class Evaluation:
 
     Attributes:
         metrics: "bbox/AP50" and so on, and, if asked for, the mean "loss" of an image and its parts.
-        notes: what the reader should know about them: metrics left out and why, images that could not be read, or whose
+        notes: remarks on them: metrics left out and why, images that could not be read, or whose
             features are NaN or infinite.
         threshold: the score above which F1 is best, by the first evaluator that has one; else None.
     """
@@ -46,61 +46,61 @@ def evaluate(
     precision: Precision = "fp32",
     alone: bool = False,
 ) -> Evaluation:
-    """Predict every image once, and let the evaluators judge it in the pixels of the image as stored.
+    """Predict every image once, and evaluate the predictions in pixels of the stored images.
 
     The model is left in the mode that it was in, and so are torch's random numbers: sampling in the losses draws the
     same numbers in each evaluation, so that two of them can be compared.
 
     In a process group of torch.distributed every process must call this, each with its own share of the images
-    (`EvalLoader(rank=..., world_size=...)`). The first merges what the evaluators of all have seen, and all return its
-    figures: those of one process that sees every image. The other processes' evaluators keep their share.
+    (`EvalLoader(rank=..., world_size=...)`). Rank 0 merges the states of all evaluators, and all processes return its
+    metrics: those of one process with all images. Evaluators of other processes keep their share.
 
     Args:
         model: a `Model`, on the device to compute on.
         batches: an `EvalLoader`, or anything else that gives its batches.
-        evaluators: fresh ones; what they were given before counts too. If one has `notes`, they say by name why a
+        evaluators: new ones; images of earlier calls count too. If one has `notes`, they give by name the reason why a
             metric is not there.
         losses: also compute the losses, which costs a second forward pass.
         precision: "bf16" and "fp16" predict under autocast.
-        alone: the images of this process are all there are, whatever group it is in.
+        alone: the images of this process are all images, also in a process group.
 
     Raises:
-        DataError: losses are asked for, but an image has no truth.
+        DataError: losses are asked for, but an image has no ground truth.
     """
     device = device_of(model)
-    seen = _Seen()
+    own = _Share()
     sums: dict[str, Tensor] = {}
-    with in_eval_mode(model), torch.no_grad(), fixed_seed(device), watched(model) as features:
+    with in_eval_mode(model), torch.no_grad(), fixed_seed(device), capture_features(model) as features:
         for batch in batches:
-            seen.notes += [f"left out: {reason}" for reason in batch.skipped]
+            own.notes += [f"left out: {reason}" for reason in batch.skipped]
             moved = batch.to(device, non_blocking=True)
             stored = [sample.size for sample in batch.samples]
             predictions = predict(model, moved.images, stored, precision)
             for row, (prediction, sample) in enumerate(zip(predictions, batch.samples, strict=True)):
-                if found := not_numbers(features, row, prediction):
-                    seen.spoilt.append(f"{sample.path or sample.id}: {found}")
+                if found := non_finite(features, row, prediction):
+                    own.non_finite.append(f"{sample.path or sample.id}: {found}")
                 for evaluator in evaluators:
                     evaluator.update(prediction, sample)
             if losses:
-                seen.images += len(batch)
+                own.images += len(batch)
                 for name, value in _losses(model, moved, precision).items():
                     sums[name] = sums.get(name, torch.zeros((), device=device)) + value * len(batch)
-    seen.losses = {name: value.item() for name, value in sums.items()}
-    return _judged(evaluators, seen, model, alone or rank_and_world_size()[1] == 1)
+    own.losses = {name: value.item() for name, value in sums.items()}
+    return _merged(evaluators, own, model, alone or rank_and_world_size()[1] == 1)
 
 
 @dataclass
-class _Seen:
-    """What a process has to tell beside what its evaluators keep; `losses` are sums over `images`."""
+class _Share:
+    """Results of one process beside the states of its evaluators; `losses` are sums over `images`."""
 
     notes: list[str] = field(default_factory=list)
-    spoilt: list[str] = field(default_factory=list)
+    non_finite: list[str] = field(default_factory=list)
     losses: dict[str, float] = field(default_factory=dict)
     images: int = 0
 
 
-def _judged(evaluators: Sequence[Evaluator], own: _Seen, model: nn.Module, alone: bool) -> Evaluation:
-    """The figures of all images, whichever process has seen them; the first process makes them."""
+def _merged(evaluators: Sequence[Evaluator], own: _Share, model: nn.Module, alone: bool) -> Evaluation:
+    """The evaluation of all images of all processes, computed by rank 0."""
     if not alone:
         for evaluator in evaluators:
             states = gather(evaluator.state())
@@ -116,9 +116,8 @@ def _judged(evaluators: Sequence[Evaluator], own: _Seen, model: nn.Module, alone
     if means:
         metrics |= {"loss": sum(means.values()), **means}
     notes = [note for each in everything for note in each.notes]
-    spoilt = [image for each in everything for image in each.spoilt]
-    if spoilt:
-        notes.append(f"nothing can be found in {len(spoilt)} images, such as {spoilt[0]}; {remedy(model)}")
+    if images := [image for each in everything for image in each.non_finite]:
+        notes.append(f"nothing can be found in {len(images)} images, such as {images[0]}; {fix_for(model)}")
     for evaluator in evaluators:
         notes += [f"no {name}: {reason}" for name, reason in getattr(evaluator, "notes", {}).items()]
     thresholds = (getattr(evaluator, "threshold", None) for evaluator in evaluators)
@@ -129,7 +128,7 @@ def _judged(evaluators: Sequence[Evaluator], own: _Seen, model: nn.Module, alone
 def predict(
     model: nn.Module, images: ImageBatch, stored: Sequence[Size], precision: Precision = "fp32"
 ) -> list[Prediction]:
-    """What `model` says of each image, in the pixels of the images as stored.
+    """The prediction of each image, in pixels of the stored images.
 
     Args:
         model: a `Model` on the device of `images`.
@@ -146,10 +145,10 @@ def predict(
 
 
 def _at_size(model: nn.Module, prediction: Prediction, seen: Size, stored: Size) -> Prediction:
-    """A prediction in the pixels of the stored image, with segments made anew where the model can."""
+    """A prediction in pixels of the stored image, with segments merged again at its size if the model can."""
     if seen == stored or not isinstance(model, SegmentMaker):
         return rescale(prediction, seen, stored)
-    # What follows would replace the segments that are carried over.
+    # Segments are merged again below, so they are not rescaled.
     return model.with_segments(rescale(replace(prediction, panoptic=None), seen, stored))
 
 
@@ -168,7 +167,7 @@ def _losses(model: nn.Module, batch: Batch, precision: Precision) -> dict[str, T
     if batch.targets is None:
         where = str(next((path for path in batch.paths if path), batch.ids))
         fix = "set train.validation_loss=false, or evaluate on annotated images"
-        raise DataError(where, "has no truth to compute a loss from", fix=fix)
+        raise DataError(where, "has no ground truth to compute a loss from", fix=fix)
     device = batch.images.pixels.device
     # The random numbers of an image are its own, whichever images share its batch.
     keys = [(0, position) for position in batch.positions]

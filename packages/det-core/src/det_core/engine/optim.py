@@ -68,13 +68,13 @@ class ParamGroups:
     """Give normalisation layers, biases and others their own weight decay and rate, as the published detectors do.
 
     Args:
-        norm_weight_decay: for the weights and biases of normalisation layers; None: what the optimizer says. Layer
+        norm_weight_decay: for the weights and biases of normalization layers; None: that of the optimizer. Layer
             norms over the channels of a pixel (`norm: LN`) are not meant: published trainings decay them as weights.
-        bias_weight_decay: for all other biases; None: what the optimizer says.
+        bias_weight_decay: for all other biases; None: that of the optimizer.
         bias_lr_factor: multiplies the learning rate of those other biases.
-        weight_decay_of: last part of a parameter's name, such as "pos_embed", to its weight decay, whatever it is.
+        weight_decay_of: last part of a parameter's name, such as "pos_embed" -> weight decay, before all others.
         layer_decay: how much slower early layers learn; None: not.
-        lr_factor_of: last part of a parameter's name to what multiplies its learning rate, on top of all else.
+        lr_factor_of: last part of a parameter's name -> factor on its learning rate, beside all others.
     """
 
     norm_weight_decay: float | None = 0.0
@@ -85,7 +85,7 @@ class ParamGroups:
     lr_factor_of: Mapping[str, float] | None = None
 
     def __call__(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Parameter groups of what `model` trains, each parameter once: weights, norms, then biases.
+        """Groups of the trained parameters, each parameter once: weights, norms, then biases.
 
         The key `lr_factor` of a group multiplies the optimizer's rate.
         """
@@ -146,7 +146,7 @@ class ClipGradients:
 def build_optimizer(
     factory: Factory[torch.optim.Optimizer], model: nn.Module, param_groups: ParamGroups
 ) -> torch.optim.Optimizer:
-    """The optimizer of what `model` trains; each group remembers its undiminished rate as `base_lr`."""
+    """The optimizer of the trained parameters; each group has its rate before the schedule as `base_lr`."""
     groups = param_groups(model)
     if not groups:
         raise ConfigError("train.optimizer", "has nothing to train", "every parameter of the model is frozen")

@@ -51,7 +51,7 @@ class Processes:
 
     Args:
         settings: how they share the work.
-        device: what this process computes on.
+        device: device of this process.
 
     Attributes:
         group: for collectives on the device; None where there is one process.
@@ -70,7 +70,7 @@ class Processes:
             raise ConfigError("train.parallel.shard", "needs several processes", fix="start it by torchrun")
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """What to call for losses, so that gradients become means over the processes."""
+        """The module to call for losses, whose gradients become means over the processes."""
         if self.world_size == 1:
             return model
         synchronize_norms(model, self.device, self.group)
@@ -191,7 +191,7 @@ def optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[
 
 
 def load_sharded(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Give a sharded model and its optimizer what `model_state` and `optimizer_state` returned."""
+    """Load results of `model_state` and `optimizer_state` into a sharded model and its optimizer."""
     from torch.distributed.checkpoint.state_dict import (
         StateDictOptions,
         set_model_state_dict,

@@ -26,7 +26,7 @@ def estimate_norms(model: nn.Module, batches: Iterable[Batch], precision: Precis
 
     A moving average lags behind the weights and weighs the last batches most (Wu and Johnson, "Rethinking batch in
     BatchNorm", 2021). The norms normalise by each batch's own statistics meanwhile, as in training; all else is in
-    evaluation. One that sees nothing keeps its statistics, and if reading the batches fails, all do. Modes, counters
+    evaluation. One without inputs keeps its statistics, and if reading the batches fails, all do. Modes, counters
     and torch's random numbers are left as they were in any case.
 
     Args:
@@ -54,7 +54,7 @@ def estimate_norms(model: nn.Module, batches: Iterable[Batch], precision: Precis
 
 
 class Population:
-    """Mean and variance of each channel over all that was seen, merged batch by batch (Chan et al., 1979)."""
+    """Mean and variance of each channel over all batches, merged batch by batch (Chan et al., 1979)."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -62,7 +62,7 @@ class Population:
         self.squares: Tensor | None = None  # of the distances from the mean, summed
 
     def watch(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """Take in what a norm is about to see, (B, C, ...)."""
+        """Add the input of a norm, (B, C, ...)."""
         values = inputs[0].float().transpose(0, 1).flatten(1)
         if values.shape[1]:
             variance, mean = torch.var_mean(values, dim=1, correction=0)

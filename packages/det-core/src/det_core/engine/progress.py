@@ -53,7 +53,7 @@ class Meter:
 
 
 def memory_in_use(device: torch.device) -> float:
-    """GiB at the highest point so far: of the GPU where there is one, else of this process; nan if nobody knows."""
+    """GiB at the highest point so far: of the GPU where there is one, else of this process; NaN if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     if sys.platform == "win32":
@@ -86,7 +86,7 @@ class Display:
             MofNCompleteColumn(),
             TextColumn("{task.fields[status]}"),
         )
-        # What goes into a pipe must not go to the terminal with the bar.
+        # Output to a pipe must not go to the terminal with the bar.
         out, disable = sys.stdout.isatty(), not self.console.is_terminal
         self._bar = Progress(*columns, console=self.console, disable=disable, redirect_stdout=out)
         self._training: TaskID = self._bar.add_task("train", total=steps, status="", visible=steps > 0)
@@ -102,12 +102,12 @@ class Display:
         """Write a line that stays."""
         self.console.print(printable(message), soft_wrap=True, markup=False)
         if self._log is not None:
-            # What a full disk does not take was shown at least.
+            # On a full disk the line was at least shown.
             with suppress(OSError), self._log.open("a", encoding="utf-8") as file:
                 file.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} {message}\n")
 
     def log_to(self, path: Path) -> None:
-        """Write what is said from here on to a file, too, after what it holds."""
+        """Append further lines to a file, too."""
         self._log = path
 
     def advance(self, step: int, scalars: Mapping[str, float] | None = None) -> None:

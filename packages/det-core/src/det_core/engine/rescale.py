@@ -1,4 +1,4 @@
-"""Predictions carried from the size a model saw to the size an image is stored in."""
+"""Rescales predictions from the size of the model's input to that of the stored image."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ __all__ = ["rescale"]
 def rescale(prediction: Prediction, seen: Size, stored: Size) -> Prediction:
     """Carry a prediction into the pixels of the stored image; boxes are clipped to it, and dropped if nothing is left.
 
-    The stored image must have been resized to what the model saw, and nothing else: no crop, no flip. Extras of
+    The model's input must be the stored image resized, without crop or flip. Extras of
     detections that are tv_tensors are resized by their own kernels; all others stay as they are.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a run needs to go on exactly where it was, and what has changed since."""
+"""The state of a resumed run, and changes since it was written."""
 
 import hashlib
 from collections import Counter
@@ -23,7 +23,7 @@ __all__ = ["require_same_classes", "restore", "summary_of_data", "training_state
 
 _KEYS = ("step", "position", "evaluated", "best", "metrics", "model", "optimizer", "scalars", "random", "sums", "data")
 _NEWER: Mapping[str, Any] = {"scalars": {}, "sums": {}, "data": {}}
-"""What states of 0.1.0 do not hold; they hold none of these."""
+"""Keys that states of 0.1.0 lack."""
 
 
 def training_state(trainer: "Training") -> dict[str, Any]:
@@ -52,7 +52,7 @@ def training_state(trainer: "Training") -> dict[str, Any]:
 
 
 def restore(trainer: "Training", state: Mapping[str, Any]) -> list[str]:
-    """Go back to what was saved; returns a sentence for each thing that has changed since.
+    """Restore a saved state; returns a sentence for each change since.
 
     Raises:
         CheckpointError: the state is incomplete, or of other classes or another kind of training.
@@ -116,7 +116,7 @@ def _changed(state: Mapping[str, Any], trainer: "Training") -> list[str]:
 
 
 def summary_of_data(data: Data) -> dict[str, dict[str, Any]]:
-    """Split -> classes, number of images and a fingerprint of what they hold, as far as known without reading them."""
+    """Split -> classes, number of images and a fingerprint of the index, as far as known without reading images."""
     splits = ["train"] if data.val is None else ["train", "val"]
     return {split: _summary(data.dataset(split)) for split in splits}  # type: ignore[arg-type]
 
@@ -132,7 +132,7 @@ def _summary(dataset: Dataset) -> dict[str, Any]:
 
 
 def require_same_classes(where: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise CheckpointError unless the labels of the training data still stand for the same classes."""
+    """Raise CheckpointError if the labels of the training data are of other classes than before."""
     was, are = (list(each.get("train", {}).get("classes", ())) for each in (before, now))
     if was != are:
         pairs = [f"{number}: {a!r} -> {b!r}" for number, (a, b) in enumerate(zip(was, are, strict=False)) if a != b]

@@ -1,14 +1,15 @@
-"""The folder of a training run: what is in it, and when one may be used."""
+"""The folder of a training run: its files, and checks before its use."""
 
 import glob
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from det_safeload.locks import HeldError, lock
+
 from det_core import recipes
-from det_core.engine.lock import lock
 from det_core.errors import CheckpointError, DetError
 from det_core.recipes import Recipe
 from det_core.recipes.allow_list import OWN
@@ -43,7 +44,7 @@ class RunFolder:
 
     @property
     def state(self) -> Path:
-        """What training goes on from."""
+        """The state of the training, from which it resumes."""
         return self.path / "last.state.pt"
 
     @property
@@ -58,19 +59,19 @@ class RunFolder:
 
     @property
     def environment(self) -> Path:
-        """What the run ran in: versions, devices, the command, the state of the code in Git; a list of its parts."""
+        """The environments of the run, one per start: versions, devices, command, Git state."""
         return self.path / "environment.json"
 
     @property
     def console(self) -> Path:
-        """What was shown, line by line."""
+        """The shown lines."""
         return self.path / "console.log"
 
     def admit(self, recipe: Recipe, resume: bool, overwrite: bool) -> list[str]:
         """Whether a run of `recipe`, resolved, may use the folder; changes nothing there.
 
         Returns:
-            What `recipe` changes of the run that it resumes, a sentence for each.
+            Changes of `recipe` since the run that it resumes, a sentence for each.
 
         Raises:
             CheckpointError: a run is there and is neither to be resumed nor overwritten; or it is of another model.
@@ -93,7 +94,7 @@ class RunFolder:
         if not self.recipe.exists():
             fix = "start in another folder, or with --overwrite"
             raise CheckpointError(str(self.recipe), "is missing beside the state of a run", fix=fix)
-        # Resolved anew: an earlier version may have had fewer arguments.
+        # Resolved again: an earlier version may have had fewer arguments.
         changes = list(_changes(recipes.load(self.recipe).resolved().tree, recipe.tree, ""))
         for path, was, now in changes:
             if path.partition(".")[0] == "model" or path == "train.optimizer.type":
@@ -111,18 +112,27 @@ class RunFolder:
         """
         made = not self.path.exists()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(str(self.path), "cannot be used as the output folder", str(error)) from error
-        try:
-            with lock(self.path / ".lock"):
+            with self._lock():
                 yield
         finally:
             if made and self.path.exists() and not any(self.path.iterdir()):
                 self.path.rmdir()
 
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(lock(self.path / ".lock"))
+            except HeldError as error:
+                found, fix = str(error) or "no more is known", "wait for it to end, or choose another --output"
+                raise CheckpointError(str(self.path), "is in use by another training", found, fix) from error
+            except OSError as error:
+                raise CheckpointError(str(self.path), "cannot be used as the output folder", str(error)) from error
+            yield
+
     def open(self, recipe: Recipe, resume: bool) -> None:
-        """Write the recipe; what an earlier run left is removed unless it is resumed, and so are unfinished files.
+        """Write the recipe; remove unfinished files and, unless it is resumed, the files of an earlier run.
 
         Raises:
             CheckpointError: the folder cannot be made or written to.
@@ -144,7 +154,7 @@ class RunFolder:
 
 
 def _changes(before: Any, now: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """(dotted path, value before, value now) of each leaf that differs; None stands for what is not there."""
+    """(dotted path, value before, value now) of each leaf that differs; None for an absent one."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in sorted({*before, *now}):
             yield from _changes(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))

@@ -42,7 +42,7 @@ class Scalars:
         self._rewrite_csv(rows)
 
     def write(self, step: int, values: Mapping[str, float]) -> str:
-        """Add one row; a new name becomes a column. Returns what is wrong where rows begin to wait for the disk."""
+        """Add one row; a new name becomes a column. Returns the problem where rows begin to wait for the disk."""
         self._waiting.append({"step": step, **values})
         try:
             _append(self.jsonl, "".join(json.dumps(row) + "\n" for row in self._waiting))

@@ -29,7 +29,7 @@ class WarmupMultiStep:
 
     Args:
         milestones: rising step numbers; the rate falls from that step on. Empty: constant.
-        gamma: what each milestone multiplies by.
+        gamma: factor of each milestone.
         warmup: number of warmup steps; 0 for none.
         warmup_start: the factor at step 0.
     """
@@ -84,7 +84,7 @@ class WarmupSteps:
     Args:
         steps: the length of the whole training; `Train` knows it.
         decays: how often the rate falls: after steps / (decays + 1), and so on.
-        gamma: what each of them multiplies by.
+        gamma: factor of each of them.
         warmup: number of warmup steps; 0 for none.
         warmup_start: the factor at step 0.
     """

@@ -1,4 +1,4 @@
-"""`Train`: everything the `train` section of a recipe can say."""
+"""`Train`: the `train` section of a recipe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Train:
         evaluate_every: steps between evaluations on `data.val`; null: only after the last step.
         evaluate_batch_size: images per evaluation batch of a process; null: as many as in training.
         validation_loss: evaluations also report the loss on `data.val`, which costs a second forward pass.
-        precise_norms: before each evaluation, take the running statistics of batch norms anew over this many batches of
+        precise_norms: before each evaluation, recompute the running statistics of batch norms over this many batches of
             `data.train`, the next ones; null: they stay moving averages. Frozen norms have none.
         best_metric: the metric that chooses `best.safetensors`, such as "bbox/AP50", or "loss" for the lowest loss on
             `data.val`; null: the first metric of the first evaluator.

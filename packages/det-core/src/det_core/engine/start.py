@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from det_core.data import Data
 from det_core.engine import loop
 from det_core.engine.checkpoint import load_state
 from det_core.engine.checks import check_classes
@@ -21,6 +22,7 @@ from det_core.engine.loop import Outcome
 from det_core.engine.progress import Display
 from det_core.engine.resume import restore
 from det_core.engine.run import RunFolder
+from det_core.engine.settings import Train
 from det_core.recipes import Recipe
 
 __all__ = ["in_steps", "initial_model", "train"]
@@ -52,19 +54,14 @@ def train(
     Raises:
         ConfigError: model and data do not fit together, or the images of a step do not divide among the processes.
         CheckpointError: `output` cannot be used.
-        DataError: an image cannot be used, and the recipe does not say to skip it.
+        DataError: an image cannot be used, and `data.on_bad_image` is not "skip".
         TrainingError: the loss is no longer finite, memory does not suffice, or another process has ended.
     """
-    recipe = recipe.resolved()
-    data = recipe.build("data")
-    recipe = in_steps(recipe, data)
-    settings = recipe.build("train")
-    settings = replace(settings, callbacks=(*settings.callbacks, *callbacks))
+    recipe, data, settings = _built(recipe, callbacks)
     folder = RunFolder(Path(output))
     with ExitStack() as stack:
         rank, world_size = stack.enter_context(process_group())
-        # Outermost, as torchrun sends SIGTERM while the failure of another process is being explained.
-        stop = stack.enter_context(StopRequest())
+        stop = stack.enter_context(StopRequest())  # first: torchrun sends SIGTERM while another's failure is explained
         stack.enter_context(ends_together())
         settings.local_batch_size(world_size)
         _check_data(recipe, data)
@@ -78,9 +75,17 @@ def train(
         first(lambda: folder.open(recipe, bool(state)))
         if rank == 0:
             write_environment(folder.environment, world_size)
-            display.log_to(folder.console)
-        _announce(display, trainer.step if state else None, settings.steps, changes)
+        _announce(trainer, "going on after" if state else "beginning at", changes)
         return trainer.run()
+
+
+def _built(recipe: Recipe, callbacks: Sequence[Any]) -> tuple[Recipe, Data, Train]:
+    """The resolved recipe, its number of steps included, its data, and its settings with further callbacks."""
+    recipe = recipe.resolved()
+    data = recipe.build("data")
+    recipe = in_steps(recipe, data)
+    settings = recipe.build("train")
+    return recipe, data, replace(settings, callbacks=(*settings.callbacks, *callbacks))
 
 
 def in_steps(recipe: Recipe, data: Any) -> Recipe:
@@ -101,17 +106,20 @@ def _check_data(recipe: Recipe, data: Any) -> None:
 
 
 def _admitted(recipe: Recipe, folder: RunFolder, resume: bool, overwrite: bool) -> tuple[list[str], dict[str, Any]]:
-    """What changed since the run in a folder began, and the state to resume; empty where a run begins."""
+    """Changes since the run in a folder began, and the state to resume; empty for a new run."""
     changes = first(lambda: folder.admit(recipe, resume, overwrite))
     resume = first(lambda: resume and folder.state.exists())
     return changes, first(lambda: load_state(folder.state) if resume else {})
 
 
-def _announce(display: Display, resumed_after: int | None, steps: int, changes: Sequence[str]) -> None:
-    """Show where a training begins, and what changed since it began."""
-    display.say("beginning at step 0" if resumed_after is None else f"going on after step {resumed_after} of {steps}")
+def _announce(trainer: loop.Trainer, where: str, changes: Sequence[str]) -> None:
+    """Show where a training begins, and changes since then; from here on rank 0 also writes to a file."""
+    if trainer.processes.rank == 0:
+        trainer.display.log_to(trainer.folder.console)
+    of_all = f" of {trainer.settings.steps}" if trainer.step else ""
+    trainer.display.say(f"{where} step {trainer.step}{of_all}")
     for change in changes:
-        display.say(f"changed since this run began: {change}")
+        trainer.display.say(f"changed since this run began: {change}")
 
 
 def initial_model(recipe: Recipe) -> nn.Module:

@@ -141,7 +141,7 @@ class Step:
             batches: of this process.
             step: the number of the step.
             folder: where `bad_batch.pt` is written, for `torch.load`.
-            kept: a sentence about what is safe.
+            kept: a sentence about saved files.
         """
         scaled = self.scaler.is_enabled()
         checked = [value for name, value in values.items() if not (scaled and name == "gradient_norm")]

@@ -89,7 +89,7 @@ class Validation:
         processes.share([buffer for norm in live_norms(trainer.model) for buffer in norm.buffers()])
         size = settings.local_batch_size(count)
         if settings.precise_norms is not None:
-            # The coming batches: whoever resumes here draws the same.
+            # The coming batches: a run resumed here draws the same.
             coming = data.train_loader(size, settings.seed, trainer.position, rank, count)
             batches = _until_stopped(islice(coming, settings.precise_norms * settings.accumulate), trainer)
             estimate_norms(trainer.model, batches, settings.precision)

@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from det_core.evaluation.coco import CocoEvaluator
     from det_core.evaluation.coco_results import to_coco
-    from det_core.evaluation.proposals import ProposalRecall
-    from det_core.evaluation.results_file import ResultsFile
 
-__all__ = ["CocoEvaluator", "ProposalRecall", "ResultsFile", "to_coco"]
+__all__ = ["CocoEvaluator", "to_coco"]
 
 _MODULES = {
     "CocoEvaluator": "coco",
-    "ProposalRecall": "proposals",
-    "ResultsFile": "results_file",
     "to_coco": "coco_results",
 }
 

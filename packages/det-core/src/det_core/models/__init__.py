@@ -3,7 +3,6 @@
 from det_core.models.detectors.dense import DenseDetector
 from det_core.models.detectors.families import keypoint_rcnn, mask_rcnn
 from det_core.models.detectors.rcnn import RCNN, ProposalNetwork, faster_rcnn
-from det_core.models.detectors.semantic import SemanticSegmentor, SemSegFPNHead
 from det_core.models.heads.box import FastRCNNConvFCHead, FastRCNNPredictor
 from det_core.models.heads.cascade import CascadeROIHeads
 from det_core.models.heads.dense import TowerLayers
@@ -52,8 +51,6 @@ __all__ = [
     "Res5Blocks",
     "Res5ROIHeads",
     "RetinaNetHead",
-    "SemSegFPNHead",
-    "SemanticSegmentor",
     "StandardROIHeads",
     "TowerLayers",
     "faster_rcnn",

@@ -18,7 +18,6 @@ from torch import distributed as dist
 __all__ = [
     "current_group",
     "first_generator",
-    "gather_values",
     "global_batch",
     "global_count",
     "image_rand",
@@ -109,20 +108,6 @@ def global_count(count: Tensor | int, like: Tensor) -> Tensor | int:
     if _world_size(current) > 1:
         dist.all_reduce(total, group=current.group)
     return total * current.parts
-
-
-def gather_values(values: Tensor) -> list[Tensor]:
-    """The values (N_i,) of each process of the global batch, without gradient; all processes must call this."""
-    current = _current.get()
-    if current is None or (count := _world_size(current)) == 1:
-        return [values.detach()]
-    sizes = [torch.zeros(1, dtype=torch.int64, device=values.device) for _ in range(count)]
-    dist.all_gather(sizes, sizes[0].new_tensor([len(values)]), group=current.group)
-    padded = values.detach().new_zeros(int(max(sizes)))
-    padded[: len(values)] = values.detach()
-    gathered = [torch.empty_like(padded) for _ in sizes]
-    dist.all_gather(gathered, padded, group=current.group)
-    return [each[: int(size)] for each, size in zip(gathered, sizes, strict=True)]
 
 
 def normalizer(count: Tensor | int, like: Tensor) -> Tensor | float:

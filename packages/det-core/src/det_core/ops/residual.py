@@ -1,35 +1,14 @@
 """The blocks of residual networks (He et al., "Deep residual learning", 2016)."""
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from det_core.ops.deform_conv import Deformable, deform_conv, offset_channels
 from det_core.ops.layers import Conv2d, Norm
-from det_core.ops.precision import precise
 
-__all__ = ["BasicBlock", "BottleneckBlock", "Deformable", "Deformation", "initialize", "through_stages"]
-
-Deformable = Literal["v1", "v2"]
-"""Deformable convolutions as first published, and modulated ones."""
-
-
-@dataclass(frozen=True)
-class Deformation:
-    """Settings of the deformable convolutions of a residual network.
-
-    Attributes:
-        stages: names of the stages whose 3 x 3 convolutions are deformable.
-        kind: see `BottleneckBlock`.
-        groups: number of channel groups with separate offsets, see `BottleneckBlock`.
-    """
-
-    stages: Sequence[str] = ()
-    kind: Deformable = "v1"
-    groups: int = 1
+__all__ = ["BasicBlock", "BottleneckBlock", "initialize", "through_stages"]
 
 
 class BasicBlock(nn.Module):
@@ -55,9 +34,7 @@ class BottleneckBlock(nn.Module):
         bottleneck: channels of the 3 x 3 convolution, in all groups together.
         stride_in_1x1: whether the first convolution strides (the original and its Caffe2 weights) or the 3 x 3 one.
         dilation: dilation of the 3 x 3 convolution.
-        deformable: kind of deformable convolution, with a further convolution `conv2_offset`; "v1" predicts offsets
-            (Dai et al., "Deformable convolutional networks", 2017), "v2" also a weight per sample (Zhu et al.,
-            "Deformable ConvNets v2", 2019).
+        deformable: kind of deformable convolution, with a further convolution `conv2_offset`.
         deformable_groups: number of channel groups with separate offsets.
     """
 
@@ -93,35 +70,20 @@ class BottleneckBlock(nn.Module):
         self.conv2_offset: nn.Conv2d | None = None
         self.modulated = deformable == "v2"
         if deformable:
-            # Per sample of the 3 x 3: vertical and horizontal offset, and weight.
-            numbers = deformable_groups * 9 * (3 if self.modulated else 2)
+            numbers = offset_channels(deformable, deformable_groups)
             self.conv2_offset = nn.Conv2d(bottleneck, numbers, 3, stride=stride3, padding=dilation, dilation=dilation)
         self.conv3 = Conv2d(bottleneck, out_channels, 1, norm=norm, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
         middle = self.conv1(x)
-        middle = self.conv2(middle) if self.conv2_offset is None else self._deformed(middle, self.conv2_offset(middle))
+        if self.conv2_offset is None:
+            middle = self.conv2(middle)
+        else:
+            middle = deform_conv(middle, self.conv2_offset(middle), self.conv2, self.modulated)
         out = self.conv3(middle)
         out += x if self.shortcut is None else self.shortcut(x)
         return F.relu_(out)
-
-    def _deformed(self, x: Tensor, numbers: Tensor) -> Tensor:
-        samples = numbers.shape[1] // 3 if self.modulated else 0
-        conv = self.conv2
-        features, numbers, kernel = precise(x, numbers, conv.weight)
-        offsets, weights = numbers.split([numbers.shape[1] - samples, samples], dim=1)
-        out = torchvision.ops.deform_conv2d(
-            features,
-            offsets,
-            kernel,
-            None if conv.bias is None else conv.bias.to(kernel.dtype),  # present with a folded norm
-            stride=conv.stride,
-            padding=conv.padding,
-            dilation=conv.dilation,
-            mask=weights.sigmoid() if samples else None,
-        )
-        return conv.finish(out.to(x.dtype))
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int, norm: Norm) -> Conv2d | None:

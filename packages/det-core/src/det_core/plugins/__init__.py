@@ -1,7 +1,7 @@
 """Installed plugins: hooks, discovery, and the names that they offer; nothing here imports torch.
 
-`catalog()` lists what is installed. The other modules of this package are `hooks` (what a plugin may name), `registry`
-(from a name to the callable behind it) and `builtin` (what core itself offers).
+`catalog()` lists what is installed. The other modules of this package are `hooks` (the hooks of plugins), `registry`
+(from a name to the callable behind it) and `builtin` (the components of core).
 """
 
 from det_core.plugins.discovery import (
@@ -9,7 +9,7 @@ from det_core.plugins.discovery import (
     DISABLE,
     TIMEOUT,
     Catalog,
-    Finding,
+    Issue,
     Plugin,
     Status,
     canonical,
@@ -23,7 +23,7 @@ __all__ = [
     "DISABLE",
     "TIMEOUT",
     "Catalog",
-    "Finding",
+    "Issue",
     "Plugin",
     "Status",
     "canonical",

@@ -1,4 +1,4 @@
-"""What core itself brings, through the same hooks as any plugin: names as data, nothing is imported.
+"""The components of core, by the same hooks as any plugin: names as data, nothing is imported.
 
 One sorted table per hook; a component needs a line here and nothing else. Recipes are listed in `zoo.plugin`.
 """
@@ -10,17 +10,17 @@ from det_core.plugins.hooks import hookimpl
 
 _CORE = {
     "det_core.data": """
-        Data FixedSizeCrop ObjectCrop Points RandomCrop ResizeShortestEdge ScaleJitter ShuffleSampler
+        Data FixedSizeCrop Points RandomCrop ResizeShortestEdge ScaleJitter ShuffleSampler
     """,
     "det_core.backbones": "Deformation",
     "det_core.engine": """
         ClipGradients EMA LayerDecay OneCycle Parallel ParamGroups Train WarmupCosine WarmupMultiStep WarmupPoly
         WarmupSteps
     """,
-    "det_core.engine.callbacks": "EarlyStopping Freeze",
+    "det_core.engine.callbacks": "Freeze",
     "det_core.models": """
         AnchorGenerator AnchorMatching AnchorSampler BoxRegression DenseNMS FCOSNMS FCOSTower FederatedClasses FocalLoss
-        NMS Normalize ProposalNMS RegionSampler Res5Blocks ROIPooler RPNHead SemSegFPNHead TowerLayers
+        NMS Normalize ProposalNMS RegionSampler Res5Blocks ROIPooler RPNHead TowerLayers
     """,
     "det_core.weights": "InitialWeights",
 }
@@ -61,7 +61,6 @@ def det_heads() -> dict[str, str]:
         "roi_pooler": "det_core.models:ROIPooler",
         "rpn": "det_core.models:RPN",
         "rpn_head": "det_core.models:RPNHead",
-        "sem_seg_fpn_head": "det_core.models:SemSegFPNHead",
         "standard_roi_heads": "det_core.models:StandardROIHeads",
     }
 
@@ -76,7 +75,6 @@ def det_models() -> dict[str, str]:
         "mask_rcnn": "det_core.models:mask_rcnn",
         "proposal_network": "det_core.models:ProposalNetwork",
         "rcnn": "det_core.models:RCNN",
-        "semantic_segmentor": "det_core.models:SemanticSegmentor",
     }
 
 
@@ -90,10 +88,9 @@ def det_datasets() -> dict[str, str]:
 
 @hookimpl
 def det_evaluators() -> dict[str, str]:
-    """Judges of predictions."""
+    """Evaluators of predictions."""
     return {
         "coco": "det_core.evaluation:CocoEvaluator",
-        "proposal_recall": "det_core.evaluation:ProposalRecall",
     }
 
 
@@ -111,7 +108,7 @@ def det_commands() -> dict[str, str]:
 
 @hookimpl
 def det_writers() -> dict[str, str]:
-    """What `det predict` writes."""
+    """Writers of `det predict --save`."""
     return {
         "json": "det_core.predict.writers:JsonWriter",
         "pictures": "det_core.predict.writers:PictureWriter",

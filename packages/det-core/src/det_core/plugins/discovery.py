@@ -1,4 +1,4 @@
-"""Finds the installed plugins and what they offer, without importing anything behind a name.
+"""Finds the installed plugins and their components, without importing the components.
 
 The loop over entry points is our own: one broken plugin is remembered and skipped instead of ending the program, and
 two distributions that use the same entry-point name are both kept. `DET_DISABLE_PLUGINS`, distributions separated by
@@ -18,9 +18,10 @@ from importlib import metadata
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
+from det_safeload.isolation import ForeignError, LeftThreads, foreign_code, isolated
+from det_safeload.watchdog import Watchdog
+
 from det_core.plugins import hooks, offers
-from det_core.plugins.isolation import ForeignError, LeftThreads, foreign_code, isolated
-from det_core.plugins.watchdog import Watchdog
 from det_core.printable import described, printable, quoted, type_name
 
 __all__ = [
@@ -28,7 +29,7 @@ __all__ = [
     "DISABLE",
     "TIMEOUT",
     "Catalog",
-    "Finding",
+    "Issue",
     "Plugin",
     "Status",
     "canonical",
@@ -55,10 +56,10 @@ class Plugin:
         module: the entry point's value, "package.module" as a rule.
         status: "active"; "disabled" by the environment; "incompatible" with this core; "broken": cannot be imported;
             "hanging": could not be imported in time.
-        components: kind -> name -> target; what an active plugin offers.
+        components: kind -> name -> target, of an active plugin.
         safe_parts: import paths that an untrusted recipe may build beside those, as the plugin lists them.
         moved_names: names that parts of it had elsewhere before, by which recipes of earlier versions call them.
-        problems: what is wrong with it, a sentence each; an active plugin may have some too.
+        problems: a sentence each; an active plugin may have some too.
         missing: the module that a broken plugin did not find; "" if that is not its trouble.
     """
 
@@ -74,13 +75,13 @@ class Plugin:
 
     @property
     def problem(self) -> str:
-        """All that is wrong with it in one line; "" where nothing is."""
+        """All problems in one line; "" for none."""
         return "; ".join(self.problems)
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Something that is not as it should be: where, what it is, and the command or the step that mends it."""
+class Issue:
+    """A problem: its place, a description, and the command or step that fixes it."""
 
     where: str
     problem: str
@@ -92,29 +93,29 @@ class Finding:
 
 @dataclass(frozen=True)
 class Catalog:
-    """What was found, by the names of the distributions, so that the order of installation never matters.
+    """Installed plugins, by the names of the distributions, so that the order of installation never matters.
 
     Attributes:
-        strays: what is wrong with the environment rather than with one plugin.
+        environment_issues: problems of the environment rather than of one plugin.
     """
 
     plugins: tuple[Plugin, ...]
-    strays: tuple[Finding, ...] = ()
+    environment_issues: tuple[Issue, ...] = ()
 
     def moved(self, name: str) -> str:
-        """The name of today of what a plugin says it took from elsewhere under `name`; "" where none says so."""
+        """The current name of a part that a plugin lists under its earlier `name`; "" for none."""
         return next((each.moved_names[name] for each in self.plugins if name in each.moved_names), "")
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Everything that somebody should mend, a sentence each; a plugin that was switched off is none."""
+        """All problems, a sentence each; disabled plugins are none."""
         of_plugins = (
             f"{plugin.distribution} {plugin.version}: {problem}"
             for plugin in self.plugins
             if plugin.status != "disabled"
             for problem in plugin.problems
         )
-        return (*map(str, self.strays), *of_plugins)
+        return (*map(str, self.environment_issues), *of_plugins)
 
 
 _found: Catalog | None = None
@@ -122,7 +123,7 @@ _left: set[str] = set()
 
 
 def catalog(refresh: bool = False) -> Catalog:
-    """What is installed. Found once in a process; `refresh` looks again."""
+    """The installed plugins. Found once in a process; `refresh` searches again."""
     global _found
     if _found is None or refresh:
         importlib.invalidate_caches()
@@ -148,43 +149,45 @@ def _switched_off() -> set[str]:
 def _discover() -> Catalog:
     switched_off = _switched_off()
     found: list[Plugin] = []
-    strays: list[Finding] = []
+    environment_issues: list[Issue] = []
     first: dict[str, str] = {}
     try:
         core = metadata.version(CORE)
     except metadata.PackageNotFoundError:
-        core = ""  # told below
-    with Watchdog(_patience(strays), f"{DISABLE}={{who}} goes on without it") as watchdog:
-        for name, version, requires, points in _with_entry_points(strays):
+        core = ""  # reported below
+    with Watchdog(_time_limit(environment_issues), f"{DISABLE}={{who}} goes on without it", "det") as watchdog:
+        for name, version, requires, points in _with_entry_points(environment_issues):
             if name in first:
                 # The same one again, further down sys.path: Python imports the first, so the first is the plugin.
                 if version != first[name]:
                     problem = f"is installed twice; {first[name]} is used, {version} is hidden behind it"
                     fix = f"pip uninstall {name}  # until none is left, then install it again"
-                    strays.append(Finding(name, problem, fix))
+                    environment_issues.append(Issue(name, problem, fix))
                 continue
             first[name] = version
-            misfit = _misfit(requires, core)
+            incompatibility = _incompatibility(requires, core)
             for point in points:
                 plugin = Plugin(name, version, printable(point.value, 200))
                 if name in switched_off:
                     found.append(replace(plugin, status="disabled", problems=(f"switched off by {DISABLE}",)))
-                elif misfit:
-                    found.append(replace(plugin, status="incompatible", problems=(misfit,)))
+                elif incompatibility:
+                    found.append(replace(plugin, status="incompatible", problems=(incompatibility,)))
                 else:
                     found.append(_inspect(plugin, point, watchdog))
     if CORE not in first:
         problem = "is not installed as a distribution, so its own components cannot be found"
-        strays.append(Finding(CORE, problem, "pip install it"))
-    return Catalog(tuple(sorted(found, key=lambda plugin: (plugin.distribution, plugin.module))), tuple(strays))
+        environment_issues.append(Issue(CORE, problem, "pip install it"))
+    return Catalog(
+        tuple(sorted(found, key=lambda plugin: (plugin.distribution, plugin.module))), tuple(environment_issues)
+    )
 
 
-def patience() -> float:
+def time_limit() -> float:
     """How many seconds a plugin may take; infinite for no limit."""
-    return _patience([])
+    return _time_limit([])
 
 
-def _patience(strays: list[Finding]) -> float:
+def _time_limit(environment_issues: list[Issue]) -> float:
     """How many seconds a plugin may take."""
     text = os.environ.get(TIMEOUT, "").strip()
     try:
@@ -192,13 +195,15 @@ def _patience(strays: list[Finding]) -> float:
         if not seconds >= 0:
             raise ValueError("negative, or no number")
     except ValueError:
-        strays.append(Finding(TIMEOUT, f"{text!r} is not a number of seconds; {SECONDS:g} is used", "0 waits for ever"))
+        environment_issues.append(
+            Issue(TIMEOUT, f"{text!r} is not a number of seconds; {SECONDS:g} is used", "0 waits for ever")
+        )
         return SECONDS
     return seconds or math.inf
 
 
 class _Installed(NamedTuple):
-    """What counts of the metadata of a distribution, which is parsed anew whenever it is asked for."""
+    """Metadata of a distribution, which importlib parses again at each access."""
 
     name: str
     version: str
@@ -206,8 +211,8 @@ class _Installed(NamedTuple):
     points: Sequence[metadata.EntryPoint]
 
 
-def _with_entry_points(strays: list[Finding]) -> Iterator[_Installed]:
-    """The distributions that have entry points in our group. The text is looked at first: parsing all takes long."""
+def _with_entry_points(environment_issues: list[Issue]) -> Iterator[_Installed]:
+    """The distributions that have entry points in our group. The text is searched first: parsing all takes long."""
     for distribution in metadata.distributions():
         try:
             if f"[{hooks.GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
@@ -220,16 +225,18 @@ def _with_entry_points(strays: list[Finding]) -> Iterator[_Installed]:
             if not _DISTRIBUTION.fullmatch(name) or len(version) > 100:
                 raise ValueError(f"it calls itself {quoted(name)} {quoted(version)}")
         except Exception as error:
-            # A file that cannot be decoded, metadata without a name: what an interrupted installation leaves behind.
+            # A file that cannot be decoded, metadata without a name: as after an interrupted installation.
             place = printable(str(getattr(distribution, "_path", "an installed distribution")), 500)
-            strays.append(Finding(place, f"its metadata cannot be read ({described(error)})", "install it again"))
+            environment_issues.append(
+                Issue(place, f"its metadata cannot be read ({described(error)})", "install it again")
+            )
             continue
         if points:
             yield _Installed(canonical(name), printable(version), requires or distribution.requires or (), points)
 
 
 def _inspect(plugin: Plugin, point: metadata.EntryPoint, watchdog: Watchdog) -> Plugin:
-    """The plugin with what it offers; its code runs here, and nowhere else in this file."""
+    """The plugin with its components; its code runs only here."""
     torch_was_there, threads = "torch" in sys.modules, LeftThreads()
     run = partial(isolated, watchdog, plugin.distribution)
     try:
@@ -276,7 +283,7 @@ def _left_behind(distribution: str, threads: LeftThreads, run: Callable[..., Any
 
 
 def left_threads() -> tuple[str, ...]:
-    """The threads that plugins left behind when they were looked at, each with its plugin."""
+    """Threads that plugins left running at discovery, each with its plugin."""
     return tuple(sorted(_left))
 
 
@@ -288,7 +295,7 @@ def _module_of(point: metadata.EntryPoint) -> ModuleType:
     return module
 
 
-def _misfit(requires: Sequence[str], core: str) -> str:
+def _incompatibility(requires: Sequence[str], core: str) -> str:
     """Why a plugin cannot be used with this version of core, from its own Requires-Dist; "" where it can."""
     wanted = [text for text in requires if re.match(r"det[-_.]+core", text, re.IGNORECASE)]
     if not (wanted and core):

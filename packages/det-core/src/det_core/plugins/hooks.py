@@ -1,4 +1,4 @@
-"""The eleven hooks of a plugin: what each names, as data.
+"""The eleven hooks of a plugin, which return names as data.
 
 A plugin is a module named in the entry-point group `det`. Each hook takes no argument and returns names as data,
 `{"name": "package.module:attribute"}`; nothing behind a name is imported before it is used. Beside its hooks a plugin
@@ -70,7 +70,7 @@ def det_importers() -> Mapping[str, str]:  # type: ignore[empty-body]
 
 @hookspec
 def det_writers() -> Mapping[str, str]:  # type: ignore[empty-body]
-    """Name callables (folder: Path) -> `Writer`, what `det predict --save NAME` writes results with."""
+    """Name callables (folder: Path) -> `Writer`, for `det predict --save NAME`."""
 
 
 @hookspec
@@ -78,36 +78,36 @@ def det_conformance() -> Mapping[str, str]:  # type: ignore[empty-body]
     """Name a `det_devkit.conformance.Conformance`: how the conformance kit makes this package's components."""
 
 
-# What recipes name; then what only programs use.
+# Kinds that recipes name; then those for programs.
 KINDS: tuple[str, ...] = ("backbones", "heads", "models", "datasets", "evaluators", "exporters", "recipes")
 COMPONENTS: tuple[str, ...] = KINDS[:-1]
 HOOKS: Mapping[str, str] = {kind: f"det_{kind}" for kind in (*KINDS, "commands", "importers", "writers", "conformance")}
 
-# Which kind a short name belongs to, by the contract that annotates the parameter. Held as text: contracts need torch.
+# Kind of a short name, by the contract of `det_core.contracts` that annotates the parameter. Contracts need torch.
 CONTRACTS: Mapping[str, str] = {
-    "det_core.contracts.Backbone": "backbones",
-    "det_core.contracts.AnchorGenerator": "heads",
-    "det_core.contracts.BoxHead": "heads",
-    "det_core.contracts.BoxPredictor": "heads",
-    "det_core.contracts.CascadeBoxPredictor": "heads",
-    "det_core.contracts.Pooler": "heads",
-    "det_core.contracts.PooledRegionHead": "heads",
-    "det_core.contracts.Preprocess": "heads",
-    "det_core.contracts.RPNHead": "heads",
-    "det_core.contracts.SemanticHead": "heads",
-    "det_core.contracts.RegionHead": "heads",
-    "det_core.contracts.ROIHeads": "heads",
-    "det_core.contracts.DenseHead": "heads",
-    "det_core.contracts.ProposalGenerator": "heads",
-    "det_core.contracts.Model": "models",
-    "det_core.contracts.Dataset": "datasets",
-    "det_core.contracts.Evaluator": "evaluators",
-    "det_core.contracts.Exporter": "exporters",
+    "Backbone": "backbones",
+    "AnchorGenerator": "heads",
+    "BoxHead": "heads",
+    "BoxPredictor": "heads",
+    "CascadeBoxPredictor": "heads",
+    "Pooler": "heads",
+    "PooledRegionHead": "heads",
+    "Preprocess": "heads",
+    "RPNHead": "heads",
+    "SemanticHead": "heads",
+    "RegionHead": "heads",
+    "ROIHeads": "heads",
+    "DenseHead": "heads",
+    "ProposalGenerator": "heads",
+    "Model": "models",
+    "Dataset": "datasets",
+    "Evaluator": "evaluators",
+    "Exporter": "exporters",
 }
 
 
 def recipe_files(folder: str, published: Mapping[str, Mapping[str, str]], more: Iterable[str] = ()) -> dict[str, str]:
-    """What `det_recipes` returns for files named like their recipes; published paths are aliases.
+    """The result of `det_recipes` for files named like their recipes; published paths are aliases.
 
     Args:
         folder: where the files are, as "package:folder".

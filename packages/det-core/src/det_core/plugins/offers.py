@@ -1,6 +1,6 @@
-"""What a plugin module offers: its hooks, called one by one, and its tables, each reduced to plain text or reported.
+"""The content of a plugin module: its hooks, called one by one, and its tables, reduced to plain text.
 
-Everything here runs code of the plugin, and is called within `isolation`.
+Everything here runs code of the plugin, and is called within `det_safeload.isolation`.
 """
 
 import difflib
@@ -12,9 +12,9 @@ from types import ModuleType
 from typing import Any
 
 import pluggy
+from det_safeload.isolation import ForeignError
 
 from det_core.plugins import hooks
-from det_core.plugins.isolation import ForeignError
 from det_core.printable import printable, quoted
 
 __all__ = ["Tables", "components", "registered", "tables"]
@@ -33,7 +33,7 @@ _MOVED = re.compile(r"[\w./:-]+")  # a qualified name, a module, or an import pa
 
 @dataclass(frozen=True)
 class Tables:
-    """What a plugin module lists beside its hooks, and what is wrong with that.
+    """The tables of a plugin module beside its hooks, and their problems.
 
     Attributes:
         safe_parts: import paths that an untrusted recipe may build.
@@ -67,7 +67,7 @@ def registered(module: ModuleType) -> list[tuple[str, Callable[[], Any]]]:
 def components(
     functions: Sequence[tuple[str, Callable[[], Any]]], problems: list[str], run: Callable[..., Any]
 ) -> dict[str, dict[str, str]]:
-    """What each hook of one plugin returns, each called by itself so that one that raises takes none with it."""
+    """The results of the hooks of a plugin; one that raises does not affect others."""
     found: dict[str, dict[str, str]] = {}
     for name, function in functions:
         kind = _KIND_OF.get(name)
@@ -87,7 +87,7 @@ def components(
 
 
 def _offered(kind: str, function: Callable[[], Any]) -> tuple[dict[str, str] | None, list[str]]:
-    """What one hook offers, as plain text, and what is wrong with it."""
+    """The names of one hook, as plain text, and their problems."""
     offered, hook = function(), hooks.HOOKS[kind]
     if not isinstance(offered, Mapping):
         return None, [f'{hook} must return {{"name": "package.module:attribute"}}, not {quoted(offered)}']
@@ -113,7 +113,7 @@ def _well_formed(kind: str, items: list[tuple[Any, Any]]) -> tuple[dict[str, str
 
 
 def _safe_parts(module: ModuleType) -> tuple[tuple[str, ...], list[str]]:
-    """The import paths that an untrusted recipe may build, and what is wrong with the list."""
+    """The import paths that an untrusted recipe may build, and the problems of the list."""
     listed = vars(module).get(hooks.SAFE_PARTS, ())
     if not isinstance(listed, list | tuple | set | frozenset):
         return (), [f'{hooks.SAFE_PARTS} must be ("package.module:attribute", ...), not {quoted(listed)}']
@@ -126,7 +126,7 @@ def _safe_parts(module: ModuleType) -> tuple[tuple[str, ...], list[str]]:
 
 
 def _moved_names(module: ModuleType) -> tuple[dict[str, str], list[str]]:
-    """Earlier names of parts of the plugin, and what is wrong with the table."""
+    """Earlier names of parts of the plugin, and the problems of the table."""
     listed = vars(module).get(hooks.MOVED_NAMES, {})
     if not isinstance(listed, Mapping):
         return {}, [f'{hooks.MOVED_NAMES} must be {{"earlier name": "name"}}, not {quoted(listed)}']

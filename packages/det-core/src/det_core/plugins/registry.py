@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from det_safeload.watchdog import Stop
+
 from det_core.errors import DetError, PluginError, UnknownNameError
 from det_core.plugins import known
 from det_core.plugins.discovery import canonical, catalog
 from det_core.plugins.hooks import COMPONENTS
-from det_core.plugins.watchdog import Stop
 from det_core.printable import described
 
 __all__ = [
@@ -40,7 +41,7 @@ _IMPORT_PATH = re.compile(
 
 @dataclass(frozen=True)
 class Component:
-    """A name and what stands behind it; for an import path, `name` is the path and `distribution` is ""."""
+    """A name and its target; for an import path, `name` is the path and `distribution` is ""."""
 
     kind: str
     name: str
@@ -49,7 +50,7 @@ class Component:
 
     @property
     def qualified(self) -> str:
-        """The name that means this component whatever else is installed."""
+        """The unambiguous name."""
         return f"{self.distribution}/{self.name}" if self.distribution else self.name
 
     def load(self, where: str = "") -> Callable[..., Any]:
@@ -61,7 +62,7 @@ class Component:
         return loaded
 
     def resolve(self, where: str = "") -> Any:
-        """Import the target, whatever it is; errors as of `load`."""
+        """Import the target, callable or not; errors as of `load`."""
         return import_target(self.target, where or self.qualified)
 
 
@@ -107,7 +108,7 @@ def matches(offered: Iterable[Component], name: str) -> list[Component]:
     """Those that a name means, short or qualified; none for an import path.
 
     A qualified name comes first, so that no plugin can take another's by offering it as a short one; last comes one
-    that nobody has now, of what a plugin says it took over.
+    that no plugin has now, but one lists as an earlier name.
     """
     distribution, _, short = name.partition("/")
     offered, qualified = list(offered), f"{canonical(distribution)}/{short}"
@@ -119,12 +120,12 @@ def matches(offered: Iterable[Component], name: str) -> list[Component]:
 
 
 def _advice(kind: str | None, name: str, offered: list[Component]) -> tuple[str, str]:
-    """What stands in the way, and what to do about it."""
+    """Plugins that are not in use, and a suggestion."""
     idle = [plugin for plugin in catalog().plugins if plugin.problems]
     found = ""
-    if idle or catalog().strays:
+    if idle or catalog().environment_issues:
         reasons = [f"{plugin.distribution} {plugin.version} ({plugin.problem})" for plugin in idle]
-        found = "not in use: " + ", ".join([*reasons, *map(str, catalog().strays)])
+        found = "not in use: " + ", ".join([*reasons, *map(str, catalog().environment_issues)])
     hints = [did_you_mean(name, [c.name for c in offered] + [c.qualified for c in offered])]
     hints.append(_from_package(name, kind or ""))
     if not any(hints):
@@ -154,7 +155,7 @@ def is_import_path(name: str) -> bool:
 def parse_import_path(name: str, where: str = "") -> tuple[str, str]:
     """The module and the attribute of "package.module:attribute"; UnknownNameError for anything else.
 
-    Every import path goes through here, so that who judges a name and who imports it read the same.
+    Every import path goes through here, so that the check of a name and its import agree.
     """
     match = _IMPORT_PATH.fullmatch(name)
     if match is None:
@@ -179,7 +180,7 @@ def import_target(target: str, where: str = "") -> Any:
     with _importing(module_name, where, target):
         value: Any = importlib.import_module(module_name)
     for part in attribute.split("."):
-        with _importing(module_name, where, target):  # a module may import what it names when it is asked for it
+        with _importing(module_name, where, target):  # a module may import lazily
             there = hasattr(value, part)
         if not there:
             public = [each for each in dir(value) if not each.startswith("_")]
@@ -194,7 +195,7 @@ def import_target(target: str, where: str = "") -> Any:
 
 @contextmanager
 def _importing(module_name: str, where: str, target: str) -> Iterator[None]:
-    """Tells of whatever goes wrong while a module is imported as one of our errors."""
+    """Turns any exception of an import into an error of det."""
     problem = f"{module_name!r} cannot be imported"
     try:
         yield

@@ -1,7 +1,7 @@
-"""The distributions that a recipe was written with: what it takes down, and what it says where they are not here.
+"""Versions of the distributions that a recipe was written with, and errors where they are not installed.
 
-What a file says of itself is hearsay: the name of a package in it may be anybody's. Only packages that the project
-itself publishes are recommended outright; for any other the reader is told that nobody but the file names it.
+The metadata in a file are untrusted: a package named in it may belong to anyone. Only packages that the project
+itself publishes are recommended; for any other the message adds that only the file names it.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ def versions_of(tree: Any) -> dict[str, str]:
     used = {"det-core", "torch", "torchvision"}
     for _, name in _types(tree, ""):
         used |= set(owners.get(_package(name), ())) if registry.is_import_path(name) else {name.partition("/")[0]}
-    # Somebody's own module has no version.
+    # A module of the user has no version.
     return {name: version for name in sorted(map(canonical, used)) if (version := _installed(name))}
 
 
@@ -37,7 +37,7 @@ def require_present(node: Any, versions: Mapping[str, Any] | None, path: str) ->
 
     Args:
         node: a section of the recipe; nothing that it names is imported.
-        versions: what the recipe says it was written with; None or {} if it says nothing.
+        versions: those in the recipe; None or {} without any.
         path: the section's place, "model", which messages start with.
     """
     absent = {name: version for name, version in _read(versions).items() if not _installed(name)}
@@ -57,7 +57,7 @@ def require_present(node: Any, versions: Mapping[str, Any] | None, path: str) ->
 
 
 def warn_of_others(versions: Mapping[str, Any] | None, source: str) -> None:
-    """Warn, once for all, of distributions that are here in another major or minor version than a recipe says."""
+    """Warn once of distributions in another major or minor version than in the recipe."""
     differing = [
         f"{name} {was} (here {now})"
         for name, was in _read(versions).items()
@@ -93,7 +93,7 @@ def _installed(distribution: str) -> str:
 
 
 def _series(version: str) -> str:
-    """The part of a version that says whether anything but mistakes was changed: "2.15.0+cpu" is "2.15"."""
+    """Major and minor number of a version: "2.15.0+cpu" is "2.15"."""
     from packaging.version import InvalidVersion, Version
 
     try:

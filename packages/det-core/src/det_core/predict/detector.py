@@ -16,16 +16,15 @@ from det_core.contracts import Augmentable, Transform
 from det_core.data import ResizeShortestEdge, compose, from_pil
 from det_core.engine import Checkpoint, pick_device, predict
 from det_core.engine.checkpoint import save_checkpoint
-from det_core.engine.not_numbers import warn_of_nan, watched
+from det_core.engine.nan_checks import capture_features, warn_of_non_finite
 from det_core.errors import ConfigError, DataError
 from det_core.models.cpu import accelerate
 from det_core.plugins import registry
 from det_core.plugins.known import function
-from det_core.predict.addresses import read_image_at
-from det_core.predict.augmented import AugmentedDetector
 from det_core.predict.loading import load_model
 from det_core.predict.optimize import optimize
 from det_core.predict.result import Result
+from det_core.predict.urls import read_image_at
 from det_core.recipes import Recipe
 from det_core.structures import ImageBatch, Sample
 
@@ -43,7 +42,7 @@ class Detector:
     Args:
         model: a `Model`; it is moved to the device and put into evaluation mode.
         classes: the name of each label.
-        transforms: what the images go through first: the `eval_transforms` of the recipe. Resizes alone.
+        transforms: transforms of the images: the `eval_transforms` of the recipe. Resizes only.
         category_ids: the dataset's own number of each label, for `Result.to_coco`; by default the labels themselves.
         device: as in a recipe: "cpu", "cuda", "mps"; None or "auto" for the best there is.
 
@@ -51,9 +50,9 @@ class Detector:
         threshold: the score threshold of calls without one: that of the best F1 in the validation of the checkpoint
             that it was loaded from, else 0.5.
         batch_size: how many images go through the model at once in calls without one.
-        about: what the checkpoint that it was loaded from says of itself; None without one.
-        recipe: what it was built from by `load`; None if it was not.
-        came_from: the checkpoint that brought the recipe; None if the recipe was named by itself.
+        about: metadata of the checkpoint that it was loaded from; None without one.
+        recipe: the recipe it was built from by `load`; else None.
+        weights: the file or address of the weights that `load` read; "" where it read none.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class Detector:
         self.category_ids = tuple(category_ids) or tuple(range(len(self.classes)))
         self.about: Checkpoint | None = None
         self.recipe: Recipe | None = None
-        self.came_from: Path | None = None
+        self.weights = ""
         self._transforms = tuple(transforms)
         self._transform: Transform = compose(transforms)
         resizes = (each.size[0] for each in transforms if isinstance(each, ResizeShortestEdge))
@@ -99,10 +98,10 @@ class Detector:
                 Face hub), or a recipe: its name, also as published ("COCO-Detection/faster_rcnn_R_50_FPN_3x"), or file.
             weights: for a recipe: the weights of the whole model, det's own or not, in a file or at an address that
                 `det_core.weights.read` takes; None takes those that are published for a recipe of this name, which are
-                downloaded once, and otherwise what the recipe starts from, if that is a whole model.
+                downloaded once, and otherwise the initial weights of the recipe, if they are of a whole model.
             device: where to compute; None for the best there is.
             classes: the name of each label; None takes the checkpoint's, those of the dataset of a published model, and
-                "class 0" and so on where nobody knows.
+                "class 0" and so on if they are unknown.
             overrides: changes to the recipe, such as "model.roi_heads.box_predictor.nms_threshold=0.6".
             trust: build a checkpoint whose recipe names code that is on no list of an installed plugin, which runs it.
 
@@ -114,7 +113,7 @@ class Detector:
         loaded = load_model(source, weights, overrides, trust)
         names = loaded.classes if classes is None else classes
         detector = cls(loaded.model, names, loaded.transforms, loaded.category_ids, device)
-        detector.about, detector.recipe, detector.came_from = loaded.about, loaded.recipe, loaded.checkpoint
+        detector.about, detector.recipe, detector.weights = loaded.about, loaded.recipe, loaded.weights
         if loaded.about is not None and loaded.about.threshold is not None:
             detector.threshold = loaded.about.threshold
         return detector
@@ -165,11 +164,11 @@ class Detector:
             form: the name of an exporter that a plugin offers, such as "onnx".
             path: the file.
             shape: height and width in pixels of the example that the exporter traces.
-            options: what the exporter takes.
+            options: arguments of the exporter.
 
         Raises:
             UnknownNameError: no installed plugin offers this exporter.
-            ConfigError: the model cannot be exported, or the detector has transforms that no recipe spells.
+            ConfigError: the model cannot be exported, or the detector has transforms without a recipe.
         """
         exporter = registry.find("exporters", form, "Detector.export").load()(**options)
         exporter.about = self.about_for_export()
@@ -178,14 +177,14 @@ class Detector:
         return written
 
     def about_for_export(self) -> dict[str, Any]:
-        """What an exporter writes into its file beside the model: its attribute `about`."""
+        """The attribute `about` of an exporter, which is written beside the model."""
         if self.recipe is None and self._transforms:
             fix = "load the detector from a checkpoint or a recipe"
             raise ConfigError("Detector.export", "cannot write transforms that no recipe spells", fix=fix)
         kept = {} if self.recipe is None else self.recipe.tree
         tree = {key: kept[key] for key in ("summary", "model", "data", "versions") if key in kept}
         text = Recipe(tree).to_yaml() if tree else ""
-        return {"classes": self.classes, "category_ids": self.category_ids, "recipe": text}
+        return {"classes": self.classes, "category_ids": self.category_ids, "recipe": text, "weights": self.weights}
 
     def augmented(
         self,
@@ -194,14 +193,17 @@ class Detector:
         flip: bool = True,
         flip_pairs: Sequence[tuple[int, int]] | None = None,
     ) -> "Detector":
-        """This detector looking at each image at several sizes, and mirrored; slower by as many times.
+        """Test-time augmentation: several sizes of each image, and mirrored, merged; slower by as many times.
 
         Args:
             sizes: of the shorter side, in pixels; None: nine, from half to one and a half times the side of its
                 `ResizeShortestEdge`, which are the published 400 to 1200 for a detector of 800.
             max_size: of the longer side, where it would be longer; None: five times the side, the published 4000.
-            flip: also look at each view mirrored.
+            flip: also predict the mirror image of each view.
             flip_pairs: keypoints that change places in a mirror; None: those of COCO's persons, if there are 17.
+
+        Raises:
+            MissingExtraError: det-inspect is not installed, and the model has no augmentation of its own.
         """
         side = self._shorter_side
         sizes = [max(side * eighths // 8, 1) for eighths in range(4, 13)] if sizes is None else sizes
@@ -210,7 +212,7 @@ class Detector:
         if own:
             model: nn.Module = own[0].augmented(self.model, sizes, longest, flip)
         else:
-            model = AugmentedDetector(self.model, sizes, longest, flip, flip_pairs)
+            model = function("Detector.augmented")(self.model, sizes, longest, flip, flip_pairs)
         detector = Detector(model, self.classes, (), self.category_ids, self.device)
         detector.threshold = self.threshold
         return detector
@@ -229,7 +231,7 @@ class Detector:
     def __call__(
         self, images: ImageLike | Iterable[ImageLike], threshold: float | None = None, batch_size: int | None = None
     ) -> Result | list[Result]:
-        """What is on one image, or a list with what is on each of several.
+        """The result of one image, or the list of results of several.
 
         Args:
             images: a file, a Pillow image, a NumPy array (H, W, 3) or a tensor (3, H, W), both uint8 RGB; or several of
@@ -288,9 +290,9 @@ class Detector:
 
     def _detect(self, samples: Sequence[Sample], threshold: float) -> Iterator[Result]:
         seen = ImageBatch.stack([self._transform(sample).image for sample in samples]).to(self.device)
-        with torch.no_grad(), watched(self.model) as features:
+        with torch.no_grad(), capture_features(self.model) as features:
             predictions = predict(self.model, seen, [sample.size for sample in samples])
-        warn_of_nan(self.model, features, samples, predictions)
+        warn_of_non_finite(self.model, features, samples, predictions)
         for sample, prediction in zip(samples, predictions, strict=True):
             result = Result(sample.image, prediction, self.classes, self.category_ids, sample.path).filtered(threshold)
             if result.prediction.detections is not None:

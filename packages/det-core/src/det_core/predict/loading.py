@@ -1,4 +1,4 @@
-"""From what a user names to a model with its weights: a checkpoint, an exported file, or a recipe."""
+"""Loads a model with its weights from a checkpoint, an exported file, or a recipe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,16 +30,16 @@ _TRANSFORMS = "data.eval_transforms"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model and what came with it.
+    """A model and its metadata.
 
     Attributes:
         model: a `Model` with its weights, on the CPU as a rule.
         classes: the name of each label.
-        category_ids: the dataset's own number of each label; () where nobody knows.
-        transforms: what images go through first.
-        about: what a checkpoint says of itself.
-        recipe: what the model was built from; None of an exported file.
-        checkpoint: the checkpoint that brought the recipe; None if the recipe was named by itself.
+        category_ids: category id of the dataset for each label; () if unknown.
+        transforms: transforms of the images.
+        about: metadata of the checkpoint.
+        recipe: recipe of the model; None of an exported file.
+        weights: the file or address of the weights; "" if the recipe's own initial weights are a whole model.
     """
 
     model: nn.Module
@@ -48,7 +48,7 @@ class LoadedModel:
     transforms: Sequence[Any] = ()
     about: Checkpoint | None = None
     recipe: Recipe | None = None
-    checkpoint: Path | None = None
+    weights: str = ""
 
 
 def load_model(
@@ -60,7 +60,7 @@ def load_model(
         return _from_recipe(source if isinstance(source, str) else Path(source), weights, overrides)
     if weights is not None:
         fix = "give a recipe and weights, or the checkpoint alone"
-        raise ConfigError("Detector.load", "a checkpoint brings its own weights", f"got {fspath(weights)} too", fix)
+        raise ConfigError("weights", "a checkpoint brings its own", f"got {fspath(weights)} beside {path}", fix)
     read = _from_checkpoint if path.suffix == _CHECKPOINT else _from_exported
     return read(path, overrides, trust)
 
@@ -91,7 +91,7 @@ def _from_checkpoint(path: Path, overrides: Sequence[str], trust: bool) -> Loade
         problem = "its recipe names what is on no list of an installed plugin"
         raise CheckpointError(str(path), problem, f"{error.where}: {error.problem}", error.fix) from error
     _put_into(model, state, str(path))
-    return LoadedModel(model, about.classes, about.category_ids, transforms, about, recipe, path)
+    return LoadedModel(model, about.classes, about.category_ids, transforms, about, recipe, str(path))
 
 
 def _from_recipe(source: str | Path, weights: str | PathLike[str] | None, overrides: Sequence[str]) -> LoadedModel:
@@ -109,19 +109,20 @@ def _from_recipe(source: str | Path, weights: str | PathLike[str] | None, overri
             fix = "use it as --model, without a recipe: it holds the recipe that made it"
             raise WeightsError(error.where, error.problem, error.found, fix) from error
     classes, ids = (about.classes, about.category_ids) if about else _known_classes(recipe, model.num_classes)
-    return LoadedModel(model, classes, ids, recipe.build_part(_TRANSFORMS, Sequence[Any]), about, recipe)
+    transforms = recipe.build_part(_TRANSFORMS, Sequence[Any])
+    return LoadedModel(model, classes, ids, transforms, about, recipe, str(given or ""))
 
 
 def _from_exported(path: Path, overrides: Sequence[str], trust: bool) -> LoadedModel:
     if any(not each.startswith("data") for each in overrides):
-        raise ConfigError("Detector.load", "an exported file cannot be changed", f"got {overrides[0]!r}")
+        raise ConfigError(str(path), "an exported file cannot be changed", f"got {overrides[0]!r}")
     exporter = _exporter_of(path)()
     exporter.trust = trust
     model = exporter.load(path)
     recipe = _of_exported(getattr(model, "recipe", ""), f"the recipe in {path}", overrides, trust)
     transforms = () if recipe is None else recipe.build_part(_TRANSFORMS, Sequence[Any])
     names = getattr(model, "classes", None) or class_names("", model.num_classes)
-    return LoadedModel(model, names, tuple(getattr(model, "category_ids", ())), transforms, None, recipe)
+    return LoadedModel(model, names, tuple(getattr(model, "category_ids", ())), transforms, None, recipe, str(path))
 
 
 def _of_exported(text: str, where: str, overrides: Sequence[str], trust: bool) -> Recipe | None:
@@ -155,9 +156,9 @@ def _location(weights: str | PathLike[str]) -> str | Path:
 
 
 def _weights_of(recipe: Recipe, overrides: Sequence[str]) -> str | None:
-    """The weights of the whole model: the published ones of its name, unless the overrides say others.
+    """The weights of the whole model: the published ones of its name, unless the overrides name others.
 
-    None means what the recipe starts from.
+    None means the initial weights of the recipe.
     """
     model = published.of_recipe(recipe.source)
     if model is not None and model.weights is not None and not any(each.startswith("weights") for each in overrides):

@@ -1,4 +1,4 @@
-"""`Result`: what a detector says about one image."""
+"""`Result`: the prediction of one image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from det_core.ops.masks import MasksInImage
 from det_core.plugins import registry
 from det_core.plugins.known import function
 from det_core.structures import Detections, PanopticMap, Prediction, SemanticMap
-from det_core.visual import draw, draw_segments, in_words
+from det_core.visual import draw, in_words
 from det_core.zoo.class_names import short_name
 
 __all__ = ["Result"]
@@ -26,11 +26,11 @@ __all__ = ["Result"]
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a detector says about one image.
+    """The prediction of one image.
 
     Attributes:
         image: the image as it was given, uint8 RGB (3, H, W), on the CPU.
-        prediction: everything that the model says, in the pixels of `image`.
+        prediction: all outputs of the model, in pixels of `image`.
         classes: the name of each label.
         category_ids: the dataset's own number of each label.
         path: the file it came from; None where there is none.
@@ -56,7 +56,7 @@ class Result:
         """The mask of each object, in the pixels of `image`: `masks[i]` draws one, bool (H, W).
 
         Those of a crowd in a large image would take gigabytes, so that none is drawn before; `detections.masks` are
-        what the model says within each box.
+        the masks within each box.
         """
         found = self.detections
         if found.masks is None:
@@ -65,7 +65,7 @@ class Result:
 
     @property
     def segments(self) -> PanopticMap | SemanticMap | None:
-        """What the model says of each pixel of `image`; None if it says nothing of pixels."""
+        """The panoptic or semantic map of `image`; None if the model predicts none."""
         return self.prediction.panoptic or self.prediction.semantic
 
     def __len__(self) -> int:
@@ -114,9 +114,13 @@ class Result:
         Args:
             labels: write names and scores.
             line_width: of boxes, in pixels; None: by the size of the image.
+
+        Raises:
+            MissingExtraError: there are segments, and det-panoptic is not installed.
         """
         if self.segments is not None:
-            return draw_segments(self.image, self.segments, self.classes)
+            picture: Image.Image = function("Result.plot")(self.image, self.segments, self.classes)
+            return picture
         return draw(self.image, self.detections, self.classes, labels, line_width)
 
     def _repr_png_(self) -> bytes:

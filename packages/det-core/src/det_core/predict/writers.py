@@ -1,4 +1,4 @@
-"""What `det predict` writes: one class per kind of output, named by the hook `det_writers`.
+"""Writers of `det predict`: one class per kind of output, named by the hook `det_writers`.
 
 Args of each: folder: where its files go; it exists.
 """
@@ -17,7 +17,7 @@ __all__ = ["ImageName", "JsonWriter", "PictureWriter", "Writer", "save_picture"]
 
 @dataclass(frozen=True)
 class ImageName:
-    """How an image is called in what is written.
+    """Names of an image in the written files.
 
     Attributes:
         id: its number in files of COCO's formats.
@@ -40,7 +40,7 @@ class Writer(Protocol):
     """
 
     def write(self, result: Result, name: ImageName) -> None:
-        """Take what was found in one image."""
+        """Add the result of one image."""
         ...
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""Recipes: data that spells a model, its weights, its data and its training as constructor calls; no torch.
+"""Recipes: constructor calls of a model, its weights, its data and its training, as data; no torch.
 
 `load(NAME or FILE)` gives a `Recipe`, which is checked against the constructors that it names and built. A parameter
 annotated `Factory[T]` receives its node unbuilt.

@@ -1,9 +1,9 @@
-"""What a recipe may name, and the one way from a name in it to the object: judged first, imported afterwards.
+"""The names that a recipe may use, and the import of their objects, after the check.
 
 A recipe is *untrusted* where it came inside a file, as in a checkpoint: it may name what installed plugins offer
 through their hooks, of the kinds that belong to the place, and what they list as `SAFE_PARTS`; nothing else, in no
 spelling.
-A recipe that somebody names by hand may also name code of one's own, "my_lab.nets:MyNet". Python's library, torch and
+A recipe of the user may also name their own code, "my_lab.nets:MyNet". Python's library, torch and
 the other libraries that det stands on are closed to both beyond the lists: they read files and run programs.
 """
 
@@ -23,27 +23,22 @@ from det_core.recipes import moved
 
 __all__ = ["ANYTHING", "OWN", "AllowList", "listed", "untrusted"]
 
-# What core and its requirements consist of beside the lists.
-_CLOSED = frozenset(
-    {
-        *(
-            "det_core",
-            "det_safeload",
-            "torch",
-            "torchvision",
-            "numpy",
-            "PIL",
-            "yaml",
-            "safetensors",
-            "pluggy",
-            "pydantic",
-            "rich",
-        ),
-        *("click", "packaging", "pycocotools", "pip", "setuptools", "pkg_resources", "pytest", "_pytest"),
-    }
+_OURS = ("det_core", "det_safeload")
+_LIBRARIES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "PIL",
+    "yaml",
+    "safetensors",
+    "pluggy",
+    "pydantic",
+    "rich",
+    "pycocotools",
 )
-# Parts of core that write or read a file which the recipe names, beside its data: for a recipe of one's own.
-_WITH_FILES = ("det_core.engine.callbacks:BestCheckpoint",)
+_TOOLS = ("click", "packaging", "pip", "setuptools", "pkg_resources", "pytest", "_pytest")
+# Modules of core and its requirements beside the lists.
+_CLOSED = frozenset((*_OURS, *_LIBRARIES, *_TOOLS))
 _FIX = "name a component, or a class of torch.nn, torch.optim or torchvision.transforms.v2"
 _TRUST = "if you know who made the file, give --trust (in Python trust=True)"
 
@@ -63,7 +58,7 @@ class AllowList:
     all: bool = False
 
     def component(self, kind: str | None, name: str, where: str) -> tuple[Any, str]:
-        """What a `type` calls, and its name in full.
+        """The target of a `type`, and its qualified name.
 
         Raises:
             UntrustedError: it may not stand here.
@@ -87,8 +82,6 @@ class AllowList:
         root, kinds = module.partition(".")[0], listed()
         if self.all or kinds.get(target, "none") in ("", *self.kinds):
             return registry.import_target(target, where)
-        if self.own and target in _WITH_FILES:
-            return registry.import_target(target, where)
         if self.own and not _is_closed(root) and not any(part.startswith("_") for part in attribute.split(".")):
             value = registry.import_target(target, where)
             if not callable(value) or not _is_closed(_home(value)) or self._is_listed(value):
@@ -100,14 +93,14 @@ class AllowList:
     def require(self, implied: type, where: str) -> None:
         """Raise UntrustedError unless a class that an annotation implies may be built.
 
-        The annotation is that of a part which was judged before, and the recipe has no choice there: classes of
+        The annotation is that of a part which was checked before, and the recipe has no choice there: classes of
         installed plugins need not be on the list.
         """
         if not (self.all or self.own or _home(implied) in _roots() or self._is_listed(implied)):
             raise self._refusal(f"{implied.__module__}:{implied.__qualname__}", where)
 
     def _is_listed(self, value: Any) -> bool:
-        """Whether this very object is on the list, under whatever name."""
+        """Whether this very object is on the list, under any name."""
         root = _home(value)
         return any(each is value for each in _objects(root, ("", *self.kinds)))
 
@@ -119,10 +112,10 @@ class AllowList:
 
 
 OWN = AllowList()
-"""For a recipe that somebody names by hand, and for those that plugins bring."""
+"""For recipes that the user names, and those of plugins."""
 
 ANYTHING = AllowList(all=True)
-"""For what stands in code: the defaults of signatures."""
+"""For defaults of signatures, which are code."""
 
 _UNTRUSTED: Mapping[str, AllowList] = {
     "model": AllowList(("backbones", "heads", "models"), own=False),
@@ -132,7 +125,7 @@ _PARTS_ALONE = AllowList((), own=False)
 
 
 def untrusted(section: str) -> AllowList:
-    """What an untrusted recipe may name in a section; "data.eval_transforms" holds parts alone, and no dataset."""
+    """The allow list of an untrusted recipe in a section; "data.eval_transforms" holds parts, and no dataset."""
     return _UNTRUSTED.get(section, _PARTS_ALONE)
 
 
@@ -154,7 +147,7 @@ def _objects(root: str, kinds: Collection[str]) -> Iterator[Any]:
             try:
                 yield registry.import_target(path)
             except DetError:
-                continue  # told where it is used
+                continue  # reported where it is used
 
 
 def _roots() -> set[str]:
@@ -163,7 +156,7 @@ def _roots() -> set[str]:
 
 
 def _in_memory(module: str, attribute: str) -> Any:
-    """What a module that is there already holds under a name; None without running anything of it."""
+    """An attribute of a module that is imported already, without running its code; else None."""
     return vars(sys.modules[module]).get(attribute) if module in sys.modules else None
 
 

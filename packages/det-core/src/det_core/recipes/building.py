@@ -22,14 +22,14 @@ class _TooLargeError(ConfigError):
 
 
 def built_within_budget(build: Callable[[], T]) -> T:
-    """What `build` returns, which first has to be built without memory for its numbers ("meta").
+    """The result of `build`, which is called first on the device "meta", without memory for numbers.
 
-    Whatever else goes wrong there is left to the second time, which raises it in its place.
+    Other errors of the first call are ignored: the second call raises them.
 
     Raises:
         ConfigError: the model has more than LAYERS modules, or NUMBERS numbers.
     """
-    import torch  # whoever builds a model needs it
+    import torch
 
     if torch.get_default_device().type != "meta":
         try:
@@ -46,7 +46,7 @@ def built_within_budget(build: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def _counted() -> Iterator[None]:
-    """Count what is registered in modules, on the way."""
+    """Count the submodules, parameters and buffers that modules register."""
     from torch.nn.modules import module as hooks
 
     layers = numbers = 0

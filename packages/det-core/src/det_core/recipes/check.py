@@ -1,8 +1,8 @@
-"""Checks a recipe's node against the constructor that it spells.
+"""Checks a recipe's node against the constructor that it calls.
 
 `check` compares a node, which is plain data, with an annotation, down to the leaves; it imports what the node names and
 builds nothing. The `Plan` that it returns builds. A parameter annotated `Factory[T]` receives its node unbuilt, its
-arguments already checked, and calls it with what only the parent knows.
+arguments already checked, and calls it with further arguments of the parent.
 """
 
 import collections.abc as abc
@@ -24,9 +24,9 @@ from det_core.recipes.construct import class_of, is_contract, kind_of, require_m
 from det_core.recipes.defaults import default_data, over_default
 from det_core.recipes.nodes import Call, Entries, Factory, Items, NoDataError, Plan, Value, known, require_all
 from det_core.recipes.signatures import Argument, Signature, describe, shown, signature_of, unwrapped
-from det_core.recipes.values import Source, is_location, leaf, location, misfit
+from det_core.recipes.values import Source, is_location, leaf, location, type_mismatch
 
-__all__ = ["Factory", "Plan", "Source", "arguments_of", "check"]
+__all__ = ["Checker", "Factory", "Plan", "Source", "arguments_of", "check"]
 
 _LEAVES = (int, float, complex, str, bytes, types.NoneType, enum.Enum, Number)
 _LISTS: Mapping[Any, Any] = {
@@ -43,26 +43,26 @@ def check(node: Any, annotation: Any = Any, path: str = "node", allow: AllowList
     """Compare a node with the annotation of the parameter that it is meant for.
 
     Args:
-        node: plain data: None, bool, int, float, text, lists, mappings; a mapping with a `type` spells a call.
+        node: plain data: None, bool, int, float, text, lists, mappings; a mapping with a `type` is a call.
         annotation: a type as it stands in a signature; a class is called with the node's entries if it has no `type`.
         path: the node's place in the recipe, "model.backbone", which messages start with.
-        allow: what the node may name.
+        allow: allow list of the node.
 
     Raises:
         ConfigError: the node does not fit.
         UnknownNameError: nothing has the name that a `type` gives, or several things do.
-        UntrustedError: it names what `allow` does not hold.
-        PluginError: what a `type` names cannot be imported.
+        UntrustedError: it uses a name that is not in `allow`.
+        PluginError: the target of a `type` cannot be imported.
     """
-    return _Checker(allow).check(node, annotation, path)
+    return Checker(allow).check(node, annotation, path)
 
 
 @dataclass(frozen=True)
-class _Checker:
+class Checker:
     """Checks nodes of one recipe.
 
     Args:
-        allow: what they may name.
+        allow: allow list of the nodes.
     """
 
     allow: AllowList
@@ -93,7 +93,7 @@ class _Checker:
         return _leaf(node, annotation, path)
 
     def _free(self, node: Any, path: str) -> Plan:
-        """Anything goes; but what spells a call is called."""
+        """Any value; calls are made."""
         if isinstance(node, Mapping):
             if isinstance(node.get("type"), str):
                 return self._call(node, Any, path)
@@ -119,29 +119,29 @@ class _Checker:
             if isinstance(each, UntrustedError):
                 raise each
         furthest = max(errors, key=lambda error: len(error.where))
-        raise furthest if len(furthest.where) > len(path) else misfit(node, annotation, path)
+        raise furthest if len(furthest.where) > len(path) else type_mismatch(node, annotation, path)
 
     def _mapping(self, node: Any, annotation: Any, arguments: tuple[Any, ...], path: str) -> Plan:
         if not isinstance(node, Mapping):
-            raise misfit(node, annotation, path)
+            raise type_mismatch(node, annotation, path)
         keys, values = arguments
         parts = {key: self.check(value, values, f"{path}.{key}") for key, value in node.items()}
         return Entries(parts, {key: self.check(key, keys, path).build() for key in node})
 
     def _list(self, node: Any, annotation: Any, origin: type, arguments: tuple[Any, ...], path: str) -> Plan:
         if not isinstance(node, list | tuple):
-            raise misfit(node, annotation, path)
+            raise type_mismatch(node, annotation, path)
         annotations = [arguments[0] if arguments else Any] * len(node)
         if origin is tuple and arguments and arguments[-1] is not Ellipsis:
             if len(arguments) != len(node):
-                raise misfit(node, annotation, path)
+                raise type_mismatch(node, annotation, path)
             annotations = list(arguments)
         numbered = enumerate(zip(node, annotations, strict=True))
         parts = (self.check(value, each, f"{path}.{number}") for number, (value, each) in numbered)
         return Items(tuple(parts), _LISTS.get(origin, tuple))
 
     def _reference(self, node: Any, path: str) -> Plan:
-        """A callable that is meant itself, "torch.nn:ReLU"; a node is called, and what it returns is meant."""
+        """A callable itself, "torch.nn:ReLU", or the callable that the call of a node returns."""
         if isinstance(node, Mapping):
             return self._call(node, Callable, path)
         if not isinstance(node, str) or not registry.is_import_path(node):
@@ -153,7 +153,7 @@ class _Checker:
         return Value(target, node)
 
     def _call(self, node: Any, expected: Any, path: str, unbuilt: bool = False) -> Call:
-        """The call that a node spells; `unbuilt` where the parent makes it, with arguments of its own."""
+        """The call of a node; `unbuilt` if the parent makes it, with further arguments."""
         if not isinstance(node, Mapping):
             fix = "write {type: NAME, argument: value, ...}"
             raise ConfigError(path, f"must be {describe(expected)}", f"got {shown(node)}", fix)
@@ -163,22 +163,25 @@ class _Checker:
         arguments: dict[str, Plan] = {}
         for name, value in node.items():
             if name != "type":
-                argument = known(name, signature, target, path)
-                _require_countable(name, value, path)
-                absent = value is None and argument.default is None  # `x: int = None`
-                value = over_default(value, argument)
-                here = f"{path}.{name}"
-                arguments[name] = Value(None, None) if absent else self.check(value, argument.annotation, here)
+                arguments[name] = self.argument(name, value, signature, target, path)
         defaults = self._defaults(signature, set(arguments), path)
         for name, plan in defaults.items():
-            if is_location(signature.arguments[name].annotation):  # what is built is what the resolved recipe says
+            if is_location(signature.arguments[name].annotation):  # as in the resolved recipe
                 arguments[name] = plan
         if not unbuilt:
             require_all(arguments, signature, target, path)
         return Call(target, spelled, arguments, defaults, path, expected, unbuilt)
 
+    def argument(self, name: str, value: Any, signature: Signature, target: Any, path: str) -> Plan:
+        """Compare what a node gives for an argument with the signature of what it calls."""
+        argument = known(name, signature, target, path)
+        _require_countable(name, value, path)
+        if value is None and argument.default is None:  # `x: int = None`
+            return Value(None, None)
+        return self.check(over_default(value, argument), argument.annotation, f"{path}.{name}")
+
     def target(self, node: Mapping[str, Any], expected: Any, path: str) -> tuple[Callable[..., Any], str]:
-        """What a node calls, and its `type` in full: "" where it has none and the annotation is a class."""
+        """The target of a node, and its qualified `type`: "" for none with a class as annotation."""
         kind, name = kind_of(expected), node.get("type")
         if "type" not in node:
             implied = class_of(expected)
@@ -193,7 +196,7 @@ class _Checker:
         return self.allow.component(kind, name, f"{path}.type")
 
     def _defaults(self, signature: Signature, given: set[str], path: str) -> dict[str, Plan]:
-        """The defaults of what is not given, as far as a recipe can spell them."""
+        """The defaults of absent arguments, as far as a recipe can express them."""
         plans = {
             name: self._default(argument, f"{path}.{name}")
             for name, argument in signature.arguments.items()
@@ -207,12 +210,12 @@ class _Checker:
             return Value(None, None)
         try:
             node = default_data(argument, _takes_factories(argument.annotation))
-            plan = _Checker(ANYTHING).check(node, argument.annotation, path)
+            plan = Checker(ANYTHING).check(node, argument.annotation, path)
             if is_location(argument.annotation) or _calls(plan):
                 return plan
             return plan if bool(plan.build() == argument.default) else None
         except (NoDataError, DetError, ValueError, RuntimeError, TypeError):
-            return None  # `==` of foreign values may raise what it likes
+            return None  # `==` of foreign values may raise anything
 
 
 def _leaf(node: Any, annotation: Any, path: str) -> Plan:
@@ -247,6 +250,6 @@ def _takes_factories(annotation: Any) -> bool:
 def arguments_of(
     node: Mapping[str, Any], annotation: Any, path: str, allow: AllowList = OWN
 ) -> tuple[Callable[..., Any], Signature]:
-    """What a node calls, and the arguments that it could be given."""
-    target, _ = _Checker(allow).target(node, annotation, path)
+    """The target of a node, and its possible arguments."""
+    target, _ = Checker(allow).target(node, annotation, path)
     return target, signature_of(target)

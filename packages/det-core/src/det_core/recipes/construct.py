@@ -1,4 +1,4 @@
-"""Calls a constructor on behalf of a recipe, and looks whether what comes out is what the place asks for."""
+"""Calls a constructor for a recipe, and checks its result against the annotation."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,13 +13,15 @@ __all__ = ["class_of", "construct", "is_contract", "kind_of", "require_methods"]
 
 
 def kind_of(annotation: Any) -> str | None:
-    """The kind of component that a contract stands for; None for any other annotation."""
+    """The kind of component of a contract; None for any other annotation."""
     plain = unwrapped(annotation)
-    return CONTRACTS.get(f"{getattr(plain, '__module__', '')}.{getattr(plain, '__qualname__', '')}")
+    if not getattr(plain, "__module__", "").startswith("det_core.contracts"):
+        return None
+    return CONTRACTS.get(getattr(plain, "__qualname__", ""))
 
 
 def is_contract(annotation: Any) -> bool:
-    """Whether the annotation says what a thing must be able to do (a Protocol), not what class it has."""
+    """Whether the annotation is a Protocol, not a class."""
     return bool(getattr(unwrapped(annotation), "_is_protocol", False))
 
 
@@ -32,11 +34,11 @@ def class_of(annotation: Any) -> type | None:
 
 
 def construct(target: Callable[..., Any], arguments: Mapping[str, Any], where: str, expected: Any = Any) -> Any:
-    """`target(**arguments)`; what it raises is told with the place in the recipe, and keeps its cause.
+    """`target(**arguments)`; errors get the place in the recipe, and keep their cause.
 
     Raises:
-        ConfigError: the constructor raises, or what it returns does not fit `expected`.
-        DetError: whatever the constructor itself raises of this tree, with `where` before its own place.
+        ConfigError: the constructor raises, or its result does not fit `expected`.
+        DetError: the constructor raised it; `where` stands before its own place.
     """
     where = where or name_of(target)
     try:
@@ -86,7 +88,7 @@ class _Example(Protocol):
     def a_method(self) -> None: ...
 
 
-# What Python itself puts into every Protocol class, which differs from version to version.
+# Attributes of every Protocol class, which differ between versions of Python.
 _OF_ANY_PROTOCOL = vars(_Example).keys() - {"an_attribute", "a_method"}
 
 

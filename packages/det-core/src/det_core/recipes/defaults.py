@@ -14,7 +14,7 @@ __all__ = ["called", "default_data", "over_default"]
 
 
 def called(annotation: Any) -> Any:
-    """What a node with this annotation builds: T of Factory[T] and of T | None."""
+    """The type of a node with this annotation: T of Factory[T] and of T | None."""
     plain = unwrapped(annotation)
     members = [member for member in get_args(plain) if member is not types.NoneType]
     if get_origin(plain) in (typing.Union, types.UnionType):

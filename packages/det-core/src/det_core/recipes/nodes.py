@@ -43,7 +43,7 @@ class Factory(Generic[T_co]):
 
     Args:
         target: a class or any other callable.
-        arguments: what is given to it by name; a nested `Factory` is handed on unbuilt.
+        arguments: keyword arguments; a nested `Factory` is passed on unbuilt.
 
     Raises:
         ConfigError: `target` has no such argument.
@@ -62,7 +62,7 @@ class Factory(Generic[T_co]):
         return target if isinstance(target, Factory) else cls(target)
 
     def __call__(self, **given: Any) -> T_co:
-        """Build with what the parent gives; what the target's signature does not name is left out.
+        """Build with further arguments of the parent; those that the signature lacks are left out.
 
         Raises:
             ConfigError: an argument is given twice with different values, or is missing, or the constructor raises.
@@ -86,7 +86,7 @@ class Factory(Generic[T_co]):
 
 @dataclass(frozen=True)
 class Value:
-    """A leaf, and how a recipe spells it."""
+    """A leaf, and its form in a recipe."""
 
     value: Any
     data: Any
@@ -139,7 +139,7 @@ class Call:
     Attributes:
         spelled: its `type`, qualified; "" where the annotation already says which class it is.
         defaults: arguments that are not given and whose default a recipe can spell.
-        expected: the annotation that what is built has to fit.
+        expected: annotation of the result.
         unbuilt: whether the parent calls it.
     """
 
@@ -152,7 +152,7 @@ class Call:
     unbuilt: bool = False
 
     def build(self) -> Any:
-        """What the constructor returns, or the factory that calls it."""
+        """The result of the constructor, or the factory that calls it."""
         if self.unbuilt:
             factory = Factory[Any](self.target)
             # Plans, not values: a factory that is called twice builds its parts twice.
@@ -193,7 +193,7 @@ def require_all(arguments: Mapping[str, Any], signature: Signature, target: Any,
 
 
 class NoDataError(Exception):
-    """A value cannot be spelled in a recipe."""
+    """A value has no form in a recipe."""
 
 
 def data_of(value: Any, calls: bool = False) -> Any:
@@ -239,7 +239,7 @@ def _spelling(target: Any) -> str:
                 if component.load() is target:
                     return component.qualified
             except DetError:
-                continue  # told where it is used
+                continue  # reported where it is used
     return paths[0]
 
 

@@ -22,7 +22,7 @@ __all__ = ["DEFAULT_TYPES", "KEYS", "SECTIONS", "annotation_of", "apply", "merge
 SECTIONS = ("model", "weights", "data", "train")
 KEYS = ("extends", "summary", *SECTIONS, "versions")
 
-# What a section calls if it has no `type`. Held as text: these need torch.
+# Type of a section without `type`, as text: these need torch.
 DEFAULT_TYPES: Mapping[str, str] = {
     "weights": "det_core.weights:InitialWeights",
     "data": "det_core.data:Data",
@@ -33,7 +33,7 @@ _MODEL = "det_core.contracts:Model"
 
 
 def annotation_of(section: str, node: Any) -> Any:
-    """What a section of a recipe has to be: a Model, or the section's own class unless the node names another."""
+    """The annotation of a section: Model, or the class of the section unless the node names another."""
     if section == "model":
         return registry.import_target(_MODEL, section)
     return (
@@ -51,7 +51,7 @@ def merge(parent: Any, child: Any, implied: str = "") -> Any:
     """`child` over `parent`: mappings key by key, unless the `type` changes; anything else is replaced.
 
     Args:
-        parent: what is changed; not modified.
+        parent: tree to be changed; not modified.
         child: the changes.
         implied: the `type` of a parent that has none.
     """
@@ -69,12 +69,18 @@ def merge(parent: Any, child: Any, implied: str = "") -> Any:
     }
 
 
-def apply(tree: Mapping[str, Any], overrides: Sequence[str], trusted: bool = True) -> dict[str, Any]:
+def apply(
+    tree: Mapping[str, Any],
+    overrides: Sequence[str],
+    trusted: bool = True,
+    annotations: Callable[[str, Any], Any] = annotation_of,
+    allow: AllowList | None = None,
+) -> dict[str, Any]:
     """The tree, in the form of this version, with each "a.b.c=value" set, in order; values are read as YAML.
 
-    A path may lead to a key of the tree, to an argument of the constructor that a node spells, or by number to an item
-    of a list. A mapping is merged as a child recipe would be. Unless `trusted`, what the path leads through must be
-    something that an untrusted recipe may name.
+    A path leads to a key of the tree, to an argument of the constructor of a node, or by number to an item
+    of a list. A mapping is merged as a child recipe would be. Unless `trusted`, the nodes on the path must be
+    something that an untrusted recipe may name: `allow`, where it is given. `annotations` are those of the sections.
 
     Raises:
         ConfigError: the override is malformed, or nothing is where it leads.
@@ -98,8 +104,8 @@ def apply(tree: Mapping[str, Any], overrides: Sequence[str], trusted: bool = Tru
         else:
             node = result.get(section)
             node = {} if node is None else node
-            setter = _Setter(OWN if trusted else untrusted(section))
-            result[section] = setter.set(node, partial(annotation_of, section, node), rest, value, section)
+            setter = _Setter(allow or (OWN if trusted else untrusted(section)))
+            result[section] = setter.set(node, partial(annotations, section, node), rest, value, section)
     return result
 
 
@@ -108,7 +114,7 @@ class _Setter:
     """Sets values in one section.
 
     Args:
-        allow: what the nodes on the way may name.
+        allow: allow list of the nodes on the path.
     """
 
     allow: AllowList
@@ -147,7 +153,7 @@ class _Setter:
         return {**node, key: deeper}
 
     def _argument(self, node: Mapping[str, Any], annotation: Callable[[], Any], key: str, path: str) -> Any:
-        """The argument `key` of what a node calls; ConfigError if there is none."""
+        """The argument `key` of the target of a node; ConfigError if there is none."""
         expected = called(annotation())
         if "type" not in node and class_of(expected) is None:
             fix = registry.did_you_mean(key, node) or (f"there is {', '.join(node)}" if node else "")
@@ -156,7 +162,7 @@ class _Setter:
         return known(key, signature, target, path)
 
     def _start(self, node: Mapping[str, Any], annotation: Callable[[], Any], key: str, path: str) -> Any:
-        """What an argument that the tree does not give is by default, to be changed from there."""
+        """The default of an argument that the tree lacks, to be changed."""
         argument = self._argument(node, annotation, key, path)
         try:
             data = None if argument.required else default_data(argument, calls=True)
@@ -169,7 +175,7 @@ class _Setter:
         return data
 
     def _below(self, node: Mapping[str, Any], annotation: Any, key: str, path: str) -> Any:
-        """The annotation of what stands at `key` in `node`."""
+        """The annotation of `key` in `node`."""
         origin = get_origin(unwrapped(called(annotation)))
         if isinstance(origin, type) and issubclass(origin, Mapping):
             return _item(annotation)

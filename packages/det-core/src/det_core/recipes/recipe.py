@@ -1,4 +1,4 @@
-"""Recipes: data that spells a model, its weights, its data and its training as constructor calls.
+"""Recipes: constructor calls of a model, its weights, its data and its training, as data.
 
 A recipe is named (`faster_rcnn_r50_fpn_1x`, `det-core/faster_rcnn_r50_fpn_1x`, the published
 `COCO-Detection/faster_rcnn_R_50_FPN_1x`) or is a file. `extends` names one parent, over which it is laid; a changed
@@ -38,7 +38,7 @@ class Recipe:
     Attributes:
         tree: plain data with the keys `summary`, `model`, `weights`, `data`, `train`, `versions`, where it has them.
         source: the name or the file it came from.
-        trusted: whether it may name code of one's own, and whatever installed packages hold; a recipe that came inside
+        trusted: whether it may name code of the user, and all of installed packages; a recipe that came inside
             a file, such as a checkpoint, may not.
     """
 
@@ -48,11 +48,11 @@ class Recipe:
 
     @property
     def summary(self) -> str:
-        """What the recipe says of itself, in a line."""
+        """The summary of the recipe, a line."""
         return str(self.tree.get("summary") or "")
 
     def check(self) -> "Recipe":
-        """Compare every section with what it calls; imports that, builds nothing, and returns the recipe itself.
+        """Check every section against its constructors; imports them, builds nothing, and returns the recipe.
 
         Raises:
             DetError: the first fault found, with the path to it.
@@ -63,10 +63,10 @@ class Recipe:
         return self
 
     def build(self, section: str) -> Any:
-        """What a section spells: "model", "weights" (None where there are none), "data" or "train".
+        """Build a section: "model", "weights" (None without any), "data" or "train".
 
         Raises:
-            DetError: the section does not fit what it calls, or that raises.
+            DetError: the section does not fit its constructors, or one raises.
         """
         if section not in SECTIONS:
             raise ConfigError(section, "is no section of a recipe", fix=f"there is {', '.join(SECTIONS)}")
@@ -80,18 +80,18 @@ class Recipe:
         return self.build("model")
 
     def build_part(self, path: str, annotation: Any) -> Any:
-        """What one entry of a section spells, "data.eval_transforms"; the rest of the section need not fit.
+        """Build one entry of a section, "data.eval_transforms"; the rest of the section need not fit.
 
         Args:
             path: the section and the key; an entry that is not there is an empty list.
-            annotation: what it has to be.
+            annotation: annotation of the entry.
         """
         section, key = path.split(".")
         node = (self.tree.get(section) or {}).get(key, [])
         return config.check(node, annotation, path, OWN if self.trusted else untrusted(path)).build()
 
     def resolved(self) -> "Recipe":
-        """The recipe that says everything: qualified names, all values, the versions of the distributions used."""
+        """The recipe with qualified names, all values, and the versions of the distributions used."""
         tree: dict[str, Any] = {"summary": self.summary} if self.summary else {}
         for section in SECTIONS:
             if section in self.tree:
@@ -152,8 +152,8 @@ def recipe_from_tree(tree: Mapping[str, Any], source: str = "a recipe", trusted:
     """A recipe from plain data.
 
     Args:
-        tree: what a file would hold; a parent is named, not a file.
-        source: what messages call it.
+        tree: content of a recipe file; a parent is a name, not a file.
+        source: its name in messages.
         trusted: as of `Recipe`.
     """
     return _whole(_complete(tree, None, source), source, trusted)
@@ -199,7 +199,7 @@ def listing() -> tuple[Listed, ...]:
 
 @contextlib.contextmanager
 def _located(reference: str | Path, where: str = "") -> Iterator[tuple[Path, str]]:
-    """The file that a name or a path means, and what it is called."""
+    """The file of a name or a path, and the name of the recipe."""
     name = str(reference)
     is_file = isinstance(reference, Path) or (_is_file_name(name) and exists(Path(name)))
     component = None if is_file else _by_file_name(name)
@@ -269,7 +269,7 @@ def _by_file_name(name: str) -> registry.Component | None:
 def _complete(
     content: Any, path: Path | None, source: str, trail: Mapping[Path, str] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """The content of a recipe laid over its parents; `trail` is what led to it, from file to name."""
+    """The content of a recipe merged into its parents; `trail`: file -> name of its children."""
     tree = _keys(content, source)
     trail = {**trail, **({path.resolve(): source} if path else {})}
     parent = tree.pop("extends", None)
@@ -282,7 +282,7 @@ def _complete(
             raise RecipeError(source, "its parents form a circle", " -> ".join((*trail.values(), parent_source)))
         below = _complete(yamlfile.read(parent_path), parent_path, parent_source, trail)
     tree = upgrade(tree, below)
-    # What a parent says of itself, and what it once ran with, is not true of its child.
+    # Summary and versions of a parent are not those of its child.
     merged = {key: value for key, value in below.items() if key not in ("summary", "versions")}
     return merged | {key: merge(merged.get(key), value, DEFAULT_TYPES.get(key, "")) for key, value in tree.items()}
 

@@ -1,4 +1,4 @@
-"""What a callable can be given: its signature, read as the schema of a recipe's node.
+"""The signature of a callable, as the schema of a recipe's node.
 
 Components of others may have no annotations, annotations that cannot be resolved, or no signature at all; what is not
 known is not checked.
@@ -21,12 +21,12 @@ __all__ = [
     "name_of",
     "shown",
     "signature_of",
-    "unresolved",
+    "type_hint",
     "unwrapped",
 ]
 
 NOTHING: Any = inspect.Parameter.empty
-"""Stands for the default of an argument that has none."""
+"""Default of an argument without one."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Signature:
-    """The arguments of a callable; `open` where it takes others too (`**kwargs`, or a signature that nobody knows)."""
+    """The arguments of a callable; `open` if it takes others too (`**kwargs`, or an unknown signature)."""
 
     arguments: Mapping[str, Argument]
     open: bool = False
@@ -66,32 +66,19 @@ def signature_of(target: Callable[..., Any]) -> Signature:
     return Signature(arguments, any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters))
 
 
-def unresolved(target: Callable[..., Any]) -> dict[str, str]:
-    """The arguments whose values pass unchecked, and why: no annotation, or one that cannot be resolved."""
-    faults = {}
-    for parameter in inspect.signature(target).parameters.values():
-        if parameter.annotation is NOTHING:
-            faults[parameter.name] = "has no annotation"
-            continue
-        try:
-            _hint(parameter, target)
-        except Exception as error:
-            faults[parameter.name] = f"is annotated {parameter.annotation!r}, which does not resolve: {error}"
-    return faults
-
-
 def _resolved(parameter: inspect.Parameter, target: Any) -> Any:
     annotation = parameter.annotation
     if annotation is NOTHING:
         return Any
     try:
-        return _hint(parameter, target)
+        return type_hint(parameter, target)
     except Exception:
         # A name that only a type checker imports, or an annotation that is no type: then the value passes unchecked.
         return annotation if not isinstance(annotation, str) else Any
 
 
-def _hint(parameter: inspect.Parameter, target: Any) -> Any:
+def type_hint(parameter: inspect.Parameter, target: Any) -> Any:
+    """The annotation of a parameter of `target`, resolved; its evaluation may raise anything."""
     holder = types.SimpleNamespace(__annotations__={"it": parameter.annotation})
     return typing.get_type_hints(holder, _globals(target, parameter.name), include_extras=True)["it"]
 
@@ -127,7 +114,7 @@ def unwrapped(annotation: Any) -> Any:
 
 
 def name_of(target: Any) -> str:
-    """What a callable is called in a message."""
+    """Name of a callable in a message."""
     while isinstance(target, functools.partial):
         target = target.func
     return getattr(target, "__name__", type(target).__name__)
@@ -148,7 +135,7 @@ _WORDS: Mapping[Any, str] = {
 
 
 def describe(annotation: Any) -> str:
-    """What an annotation asks for, in words."""
+    """Description of an annotation in a message."""
     plain = unwrapped(annotation)
     origin, arguments = typing.get_origin(plain), typing.get_args(plain)
     if plain in _WORDS:

@@ -1,7 +1,7 @@
 """Recipes of earlier versions: arguments that have moved into parts, and modules that have moved.
 
 `upgrade` rewrites a recipe once, where it is loaded; `--set` with an old path goes through `moved_keys`. Components are
-told apart by name alone, so nothing is imported. A plugin lists what has moved in its own components as data in its
+identified by name, so nothing is imported. A plugin lists moved arguments of its components as data in its
 module: `MOVED_ARGUMENTS = {"my_head": {"nms_threshold": "nms.iou_threshold"}}`.
 """
 
@@ -16,77 +16,7 @@ from det_core.errors import ConfigError, DetWarning
 from det_core.plugins import catalog, registry
 from det_core.recipes import moved
 
-__all__ = ["IMPLIED", "MOVED", "component_of", "implied_below", "moved_keys", "upgrade"]
-
-_PREPROCESS = {
-    "pixel_mean": "preprocess.mean",
-    "pixel_std": "preprocess.std",
-    "channel_order": "preprocess.channel_order",
-}
-_POOLER = {
-    "pooler_resolution": "pooler.resolution",
-    "pooler_type": "pooler.pooling",
-    "pooler_sampling_ratio": "pooler.sampling_ratio",
-}
-_SAMPLER = {
-    name: f"sampler.{name}"
-    for name in ("iou_thresholds", "iou_labels", "batch_size_per_image", "positive_fraction", "boundary_threshold")
-}
-_REGIONS = _POOLER | _SAMPLER | {"append_truth": "sampler.append_ground_truth"}
-_NMS = {
-    "score_threshold": "nms.score_threshold",
-    "topk_candidates": "nms.topk_candidates",
-    "nms_threshold": "nms.iou_threshold",
-    "max_detections": "nms.max_detections",
-    "clip_first": "nms.clip_before_nms",
-}
-_REGRESSION = {"box_loss": "box_regression.loss", "smooth_l1_beta": "box_regression.smooth_l1_beta"}
-_DENSE = _NMS | {
-    "conv_dims": "tower.conv_dims",
-    "norm": "tower.norm",
-    "level_norms": "tower.level_norms",
-    "focal_alpha": "focal_loss.alpha",
-    "focal_gamma": "focal_loss.gamma",
-}
-_PROPOSALS = {
-    name: f"nms.{name}"
-    for name in ("pre_nms_topk_train", "pre_nms_topk_test", "post_nms_topk_train", "post_nms_topk_test", "min_size")
-}
-
-MOVED: Mapping[str, Mapping[str, str]] = {
-    **dict.fromkeys(
-        (
-            *("det-core/dense_detector", "det-core/faster_rcnn", "det-core/keypoint_rcnn", "det-core/mask_rcnn"),
-            *("det-core/proposal_network", "det-core/rcnn", "det-core/semantic_segmentor"),
-        ),
-        _PREPROCESS,
-    ),
-    "det-core/cascade_roi_heads": _REGIONS,
-    "det-core/fast_rcnn_predictor": _REGRESSION | _NMS,
-    "det-core/fcos_head": _DENSE | {"centre_radius": "center_radius"},
-    "det-core/keypoint_rcnn_conv_deconv_upsample_head": _POOLER,
-    "det-core/mask_rcnn_conv_upsample_head": _POOLER,
-    "det-core/res5_roi_heads": _REGIONS
-    | {name: f"res5.{name}" for name in ("out_channels", "norm", "stride_in_1x1", "groups", "width_per_group")},
-    "det-core/resnet": {
-        "deformable_stages": "deformation.stages",
-        "deformable": "deformation.kind",
-        "deformable_groups": "deformation.groups",
-    },
-    "det-core/retinanet_head": _DENSE
-    | _REGRESSION
-    | {"iou_thresholds": "matching.iou_thresholds", "iou_labels": "matching.iou_labels"},
-    "det-core/rpn": _SAMPLER | _REGRESSION | _PROPOSALS | {"nms_threshold": "nms.iou_threshold"},
-    "det-core/standard_roi_heads": _REGIONS,
-}
-"""Component -> argument -> where its value belongs now, by a dotted path from the same node."""
-
-IMPLIED: Mapping[str, Mapping[str, str]] = {
-    "det-core/cascade_roi_heads": {"box_predictor": "det-core/fast_rcnn_predictor"},
-    "det-core/res5_roi_heads": {"box_predictor": "det-core/fast_rcnn_predictor"},
-    "det-core/standard_roi_heads": {"box_predictor": "det-core/fast_rcnn_predictor"},
-}
-"""Component -> argument -> what a node without a `type` meant there, when the argument asked for one class."""
+__all__ = ["component_of", "implied_below", "moved_keys", "upgrade"]
 
 _IMPORT_PATH = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)")
 
@@ -105,14 +35,14 @@ def upgrade(tree: Mapping[str, Any], parent: Mapping[str, Any] = MappingProxyTyp
 
 
 def component_of(node: Any, implied: str = "") -> str:
-    """The qualified name of what a node calls; `implied` where no installed plugin offers it by name."""
+    """The qualified name of the target of a node; `implied` if no installed plugin offers it by name."""
     return (_component(node) if isinstance(node, Mapping) else "") or implied
 
 
 def implied_below(component: str, key: str) -> str:
-    """What a node without a `type` is at the argument `key` of a component, as far as the tables know."""
+    """The type of a node without `type` at the argument `key` of a component, as far as known."""
     place = f"{component}.{key}"
-    return IMPLIED.get(component, {}).get(key, "") or (place if _moves(place) else "")
+    return moved.IMPLIED.get(component, {}).get(key, "") or (place if _moves(place) else "")
 
 
 def moved_keys(node: Mapping[str, Any], component: str, keys: Sequence[str], path: str) -> list[str]:
@@ -158,7 +88,7 @@ def _put(node: dict[str, Any], keys: Sequence[str], value: Any, path: str) -> No
 
 
 def _component(node: Mapping[str, Any]) -> str:
-    """The qualified name of what a node calls, "" where no installed plugin offers it."""
+    """The qualified name of the target of a node; "" if no installed plugin offers it."""
     name = node.get("type")
     if not isinstance(name, str):
         return ""
@@ -184,9 +114,9 @@ def _path_now(text: str) -> str:
 
 
 def _moves(component: str) -> Mapping[str, str]:
-    """What has moved in a component, as core or its own plugin lists it."""
-    if component in MOVED:
-        return MOVED[component]
+    """Moved arguments of a component, as core or its plugin lists them."""
+    if component in moved.ARGUMENTS:
+        return moved.ARGUMENTS[component]
     distribution, _, name = component.partition("/")
     for plugin in catalog().plugins:
         if plugin.distribution == distribution and plugin.module in sys.modules:

@@ -15,7 +15,7 @@ from typing import Any, NewType
 from det_core.errors import ConfigError
 from det_core.recipes.signatures import describe, shown, unwrapped
 
-__all__ = ["DATA_FOLDER", "Source", "is_location", "leaf", "location", "misfit"]
+__all__ = ["DATA_FOLDER", "Source", "is_location", "leaf", "location", "type_mismatch"]
 
 DATA_FOLDER = "DET_DATA"
 
@@ -25,8 +25,8 @@ Source = NewType("Source", str)
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-def misfit(node: Any, annotation: Any, path: str, fix: str = "") -> ConfigError:
-    """The error of a value that is not what the annotation asks for."""
+def type_mismatch(node: Any, annotation: Any, path: str, fix: str = "") -> ConfigError:
+    """The error of a value that does not fit the annotation."""
     return ConfigError(path, f"must be {describe(annotation)}", f"got {shown(node)}", fix)
 
 
@@ -48,7 +48,7 @@ def location(node: Any, annotation: Any, path: str) -> Path | str:
         place = Path(root, Path(node).expanduser()).absolute()
         if root and not Path(root).is_dir() and not Path(node).expanduser().is_absolute():
             raise ConfigError(path, f"starts at {DATA_FOLDER}, which is no folder", f"{DATA_FOLDER} is {root!r}")
-    except RuntimeError as error:  # "~somebody" whose home is not known
+    except RuntimeError as error:  # "~user" with an unknown home
         raise ConfigError(path, "is not a path", f"got {shown(node)}", str(error)) from error
     return str(place) if annotation is Source else place
 
@@ -72,11 +72,11 @@ def leaf(node: Any, annotation: Any, path: str) -> Any:
         if first["type"].endswith(("_type", "_parsing", "is_instance_of")) or isinstance(node, bool):
             words = {int: r"[-+]?\d+", float: r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", bool: "true|false"}
             quoted = isinstance(node, str) and plain in words and re.fullmatch(words[plain], node, re.IGNORECASE)
-            raise misfit(node, annotation, path, "write it without quotes" if quoted else "") from None
+            raise type_mismatch(node, annotation, path, "write it without quotes" if quoted else "") from None
         problem = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
         raise ConfigError(path, problem[:1].lower() + problem[1:], f"got {shown(node)}") from None
     except (PydanticUserError, PydanticCustomError):
-        raise misfit(node, annotation, path) from None
+        raise type_mismatch(node, annotation, path) from None
 
 
 def _choice(node: Any, annotation: Any, path: str) -> Any:
@@ -85,7 +85,7 @@ def _choice(node: Any, annotation: Any, path: str) -> Any:
         if type(choice) is type(node) and choice == node:
             return choice
     near = difflib.get_close_matches(str(node), [str(choice) for choice in choices], 1)
-    raise misfit(node, annotation, path, f"did you mean {near[0]!r}?" if near and isinstance(node, str) else "")
+    raise type_mismatch(node, annotation, path, f"did you mean {near[0]!r}?" if near and isinstance(node, str) else "")
 
 
 def _member(node: Any, annotation: type[enum.Enum], path: str) -> enum.Enum:

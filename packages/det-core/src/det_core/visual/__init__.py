@@ -1,11 +1,10 @@
 """Pictures: boxes and segments on images."""
 
 from det_core.visual.draw import colour, draw
-from det_core.visual.segments import draw_segments, in_words
+from det_core.visual.segments import in_words
 
 __all__ = [
     "colour",
     "draw",
-    "draw_segments",
     "in_words",
 ]

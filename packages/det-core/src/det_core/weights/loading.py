@@ -89,9 +89,7 @@ def load_into(
     kept = [key for key in own if _below(key, skip)]
     needed = {key: value for key, value in own.items() if key not in set(kept)}
     given = {key: value for key, value in state.items() if not _below(key, skip)}
-    counters = [key for key in needed.keys() ^ given.keys() if key.rpartition(".")[2] == _COUNTER]
-    missing = [key for key in needed if key not in given and key not in counters]
-    unused = [key for key in given if key not in needed and key not in counters]
+    counters, missing, unused = _unmatched(needed, given)
     given |= _scalars(given, needed)
     misshapen = [key for key in given if key in needed and given[key].shape != needed[key].shape]
     if by_shape:
@@ -105,6 +103,13 @@ def load_into(
     _check_numbers(fitting, where)
     model.load_state_dict({**own, **fitting})
     return LoadReport(where, len(fitting), tuple(unused), tuple(kept), len(counters), tuple(upgrades))
+
+
+def _unmatched(needed: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> tuple[list[str], list[str], list[str]]:
+    """Names on one side alone: counters of batch norms, then others of the model, then others of the file."""
+    counters = [key for key in needed.keys() ^ given.keys() if key.rpartition(".")[2] == _COUNTER]
+    missing = [key for key in needed if key not in given and key not in counters]
+    return counters, missing, [key for key in given if key not in needed and key not in counters]
 
 
 def _scalars(given: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from det_safeload import pickles
 from det_safeload.archives import read_archive
 from det_safeload.budget import OverBudgetError
 from det_safeload.machine import RefusedError
@@ -18,10 +19,11 @@ from torch import Tensor
 from det_core.errors import WeightsError
 from det_core.printable import described, printable, quoted
 from det_core.recipes import Source
-from det_core.weights.pickles import read_pickle
 from det_core.weights.sources import fetch, is_page
 
-__all__ = ["read"]
+__all__ = ["read", "read_pickle"]
+
+_AGAIN = "copy or download it again"
 
 _WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state", "blobs")
 """Where training programs keep the weights in a file that holds more than those."""
@@ -62,11 +64,36 @@ def read(source: Source | str | Path) -> dict[str, Tensor]:
             return load_file(path)
         except Exception as error:  # the library raises many classes for what it does not know
             found = str(error) if isinstance(error, ValueError | SafetensorError) else described(error, 200)
-            fix = "copy or download it again"
-            raise WeightsError(where, "is damaged, or no safetensors file", found, fix) from error
+            raise WeightsError(where, "is damaged, or no safetensors file", found, _AGAIN) from error
     if path.suffix == ".pkl":
         return _state_dict(_tensors(read_pickle(path)), where, entry)
     return _state_dict(_tensors(_unpickled(path, where)), where, entry)
+
+
+def read_pickle(path: Path, parts: int = 500_000) -> Any:
+    """The content of a pickle of arrays, as Detectron, Detectron2 and D2Go published them.
+
+    Numbers, text, bytes, lists, tuples, sets, dictionaries and NumPy arrays of numbers are read, and nothing else.
+
+    Args:
+        path: the file.
+        parts: how many values and instructions it may have.
+
+    Raises:
+        WeightsError: the file asks for anything else or for too much, or is damaged, or no pickle.
+    """
+    where = str(path)
+    try:
+        return pickles.read_pickle(path, parts)
+    except OSError as error:
+        raise WeightsError(where, "cannot be read", error.strerror or str(error)) from error
+    except (RefusedError, OverBudgetError) as refused:
+        fix = "it may be hostile: get the weights from somebody you trust, as .safetensors"
+        raise WeightsError(where, "holds more than arrays, and was not read", str(refused), fix) from None
+    except MemoryError:
+        raise WeightsError(where, "is damaged", "it asks for more memory than there is", _AGAIN) from None
+    except Exception as error:  # a damaged pickle can fail in any way, all of them inside the reader
+        raise WeightsError(where, "is damaged, or no weight file", described(error, 200), _AGAIN) from error
 
 
 def _tensors(content: Any) -> Any:
@@ -85,8 +112,7 @@ def _unpickled(path: Path, where: str) -> Any:
         fix = "it may be hostile; whoever made it can save the state dict alone: torch.save(model.state_dict(), ...)"
         raise WeightsError(where, "holds more than tensors, or is no weight file", str(error), fix) from error
     except Exception as error:  # a damaged file can fail in any way, all of them inside the reader
-        found = described(error, 200)
-        raise WeightsError(where, "is damaged, or no weight file", found, "copy or download it again") from error
+        raise WeightsError(where, "is damaged, or no weight file", described(error, 200), _AGAIN) from error
 
 
 def _state_dict(content: Any, where: str, entry: str) -> dict[str, Tensor]:

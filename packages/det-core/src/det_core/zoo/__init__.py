@@ -12,21 +12,7 @@ __all__ = ["PUBLISHED", "TORCHVISION", "UNPUBLISHED"]
 # Of parts that are published, in a configuration that is not.
 UNPUBLISHED = ("rotated_faster_rcnn_r50_fpn_3x",)
 
-PUBLISHED: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("recipes.json").read_text("utf-8"))
+_RECIPES: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("recipes.json").read_text("utf-8"))
 
-# Of torchvision, folder by folder as above.
-TORCHVISION: dict[str, dict[str, str]] = {
-    "torchvision": {
-        f"torchvision_{name}": name
-        for name in (
-            "fasterrcnn_resnet50_fpn",
-            "fasterrcnn_resnet50_fpn_v2",
-            "fcos_resnet50_fpn",
-            "keypointrcnn_resnet50_fpn",
-            "maskrcnn_resnet50_fpn",
-            "maskrcnn_resnet50_fpn_v2",
-            "retinanet_resnet50_fpn",
-            "retinanet_resnet50_fpn_v2",
-        )
-    }
-}
+TORCHVISION = {"torchvision": _RECIPES["torchvision"]}
+PUBLISHED = {folder: names for folder, names in _RECIPES.items() if folder not in TORCHVISION}

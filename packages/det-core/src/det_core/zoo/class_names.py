@@ -1,4 +1,4 @@
-"""The classes of well-known datasets, by label, for models that do not say which classes they tell apart."""
+"""The classes of well-known datasets, by label, for models without class names."""
 
 import json
 from pathlib import Path
@@ -34,10 +34,10 @@ VOC_CLASSES: tuple[str, ...] = tuple(_NAMES["voc"])
 """The 20 classes of PASCAL VOC."""
 
 CITYSCAPES_SEMANTIC_CLASSES: tuple[str, ...] = tuple(_NAMES["cityscapes_semantic"])
-"""The classes of its pixels that Cityscapes judges, by their train ids; the last eight are its objects."""
+"""The evaluated pixel classes of Cityscapes, by train id; the last eight are its objects."""
 
 CITYSCAPES_CLASSES: tuple[str, ...] = tuple(_NAMES["cityscapes"])
-"""The eight classes of Cityscapes whose objects are told one by one."""
+"""The eight classes of Cityscapes with instances."""
 
 _KNOWN = {
     "coco_2017_val": (COCO_CLASSES, COCO_CATEGORY_IDS),
@@ -71,6 +71,6 @@ def category_ids(data: str, count: int) -> tuple[int, ...]:
 
 
 def short_name(name: str, most: int = 48) -> str:
-    """A name as pictures, pages and tables show it: in one line, of `most` signs, the last of which stands for more."""
+    """A name in one line of at most `most` characters, the last of which is an ellipsis if it is longer."""
     line = " ".join(name[: 8 * most].split())
     return line if len(line) <= most and len(name) <= 8 * most else f"{line[: most - 1]}…"

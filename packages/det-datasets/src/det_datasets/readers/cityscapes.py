@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from det_core.data.formats.packed import PackedNumbers, PackedTexts
+from det_core.data.formats.packed import PackedTexts
 from det_core.data.images import read_image
 from det_core.errors import DataError
 from det_core.files import jsonfile
@@ -17,6 +17,8 @@ from det_core.structures import Sample, Size, Targets
 from det_core.zoo.class_names import CITYSCAPES_CLASSES
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+
+from det_datasets.readers.packed import PackedNumbers
 
 __all__ = ["CITYSCAPES_CLASSES", "CityscapesDataset"]
 

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from det_core.data.formats.packed import PackedTexts
-from det_core.data.images import image_files, image_size, read_image
+from det_core.data.images import image_size, read_image
 from det_core.errors import ConfigError
 from det_core.structures import Sample, Size
+
+from det_datasets.readers.files import image_files
 
 __all__ = ["ImageFolder"]
 

@@ -11,11 +11,12 @@ from det_core.data.formats.coco import mask_form
 from det_core.data.formats.coco_index import BadAnnotations, read_content
 from det_core.data.formats.indexed import IndexedImages
 from det_core.data.formats.listing import Listing
-from det_core.data.formats.packed import PackedNumbers
 from det_core.errors import DataError
 from det_core.printable import quoted
 from det_core.structures import Sample
 from numpy.typing import NDArray
+
+from det_datasets.readers.packed import PackedNumbers
 
 __all__ = ["LvisDataset"]
 

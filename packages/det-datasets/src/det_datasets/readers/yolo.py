@@ -10,13 +10,14 @@ import yaml
 from det_core.data.formats.coco import mask_form
 from det_core.data.formats.coco_index import BadAnnotations
 from det_core.data.formats.indexed import IndexedImages
-from det_core.data.formats.listing import Listing, text_of
-from det_core.data.images import image_files, image_size
+from det_core.data.formats.listing import Listing
+from det_core.data.images import image_size
 from det_core.errors import DataError, DetWarning
 from det_core.printable import described
 from det_core.recipes import yaml as yamlfile
 from det_core.structures import Size
 
+from det_datasets.readers.files import image_files, text_of
 from det_datasets.readers.yolo_lines import Layout, Task
 
 __all__ = ["YoloDataset"]

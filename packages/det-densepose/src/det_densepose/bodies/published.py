@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from det_core.errors import DataError
-from det_core.weights.pickles import read_pickle
+from det_core.weights.reading import read_pickle
 from numpy.typing import NDArray
 
 from det_densepose.bodies.body import FIGURE, Body, Charts, Distances, PackedDistances, figure

@@ -22,7 +22,7 @@ def sem_seg_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
         return {"sem_seg_head": translate(s, strides)}
     s.require("MODEL.SEM_SEG_HEAD.NAME", "SemSegFPNHead")
     node = sem_seg_section(s, strides)
-    return {"sem_seg_head": {"type": "det_core.models:SemSegFPNHead", **node}} if node else {}
+    return {"sem_seg_head": {"type": "sem_seg_fpn_head", **node}} if node else {}
 
 
 def sem_seg_section(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:

@@ -31,8 +31,8 @@ from typing import Any
 
 from det_core import plugins
 from det_core.plugins import discovery, registry
-from det_core.plugins.isolation import ForeignError, isolated
-from det_core.plugins.watchdog import Watchdog
+from det_safeload.isolation import ForeignError, isolated
+from det_safeload.watchdog import Watchdog
 
 __all__ = ["Extension", "extensions", "forget", "problems", "translator"]
 
@@ -81,7 +81,7 @@ def translator(setting: str, value: Any) -> Callable[..., Any] | None:
 def _load() -> tuple[tuple[Extension, ...], tuple[str, ...]]:
     loaded, errors = [], []
     components = [each for each in registry.components(_KIND) if each.name.startswith(_FORMAT)]
-    with Watchdog(discovery.patience(), f"{plugins.DISABLE}={{who}} goes on without it") as watchdog:
+    with Watchdog(discovery.time_limit(), f"{plugins.DISABLE}={{who}} goes on without it", "det") as watchdog:
         for component in components:
             who = component.distribution
             try:

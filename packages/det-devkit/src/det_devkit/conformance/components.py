@@ -1,8 +1,10 @@
 """Checks of any component: its target, its signature, and its construction."""
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
-from det_core.recipes.signatures import name_of, unresolved
+from det_core.recipes.signatures import NOTHING, name_of, type_hint
 
 from det_devkit.conformance.report import Failed, check
 from det_devkit.conformance.subject import Subject
@@ -38,7 +40,7 @@ def named(subject: Subject) -> None:
 @check("every argument has an annotation that resolves")
 def annotated(subject: Subject) -> None:
     """Annotations are the schema of a recipe; arguments without one accept any value unchecked."""
-    if faults := unresolved(subject.target):
+    if faults := _unresolved(subject.target):
         fix = "annotate it, and import at run time what the annotation names (not only under TYPE_CHECKING)"
         raise Failed("; ".join(f"argument {name!r} {fault}" for name, fault in faults.items()), fix)
 
@@ -50,3 +52,17 @@ def made(subject: Subject) -> None:
 
 
 COMPONENT = (imported, named, annotated, made)
+
+
+def _unresolved(target: Callable[..., Any]) -> dict[str, str]:
+    """The arguments whose values pass unchecked, and why: no annotation, or one that cannot be resolved."""
+    faults = {}
+    for parameter in inspect.signature(target).parameters.values():
+        if parameter.annotation is NOTHING:
+            faults[parameter.name] = "has no annotation"
+            continue
+        try:
+            type_hint(parameter, target)
+        except Exception as error:
+            faults[parameter.name] = f"is annotated {parameter.annotation!r}, which does not resolve: {error}"
+    return faults

@@ -54,5 +54,5 @@ def declared_contract(target: Callable[..., Any]) -> str:
         return ""
     if isinstance(named := getattr(cls, "contract", None), str):
         return named
-    protocols = [base.__name__ for base in cls.__mro__ if base.__module__ == contracts.__name__]
+    protocols = [base.__name__ for base in cls.__mro__ if base.__module__.startswith(contracts.__name__)]
     return protocols[0] if protocols else ""

@@ -5,7 +5,6 @@ No torch is needed here, except where a model is evaluated.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from det_inspect.results.coco_files import CocoFiles
 
-__all__ = ["Analysis", "Explanation"]
+__all__ = ["Analysis", "Explanation", "explanation_of"]
 
 
 @dataclass(frozen=True)
@@ -99,15 +98,6 @@ class Analysis(Witness):
             found = reversed_channels(model, batches(), self._images, self.classes, self.channel_images)
             why = why if found is None else replace(why, suspicions=(*why.suspicions, found))
         return Explanation(why)
-
-    @staticmethod
-    def evaluate_files(
-        predictions: Path, annotations: Path, as_json: bool, report: Path | None = None, images: Path | None = None
-    ) -> None:
-        """Print how good results in a file are, as `det eval --predictions` does."""
-        from det_inspect.results.command import evaluate_files
-
-        evaluate_files(partial(explanation_of, images=images), predictions, annotations, as_json, report)
 
 
 def explanation_of(files: "CocoFiles", images: Path | None = None) -> Explanation:

@@ -27,10 +27,8 @@ def command(
       det lr-find examples/blood-cells/recipe.yaml --steps 30
     """
     loaded = recipes.load(recipe, overrides)
-    from det_core.engine.distributed import require_one_process
-
     from det_inspect.runs.curves import plot_curves
-    from det_inspect.training import find_learning_rate
+    from det_inspect.training.trial import find_learning_rate, require_one_process
 
     require_one_process("lr-find")
     found = find_learning_rate(loaded, lowest, highest, steps)

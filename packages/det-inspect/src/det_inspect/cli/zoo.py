@@ -10,6 +10,7 @@ from det_core.zoo import published
 from det_core.zoo.published import PublishedModel
 
 from det_inspect.licenses import data_license, weights_license
+from det_inspect.zoo import TASKS, figures_of, package_of, published_model, recipe_of
 
 __all__ = ["command"]
 
@@ -23,7 +24,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--task", type=click.Choice(published.TASKS), help="Only the models for one task.")
+@click.option("--task", type=click.Choice(TASKS), help="Only the models for one task.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_models(task: str | None, as_json: bool) -> None:
     """List the published models, with the figures that their publishers report.
@@ -49,15 +50,15 @@ def show(name: str, as_json: bool) -> None:
     Example:
       det zoo show faster_rcnn_r50_fpn_3x
     """
-    model = published.find(name)
+    model = published_model(name)
     if as_json:
         echo(json.dumps(_facts(model), indent=1))
         return
-    recipe = model.recipe()
+    recipe, package = recipe_of(model), package_of(model)
     rows = {
         "task": model.task,
         "data": model.data,
-        "recipe": recipe or (f"not installed; {model.package} brings it" if model.package else "none yet"),
+        "recipe": recipe or (f"not installed; {package} brings it" if package else "none yet"),
         "weights": model.weights or "none published",
         **{f"license of the {of}": terms for of, terms in _licenses(model).items()},
         **model.reported,
@@ -81,11 +82,11 @@ def _facts(model: PublishedModel) -> dict[str, Any]:
         "name": model.name,
         "task": model.task,
         "data": model.data,
-        "recipe": model.recipe() or None,
-        "package": model.package or None,
+        "recipe": recipe_of(model) or None,
+        "package": package_of(model) or None,
         "weights": model.weights,
         "licenses": _licenses(model),
-        **model.figures,
+        **figures_of(model),
         "reported": dict(model.reported),
         "verified": False,
     }
@@ -103,9 +104,10 @@ def _show_table(models: Sequence[PublishedModel]) -> None:
     table.add_column("weights")
     table.add_column("recipe", overflow="fold")
     for model in models:
-        figures = [f"{model.figures[key]:{form}}" if key in model.figures else "" for key, form in _COLUMNS.items()]
-        recipe = model.recipe() or (f"needs {model.package}" if model.package else "none yet")
-        table.add_row(model.name, model.task, *figures, "yes" if model.weights else "none", recipe)
+        figures, package = figures_of(model), package_of(model)
+        cells = [f"{figures[key]:{form}}" if key in figures else "" for key, form in _COLUMNS.items()]
+        recipe = recipe_of(model) or (f"needs {package}" if package else "none yet")
+        table.add_row(model.name, model.task, *cells, "yes" if model.weights else "none", recipe)
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:  # a file or a pipe has no width; the table takes what it needs
         console.width = 1000

@@ -10,8 +10,9 @@ from det_core.cli.output import cell, echo
 from det_core.errors import ConfigError, UnknownNameError
 from det_core.plugins import known
 from det_core.recipes.values import DATA_FOLDER
-from det_core.zoo import published
 from det_core.zoo.published import PublishedModel
+
+from det_inspect.zoo import package_of, published_model, recipe_of, weights_of
 
 __all__ = ["command"]
 
@@ -57,15 +58,15 @@ def command(
     Example:
       det zoo verify faster_rcnn_r50_fpn_3x --data ~/datasets
     """
-    model = published.find(name)
-    recipe = model.recipe()
+    model = published_model(name)
+    recipe = recipe_of(model)
     if not recipe:
-        problem = "its recipe is not installed" if model.package else "no package has a recipe of it yet"
-        raise UnknownNameError(model.name, problem, fix=known.hint(model.package))
+        problem = "its recipe is not installed" if package_of(model) else "no package has a recipe of it yet"
+        raise UnknownNameError(model.name, problem, fix=known.hint(package_of(model)))
     if not any(label in _METRICS for label in model.reported):
         raise ConfigError(model.name, "has no published figure to compare with", fix="det eval evaluates it")
     with _data_in(folder):
-        metrics, notes = _evaluated(recipe, weights or model.source(), batch_size, device)
+        metrics, notes = _evaluated(recipe, weights or weights_of(model), batch_size, device)
     verdicts = _compared(model, metrics)
     for note in notes:
         echo(note)

@@ -1,6 +1,7 @@
-"""Predictions in other forms: files of annotation tools, crops, and large images in tiles."""
+"""Predictions of augmented images and of tiles, and in other forms: files of annotation tools, crops."""
 
+from det_inspect.predictions.augmented import AugmentedDetector
 from det_inspect.predictions.contours import contours
 from det_inspect.predictions.tiles import TiledDetector
 
-__all__ = ["TiledDetector", "contours"]
+__all__ = ["AugmentedDetector", "TiledDetector", "contours"]

@@ -1,35 +1,50 @@
 """`det eval --predictions FILE --annotations FILE`: how good results in a file are. Needs neither a model nor torch."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from det_core.cli.output import cell, echo
+from det_core.errors import ConfigError
 from det_core.printable import printable
 from det_core.zoo.class_names import short_name
 
 if TYPE_CHECKING:
-    from det_core.contracts import Explanation
-
     from det_inspect.results.coco_files import CocoFiles
 
 __all__ = ["evaluate_files"]
 
 
 def evaluate_files(
-    explain: "Callable[[CocoFiles], Explanation]",
     predictions: Path,
     annotations: Path,
-    as_json: bool,
+    as_json: bool = False,
     report: Path | None = None,
+    images: Path | None = None,
+    options: Sequence[str] = (),
 ) -> None:
-    """Compare results with annotations by COCO's rules and print the metrics; the JSON has null where undefined."""
+    """Compare results with annotations by COCO's rules and print the metrics; the JSON has null where undefined.
+
+    Args:
+        predictions: result file in COCO's format.
+        annotations: ground-truth file in COCO's format.
+        as_json: print JSON instead of a table.
+        report: folder of a report, or None.
+        images: image folder, for the report.
+        options: those of --analysis, which need a model.
+
+    Raises:
+        ConfigError: there are `options`.
+    """
+    from det_inspect.analysis.explanation import explanation_of
     from det_inspect.results.coco_files import read_files
 
+    if options:
+        raise ConfigError("--analysis", "has no options for results in a file", fix="evaluate a model")
     files = read_files(annotations, predictions)
     figures, notes = _figures(files)
-    why = explain(files)
+    why = explanation_of(files, images)
     title = f"{predictions}: {len(files.found['annotations'])} results, {len(files.image_ids)} images"
     if as_json:
         echo(json.dumps({**figures, "notes": notes, **why.as_json()}, indent=2))

@@ -5,10 +5,11 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from det_core.data.formats.listing import Listing, text_of
+from det_core.data.formats.listing import Listing
 from det_core.errors import DataError
 from det_core.recipes import yaml as yamlfile
 from det_datasets.readers import VocDataset, YoloDataset
+from det_datasets.readers.files import text_of
 
 from det_inspect.start.content import Collected
 from det_inspect.start.tree import Tree, split_of

@@ -9,7 +9,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from det_core.data.formats.listing import Listing, text_of
+from det_core.data.formats.listing import Listing
+from det_datasets.readers.files import text_of
 from det_datasets.readers.voc import parsed
 from det_safeload.regular import read_regular
 

@@ -1,8 +1,9 @@
-"""Around a training: trials before it, and what accompanies it: logging backends, pictures, a profile."""
+"""Trials before a training, and callbacks: logging backends, early stopping, pictures, a profile."""
 
 from det_inspect.training.anchors import AnchorFit
 from det_inspect.training.loggers import MLflow, TensorBoard, WandB
 from det_inspect.training.pictures import Profile, SamplePredictions
+from det_inspect.training.selection import BestCheckpoint, EarlyStopping
 from det_inspect.training.trial import (
     DryRun,
     FirstImages,
@@ -16,7 +17,9 @@ from det_inspect.training.trial import (
 
 __all__ = [
     "AnchorFit",
+    "BestCheckpoint",
     "DryRun",
+    "EarlyStopping",
     "FirstImages",
     "LearningRates",
     "MLflow",

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,9 +14,10 @@ from typing import Any
 import torch
 from det_core.contracts import Dataset
 from det_core.data import EvalLoader
+from det_core.engine.batches import step_batches
 from det_core.engine.checks import check_classes
+from det_core.engine.distributed import rank_and_world_size
 from det_core.engine.evaluate import evaluate
-from det_core.engine.feed import step_batches
 from det_core.engine.loop import Outcome
 from det_core.engine.parallel import Parallel, Processes
 from det_core.engine.progress import memory_in_use
@@ -26,7 +28,13 @@ from det_core.errors import ConfigError
 from det_core.recipes import Recipe, recipe_from_tree
 from det_core.structures import Sample
 
-__all__ = ["DryRun", "LearningRates", "Subset", "dry_run", "find_learning_rate", "overfit"]
+__all__ = ["DryRun", "LearningRates", "Subset", "dry_run", "find_learning_rate", "overfit", "require_one_process"]
+
+
+def require_one_process(where: str) -> None:
+    """Raise ConfigError if this is one of several processes."""
+    if (count := max(int(os.environ.get("WORLD_SIZE", "1")), rank_and_world_size()[1])) > 1:
+        raise ConfigError(where, "works in one process", f"torchrun started {count}", "start it without torchrun")
 
 
 class Subset:

@@ -16,6 +16,7 @@ from det_core.structures import ImageBatch
 from det_export.calibration import inputs_of, listed
 from det_export.facts import Facts
 from det_export.formats.base import FileExporter, Run
+from det_export.licences import licence_in
 from det_export.preprocess import rule_of_recipe
 from torch import Tensor, nn
 from torch.export import ExportedProgram
@@ -133,6 +134,7 @@ class ExecuTorchExporter(FileExporter):
             **{name: value for name, value in self.about.items() if name in Facts.__dataclass_fields__},
         )
         facts.versions = {**facts.versions, "executorch": version("executorch")}
+        facts.licence = licence_in(self.about)
         facts.resize = rule_of_recipe(facts.recipe, 1, 1)
         return facts
 

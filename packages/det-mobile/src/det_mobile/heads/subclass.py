@@ -9,11 +9,11 @@ import torch
 from det_core.contracts import BoxHead, Pooler, RegionHead
 from det_core.errors import ConfigError, StructureError
 from det_core.models import FastRCNNPredictor, RegionSampler, ROIPooler, StandardROIHeads
-from det_core.models.heads.regions import Regions, foreground, join_losses
+from det_core.models.heads.second_stage import foreground
 from det_core.models.parts.samplers import SampledProposals
 from det_core.ops.global_batch import normalizer
 from det_core.recipes import Factory
-from det_core.structures import Detections, Proposals, Size, Targets
+from det_core.structures import Detections
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -71,54 +71,26 @@ class SubclassROIHeads(StandardROIHeads):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
 
-    def losses(
-        self,
-        features: Mapping[str, Tensor],
-        proposals: Sequence[Proposals],
-        targets: Sequence[Targets],
-        sizes: Sequence[Size],
-    ) -> dict[str, Tensor]:
-        """Those of `StandardROIHeads`, and "loss_subclass", the mean cross-entropy over all sampled regions."""
-        sampled = self.sample(proposals, targets)
-        boxes, labels, matched = Regions.of(sampled)
-        box_features = self._box_features(features, boxes)
-        losses = self._predictor.losses(self.box_predictor(box_features), torch.cat(boxes), labels, matched)
-        join_losses(losses, self._heads.losses(self, features, sampled, self.num_classes), "heads")
+    def further_losses(self, box_features: Tensor, sampled: Sequence[SampledProposals]) -> dict[str, Tensor]:
+        """ "loss_subclass", the mean cross-entropy over all sampled regions."""
         subclasses = torch.cat([self._subclasses(each) for each in sampled])
-        logits = self.subclass_head(box_features).float()
+        logits = self.subclass_head(box_features.flatten(1)).float()
         loss = F.cross_entropy(logits, subclasses, reduction="sum") / normalizer(len(subclasses), logits)
-        return {**losses, "loss_subclass": loss}
+        return {"loss_subclass": loss}
 
-    def predict(
-        self, features: Mapping[str, Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]
+    def further_predictions(
+        self, box_features: Tensor, outputs: Any, boxes: Sequence[Tensor], detections: list[Detections]
     ) -> list[Detections]:
-        """The detections of each image, best first, with the probabilities of their sub-classes."""
-        boxes = [each.boxes for each in proposals]
-        box_features = self._box_features(features, boxes)
-        outputs = self.box_predictor(box_features)
-        detections = self._predictor.detect(outputs, boxes, sizes)
+        """The detections of each image with the probabilities of their sub-classes."""
+        probabilities = self.subclass_head(box_features.flatten(1)).float().softmax(1)
         counts = [len(each) for each in boxes]
-        per_image = zip(
-            *(part.split(counts) for part in (*outputs, self.subclass_head(box_features).float().softmax(1))),
-            *(boxes, detections),
-            strict=True,
-        )
-        per_image_detections = [
+        parts = (part.split(counts) for part in (*outputs, probabilities))
+        return [
             replace(
                 one, extras={**one.extras, SUBCLASS_PROBABILITIES: rows[self._regions(logits, offsets, image, one)]}
             )
-            for logits, offsets, rows, image, one in per_image
+            for logits, offsets, rows, image, one in zip(*parts, boxes, detections, strict=True)
         ]
-        return self.predict_given_boxes(features, per_image_detections)
-
-    def networks(self) -> list[nn.Module]:
-        """As `det_core.contracts.Compilable`."""
-        return [self.box_head]
-
-    def _box_features(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> Tensor:
-        pooled = self.box_pooler([features[name] for name in self.in_features], boxes)
-        box_features: Tensor = self.box_head(pooled).flatten(1)
-        return box_features
 
     def _subclasses(self, sampled: SampledProposals) -> Tensor:
         """The sub-class of each region, 0 in the background."""

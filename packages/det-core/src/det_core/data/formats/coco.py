@@ -23,14 +23,14 @@ class CocoDataset(IndexedImages):
         annotations: the JSON file.
         classes: names of the categories to keep, in the order of their labels; None keeps all.
         keep_empty: whether images without any object to learn from belong to the dataset.
-        masks: how to give segmentations: "bitmaps", or True, decodes them (bool, (N, H, W)); "polygons" gives outlines,
-            which are far smaller and train Mask R-CNN as published. An object given as RLE has no outline; only crowds
-            may be so, and to judge masks beside crowds needs bitmaps.
+        masks: how to give segmentations: "bitmaps", or True, decodes them (bool, (N, H, W)); "polygons" gives polygons,
+            which are far smaller and train Mask R-CNN as published. An object given as RLE has no polygon; only crowds
+            may be so, and the evaluation of masks beside crowds needs bitmaps.
         keypoints: whether to give keypoints (float32, (N, K, 3)); zeros for objects without.
         rotated: whether to give rotated boxes (float32, (N, 5)). A `bbox` is then cx, cy, width, height and the angle
             in degrees, counter-clockwise; or x, y, width and height, as ever, of a box at no angle.
         bad_annotations: "stop" raises one error that lists the annotations that cannot be used (a missing key, a box
-            of negative or zero size, an unknown category ...); "skip" leaves them out and says so in `skipped`.
+            of negative or zero size, an unknown category ...); "skip" leaves them out and lists them in `skipped`.
         min_keypoints: leaves out images with fewer labelled keypoints, all objects together; published models train
             with 1.
         decode_at_least: decode JPEGs at a half, a quarter or an eighth of their size, the smallest whose shorter side
@@ -48,7 +48,7 @@ class CocoDataset(IndexedImages):
 
     Raises:
         DataError: the file or one of its entries cannot be used, or, on reading, an image is not there, is damaged or
-            is not of the size that the file says.
+            is not of the size in the file.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class CocoDataset(IndexedImages):
 
     @classmethod
     def listing(cls, images: Path, annotations: Path) -> Listing:
-        """What the file says, unchecked."""
+        """The content of the file, unchecked."""
         return Listing(read_content(Path(annotations)), Path(images), Path(annotations))
 
 
 def mask_form(masks: bool | Literal["bitmaps", "polygons"]) -> MaskForm:
-    """What the argument `masks` of a dataset asks of an index."""
+    """The form of masks that the argument `masks` of a dataset asks for."""
     return "polygons" if masks == "polygons" else "bitmaps" if masks else None

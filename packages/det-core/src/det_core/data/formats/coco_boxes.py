@@ -21,7 +21,7 @@ def are_numbers(values: Any) -> bool:
 
 
 def box_fault(box: Any, height: int, width: int, rotated: bool) -> Fault | None:
-    """What is wrong with a `bbox` in an image of `height` and `width`; None if it can be used."""
+    """The fault of a `bbox` in an image of `height` and `width`; None if it is valid."""
     counts = (4, 5) if rotated else (4,)
     if not isinstance(box, list) or len(box) not in counts or not are_numbers(box):
         if are_numbers(box) and len(box) == 5:

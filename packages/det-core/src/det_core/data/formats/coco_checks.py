@@ -1,4 +1,4 @@
-"""What is wrong with an entry of a COCO file, one rule at a time: readers refuse it, `det data check` lists it."""
+"""Validation of entries of COCO files: readers refuse invalid ones, `det data check` lists them."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ MaskForm = Literal["bitmaps", "polygons"] | None
 """How segmentations are wanted: RLE can become bitmaps alone."""
 
 BadAnnotations = Literal["stop", "skip"]
-"""What to do with annotations that cannot be used: raise one error that lists them, or leave them out."""
+"""Handling of invalid annotations: raise one error that lists them, or leave them out."""
 
 _SHOWN = 10
 _LARGEST_SIDE = 1_000_000
@@ -41,7 +41,7 @@ _Record = Mapping[str, Any]
 def faults_of(
     records: Sequence[Any], what: str, check: Callable[[Any], Fault | None]
 ) -> Iterator[tuple[str, Any, Fault | None]]:
-    """What to call each record, the record, and what is wrong with it; an id counts from its first sound use."""
+    """The name of each record, the record, and its fault or None; an id counts from its first valid use."""
     seen: set[Any] = set()
     for position, record in enumerate(records):
         if not isinstance(record, dict):
@@ -97,7 +97,7 @@ def sound_categories(records: Sequence[Any], path: Path) -> list[dict[str, Any]]
 
 
 def image_fault(image: _Record) -> Fault | None:
-    """What is wrong with the entry of an image that has an id."""
+    """The fault of the entry of an image with an id; None if it is valid."""
     if missing := [key for key in ("file_name", "height", "width") if key not in image]:
         return Fault("bad entry", f"has no '{missing[0]}'")
     if not isinstance(image["file_name"], str) or not image["file_name"]:
@@ -113,7 +113,7 @@ def image_fault(image: _Record) -> Fault | None:
 
 
 def category_fault() -> Callable[[_Record], Fault | None]:
-    """A check of categories that have an id; it remembers the names of those that it has seen."""
+    """A check of categories with an id; it remembers their names."""
     names: set[str] = set()
 
     def check(category: _Record) -> Fault | None:
@@ -149,7 +149,7 @@ def _is_int(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class AnnotationCheck:
-    """Finds what is wrong with one annotation, given what the rest of the file says.
+    """Finds the faults of annotations, given the images and categories of the file.
 
     `refused` are the ids of images that are listed and cannot be used.
     """
@@ -229,7 +229,7 @@ class AnnotationCheck:
 
 
 def segmentation_fault(segmentation: Any, height: int, width: int) -> Fault | None:
-    """What is wrong with polygons or an RLE in an image of `height` and `width`; None if they can be used."""
+    """The fault of polygons or an RLE in an image of `height` and `width`; None if they are valid."""
     if isinstance(segmentation, dict):
         try:
             rle_counts(segmentation, (height, width))
@@ -244,7 +244,7 @@ def segmentation_fault(segmentation: Any, height: int, width: int) -> Fault | No
 def _ring_fault(polygon: Any, height: int, width: int) -> Fault | None:
     if not are_numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
         return Fault("broken polygon", "has a polygon that is not at least three pairs of finite numbers")
-    # Rasterising takes memory by the length of the outline, so one absurd corner would be enough to crash.
+    # Rasterizing takes memory by the length of the boundary, so one absurd corner would be enough to crash.
     if not all(-width <= x <= 2 * width for x in polygon[::2]) or not all(
         -height <= y <= 2 * height for y in polygon[1::2]
     ):

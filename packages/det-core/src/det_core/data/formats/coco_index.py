@@ -42,7 +42,7 @@ class CocoIndex:
         image_ids: (M,) int64 or text.
         file_names: M texts.
         sizes: int32 (M, 2): height, width.
-        first: int64 (M + 1,): the objects of image i are rows first[i] to first[i + 1] of what follows.
+        first: int64 (M + 1,): the objects of image i are rows first[i] to first[i + 1] of the arrays below.
         object_ids: (A,) int64 or text.
         boxes: float32 (A, 4), xyxy; or (A, 5) if rotated ones were asked for.
         labels: int64 (A,).
@@ -51,9 +51,9 @@ class CocoIndex:
         segmentations: A texts, the JSON of polygons or RLE; None if masks were not asked for.
         keypoints: float32 (A, K, 3); None if they were not asked for.
         annotated: False if the file does not list annotations at all, as those of test images.
-        skipped: what was left out and why, one sentence each.
-        left_out: what was left out, and how many: as `det_core.data.left_out` describes it.
-        marks: (A, ...): what else is said of each object, by the key of its extra; a dataset may add its own.
+        skipped: entries that were left out and why, one sentence each.
+        left_out: counts of left-out parts, as `det_core.data.left_out` describes them.
+        marks: (A, ...): further properties of each object, by the key of the extra; a dataset may add its own.
     """
 
     classes: tuple[str, ...]
@@ -86,7 +86,7 @@ def checked(
     bad_annotations: BadAnnotations = "stop",
     marks: Mapping[str, str] | None = None,
 ) -> CocoIndex:
-    """The index of what a COCO file holds, or of what another format says in its words.
+    """The index of the content of a COCO file, or of another format converted to it.
 
     Args:
         content: with the lists "images", "categories" and perhaps "annotations".
@@ -96,7 +96,7 @@ def checked(
         keypoints: whether keypoints are wanted.
         rotated: as in `CocoDataset`.
         bad_annotations: as in `CocoDataset`.
-        marks: entries of an annotation that say yes or no, by the key of the extra that they become.
+        marks: flags of an annotation, by the key of the extra that they become.
 
     Raises:
         DataError: naming `path` and the first ten faults of a kind, with their ids and how many there are.
@@ -105,14 +105,8 @@ def checked(
     categories = _chosen(categories, classes, path)
     labels = {category["id"]: label for label, category in enumerate(categories)}
     names = _keypoint_names(categories, path) if keypoints else ()
-    check = AnnotationCheck(
-        rows={image["id"]: row for row, image in enumerate(images)},
-        sizes=[(image["height"], image["width"]) for image in images],
-        category_ids={category["id"] for category in content["categories"]},
-        masks=masks,
-        num_keypoints=len(names) if keypoints else None,
-        rotated=rotated,
-    )
+    forms = {"masks": masks, "num_keypoints": len(names) if keypoints else None, "rotated": rotated}
+    check = _annotation_check(images, content["categories"], **forms)
     records, skipped = sound(content.get("annotations", []), "annotation", check, path, bad_annotations)
     chosen, first = _by_image([record for record in records if record["category_id"] in labels], check)
     return CocoIndex(
@@ -132,6 +126,15 @@ def checked(
     )
 
 
+def _annotation_check(images: Sequence[_Record], categories: Sequence[_Record], **forms: Any) -> AnnotationCheck:
+    return AnnotationCheck(
+        rows={image["id"]: row for row, image in enumerate(images)},
+        sizes=[(image["height"], image["width"]) for image in images],
+        category_ids={category["id"] for category in categories},
+        **forms,
+    )
+
+
 def _by_image(records: list[dict[str, Any]], check: AnnotationCheck) -> tuple[list[dict[str, Any]], NDArray[np.int64]]:
     """The objects by the row of their image, and where each image begins among them."""
     owners = np.array([check.rows[record["image_id"]] for record in records], np.int64)
@@ -142,7 +145,7 @@ def _by_image(records: list[dict[str, Any]], check: AnnotationCheck) -> tuple[li
 
 
 def _columns(records: list[dict[str, Any]], check: AnnotationCheck, marks: Mapping[str, str]) -> dict[str, Any]:
-    """What a `CocoIndex` keeps of each object itself, by field."""
+    """Fields of a `CocoIndex` with one row per object."""
     areas = [record.get("area", record["bbox"][2] * record["bbox"][3]) for record in records]
     segmentations = PackedTexts(map(json.dumps, map(check.segmentation, records))) if check.masks else None
     return {
@@ -156,7 +159,7 @@ def _columns(records: list[dict[str, Any]], check: AnnotationCheck, marks: Mappi
 
 
 def _flags(records: list[dict[str, Any]], name: str) -> NDArray[np.bool_]:
-    """Whether each object has an entry that says yes; no where it is absent."""
+    """A flag of each object; False where it is absent."""
     return np.array([bool(record.get(name, 0)) for record in records], np.bool_)
 
 

@@ -1,4 +1,4 @@
-"""The one word that what is wrong with a dataset is sorted by, and the sentence that tells it."""
+"""Faults of entries of a dataset: a kind, and a sentence."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ __all__ = ["Fault"]
 
 
 class Fault(NamedTuple):
-    """What is wrong with an entry: its kind, as `det data check` groups by it, and the end of a sentence about it."""
+    """The fault of an entry: its kind, by which `det data check` groups, and the end of a sentence."""
 
     kind: str
     text: str

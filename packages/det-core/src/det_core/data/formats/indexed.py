@@ -1,4 +1,4 @@
-"""What all datasets share whose objects are held in a `CocoIndex`."""
+"""Common parts of datasets with their objects in a `CocoIndex`."""
 
 import json
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class IndexedImages:
     """Images in a folder and the objects of an index; the index was checked before, an image is when it is read.
 
     Args:
-        index: what the images hold.
+        index: images and objects.
         images: the folder that the file names start from.
         annotations: the file or folder that the index was read from, for messages.
         keep_empty: whether images without any object to learn from belong to the dataset.
@@ -43,7 +43,7 @@ class IndexedImages:
         num_learnable: how many of them are single objects, from which a model learns.
         keypoint_names: names of the K keypoints; empty unless asked for.
         skipped: a sentence for each annotation left out because it cannot be used.
-        left_out: what was left out, images too, and how many: as `det_core.data.left_out` describes it.
+        left_out: counts of left-out parts, images too, as `det_core.data.left_out` describes them.
     """
 
     evaluators: tuple[str, ...] = ("coco",)
@@ -101,7 +101,7 @@ class IndexedImages:
         targets = self._targets(row, size) if self._index.annotated else None
         if size == (image.shape[1], image.shape[2]):
             return Sample(image=image, targets=targets, id=image_id, path=path)
-        # The objects follow as they do in any resize; of the pixels that nobody decoded there is one, seen everywhere.
+        # The objects follow as in any resize; a single pixel, expanded, stands in for the pixels that were not decoded.
         stored = torch.zeros((), dtype=torch.uint8).expand(3, *size)
         return compose([_Reduced(image)])(Sample(image=stored, targets=targets, id=image_id, path=path))
 
@@ -115,7 +115,7 @@ class IndexedImages:
         return found
 
     def size_of(self, index: int) -> Size:
-        """(height, width) as the annotations say."""
+        """(height, width) of the annotations."""
         height, width = self._index.sizes[int(self._rows[index])].tolist()
         return height, width
 
@@ -126,7 +126,7 @@ class IndexedImages:
 
     @property
     def flip_pairs(self) -> tuple[tuple[int, int], ...]:
-        """The keypoints that change places in a mirror, told by their names: left_x and right_x."""
+        """Pairs of keypoints that swap in a mirror image, by their names: left_x and right_x."""
         places = {name: place for place, name in enumerate(self.keypoint_names)}
         pairs = ((place, places.get(name.replace("left", "right", 1))) for name, place in places.items())
         return tuple((left, right) for left, right in pairs if right is not None and right != left)
@@ -137,7 +137,7 @@ class IndexedImages:
     def _targets(self, row: int, size: Size) -> Targets:
         own = self._own(row)
 
-        # Copies, so that what a user does to a sample stays in that sample.
+        # Copies, so that changes of a sample do not reach the index.
         def of_this_image(values: np.ndarray) -> Tensor:
             return torch.from_numpy(values[own].copy())
 

@@ -1,32 +1,30 @@
-"""What the files of a dataset say, in the words of COCO, before anything of it is checked."""
+"""The content of the files of a dataset in the form of COCO, before validation."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from det_safeload.regular import open_regular
-
 from det_core.data.formats.coco_index import BadAnnotations, CocoIndex, MaskForm, checked
 from det_core.data.formats.faults import Fault
 from det_core.errors import DataError
 
-__all__ = ["Listing", "text_of"]
+__all__ = ["Listing"]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a reader makes a `CocoIndex` of, `det data check` looks through, and `det data convert` writes anew.
+    """The input of a `CocoIndex`, of `det data check`, and of `det data convert`.
 
     Attributes:
         content: the lists "images", "categories" and perhaps "annotations", as in a COCO file.
         images: the folder that the file names start from.
         annotations: the file or folder that it was read from, for messages.
         marks: as `coco_index.checked` takes them.
-        faults: files that cannot be read; what they would have said is missing.
-        left_out: what else the reader leaves out, and how many.
+        faults: files that cannot be read, whose content is missing.
+        left_out: further left-out parts -> count.
         own_ids: whether the files themselves give these ids; else the reader has made them.
-        checks: what else `det data check` looks for in an annotation, beside the rules of COCO.
+        checks: further checks of an annotation in `det data check`, beside the rules of COCO.
     """
 
     content: Mapping[str, Any]
@@ -53,19 +51,3 @@ class Listing:
         faults = {"images whose files cannot be read": len(self.faults)}
         left_out = {**faults, **self.left_out, **index.left_out}
         return replace(index, skipped=(*map(str, self.faults), *index.skipped), left_out=left_out)
-
-
-def text_of(path: Path, largest: int, what: str) -> str:
-    """A text file of at most `largest` bytes; DataError, calling it `what`, if it is not one."""
-    try:
-        with open_regular(path) as file:
-            content = file.read(largest + 1)
-        if len(content) > largest:
-            raise DataError(str(path), f"is too large for {what}", f"it has more than {largest} bytes")
-        return content.decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(str(path), "there is no such file", fix="check the path") from error
-    except UnicodeDecodeError as error:
-        raise DataError(str(path), f"is no text, so not {what}") from error
-    except OSError as error:
-        raise DataError(str(path), f"cannot be read as {what}", error.strerror or str(error)) from error

@@ -1,11 +1,10 @@
-"""Many texts or lists in two arrays: Python objects would be copied into every worker that reads from them."""
+"""Many texts in two arrays: Python objects would be copied into every worker that reads from them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ["PackedNumbers", "PackedTexts"]
+__all__ = ["PackedTexts"]
 
 
 class PackedTexts:
@@ -22,17 +21,3 @@ class PackedTexts:
     def __getitem__(self, index: int) -> str:
         raw = self._bytes[self._ends[index] : self._ends[index + 1]].tobytes()
         return raw.decode("utf-8", "surrogatepass")
-
-
-class PackedNumbers:
-    """Lists of whole numbers, by their place; each is given as a copy, int64 (K,)."""
-
-    def __init__(self, lists: Sequence[Sequence[int]]) -> None:
-        self._values = np.array([value for each in lists for value in each], np.int64)
-        self._ends = np.cumsum([0, *map(len, lists)], dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, index: int) -> NDArray[np.int64]:
-        return self._values[self._ends[index] : self._ends[index + 1]].copy()

@@ -29,7 +29,7 @@ def on_canvas(boxes: Tensor, size: Size) -> RotatedBoxes:
 @functional.register_kernel(functional.resize, RotatedBoxes)
 def _resize(boxes: RotatedBoxes, size: list[int] | None, max_size: int | None = None, **_: Any) -> RotatedBoxes:
     before = boxes.canvas_size
-    # An empty canvas is resized to learn what `size` and `max_size` make of it.
+    # An empty canvas is resized for the effect of `size` and `max_size`.
     canvas = tv_tensors.BoundingBoxes(torch.zeros(0, 4), format="XYXY", canvas_size=before)
     after: Size = functional.resize(canvas, size, max_size=max_size).canvas_size
     return on_canvas(rotated.scale(boxes.as_subclass(Tensor), after[1] / before[1], after[0] / before[0]), after)

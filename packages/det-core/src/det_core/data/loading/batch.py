@@ -1,4 +1,4 @@
-"""What a loader yields."""
+"""Batches of a loader."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,17 +14,17 @@ __all__ = ["Batch", "collate"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Batch:
-    """What a model is given at once, and where it comes from.
+    """Images and targets for one forward pass, and their origin.
 
     Attributes:
         images: the transformed images.
-        targets: the single objects of each (no crowds), moved along with it; None if one has no truth.
-        ids: what the dataset calls the images.
+        targets: the single objects of each (no crowds), transformed with it; None if one has no ground truth.
+        ids: image ids of the dataset.
         paths: their files, where there are any.
         position: where the stream goes on after this batch: `start` of a training that resumes.
         samples: the images and all their objects as stored; only in evaluation.
         skipped: a sentence for each image that is missing here because it cannot be read.
-        positions: of each image in the stream, over all processes; () where nobody counts them.
+        positions: of each image in the stream, over all processes; () if they are not counted.
     """
 
     images: ImageBatch

@@ -1,7 +1,7 @@
 """Batches: an endless, shuffled stream to train on, and one pass in order to evaluate on.
 
 The stream is a function of the seed. Position p of it, counted in samples from the start of training, always holds the
-same image with the same augmentation, whoever prepares it: it does not depend on the number of workers, and a stream
+same image with the same augmentation in any worker: it does not depend on the number of workers, and a stream
 that starts at p goes on as an uninterrupted one would.
 """
 
@@ -23,12 +23,12 @@ from det_core.errors import ConfigError, DataError
 __all__ = ["EvalLoader", "OnBadImage", "TrainLoader", "require_objects"]
 
 OnBadImage = Literal["stop", "skip"]
-"""What to do with an image that cannot be read: raise its DataError, or go on without it and tell."""
+"""Handling of an image that cannot be read: raise its DataError, or skip and report it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Loader:
-    """What the two loaders have in common."""
+    """Common parts of the two loaders."""
 
     dataset: Dataset
     batch_size: int
@@ -67,7 +67,7 @@ class TrainLoader(_Loader):
         seed: of the order and of the augmentation; not negative.
         rank: which of the processes that train together this one is.
         world_size: how many they are.
-        start: samples that all of them have already seen: the `position` of their last batch.
+        start: samples drawn so far by all of them: the `position` of their last batch.
         sampler: which images each pass shows, made for `dataset`; None shows each once, in a new order.
         aspect_ratio_grouping: whether the images of a batch are all wider than high or all not, which saves padding.
 
@@ -127,7 +127,7 @@ class EvalLoader(_Loader):
         on_bad_image: "stop" raises the DataError of an image that cannot be read; "skip" leaves it out.
         seed: of random transforms, should there be any.
         rank: which of the processes that evaluate together this one is.
-        world_size: how many they are: each sees every `world_size`-th image.
+        world_size: number of processes: each gets every `world_size`-th image.
 
     Raises:
         DataError: the dataset is empty; an image, or every image, cannot be read; or a worker died.

@@ -1,4 +1,4 @@
-"""In which order a training set is shown: what one pass holds, and the endless stream of passes."""
+"""The order of a training set: the images of an epoch, and the endless stream of epochs."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class Stream:
     """An endless stream of images, pass after pass; a function of the position, so that it can start anywhere.
 
     Args:
-        sampler: says what each pass holds.
+        sampler: selects the images of each epoch.
         group: the images of each `group` positions, counted from the start, are all wide or all tall.
         wide: bool (M,): the images to be kept apart from the others; None groups nothing.
     """

@@ -1,4 +1,4 @@
-"""`Data`: everything the `data` section of a recipe can say."""
+"""`Data`: the `data` section of a recipe."""
 
 import os
 import warnings
@@ -21,7 +21,7 @@ Split = Literal["train", "val", "test"]
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What to train and evaluate on: the `data` section of a recipe.
+    """Datasets, transforms and loading: the `data` section of a recipe.
 
     Transforms are those of torchvision.transforms.v2 (`{type: "torchvision.transforms.v2:RandomHorizontalFlip"}`) and
     callables from Sample to Sample, in any mix and order; none leaves the images as they are.
@@ -30,12 +30,12 @@ class Data:
         train: the dataset to learn from.
         val: the dataset to choose by.
         test: the dataset to report on.
-        train_transforms: applied to each training image anew whenever it comes.
-        eval_transforms: applied to each image before it is evaluated; results are told in the image as stored.
+        train_transforms: applied to each training image, with new random numbers each time.
+        eval_transforms: applied to each image before prediction; results are in pixels of the stored image.
         workers: processes that prepare batches; 0 prepares them in the main one.
-        on_bad_image: "stop" ends the run at an image that cannot be read, "skip" tells of it and goes on.
-        evaluators: what judges predictions; null takes those that the dataset names.
-        sampler: which images each pass over the training set shows; null: each once anew, or as the dataset draws.
+        on_bad_image: "stop" ends the run at an image that cannot be read, "skip" reports it and goes on.
+        evaluators: evaluators of predictions; null for those of the dataset.
+        sampler: images of each epoch; null: each once in random order, or the sampler of the dataset.
         aspect_ratio_grouping: whether the images of a training batch are all wider than high or all not, which saves
             padding; the dataset must know its sizes without reading the images.
     """
@@ -59,7 +59,7 @@ class Data:
             raise ConfigError("workers", "must be at least 0", f"got {self.workers}")
 
     def dataset(self, split: Split) -> Dataset:
-        """The dataset of a split, built when it is first asked for; a `LeftOutWarning` counts what it leaves out.
+        """The dataset of a split, built at the first call; a `LeftOutWarning` counts the entries it leaves out.
 
         Raises:
             ConfigError: the section does not name it, or its classes are not those of the other splits.
@@ -67,7 +67,8 @@ class Data:
         if split not in self._built:
             factory: Factory[Dataset] | None = getattr(self, split)
             if factory is None:
-                raise ConfigError(f"data.{split}", "is needed here, but the recipe does not name it")
+                fix = f"add it: {split}: {{type: coco, images: FOLDER, annotations: FILE}}"
+                raise ConfigError(f"data.{split}", "is needed here, but the recipe does not name it", fix=fix)
             dataset = factory()
             for other, earlier in self._built.items():
                 if list(dataset.classes) != list(earlier.classes):

@@ -1,4 +1,4 @@
-"""Preparing batches, in this process or in others, with every failure told in the words of the image at fault."""
+"""Prepares batches, in this process or in workers; errors name the image at fault."""
 
 import gc
 import multiprocessing
@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from det_core.contracts import Dataset, Transform
 from det_core.data.loading.batch import Batch, collate
-from det_core.errors import DataError, DetError
+from det_core.errors import ConfigError, DataError, DetError
 from det_core.structures import Proposals, Sample, Targets
 
 __all__ = ["Prepare", "Work", "in_order"]
@@ -43,7 +43,7 @@ class Prepare:
         dataset: the images.
         transform: applied to each; random numbers, the dataset's as well, are seeded by `seed` and the position.
         order: from a position, and how many images to move on from there, to an index of the dataset.
-        attempts: how many images to try for one position; those that cannot be read are told in `Batch.skipped`.
+        attempts: how many images to try for one position; those that cannot be read are listed in `Batch.skipped`.
         leave_out: whether a position of which no attempt succeeds is left out; otherwise its DataError is raised.
         keep_stored: whether to hand over the samples as stored, too.
     """
@@ -111,8 +111,9 @@ def in_order(prepare: Prepare, work: Iterable[Work], workers: int) -> Iterator[B
     held = torch.full((workers, 2), -1).share_memory_()
     dataset: Any = prepare.dataset
     if multiprocessing.get_start_method() != "fork":
-        # A process that starts anew would be given a copy; one that is forked sees what this one holds.
-        dataset = _Shared(dataset)
+        # A spawned process would get a copy; a forked one shares the memory of this one.
+        with _sending():
+            dataset = _Shared(dataset)
     # A generator of its own: DataLoader would draw from the global one, and training would depend on it.
     loader: DataLoader[Any] = DataLoader(
         _InWorker(replace(prepare, dataset=dataset, held=held)),
@@ -135,12 +136,12 @@ def in_order(prepare: Prepare, work: Iterable[Work], workers: int) -> Iterator[B
                 raise result.error
             yield _with_tensors(result, torch.from_numpy, np.ndarray)
     finally:
-        # An error's traceback holds this frame; the workers are to end now, not when somebody lets go of the error.
+        # An error's traceback holds this frame; the workers end now, not when the error is released.
         del results
 
 
 def describe(dataset: Dataset, index: int | None = None) -> str:
-    """What to call a dataset, or one of its images, in a message."""
+    """Name of a dataset, or of one of its images, in a message."""
     if index is None:
         return str(getattr(dataset, "annotations", type(dataset).__name__))
     path = getattr(dataset, "path", None)
@@ -149,7 +150,7 @@ def describe(dataset: Dataset, index: int | None = None) -> str:
 
 @dataclass(frozen=True)
 class _Failure:
-    """An error on its way out of a worker; DataLoader itself would tell it as another error."""
+    """Carries an error out of a worker; DataLoader itself would raise another error."""
 
     error: DetError
 
@@ -225,7 +226,7 @@ def _with_tensors(batch: Batch, function: Callable[[Any], Any], kind: type) -> B
 
 
 def _without_alarm(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Start the workers, and leave the death of a child to be told where its batch is waited for.
+    """Start the workers; the death of one is reported where its batch is awaited.
 
     DataLoader's own signal handler would raise wherever the main program happens to be.
     """
@@ -246,9 +247,21 @@ def _started(loader: DataLoader[Any]) -> Iterator[Any]:
     gc.collect()
     gc.freeze()
     try:
-        return iter(loader)
+        with _sending():
+            return iter(loader)
     finally:
         gc.unfreeze()
+
+
+@contextmanager
+def _sending() -> Iterator[None]:
+    """Errors of objects that spawned processes cannot get."""
+    try:
+        yield
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        problem = "the dataset or a transform cannot be sent to other processes"
+        fix = "define it at the top of a module, not as a lambda or within a function, or set data.workers=0"
+        raise ConfigError("data.workers", problem, str(error), fix) from error
 
 
 def _told(error: Exception, where: str, problem: str) -> DataError:
@@ -260,12 +273,14 @@ def _told(error: Exception, where: str, problem: str) -> DataError:
 
 def _died(dataset: Dataset, held: Tensor, error: Exception) -> DataError:
     deadline = time.monotonic() + 5
-    # A process closes what it shares a moment before it has ended: the error may be here first.
+    # A process closes its shared memory a moment before it has ended: the error may arrive first.
     while not (dead := _dead(held)) and time.monotonic() < deadline:
         time.sleep(0.01)
     images = ", ".join(describe(dataset, index) for index in dead) or describe(dataset)
     problem = "a loader process died while it held this image" if dead else "a loader process died"
     fix = "it may have run out of memory: use fewer workers, or 0 to see the error itself"
+    if not dead and multiprocessing.get_start_method() != "fork":
+        fix = "put what the script does under `if __name__ == '__main__':`, or set data.workers=0"
     return DataError(images, problem, (str(error) or type(error).__name__).splitlines()[0], fix)
 
 

@@ -1,10 +1,9 @@
 """Crops, and the large-scale jitter that the newer published models are trained with.
 
-Boxes are clipped to what is left of the image, drawn tight around the masks where there are some, and objects of which
+Boxes are clipped to the window, recomputed from the masks where there are some, and objects of which
 nothing is left are dropped; `compose` does so after any crop.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -14,14 +13,12 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from det_core.data.transforms.geometric import compose
 from det_core.errors import ConfigError
-from det_core.ops import rotated
-from det_core.structures import Sample, Size
+from det_core.structures import Size
 
-__all__ = ["FixedSizeCrop", "ObjectCrop", "RandomCrop", "ScaleJitter"]
+__all__ = ["FixedSizeCrop", "RandomCrop", "ScaleJitter"]
 
-# What stands in the padding of a semantic map: no class.
+# Padding of a semantic map: no class.
 _UNKNOWN = 255
 _ATTEMPTS = 10
 
@@ -52,18 +49,18 @@ class ScaleJitter(v2.Transform):
         return functional.resize(inpt, params["size"], antialias=True)
 
     def resized(self, size: Size, factor: float) -> Size:
-        """What (height, width) becomes."""
+        """The size of an image of `size` after the resize."""
         ratio = min(wanted * factor / side for wanted, side in zip(self.size, size, strict=True))
         height, width = (max(1, round(side * ratio)) for side in size)
         return height, width
 
 
 class FixedSizeCrop(v2.Transform):
-    """Cut a window of one size out of an image, and pad what is smaller, right and bottom.
+    """Crop a window of a fixed size, and pad smaller images right and bottom.
 
     Args:
         size: (height, width), or the side of a square.
-        pad_value: what the padding is filled with, 0 to 255 (masks: nothing; semantic maps: unknown); None leaves
+        pad_value: value of the padding, 0 to 255 (masks: 0; semantic maps: no class); None leaves
             smaller images as they are.
     """
 
@@ -101,8 +98,8 @@ class RandomCrop(v2.Transform):
         form: "absolute": (height, width) in pixels, less where the image is smaller; "absolute_range": height and
             width are each drawn from `size[0]` to `size[1]` pixels; "relative": shares of the image's height and width;
             "relative_range": each share is drawn from that of `size` to 1.
-        max_class_share: draw another window, up to ten times, where more than this share of the pixels whose class a
-            semantic map tells is of one class.
+        max_class_share: draw another window, up to ten times, while more than this share of the pixels with a class in
+            the semantic map is of one class.
     """
 
     def __init__(
@@ -154,64 +151,6 @@ class RandomCrop(v2.Transform):
                 shares = tuple(share + (1 - share) * torch.rand(()).item() for share in shares)
             height, width = (max(1, int(side * share + 0.5)) for side, share in zip(size, shares, strict=True))
         return height, width
-
-
-class ObjectCrop:
-    """Cut out a window that holds an object of the image, drawn by lot: all of its box, where the window is as large.
-
-    Where it is smaller, the window lies within the box. Crowds do not count as objects; an image without objects is cut
-    anywhere. (torchvision's `RandomIoUCrop` asks instead that the window overlaps some box by enough.)
-
-    Args:
-        size: as in `RandomCrop`.
-        form: as in `RandomCrop`.
-    """
-
-    def __init__(
-        self,
-        size: Sequence[float],
-        form: Literal["absolute", "absolute_range", "relative", "relative_range"] = "absolute",
-    ) -> None:
-        self._sizes = RandomCrop(size, form)
-
-    def __call__(self, sample: Sample) -> Sample:
-        """The sample within the window."""
-        height, width = self._sizes.drawn(sample.size)
-        left, top = 0.0, 0.0
-        right, bottom = float(sample.size[1]), float(sample.size[0])
-        objects = _object_boxes(sample)
-        if len(objects):
-            left, top, right, bottom = objects[_whole(0, len(objects) - 1)].tolist()
-        window = (_start(top, bottom, height, sample.size[0]), _start(left, right, width, sample.size[1]))
-        return compose([_Window((*window, height, width))])(sample)
-
-
-class _Window(v2.Transform):
-    """Cuts out one window: top, left, height, width."""
-
-    def __init__(self, window: tuple[int, int, int, int]) -> None:
-        super().__init__()
-        self.window = window
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return functional.crop(inpt, *self.window)
-
-
-def _object_boxes(sample: Sample) -> Tensor:
-    """The upright boxes (N, 4) around the single objects of a sample."""
-    boxes = torch.zeros(0, 4) if sample.targets is None else sample.targets.without_crowd().boxes
-    if boxes.shape[1] == 5:
-        points = rotated.corners(boxes)
-        boxes = torch.cat((points.amin(1), points.amax(1)), 1)
-    return boxes
-
-
-def _start(first: float, last: float, length: int, side: int) -> int:
-    """Where a stretch of whole pixels begins that holds [first, last], or lies within it, in an image's side."""
-    low, high = sorted((last - length, first))
-    low, high = max(0, math.ceil(low)), min(side - length, math.floor(high))
-    # Between two pixels there may be no place at all for a box as long as the window.
-    return _whole(low, high) if low <= high else min(max(0, round(first)), side - length)
 
 
 def _largest_share(classes: Tensor) -> float:

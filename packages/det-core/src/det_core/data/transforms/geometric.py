@@ -1,6 +1,6 @@
 """Augmentation: the transforms of torchvision.transforms.v2 on samples, and the one that we miss there.
 
-Inside, a sample is a dict of tv_tensors; outside, only `Sample`s are seen. What a dataset puts into
+Inside, a sample is a dict of tv_tensors; outside it is a `Sample`. What a dataset puts into
 `Targets.extras` as a plain tensor keeps its values and goes where its object goes; as a tv_tensor (`Points`, or a class
 with kernels of its own) it also follows flips, crops and resizes.
 """
@@ -90,7 +90,7 @@ class ResizeShortestEdge(v2.Transform):
         return functional.resize(inpt, params["size"], antialias=True)
 
     def resized(self, size: Size, short: int) -> Size:
-        """What (height, width) becomes when the shorter side is asked to be `short`."""
+        """The size of an image of `size` with a shorter side of `short`, as far as `max_size` allows."""
         scale = short / min(size)
         if self.max_size is not None:
             scale = min(scale, self.max_size / max(size))
@@ -106,11 +106,11 @@ def compose(
     Args:
         transforms: any mix of torchvision.transforms.v2 transforms and callables from Sample to Sample.
         flip_pairs: keypoints that change places when an image is mirrored.
-        where: what to call `transforms` in an error.
+        where: name of `transforms` in an error.
 
     Objects of which torchvision's transforms leave less than one pixel of width or height, or no pixel of the mask, are
     dropped, boxes are clipped to the image, and keypoints outside of it count as not labelled. Where a part of the
-    image is cut off, boxes are drawn anew around what is left of the masks, if there are masks. A rotated box is
+    image is cut off, boxes are recomputed from the masks, if there are masks. A rotated box is
     clipped only where it stands level, and dropped where none of it lies in the image.
     """
     for place, transform in enumerate(transforms):
@@ -140,7 +140,7 @@ class _InOrder:
 
 
 class _Checked:
-    """A user's own transform, whose result is looked at before it causes trouble elsewhere."""
+    """A transform of the user; its result is validated."""
 
     def __init__(self, transform: Callable[[Sample], Sample]) -> None:
         self.transform = transform
@@ -190,7 +190,7 @@ def _take_apart(targets: Targets, size: Size) -> dict[str, Any]:
         boxes = tv_tensors.BoundingBoxes(targets.boxes, format="XYXY", canvas_size=size)
     parts: dict[str, Any] = {
         "boxes": boxes,
-        # Row numbers, under the name by which SanitizeBoundingBoxes finds what it has to drop along with the boxes.
+        # Row numbers, under the name by which SanitizeBoundingBoxes finds the rows to drop along with the boxes.
         "labels": torch.arange(len(targets)),
     }
     if isinstance(targets.masks, Polygons):
@@ -224,7 +224,7 @@ def _around(corners: Points, before: Proposals, size: Size) -> Proposals:
 
 
 def _require_followed(parts: Mapping[str, Any], size: Size) -> None:
-    """Refuse an extra that says which canvas it lies on, where that is no longer the image's."""
+    """Refuse an extra on a canvas of another size than the image."""
     for key, value in (parts["extras"] | parts["image_extras"]).items():
         if tuple(getattr(value, "canvas_size", size)) != size:
             found = f"it lies on {tuple(value.canvas_size)}, the image is {size} now"

@@ -3,13 +3,10 @@
 from det_core.engine.callbacks.base import Callback, Callbacks
 from det_core.engine.callbacks.ema import EMA
 from det_core.engine.callbacks.freeze import Freeze
-from det_core.engine.callbacks.selection import BestCheckpoint, EarlyStopping
 
 __all__ = [
     "EMA",
-    "BestCheckpoint",
     "Callback",
     "Callbacks",
-    "EarlyStopping",
     "Freeze",
 ]

@@ -1,4 +1,4 @@
-"""What a callback may do, and the callbacks of a run taken together."""
+"""The callback protocol, and the callbacks of a run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -53,7 +53,7 @@ class Callback(Protocol):
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take what `state_dict` returned; called before `on_start`."""
+        """Restore the result of `state_dict`; called before `on_start`."""
 
 
 class Callbacks:

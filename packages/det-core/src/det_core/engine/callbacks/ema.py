@@ -64,7 +64,7 @@ class EMA:
             _copy(tensors, raw)
 
     def state_dict(self) -> dict[str, Any]:
-        """The average and how many steps it has seen."""
+        """The average and its number of steps."""
         return {"average": dict(self.average), "updates": self.updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

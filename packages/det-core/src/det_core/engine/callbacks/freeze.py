@@ -18,11 +18,11 @@ __all__ = ["Freeze"]
 class Freeze:
     """Keeps modules as they are: their parameters get no gradient, their batch norms use their running statistics.
 
-    Several of them with rising `until` unfreeze a network in stages; what two of them name is frozen by either.
+    Several of them with rising `until` unfreeze a network in stages; a module of two of them is frozen by either.
 
     Args:
         modules: names of modules, such as "backbone.bottom_up.res[23]" or "backbone.*", with `*`, `?` and `[]` as in
-            file names; what is within a module is frozen with it.
+            file names; submodules are frozen too.
         until: the step before which they are frozen; None: always.
     """
 

@@ -1,1 +1,1 @@
-"""Complete detectors: two-stage, one-stage, semantic segmentation."""
+"""Complete detectors: two-stage and one-stage."""

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from det_core.contracts import BoxHead, BoxPredictor, Pooler, RefinesRegions, RegionHead
 from det_core.errors import ConfigError
 from det_core.models.heads.box import FastRCNNConvFCHead, FastRCNNPredictor
-from det_core.models.heads.regions import ExtraHeads, Regions, SecondStage, join_losses, require_box_dim
+from det_core.models.heads.second_stage import ExtraHeads, Regions, SecondStage, join_losses, require_box_dim
 from det_core.models.parts.levels import select_levels
-from det_core.models.parts.samplers import RegionSampler
+from det_core.models.parts.samplers import RegionSampler, SampledProposals
 from det_core.ops.roi import ROIPooler
 from det_core.recipes import Factory
 from det_core.structures import Detections, Proposals, Size, Targets
@@ -78,8 +78,10 @@ class StandardROIHeads(SecondStage):
         """Box losses over a random sample of the proposals, and the losses of the extra heads."""
         sampled = self.sample(proposals, targets)
         boxes, labels, matched_gt = Regions.of(sampled)
-        outputs = self._predict_boxes(features, boxes)
+        box_features = self._box_features(features, boxes)
+        outputs = self.box_predictor(box_features)
         losses = self._predictor.losses(outputs, torch.cat(boxes), labels, matched_gt)
+        losses |= self.further_losses(box_features, sampled)
         if self.train_on_predicted_boxes:
             with torch.no_grad():
                 predicted = cast(RefinesRegions, self.box_predictor).predict_boxes_for_labels(
@@ -96,13 +98,26 @@ class StandardROIHeads(SecondStage):
     ) -> list[Detections]:
         """Detections of each image, best first, with the predictions of the extra heads."""
         boxes = [p.boxes for p in proposals]
-        detections = self._predictor.detect(self._predict_boxes(features, boxes), boxes, sizes)
-        return self.predict_given_boxes(features, detections)
+        box_features = self._box_features(features, boxes)
+        outputs = self.box_predictor(box_features)
+        detections = self._predictor.detect(outputs, boxes, sizes)
+        return self.predict_given_boxes(features, self.further_predictions(box_features, outputs, boxes, detections))
+
+    def further_losses(self, box_features: Tensor, sampled: Sequence[SampledProposals]) -> dict[str, Tensor]:
+        """Losses of a subclass from the box features (P, D) of all sampled regions."""
+        return {}
+
+    def further_predictions(
+        self, box_features: Tensor, outputs: Any, boxes: Sequence[Tensor], detections: list[Detections]
+    ) -> list[Detections]:
+        """The detections of each image with what a subclass predicts from the box features (P, D) of all regions."""
+        return detections
 
     def networks(self) -> list[nn.Module]:
         """As `det_core.contracts.Compilable`."""
         return [self.box_head]
 
-    def _predict_boxes(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> Any:
+    def _box_features(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> Tensor:
         pooled = self.box_pooler([features[name] for name in self.in_features], boxes)
-        return self.box_predictor(self.box_head(pooled))
+        box_features: Tensor = self.box_head(pooled)
+        return box_features
