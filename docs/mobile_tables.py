@@ -111,12 +111,14 @@ def _distillation(content: Content) -> list[str]:
 def _rounding(content: Content) -> list[str]:
     """AP in float and with rounding, before and after further training."""
     rows = []
+    measured = [forms for each in content.values() for forms in each["rows"].values()]
+    columns = [form for form in _FORMS if any(form in forms for forms in measured)]
     for name, each in content.items():
         for kind, forms in each["rows"].items():
             label = kind if kind == "trained" else f"{each['steps']} {kind}"
-            cells = [f"{100 * forms[form]['bbox/AP']:.1f}" if form in forms else "" for form in _FORMS]
+            cells = [f"{100 * forms[form]['bbox/AP']:.1f}" if form in forms else "" for form in columns]
             rows.append([f"`{name}`, {label}", *cells])
-    return _rows(["AP", *_FORMS.values()], rows)
+    return _rows(["AP", *(_FORMS[form] for form in columns)], rows)
 
 
 _FORMS = {"float": "in float", "rounded": "rounded", "file": "int8 file of onnx"}

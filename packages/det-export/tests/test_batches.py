@@ -96,8 +96,7 @@ def test_file_for_any_batch_agrees_with_the_model(form, name, tmp_path):
 
 @pytest.mark.parametrize(("name", "part"), [("PointRend", "PointRend"), ("Semantic FPN", "SemanticSegmentor")])
 def test_any_batch_of_other_parts_refused(name, part, tmp_path):
-    if name == "PointRend":
-        pytest.importorskip("det_pointrend")
+    pytest.importorskip("det_pointrend" if name == "PointRend" else "det_panoptic")
     model = narrow_models.built(name)
     with pytest.raises(ConfigError, match=rf"{part}.*--batch N"):
         require_batchable(model)

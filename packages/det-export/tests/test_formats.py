@@ -98,6 +98,12 @@ def test_load_onnx_with_a_billion_elements_refused(files, tmp_path):
         Detector.load(tmp_path / "m.onnx", device="cpu")
 
 
+def test_onnx_file_has_no_stack_traces(files):
+    content = files["onnx"][1].read_bytes()
+    assert not any(node.metadata_props for node in onnx.load_from_string(content).graph.node)
+    assert b"program.py" not in content
+
+
 def test_load_onnx_with_other_operators_refused(files, tmp_path):
     changed = onnx.load(files["onnx"][1])
     changed.graph.node[0].domain = "com.example"

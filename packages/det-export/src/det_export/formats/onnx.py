@@ -88,6 +88,7 @@ class OnnxExporter(FileExporter):
         model.producer_name, model.doc_string = "det", "written by det-export"
         onnx.helper.set_model_props(model, {KEY: facts.to_json()})
         _require_standard(model, "export", ConfigError)
+        _strip_traces(model)
         path.write_bytes(model.SerializeToString())
 
     def read(self, path: Path) -> tuple[Facts, Run]:
@@ -150,6 +151,14 @@ def _translated(program: ExportedProgram, facts: Facts) -> Any:
     if model.ByteSize() > _LONGEST_FILE:
         raise ConfigError("export", "an ONNX file holds less than 2 GiB", f"{model.ByteSize()} bytes")
     return model
+
+
+def _strip_traces(model: Any) -> None:
+    """Take out the stack traces that torch adds to every node: more than a megabyte, with paths of this machine."""
+    for graph in _graphs(model):
+        del graph.value_info[:]
+        for node in graph.node:
+            del node.metadata_props[:]
 
 
 def _examined(path: Path) -> tuple[bytes, Facts]:
