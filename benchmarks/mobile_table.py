@@ -38,7 +38,7 @@ SIZES = {
 }
 FORMATS = tuple(f"{form}-{precision}" for form in ("onnx", "aoti", "executorch") for precision in ("fp32", "int8"))
 EXPORTED = tuple(SIZES)[:4]
-ROUNDS, WARMUP = 15, 3
+ROUNDS, WARMUP = 40, 3
 
 
 def main() -> None:
@@ -181,15 +181,15 @@ def latencies(recipe: str, threads: str, arguments: argparse.Namespace) -> dict[
 
     count = int(threads)
     torch.set_num_threads(count)
+    if any(file_of(recipe, cell, arguments).exists() for cell in arguments.formats if cell.startswith("executorch")):
+        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+
+        _unsafe_reset_threadpool(count)  # before a program is loaded
     models = {"eager": detector_of(recipe, arguments)[0].model}
     for cell in arguments.formats:
         path = file_of(recipe, cell, arguments)
         if path.exists():
             models[cell] = Detector.load(path, device="cpu", trust=True).model
-    if any(cell.startswith("executorch") for cell in models):
-        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
-
-        _unsafe_reset_threadpool(count)
     batch = batch_of(recipe)
     times: dict[str, list[float]] = {name: [] for name in models}
     with torch.inference_mode():

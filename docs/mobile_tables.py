@@ -65,7 +65,7 @@ def _runtimes(content: Content) -> list[str]:
     for recipe, row in content.items():
         times = [row["milliseconds"].get(threads, {}) for threads in ("1", "2")]
         names = [name for name in ("eager", *(f for f in row["cells"] if f != "costs")) if _measured(name, row)]
-        for name in names if len(names) > 1 else []:
+        for name in names if names != ["eager"] else []:
             cell = row["cells"].get(name, {})
             label = "eager float" if name == "eager" else _label(name)
             if "error" in cell:
