@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from det_core import recipes
 from det_core.data import CocoDataset, compose
@@ -90,8 +89,3 @@ def _compared(tmp_path: Path, steps: int) -> None:
 
 def test_default_trainer_losses_equal_det_recipe(tmp_path: Path) -> None:
     _compared(tmp_path, 3)
-
-
-@pytest.mark.slow
-def test_default_trainer_hundred_losses_equal_det_recipe(tmp_path: Path) -> None:
-    _compared(tmp_path, 100)
