@@ -42,6 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("DET_DATA", raising=False)
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     (tmp_path / "train.json").write_text("{}")
+    (tmp_path / "a.jpg").touch()
     return tmp_path
 
 

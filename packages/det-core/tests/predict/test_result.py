@@ -1,6 +1,9 @@
 """Results: which objects are kept, and what they are turned into."""
 
+import base64
+import dataclasses
 import io
+import re
 
 import numpy as np
 import pytest
@@ -46,6 +49,14 @@ def test_repr_png_is_the_plot():
     with Image.open(io.BytesIO(result()._repr_png_())) as picture:
         assert (picture.format, picture.size) == ("PNG", (16, 12))
         assert picture.tobytes() == result().plot().tobytes()
+
+
+def test_repr_html_is_the_plot_with_its_summary():
+    found = dataclasses.replace(result(), classes=("cat", "<b>dog"))
+    text = found._repr_html_()
+    encoded, caption = re.fullmatch(r'<img .*base64,([\w+/=]+)"><div>(.*)</div>', text).groups()
+    assert base64.b64decode(encoded) == found._repr_png_()
+    assert caption == "1 cat, 2 &lt;b&gt;dog"
 
 
 def test_function_of_a_missing_package_names_it(monkeypatch):

@@ -124,7 +124,7 @@ def command(
     if as_json:
         echo(json.dumps(entries, indent=1))
     if unread:
-        echo(f"{unread} of {len(inputs)} images could not be read", err=True)
+        echo(f"{unread} of {len(inputs)} image{'s' * (len(inputs) != 1)} could not be read", err=True)
         context.exit(1)
 
 

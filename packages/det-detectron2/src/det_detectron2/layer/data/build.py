@@ -176,13 +176,7 @@ def build_batch_data_loader(
         seed: of the workers.
         kwargs: for torch's `DataLoader`.
     """
-    if single_gpu_batch_size:
-        batch_size = single_gpu_batch_size
-    else:
-        world = comm.get_world_size()
-        ok = total_batch_size > 0 and total_batch_size % world == 0
-        assert ok, f"Total batch size ({total_batch_size}) must be divisible by the number of gpus ({world})."
-        batch_size = total_batch_size // world
+    batch_size = single_gpu_batch_size or _share(total_batch_size)
     if isinstance(dataset, data.IterableDataset):
         assert sampler is None, "sampler must be None if dataset is IterableDataset"
     else:
@@ -204,6 +198,14 @@ def build_batch_data_loader(
     singles = data.DataLoader(dataset, collate_fn=operator.itemgetter(0), **common)
     grouped = AspectRatioGroupedDataset(singles, batch_size)
     return grouped if collate_fn is None else MapDataset(grouped, collate_fn)
+
+
+def _share(total_batch_size: int) -> int:
+    """The images of this process."""
+    world = comm.get_world_size()
+    ok = total_batch_size > 0 and total_batch_size % world == 0
+    assert ok, f"Total batch size ({total_batch_size}) must be divisible by the number of gpus ({world})."
+    return total_batch_size // world
 
 
 def _train_loader_from_config(

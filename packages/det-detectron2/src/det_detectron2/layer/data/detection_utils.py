@@ -215,7 +215,7 @@ def annotations_to_instances(
             try:
                 target.gt_masks = PolygonMasks(segmentations)
             except ValueError as error:
-                fix = "polygons are needed, or mask_format='bitmask'"
+                fix = "polygons are needed, or INPUT.MASK_FORMAT 'bitmask'"
                 raise ValueError(f"Failed to use mask_format=='polygon' from the given annotations: {fix}") from error
         else:
             assert mask_format == "bitmask", mask_format

@@ -3,7 +3,7 @@
 import datetime
 import logging
 import time
-from collections import OrderedDict, abc
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -80,11 +80,8 @@ def inference_on_dataset(
     logger = logging.getLogger(__name__)
     total = len(data_loader)  # type: ignore[arg-type]
     logger.info("Start inference on %d batches", total)
-    if evaluator is None:
-        evaluator = DatasetEvaluators([])
-    if isinstance(evaluator, abc.MutableSequence | tuple):
-        evaluator = DatasetEvaluators(evaluator)
-    evaluator.reset()  # type: ignore[union-attr]
+    metrics = evaluator if isinstance(evaluator, DatasetEvaluator) else DatasetEvaluators(evaluator or [])
+    metrics.reset()
     call = callbacks or {}
     times = {"data": 0.0, "compute": 0.0, "eval": 0.0}
     warmup = min(5, total - 1)
@@ -106,13 +103,13 @@ def inference_on_dataset(
                 torch.cuda.synchronize()
             times["compute"] += time.perf_counter() - start
             start = time.perf_counter()
-            evaluator.process(inputs, outputs)  # type: ignore[union-attr]
+            metrics.process(inputs, outputs)
             times["eval"] += time.perf_counter() - start
             _progress(place, total, warmup, begin, times)
             start = time.perf_counter()
         call.get("on_end", _nothing)()
     logger.info("Total inference time: %s", datetime.timedelta(seconds=int(time.perf_counter() - begin)))
-    results = evaluator.evaluate()  # type: ignore[union-attr]
+    results = metrics.evaluate()
     return {} if results is None else results
 
 

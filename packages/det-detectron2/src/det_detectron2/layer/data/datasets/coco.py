@@ -72,35 +72,41 @@ def load_coco_json(
     for image in sorted(content["images"], key=lambda each: each["id"]):
         record = {key: image[key] for key in ("height", "width")}
         record |= {"file_name": os.path.join(image_root, image["file_name"]), "image_id": image["id"]}  # noqa: PTH118
-        objects = []
-        for annotation in by_image.get(image["id"], ()):
-            entry = {key: annotation[key] for key in keys if key in annotation}
-            if len(entry.get("bbox", (0,))) == 0:
-                raise DataError(str(json_file), f"annotation {annotation.get('id')} has an empty bbox")
-            segmentation_ = annotation.get("segmentation")
-            if isinstance(segmentation_, list):
-                segmentation_ = [ring for ring in segmentation_ if len(ring) % 2 == 0 and len(ring) >= 6]
-                if not segmentation_:
-                    lost += 1
-                    continue
-            if isinstance(segmentation_, dict) and isinstance(segmentation_["counts"], list):
-                segmentation_ = coco_mask.frPyObjects(segmentation_, *segmentation_["size"])
-            if segmentation_:
-                entry["segmentation"] = segmentation_
-            if points := entry.get("keypoints"):
-                # COCO counts pixels by their corners at 0; here their middles are at 0.5.
-                entry["keypoints"] = [value + 0.5 if place % 3 != 2 else value for place, value in enumerate(points)]
-            entry["bbox_mode"] = BoxMode.XYWH_ABS
-            if labels is not None:
-                if entry["category_id"] not in labels:
-                    problem = f"annotation {annotation.get('id')} has the category {entry['category_id']}"
-                    raise DataError(str(json_file), f"{problem}, which is not in its categories")
-                entry["category_id"] = labels[entry["category_id"]]
-            objects.append(entry)
+        entries = [_entry(each, keys, labels, str(json_file)) for each in by_image.get(image["id"], ())]
+        objects = [each for each in entries if each is not None]
+        lost += len(entries) - len(objects)
         records.append(record | {"annotations": objects})
     if lost:
         logger.warning("%s: %d instances without a polygon of three points are left out", json_file, lost)
     return records
+
+
+def _entry(
+    annotation: Mapping[str, Any], keys: Sequence[str], labels: Mapping[int, int] | None, where: str
+) -> dict[str, Any] | None:
+    """An annotation of a file as one of a record; None if none of its polygons has three points."""
+    entry = {key: annotation[key] for key in keys if key in annotation}
+    if len(entry.get("bbox", (0,))) == 0:
+        raise DataError(where, f"annotation {annotation.get('id')} has an empty bbox")
+    mask = annotation.get("segmentation")
+    if isinstance(mask, list):
+        mask = [ring for ring in mask if len(ring) % 2 == 0 and len(ring) >= 6]
+        if not mask:
+            return None
+    if isinstance(mask, dict) and isinstance(mask["counts"], list):
+        mask = coco_mask.frPyObjects(mask, *mask["size"])
+    if mask:
+        entry["segmentation"] = mask
+    if points := entry.get("keypoints"):
+        # COCO counts pixels by their corners at 0; here their middles are at 0.5.
+        entry["keypoints"] = [value + 0.5 if place % 3 != 2 else value for place, value in enumerate(points)]
+    entry["bbox_mode"] = BoxMode.XYWH_ABS
+    if labels is not None:
+        if entry["category_id"] not in labels:
+            problem = f"annotation {annotation.get('id')} has the category {entry['category_id']}"
+            raise DataError(where, f"{problem}, which is not in its categories")
+        entry["category_id"] = labels[entry["category_id"]]
+    return entry
 
 
 def _labels(content: Mapping[str, Any], dataset_name: str | None) -> dict[int, int] | None:
