@@ -1,15 +1,19 @@
-"""Parameters, operations, file sizes and latencies of mobile detectors, in one table.
+"""Parameters, operations, file sizes, latencies and AP of mobile detectors, in one table.
 
-    python benchmarks/mobile_table.py --output runs/mobile-table --calibrate examples/blood-cells/images
+    python benchmarks/mobile_table.py --write --runs mobile_tiny=runs/tiny mobile_small=runs/small
+    python benchmarks/mobile_table.py --runs mobile_tiny=runs/tiny mobile_small=runs/small
 
-Each cell is a file of the folder, measured in a process of its own: a script that was stopped goes on where it was, and
-a format that fails leaves its error in its cell. Latency is the median of passes over one picture at the size of the
-recipe, trunk, heads and suppression included; `--runs NAME=CHECKPOINT` measures trained weights instead of random ones.
+The first writes the files, which takes minutes each, and evaluates the trained models and their files; the second
+measures latencies, trunk, heads and suppression included, of one picture at the size of the recipe: all formats of a
+recipe in one process, in turns, once with one thread and once with two. Every result is in results/mobile_table.json as
+soon as it is there, and is not measured again unless `--again`. A format that fails has its error in its place.
+`--runs NAME=FOLDER` takes the trained weights of a run in place of random ones.
 """
 
 import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -19,125 +23,183 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZES = {"mobile_tiny": (288, 384), "mobile_small": (288, 384), "faster_rcnn_fbnetv3g_fpn": (640, 864)}
-SIZES["mask_rcnn_fbnetv3g_fpn"] = SIZES["faster_rcnn_fbnetv3g_fpn"]
-C4 = (224, 320)
-RECIPES = ("mobile_tiny", "mobile_small", "faster_rcnn_fbnetv3a_c4", "faster_rcnn_fbnetv3a_dsmask_c4")
-CELLS = ("costs", "eager", "eager-2", "onnx-fp32", "onnx-int8", "aoti-fp32", "aoti-int8")
-CELLS += ("executorch-fp32", "executorch-int8")
+PICTURES = ROOT / "examples/blood-cells/images"
+CELLS, C4, KEYPOINTS, FPN = (288, 384), (224, 320), (224, 448), (640, 864)
+SIZES = {
+    "mobile_tiny": CELLS,
+    "mobile_small": CELLS,
+    "faster_rcnn_fbnetv3a_c4": C4,
+    "faster_rcnn_fbnetv3a_dsmask_c4": C4,
+    "mask_rcnn_fbnetv3a_c4": C4,
+    "mask_rcnn_fbnetv3a_dsmask_c4": C4,
+    "keypoint_rcnn_fbnetv3a_dsmask_c4": KEYPOINTS,
+    "faster_rcnn_fbnetv3g_fpn": FPN,
+    "mask_rcnn_fbnetv3g_fpn": FPN,
+}
+FORMATS = tuple(f"{form}-{precision}" for form in ("onnx", "aoti", "executorch") for precision in ("fp32", "int8"))
+EXPORTED = tuple(SIZES)[:4]
+ROUNDS, WARMUP = 40, 3
 
 
 def main() -> None:
-    """Measure what is missing, and print the table."""
+    """Write or measure what is missing."""
     parser = argparse.ArgumentParser(description="A table of mobile detectors.")
-    parser.add_argument("--output", type=Path, default=Path("runs/mobile-table"))
-    parser.add_argument("--recipes", nargs="+", default=RECIPES)
-    parser.add_argument("--cells", nargs="+", default=CELLS, choices=CELLS)
-    parser.add_argument("--calibrate", type=Path, default=ROOT / "examples/blood-cells/images")
-    parser.add_argument("--runs", nargs="*", default=[], metavar="NAME=CHECKPOINT")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--write", action="store_true", help="write and evaluate the files; measure no latency")
+    parser.add_argument("--again", action="store_true", help="measure what there is, too")
+    parser.add_argument("--recipes", nargs="+", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--formats", nargs="*", default=list(FORMATS), choices=FORMATS)
+    parser.add_argument("--folder", type=Path, default=Path("runs/mobile-table"))
+    parser.add_argument("--result", type=Path, default=Path(__file__).parent / "results" / "mobile_table.json")
+    parser.add_argument("--runs", nargs="*", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.environ.setdefault("DET_DATA", str(ROOT))
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     if arguments.one:
-        measure(*arguments.one.split("/"), arguments)
+        one(arguments)
         return
     for recipe in arguments.recipes:
-        for cell in arguments.cells:
-            if not (arguments.output / f"{recipe}.{cell}.json").exists():
-                command = [sys.executable, __file__, *sys.argv[1:], "--one", f"{recipe}/{cell}"]
+        cells = ["costs", *(arguments.formats if recipe in EXPORTED else [])]
+        for cell in cells if arguments.write else ["1", "2"]:
+            kind = "cells" if arguments.write else "milliseconds"
+            if arguments.again or cell not in results(arguments).get(recipe, {}).get(kind, {}):
                 print(recipe, cell, flush=True)
-                subprocess.run(command, check=False)
-    print(table(arguments.output, arguments.recipes, arguments.cells))
+                environment = {**os.environ, "OMP_NUM_THREADS": "1" if arguments.write else cell}
+                command = [sys.executable, __file__, *sys.argv[1:], "--one", recipe, cell]
+                subprocess.run(command, check=False, env=environment)
 
 
-def measure(recipe: str, cell: str, arguments: argparse.Namespace) -> None:
-    """One cell, or the error it ends with."""
+def one(arguments: argparse.Namespace) -> None:
+    """One cell, or the latencies of a recipe, in a process of its own."""
+    recipe, cell = arguments.one
+    measure: Callable[..., Any] = (costs if cell == "costs" else written) if arguments.write else latencies
     try:
-        result = cell_of(recipe, cell, arguments)
+        result = measure(recipe, cell, arguments)
     except Exception as error:  # of any library: the table goes on
         result = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
-    (arguments.output / f"{recipe}.{cell}.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    print(recipe, cell, result, flush=True)
+    content = results(arguments)
+    row = content.setdefault(recipe, {"size": SIZES[recipe], "cells": {}, "milliseconds": {}})
+    row["cells" if arguments.write else "milliseconds"][cell] = result
+    row["versions"] = versions()
+    arguments.result.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
-def cell_of(recipe: str, cell: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The figures of a cell."""
-    import torch
-    from det_core import Detector, recipes
-    from det_core.structures import ImageBatch
-
-    torch.set_num_threads(2 if cell == "eager-2" else 1)
-    torch.manual_seed(0)
-    size = SIZES.get(recipe, C4)
-    runs = dict(each.split("=", 1) for each in arguments.runs)
-    if recipe in runs:
-        detector = Detector.load(runs[recipe], device="cpu")
-    else:
-        model: Any = recipes.load(recipe).build_model()
-        detector = Detector(model, [f"class {i}" for i in range(model.num_classes)], device="cpu")
-    pixels = torch.randint(0, 256, (1, 3, *size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    batch = ImageBatch(pixels=pixels, sizes=(size,))
-    if cell == "costs":
-        from det_inspect.models import model_costs
-
-        whole = model_costs(detector.model, batch)[0]
-        return {"parameters": whole.parameters, "macs": whole.flops // 2, "size": list(size)}
-    if cell.startswith("eager"):
-        return {"milliseconds": latency(lambda: detector.model(batch))}
-    form, precision = cell.split("-")
-    options: dict[str, Any] = {"precision": precision} if precision != "fp32" else {}
-    if precision == "int8":
-        options["calibrate"] = arguments.calibrate
-    start = time.perf_counter()
-    path = detector.export(form, arguments.output / f"{recipe}-{cell}", size, **options)
-    seconds = time.perf_counter() - start
-    exported = Detector.load(path, device="cpu", trust=True).model
-    megabytes = path.stat().st_size / 1e6
-    return {"milliseconds": latency(lambda: exported(batch)), "megabytes": megabytes, "export_seconds": seconds}
-
-
-def latency(run: Callable[[], Any], passes: int = 15) -> float:
-    """The median of some passes, in milliseconds."""
-    import torch
-
-    times = []
-    with torch.inference_mode():
-        for _ in range(3):
-            run()
-        for _ in range(passes):
-            start = time.perf_counter()
-            run()
-            times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
-
-
-def table(folder: Path, names: list[str], cells: list[str]) -> str:
-    """The cells as a table: milliseconds, and megabytes of files."""
-    measured = [cell for cell in cells if cell != "costs"]
-    lines = ["| recipe | size | M parameters | GMACs | " + " | ".join(measured) + " |"]
-    lines.append("| --- | --- | ---: | ---: |" + " ---: |" * len(measured))
-    for name in names:
-        costs = read(folder, name, "costs")
-        size = " x ".join(map(str, costs.get("size", ())))
-        numbers = f"{costs.get('parameters', 0) / 1e6:.2f} | {costs.get('macs', 0) / 1e9:.2f}"
-        figures = [shown_cell(read(folder, name, cell)) for cell in measured]
-        lines.append(f"| `{name}` | {size} | {numbers} | " + " | ".join(figures) + " |")
-    return "\n".join(lines)
-
-
-def read(folder: Path, name: str, cell: str) -> dict[str, Any]:
-    """A cell; {} where it was not measured."""
-    path = folder / f"{name}.{cell}.json"
+def results(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was measured so far, by recipe."""
+    path: Path = arguments.result
     content: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     return content
 
 
-def shown_cell(cell: dict[str, Any]) -> str:
-    """Its text."""
-    if "milliseconds" not in cell:
-        return "fails" if "error" in cell else "-"
-    size = f", {cell['megabytes']:.1f} MB" if "megabytes" in cell else ""
-    return f"{cell['milliseconds']:.0f} ms{size}"
+def versions() -> dict[str, str]:
+    """Of what computes."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "onnxruntime", "executorch")} | {"machine": platform.machine()}
+
+
+def detector_of(recipe: str, arguments: argparse.Namespace) -> tuple[Any, bool]:
+    """A detector, and whether it is trained; the same random weights in every process."""
+    import torch
+    from det_core import Detector, recipes
+
+    runs = dict(each.split("=", 1) for each in arguments.runs)
+    if recipe in runs:
+        return Detector.load(runs[recipe], device="cpu"), True
+    torch.manual_seed(0)
+    model: Any = recipes.load(recipe).build_model()
+    return Detector(model, [f"class {i}" for i in range(model.num_classes)], device="cpu"), False
+
+
+def batch_of(recipe: str) -> Any:
+    """A picture at the size of the recipe."""
+    import torch
+    from det_core.data import read_image
+    from det_core.structures import ImageBatch
+
+    pixels = read_image(sorted(PICTURES.glob("*.jpg"))[0])[None].float()
+    resized = torch.nn.functional.interpolate(pixels, size=SIZES[recipe], mode="bilinear", antialias=True)
+    return ImageBatch(pixels=resized.round().to(torch.uint8), sizes=(SIZES[recipe],))
+
+
+def costs(recipe: str, _cell: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Parameters, multiply-accumulates, AP as published, and AP of the trained model on the test images."""
+    from det_core.zoo.published import models
+    from det_inspect.models import model_costs
+
+    detector, trained = detector_of(recipe, arguments)
+    whole = model_costs(detector.model, batch_of(recipe))[0]
+    figures = next((each.figures for each in models().values() if recipe == each.recipe()), {})
+    result = {"parameters": whole.parameters, "macs": whole.flops // 2, "published": figures}
+    return result | ({"test": metrics_of(detector.model, detector)} if trained else {})
+
+
+def metrics_of(model: Any, detector: Any) -> dict[str, float]:
+    """On the test images of the recipe that trained the detector."""
+    from det_core.engine import evaluate
+
+    data = detector.recipe.build("data")
+    metrics = evaluate(model, data.eval_loader("test", batch_size=1), data.build_evaluators("test")).metrics
+    return {name: value for name, value in metrics.items() if name in ("bbox/AP", "bbox/AP50", "bbox/AP75")}
+
+
+def file_of(recipe: str, cell: str, arguments: argparse.Namespace) -> Path:
+    """Where the file of a cell is."""
+    form = cell.split("-")[0]
+    suffix = {"onnx": ".onnx", "aoti": ".pt2", "executorch": ".pte"}[form]
+    path: Path = arguments.folder / f"{recipe}-{cell}{suffix}"
+    return path
+
+
+def written(recipe: str, cell: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write a file; its size, the seconds that took, agreement with the model and, of a trained one, AP."""
+    import torch
+    from det_core import Detector
+    from det_export.check import compare
+
+    torch.set_num_threads(1)
+    detector, trained = detector_of(recipe, arguments)
+    form, precision = cell.split("-")
+    options: dict[str, Any] = {"precision": precision, "calibrate": PICTURES} if precision == "int8" else {}
+    if form != "executorch":
+        options["dynamic"] = False
+    start, used = time.perf_counter(), time.process_time()
+    path = detector.export(form, file_of(recipe, cell, arguments), SIZES[recipe], **options)
+    seconds, processor = time.perf_counter() - start, time.process_time() - used
+    exported: Any = Detector.load(path, device="cpu", trust=True).model
+    agreement = compare(detector.model, exported, sorted(PICTURES.glob("*.jpg"))[-3:], [SIZES[recipe]], path)
+    result = {"megabytes": path.stat().st_size / 1e6, "seconds": seconds, "processor_seconds": processor}
+    result["matched"] = agreement.as_dict()["matched"]
+    return result | ({"test": metrics_of(exported, detector)} if trained else {})
+
+
+def latencies(recipe: str, threads: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Median milliseconds of the model and of its files, their passes in turns."""
+    import torch
+    from det_core import Detector
+
+    count = int(threads)
+    torch.set_num_threads(count)
+    if any(file_of(recipe, cell, arguments).exists() for cell in arguments.formats if cell.startswith("executorch")):
+        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+
+        _unsafe_reset_threadpool(count)  # before a program is loaded
+    models = {"eager": detector_of(recipe, arguments)[0].model}
+    for cell in arguments.formats:
+        path = file_of(recipe, cell, arguments)
+        if path.exists():
+            models[cell] = Detector.load(path, device="cpu", trust=True).model
+    batch = batch_of(recipe)
+    times: dict[str, list[float]] = {name: [] for name in models}
+    with torch.inference_mode():
+        for turn in range(WARMUP + ROUNDS):
+            for name, model in models.items():
+                start = time.perf_counter()
+                model(batch)
+                if turn >= WARMUP:
+                    times[name].append(1000 * (time.perf_counter() - start))
+    return {name: statistics.median(each) for name, each in times.items()}
 
 
 if __name__ == "__main__":

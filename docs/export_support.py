@@ -19,7 +19,7 @@ import torch
 from det_core.errors import DetError
 from det_core.plugins import registry
 from det_core.structures import ImageBatch
-from det_export.check import compare, shipped
+from det_export.check import shipped
 from det_export.obstacles import obstacle
 
 ROOT = Path(__file__).parent.parent
@@ -53,7 +53,7 @@ def run(name: str, pair: str) -> dict[str, object]:
         with tempfile.TemporaryDirectory() as folder:
             path = exporter.export(model, example, Path(folder) / f"model{exporter.suffixes[0]}")
             compared_at = narrow_models.others_of(name) if sizes == "dynamic" else (size,)
-            agreement = compare(model, exporter.load(path), shipped()[:1], compared_at, path)
+            agreement = narrow_models.agreement_of(model, exporter.load(path), path, compared_at)
     except DetError as error:
         return {"problem": f"{error.problem}; {error.found}"[:400], "seconds": round(time.monotonic() - start)}
     except Exception as error:  # the table shows what failed, whatever it was

@@ -1,10 +1,13 @@
 """The examples that train from Python run as they stand, from a clone of the project, for a few steps."""
 
+import ast
+import importlib
 import os
 import re
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,21 @@ def test_example_that_trains_from_python(tmp_path, name, lines, found):
     )
     assert done.returncode == 0, done.stderr
     assert found in done.stdout
+
+
+def test_scripts_import_names_that_the_packages_have():
+    folders = [ROOT / name for name in ("benchmarks", "docs", "examples")]
+    missing = []
+    for script in sorted(file for folder in folders for file in folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and re.match("det_(core|inspect|densepose)", node.module or ""):
+                module = importlib.import_module(node.module)
+                missing += [f"{script}: {name.name}" for name in node.names if not _has(module, name.name)]
+    assert missing == []
+
+
+def _has(module, name):
+    return hasattr(module, name) or (hasattr(module, "__path__") and bool(find_spec(f"{module.__name__}.{name}")))
 
 
 @pytest.mark.slow

@@ -76,6 +76,13 @@ def test_training_commands_write_checkpoint_and_print_metrics(folder):
     assert "bbox/AP50" in result.stdout
 
 
+def test_importer_commands_write_a_recipe(tmp_path):
+    (commands,) = blocks("Coming from Detectron2", "sh")
+    (tmp_path / "my_config.yaml").write_text("MODEL: {ROI_HEADS: {NUM_CLASSES: 3}}\n")
+    run(f"set -e\n{commands}", tmp_path)
+    assert "num_classes: 3" in (tmp_path / "my_recipe.yaml").read_text()
+
+
 def test_install_command_installs_wheel(tmp_path):
     wheels = list((ROOT / "dist").glob("det_core-*.whl"))
     if not wheels:

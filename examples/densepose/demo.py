@@ -17,7 +17,6 @@ import numpy as np
 from det_core import Detector, recipes
 from det_core.data import Data
 from det_core.engine import evaluate, read_scalars, train
-from det_core.visual import plot_curves
 from det_densepose.bodies.published import BodyFolder
 from det_densepose.render.scene import Scenery
 from det_densepose.render.textures import join_atlas
@@ -34,6 +33,7 @@ from det_densepose.visual.drawings import (
     draw,
 )
 from det_densepose.visual.textures import take_texture
+from det_inspect.runs.curves import plot_curves
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent

@@ -13,8 +13,8 @@ import torch
 from det_core.backbones import FPN, TorchvisionBackbone
 from det_core.data import TrainLoader
 from det_core.engine import Parallel, Train, train
+from det_core.engine.batches import step_batches
 from det_core.engine.distributed import ends_together, process_group, rank_and_world_size
-from det_core.engine.feed import step_batches
 from det_core.engine.parallel import Processes
 from det_core.engine.precise_norms import estimate_norms
 from det_core.engine.step import Step, prepare_model

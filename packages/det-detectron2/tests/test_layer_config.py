@@ -73,3 +73,14 @@ def test_model_zoo_files_are_the_published_settings(name: str) -> None:
     assert yaml.safe_load(cfg.dump())["MODEL"]["WEIGHTS"] == cfg.MODEL.WEIGHTS
     with pytest.raises(RuntimeError, match="not available"):
         model_zoo.get_config("COCO-Detection/nothing.yaml")
+
+
+def test_settings_of_projects_come_from_plugins() -> None:
+    from det_detectron2.layer.projects.point_rend import add_pointrend_config
+
+    cfg = get_cfg()
+    add_pointrend_config(cfg)
+    assert cfg.MODEL.POINT_HEAD.NUM_CLASSES == 80
+    cfg.merge_from_list(["MODEL.POINT_HEAD.NUM_CLASSES", 3])
+    add_pointrend_config(cfg)
+    assert cfg.MODEL.POINT_HEAD.NUM_CLASSES == 3

@@ -28,7 +28,7 @@ def test_import_without_the_layer_fails_as_before(tmp_path: Path) -> None:
 
 def test_module_outside_the_layer_is_named(tmp_path: Path) -> None:
     done = run(tmp_path, "-c", "import det_detectron2.as_detectron2, detectron2.export.caffe2_modeling")
-    assert "detectron2.export is not part of det's layer for Detectron2" in done.stderr
+    assert "detectron2.export.caffe2_modeling is not part of det's layer for Detectron2" in done.stderr
 
 
 def test_installed_detectron2_is_used_and_named(tmp_path: Path) -> None:

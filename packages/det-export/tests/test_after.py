@@ -35,7 +35,7 @@ def test_masks_as_paste_masks():
     assert expected.any(axis=(1, 2)).sum() > 5
 
 
-def test_masks_of_a_hundred_objects_on_a_large_picture_take_no_gigabytes():
+def test_masks_of_hundred_objects_on_large_image_memory_bounded():
     masks = np.full((100, 28, 28), 0.7, np.float32)
     boxes = np.tile(np.array([[100.0, 100.0, 900.0, 700.0]], np.float32), (100, 1))
     tracemalloc.start()

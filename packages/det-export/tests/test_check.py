@@ -86,7 +86,7 @@ class Named:
         return MadeUp
 
 
-def test_export_a_file_that_fails_on_a_picture_exit_code_1(tmp_path, monkeypatch):
+def test_export_file_failing_on_picture_exit_code_1(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "find", lambda *_: Named())
     detector = Detector(OnlyOnLight(), ("cell",), [], ())
     monkeypatch.setattr(detector, "about_for_export", dict, raising=False)

@@ -10,9 +10,10 @@ from det_core.cli.main import det
 from det_core.engine.checkpoint import Checkpoint, save_checkpoint
 from det_core.errors import CheckpointError
 from det_core.predict import Detector
+from det_core.zoo import published
 from det_devkit import coco_files
-from det_export.licences import licence_of
-from tiny_model import TREE
+from det_export.licences import licence_in, licence_of
+from tiny_model import CLASSES, EXAMPLE, TREE, model
 
 TRUSTED = ("aoti", "torchscript")
 SUFFIXES = {"torch_export": "pt2", "onnx": "onnx", "aoti": "pt2", "torchscript": "ts", "openvino": "xml"}
@@ -102,14 +103,21 @@ def test_load_foreign_file_error_names_missing_metadata(make, tmp_path):
     path = tmp_path / f"m{suffix}"
     make(path)
     with pytest.raises(
-        CheckpointError, match=r"was not written by det: it does not say what its outputs are.*det export"
+        CheckpointError, match=r"was not written by det: it lacks the metadata that name its outputs.*det export"
     ):
         Detector.load(path, device="cpu", trust=True)
 
 
 def test_licence_of_published_weights_alone():
-    recipe = recipes.load("mask_rcnn_r50_fpn_3x")
-    assert licence_of(recipe.source) == "CC-BY-SA-3.0"
-    assert licence_of("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x") == "CC-BY-SA-3.0"
-    assert licence_of("torchvision_fasterrcnn_resnet50_fpn") == "BSD-3-Clause"
-    assert licence_of("my-recipe.yaml") == ""
+    weights = published.of_recipe("mask_rcnn_r50_fpn_3x").weights
+    assert licence_of(weights) == licence_in({"weights": weights}) == "CC-BY-SA-3.0"
+    assert licence_in({"weights": weights, "licence": "MIT"}) == "MIT"
+    assert licence_in({"weights": weights, "licence": ""}) == licence_in({"weights": "/tmp/best.safetensors"}) == ""
+    assert licence_of(published.of_recipe("torchvision_fasterrcnn_resnet50_fpn").weights) == "BSD-3-Clause"
+
+
+def test_export_from_python_writes_licence_of_published_weights(tmp_path):
+    detector = Detector(model(), CLASSES)
+    detector.weights = published.of_recipe("mask_rcnn_r50_fpn_3x").weights
+    path = detector.export("torch_export", tmp_path / "model", shape=EXAMPLE, dynamic=False)
+    assert Detector.load(path).model.facts.licence == "CC-BY-SA-3.0"

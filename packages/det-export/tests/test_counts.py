@@ -50,5 +50,5 @@ def test_counts_fcos_none_one_and_many_as_the_model(tmp_path):
 
 
 @pytest.mark.slow
-def test_counts_mask_rcnn_none_one_and_many_as_the_model(tmp_path):
+def test_counts_mask_rcnn_none_one_many_agree(tmp_path):
     require_counts(built("mask_rcnn"), EXAMPLE, OTHER, tmp_path)

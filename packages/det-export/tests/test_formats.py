@@ -12,21 +12,15 @@ from det_core.errors import CheckpointError, ConfigError
 from det_core.plugins import registry
 from det_core.structures import ImageBatch
 from det_export.check import BLACK, compare, shipped, sizes_for
-from tiny_model import CLASSES, EXAMPLE, TREE, model
+from det_export.formats.onnx import OnnxExporter
+from tiny_model import CLASSES, EXAMPLE, TREE, exported, model
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(tiny_file, tmp_path_factory):
     """One file of each format, with the exporter that wrote it."""
-    folder = tmp_path_factory.mktemp("exported")
-    written = {}
-    for name in ("torch_export", "onnx"):
-        exporter = registry.find("exporters", name, "test").load()()
-        recipe = recipes.recipe_from_tree(TREE)
-        exporter.about = {"classes": CLASSES, "category_ids": (3, 5, 9), "recipe": recipe.to_yaml()}
-        example = ImageBatch(pixels=torch.zeros(1, 3, *EXAMPLE, dtype=torch.uint8), sizes=(EXAMPLE,))
-        written[name] = exporter, exporter.export(model(), example, folder / "model")
-    return written
+    exporter = OnnxExporter()
+    return {"torch_export": tiny_file, "onnx": (exporter, exported(exporter, tmp_path_factory.mktemp("exported")))}
 
 
 @pytest.mark.parametrize("name", ["torch_export", "onnx"])
@@ -61,7 +55,7 @@ def test_detector_of_an_exported_file_has_classes_and_transforms(files, name):
     torch.testing.assert_close(found.detections.scores, expected.detections.scores, atol=1e-4, rtol=0)
 
 
-def test_record_agreement_stands_in_the_file(files):
+def test_record_agreement_is_in_the_metadata(files):
     exporter, path = files["onnx"]
     exporter.record(path, {"agrees": True})
     assert exporter.load(path).facts.agreement == {"agrees": True}
@@ -85,7 +79,7 @@ def test_load_half_a_file_one_error(files, tmp_path, name, part):
         Detector.load(half, device="cpu")
 
 
-def test_load_onnx_with_weights_elsewhere_refused(files, tmp_path):
+def test_load_onnx_with_external_weights_refused(files, tmp_path):
     changed = onnx.load(files["onnx"][1])
     tensor = next(each for each in changed.graph.initializer if len(each.raw_data) > 100)
     tensor.ClearField("raw_data")
@@ -104,6 +98,12 @@ def test_load_onnx_with_a_billion_elements_refused(files, tmp_path):
         Detector.load(tmp_path / "m.onnx", device="cpu")
 
 
+def test_onnx_file_has_no_stack_traces(files):
+    content = files["onnx"][1].read_bytes()
+    assert not any(node.metadata_props for node in onnx.load_from_string(content).graph.node)
+    assert b"program.py" not in content
+
+
 def test_load_onnx_with_other_operators_refused(files, tmp_path):
     changed = onnx.load(files["onnx"][1])
     changed.graph.node[0].domain = "com.example"
@@ -119,7 +119,7 @@ def test_load_pt2_that_unpacks_to_more_refused(tmp_path):
         Detector.load(tmp_path / "m.pt2", device="cpu")
 
 
-def test_load_pt2_of_another_program_says_what_it_lacks(tmp_path):
+def test_load_pt2_of_another_program_error_names_metadata(tmp_path):
     buffer = io.BytesIO()
     torch.export.save(torch.export.export(torch.nn.ReLU(), (torch.zeros(2),)), buffer)
     (tmp_path / "m.pt2").write_bytes(buffer.getvalue())

@@ -63,14 +63,14 @@ def test_onnx_bomb_within_a_branch_refused():
         require_bounded(graph_of([node], c=np.array(True)), "m.onnx")
 
 
-def test_onnx_with_functions_of_its_own_refused():
+def test_onnx_with_local_functions_refused():
     model = graph_of([helper.make_node("Identity", ["sizes"], ["y"])])
     model.functions.add(name="f", domain="")
     with pytest.raises(CheckpointError, match="functions of its own"):
         require_bounded(model, "m.onnx")
 
 
-def test_onnx_run_that_asks_for_terabytes_fails_and_takes_none():
+def test_onnx_run_allocating_terabytes_fails_with_bounded_memory():
     nodes = [
         helper.make_node("Mul", ["sizes", "many"], ["a"]),
         helper.make_node("Reshape", ["a", "flat"], ["b"]),
@@ -194,7 +194,7 @@ def test_pt2_with_two_entries_of_one_name_refused(program, tmp_path):
     refused(path, "several entries")
 
 
-def test_onnx_with_weights_in_a_folder_beside_refused_by_every_reader(tmp_path):
+def test_onnx_with_weights_in_other_folder_refused(tmp_path):
     model = graph_of([helper.make_node("Identity", ["w"], ["y"])], w=[1.0])
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")

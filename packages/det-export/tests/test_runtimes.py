@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from det_core import Detector, recipes
+from det_core import Detector
 from det_core.data import ResizeShortestEdge, read_image
 from det_core.errors import CheckpointError, ConfigError, DataError, MissingExtraError
 from det_core.structures import Detections, ImageBatch, Prediction
@@ -24,27 +24,15 @@ from det_export.preprocess import prepare, rule_of
 from det_export.quantize import LayerReport, QuantizationReport
 from det_export.resizing import with_resizing
 from det_export.ties import LowestFirst
-from tiny_model import CLASSES, EXAMPLE, TREE, model
+from tiny_model import CLASSES, EXAMPLE, exported, model
 from torchvision.transforms.v2 import functional
 
 PICTURES = shipped()[0].parent
 
 
-def example(count=1):
-    return ImageBatch(pixels=torch.zeros(count, 3, *EXAMPLE, dtype=torch.uint8), sizes=(EXAMPLE,) * count)
-
-
-def exported(exporter, folder, weights=None):
-    recipe = recipes.recipe_from_tree(TREE).to_yaml()
-    exporter.about = {"classes": CLASSES, "category_ids": (3, 5, 9), "recipe": recipe, "licence": "CC0-1.0"}
-    return exporter.export(weights or model(), example(), folder / "model")
-
-
 @pytest.fixture(scope="module")
-def traced(tmp_path_factory):
-    exporter = TorchExporter()
-    exported(exporter, tmp_path_factory.mktemp("traced"))
-    return exporter._last
+def traced(tiny_file):
+    return tiny_file[0]._last
 
 
 def agreement_of(exporter, path):
@@ -123,7 +111,7 @@ def test_aoti_of_rounded_arithmetic_detects_nearly_the_same(precision, tmp_path)
     assert exporter.load(path).facts.precision == precision
 
 
-def test_aoti_without_a_compiler_says_so_before_work(monkeypatch):
+def test_aoti_without_compiler_refused_before_work(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(MissingExtraError, match=r"needs a C\+\+ compiler"):
         AotiExporter().require()
@@ -140,7 +128,7 @@ def test_openvino_other_sizes_agree_and_both_files_are_needed(tmp_path):
     weights = path.with_suffix(".bin")
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match="asks for weights beyond its file"):
+    with pytest.raises(CheckpointError, match="refers to weights beyond its file"):
         Detector.load(path, device="cpu")
     weights.unlink()
     with pytest.raises(CheckpointError, match="lacks its weights"):
@@ -269,9 +257,9 @@ def test_onnx_that_resizes_takes_pictures_of_any_size(tmp_path):
     assert row.boxes < 3
 
 
-def test_json_beside_a_file_holds_what_prepare_follows(tmp_path):
-    path = exported(TorchExporter(), tmp_path)
-    about = json.loads((tmp_path / "model.pt2.json").read_text())
+def test_json_beside_file_has_rule_of_prepare(tiny_file):
+    path = tiny_file[1]
+    about = json.loads(path.with_name("model.pt2.json").read_text())
     assert about["classes"] == list(CLASSES)
     assert about["licence"] == "CC0-1.0"
     assert about["resize"] == {"short": 160, "long": 1333, "divisibility": 32, "smallest": 96}
@@ -317,7 +305,7 @@ def test_lowest_first_orders_equal_values_by_index():
     assert second.tolist() == [[3.0, 3.0]]
 
 
-def test_compared_low_scores_need_no_partner_where_arithmetic_is_rounded():
+def test_compared_low_scores_rounded_precision_need_no_match():
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [20.0, 20.0, 30.0, 30.0]])
     both = Detections(boxes=boxes, labels=torch.zeros(2).long(), scores=torch.tensor([0.9, 0.1]), size=(40, 40))
     one = Prediction(detections=both[torch.tensor([0])])

@@ -27,7 +27,7 @@ class PlainExporter(FileExporter):
         return Facts.of_json(text, str(path)), torch.export.load(io.BytesIO(data)).module()
 
 
-def test_format_of_a_third_party_agrees_on_a_model_of_core(tmp_path):
+def test_third_party_format_agrees_on_core_model(tmp_path):
     model = narrow_models.built("RPN FPN")
     size = narrow_models.EXAMPLE
     example = ImageBatch(pixels=torch.zeros(1, 3, *size, dtype=torch.uint8), sizes=(size,))

@@ -2,6 +2,7 @@
 
 import torch
 from det_core import recipes
+from det_core.structures import ImageBatch
 
 TREE = {
     "model": {
@@ -28,3 +29,14 @@ EXAMPLE = (192, 224)
 def model():
     torch.manual_seed(0)
     return recipes.recipe_from_tree(TREE).build_model().eval()
+
+
+def example(count=1):
+    return ImageBatch(pixels=torch.zeros(count, 3, *EXAMPLE, dtype=torch.uint8), sizes=(EXAMPLE,) * count)
+
+
+def exported(exporter, folder, weights=None):
+    """The file that an exporter writes of the model, with classes, category ids, a recipe and a licence."""
+    recipe = recipes.recipe_from_tree(TREE).to_yaml()
+    exporter.about = {"classes": CLASSES, "category_ids": (3, 5, 9), "recipe": recipe, "licence": "CC0-1.0"}
+    return exporter.export(weights or model(), example(), folder / "model")

@@ -163,6 +163,21 @@ def test_one_picture_in_two_splits_is_told_whatever_it_is_called(tmp_path: Path)
     assert check(lists, pixels=False).defects == []
 
 
+def test_similar_images_of_two_splits_are_reported(tmp_path: Path) -> None:
+    lists = {}
+    pixels = np.kron(np.random.default_rng(0).integers(0, 256, (15, 20, 3), np.uint8), np.ones((2, 2, 1), np.uint8))
+    for split, name in (("train", "0.png"), ("val", "2.png")):
+        (tmp_path / split).mkdir()
+        images, file = coco_files.write(tmp_path / split, sound())
+        for path in images.glob("*.png"):
+            Image.new("RGB", (40, 30), (path.stat().st_size % 256, len(lists), int(path.stem))).save(path)
+        Image.fromarray(np.clip(pixels * 1.05 + len(lists), 0, 255).astype(np.uint8)).save(images / name)
+        lists[split] = partial(CocoDataset.listing, images, file)
+    (found,) = check(lists).defects
+    assert (found.kind, found.split, found.id) == ("similar images", "val", "13")
+    assert found.text == f"nearly equal to {tmp_path / 'train' / 'images' / '0.png'} of train"
+
+
 def test_objects_of_a_refused_image_belong_to_one_that_is_listed(tmp_path: Path) -> None:
     data = sound()
     data["images"][2]["width"] = 0
@@ -304,5 +319,7 @@ def test_a_reader_that_does_not_list_its_files_is_looked_at_sample_by_sample(tmp
 
 
 def test_every_kind_of_defect_has_a_test() -> None:
-    generated = {kind for kind, *_ in (*IN_THE_FILE, *IN_THE_IMAGES)} | {"split overlap", "unreadable file"}
+    generated = {kind for kind, *_ in (*IN_THE_FILE, *IN_THE_IMAGES)} | {
+        *("split overlap", "similar images", "unreadable file")
+    }
     assert generated == set(KINDS)

@@ -27,7 +27,7 @@ def test_the_page_shows_figures_defects_and_examples_and_loads_nothing(tmp_path:
     assert page.count("<rect") == 24
 
 
-def test_a_page_of_nothing_is_a_page(tmp_path: Path) -> None:
+def test_empty_page_is_a_page(tmp_path: Path) -> None:
     missing = partial(CocoDataset.listing, tmp_path, tmp_path / "no.json")
     page = data_page(check({"train": missing}), "nothing")
     assert "unreadable file: 1" in page

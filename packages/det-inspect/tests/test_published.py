@@ -4,6 +4,7 @@ import re
 
 import pytest
 from det_core.errors import UnknownNameError, WeightsError
+from det_core.plugins import discovery
 from det_core.zoo import PUBLISHED, TORCHVISION, published
 from det_inspect.zoo import TASKS, figures_of, package_of, published_model, recipe_of, weights_of
 
@@ -30,7 +31,9 @@ def test_core_models_have_recipes_and_others_packages():
         assert model.task in TASKS
 
 
-def test_model_of_missing_package_has_no_recipe():
+def test_model_of_missing_package_has_no_recipe(monkeypatch):
+    monkeypatch.setenv("DET_DISABLE_PLUGINS", "det-tensormask")
+    monkeypatch.setattr(discovery, "_found", None)
     assert recipe_of(published_model("TensorMask/tensormask_R_50_FPN_1x")) == ""
     assert package_of(published_model("TensorMask/tensormask_R_50_FPN_1x")) == "det-tensormask"
     assert published.of_recipe("TensorMask/tensormask_R_50_FPN_1x") is None

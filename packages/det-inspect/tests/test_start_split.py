@@ -7,7 +7,8 @@ import folders
 import numpy as np
 import pytest
 from det_core.errors import ConfigError
-from det_inspect.start.split import Shares, alike, divide, perceptual_hash
+from det_inspect.start.hashes import perceptual_hash
+from det_inspect.start.split import Shares, alike, divide, overlaps
 from PIL import Image
 
 
@@ -74,3 +75,22 @@ def test_frames_of_one_film_are_cut_in_order(tmp_path):
 def test_shares_without_training_are_refused(val, test):
     with pytest.raises(ConfigError, match="leave pictures for training"):
         Shares(val, test)
+
+
+def test_overlaps_name_copies_in_two_splits(tmp_path):
+    files = folders.pictures(tmp_path, 6)
+    with Image.open(files[0]) as picture:
+        picture.resize((48, 36)).save(tmp_path / "small.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    train, val = entries(files[:4], tmp_path), entries([*files[4:], tmp_path / "small.png"], tmp_path)
+    [note] = overlaps({"train": train, "val": [*val, {"file_name": "broken.png"}]}, tmp_path)
+    assert note.startswith("1 picture of val in train as well, or alike")
+    assert note.endswith(f"small.png and {files[0].name}")
+    assert overlaps({"train": train, "val": val[:2]}, tmp_path) == []
+
+
+def test_pictures_without_structure_are_not_alike(tmp_path):
+    files = [tmp_path / "black.png", tmp_path / "grey.png"]
+    for file, value in zip(files, (0, 100), strict=True):
+        Image.new("RGB", (40, 30), (value, value, value)).save(file)
+    assert len(set(alike(np.stack([perceptual_hash(file) for file in files])))) == 2

@@ -10,12 +10,12 @@ from det_mobile.fbnet.layers import divisible
 from det_mobile.fbnet.spelling import stages_of
 
 
-def test_divisible_rounds_halves_up_and_never_loses_more_than_a_twentieth():
+def test_divisible_rounds_up_where_a_twentieth_is_lost():
     assert [divisible(x, 8) for x in (276, 84, 40, 3, 17)] == [280, 88, 40, 8, 24]
     assert divisible(17, 1) == 17
 
 
-def test_a_line_and_a_list_of_entries_mean_the_same_blocks():
+def test_block_table_as_line_equals_list_of_entries():
     line = stages_of("conv_k3 16 s2; ir_k3 8 e1 | ir_k5 24 s2 x2 e3", "here")
     entries = [
         [["conv_k3", 16, 2, 1], ["ir_k3", 8, 1, 1, {"expansion": 1}]],
@@ -28,12 +28,12 @@ def test_a_line_and_a_list_of_entries_mean_the_same_blocks():
 @pytest.mark.parametrize(
     "arch", ["FBNetV3_Z", {"trunk": []}, {"trunk": "ir_k3"}, {"trunk": "ir_k9 8"}, {"legs": "ir_k3 8"}]
 )
-def test_an_architecture_that_is_none_is_refused(arch):
+def test_unknown_architecture_is_refused(arch):
     with pytest.raises(ConfigError):
         FBNet(FBNetBlocks(arch))
 
 
-def test_maps_of_a_trunk_are_as_large_as_its_strides_say():
+def test_trunk_maps_have_sizes_of_their_strides():
     trunk = FBNet(FBNetBlocks({"trunk": "conv_k3_hs 8 s2; aa_ir_k3 8 s2 e2 | ir_k5_sehsig_hs 16 s2 e2"}))
     shapes = {name: tuple(level.shape) for name, level in trunk(torch.zeros(2, 3, 33, 48)).items()}
     assert shapes == {"trunk0": (2, 8, 9, 12), "trunk1": (2, 16, 5, 6)}

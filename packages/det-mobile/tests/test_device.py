@@ -1,6 +1,7 @@
 """Trunk, heads and host code predict what the model predicts, and files of ExecuTorch what they do."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -147,14 +148,20 @@ def test_operator_without_a_kernel_is_named_before_lowering():
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    return exporter().export(model_of("c4"), images(1), tmp_path_factory.mktemp("pte") / "c4")
+def folder_of_files(tmp_path_factory):
+    return tmp_path_factory.mktemp("pte")
+
+
+def written(name, folder):
+    path = folder / f"{name}.pte"
+    return path if path.exists() else exporter().export(model_of(name), images(1), path)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_file_predicts_as_the_model(written):
-    loaded, model = exporter().load(written), model_of("c4")
+@pytest.mark.parametrize("name", DETECTORS)
+def test_file_predicts_as_the_model(name, folder_of_files):
+    loaded, model = exporter().load(written(name, folder_of_files)), model_of(name)
     with torch.inference_mode():
         assert_same(*(each(images(1))[0].detections for each in (model, loaded)))
     with pytest.raises(ConfigError, match=r"up to \(96, 128\)"):
@@ -163,8 +170,9 @@ def test_file_predicts_as_the_model(written):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_damaged_file_is_refused_before_the_runtime_opens_it(written, tmp_path):
-    content, about = written.read_bytes(), json.loads(written.with_name("c4.pte.json").read_text())
+def test_damaged_file_is_refused_before_the_runtime_opens_it(folder_of_files, tmp_path):
+    file = written("c4", folder_of_files)
+    content, about = file.read_bytes(), json.loads(file.with_name("c4.pte.json").read_text())
     path = tmp_path / "c4.pte"
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(CheckpointError, match=r"c4\.pte\.json"):
@@ -178,6 +186,25 @@ def test_damaged_file_is_refused_before_the_runtime_opens_it(written, tmp_path):
     beside.write_text(json.dumps(about))
     with pytest.raises(CheckpointError, match="does not describe it"):
         exporter().load(path)
+
+
+def test_report_of_int8_names_pictures_beyond_the_calibrated_ranges():
+    pytest.importorskip("executorch")
+    from det_mobile.device.exporter import _detector_on
+    from det_mobile.device.int8 import quantized
+
+    device = DeviceModel(model_of("c4"), SIZE)
+    size = torch.tensor([SIZE])
+    light, dark = (images(1, SIZE).pixels, size), (images(1, SIZE).pixels // 16 + 100, size)
+    arguments = (device.networks, device.inputs_of_networks(), [dark], partial(_detector_on, device))
+    networks, report = quantized(*arguments, [light])
+    assert networks.keys() == {"trunk", "heads"}
+    assert report.pictures == 1
+    assert {layer.name.split(".")[0] for layer in report.layers} == {"trunk", "heads"}
+    assert "unlike those of the calibration" in report.problems()[0]
+    assert not quantized(*arguments, [dark])[1].problems()
+    with pytest.raises(DataError, match="no pictures to calibrate on"):
+        quantized(*arguments[:2], [], arguments[3])
 
 
 @pytest.mark.slow

@@ -1,11 +1,16 @@
 """A student learns from a teacher, and its checkpoint is its own."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 import torch
+from det_core.engine import read_checkpoint, train
 from det_core.errors import ConfigError
+from det_core.recipes import recipe_from_tree
 from det_core.structures import Detections, Prediction, Targets
-from det_mobile.distillation import Imitation, Logits, PseudoBoxes
-from small import built, c4_tree, images, objects, pyramid, teacher
+from det_mobile.distillation import AdapterState, Imitation, Logits, PseudoBoxes
+from small import built, c4_tree, images, objects, pyramid, subclass_file, teacher
 
 FEATURES = {"levels": {"trunk3": "p4"}, "channels": 12}
 
@@ -139,3 +144,64 @@ def test_levels_of_another_teacher_are_refused(features, problem):
 def test_teacher_of_other_classes_is_refused():
     with pytest.raises(ConfigError, match=r"3 classes of the student.*2"):
         losses_of(distilled({**c4_tree(), "num_classes": 3}, features=FEATURES))
+
+
+class Interrupt:
+    """A callback that ends a training at a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def after_step(self, trainer, scalars):
+        if trainer.step == self.step:
+            raise ConfigError("Interrupt", "ends the training")
+
+
+def run_of_student(tmp_path, callbacks):
+    """A recipe that distills the features of a teacher into a student, on an image of two classes."""
+    extras = [{"category_id": 7}, {"category_id": 8}, {"category_id": 8}]
+    path = subclass_file(tmp_path, *extras)
+    content = json.loads(path.read_text())
+    content["categories"].append({"id": 8, "name": "plate"})
+    path.write_text(json.dumps(content))
+    model = {"type": "det-mobile/distilled", "student": c4_tree(), "teacher": teacher(), "features": FEATURES}
+    tree = {
+        "model": model,
+        "data": {"train": {"type": "coco", "images": str(tmp_path), "annotations": str(path)}, "workers": 0},
+        "train": {
+            "steps": 4,
+            "batch_size": 1,
+            "device": "cpu",
+            "seed": 3,
+            "checkpoint_every": 1,
+            "optimizer": {"type": "torch.optim:SGD", "lr": 0.1, "momentum": 0.9},
+            "callbacks": callbacks,
+        },
+    }
+    return recipe_from_tree(tree)
+
+
+def test_stopped_distillation_resumes_exactly(tmp_path):
+    recipe = run_of_student(tmp_path, [{"type": "det_mobile.distillation:AdapterState"}])
+    train(recipe, tmp_path / "whole")
+    with pytest.raises(ConfigError, match="ends the training"):
+        train(recipe, tmp_path / "parts", callbacks=[Interrupt(2)])
+    train(recipe, tmp_path / "parts", resume=True)
+    whole, parts = (read_checkpoint(tmp_path / name / "last.safetensors")[1] for name in ("whole", "parts"))
+    assert whole.keys() == built(c4_tree()).state_dict().keys()
+    torch.testing.assert_close(parts, whole, rtol=0, atol=0)
+
+
+def test_resumed_distillation_without_adapter_state_differs(tmp_path):
+    recipe = run_of_student(tmp_path, [])
+    train(recipe, tmp_path / "whole")
+    with pytest.raises(ConfigError, match="ends the training"):
+        train(recipe, tmp_path / "parts", callbacks=[Interrupt(2)])
+    train(recipe, tmp_path / "parts", resume=True)
+    whole, parts = (read_checkpoint(tmp_path / name / "last.safetensors")[1] for name in ("whole", "parts"))
+    assert any(not torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_adapter_state_of_a_model_without_adapters_is_refused():
+    with pytest.raises(ConfigError, match="has no adapters"):
+        AdapterState().on_start(SimpleNamespace(model=built(c4_tree())))

@@ -50,3 +50,13 @@ def test_several_bad_categories_are_categories(tmp_path: Path) -> None:
     annotations.write_text(json.dumps(data))
     with pytest.raises(DataError, match="2 categories cannot be used"):
         CocoDataset(images, annotations)
+
+
+@pytest.mark.parametrize("place", ["images", "annotations", "categories"])
+def test_ids_beyond_64_bits_are_named(place: str, tmp_path: Path) -> None:
+    data = content()
+    data[place][0]["id"] = 2**63
+    images, annotations = write(tmp_path, content())
+    annotations.write_text(json.dumps(data))
+    with pytest.raises(DataError, match="9223372036854775808 has an id that is neither a whole number of 64 bits"):
+        CocoDataset(images, annotations)

@@ -89,3 +89,10 @@ def test_output_folder_with_files_of_others_is_refused(tmp_path: Path, name: str
     (tmp_path / name).write_text("mine, or changed by me")
     with pytest.raises(ConfigError, match=f"holds a file that det predict did not write; {name}; choose a new"):
         OutputFolder(tmp_path)
+
+
+def test_files_none_of_which_exists_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"a\.jpg: there is no such image file; nor is the other one there"):
+        find_images([str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")], None)
+    (tmp_path / "b.jpg").touch()
+    assert len(find_images([str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")], None)[0]) == 2

@@ -128,7 +128,7 @@ def test_predictions_are_drawn_and_written_with_five_numbers(trained):
     assert before.tobytes() != after.tobytes()
 
 
-def test_boxes_come_back_in_pixels_of_image_that_was_given(trained):
+def test_boxes_are_in_pixels_of_given_image(trained):
     detector = Detector.load(trained / "run", device="cpu")
     picture = Image.open(trained / "images" / "0.png")
     small, large = (detector(image).detections for image in (picture, picture.resize((2 * SIDE, 2 * SIDE))))

@@ -217,9 +217,10 @@ def test_predict_again_leaves_no_file_of_the_run_before(invoke, trained, photos,
 
 
 def test_predict_unreadable_images_alone_leave_no_folder(invoke, trained, tmp_path):
-    result = invoke("predict", tmp_path / "missing.png", "--model", trained, "--output", tmp_path / "found")
+    (tmp_path / "broken.png").write_text("no image")
+    result = invoke("predict", tmp_path / "broken.png", "--model", trained, "--output", tmp_path / "found")
     assert result.exit_code == 1
-    assert "1 of 1 images could not be read" in result.stderr
+    assert "1 of 1 image could not be read" in result.stderr
     assert not (tmp_path / "found").exists()
 
 

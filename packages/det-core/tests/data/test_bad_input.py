@@ -58,7 +58,7 @@ def test_image_that_would_fill_memory_is_refused_before_it_is_decoded(tmp_path: 
         tracemalloc.stop()
 
 
-def test_gigabyte_of_nonsense_for_image_is_refused_in_little_memory(tmp_path: Path) -> None:
+def test_gigabyte_of_nonsense_for_image_refused_in_little_memory(tmp_path: Path) -> None:
     for name, beginning in {"a.jpg": b"\xff\xd8\xff\xe0", "b.png": b"\x89PNG\r\n\x1a\n", "c.tif": b"II*\x00"}.items():
         with (tmp_path / name).open("wb") as stream:
             stream.write(beginning)

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 import subprocess
 import sys
 import time
@@ -378,3 +379,31 @@ def test_workers_that_start_again_give_the_same_batches(tmp_path: Path) -> None:
     command = [sys.executable, str(script), str(images), str(file)]
     told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=500).stdout
     assert told == "(11, 12) [0, 1]\n(13, 14) [1, 2]\n(15,) [3]\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("transform", "guard", "words"),
+    [
+        ("lambda sample: sample", "if __name__ == '__main__':", "cannot be sent to other processes"),
+        ("same", "if True:", "a loader process died.*if __name__ == '__main__':"),
+    ],
+)
+def test_workers_that_start_anew_explain_lambda_and_missing_guard(
+    transform: str, guard: str, words: str, tmp_path: Path
+) -> None:
+    images, file = write(tmp_path, content(5))
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import multiprocessing, sys\n"
+        "from det_core.data import CocoDataset, EvalLoader\n"
+        "def same(sample): return sample\n"
+        f"{guard}\n"
+        "    multiprocessing.set_start_method('spawn', force=True)\n"
+        "    dataset = CocoDataset(sys.argv[1], sys.argv[2])\n"
+        f"    list(EvalLoader(dataset=dataset, batch_size=2, workers=1, transforms=[{transform}]))\n"
+    )
+    command = [sys.executable, str(script), str(images), str(file)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 1
+    assert re.search(f"ConfigError: data.workers: the dataset.*{words}|{words}", done.stderr.replace("\n", " "))

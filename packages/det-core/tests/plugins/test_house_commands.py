@@ -117,6 +117,7 @@ def test_command_of_missing_package_names_package(run, without, words, package):
     values = {
         "--dry-run": ["fcos_r50_fpn_1x"],
         "--overfit": ["2", "fcos_r50_fpn_1x"],
+        "--predictions": ["a.json", "--annotations", "b.json"],
         "--scale-lr": ["fcos_r50_fpn_1x"],
         "--tile": ["800", "a.jpg", "--model", "fcos_r50_fpn_1x"],
     }

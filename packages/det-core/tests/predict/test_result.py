@@ -1,13 +1,15 @@
 """Results: which objects are kept, and what they are turned into."""
 
+import base64
+import dataclasses
 import io
+import re
 
 import numpy as np
 import pytest
 import torch
 from det_core.errors import ConfigError, DataError, MissingExtraError
 from det_core.plugins import known
-from det_core.plugins.known import optional
 from det_core.predict import Result
 from det_core.predict.detector import to_sample
 from det_core.structures import Detections, Prediction
@@ -49,11 +51,12 @@ def test_repr_png_is_the_plot():
         assert picture.tobytes() == result().plot().tobytes()
 
 
-def test_optional_missing_library_is_named_with_its_command():
-    with pytest.raises(
-        MissingExtraError, match="here: needs no_such_thing, which is not installed; pip install no_such"
-    ):
-        optional("no_such_thing", "here")
+def test_repr_html_is_the_plot_with_its_summary():
+    found = dataclasses.replace(result(), classes=("cat", "<b>dog"))
+    text = found._repr_html_()
+    encoded, caption = re.fullmatch(r'<img .*base64,([\w+/=]+)"><div>(.*)</div>', text).groups()
+    assert base64.b64decode(encoded) == found._repr_png_()
+    assert caption == "1 cat, 2 &lt;b&gt;dog"
 
 
 def test_function_of_a_missing_package_names_it(monkeypatch):

@@ -107,6 +107,13 @@ def test_page_or_pointer_in_place_of_weights_is_no_weight_file(tmp_path, name, c
         read(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["int8.pte", "int8.onnx", "int8.pt2"])
+def test_exported_file_as_weights_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"ET12" * 8)
+    with pytest.raises(WeightsError, match=r"exported file, which only predicts; give the checkpoint"):
+        read(tmp_path / name)
+
+
 def test_missing_file_and_a_folder_are_reported_apart(tmp_path):
     with pytest.raises(WeightsError, match="no such file"):
         read(tmp_path / "nowhere.pth")

@@ -4,7 +4,10 @@ import runpy
 import sys
 from pathlib import Path
 
-_USAGE = "usage: python -m det_detectron2 SCRIPT.py ARGS...   or   python -m det_detectron2 -m MODULE ARGS..."
+_USAGE = (
+    "usage: python -m det_detectron2 SCRIPT.py ARGS...   or   python -m det_detectron2 -m MODULE ARGS...\n"
+    "       python -m det_detectron2 migrate PATH [--check]"
+)
 
 
 def main() -> None:
@@ -13,6 +16,10 @@ def main() -> None:
     if not arguments or arguments[0] in ("-h", "--help") or arguments == ["-m"]:
         sys.stdout.write(f"{_USAGE}\n\nRuns a program that imports detectron2, which then stands for det's layer.\n")
         raise SystemExit(0 if arguments and arguments[0] in ("-h", "--help") else 2)
+    if arguments[0] == "migrate" and not Path("migrate").is_file():
+        from det_detectron2.cli import migrate
+
+        migrate(arguments[1:], prog_name="python -m det_detectron2 migrate")
     module = arguments[0] == "-m"
     program = arguments[1] if module else arguments[0]
     if not module and not Path(program).is_file():

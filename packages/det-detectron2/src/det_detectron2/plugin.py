@@ -5,8 +5,8 @@ from det_core.plugins.hooks import hookimpl
 
 @hookimpl
 def det_commands() -> dict[str, str]:
-    """A subcommand of `det recipes`."""
-    return {"recipes import": "det_detectron2.cli:command"}
+    """A subcommand of `det recipes`, and `det migrate`."""
+    return {"recipes import": "det_detectron2.cli:command", "migrate": "det_detectron2.cli:migrate"}
 
 
 @hookimpl

@@ -13,7 +13,7 @@ from det_core.weights.reading import read_pickle
 from det_datasets.wrappers import write_proposals
 from numpy.typing import NDArray
 
-__all__ = ["convert_proposals"]
+__all__ = ["convert_proposals", "read_proposals"]
 
 # Numbers of Detectron2's box formats: corners, or a corner with width and height.
 _CORNERS, _SIDES = 0, 1
@@ -30,6 +30,21 @@ def convert_proposals(source: Path | str, target: Path | str) -> int:
         DataError: it holds something else.
     """
     path = Path(source)
+    content = read_proposals(path)
+    ids, boxes, logits, form = (content[name] for name in ("ids", "boxes", "objectness_logits", "bbox_mode"))
+    proposals: dict[int | str, Proposals] = {}
+    for image_id, image_boxes, image_logits in zip(ids, boxes, logits, strict=True):
+        key = image_id if isinstance(image_id, str) else int(image_id)
+        if key in proposals:
+            raise DataError(str(path), f"holds image {key!r} twice")
+        proposals[key] = _proposals(image_boxes, image_logits, form == _SIDES, f"{path}: image {key!r}")
+    write_proposals(Path(target), proposals)
+    return len(proposals)
+
+
+def read_proposals(source: Path | str) -> dict[str, Any]:
+    """The lists of such a pickle, `ids`, `boxes`, `objectness_logits`, and `bbox_mode`; raises as the conversion."""
+    path = Path(source)
     content = read_pickle(path, parts=20_000_000)
     if not isinstance(content, Mapping):
         raise DataError(str(path), "is no file of proposals", f"it holds a {type(content).__name__}")
@@ -42,14 +57,7 @@ def convert_proposals(source: Path | str, target: Path | str) -> int:
     if not len(ids) == len(boxes) == len(logits):
         counts = f"{len(ids)} ids, {len(boxes)} of boxes, {len(logits)} of logits"
         raise DataError(str(path), "its lists differ in length", counts)
-    proposals: dict[int | str, Proposals] = {}
-    for image_id, image_boxes, image_logits in zip(ids, boxes, logits, strict=True):
-        key = image_id if isinstance(image_id, str) else int(image_id)
-        if key in proposals:
-            raise DataError(str(path), f"holds image {key!r} twice")
-        proposals[key] = _proposals(image_boxes, image_logits, form == _SIDES, f"{path}: image {key!r}")
-    write_proposals(Path(target), proposals)
-    return len(proposals)
+    return {"ids": ids, "boxes": boxes, "objectness_logits": logits, "bbox_mode": form}
 
 
 def _list(content: Mapping[Any, Any], names: Sequence[str], path: Path) -> Sequence[Any]:

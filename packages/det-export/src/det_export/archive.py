@@ -35,10 +35,10 @@ def examined(path: Path, kind: str, compressed: int = 0) -> Facts:
             entries = _bounded(archive, path, compressed)
             found = [entry for entry in entries if f"/{entry.filename}".endswith(f"/extra/{KEY}")]
             if not found:
-                problem = "was not written by det: it does not say what its outputs are"
+                problem = "was not written by det: it lacks the metadata that name its outputs"
                 raise CheckpointError(where, problem, fix="write it with `det export`")
             if found[0].file_size > LONGEST:
-                raise CheckpointError(where, "says too much of itself", f"{found[0].file_size} bytes", _FIX)
+                raise CheckpointError(where, "has metadata that are too long", f"{found[0].file_size} bytes", _FIX)
             return Facts.of_json(archive.read(found[0]), where)
     except FileNotFoundError as error:
         raise CheckpointError(where, "does not exist") from error

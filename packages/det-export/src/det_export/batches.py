@@ -1,8 +1,8 @@
-"""Models for any number of images at once: the regions of all images in one tensor, each with the number of its image.
+"""Models for any number of images at once: the regions of all images in one tensor, each with the index of its image.
 
-A model predicts image by image once its networks are done, and a graph cannot go through as many images as there are.
-So copies of its parts take regions (N, 5) in place of boxes: the number of the image, then the box. Suppression moves
-images and groups apart, so that it compares boxes of one image and group alone.
+After its networks, a model processes images one by one, and a graph has no loop over an unknown number of images.
+So subclasses of its parts take regions (N, 5) in place of boxes: the index of the image, then the box. Suppression
+offsets images and groups, so that boxes of different images or groups never overlap.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ _APART = 2**32
 
 
 class Images(NamedTuple):
-    """What stands for an `ImageBatch`: pixels (B, 3, H, W), and sizes int64 (B, 2), (height, width) of each image."""
+    """In place of an `ImageBatch`: pixels (B, 3, H, W), and sizes int64 (B, 2), (height, width) of each image."""
 
     pixels: Tensor
     sizes: Any
@@ -167,7 +167,7 @@ def _clip(boxes: Tensor, sizes: Tensor) -> Tensor:
 def _suppress(boxes: Tensor, scores: Tensor, groups: Tensor, images: Tensor, threshold: float) -> Tensor:
     """Indices, by falling score, of the boxes that no better one of their own group and image overlaps too much.
 
-    Images stand below each other and groups beside each other, so that each axis is moved by as little as can be. As
+    Images are offset vertically and groups horizontally, which keeps the offsets small. As
     in `det_core.ops.nms`, two empty boxes go in front, since torchvision declares that at least two are kept.
     """
     corners = F.pad(boxes, (0, 0, 0, 1)).unflatten(1, (2, 2))

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from det_export import measures
 from det_export.calibration import listed
 from det_export.exported import ExportedModel
+from det_export.proposals import with_proposals
 from det_export.ties import LowestFirst
 
 __all__ = ["BLACK", "BOUNDS", "Agreement", "Bounds", "Picture", "Row", "compare", "pictures", "shipped", "sizes_for"]
@@ -30,12 +31,12 @@ class Bounds:
 
     Attributes:
         boxes, scores: largest differences, in pixels and of scores.
-        matched: least share of detections with a partner.
+        matched: least share of detections with a match.
         keypoints: largest difference in pixels.
         masks: least mean overlap.
         semantic: least share of pixels with the same class.
         overlap: of two boxes that are the same detection.
-        score: detections of less, in the model and the file, need no partner.
+        score: detections of less, in the model and the file, need no match.
         extras: largest difference, as a share of the largest value.
         metric: what AP of the file may be less than that of the model, in [0, 1].
     """
@@ -64,7 +65,7 @@ Picture = Path | tuple[str, Tensor]
 """A file, or a name and pixels uint8 (3, H, W)."""
 
 BLACK = "(black)"
-"""What stands as the name of the black picture."""
+"""The name of the black picture."""
 
 
 @dataclass
@@ -74,11 +75,11 @@ class Row:
     Attributes:
         image, size: which, (height, width).
         expected, found: detections of the model and of the file.
-        matched: share of both that have a partner: same label, overlap at least 0.9; 1 where both have none.
-        boxes, scores, keypoints: largest differences of partners, in pixels, and of scores.
-        masks: mean overlap (IoU) of the masks of partners, thresholded at 0.5; 1 where there are none.
+        matched: share of both that have a match: same label, overlap at least 0.9; 1 where both have none.
+        boxes, scores, keypoints: largest differences of matches, in pixels, and of scores.
+        masks: mean overlap (IoU) of the masks of matches, thresholded at 0.5; 1 where there are none.
         semantic: share of pixels with the same class, and of segments with the same class too; 1 where there are none.
-        extras: largest difference of the extras of partners, as a share of the largest value of each.
+        extras: largest difference of the extras of matches, as a share of the largest value of each.
         milliseconds: of the model and of the file.
         ties: whether it is compared with the model as it orders equal scores under `LowestFirst`, since it differs from
             the model as it is.
@@ -147,7 +148,7 @@ class Agreement:
         return any(row.ties for row in self.rows)
 
     def as_dict(self) -> dict[str, Any]:
-        """What stands in the metadata of a file."""
+        """The results of the check as metadata."""
         worst = {
             name: max(getattr(row, name) for row in self.rows) for name in ("boxes", "scores", "keypoints", "extras")
         }
@@ -181,7 +182,7 @@ def pictures(folder: Path | None) -> list[Path]:
 
 
 def sizes_for(exported: ExportedModel, example: Size) -> list[Size]:
-    """Three sizes that differ from the example's, and from each other in both sides, all within what the file takes."""
+    """Three sizes other than the example's, different from each other in both sides, within the limits of the file."""
     facts = exported.facts
     if facts.resizes:
         return _sizes_of(facts.resize)
@@ -237,7 +238,7 @@ def _rows(model: nn.Module, exported: ExportedModel, image: Tensor, name: str) -
     count = 3 if exported.facts.any_batch else exported.facts.batch_size
     images = ([image, image.flip(2), torch.zeros_like(image)] * count)[:count]
     entering, _ = exported.entering(images, [size] * count)
-    batch = ImageBatch(pixels=entering, sizes=(size,) * count)
+    batch = with_proposals(model, ImageBatch(pixels=entering, sizes=(size,) * count))
     with torch.no_grad():
         expected, before = timed(model, batch)
         rows = [Row(each, size, milliseconds=(before, 0.0)) for each in (name, f"{name}, mirrored", BLACK)[:count]]
@@ -266,8 +267,8 @@ def _compared(rows: Sequence[Row], expected: Sequence[Prediction], predictions: 
 
 
 def compared(row: Row, expected: Prediction, found: Prediction) -> Row:
-    """The row with the figures of one image filled in: what the model and what the file predict of it."""
-    one, other = (measures.boxes_of(each, row.size) for each in (expected, found))
+    """The row with the figures of one image filled in, from the predictions of the model and of the file."""
+    one, other = (measures.detections_or_proposals(each, row.size) for each in (expected, found))
     if one is not None and other is not None:
         _compare_detections(row, one, other)
     elif (one is None) != (other is None):
@@ -296,7 +297,7 @@ def _compare_semantic(row: Row, expected: Prediction, found: Prediction) -> None
 
 def _compare_detections(row: Row, expected: Detections, found: Detections) -> None:
     row.expected, row.found = len(expected), len(found)
-    first, second = _partners(expected, found, row.bounds.overlap)
+    first, second = _matches(expected, found, row.bounds.overlap)
     row.matched = _share(expected.scores, found.scores, first, second, row.bounds.score)
     if not len(first):
         return
@@ -313,24 +314,24 @@ def _compare_detections(row: Row, expected: Detections, found: Detections) -> No
 
 
 def _share(expected: Tensor, found: Tensor, first: Tensor, second: Tensor, least: float) -> float:
-    """The least share, of detections on both sides with scores of at least `least`, that have a partner."""
+    """The minimum share, of detections on both sides with scores of at least `least`, that have a match."""
     shares = [1.0]
     for scores, rows in ((expected, first), (found, second)):
         counted = scores >= least
-        partners = torch.zeros(len(scores), dtype=torch.bool)
-        partners[rows] = True
+        matches = torch.zeros(len(scores), dtype=torch.bool)
+        matches[rows] = True
         if counted.any():
-            shares.append(float(partners[counted].float().mean()))
+            shares.append(float(matches[counted].float().mean()))
     return min(shares)
 
 
-def _partners(expected: Detections, found: Detections, least: float) -> tuple[Tensor, Tensor]:
+def _matches(expected: Detections, found: Detections, least: float) -> tuple[Tensor, Tensor]:
     """Rows of both that are the same detection, int64 (K,) each: the greatest overlaps first, each row once."""
     overlap = geometry.geometry(expected.boxes.shape[1]).iou(expected.boxes, found.boxes)
     overlap = torch.where(expected.labels[:, None] == found.labels, overlap, 0.0)
     pairs: list[tuple[int, int]] = []
     rows, columns = torch.nonzero(overlap >= least, as_tuple=True)
-    # Boxes that lie at the border of an image may be the same exactly: then scores tell them apart.
+    # Boxes that lie at the border of an image may be the same exactly: then scores distinguish them.
     apart = (expected.scores[rows] - found.scores[columns]).abs()
     order = (overlap[rows, columns] - apart / 1000).argsort(descending=True)
     taken: tuple[set[int], set[int]] = (set(), set())

@@ -51,20 +51,20 @@ def command(**options: Any) -> None:
       det export runs/cells --format torch_export --output cells.pt2 --check photos
       det export runs/cells --format aoti --output cells.pt2 --precision int8 --calibrate photos
     """
-    asked = _Asked(**{name: options.pop(name) for name in tuple(options) if name in _Asked.__annotations__})
-    if asked.layout:
-        triton.require_place(options["form"], asked.output)
-    exporter = _exporter(asked, **options)
-    agreement = _export(asked, exporter)
-    if asked.layout:
-        echo(f"{triton.write_config(asked.output)}: written")
+    request = _Request(**{name: options.pop(name) for name in tuple(options) if name in _Request.__annotations__})
+    if request.layout:
+        triton.require_place(options["form"], request.output)
+    exporter = _exporter(request, **options)
+    agreement = _export(request, exporter)
+    if request.layout:
+        echo(f"{triton.write_config(request.output)}: written")
     if not agreement.agrees:
-        echo("the file does not compute what the model does; the file stays, to be looked into", err=True)
+        echo("the file does not compute what the model does; it is kept for inspection", err=True)
         raise SystemExit(1)
 
 
 @dataclass
-class _Asked:
+class _Request:
     """Which model, where to, and how it is compared."""
 
     model: str
@@ -80,7 +80,7 @@ class _Asked:
 
 
 def _exporter(
-    asked: _Asked,
+    request: _Request,
     form: str,
     dynamic: bool,
     dynamic_batch: bool,
@@ -91,16 +91,16 @@ def _exporter(
     device: str | None,
 ) -> Any:
     """The exporter that the options describe; errors that need no model come from here."""
-    if asked.size and dynamic:
+    if request.size and dynamic:
         raise ConfigError("--size", "fixes what --dynamic leaves free", fix="give one of them")
-    if dynamic_batch and asked.batch != 1:
+    if dynamic_batch and request.batch != 1:
         raise ConfigError("--batch", "fixes what --dynamic-batch leaves free", fix="give one of them")
     from det_core.plugins import registry
 
     from det_export.calibration import listed
 
-    if asked.folder is not None:
-        listed(asked.folder, "--check")
+    if request.folder is not None:
+        listed(request.folder, "--check")
     if calibrate is not None:
         listed(calibrate, "--calibrate")
     maker = registry.find("exporters", form, "det export").load()
@@ -108,18 +108,18 @@ def _exporter(
     given: dict[str, Any] = {"precision": precision, "calibrate": calibrate, "keep_float": keep_float, "device": device}
     given["dynamic_batch"] = dynamic_batch
     given = {name: value for name, value in given.items() if value not in (None, (), "fp32", False)}
-    if resize or (resize is None and "resize" in taken and not asked.size):
+    if resize or (resize is None and "resize" in taken and not request.size):
         given["resize"] = True if resize else None  # None: where boxes can be brought back
     unknown = sorted(set(given) - set(taken))
     if unknown:
         raise ConfigError(f"--{unknown[0].replace('_', '-')}", f"is none of the options of {form}")
-    exporter = maker(dynamic=not asked.size, **given)
+    exporter = maker(dynamic=not request.size, **given)
     if hasattr(exporter, "require"):
         exporter.require()
     return exporter
 
 
-def _export(asked: _Asked, exporter: Any) -> "Agreement":
+def _export(request: _Request, exporter: Any) -> "Agreement":
     import torch
     from det_core.models.cpu import accelerate
     from det_core.predict import Detector
@@ -129,32 +129,31 @@ def _export(asked: _Asked, exporter: Any) -> "Agreement":
     from det_export.table import show
     from det_export.validation import add_metrics, add_resizing, data_of, pictures_of
 
-    detector = Detector.load(asked.model, asked.weights, "cpu", trust=asked.trust)
-    _describe(exporter, detector, asked)
+    detector = Detector.load(request.model, request.weights, "cpu", trust=request.trust)
+    _describe(exporter, detector, request)
     data = data_of(detector)
-    images = pictures_of(data) if data is not None and asked.folder is None else list(pictures(asked.folder))
-    shape = asked.size or _EXAMPLE
-    example = ImageBatch(pixels=torch.zeros(asked.batch, 3, *shape, dtype=torch.uint8), sizes=(shape,) * asked.batch)
+    images = pictures_of(data) if data is not None and request.folder is None else list(pictures(request.folder))
+    shape = request.size or _EXAMPLE
+    pixels = torch.zeros(request.batch, 3, *shape, dtype=torch.uint8)
+    example = ImageBatch(pixels=pixels, sizes=(shape,) * request.batch)
     exporter.compared = images
-    written = exporter.export(detector.model, example, asked.output)
+    written = exporter.export(detector.model, example, request.output)
     echo(f"{written}: written, {written.stat().st_size / 1e6:.1f} MB; checking it")
     loaded = exporter.load(written)
     plain = accelerate(detector.model, on=False)
     agreement = compare(plain, loaded, images, sizes_for(loaded, shape), written)
     add_resizing(agreement, plain, loaded, images, detector._transforms)
     if data is not None:
-        add_metrics(agreement, plain, loaded, data, asked.ap_images)
+        add_metrics(agreement, plain, loaded, data, request.ap_images)
     if hasattr(exporter, "record"):
         exporter.record(written, agreement.as_dict())
     show(agreement, getattr(exporter, "report", None))
     return agreement
 
 
-def _describe(exporter: Any, detector: Any, asked: _Asked) -> None:
-    """Give the exporter what stands in the file beside the model, and trust in what it writes itself."""
-    from det_export.licences import licence_of
-
-    published = detector.recipe is not None and detector.came_from is None and asked.weights is None
-    licence = licence_of(detector.recipe.source) if asked.licence is None and published else asked.licence or ""
-    exporter.about = {**detector.about_for_export(), "licence": licence}
+def _describe(exporter: Any, detector: Any, request: _Request) -> None:
+    """Give the exporter the metadata of the model, and trust in its own files."""
+    exporter.about = detector.about_for_export()
+    if request.licence is not None:
+        exporter.about["licence"] = request.licence
     exporter.trust = True

@@ -5,14 +5,15 @@ from typing import Any
 
 import torch
 from det_core.contracts import SegmentMaker
-from det_core.errors import CheckpointError, ConfigError
+from det_core.errors import CheckpointError, ConfigError, StructureError
 from det_core.structures import ImageBatch, Prediction, Size
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from det_export.facts import Facts
+from det_export.facts import PROPOSALS, Facts
 from det_export.finish import finishers
 from det_export.program import unflatten
+from det_export.proposals import inputs_of
 
 __all__ = ["ExportedModel", "model_of"]
 
@@ -21,16 +22,17 @@ class ExportedModel(nn.Module):
     """What a file computes, as a `det_core.contracts.Model` for prediction.
 
     Args:
-        run: pixels uint8 (B, 3, H, W) and sizes int64 (B, 2) to the outputs; B is `facts.batch_size`, or at most that.
-        facts: what the file says of itself.
+        run: pixels uint8 (B, 3, H, W) and sizes int64 (B, 2) to the outputs; B is `facts.batch_size`, or at most that;
+            also proposals (N, 4) where they are among `facts.inputs`.
+        facts: its metadata.
         where: what messages call it.
 
     Attributes:
-        num_classes, classes, category_ids, recipe: as the file says.
-        steps: what follows the program, see `det_export.finish`.
+        num_classes, classes, category_ids, recipe: of the metadata.
+        steps: the steps after the program, see `det_export.finish`.
     """
 
-    def __init__(self, run: Callable[[Tensor, Tensor], Sequence[Tensor]], facts: Facts, where: str) -> None:
+    def __init__(self, run: Callable[..., Sequence[Tensor]], facts: Facts, where: str) -> None:
         super().__init__()
         self.run, self.facts, self.where = run, facts, where
         self.num_classes, self.classes = facts.num_classes, tuple(facts.classes)
@@ -42,14 +44,19 @@ class ExportedModel(nn.Module):
 
         Raises:
             ConfigError: there are `targets`, or an image is larger than the file takes.
-            CheckpointError: the file fails, or computes something else than it says.
+            StructureError: the file takes proposals, and the batch has none.
+            CheckpointError: the file fails, or computes other outputs than its metadata name.
         """
         if targets is not None:
             raise ConfigError(self.where, "predicts alone: an exported file has no losses", fix="use the checkpoint")
+        if PROPOSALS in self.facts.inputs and batch.proposals is None:
+            fix = "use a dataset with proposals"
+            raise StructureError("ImageBatch.proposals", "are needed: the model has no proposal generator", fix=fix)
         predictions: list[Prediction] = []
         for start in range(0, len(batch), self.facts.batch_size):
             chunk = range(start, min(start + self.facts.batch_size, len(batch)))
-            predictions += self._chunk([batch.pixels[i] for i in chunk], [batch.sizes[i] for i in chunk])
+            proposals = inputs_of(batch.proposals[start]) if batch.proposals and PROPOSALS in self.facts.inputs else ()
+            predictions += self._chunk([batch.pixels[i] for i in chunk], [batch.sizes[i] for i in chunk], proposals)
         return predictions
 
     def entering(self, images: Sequence[Tensor], sizes: Sequence[Size]) -> tuple[Tensor, Tensor]:
@@ -64,19 +71,19 @@ class ExportedModel(nn.Module):
         ]
         return torch.stack(pixels), torch.tensor(list(sizes), dtype=torch.int64)
 
-    def _chunk(self, images: list[Tensor], sizes: list[Size]) -> list[Prediction]:
+    def _chunk(self, images: list[Tensor], sizes: list[Size], proposals: Sequence[Tensor]) -> list[Prediction]:
         count, device = len(images), images[0].device
         missing = 0 if self.facts.any_batch else self.facts.batch_size - count
         images, sizes = images + images[:1] * missing, sizes + sizes[:1] * missing
         pixels, given = self.entering(images, sizes)
         try:
             with torch.no_grad():
-                outputs = self.run(pixels, given)
+                outputs = self.run(pixels, given, *proposals)
         except Exception as error:  # a runtime's errors have no common type
             raise CheckpointError(self.where, "fails", f"{type(error).__name__}: {str(error)[:300]}") from error
         if len(outputs) != len(self.facts.outputs):
             found = f"{len(outputs)} outputs, not {len(self.facts.outputs)}"
-            raise CheckpointError(self.where, "computes something else than it says", found)
+            raise CheckpointError(self.where, "computes other outputs than its metadata name", found)
         named = {name: value.to(device) for name, value in zip(self.facts.outputs, outputs, strict=True)}
         return [self._finished(each) for each in unflatten(named, sizes)[:count]]
 
@@ -98,7 +105,7 @@ class ExportedModel(nn.Module):
 
 
 class _SegmentingModel(ExportedModel):
-    """An exported file whose last steps make segments of what else it predicts, and so at any size."""
+    """An exported file whose last steps derive segments from its other predictions, and so at any size."""
 
     def with_segments(self, prediction: Prediction) -> Prediction:
         """As `det_core.contracts.SegmentMaker`."""
@@ -108,7 +115,7 @@ class _SegmentingModel(ExportedModel):
         return prediction
 
 
-def model_of(run: Callable[[Tensor, Tensor], Sequence[Tensor]], facts: Facts, where: str) -> ExportedModel:
+def model_of(run: Callable[..., Sequence[Tensor]], facts: Facts, where: str) -> ExportedModel:
     """The model of a file; arguments as of `ExportedModel`."""
     model = ExportedModel(run, facts, where)
     if any(isinstance(step, SegmentMaker) for step in model.steps):

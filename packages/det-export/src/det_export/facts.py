@@ -1,4 +1,4 @@
-"""What an exported file says of itself, as JSON in its metadata."""
+"""The metadata of an exported file, as JSON."""
 
 import dataclasses
 import json
@@ -10,36 +10,40 @@ import torch
 from det_core.errors import CheckpointError
 from det_core.structures import Size
 
-__all__ = ["KEY", "LONGEST", "Facts"]
+__all__ = ["INPUTS", "KEY", "LONGEST", "PROPOSALS", "Facts"]
 
 KEY = "det"
+INPUTS = ("pixels", "sizes")
+"""The inputs of a program."""
+PROPOSALS = "proposals"
+"""A third one, of models that take proposals with an image: boxes float32 (N, 4), in its pixels."""
 LONGEST = 4 * 2**20
 """Bytes of the JSON of a file that is read."""
 
 
 @dataclass
 class Facts:
-    """What one has to know to run a file.
+    """What a caller needs to run a file.
 
     Attributes:
         format: the name of its exporter.
-        outputs: the name of each output, in order.
+        outputs, inputs: the name of each, in order.
         batch_size: images that it takes at once.
         any_batch: whether it takes fewer, too.
         divisibility: height and width of its input are multiples of this.
-        smallest, largest: the least and greatest height and width of its input.
+        smallest, largest: the minimum and maximum of height and width of its input.
         fixed: (height, width) of its input where they are fixed.
         num_classes: of the model.
         precision: "fp32", "bf16" or "int8".
         classes, category_ids: the name of each label, and the dataset's own number of it; may be empty.
         recipe: YAML of `model` and `data`, whose `eval_transforms` images go through; may be "".
-        licence: of the weights, as far as it is known; may be "".
+        licence: of the weights; "" if unknown.
         resize: how a picture is brought to the size that the model wants, see `det_export.preprocess`; {} where the
             recipe has no plain rule.
         resizes: whether the file does that itself.
         finish: the nodes of the steps that follow the program, safe parts of installed packages.
         versions: of the libraries that wrote it.
-        agreement: what the check of the file measured; {} where it was not checked.
+        agreement: the results of the check of the file; {} without a check.
     """
 
     format: str
@@ -55,6 +59,7 @@ class Facts:
     recipe: str = ""
     precision: str = "fp32"
     any_batch: bool = False
+    inputs: Sequence[str] = INPUTS
     licence: str = ""
     resize: Mapping[str, Any] = field(default_factory=dict)
     resizes: bool = False
@@ -63,7 +68,7 @@ class Facts:
     agreement: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """As it stands in a file."""
+        """The text in a file."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
@@ -71,15 +76,16 @@ class Facts:
         """From the text in a file; CheckpointError where it is none that `to_json` writes."""
         fix = "export the model again"
         if len(text) > LONGEST:
-            raise CheckpointError(where, "says too much of itself", f"{len(text)} bytes", fix)
+            raise CheckpointError(where, "has metadata that are too long", f"{len(text)} bytes", fix)
         try:
             facts = cls(**json.loads(text))
         except (ValueError, TypeError, RecursionError) as error:
-            raise CheckpointError(where, "does not say how it is run", str(error)[:200], fix) from error
+            raise CheckpointError(where, "has incomplete or damaged metadata", str(error)[:200], fix) from error
         counts = (facts.batch_size, facts.divisibility, facts.smallest, facts.largest)
         texts = (*facts.outputs, *facts.classes, facts.recipe, facts.format, facts.precision)
         good = all(type(n) is int and 1 <= n <= 65536 for n in counts) and all(isinstance(t, str) for t in texts)
         good = good and all(isinstance(each, Mapping) for each in (facts.versions, facts.resize, facts.agreement))
+        good = good and facts.inputs in (INPUTS, [*INPUTS], [*INPUTS, PROPOSALS])
         ids = list(facts.category_ids)
         good = good and isinstance(facts.finish, list) and all(isinstance(node, dict) for node in facts.finish)
         good = (
@@ -94,5 +100,5 @@ class Facts:
             good = good and isinstance(fixed, list) and len(fixed) == 2 and all(type(n) is int for n in fixed)
             facts.fixed = (fixed[0], fixed[1]) if good else None
         if not good:
-            raise CheckpointError(where, "does not say how it is run", "some of its facts are out of range", fix)
+            raise CheckpointError(where, "has incomplete or damaged metadata", "a value is out of range", fix)
         return facts

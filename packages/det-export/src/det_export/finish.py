@@ -26,7 +26,7 @@ def graph_branches() -> Iterator[None]:
     A model that predicts other things in a graph, such as heatmaps in place of keypoints, shows here which.
     """
     compiler: Any = torch.compiler
-    before = compiler._is_exporting_flag  # torch has no public way to set what it has a public function for
+    before = compiler._is_exporting_flag  # torch has a public getter, but no public setter
     compiler._is_exporting_flag = True
     try:
         yield
@@ -35,7 +35,7 @@ def graph_branches() -> Iterator[None]:
 
 
 def written_for(model: nn.Module) -> nn.Module:
-    """The model that a program holds: the given one, or what stands for it (`det_core.contracts.Exportable`)."""
+    """The model that a program contains: the given one, or its replacement (`det_core.contracts.Exportable`)."""
     while isinstance(model, Exportable):
         inner = model.exported().model
         if inner is None:

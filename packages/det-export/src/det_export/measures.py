@@ -7,10 +7,10 @@ import torch
 from det_core.structures import Detections, MaskGrids, Prediction, Size
 from torch import Tensor
 
-__all__ = ["boxes_of", "largest_difference", "overlap", "same_segments"]
+__all__ = ["detections_or_proposals", "largest_difference", "overlap", "same_segments"]
 
 
-def boxes_of(prediction: Prediction, size: Size) -> Detections | None:
+def detections_or_proposals(prediction: Prediction, size: Size) -> Detections | None:
     """The detections; proposals as detections of one class, whose score is the sigmoid; None where there are none."""
     proposals = prediction.proposals
     if prediction.detections is not None or proposals is None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from det_core.errors import ConfigError
-from det_core.models import RCNN
 from det_core.ops.geometry import ROTATED
 from det_core.ops.roi import ROIPooler
 from torch import nn
@@ -13,7 +12,7 @@ __all__ = ["Obstacle", "obstacle", "require_exportable"]
 
 @dataclass(frozen=True)
 class Obstacle:
-    """What stands in the way.
+    """Why a model cannot be exported.
 
     Attributes:
         operator: the part of the model, or its operation.
@@ -26,24 +25,17 @@ class Obstacle:
     fix: str
 
 
-_PROPOSALS = Obstacle(
-    "Fast R-CNN",
-    "takes proposals with each image, and a file takes an image alone",
-    "export a model with a proposal generator, such as faster_rcnn_r50_fpn_1x",
-)
 _ROTATED = Obstacle(
     "ROIAlignRotated",
-    "takes as many samples in each region as its size asks for, and suppresses boxes one after another: no graph can",
+    "takes as many samples in each region as its size requires, and its suppression goes from box to box: no graph can",
     "run this model in Python; upright boxes can be exported",
 )
-_SUPPRESSION = Obstacle("rotated suppression", "goes from one box to the next: no graph can", _ROTATED.fix)
+_SUPPRESSION = Obstacle("rotated suppression", "goes from box to box: no graph can", _ROTATED.fix)
 
 
 def obstacle(model: nn.Module) -> Obstacle | None:
-    """What stands in the way of a model, to any format; None where nothing known does."""
+    """The known obstacle to exporting a model to any format; None if there is none."""
     for module in model.modules():
-        if isinstance(module, RCNN) and module.proposal_generator is None:
-            return _PROPOSALS
         if getattr(module, "form", None) is ROTATED:
             return _ROTATED if any(isinstance(each, ROIPooler) for each in model.modules()) else _SUPPRESSION
     return None

@@ -1,6 +1,6 @@
 """What a picture goes through before a file that does not resize, in NumPy alone: copy these lines where det is not.
 
-The rule stands in the JSON beside the file, under "resize", and in its metadata.
+The rule is in the JSON beside the file, under "resize", and in its metadata.
 """
 
 from collections.abc import Mapping, Sequence

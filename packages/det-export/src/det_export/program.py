@@ -1,7 +1,8 @@
 """A model as a function from tensors to tensors, which is what every format writes.
 
 Input: `pixels` uint8 (B, 3, H, W), RGB, padded right and bottom to multiples of `divisibility`, and `sizes` int64
-(B, 2), (height, width) of each image without its padding. Output: the tensors named by `Program.outputs`, in order.
+(B, 2), (height, width) of each image without its padding; `proposals`, float32 (N, 4), where the example has some.
+Output: the tensors named by `Program.outputs`, in order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,9 +65,9 @@ class Program(nn.Module):
             self._buffers_of_constants.append(f"constant_{index}")
         self.outputs = (*self._names, *(_CONSTANT + name for name in constants))
 
-    def forward(self, pixels: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
-        """Pixels uint8 (B, 3, H, W) and sizes int64 (B, 2) to the tensors named by `outputs`."""
-        tensors = self._of_any(pixels, sizes) if self.any_batch else self._of(self._batch(pixels, sizes))
+    def forward(self, pixels: Tensor, sizes: Tensor, *proposals: Tensor) -> tuple[Tensor, ...]:
+        """Pixels uint8 (B, 3, H, W), sizes int64 (B, 2) and proposals (N, 4) to the tensors named by `outputs`."""
+        tensors = self._of_any(pixels, sizes) if self.any_batch else self._of(self._batch(pixels, sizes, proposals))
         constants = [self.get_buffer(name).clone() for name in self._buffers_of_constants]
         return (*(tensors[name] for name in self._names), *constants)
 
@@ -77,7 +78,7 @@ class Program(nn.Module):
         prediction, counts = counted(self.model(Images(pixels, sizes))[0], len(sizes))
         return {**flatten([prediction]), COUNTS: counts}
 
-    def _batch(self, pixels: Tensor, sizes: Tensor) -> ImageBatch:
+    def _batch(self, pixels: Tensor, sizes: Tensor, proposals: Sequence[Tensor]) -> ImageBatch:
         rows: list[Size] = []
         for index in range(self.batch_size):
             height, width = sizes[index, 0].item(), sizes[index, 1].item()
@@ -85,7 +86,8 @@ class Program(nn.Module):
                 torch._check(side >= 1)
                 torch._check(side <= limit)
             rows.append((height, width))  # type: ignore[arg-type]
-        return ImageBatch(pixels=pixels, sizes=tuple(rows))
+        given = tuple(Proposals(boxes=boxes, logits=torch.zeros_like(boxes[:, 0])) for boxes in proposals)
+        return ImageBatch(pixels=pixels, sizes=tuple(rows), proposals=given or None)
 
 
 def flatten(predictions: Sequence[Prediction]) -> dict[str, Tensor]:

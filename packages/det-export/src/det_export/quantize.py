@@ -30,8 +30,8 @@ class LayerReport:
     Attributes:
         name: of the module in the model.
         quantized: False where it stays in float.
-        decibels: power of its output over that of its error, from its own rounding alone, on one picture; the least of
-            all places where the layer is used; infinite where it stays in float.
+        decibels: power of its output over that of its error, from its own rounding alone, on one picture; the minimum
+            of all places where the layer is used; infinite where it stays in float.
         outside: share of what enters it there that lies outside of the range that calibration set.
         reason: why it stays in float; "" where it does not.
     """
@@ -45,7 +45,7 @@ class LayerReport:
 
 @dataclass
 class QuantizationReport:
-    """All layers, in order, and what to look into.
+    """All layers, in order, and what to inspect.
 
     Attributes:
         layers: convolutions and linear layers.
@@ -93,7 +93,7 @@ def quantize(
     """The program with int8 convolutions and linear layers, and how each layer fares.
 
     Args:
-        program: of a model in evaluation mode; it stays as it is.
+        program: of a model in evaluation mode; it is not changed.
         pictures: its inputs, one tuple per picture, read as at inference; at least one.
         keep_float: names of modules that stay in float, with all that is in them: "roi_heads.box_predictor".
         dynamic_shapes: as `torch.export.export` took them for the program.

@@ -5,7 +5,7 @@ from typing import Any
 
 from det_core.errors import ConfigError
 
-from det_export.facts import Facts
+from det_export.facts import INPUTS, Facts
 from det_export.program import HEATMAPS
 
 __all__ = ["INPUT", "can_resize", "require_resizable", "with_resizing"]
@@ -16,9 +16,14 @@ INPUT = "image"
 _OUTPUTS = {"boxes", "scores", "labels", "masks", HEATMAPS}
 
 
-def require_resizable(outputs: Sequence[str], rule: Mapping[str, Any], batch_size: int) -> None:
+def require_resizable(facts: Facts) -> None:
     """ConfigError where boxes could not be brought back: other outputs, several images, transforms without a rule."""
     fix = "leave resizing out: --no-resize, or resize=False"
+    outputs, rule, batch_size = facts.outputs, facts.resize, facts.batch_size
+    if tuple(facts.inputs) != INPUTS:
+        raise ConfigError(
+            "resize", "is for models that take an image alone", f"it takes {', '.join(facts.inputs)}", fix
+        )
     if not rule:
         raise ConfigError("resize", "has no rule: the recipe's transforms do more than ResizeShortestEdge", fix=fix)
     others = set(outputs) - _OUTPUTS
@@ -30,7 +35,7 @@ def require_resizable(outputs: Sequence[str], rule: Mapping[str, Any], batch_siz
 def can_resize(facts: Facts) -> bool:
     """Whether `require_resizable` raises nothing."""
     try:
-        require_resizable(facts.outputs, facts.resize, facts.batch_size)
+        require_resizable(facts)
     except ConfigError:
         return False
     return True

@@ -31,7 +31,7 @@ def data_of(detector: Any) -> Any:
             warnings.simplefilter("ignore")
             data = detector.recipe.build("data")
             return data if len(data.dataset("val")) else None
-    except DetError:  # it stands on another machine
+    except DetError:  # its files are on another machine
         return None
 
 

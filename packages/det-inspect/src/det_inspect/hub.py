@@ -4,11 +4,34 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from det_core.errors import WeightsError
-from det_core.plugins.known import optional
 from det_core.predict import Detector
-from det_core.weights.sources import HUB_FILE
+from det_core.weights.sources import offline
 
-__all__ = ["push_to_hub"]
+from det_inspect.optional import optional
+
+__all__ = ["fetch", "push_to_hub"]
+
+_FILE = "model.safetensors"
+
+
+def fetch(source: str) -> Path:
+    """The local copy of `hf://owner/repository[@revision]/file`; without a file, that of `push_to_hub`.
+
+    Raises:
+        WeightsError: it cannot be downloaded.
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    hub, errors = optional("huggingface_hub", source), optional("huggingface_hub.errors", source)
+    owner, _, rest = source.removeprefix("hf://").partition("/")
+    repository, _, file = rest.partition("/")
+    if not (owner and repository):
+        raise WeightsError(source, "names no repository", fix="write hf://owner/repository/file.safetensors")
+    name, _, revision = repository.partition("@")
+    try:
+        options = {"revision": revision or None, "local_files_only": offline()}
+        return Path(hub.hf_hub_download(f"{owner}/{name}", file or _FILE, **options))
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise WeightsError(source, "cannot be downloaded", str(error).partition("\n")[0], "check the name") from error
 
 
 def push_to_hub(
@@ -17,7 +40,7 @@ def push_to_hub(
     """Upload a detector; arguments and errors as of `Detector.push_to_hub`."""
     hub, errors = (optional(name, "Detector.push_to_hub") for name in ("huggingface_hub", "huggingface_hub.errors"))
     with TemporaryDirectory() as name:
-        detector.save(Path(name) / HUB_FILE)
+        detector.save(Path(name) / _FILE)
         Path(name, "README.md").write_text(card or _card(detector, repo_id), encoding="utf-8")
         try:
             api = hub.HfApi(token=token)

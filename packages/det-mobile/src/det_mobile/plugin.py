@@ -15,7 +15,7 @@ _PUBLISHED = {
     "mask_rcnn_fbnetv3g_fpn": "d2go/mask_rcnn_fbnetv3g_fpn",
     "qat_faster_rcnn_fbnetv3a_c4": "d2go/qat_faster_rcnn_fbnetv3a_C4",
 }
-_OWN = ("mobile_small", "mobile_tiny")
+_UNPUBLISHED = ("mobile_small", "mobile_tiny")
 
 # What recipes may build beside what is offered through hooks.
 SAFE_PARTS = (
@@ -70,7 +70,7 @@ def det_exporters() -> dict[str, str]:
 @hookimpl
 def det_recipes() -> dict[str, str]:
     """Recipe files in the folder `recipes`; the published path of a configuration is an alias of its name."""
-    files = {name: f"det_mobile:recipes/{name}.yaml" for name in _OWN}
+    files = {name: f"det_mobile:recipes/{name}.yaml" for name in _UNPUBLISHED}
     for name, published in _PUBLISHED.items():
         files[name] = files[published] = f"det_mobile:recipes/{name}.yaml"
     return files

@@ -1,7 +1,7 @@
 """Training with the rounding of int8 (Jacob et al., "Quantization and training of neural networks for efficient
 integer-arithmetic-only inference", 2018).
 
-What enters convolutions and linear layers is rounded to 256 steps between the ends of its range, and weights to 255
+Inputs of convolutions and linear layers are rounded to 256 steps between the ends of its range, and weights to 255
 steps per output channel, as the int8 files of det-export have them; gradients pass through. A batch norm behind a
 convolution is folded into its weights before they are rounded, as an exported file has it. No layer is replaced or
 renamed: a checkpoint is that of a float model.
@@ -38,7 +38,7 @@ class FakeQuantization:
         keep_float: names of modules that are left alone, with all within them, with `*`, `?` and `[]` as in file names.
 
     Attributes:
-        observing: whether ranges follow what enters, in training mode or, with `observing = "always"`, in any.
+        observing: whether ranges follow the inputs, in training mode or, with `observing = "always"`, in any.
         rounding: whether anything is rounded.
         ranges: by layer, the smallest and largest value that entered, float32 (2,).
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from det_core.cli.analysis import installed_analysis
+from det_core.cli.faults import refuse_faults
 from det_core.cli.output import cell, echo
 from det_core.errors import ConfigError, RecipeError
 from det_core.plugins import known, registry
@@ -46,9 +47,7 @@ Examples:
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test"]),
-    default="test",
-    show_default=True,
-    help="Which dataset of the recipe.",
+    help="Which dataset of the recipe; by default test, or val where it has no test.",
 )
 @click.option(
     "--set",
@@ -97,7 +96,7 @@ Examples:
 def command(
     source: str | None,
     weights: str | None,
-    split: str,
+    split: str | None,
     overrides: tuple[str, ...],
     batch_size: int,
     tta: bool,
@@ -120,11 +119,13 @@ def command(
         evaluate_files = registry.find("commands", "eval --predictions", "--predictions").resolve()
         evaluate_files(predictions, annotations, as_json, report, images, options)
         return
+    refuse_faults(source, overrides, ("model", "data"), (split or "test",), weights)
     analysis = installed_analysis(options, "--report" if report is not None else "--analysis" if options else "")
     from det_core.engine.distributed import local_device, process_group
 
     with process_group() as place:
         model, data = _load(source, weights, local_device(device), overrides, trust, tta)
+        split = split or ("val" if data.test is None else "test")
         result, why = _evaluate(model, data, split, batch_size, loss, save_predictions, analysis, place)
     if place[0] > 0:  # rank 0 reports for all
         return

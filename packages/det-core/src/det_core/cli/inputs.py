@@ -25,10 +25,10 @@ def find_images(images: Sequence[str], output: Path | None) -> tuple[list[Input]
     """The images, and a sentence about files in folders that are none, or "".
 
     Folders are searched with all folders in them, except `output` and hidden ones. A file that does not
-    exist is among the images, to be reported like any other bad one.
+    exist beside others that do is among the images, to be reported like any other bad one.
 
     Raises:
-        DataError: a folder holds no image, or a pattern matches nothing.
+        DataError: a folder holds no image, a pattern matches nothing, or none of the files exists.
         ConfigError: an image lies in `output`, whose files are replaced.
     """
     inputs: list[Input] = []
@@ -49,6 +49,10 @@ def find_images(images: Sequence[str], output: Path | None) -> tuple[list[Input]
     for each in inputs:
         if "://" not in each.source and _is_in(Path(each.source), output):
             raise ConfigError("--output", f"is the folder of an image: {each.source}", fix="choose another folder")
+    if inputs and not any("://" in each.source or Path(each.source).exists() for each in inputs):
+        others = len(inputs) - 1
+        found = f"nor {'is the other one' if others == 1 else f'are the {others} others'} there" if others else ""
+        raise DataError(inputs[0].source, "there is no such image file", found, "check the path")
     ends = ", ".join(f"{number} {suffix or 'without ending'}" for suffix, number in skipped.most_common(5))
     what = "file that is no image" if skipped.total() == 1 else "files that are no images"
     return inputs, f"skipped {skipped.total()} {what}: {ends}" if skipped else ""

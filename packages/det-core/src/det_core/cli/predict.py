@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from det_core.cli.faults import refuse_faults
 from det_core.cli.inputs import Input, find_images, image_ids, picture_names
 from det_core.cli.output import echo
 from det_core.cli.output_folder import OutputFolder
@@ -100,6 +101,7 @@ def command(
     """Find objects in images, draw them, and write them down."""
     save = (*(save or _default_writers(as_json and output is None)), *["crops"] * crops)
     inputs, skipped = find_images(images, output := output or Path("predictions"))
+    refuse_faults(model, (), ("model",), (), weights)
     drawing = {"labels": not hide_labels, "line_width": line_width}
     files = _Files(OutputFolder(output), save, drawing) if save else None
     tiled = registry.find("commands", "predict --tile", "--tile").resolve() if tile else None
@@ -122,7 +124,7 @@ def command(
     if as_json:
         echo(json.dumps(entries, indent=1))
     if unread:
-        echo(f"{unread} of {len(inputs)} images could not be read", err=True)
+        echo(f"{unread} of {len(inputs)} image{'s' * (len(inputs) != 1)} could not be read", err=True)
         context.exit(1)
 
 
@@ -197,7 +199,7 @@ def _results(
     detector: "Detector", inputs: Sequence[Input], batch_size: int, level: float
 ) -> "Iterator[Result | DataError]":
     """For each image the result, with scores from `level`, or why it cannot be read."""
-    from det_core.predict.addresses import read_image_at
+    from det_core.predict.urls import read_image_at
 
     for start in range(0, len(inputs), batch_size):
         outcomes: dict[int, Result | DataError] = {}

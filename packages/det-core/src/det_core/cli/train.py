@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from det_core import recipes
+from det_core.cli.faults import refuse_faults
 from det_core.cli.output import echo
 from det_core.errors import MissingExtraError
 from det_core.plugins import known, registry
+from det_core.recipes.overrides import SECTIONS
 
 if TYPE_CHECKING:
     from det_core.engine import Outcome
@@ -78,8 +80,8 @@ def command(
     folder = output or Path("runs") / _name(recipe)
     if _is_data(Path(recipe)):
         recipe = _plugged("train DATA")(recipe, folder, resume, overwrite)
+    refuse_faults(recipe, overrides, SECTIONS, ("train", "val"), None if resume else "")
     loaded = recipes.load(recipe, overrides)
-    # A wrong name or override is reported before torch is imported, which takes seconds.
     if scale_lr:
         loaded = _plugged("train --scale-lr")(loaded, recipe, overrides)
     if dry_run or overfit:

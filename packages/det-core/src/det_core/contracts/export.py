@@ -41,9 +41,9 @@ class Exporter(Protocol):
 
     Attributes:
         suffixes: file suffixes, such as ".onnx"; of the class itself, for `Detector.load`.
-        about: set before `export`, {"classes", "category_ids", "recipe"}: class names by label, category ids of the
-            dataset, and the text of a recipe with `model` and `data`, "" without one. A model from `load` may have
-            these as attributes; then it has the transforms of the data, and `det eval` evaluates it.
+        about: set before `export`: "classes" by label, "category_ids" of the dataset, "recipe", the text of one with
+            `model` and `data` or "", and "weights", the file or address that they were read from or "". A model from
+            `load` may have the first three as attributes; then `det eval` evaluates it with the transforms of the data.
         trust: set before `load`; formats whose files run code of their own refuse them where it is False.
     """
 

@@ -116,8 +116,9 @@ def _merged(evaluators: Sequence[Evaluator], own: _Share, model: nn.Module, alon
     if means:
         metrics |= {"loss": sum(means.values()), **means}
     notes = [note for each in everything for note in each.notes]
-    if images := [image for each in everything for image in each.non_finite]:
-        notes.append(f"nothing can be found in {len(images)} images, such as {images[0]}; {fix_for(model)}")
+    if invalid := [image for each in everything for image in each.non_finite]:
+        plural = "1 image" if len(invalid) == 1 else f"{len(invalid)} images, such as"
+        notes.append(f"nothing can be found in {plural} {invalid[0]}; {fix_for(model)}")
     for evaluator in evaluators:
         notes += [f"no {name}: {reason}" for name, reason in getattr(evaluator, "notes", {}).items()]
     thresholds = (getattr(evaluator, "threshold", None) for evaluator in evaluators)

@@ -8,11 +8,11 @@ from pathlib import Path
 from torch import nn
 
 from det_core.data import Batch, Data
+from det_core.engine.batches import step_batches
 from det_core.engine.callbacks.base import Callbacks
 from det_core.engine.checkpoint import Checkpoint, save_checkpoint, save_state
 from det_core.engine.checks import check_validation
 from det_core.engine.distributed import first, local_device
-from det_core.engine.feed import step_batches
 from det_core.engine.interrupt import StopRequest
 from det_core.engine.optim import set_learning_rate
 from det_core.engine.parallel import Parallel, Processes, model_state

@@ -2,8 +2,10 @@
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from det_core.errors import MissingExtraError
@@ -15,87 +17,23 @@ __all__ = [
     "WRITERS",
     "function",
     "hint",
-    "optional",
     "provider",
     "reader",
 ]
 
-# Patterns of component and recipe names in lower case. The first package that fits is the one that is recommended.
-KNOWN: Mapping[str, tuple[str, ...]] = {
-    "det-pointrend": ("*pointrend*", "*point_rend*", "*pointsup*", "*point_sup*", "coco_points", "boundary"),
-    "det-tensormask": ("*tensormask*", "*tensor_mask*"),
-    "det-densepose": ("*densepose*", "*dense_pose*", "hrnet", "hrfpn"),
-    "det-vitdet": ("*vitdet*", "*mvit*", "*swin*", "vit", "vit_*", "timm", "simple_feature_pyramid"),
-    "det-panoptic": (
-        *("*panoptic*", "*deeplab*", "ade20k", "cityscapes_semantic", "boundary_quality", "stuff_iou"),
-        *("*semantic_segmentor", "*:semanticsegmentor", "*sem_seg_fpn_head", "*:semsegfpnhead"),
-        *("semantic_r*", "misc/semantic_r*"),
-    ),
-    "det-tridentnet": ("*trident*",),
-    "det-inspect": ("analysis",),
-    "det-export": ("aoti", "onnx", "openvino", "torch_export", "torchscript"),
-    "det-datasets": (
-        *("concat", "*:concatdataset", "image_folder", "*:imagefolder", "cityscapes*", "*:cityscapes*", "*lvis*"),
-        *("pascalvoc*", "voc", "voc_*", "*:voc*", "yolo", "*:yolo*"),
-        *("fast_rcnn_r*", "coco-detection/fast_rcnn*", "*:withproposals", "*:proposalwriter"),
-        *("rpn_r*", "coco-detection/rpn_r*", "proposal_recall", "*:proposalrecall"),
-        *("*:copypaste", "*:mosaic", "*:objectcrop", "*:repeatfactorsampler", "*:classbalancedsampler"),
-        *("semantic_folder", "*:semanticfolder", "mean_iou", "*:meaniou"),
-    ),
-    "det-mobile": (
-        *("*fbnet*", "d2go*", "mobile_*", "shaped_anchors"),
-        *("distilled", "executorch", "subclass_coco", "subclass_roi_heads"),
-    ),
-}
+_TABLES: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("known.json").read_text("utf-8"))
 
-# Command, of one or two words, or option of a command: the package that brings it.
-COMMANDS: Mapping[str, str] = {
-    "analyze": "det-inspect",
-    "anchors": "det-mobile",
-    "data": "det-inspect",
-    "data split": "det-inspect",
-    "densepose": "det-densepose",
-    "licenses": "det-inspect",
-    "lr-find": "det-inspect",
-    "eval --predictions": "det-inspect",
-    "export": "det-export",
-    "new-plugin": "det-devkit",
-    "plugins doctor": "det-devkit",
-    "predict --tile": "det-inspect",
-    "recipes import": "det-detectron2",
-    "recipes type": "det-inspect",
-    "runs": "det-inspect",
-    "serve": "det-export",
-    "start": "det-inspect",
-    "train DATA": "det-inspect",
-    "train --dry-run": "det-inspect",
-    "train --overfit": "det-inspect",
-    "train --scale-lr": "det-inspect",
-    "train --watch": "det-inspect",
-    "zoo": "det-inspect",
-    "zoo convert": "det-inspect",
-    "zoo verify": "det-inspect",
-}
+KNOWN: Mapping[str, Sequence[str]] = _TABLES["components"]
+"""Package -> patterns of names of components and recipes, in lower case; the first package that fits is recommended."""
 
-# Writer of `det predict --save`: the package that brings it.
-WRITERS: Mapping[str, str] = {
-    **dict.fromkeys(("crops", "csv", "label-studio", "labelme", "voc", "yolo"), "det-inspect"),
-    **dict.fromkeys(("densepose-coco", "iuv"), "det-densepose"),
-    "segments": "det-datasets",
-}
+COMMANDS: Mapping[str, str] = _TABLES["commands"]
+"""Command, of one or two words, or option of a command -> package."""
 
-# Method or option of core -> function of another package that it calls.
-FUNCTIONS: Mapping[str, str] = {
-    "Detector.augmented": "det_inspect.predictions.augmented:AugmentedDetector",
-    "Detector.push_to_hub": "det_inspect.hub:push_to_hub",
-    "det eval --save-predictions": "det_inspect.results.results_file:ResultsFile",
-    "hint of a recipe": "det_inspect.models.fitting:with_hint",
-    "learning curves": "det_inspect.runs.curves:plot_curves",
-    "Result.plot": "det_panoptic.drawing:draw_segments",
-    "Result.to_coco_panoptic": "det_datasets.segment_files:to_coco_panoptic",
-    "Result.to_pandas": "det_inspect.predictions.conversions:to_pandas",
-    "Result.to_supervision": "det_inspect.predictions.conversions:to_supervision",
-}
+WRITERS: Mapping[str, str] = _TABLES["writers"]
+"""Writer of `det predict --save` -> package."""
+
+FUNCTIONS: Mapping[str, str] = _TABLES["functions"]
+"""Method or option of core -> function of another package that it calls."""
 
 
 def provider(name: str, kind: str = "") -> str:
@@ -116,20 +54,6 @@ def reader(kind: str, name: str) -> str:
     if kind == "importers":
         return "det-detectron2" if name.startswith("detectron2.") else ""
     return "det-devkit" if kind == "conformance" else ""
-
-
-def optional(module: str, where: str) -> Any:
-    """A module of a library that det-core does not require.
-
-    Raises:
-        MissingExtraError: the library is not installed; the error starts with `where`.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0].replace("_", "-")
-        problem = f"needs {package}, which is not installed"
-        raise MissingExtraError(where, problem, fix=f"pip install {package}") from error
 
 
 def function(method: str) -> Any:

@@ -21,10 +21,10 @@ from det_core.errors import ConfigError, DataError
 from det_core.models.cpu import accelerate
 from det_core.plugins import registry
 from det_core.plugins.known import function
-from det_core.predict.addresses import read_image_at
 from det_core.predict.loading import load_model
 from det_core.predict.optimize import optimize
 from det_core.predict.result import Result
+from det_core.predict.urls import read_image_at
 from det_core.recipes import Recipe
 from det_core.structures import ImageBatch, Sample
 
@@ -52,7 +52,7 @@ class Detector:
         batch_size: how many images go through the model at once in calls without one.
         about: metadata of the checkpoint that it was loaded from; None without one.
         recipe: the recipe it was built from by `load`; else None.
-        came_from: the checkpoint that brought the recipe; None if the recipe was named by itself.
+        weights: the file or address of the weights that `load` read; "" where it read none.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Detector:
         self.category_ids = tuple(category_ids) or tuple(range(len(self.classes)))
         self.about: Checkpoint | None = None
         self.recipe: Recipe | None = None
-        self.came_from: Path | None = None
+        self.weights = ""
         self._transforms = tuple(transforms)
         self._transform: Transform = compose(transforms)
         resizes = (each.size[0] for each in transforms if isinstance(each, ResizeShortestEdge))
@@ -113,7 +113,7 @@ class Detector:
         loaded = load_model(source, weights, overrides, trust)
         names = loaded.classes if classes is None else classes
         detector = cls(loaded.model, names, loaded.transforms, loaded.category_ids, device)
-        detector.about, detector.recipe, detector.came_from = loaded.about, loaded.recipe, loaded.checkpoint
+        detector.about, detector.recipe, detector.weights = loaded.about, loaded.recipe, loaded.weights
         if loaded.about is not None and loaded.about.threshold is not None:
             detector.threshold = loaded.about.threshold
         return detector
@@ -184,7 +184,7 @@ class Detector:
         kept = {} if self.recipe is None else self.recipe.tree
         tree = {key: kept[key] for key in ("summary", "model", "data", "versions") if key in kept}
         text = Recipe(tree).to_yaml() if tree else ""
-        return {"classes": self.classes, "category_ids": self.category_ids, "recipe": text}
+        return {"classes": self.classes, "category_ids": self.category_ids, "recipe": text, "weights": self.weights}
 
     def augmented(
         self,

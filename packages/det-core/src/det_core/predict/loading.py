@@ -39,7 +39,7 @@ class LoadedModel:
         transforms: transforms of the images.
         about: metadata of the checkpoint.
         recipe: recipe of the model; None of an exported file.
-        checkpoint: the checkpoint that brought the recipe; None if the recipe was named by itself.
+        weights: the file or address of the weights; "" if the recipe's own initial weights are a whole model.
     """
 
     model: nn.Module
@@ -48,7 +48,7 @@ class LoadedModel:
     transforms: Sequence[Any] = ()
     about: Checkpoint | None = None
     recipe: Recipe | None = None
-    checkpoint: Path | None = None
+    weights: str = ""
 
 
 def load_model(
@@ -60,7 +60,7 @@ def load_model(
         return _from_recipe(source if isinstance(source, str) else Path(source), weights, overrides)
     if weights is not None:
         fix = "give a recipe and weights, or the checkpoint alone"
-        raise ConfigError("Detector.load", "a checkpoint brings its own weights", f"got {fspath(weights)} too", fix)
+        raise ConfigError("weights", "a checkpoint brings its own", f"got {fspath(weights)} beside {path}", fix)
     read = _from_checkpoint if path.suffix == _CHECKPOINT else _from_exported
     return read(path, overrides, trust)
 
@@ -91,7 +91,7 @@ def _from_checkpoint(path: Path, overrides: Sequence[str], trust: bool) -> Loade
         problem = "its recipe names what is on no list of an installed plugin"
         raise CheckpointError(str(path), problem, f"{error.where}: {error.problem}", error.fix) from error
     _put_into(model, state, str(path))
-    return LoadedModel(model, about.classes, about.category_ids, transforms, about, recipe, path)
+    return LoadedModel(model, about.classes, about.category_ids, transforms, about, recipe, str(path))
 
 
 def _from_recipe(source: str | Path, weights: str | PathLike[str] | None, overrides: Sequence[str]) -> LoadedModel:
@@ -109,19 +109,20 @@ def _from_recipe(source: str | Path, weights: str | PathLike[str] | None, overri
             fix = "use it as --model, without a recipe: it holds the recipe that made it"
             raise WeightsError(error.where, error.problem, error.found, fix) from error
     classes, ids = (about.classes, about.category_ids) if about else _known_classes(recipe, model.num_classes)
-    return LoadedModel(model, classes, ids, recipe.build_part(_TRANSFORMS, Sequence[Any]), about, recipe)
+    transforms = recipe.build_part(_TRANSFORMS, Sequence[Any])
+    return LoadedModel(model, classes, ids, transforms, about, recipe, str(given or ""))
 
 
 def _from_exported(path: Path, overrides: Sequence[str], trust: bool) -> LoadedModel:
     if any(not each.startswith("data") for each in overrides):
-        raise ConfigError("Detector.load", "an exported file cannot be changed", f"got {overrides[0]!r}")
+        raise ConfigError(str(path), "an exported file cannot be changed", f"got {overrides[0]!r}")
     exporter = _exporter_of(path)()
     exporter.trust = trust
     model = exporter.load(path)
     recipe = _of_exported(getattr(model, "recipe", ""), f"the recipe in {path}", overrides, trust)
     transforms = () if recipe is None else recipe.build_part(_TRANSFORMS, Sequence[Any])
     names = getattr(model, "classes", None) or class_names("", model.num_classes)
-    return LoadedModel(model, names, tuple(getattr(model, "category_ids", ())), transforms, None, recipe)
+    return LoadedModel(model, names, tuple(getattr(model, "category_ids", ())), transforms, None, recipe, str(path))
 
 
 def _of_exported(text: str, where: str, overrides: Sequence[str], trust: bool) -> Recipe | None:

@@ -1,7 +1,9 @@
 """`Result`: the prediction of one image."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,12 @@ class Result:
         content = BytesIO()
         self.plot().save(content, "PNG")
         return content.getvalue()
+
+    def _repr_html_(self) -> str:
+        """The plot over its summary, which notebooks prefer."""
+        picture = b64encode(self._repr_png_()).decode()
+        style = "max-width: 100%"
+        return f'<img style="{style}" src="data:image/png;base64,{picture}"><div>{escape(self.summary())}</div>'
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with a row per object: its box (x0 to y1, or cx to angle), "label", "class", "score"."""

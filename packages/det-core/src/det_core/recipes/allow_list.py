@@ -23,25 +23,22 @@ from det_core.recipes import moved
 
 __all__ = ["ANYTHING", "OWN", "AllowList", "listed", "untrusted"]
 
-# Modules of core and its requirements beside the lists.
-_CLOSED = frozenset(
-    {
-        *(
-            "det_core",
-            "det_safeload",
-            "torch",
-            "torchvision",
-            "numpy",
-            "PIL",
-            "yaml",
-            "safetensors",
-            "pluggy",
-            "pydantic",
-            "rich",
-        ),
-        *("click", "packaging", "pycocotools", "pip", "setuptools", "pkg_resources", "pytest", "_pytest"),
-    }
+_OURS = ("det_core", "det_safeload")
+_LIBRARIES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "PIL",
+    "yaml",
+    "safetensors",
+    "pluggy",
+    "pydantic",
+    "rich",
+    "pycocotools",
 )
+_TOOLS = ("click", "packaging", "pip", "setuptools", "pkg_resources", "pytest", "_pytest")
+# Modules of core and its requirements beside the lists.
+_CLOSED = frozenset((*_OURS, *_LIBRARIES, *_TOOLS))
 _FIX = "name a component, or a class of torch.nn, torch.optim or torchvision.transforms.v2"
 _TRUST = "if you know who made the file, give --trust (in Python trust=True)"
 

@@ -26,7 +26,7 @@ from det_core.recipes.nodes import Call, Entries, Factory, Items, NoDataError, P
 from det_core.recipes.signatures import Argument, Signature, describe, shown, signature_of, unwrapped
 from det_core.recipes.values import Source, is_location, leaf, location, type_mismatch
 
-__all__ = ["Factory", "Plan", "Source", "arguments_of", "check"]
+__all__ = ["Checker", "Factory", "Plan", "Source", "arguments_of", "check"]
 
 _LEAVES = (int, float, complex, str, bytes, types.NoneType, enum.Enum, Number)
 _LISTS: Mapping[Any, Any] = {
@@ -54,11 +54,11 @@ def check(node: Any, annotation: Any = Any, path: str = "node", allow: AllowList
         UntrustedError: it uses a name that is not in `allow`.
         PluginError: the target of a `type` cannot be imported.
     """
-    return _Checker(allow).check(node, annotation, path)
+    return Checker(allow).check(node, annotation, path)
 
 
 @dataclass(frozen=True)
-class _Checker:
+class Checker:
     """Checks nodes of one recipe.
 
     Args:
@@ -163,12 +163,7 @@ class _Checker:
         arguments: dict[str, Plan] = {}
         for name, value in node.items():
             if name != "type":
-                argument = known(name, signature, target, path)
-                _require_countable(name, value, path)
-                absent = value is None and argument.default is None  # `x: int = None`
-                value = over_default(value, argument)
-                here = f"{path}.{name}"
-                arguments[name] = Value(None, None) if absent else self.check(value, argument.annotation, here)
+                arguments[name] = self.argument(name, value, signature, target, path)
         defaults = self._defaults(signature, set(arguments), path)
         for name, plan in defaults.items():
             if is_location(signature.arguments[name].annotation):  # as in the resolved recipe
@@ -176,6 +171,14 @@ class _Checker:
         if not unbuilt:
             require_all(arguments, signature, target, path)
         return Call(target, spelled, arguments, defaults, path, expected, unbuilt)
+
+    def argument(self, name: str, value: Any, signature: Signature, target: Any, path: str) -> Plan:
+        """Compare what a node gives for an argument with the signature of what it calls."""
+        argument = known(name, signature, target, path)
+        _require_countable(name, value, path)
+        if value is None and argument.default is None:  # `x: int = None`
+            return Value(None, None)
+        return self.check(over_default(value, argument), argument.annotation, f"{path}.{name}")
 
     def target(self, node: Mapping[str, Any], expected: Any, path: str) -> tuple[Callable[..., Any], str]:
         """The target of a node, and its qualified `type`: "" for none with a class as annotation."""
@@ -207,7 +210,7 @@ class _Checker:
             return Value(None, None)
         try:
             node = default_data(argument, _takes_factories(argument.annotation))
-            plan = _Checker(ANYTHING).check(node, argument.annotation, path)
+            plan = Checker(ANYTHING).check(node, argument.annotation, path)
             if is_location(argument.annotation) or _calls(plan):
                 return plan
             return plan if bool(plan.build() == argument.default) else None
@@ -248,5 +251,5 @@ def arguments_of(
     node: Mapping[str, Any], annotation: Any, path: str, allow: AllowList = OWN
 ) -> tuple[Callable[..., Any], Signature]:
     """The target of a node, and its possible arguments."""
-    target, _ = _Checker(allow).target(node, annotation, path)
+    target, _ = Checker(allow).target(node, annotation, path)
     return target, signature_of(target)

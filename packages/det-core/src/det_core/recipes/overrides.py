@@ -69,12 +69,18 @@ def merge(parent: Any, child: Any, implied: str = "") -> Any:
     }
 
 
-def apply(tree: Mapping[str, Any], overrides: Sequence[str], trusted: bool = True) -> dict[str, Any]:
+def apply(
+    tree: Mapping[str, Any],
+    overrides: Sequence[str],
+    trusted: bool = True,
+    annotations: Callable[[str, Any], Any] = annotation_of,
+    allow: AllowList | None = None,
+) -> dict[str, Any]:
     """The tree, in the form of this version, with each "a.b.c=value" set, in order; values are read as YAML.
 
     A path leads to a key of the tree, to an argument of the constructor of a node, or by number to an item
     of a list. A mapping is merged as a child recipe would be. Unless `trusted`, the nodes on the path must be
-    something that an untrusted recipe may name.
+    something that an untrusted recipe may name: `allow`, where it is given. `annotations` are those of the sections.
 
     Raises:
         ConfigError: the override is malformed, or nothing is where it leads.
@@ -98,8 +104,8 @@ def apply(tree: Mapping[str, Any], overrides: Sequence[str], trusted: bool = Tru
         else:
             node = result.get(section)
             node = {} if node is None else node
-            setter = _Setter(OWN if trusted else untrusted(section))
-            result[section] = setter.set(node, partial(annotation_of, section, node), rest, value, section)
+            setter = _Setter(allow or (OWN if trusted else untrusted(section)))
+            result[section] = setter.set(node, partial(annotations, section, node), rest, value, section)
     return result
 
 

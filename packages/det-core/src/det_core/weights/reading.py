@@ -27,6 +27,7 @@ _AGAIN = "copy or download it again"
 
 _WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state", "blobs")
 """Where training programs keep the weights in a file that holds more than those."""
+_EXPORTED = (".onnx", ".pt2", ".pte", ".ts", ".xml")
 
 
 def read(source: Source | str | Path) -> dict[str, Tensor]:
@@ -55,6 +56,8 @@ def read(source: Source | str | Path) -> dict[str, Tensor]:
     if page:
         fix = "download it again; a site may have asked to sign in"
         raise WeightsError(where, "is no weight file", "it is a web page that was saved under this name", fix)
+    if path.suffix in _EXPORTED:
+        raise WeightsError(where, "is an exported file, which only predicts", fix="give the checkpoint it was made of")
     if path.suffix == ".safetensors":
         try:
             require_valid_head(path)
@@ -118,7 +121,9 @@ def _state_dict(content: Any, where: str, entry: str) -> dict[str, Tensor]:
         raise WeightsError(where, f"has no entry {quoted(entry)}", f"it has {', '.join(map(str, entries)) or 'none'}")
     if name := next((key for key in (entry, *_WRAPPERS) if key in entries), ""):
         content = entries[name]
-        if others := [k for k, v in entries.items() if k != name and v and _all_tensors(v)]:
+        if others := [
+            k for k, v in entries.items() if k != name and v and all(isinstance(each, Tensor) for each in v.values())
+        ]:
             message = "%s: the weights are those of its entry %r; it has others: name them as FILE#%s"
             logging.getLogger(__name__).warning(message, printable(where), name, printable(" or #".join(others)))
     if not isinstance(content, Mapping) or not content:
@@ -127,7 +132,3 @@ def _state_dict(content: Any, where: str, entry: str) -> dict[str, Tensor]:
         found = f"{quoted(others[0])} is {type(content[others[0]]).__name__}"
         raise WeightsError(where, "must hold tensors alone, by name", found, "save the state dict alone")
     return {str(key): value for key, value in content.items()}
-
-
-def _all_tensors(entry: Mapping[Any, Any]) -> bool:
-    return all(isinstance(value, Tensor) for value in entry.values())

@@ -16,12 +16,11 @@ from det_safeload.downloads import download, is_page
 from det_safeload.locks import alone
 
 from det_core.errors import WeightsError
-from det_core.plugins.known import optional
+from det_core.plugins.known import function
 
-__all__ = ["HUB_FILE", "cache_folder", "fetch", "is_page", "resolve"]
+__all__ = ["cache_folder", "fetch", "is_page", "offline", "resolve"]
 
 CACHE, OFFLINE = "DET_CACHE", "DET_OFFLINE"
-HUB_FILE = "model.safetensors"
 _PUBLISHED = "https://dl.fbaipublicfiles.com"
 # Where the files lie that Detectron2 calls by their place in its catalogue.
 _CATALOG = {
@@ -68,12 +67,13 @@ def fetch(source: str) -> Path:
 
     Raises:
         WeightsError: it cannot be downloaded or written, or is not what its name says.
-        MissingExtraError: `hf://` needs huggingface_hub.
+        MissingExtraError: `hf://` needs det-inspect and huggingface_hub.
     """
     if "://" not in source:
         return Path(source)
     if source.startswith("hf://"):
-        return _from_hub(source)
+        fetched: Path = function("hf:// addresses")(source)
+        return fetched
     address = resolve(source)
     parts = urlsplit(address)
     if parts.scheme not in ("https", "http") or not Path(parts.path).name:
@@ -83,7 +83,7 @@ def fetch(source: str) -> Path:
     path = folder / re.sub(r"[^\w.-]", "_", unquote(Path(parts.path).name))
     if path.exists():
         return path
-    if _offline():
+    if offline():
         raise WeightsError(source, f"is not here, and {OFFLINE} is set", fix=f"put it at {path}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,8 @@ def fetch(source: str) -> Path:
     return path
 
 
-def _offline() -> bool:
+def offline() -> bool:
+    """Whether DET_OFFLINE forbids downloads."""
     return os.environ.get(OFFLINE, "").lower() in ("1", "true", "yes")
 
 
@@ -120,18 +121,3 @@ def _verify(part: Path, name: str, source: str) -> None:
                 problem = f"is not the published file: its {algorithm} should start with {digits[1]}"
                 raise WeightsError(source, problem, f"it starts with {found[: len(digits[1])]}", "download it again")
             return
-
-
-def _from_hub(source: str) -> Path:
-    hub, errors = optional("huggingface_hub", source), optional("huggingface_hub.errors", source)
-    owner, _, rest = source.removeprefix("hf://").partition("/")
-    repository, _, file = rest.partition("/")
-    if not (owner and repository):
-        raise WeightsError(source, "names no repository", fix="write hf://owner/repository/file.safetensors")
-    name, _, revision = repository.partition("@")
-    try:
-        options = {"revision": revision or None, "local_files_only": _offline()}
-        found = hub.hf_hub_download(f"{owner}/{name}", file or HUB_FILE, **options)
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise WeightsError(source, "cannot be downloaded", str(error).partition("\n")[0], "check the name") from error
-    return Path(found)

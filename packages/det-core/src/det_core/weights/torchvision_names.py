@@ -4,8 +4,10 @@ Its detectors count the background as class 0, and COCO's classes by their numbe
 nobody uses. Ours are without these.
 """
 
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,55 +17,11 @@ from det_core.zoo.class_names import COCO_CATEGORY_IDS
 __all__ = ["of_classifiers", "of_detectors"]
 
 State = dict[str, Tensor]
-_Name = str | Callable[[re.Match[str]], str]
 
-
-def _stage(match: re.Match[str]) -> str:
-    """Their layer1 is the second of the paper's stages."""
-    return f"res{int(match[1]) + 1}."
-
-
-_RESNET: list[tuple[str, _Name]] = [
-    (r"^conv1\.", "stem.conv1."),
-    (r"^bn1\.", "stem.conv1.norm."),
-    (r"^layer(\d)\.", _stage),
-    (r"\.bn(\d)\.", r".conv\1.norm."),
-    (r"\.downsample\.0\.", ".shortcut."),
-    (r"\.downsample\.1\.", ".shortcut.norm."),
-]
-
-
-def _next(name: str) -> _Name:
-    """`name` with a number one larger than theirs."""
-    return lambda match: name.format(int(match[1]) + 1)
-
-
-# Files of before 2022 have single layers where later ones have a layer and its norm.
-_HEADS: list[tuple[str, _Name]] = [
-    (r"^backbone\.fpn\.extra_blocks\.", "backbone.top_block."),
-    (r"^rpn\.head\.conv\.(?:0\.0\.)?(weight|bias)$", r"proposal_generator.rpn_head.conv.\1"),
-    (r"^rpn\.head\.cls_logits\.", "proposal_generator.rpn_head.objectness_logits."),
-    (r"^rpn\.head\.bbox_pred\.", "proposal_generator.rpn_head.anchor_deltas."),
-    (r"^roi_heads\.box_head\.fc6\.", "roi_heads.box_head.fc1."),
-    (r"^roi_heads\.box_head\.fc7\.", "roi_heads.box_head.fc2."),
-    (r"^roi_heads\.box_head\.(\d)\.0\.", _next("roi_heads.box_head.conv{}.")),
-    (r"^roi_heads\.box_head\.(\d)\.1\.", _next("roi_heads.box_head.conv{}.norm.")),
-    (r"^roi_heads\.box_head\.5\.", "roi_heads.box_head.fc1."),
-    (r"^roi_heads\.mask_head\.(\d)\.0\.", _next("roi_heads.mask_head.mask_fcn{}.")),
-    (r"^roi_heads\.mask_head\.(\d)\.1\.", _next("roi_heads.mask_head.mask_fcn{}.norm.")),
-    (r"^roi_heads\.mask_predictor\.conv5_mask\.", "roi_heads.mask_head.deconv."),
-    (r"^roi_heads\.mask_predictor\.mask_fcn_logits\.", "roi_heads.mask_head.predictor."),
-    (
-        r"^roi_heads\.keypoint_head\.(\d+)\.",
-        lambda match: f"roi_heads.keypoint_head.conv_fcn{int(match[1]) // 2 + 1}.",
-    ),
-    (r"^roi_heads\.keypoint_predictor\.kps_score_lowres\.", "roi_heads.keypoint_head.score_lowres."),
-    (r"^head\.classification_head\.cls_logits\.", "head.cls_score."),
-    (r"^head\.classification_head\.conv\.", "head.cls_subnet."),
-    (r"^head\.regression_head\.bbox_reg\.", "head.bbox_pred."),
-    (r"^head\.regression_head\.bbox_ctrness\.", "head.ctrness."),
-    (r"^head\.regression_head\.conv\.", "head.bbox_subnet."),
-]
+# [pattern, name]; in a name, {+1} is the number in the pattern plus one, {/2+1} half of it plus one. Files from before
+# 2022 have single layers where later ones have a layer and its norm.
+_TABLES = json.loads(Path(__file__).with_name("torchvision_names.json").read_text("utf-8"))
+_RESNET, _HEADS = _TABLES["resnet"], _TABLES["heads"]
 
 
 def of_classifiers(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> State | None:
@@ -98,9 +56,11 @@ def of_detectors(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Stat
     return renamed
 
 
-def _renamed(key: str, names: list[tuple[str, _Name]]) -> str:
+def _renamed(key: str, names: Sequence[tuple[str, str]]) -> str:
     for pattern, name in names:
-        key = re.sub(pattern, name, key)
+        if match := re.search(pattern, key):
+            number = int(match[1]) if "{" in name else 0
+            key = re.sub(pattern, name.replace("{+1}", str(number + 1)).replace("{/2+1}", str(number // 2 + 1)), key)
     return key
 
 

@@ -4,8 +4,10 @@ What a file says is not guessed at: an upgrade applies where it recognises its o
 Those for parts of single models belong to these parts, which are then `det_core.contracts.OlderWeights`.
 """
 
+import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -18,42 +20,8 @@ __all__ = ["upgraded"]
 State = dict[str, Tensor]
 
 # Blob names of Caffe2, after "_" has become ".", in the order of application.
-_BLOBS = [
-    (re.compile(pattern), name)
-    for pattern, name in (
-        # kinds of numbers
-        (r"\.w$", ".weight"),
-        (r"\.b$", ".bias"),
-        (r"\.(bn|gn)\.(s|gamma)$", ".norm.weight"),
-        (r"\.(bn|gn)\.(bias|beta)$", ".norm.bias"),
-        (r"\.bn\.(rm|running\.mean)$", ".norm.running_mean"),
-        (r"\.bn\.(riv|running\.var)$", ".norm.running_var"),
-        # ResNet: 1 is the shortcut, 2a to 2c are the convolutions of a block
-        (r"^(res\.)?conv1\.", "stem.conv1."),
-        (r"\.branch1\.", ".shortcut."),
-        (r"\.branch2a\.", ".conv1."),
-        (r"\.branch2b\.", ".conv2."),
-        (r"\.branch2c\.", ".conv3."),
-        # feature pyramid
-        (r"^fpn\.inner\.res(\d)\.\d+\.sum(\.lateral)?\.", r"fpn_lateral\1."),
-        (r"^fpn\.res(\d)\.\d+\.sum\.", r"fpn_output\1."),
-        # proposals, shared by all levels
-        (r"^conv\.rpn(\.fpn\d)?\.", "rpn_head.conv."),
-        (r"^rpn\.cls\.logits(\.fpn\d)?\.", "rpn_head.objectness_logits."),
-        (r"^rpn\.bbox\.pred(\.fpn\d)?\.", "rpn_head.anchor_deltas."),
-        # second stage
-        (r"^fc6\.", "box_head.fc1."),
-        (r"^fc7\.", "box_head.fc2."),
-        (r"^head\.conv(\d)\.", r"box_head.conv\1."),
-        (r"^cls\.score\.", "box_predictor.cls_score."),
-        (r"^bbox\.pred\.", "box_predictor.bbox_pred."),
-        (r"^\.(?:\[mask\]|mask)\.fcn(\d)\.", r"mask_head.mask_fcn\1."),
-        (r"^conv5\.mask\.", "mask_head.deconv."),
-        (r"^mask\.fcn\.logits\.", "mask_head.predictor."),
-        (r"^conv\.fcn(\d)\.", r"keypoint_head.conv_fcn\1."),
-        (r"^kps\.score\.lowres\.", "keypoint_head.score_lowres."),
-    )
-]
+_TABLE = Path(__file__).with_name("caffe2_names.json")
+_BLOBS = [(re.compile(pattern), name) for pattern, name in json.loads(_TABLE.read_text("utf-8"))]
 _IS_CAFFE2 = re.compile(r"^(conv1|res\d_\d+_branch\w+)_(w|b|bn_s|gn_s)$")
 _STORED = re.compile(r"(^|\.)(pixel_mean|pixel_std|anchor_generator\.cell_anchors\.\d+)$")
 # What DistributedDataParallel, torch.compile and Lightning modules put before the names of what they hold.

@@ -79,7 +79,7 @@ class AotiExporter(FileExporter):
 
 
 def read_package(path: Path, trust: bool) -> tuple[Facts, Run]:
-    """The facts of a package, and what it computes.
+    """The metadata of a package, and its computation.
 
     Raises:
         CheckpointError: the package is damaged, not trusted, or of another machine.
@@ -102,8 +102,8 @@ def read_package(path: Path, trust: bool) -> tuple[Facts, Run]:
         found = f"{type(error).__name__}: {str(error)[:200]}"
         raise CheckpointError(str(path), "is no package that this torch runs", found, _FIX) from error
 
-    def run(pixels: Tensor, sizes: Tensor) -> Sequence[Tensor]:
-        outputs: Sequence[Tensor] = package(pixels.to(device), sizes.to(device))
+    def run(*inputs: Tensor) -> Sequence[Tensor]:
+        outputs: Sequence[Tensor] = package(*(each.to(device) for each in inputs))
         return outputs
 
     return facts, run
@@ -132,7 +132,7 @@ def _compiled(program: ExportedProgram, device: str, path: Path) -> bytes:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Without what the compiler writes about its own steps."""
+    """Suppress the messages of the compiler."""
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.ERROR)

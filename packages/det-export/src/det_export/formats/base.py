@@ -21,21 +21,25 @@ from torch.export import Dim, ExportedProgram
 from det_export.batches import require_batchable
 from det_export.calibration import inputs_of, listed
 from det_export.exported import ExportedModel, model_of
-from det_export.facts import Facts
+from det_export.facts import INPUTS, PROPOSALS, Facts
 from det_export.finish import written_for
+from det_export.licences import licence_in
 from det_export.obstacles import require_exportable
 from det_export.precision import PRECISIONS, at_precision
 from det_export.preprocess import rule_of_recipe
 from det_export.program import Program, padded
+from det_export.proposals import inputs_of as proposals_of
+from det_export.proposals import with_proposals
 from det_export.quantize import QuantizationReport, quantize, require_torchao
 
 __all__ = ["FileExporter", "Run"]
 
-Run = Callable[[Tensor, Tensor], Sequence[Tensor]]
-"""Pixels and sizes, as `det_export.program.Program` takes them, to its outputs."""
+Run = Callable[..., Sequence[Tensor]]
+"""Pixels and sizes, and proposals where there are some, as `det_export.program.Program` takes them, to its outputs."""
 
 _LARGEST = 4096
 _MOST = 64  # images at once
+_MOST_PROPOSALS = 65536
 _FACTS: Mapping[str, Any] = {"classes": (), "category_ids": (), "recipe": "", "licence": ""}
 _KEPT = tuple(_FACTS)
 
@@ -55,8 +59,9 @@ class FileExporter(ABC):
             where there are none.
         trust: whether files that hold code are read; `Detector.load` sets it.
         report: how layers fare, of the last int8 file; None before.
-        about: what else than the model is known: `classes`, `category_ids`, and `recipe`, the text of one that names
-            the `data`; `Detector.export` fills it. `licence` is that of the weights.
+        about: metadata of the model: `classes`, `category_ids`, and `recipe`, the text of one that names
+            the `data`, and where the `weights` come from; `Detector.export` fills it. `licence` is that of the
+            weights; where it is absent, that of the published weights at that address.
     """
 
     suffixes: ClassVar[Sequence[str]]
@@ -94,7 +99,7 @@ class FileExporter(ABC):
     def export(self, model: nn.Module, example: ImageBatch, path: Path) -> Path:
         """Write the file for as many images as `example` has; returns where, with the format's suffix.
 
-        The model stays as it is. The file appears when it is whole.
+        The model is not changed. The file appears when it is complete.
 
         Raises:
             ConfigError: the model, or the size of the example, cannot be exported.
@@ -106,14 +111,20 @@ class FileExporter(ABC):
             require_batchable(written_for(model))
             # A graph that is traced with one image would be for one image.
             example = ImageBatch(pixels=example.pixels[:1].repeat(2, 1, 1, 1), sizes=example.sizes[:1] * 2)
+        example = with_proposals(model, example.to("cpu"))
+        if example.proposals is not None and self.precision == "int8":
+            raise ConfigError("int8", "calibrates on pictures alone", "the model takes proposals, too", "export fp32")
         path = path if path.suffix in self.suffixes else path.with_name(path.name + self.suffixes[0])
         path.parent.mkdir(parents=True, exist_ok=True)
         copied = accelerate(copy.deepcopy(model).cpu().eval(), on=False).requires_grad_(False)
         precision = "fp32" if self.precision == "bf16" and self.own_bf16 else self.precision
-        program = Program(at_precision(copied, precision), example.to("cpu"), self.dynamic_batch).eval()
-        arguments = padded(example.to("cpu"), program.divisibility)
+        program = Program(at_precision(copied, precision), example, self.dynamic_batch).eval()
+        arguments: tuple[Tensor, ...] = padded(example, program.divisibility)
         height, width = arguments[0].shape[-2:]
         facts = self._facts(program, model, (height, width))
+        if example.proposals is not None:
+            facts.inputs = (*INPUTS, PROPOSALS)
+            arguments = (*arguments, *proposals_of(example.proposals[0]))
         calibration = self._calibration(facts) if self.precision == "int8" else []
         traced = self._traced(program, arguments, facts)
         if self.precision == "int8":
@@ -139,7 +150,7 @@ class FileExporter(ABC):
         """The model that a file holds, for prediction alone, on the CPU.
 
         Raises:
-            CheckpointError: the file is missing, damaged, another program's, or asks for what no file of ours does.
+            CheckpointError: the file is missing, damaged, of another program, or hostile.
             MissingExtraError: a library that the format needs is not installed.
         """
         self.require()
@@ -157,7 +168,7 @@ class FileExporter(ABC):
 
     @abstractmethod
     def read(self, path: Path) -> tuple[Facts, Run]:
-        """The facts of a file, and what it computes; errors as of `load`."""
+        """The metadata of a file, and its computation; errors as of `load`."""
 
     def _facts(self, program: Program, model: nn.Module, size: Size) -> Facts:
         strides = getattr(getattr(model, "backbone", None), "strides", None) or {"": program.divisibility}
@@ -178,11 +189,12 @@ class FileExporter(ABC):
             finish=program.finish,
             **{name: self.about[name] for name in _KEPT if name in self.about},
         )
+        facts.licence = licence_in(self.about)
         facts.resize = rule_of_recipe(facts.recipe, facts.divisibility, facts.smallest)
         facts.fixed = None if self.dynamic else size
         return facts
 
-    def _traced(self, program: Program, arguments: tuple[Tensor, Tensor], facts: Facts) -> ExportedProgram:
+    def _traced(self, program: Program, arguments: tuple[Tensor, ...], facts: Facts) -> ExportedProgram:
         height, width = arguments[0].shape[-2:]
         if self.dynamic and (min(height, width) < facts.smallest or max(height, width) > facts.largest):
             allowed = f"from {facts.smallest} to {facts.largest} pixels"
@@ -193,17 +205,20 @@ class FileExporter(ABC):
                 return torch.export.export(program, arguments, dynamic_shapes=self._shapes(facts), strict=True)
         except DetError:
             raise
-        except Exception as error:  # whatever torch.export raises: its errors have no common type
+        except Exception as error:  # the errors of torch.export have no common type
             fix = "docs/export.md lists which models can be exported, and why others cannot"
             raise ConfigError("export", "the model is no graph for torch.export", _first_line(error), fix) from error
 
     def _shapes(self, facts: Facts) -> Any:
         """What is free in the inputs of the program, as torch.export takes it."""
-        if not (self.dynamic or self.dynamic_batch):
+        proposals = [{0: Dim("count", min=1, max=_MOST_PROPOSALS)}] if PROPOSALS in facts.inputs else []
+        if not (self.dynamic or self.dynamic_batch or proposals):
             return None
         sides = {2: _free("height", facts), 3: _free("width", facts)} if self.dynamic else {}
         images = {0: Dim("images", min=1, max=_MOST)} if self.dynamic_batch else {}
-        return images | sides, images
+        given = (images | sides, images, *proposals)
+        # The variable arguments of `Program.forward` are one group.
+        return (*given[:2], tuple(proposals)) if proposals else given
 
     def _calibration(self, facts: Facts) -> list[tuple[Tensor, Tensor]]:
         """The inputs that calibrate; those of the pictures of the check, if set, are kept for the report."""
@@ -213,7 +228,7 @@ class FileExporter(ABC):
 
 
 def _describe(path: Path, facts: Facts) -> None:
-    """Write what one has to know to run a file beside it, for those who cannot read its metadata."""
+    """Write the metadata of a file as JSON beside it."""
     with _whole(path.with_name(f"{path.name}.json")) as temporary:
         temporary.write_text(json.dumps(json.loads(facts.to_json()), indent=1) + "\n", "utf-8")
 

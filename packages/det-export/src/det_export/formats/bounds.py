@@ -10,7 +10,7 @@ from det_core.errors import CheckpointError
 __all__ = ["LARGEST", "MEMORY", "limit_memory", "require_bounded"]
 
 LARGEST = 2**28
-"""Elements of a tensor that an operator makes of constants."""
+"""Maximum number of elements of a tensor that an operator makes from constants."""
 
 MEMORY = 16 * 2**30
 """Bytes that all graphs of a process have together."""
@@ -19,7 +19,7 @@ _NODES = 1_000_000
 _DEPTH = 16
 _SMALL = 64  # elements of a constant that shapes are computed from
 _FIX = "export the model again"
-# Which input says how large the output is, and how.
+# Which input determines the size of the output, and how.
 _MAKERS: Mapping[str, tuple[int, str]] = {
     "ConstantOfShape": (0, "shape"),
     "Expand": (1, "shape"),
@@ -108,7 +108,7 @@ class _Examiner:
 
 
 def _computed(operator: str, inputs: Sequence[list[int] | None]) -> list[int] | None:
-    """The integers that an operator makes of known ones; None where that is not known."""
+    """The integers that an operator computes from constants; None if unknown."""
     if not inputs or any(each is None for each in inputs[:1]):
         return None
     known = [each for each in inputs if each is not None]
@@ -141,7 +141,7 @@ def _register() -> bool:
         )
         arena = onnxruntime.OrtArenaCfg({"max_mem": MEMORY, "arena_extend_strategy": 1})
         onnxruntime.create_and_register_allocator(device, arena)
-    except Exception:  # an onnxruntime whose interface differs: then memory is what the machine has
+    except Exception:  # an onnxruntime with another interface: then memory is not limited
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""`onnx`: standard operators of ONNX alone, run by onnxruntime and by whatever else reads ONNX."""
+"""`onnx`: standard operators of ONNX alone, run by onnxruntime and other ONNX runtimes."""
 
 import contextlib
 import io
@@ -79,7 +79,7 @@ class OnnxExporter(FileExporter):
 
         if self._made is None or self._made[0] is not program:
             if self.resize:
-                require_resizable(facts.outputs, facts.resize, facts.batch_size)
+                require_resizable(facts)
             facts.resizes = bool(self.resize) or (self.resize is None and can_resize(facts))
             made = _translated(program, facts)
             self._made = program, with_resizing(made, facts.resize) if facts.resizes else made
@@ -88,6 +88,7 @@ class OnnxExporter(FileExporter):
         model.producer_name, model.doc_string = "det", "written by det-export"
         onnx.helper.set_model_props(model, {KEY: facts.to_json()})
         _require_standard(model, "export", ConfigError)
+        _strip_traces(model)
         path.write_bytes(model.SerializeToString())
 
     def read(self, path: Path) -> tuple[Facts, Run]:
@@ -107,12 +108,12 @@ class OnnxExporter(FileExporter):
         names = [each.name for each in session.get_inputs()]
         if facts.resizes and names == [INPUT]:
             return facts, _resizing(session)
-        if not set(names) <= {"pixels", "sizes"}:
+        if not set(names) <= set(facts.inputs):
             found = f"it wants {', '.join(names)}"
-            raise CheckpointError(str(path), "does not take pixels and sizes", found, "write it with `det export`")
+            raise CheckpointError(str(path), f"does not take {', '.join(facts.inputs)}", found, _FIX)
 
-        def run(pixels: Tensor, sizes: Tensor) -> Sequence[Tensor]:
-            given = {"pixels": pixels.numpy(), "sizes": sizes.numpy()}
+        def run(*inputs: Tensor) -> Sequence[Tensor]:
+            given = {name: value.numpy() for name, value in zip(facts.inputs, inputs, strict=True)}
             return [torch.from_numpy(each) for each in session.run(None, {name: given[name] for name in names})]
 
         return facts, run
@@ -137,7 +138,7 @@ def _translated(program: ExportedProgram, facts: Facts) -> Any:
                 program,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=["pixels", "sizes"],
+                input_names=list(facts.inputs),
                 output_names=list(facts.outputs),
                 custom_translation_table=translations(),
                 verbose=False,
@@ -150,6 +151,14 @@ def _translated(program: ExportedProgram, facts: Facts) -> Any:
     if model.ByteSize() > _LONGEST_FILE:
         raise ConfigError("export", "an ONNX file holds less than 2 GiB", f"{model.ByteSize()} bytes")
     return model
+
+
+def _strip_traces(model: Any) -> None:
+    """Take out the stack traces that torch adds to every node: more than a megabyte, with paths of this machine."""
+    for graph in _graphs(model):
+        del graph.value_info[:]
+        for node in graph.node:
+            del node.metadata_props[:]
 
 
 def _examined(path: Path) -> tuple[bytes, Facts]:
@@ -171,7 +180,7 @@ def _examined(path: Path) -> tuple[bytes, Facts]:
         raise CheckpointError(where, "is damaged, or no ONNX file", str(error)[:200], _FIX) from error
     text = next((each.value for each in model.metadata_props if each.key == KEY), None)
     if text is None:
-        problem = "was not written by det: it does not say what its outputs are"
+        problem = "was not written by det: it lacks the metadata that name its outputs"
         raise CheckpointError(where, problem, fix="write it with `det export`")
     _require_standard(model, where, CheckpointError)
     for tensor in _tensors(model):
@@ -232,7 +241,7 @@ def _require_own(tensor: Any, where: str) -> None:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Without what the exporter writes about its own steps."""
+    """Suppress the messages of the exporter."""
     loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

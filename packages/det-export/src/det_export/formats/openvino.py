@@ -54,7 +54,7 @@ class OpenVinoExporter(OnnxExporter):
             raise MissingExtraError("OpenVINO", "needs openvino, which is not installed", fix=fix) from error
 
     def write(self, program: ExportedProgram, facts: Facts, path: Path) -> None:
-        """As `FileExporter.write`; the weights are moved to where the file will look for them."""
+        """As `FileExporter.write`; the weights are moved to where the file expects them."""
         import openvino
 
         with tempfile.TemporaryDirectory(prefix=".openvino.", dir=path.parent) as folder:
@@ -67,7 +67,7 @@ class OpenVinoExporter(OnnxExporter):
                 fix = "export to onnx"
                 raise ConfigError("export", "OpenVINO cannot convert the model", found[:300], fix) from error
             facts.versions = {**facts.versions, "openvino": str(openvino.__version__).split("-")[0]}
-            model.set_rt_info("", ["framework", KEY])  # what ONNX held of it stands below, once
+            model.set_rt_info("", ["framework", KEY])  # that of ONNX is replaced by the next line
             model.set_rt_info(facts.to_json(), [KEY])
             written = Path(folder) / "graph.xml"
             openvino.save_model(model, str(written), compress_to_fp16=False)
@@ -86,7 +86,7 @@ class OpenVinoExporter(OnnxExporter):
         except Exception as error:  # the reader's errors have no common type
             raise CheckpointError(str(path), "is damaged, or no OpenVINO file", _first(error), _FIX) from error
         if not text:
-            problem = "was not written by det: it does not say what its outputs are"
+            problem = "was not written by det: it lacks the metadata that name its outputs"
             raise CheckpointError(str(path), problem, fix="write it with `det export`")
         facts = Facts.of_json(text, str(path))
         precision = "bf16" if facts.precision == "bf16" else "f32"
@@ -96,12 +96,12 @@ class OpenVinoExporter(OnnxExporter):
         except Exception as error:  # as above
             raise CheckpointError(str(path), "is no graph that OpenVINO runs", _first(error), _FIX) from error
         names = {name for each in compiled.inputs for name in each.names}
-        if not names <= {"pixels", "sizes"}:
+        if not names <= set(facts.inputs):
             found = f"it wants {', '.join(sorted(names))}"
-            raise CheckpointError(str(path), "does not take pixels and sizes", found, "write it with `det export`")
+            raise CheckpointError(str(path), f"does not take {', '.join(facts.inputs)}", found, _FIX)
 
-        def run(pixels: Tensor, sizes: Tensor) -> Sequence[Tensor]:
-            given = {"pixels": pixels.numpy(), "sizes": sizes.numpy()}
+        def run(*inputs: Tensor) -> Sequence[Tensor]:
+            given = {name: value.numpy() for name, value in zip(facts.inputs, inputs, strict=True)}
             outputs = compiled({name: value for name, value in given.items() if name in names})
             return [torch.from_numpy(outputs[index].copy()) for index in range(len(compiled.outputs))]
 
@@ -109,7 +109,7 @@ class OpenVinoExporter(OnnxExporter):
 
 
 def _require_plain(path: Path) -> None:
-    """CheckpointError where the file is damaged, names entities or libraries, or asks for more than its weights."""
+    """CheckpointError where the file is damaged, names entities or libraries, or refers to weights beyond its file."""
     where, weights = str(path), path.with_suffix(".bin")
     if not path.exists():
         raise CheckpointError(where, "does not exist")
@@ -124,7 +124,7 @@ def _require_plain(path: Path) -> None:
     for first, second, third, fourth in _WEIGHTS.findall(data):
         end = int(first or fourth) + int(second or third)
         if end > held:
-            raise CheckpointError(where, "asks for weights beyond its file", f"{end} of {held} bytes", _FIX)
+            raise CheckpointError(where, "refers to weights beyond its file", f"{end} of {held} bytes", _FIX)
     library = _LIBRARY.search(data)
     if library:
         found = f"version {library.group(1).decode('ascii', 'replace')!r}"

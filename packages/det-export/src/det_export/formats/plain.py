@@ -1,6 +1,6 @@
 """Whether a `.pt2` file is a plain program: what torch.export.load would run as code is refused before it is opened.
 
-`torch.export.load` evaluates expressions of sizes as Python, calls whatever function of torch a node names, and
+`torch.export.load` evaluates expressions of sizes as Python, calls any function of torch that a node names, and
 unpickles tensors that a file marks as pickled. So files are read as JSON first, and hold nothing but operators on
 tensors, arithmetic of sizes, and tensors as raw bytes.
 """
@@ -20,7 +20,7 @@ from det_core.errors import CheckpointError
 __all__ = ["LARGEST", "require_plain"]
 
 LARGEST = 2**28
-"""Elements of a tensor that an operator makes of constants."""
+"""Maximum number of elements of a tensor that an operator makes from constants."""
 
 _LONGEST = 512 * 2**20  # bytes of JSON
 _LONG = 200_000  # characters of an expression
@@ -98,7 +98,7 @@ def _require_tensors(data: bytes, where: str) -> None:
         return
     try:
         torch.load(io.BytesIO(data), map_location="meta", weights_only=True)
-    except Exception as error:  # whatever the reader makes of hostile bytes
+    except Exception as error:  # the errors of the reader on hostile bytes have no common type
         found = f"{type(error).__name__}: {str(error)[:80]}"
         raise CheckpointError(where, "holds pickles that may run code", found, _FIX) from error
 
@@ -170,7 +170,7 @@ def _require_harmless(node: ast.AST) -> None:
 
 
 def _integer(node: ast.AST) -> Any:
-    """The value of `3` or `Integer(3)`; None of what else there is."""
+    """The value of `3` or `Integer(3)`; None of others."""
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Integer" and len(node.args) == 1:
         node = node.args[0]
     return getattr(node, "value", None)

@@ -20,7 +20,7 @@ _FIX = "export the model again"
 
 
 def read_program(path: Path) -> tuple[Facts, Run]:
-    """The facts of a file, and what it computes; errors as of `FileExporter.load`."""
+    """The metadata of a file, and its computation; errors as of `FileExporter.load`."""
     import torchvision  # noqa: F401 (its operators)
 
     facts = examined(path, ".pt2 file")
@@ -43,8 +43,8 @@ def read_program(path: Path) -> tuple[Facts, Run]:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 
-    def run(pixels: Tensor, sizes: Tensor) -> Sequence[Tensor]:
-        outputs: Sequence[Tensor] = module(pixels, sizes)
+    def run(*inputs: Tensor) -> Sequence[Tensor]:
+        outputs: Sequence[Tensor] = module(*inputs)
         return outputs
 
     return facts, run

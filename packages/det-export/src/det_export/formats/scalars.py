@@ -1,5 +1,6 @@
 """Operations of a tensor and a number that only a run knows, such as a width, which torch's ONNX exporter lacks."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -7,13 +8,15 @@ import torch
 
 __all__ = ["translations"]
 
+_LARGEST = 2**63 - 1
+
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """What `torch.onnx.export` takes as `custom_translation_table`: operators of aten to operators of ONNX."""
     from onnxscript import opset20 as op
 
     def number(other: Any, like: Any) -> Any:
-        """A constant, or what the graph computes, in the type of the tensor."""
+        """A constant or a computed value, in the type of the tensor."""
         if isinstance(other, int):
             other = op.Constant(value_int=other)
         elif isinstance(other, float):
@@ -35,11 +38,16 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
             return op.Sub(self, op.Mul(op.Floor(op.Div(self, divisor)), divisor))
         return op.Mod(self, divisor)
 
+    def at_most(self: Any, other: Any) -> Any:
+        """A check of a size; the bound of a sum of sizes may be larger than int64 holds."""
+        return op.LessOrEqual(self, min(other, _LARGEST) if isinstance(other, int) else other)
+
     aten = torch.ops.aten
     found: dict[Callable[..., Any], Callable[..., Any]] = {
         aten.mul.Scalar: mul,
         aten.add.Scalar: add,
         aten.sub.Scalar: sub,
         aten.remainder.Scalar: remainder,
+        operator.le: at_most,
     }
     return found

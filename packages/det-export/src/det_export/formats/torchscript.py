@@ -75,8 +75,8 @@ class ScriptExporter(FileExporter):
             found = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise CheckpointError(str(path), "is no TorchScript that this torch reads", found, _FIX) from error
 
-        def run(pixels: Tensor, sizes: Tensor) -> Sequence[Tensor]:
-            outputs: Sequence[Tensor] = module(pixels, sizes)
+        def run(*inputs: Tensor) -> Sequence[Tensor]:
+            outputs: Sequence[Tensor] = module(*inputs)
             return outputs
 
         return facts, run
@@ -157,7 +157,7 @@ class _Writer:
         return f"torch.ops.{schema.name.replace('::', '.')}({', '.join(values)})"
 
     def value(self, value: Any, kind: str = "") -> str:
-        """A value as it is written; `kind` is the type that the operator's schema gives it."""
+        """The source text of a value; `kind` is the type that the operator's schema gives it."""
         if isinstance(value, fx.Node):
             return self.names[value]
         if isinstance(value, list | tuple):

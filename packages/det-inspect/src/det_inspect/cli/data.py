@@ -11,6 +11,7 @@ from det_core.cli.output import echo
 from det_core.zoo.class_names import short_name
 
 from det_inspect.cli.data_sources import Sources, source_options
+from det_inspect.counting import counted
 
 if TYPE_CHECKING:
     from det_inspect.datasets.report import Report
@@ -54,7 +55,7 @@ def convert(sources: Sources, to: Any, output: Path, files: Any, skip_bad: bool)
 
     for split, listing in sources.listings().items():
         done = write(listing, to, output, split, files, "skip" if skip_bad else "stop")
-        echo(f"{split}: {done.images} images with {done.objects} objects, in {done.files[0]}")
+        echo(f"{split}: {counted(done.images, 'image')} with {counted(done.objects, 'object')}, in {done.files[0]}")
         for what, count in done.lost.items():
             echo(f"  not kept: {what} ({count})")
         for sentence in done.skipped:
@@ -121,7 +122,7 @@ def _in_lines(items: Iterable[Any], count: int, name: str) -> Iterator[Any]:
 def _show(report: "Report", heads: bool = False) -> None:
     for name, split in report.splits.items():
         figures = split.summary()
-        echo(f"{name}: {figures['images']} images, {figures['objects']} objects")
+        echo(f"{name}: {counted(figures['images'], 'image')}, {counted(figures['objects'], 'object')}")
         for key in ("images without objects", "crowds", "with masks", "with keypoints"):
             if figures[key]:
                 echo(f"  {key}: {figures[key]}")
@@ -142,9 +143,8 @@ def _show(report: "Report", heads: bool = False) -> None:
             echo(f"  {defect.split}: {short_name(defect.file, _WORDS)}: {short_name(defect.text, _WORDS)}{image}")
         if count > _SHOWN:
             echo(f"  and {count - _SHOWN} more; --json lists all")
-    total = sum(counts.values())
     unread = " The pixels of the images were not read." if heads else ""
-    echo(f"\n{total} defect{'s' if total != 1 else ''}.{unread}" if counts else f"\nNo defect was found.{unread}")
+    echo(f"\n{counted(sum(counts.values()), 'defect')}.{unread}" if counts else f"\nNo defect was found.{unread}")
 
 
 def _show_classes(classes: Mapping[str, Mapping[str, int]]) -> None:
@@ -157,4 +157,4 @@ def _show_classes(classes: Mapping[str, Mapping[str, int]]) -> None:
         echo(f"  {name:{width}} {count['objects']:7} in {count['images']:6} images  {bar}".rstrip())
     if rest := ordered[_CLASSES:]:
         absent = sum(not count["objects"] for _, count in rest)
-        echo(f"  and {len(rest)} more classes, {absent} of them without any object")
+        echo(f"  and {counted(len(rest), 'more class', 'more classes')}, {absent} of them without any object")

@@ -6,6 +6,8 @@ from pathlib import Path
 import click
 from det_core.cli.output import cell, echo
 
+from det_inspect.counting import counted
+
 __all__ = ["command"]
 
 _PATH = click.Path(path_type=Path)
@@ -63,7 +65,8 @@ def show(run: Path, plot: Path | None) -> None:
         words = start.get("command")
         text = " ".join(map(str, words)) if isinstance(words, list) else ""
         code = f", commit {str(commit)[:10]}" if commit else ""
-        _facts({"started": f"{start.get('started', '?')}, {start.get('processes', 1)} process(es){code}: {text}"})
+        processes = counted(start.get("processes", 1), "process", "processes")
+        _facts({"started": f"{start.get('started', '?')}, {processes}{code}: {text}"})
     if found.headline:
         name, value = found.headline
         _facts({"best": f"{name} {_number(value)} at step {found.metrics_step}"})

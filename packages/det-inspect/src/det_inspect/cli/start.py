@@ -9,6 +9,8 @@ import click
 from det_core.cli.output import echo
 from det_core.errors import ConfigError
 
+from det_inspect.counting import counted
+
 if TYPE_CHECKING:
     from det_inspect.start.start import Options, Started
 
@@ -130,7 +132,7 @@ def split(data: Path, output: Path, options: "Options") -> None:
         echo(f"note: {note}", err=True)
     echo(f"{recognized.title} in {data}")
     for name, file in write_splits(gathered, output, "instances").items():
-        echo(f"{name}: {len(gathered.images[name])} pictures, {len(gathered.objects[name])} objects, in {file}")
+        echo(f"{name}: {_sizes(len(gathered.images[name]), len(gathered.objects[name]))}, in {file}")
     echo(f"Pictures are named from {gathered.root}.")
 
 
@@ -146,12 +148,16 @@ def recipe_for(data: str, folder: Path, resume: bool, overwrite: bool) -> str:
     return str(file)
 
 
+def _sizes(images: int, objects: int) -> str:
+    return f"{counted(images, 'picture')}, {counted(objects, 'object')}"
+
+
 def _report(started: "Started") -> None:
     for note in started.notes:
         echo(f"note: {note}", err=True)
     names = ", ".join(started.classes[:8]) + (", ..." if len(started.classes) > 8 else "")
-    echo(f"{started.form}; task {started.task}; {len(started.classes)} class(es): {names}")
+    echo(f"{started.form}; task {started.task}; {counted(len(started.classes), 'class', 'classes')}: {names}")
     for split_name, (images, objects) in started.counts.items():
-        echo(f"  {split_name}: {images} pictures, {objects} objects")
+        echo(f"  {split_name}: {_sizes(images, objects)}")
     steps = started.recipe.tree["train"]["steps"]
     echo(f"{started.file} trains {steps} steps; its comments give the reason for each value.")

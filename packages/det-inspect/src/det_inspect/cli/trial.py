@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import click
 from det_core.cli.output import echo
 
+from det_inspect.counting import counted
+
 if TYPE_CHECKING:
     from det_core.recipes import Recipe
 
@@ -30,8 +32,9 @@ def command(context: click.Context, loaded: "Recipe", images: int | None) -> Non
         return
     outcome, value = trial.overfit(loaded, images)
     name = outcome.best.metric if outcome.best else "metric"
+    done = f"after {outcome.step} steps on {counted(images, 'image')}"
     if value is None or value <= 0.9:
-        echo(f"{name} {value} after {outcome.step} steps on {images} images: it does not learn them.", err=True)
+        echo(f"{name} {value} {done}: it does not learn them.", err=True)
         echo("Look at classes and boxes (det data check), at the learning rate (det lr-find) and at the weights.")
         context.exit(1)
-    echo(f"{name} {value:.3f} after {outcome.step} steps on {images} images: it learns.")
+    echo(f"{name} {value:.3f} {done}: it learns.")

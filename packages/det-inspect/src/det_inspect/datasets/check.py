@@ -1,6 +1,5 @@
 """Looking through datasets for everything that is wrong with them, without stopping at the first fault."""
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,9 +14,9 @@ from det_core.data.left_out import left_out, unusable
 from det_core.errors import DataError, DetError
 from det_core.recipes import Factory
 from det_core.structures import Sample
-from torch import Tensor
 
 from det_inspect.datasets.check_listing import Rules, look_through
+from det_inspect.datasets.copies import Copies
 from det_inspect.datasets.report import Defect, Drawn, Report, SplitReport
 
 __all__ = ["Source", "check"]
@@ -56,24 +55,23 @@ def check(
     """
     splits: dict[str, SplitReport] = {}
     defects: list[Defect] = []
-    # Where each picture was first seen.
-    seen: dict[bytes, tuple[str, Path | str]] = {}
+    copies = Copies()
     for name, source in sources.items():
         splits[name] = split = SplitReport(read=pixels)
         follow: Any = (lambda items, count: items) if track is None else _named(track, name)
         try:
             if isinstance(source, Factory):
-                defects += _of_samples(source(), name, split, seen, follow)
+                defects += _of_samples(source(), name, split, copies, follow)
             else:
                 if isinstance(source, Source):
                     images = look_through(source.listing(), name, split, defects, source.rules)
                     defects += _as_read(source, name, split, any(defect.split == name for defect in defects))
                 else:
                     images = look_through(source(), name, split, defects)
-                defects += _of_files(images, name, split, seen, pixels, follow)
+                defects += _of_files(images, name, split, copies, pixels, follow)
         except DetError as error:
             defects.append(Defect("unreadable file", name, error.where, "", _words(error)))
-    return Report(splits, defects)
+    return Report(splits, [*defects, *copies.nearly_equal()])
 
 
 def _named(track: Track, name: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
@@ -93,7 +91,7 @@ def _of_files(
     images: Mapping[Path, tuple[Any, Drawn]],
     name: str,
     split: SplitReport,
-    seen: dict[bytes, tuple[str, Path | str]],
+    copies: Copies,
     pixels: bool,
     follow: Any,
 ) -> Iterator[Defect]:
@@ -114,31 +112,12 @@ def _of_files(
             text = f"the image has {size[1]} x {size[0]} upright pixels, its entry says {listed[1]} x {listed[0]}"
             yield Defect("size differs", name, str(path), str(entry["id"]), text, path)
         if picture is not None:
-            yield from _copies(picture, name, path, entry["id"], seen)
+            yield from copies.add(picture, name, path, entry["id"])
         if number % every == 0 and len(split.examples) < _EXAMPLES:
             split.examples.append(drawn)
 
 
-def _copies(
-    picture: Tensor, name: str, path: Path | str, number: Any, seen: dict[bytes, tuple[str, Path | str]]
-) -> Iterator[Defect]:
-    """Whether the picture was seen before."""
-    shape = str(tuple(picture.shape)).encode()
-    # The digest of what is seen, not of the file: a copy may be stored anew, or under other metadata.
-    content = picture.permute(1, 2, 0).contiguous().numpy().data
-    key = hashlib.blake2b(content, key=shape, digest_size=16).digest()
-    if key not in seen:
-        seen[key] = (name, path)
-        return
-    other, where = seen[key]
-    kind = "same image" if other == name else "split overlap"
-    image = path if isinstance(path, Path) else None
-    yield Defect(kind, name, str(path), str(number), f"has the same pixels as {where} of {other}", image)
-
-
-def _of_samples(
-    dataset: Dataset, name: str, split: SplitReport, seen: dict[bytes, tuple[str, Path | str]], follow: Any
-) -> Iterator[Defect]:
+def _of_samples(dataset: Dataset, name: str, split: SplitReport, copies: Copies, follow: Any) -> Iterator[Defect]:
     """What is wrong with the samples of a dataset whose files only its reader knows."""
     split.classes, split.left_out = tuple(dataset.classes), left_out(dataset)
     for sentence in unusable(dataset):
@@ -159,7 +138,7 @@ def _of_samples(
         ids[sample.id] += 1
         if ids[sample.id] == 2:
             yield Defect("id used twice", name, str(where), str(sample.id), "has an id that another image has too")
-        yield from _copies(sample.image, name, where, sample.id, seen)
+        yield from copies.add(sample.image, name, where, sample.id)
         yield from _of_targets(sample, name, str(where), split)
         if index % every == 0 and len(split.examples) < _EXAMPLES and sample.path is not None:
             split.examples.append(_drawn(sample))

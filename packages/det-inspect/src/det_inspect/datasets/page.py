@@ -15,6 +15,7 @@ from det_core.visual.draw import colour, draw
 from det_core.zoo.class_names import short_name
 from PIL import Image, ImageDraw
 
+from det_inspect.counting import counted
 from det_inspect.datasets.report import KINDS, Defect, Drawn, Report, SplitReport
 
 __all__ = ["data_page"]
@@ -38,7 +39,7 @@ def data_page(report: Report, title: str) -> str:
     """The page, as HTML."""
     count = len(report.defects)
     said = (
-        '<p class="good">No defect was found.</p>' if not count else f'<p class="bad">{_plural(count, "defect")}.</p>'
+        '<p class="good">No defect was found.</p>' if not count else f'<p class="bad">{counted(count, "defect")}.</p>'
     )
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -50,10 +51,6 @@ def data_page(report: Report, title: str) -> str:
         parts.append(_kind(kind, [defect for defect in report.defects if defect.kind == kind]))
     parts += [_split(name, split) for name, split in report.splits.items()]
     return "\n".join([*parts, "</body></html>", ""])
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}" + ("" if count == 1 else "s")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -23,6 +23,7 @@ KINDS: Mapping[str, str] = {
     "size differs": "a file of another size than its entry says",
     "same image": "two files of one split with the same pixels",
     "split overlap": "two files of different splits with the same pixels",
+    "similar images": "two files of different splits that are nearly equal, such as copies in another size or format",
     "unknown image": "an object of an image that is not listed",
     "unknown category": "an object of a class that is not listed",
     "bad box": "a box that is not four finite numbers",

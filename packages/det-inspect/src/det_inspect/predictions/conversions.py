@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 from det_core.ops import rotated
-from det_core.plugins.known import optional
 from det_core.predict import Result
+
+from det_inspect.optional import optional
 
 __all__ = ["to_pandas", "to_supervision"]
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from det_core.plugins.known import optional
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+from det_inspect.optional import optional
 
 __all__ = ["plot_curves"]
 

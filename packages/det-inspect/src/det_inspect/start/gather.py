@@ -11,6 +11,8 @@ from det_core.data.formats.listing import Listing
 from det_core.data.images import file_of, image_size
 from det_core.errors import DataError
 
+from det_inspect.counting import counted
+
 __all__ = ["Gathered", "gather"]
 
 _Record = dict[str, Any]
@@ -204,7 +206,7 @@ def _sized(entries: Sequence[_Record]) -> list[_Record]:
 
 def _count(things: Sequence[Any], one: str, more: str = "s") -> str:
     plural = one.replace("file or line", "files or lines") if one == "file or line" else f"{one}{more}"
-    return f"1 {one}" if len(things) == 1 else f"{len(things)} {plural}"
+    return counted(len(things), one, plural)
 
 
 def _some(sentences: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from det_core.data.formats.coco_checks import segmentation_fault
 from det_core.errors import DataError
 from numpy.typing import NDArray
 
+from det_inspect.counting import counted
 from det_inspect.start.asking import Answers
 from det_inspect.start.gather import Gathered
 
@@ -135,7 +136,7 @@ def _fit(gathered: Gathered, task: str) -> None:
             drop = unused.get(task, ("segmentation", "keypoints", "num_keypoints"))
             fitting.append({key: value for key, value in each.items() if key not in drop})
         if left := len(objects) - len(fitting):
-            gathered.notes.append(f"{split}: {left} objects without a usable mask left out")
+            gathered.notes.append(f"{split}: {counted(left, 'object')} without a usable mask left out")
             gathered.originals.pop(split, None)
         gathered.objects[split] = fitting
     if task != "pose":

@@ -4,21 +4,20 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from det_core.data.images import read_image
 from det_core.errors import ConfigError, DataError
 from numpy.typing import NDArray
-from PIL import Image
 
-__all__ = ["Shares", "alike", "divide", "perceptual_hash"]
+from det_inspect.counting import counted
+from det_inspect.start.hashes import near, perceptual_hash
 
-_SIDE = 16  # of the picture whose neighbours are compared: 2 * 16 * 16 bits
-_NEAR = 40  # of 512 bits; smaller or brighter copies differ in up to 30, other photographs in 50 and more
+__all__ = ["Shares", "alike", "divide", "overlaps"]
+
 _TRIES = 50
-_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -38,22 +37,6 @@ class Shares:
             raise ConfigError("--val", "and --test must be shares that leave pictures for training", detail)
 
 
-def perceptual_hash(path: Path) -> NDArray[np.uint8]:
-    """A difference hash, uint8 (64,): whether each of 16 x 16 patches is brighter than its right and lower neighbour.
-
-    Copies in another size, format or brightness have nearly the same. After Krawetz, "Kind of Like That" (2013).
-
-    Raises:
-        DataError: the picture cannot be read.
-    """
-    pixels = read_image(path).permute(1, 2, 0).numpy()
-    small = Image.fromarray(pixels).convert("L").resize((_SIDE + 1, _SIDE + 1), Image.Resampling.BOX)
-    values = np.asarray(small).astype(np.int16)
-    right = values[:-1, 1:] > values[:-1, :-1] + 1
-    lower = values[1:, :-1] > values[:-1, :-1] + 1
-    return np.packbits(np.stack((right, lower)))
-
-
 def alike(hashes: NDArray[np.uint8]) -> list[int]:
     """The group of each picture: those whose hashes (N, 64) differ in few bits, directly or through others."""
     parent = list(range(len(hashes)))
@@ -63,12 +46,9 @@ def alike(hashes: NDArray[np.uint8]) -> list[int]:
             parent[number] = number = parent[parent[number]]
         return number
 
-    signs = 2 * np.unpackbits(hashes, axis=1).astype(np.float32) - 1
-    for start in range(0, len(signs), _BLOCK):
-        distance = (signs.shape[1] - signs[start : start + _BLOCK] @ signs.T) / 2
-        for first, second in zip(*np.nonzero(distance <= _NEAR), strict=True):
-            if start + first < second:
-                parent[root(int(second))] = root(int(start + first))
+    for first, second in near(hashes, hashes):
+        if first < second:
+            parent[root(second)] = root(first)
     return [root(number) for number in range(len(hashes))]
 
 
@@ -105,14 +85,14 @@ def divide(
     groups: dict[int, list[int]] = defaultdict(list)
     for place, group in zip(places, alike(np.stack(hashes)), strict=True):
         groups[group].append(place)
-    notes = [f"{len(broken)} pictures cannot be read and are left out: {'; '.join(broken[:3])}"] if broken else []
+    notes = [f"left out, as unreadable: {counted(len(broken), 'picture')}: {'; '.join(broken[:3])}"] if broken else []
     parts = [part for part in groups.values() if len(part) > 1]
     if parts:
         first = [images[place]["file_name"] for place in parts[0][:2]]
         count = sum(map(len, parts))
         notes.append(
-            f"{count} pictures are copies of another one or alike, in {len(parts)} groups, each kept in one split:"
-            f" {' and '.join(first)}"
+            f"{count} pictures are copies of another one or alike, in {counted(len(parts), 'group')}, each kept in one"
+            f" split: {' and '.join(first)}"
         )
     targets = {"val": shares.val, "test": shares.test}
     if max(map(len, groups.values())) > (1 - shares.val - shares.test) * len(places):
@@ -163,3 +143,33 @@ def _unevenness(splits: Mapping[str, list[int]], counts: Sequence[Counter[int]],
             1, len(total)
         )
     return worst
+
+
+def overlaps(images: Mapping[str, Sequence[Mapping[str, Any]]], root: Path, track: Any = None) -> list[str]:
+    """A note for each two splits with pictures that are copies or alike; those that cannot be read are passed over.
+
+    Args:
+        images: split -> entries of a COCO file.
+        root: the folder that file names start from.
+        track: shows progress, as `det data check` has it.
+    """
+    names: dict[str, list[str]] = {split: [] for split in images}
+    hashes: dict[str, list[NDArray[np.uint8]]] = {split: [] for split in images}
+    every = [(split, each["file_name"]) for split, entries in images.items() for each in entries]
+    for split, name in every if track is None else track(every, len(every), "comparing splits"):
+        try:
+            hashes[split].append(perceptual_hash(root / name))
+        except DataError:
+            continue
+        names[split].append(name)
+    notes = []
+    for first, second in combinations((split for split in images if names[split]), 2):
+        pairs: dict[int, int] = {}
+        for later, earlier in near(np.stack(hashes[second]), np.stack(hashes[first])):
+            pairs.setdefault(later, earlier)
+        if pairs:
+            later, earlier = next(iter(pairs.items()))
+            count = counted(len(pairs), "picture")
+            example = f"{names[second][later]} and {names[first][earlier]}"
+            notes.append(f"{count} of {second} in {first} as well, or alike, so that results are too good: {example}")
+    return notes

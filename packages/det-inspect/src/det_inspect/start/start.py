@@ -15,7 +15,7 @@ from det_inspect.start.flips import choose_flips
 from det_inspect.start.formats import Recognized, recognize
 from det_inspect.start.gather import Gathered, gather
 from det_inspect.start.measure import choose_task, measure
-from det_inspect.start.split import Shares, divide
+from det_inspect.start.split import Shares, divide, overlaps
 from det_inspect.start.template import choose, recipe_text
 from det_inspect.start.tree import Tree
 from det_inspect.start.weights import find_weights
@@ -124,6 +124,8 @@ def gathered_splits(place: Path, options: Options) -> tuple[Gathered, Recognized
     if "train" not in parts and "" not in parts:
         parts = {"": [each for listings in parts.values() for each in listings]}
     gathered = gather(_root(tree, parts), parts, options.track)
+    if len(gathered.images) > 1:
+        gathered.notes += overlaps(gathered.images, gathered.root, options.track)
     if "val" not in gathered.images:
         _divide(gathered, options)
     empty = [split for split in _SPLITS if split in gathered.images and not gathered.objects[split]]

@@ -23,7 +23,7 @@ class _Command(click.Command):
 @click.option("--count", default=5, show_default=True, help="Anchors to find.")
 @click.option("--short", type=int, help="Scale images to this short side first, as training would.")
 @click.option("--long", type=int, help="And to at most this long side.")
-@click.option("--seed", default=3, show_default=True, help="Of the draws.")
+@click.option("--seed", default=3, show_default=True, help="Of the random numbers.")
 def anchors(data: str, count: int, short: int | None, long: int | None, seed: int) -> None:
     """Find anchors that fit the boxes of a dataset.
 
@@ -36,14 +36,14 @@ def anchors(data: str, count: int, short: int | None, long: int | None, seed: in
     from det_mobile.anchors.reading import sizes_of
 
     sizes = sizes_of(data, short, long)
-    found = cluster_sizes(sizes, count, seed=seed)
+    shapes = cluster_sizes(sizes, count, seed=seed)
     click.echo(f"{len(sizes)} boxes")
-    for width, height in found:
+    for width, height in shapes:
         click.echo(
             f"{width:9.2f} x {height:9.2f}   size {math.sqrt(width * height):8.2f}   ratio {height / width:5.2f}"
         )
-    near = np.abs(np.log(sizes[:, None] / found)).sum(axis=2).argmin(axis=1)
+    near = np.abs(np.log(sizes[:, None] / shapes)).sum(axis=2).argmin(axis=1)
     shares = ", ".join(f"{share:.0%}" for share in np.bincount(near, minlength=count) / len(sizes))
     click.echo(f"share of the boxes nearest to each: {shares}")
-    shapes = [[round(float(w), 2), round(float(h), 2)] for w, h in found]
-    click.echo(f"anchor_generator: {{type: det-mobile/shaped_anchors, shapes: {json.dumps(shapes)}}}")
+    rounded = [[round(float(w), 2), round(float(h), 2)] for w, h in shapes]
+    click.echo(f"anchor_generator: {{type: det-mobile/shaped_anchors, shapes: {json.dumps(rounded)}}}")

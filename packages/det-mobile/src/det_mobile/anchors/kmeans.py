@@ -10,17 +10,17 @@ Array = NDArray[np.float64]
 
 
 def cluster_sizes(sizes: Array, clusters: int, *, seed: int = 3, starts: int = 10, most_steps: int = 300) -> Array:
-    """The centres of `clusters` groups of sizes, by rising area, float64 (clusters, 2).
+    """The centers of `clusters` groups of sizes, by rising area, float64 (clusters, 2).
 
-    The best of several starts, each of which draws distant sizes and then moves the centres until no size changes its
+    The best of several starts, each of which draws distant sizes and then moves the centers until no size changes its
     group.
 
     Args:
         sizes: width and height of each box in pixels, (N, 2).
-        clusters: how many.
-        seed: of the draws.
-        starts: how many times to begin anew.
-        most_steps: of each start.
+        clusters: number of groups.
+        seed: of the random numbers.
+        starts: number of starts.
+        most_steps: steps of each start at most.
 
     Raises:
         DataError: there are fewer different sizes than clusters, or sizes that are no positive numbers.
@@ -30,43 +30,43 @@ def cluster_sizes(sizes: Array, clusters: int, *, seed: int = 3, starts: int = 1
         raise DataError("anchors", "sizes of boxes must be positive numbers")
     if clusters < 1 or len(different := np.unique(sizes, axis=0)) < clusters:
         count = len(np.unique(sizes, axis=0))
-        fix = f"ask for at least 1 and at most {count}" if count else "give a dataset with boxes"
+        fix = f"give at least 1 and at most {count}" if count else "give a dataset with boxes"
         raise DataError("anchors", f"cannot make {clusters} groups", f"there are {count} different sizes of boxes", fix)
     random, best = np.random.default_rng(seed), (np.inf, different[:clusters])
     for _ in range(starts):
-        centres = _moved(sizes, _drawn(sizes, clusters, random), most_steps)
-        best = min(best, (within_squares(sizes, centres), centres), key=lambda each: each[0])
-    centres = best[1]
-    return centres[np.argsort(centres.prod(axis=1), kind="stable")]
+        centers = _moved(sizes, _first_centers(sizes, clusters, random), most_steps)
+        best = min(best, (within_squares(sizes, centers), centers), key=lambda each: each[0])
+    centers = best[1]
+    return centers[np.argsort(centers.prod(axis=1), kind="stable")]
 
 
-def within_squares(sizes: Array, centres: Array) -> float:
-    """The sum of squared distances of sizes (N, 2) from the nearest of the centres (K, 2), in square pixels."""
-    return float(_distances(np.asarray(sizes, dtype=np.float64), centres).min(axis=1).sum())
+def within_squares(sizes: Array, centers: Array) -> float:
+    """The sum of squared distances of sizes (N, 2) from the nearest of the centers (K, 2), in square pixels."""
+    return float(_distances(np.asarray(sizes, dtype=np.float64), centers).min(axis=1).sum())
 
 
-def _distances(sizes: Array, centres: Array) -> Array:
-    squares: Array = ((sizes[:, None] - centres) ** 2).sum(axis=2)
+def _distances(sizes: Array, centers: Array) -> Array:
+    squares: Array = ((sizes[:, None] - centers) ** 2).sum(axis=2)
     return squares
 
 
-def _drawn(sizes: Array, clusters: int, random: np.random.Generator) -> Array:
-    """Sizes as first centres, each drawn by its squared distance from those before."""
-    centres = sizes[random.integers(len(sizes))][None]
-    while len(centres) < clusters:
-        weight = _distances(sizes, centres).min(axis=1)
-        centres = np.concatenate((centres, sizes[random.choice(len(sizes), p=weight / weight.sum())][None]))
-    return centres
+def _first_centers(sizes: Array, clusters: int, random: np.random.Generator) -> Array:
+    """Sizes as first centers, each drawn by its squared distance from those before."""
+    centers = sizes[random.integers(len(sizes))][None]
+    while len(centers) < clusters:
+        weight = _distances(sizes, centers).min(axis=1)
+        centers = np.concatenate((centers, sizes[random.choice(len(sizes), p=weight / weight.sum())][None]))
+    return centers
 
 
-def _moved(sizes: Array, centres: Array, most_steps: int) -> Array:
+def _moved(sizes: Array, centers: Array, most_steps: int) -> Array:
     groups = np.full(len(sizes), -1)
     for _ in range(most_steps):
-        nearest = _distances(sizes, centres).argmin(axis=1)
+        nearest = _distances(sizes, centers).argmin(axis=1)
         if (nearest == groups).all():
             break
         groups = nearest
-        centres = np.stack(
-            [sizes[groups == k].mean(axis=0) if (groups == k).any() else old for k, old in enumerate(centres)]
+        centers = np.stack(
+            [sizes[groups == k].mean(axis=0) if (groups == k).any() else old for k, old in enumerate(centers)]
         )
-    return centres
+    return centers

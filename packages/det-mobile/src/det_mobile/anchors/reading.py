@@ -31,14 +31,14 @@ def sizes_of(path: str, short: int | None = None, long: int | None = None) -> ND
     try:
         rows = [each for each in content["annotations"] if not each.get("iscrowd")]
         scale = {each["id"]: _scale(each, short, long) for each in content["images"]} if short else {}
-        found = [_size(each["bbox"], scale.get(each["image_id"], 1.0)) for each in rows]
+        sizes = [_size(each["bbox"], scale.get(each["image_id"], 1.0)) for each in rows]
     except (TypeError, KeyError, ValueError, AttributeError, ZeroDivisionError) as error:
         fix = "it needs images with width and height, and annotations with image_id and bbox"
         raise DataError(path, "is of another form than COCO's", f"{type(error).__name__}: {error}", fix) from error
-    kept = [size for size in found if min(size) > 0]
-    if not kept:
-        raise DataError(path, "holds no box", f"{len(found)} annotations", "give the annotations of a training set")
-    return np.array(kept, dtype=np.float64)
+    positive = [size for size in sizes if min(size) > 0]
+    if not positive:
+        raise DataError(path, "holds no box", f"{len(sizes)} annotations", "give the annotations of a training set")
+    return np.array(positive, dtype=np.float64)
 
 
 def _scale(image: dict[str, Any], short: int | None, long: int | None) -> float:

@@ -15,7 +15,7 @@ class ShapedAnchors(AnchorGenerator):
     Args:
         strides: level -> input pixels per feature pixel; one level in the published models.
         shapes: width and height of each anchor, in pixels.
-        offset: where in its pixel an anchor is centred: 0 the upper left corner, 0.5 the middle.
+        offset: position of the center of an anchor in its pixel: 0 the upper left corner, 0.5 the middle.
     """
 
     contract = "AnchorGenerator"

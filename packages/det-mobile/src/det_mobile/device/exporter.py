@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from det_core.errors import CheckpointError, ConfigError
 from det_core.structures import ImageBatch
+from det_export.calibration import inputs_of, listed
 from det_export.facts import Facts
 from det_export.formats.base import FileExporter, Run
+from det_export.licences import licence_in
 from det_export.preprocess import rule_of_recipe
 from torch import Tensor, nn
 from torch.export import ExportedProgram
@@ -36,7 +38,7 @@ class ExecuTorchExporter(FileExporter):
     Args:
         dynamic: not for this format: a file takes pictures up to one size.
         precision: "fp32", or "int8" for convolutions and linear layers; boxes are decoded in float.
-        calibrate: for "int8": a folder of pictures like those to come, at least as many as there are kinds of them.
+        calibrate: for "int8": a folder of pictures like those to come; the first 64 are used.
 
     A model that samples its regions adaptively (`sampling_ratio: 0`) samples 2 x 2 places of a bin; the JSON notes it.
     """
@@ -71,9 +73,12 @@ class ExecuTorchExporter(FileExporter):
         facts = self._facts_of(device)
         networks = None
         if self.precision == "int8":
-            self.others = []
-            networks = quantized(
-                device.networks, device.inputs_of_networks(), self._pictures(facts), partial(_detector_on, device)
+            networks, self.report = quantized(
+                device.networks,
+                device.inputs_of_networks(),
+                self._pictures(listed(self.calibrate, "--calibrate"), facts),
+                partial(_detector_on, device),
+                self._pictures(self.compared, facts),
             )
         content = lowered(device.methods(networks))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,13 +134,12 @@ class ExecuTorchExporter(FileExporter):
             **{name: value for name, value in self.about.items() if name in Facts.__dataclass_fields__},
         )
         facts.versions = {**facts.versions, "executorch": version("executorch")}
+        facts.licence = licence_in(self.about)
         facts.resize = rule_of_recipe(facts.recipe, 1, 1)
         return facts
 
-    def _pictures(self, facts: Facts) -> list[tuple[Tensor, Tensor]]:
-        from det_export.calibration import inputs_of, listed
-
-        return list(inputs_of(listed(self.calibrate, "--calibrate"), facts.recipe, facts, self.trust))
+    def _pictures(self, pictures: Sequence[Any], facts: Facts) -> Iterator[tuple[Tensor, Tensor]]:
+        return inputs_of(pictures, facts.recipe, facts, self.trust)
 
 
 def _detector_on(device: DeviceModel, networks: dict[str, nn.Module]) -> Callable[[tuple[Tensor, Tensor]], None]:

@@ -1,4 +1,4 @@
-"""What a program on a device does between and after the methods of a file, in NumPy alone: copy it where det is not.
+"""The steps between and after the methods of a file, in NumPy alone: copy this module where det is not.
 
 Settings are those under "device" in the JSON beside the file.
 """
@@ -39,10 +39,10 @@ def detect(run: Run, pixels: Array, size: Sequence[int], settings: Mapping[str, 
     """Boxes float32 (N, 4), xyxy in pixels of the picture, scores float32 (N,) and labels int64 (N,), best first.
 
     Args:
-        run: see `Run`.
-        pixels: as `entering` makes them.
+        run: runs a method of the file, see `Run`.
+        pixels: float32 (1, 3, H, W), from `entering`.
         size: height and width of the picture.
-        settings: see the module.
+        settings: those of the JSON beside the file, see the module.
     """
     outputs = run("trunk", [pixels])
     if settings["stages"] == 1:

@@ -1,10 +1,13 @@
 """int8 networks for XNNPACK, through torchao: weights per channel, activations per tensor, all else in float."""
 
+import copy
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
 from det_core.errors import DataError
+from det_export.quantize import LayerReport, QuantizationReport, layers
 from torch import Tensor, fx, nn
 
 __all__ = ["quantized"]
@@ -15,14 +18,16 @@ def quantized(
     examples: dict[str, tuple[Tensor, ...]],
     pictures: Iterable[Any],
     detector_on: Callable[[dict[str, nn.Module]], Callable[[Any], None]],
-) -> dict[str, nn.Module]:
-    """The networks in int8, calibrated by running the whole detector with observers in their place.
+    others: Iterable[Any] = (),
+) -> tuple[dict[str, nn.Module], QuantizationReport]:
+    """The networks in int8, calibrated by running the whole detector with observers in their place, and a report.
 
     Args:
         networks: by method.
         examples: inputs of each.
         pictures: one after another; at least one.
         detector_on: given networks in place of its own, returns what runs the detector on a picture.
+        others: pictures on which the report measures the share of inputs beyond the calibrated ranges.
 
     Raises:
         DataError: there are no pictures.
@@ -46,4 +51,31 @@ def quantized(
             count += 1
     if not count:
         raise DataError("int8", "there are no pictures to calibrate on", fix="name a folder: --calibrate FOLDER")
-    return {name: convert_pt2e(each) for name, each in prepared.items()}
+    copied = copy.deepcopy(prepared)
+    report = QuantizationReport(_layers(copied, others, detector_on(copied)), count)
+    return {name: convert_pt2e(each) for name, each in prepared.items()}, report
+
+
+def _layers(prepared: dict[str, Any], pictures: Iterable[Any], observe: Callable[[Any], None]) -> list[LayerReport]:
+    """The layers of all networks, each with the share of its inputs that lies beyond its calibrated range."""
+    reports = []
+    for method, graph in prepared.items():
+        for node, name in layers(graph):
+            report = LayerReport(f"{method}.{name}")
+            reports.append(report)
+            observer = node.args[0]
+            if isinstance(observer, fx.Node) and observer.op == "call_module":
+                hook = partial(_count_outside, report)
+                graph.get_submodule(str(observer.target)).register_forward_pre_hook(hook)
+    with torch.no_grad():
+        for picture in pictures:
+            observe(picture)
+    return reports
+
+
+def _count_outside(report: LayerReport, observer: Any, inputs: tuple[Tensor, ...]) -> None:
+    """Before the observer widens its range: the largest share of a picture counts."""
+    scale, zero = observer.calculate_qparams()
+    low, high = (observer.quant_min - zero) * scale, (observer.quant_max - zero) * scale
+    outside = (inputs[0] < low - scale) | (inputs[0] > high + scale)
+    report.outside = max(report.outside, float(outside.float().mean()))

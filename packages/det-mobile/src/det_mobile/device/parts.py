@@ -24,7 +24,7 @@ ADAPTIVE = 2
 
 
 def obstacle(model: nn.Module) -> str:
-    """What of a model has no form of fixed shapes, by name; "" where nothing known has none."""
+    """The name of the part of a model that has no form of fixed shapes; "" without one."""
     if isinstance(model, DenseDetector):
         supported = isinstance(model.head, RetinaNetHead | FCOSHead)
         return _of_preprocess(model) or ("" if supported else f"the head {type(model.head).__name__}")
@@ -48,7 +48,7 @@ def _of_preprocess(model: Any) -> str:
 
 
 class _Network(nn.Module):
-    """What is quantised of a trunk: normalised pixels to maps of the second stage, then of the first predictions."""
+    """The part of a trunk that is quantized: normalized pixels to maps and first predictions."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class _Network(nn.Module):
 
 
 class _RegionNetwork(nn.Module):
-    """What is quantised of the second stage: pooled features to class logits and offsets."""
+    """The part of the second stage that is quantized: pooled features to class logits and offsets."""
 
     def __init__(self, heads: Any) -> None:
         super().__init__()
@@ -173,8 +173,8 @@ class DeviceModel:
         size: height and width of the input, multiples of the backbone's divisibility.
 
     Attributes:
-        networks: what is quantised, by method: normalised pixels, or pooled features, to raw predictions.
-        settings: of the host code, see `det_mobile.device.host`.
+        networks: the networks to quantize, by method: from normalized pixels, or pooled features, to raw predictions.
+        settings: settings of the host code, see `det_mobile.device.host`.
     """
 
     def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:

@@ -28,8 +28,12 @@ def roi_align_products(features: Tensor, boxes: Tensor, resolution: int, scale: 
     x0, y0, x1, y1 = (boxes * scale - 0.5).unbind(1)
     rows = _weights(y0, y1, height, resolution, sampling_ratio)  # (N, R, H)
     columns = _weights(x0, x1, width, resolution, sampling_ratio)  # (N, R, W)
-    across = torch.matmul(features[None], columns[:, None].transpose(2, 3))  # (N, C, H, R)
-    return torch.matmul(rows[:, None], across)
+    # One product for all regions, and one for each: broadcast over regions and channels, kernels would copy the map.
+    channels, count = len(features), len(boxes)
+    across = torch.bmm(features.reshape(1, channels * height, width), columns.reshape(1, -1, width).transpose(1, 2))
+    across = across.reshape(channels, height, count, resolution).permute(2, 1, 0, 3)  # (N, H, C, R)
+    pooled = torch.bmm(rows, across.reshape(count, height, channels * resolution))  # (N, R, C * R)
+    return pooled.reshape(count, resolution, channels, resolution).permute(0, 2, 1, 3)
 
 
 def _weights(low: Tensor, high: Tensor, size: int, resolution: int, sampling_ratio: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a student is taught: feature maps, class logits, and boxes beyond the annotated ones."""
+"""Losses of a student: feature maps and class logits of the teacher, and its detections as ground truth."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class Imitation:
 
     Attributes:
         levels: level of the student to level of the teacher; the teacher's map is resized to the student's.
-        channels: of the teacher's levels, which are all alike, or of each, in the order of `levels`.
-        weight: of the loss.
+        channels: number of channels of the teacher's levels, one for all or one for each in the order of `levels`.
+        weight: factor of the loss.
     """
 
     levels: Mapping[str, str]
@@ -79,9 +79,9 @@ class Logits:
     temperature (Hinton et al., "Distilling the knowledge in a neural network", 2015).
 
     Attributes:
-        temperature: what logits are divided by.
-        regions: of two-stage detectors: proposals of each image, the teacher's best.
-        weight: of the loss.
+        temperature: divisor of the logits.
+        regions: number of the teacher's best proposals of each image, for two-stage detectors.
+        weight: factor of the loss.
     """
 
     temperature: float = 2.0

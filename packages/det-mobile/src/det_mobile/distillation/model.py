@@ -1,4 +1,4 @@
-"""A detector that learns from another one while it is trained, and is itself alone afterwards."""
+"""A detector that learns from another one while it is trained, and is used without it afterwards."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -21,7 +21,7 @@ _ADAPTERS = "adapters"
 
 
 class Distilled(nn.Module):
-    """The student, under its own names, with losses of what a teacher makes of the same images (Hinton et al., 2015).
+    """The student, under its own names, with losses that compare it with a teacher (Hinton et al., 2015).
 
     Predictions, checkpoints and exported files are those of the student alone; the teacher is loaded when there are
     losses to compute, and only then.
@@ -29,9 +29,9 @@ class Distilled(nn.Module):
     Args:
         student: any detector of det.
         teacher: any detector of the same classes.
-        features: what feature maps are taught.
-        logits: what class probabilities are taught.
-        pseudo_boxes: which detections of the teacher become objects to learn from.
+        features: imitation of the teacher's feature maps.
+        logits: imitation of the teacher's class probabilities.
+        pseudo_boxes: detections of the teacher as ground truth.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The model that teaches, which stays outside of the student's modules."""
+"""The teacher, which stays outside of the student's modules."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ class Teacher:
 
     Attributes:
         source: a checkpoint, the folder of a run, or the name or file of a recipe.
-        weights: for a recipe: a weight file; empty takes what `det_core.Detector.load` takes.
+        weights: weight file of a recipe; empty: those that `det_core.Detector.load` takes.
     """
 
     source: Source

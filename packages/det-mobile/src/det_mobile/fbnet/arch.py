@@ -25,9 +25,9 @@ class Stages(NamedTuple):
     """A part of a detector.
 
     Attributes:
-        modules: its stages, one after another.
-        channels: of each stage's output.
-        strides: of each stage's output, relative to the part's input; below 1 where it is larger.
+        modules: the stages of the part, one after another.
+        channels: number of channels of each stage's output.
+        strides: stride of each stage's output, relative to the part's input; below 1 where it is larger.
     """
 
     modules: nn.Sequential
@@ -46,7 +46,7 @@ class FBNetBlocks:
             given; that of the published ones is {dw_skip_bnrelu: true}.
         scale: multiplies the channels of every block.
         divisor: scaled channels, and those within blocks, are multiples of it.
-        norm: of the convolutions.
+        norm: kind of norm after the convolutions.
     """
 
     arch: str | Mapping[str, Any] = "FBNetV3_A"

@@ -34,7 +34,7 @@ class Surroundings:
     """What all blocks of a network share.
 
     Attributes:
-        norm: of their convolutions.
+        norm: kind of norm after their convolutions.
         width_divisor: channels within a block are multiples of it.
     """
 
@@ -48,12 +48,12 @@ class Inverted:
 
     Attributes:
         expansion: channels in the middle for one of the input.
-        kernel_size: of the depthwise convolution.
+        kernel_size: side of the kernel of the depthwise convolution.
         relu_args: the activation.
-        se: what squeezed channels are gated by: "", "sigmoid" or "hsigmoid".
-        pw_groups: of the first 1 x 1 convolution, whose output is then shuffled.
+        se: gate of squeezed channels: "", "sigmoid" or "hsigmoid".
+        pw_groups: number of groups of the first 1 x 1 convolution, whose output is then shuffled.
         antialiased: blur before pixels are left out.
-        bias: of the convolutions.
+        bias: whether the convolutions have one.
         dw_skip_bnrelu: no norm and no activation after the depthwise convolution.
         skip_pwl_bn: no norm after the last convolution.
         always_pw: a first convolution even where there are as many channels in the middle.
@@ -83,11 +83,11 @@ class InvertedResidual(nn.Module):
     """A 1 x 1 convolution to more channels, a depthwise one, and a 1 x 1 one back (Sandler et al., MobileNetV2, 2018).
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the output.
         stride: negative to enlarge, before the depthwise convolution.
         how: the rest.
-        norm: of the convolutions; "" for none.
+        norm: kind of norm after the convolutions; "" for none.
         width_divisor: channels in the middle are multiples of it.
     """
 
@@ -157,8 +157,8 @@ class PooledResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, 1, 1)."""
         pooled = F.adaptive_avg_pool2d(x if self.pw is None else self.pw(x), 1)
-        found: Tensor = self.pwl(pooled)
-        return found
+        projected: Tensor = self.pwl(pooled)
+        return projected
 
 
 class Separable(nn.Module):
@@ -245,27 +245,27 @@ def build_block(block: Block, in_channels: int, out_channels: int, around: Surro
     return _OTHERS[block.op](block, in_channels, out_channels, around, where)
 
 
-def _with_options(how: Inverted, given: Mapping[str, Any], where: str) -> Inverted:
-    known = {field.name: type(getattr(how, field.name)) for field in fields(how)}
-    for name, value in given.items():
+def _with_options(how: Inverted, options: Mapping[str, Any], where: str) -> Inverted:
+    types = {field.name: type(getattr(how, field.name)) for field in fields(how)}
+    for name, value in options.items():
         if name == "width_divisor":
             continue
-        if name not in known:
-            fix = registry.did_you_mean(name, known) or f"there are {', '.join(known)}"
+        if name not in types:
+            fix = registry.did_you_mean(name, types) or f"there are {', '.join(types)}"
             raise ConfigError(where, f"an inverted residual has no option {quoted(name)}", fix=fix)
         numeric = name in ("expansion", "kernel_size", "pw_groups")
-        right = isinstance(value, int | float) and value > 0 if numeric else isinstance(value, known[name])
+        right = isinstance(value, int | float) and value > 0 if numeric else isinstance(value, types[name])
         if not right or (name == "relu_args" and value not in _ACTIVATIONS):
             raise ConfigError(f"{where}.{name}", "is of another kind", f"got {quoted(value, 40)}")
-    return replace(how, **{name: value for name, value in given.items() if name != "width_divisor"})
+    return replace(how, **{name: value for name, value in options.items() if name != "width_divisor"})
 
 
 # Options of inverted residuals that a table may give to all its blocks; the others pass them over.
 _SHARED = {field.name for field in fields(Inverted)} | {"width_divisor"}
 
 
-def _require_options(block: Block, where: str, *known: str) -> None:
-    if unknown := sorted(block.options.keys() - _SHARED - set(known)):
+def _require_options(block: Block, where: str, *names: str) -> None:
+    if unknown := sorted(block.options.keys() - _SHARED - set(names)):
         raise ConfigError(where, f"{block.op} has no option {quoted(unknown[0])}")
 
 

@@ -1,11 +1,13 @@
 """The small layers of FBNet: convolution with norm and activation, squeeze and excitation, blur, enlargement."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from det_core.ops.layers import Norm, make_norm
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 __all__ = ["Activation", "BlurPool", "ConvNorm", "SqueezeExcite", "divisible", "enlarge"]
 
@@ -31,14 +33,14 @@ class ConvNorm(nn.Module):
     """A convolution `conv`, its norm `bn`, an activation, and an enlargement where the stride is negative.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the output.
         kernel_size: odd; the padding is half of it.
         stride: negative to enlarge after the activation.
-        groups: of the convolution.
+        groups: number of groups of the convolution.
         bias: whether the convolution has one, also beside a norm.
-        norm: after the convolution.
-        activation: after the norm.
+        norm: kind of norm after the convolution.
+        activation: function after the norm.
     """
 
     def __init__(
@@ -66,20 +68,28 @@ class ConvNorm(nn.Module):
         """(B, in_channels, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride))."""
         x = self.conv(x)
         if self.bn is not None:
-            x = self.bn(x)
+            x = _normalized(x, self.bn) if torch.compiler.is_exporting() else self.bn(x)
         if self.activation is not None:
             x = self.activation(x)
         return enlarge(x, self.factor) if self.factor > 1 else x
+
+
+def _normalized(x: Tensor, norm: nn.Module) -> Tensor:
+    """The norm of an exported program: `F.batch_norm` checks for an empty batch, and the number of regions is free."""
+    if not isinstance(norm, _BatchNorm) or norm.training or norm.running_mean is None or norm.running_var is None:
+        return cast(Tensor, norm(x))
+    factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    return x * factor[:, None, None] + (norm.bias - norm.running_mean * factor)[:, None, None]
 
 
 class SqueezeExcite(nn.Module):
     """Scales each channel by a number between 0 and 1 that is made of all channels' means (Hu et al., 2018).
 
     Args:
-        channels: of input and output.
-        middle: between the two 1 x 1 convolutions.
-        activation: after the first of them.
-        gate: after the second.
+        channels: number of channels of input and output.
+        middle: number of channels between the two 1 x 1 convolutions.
+        activation: function after the first of them.
+        gate: function after the second, with values from 0 to 1.
     """
 
     def __init__(self, channels: int, middle: int, activation: Activation, gate: Activation) -> None:

@@ -20,10 +20,10 @@ class Block:
     """One block of a network.
 
     Attributes:
-        op: its name, such as "ir_k3".
-        channels: of its output, before they are scaled.
+        op: name of the block, such as "ir_k3".
+        channels: number of channels of its output, before they are scaled.
         stride: negative to enlarge.
-        options: what its constructor is given beside these.
+        options: further arguments of its constructor.
     """
 
     op: str
@@ -38,7 +38,7 @@ def stages_of(table: Any, where: str) -> list[list[Block]]:
     Args:
         table: stages, lists of entries [name, channels, stride, repeats, {option: value}, ...]; or a line such as
             "conv_k3 16 s2; ir_k3 16 x2 e1 | ir_k5 24 s2 e4", in which "|" divides stages.
-        where: for messages.
+        where: path in the recipe, for messages.
 
     Raises:
         ConfigError: it has another form.
@@ -98,6 +98,6 @@ def _blocks(entry: Any, where: str) -> list[Block]:
     return [block, *[replace(block, stride=1)] * (repeats - 1)] if repeats else []
 
 
-def _malformed(where: str, found: Any) -> ConfigError:
+def _malformed(where: str, entry: Any) -> ConfigError:
     fix = "write [name, channels, stride, repeats, {option: value}], in lists of stages"
-    return ConfigError(where, "is no entry of a block table", f"got {quoted(found, 80)}", fix)
+    return ConfigError(where, "is no entry of a block table", f"got {quoted(entry, 80)}", fix)

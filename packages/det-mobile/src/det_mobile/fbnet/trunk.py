@@ -12,8 +12,8 @@ class FBNet(nn.Module):
     """The trunk of a mobile detector: a feature map of each stage, trunk0, trunk1 ..., of strides 2, 4, 8, 16 (, 32).
 
     Args:
-        blocks: its part "trunk" is built.
-        in_channels: of the image.
+        blocks: the blocks, of which the part "trunk" is built.
+        in_channels: number of channels of the image.
     """
 
     def __init__(self, blocks: FBNetBlocks = FBNetBlocks(), *, in_channels: int = 3) -> None:  # noqa: B008 (frozen)
@@ -42,7 +42,7 @@ class FBNetC4(nn.Module):
 
     Args:
         blocks: as for `FBNet`.
-        in_channels: of the image.
+        in_channels: number of channels of the image.
     """
 
     def __init__(self, blocks: FBNetBlocks = FBNetBlocks(), *, in_channels: int = 3) -> None:  # noqa: B008 (frozen)

@@ -12,7 +12,7 @@ class FBNetBoxHead(nn.Module):
 
     Args:
         in_channels: channels of the pooled features.
-        blocks: its part "bbox" is built.
+        blocks: the blocks, of which the part "bbox" is built.
 
     Attributes:
         out_dim: output feature dimension.

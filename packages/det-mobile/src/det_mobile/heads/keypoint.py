@@ -29,11 +29,11 @@ class FBNetKeypointHead(KeypointRCNNConvDeconvUpsampleHead):
         channels: level -> channels, from the backbone.
         strides: level -> stride, from the backbone.
         in_features: the levels that regions are pooled from; by default all up to stride 32.
-        num_keypoints: of an object; 17 in COCO.
+        num_keypoints: number of keypoints of an object; 17 in COCO.
         pooler: built with `strides` of those levels.
-        blocks: its part "kpts" is built.
-        predictor: what makes heatmaps of the features.
-        loss_weight: of the loss.
+        blocks: the blocks, of which the part "kpts" is built.
+        predictor: the layers from features to heatmaps.
+        loss_weight: factor of the loss.
         normalise_by: see the head of core, as the next.
         max_foreground: foreground regions of an image at most.
     """

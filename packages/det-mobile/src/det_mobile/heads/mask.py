@@ -25,7 +25,7 @@ class FBNetMaskHead(nn.Module):
         num_classes: without the background.
         in_features: the levels that regions are pooled from; by default all up to stride 32.
         pooler: built with `strides` of those levels.
-        blocks: its part "mask" is built, which decides how much larger masks are than pooled features.
+        blocks: the blocks, of which the part "mask" is built; it determines the size of masks.
         loss_weight: weight of the loss.
     """
 
@@ -67,7 +67,7 @@ class FBNetMaskHead(nn.Module):
 
     def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
         """The detections with `masks`: float32 (N, S, S), the probabilities within each box."""
-        return with_masks(detections, self(self._pool(features, [found.boxes for found in detections])))
+        return with_masks(detections, self(self._pool(features, [each.boxes for each in detections])))
 
     def _pool(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> Tensor:
         pooled: Tensor = self.pooler([features[name] for name in self.in_features], boxes)

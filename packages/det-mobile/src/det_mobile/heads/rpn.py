@@ -16,7 +16,7 @@ class FBNetRPNHead(nn.Module):
     Args:
         in_channels: channels of every level.
         anchors: anchors of a feature pixel.
-        blocks: its part "rpn" is built.
+        blocks: the blocks, of which the part "rpn" is built.
         box_dim: offsets per anchor: 4, or 5 for rotated ones.
     """
 

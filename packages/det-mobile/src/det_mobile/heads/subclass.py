@@ -9,7 +9,7 @@ import torch
 from det_core.contracts import BoxHead, Pooler, RegionHead
 from det_core.errors import ConfigError, StructureError
 from det_core.models import FastRCNNPredictor, RegionSampler, ROIPooler, StandardROIHeads
-from det_core.models.heads.regions import foreground
+from det_core.models.heads.second_stage import foreground
 from det_core.models.parts.samplers import SampledProposals
 from det_core.ops.global_batch import normalizer
 from det_core.recipes import Factory
@@ -30,7 +30,7 @@ class SubclassROIHeads(StandardROIHeads):
 
     Args:
         num_subclasses: 0, the background, not counted.
-        num_layers: of the fully connected layers, without activations, as published.
+        num_layers: number of fully connected layers, without activations, as published.
         box_predictor: arguments of a `FastRCNNPredictor`.
         others: as of `StandardROIHeads`.
     """

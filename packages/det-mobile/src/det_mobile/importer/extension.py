@@ -32,7 +32,7 @@ def blocks(s: Settings) -> dict[str, Any]:
     name, table = s[f"{FBNET}.ARCH"], s[f"{FBNET}.ARCH_DEF"]
     if bool(name) == bool(table):
         raise UnsupportedError(f"{FBNET}.ARCH_DEF", "needs ARCH to be empty", "one of both names the blocks")
-    node: dict[str, Any] = {"arch": name or {part: own for each in table for part, own in each.items()}}
+    node: dict[str, Any] = {"arch": name or {part: stages for each in table for part, stages in each.items()}}
     node |= s.differing(_BLOCKS)
     norm = s.require(f"{FBNET}.NORM", *_NORMS)
     s.require(f"{FBNET}.NORM_ARGS", [])
@@ -43,11 +43,11 @@ def _trunk(s: Settings, kind: str) -> Backbone:
     from det_mobile.fbnet.arch import FBNetBlocks
 
     s.read("MODEL.BACKBONE.FREEZE_AT")  # which D2Go does not ask for
-    own = blocks(s)
-    node: dict[str, Any] = {"type": f"det-mobile/{kind}", "blocks": own}
+    table = blocks(s)
+    node: dict[str, Any] = {"type": f"det-mobile/{kind}", "blocks": table}
     if (channels := s[f"{FBNET}.STEM_IN_CHANNELS"]) != 3:
         raise UnsupportedError(f"{FBNET}.STEM_IN_CHANNELS", "images have three channels", f"got {channels}")
-    stages = FBNetBlocks(arch=own["arch"]).stages("trunk")
+    stages = FBNetBlocks(arch=table["arch"]).stages("trunk")
     stride, strides = 1, {}
     for i, stage in enumerate(stages):
         for block in stage:
@@ -123,13 +123,13 @@ def _keypoint_head(predictor: str) -> Any:
     def translate(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
         """The node of the keypoint head."""
         s.read("MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS")
-        own = s.differing(
+        settings = s.differing(
             {
                 "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS": ("num_keypoints", 17),
                 "MODEL.ROI_KEYPOINT_HEAD.LOSS_WEIGHT": ("loss_weight", 1.0),
             }
         )
-        node = {"type": "det-mobile/fbnet_keypoint_head", "blocks": blocks(s), **own}
+        node = {"type": "det-mobile/fbnet_keypoint_head", "blocks": blocks(s), **settings}
         node |= {**_pooler(s, "ROI_KEYPOINT_HEAD", 6), **levels_section(s, strides)}
         return node if predictor == "irf" else {**node, "predictor": predictor}
 

@@ -67,7 +67,8 @@ class Data:
         if split not in self._built:
             factory: Factory[Dataset] | None = getattr(self, split)
             if factory is None:
-                raise ConfigError(f"data.{split}", "is needed here, but the recipe does not name it")
+                fix = f"add it: {split}: {{type: coco, images: FOLDER, annotations: FILE}}"
+                raise ConfigError(f"data.{split}", "is needed here, but the recipe does not name it", fix=fix)
             dataset = factory()
             for other, earlier in self._built.items():
                 if list(dataset.classes) != list(earlier.classes):

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from det_core.contracts import Dataset, Transform
 from det_core.data.loading.batch import Batch, collate
-from det_core.errors import DataError, DetError
+from det_core.errors import ConfigError, DataError, DetError
 from det_core.structures import Proposals, Sample, Targets
 
 __all__ = ["Prepare", "Work", "in_order"]
@@ -112,7 +112,8 @@ def in_order(prepare: Prepare, work: Iterable[Work], workers: int) -> Iterator[B
     dataset: Any = prepare.dataset
     if multiprocessing.get_start_method() != "fork":
         # A spawned process would get a copy; a forked one shares the memory of this one.
-        dataset = _Shared(dataset)
+        with _sending():
+            dataset = _Shared(dataset)
     # A generator of its own: DataLoader would draw from the global one, and training would depend on it.
     loader: DataLoader[Any] = DataLoader(
         _InWorker(replace(prepare, dataset=dataset, held=held)),
@@ -246,9 +247,21 @@ def _started(loader: DataLoader[Any]) -> Iterator[Any]:
     gc.collect()
     gc.freeze()
     try:
-        return iter(loader)
+        with _sending():
+            return iter(loader)
     finally:
         gc.unfreeze()
+
+
+@contextmanager
+def _sending() -> Iterator[None]:
+    """Errors of objects that spawned processes cannot get."""
+    try:
+        yield
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        problem = "the dataset or a transform cannot be sent to other processes"
+        fix = "define it at the top of a module, not as a lambda or within a function, or set data.workers=0"
+        raise ConfigError("data.workers", problem, str(error), fix) from error
 
 
 def _told(error: Exception, where: str, problem: str) -> DataError:
@@ -266,6 +279,8 @@ def _died(dataset: Dataset, held: Tensor, error: Exception) -> DataError:
     images = ", ".join(describe(dataset, index) for index in dead) or describe(dataset)
     problem = "a loader process died while it held this image" if dead else "a loader process died"
     fix = "it may have run out of memory: use fewer workers, or 0 to see the error itself"
+    if not dead and multiprocessing.get_start_method() != "fork":
+        fix = "put what the script does under `if __name__ == '__main__':`, or set data.workers=0"
     return DataError(images, problem, (str(error) or type(error).__name__).splitlines()[0], fix)
 
 

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from det_core.contracts import BoxPredictor, PooledRegionHead, Pooler
 from det_core.errors import ConfigError
 from det_core.models.heads.box import FastRCNNPredictor
-from det_core.models.heads.regions import ExtraHeads, Regions, SecondStage, foreground, join_losses, require_box_dim
+from det_core.models.heads.second_stage import (
+    ExtraHeads,
+    Regions,
+    SecondStage,
+    foreground,
+    join_losses,
+    require_box_dim,
+)
 from det_core.models.parts.levels import select_levels
 from det_core.models.parts.samplers import RegionSampler
 from det_core.ops.layers import Norm

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from det_core.contracts import BoxHead, BoxPredictor, Pooler, RefinesRegions, RegionHead
 from det_core.errors import ConfigError
 from det_core.models.heads.box import FastRCNNConvFCHead, FastRCNNPredictor
-from det_core.models.heads.regions import ExtraHeads, Regions, SecondStage, join_losses, require_box_dim
+from det_core.models.heads.second_stage import ExtraHeads, Regions, SecondStage, join_losses, require_box_dim
 from det_core.models.parts.levels import select_levels
 from det_core.models.parts.samplers import RegionSampler, SampledProposals
 from det_core.ops.roi import ROIPooler

@@ -1,6 +1,7 @@
 """Weight files, as `detectron2.checkpoint`."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,15 @@ import torch
 from det_core import weights
 from det_core.errors import WeightsError
 from det_core.weights.loading import load_into
+from fvcore.common.checkpoint import Checkpointer, PeriodicCheckpointer
 from torch import nn
 
-__all__ = ["DetectionCheckpointer"]
+from det_detectron2.layer.utils.file_io import PathManager
+
+__all__ = ["Checkpointer", "DetectionCheckpointer", "PeriodicCheckpointer"]
 
 
-class DetectionCheckpointer:
+class DetectionCheckpointer(Checkpointer):  # type: ignore[misc,unused-ignore]
     """Loads published weights and those of training runs, and saves `.pth` files that Detectron2 reads.
 
     Args:
@@ -26,9 +30,10 @@ class DetectionCheckpointer:
     def __init__(
         self, model: nn.Module, save_dir: str = "", *, save_to_disk: bool | None = None, **checkpointables: Any
     ) -> None:
-        self.model, self.save_dir, self.checkpointables = model, save_dir, checkpointables
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-        self.save_to_disk = rank == 0 if save_to_disk is None else save_to_disk
+        on = rank == 0 if save_to_disk is None else save_to_disk
+        super().__init__(model, save_dir, save_to_disk=on, **checkpointables)
+        self.path_manager = PathManager
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Write NAME.pth with the weights under "model", the states of the others, and `kwargs`."""
@@ -40,7 +45,7 @@ class DetectionCheckpointer:
         part = folder / f"{name}.pth.part"
         torch.save(content | kwargs, part)
         part.replace(folder / f"{name}.pth")
-        (folder / "last_checkpoint").write_text(f"{name}.pth", "utf-8")
+        self.tag_last_checkpoint(f"{name}.pth")
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """Put the weights of a file or address into the model; "" loads nothing.
@@ -51,11 +56,24 @@ class DetectionCheckpointer:
         Args:
             path: `.pth`, `.pkl` or `.safetensors`; "detectron2://..." and other addresses are downloaded once.
             checkpointables: whose states to load beside the weights; None for all that the file has.
+
+        Returns:
+            What else the file holds, such as "iteration".
         """
         if not path:
             return {}
         state = weights.read(path)
-        model = getattr(self.model, "det_model", self.model)
+        self._load_weights(state, path)
+        expected = list(self.checkpointables) if checkpointables is None else checkpointables
+        # A file that others wrote may hold what only unpickling with code could read: it is read for states alone.
+        rest = self._others(path) if expected else {}
+        for name in expected:
+            if name in rest:
+                self.checkpointables[name].load_state_dict(rest.pop(name))
+        return {"model": state, **rest}
+
+    def _load_weights(self, state: Mapping[str, Any], path: str) -> None:
+        model: Any = getattr(self.model, "det_model", self.model)
         try:
             report = load_into(model, state, where=str(path), by_shape=True)
         except WeightsError:
@@ -65,19 +83,11 @@ class DetectionCheckpointer:
             report = load_into(getattr(backbone, "bottom_up", backbone), state, where=str(path), by_shape=True)
         if report.kept or report.unused:
             logging.getLogger(__name__).warning("%s", report)
-        return {"model": state}
 
-    def has_checkpoint(self) -> bool:
-        """Whether `save` wrote a file in the folder before."""
-        return (Path(self.save_dir) / "last_checkpoint").is_file()
-
-    def get_checkpoint_file(self) -> str:
-        """The file that `save` wrote last; "" if there is none."""
-        place = Path(self.save_dir) / "last_checkpoint"
-        return str(Path(self.save_dir) / place.read_text("utf-8").strip()) if place.is_file() else ""
-
-    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
-        """`load` the file that `save` wrote last, if there is one and `resume`; else `path`."""
-        if resume and self.has_checkpoint():
-            return self.load(self.get_checkpoint_file())
-        return self.load(path, checkpointables=[])
+    def _others(self, path: str) -> dict[str, Any]:
+        """What a `.pth` file holds beside the weights: numbers, text and tensors."""
+        local = PathManager.get_local_path(path)
+        if not local.endswith(".pth"):
+            return {}
+        content = torch.load(local, map_location="cpu", weights_only=True)
+        return {name: value for name, value in content.items() if name != "model"} if "model" in content else {}

@@ -15,6 +15,8 @@ from det_core.zoo.class_names import (
 
 from det_detectron2.layer.data.catalog import MetadataCatalog
 from det_detectron2.layer.data.datasets.coco import register_coco_instances
+from det_detectron2.layer.data.datasets.lvis import register_lvis_instances
+from det_detectron2.layer.data.datasets.pascal_voc import register_pascal_voc
 
 __all__ = ["register_all"]
 
@@ -48,8 +50,21 @@ def register_all() -> None:
             MetadataCatalog.get(f"cityscapes_fine_{name}_{split}").set(
                 thing_classes=list(CITYSCAPES_CLASSES), stuff_classes=list(CITYSCAPES_SEMANTIC_CLASSES)
             )
-    for name in ("voc_2007_trainval", "voc_2007_test", "voc_2012_trainval", "voc_2012_val"):
-        MetadataCatalog.get(name).set(thing_classes=list(VOC_CLASSES), evaluator_type="pascal_voc")
+    for year, splits in ((2007, ("trainval", "train", "val", "test")), (2012, ("trainval", "train", "val"))):
+        for split in splits:
+            register_pascal_voc(f"voc_{year}_{split}", str(root / f"VOC{year}"), split, year, VOC_CLASSES)
+    # The first hundred images of COCO's val2017, for quick tests.
+    for name, kind, about in (
+        ("coco_2017_val_100", "instances", _COCO),
+        ("keypoints_coco_2017_val_100", "person_keypoints", _person()),
+    ):
+        file = root / f"coco/annotations/{kind}_val2017_100.json"
+        register_coco_instances(name, about, str(file), str(root / "coco/val2017"))
+    for version in ("v0.5", "v1"):
+        for split in ("train", "val"):
+            file, images = root / f"lvis/lvis_{version}_{split}.json", root / "coco"
+            folder = images if version == "v1" else images / f"{split}2017"
+            register_lvis_instances(f"lvis_{version}_{split}", {}, str(file), str(folder))
 
 
 def _person() -> dict[str, object]:

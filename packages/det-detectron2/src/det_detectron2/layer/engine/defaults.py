@@ -1,17 +1,37 @@
-"""Prediction on single images, as `detectron2.engine.defaults`."""
+"""Prediction on single images, and what training programs share, as `detectron2.engine.defaults`."""
 
+import argparse
+import importlib.util
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from det_detectron2.layer.checkpoint import DetectionCheckpointer
+from det_detectron2.layer.config import CfgNode, LazyConfig
 from det_detectron2.layer.data import MetadataCatalog
 from det_detectron2.layer.data.transforms import ResizeShortestEdge
 from det_detectron2.layer.modeling import build_model
+from det_detectron2.layer.utils import comm
+from det_detectron2.layer.utils.collect_env import collect_env_info
+from det_detectron2.layer.utils.env import seed_all_rng
+from det_detectron2.layer.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
+from det_detectron2.layer.utils.logger import setup_logger
 
-__all__ = ["DefaultPredictor"]
+__all__ = [
+    "DefaultPredictor",
+    "DefaultTrainer",  # noqa: F822 (by __getattr__)
+    "create_ddp_model",
+    "default_argument_parser",
+    "default_setup",
+    "default_writers",
+]
 
 
 class DefaultPredictor:
@@ -49,3 +69,115 @@ class DefaultPredictor:
         tensor = torch.as_tensor(np.ascontiguousarray(resized.astype("float32").transpose(2, 0, 1)))
         outputs: list[dict[str, Any]] = self.model([{"image": tensor, "height": height, "width": width}])
         return outputs[0]
+
+
+def create_ddp_model(model: nn.Module, *, fp16_compression: bool = False, **kwargs: Any) -> nn.Module:
+    """The model for several processes; itself, where there is one.
+
+    Args:
+        model: on its device.
+        fp16_compression: whether gradients are exchanged in half precision.
+        kwargs: for `DistributedDataParallel`.
+    """
+    if comm.get_world_size() == 1:
+        return model
+    if "device_ids" not in kwargs and next(model.parameters()).is_cuda:
+        kwargs["device_ids"] = [comm.get_local_rank()]
+    parallel = DistributedDataParallel(model, **kwargs)
+    if fp16_compression:
+        from torch.distributed.algorithms.ddp_comm_hooks import default
+
+        parallel.register_comm_hook(state=None, hook=default.fp16_compress_hook)
+    return parallel
+
+
+def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParser:
+    """The arguments that training programs share.
+
+    Args:
+        epilog: the end of the help; None for examples.
+    """
+    name = Path(sys.argv[0]).name
+    examples = (
+        f"Examples:\n  {name} --num-gpus 8 --config-file cfg.yaml\n"
+        f"  {name} --config-file cfg.yaml MODEL.WEIGHTS weights.pth SOLVER.BASE_LR 0.001\n"
+    )
+    parser = argparse.ArgumentParser(epilog=epilog or examples, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint of the output folder")
+    parser.add_argument("--eval-only", action="store_true", help="perform evaluation only")
+    parser.add_argument("--num-gpus", type=int, default=1, help="number of gpus *per machine*")
+    parser.add_argument("--num-machines", type=int, default=1, help="total number of machines")
+    parser.add_argument("--machine-rank", type=int, default=0, help="the rank of this machine (unique per machine)")
+    entry = os.getuid() if hasattr(os, "getuid") else 1
+    port = 2**15 + 2**14 + hash(entry) % 2**14
+    parser.add_argument("--dist-url", default=f"tcp://127.0.0.1:{port}", help="where the processes meet")
+    parser.add_argument(
+        "opts",
+        nargs=argparse.REMAINDER,
+        default=None,
+        help='settings as "KEY VALUE" pairs, or "key=value" of a LazyConfig',
+    )
+    return parser
+
+
+def default_setup(cfg: Any, args: Any) -> None:
+    """Make the output folder, set up logging, write the settings there, and seed.
+
+    Args:
+        cfg: a `CfgNode`, or a tree of `LazyConfig` with `train`.
+        args: what `default_argument_parser` parsed.
+    """
+    folder = _setting(cfg, "OUTPUT_DIR", "output_dir", "train.output_dir")
+    if comm.is_main_process() and folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    rank = comm.get_rank()
+    setup_logger(folder, distributed_rank=rank, name="fvcore")
+    logger = setup_logger(folder, distributed_rank=rank)
+    logger.info("Rank of current process: %d. World size: %d", rank, comm.get_world_size())
+    logger.info("Environment info:\n%s", collect_env_info())
+    logger.info("Command line arguments: %s", args)
+    if getattr(args, "config_file", ""):
+        logger.info("Contents of args.config_file=%s:\n%s", args.config_file, Path(args.config_file).read_text("utf-8"))
+    if comm.is_main_process() and folder:
+        path = str(Path(folder) / "config.yaml")
+        if isinstance(cfg, CfgNode):
+            Path(path).write_text(cfg.dump(), "utf-8")
+        else:
+            LazyConfig.save(cfg, path)
+        logger.info("Full config saved to %s", path)
+    seed = _setting(cfg, "SEED", "train.seed", default=-1)
+    seed_all_rng(None if seed is None or seed < 0 else seed + rank)
+    if not getattr(args, "eval_only", False):
+        torch.backends.cudnn.benchmark = bool(_setting(cfg, "CUDNN_BENCHMARK", "train.cudnn_benchmark", default=False))
+
+
+def _setting(cfg: Any, *names: str, default: Any = None) -> Any:
+    """The first of several settings that there is."""
+    for name in names:
+        value: Any = cfg
+        for part in name.split("."):
+            value = value.get(part, None) if hasattr(value, "get") else None
+        if value is not None:
+            return value
+    return default
+
+
+def default_writers(output_dir: str, max_iter: int | None = None) -> list[EventWriter]:
+    """A line in the log, metrics.json, and files for TensorBoard where that is installed."""
+    Path(output_dir).mkdir(parents=True, exist_ok=True)
+    writers: list[EventWriter] = [
+        CommonMetricPrinter(max_iter),
+        JSONWriter(str(Path(output_dir) / "metrics.json")),
+    ]
+    if importlib.util.find_spec("tensorboard") is not None:
+        writers.append(TensorboardXWriter(output_dir))
+    return writers
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DefaultTrainer":  # it stands in a module of its own
+        from det_detectron2.layer.engine.trainer import DefaultTrainer
+
+        return DefaultTrainer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

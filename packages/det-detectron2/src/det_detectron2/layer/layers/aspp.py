@@ -1,5 +1,6 @@
 """Atrous spatial pyramid pooling, as `detectron2.layers.aspp` (Chen et al., "DeepLabV3+", 2018)."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ class ASPP(nn.Module):
             padding = dilation if size == 3 else 0
             conv = Conv2d(
                 channels, out_channels, size, padding=padding, dilation=dilation, bias=options.get("bias", norm == ""),
-                norm=get_norm(options.get("norm", norm), out_channels), activation=activation,
+                norm=get_norm(options.get("norm", norm), out_channels), activation=copy.deepcopy(activation),
             )  # fmt: skip
             nn.init.kaiming_uniform_(conv.weight, a=1)
             if conv.bias is not None:

@@ -45,7 +45,8 @@ class _Deformable(nn.Module):
     def extra_repr(self) -> str:
         """The settings."""
         names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
-        return ", ".join(f"{name}={getattr(self, name)}" for name in (*names, "deformable_groups"))
+        settings = ", ".join(f"{name}={getattr(self, name)}" for name in (*names, "deformable_groups"))
+        return f"{settings}, bias={self.bias is not None}"
 
 
 class DeformConv(_Deformable):

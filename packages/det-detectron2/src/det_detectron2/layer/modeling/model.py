@@ -7,6 +7,8 @@ import torch
 from det_core import recipes
 from det_core.engine.evaluate import predict
 from det_core.errors import StructureError
+from det_core.models.cpu import accelerate
+from det_core.models.detectors.rcnn import RCNN
 from det_core.ops.masks import in_image
 from det_core.structures import Detections, ImageBatch, PanopticMap, Polygons, Prediction, Proposals, Targets
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 from det_detectron2.importer.files import recipe_from_settings
 from det_detectron2.layer.structures import BitMasks, Boxes, Instances, PolygonMasks, RotatedBoxes
 
-__all__ = ["LayerModel", "build_model", "flat_settings"]
+__all__ = ["LayerModel", "as_boxes", "build_det_model", "flat_settings", "targets_of"]
 
 
 def flat_settings(cfg: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -28,15 +30,21 @@ def flat_settings(cfg: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def build_model(cfg: Any) -> "LayerModel":
-    """The model of a `cfg`, on its device, with random weights.
+def build_det_model(cfg: Any) -> "LayerModel":
+    """det's model of a `cfg`, on its device, with random weights.
 
     Raises:
         UnsupportedError: it has a part that det does not have.
     """
     settings = flat_settings(cfg)
     recipe = recipes.recipe_from_tree(recipe_from_settings(settings).tree)
-    model = LayerModel(recipe.build_model(), settings.get("INPUT.FORMAT", "BGR"))
+    built = accelerate(recipe.build_model())
+    kind: type[LayerModel] = LayerModel
+    if isinstance(built, RCNN):
+        from det_detectron2.layer.modeling.facade import LayerRCNN
+
+        kind = LayerRCNN
+    model = kind(built, settings.get("INPUT.FORMAT", "BGR"))
     return model.to(settings.get("MODEL.DEVICE", "cpu"))
 
 
@@ -49,7 +57,7 @@ class LayerModel(nn.Module):
     """
 
     def __init__(self, model: nn.Module, input_format: str = "BGR") -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.det_model, self.input_format = model, input_format
 
     def __getattr__(self, name: str) -> Any:
@@ -90,8 +98,8 @@ class LayerModel(nn.Module):
             For each image "instances", "sem_seg", "panoptic_seg" or "proposals", as far as the model makes them.
         """
         images = [self._rgb(each["image"]) for each in batched_inputs]
-        given = [each["proposals"] for each in batched_inputs if "proposals" in each]
-        proposals = [_proposals(each, self.device) for each in given] if len(given) == len(images) else None
+        source = [each["proposals"] for each in batched_inputs if "proposals" in each]
+        proposals = [_proposals(each, self.device) for each in source] if len(source) == len(images) else None
         batch = ImageBatch.stack(images, proposals)
         if self.training:
             losses: dict[str, Tensor] = self.det_model(batch, [self._targets(each) for each in batched_inputs])
@@ -116,14 +124,18 @@ class LayerModel(nn.Module):
         if "instances" not in each:
             nothing = torch.zeros(0, 4, device=self.device)
             return Targets(boxes=nothing, labels=nothing.new_zeros(0, dtype=torch.int64), semantic=semantic)
-        own = each["instances"].to(self.device)
-        return Targets(
-            boxes=own.gt_boxes.tensor,
-            labels=own.gt_classes,
-            masks=_masks(own.gt_masks) if own.has("gt_masks") else None,
-            keypoints=own.gt_keypoints.tensor if own.has("gt_keypoints") else None,
-            semantic=semantic,
-        )
+        return targets_of(each["instances"].to(self.device), semantic)
+
+
+def targets_of(current: Instances, semantic: Tensor | None = None) -> Targets:
+    """The objects of an image as det's."""
+    return Targets(
+        boxes=current.gt_boxes.tensor,
+        labels=current.gt_classes,
+        masks=_masks(current.gt_masks) if current.has("gt_masks") else None,
+        keypoints=current.gt_keypoints.tensor if current.has("gt_keypoints") else None,
+        semantic=semantic,
+    )
 
 
 def _masks(masks: Any) -> Tensor | Polygons:
@@ -134,44 +146,45 @@ def _masks(masks: Any) -> Tensor | Polygons:
     return masks
 
 
-def _boxes(tensor: Tensor) -> Boxes:
+def as_boxes(tensor: Tensor) -> Boxes:
+    """Boxes of four numbers, or rotated ones of five."""
     return RotatedBoxes(tensor) if tensor.shape[1] == 5 else Boxes(tensor)
 
 
-def _proposals(own: Instances, device: torch.device) -> Proposals:
-    return Proposals(boxes=own.proposal_boxes.tensor.to(device), logits=own.objectness_logits.to(device))
+def _proposals(current: Instances, device: torch.device) -> Proposals:
+    return Proposals(boxes=current.proposal_boxes.tensor.to(device), logits=current.objectness_logits.to(device))
 
 
 def _outputs(prediction: Prediction, size: tuple[int, int]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     if prediction.semantic is not None:
-        found["sem_seg"] = prediction.semantic.logits
+        results["sem_seg"] = prediction.semantic.logits
     if prediction.detections is not None:
-        found["instances"] = _instances(prediction.detections, size)
+        results["instances"] = _instances(prediction.detections, size)
     if prediction.panoptic is not None:
-        found["panoptic_seg"] = _panoptic(prediction.panoptic)
+        results["panoptic_seg"] = _panoptic(prediction.panoptic)
     if prediction.proposals is not None:
-        own = prediction.proposals
-        found["proposals"] = Instances(size, proposal_boxes=_boxes(own.boxes), objectness_logits=own.logits)
-    return found
+        current = prediction.proposals
+        results["proposals"] = Instances(size, proposal_boxes=as_boxes(current.boxes), objectness_logits=current.logits)
+    return results
 
 
-def _instances(found: Detections, size: tuple[int, int]) -> Instances:
-    instances = Instances(size, pred_boxes=_boxes(found.boxes), scores=found.scores, pred_classes=found.labels)
-    if found.masks is not None:
-        chunks = [*in_image(found.masks, found.boxes, size)]
-        empty = torch.zeros(0, *size, dtype=torch.bool, device=found.boxes.device)
+def _instances(results: Detections, size: tuple[int, int]) -> Instances:
+    instances = Instances(size, pred_boxes=as_boxes(results.boxes), scores=results.scores, pred_classes=results.labels)
+    if results.masks is not None:
+        chunks = [*in_image(results.masks, results.boxes, size)]
+        empty = torch.zeros(0, *size, dtype=torch.bool, device=results.boxes.device)
         instances.pred_masks = torch.cat(chunks) if chunks else empty
-    if found.keypoints is not None:
-        instances.pred_keypoints = found.keypoints
+    if results.keypoints is not None:
+        instances.pred_keypoints = results.keypoints
     return instances
 
 
-def _panoptic(found: PanopticMap) -> tuple[Tensor, list[dict[str, Any]]]:
+def _panoptic(results: PanopticMap) -> tuple[Tensor, list[dict[str, Any]]]:
     """The segment of each pixel, and what each segment is; categories of stuff count from 0 among things and stuff."""
     segments = [
         {"id": each["id"], "isthing": bool(each["is_thing"]), "category_id": int(each["label"])}
         | ({"score": each["score"]} if "score" in each else {})
-        for each in found.segments
+        for each in results.segments
     ]
-    return found.ids, segments
+    return results.ids, segments

@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 __all__ = ["create_small_table", "log_every_n", "log_every_n_seconds", "log_first_n", "setup_logger"]
@@ -80,7 +81,7 @@ def log_every_n_seconds(lvl: int, msg: str, n: int = 1, *, name: str | None = No
         _TIMES[place] = now
 
 
-def create_small_table(small_dict: dict[str, object]) -> str:
+def create_small_table(small_dict: Mapping[str, object]) -> str:
     """Names above their values, as text."""
     cells = [(name, f"{value:.3f}" if isinstance(value, float) else str(value)) for name, value in small_dict.items()]
     widths = [max(map(len, cell)) for cell in cells]

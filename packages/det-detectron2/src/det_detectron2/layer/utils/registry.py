@@ -2,10 +2,19 @@
 
 import importlib
 import pydoc
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 __all__ = ["Registry", "locate"]
+
+_LAYER = "det_detectron2.layer"
+
+
+def as_detectron2_active() -> bool:
+    """Whether `detectron2` stands for the layer in this process."""
+    loaded = sys.modules.get("det_detectron2.as_detectron2")
+    return loaded is not None and bool(loaded.active())
 
 
 class Registry:
@@ -57,6 +66,8 @@ def _convert_target_to_string(t: Any) -> str:
     if isinstance(t, str):
         return t
     module, qualname = t.__module__, t.__qualname__
+    if as_detectron2_active() and module.startswith(_LAYER):
+        module = "detectron2" + module.removeprefix(_LAYER)  # the name that programs and files use
     parts = module.split(".")
     for count in range(1, len(parts)):
         shorter = ".".join(parts[:count])

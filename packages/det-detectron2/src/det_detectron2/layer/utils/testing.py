@@ -8,15 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from det_detectron2.layer.export.missing import missing
 from det_detectron2.layer.structures import Boxes, Instances, ROIMasks
 
 __all__ = [
     "assert_instances_allclose",
+    "convert_scripted_instances",
     "get_model_no_weights",
     "random_boxes",
     "reload_lazy_config",
     "reload_script_model",
 ]
+
+
+convert_scripted_instances = missing("detectron2.utils.testing.convert_scripted_instances")
 
 
 def get_model_no_weights(config_path: str) -> Any:

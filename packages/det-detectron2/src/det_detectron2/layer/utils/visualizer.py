@@ -16,8 +16,9 @@ from torch import Tensor
 
 from det_detectron2.layer.data.catalog import Metadata, MetadataCatalog
 from det_detectron2.layer.structures import BitMasks, BoxMode, Instances, PolygonMasks
+from det_detectron2.layer.utils._primitives import GenericMask, Primitives
 
-__all__ = ["ColorMode", "VisImage", "Visualizer"]
+__all__ = ["ColorMode", "GenericMask", "VisImage", "Visualizer"]
 
 
 @unique
@@ -53,7 +54,7 @@ class VisImage:
         Image.fromarray(self.get_image()).save(filepath)
 
 
-class Visualizer:
+class Visualizer(Primitives):
     """Draws on one image.
 
     Args:
@@ -75,7 +76,8 @@ class Visualizer:
         instance_mode: ColorMode = ColorMode.IMAGE,
         font_size_scale: float = 1.0,
     ) -> None:
-        image = np.asarray(img_rgb).clip(0, 255).astype(np.uint8)
+        source = img_rgb.cpu().numpy() if isinstance(img_rgb, Tensor) else np.asarray(img_rgb)
+        image = source.clip(0, 255).astype(np.uint8)
         if instance_mode == ColorMode.IMAGE_BW:
             image = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
         size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
@@ -86,35 +88,41 @@ class Visualizer:
 
     def draw_instance_predictions(self, predictions: Instances) -> VisImage:
         """Draw `pred_boxes`, `scores`, `pred_classes`, `pred_masks` and `pred_keypoints`, as far as there are any."""
-        own = predictions.to("cpu")
-        count = len(own)
-        boxes = own.pred_boxes.tensor if own.has("pred_boxes") else _around(own.pred_masks)
+        current = predictions.to("cpu")
+        count = len(current)
+        boxes = _tensor(current.pred_boxes) if current.has("pred_boxes") else _around(current.pred_masks)
         zeros = torch.zeros(count)
         return self._draw(
             Detections(
-                boxes=boxes.float() * self._scale,
-                labels=own.pred_classes.long() if own.has("pred_classes") else zeros.long(),
-                scores=own.scores.float() if own.has("scores") else zeros,
+                boxes=self._boxes(boxes),
+                labels=current.pred_classes.long() if current.has("pred_classes") else zeros.long(),
+                scores=current.scores.float() if current.has("scores") else zeros,
                 size=(self._picture.height, self._picture.width),
-                masks=self._scaled(own.pred_masks) if own.has("pred_masks") else None,
-                keypoints=self._points(own.pred_keypoints) if own.has("pred_keypoints") else None,
+                masks=self._scaled(current.pred_masks) if current.has("pred_masks") else None,
+                keypoints=self._points(current.pred_keypoints) if current.has("pred_keypoints") else None,
             ),
             self.metadata.get("thing_classes", ()),
         )
 
     def draw_dataset_dict(self, dic: Mapping[str, Any]) -> VisImage:
         """Draw the annotations of an image of a data set."""
-        own = dic.get("annotations") or []
-        if own:
-            boxes = [BoxMode.convert(each["bbox"], each["bbox_mode"], BoxMode.XYXY_ABS) for each in own]
-            outlines = [each.get("segmentation") for each in own]
-            masks = outlines if all(isinstance(each, list) for each in outlines) else None
-            points = [each["keypoints"] for each in own if "keypoints" in each]
-            labels = [each["category_id"] for each in own]
+        current = dic.get("annotations") or []
+        if current:
+            rotated = current[0]["bbox_mode"] == BoxMode.XYWHA_ABS
+            form = BoxMode.XYWHA_ABS if rotated else BoxMode.XYXY_ABS
+            boxes = [BoxMode.convert(each["bbox"], each["bbox_mode"], form) for each in current]
+            segmentations = [each.get("segmentation") for each in current]
+            masks: Any = segmentations if all(isinstance(each, list) for each in segmentations) else None
+            if masks is None and all(each is not None for each in segmentations):
+                masks = [GenericMask(each, *self.size).mask.astype(bool) for each in segmentations]
+            points = [each["keypoints"] for each in current if "keypoints" in each]
+            labels = [each["category_id"] for each in current]
             self.overlay_instances(
                 boxes=np.array(boxes, dtype=np.float32),
                 masks=masks,
-                keypoints=np.array(points, np.float32).reshape(len(own), -1, 3) if len(points) == len(own) else None,
+                keypoints=np.array(points, np.float32).reshape(len(current), -1, 3)
+                if len(points) == len(current)
+                else None,
                 classes=labels,
             )
         if isinstance(dic.get("sem_seg"), np.ndarray | Tensor):
@@ -143,19 +151,19 @@ class Visualizer:
             alpha: accepted.
             classes: the label of each object, in place of `labels`.
         """
-        given = None if masks is None else _masks(masks)
-        if boxes is None and given is None:
+        source = None if masks is None else _masks(masks)
+        if boxes is None and source is None:
             return self.output
-        values = _around(given) if boxes is None else torch.as_tensor(getattr(boxes, "tensor", boxes)).float()
+        values = _around(source) if boxes is None else _tensor(boxes)
         names = list(dict.fromkeys(labels or ())) if classes is None else self.metadata.get("thing_classes", ())
         if classes is None:
             classes = [names.index(each) for each in labels] if labels else [0] * len(values)
         points = None if keypoints is None else torch.as_tensor(getattr(keypoints, "tensor", keypoints)).float()
         return self._draw(
             Targets(
-                boxes=values * self._scale,
+                boxes=self._boxes(values),
                 labels=torch.as_tensor(list(classes), dtype=torch.int64),
-                masks=None if given is None else self._scaled(given),
+                masks=None if source is None else self._scaled(source),
                 keypoints=None if points is None else self._points(points),
             ),
             names,
@@ -192,18 +200,27 @@ class Visualizer:
         """The picture as drawn so far."""
         return self.output
 
-    def _draw(self, objects: Detections | Targets, names: Sequence[str]) -> VisImage:
-        self._picture = draw(self._picture, objects, tuple(names))
-        self.output = VisImage(np.asarray(self._picture), self._scale)
+    def _drawn(self, picture: Image.Image) -> VisImage:
+        self._picture = picture
+        self.output = VisImage(np.asarray(picture), self._scale)
         return self.output
+
+    def _draw(self, objects: Detections | Targets, names: Sequence[str]) -> VisImage:
+        return self._drawn(draw(self._picture, objects, tuple(names)))
 
     def _segments(self, segments: PanopticMap, names: Sequence[str]) -> VisImage:
         size = (self.size[1], self.size[0])
-        drawn = function("Result.plot")(self._picture.resize(size), segments, tuple(names))
-        legend = drawn.crop((0, 0, *size))  # as Detectron2's, a picture has the size of the image
+        sampled = function("Result.plot")(self._picture.resize(size), segments, tuple(names))
+        legend = sampled.crop((0, 0, *size))  # as Detectron2's, a picture has the size of the image
         self._picture = legend.resize(self._picture.size)
         self.output = VisImage(np.asarray(self._picture), self._scale)
         return self.output
+
+    def _boxes(self, boxes: Tensor) -> Tensor:
+        """Boxes (N, 4) or (N, 5) in pixels of the picture."""
+        scaled = boxes.float().clone()
+        scaled[:, :4] *= self._scale
+        return scaled
 
     def _points(self, points: Tensor) -> Tensor:
         return torch.cat((points[..., :2] * self._scale, points[..., 2:3]), dim=-1)
@@ -218,6 +235,10 @@ class Visualizer:
             return grids
         size = (self._picture.height, self._picture.width)
         return torch.nn.functional.interpolate(grids[:, None].float(), size=size)[:, 0] > 0.5
+
+
+def _tensor(boxes: Any) -> Tensor:
+    return torch.as_tensor(getattr(boxes, "tensor", boxes)).float()
 
 
 def _masks(masks: Any) -> Any:

@@ -1,5 +1,87 @@
 """Changes of images, as `detectron2.data.transforms`."""
 
-from det_detectron2.layer.data.transforms.resize import ResizeShortestEdge, ResizeTransform
+from fvcore.transforms.transform import (
+    BlendTransform,
+    CropTransform,
+    GridSampleTransform,
+    HFlipTransform,
+    NoOpTransform,
+    PadTransform,
+    ScaleTransform,
+    Transform,
+    TransformList,
+    VFlipTransform,
+)
 
-__all__ = ["ResizeShortestEdge", "ResizeTransform"]
+from det_detectron2.layer.data.transforms.augmentation import (
+    AugInput,
+    Augmentation,
+    AugmentationList,
+    StandardAugInput,
+    TransformGen,
+    apply_augmentations,
+    apply_transform_gens,
+)
+from det_detectron2.layer.data.transforms.augmentation_impl import (
+    FixedSizeCrop,
+    MinIoURandomCrop,
+    RandomApply,
+    RandomBrightness,
+    RandomContrast,
+    RandomCrop,
+    RandomCrop_CategoryAreaConstraint,
+    RandomExtent,
+    RandomFlip,
+    RandomLighting,
+    RandomRotation,
+    RandomSaturation,
+)
+from det_detectron2.layer.data.transforms.resizing import RandomResize, Resize, ResizeScale, ResizeShortestEdge
+from det_detectron2.layer.data.transforms.transform import (
+    ColorTransform,
+    ExtentTransform,
+    PILColorTransform,
+    ResizeTransform,
+    RotationTransform,
+)
+
+__all__ = [
+    "AugInput",
+    "Augmentation",
+    "AugmentationList",
+    "BlendTransform",
+    "ColorTransform",
+    "CropTransform",
+    "ExtentTransform",
+    "FixedSizeCrop",
+    "GridSampleTransform",
+    "HFlipTransform",
+    "MinIoURandomCrop",
+    "NoOpTransform",
+    "PILColorTransform",
+    "PadTransform",
+    "RandomApply",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomCrop_CategoryAreaConstraint",
+    "RandomExtent",
+    "RandomFlip",
+    "RandomLighting",
+    "RandomResize",
+    "RandomRotation",
+    "RandomSaturation",
+    "Resize",
+    "ResizeScale",
+    "ResizeShortestEdge",
+    "ResizeTransform",
+    "RotationTransform",
+    "ScaleTransform",
+    "StandardAugInput",
+    "Transform",
+    "TransformGen",
+    "TransformList",
+    "VFlipTransform",
+    "apply_augmentations",
+    "apply_transform_gens",
+]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from det_core.errors import DataError
-from det_core.predict.addresses import read_image_at
+from det_core.predict.urls import read_image_at
 from PIL import Image
 
 

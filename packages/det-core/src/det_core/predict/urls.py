@@ -1,4 +1,4 @@
-"""Images at addresses, which prediction takes; datasets read files alone."""
+"""Images at URLs, which prediction takes; datasets read files alone."""
 
 import urllib.request
 from collections.abc import Callable

@@ -1,0 +1,26 @@
+"""Random samples for losses, as `detectron2.modeling.sampling`."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["subsample_labels"]
+
+
+def subsample_labels(
+    labels: Tensor, num_samples: int, positive_fraction: float, bg_label: int
+) -> tuple[Tensor, Tensor]:
+    """Indices of sampled foreground and background candidates.
+
+    Args:
+        labels: (N,): -1 for ignored, `bg_label` for background, others for foreground.
+        num_samples: how many of both.
+        positive_fraction: most foreground, as a share.
+        bg_label: of the background.
+    """
+    positive = torch.nonzero((labels != -1) & (labels != bg_label)).squeeze(1)
+    negative = torch.nonzero(labels == bg_label).squeeze(1)
+    expected = min(positive.numel(), int(num_samples * positive_fraction))
+    rest = min(negative.numel(), num_samples - expected)
+    first = torch.randperm(positive.numel(), device=positive.device)[:expected]
+    second = torch.randperm(negative.numel(), device=negative.device)[:rest]
+    return positive[first], negative[second]

@@ -1,0 +1,14 @@
+"""Numbers with their nouns."""
+
+__all__ = ["counted"]
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number with its noun: "1 class", "2 classes".
+
+    Args:
+        number: of things.
+        one: the noun of one thing.
+        several: of any other number; "": with an s.
+    """
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
