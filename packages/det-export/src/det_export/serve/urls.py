@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from det_core.errors import DataError
-from det_core.predict.addresses import content_at
+from det_core.predict.urls import content_at
 
 __all__ = ["download", "is_public"]
 
