@@ -88,7 +88,7 @@ def test_container_starts_a_command_that_exists():
 
 def test_container_health_check_follows_the_server():
     pytest.importorskip("fastapi")
-    from serving import BlockDetector, running
+    from small_servers import BlockDetector, running
 
     start, flag, code = json.loads(dict(instructions())["HEALTHCHECK"].partition("CMD ")[2])
     assert (start, flag) == ("python", "-c")

@@ -20,7 +20,7 @@ from det_export.serve.loading import named  # noqa: E402
 from det_export.serve.server import is_loopback  # noqa: E402
 from det_export.serve.urls import download, is_public  # noqa: E402
 from PIL import Image  # noqa: E402
-from serving import BlockDetector, connected, eventually, png, running  # noqa: E402
+from small_servers import BlockDetector, connected, eventually, png, running  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ httpx = pytest.importorskip("httpx")
 from det_core.engine.checkpoint import read_checkpoint, save_checkpoint  # noqa: E402
 from det_core.predict import Detector  # noqa: E402
 from det_export.serve.settings import Limits  # noqa: E402
-from serving import running  # noqa: E402
+from small_servers import running  # noqa: E402
 
 CELLS = Path(__file__).parents[3] / "examples" / "blood-cells"
 PICTURES = sorted((CELLS / "images").glob("*.jpg"))[:6]

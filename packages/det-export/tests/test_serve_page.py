@@ -11,7 +11,7 @@ playwright = pytest.importorskip("playwright.sync_api")
 
 from det_core.predict import Detector  # noqa: E402
 from det_export.serve.settings import Limits  # noqa: E402
-from serving import BlockDetector, png, running  # noqa: E402
+from small_servers import BlockDetector, png, running  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
 CELLS = ROOT / "examples" / "blood-cells"
