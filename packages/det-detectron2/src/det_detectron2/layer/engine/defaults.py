@@ -1,7 +1,6 @@
 """Prediction on single images, and what training programs share, as `detectron2.engine.defaults`."""
 
 import argparse
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -10,23 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from det_detectron2.layer.checkpoint import DetectionCheckpointer
 from det_detectron2.layer.config import CfgNode, LazyConfig
 from det_detectron2.layer.data import MetadataCatalog
 from det_detectron2.layer.data.transforms import ResizeShortestEdge
+from det_detectron2.layer.engine.trainer import DefaultTrainer
+from det_detectron2.layer.engine.writers import create_ddp_model, default_writers
 from det_detectron2.layer.modeling import build_model
 from det_detectron2.layer.utils import comm
 from det_detectron2.layer.utils.collect_env import collect_env_info
 from det_detectron2.layer.utils.env import seed_all_rng
-from det_detectron2.layer.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
 from det_detectron2.layer.utils.logger import setup_logger
 
 __all__ = [
     "DefaultPredictor",
-    "DefaultTrainer",  # noqa: F822 (by __getattr__)
+    "DefaultTrainer",
     "create_ddp_model",
     "default_argument_parser",
     "default_setup",
@@ -69,26 +67,6 @@ class DefaultPredictor:
         tensor = torch.as_tensor(np.ascontiguousarray(resized.astype("float32").transpose(2, 0, 1)))
         outputs: list[dict[str, Any]] = self.model([{"image": tensor, "height": height, "width": width}])
         return outputs[0]
-
-
-def create_ddp_model(model: nn.Module, *, fp16_compression: bool = False, **kwargs: Any) -> nn.Module:
-    """The model for several processes; itself, where there is one.
-
-    Args:
-        model: on its device.
-        fp16_compression: whether gradients are exchanged in half precision.
-        kwargs: for `DistributedDataParallel`.
-    """
-    if comm.get_world_size() == 1:
-        return model
-    if "device_ids" not in kwargs and next(model.parameters()).is_cuda:
-        kwargs["device_ids"] = [comm.get_local_rank()]
-    parallel = DistributedDataParallel(model, **kwargs)
-    if fp16_compression:
-        from torch.distributed.algorithms.ddp_comm_hooks import default
-
-        parallel.register_comm_hook(state=None, hook=default.fp16_compress_hook)
-    return parallel
 
 
 def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParser:
@@ -161,23 +139,3 @@ def _setting(cfg: Any, *names: str, default: Any = None) -> Any:
         if value is not None:
             return value
     return default
-
-
-def default_writers(output_dir: str, max_iter: int | None = None) -> list[EventWriter]:
-    """A line in the log, metrics.json, and files for TensorBoard where that is installed."""
-    Path(output_dir).mkdir(parents=True, exist_ok=True)
-    writers: list[EventWriter] = [
-        CommonMetricPrinter(max_iter),
-        JSONWriter(str(Path(output_dir) / "metrics.json")),
-    ]
-    if importlib.util.find_spec("tensorboard") is not None:
-        writers.append(TensorboardXWriter(output_dir))
-    return writers
-
-
-def __getattr__(name: str) -> Any:
-    if name == "DefaultTrainer":  # it stands in a module of its own
-        from det_detectron2.layer.engine.trainer import DefaultTrainer
-
-        return DefaultTrainer
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

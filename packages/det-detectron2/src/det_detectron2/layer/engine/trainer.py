@@ -15,8 +15,8 @@ from det_detectron2.layer.checkpoint import DetectionCheckpointer
 from det_detectron2.layer.config import CfgNode
 from det_detectron2.layer.data import build_detection_test_loader, build_detection_train_loader
 from det_detectron2.layer.engine import hooks
-from det_detectron2.layer.engine.defaults import create_ddp_model, default_writers
 from det_detectron2.layer.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
+from det_detectron2.layer.engine.writers import create_ddp_model, default_writers
 from det_detectron2.layer.evaluation import (
     DatasetEvaluator,
     inference_on_dataset,

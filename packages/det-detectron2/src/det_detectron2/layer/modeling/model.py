@@ -4,19 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from det_core import recipes
 from det_core.engine.evaluate import predict
 from det_core.errors import StructureError
-from det_core.models.cpu import accelerate
-from det_core.models.detectors.rcnn import RCNN
 from det_core.ops.masks import in_image
 from det_core.structures import Detections, ImageBatch, PanopticMap, Polygons, Prediction, Proposals, Targets
 from torch import Tensor, nn
 
-from det_detectron2.importer.files import recipe_from_settings
 from det_detectron2.layer.structures import BitMasks, Boxes, Instances, PolygonMasks, RotatedBoxes
 
-__all__ = ["LayerModel", "as_boxes", "build_det_model", "flat_settings", "targets_of"]
+__all__ = ["LayerModel", "as_boxes", "flat_settings", "targets_of"]
 
 
 def flat_settings(cfg: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -28,24 +24,6 @@ def flat_settings(cfg: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
-
-
-def build_det_model(cfg: Any) -> "LayerModel":
-    """det's model of a `cfg`, on its device, with random weights.
-
-    Raises:
-        UnsupportedError: it has a part that det does not have.
-    """
-    settings = flat_settings(cfg)
-    recipe = recipes.recipe_from_tree(recipe_from_settings(settings).tree)
-    built = accelerate(recipe.build_model())
-    kind: type[LayerModel] = LayerModel
-    if isinstance(built, RCNN):
-        from det_detectron2.layer.modeling.facade import LayerRCNN
-
-        kind = LayerRCNN
-    model = kind(built, settings.get("INPUT.FORMAT", "BGR"))
-    return model.to(settings.get("MODEL.DEVICE", "cpu"))
 
 
 class LayerModel(nn.Module):

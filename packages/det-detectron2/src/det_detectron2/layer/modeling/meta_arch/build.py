@@ -3,15 +3,27 @@
 from collections.abc import Iterator
 from typing import Any
 
+from det_core import recipes
+from det_core.models.cpu import accelerate
+from det_core.models.detectors.rcnn import RCNN
 from torch import nn
 
+from det_detectron2.importer.files import recipe_from_settings
 from det_detectron2.importer.settings import UnsupportedError
-from det_detectron2.layer.utils.registry import Registry
+from det_detectron2.layer.modeling.anchor_generator import ANCHOR_GENERATOR_REGISTRY
+from det_detectron2.layer.modeling.backbone import BACKBONE_REGISTRY
+from det_detectron2.layer.modeling.facade import LayerRCNN
+from det_detectron2.layer.modeling.meta_arch.registry import META_ARCH_REGISTRY
+from det_detectron2.layer.modeling.model import LayerModel, flat_settings
+from det_detectron2.layer.modeling.proposal_generator import PROPOSAL_GENERATOR_REGISTRY, RPN_HEAD_REGISTRY
+from det_detectron2.layer.modeling.roi_heads import (
+    ROI_BOX_HEAD_REGISTRY,
+    ROI_HEADS_REGISTRY,
+    ROI_KEYPOINT_HEAD_REGISTRY,
+    ROI_MASK_HEAD_REGISTRY,
+)
 
 __all__ = ["META_ARCH_REGISTRY", "build_model", "foreign_parts"]
-
-META_ARCH_REGISTRY = Registry("META_ARCH")
-"""Modules that are made of a `cfg`."""
 
 
 def build_model(cfg: Any) -> nn.Module:
@@ -23,12 +35,10 @@ def build_model(cfg: Any) -> nn.Module:
     Raises:
         UnsupportedError: it has a part that det does not have.
     """
-    from det_detectron2.layer.modeling.model import build_det_model
-
     foreign = dict(foreign_parts(cfg))
     name = cfg.MODEL.META_ARCHITECTURE
     if not foreign:
-        return build_det_model(cfg)
+        return _det_model(cfg)
     if name not in META_ARCH_REGISTRY:
         results = ", ".join(f"{setting} {value}" for setting, value in foreign.items())
         fix = "register a META_ARCHITECTURE of your own, or use GeneralizedRCNN, ProposalNetwork or RetinaNet"
@@ -41,18 +51,16 @@ def build_model(cfg: Any) -> nn.Module:
 
 def foreign_parts(cfg: Any) -> Iterator[tuple[str, str]]:
     """The settings that name a part which the program registered, and its name."""
-    from det_detectron2.layer import modeling
-
     parts = {
         "META_ARCHITECTURE": META_ARCH_REGISTRY,
-        "BACKBONE.NAME": modeling.BACKBONE_REGISTRY,
-        "PROPOSAL_GENERATOR.NAME": modeling.PROPOSAL_GENERATOR_REGISTRY,
-        "RPN.HEAD_NAME": modeling.RPN_HEAD_REGISTRY,
-        "ANCHOR_GENERATOR.NAME": modeling.ANCHOR_GENERATOR_REGISTRY,
-        "ROI_HEADS.NAME": modeling.ROI_HEADS_REGISTRY,
-        "ROI_BOX_HEAD.NAME": modeling.ROI_BOX_HEAD_REGISTRY,
-        "ROI_MASK_HEAD.NAME": modeling.ROI_MASK_HEAD_REGISTRY,
-        "ROI_KEYPOINT_HEAD.NAME": modeling.ROI_KEYPOINT_HEAD_REGISTRY,
+        "BACKBONE.NAME": BACKBONE_REGISTRY,
+        "PROPOSAL_GENERATOR.NAME": PROPOSAL_GENERATOR_REGISTRY,
+        "RPN.HEAD_NAME": RPN_HEAD_REGISTRY,
+        "ANCHOR_GENERATOR.NAME": ANCHOR_GENERATOR_REGISTRY,
+        "ROI_HEADS.NAME": ROI_HEADS_REGISTRY,
+        "ROI_BOX_HEAD.NAME": ROI_BOX_HEAD_REGISTRY,
+        "ROI_MASK_HEAD.NAME": ROI_MASK_HEAD_REGISTRY,
+        "ROI_KEYPOINT_HEAD.NAME": ROI_KEYPOINT_HEAD_REGISTRY,
     }
     for setting, registry in parts.items():
         node = cfg.MODEL
@@ -60,3 +68,11 @@ def foreign_parts(cfg: Any) -> Iterator[tuple[str, str]]:
             node = node[part]
         if node in registry and not registry.get(node).__module__.startswith("det_detectron2."):
             yield f"MODEL.{setting}", node
+
+
+def _det_model(cfg: Any) -> LayerModel:
+    """det's model of a `cfg`, on its device, with random weights."""
+    settings = flat_settings(cfg)
+    model = accelerate(recipes.recipe_from_tree(recipe_from_settings(settings).tree).build_model())
+    kind: type[LayerModel] = LayerRCNN if isinstance(model, RCNN) else LayerModel
+    return kind(model, settings.get("INPUT.FORMAT", "BGR")).to(settings.get("MODEL.DEVICE", "cpu"))

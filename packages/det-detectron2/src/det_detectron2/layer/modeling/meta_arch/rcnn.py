@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from det_detectron2.layer.config import configurable
 from det_detectron2.layer.modeling.backbone import build_backbone
-from det_detectron2.layer.modeling.meta_arch.build import META_ARCH_REGISTRY
+from det_detectron2.layer.modeling.meta_arch.registry import META_ARCH_REGISTRY
 from det_detectron2.layer.modeling.postprocessing import detector_postprocess
 from det_detectron2.layer.modeling.proposal_generator import build_proposal_generator
 from det_detectron2.layer.modeling.roi_heads import build_roi_heads
