@@ -110,6 +110,6 @@ def test_images_without_ground_truth_have_no_loss():
 
             return replace(super().__getitem__(index), targets=None)
 
-    with pytest.raises(DataError, match=r"has no truth to compute a loss from; .*validation_loss"):
+    with pytest.raises(DataError, match=r"has no ground truth to compute a loss from; .*validation_loss"):
         evaluate(Knows(), loader(Untold()), [], losses=True)
     assert evaluate(Knows(), loader(Untold()), []).metrics == {}

@@ -256,7 +256,7 @@ def test_recipe_without_trained_weights_makes_no_detector(trained):
 
 
 def test_checkpoint_takes_no_other_weights(trained):
-    with pytest.raises(ConfigError, match="brings its own weights"):
+    with pytest.raises(ConfigError, match="a checkpoint brings its own"):
         Detector.load(trained / "best.safetensors", weights="other.pth")
 
 

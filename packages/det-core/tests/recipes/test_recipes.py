@@ -353,8 +353,9 @@ def test_untrusted_model_must_not_contain_dataset():
         tree = {"model": {"type": name, "images": "/"}}
         with pytest.raises(UntrustedError, match=r"model\.type: 'det_core\.data"):
             recipes.recipe_from_tree(tree, trusted=False).build_model()
-    tree = {"model": {"type": "lab:Net"}, "data": {"eval_transforms": [{"type": "proposal_recall", "classes": ["a"]}]}}
-    with pytest.raises(UntrustedError, match=r"data\.eval_transforms\.0\.type: 'proposal_recall'"):
+    evaluator = "det_core.evaluation:CocoEvaluator"
+    tree = {"model": {"type": "lab:Net"}, "data": {"eval_transforms": [{"type": evaluator, "classes": ["a"]}]}}
+    with pytest.raises(UntrustedError, match=rf"data\.eval_transforms\.0\.type: '{evaluator}'"):
         recipes.recipe_from_tree(tree, trusted=False).build_part("data.eval_transforms", list)
 
 
