@@ -80,12 +80,14 @@ def command(
     folder = output or Path("runs") / _name(recipe)
     if _is_data(Path(recipe)):
         recipe = _plugged("train DATA")(recipe, folder, resume, overwrite)
+    scaled = _plugged("train --scale-lr") if scale_lr else None
+    trial = _plugged("train --overfit" if overfit else "train --dry-run") if dry_run or overfit else None
     refuse_faults(recipe, overrides, SECTIONS, ("train", "val"), None if resume else "")
     loaded = recipes.load(recipe, overrides)
-    if scale_lr:
-        loaded = _plugged("train --scale-lr")(loaded, recipe, overrides)
-    if dry_run or overfit:
-        _plugged("train --overfit" if overfit else "train --dry-run")(context, loaded, overfit)
+    if scaled:
+        loaded = scaled(loaded, recipe, overrides)
+    if trial:
+        trial(context, loaded, overfit)
         return
     from det_core.engine import train
 
