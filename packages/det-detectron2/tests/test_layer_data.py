@@ -89,7 +89,7 @@ def test_dataset_without_annotated_images_is_an_error(tmp_path: Path) -> None:
         T.RandomLighting(1.0), T.FixedSizeCrop((80, 80)), T.ResizeScale(0.5, 1.5, 64, 64), T.RandomResize([(32, 40)]),
         T.RandomApply(T.VFlipTransform(60), 0.5), T.ResizeShortestEdge([20, 30], 100, "choice"),
     ],
-    ids=str,
+    ids=lambda augmentation: type(augmentation).__name__,
 )  # fmt: skip
 def test_augmentation_changes_image_and_labels_alike(augmentation) -> None:
     np.random.seed(0)
