@@ -116,7 +116,8 @@ def together(session: nox.Session) -> None:
     # With uv, the environments of tests/ecosystem take half a minute instead of two.
     install(session, *map(package, PACKAGES), extras="[all]", tools=[*TEST_TOOLS, RUFF, "uv"])
     # The tests import all modules.
-    session.install(f"{build_wheel(session, package('det-detectron2'))}[layer]")
+    for name, extra in (("det-detectron2", "layer"), ("det-export", "serve")):
+        session.install(f"{build_wheel(session, package(name))}[{extra}]")
     run_tests(session, "tests", "-m", "not slow", *session.posargs, DET_WHEELHOUSE=str(WHEELHOUSE))
 
 
@@ -184,7 +185,8 @@ def release(session: nox.Session) -> None:
 def full(session: nox.Session) -> None:
     """Run what is too slow for every change: tests marked slow and the benchmarks, after `nox` itself."""
     install(session, *map(package, PACKAGES), extras="[all]", tools=TEST_TOOLS)
-    session.install(f"{build_wheel(session, package('det-detectron2'))}[layer]")
+    for name, extra in (("det-detectron2", "layer"), ("det-export", "serve")):
+        session.install(f"{build_wheel(session, package(name))}[{extra}]")
     session.install(f"{build_wheel(session, package('det-inspect'))}[tensorboard,mlflow,wandb]")
     run_tests(session, *(f"packages/{name}/tests" for name in PACKAGES), "tests", "-m", "slow", *session.posargs)
     for benchmark in sorted((ROOT / "benchmarks").glob("*.py")):
