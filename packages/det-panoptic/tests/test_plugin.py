@@ -8,7 +8,7 @@ def test_plugin_lists_components_and_recipes_without_problems():
     assert plugin.status == "active"
     assert not plugin.problem
     offered = dict(plugin.components)
-    assert len(offered.pop("recipes")) == 18
+    assert len(offered.pop("recipes")) == 20
     assert {kind: set(names) for kind, names in offered.items()} == {
         "backbones": {"deeplab_resnet"},
         "heads": {"deeplab_v3_head", "deeplab_v3_plus_head"},
