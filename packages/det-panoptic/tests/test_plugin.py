@@ -11,8 +11,8 @@ def test_plugin_lists_components_and_recipes_without_problems():
     assert len(offered.pop("recipes")) == 20
     assert {kind: set(names) for kind, names in offered.items()} == {
         "backbones": {"deeplab_resnet"},
-        "heads": {"deeplab_v3_head", "deeplab_v3_plus_head"},
-        "models": {"panoptic_deeplab", "panoptic_fpn"},
+        "heads": {"deeplab_v3_head", "deeplab_v3_plus_head", "sem_seg_fpn_head"},
+        "models": {"panoptic_deeplab", "panoptic_fpn", "semantic_segmentor"},
         "datasets": {"ade20k", "cityscapes_panoptic", "cityscapes_semantic", "coco_panoptic"},
         "evaluators": {"boundary_quality", "panoptic_quality", "stuff_iou"},
         "importers": {"detectron2.panoptic"},
