@@ -51,8 +51,7 @@ def with_resizing(model: Any, rule: Mapping[str, Any]) -> Any:
     Raises:
         ConfigError: the boxes are rotated.
     """
-    import onnx
-    from onnx import TensorProto, helper
+    from onnx import TensorProto
 
     (boxes,) = (each for each in model.graph.output if each.name == "boxes")
     columns = boxes.type.tensor_type.shape.dim[-1].dim_value
@@ -85,6 +84,13 @@ def with_resizing(model: Any, rule: Mapping[str, Any]) -> Any:
     nodes.add("Unsqueeze", new, nodes.ints(0), output="sizes")
     ratio = nodes.add("Div", sides, nodes.add("Cast", new, to=TensorProto.DOUBLE))
     swapped = nodes.add("Gather", nodes.add("Cast", ratio, to=TensorProto.FLOAT), nodes.ints(1, 0, 1, 0))
+    return _prefixed(model, nodes, swapped)
+
+
+def _prefixed(model: Any, nodes: "_Nodes", factors: str) -> Any:
+    """The model behind `nodes`, which make its inputs out of the image; its boxes times `factors`."""
+    import onnx
+    from onnx import TensorProto, helper
 
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -95,7 +101,7 @@ def with_resizing(model: Any, rule: Mapping[str, Any]) -> Any:
     graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["image_height", "image_width", 3]))
     for node in graph.node:
         _rename(node, {"boxes": "resize_boxes"})
-    last = helper.make_node("Mul", ["resize_boxes", swapped], ["boxes"], name="resize_back")
+    last = helper.make_node("Mul", ["resize_boxes", factors], ["boxes"], name="resize_back")
     body = list(graph.node)
     del graph.node[:]
     graph.node.extend([*nodes.nodes, *body, last])

@@ -1,7 +1,7 @@
 """Anchors, as `detectron2.modeling.anchor_generator`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -50,29 +50,17 @@ def _grid(size: Sequence[int], stride: int, offset: float, device: torch.device)
     return x.reshape(-1), y.reshape(-1)
 
 
-@ANCHOR_GENERATOR_REGISTRY.register()
-class DefaultAnchorGenerator(nn.Module):
-    """All sizes and aspect ratios at each pixel of each level.
+class _AnchorGenerator(nn.Module):
+    """Anchors around the origin by level, and what both kinds of generators share."""
 
-    Args:
-        sizes: square roots of areas, by level, or of all levels.
-        aspect_ratios: heights over widths, by level, or of all levels.
-        strides: of the levels.
-        offset: of anchors in their pixels, in [0, 1).
-    """
+    generate_cell_anchors: Callable[..., Tensor]
 
-    box_dim: int = 4
-
-    @configurable
-    def __init__(self, *, sizes: Any, aspect_ratios: Any, strides: Sequence[int], offset: float = 0.5) -> None:
+    def __init__(self, strides: Sequence[int], offset: float, **lists: Any) -> None:
         super().__init__()
         self.strides = list(strides)
         self.num_features = len(self.strides)
-        sizes = _per_level(sizes, self.num_features, "sizes")
-        ratios = _per_level(aspect_ratios, self.num_features, "aspect_ratios")
-        self.cell_anchors = _Cells(
-            [self.generate_cell_anchors(a, b).float() for a, b in zip(sizes, ratios, strict=True)]
-        )
+        levels = (_per_level(each, self.num_features, name) for name, each in lists.items())
+        self.cell_anchors = _Cells([self.generate_cell_anchors(*each).float() for each in zip(*levels, strict=True)])
         self.offset = offset
         assert 0.0 <= self.offset < 1.0, self.offset
 
@@ -93,6 +81,24 @@ class DefaultAnchorGenerator(nn.Module):
         return [len(cell) for cell in self.cell_anchors]
 
     num_cell_anchors = num_anchors
+
+
+@ANCHOR_GENERATOR_REGISTRY.register()
+class DefaultAnchorGenerator(_AnchorGenerator):
+    """All sizes and aspect ratios at each pixel of each level.
+
+    Args:
+        sizes: square roots of areas, by level, or of all levels.
+        aspect_ratios: heights over widths, by level, or of all levels.
+        strides: of the levels.
+        offset: of anchors in their pixels, in [0, 1).
+    """
+
+    box_dim: int = 4
+
+    @configurable
+    def __init__(self, *, sizes: Any, aspect_ratios: Any, strides: Sequence[int], offset: float = 0.5) -> None:
+        super().__init__(strides, offset, sizes=sizes, aspect_ratios=aspect_ratios)
 
     def generate_cell_anchors(
         self, sizes: Sequence[float] = (32, 64, 128, 256, 512), aspect_ratios: Sequence[float] = (0.5, 1, 2)
@@ -117,7 +123,7 @@ class DefaultAnchorGenerator(nn.Module):
 
 
 @ANCHOR_GENERATOR_REGISTRY.register()
-class RotatedAnchorGenerator(nn.Module):
+class RotatedAnchorGenerator(_AnchorGenerator):
     """All sizes, aspect ratios and angles at each pixel of each level.
 
     Args:
@@ -134,35 +140,12 @@ class RotatedAnchorGenerator(nn.Module):
     def __init__(
         self, *, sizes: Any, aspect_ratios: Any, strides: Sequence[int], angles: Any, offset: float = 0.5
     ) -> None:
-        super().__init__()
-        self.strides = list(strides)
-        self.num_features = len(self.strides)
-        lists = (
-            _per_level(each, self.num_features, name)
-            for each, name in ((sizes, "sizes"), (aspect_ratios, "aspect_ratios"), (angles, "angles"))
-        )
-        self.cell_anchors = _Cells([self.generate_cell_anchors(*each).float() for each in zip(*lists, strict=True)])
-        self.offset = offset
-        assert 0.0 <= self.offset < 1.0, self.offset
+        super().__init__(strides, offset, sizes=sizes, aspect_ratios=aspect_ratios, angles=angles)
 
     @classmethod
     def from_config(cls, cfg: Any, input_shape: Sequence[ShapeSpec]) -> dict[str, Any]:
         """The arguments that a `cfg` gives."""
-        current = cfg.MODEL.ANCHOR_GENERATOR
-        return {
-            "sizes": current.SIZES,
-            "aspect_ratios": current.ASPECT_RATIOS,
-            "strides": [each.stride for each in input_shape],
-            "offset": current.OFFSET,
-            "angles": current.ANGLES,
-        }
-
-    @property
-    def num_anchors(self) -> list[int]:
-        """Of a pixel, by level."""
-        return [len(cell) for cell in self.cell_anchors]
-
-    num_cell_anchors = num_anchors
+        return {**super().from_config(cfg, input_shape), "angles": cfg.MODEL.ANCHOR_GENERATOR.ANGLES}
 
     def generate_cell_anchors(
         self,
