@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from det_core import Detector, recipes
 from det_core.data import read_image
-from det_core.models.cpu import accelerate
+from det_core.models.cpu_acceleration import accelerate
 from det_core.plugins import registry
 from det_core.predict.optimize import optimize
 from det_core.structures import ImageBatch, Prediction

@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 from det_core.data import read_image
 from det_core.errors import ConfigError
-from det_core.models.cpu import accelerate
+from det_core.models.cpu_acceleration import accelerate
 from det_core.plugins import registry
 from det_core.structures import ImageBatch, Prediction
 from det_export.batches import require_batchable

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 from det_core.errors import ConfigError, DetError
-from det_core.models.cpu import accelerate
+from det_core.models.cpu_acceleration import accelerate
 from det_core.structures import ImageBatch, Size
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from det_core.engine.rescale import rescale
+from det_core.engine.postprocessing import rescale
 from det_core.structures import Detections, MaskGrids, PanopticMap, Prediction, Proposals, SemanticMap
 
 
