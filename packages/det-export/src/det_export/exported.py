@@ -53,10 +53,10 @@ class ExportedModel(nn.Module):
             fix = "use a dataset with proposals"
             raise StructureError("ImageBatch.proposals", "are needed: the model has no proposal generator", fix=fix)
         predictions: list[Prediction] = []
+        regions = batch.proposals if PROPOSALS in self.metadata.inputs else None
         for start in range(0, len(batch), self.metadata.batch_size):
             chunk = range(start, min(start + self.metadata.batch_size, len(batch)))
-            takes_proposals = batch.proposals and PROPOSALS in self.metadata.inputs
-            proposals = inputs_of(batch.proposals[start]) if takes_proposals else ()
+            proposals = inputs_of(regions[start]) if regions else ()
             predictions += self._chunk([batch.pixels[i] for i in chunk], [batch.sizes[i] for i in chunk], proposals)
         return predictions
 
