@@ -254,7 +254,7 @@ def test_vertex_drawing_colors_the_figure_smoothly() -> None:
     assert values.max() == 1
 
 
-def test_vertex_texture_of_the_figure_shows_the_tiles_of_its_charts() -> None:
+def test_vertex_texture_figure_shows_tiles_of_charts() -> None:
     charts = figure().charts
     assert charts is not None
     tiles = np.repeat(np.arange(1, 25, dtype=np.uint8)[:, None, None, None] * 10, 3, 3).repeat(16, 1).repeat(16, 2)
