@@ -8,7 +8,7 @@ from det_core.structures import Detections, Prediction
 from det_export import check
 from det_export.cli import command
 from det_export.exported import ExportedModel
-from det_export.facts import Facts
+from det_export.metadata import Metadata
 from torch import nn
 
 BOXES = torch.tensor([[0.0, 0.0, 8.0, 8.0], [4.0, 4.0, 20.0, 16.0]])
@@ -41,7 +41,7 @@ def two_at_least(pixels, sizes):
 
 
 def file_of(run):
-    return ExportedModel(run, Facts("made_up", ("boxes", "scores", "labels"), 1, 1, 2, 4096, None, 1), "m.made_up")
+    return ExportedModel(run, Metadata("made_up", ("boxes", "scores", "labels"), 1, 1, 2, 4096, None, 1), "m.made_up")
 
 
 def compared(run, tmp_path):

@@ -207,21 +207,36 @@ def test_report_of_int8_names_pictures_beyond_the_calibrated_ranges():
         quantized(*arguments[:2], [], arguments[3])
 
 
+def test_int8_head_of_several_levels_has_int8_weights():
+    pytest.importorskip("executorch")
+    from det_mobile.device.exporter import _detector_on
+    from det_mobile.device.int8 import quantized
+
+    device = DeviceModel(model_of("pyramid"), SIZE)
+    pictures = [(images(1, SIZE).pixels, torch.tensor([SIZE]))]
+    networks, _ = quantized(device.networks, device.inputs_of_networks(), pictures, partial(_detector_on, device))
+    convolutions = [each for each in networks["trunk"].graph.nodes if "conv2d" in str(each.target)]
+    assert len(convolutions) > 3 * 3
+    for node in convolutions:
+        assert all("dequantize" in str(argument.target) for argument in node.args[:2]), node
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_int8_file_predicts_most_boxes_of_the_model(tmp_path):
+@pytest.mark.parametrize("name", ["c4", "pyramid"])
+def test_int8_file_predicts_most_boxes_of_the_model(tmp_path, name):
     from det_core.ops.boxes import iou
     from PIL import Image
 
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no folder with images"):
-        exporter(precision="int8", calibrate=tmp_path / "empty").export(model_of("c4"), images(1), tmp_path / "none")
+        exporter(precision="int8", calibrate=tmp_path / "empty").export(model_of(name), images(1), tmp_path / "none")
     (tmp_path / "photos").mkdir()
     batch = images(1)
     Image.fromarray(batch.pixels[0].permute(1, 2, 0).numpy()).save(tmp_path / "photos" / "a.png")
-    small = exporter(precision="int8", calibrate=tmp_path / "photos").export(model_of("c4"), batch, tmp_path / "c4")
-    assert json.loads(small.with_name("c4.pte.json").read_text())["facts"]["precision"] == "int8"
+    written = exporter(precision="int8", calibrate=tmp_path / "photos").export(model_of(name), batch, tmp_path / "file")
+    assert json.loads(written.with_name("file.pte.json").read_text())["facts"]["precision"] == "int8"
     with torch.inference_mode():
-        expected = model_of("c4")(batch)[0].detections
-        detected = exporter().load(small)(batch)[0].detections
+        expected = model_of(name)(batch)[0].detections
+        detected = exporter().load(written)(batch)[0].detections
     assert (iou(expected.boxes, detected.boxes).amax(1) > 0.5).float().mean() >= 0.7

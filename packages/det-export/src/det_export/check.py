@@ -20,7 +20,7 @@ from det_export import measures
 from det_export.calibration import listed
 from det_export.exported import ExportedModel
 from det_export.proposals import with_proposals
-from det_export.ties import LowestFirst
+from det_export.stable_topk import StableTopK
 
 __all__ = ["BLACK", "BOUNDS", "Agreement", "Bounds", "Picture", "Row", "compare", "pictures", "shipped", "sizes_for"]
 
@@ -81,7 +81,7 @@ class Row:
         semantic: share of pixels with the same class, and of segments with the same class too; 1 where there are none.
         extras: largest difference of the extras of matches, as a share of the largest value of each.
         milliseconds: of the model and of the file.
-        ties: whether it is compared with the model as it orders equal scores under `LowestFirst`, since it differs from
+        ties: whether it is compared with the model as it orders equal scores under `StableTopK`, since it differs from
             the model as it is.
         problem: why the file computed nothing; "" where it did.
         bounds: what agrees.
@@ -183,11 +183,11 @@ def pictures(folder: Path | None) -> list[Path]:
 
 def sizes_for(exported: ExportedModel, example: Size) -> list[Size]:
     """Three sizes other than the example's, different from each other in both sides, within the limits of the file."""
-    facts = exported.facts
-    if facts.resizes:
-        return _sizes_of(facts.resize)
-    limit = facts.fixed or (facts.largest, facts.largest)
-    least = (1, 1) if facts.fixed else (facts.smallest, facts.smallest)
+    metadata = exported.metadata
+    if metadata.resizes:
+        return _sizes_of(metadata.resize)
+    limit = metadata.fixed or (metadata.largest, metadata.largest)
+    least = (1, 1) if metadata.fixed else (metadata.smallest, metadata.smallest)
     wanted = [(0.73, 0.91), (1.31, 0.83), (0.57, 0.61)]
     sizes = [tuple(int(side * f) for side, f in zip(example, factors, strict=True)) for factors in wanted]
     return [
@@ -218,7 +218,7 @@ def compare(
         sizes: that each is brought to.
         path: the file, for its size.
     """
-    bounds = BOUNDS[exported.facts.precision]
+    bounds = BOUNDS[exported.metadata.precision]
     weights = path.with_suffix(".bin") if path.suffix == ".xml" else path
     total = path.stat().st_size + (weights.stat().st_size if weights != path else 0)
     agreement = Agreement(megabytes=total / 1e6, metric_bound=bounds.metric)
@@ -235,7 +235,7 @@ def compare(
 def _rows(model: nn.Module, exported: ExportedModel, image: Tensor, name: str) -> list[Row]:
     """The row of an image; where the file takes several, also those of the mirrored and of a black one beside it."""
     size = (image.shape[1], image.shape[2])
-    count = 3 if exported.facts.any_batch else exported.facts.batch_size
+    count = 3 if exported.metadata.any_batch else exported.metadata.batch_size
     images = ([image, image.flip(2), torch.zeros_like(image)] * count)[:count]
     entering, _ = exported.entering(images, [size] * count)
     batch = with_proposals(model, ImageBatch(pixels=entering, sizes=(size,) * count))
@@ -249,12 +249,12 @@ def _rows(model: nn.Module, exported: ExportedModel, image: Tensor, name: str) -
                 row.expected = 0 if prediction.detections is None else len(prediction.detections)
                 row.matched, row.problem = 0.0, str(error)
             return rows
-    bounds = BOUNDS[exported.facts.precision]
+    bounds = BOUNDS[exported.metadata.precision]
     rows = [dataclasses.replace(row, milliseconds=(before, after), bounds=bounds) for row in rows]
     plain = _compared(rows, expected, predictions)
     if all(row.agrees for row in plain):
         return plain
-    with torch.no_grad(), LowestFirst():
+    with torch.no_grad(), StableTopK():
         expected, _ = timed(model, batch)
     ordered = _compared([dataclasses.replace(row, ties=True) for row in rows], expected, predictions)
     return ordered if all(row.agrees for row in ordered) else plain

@@ -121,7 +121,7 @@ def _exporter(
 
 def _export(request: _Request, exporter: Any) -> "Agreement":
     import torch
-    from det_core.models.cpu import accelerate
+    from det_core.models.cpu_acceleration import accelerate
     from det_core.predict import Detector
     from det_core.structures import ImageBatch
 

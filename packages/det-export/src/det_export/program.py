@@ -16,9 +16,9 @@ from det_core.structures import Detections, ImageBatch, Prediction, Proposals, S
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from det_export import after
+from det_export import numpy_postprocess
 from det_export.batches import Images, counted, for_any_batch
-from det_export.finish import graph_branches, parts_of, written_for
+from det_export.postprocess_steps import graph_branches, parts_of, written_for
 
 HEATMAPS = f"detections.{KEYPOINT_HEATMAPS}"
 """The output that holds the heatmaps of keypoints."""
@@ -149,7 +149,9 @@ def _prediction(tensors: Mapping[str, Tensor], size: Size) -> Prediction:
     if "boxes" in tensors:
         heatmaps = tensors.get(HEATMAPS)
         if heatmaps is not None:
-            decoded = after.keypoints(heatmaps.cpu().float().numpy(), tensors["boxes"].cpu().float().numpy())
+            decoded = numpy_postprocess.keypoints(
+                heatmaps.cpu().float().numpy(), tensors["boxes"].cpu().float().numpy()
+            )
             points = torch.from_numpy(decoded).to(heatmaps.device)
             tensors = {name: value for name, value in tensors.items() if name != HEATMAPS} | {"keypoints": points}
         optional: dict[str, Any] = {name: tensors[name] for name in ("masks", "keypoints") if name in tensors}

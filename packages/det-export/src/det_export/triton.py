@@ -44,10 +44,10 @@ def write_config(path: Path) -> Path:
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     folder = path.absolute().parents[1]
-    facts: dict[str, Any] = json.loads(session.get_modelmeta().custom_metadata_map["det"])
+    metadata: dict[str, Any] = json.loads(session.get_modelmeta().custom_metadata_map["det"])
     parameters = {
-        "classes": json.dumps(list(facts["classes"])),
-        "category_ids": json.dumps(list(facts["category_ids"])),
+        "classes": json.dumps(list(metadata["classes"])),
+        "category_ids": json.dumps(list(metadata["category_ids"])),
     }
     lines = [
         f"name: {json.dumps(folder.name)}",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from det_core.errors import ConfigError
-from det_core.models.cpu import accelerate
+from det_core.models.cpu_acceleration import accelerate
 from det_core.ops.layers import FrozenBatchNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from det_core.errors import ConfigError
 from det_core.models import RCNN, DenseDetector, FastRCNNPredictor, FCOSHead, Normalize, RetinaNetHead, StandardROIHeads
-from det_core.models.cpu import accelerate
+from det_core.models.cpu_acceleration import accelerate
 from det_core.models.heads.rpn import RPN
 from det_core.ops import coding
 from det_core.ops.roi import ROIPooler

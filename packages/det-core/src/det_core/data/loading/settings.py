@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from det_core.contracts import Dataset, Evaluator, Sampler
-from det_core.data.left_out import LeftOutWarning, left_out_notes
 from det_core.data.loading.loader import EvalLoader, OnBadImage, TrainLoader, require_objects
+from det_core.data.skipped_entries import LeftOutWarning, left_out_notes
 from det_core.data.transforms.geometric import compose
 from det_core.errors import ConfigError
 from det_core.plugins import registry

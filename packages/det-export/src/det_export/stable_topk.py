@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["LowestFirst"]
+__all__ = ["StableTopK"]
 
 _TOPK = (torch.topk, torch.Tensor.topk)
 
 
-class LowestFirst(TorchFunctionMode):
+class StableTopK(TorchFunctionMode):
     """Within it, the largest values of `topk` come as ONNX defines them: of equal ones, the lowest index first.
 
     A network whose features are the same at many places (the padding of an image) scores them all alike, and then its

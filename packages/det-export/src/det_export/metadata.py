@@ -10,7 +10,7 @@ import torch
 from det_core.errors import CheckpointError
 from det_core.structures import Size
 
-__all__ = ["INPUTS", "KEY", "LONGEST", "PROPOSALS", "Facts"]
+__all__ = ["INPUTS", "KEY", "LONGEST", "PROPOSALS", "Metadata"]
 
 KEY = "det"
 INPUTS = ("pixels", "sizes")
@@ -22,7 +22,7 @@ LONGEST = 4 * 2**20
 
 
 @dataclass
-class Facts:
+class Metadata:
     """What a caller needs to run a file.
 
     Attributes:
@@ -72,33 +72,36 @@ class Facts:
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def of_json(cls, text: str | bytes, where: str) -> "Facts":
+    def of_json(cls, text: str | bytes, where: str) -> "Metadata":
         """From the text in a file; CheckpointError where it is none that `to_json` writes."""
         fix = "export the model again"
         if len(text) > LONGEST:
             raise CheckpointError(where, "has metadata that are too long", f"{len(text)} bytes", fix)
         try:
-            facts = cls(**json.loads(text))
+            metadata = cls(**json.loads(text))
+            valid = metadata._is_valid()
         except (ValueError, TypeError, RecursionError) as error:
             raise CheckpointError(where, "has incomplete or damaged metadata", str(error)[:200], fix) from error
-        counts = (facts.batch_size, facts.divisibility, facts.smallest, facts.largest)
-        texts = (*facts.outputs, *facts.classes, facts.recipe, facts.format, facts.precision)
-        good = all(type(n) is int and 1 <= n <= 65536 for n in counts) and all(isinstance(t, str) for t in texts)
-        good = good and all(isinstance(each, Mapping) for each in (facts.versions, facts.resize, facts.agreement))
-        good = good and facts.inputs in (INPUTS, [*INPUTS], [*INPUTS, PROPOSALS])
-        ids = list(facts.category_ids)
-        good = good and isinstance(facts.finish, list) and all(isinstance(node, dict) for node in facts.finish)
-        good = (
-            good
-            and type(facts.any_batch) is bool
-            and type(facts.num_classes) is int
-            and all(type(n) is int for n in ids)
-        )
-        good = good and len(facts.classes) in (0, facts.num_classes) and len(ids) in (0, facts.num_classes)
-        if facts.fixed is not None:
-            fixed = facts.fixed
-            good = good and isinstance(fixed, list) and len(fixed) == 2 and all(type(n) is int for n in fixed)
-            facts.fixed = (fixed[0], fixed[1]) if good else None
-        if not good:
+        if not valid:
             raise CheckpointError(where, "has incomplete or damaged metadata", "a value is out of range", fix)
-        return facts
+        metadata.fixed = None if metadata.fixed is None else (metadata.fixed[0], metadata.fixed[1])
+        return metadata
+
+    def _is_valid(self) -> bool:
+        """Whether all values from JSON have their types and ranges; TypeError where one has no length or items."""
+        counts = (self.batch_size, self.divisibility, self.smallest, self.largest)
+        texts = (*self.outputs, *self.classes, self.recipe, self.format, self.precision)
+        return (
+            all(type(count) is int and 1 <= count <= 65536 for count in counts)
+            and all(isinstance(text, str) for text in texts)
+            and all(isinstance(each, Mapping) for each in (self.versions, self.resize, self.agreement))
+            and self.inputs in (INPUTS, [*INPUTS], [*INPUTS, PROPOSALS])
+            and isinstance(self.finish, list)
+            and all(isinstance(node, dict) for node in self.finish)
+            and type(self.any_batch) is bool
+            and type(self.num_classes) is int
+            and all(type(number) is int for number in self.category_ids)
+            and len(self.classes) in (0, self.num_classes)
+            and len(self.category_ids) in (0, self.num_classes)
+            and (self.fixed is None or (isinstance(self.fixed, list) and [type(n) for n in self.fixed] == [int, int]))
+        )
