@@ -144,6 +144,8 @@ def test_eval_set_changes_evaluated_recipe(invoke, trained):
 def test_pictures_and_predictions_of_a_folder_are_written(invoke, trained, photos, tmp_path):
     result = invoke("predict", photos, "--model", trained, "--output", tmp_path / "found")
     assert result.exit_code == 0, result.output
+    printed = result.stdout.replace("\n", "")
+    assert f"3 images, scores from 0.50; in {tmp_path / 'found'}: 3 .png files, predictions.json" in printed
     written = sorted(path.name for path in (tmp_path / "found").iterdir())
     assert written == [".det-predict.json", "000000.png", "000001.png", "000002.png", "predictions.json"]
     assert (tmp_path / "found" / "000000.png").read_bytes() != (photos / "000000.png").read_bytes()

@@ -12,7 +12,7 @@ from det_core.errors import DataError
 from numpy.typing import NDArray
 from torch import Tensor
 
-from det_densepose.structures import Mesh
+from det_densepose.structures import ATLAS_COLUMNS, ATLAS_ROWS, Mesh
 
 __all__ = ["FIGURE", "Body", "Charts", "Distances", "MatrixDistances", "PackedDistances", "figure"]
 
@@ -88,6 +88,18 @@ class Charts:
             distance = ((points[:, None] - self.uv[rows][None]) ** 2).sum(-1)
             found[own] = self.vertex[rows[distance.argmin(1)]]
         return found
+
+    def in_atlas(self, count: int) -> NDArray[np.float32]:
+        """Places of `count` vertices in an atlas, float32 (count, 2) in [0, 1]: u to the right, v upwards.
+
+        A vertex on a seam is placed in the first of its charts, all of them a little inside of the tile.
+        """
+        vertex, first = np.unique(self.vertex, return_index=True)
+        column, row = np.divmod(self.part[first] - 1, ATLAS_ROWS)
+        u, v = (0.005 + 0.99 * self.uv[first]).T
+        places = np.zeros((count, 2), np.float32)
+        places[vertex] = np.stack(((column + u) / ATLAS_COLUMNS, 1 - (row + 1 - v) / ATLAS_ROWS), 1)
+        return places
 
     @cached_property
     def _rows(self) -> dict[int, NDArray[np.int64]]:
@@ -169,6 +181,7 @@ def figure() -> Body:
         faces=faces,
         symmetry=arrays["symmetry"].astype(np.int64),
         charts=charts,
+        texcoords=charts.in_atlas(len(vertices)),
         geodesics=lru_cache(maxsize=1)(lambda: geodesics(vertices, faces)),
         features=lambda: arrays["features"].astype(np.float32),
         skin={"weights": arrays["weights"], "joints": arrays["joints"]},

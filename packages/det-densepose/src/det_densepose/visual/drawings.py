@@ -209,7 +209,8 @@ class VertexTextureDrawing:
         result = _vertices(person, "cse_texture")
         texture, body = self.textures.get(result.mesh), self.bodies(result.mesh)
         if texture is None:
-            raise ConfigError("cse_texture", f"there is no texture for mesh {result.mesh!r}")
+            fix = f"give one, named {result.mesh}.png"
+            raise ConfigError("cse_texture", f"there is no texture for mesh {result.mesh!r}", fix=fix)
         if body.texcoords is None:
             fix = "put texcoords_NAME.pkl into the folder of bodies, or make the body from an OBJ file with vt lines"
             raise ConfigError("cse_texture", f"mesh {result.mesh!r} has no places in a texture", fix=fix)
