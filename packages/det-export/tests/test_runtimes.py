@@ -205,7 +205,7 @@ def test_int8_without_pictures_refused_before_work(tmp_path):
 def test_report_pictures_of_another_kind_warned():
     report = QuantizationReport([LayerReport("stem", decibels=30.0, outside=0.4), LayerReport("fc", decibels=4.0)], 3)
     first, second = report.problems()
-    assert "unlike those of the calibration: 40% of what enters stem" in first
+    assert "unlike those of the calibration: 40% of the inputs of stem" in first
     assert "--keep-float fc" in second
 
 

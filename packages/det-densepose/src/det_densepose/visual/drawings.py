@@ -58,10 +58,10 @@ def draw(
 
     Args:
         image: uint8 RGB (H, W, 3).
-        persons: results, in its pixels.
-        drawings: one after the other.
-        scores: of the persons, for boxes; 1 where they are not given.
-        colored: keep the colors of the image.
+        persons: results in the pixels of the image.
+        drawings: drawings, applied in order.
+        scores: scores of the persons, for labels of boxes; by default 1.
+        colored: whether to keep the colors of the image instead of converting it to gray.
     """
     picture = image.astype(np.float64) if colored else gray(image)
     known = list(scores) or [1.0] * len(persons)
