@@ -1,4 +1,4 @@
-"""Operations with a number that only a run knows, such as a width, which torch's ONNX exporter lacks or computes wrongly."""
+"""Operations with a number that only a run knows, such as a width, which the ONNX exporter lacks or computes wrongly."""
 
 import operator
 from collections.abc import Callable
