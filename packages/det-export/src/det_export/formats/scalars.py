@@ -1,4 +1,4 @@
-"""Operations with a number that only a run knows, such as a width, which the ONNX exporter lacks or computes wrongly."""
+"""Operations with a number that only a run knows, such as a width, that the ONNX exporter lacks or gets wrong."""
 
 import operator
 from collections.abc import Callable
