@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from det_core import Detector, recipes
 from det_core.engine import evaluate, train
-from det_core.models.cpu import accelerate
+from det_core.models.cpu_acceleration import accelerate
 from det_mobile.quantization import FakeQuantization
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from det_core import Detector, recipes
 from det_core.data import read_image
-from det_core.models.cpu import accelerate
+from det_core.models.cpu_acceleration import accelerate
 from det_core.plugins import registry
 from det_core.predict.optimize import optimize
 from det_core.structures import ImageBatch, Prediction
@@ -146,7 +146,7 @@ def _write(name: str, precision: str, files: Mapping[str, Path], folder: Path) -
     tracer.compared, tracer.about = [picture_of(name)], detector.about_for_export()
     tracer.export(detector.model, batch_of(name), folder / f"{name}-{precision or 'fp32'}")
     assert tracer._last is not None
-    (program, facts), translated = tracer._last, None
+    (program, metadata), translated = tracer._last, None
     for runtime in sorted(files):
         start, file = time.monotonic(), files[runtime]
         form = runtime.partition(" ")[0]
@@ -154,7 +154,7 @@ def _write(name: str, precision: str, files: Mapping[str, Path], folder: Path) -
         exporter.target = file
         if form == "openvino":
             exporter._made = translated
-        exporter.write(program, replace(facts, format=form), file)
+        exporter.write(program, replace(metadata, format=form), file)
         translated = getattr(exporter, "_made", None)
         file.with_suffix(".complete").touch()
         print(f"{name}: {runtime}: {file}, {time.monotonic() - start:.0f} s", flush=True)

@@ -203,7 +203,7 @@ def is_code(content):
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if p.name != GENERATED and name(p) not in RUN_BY], ids=name)
-def test_commands_and_code_are_run_or_have_the_reason_beside(page):
+def test_doc_blocks_are_run_or_have_a_stated_reason(page):
     for block in FENCE.finditer(page.read_text(encoding="utf-8")):
         if block["kind"] == "sh" or (block["kind"] in ("text", "python") and is_code(block["content"])):
             included = block["before"].startswith("<!-- include:")

@@ -1,4 +1,4 @@
-"""What README.md shows runs as it stands there, but for what needs the internet; its pictures exist."""
+"""Commands and code of README.md run, except those that need a network; its pictures and links exist."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def run(command: str, folder: Path, **environment: str) -> subprocess.CompletedP
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Stands for the root of the repository after the demo, whose detector has learnt for one step here."""
+    """Stands for the root of the repository after the demo, whose detector was trained for one step here."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "examples").symlink_to(ROOT / "examples")
     changes = "--set train.steps=1 --set train.batch_size=1 --set data.val=null"
@@ -40,9 +40,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_first_command_finds_cells_without_training(tmp_path):
+def test_first_prediction_command_finds_cells(tmp_path):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    command, _ = blocks("Thirty seconds to a first result", "sh")
+    _, command, _ = blocks("Thirty seconds to a first result", "sh")
     run(command, tmp_path)
     objects = json.loads((tmp_path / "found" / "predictions.json").read_text())
     confident = [each["category_id"] for each in objects if each["score"] > 0.5]

@@ -7,14 +7,14 @@ from det_core.contracts import Backbone
 from det_core.structures import ImageBatch, Targets
 
 
-def test_the_plugin_is_listed_without_problems():
+def test_plugin_is_listed_without_problems():
     (acme,) = [plugin for plugin in plugins.catalog().plugins if plugin.distribution == "det-acme"]
     assert acme.status == "active"
     assert not acme.problem
     assert acme.components["backbones"] == {"acme_tiny": "det_acme.tiny:TinyBackbone"}
 
 
-def test_the_backbone_has_the_channels_and_strides_that_it_declares():
+def test_backbone_features_have_declared_channels_and_strides():
     backbone = TinyBackbone(width=8)
     assert isinstance(backbone, Backbone)
     features = backbone(torch.zeros(2, 3, 64, 96))
@@ -24,7 +24,7 @@ def test_the_backbone_has_the_channels_and_strides_that_it_declares():
         assert feature.shape == (2, backbone.channels[level], 64 // stride, 96 // stride)
 
 
-def test_a_recipe_builds_the_detector_and_a_step_lowers_its_loss():
+def test_recipe_detector_trains_one_step_with_lower_loss():
     torch.manual_seed(0)
     model = recipes.load("acme_tiny_faster_rcnn").build_model()
     pixels = torch.randint(0, 256, (1, 3, 96, 128), dtype=torch.uint8)

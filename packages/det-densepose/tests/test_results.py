@@ -254,6 +254,20 @@ def test_vertex_drawing_colors_the_figure_smoothly() -> None:
     assert values.max() == 1
 
 
+def test_vertex_texture_figure_shows_tiles_of_charts() -> None:
+    charts = figure().charts
+    assert charts is not None
+    tiles = np.repeat(np.arange(1, 25, dtype=np.uint8)[:, None, None, None] * 10, 3, 3).repeat(16, 1).repeat(16, 2)
+    numbers = np.arange(1990, dtype=np.int32)[None]
+    person = VertexResult((0, 0, 1990, 1), np.ones((1, 1990), bool), numbers, FIGURE)
+    drawing = drawings.VertexTextureDrawing({FIGURE: join_atlas(tiles)}, BodyFolder().body)
+    drawn = drawings.draw(np.zeros((1, 1990, 3), np.uint8), [person], [drawing])[0, :, 0]
+    inside = np.bincount(charts.vertex, minlength=1990) == 1  # not on a seam
+    rows = np.flatnonzero(inside[charts.vertex])
+    assert len(rows) > 1500
+    assert (drawn[charts.vertex[rows]] == 10 * charts.part[rows]).all()
+
+
 def charts_with_confidence(name: str) -> ChartResult:
     labels = np.ones((1, 100), np.uint8)
     values = np.arange(100, dtype=np.float32)[None]

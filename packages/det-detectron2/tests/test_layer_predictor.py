@@ -49,7 +49,7 @@ def picture(folder: Path) -> np.ndarray:
     return read_image(next(Path(images).iterdir())).permute(1, 2, 0).numpy()
 
 
-def test_default_predictor_gives_what_a_detector_of_det_gives(cfg, tmp_path: Path) -> None:
+def test_default_predictor_predictions_equal_those_of_detector(cfg, tmp_path: Path) -> None:
     image = picture(tmp_path / "a")
     found = DefaultPredictor(cfg)(image[:, :, ::-1])["instances"]
     recipe = recipes.recipe_from_tree(recipe_from_settings(flat_settings(cfg)).tree)
@@ -75,7 +75,7 @@ def test_model_in_training_gives_losses_of_its_instances(cfg) -> None:
     assert any(each.grad is not None for each in predictor.model.parameters())
 
 
-def test_checkpointer_writes_what_detectron2_reads(cfg, tmp_path: Path) -> None:
+def test_checkpointer_file_has_the_layout_of_detectron2(cfg, tmp_path: Path) -> None:
     predictor = DefaultPredictor(cfg)
     checkpointer = DetectionCheckpointer(predictor.model, str(tmp_path / "out"))
     checkpointer.save("model_final", iteration=3)

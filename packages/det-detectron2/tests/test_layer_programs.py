@@ -44,6 +44,6 @@ def test_program_trains_with_masks_then_predicts_on_a_folder(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_program_trains_its_own_backbone_and_hook(tmp_path: Path) -> None:
+def test_program_with_registered_backbone_and_hook_trains(tmp_path: Path) -> None:
     output = run(tmp_path, "custom.py", *SMALL, "OUTPUT_DIR", str(tmp_path / "run"))
     assert output.count(", lowest ") == 2

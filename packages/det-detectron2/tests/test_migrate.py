@@ -36,7 +36,7 @@ def test_migrate_program_on_the_layer_gives_its_recipe(tmp_path: Path) -> None:
     assert run(str(tmp_path / "program.py"), "-o", str(tmp_path / "recipe.yaml")).exit_code == 1
 
 
-def test_migrate_check_names_what_is_lacking(tmp_path: Path) -> None:
+def test_migrate_check_lists_missing_parts(tmp_path: Path) -> None:
     lines = ("from detectron2.export import Caffe2Tracer", "from detectron2.engine import Nothing")
     (tmp_path / "a.py").write_text("\n".join((*lines, "import detectron2.utils.comm")))
     done = run(str(tmp_path), "--check")

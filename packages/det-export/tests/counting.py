@@ -39,14 +39,14 @@ def require_counts(model, size, other, folder):
     example = ImageBatch(pixels=torch.zeros(1, 3, *size, dtype=torch.uint8), sizes=(size,))
     exporter = registry.find("exporters", "torch_export", "test").load()()
     path = exporter.export(model, example, folder / "model")
-    program, facts = exporter._last
+    program, metadata = exporter._last
     for bias, least, most in ((-1e6, 0, 0), (one, 1, 1), (one + max(3, abs(one) / 2), 2, 100)):
         state = shifted(model, bias)
         model.load_state_dict(state)
         for key in state:
             if key.endswith("cls_score.bias"):
                 program.state_dict[f"model.{key}"].copy_(state[key])
-        exporter.write(program, facts, path)
+        exporter.write(program, metadata, path)
         agreement = compare(model, exporter.load(path), shipped()[:1], [other], path)
         row = agreement.rows[0]
         assert least <= row.expected <= most, (bias, row)

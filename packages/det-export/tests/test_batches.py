@@ -8,15 +8,15 @@ import torch
 from click.testing import CliRunner
 from det_core.data import read_image
 from det_core.errors import ConfigError
-from det_core.models.cpu import accelerate
+from det_core.models.cpu_acceleration import accelerate
 from det_core.plugins import registry
 from det_core.structures import ImageBatch, Prediction
 from det_export.batches import require_batchable
 from det_export.check import Row, compared, shipped
 from det_export.cli import command
 from det_export.exported import ExportedModel
-from det_export.facts import Facts
-from det_export.finish import graph_branches
+from det_export.metadata import Metadata
+from det_export.postprocess_steps import graph_branches
 from det_export.program import Program, padded, unflatten
 from torch.nn import functional as F
 
@@ -85,7 +85,7 @@ def test_file_for_any_batch_agrees_with_the_model(form, name, tmp_path):
     exporter = registry.find("exporters", form, "test").load()(dynamic_batch=True)
     example = ImageBatch(pixels=torch.zeros(1, 3, 192, 224, dtype=torch.uint8), sizes=((192, 224),))
     loaded = exporter.load(exporter.export(model, example, tmp_path / "model"))
-    assert loaded.facts.any_batch
+    assert loaded.metadata.any_batch
     for count in (1, 2, 3):
         batch = images(count)
         with torch.no_grad():
@@ -121,8 +121,8 @@ def test_exported_model_for_any_batch_runs_once():
         boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0]]).repeat(3, 1)
         return [boxes, torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3).long(), torch.tensor([1, 0, 2])]
 
-    facts = Facts("made_up", ("boxes", "scores", "labels", "counts"), 64, 1, 2, 4096, None, 1, any_batch=True)
-    model = ExportedModel(run, facts, "m.made_up")
+    metadata = Metadata("made_up", ("boxes", "scores", "labels", "counts"), 64, 1, 2, 4096, None, 1, any_batch=True)
+    model = ExportedModel(run, metadata, "m.made_up")
     batch = ImageBatch(pixels=torch.zeros(3, 3, 8, 8, dtype=torch.uint8), sizes=((8, 8),) * 3)
     found: list[Prediction] = model(batch)
     assert calls == [3]

@@ -8,7 +8,7 @@ from det_core.structures import Detections, Prediction
 from det_export import check
 from det_export.cli import command
 from det_export.exported import ExportedModel
-from det_export.facts import Facts
+from det_export.metadata import Metadata
 from torch import nn
 
 BOXES = torch.tensor([[0.0, 0.0, 8.0, 8.0], [4.0, 4.0, 20.0, 16.0]])
@@ -41,7 +41,7 @@ def two_at_least(pixels, sizes):
 
 
 def file_of(run):
-    return ExportedModel(run, Facts("made_up", ("boxes", "scores", "labels"), 1, 1, 2, 4096, None, 1), "m.made_up")
+    return ExportedModel(run, Metadata("made_up", ("boxes", "scores", "labels"), 1, 1, 2, 4096, None, 1), "m.made_up")
 
 
 def compared(run, tmp_path):
@@ -96,5 +96,5 @@ def test_export_file_failing_on_picture_exit_code_1(tmp_path, monkeypatch):
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit)
     assert "u1 >= 2" in result.output
-    assert "does not compute what the model does" in result.output
+    assert "the file differs from the model" in result.output
     assert output.exists()

@@ -120,4 +120,4 @@ def test_export_from_python_writes_licence_of_published_weights(tmp_path):
     detector = Detector(model(), CLASSES)
     detector.weights = published.of_recipe("mask_rcnn_r50_fpn_3x").weights
     path = detector.export("torch_export", tmp_path / "model", shape=EXAMPLE, dynamic=False)
-    assert Detector.load(path).model.facts.licence == "CC-BY-SA-3.0"
+    assert Detector.load(path).model.metadata.licence == "CC-BY-SA-3.0"

@@ -58,7 +58,7 @@ def test_detector_of_an_exported_file_has_classes_and_transforms(files, name):
 def test_record_agreement_is_in_the_metadata(files):
     exporter, path = files["onnx"]
     exporter.record(path, {"agrees": True})
-    assert exporter.load(path).facts.agreement == {"agrees": True}
+    assert exporter.load(path).metadata.agreement == {"agrees": True}
     assert not list(path.parent.glob(".*"))
 
 
@@ -108,7 +108,7 @@ def test_load_onnx_with_other_operators_refused(files, tmp_path):
     changed = onnx.load(files["onnx"][1])
     changed.graph.node[0].domain = "com.example"
     (tmp_path / "m.onnx").write_bytes(changed.SerializeToString())
-    with pytest.raises(CheckpointError, match="none of ONNX's own"):
+    with pytest.raises(CheckpointError, match="outside the ONNX standard"):
         Detector.load(tmp_path / "m.onnx", device="cpu")
 
 
@@ -127,12 +127,22 @@ def test_load_pt2_of_another_program_error_names_metadata(tmp_path):
         Detector.load(tmp_path / "m.pt2", device="cpu")
 
 
-def test_facts_out_of_range_refused(files, tmp_path):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 10**9}, "out of range"),
+        ({"fixed": [64]}, "out of range"),
+        ({"category_ids": 3}, "damaged metadata"),
+        ({"outputs": 7}, "damaged metadata"),
+        ({"finish": None}, "out of range"),
+    ],
+)
+def test_load_invalid_metadata_refused(changes, message, files, tmp_path):
     changed = onnx.load(files["onnx"][1])
-    facts = json.loads(changed.metadata_props[0].value)
-    onnx.helper.set_model_props(changed, {"det": json.dumps(facts | {"batch_size": 10**9})})
+    metadata = json.loads(changed.metadata_props[0].value)
+    onnx.helper.set_model_props(changed, {"det": json.dumps(metadata | changes)})
     (tmp_path / "m.onnx").write_bytes(changed.SerializeToString())
-    with pytest.raises(CheckpointError, match="out of range"):
+    with pytest.raises(CheckpointError, match=message):
         Detector.load(tmp_path / "m.onnx", device="cpu")
 
 

@@ -27,7 +27,7 @@ def test_fast_rcnn_file_any_proposals_agrees_with_the_model(form, tmp_path):
     model = narrow_models.built("Fast R-CNN FPN")
     exporter = exporter_of(form)
     loaded = exporter.load(exporter.export(model, example(), tmp_path / "model"))
-    assert loaded.facts.inputs[2] == "proposals"
+    assert loaded.metadata.inputs[2] == "proposals"
     pixels, every = narrow_models.picture(OTHER).pixels, synthetic(OTHER)
     for rows in (slice(0, 64), slice(5, 6), slice(0, 0)):
         given = (Proposals(boxes=every.boxes[rows], logits=every.logits[rows]),)

@@ -11,19 +11,19 @@ from det_core import Detector
 from det_core.data import ResizeShortestEdge, read_image
 from det_core.errors import CheckpointError, ConfigError, DataError, MissingExtraError
 from det_core.structures import Detections, ImageBatch, Prediction
-from det_export.archive import appended_facts
+from det_export.archive import append_metadata
 from det_export.calibration import inputs_of
 from det_export.check import BOUNDS, Row, compare, compared, shipped, sizes_for
-from det_export.facts import Facts
 from det_export.formats.aoti import AotiExporter
 from det_export.formats.onnx import OnnxExporter
 from det_export.formats.openvino import OpenVinoExporter
 from det_export.formats.torch_export import TorchExporter
 from det_export.formats.torchscript import ScriptExporter
+from det_export.metadata import Metadata
 from det_export.preprocess import prepare, rule_of
 from det_export.quantize import LayerReport, QuantizationReport
 from det_export.resizing import with_resizing
-from det_export.ties import LowestFirst
+from det_export.stable_topk import StableTopK
 from tiny_model import CLASSES, EXAMPLE, exported, model
 from torchvision.transforms.v2 import functional
 
@@ -81,7 +81,7 @@ def test_aoti_package_without_trust_refused_before_it_is_opened(traced, tmp_path
     path = tmp_path / "m.pt2"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("model/data/aotinductor/model/code.so", b"not code")
-    appended_facts(path, traced[1])
+    append_metadata(path, traced[1])
     for exporter in (AotiExporter(), TorchExporter()):
         with pytest.raises(CheckpointError, match=r"holds native code.*--trust"):
             exporter.load(path)
@@ -108,7 +108,7 @@ def test_aoti_of_rounded_arithmetic_detects_nearly_the_same(precision, tmp_path)
     row = agreement_of(exporter, path).rows[0]
     assert abs(row.expected - row.found) <= 5
     assert 0 < row.scores < 0.05
-    assert exporter.load(path).facts.precision == precision
+    assert exporter.load(path).metadata.precision == precision
 
 
 def test_aoti_without_compiler_refused_before_work(monkeypatch):
@@ -124,7 +124,7 @@ def test_openvino_other_sizes_agree_and_both_files_are_needed(tmp_path):
     path = exported(exporter, tmp_path)
     assert agreement_of(exporter, path).agrees
     exporter.record(path, {"agrees": True})
-    assert exporter.load(path).facts.agreement == {"agrees": True}
+    assert exporter.load(path).metadata.agreement == {"agrees": True}
     weights = path.with_suffix(".bin")
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
@@ -150,7 +150,7 @@ def test_int8_keeps_layers_in_float_and_reports_each(tmp_path):
     row = agreement_of(exporter, path).rows[0]
     assert abs(row.expected - row.found) <= 5
     assert 0 < row.scores < 0.05
-    assert exporter.load(path).facts.precision == "int8"
+    assert exporter.load(path).metadata.precision == "int8"
 
 
 @pytest.mark.slow
@@ -159,16 +159,16 @@ def test_int8_of_a_fixed_size_agrees_within_it(tmp_path):
     exporter = TorchExporter(dynamic=False, precision="int8", calibrate=PICTURES)
     path = exported(exporter, tmp_path)
     loaded = exporter.load(path)
-    assert (loaded.facts.fixed, loaded.facts.precision) == (EXAMPLE, "int8")
+    assert (loaded.metadata.fixed, loaded.metadata.precision) == (EXAMPLE, "int8")
     row = compare(model(), loaded, shipped()[:1], [EXAMPLE], path).rows[0]
     assert abs(row.expected - row.found) <= 5
     assert 0 < row.scores < 0.05
 
 
 def test_calibration_pictures_larger_than_fixed_input_scaled_down():
-    facts = Facts("made_up", ("boxes",), 1, 32, 64, 4096, (64, 96), 1)
+    metadata = Metadata("made_up", ("boxes",), 1, 32, 64, 4096, (64, 96), 1)
     pictures = [("tall", torch.zeros(3, 256, 100).byte()), ("small", torch.zeros(3, 50, 60).byte())]
-    found = [(tuple(pixels.shape), sizes.tolist()) for pixels, sizes in inputs_of(pictures, "", facts, False)]
+    found = [(tuple(pixels.shape), sizes.tolist()) for pixels, sizes in inputs_of(pictures, "", metadata, False)]
     assert found == [((1, 3, 64, 96), [[64, 25]]), ((1, 3, 64, 96), [[50, 60]])]
 
 
@@ -205,7 +205,7 @@ def test_int8_without_pictures_refused_before_work(tmp_path):
 def test_report_pictures_of_another_kind_warned():
     report = QuantizationReport([LayerReport("stem", decibels=30.0, outside=0.4), LayerReport("fc", decibels=4.0)], 3)
     first, second = report.problems()
-    assert "unlike those of the calibration: 40% of what enters stem" in first
+    assert "unlike those of the calibration: 40% of the inputs of stem" in first
     assert "--keep-float fc" in second
 
 
@@ -297,7 +297,7 @@ def test_rule_of_other_transforms_is_none():
 
 def test_lowest_first_orders_equal_values_by_index():
     values = torch.tensor([[1.0, 3.0, 3.0, 2.0, 3.0]])
-    with LowestFirst():
+    with StableTopK():
         found = values.topk(4, dim=1)
         second, _ = torch.topk(values, 2)
     assert found.indices.tolist() == [[1, 2, 4, 3]]

@@ -6,25 +6,25 @@ import narrow_models
 import torch
 from det_core.structures import ImageBatch
 from det_export.check import compare, shipped
-from det_export.facts import Facts
 from det_export.formats.base import FileExporter
+from det_export.metadata import Metadata
 
 MARK = b"PLAIN\n"
 
 
 class PlainExporter(FileExporter):
-    """The facts on a line, and the program."""
+    """The metadata on a line, and the program."""
 
     suffixes, format = (".plain",), "plain"
 
-    def write(self, program, facts, path):
+    def write(self, program, metadata, path):
         buffer = io.BytesIO()
         torch.export.save(program, buffer)
-        path.write_bytes(MARK + facts.to_json().encode() + b"\n" + buffer.getvalue())
+        path.write_bytes(MARK + metadata.to_json().encode() + b"\n" + buffer.getvalue())
 
     def read(self, path):
         _, text, data = path.read_bytes().split(b"\n", 2)
-        return Facts.of_json(text, str(path)), torch.export.load(io.BytesIO(data)).module()
+        return Metadata.of_json(text, str(path)), torch.export.load(io.BytesIO(data)).module()
 
 
 def test_third_party_format_agrees_on_core_model(tmp_path):

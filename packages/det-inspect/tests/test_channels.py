@@ -5,8 +5,8 @@ from det_core.data import EvalLoader
 from det_core.engine import evaluate
 from det_core.errors import ConfigError
 from det_inspect.analysis.channels import reversed_channels
+from det_inspect.analysis.detection_recorder import DetectionRecorder
 from det_inspect.analysis.explanation import Analysis
-from det_inspect.analysis.witness import Witness
 from squares import Colors, Squares
 
 CLASSES = ("red", "blue")
@@ -17,9 +17,9 @@ def loader(length=5):
 
 
 def checked(model, length=5, images=16):
-    witness = Witness(CLASSES)
-    evaluate(model, loader(length), [witness])
-    return reversed_channels(model, loader(length), witness.state(), CLASSES, images)
+    recorder = DetectionRecorder(CLASSES)
+    evaluate(model, loader(length), [recorder])
+    return reversed_channels(model, loader(length), recorder.state(), CLASSES, images)
 
 
 def test_channels_model_of_the_other_order_is_suspicious():
@@ -42,19 +42,19 @@ def test_channels_no_evaluated_image_gives_none():
     assert reversed_channels(Colors(), loader(), {}, CLASSES) is None
 
 
-def test_witness_states_of_two_processes_merge_to_those_of_one():
-    halves = [Witness(CLASSES) for _ in range(2)]
-    whole = Witness(CLASSES)
+def test_recorder_states_of_two_processes_merge_to_one():
+    halves = [DetectionRecorder(CLASSES) for _ in range(2)]
+    whole = DetectionRecorder(CLASSES)
     for batch, half in zip(loader(4), halves, strict=True):
         evaluate(Colors(), [batch], [half])
     evaluate(Colors(), loader(4), [whole])
-    joined = Witness(CLASSES)
+    joined = DetectionRecorder(CLASSES)
     joined.merge([half.state() for half in halves])
     assert joined.result() == {}
     assert joined.diagnosis().errors == whole.diagnosis().errors
     assert joined.diagnosis().errors.ap50 == pytest.approx(1.0)
     assert joined.diagnosis().suspicions == ()
-    assert Witness(("red",)).diagnosis() is None
+    assert DetectionRecorder(("red",)).diagnosis() is None
 
 
 @pytest.mark.parametrize(("channels", "images"), [(False, 5), (True, 10)])

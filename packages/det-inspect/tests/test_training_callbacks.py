@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import standins
+from det_core import recipes
 from det_core.engine import read_checkpoint, read_scalars, train
 from det_core.engine.checkpoint import load_state
 from det_core.errors import ConfigError, MissingExtraError
@@ -144,6 +145,16 @@ def test_early_stopping_ends_a_run_that_is_finished(tmp_path, console):
     outcome = train(standins.recipe(steps=50, evaluate_every=3, callbacks=[part]), tmp_path, console=console)
     assert (outcome.step, outcome.finished) == (6, True)
     assert load_state(tmp_path / "last.state.pt")["step"] == 6
+
+
+@pytest.mark.parametrize(
+    "module", ["det_core.engine.callbacks", "det_core.engine.callbacks.selection", "det_inspect.training.selection"]
+)
+def test_early_stopping_earlier_import_paths_are_trusted_and_built(module):
+    part = {"type": f"{module}:EarlyStopping", "metric": "bbox/AP", "patience": 3}
+    recipe = recipes.recipe_from_tree({"model": {}, "train": {"callbacks": [part]}}, trusted=False)
+    [built] = recipe.build_part("train.callbacks", list)
+    assert (type(built), built.patience) == (EarlyStopping, 3)
 
 
 def test_best_checkpoint_by_another_metric(tmp_path, console):

@@ -207,7 +207,7 @@ def test_report_of_int8_names_pictures_beyond_the_calibrated_ranges():
         quantized(*arguments[:2], [], arguments[3])
 
 
-def test_int8_head_of_several_levels_has_int8_weights_at_each():
+def test_int8_head_of_several_levels_has_int8_weights():
     pytest.importorskip("executorch")
     from det_mobile.device.exporter import _detector_on
     from det_mobile.device.int8 import quantized

@@ -31,7 +31,7 @@ def drawn(segments):
     return np.asarray(draw_segments(picture(), segments, CLASSES)).astype(int)
 
 
-def test_stuff_is_tinted_so_that_its_texture_still_shows_and_void_is_left_as_it_is():
+def test_draw_segments_tints_stuff_and_leaves_void_unchanged():
     whole, before = drawn(two_dogs()), np.asarray(picture()).astype(int)
     sky = whole[:15, :80]
     for shade in (90, 160):
@@ -41,7 +41,7 @@ def test_stuff_is_tinted_so_that_its_texture_still_shows_and_void_is_left_as_it_
     assert np.array_equal(whole[52:60, :80], before[52:60])
 
 
-def test_two_things_that_touch_have_an_outline_between_them_and_shades_of_their_own():
+def test_draw_segments_touching_things_have_contour_and_different_shades():
     whole = drawn(two_dogs())
     left, right, between = whole[30, 20], whole[30, 40], whole[30, 29:31]
     assert np.abs(left - right).max() > 5
@@ -49,7 +49,7 @@ def test_two_things_that_touch_have_an_outline_between_them_and_shades_of_their_
     assert all(abs(each.mean() - value) > 40 for each in between for value in lightness)
 
 
-def test_the_legend_stands_beside_the_picture_and_has_the_colour_of_each_class():
+def test_draw_segments_legend_has_color_of_each_class():
     sheet = draw_segments(picture(), two_dogs(), CLASSES)
     assert sheet.height >= SIZE[0]
     assert sheet.width > SIZE[1]
@@ -59,18 +59,18 @@ def test_the_legend_stands_beside_the_picture_and_has_the_colour_of_each_class()
     assert list(colour(2)) not in legend
 
 
-def test_words_tell_things_by_number_and_stuff_by_area():
+def test_in_words_counts_things_and_measures_stuff():
     # 10 of 60 rows are void, and the dogs have 800 of 4800 pixels.
     assert in_words(two_dogs(), CLASSES) == "sky 67 %, 2 dog"
     assert in_words(PanopticMap(ids=torch.zeros(SIZE, dtype=torch.int32), segments=()), CLASSES) == "nothing found"
 
 
-def test_nothing_found_is_the_picture_without_a_legend():
+def test_draw_segments_without_segments_has_no_legend():
     nothing = PanopticMap(ids=torch.zeros(SIZE, dtype=torch.int32), segments=())
     assert np.array_equal(np.asarray(draw_segments(picture(), nothing, CLASSES)), np.asarray(picture()))
 
 
-def test_a_class_without_a_name_is_shown_by_its_number_and_many_classes_are_summed_up():
+def test_draw_segments_legend_numbers_unnamed_classes_and_summarizes_many():
     ids = torch.arange(1, 41, dtype=torch.int32).repeat_interleave(2).expand(SIZE)
     segments = [{"id": n, "label": n - 1, "is_thing": False} for n in range(1, 41)]
     many = PanopticMap(ids=ids, segments=segments)
@@ -79,7 +79,7 @@ def test_a_class_without_a_name_is_shown_by_its_number_and_many_classes_are_summ
 
 
 @pytest.mark.parametrize("image", [torch.full((3, *SIZE), 100, dtype=torch.uint8), Image.new("RGB", SIZE[::-1])])
-def test_a_semantic_map_is_drawn_by_its_most_likely_classes(image):
+def test_draw_semantic_map_uses_most_likely_classes(image):
     logits = torch.zeros(3, *SIZE)
     logits[1, :30], logits[2, 30:] = 1, 1
     found = by_class(SemanticMap(logits=logits))

@@ -11,7 +11,7 @@ from det_safeload.content import ContentError
 MEGABYTE = 2**20
 
 
-def test_what_json_writes_is_read(tmp_path: Path) -> None:
+def test_read_json_file_of_json_dump(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     content = {"list": [1, 2.5, None, "ä"]}
     for text in (json.dumps(content).encode(), b"\xef\xbb\xbf" + json.dumps(content, ensure_ascii=False).encode()):
@@ -22,7 +22,7 @@ def test_what_json_writes_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "value", [12.25, "text " * 9000, {"k": [True, None, "é" * 40]}], ids=["numbers", "texts", "objects"]
 )
-def test_a_long_file_is_read_wherever_its_first_megabyte_ends(tmp_path: Path, value: object) -> None:
+def test_read_json_long_file_at_any_chunk_boundary(tmp_path: Path, value: object) -> None:
     content = [value] * (2 * MEGABYTE // len(json.dumps(value)))
     path = tmp_path / "a.json"
     path.write_text(json.dumps(content))
@@ -34,7 +34,7 @@ def test_a_long_file_is_read_wherever_its_first_megabyte_ends(tmp_path: Path, va
     [b"\x00" * 1000, b"\x8a\x11 what", b"a" * 1000, b"[[[[[[[[", b'["' + b"x" * MEGABYTE, b'{"images": [1,,2', b"]"],
     ids=["zeros", "bytes", "letters", "depth", "endless text", "two commas", "closed"],
 )
-def test_a_gigabyte_of_nonsense_is_refused_in_little_memory(tmp_path: Path, beginning: bytes) -> None:
+def test_read_json_gigabyte_of_garbage_refused_in_bounded_memory(tmp_path: Path, beginning: bytes) -> None:
     path = tmp_path / "a.json"
     with path.open("wb") as stream:
         for _ in range(-(-2 * MEGABYTE // len(beginning))):
@@ -49,7 +49,7 @@ def test_a_gigabyte_of_nonsense_is_refused_in_little_memory(tmp_path: Path, begi
         tracemalloc.stop()
 
 
-def test_a_file_that_is_not_there_or_cut_short_or_a_folder_is_told(tmp_path: Path) -> None:
+def test_read_json_missing_truncated_or_folder_error_names_path(tmp_path: Path) -> None:
     with pytest.raises(ContentError, match="there is no such file of results; check the path"):
         jsonfile.read(tmp_path / "none.json", "file of results")
     with pytest.raises(ContentError, match="cannot be read; it is a folder, where a file is expected"):

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 DET = "import sys; from det_core.cli.main import main; main()"
 
 
-def test_ctrl_c_in_terminal_saves_run_although_it_reaches_loader_too(tmp_path):
+def test_train_ctrl_c_reaching_loader_workers_still_saves_run(tmp_path):
     recipe = standins.recipe(steps=100_000, log_every=1)
     recipe.tree["data"]["workers"] = 1
     path = recipe.save(tmp_path / "squares.yaml")

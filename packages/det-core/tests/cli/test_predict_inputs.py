@@ -79,6 +79,24 @@ def test_output_folder_replaces_the_files_of_an_earlier_run(tmp_path: Path) -> N
     assert (tmp_path / "a.txt").read_text() == "one of 1"
 
 
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([], ""),
+        (["a.jpg", "predictions.json"], "a.jpg, predictions.json"),
+        (["a.jpg", "b.jpg", "crops/a.png"], "2 .jpg files, crops/a.png"),
+        (["sub/a.jpg", "sub/deeper/b.jpg", "predictions.json"], "predictions.json, 2 files in sub/"),
+    ],
+)
+def test_output_folder_names_the_files_that_there_are(tmp_path: Path, files: list[str], words: str) -> None:
+    folder = OutputFolder(tmp_path)
+    folder.open()
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert folder.close() == words
+
+
 @pytest.mark.parametrize("name", ["mine.txt", "sub/mine.txt", "a.txt"])
 def test_output_folder_with_files_of_others_is_refused(tmp_path: Path, name: str) -> None:
     folder = OutputFolder(tmp_path)

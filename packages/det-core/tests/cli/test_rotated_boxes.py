@@ -106,7 +106,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-def test_losses_fall_and_what_was_learned_is_evaluated(trained):
+def test_train_rotated_boxes_losses_fall_and_ap_is_high(trained):
     losses = [row["loss"] for row in read_scalars(trained / "run" / "scalars.jsonl") if "loss" in row]
     assert sum(losses[-5:]) < 0.4 * sum(losses[:5])
     metrics = json.loads(run("eval", trained / "run", "--split", "val", "--json").stdout)["metrics"]

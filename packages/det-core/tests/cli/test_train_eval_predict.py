@@ -76,7 +76,7 @@ def test_set_changes_the_recipe(invoke, recipe, tmp_path):
     assert len((tmp_path / "out" / "scalars.jsonl").read_text().splitlines()) == 2
 
 
-def test_fault_in_recipe_is_one_line_and_exit_code_2(invoke, recipe, tmp_path):
+def test_recipe_error_is_one_line_with_exit_code_2(invoke, recipe, tmp_path):
     result = invoke("train", recipe, "--set", "train.stepz=2")
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")
@@ -136,7 +136,7 @@ def test_recipe_is_evaluated_with_the_weights_given(invoke, trained):
     assert invoke("eval", recipe).exit_code == 2
 
 
-def test_set_changes_what_is_evaluated(invoke, trained):
+def test_eval_set_changes_evaluated_recipe(invoke, trained):
     result = invoke("eval", trained, "--set", "data.test.length=2", "--json")
     assert json.loads(result.stdout)["metrics"]["box/seen"] == 4
 
@@ -144,6 +144,8 @@ def test_set_changes_what_is_evaluated(invoke, trained):
 def test_pictures_and_predictions_of_a_folder_are_written(invoke, trained, photos, tmp_path):
     result = invoke("predict", photos, "--model", trained, "--output", tmp_path / "found")
     assert result.exit_code == 0, result.output
+    printed = result.stdout.replace("\n", "")
+    assert f"3 images, scores from 0.50; in {tmp_path / 'found'}: 3 .png files, predictions.json" in printed
     written = sorted(path.name for path in (tmp_path / "found").iterdir())
     assert written == [".det-predict.json", "000000.png", "000001.png", "000002.png", "predictions.json"]
     assert (tmp_path / "found" / "000000.png").read_bytes() != (photos / "000000.png").read_bytes()
@@ -257,7 +259,7 @@ def test_predict_writers_and_tiles_name_their_package():
 
 
 @pytest.mark.parametrize("given", ["empty", "nothing*.png"])
-def test_nothing_to_predict_on_is_an_error(invoke, trained, tmp_path, given):
+def test_predict_without_images_is_error(invoke, trained, tmp_path, given):
     (tmp_path / "empty").mkdir()
     result = invoke("predict", given, "--model", trained)
     assert result.exit_code == 2
@@ -272,7 +274,7 @@ def test_broken_checkpoint_is_one_line_and_exit_code_2(invoke, trained, photos, 
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_predict_tta_without_det_inspect_says_what_brings_it(invoke, trained, photos, tmp_path, monkeypatch):
+def test_predict_tta_without_det_inspect_error_names_package(invoke, trained, photos, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "det_inspect", None)
     result = invoke("predict", photos, "--model", trained, "--output", tmp_path / "found", "--tta")
     assert result.exit_code != 0

@@ -16,7 +16,7 @@ ABOUT = Checkpoint(
 )
 
 
-def test_checkpoint_gives_back_weights_and_what_it_says_about_them(tmp_path):
+def test_checkpoint_round_trip_keeps_weights_and_metadata(tmp_path):
     model = nn.Linear(2, 3)
     save_checkpoint(tmp_path / "best.safetensors", model, ABOUT)
     about, state = read_checkpoint(tmp_path / "best.safetensors")
@@ -35,7 +35,7 @@ def test_tied_weights_are_saved_under_both_names(tmp_path):
     assert torch.equal(state["0.weight"], state["1.weight"])
 
 
-def test_crash_in_middle_of_writing_leaves_old_file_and_no_rest(tmp_path):
+def test_checkpoint_crash_while_writing_keeps_old_file_only(tmp_path):
     path = tmp_path / "last.safetensors"
     save_checkpoint(path, nn.Linear(2, 3), ABOUT)
     before = path.read_bytes()

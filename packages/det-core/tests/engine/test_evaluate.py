@@ -60,14 +60,14 @@ def test_predictions_are_evaluated_in_pixels_of_stored_image():
         torch.testing.assert_close(predicted.boxes[0], sample.targets.boxes[0], rtol=0, atol=1e-4)
 
 
-def test_loss_is_mean_over_images_and_its_parts_add_up():
+def test_evaluate_loss_is_image_mean_and_sum_of_parts():
     metrics = evaluate(Knows(), loader(), [], losses=True).metrics
     # Batches of 2, 2 and 1 images whose loss_a is their size: (2 * 2 + 2 * 2 + 1 * 1) / 5.
     assert metrics["loss_a"] == pytest.approx(9 / 5)
     assert metrics["loss"] == pytest.approx(metrics["loss_a"] + metrics["loss_b"])
 
 
-def test_two_evaluations_draw_same_random_numbers_and_leave_those_of_training_alone():
+def test_evaluate_random_numbers_repeat_and_training_rng_unchanged():
     torch.manual_seed(3)
     expected = torch.rand(3)
     torch.manual_seed(3)
@@ -95,7 +95,7 @@ def test_batch_size_does_not_change_the_metrics():
     assert results[0] == results[1] == results[2]
 
 
-def test_notes_say_which_images_were_left_out_and_which_metrics_are_missing():
+def test_evaluate_notes_list_skipped_images_and_missing_metrics():
     squares = loader(standins.Squares(5, broken=(3,)), on_bad_image="skip")
     result = evaluate(standins.Tiny(), squares, [standins.Recall(("red", "blue"))])
     assert result.metrics["box/seen"] == 8

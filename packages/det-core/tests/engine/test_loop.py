@@ -105,7 +105,7 @@ def test_resolved_recipe_alone_starts_the_same_run_again(tmp_path, console):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_and_resumed_run_is_bit_for_bit_uninterrupted_one(tmp_path, console, monkeypatch, number):
+def test_resumed_run_equals_uninterrupted_run_bit_for_bit(tmp_path, console, monkeypatch, number):
     settings = {"steps": 9, "evaluate_every": 4, "checkpoint_every": None}
     train(standins.recipe(**settings), tmp_path / "whole", console=console)
     with monkeypatch.context() as patch:
@@ -143,7 +143,7 @@ def test_second_interrupt_stops_at_once(tmp_path, console, monkeypatch):
         train(standins.recipe(), tmp_path, console=console)
 
 
-def test_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path, console, monkeypatch):
+def test_killed_run_resumes_from_last_checkpoint(tmp_path, console, monkeypatch):
     settings = {"steps": 7, "checkpoint_every": 2}
     train(standins.recipe(**settings), tmp_path / "whole", console=console)
     original = loop.Trainer.train_step
@@ -162,7 +162,7 @@ def test_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path, console,
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
 
 
-def test_resuming_a_finished_run_has_nothing_to_do(tmp_path, console):
+def test_resume_finished_run_does_no_steps(tmp_path, console):
     train(standins.recipe(), tmp_path, console=console)
     before = (tmp_path / "last.safetensors").read_bytes()
     outcome = train(standins.recipe(), tmp_path, resume=True, console=console)
@@ -170,12 +170,20 @@ def test_resuming_a_finished_run_has_nothing_to_do(tmp_path, console):
     assert (tmp_path / "last.safetensors").read_bytes() == before
 
 
-def test_finished_run_can_be_made_longer_and_says_so(tmp_path, console):
+def test_resume_finished_run_with_more_steps_continues_with_note(tmp_path, console):
     train(standins.recipe(steps=4), tmp_path, console=console)
     outcome = train(standins.recipe(steps=6), tmp_path, resume=True, console=console)
     assert outcome.step == 6
     assert list(losses(tmp_path)) == [1, 2, 3, 4, 5, 6]
     assert "changed since this run began: train.steps: 4 -> 6" in said(console)
+
+
+def test_resume_with_fewer_steps_than_done_is_refused(tmp_path, console):
+    train(standins.recipe(steps=4), tmp_path, console=console)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(CheckpointError, match=r"is of step 4, beyond the 3 of this run; set train\.steps to 4 or more"):
+        train(standins.recipe(steps=3), tmp_path, resume=True, console=console)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_changed_learning_rate_counts_from_where_run_goes_on(tmp_path, console):
@@ -198,7 +206,7 @@ def test_run_is_not_overwritten_unless_asked(tmp_path, console):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_run_that_cannot_begin_removes_nothing_of_one_it_would_overwrite(tmp_path, console):
+def test_overwrite_by_failing_run_keeps_old_files(tmp_path, console):
     train(standins.recipe(steps=2), tmp_path, console=console)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     broken = standins.recipe()
@@ -208,7 +216,7 @@ def test_run_that_cannot_begin_removes_nothing_of_one_it_would_overwrite(tmp_pat
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_resume_where_nothing_is_saved_begins_again(tmp_path, console):
+def test_resume_without_checkpoint_starts_from_beginning(tmp_path, console):
     train(standins.recipe(), tmp_path / "plain", console=console)
     (tmp_path / "killed").mkdir()
     standins.recipe().save(tmp_path / "killed" / "recipe.resolved.yaml")
@@ -244,7 +252,7 @@ def test_run_of_another_model_is_not_resumed(tmp_path, console):
         train(other, tmp_path, resume=True, console=console)
 
 
-def test_model_with_another_number_of_classes_is_refused_with_override_to_add(tmp_path, console):
+def test_wrong_num_classes_is_refused_with_override_as_fix(tmp_path, console):
     wrong = changed("model", {"type": "standins:Tiny", "num_classes": 80})
     with pytest.raises(ConfigError) as caught:
         train(wrong, tmp_path / "run", console=console)
@@ -254,7 +262,7 @@ def test_model_with_another_number_of_classes_is_refused_with_override_to_add(tm
     assert not (tmp_path / "run").exists()
 
 
-def test_loss_that_is_not_finite_stops_run_and_leaves_good_checkpoint(tmp_path, console):
+def test_non_finite_loss_stops_run_and_keeps_good_checkpoint(tmp_path, console):
     broken = changed("model", {"type": "standins:Tiny", "explode_after": 4}, checkpoint_every=3)
     with pytest.raises(TrainingError) as caught:
         train(broken, tmp_path, console=console)
@@ -270,7 +278,7 @@ def test_loss_that_is_not_finite_stops_run_and_leaves_good_checkpoint(tmp_path, 
 
 
 @pytest.mark.parametrize("bad", range(6))
-def test_bad_image_stops_run_which_goes_on_once_it_is_mended(tmp_path, console, bad):
+def test_bad_image_stops_run_that_resumes_after_repair(tmp_path, console, bad):
     settings = {"steps": 6, "checkpoint_every": None}
     train(standins.recipe(**settings), tmp_path / "whole", console=console)
     broken = changed("data.train", {"type": "standins:Squares", "broken": [bad]}, **settings)
@@ -280,7 +288,7 @@ def test_bad_image_stops_run_which_goes_on_once_it_is_mended(tmp_path, console, 
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
 
 
-def test_bad_image_is_reported_and_left_out_where_recipe_says_skip(tmp_path, console):
+def test_bad_image_with_skip_is_reported_and_skipped(tmp_path, console):
     broken = changed("data.train", {"type": "standins:Squares", "broken": [2]})
     broken.tree["data"]["on_bad_image"] = "skip"
     assert train(broken, tmp_path, console=console).finished
@@ -334,7 +342,7 @@ def test_without_validation_set_only_last_checkpoint_is_written(tmp_path, consol
     assert (tmp_path / "last.safetensors").exists()
 
 
-def test_checkpoint_says_its_recipe_its_classes_and_its_versions(tmp_path, console):
+def test_checkpoint_contains_recipe_classes_and_versions(tmp_path, console):
     train(standins.recipe(), tmp_path, console=console)
     about, state = read_checkpoint(tmp_path / "best.safetensors")
     assert list(about.classes) == ["red", "blue"]
@@ -351,7 +359,7 @@ def test_bf16_trains_and_keeps_float32_weights(tmp_path, console):
     assert state["head.weight"].dtype == torch.float32
 
 
-def test_channels_last_changes_memory_but_neither_run_nor_its_checkpoints(tmp_path, console):
+def test_channels_last_changes_memory_format_but_not_results(tmp_path, console):
     train(standins.recipe(), tmp_path / "rows", console=console)
     train(standins.recipe(channels_last=True), tmp_path / "pixels", console=console)
     assert losses(tmp_path / "pixels") == pytest.approx(losses(tmp_path / "rows"), rel=1e-3)
@@ -359,7 +367,7 @@ def test_channels_last_changes_memory_but_neither_run_nor_its_checkpoints(tmp_pa
     assert state["head.weight"].is_contiguous()
 
 
-def test_clipped_gradients_change_run_but_not_norm_that_is_reported(tmp_path, console):
+def test_gradient_clipping_changes_run_but_not_logged_norm(tmp_path, console):
     train(standins.recipe(), tmp_path / "free", console=console)
     train(standins.recipe(clip_gradients={"limit": 0.1}), tmp_path / "clipped", console=console)
     free, clipped = (read_scalars(tmp_path / name / "scalars.jsonl") for name in ("free", "clipped"))

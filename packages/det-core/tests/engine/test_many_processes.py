@@ -52,7 +52,7 @@ def test_gradients_four_processes_equal_those_of_one(alone, tmp_path):
         assert difference(alone[name], found[name]) < 1e-5, name
 
 
-def test_gradients_of_syncbn_equal_those_of_one_process_and_those_of_bn_do_not(alone, together):
+def test_syncbn_gradients_equal_one_process_and_bn_gradients_differ(alone, together):
     assert difference(alone["retinanet_syncbn"], together["retinanet_syncbn"]) < 1e-4
     assert difference(alone["retinanet_bn"], together["retinanet_bn"]) > 1e-3
     statistics = [result["retinanet_syncbn"][2] for result in (alone, together)]
@@ -84,7 +84,7 @@ def losses(folder):
     return {row["step"]: row["loss"] for row in read_scalars(folder / "scalars.jsonl") if "loss" in row}
 
 
-def test_train_two_processes_stopped_and_resumed_by_one_and_by_two(tmp_path):
+def test_two_process_run_resumes_with_one_or_two_processes(tmp_path):
     """Its images, files and scalars are those of one process; the stand-in's batch norm sees fewer images at once."""
     settings = {"steps": 4, "checkpoint_every": 2, "evaluate_every": 4}
     trained(tmp_path / "two", 2, settings)

@@ -44,7 +44,7 @@ def test_normalisation_layers_are_not_decayed_unless_asked():
     }
 
 
-def test_layer_norms_of_pixels_are_decayed_as_weights_as_published():
+def test_optimizer_pixel_layer_norms_have_weight_decay_as_published():
     model = nn.Sequential(Conv2d(3, 4, 1, norm="LN"), nn.LayerNorm(4))
     optimizer = build_optimizer(sgd(), model, ParamGroups())
     decay = {name: group_of(optimizer, parameter)["weight_decay"] for name, parameter in model.named_parameters()}
@@ -66,7 +66,7 @@ def test_biases_have_their_own_rate_and_decay():
     assert group_of(optimizer, model[1].bias)["lr"] == pytest.approx(0.1)
 
 
-def test_schedule_multiplies_rate_of_every_group_and_does_not_add_up():
+def test_schedule_scales_every_group_without_accumulating():
     model = network()
     optimizer = build_optimizer(sgd(), model, ParamGroups(bias_lr_factor=2.0))
     schedule = WarmupMultiStep(milestones=(10,), gamma=0.1, warmup=0)
@@ -76,7 +76,7 @@ def test_schedule_multiplies_rate_of_every_group_and_does_not_add_up():
     assert group_of(optimizer, model[2].bias)["lr"] == pytest.approx(0.02)
 
 
-def test_every_trained_parameter_is_in_one_group_and_frozen_or_tied_one_in_no_second():
+def test_optimizer_groups_contain_each_trained_parameter_once():
     model = network()
     model[0].weight.requires_grad_(False)
     model.append(nn.Linear(4, 2))
@@ -110,7 +110,7 @@ def test_layers_below_learn_slower_by_a_factor_each():
     }
 
 
-def test_rate_of_layer_multiplies_what_else_is_said_of_its_biases():
+def test_layer_decay_multiplies_bias_learning_rate_factor():
     model = transformer()
     groups = ParamGroups(bias_lr_factor=2.0, weight_decay_of={"pos_embed": 0.0}, layer_decay=LayerDecay(0.5, layers=2))
     optimizer = build_optimizer(sgd(), model, groups)
@@ -126,7 +126,7 @@ def test_decay_of_zero_layers_is_refused():
         LayerDecay(0.5, layers=0)
 
 
-def test_model_with_nothing_to_train_is_refused():
+def test_optimizer_without_trainable_parameters_is_refused():
     with pytest.raises(ConfigError, match="nothing to train; every parameter of the model is frozen"):
         build_optimizer(sgd(), network().requires_grad_(False), ParamGroups())
 
@@ -168,12 +168,12 @@ def test_how_steps_are_computed_can_be_chosen(options):
     assert not optimizer.defaults["fused"]
 
 
-def test_parameters_with_channels_last_are_not_updated_in_one_pass():
+def test_optimizer_fused_is_off_for_channels_last_parameters():
     optimizer = build_optimizer(sgd(), conv().to(memory_format=torch.channels_last), ParamGroups())
     assert optimizer.defaults["fused"] is None
 
 
-def test_momenta_of_run_with_channels_last_are_laid_out_again():
+def test_optimizer_channels_last_momenta_are_restored_in_layout():
     last, usual = conv().to(memory_format=torch.channels_last), conv()
     before = build_optimizer(sgd(momentum=0.9), last, ParamGroups())
     learn(before)
@@ -211,7 +211,7 @@ def test_clipping_by_norm_leaves_short_gradients_alone():
     assert model.weight.grad.tolist() == [[3.0, -4.0]]
 
 
-def test_clipping_by_norm_of_each_looks_at_one_parameter_at_time():
+def test_clip_by_norm_per_parameter_uses_each_parameter_alone():
     model = three_four()
     model.bias = nn.Parameter(torch.zeros(1))
     model.bias.grad = torch.tensor([0.5])

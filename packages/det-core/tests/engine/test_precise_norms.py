@@ -60,7 +60,7 @@ def test_statistics_are_mean_and_variance_of_two_batches_together():
     torch.testing.assert_close(model.first.running_var, torch.full((3,), 56 / 5))
 
 
-def test_statistics_are_those_of_all_that_norm_saw_put_together():
+def test_precise_norms_statistics_equal_those_of_all_inputs():
     model = Norms()
     seen = {"first": [], "second": []}
     for name, inputs in seen.items():
@@ -93,7 +93,7 @@ def test_only_running_statistics_change():
     assert all(not module._forward_pre_hooks for module in model.modules())
 
 
-def test_batches_that_cannot_be_read_change_nothing():
+def test_precise_norms_reading_error_keeps_statistics():
     def breaking():
         yield from BATCHES[:2]
         raise OSError("gone")
@@ -130,7 +130,7 @@ def test_checkpoint_holds_the_statistics_of_the_coming_batches(tmp_path):
     assert outcome.metrics == pytest.approx(run(tmp_path / "again", precise_norms=3).metrics)
 
 
-def test_statistics_are_estimated_at_end_also_where_nothing_is_evaluated(tmp_path):
+def test_precise_norms_run_at_end_without_evaluation(tmp_path):
     recipe = standins.recipe(steps=4, precise_norms=3)
     recipe.tree["data"]["val"] = None
     outcome = train(recipe, tmp_path / "blind", console=Console(file=io.StringIO()))

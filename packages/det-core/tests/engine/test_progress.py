@@ -50,7 +50,7 @@ def test_evaluation_does_not_count_as_training_time(clock):
     assert meter.read()["images_per_second"] == 2.0
 
 
-def test_where_no_terminal_is_there_is_line_every_ten_seconds(clock):
+def test_progress_without_terminal_prints_line_every_ten_seconds(clock):
     display = Display(100, Console(file=io.StringIO(), width=200))
     with display:
         for step in range(1, 31):
@@ -59,13 +59,14 @@ def test_where_no_terminal_is_there_is_line_every_ten_seconds(clock):
     assert [line.split()[1] for line in lines(display)] == ["1/100", "12/100", "23/100"]
 
 
-def test_line_tells_loss_speed_waiting_memory_and_time_left(clock):
+def test_progress_line_has_loss_speed_waiting_memory_eta(clock):
     display = Display(100, Console(file=io.StringIO(), width=200))
     with display:
         clock.now += 5
         display.advance(40, SCALARS)
         clock.now += 20
         display.advance(50, SCALARS)
+    assert lines(display)[0] == "step 40/100  loss 1.500  12.0 img/s  25% waiting for data  1.5 GiB"
     # 10 steps in 20 seconds, 50 more to go; the first step of a run only starts the clock.
     assert lines(display)[-1] == ("step 50/100  loss 1.500  12.0 img/s  25% waiting for data  1.5 GiB  0:01:40 left")
 
@@ -79,7 +80,7 @@ def test_terminal_gets_a_bar_with_the_same_numbers(clock):
     assert "12.0 img/s" in shown
 
 
-def test_what_is_tracked_is_passed_on_in_order(clock):
+def test_progress_tracked_items_keep_their_order(clock):
     display = Display(console=Console(file=io.StringIO()))
     with display:
         assert list(display.track([3, 1, 2], "count")) == [3, 1, 2]

@@ -96,7 +96,7 @@ def test_fifty_random_kills_bit_for_bit(tmp_path, console):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
-def test_sigterm_saves_and_says_so_in_the_exit_status(tmp_path):
+def test_sigterm_saves_run_and_sets_exit_status(tmp_path):
     process = start(tmp_path / "run", steps=100_000, checkpoint_every=None)
     scalars = tmp_path / "run" / "scalars.jsonl"
     while process.poll() is None and not (scalars.exists() and scalars.read_text().count("\n") > 2):
@@ -109,7 +109,7 @@ def test_sigterm_saves_and_says_so_in_the_exit_status(tmp_path):
     assert load_state(tmp_path / "run" / "last.state.pt")["step"] == len(scalars.read_text().splitlines())
 
 
-def test_ema_is_evaluated_and_saved_and_raw_weights_go_on(tmp_path, console):
+def test_ema_weights_are_evaluated_and_raw_weights_trained(tmp_path, console):
     train(standins.recipe(**SETTINGS), tmp_path / "plain", console=console)
     train(standins.recipe(**SETTINGS, ema={"decay": 0.9}), tmp_path / "ema", console=console)
     plain, average = (load_state(tmp_path / name / "last.state.pt") for name in ("plain", "ema"))
@@ -165,7 +165,7 @@ def test_ema_by_hand():
     assert Run.model.weight.item() == 8.0
 
 
-def test_checkpoint_is_written_before_anything_an_evaluation_raises(tmp_path, console, monkeypatch):
+def test_checkpoint_is_written_before_evaluation_error(tmp_path, console, monkeypatch):
     def result(self):
         if self.total > 2:  # not the check before the first step
             raise ZeroDivisionError("an evaluator's own fault")
@@ -186,7 +186,7 @@ def test_resume_classes_swapped_refused(tmp_path, console):
         train(swapped, tmp_path, resume=True, console=console)
 
 
-def test_resume_data_changed_is_said(tmp_path, console):
+def test_resume_with_changed_data_prints_note(tmp_path, console):
     train(standins.recipe(steps=2), tmp_path, console=console)
     other = standins.recipe(steps=4)
     other.tree["data"]["train"]["length"] = 9

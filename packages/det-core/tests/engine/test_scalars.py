@@ -24,7 +24,7 @@ def test_rows_are_found_again_in_both_files(tmp_path):
     ]
 
 
-def test_new_name_becomes_new_column_and_older_rows_leave_it_empty(tmp_path):
+def test_scalars_new_name_adds_column_empty_in_older_rows(tmp_path):
     scalars = Scalars(tmp_path)
     scalars.write(20, {"loss": 1.5})
     scalars.write(20, {"val/bbox/AP": 0.25})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 
-def test_warmup_rises_in_straight_line_from_its_start_to_one():
+def test_warmup_factor_rises_linearly_to_one():
     assert [warmup_factor(step, 4, 0.2) for step in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
 
 

@@ -8,7 +8,7 @@ import torch
 from det_core.contracts import ProposalGenerator
 from det_core.errors import ConfigError
 from det_core.models import RPN, AnchorGenerator, AnchorSampler, BoxRegression, ProposalNMS, RPNHead
-from det_core.models.cpu import SampledRPNOutputs, accelerate, run_head_at_samples
+from det_core.models.cpu_acceleration import SampledRPNOutputs, accelerate, run_head_at_samples
 from det_core.models.heads.rpn import RPNOutputs
 from det_core.recipes import Factory
 from det_core.structures import Targets

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from det_core.errors import ConfigError
-from det_core.models.cpu import accelerate
+from det_core.models.cpu_acceleration import accelerate
 from det_core.ops.roi import ROIPooler, assign_levels
 
 

@@ -45,7 +45,7 @@ def require_same(one, other):
 
 
 @torch.no_grad()
-def test_of_several_sizes_each_gives_what_it_gives_alone_with_as_much_padding(detector):
+def test_batch_mixed_sizes_equal_single_images_with_same_padding(detector):
     batch = ImageBatch.stack(images(SIZES))
     together = detector(images(SIZES), threshold=0.0, batch_size=len(SIZES))
     for i, result in enumerate(together):

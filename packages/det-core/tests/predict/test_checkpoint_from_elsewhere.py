@@ -27,9 +27,7 @@ DOUBT = "only the recipe says so; if you trust who wrote it: pip install acme-de
         ("acme-det/net", {"acme-det": "1.2"}, DOUBT),
     ],
 )
-def test_checkpoint_of_missing_plugin_says_what_to_install_before_anything_is_trusted(
-    tmp_path, name, written_with, fix
-):
+def test_load_checkpoint_of_missing_plugin_error_names_package(tmp_path, name, written_with, fix):
     path = tmp_path / "best.safetensors"
     recipe = f"model: {{type: '{name}'}}\nversions: {written_with}\n"
     save_checkpoint(path, nn.Linear(1, 1), Checkpoint(recipe=recipe, classes=["cell"], versions=written_with))

@@ -71,7 +71,7 @@ def test_one_image_gives_result_and_list_gives_list(detector, image):
     assert len(detector(image for _ in range(3))) == 3
 
 
-def test_on_cpu_images_go_through_model_one_by_one_unless_told_otherwise(detector, image):
+def test_detector_cpu_batch_size_defaults_to_one(detector, image):
     seen = []
     handle = detector.model.register_forward_pre_hook(lambda _, given: seen.append(len(given[0].pixels)))
     try:
@@ -82,7 +82,7 @@ def test_on_cpu_images_go_through_model_one_by_one_unless_told_otherwise(detecto
     assert seen == [1, 1, 1, 2, 1]
 
 
-def test_batch_of_different_sizes_gives_what_each_image_gives_alone(detector):
+def test_detector_batch_of_mixed_sizes_equals_single_images(detector):
     random = torch.Generator().manual_seed(0)
     sizes = [(32, 48), (40, 24), (16, 16), (64, 40), (8, 8)]
     images = [torch.randint(0, 255, (3, *size), dtype=torch.uint8, generator=random) for size in sizes]
@@ -133,7 +133,7 @@ def test_result_in_coco_format_has_categories_of_dataset(detector, image):
         assert entry["bbox"] == pytest.approx([x0, y0, x1 - x0, y1 - y0])
 
 
-def test_folder_of_run_means_its_best_checkpoint_or_its_last(trained, tmp_path):
+def test_load_run_folder_uses_best_or_last_checkpoint(trained, tmp_path):
     assert Detector.load(trained, device="cpu").about.metrics
     run(tmp_path, {"data.val": None}, steps=2)
     assert Detector.load(tmp_path, device="cpu").about.step == 2
@@ -146,7 +146,7 @@ def test_recipe_and_weights_of_its_model_make_detector(trained, image):
     assert loaded.classes == ("red", "blue")
 
 
-def test_weights_that_say_no_classes_give_them_numbers_unless_named(trained, tmp_path):
+def test_load_weights_without_classes_numbers_them_unless_given(trained, tmp_path):
     torch.save(Detector.load(trained, device="cpu").model.state_dict(), tmp_path / "weights.pth")
     recipe, weights = trained / "recipe.resolved.yaml", tmp_path / "weights.pth"
     assert Detector.load(recipe, weights, device="cpu").classes == ("class 0", "class 1")
@@ -165,7 +165,7 @@ def test_checkpoint_works_where_its_data_are_not(trained, tmp_path):
     assert Detector.load(path, device="cpu").classes == ("red", "blue")
 
 
-def test_checkpoint_that_names_code_of_third_parties_is_refused_unless_trusted(trained, tmp_path, monkeypatch):
+def test_load_checkpoint_with_untrusted_imports_refused_unless_trusted(trained, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "stranger.py").write_text("from pathlib import Path\nPath('HARM').touch()\nfrom standins import Tiny\n")
     monkeypatch.chdir(tmp_path)
@@ -200,7 +200,7 @@ def checkpoint_of(path):
         ([[1]], "it is list", "give a path"),
     ],
 )
-def test_something_else_than_image_says_what_it_is_and_what_to_give(detector, given, found, fix):
+def test_detector_non_image_error_names_type_and_fix(detector, given, found, fix):
     with pytest.raises(DataError, match=f"is not an image that a detector takes; .*{found}.*{fix}"):
         detector(given)
 
@@ -233,7 +233,7 @@ def test_weights_of_another_model_do_not_load(trained, tmp_path):
         Detector.load(trained / "recipe.resolved.yaml", weights=tmp_path / "other.pth")
 
 
-def test_file_that_is_not_of_det_says_what_to_do(trained, tmp_path):
+def test_load_foreign_file_error_has_fix(trained, tmp_path):
     save_file({"weight": torch.zeros(2)}, tmp_path / "bare.safetensors")
     with pytest.raises(CheckpointError, match="no recipe to build the model from; name the recipe"):
         Detector.load(tmp_path / "bare.safetensors")
@@ -243,7 +243,7 @@ def test_file_that_is_not_of_det_says_what_to_do(trained, tmp_path):
         Detector.load(trained / "last.state.pt")
 
 
-def test_what_does_not_exist_is_named():
+def test_load_missing_source_error_names_it():
     with pytest.raises(CheckpointError, match=r"nowhere\.safetensors: there is no such file"):
         Detector.load("nowhere.safetensors")
     with pytest.raises(UnknownNameError, match="faster_rnn"):

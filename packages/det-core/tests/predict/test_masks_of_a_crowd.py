@@ -38,7 +38,7 @@ def detected(**options):
     return Detector(Crowd(**options), ["cell"], device="cpu")(image)
 
 
-def test_masks_of_hundred_objects_in_twelve_megapixels_take_less_than_megabyte():
+def test_mask_grids_of_hundred_objects_need_under_one_megabyte():
     masks = detected().detections.masks
     assert masks.shape == (OBJECTS, 28, 28)
     assert masks.untyped_storage().nbytes() < 1e6
@@ -54,7 +54,7 @@ def test_each_is_drawn_when_it_is_asked_for():
         assert torch.equal(mask, expected)
 
 
-def test_they_are_written_in_coco_format_without_drawing_all_of_them():
+def test_mask_grids_to_coco_rle_has_exact_area():
     result = detected()
     first = result.to_coco(1)[0]["segmentation"]
     assert first["size"] == list(SIZE)
@@ -64,6 +64,6 @@ def test_they_are_written_in_coco_format_without_drawing_all_of_them():
     assert coco_mask.area(first) == 15 * 30
 
 
-def test_model_without_masks_says_so():
+def test_masks_of_model_without_masks_raise_error():
     with pytest.raises(ConfigError, match=r"Result\.masks: this model makes no masks; look at Result\.detections"):
         _ = detected(masks=False).masks

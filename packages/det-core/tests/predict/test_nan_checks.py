@@ -27,7 +27,7 @@ def detector(**options):
     return Detector(DenseDetector(pyramid(), head, num_classes=2), ["a", "b"], device="cpu")
 
 
-def test_backbone_without_numbers_finds_nothing_and_says_why():
+def test_nan_checks_non_finite_backbone_detects_nothing_with_warning():
     broken = detector()
     broken.model.backbone.bottom_up.stem.conv1.weight.data[0] = float("inf")
     with pytest.warns(
@@ -36,7 +36,7 @@ def test_backbone_without_numbers_finds_nothing_and_says_why():
         assert len(broken(IMAGE)) == 0
 
 
-def test_evaluation_tells_once_of_all_images():
+def test_nan_checks_evaluation_warns_once_for_all_images():
     broken = detector().model
     broken.backbone.bottom_up.stem.conv1.weight.data[0] = float("nan")
     batches = EvalLoader(dataset=standins.Squares(3), batch_size=2)
@@ -45,7 +45,7 @@ def test_evaluation_tells_once_of_all_images():
     assert note.endswith("the weights are damaged: backbone.bottom_up.stem.conv1.weight")
 
 
-def test_image_without_objects_and_one_with_are_no_reason_to_warn():
+def test_nan_checks_finite_images_give_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error", DetWarning)
         assert len(detector()(IMAGE, threshold=0.0)) > 0

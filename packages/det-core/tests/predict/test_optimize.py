@@ -68,7 +68,7 @@ def same(model, faster, batch):
 
 
 @pytest.mark.parametrize("make", [small_mask_rcnn, small_retinanet])
-def test_the_copy_says_the_same_and_the_model_keeps_its_keys_and_weights(make, batch):
+def test_optimize_copy_predicts_same_and_original_is_unchanged(make, batch):
     model = make()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     faster = optimize(model)
@@ -90,7 +90,7 @@ def test_the_copy_says_the_same_and_the_model_keeps_its_keys_and_weights(make, b
     ],
     ids=["regnet", "torchvision mobilenet", "torchvision resnet", "resnet"],
 )
-def test_every_batch_norm_of_the_backbones_in_core_is_folded(make):
+def test_optimize_folds_all_batch_norms_of_core_backbones(make):
     torch.manual_seed(0)
     model = lively(make())
     pixels = torch.randn(1, 3, 64, 96)
@@ -104,7 +104,7 @@ def test_every_batch_norm_of_the_backbones_in_core_is_folded(make):
         torch.testing.assert_close(given[name], level, rtol=1e-3, atol=1e-4 * level.abs().max().item())
 
 
-def test_a_norm_is_folded_into_a_deformable_convolution_too(batch):
+def test_optimize_folds_norm_into_deformable_convolution(batch):
     torch.manual_seed(0)
     options = {"depth": 50, "width_per_group": 8, "deformation": Deformation(["res4"], "v2")}
     model = small_mask_rcnn(ResNet(res2_channels=8, stem_channels=8, norm="BN", **options))
@@ -114,7 +114,7 @@ def test_a_norm_is_folded_into_a_deformable_convolution_too(batch):
     same(model, optimize(model), batch)
 
 
-def test_norms_that_look_at_what_passes_through_them_stay(batch):
+def test_optimize_keeps_group_and_batch_statistics_norms(batch):
     model = small_retinanet(tower=TowerLayers(norm="GN"))
     faster = optimize(model)
     assert sum(isinstance(module, nn.GroupNorm) for module in faster.modules()) == 8
@@ -148,18 +148,18 @@ class Odd(nn.Module):
     ],
     ids=["norm first", "twice", "read by another", "of another kind", "activation between"],
 )
-def test_a_norm_that_does_not_simply_follow_its_convolution_stays(module):
+def test_optimize_keeps_norm_separated_from_its_convolution(module):
     lively(module)
     assert fold_norms(module) == 0
 
 
-def test_a_convolution_that_stands_in_two_places_keeps_the_norm_of_each():
+def test_optimize_shared_convolution_keeps_both_norms():
     conv = nn.Conv2d(3, 3, 1)
     module = lively(nn.ModuleList(nn.Sequential(conv, nn.BatchNorm2d(3)) for _ in range(2)))
     assert fold_norms(module) == 0
 
 
-def test_bf16_moves_scores_a_little_and_what_comes_out_is_as_precise_as_ever(batch):
+def test_optimize_bf16_scores_are_close_and_outputs_float32(batch):
     model = small_retinanet()
     faster = optimize(optimize(model, precision="bf16"), precision="bf16")
     with torch.no_grad():
@@ -171,7 +171,7 @@ def test_bf16_moves_scores_a_little_and_what_comes_out_is_as_precise_as_ever(bat
     assert numbers == {"Conv2d": torch.bfloat16}
 
 
-def test_what_is_compiled_keeps_its_keys():
+def test_optimize_compiled_model_keeps_state_dict_keys():
     model = small_retinanet()
     plain, compiled = optimize(model), optimize(model, compiled=True).model
     assert list(plain.state_dict()) == list(compiled.state_dict())
@@ -179,7 +179,7 @@ def test_what_is_compiled_keeps_its_keys():
     assert model.backbone._compiled_call_impl is None
 
 
-def test_a_detector_makes_a_faster_one_beside_itself(batch):
+def test_detector_optimize_returns_faster_copy(batch):
     detector = Detector(small_mask_rcnn(), ["red", "blue"], device="cpu")
     faster = detector.optimize()
     image = batch.pixels[0].to(torch.uint8)

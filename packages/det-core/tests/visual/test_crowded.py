@@ -30,7 +30,7 @@ def test_short_name_is_one_line_of_few_signs(name, shown):
     assert short_name(name) == shown
 
 
-def test_label_of_least_covered_corner_is_chosen_while_there_are_few():
+def test_draw_label_of_few_boxes_at_least_covered_corner():
     plates = [(0.0, 0.0, 4.0, 4.0), (8.0, 0.0, 12.0, 4.0), (4.0, 0.0, 8.0, 4.0)]
     taken = [(0.0, 0.0, 4.0, 4.0), (5.0, 1.0, 6.0, 2.0)]
     assert _freest(plates, []) == 0

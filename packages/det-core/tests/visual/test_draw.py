@@ -44,12 +44,12 @@ def test_tensor_is_drawn_like_the_picture_it_holds():
     assert draw(image, found).tobytes() == draw(Image.new("RGB", (120, 100), (200, 0, 0)), found).tobytes()
 
 
-def test_nothing_found_is_the_image_itself():
+def test_draw_without_detections_returns_image():
     image = Image.new("RGB", (120, 100), "gray")
     assert draw(image, detections([], [], [])).tobytes() == image.tobytes()
 
 
-def test_known_class_is_written_with_its_name_and_unknown_one_with_its_number():
+def test_draw_label_is_class_name_or_number():
     image, found = Image.new("RGB", (120, 100)), detections([[20, 40, 100, 90]], [1], [0.5])
     named, numbered = draw(image, found, ("cat", "dog")), draw(image, found, ("cat",))
     assert named.tobytes() != numbered.tobytes()
@@ -71,7 +71,7 @@ def over(first, second, form):
 
 
 @pytest.mark.parametrize("form", ["truth", "outlines", "detections"])
-def test_mask_is_tinted_and_that_of_first_object_is_on_top(form):
+def test_draw_mask_is_tinted_with_first_object_on_top(form):
     picture = draw(Image.new("RGB", (120, 100), "white"), over(0, 1, form), write=False)
     light = [tuple(round(0.6 * 255 + 0.4 * value) for value in colour(label)) for label in (0, 1)]
     assert picture.getpixel((30, 50)) == picture.getpixel((50, 50)) == light[0]
@@ -79,7 +79,7 @@ def test_mask_is_tinted_and_that_of_first_object_is_on_top(form):
     assert picture.getpixel((90, 50)) == (255, 255, 255)
 
 
-def test_masks_that_fill_image_have_no_rim_at_its_border():
+def test_draw_mask_filling_image_has_no_rim_at_border():
     whole = Targets(
         boxes=torch.tensor([[20.0, 20, 30, 30]]),
         labels=torch.tensor([0]),
@@ -89,7 +89,7 @@ def test_masks_that_fill_image_have_no_rim_at_its_border():
     assert picture.getpixel((0, 0)) == picture.getpixel((60, 60)) != colour(0)
 
 
-def test_keypoints_are_drawn_but_for_those_not_seen():
+def test_draw_keypoints_skips_invisible_ones():
     found = Detections(
         boxes=torch.tensor([[20.0, 20, 100, 90]]),
         labels=torch.tensor([1]),
@@ -130,7 +130,7 @@ def test_lines_grow_with_the_image():
     assert line(2400) == 10
 
 
-def test_rotated_box_keeps_its_center_free_and_touches_its_turned_corner():
+def test_draw_rotated_box_edges_and_not_its_center():
     # 60 x 20 at 90 degrees stands upright: 20 wide, 60 high.
     found = Detections(
         boxes=torch.tensor([[60.0, 50.0, 60.0, 20.0, 90.0]]),

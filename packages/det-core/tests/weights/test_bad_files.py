@@ -52,7 +52,7 @@ def test_noise_is_no_weight_file(tmp_path, name):
         read(tmp_path / name)
 
 
-def test_weights_of_another_model_are_refused_and_change_nothing():
+def test_load_into_weights_of_another_model_refused_model_unchanged():
     model = nn.Linear(3, 2)
     before = model.weight.clone()
     with pytest.raises(WeightsError, match="does not fit Linear; 1 tensor of another shape"):
@@ -60,7 +60,7 @@ def test_weights_of_another_model_are_refused_and_change_nothing():
     assert torch.equal(model.weight, before)
 
 
-def test_weights_that_are_nan_are_refused_by_name_and_change_nothing():
+def test_load_into_nan_weights_refused_by_name_model_unchanged():
     model = nn.Linear(3, 2)
     before = model.weight.clone()
     with pytest.raises(WeightsError, match=r"w\.pth: holds numbers that are none; 1 tensor with NaN: bias; take"):
@@ -103,7 +103,7 @@ def test_web_page_in_place_of_file_is_not_kept(server):
     assert {path.name for path in cache_folder().rglob("*") if path.is_file()} == {"lock"}
 
 
-def test_two_processes_that_want_one_file_at_once_download_it_once(server):
+def test_download_by_two_processes_happens_once(server):
     program = "import sys; from det_core.weights.sources import fetch; print(fetch(sys.argv[1]))"
     command = [sys.executable, "-c", program, f"{server.url}/net.pth"]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -114,7 +114,7 @@ def test_two_processes_that_want_one_file_at_once_download_it_once(server):
     assert server.asked == ["/net.pth"]
 
 
-def test_process_that_dies_while_it_downloads_leaves_next_one_free(server):
+def test_download_lock_of_killed_process_is_released(server):
     program = "import sys; from det_core.weights.sources import fetch; fetch(sys.argv[1])"
     dying = subprocess.Popen([sys.executable, "-c", program, f"{server.url}/net.pth"])
     while not server.asked:

@@ -294,7 +294,7 @@ def test_refused_tar_archive_gives_no_advice_to_run_it(endings):
 
 
 @pytest.mark.parametrize("new", [True, False], ids=["zip", "stream"])
-def test_every_kind_of_tensor_comes_back_as_it_was(tmp_path, new):
+def test_read_weights_every_tensor_dtype_round_trips(tmp_path, new):
     numbers = torch.arange(20.0)
     state = {
         "view": numbers[2:8].view(2, 3),

@@ -34,7 +34,7 @@ def test_equal_names_and_shapes_are_loaded():
     assert (report.loaded, report.unused, report.kept, report.counters) == (9, (), (), 0)
 
 
-def test_names_that_do_not_fit_are_counted_and_nearest_named_and_model_stays_as_it_was():
+def test_load_into_wrong_names_error_counts_and_suggests_nearest():
     model = Net()
     given, before = state_of(Net(classes=5)), state_of(model)
     given["body.0.wieght"] = given.pop("body.0.weight")
@@ -71,7 +71,7 @@ def test_counters_of_batches_may_be_missing_on_either_side(from_norm, into_norm)
     assert "1 batch-norm counter" in str(report)
 
 
-def test_parts_that_start_again_keep_their_values_and_are_reported():
+def test_load_into_skipped_parts_keep_values_and_are_reported():
     model = Net(classes=5)
     before = state_of(model)
     report = load_into(model, state_of(Net()), skip=["head"])
@@ -89,7 +89,7 @@ def test_weights_of_another_precision_are_converted():
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
-def test_classifiers_weights_go_into_its_backbone_and_leftover_is_named(tmp_path, caplog, name):
+def test_load_into_classifier_weights_fill_backbone_leftover_named(tmp_path, caplog, name):
     import torchvision
 
     network = torchvision.models.get_model(name)
@@ -118,7 +118,7 @@ def test_part_that_is_not_there_is_named(tmp_path):
         InitialWeights(str(tmp_path / "w.safetensors"), into="boddy").load(Net())
 
 
-def test_without_a_part_nothing_may_be_left_over(tmp_path):
+def test_load_into_without_part_leftover_weights_refused(tmp_path):
     save_file({**state_of(Net()), "more": torch.zeros(1)}, tmp_path / "w.safetensors")
     with pytest.raises(WeightsError, match="1 tensor without a place: more"):
         InitialWeights(str(tmp_path / "w.safetensors")).load(Net())
@@ -133,7 +133,7 @@ def test_number_may_be_stored_as_a_list_of_one():
         load_into(model, {**given, "body.1.num_batches_tracked": torch.tensor([7, 8])})
 
 
-def test_stage_elsewhere_in_model_takes_what_file_has_under_its_name(tmp_path):
+def test_load_into_moved_stage_takes_weights_by_name(tmp_path):
     class Detector(nn.Module):
         def __init__(self):
             super().__init__()
@@ -159,7 +159,7 @@ def test_infinite_weights_are_loaded_with_warning_that_names_them():
     assert model.weight.isinf().sum() == 1
 
 
-def test_load_into_by_shape_other_classes_keep_their_values_and_are_reported():
+def test_load_into_by_shape_other_classes_kept_and_reported():
     given, model = state_of(Net(classes=5)), Net()
     before = state_of(model)
     given["tail.weight"] = torch.zeros(3)
@@ -170,13 +170,13 @@ def test_load_into_by_shape_other_classes_keep_their_values_and_are_reported():
     assert (report.kept, report.unused, report.loaded) == (("head.weight", "head.bias"), ("tail.weight",), 7)
 
 
-def test_load_into_by_shape_what_is_missing_keeps_its_values():
+def test_load_into_by_shape_missing_weights_keep_model_values():
     given, model = state_of(Net()), Net()
     del given["body.0.bias"]
     assert load_into(model, given, by_shape=True).kept == ("body.0.bias",)
 
 
-def test_load_into_by_shape_weights_of_another_model_are_refused():
+def test_load_into_by_shape_another_model_is_refused():
     given = {f"other.{key}": value for key, value in state_of(Net()).items()}
     model = Net()
     before = state_of(model)
@@ -185,7 +185,7 @@ def test_load_into_by_shape_weights_of_another_model_are_refused():
     assert equal(state_of(model), before)
 
 
-def test_initial_weights_by_shape_log_what_starts_at_random(tmp_path, caplog):
+def test_initial_weights_by_shape_log_lists_random_parts(tmp_path, caplog):
     save_file(state_of(Net(classes=5)), tmp_path / "a.safetensors")
     with caplog.at_level(logging.WARNING):
         report = InitialWeights(str(tmp_path / "a.safetensors"), match="shapes").load(Net())

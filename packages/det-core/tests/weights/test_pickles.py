@@ -80,7 +80,7 @@ def test_pickle_of_python_2_is_read(path):
     ),
     st.integers(0, pickle.HIGHEST_PROTOCOL),
 )
-def test_plain_data_comes_back(value, protocol):
+def test_read_pickle_plain_data_round_trips(value, protocol):
     import tempfile
     from pathlib import Path
 
@@ -158,7 +158,7 @@ TRICKS = {
 
 
 @pytest.mark.parametrize("name", TRICKS)
-def test_hostile_pickle_is_refused_and_none_of_it_is_run(path, monkeypatch, name):
+def test_read_pickle_hostile_is_refused_without_execution(path, monkeypatch, name):
     monkeypatch.chdir(path.parent)
     path.write_bytes(TRICKS[name])
     with pytest.raises(WeightsError) as raised:
@@ -184,7 +184,7 @@ def test_refused_name_is_reported(path):
         read_pickle(path)
 
 
-def test_one_hostile_file_does_not_change_how_next_is_read(path):
+def test_read_pickle_after_hostile_file_is_unaffected(path):
     for name in ("a change of the reader", "a change of the reader by attributes"):
         path.write_bytes(TRICKS[name])
         with pytest.raises(WeightsError):
@@ -193,7 +193,7 @@ def test_one_hostile_file_does_not_change_how_next_is_read(path):
         assert same(read_pickle(path))
 
 
-def test_bytes_that_are_used_again_and_again_do_not_fill_memory(path):
+def test_read_pickle_repeated_bytes_need_bounded_memory(path):
     # One large piece of bytes, and a thousand arrays made of it.
     shared = b"x" * 100_000
     arrays = [
@@ -208,7 +208,7 @@ def test_bytes_that_are_used_again_and_again_do_not_fill_memory(path):
         read_pickle(path)
 
 
-def test_lists_of_lists_of_lists_do_not_take_for_ever(path):
+def test_read_pickle_nested_lists_end_in_bounded_time(path):
     value = [1]
     for _ in range(60):
         value = [value, value]
@@ -227,7 +227,7 @@ def test_key_of_tuples_in_tuples_does_not_crash(path, depth):
 @pytest.mark.parametrize(
     "content", [b"", b"<!DOCTYPE html><html></html>", b"\x80\x05", b"version https://git-lfs", b"."]
 )
-def test_what_is_no_pickle_is_damaged(path, content):
+def test_read_pickle_of_other_bytes_is_damaged(path, content):
     path.write_bytes(content)
     with pytest.raises(WeightsError, match="damaged, or no weight file"):
         read_pickle(path)

@@ -23,7 +23,7 @@ def same(state):
 
 
 @pytest.mark.parametrize("wrapper", [None, "model", "state_dict"])
-def test_what_torch_saved_is_read_bare_or_inside_training_state(tmp_path, wrapper):
+def test_read_weights_torch_file_bare_or_in_training_state(tmp_path, wrapper):
     torch.save(STATE if wrapper is None else {wrapper: STATE, "step": 3}, tmp_path / "w.pth")
     assert same(read(tmp_path / "w.pth"))
 
@@ -101,7 +101,7 @@ def test_half_a_file_is_damaged(tmp_path, name):
 @pytest.mark.parametrize(
     "content", [b"", b"<!DOCTYPE html><html></html>", b"version https://git-lfs.github.com/spec/v1\n"]
 )
-def test_page_or_pointer_in_place_of_weights_is_no_weight_file(tmp_path, name, content):
+def test_read_weights_html_page_or_lfs_pointer_is_refused(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(WeightsError, match=r"no weight file|no safetensors file"):
         read(tmp_path / name)
@@ -122,7 +122,7 @@ def test_missing_file_and_a_folder_are_reported_apart(tmp_path):
 
 
 @pytest.mark.parametrize("wrapper", [None, "model", "blobs"])
-def test_pickle_of_arrays_is_read_without_what_optimizer_left(tmp_path, wrapper):
+def test_read_weights_pickle_skips_optimizer_state(tmp_path, wrapper):
     arrays = {key: value.numpy() for key, value in STATE.items()}
     content = arrays if wrapper is None else {wrapper: {**arrays, "conv.weight_momentum": arrays["conv.weight"]}}
     (tmp_path / "w.pkl").write_bytes(pickle.dumps({**content, **({"__author__": "x"} if wrapper else {})}, 2))

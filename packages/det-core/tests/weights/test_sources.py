@@ -63,7 +63,7 @@ def test_file_is_downloaded_once_and_keeps_its_name(server, name):
     assert server.asked == [None]
 
 
-def test_files_of_one_name_from_two_places_are_two_files(server):
+def test_download_same_name_from_two_urls_are_two_files(server):
     assert fetch(f"{server.url}/one/net.pth") != fetch(f"{server.url}/two/net.pth")
 
 
@@ -89,7 +89,7 @@ def test_server_that_cannot_go_on_starts_again(server):
     assert fetch(url).read_bytes() == CONTENT
 
 
-def test_part_that_is_already_all_of_it_is_asked_for_again(server):
+def test_download_complete_partial_file_is_requested_again(server):
     url = f"{server.url}/{published()}"
     path = fetch(url)
     path.rename(path.with_name(f"{path.name}.part"))
@@ -97,19 +97,19 @@ def test_part_that_is_already_all_of_it_is_asked_for_again(server):
     assert server.asked == [None, f"bytes={len(CONTENT)}-", None]
 
 
-def test_another_file_than_published_one_is_refused_and_not_kept(server):
+def test_download_with_wrong_hash_is_refused_and_deleted(server):
     server.content = b"another file"
     with pytest.raises(WeightsError, match=r"is not the published file: its md5 should start with [0-9a-f]{6}"):
         fetch(f"{server.url}/{published()}")
     assert {path.name for path in sources.cache_folder().rglob("*") if path.is_file()} == {"lock"}
 
 
-def test_what_is_not_there_says_where_to_put_it(server):
+def test_download_missing_file_error_names_cache_path(server):
     with pytest.raises(WeightsError, match=r"cannot be downloaded; .*404.*; try again, or put the file at .*net\.pth"):
         fetch(f"{server.url}/missing/net.pth")
 
 
-def test_offline_takes_what_is_here_and_nothing_else(server, monkeypatch):
+def test_download_offline_uses_cache_only(server, monkeypatch):
     url = f"{server.url}/net.pth"
     path = fetch(url)
     monkeypatch.setenv("DET_OFFLINE", "1")

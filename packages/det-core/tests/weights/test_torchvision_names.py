@@ -114,7 +114,7 @@ def test_every_tensor_of_a_detector_has_its_place(recipe, name):
 
 @pytest.mark.parametrize(("recipe", "name"), RECIPES.items())
 @torch.no_grad()
-def test_detector_finds_what_torchvision_finds(recipe, name):
+def test_torchvision_detector_weights_give_torchvision_detections(recipe, name):
     other = theirs(name)
     few = {
         "model.proposal_generator.post_nms_topk_test": PROPOSALS,
@@ -145,7 +145,7 @@ def test_detector_finds_what_torchvision_finds(recipe, name):
         assert (distance < 0.1).float().mean() > 0.98
 
 
-def test_older_files_have_single_layers_where_later_ones_have_groups():
+def test_torchvision_older_files_without_layer_groups_load():
     other = theirs("maskrcnn_resnet50_fpn")
     state = other.state_dict()
     older = {}
@@ -212,7 +212,7 @@ def test_resnext_of_timm_fits_too():
     require_same_features(network, 50, groups=32, width_per_group=4)
 
 
-def test_network_with_another_stem_is_refused_and_layers_are_named():
+def test_torchvision_network_with_another_stem_refused_by_layer_names():
     state = get_model("resnet50", weights=None).state_dict()
     deep = {
         key.replace("conv1.weight", "conv1.0.weight") if key == "conv1.weight" else key: state[key] for key in state

@@ -110,7 +110,7 @@ def test_imagenet_file_of_caffe2_fits_a_resnet():
         assert torch.equal(model.state_dict()[key], expected), key
 
 
-def test_whole_detector_of_detectron_finds_every_place_with_background_moved():
+def test_caffe2_detector_loads_completely_with_background_moved():
     source, model = seeded(small_mask_rcnn, 1), seeded(small_mask_rcnn, 2)
     load_into(model, as_caffe2(source.state_dict()), "model_final.pkl")
     for key, value in source.state_dict().items():
@@ -131,7 +131,7 @@ def test_newer_names_of_statistics_are_known_too():
     assert norm.res2[0].conv1.norm.running_mean.tolist() == [2.0] * 4
 
 
-def test_buffers_that_older_files_stored_are_passed_over_and_told():
+def test_upgrade_buffers_of_older_files_are_skipped_and_reported():
     model = nn.Sequential(nn.Linear(2, 2))
     stored = {
         "pixel_mean": torch.zeros(3, 1, 1),
@@ -154,7 +154,7 @@ def test_file_that_lost_some_of_its_statistics_is_refused():
         load_into(model, state)
 
 
-def test_what_is_to_start_again_can_be_said_by_pattern():
+def test_load_into_skip_takes_patterns():
     model = ResNet(depth=50, deformation=Deformation(stages=["res5"]))
     state = {key: value for key, value in model.state_dict().items() if "offset" not in key}
     report = load_into(model, state, skip=["*.conv2_offset"])
@@ -191,7 +191,7 @@ def test_prefix_of_all_names_is_taken_off_and_reported(prefix):
     assert "before all names" in str(report)
 
 
-def test_prefix_that_model_has_itself_or_that_some_names_lack_stays():
+def test_upgrade_prefix_of_model_or_of_some_names_stays():
     model = nn.Module()
     model.model = nn.Linear(2, 2)
     assert load_into(model, model.state_dict()).upgrades == ()
@@ -199,7 +199,7 @@ def test_prefix_that_model_has_itself_or_that_some_names_lack_stays():
         load_into(nn.Linear(2, 2), {"module.weight": torch.ones(2, 2), "bias": torch.ones(2)})
 
 
-def test_mask_heads_with_group_norms_have_other_names_in_caffe2():
+def test_caffe2_mask_head_group_norm_names_are_translated():
     model = nn.Module()
     model.mask_head = nn.Module()
     model.mask_head.mask_fcn1 = nn.Conv2d(4, 4, 1, bias=False)

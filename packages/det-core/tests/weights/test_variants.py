@@ -233,7 +233,7 @@ def test_variants_of_recipes_are_built_or_refused(content):
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_numpy_numbers_and_arrays_beside_tensors_in_file_of_torch_are_read(old, tmp_path):
+def test_read_weights_torch_file_with_numpy_values(old, tmp_path):
     content = {"state_dict": {**STATE, "more": np.arange(3.0)}, "best": np.float64(0.5), "step": np.int64(7)}
     torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=not old)
     found = read(tmp_path / "a.pth")

@@ -1,4 +1,4 @@
-"""Test-time augmentation: a DensePose model looks at several sizes of an image, mirrored and turned."""
+"""Test-time augmentation of DensePose models: several sizes of an image, flipped and rotated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ _AVERAGED = ("coarse_segm", "fine_segm", "u", "v", "embedding")
 
 @dataclass(frozen=True)
 class _View:
-    """One way to look at an image: at another size, then mirrored or not, then turned or not."""
+    """One view of an image: resized, then flipped or not, then rotated or not."""
 
     stored: Size
     size: Size
@@ -88,23 +88,23 @@ def rotated_image(image: Tensor, rotation: Rotation) -> Tensor:
 
 
 class AugmentedDensePose(nn.Module):
-    """A DensePose model that puts together what it says of several views of each image.
+    """A DensePose model that merges its predictions for several views of each image.
 
-    Boxes come from all views that are not turned, and go through one suppression. Each view then describes the boxes
-    that are left; what it says is turned and mirrored back, and raw outputs are averaged. Confidences are those of the
+    Boxes of all views that are not rotated go through NMS together. DensePose is then predicted for the remaining
+    boxes in each view; its raw outputs are rotated and flipped back, and averaged. Confidences are those of the
     first view.
 
     Args:
-        model: a two-stage detector with DensePose.
-        sizes: of the shorter side, in pixels; one view for each.
-        max_size: of the longer side, where it would be longer.
-        flip: also look at each view mirrored. Embeddings cannot be mirrored back: of a model of them, mirrored views
-            give boxes alone.
-        angles: also look at each view turned by these, in degrees counter-clockwise; not 45.
-        bodies: the folder of bodies, for the symmetry of charts.
-        body: whose charts the model was trained on.
-        nms_threshold: overlap beyond which the worse of two detections of one class is dropped.
-        max_detections: per image.
+        model: two-stage detector with DensePose.
+        sizes: lengths of the shorter side in pixels, one view for each.
+        max_size: maximum length of the longer side in pixels.
+        flip: whether to add the horizontal flip of each view. Embeddings cannot be flipped back, so for embedding
+            models flipped views only contribute boxes.
+        angles: rotations that are added to each view, in degrees counter-clockwise; not 45.
+        bodies: folder of bodies, for the symmetry of charts.
+        body: name of the body on whose charts the model was trained.
+        nms_threshold: IoU above which the detection with the lower score is dropped, within each class.
+        max_detections: maximum number of detections per image.
 
     Raises:
         ConfigError: an angle cannot be undone, there is no size, or the model does not predict at given boxes.
@@ -139,7 +139,7 @@ class AugmentedDensePose(nn.Module):
     def forward(
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
-        """With `targets`: the losses of the model, on the images as given. Without: what all views say together."""
+        """With `targets`: the losses of the model on the given images. Without: the merged predictions."""
         if targets is not None:
             losses: dict[str, Tensor] = self.model(batch, targets)
             return losses

@@ -1,4 +1,4 @@
-"""What DensePose adds to the ground truth and to the predictions, and what a mesh is.
+"""Extras of DensePose in ground truth and predictions, and meshes.
 
 All of it are extras: tensors with one row per object, under the keys of this module. Nothing here is particular to a
 model, a dataset or a file format.
@@ -15,6 +15,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 __all__ = [
+    "ATLAS_COLUMNS",
+    "ATLAS_ROWS",
     "CHART_FIELDS",
     "COARSE",
     "EMBEDDING_FIELDS",
@@ -46,6 +48,9 @@ VERTICES = f"{PREFIX}vertices/"
 
 NUM_PARTS = 24
 """Fine parts of the human body, each with a chart of its own; label 0 is the background."""
+
+ATLAS_ROWS, ATLAS_COLUMNS = 6, 4
+"""Tiles of an atlas, one for each part, which go down the columns, first column first."""
 
 NUM_COARSE_PARTS = 14
 """Coarse parts of the human body; label 0 is the background."""

@@ -1,4 +1,4 @@
-"""What det's conformance kit needs to make the parts of this package small; see `det_devkit.conformance`."""
+"""Small components of this package for det's conformance kit; see `det_devkit.conformance`."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What zip files of torch have in common: the facts in them, and what is refused before they are opened."""
+"""Zip files of torch: their metadata, and the checks before they are opened."""
 
 import io
 import zipfile
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from det_core.errors import CheckpointError
 
-from det_export.facts import KEY, LONGEST, Facts
+from det_export.metadata import KEY, LONGEST, Metadata
 
-__all__ = ["NATIVE", "appended_facts", "examined", "names_of", "require_trust"]
+__all__ = ["NATIVE", "append_metadata", "examined", "names_of", "require_trust"]
 
 NATIVE = "/data/aotinductor/"
 """Where native code lies in a `.pt2` file."""
@@ -18,16 +18,16 @@ _FILES = 100_000
 _FIX = "export the model again"
 
 
-def examined(path: Path, kind: str, compressed: int = 0) -> Facts:
-    """The facts of a file, before anything else of it is opened.
+def examined(path: Path, kind: str, compressed: int = 0) -> Metadata:
+    """The metadata of a file, before anything else of it is opened.
 
     Args:
-        path: the file.
-        kind: what messages call it.
-        compressed: bytes that what is stored compressed may unpack to.
+        path: path of the file.
+        kind: description of the file in error messages, such as ".pt2 file".
+        compressed: maximum total size in bytes of compressed entries after unpacking; 0 refuses compression.
 
     Raises:
-        CheckpointError: it is missing, damaged, unpacks to more than it holds, or was not written by det.
+        CheckpointError: the file is missing or damaged, unpacks to more than it holds, or was not written by det.
     """
     where = str(path)
     try:
@@ -39,7 +39,7 @@ def examined(path: Path, kind: str, compressed: int = 0) -> Facts:
                 raise CheckpointError(where, problem, fix="write it with `det export`")
             if found[0].file_size > LONGEST:
                 raise CheckpointError(where, "has metadata that are too long", f"{found[0].file_size} bytes", _FIX)
-            return Facts.of_json(archive.read(found[0]), where)
+            return Metadata.of_json(archive.read(found[0]), where)
     except FileNotFoundError as error:
         raise CheckpointError(where, "does not exist") from error
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, io.UnsupportedOperation) as error:
@@ -68,11 +68,11 @@ def _bounded(archive: zipfile.ZipFile, path: Path, compressed: int = 0) -> Seque
     return entries
 
 
-def appended_facts(path: Path, facts: Facts) -> None:
-    """Put the facts beside what torch wrote into a zip file, once."""
+def append_metadata(path: Path, metadata: Metadata) -> None:
+    """Put the metadata beside what torch wrote into a zip file, once."""
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
         root = archive.namelist()[0].split("/")[0]
-        archive.writestr(f"{root}/extra/{KEY}", facts.to_json())
+        archive.writestr(f"{root}/extra/{KEY}", metadata.to_json())
 
 
 def require_trust(path: Path, trust: bool, reason: str) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from det_export.exported import ExportedModel
-from det_export.facts import Facts
+from det_export.metadata import Metadata
 
 __all__ = ["inputs_of", "listed"]
 
@@ -24,7 +24,7 @@ def listed(folder: Path | None, where: str, most: int = _MOST) -> list[Path]:
     """The first images of a folder, by name.
 
     Raises:
-        DataError: it is no folder, or there is no image in it.
+        DataError: the folder does not exist or contains no image.
     """
     names = sorted(folder.glob("*")) if folder is not None and folder.is_dir() else []
     images = [path for path in names if path.suffix.lower() in IMAGE_SUFFIXES]
@@ -34,17 +34,17 @@ def listed(folder: Path | None, where: str, most: int = _MOST) -> list[Path]:
 
 
 def inputs_of(
-    pictures: Sequence[Path | tuple[str, Tensor]], recipe: str, facts: Facts, trust: bool
+    pictures: Sequence[Path | tuple[str, Tensor]], recipe: str, metadata: Metadata, trust: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Pixels uint8 (B, 3, H, W) and sizes int64 (B, 2) of each picture, B times the same, read as at inference.
 
     Pictures that are larger than a fixed input are scaled down to fit into it.
 
     Args:
-        pictures: files, or names and pixels uint8 (3, H, W).
-        recipe: text of the one that spells `data.eval_transforms`; "" reads pictures as they are.
-        facts: of the program that they enter.
-        trust: whether the recipe may name code that is on no list of a plugin.
+        pictures: image files, or pairs of a name and pixels uint8 (3, H, W).
+        recipe: YAML text of the recipe with `data.eval_transforms`; "" applies no transforms.
+        metadata: metadata of the program that receives the pictures.
+        trust: whether the recipe may name code outside the safe parts of installed plugins.
     """
     transforms: Sequence[object] = ()
     if recipe:
@@ -52,18 +52,18 @@ def inputs_of(
         built = recipes.recipe_from_tree(tree, "the recipe of the model", trusted=trust)
         transforms = built.build_part("data.eval_transforms", Sequence[object]) or ()
     transform = compose(transforms)
-    program = ExportedModel(lambda *_: [], facts, "the program")
+    program = ExportedModel(lambda *_: [], metadata, "the program")
     for picture in pictures:
         pixels = read_image(picture) if isinstance(picture, Path) else picture[1]
-        image = _fitting(transform(Sample(image=pixels)).image, facts)
+        image = _fitting(transform(Sample(image=pixels)).image, metadata)
         size = (int(image.shape[1]), int(image.shape[2]))
-        count = 1 if facts.any_batch else facts.batch_size
+        count = 1 if metadata.any_batch else metadata.batch_size
         yield program.entering([image] * count, [size] * count)
 
 
-def _fitting(image: Tensor, facts: Facts) -> Tensor:
+def _fitting(image: Tensor, metadata: Metadata) -> Tensor:
     """The image (3, H, W), no larger than the file takes."""
     sides = image.shape[-2:]
-    scale = min(1.0, *(most / side for most, side in zip(facts.fixed or sides, sides, strict=True)))
+    scale = min(1.0, *(most / side for most, side in zip(metadata.fixed or sides, sides, strict=True)))
     size = [max(1, int(side * scale)) for side in sides]
     return image if scale == 1 else functional.resize(image, size, antialias=True)

@@ -1,4 +1,4 @@
-"""A file that was exported, as a model: images in, predictions out."""
+"""An exported file as a model that predicts."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,8 +10,8 @@ from det_core.structures import ImageBatch, Prediction, Size
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from det_export.facts import PROPOSALS, Facts
-from det_export.finish import finishers
+from det_export.metadata import PROPOSALS, Metadata
+from det_export.postprocess_steps import finishers
 from det_export.program import unflatten
 from det_export.proposals import inputs_of
 
@@ -19,48 +19,49 @@ __all__ = ["ExportedModel", "model_of"]
 
 
 class ExportedModel(nn.Module):
-    """What a file computes, as a `det_core.contracts.Model` for prediction.
+    """A `det_core.contracts.Model` for prediction that runs an exported file.
 
     Args:
-        run: pixels uint8 (B, 3, H, W) and sizes int64 (B, 2) to the outputs; B is `facts.batch_size`, or at most that;
-            also proposals (N, 4) where they are among `facts.inputs`.
-        facts: its metadata.
-        where: what messages call it.
+        run: function from pixels uint8 (B, 3, H, W) and sizes int64 (B, 2), and proposals (N, 4) if `metadata.inputs`
+            has them, to the outputs; B is `metadata.batch_size`, or with `metadata.any_batch` at most that.
+        metadata: metadata of the file.
+        where: name of the file in error messages.
 
     Attributes:
-        num_classes, classes, category_ids, recipe: of the metadata.
-        steps: the steps after the program, see `det_export.finish`.
+        num_classes, classes, category_ids, recipe: values of the metadata.
+        steps: postprocessing steps that are not part of the graph, see `det_export.postprocess_steps`.
     """
 
-    def __init__(self, run: Callable[..., Sequence[Tensor]], facts: Facts, where: str) -> None:
+    def __init__(self, run: Callable[..., Sequence[Tensor]], metadata: Metadata, where: str) -> None:
         super().__init__()
-        self.run, self.facts, self.where = run, facts, where
-        self.num_classes, self.classes = facts.num_classes, tuple(facts.classes)
-        self.category_ids, self.recipe = tuple(facts.category_ids), facts.recipe
-        self.steps = finishers(facts.finish, where)
+        self.run, self.metadata, self.where = run, metadata, where
+        self.num_classes, self.classes = metadata.num_classes, tuple(metadata.classes)
+        self.category_ids, self.recipe = tuple(metadata.category_ids), metadata.recipe
+        self.steps = finishers(metadata.finish, where)
 
     def forward(self, batch: ImageBatch, targets: Any = None) -> list[Prediction]:
         """One Prediction per image, in the pixels of `batch`; there are no losses.
 
         Raises:
-            ConfigError: there are `targets`, or an image is larger than the file takes.
-            StructureError: the file takes proposals, and the batch has none.
-            CheckpointError: the file fails, or computes other outputs than its metadata name.
+            ConfigError: `targets` are given, or an image is larger than the file accepts.
+            StructureError: the file needs proposals, and the batch has none.
+            CheckpointError: the file fails, or its outputs are not those of its metadata.
         """
         if targets is not None:
             raise ConfigError(self.where, "predicts alone: an exported file has no losses", fix="use the checkpoint")
-        if PROPOSALS in self.facts.inputs and batch.proposals is None:
+        if PROPOSALS in self.metadata.inputs and batch.proposals is None:
             fix = "use a dataset with proposals"
             raise StructureError("ImageBatch.proposals", "are needed: the model has no proposal generator", fix=fix)
         predictions: list[Prediction] = []
-        for start in range(0, len(batch), self.facts.batch_size):
-            chunk = range(start, min(start + self.facts.batch_size, len(batch)))
-            proposals = inputs_of(batch.proposals[start]) if batch.proposals and PROPOSALS in self.facts.inputs else ()
+        regions = batch.proposals if PROPOSALS in self.metadata.inputs else None
+        for start in range(0, len(batch), self.metadata.batch_size):
+            chunk = range(start, min(start + self.metadata.batch_size, len(batch)))
+            proposals = inputs_of(regions[start]) if regions else ()
             predictions += self._chunk([batch.pixels[i] for i in chunk], [batch.sizes[i] for i in chunk], proposals)
         return predictions
 
     def entering(self, images: Sequence[Tensor], sizes: Sequence[Size]) -> tuple[Tensor, Tensor]:
-        """What enters the file: pixels uint8 (B, 3, H, W), padded with zeros as it wants, and sizes int64 (B, 2).
+        """The inputs of the file: pixels uint8 (B, 3, H, W), padded with zeros to its sizes, and sizes int64 (B, 2).
 
         Images are (3, H_i, W_i), at least as large as their sizes (height, width); B of them.
         """
@@ -73,7 +74,7 @@ class ExportedModel(nn.Module):
 
     def _chunk(self, images: list[Tensor], sizes: list[Size], proposals: Sequence[Tensor]) -> list[Prediction]:
         count, device = len(images), images[0].device
-        missing = 0 if self.facts.any_batch else self.facts.batch_size - count
+        missing = 0 if self.metadata.any_batch else self.metadata.batch_size - count
         images, sizes = images + images[:1] * missing, sizes + sizes[:1] * missing
         pixels, given = self.entering(images, sizes)
         try:
@@ -81,10 +82,10 @@ class ExportedModel(nn.Module):
                 outputs = self.run(pixels, given, *proposals)
         except Exception as error:  # a runtime's errors have no common type
             raise CheckpointError(self.where, "fails", f"{type(error).__name__}: {str(error)[:300]}") from error
-        if len(outputs) != len(self.facts.outputs):
-            found = f"{len(outputs)} outputs, not {len(self.facts.outputs)}"
+        if len(outputs) != len(self.metadata.outputs):
+            found = f"{len(outputs)} outputs, not {len(self.metadata.outputs)}"
             raise CheckpointError(self.where, "computes other outputs than its metadata name", found)
-        named = {name: value.to(device) for name, value in zip(self.facts.outputs, outputs, strict=True)}
+        named = {name: value.to(device) for name, value in zip(self.metadata.outputs, outputs, strict=True)}
         return [self._finished(each) for each in unflatten(named, sizes)[:count]]
 
     def _finished(self, prediction: Prediction) -> Prediction:
@@ -93,19 +94,19 @@ class ExportedModel(nn.Module):
         return prediction
 
     def _side(self, side: int, axis: int) -> int:
-        facts = self.facts
-        if facts.fixed is not None:
-            if side > facts.fixed[axis]:
+        metadata = self.metadata
+        if metadata.fixed is not None:
+            if side > metadata.fixed[axis]:
                 fix = "resize images, or export with dynamic sizes"
-                raise ConfigError(self.where, f"takes images up to {facts.fixed}", f"got a side of {side}", fix)
-            return facts.fixed[axis]
-        if side > facts.largest:
-            raise ConfigError(self.where, f"takes images with sides up to {facts.largest}", f"got {side}")
-        return max(-(-side // facts.divisibility) * facts.divisibility, facts.smallest)
+                raise ConfigError(self.where, f"takes images up to {metadata.fixed}", f"got a side of {side}", fix)
+            return metadata.fixed[axis]
+        if side > metadata.largest:
+            raise ConfigError(self.where, f"takes images with sides up to {metadata.largest}", f"got {side}")
+        return max(-(-side // metadata.divisibility) * metadata.divisibility, metadata.smallest)
 
 
 class _SegmentingModel(ExportedModel):
-    """An exported file whose last steps derive segments from its other predictions, and so at any size."""
+    """An exported file whose last steps derive segments, at any size, from its other predictions."""
 
     def with_segments(self, prediction: Prediction) -> Prediction:
         """As `det_core.contracts.SegmentMaker`."""
@@ -115,9 +116,9 @@ class _SegmentingModel(ExportedModel):
         return prediction
 
 
-def model_of(run: Callable[..., Sequence[Tensor]], facts: Facts, where: str) -> ExportedModel:
+def model_of(run: Callable[..., Sequence[Tensor]], metadata: Metadata, where: str) -> ExportedModel:
     """The model of a file; arguments as of `ExportedModel`."""
-    model = ExportedModel(run, facts, where)
+    model = ExportedModel(run, metadata, where)
     if any(isinstance(step, SegmentMaker) for step in model.steps):
-        return _SegmentingModel(run, facts, where)
+        return _SegmentingModel(run, metadata, where)
     return model

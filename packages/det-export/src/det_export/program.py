@@ -1,4 +1,4 @@
-"""A model as a function from tensors to tensors, which is what every format writes.
+"""A model as a function from tensors to tensors, the form that all formats write.
 
 Input: `pixels` uint8 (B, 3, H, W), RGB, padded right and bottom to multiples of `divisibility`, and `sizes` int64
 (B, 2), (height, width) of each image without its padding; `proposals`, float32 (N, 4), where the example has some.
@@ -16,9 +16,9 @@ from det_core.structures import Detections, ImageBatch, Prediction, Proposals, S
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from det_export import after
+from det_export import numpy_postprocess
 from det_export.batches import Images, counted, for_any_batch
-from det_export.finish import graph_branches, parts_of, written_for
+from det_export.postprocess_steps import graph_branches, parts_of, written_for
 
 HEATMAPS = f"detections.{KEYPOINT_HEATMAPS}"
 """The output that holds the heatmaps of keypoints."""
@@ -33,19 +33,19 @@ class Program(nn.Module):
     """A model between plain tensors, for a fixed number of images, or for any.
 
     Args:
-        model: in evaluation mode; `forward(batch)` returns one Prediction per image.
-        example: a batch like those to come; it is run once, for the names of the outputs.
-        any_batch: for any number of images: what is found in all of them follows one another, image by image.
+        model: model in evaluation mode; `forward(batch)` returns one Prediction per image.
+        example: typical batch; it is run once to get the names of the outputs.
+        any_batch: whether the number of images is dynamic; outputs are then concatenated, image by image.
 
     Attributes:
-        outputs: the name of each tensor that `forward` returns; of several images with "IMAGE." in front ("1.boxes");
-            with `any_batch` without, and `COUNTS` last.
-        divisibility: height and width of `pixels` must be multiples of this.
-        finish: the nodes of the steps that follow the program; see `det_core.contracts.Exportable`.
+        outputs: names of the tensors that `forward` returns, for several images with the prefix "IMAGE." ("1.boxes");
+            with `any_batch` without a prefix, and with `COUNTS` last.
+        divisibility: height and width of `pixels` must be multiples of this, in pixels.
+        finish: recipe nodes of the steps after the program; see `det_core.contracts.Exportable`.
 
     Raises:
-        ConfigError: the model's predictions hold something that is no tensor (a panoptic map, masks of several sizes),
-            or a part of it goes from image to image where it must not.
+        ConfigError: the predictions contain a value that is not a tensor (a panoptic map, masks of several sizes), or a
+            part of the model loops over images although `any_batch` is set.
     """
 
     def __init__(self, model: nn.Module, example: ImageBatch, any_batch: bool = False) -> None:
@@ -94,7 +94,7 @@ def flatten(predictions: Sequence[Prediction]) -> dict[str, Tensor]:
     """The tensors of predictions by name: "boxes", "scores", "labels", "masks", "keypoints", "semantic", extras.
 
     Raises:
-        ConfigError: a prediction holds something that is no tensor.
+        ConfigError: a prediction contains a value that is not a tensor.
     """
     tensors: dict[str, Tensor] = {}
     for index, prediction in enumerate(predictions):
@@ -149,7 +149,9 @@ def _prediction(tensors: Mapping[str, Tensor], size: Size) -> Prediction:
     if "boxes" in tensors:
         heatmaps = tensors.get(HEATMAPS)
         if heatmaps is not None:
-            decoded = after.keypoints(heatmaps.cpu().float().numpy(), tensors["boxes"].cpu().float().numpy())
+            decoded = numpy_postprocess.keypoints(
+                heatmaps.cpu().float().numpy(), tensors["boxes"].cpu().float().numpy()
+            )
             points = torch.from_numpy(decoded).to(heatmaps.device)
             tensors = {name: value for name, value in tensors.items() if name != HEATMAPS} | {"keypoints": points}
         optional: dict[str, Any] = {name: tensors[name] for name in ("masks", "keypoints") if name in tensors}

@@ -5,7 +5,7 @@ from typing import Any
 
 from det_core.errors import ConfigError
 
-from det_export.facts import INPUTS, Facts
+from det_export.metadata import INPUTS, Metadata
 from det_export.program import HEATMAPS
 
 __all__ = ["INPUT", "can_resize", "require_resizable", "with_resizing"]
@@ -16,13 +16,13 @@ INPUT = "image"
 _OUTPUTS = {"boxes", "scores", "labels", "masks", HEATMAPS}
 
 
-def require_resizable(facts: Facts) -> None:
+def require_resizable(metadata: Metadata) -> None:
     """ConfigError where boxes could not be brought back: other outputs, several images, transforms without a rule."""
     fix = "leave resizing out: --no-resize, or resize=False"
-    outputs, rule, batch_size = facts.outputs, facts.resize, facts.batch_size
-    if tuple(facts.inputs) != INPUTS:
+    outputs, rule, batch_size = metadata.outputs, metadata.resize, metadata.batch_size
+    if tuple(metadata.inputs) != INPUTS:
         raise ConfigError(
-            "resize", "is for models that take an image alone", f"it takes {', '.join(facts.inputs)}", fix
+            "resize", "is for models that take an image alone", f"it takes {', '.join(metadata.inputs)}", fix
         )
     if not rule:
         raise ConfigError("resize", "has no rule: the recipe's transforms do more than ResizeShortestEdge", fix=fix)
@@ -32,10 +32,10 @@ def require_resizable(facts: Facts) -> None:
         raise ConfigError("resize", "is for one image, and boxes, masks and keypoints", found, fix)
 
 
-def can_resize(facts: Facts) -> bool:
+def can_resize(metadata: Metadata) -> bool:
     """Whether `require_resizable` raises nothing."""
     try:
-        require_resizable(facts)
+        require_resizable(metadata)
     except ConfigError:
         return False
     return True
@@ -45,8 +45,8 @@ def with_resizing(model: Any, rule: Mapping[str, Any]) -> Any:
     """A `ModelProto` that takes `INPUT` in place of pixels and sizes, and returns boxes in its pixels.
 
     Args:
-        model: takes `pixels` and `sizes`, of one image.
-        rule: as `det_export.preprocess.prepare` takes it; the arithmetic is the same.
+        model: model with the inputs `pixels` and `sizes`, for one image.
+        rule: resizing rule as of `det_export.preprocess.prepare`, with the same arithmetic.
 
     Raises:
         ConfigError: the boxes are rotated.

@@ -38,16 +38,16 @@ def require_place(form: str, path: Path) -> None:
 def write_config(path: Path) -> Path:
     """Write `config.pbtxt` for the file `NAME/VERSION/model.onnx`; returns where. Other versions share it.
 
-    The inputs of a file include its batch, so `max_batch_size` is 0, which is Triton's word for that.
+    The inputs of a file include its batch, so `max_batch_size` is 0, as Triton requires for that.
     """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     folder = path.absolute().parents[1]
-    facts: dict[str, Any] = json.loads(session.get_modelmeta().custom_metadata_map["det"])
+    metadata: dict[str, Any] = json.loads(session.get_modelmeta().custom_metadata_map["det"])
     parameters = {
-        "classes": json.dumps(list(facts["classes"])),
-        "category_ids": json.dumps(list(facts["category_ids"])),
+        "classes": json.dumps(list(metadata["classes"])),
+        "category_ids": json.dumps(list(metadata["category_ids"])),
     }
     lines = [
         f"name: {json.dumps(folder.name)}",

@@ -17,7 +17,7 @@ from torch import nn
 
 from det_export.check import Agreement, Picture, Row, compared, timed
 from det_export.exported import ExportedModel
-from det_export.ties import LowestFirst
+from det_export.stable_topk import StableTopK
 
 __all__ = ["add_metrics", "add_resizing", "data_of", "pictures_of"]
 
@@ -51,7 +51,7 @@ def add_metrics(agreement: Agreement, model: nn.Module, exported: ExportedModel,
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             batches = itertools.islice(data.eval_loader("val", 1), most)
-            order = LowestFirst() if agreement.ties and each is model else contextlib.nullcontext()
+            order = StableTopK() if agreement.ties and each is model else contextlib.nullcontext()
             try:
                 with order:
                     results.append(evaluate(each, batches, evaluators).metrics)
@@ -73,7 +73,7 @@ def add_resizing(
     transforms: Sequence[Any],
 ) -> None:
     """Compare a file that resizes with the model behind its own transforms, on pictures as they are."""
-    if not exported.facts.resizes:
+    if not exported.metadata.resizes:
         return
     transform = compose(transforms)
     for image in images:

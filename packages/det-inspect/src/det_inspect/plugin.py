@@ -6,11 +6,12 @@ _CALLBACKS = ("BestCheckpoint", "EarlyStopping", "MLflow", "Profile", "SamplePre
 # Parts of det-core before 0.2.
 MOVED_NAMES = {
     **{f"det_core.engine.callbacks:{name}": f"det_inspect.training:{name}" for name in _CALLBACKS},
-    "det_core.engine.callbacks.selection": "det_inspect.training.selection",
+    "det_core.engine.callbacks.selection": "det_inspect.training",
+    "det_inspect.training.selection": "det_inspect.training",
     "det_core.models.augmented": "det_inspect.predictions.augmented",
     "det_core.predict.augmented": "det_inspect.predictions.augmented",
 }
-SAFE_PARTS = ("det_inspect.training.selection:EarlyStopping",)
+SAFE_PARTS = ("det_inspect.training.early_stopping:EarlyStopping",)
 
 
 @hookimpl

@@ -8,7 +8,7 @@ from det_core.backbones.resnet import BasicStem
 from det_core.errors import ConfigError
 from det_core.ops.deform_conv import Deformation
 from det_core.ops.layers import Conv2d, Norm, freeze
-from det_core.ops.residual import BottleneckBlock, initialize, through_stages
+from det_core.ops.resnet_blocks import BottleneckBlock, initialize, through_stages
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -9,7 +9,7 @@ from typing import cast
 from det_core.contracts import Backbone, Exported, Preprocess, ProposalGenerator, RegionHead, ROIHeads, SemanticHead
 from det_core.errors import StructureError
 from det_core.models import RPN, MaskRCNNConvUpsampleHead, StandardROIHeads
-from det_core.models.parts.networks import networks_of
+from det_core.models.parts.compilable import networks_of
 from det_core.models.parts.preprocess import Normalize
 from det_core.models.parts.targets import filter_targets
 from det_core.recipes import Factory

@@ -8,7 +8,7 @@ import torch
 from det_core.backbones import ResNet
 from det_core.errors import ConfigError
 from det_core.ops.layers import Norm
-from det_core.ops.residual import BottleneckBlock
+from det_core.ops.resnet_blocks import BottleneckBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -8,7 +8,7 @@ import torch
 from det_core.contracts import Backbone, Preprocess, ProposalGenerator, ROIHeads
 from det_core.errors import ConfigError
 from det_core.models import NMS, RPN, Res5ROIHeads
-from det_core.models.parts.networks import networks_of
+from det_core.models.parts.compilable import networks_of
 from det_core.models.parts.preprocess import Normalize
 from det_core.models.parts.targets import filter_targets
 from det_core.ops import boxes as box_ops

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from det_core.errors import ConfigError
 from det_core.ops.layers import Norm, freeze, make_norm
-from det_core.ops.residual import through_stages
+from det_core.ops.resnet_blocks import through_stages
 
 __all__ = ["RegNet", "stages_of"]
 

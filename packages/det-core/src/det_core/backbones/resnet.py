@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from det_core.errors import ConfigError
 from det_core.ops.deform_conv import Deformation
 from det_core.ops.layers import Conv2d, Norm, freeze
-from det_core.ops.residual import BasicBlock, BottleneckBlock, initialize, through_stages
+from det_core.ops.resnet_blocks import BasicBlock, BottleneckBlock, initialize, through_stages
 
 __all__ = ["BasicStem", "ResNet"]
 

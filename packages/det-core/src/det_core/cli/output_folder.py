@@ -37,9 +37,15 @@ class OutputFolder:
         except OSError as error:
             raise ConfigError("--output", "the folder cannot be made or emptied", str(error)) from error
 
-    def close(self) -> None:
-        """Write the list of the files that there are now."""
-        (self.path / _LIST).write_text(json.dumps(dict(self._files())), encoding="utf-8")
+    def close(self) -> str:
+        """Write the list of the files that there are now, and name them: "2 .jpg files, 7 files in crops/"."""
+        files = dict(self._files())
+        (self.path / _LIST).write_text(json.dumps(files), encoding="utf-8")
+        groups: dict[str, list[str]] = {}
+        for name in sorted(files):
+            folder, slash, _ = name.partition("/")
+            groups.setdefault(f"files in {folder}/" if slash else f"{Path(name).suffix} files", []).append(name)
+        return ", ".join(names[0] if len(names) == 1 else f"{len(names)} {kind}" for kind, names in groups.items())
 
     def _files(self) -> Iterator[tuple[str, list[int]]]:
         """Name, and size and time of the last change, of each file except the list."""

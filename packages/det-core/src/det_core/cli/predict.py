@@ -118,9 +118,10 @@ def command(
     results = _results(run, inputs, batch_size or detector.batch_size, level if tiled else 0)
     filtered = (each if isinstance(each, DataError) else each.filtered(level, names, limit) for each in results)
     entries, unread = _write(filtered, inputs, files, as_json)
-    if unread < len(inputs) and files is not None:
+    if files is not None and files.written:
         count = len(inputs) - unread
-        echo(f"{', '.join(save)} of {count} image{'s' * (count != 1)}, scores from {level:.2f}: {output}", err=as_json)
+        amount = f"{count} image{'s' * (count != 1)}, scores from {level:.2f}"
+        echo(f"{amount}; in {output}: {files.written}", err=as_json)
     if as_json:
         echo(json.dumps(entries, indent=1))
     if unread:
@@ -142,6 +143,7 @@ class _Files:
         makers = [registry.find("writers", name, "--save").load("--save") for name in dict.fromkeys(save)]
         self._makers: Sequence[Callable[..., Writer]] = makers
         self.writers: list[Writer] | None = None
+        self.written = ""
 
     def write(self, result: "Result", name: Any) -> None:
         """Give a result to each writer."""
@@ -152,13 +154,13 @@ class _Files:
             writer.write(result, name)
 
     def finish(self) -> None:
-        """Let each writer end its files, and list them."""
+        """Let each writer end its files, and name them in `written`."""
         try:
             for writer in self.writers or ():
                 writer.finish()
         finally:
             if self.writers is not None:
-                self._folder.close()
+                self.written = self._folder.close()
 
     def _build(self, make: "Callable[..., Writer]") -> "Writer":
         arguments = inspect.signature(make).parameters

@@ -2,13 +2,13 @@
 
 from det_core.engine.callbacks import EMA, Callback
 from det_core.engine.checkpoint import Checkpoint, read_about, read_checkpoint
-from det_core.engine.checks import check_classes
 from det_core.engine.evaluate import Evaluation, evaluate, predict
 from det_core.engine.loop import Outcome, Trainer
 from det_core.engine.optim import ClipGradients, LayerDecay, ParamGroups
 from det_core.engine.parallel import Parallel
 from det_core.engine.progress import Display
 from det_core.engine.run import RunFolder
+from det_core.engine.sanity_checks import check_classes
 from det_core.engine.scalars import read_scalars
 from det_core.engine.schedules import OneCycle, Schedule, WarmupCosine, WarmupMultiStep, WarmupPoly, WarmupSteps
 from det_core.engine.settings import Train, pick_device

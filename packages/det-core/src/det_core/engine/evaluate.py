@@ -12,7 +12,7 @@ from det_core.contracts import Evaluator, SegmentMaker
 from det_core.data import Batch
 from det_core.engine.distributed import broadcast, gather, rank_and_world_size
 from det_core.engine.nan_checks import capture_features, fix_for, non_finite
-from det_core.engine.rescale import rescale
+from det_core.engine.postprocessing import rescale
 from det_core.errors import DataError
 from det_core.ops.global_batch import global_batch
 from det_core.structures import ImageBatch, Prediction, Size

@@ -11,7 +11,6 @@ from det_core.data import Batch, Data
 from det_core.engine.batches import step_batches
 from det_core.engine.callbacks.base import Callbacks
 from det_core.engine.checkpoint import Checkpoint, save_checkpoint, save_state
-from det_core.engine.checks import check_validation
 from det_core.engine.distributed import first, local_device
 from det_core.engine.interrupt import StopRequest
 from det_core.engine.optim import set_learning_rate
@@ -19,6 +18,7 @@ from det_core.engine.parallel import Parallel, Processes, model_state
 from det_core.engine.progress import Display, Meter, memory_in_use
 from det_core.engine.resume import summary_of_data, training_state
 from det_core.engine.run import RunFolder
+from det_core.engine.sanity_checks import check_validation
 from det_core.engine.scalars import Scalars
 from det_core.engine.settings import Train, pick_device
 from det_core.engine.step import Step, prepare_model

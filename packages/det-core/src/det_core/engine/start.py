@@ -14,7 +14,6 @@ from torch import nn
 from det_core.data import Data
 from det_core.engine import loop
 from det_core.engine.checkpoint import load_state
-from det_core.engine.checks import check_classes
 from det_core.engine.distributed import ends_together, first, process_group
 from det_core.engine.environment import write_environment
 from det_core.engine.interrupt import StopRequest
@@ -22,6 +21,7 @@ from det_core.engine.loop import Outcome
 from det_core.engine.progress import Display
 from det_core.engine.resume import restore
 from det_core.engine.run import RunFolder
+from det_core.engine.sanity_checks import check_classes
 from det_core.engine.settings import Train
 from det_core.recipes import Recipe
 

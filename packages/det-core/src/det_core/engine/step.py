@@ -19,7 +19,7 @@ from det_core.engine.optim import build_optimizer, gradient_norm, matching_names
 from det_core.engine.parallel import Processes
 from det_core.engine.settings import Train
 from det_core.errors import CheckpointError, ConfigError, TrainingError
-from det_core.models.cpu import accelerate
+from det_core.models.cpu_acceleration import accelerate
 from det_core.ops.global_batch import global_batch
 
 __all__ = ["Step", "prepare_model"]

@@ -6,9 +6,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from det_core.data import Batch
-from det_core.engine.checks import require_metric
 from det_core.engine.evaluate import Evaluation, evaluate
 from det_core.engine.precise_norms import estimate_norms, live_norms
+from det_core.engine.sanity_checks import require_metric
 
 if TYPE_CHECKING:
     from det_core.engine.callbacks.base import Training

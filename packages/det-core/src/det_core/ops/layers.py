@@ -24,7 +24,7 @@ class FrozenBatchNorm2d(nn.Module):
     """Batch norm with constant statistics and affine parameters: buffers that only loading changes.
 
     Attributes:
-        scale_and_shift: function for x * scale + shift; `det_core.models.cpu` installs a faster one.
+        scale_and_shift: function for x * scale + shift; `det_core.models.cpu_acceleration` installs a faster one.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:

@@ -40,7 +40,7 @@ class ROIPooler(nn.Module):
 
     Attributes:
         box_dim: numbers per box: 5 for rotated ones, otherwise 4.
-        roi_align: function for ROIAlign of upright boxes; `det_core.models.cpu` installs a faster one.
+        roi_align: function for ROIAlign of upright boxes; `det_core.models.cpu_acceleration` installs a faster one.
     """
 
     contract = "Pooler"

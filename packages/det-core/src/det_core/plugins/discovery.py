@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 from det_safeload.isolation import ForeignError, LeftThreads, foreign_code, isolated
 from det_safeload.watchdog import Watchdog
 
-from det_core.plugins import hooks, offers
+from det_core.plugins import hook_results, hooks
 from det_core.printable import described, printable, quoted, type_name
 
 __all__ = [
@@ -247,15 +247,15 @@ def _inspect(plugin: Plugin, point: metadata.EntryPoint, watchdog: Watchdog) -> 
             return replace(plugin, status="hanging", problems=(problem,))
         return replace(plugin, status="broken", problems=(f"cannot be imported: {error.text}",), missing=error.missing)
     try:
-        hooks_here = run(offers.registered, module)
+        hooks_here = run(hook_results.registered, module)
     except ForeignError as error:
         sys.modules.pop(point.module, None)  # libraries that walk through all modules would stumble over it
         return replace(plugin, status="broken", problems=(f"cannot be registered: {error.text}",))
     problems: list[str] = []
-    components = offers.components(hooks_here, problems, run)
-    tables = offers.Tables()
+    components = hook_results.components(hooks_here, problems, run)
+    tables = hook_results.Tables()
     try:
-        tables = run(offers.tables, module)
+        tables = run(hook_results.tables, module)
         problems += tables.problems
     except ForeignError as error:
         problems.append(f"its functions and safe parts cannot be listed: {error.text}")

@@ -18,7 +18,7 @@ from det_core.engine import Checkpoint, pick_device, predict
 from det_core.engine.checkpoint import save_checkpoint
 from det_core.engine.nan_checks import capture_features, warn_of_non_finite
 from det_core.errors import ConfigError, DataError
-from det_core.models.cpu import accelerate
+from det_core.models.cpu_acceleration import accelerate
 from det_core.plugins import registry
 from det_core.plugins.known import function
 from det_core.predict.loading import load_model

@@ -65,7 +65,7 @@ class CityscapesDataset:
         classes: the eight classes.
         num_objects: number of polygons of these classes, including crowds.
         num_learnable: number of objects other than crowds.
-        left_out: reasons why images were skipped, with counts; see `det_core.data.left_out`.
+        left_out: reasons why images were skipped, with counts; see `det_core.data.skipped_entries`.
 
     Raises:
         DataError: a folder contains no image, or a polygon file is missing, damaged or invalid; or, on reading, an

@@ -1,4 +1,4 @@
-"""A body: a surface in space, its charts, its distances, its symmetry; and the synthetic figure that is shipped."""
+"""A body: its surface, charts, geodesic distances and symmetry; and the synthetic figure of this package."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from det_core.errors import DataError
 from numpy.typing import NDArray
 from torch import Tensor
 
-from det_densepose.structures import Mesh
+from det_densepose.structures import ATLAS_COLUMNS, ATLAS_ROWS, Mesh
 
 __all__ = ["FIGURE", "Body", "Charts", "Distances", "MatrixDistances", "PackedDistances", "figure"]
 
@@ -62,13 +62,13 @@ class PackedDistances:
 
 @dataclass(frozen=True, eq=False)
 class Charts:
-    """The places of a body's vertices in its charts; a vertex on a seam has one in each chart that it belongs to.
+    """Chart coordinates of the vertices of a body; a vertex on a seam has one row for each of its charts.
 
     Attributes:
-        vertex: int64 (S,): the vertex.
-        part: int64 (S,): the chart, from 1.
+        vertex: int64 (S,): index of the vertex.
+        part: int64 (S,): number of the chart, from 1.
         uv: float64 (S, 2): u and v, in [0, 1].
-        faces: int64 (F, 3), the triangles in these rows; None where only points are there.
+        faces: int64 (F, 3): triangles as indices of these rows; None for points without triangles.
     """
 
     vertex: NDArray[np.int64]
@@ -89,6 +89,18 @@ class Charts:
             found[own] = self.vertex[rows[distance.argmin(1)]]
         return found
 
+    def in_atlas(self, count: int) -> NDArray[np.float32]:
+        """Places of `count` vertices in an atlas, float32 (count, 2) in [0, 1]: u to the right, v upwards.
+
+        A vertex on a seam is placed in the first of its charts, all of them a little inside of the tile.
+        """
+        vertex, first = np.unique(self.vertex, return_index=True)
+        column, row = np.divmod(self.part[first] - 1, ATLAS_ROWS)
+        u, v = (0.005 + 0.99 * self.uv[first]).T
+        places = np.zeros((count, 2), np.float32)
+        places[vertex] = np.stack(((column + u) / ATLAS_COLUMNS, 1 - (row + 1 - v) / ATLAS_ROWS), 1)
+        return places
+
     @cached_property
     def _rows(self) -> dict[int, NDArray[np.int64]]:
         return {int(p): np.flatnonzero(self.part == p) for p in np.unique(self.part) if p > 0}
@@ -96,19 +108,19 @@ class Charts:
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A surface; what is not known of it is None.
+    """A surface; unavailable attributes are None.
 
     Attributes:
-        name: of the mesh.
-        num_vertices: V.
-        vertices: float32 (V, 3).
-        faces: int64 (F, 3).
-        symmetry: int64 (V,), the mirror image of each vertex.
-        charts: of the surface.
-        texcoords: float32 (V, 2) in [0, 1], places in one texture of the whole surface.
-        geodesics: loads the distances, float32 (V, V).
-        features: loads the first eigenfunctions of the Laplacian, float32 (V, K).
-        skin: arrays that posing needs, of the figure alone.
+        name: name of the mesh.
+        num_vertices: number of vertices, V.
+        vertices: coordinates, float32 (V, 3).
+        faces: triangles, int64 (F, 3).
+        symmetry: index of the mirror image of each vertex, int64 (V,).
+        charts: chart coordinates of the vertices.
+        texcoords: float32 (V, 2) in [0, 1], coordinates in one texture of the whole surface.
+        geodesics: function that loads the geodesic distances, float32 (V, V).
+        features: function that loads the first eigenfunctions of the Laplacian, float32 (V, K).
+        skin: arrays for posing; only for the synthetic figure.
     """
 
     name: str
@@ -123,7 +135,7 @@ class Body:
     skin: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def mesh(self) -> Mesh:
-        """What the models take."""
+        """The mesh for models."""
         return Mesh(
             name=self.name,
             num_vertices=self.num_vertices,
@@ -136,7 +148,7 @@ class Body:
         """The distances between vertices.
 
         Raises:
-            DataError: nothing is known of them.
+            DataError: the body has no distances.
         """
         if self.geodesics is None:
             fix = "make them with `det densepose mesh make`, or put the published file into the folder of bodies"
@@ -169,6 +181,7 @@ def figure() -> Body:
         faces=faces,
         symmetry=arrays["symmetry"].astype(np.int64),
         charts=charts,
+        texcoords=charts.in_atlas(len(vertices)),
         geodesics=lru_cache(maxsize=1)(lambda: geodesics(vertices, faces)),
         features=lambda: arrays["features"].astype(np.float32),
         skin={"weights": arrays["weights"], "joints": arrays["joints"]},

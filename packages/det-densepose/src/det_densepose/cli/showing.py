@@ -1,4 +1,4 @@
-"""Commands that look at results: drawings, textures, and dumps of older versions."""
+"""Commands for results: drawings, textures, and dumps of older versions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -46,16 +46,16 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
     bytes, whatever the size of the predictions. No prediction is stored.
 
     Args:
-        classes: the name of each label.
-        bodies: the folder of bodies, with the charts and distances that the truth is on; None: the synthetic figure.
-        body: the body of chart annotations.
-        min_similarity: the least threshold; 0.2 for animals as published, which adds AP20, AP30 and AP40.
-        max_detections: of each class and image, the best.
-        key_vertices: a JSON file {mesh: {name: vertex}} of places that embeddings of meshes should agree on; None: mesh
-            alignment is not evaluated.
+        classes: names of the labels.
+        bodies: folder of bodies, with the charts and distances of the ground truth; None for the synthetic figure.
+        body: name of the body of chart annotations.
+        min_similarity: lowest similarity threshold; 0.2 for animals, as published, which adds AP20, AP30 and AP40.
+        max_detections: maximum number of detections per class and image.
+        key_vertices: JSON file {mesh: {name: vertex}} with corresponding vertices of meshes; None: mesh alignment is
+            not evaluated.
 
     Attributes:
-        notes: why a figure is not there, by its key; made by `result`.
+        notes: key of a missing metric -> reason; set by `result`.
     """
 
     def __init__(

@@ -19,15 +19,15 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class TrueObject:
-    """An annotated object.
+    """A ground-truth object.
 
     Attributes:
-        label: its class.
-        box: x, y, width, height.
-        area: in square pixels.
-        crowd: whether it stands for several.
-        points: None where it has none; it is then ignored.
-        rle: its mask in the image; None where it has none.
+        label: label of its class.
+        box: x, y, width, height in pixels.
+        area: area in square pixels.
+        crowd: whether it is a group of objects.
+        points: annotated points; None: the object is ignored.
+        rle: mask in the image; None without a mask.
     """
 
     label: int
@@ -43,12 +43,12 @@ class DetectedObject:
     """A detection.
 
     Attributes:
-        label: its class.
-        box: x, y, width, height.
-        score: in [0, 1].
-        reader: of the points; None where the model says nothing of it.
+        label: label of its class.
+        box: x, y, width, height in pixels.
+        score: score in [0, 1].
+        reader: predicted vertices at pixels; None without a DensePose prediction.
         mask: bool (h, w) over its box in whole pixels.
-        rle: the mask in the image.
+        rle: mask in the image.
         quantized: whether regions to ignore are compared with its mask, as published for charts, or with its box.
     """
 

@@ -1,4 +1,4 @@
-"""Geodesic point similarity: how near predicted points are to true ones, along the surface of the body."""
+"""Geodesic point similarity: distances of predicted and annotated points along the surface of the body."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -39,8 +39,8 @@ class TruePoints:
     Attributes:
         grid: float64 (P, 2): x and y in the grid of the box.
         box: x, y, width and height of the annotated box.
-        vertex: int64 (P,): the true vertex, -1 where there is none.
-        kappa: float64 (P,): the distance that counts exp(-1/2).
+        vertex: int64 (P,): annotated vertex, -1 for none.
+        kappa: float64 (P,): distance with a similarity of exp(-1/2), in meters.
         mesh: name of the mesh, "" for charts.
     """
 
@@ -60,7 +60,7 @@ class TruePoints:
 
 
 class Reader(Protocol):
-    """What a prediction says at pixels of its box."""
+    """Predicted vertices at pixels of a box."""
 
     def at(self, pixels: NDArray[np.int64], truth: TruePoints) -> NDArray[np.int64]:
         """The vertex at each pixel (P, 2), x and y within the box; -1 where there is none."""
@@ -109,10 +109,10 @@ def similarity(
     """The geodesic point similarity of a prediction and an object, in [0, 1].
 
     Args:
-        reader: of the prediction.
-        box: its x, y, width and height.
-        truth: the object's points.
-        distances: along the surface of the object's mesh.
+        reader: predicted vertices.
+        box: x, y, width and height of the predicted box.
+        truth: annotated points of the object.
+        distances: geodesic distances of the mesh of the object.
 
     The mean of exp(-d^2 / (2 kappa^2)) over points with a true vertex, where d is infinite if the prediction has no
     vertex there; 0 if no point lies in the box (Gueler et al., 2018, equation 5).

@@ -47,11 +47,11 @@ class Scenery:
     """How pictures are made.
 
     Args:
-        size: (height, width) in pixels.
-        figures: the least and the most of a picture.
-        height: the least and the most of a figure that stands, in parts of the picture's height.
-        backgrounds: a folder of pictures that stand behind; None: noise.
-        upright: whether figures face the viewer.
+        size: (height, width) of a picture in pixels.
+        figures: minimum and maximum number of figures in a picture.
+        height: minimum and maximum height of a standing figure, relative to the height of the picture.
+        backgrounds: folder of background pictures; None for noise.
+        upright: whether figures stand upright and face the viewer.
 
     Raises:
         DataError: the folder holds no picture.

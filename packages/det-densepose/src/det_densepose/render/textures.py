@@ -4,11 +4,9 @@ import numpy as np
 from det_core.errors import DataError
 from numpy.typing import NDArray
 
-from det_densepose.structures import NUM_PARTS
+from det_densepose.structures import ATLAS_COLUMNS, ATLAS_ROWS, NUM_PARTS
 
 __all__ = ["join_atlas", "random_atlas", "sample_atlas", "split_atlas"]
-
-_ROWS, _COLUMNS = 6, 4
 
 
 def split_atlas(picture: NDArray[np.uint8], where: str = "atlas") -> NDArray[np.uint8]:
@@ -17,20 +15,24 @@ def split_atlas(picture: NDArray[np.uint8], where: str = "atlas") -> NDArray[np.
     Raises:
         DataError: the picture has another layout.
     """
-    if picture.ndim != 3 or picture.shape[0] * _COLUMNS != picture.shape[1] * _ROWS or picture.shape[0] % _ROWS:
+    if (
+        picture.ndim != 3
+        or picture.shape[0] * ATLAS_COLUMNS != picture.shape[1] * ATLAS_ROWS
+        or picture.shape[0] % ATLAS_ROWS
+    ):
         found = f"got {picture.shape[1]} x {picture.shape[0]} pixels" if picture.ndim == 3 else f"got {picture.shape}"
-        fix = f"give {_ROWS} rows and {_COLUMNS} columns of square tiles, such as 800 x 1200 pixels"
+        fix = f"give {ATLAS_ROWS} rows and {ATLAS_COLUMNS} columns of square tiles, such as 800 x 1200 pixels"
         raise DataError(where, "is no texture atlas of 24 parts", found, fix)
-    side = picture.shape[0] // _ROWS
-    tiles = picture.reshape(_ROWS, side, _COLUMNS, side, -1)
+    side = picture.shape[0] // ATLAS_ROWS
+    tiles = picture.reshape(ATLAS_ROWS, side, ATLAS_COLUMNS, side, -1)
     return tiles.transpose(2, 0, 1, 3, 4).reshape(NUM_PARTS, side, side, -1)
 
 
 def join_atlas(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The picture (6 T, 4 T, C) of tiles (24, T, T, C)."""
     side, channels = tiles.shape[1], tiles.shape[3]
-    grid = tiles.reshape(_COLUMNS, _ROWS, side, side, channels)
-    return grid.transpose(1, 2, 0, 3, 4).reshape(_ROWS * side, _COLUMNS * side, channels)
+    grid = tiles.reshape(ATLAS_COLUMNS, ATLAS_ROWS, side, side, channels)
+    return grid.transpose(1, 2, 0, 3, 4).reshape(ATLAS_ROWS * side, ATLAS_COLUMNS * side, channels)
 
 
 def sample_atlas(

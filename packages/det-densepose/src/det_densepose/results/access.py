@@ -1,4 +1,4 @@
-"""What a detector's result says of each person, and of every pixel of the image."""
+"""DensePose of a detector's result, per person and per pixel."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -42,8 +42,8 @@ def persons(result: HasDetections | Detections, min_score: float = 0.0) -> list[
     """Labels, u, v and confidences, or vertices, of each object in the order of the detections.
 
     Args:
-        result: of a detector, or its detections, in the pixels of the image.
-        min_score: objects of a lower score are left out.
+        result: result of a detector or its detections, in the pixels of the image.
+        min_score: minimum score of objects, in [0, 1].
 
     Raises:
         ConfigError: the model makes no DensePose.

@@ -58,10 +58,10 @@ def draw(
 
     Args:
         image: uint8 RGB (H, W, 3).
-        persons: results, in its pixels.
-        drawings: one after the other.
-        scores: of the persons, for boxes; 1 where they are not given.
-        colored: keep the colors of the image.
+        persons: results in the pixels of the image.
+        drawings: drawings, applied in order.
+        scores: scores of the persons, for labels of boxes; by default 1.
+        colored: whether to keep the colors of the image instead of converting it to gray.
     """
     picture = image.astype(np.float64) if colored else gray(image)
     known = list(scores) or [1.0] * len(persons)
@@ -209,7 +209,8 @@ class VertexTextureDrawing:
         result = _vertices(person, "cse_texture")
         texture, body = self.textures.get(result.mesh), self.bodies(result.mesh)
         if texture is None:
-            raise ConfigError("cse_texture", f"there is no texture for mesh {result.mesh!r}")
+            fix = f"give one, named {result.mesh}.png"
+            raise ConfigError("cse_texture", f"there is no texture for mesh {result.mesh!r}", fix=fix)
         if body.texcoords is None:
             fix = "put texcoords_NAME.pkl into the folder of bodies, or make the body from an OBJ file with vt lines"
             raise ConfigError("cse_texture", f"mesh {result.mesh!r} has no places in a texture", fix=fix)

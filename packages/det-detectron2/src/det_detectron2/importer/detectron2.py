@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from det_detectron2.importer.detectron2_dense import retinanet_head
 from det_detectron2.importer.detectron2_heads import second_stage
-from det_detectron2.importer.detectron2_idle import read_idle
+from det_detectron2.importer.detectron2_ignored_settings import mark_ignored_settings
 from det_detectron2.importer.detectron2_semantic import sem_seg_head
 from det_detectron2.importer.detectron2_training import data_section, train_section
 from det_detectron2.importer.detectron2_weights import weights_section
@@ -115,7 +115,7 @@ def complete_tree(
     for extension in extensions():
         if extension.complete and extension.concerns({**s.given, **(objects or {})}):
             extension.complete(s, tree)
-    read_idle(s)
+    mark_ignored_settings(s)
     return tree
 
 

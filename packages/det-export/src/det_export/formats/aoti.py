@@ -15,9 +15,9 @@ from det_core.errors import CheckpointError, ConfigError, MissingExtraError
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from det_export.archive import NATIVE, appended_facts, examined, names_of, require_trust
-from det_export.facts import Facts
+from det_export.archive import NATIVE, append_metadata, examined, names_of, require_trust
 from det_export.formats.base import FileExporter, Run
+from det_export.metadata import Metadata
 
 __all__ = ["AotiExporter", "read_package"]
 
@@ -28,10 +28,11 @@ class AotiExporter(FileExporter):
     """Compiles the program ahead of time; `torch._inductor.aoti_load_package(path)` runs it.
 
     Args:
-        device: "cpu", or "cuda" where there is one. A package runs on machines like the one that wrote it.
+        device: "cpu" or "cuda". A package runs only on machines like the one that compiled it.
         others: as of `FileExporter`.
 
-    A C++ compiler must be there; a detector takes minutes. A package holds native code: it loads only with `trust`.
+    Requires a C++ compiler, and takes minutes for a detector. A package contains native code: it loads only with
+    `trust`.
     """
 
     suffixes: ClassVar[Sequence[str]] = (".pt2",)
@@ -61,15 +62,15 @@ class AotiExporter(FileExporter):
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("aoti", "cannot compile for cuda", "there is no CUDA device", "compile for cpu")
 
-    def write(self, program: ExportedProgram, facts: Facts, path: Path) -> None:
+    def write(self, program: ExportedProgram, metadata: Metadata, path: Path) -> None:
         """As `FileExporter.write`."""
         if self._compiled is None or self._compiled[0] is not program:
             self._compiled = program, _compiled(program, self.device, path)
-        facts.versions = {**facts.versions, "machine": platform.machine(), "device": self.device}
+        metadata.versions = {**metadata.versions, "machine": platform.machine(), "device": self.device}
         path.write_bytes(self._compiled[1])
-        appended_facts(path, facts)
+        append_metadata(path, metadata)
 
-    def read(self, path: Path) -> tuple[Facts, Run]:
+    def read(self, path: Path) -> tuple[Metadata, Run]:
         """As `FileExporter.read`; a file of torch_export, which ends alike, is read as one."""
         if any(NATIVE in f"/{name}" for name in names_of(path)):
             return read_package(path, self.trust)
@@ -78,21 +79,21 @@ class AotiExporter(FileExporter):
         return read_program(path)
 
 
-def read_package(path: Path, trust: bool) -> tuple[Facts, Run]:
+def read_package(path: Path, trust: bool) -> tuple[Metadata, Run]:
     """The metadata of a package, and its computation.
 
     Raises:
-        CheckpointError: the package is damaged, not trusted, or of another machine.
+        CheckpointError: the package is damaged, not trusted, or compiled for another machine.
     """
     import torchvision  # noqa: F401 (its operators)
 
-    facts = examined(path, ".pt2 file")
+    metadata = examined(path, ".pt2 file")
     require_trust(path, trust, "an AOTInductor package holds native code, which can do anything that you can")
-    made_for = facts.versions.get("machine", platform.machine())
+    made_for = metadata.versions.get("machine", platform.machine())
     if made_for != platform.machine():
         found = f"this one is {platform.machine()}"
         raise CheckpointError(str(path), f"holds native code for {made_for}", found, _FIX)
-    device = facts.versions.get("device", "cpu")
+    device = metadata.versions.get("device", "cpu")
     if device == "cuda" and not torch.cuda.is_available():
         raise CheckpointError(str(path), "holds native code for a CUDA device", "there is none", _FIX)
     try:
@@ -106,7 +107,7 @@ def read_package(path: Path, trust: bool) -> tuple[Facts, Run]:
         outputs: Sequence[Tensor] = package(*(each.to(device) for each in inputs))
         return outputs
 
-    return facts, run
+    return metadata, run
 
 
 def _compiled(program: ExportedProgram, device: str, path: Path) -> bytes:

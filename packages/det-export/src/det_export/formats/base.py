@@ -1,4 +1,4 @@
-"""What all formats share: the program that is written, its dynamic sizes, its facts, and whole files or none."""
+"""Base class of the formats: the traced program, dynamic sizes, metadata, and atomic writing of files."""
 
 import contextlib
 import copy
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 from det_core.errors import ConfigError, DetError
-from det_core.models.cpu import accelerate
+from det_core.models.cpu_acceleration import accelerate
 from det_core.structures import ImageBatch, Size
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
@@ -21,10 +21,10 @@ from torch.export import Dim, ExportedProgram
 from det_export.batches import require_batchable
 from det_export.calibration import inputs_of, listed
 from det_export.exported import ExportedModel, model_of
-from det_export.facts import INPUTS, PROPOSALS, Facts
-from det_export.finish import written_for
 from det_export.licences import licence_in
+from det_export.metadata import INPUTS, PROPOSALS, Metadata
 from det_export.obstacles import require_exportable
+from det_export.postprocess_steps import written_for
 from det_export.precision import PRECISIONS, at_precision
 from det_export.preprocess import rule_of_recipe
 from det_export.program import Program, padded
@@ -40,28 +40,28 @@ Run = Callable[..., Sequence[Tensor]]
 _LARGEST = 4096
 _MOST = 64  # images at once
 _MOST_PROPOSALS = 65536
-_FACTS: Mapping[str, Any] = {"classes": (), "category_ids": (), "recipe": "", "licence": ""}
-_KEPT = tuple(_FACTS)
+_METADATA: Mapping[str, Any] = {"classes": (), "category_ids": (), "recipe": "", "licence": ""}
+_KEPT = tuple(_METADATA)
 
 
 class FileExporter(ABC):
-    """Writes models of one format, and reads its files again.
+    """Writes models to files of one format, and reads these files.
 
     Args:
-        dynamic: height and width of images are free, up to 4096; False fixes them to the example's, padded.
+        dynamic: whether the file takes images of any height and width up to 4096 pixels; False fixes them to those of
+            the example, padded.
         precision: "fp32"; "bf16" computes convolutions and linear layers in bfloat16, "int8" in eight bits.
-        calibrate: for "int8": a folder of pictures like those to come.
+        calibrate: for "int8": folder of pictures that are typical of the application.
         keep_float: for "int8": names of modules that stay in float.
-        dynamic_batch: the file takes any number of images up to 64, not as many as the example.
+        dynamic_batch: whether the file takes any number of images up to 64; False fixes it to that of the example.
 
     Attributes:
-        compared: pictures of the check, on which the report of an int8 file is measured; the first of the calibration
-            where there are none.
-        trust: whether files that hold code are read; `Detector.load` sets it.
-        report: how layers fare, of the last int8 file; None before.
-        about: metadata of the model: `classes`, `category_ids`, and `recipe`, the text of one that names
-            the `data`, and where the `weights` come from; `Detector.export` fills it. `licence` is that of the
-            weights; where it is absent, that of the published weights at that address.
+        compared: pictures for the report of an int8 file; by default the first calibration pictures.
+        trust: whether files that contain code are loaded; set by `Detector.load`.
+        report: quantization errors of the layers of the last int8 file; None before.
+        about: metadata of the model, set by `Detector.export`: `classes`, `category_ids`, `recipe` (YAML text with
+            its `data`), `weights` (their source), and `licence` of the weights, which defaults to that of the
+            published weights at this source.
     """
 
     suffixes: ClassVar[Sequence[str]]
@@ -79,7 +79,7 @@ class FileExporter(ABC):
     ) -> None:
         if precision not in self.precisions:
             fix = f"choose {' or '.join(self.precisions)}"
-            raise ConfigError("precision", f"{self.format} files have none of this name", f"got {precision!r}", fix)
+            raise ConfigError("precision", f"is not a precision of {self.format} files", f"got {precision!r}", fix)
         if precision == "int8" and calibrate is None:
             fix = "name a folder of pictures like those to come: --calibrate FOLDER"
             raise ConfigError("int8", "needs pictures to calibrate on", fix=fix)
@@ -90,14 +90,14 @@ class FileExporter(ABC):
         self.calibrate = None if calibrate is None else Path(calibrate)
         self.trust = False
         self.report: QuantizationReport | None = None
-        self.about: dict[str, Any] = dict(_FACTS)
+        self.about: dict[str, Any] = dict(_METADATA)
         self.compared: Sequence[Path | tuple[str, Tensor]] = ()
         self.others: list[tuple[Tensor, Tensor]] = []
         self.target = Path()  # where files that belong to the one written go
-        self._last: tuple[ExportedProgram, Facts] | None = None
+        self._last: tuple[ExportedProgram, Metadata] | None = None
 
     def export(self, model: nn.Module, example: ImageBatch, path: Path) -> Path:
-        """Write the file for as many images as `example` has; returns where, with the format's suffix.
+        """Write a file for the batch size of `example`; returns its path, with the suffix of the format.
 
         The model is not changed. The file appears when it is complete.
 
@@ -121,41 +121,41 @@ class FileExporter(ABC):
         program = Program(at_precision(copied, precision), example, self.dynamic_batch).eval()
         arguments: tuple[Tensor, ...] = padded(example, program.divisibility)
         height, width = arguments[0].shape[-2:]
-        facts = self._facts(program, model, (height, width))
+        metadata = self._metadata(program, model, (height, width))
         if example.proposals is not None:
-            facts.inputs = (*INPUTS, PROPOSALS)
+            metadata.inputs = (*INPUTS, PROPOSALS)
             arguments = (*arguments, *proposals_of(example.proposals[0]))
-        calibration = self._calibration(facts) if self.precision == "int8" else []
-        traced = self._traced(program, arguments, facts)
+        calibration = self._calibration(metadata) if self.precision == "int8" else []
+        traced = self._traced(program, arguments, metadata)
         if self.precision == "int8":
-            shapes = self._shapes(facts)
+            shapes = self._shapes(metadata)
             traced, self.report = quantize(traced, calibration, self.keep_float, shapes, self.others)
-        self._last, self.target = (traced, facts), path
+        self._last, self.target = (traced, metadata), path
         with _whole(path) as temporary:
-            self.write(traced, facts, temporary)
-        _describe(path, facts)
+            self.write(traced, metadata, temporary)
+        _describe(path, metadata)
         return path
 
     def record(self, path: Path, agreement: Mapping[str, Any]) -> None:
-        """Write the file that this exporter wrote last once more, with what its check measured."""
+        """Write the last file of this exporter again, with the results of its check."""
         if self._last is None:
             raise ConfigError("record", "nothing was exported before")
-        traced, facts = self._last
-        facts.agreement, self.target = dict(agreement), path
+        traced, metadata = self._last
+        metadata.agreement, self.target = dict(agreement), path
         with _whole(path) as temporary:
-            self.write(traced, facts, temporary)
-        _describe(path, facts)
+            self.write(traced, metadata, temporary)
+        _describe(path, metadata)
 
     def load(self, path: Path) -> ExportedModel:
-        """The model that a file holds, for prediction alone, on the CPU.
+        """The model of a file, for prediction on the CPU.
 
         Raises:
             CheckpointError: the file is missing, damaged, of another program, or hostile.
             MissingExtraError: a library that the format needs is not installed.
         """
         self.require()
-        facts, run = self.read(Path(path))
-        return model_of(run, facts, str(path))
+        metadata, run = self.read(Path(path))
+        return model_of(run, metadata, str(path))
 
     def require(self) -> None:
         """MissingExtraError where a library is missing."""
@@ -163,19 +163,19 @@ class FileExporter(ABC):
             require_torchao()
 
     @abstractmethod
-    def write(self, program: ExportedProgram, facts: Facts, path: Path) -> None:
+    def write(self, program: ExportedProgram, metadata: Metadata, path: Path) -> None:
         """Write the program to `path`."""
 
     @abstractmethod
-    def read(self, path: Path) -> tuple[Facts, Run]:
+    def read(self, path: Path) -> tuple[Metadata, Run]:
         """The metadata of a file, and its computation; errors as of `load`."""
 
-    def _facts(self, program: Program, model: nn.Module, size: Size) -> Facts:
+    def _metadata(self, program: Program, model: nn.Module, size: Size) -> Metadata:
         strides = getattr(getattr(model, "backbone", None), "strides", None) or {"": program.divisibility}
         # A map of a single row or column would be taken for one that always has a single one, and so would windows.
         sides = [max(strides.values()), *(getattr(each, "single_window", 0) for each in model.modules())]
         least = max(sides) // program.divisibility + 1
-        facts = Facts(
+        metadata = Metadata(
             format=self.format,
             outputs=program.outputs,
             batch_size=_MOST if self.dynamic_batch else program.batch_size,
@@ -189,53 +189,53 @@ class FileExporter(ABC):
             finish=program.finish,
             **{name: self.about[name] for name in _KEPT if name in self.about},
         )
-        facts.licence = licence_in(self.about)
-        facts.resize = rule_of_recipe(facts.recipe, facts.divisibility, facts.smallest)
-        facts.fixed = None if self.dynamic else size
-        return facts
+        metadata.licence = licence_in(self.about)
+        metadata.resize = rule_of_recipe(metadata.recipe, metadata.divisibility, metadata.smallest)
+        metadata.fixed = None if self.dynamic else size
+        return metadata
 
-    def _traced(self, program: Program, arguments: tuple[Tensor, ...], facts: Facts) -> ExportedProgram:
+    def _traced(self, program: Program, arguments: tuple[Tensor, ...], metadata: Metadata) -> ExportedProgram:
         height, width = arguments[0].shape[-2:]
-        if self.dynamic and (min(height, width) < facts.smallest or max(height, width) > facts.largest):
-            allowed = f"from {facts.smallest} to {facts.largest} pixels"
+        if self.dynamic and (min(height, width) < metadata.smallest or max(height, width) > metadata.largest):
+            allowed = f"from {metadata.smallest} to {metadata.largest} pixels"
             raise ConfigError("export", f"images must have sides {allowed}", f"the example is {height} x {width}")
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # of torchvision's operators, to its own authors
-                return torch.export.export(program, arguments, dynamic_shapes=self._shapes(facts), strict=True)
+                return torch.export.export(program, arguments, dynamic_shapes=self._shapes(metadata), strict=True)
         except DetError:
             raise
         except Exception as error:  # the errors of torch.export have no common type
             fix = "docs/export.md lists which models can be exported, and why others cannot"
             raise ConfigError("export", "the model is no graph for torch.export", _first_line(error), fix) from error
 
-    def _shapes(self, facts: Facts) -> Any:
-        """What is free in the inputs of the program, as torch.export takes it."""
-        proposals = [{0: Dim("count", min=1, max=_MOST_PROPOSALS)}] if PROPOSALS in facts.inputs else []
+    def _shapes(self, metadata: Metadata) -> Any:
+        """The dynamic shapes of the inputs, as torch.export takes them."""
+        proposals = [{0: Dim("count", min=1, max=_MOST_PROPOSALS)}] if PROPOSALS in metadata.inputs else []
         if not (self.dynamic or self.dynamic_batch or proposals):
             return None
-        sides = {2: _free("height", facts), 3: _free("width", facts)} if self.dynamic else {}
+        sides = {2: _free("height", metadata), 3: _free("width", metadata)} if self.dynamic else {}
         images = {0: Dim("images", min=1, max=_MOST)} if self.dynamic_batch else {}
         given = (images | sides, images, *proposals)
         # The variable arguments of `Program.forward` are one group.
         return (*given[:2], tuple(proposals)) if proposals else given
 
-    def _calibration(self, facts: Facts) -> list[tuple[Tensor, Tensor]]:
-        """The inputs that calibrate; those of the pictures of the check, if set, are kept for the report."""
+    def _calibration(self, metadata: Metadata) -> list[tuple[Tensor, Tensor]]:
+        """The calibration inputs; also stores those of the pictures in `compared` for the report."""
         recipe = str(self.about.get("recipe", ""))
-        self.others = list(inputs_of(self.compared, recipe, facts, self.trust))
-        return list(inputs_of(listed(self.calibrate, "--calibrate"), recipe, facts, self.trust))
+        self.others = list(inputs_of(self.compared, recipe, metadata, self.trust))
+        return list(inputs_of(listed(self.calibrate, "--calibrate"), recipe, metadata, self.trust))
 
 
-def _describe(path: Path, facts: Facts) -> None:
+def _describe(path: Path, metadata: Metadata) -> None:
     """Write the metadata of a file as JSON beside it."""
     with _whole(path.with_name(f"{path.name}.json")) as temporary:
-        temporary.write_text(json.dumps(json.loads(facts.to_json()), indent=1) + "\n", "utf-8")
+        temporary.write_text(json.dumps(json.loads(metadata.to_json()), indent=1) + "\n", "utf-8")
 
 
-def _free(name: str, facts: Facts) -> Any:
-    step = facts.divisibility
-    dim = Dim(name, min=facts.smallest // step, max=facts.largest // step)
+def _free(name: str, metadata: Metadata) -> Any:
+    step = metadata.divisibility
+    dim = Dim(name, min=metadata.smallest // step, max=metadata.largest // step)
     return step * dim if step > 1 else dim
 
 
@@ -246,7 +246,7 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _whole(path: Path) -> Any:
-    """A path beside `path`, of the same suffix, that is moved over it when everything went well."""
+    """A temporary path beside `path`, with the same suffix, that replaces it on success."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
     os.close(descriptor)
     try:

@@ -14,10 +14,10 @@ from det_core.errors import CheckpointError, ConfigError, MissingExtraError
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from det_export.facts import KEY, Facts
 from det_export.formats.base import FileExporter, Run
 from det_export.formats.bounds import limit_memory, require_bounded
 from det_export.formats.scalars import translations
+from det_export.metadata import KEY, Metadata
 from det_export.resizing import INPUT, can_resize, require_resizable, with_resizing
 
 __all__ = ["OPSET", "OnnxExporter"]
@@ -33,8 +33,8 @@ class OnnxExporter(FileExporter):
     """Writes one file, weights included, through the exporter of torch that rests on torch.export.
 
     Args:
-        resize: let the file resize: it takes `image`, uint8 (H, W, 3), RGB, of any size, in place of `pixels` and
-            `sizes`, and its boxes are in the pixels of that picture; needs free sides. None: where that can be.
+        resize: whether the file resizes its input: it takes `image`, uint8 (H, W, 3), RGB, of any size, in place of
+            `pixels` and `sizes`, and its boxes are in the pixels of that image. Requires `dynamic`; None: if possible.
         others: as of `FileExporter`.
 
     Inputs `pixels` and `sizes`, outputs by the names in the file's metadata; see `det_export.program`.
@@ -73,29 +73,29 @@ class OnnxExporter(FileExporter):
             fix = "pip install det-export[onnx] --find-links WHEELS"
             raise MissingExtraError("ONNX", f"needs {error.name}, which is not installed", fix=fix) from error
 
-    def write(self, program: ExportedProgram, facts: Facts, path: Path) -> None:
+    def write(self, program: ExportedProgram, metadata: Metadata, path: Path) -> None:
         """As `FileExporter.write`."""
         import onnx
 
         if self._made is None or self._made[0] is not program:
             if self.resize:
-                require_resizable(facts)
-            facts.resizes = bool(self.resize) or (self.resize is None and can_resize(facts))
-            made = _translated(program, facts)
-            self._made = program, with_resizing(made, facts.resize) if facts.resizes else made
+                require_resizable(metadata)
+            metadata.resizes = bool(self.resize) or (self.resize is None and can_resize(metadata))
+            made = _translated(program, metadata)
+            self._made = program, with_resizing(made, metadata.resize) if metadata.resizes else made
         model = self._made[1]
-        facts.versions = {**facts.versions, "onnx": onnx.__version__, "opset": str(OPSET)}
+        metadata.versions = {**metadata.versions, "onnx": onnx.__version__, "opset": str(OPSET)}
         model.producer_name, model.doc_string = "det", "written by det-export"
-        onnx.helper.set_model_props(model, {KEY: facts.to_json()})
+        onnx.helper.set_model_props(model, {KEY: metadata.to_json()})
         _require_standard(model, "export", ConfigError)
         _strip_traces(model)
         path.write_bytes(model.SerializeToString())
 
-    def read(self, path: Path) -> tuple[Facts, Run]:
+    def read(self, path: Path) -> tuple[Metadata, Run]:
         """As `FileExporter.read`."""
         import onnxruntime
 
-        data, facts = _examined(path)
+        data, metadata = _examined(path)
         try:
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 4
@@ -106,21 +106,21 @@ class OnnxExporter(FileExporter):
             found = f"{type(error).__name__}: {str(error)[:200]}"
             raise CheckpointError(str(path), "is no graph that onnxruntime runs", found, _FIX) from error
         names = [each.name for each in session.get_inputs()]
-        if facts.resizes and names == [INPUT]:
-            return facts, _resizing(session)
-        if not set(names) <= set(facts.inputs):
+        if metadata.resizes and names == [INPUT]:
+            return metadata, _resizing(session)
+        if not set(names) <= set(metadata.inputs):
             found = f"it wants {', '.join(names)}"
-            raise CheckpointError(str(path), f"does not take {', '.join(facts.inputs)}", found, _FIX)
+            raise CheckpointError(str(path), f"does not take {', '.join(metadata.inputs)}", found, _FIX)
 
         def run(*inputs: Tensor) -> Sequence[Tensor]:
-            given = {name: value.numpy() for name, value in zip(facts.inputs, inputs, strict=True)}
+            given = {name: value.numpy() for name, value in zip(metadata.inputs, inputs, strict=True)}
             return [torch.from_numpy(each) for each in session.run(None, {name: given[name] for name in names})]
 
-        return facts, run
+        return metadata, run
 
 
 def _resizing(session: Any) -> Run:
-    """A file that resizes, given what enters other files: the picture is cut out of its padding again."""
+    """A file that resizes, with the inputs of other files: the picture is cropped from its padding."""
 
     def run(pixels: Tensor, sizes: Tensor) -> Sequence[Tensor]:
         height, width = sizes[0].tolist()
@@ -130,7 +130,7 @@ def _resizing(session: Any) -> Run:
     return run
 
 
-def _translated(program: ExportedProgram, facts: Facts) -> Any:
+def _translated(program: ExportedProgram, metadata: Metadata) -> Any:
     """The program as a `ModelProto`; ConfigError where ONNX has no place for it."""
     try:
         with _silent():
@@ -138,8 +138,8 @@ def _translated(program: ExportedProgram, facts: Facts) -> Any:
                 program,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=list(facts.inputs),
-                output_names=list(facts.outputs),
+                input_names=list(metadata.inputs),
+                output_names=list(metadata.outputs),
                 custom_translation_table=translations(),
                 verbose=False,
             )
@@ -161,8 +161,8 @@ def _strip_traces(model: Any) -> None:
             del node.metadata_props[:]
 
 
-def _examined(path: Path) -> tuple[bytes, Facts]:
-    """The bytes and the facts of a file, before a runtime opens it."""
+def _examined(path: Path) -> tuple[bytes, Metadata]:
+    """The bytes and the metadata of a file, before a runtime opens it."""
     import onnx
 
     where = str(path)
@@ -186,7 +186,7 @@ def _examined(path: Path) -> tuple[bytes, Facts]:
     for tensor in _tensors(model):
         _require_own(tensor, where)
     require_bounded(model, where)
-    return data, Facts.of_json(text, where)
+    return data, Metadata.of_json(text, where)
 
 
 def _graphs(model: Any) -> Iterator[Any]:
@@ -202,12 +202,12 @@ def _graphs(model: Any) -> Iterator[Any]:
 
 
 def _require_standard(model: Any, where: str, error: type[ConfigError] | type[CheckpointError]) -> None:
-    """Raise `error` where the model has operators that are none of ONNX's own."""
+    """Raise `error` where the model has operators outside the ONNX standard."""
     domains = {node.domain for graph in _graphs(model) for node in graph.node}
     domains |= {function.domain for function in model.functions}
     others = sorted(domains - set(_STANDARD))
     if others:
-        raise error(where, "has operators that are none of ONNX's own", f"of {', '.join(others)}"[:200], _FIX)
+        raise error(where, "has operators outside the ONNX standard", f"of {', '.join(others)}"[:200], _FIX)
 
 
 def _tensors(model: Any) -> Iterator[Any]:

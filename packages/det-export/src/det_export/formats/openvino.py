@@ -11,9 +11,9 @@ from det_core.errors import CheckpointError, ConfigError, MissingExtraError
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from det_export.facts import KEY, Facts
 from det_export.formats.base import Run
 from det_export.formats.onnx import OnnxExporter
+from det_export.metadata import KEY, Metadata
 
 __all__ = ["OpenVinoExporter"]
 
@@ -53,28 +53,28 @@ class OpenVinoExporter(OnnxExporter):
             fix = "pip install det-export[openvino] --find-links WHEELS"
             raise MissingExtraError("OpenVINO", "needs openvino, which is not installed", fix=fix) from error
 
-    def write(self, program: ExportedProgram, facts: Facts, path: Path) -> None:
+    def write(self, program: ExportedProgram, metadata: Metadata, path: Path) -> None:
         """As `FileExporter.write`; the weights are moved to where the file expects them."""
         import openvino
 
         with tempfile.TemporaryDirectory(prefix=".openvino.", dir=path.parent) as folder:
             graph = Path(folder) / "graph.onnx"
-            super().write(program, facts, graph)
+            super().write(program, metadata, graph)
             try:
                 model: Any = openvino.convert_model(str(graph))
             except Exception as error:  # the converter's errors have no common type
                 found = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
                 fix = "export to onnx"
                 raise ConfigError("export", "OpenVINO cannot convert the model", found[:300], fix) from error
-            facts.versions = {**facts.versions, "openvino": str(openvino.__version__).split("-")[0]}
+            metadata.versions = {**metadata.versions, "openvino": str(openvino.__version__).split("-")[0]}
             model.set_rt_info("", ["framework", KEY])  # that of ONNX is replaced by the next line
-            model.set_rt_info(facts.to_json(), [KEY])
+            model.set_rt_info(metadata.to_json(), [KEY])
             written = Path(folder) / "graph.xml"
             openvino.save_model(model, str(written), compress_to_fp16=False)
             written.with_suffix(".bin").replace(self.target.with_suffix(".bin"))
             written.replace(path)
 
-    def read(self, path: Path) -> tuple[Facts, Run]:
+    def read(self, path: Path) -> tuple[Metadata, Run]:
         """As `FileExporter.read`."""
         import openvino
 
@@ -88,24 +88,24 @@ class OpenVinoExporter(OnnxExporter):
         if not text:
             problem = "was not written by det: it lacks the metadata that name its outputs"
             raise CheckpointError(str(path), problem, fix="write it with `det export`")
-        facts = Facts.of_json(text, str(path))
-        precision = "bf16" if facts.precision == "bf16" else "f32"
+        metadata = Metadata.of_json(text, str(path))
+        precision = "bf16" if metadata.precision == "bf16" else "f32"
         options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
         try:
             compiled = core.compile_model(model, "CPU", {**options, "PERFORMANCE_HINT": "LATENCY"})
         except Exception as error:  # as above
             raise CheckpointError(str(path), "is no graph that OpenVINO runs", _first(error), _FIX) from error
         names = {name for each in compiled.inputs for name in each.names}
-        if not names <= set(facts.inputs):
+        if not names <= set(metadata.inputs):
             found = f"it wants {', '.join(sorted(names))}"
-            raise CheckpointError(str(path), f"does not take {', '.join(facts.inputs)}", found, _FIX)
+            raise CheckpointError(str(path), f"does not take {', '.join(metadata.inputs)}", found, _FIX)
 
         def run(*inputs: Tensor) -> Sequence[Tensor]:
-            given = {name: value.numpy() for name, value in zip(facts.inputs, inputs, strict=True)}
+            given = {name: value.numpy() for name, value in zip(metadata.inputs, inputs, strict=True)}
             outputs = compiled({name: value for name, value in given.items() if name in names})
             return [torch.from_numpy(outputs[index].copy()) for index in range(len(compiled.outputs))]
 
-        return facts, run
+        return metadata, run
 
 
 def _require_plain(path: Path) -> None:
@@ -128,7 +128,7 @@ def _require_plain(path: Path) -> None:
     library = _LIBRARY.search(data)
     if library:
         found = f"version {library.group(1).decode('ascii', 'replace')!r}"
-        raise CheckpointError(where, "has operators that are none of OpenVINO's own", found, _FIX)
+        raise CheckpointError(where, "has operators outside OpenVINO's own", found, _FIX)
 
 
 def _first(error: Exception) -> str:

@@ -10,23 +10,23 @@ from det_core.errors import CheckpointError
 from torch import Tensor
 
 from det_export.archive import examined
-from det_export.facts import Facts
 from det_export.formats.base import Run
 from det_export.formats.plain import require_plain
+from det_export.metadata import Metadata
 
 __all__ = ["read_program"]
 
 _FIX = "export the model again"
 
 
-def read_program(path: Path) -> tuple[Facts, Run]:
+def read_program(path: Path) -> tuple[Metadata, Run]:
     """The metadata of a file, and its computation; errors as of `FileExporter.load`."""
     import torchvision  # noqa: F401 (its operators)
 
-    facts = examined(path, ".pt2 file")
+    metadata = examined(path, ".pt2 file")
     with zipfile.ZipFile(path) as archive:
         require_plain(archive, str(path))
-    if facts.precision == "int8":
+    if metadata.precision == "int8":
         from det_export.quantize import require_torchao
 
         require_torchao()  # its operators
@@ -47,4 +47,4 @@ def read_program(path: Path) -> tuple[Facts, Run]:
         outputs: Sequence[Tensor] = module(*inputs)
         return outputs
 
-    return facts, run
+    return metadata, run

@@ -8,9 +8,9 @@ import torch
 from torch.export import ExportedProgram
 
 from det_export.archive import NATIVE, names_of
-from det_export.facts import KEY, Facts
 from det_export.formats.base import FileExporter, Run
 from det_export.formats.programs import read_program
+from det_export.metadata import KEY, Metadata
 
 __all__ = ["TorchExporter"]
 
@@ -21,11 +21,11 @@ class TorchExporter(FileExporter):
     suffixes: ClassVar[Sequence[str]] = (".pt2",)
     format: ClassVar[str] = "torch_export"
 
-    def write(self, program: ExportedProgram, facts: Facts, path: Path) -> None:
+    def write(self, program: ExportedProgram, metadata: Metadata, path: Path) -> None:
         """As `FileExporter.write`."""
-        torch.export.save(program, path, extra_files={KEY: facts.to_json()})
+        torch.export.save(program, path, extra_files={KEY: metadata.to_json()})
 
-    def read(self, path: Path) -> tuple[Facts, Run]:
+    def read(self, path: Path) -> tuple[Metadata, Run]:
         """As `FileExporter.read`; a package of AOTInductor, which ends alike, is read as one."""
         if any(NATIVE in f"/{name}" for name in names_of(path)):
             from det_export.formats.aoti import read_package

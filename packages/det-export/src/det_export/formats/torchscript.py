@@ -12,9 +12,9 @@ from det_core.errors import CheckpointError, ConfigError
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
-from det_export.archive import appended_facts, examined, require_trust
-from det_export.facts import Facts
+from det_export.archive import append_metadata, examined, require_trust
 from det_export.formats.base import FileExporter, Run
+from det_export.metadata import Metadata
 
 __all__ = ["ScriptExporter", "script_of"]
 
@@ -49,7 +49,7 @@ class ScriptExporter(FileExporter):
     format: ClassVar[str] = "torchscript"
     precisions: ClassVar[Sequence[str]] = ("fp32", "bf16")
 
-    def write(self, program: ExportedProgram, facts: Facts, path: Path) -> None:
+    def write(self, program: ExportedProgram, metadata: Metadata, path: Path) -> None:
         """As `FileExporter.write`."""
         try:
             with warnings.catch_warnings():
@@ -59,14 +59,14 @@ class ScriptExporter(FileExporter):
         except (RuntimeError, NotImplementedError) as error:
             found = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise ConfigError("export", "TorchScript has no such operator", found[:300], "use torch_export") from error
-        appended_facts(path, facts)
+        append_metadata(path, metadata)
 
-    def read(self, path: Path) -> tuple[Facts, Run]:
+    def read(self, path: Path) -> tuple[Metadata, Run]:
         """As `FileExporter.read`."""
         import torchvision  # noqa: F401 (its operators)
 
-        facts = examined(path, ".ts file", _CODE)
-        require_trust(path, self.trust, "a TorchScript file is a program, and programs do what they like")
+        metadata = examined(path, ".ts file", _CODE)
+        require_trust(path, self.trust, "a TorchScript file is a program, which can run any code")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -79,14 +79,14 @@ class ScriptExporter(FileExporter):
             outputs: Sequence[Tensor] = module(*inputs)
             return outputs
 
-        return facts, run
+        return metadata, run
 
 
 def script_of(program: ExportedProgram) -> Any:
     """The program as a `torch.jit.ScriptModule` that takes the same tensors.
 
     Raises:
-        NotImplementedError: the graph holds a node that TorchScript has no words for (a loop, a branch).
+        NotImplementedError: the graph contains a node that TorchScript cannot express (a loop, a branch).
         RuntimeError: TorchScript has no such operator.
     """
     writer = _Writer(program)

@@ -8,10 +8,10 @@ from det_core.data import Batch
 from det_core.engine.evaluate import device_of, in_eval_mode, predict
 from torch import nn
 
+from det_inspect.analysis.detection_recorder import DetectionRecorder
 from det_inspect.analysis.diagnosis import diagnose
 from det_inspect.analysis.evidence import Seen
 from det_inspect.analysis.suspicions import Suspicion
-from det_inspect.analysis.witness import Witness
 
 __all__ = ["reversed_channels"]
 
@@ -35,7 +35,7 @@ def reversed_channels(
         images: how many to predict, at least.
     """
     device = device_of(model)
-    turned = Witness(classes)
+    turned = DetectionRecorder(classes)
     with in_eval_mode(model), torch.no_grad():
         for batch in batches:
             given = batch.to(device).images

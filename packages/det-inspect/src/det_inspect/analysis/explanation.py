@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from det_core.errors import ConfigError
 
+from det_inspect.analysis.detection_recorder import DetectionRecorder
 from det_inspect.analysis.diagnosis import Diagnosis, diagnose
 from det_inspect.analysis.error_kinds import ErrorCosts
 from det_inspect.analysis.error_overlaps import costs_by
 from det_inspect.analysis.evidence import seen_in
 from det_inspect.analysis.page import write_page
 from det_inspect.analysis.show import show_diagnosis
-from det_inspect.analysis.witness import Witness
 
 if TYPE_CHECKING:
     from det_core.contracts import Evaluator
@@ -54,7 +54,7 @@ class Explanation:
         return write_page(folder, title, metrics, notes, self.diagnosis, self.images)
 
 
-class Analysis(Witness):
+class Analysis(DetectionRecorder):
     """The costs of error types (TIDE) and sanity checks; keeps the boxes of each image until `explain`.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 from det_core.contracts import Dataset
 from det_core.data.formats.listing import Listing
 from det_core.data.images import image_size, read_image
-from det_core.data.left_out import left_out, unusable
+from det_core.data.skipped_entries import left_out, unusable
 from det_core.errors import DataError, DetError
 from det_core.recipes import Factory
 from det_core.structures import Sample

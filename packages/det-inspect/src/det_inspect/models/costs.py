@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from det_core.models.cpu import accelerate
+from det_core.models.cpu_acceleration import accelerate
 from det_core.structures import ImageBatch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode

@@ -1,9 +1,10 @@
 """Trials before a training, and callbacks: logging backends, early stopping, pictures, a profile."""
 
 from det_inspect.training.anchors import AnchorFit
+from det_inspect.training.best_checkpoint import BestCheckpoint
+from det_inspect.training.early_stopping import EarlyStopping
 from det_inspect.training.loggers import MLflow, TensorBoard, WandB
 from det_inspect.training.pictures import Profile, SamplePredictions
-from det_inspect.training.selection import BestCheckpoint, EarlyStopping
 from det_inspect.training.trial import (
     DryRun,
     FirstImages,

@@ -15,12 +15,12 @@ import torch
 from det_core.contracts import Dataset
 from det_core.data import EvalLoader
 from det_core.engine.batches import step_batches
-from det_core.engine.checks import check_classes
 from det_core.engine.distributed import rank_and_world_size
 from det_core.engine.evaluate import evaluate
 from det_core.engine.loop import Outcome
 from det_core.engine.parallel import Parallel, Processes
 from det_core.engine.progress import memory_in_use
+from det_core.engine.sanity_checks import check_classes
 from det_core.engine.settings import Train, pick_device
 from det_core.engine.start import in_steps, initial_model, train
 from det_core.engine.step import Step, prepare_model

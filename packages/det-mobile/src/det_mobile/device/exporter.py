@@ -1,4 +1,4 @@
-"""`executorch`: a `.pte` file for phones, with the methods `trunk` and `heads`, and a JSON file with all else."""
+"""`executorch`: a `.pte` file for phones, with the methods `trunk` and `heads`, and a JSON file with the settings."""
 
 import dataclasses
 import hashlib
@@ -14,9 +14,9 @@ import torch
 from det_core.errors import CheckpointError, ConfigError
 from det_core.structures import ImageBatch
 from det_export.calibration import inputs_of, listed
-from det_export.facts import Facts
 from det_export.formats.base import FileExporter, Run
 from det_export.licences import licence_in
+from det_export.metadata import Metadata
 from det_export.preprocess import rule_of_recipe
 from torch import Tensor, nn
 from torch.export import ExportedProgram
@@ -36,11 +36,11 @@ class ExecuTorchExporter(FileExporter):
     """Writes a detector of boxes as trunk and heads for XNNPACK; suppression is host code, `det_mobile.device.host`.
 
     Args:
-        dynamic: not for this format: a file takes pictures up to one size.
+        dynamic: must be False: files of this format take pictures up to one size.
         precision: "fp32", or "int8" for convolutions and linear layers; boxes are decoded in float.
-        calibrate: for "int8": a folder of pictures like those to come; the first 64 are used.
+        calibrate: for "int8": folder of pictures that are typical of the application; the first 64 are used.
 
-    A model that samples its regions adaptively (`sampling_ratio: 0`) samples 2 x 2 places of a bin; the JSON notes it.
+    Adaptive sampling of ROIAlign (`sampling_ratio: 0`) is replaced by 2 x 2 samples per bin, with a note in the JSON.
     """
 
     suffixes: ClassVar[Sequence[str]] = (".pte",)
@@ -52,7 +52,7 @@ class ExecuTorchExporter(FileExporter):
             fix = "give --size H W, which all pictures are padded to"
             raise ConfigError("executorch", "files are for one size", fix=fix)
         super().__init__(False, precision, calibrate)
-        self._written: tuple[Facts, dict[str, Any]] | None = None
+        self._written: tuple[Metadata, dict[str, Any]] | None = None
 
     def require(self) -> None:
         """As `FileExporter.require`."""
@@ -70,15 +70,15 @@ class ExecuTorchExporter(FileExporter):
         path = path if path.suffix in self.suffixes else path.with_name(path.name + self.suffixes[0])
         height, width = example.pixels.shape[2:]
         device = DeviceModel(model, (int(height), int(width)))
-        facts = self._facts_of(device)
+        metadata = self._metadata_of(device)
         networks = None
         if self.precision == "int8":
             networks, self.report = quantized(
                 device.networks,
                 device.inputs_of_networks(),
-                self._pictures(listed(self.calibrate, "--calibrate"), facts),
+                self._pictures(listed(self.calibrate, "--calibrate"), metadata),
                 partial(_detector_on, device),
-                self._pictures(self.compared, facts),
+                self._pictures(self.compared, metadata),
             )
         content = lowered(device.methods(networks))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,29 +86,29 @@ class ExecuTorchExporter(FileExporter):
         part.write_bytes(content)
         part.replace(path)
         about = {"device": device.settings, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        self._written = facts, about
-        _describe(path, facts, about)
+        self._written = metadata, about
+        _describe(path, metadata, about)
         return path
 
     def record(self, path: Path, agreement: Mapping[str, Any]) -> None:
-        """Add what a check measured to the JSON beside the file."""
+        """Add the results of a check to the JSON beside the file."""
         if self._written is None:
             raise ConfigError("record", "nothing was exported before")
-        facts, about = self._written
-        facts.agreement = dict(agreement)
-        _describe(path, facts, about)
+        metadata, about = self._written
+        metadata.agreement = dict(agreement)
+        _describe(path, metadata, about)
 
-    def write(self, program: ExportedProgram, facts: Facts, path: Path) -> None:
-        """Not of this format, whose files hold several programs."""
+    def write(self, program: ExportedProgram, metadata: Metadata, path: Path) -> None:
+        """Not supported by this format, whose files hold several programs."""
         raise NotImplementedError
 
-    def read(self, path: Path) -> tuple[Facts, Run]:
+    def read(self, path: Path) -> tuple[Metadata, Run]:
         """As `FileExporter.read`.
 
         Raises:
             CheckpointError: also where the JSON is missing, or is of another file.
         """
-        facts, settings = _described(path)
+        metadata, settings = _described(path)
         run = runner(path)
 
         def detect(pixels: Tensor, sizes: Tensor) -> Sequence[Tensor]:
@@ -117,11 +117,11 @@ class ExecuTorchExporter(FileExporter):
             detected = host.detect(run, host.entering(picture, settings), (height, width), settings)
             return [torch.from_numpy(np.ascontiguousarray(each)) for each in detected]
 
-        return facts, detect
+        return metadata, detect
 
-    def _facts_of(self, device: DeviceModel) -> Facts:
+    def _metadata_of(self, device: DeviceModel) -> Metadata:
         height, width = device.size
-        facts = Facts(
+        metadata = Metadata(
             format=self.format,
             outputs=_OUTPUTS,
             batch_size=1,
@@ -131,19 +131,19 @@ class ExecuTorchExporter(FileExporter):
             fixed=(height, width),
             num_classes=int(device.model.num_classes),
             precision=self.precision,
-            **{name: value for name, value in self.about.items() if name in Facts.__dataclass_fields__},
+            **{name: value for name, value in self.about.items() if name in Metadata.__dataclass_fields__},
         )
-        facts.versions = {**facts.versions, "executorch": version("executorch")}
-        facts.licence = licence_in(self.about)
-        facts.resize = rule_of_recipe(facts.recipe, 1, 1)
-        return facts
+        metadata.versions = {**metadata.versions, "executorch": version("executorch")}
+        metadata.licence = licence_in(self.about)
+        metadata.resize = rule_of_recipe(metadata.recipe, 1, 1)
+        return metadata
 
-    def _pictures(self, pictures: Sequence[Any], facts: Facts) -> Iterator[tuple[Tensor, Tensor]]:
-        return inputs_of(pictures, facts.recipe, facts, self.trust)
+    def _pictures(self, pictures: Sequence[Any], metadata: Metadata) -> Iterator[tuple[Tensor, Tensor]]:
+        return inputs_of(pictures, metadata.recipe, metadata, self.trust)
 
 
 def _detector_on(device: DeviceModel, networks: dict[str, nn.Module]) -> Callable[[tuple[Tensor, Tensor]], None]:
-    """Runs the whole detector on a picture, as the host code does, with networks in place of its own."""
+    """Runs the whole detector on a picture, as the host code does, with other networks."""
     settings = device.settings
     methods = {name: module for name, (module, _) in device.methods(networks).items()}
 
@@ -163,17 +163,17 @@ def _json(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _describe(path: Path, facts: Facts, about: Mapping[str, Any]) -> None:
-    content = {"facts": dataclasses.asdict(facts), **about}
+def _describe(path: Path, metadata: Metadata, about: Mapping[str, Any]) -> None:
+    content = {"facts": dataclasses.asdict(metadata), **about}
     _json(path).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
-def _described(path: Path) -> tuple[Facts, dict[str, Any]]:
-    """The content of the JSON, which is compared with the file before any runtime opens it."""
+def _described(path: Path) -> tuple[Metadata, dict[str, Any]]:
+    """The content of the JSON, which is checked against the file before a runtime opens the file."""
     where = str(path)
     try:
         content, program = json.loads(_json(path).read_text("utf-8")), path.read_bytes()
-        facts = Facts.of_json(json.dumps(content["facts"]), where)
+        metadata = Metadata.of_json(json.dumps(content["facts"]), where)
         digest, settings = str(content["sha256"]), content["device"]
         require_settings(settings)
     except OSError as error:
@@ -184,7 +184,7 @@ def _described(path: Path) -> tuple[Facts, dict[str, Any]]:
     if hashlib.sha256(program).hexdigest() != digest:
         found = f"{len(program)} bytes instead of {content.get('bytes')}"
         raise CheckpointError(where, "is damaged, or another file than its JSON describes", found, _FIX)
-    return facts, settings
+    return metadata, settings
 
 
 def require_settings(settings: Any) -> None:

@@ -43,7 +43,7 @@ class PanopticImages:
         classes: class names, by label.
         category_ids: category ids of the file, by label.
         things: labels of the thing classes.
-        left_out: reasons why images or objects were skipped, with counts; see `det_core.data.left_out`.
+        left_out: reasons why images or objects were skipped, with counts; see `det_core.data.skipped_entries`.
     """
 
     evaluators: tuple[str, ...] = ("det-panoptic/panoptic_quality",)

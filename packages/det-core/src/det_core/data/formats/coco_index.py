@@ -52,7 +52,7 @@ class CocoIndex:
         keypoints: float32 (A, K, 3); None if they were not asked for.
         annotated: False if the file does not list annotations at all, as those of test images.
         skipped: entries that were left out and why, one sentence each.
-        left_out: counts of left-out parts, as `det_core.data.left_out` describes them.
+        left_out: counts of left-out parts, as `det_core.data.skipped_entries` describes them.
         marks: (A, ...): further properties of each object, by the key of the extra; a dataset may add its own.
     """
 

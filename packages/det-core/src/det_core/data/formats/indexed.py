@@ -43,7 +43,7 @@ class IndexedImages:
         num_learnable: how many of them are single objects, from which a model learns.
         keypoint_names: names of the K keypoints; empty unless asked for.
         skipped: a sentence for each annotation left out because it cannot be used.
-        left_out: counts of left-out parts, images too, as `det_core.data.left_out` describes them.
+        left_out: counts of left-out parts, images too, as `det_core.data.skipped_entries` describes them.
     """
 
     evaluators: tuple[str, ...] = ("coco",)

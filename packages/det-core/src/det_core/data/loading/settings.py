@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from det_core.contracts import Dataset, Evaluator, Sampler
-from det_core.data.left_out import LeftOutWarning, left_out_notes
 from det_core.data.loading.loader import EvalLoader, OnBadImage, TrainLoader, require_objects
+from det_core.data.skipped_entries import LeftOutWarning, left_out_notes
 from det_core.data.transforms.geometric import compose
 from det_core.errors import ConfigError
 from det_core.plugins import registry
@@ -67,7 +67,7 @@ class Data:
         if split not in self._built:
             factory: Factory[Dataset] | None = getattr(self, split)
             if factory is None:
-                fix = f"add it: {split}: {{type: coco, images: FOLDER, annotations: FILE}}"
+                fix = f"add it: {split}: {{type: coco, images: FOLDER, annotations: FILE}}, or take another split"
                 raise ConfigError(f"data.{split}", "is needed here, but the recipe does not name it", fix=fix)
             dataset = factory()
             for other, earlier in self._built.items():

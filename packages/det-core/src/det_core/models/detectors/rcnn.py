@@ -9,7 +9,7 @@ from det_core.contracts import Backbone, Preprocess, ProposalGenerator, ROIHeads
 from det_core.errors import StructureError
 from det_core.models.heads.roi import StandardROIHeads
 from det_core.models.heads.rpn import RPN
-from det_core.models.parts.networks import networks_of
+from det_core.models.parts.compilable import networks_of
 from det_core.models.parts.nms import NMS
 from det_core.models.parts.preprocess import Normalize
 from det_core.models.parts.targets import filter_targets

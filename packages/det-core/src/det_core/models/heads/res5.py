@@ -22,7 +22,7 @@ from det_core.models.heads.second_stage import (
 from det_core.models.parts.levels import select_levels
 from det_core.models.parts.samplers import RegionSampler
 from det_core.ops.layers import Norm
-from det_core.ops.residual import BottleneckBlock, initialize
+from det_core.ops.resnet_blocks import BottleneckBlock, initialize
 from det_core.ops.roi import ROIPooler
 from det_core.recipes import Factory
 from det_core.structures import Detections, Proposals, Size, Targets

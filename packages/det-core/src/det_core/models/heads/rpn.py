@@ -99,7 +99,7 @@ class RPN(nn.Module):
         nms: pre-NMS and post-NMS top-k, and NMS.
 
     Attributes:
-        run_head: function that runs the head in training; `det_core.models.cpu` installs a faster one.
+        run_head: function that runs the head in training; `det_core.models.cpu_acceleration` installs a faster one.
     """
 
     contract = "ProposalGenerator"

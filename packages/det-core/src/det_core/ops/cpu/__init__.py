@@ -1,1 +1,1 @@
-"""Faster CPU implementations; `det_core.models.cpu` installs them in a model."""
+"""Faster CPU implementations; `det_core.models.cpu_acceleration` installs them in a model."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from det_core import recipes
-from det_core.models.cpu import accelerate
+from det_core.models.cpu_acceleration import accelerate
 from det_core.models.detectors.rcnn import RCNN
 from torch import nn
 

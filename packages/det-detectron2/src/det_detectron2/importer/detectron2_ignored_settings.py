@@ -5,7 +5,7 @@ All files share a base with far more settings than each of them uses; these sett
 
 from det_detectron2.importer.settings import Settings
 
-__all__ = ["read_idle"]
+__all__ = ["mark_ignored_settings"]
 
 # Output paths, logging, kernel selection, expected results: not part of a recipe.
 _NEVER = (
@@ -22,7 +22,7 @@ _GIVEN_PROPOSALS = (
 )
 
 
-def read_idle(s: Settings) -> None:
+def mark_ignored_settings(s: Settings) -> None:
     """Mark settings without effect on the configuration as read."""
     kind = s.peek("MODEL.META_ARCHITECTURE")
     boxes = kind in ("GeneralizedRCNN", "PanopticFPN")

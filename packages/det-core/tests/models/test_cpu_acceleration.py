@@ -4,7 +4,7 @@ import many_processes
 import pytest
 import torch
 import torchvision
-from det_core.models import cpu
+from det_core.models import cpu_acceleration
 from det_core.models.heads.rpn import RPN, run_head
 from det_core.ops.roi import ROIPooler
 
@@ -12,7 +12,7 @@ from det_core.ops.roi import ROIPooler
 @pytest.mark.parametrize("on", [True, False])
 def test_accelerate_environment_switches_it_off(monkeypatch, on):
     monkeypatch.setenv("DET_ACCELERATE", "1" if on else "0")
-    modules = list(cpu.accelerate(many_processes.MODELS["mask"]()).modules())
+    modules = list(cpu_acceleration.accelerate(many_processes.MODELS["mask"]()).modules())
     [rpn] = [module for module in modules if isinstance(module, RPN)]
     poolers = [module for module in modules if isinstance(module, ROIPooler)]
     assert (rpn.run_head is run_head) != on

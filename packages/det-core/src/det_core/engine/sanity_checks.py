@@ -1,4 +1,4 @@
-"""Checks before the first step."""
+"""Checks of model, data and metrics before the first training step."""
 
 from itertools import islice
 from pathlib import Path

@@ -5,7 +5,7 @@ import torch
 from det_core.backbones import Deformation, ResNet
 from det_core.errors import ConfigError
 from det_core.ops.deform_conv import deform_conv
-from det_core.ops.residual import BottleneckBlock
+from det_core.ops.resnet_blocks import BottleneckBlock
 from torch.nn import functional as F
 
 OPTIONS = {"bottleneck": 4, "norm": "", "groups": 1, "stride_in_1x1": False}

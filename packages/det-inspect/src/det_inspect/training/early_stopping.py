@@ -1,4 +1,4 @@
-"""Early stopping, and checkpoints of the best evaluation by further metrics."""
+"""Early stopping: ends a training whose metric no longer improves."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -8,13 +8,18 @@ from det_core.errors import ConfigError
 if TYPE_CHECKING:
     from det_core.engine.callbacks.base import Training
 
-__all__ = ["BestCheckpoint", "EarlyStopping"]
+__all__ = ["BestMetric", "EarlyStopping", "Mode"]
 
 Mode = Literal["max", "min"]
 
 
-class _Best:
-    """The best value of a metric so far."""
+class BestMetric:
+    """The best value of a metric so far.
+
+    Args:
+        metric: name of a metric or loss of the evaluation.
+        mode: whether higher ("max") or lower ("min") values are better; None: lower for a loss, higher for others.
+    """
 
     def __init__(self, metric: str, mode: Mode | None) -> None:
         self.metric = metric
@@ -37,17 +42,17 @@ class EarlyStopping:
     """Ends a training whose metric has not improved for a number of evaluations.
 
     Args:
-        metric: such as "bbox/AP" or "loss".
-        patience: evaluations without improvement after which the training ends.
-        min_delta: how much is an improvement.
-        mode: whether high or low values are good; None: low for a loss, high for all else.
+        metric: name of a metric or loss of the evaluation, such as "bbox/AP" or "loss".
+        patience: number of evaluations in a row without improvement after which the training ends; at least 1.
+        min_delta: smallest change of the metric, in its own unit, that counts as an improvement.
+        mode: whether higher ("max") or lower ("min") values are better; None: lower for a loss, higher for others.
     """
 
     def __init__(self, metric: str, patience: int = 5, min_delta: float = 0.0, mode: Mode | None = None) -> None:
         if patience < 1:
             raise ConfigError("EarlyStopping.patience", "must be at least 1", f"got {patience}")
         self.patience, self.min_delta, self.bad = patience, min_delta, 0
-        self._best = _Best(metric, mode)
+        self._best = BestMetric(metric, mode)
 
     def after_evaluation(self, trainer: "Training", metrics: Mapping[str, float]) -> None:
         """Count evaluations without improvement."""
@@ -63,29 +68,3 @@ class EarlyStopping:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on counting."""
         self._best.value, self.bad = state["best"], state["bad"]
-
-
-class BestCheckpoint:
-    """Keeps the weights of the best evaluation by one more metric, as `best-NAME.safetensors`.
-
-    Args:
-        metric: such as "segm/AP"; a slash becomes a dash in the name of the file.
-        mode: whether high or low values are good; None: low for a loss, high for all else.
-    """
-
-    def __init__(self, metric: str, mode: Mode | None = None) -> None:
-        self._best = _Best(metric, mode)
-
-    def after_evaluation(self, trainer: "Training", metrics: Mapping[str, float]) -> None:
-        """Write the weights if they are the best so far."""
-        if self._best.improves(metrics):
-            path = trainer.folder.path / f"best-{self._best.metric.replace('/', '-')}.safetensors"
-            trainer.save_weights(path)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The best value."""
-        return {"best": self._best.value}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from the best value."""
-        self._best.value = state["best"]

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from det_core.engine.rescale import rescale
+from det_core.engine.postprocessing import rescale
 from det_core.structures import Detections, MaskGrids, PanopticMap, Prediction, Proposals, SemanticMap
 
 
@@ -12,7 +12,7 @@ def detections(boxes, size, **fields):
     return Detections(boxes=boxes, labels=torch.zeros(n, dtype=torch.int64), scores=torch.ones(n), size=size, **fields)
 
 
-def test_box_seen_at_half_size_is_twice_as_large_in_stored_image():
+def test_rescale_from_half_size_doubles_boxes():
     seen = Prediction(detections=detections([[1, 2, 3, 4]], (10, 20)))
     stored = rescale(seen, (10, 20), (20, 40)).detections
     assert stored.boxes.tolist() == [[2, 4, 6, 8]]
@@ -29,7 +29,7 @@ def test_box_is_clipped_to_the_stored_image():
     assert stored.detections.boxes.tolist() == [[0, 0, 40, 20]]
 
 
-def test_nothing_found_is_nothing_found_in_the_stored_size():
+def test_rescale_empty_detections_stay_empty_in_stored_size():
     stored = rescale(Prediction(detections=detections([], (10, 20))), (10, 20), (20, 40)).detections
     assert (len(stored), stored.size) == (0, (20, 40))
 
@@ -43,7 +43,7 @@ def test_masks_and_keypoints_follow():
     assert stored.keypoints.tolist() == [[pytest.approx([2.0, 3.0, 0.7])]]
 
 
-def test_windows_of_grids_follow_and_may_reach_out_of_image():
+def test_rescale_mask_grid_windows_are_scaled_without_clipping():
     masks = MaskGrids(grids=(torch.ones(3, 3),), windows=torch.tensor([[-2.0, 0.0, 6.0, 8.0]]))
     stored = rescale(Prediction(detections=detections([[0, 0, 1, 1]], (8, 8), masks=masks)), (8, 8), (16, 4)).detections
     assert stored.masks.windows.tolist() == [[-1, 0, 3, 16]]
@@ -63,13 +63,13 @@ def test_proposals_and_maps_follow():
     assert stored.panoptic.ids.dtype == torch.int32
 
 
-def test_same_size_changes_nothing():
+def test_rescale_same_size_keeps_prediction():
     seen = Prediction(detections=detections([[1, 2, 3, 4]], (10, 20)))
     assert rescale(seen, (10, 20), (10, 20)) is seen
 
 
 @pytest.mark.parametrize("stored", [(10, 20), (20, 40), (5, 10)])
-def test_rescale_boxes_without_area_are_dropped_with_what_belongs_to_them(stored):
+def test_rescale_boxes_without_area_are_dropped_with_their_masks(stored):
     boxes = [[20, 1, 20, 5], [1, 2, 3, 4], [3, 10, 9, 10], [5, 5, 4, 9]]
     masks = torch.arange(4.0)[:, None, None].expand(4, 2, 2)
     seen = Prediction(

@@ -1,4 +1,4 @@
-"""Keeps the boxes of each image while a model is evaluated. No torch is needed here."""
+"""Records ground truth and detections of each image during an evaluation; imports no torch."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from det_core.structures import Detections, Prediction, Sample, Targets
     from torch import Tensor
 
-__all__ = ["Witness"]
+__all__ = ["DetectionRecorder"]
 
 
-class Witness(PerImage[Seen]):
-    """An evaluator without figures of its own: it keeps the boxes of each image, and `diagnosis` looks at them.
+class DetectionRecorder(PerImage[Seen]):
+    """An evaluator without metrics, which records the boxes of each image; `diagnosis` analyzes them.
 
-    Images without truth, without detections or with rotated boxes are left out.
+    Images without ground truth, without detections or with rotated boxes are skipped.
 
     Args:
-        classes: the name of each label.
+        classes: names of the labels.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -31,17 +31,19 @@ class Witness(PerImage[Seen]):
 
     def update(self, prediction: "Prediction", sample: "Sample") -> None:
         """Add one image."""
-        truth, found = sample.targets, prediction.detections
-        if truth is not None and found is not None and truth.boxes.shape[1] == found.boxes.shape[1] == 4:
+        targets, detections = sample.targets, prediction.detections
+        if targets is None or detections is None:
+            return
+        if targets.boxes.shape[1] == detections.boxes.shape[1] == 4:
             file = "" if sample.path is None else str(sample.path)
-            self._images[sample.id] = Seen(sample.id, sample.size, _objects(truth), _objects(found), file)
+            self._images[sample.id] = Seen(sample.id, sample.size, _objects(targets), _objects(detections), file)
 
     def result(self) -> dict[str, float]:
-        """Nothing."""
+        """No metrics."""
         return {}
 
     def diagnosis(self) -> Diagnosis | None:
-        """What is to be said of the images added so far; None if there is none."""
+        """The error analysis of the recorded images; None if there is none."""
         images = [self._images[image_id] for image_id in self.image_ids]
         return diagnose(images, self.classes) if images else None
 
