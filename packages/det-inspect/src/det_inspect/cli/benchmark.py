@@ -68,7 +68,7 @@ def command(model: str, runtimes: str, json_file: Path | None, picture: Path | N
 def _examined(
     model: str, names: Sequence[str], picture: Path | None, json_file: Path | None, **options: Any
 ) -> tuple[list[Path], Any]:
-    """The images and the detector; one ConfigError with everything that is wrong."""
+    """The images and the detector; where something is wrong, all of it is printed, and the command ends."""
     from det_core.data import read_image
     from det_core.predict import Detector
 
@@ -93,7 +93,7 @@ def _examined(
         loaded = Detector.load(
             model, options["weights"], options["device"], overrides=options["overrides"], trust=options["trust"]
         )
-        if loaded.recipe is None or Path(model).suffix not in ("", ".safetensors", ".yaml", ".yml"):
+        if Path(model).is_file() and Path(model).suffix not in (".safetensors", ".yaml", ".yml"):
             problems.append(f"{model}: is an exported file; name the checkpoint, and its runtime in --runtimes")
         elif options["against"]:
             from det_inspect.speed.torchvision_pair import counterpart
@@ -101,8 +101,10 @@ def _examined(
             counterpart(loaded)
     except DetError as error:
         problems.append(str(error))
+    for problem in problems:
+        echo(f"error: {problem}", err=True)
     if problems:
-        raise ConfigError("det benchmark", "cannot start", "\n  " + "\n  ".join(problems))
+        raise SystemExit(2)
     return images, loaded
 
 
