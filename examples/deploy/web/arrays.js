@@ -1,5 +1,5 @@
 // From the arrays of an exported file to pictures: resizing, masks, keypoints, DensePose charts and semantic maps.
-// The formulas are those of det_export.preprocess, det_export.after and det_densepose.results.conversion.
+// The formulas are those of det_export.preprocess, det_export.numpy_postprocess and det_densepose.results.conversion.
 
 const roundHalfEven = (x) => {
   const up = Math.round(x);

@@ -11,7 +11,7 @@ import torch
 import torchvision
 from det_core.predict import Detector
 from det_core.structures import ImageBatch
-from det_export.after import masks
+from det_export.numpy_postprocess import masks
 from det_export.formats.aoti import AotiExporter
 from PIL import Image
 

@@ -126,10 +126,10 @@ def test_torchvision_counterpart_computes_the_same_features():
     from det_core.structures import ImageBatch
 
     with torch.no_grad():
-        own = model.backbone(model.preprocess(ImageBatch(pixels=image[None], sizes=((128, 160),))))
+        ours = model.backbone(model.preprocess(ImageBatch(pixels=image[None], sizes=((128, 160),))))
         given, _ = other.model.transform([image.float() / 255])
         theirs = other.model.backbone(given.tensors)
-    for one, two in zip(own.values(), theirs.values(), strict=True):
+    for one, two in zip(ours.values(), theirs.values(), strict=True):
         assert float((one - two).abs().max() / one.abs().max()) < 1e-4
     found = other([image])
     assert found[0].size == (128, 160)

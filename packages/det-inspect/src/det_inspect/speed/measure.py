@@ -92,13 +92,13 @@ def measure(jobs: Sequence[Job], runs: int, track: Callable[[Iterable[Any], int,
 def _figures(
     job: Job, times: Mapping[str, Sequence[float]], predicted: Mapping[str, Any], peaks: Mapping[str, Any], first: str
 ) -> Figures:
-    own = predicted[job.runtime]
+    predictions = predicted[job.runtime]
     size = None
     if job.file is not None:
         beside = [each for each in job.file.parent.glob(f"{job.file.stem}.*") if each.suffix != ".json"]
         size = sum(each.stat().st_size for each in beside) / 1e6
-    agreement = agreement_of(predicted[first], own)
-    count = sum(map(len, own))
+    agreement = agreement_of(predicted[first], predictions)
+    count = sum(map(len, predictions))
     return Figures(job.runtime, times[job.runtime], job.batch, peaks[job.runtime], agreement, size, count)
 
 
@@ -129,14 +129,14 @@ class _Process:
 def _started(job: Job) -> Iterator[_Process]:
     """A fresh process of a job, which is ended in any case."""
     context = multiprocessing.get_context("spawn")
-    own, other = context.Pipe()
-    process = context.Process(target=serve, args=(other, job), daemon=True)
+    parent, child = context.Pipe()
+    process = context.Process(target=serve, args=(child, job), daemon=True)
     process.start()
-    other.close()
+    child.close()
     try:
-        yield _Process(job.runtime, own, process)
+        yield _Process(job.runtime, parent, process)
     finally:
-        own.close()
+        parent.close()
         process.join(2)
         if process.is_alive():
             process.terminate()

@@ -128,8 +128,8 @@ def _like(model: Any, sizes: Mapping[str, int]) -> Any:
     backbone = resnet_fpn_backbone(backbone_name=f"resnet{depth}", weights=None, trainable_layers=5)
     body: Any = backbone.body
     for level in (2, 3, 4, 5) if bottleneck else ():
-        own, block = getattr(bottom_up, f"res{level}")[0], body[f"layer{level - 1}"][0]
-        block.conv1.stride, block.conv2.stride = own.conv1.stride, own.conv2.stride
+        ours, block = getattr(bottom_up, f"res{level}")[0], body[f"layer{level - 1}"][0]
+        block.conv1.stride, block.conv2.stride = ours.conv1.stride, ours.conv2.stride
     mean, std = (each.flatten() / 255 for each in (model.preprocess.mean, model.preprocess.std))
     order = slice(None, None, -1) if model.preprocess.flip else slice(None)
     kind = MaskRCNN if getattr(second, "mask_head", None) is not None else FasterRCNN
