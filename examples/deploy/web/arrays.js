@@ -23,7 +23,7 @@ function triangle(side, target) {
 }
 
 // The inputs of a file that does not resize: planes uint8 (3, H', W') of an RGBA picture by the rule of the file,
-// padded right and bottom with zeros, the size without padding, and the factors from pixels of the input to the picture.
+// padded right and bottom with zeros, the size without padding, and factors from pixels of the input to the picture.
 // Where a file has fixed sides, (height, width), a picture that the rule makes larger is scaled down to fit.
 export function prepared({ data, width, height }, rule, fixed) {
   const short = rule.short ? rule.short / Math.min(height, width) : 1;

@@ -11,8 +11,8 @@ import torch
 import torchvision
 from det_core.predict import Detector
 from det_core.structures import ImageBatch
-from det_export.numpy_postprocess import masks
 from det_export.formats.aoti import AotiExporter
+from det_export.numpy_postprocess import masks
 from PIL import Image
 
 FOLDER = Path(__file__).parents[3] / "examples" / "deploy" / "cpp"

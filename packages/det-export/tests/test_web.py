@@ -15,8 +15,8 @@ import pytest
 import torch
 from det_core.predict import Detector
 from det_core.structures import ImageBatch
-from det_export.numpy_postprocess import keypoints, masks
 from det_export.formats.onnx import OnnxExporter
+from det_export.numpy_postprocess import keypoints, masks
 from det_export.preprocess import prepare
 from PIL import Image
 
