@@ -19,6 +19,7 @@ def det_commands() -> dict[str, str]:
     """Looking at data, at what models cost, at trainings before they begin and afterwards, and at published weights."""
     return {
         "analyze": "det_inspect.cli.analyze:command",
+        "benchmark": "det_inspect.cli.benchmark:command",
         "data": "det_inspect.cli.data:command",
         "data split": "det_inspect.cli.start:split",
         "eval --predictions": "det_inspect.results.command:evaluate_files",
