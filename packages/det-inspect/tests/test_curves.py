@@ -47,6 +47,17 @@ def test_plot_curves_single_point_is_marked_and_legends_are_below():
     assert [line.get_marker() for line in axes.lines] == [""]
 
 
+def test_plot_curves_steps_are_whole_numbers(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    plot_curves([{"step": step, "loss": 1.0, "lr": 0.1} for step in (6, 7, 8)], tmp_path / "curves.png")
+    for axes in figures[0].axes:
+        assert all(tick == round(tick) for tick in axes.get_xticks())
+
+
 def test_train_command_leaves_curves_of_the_run(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     recipe = standins.recipe(steps=2).save(tmp_path / "squares.yaml")

@@ -117,8 +117,10 @@ class Display:
         first_step, began = self._first = self._first or (step, now)
         if scalars:
             self._status = _status(scalars)
-        left = (now - began) / max(1, step - first_step) * (self._steps - step)
-        status = f"{self._status}  {timedelta(seconds=round(left))} left"
+        status = self._status
+        if step > first_step:
+            left = (now - began) / (step - first_step) * (self._steps - step)
+            status = f"{status}  {timedelta(seconds=round(left))} left"
         self._bar.update(self._training, completed=step, status=status)
         if not self.console.is_terminal and scalars and now - self._spoke > _SECONDS_BETWEEN_LINES:
             self._spoke = now

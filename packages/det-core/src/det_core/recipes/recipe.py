@@ -206,6 +206,8 @@ def _located(reference: str | Path, where: str = "") -> Iterator[tuple[Path, str
     if component is None and not is_file and not _is_file_name(name) and not exists(Path(name)):
         component = registry.find("recipes", name, where)
     if component is None:
+        if Path(name).is_dir():
+            raise RecipeError(name, "is a folder without the files of a run", fix="name a run, checkpoint or recipe")
         yield Path(name), name
         return
     with _packaged(component, where) as path:

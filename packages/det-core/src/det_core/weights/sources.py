@@ -100,7 +100,7 @@ def fetch(source: str) -> Path:
     except WeightsError:
         raise
     except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
-        found = str(error) or type(error).__name__
+        found = str(error).strip("<>").removeprefix("urlopen error ") or type(error).__name__
         raise WeightsError(source, "cannot be downloaded", found, f"try again, or put the file at {path}") from error
     return path
 

@@ -14,7 +14,7 @@ __all__ = ["ImageFolder"]
 
 
 class ImageFolder:
-    """Images without truth: to predict on, or to estimate statistics with.
+    """Images without annotations: to predict on, or to estimate statistics with.
 
     Args:
         images: the folder, which may have folders in it.

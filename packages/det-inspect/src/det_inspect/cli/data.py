@@ -24,7 +24,7 @@ _SECONDS = 10.0
 
 @click.group()
 def command() -> None:
-    """Check a dataset, and convert between COCO, VOC and YOLO."""
+    """Check, convert and split datasets."""
 
 
 @command.command()
@@ -40,9 +40,9 @@ def command() -> None:
     show_default=True,
     help="What to do with the images.",
 )
-@click.option("--skip-bad", is_flag=True, help="Leave out entries that cannot be used, and tell of them.")
+@click.option("--skip-bad", is_flag=True, help="Leave out entries that cannot be used, and report them.")
 def convert(sources: Sources, to: Any, output: Path, files: Any, skip_bad: bool) -> None:
-    """Write a dataset in another format, and say what that has no place for.
+    """Convert a dataset to another format, and list what that format cannot store.
 
     RECIPE names the dataset, or the options tell its files. Every split is written into the same folder.
 
@@ -71,7 +71,7 @@ def convert(sources: Sources, to: Any, output: Path, files: Any, skip_bad: bool)
 @click.option("--heads", is_flag=True, help="Read only the heads of images: fast, but finds no damage and no copies.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every defect.")
 def check(sources: Sources, html: Path | None, heads: bool, as_json: bool) -> None:
-    """Say what is in a dataset, and everything that is wrong with it.
+    """Count the images and objects of a dataset, and list its defects.
 
     RECIPE names the datasets, or the options tell their files. All splits are compared with each other, too. Exits with
     1 if there is a defect.

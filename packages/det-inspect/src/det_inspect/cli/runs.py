@@ -22,7 +22,7 @@ def command() -> None:
 @command.command("list")
 @click.argument("folder", type=_PATH, default="runs", metavar="[FOLDER]")
 def list_runs(folder: Path) -> None:
-    """List the runs in FOLDER (default: runs): how far each came, its loss, and the metric that chose its best weights.
+    """List the runs in FOLDER (default: runs): progress, loss and best metric of each.
 
     \b
     Example:

@@ -116,7 +116,7 @@ def command(data: Path, output: Path, overwrite: bool, options: "Options") -> No
 )
 @_reading_options
 def split(data: Path, output: Path, options: "Options") -> None:
-    """Split the annotated pictures in DATA, by the same seed always alike, and write COCO files into a folder.
+    """Split the annotated pictures in DATA by a seed, and write COCO files into a folder.
 
     Copies and nearly equal pictures stay in one split; a split that is there already is kept. DATA and the options
     are those of det start.

@@ -14,7 +14,7 @@ __all__ = ["command"]
 
 
 def command(context: click.Context, loaded: "Recipe", images: int | None) -> None:
-    """A dry run, or whether the model can learn a few images by heart.
+    """A dry run, or whether the model can overfit a few images.
 
     Args:
         context: of `det train`.

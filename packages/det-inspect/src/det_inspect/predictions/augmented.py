@@ -155,7 +155,7 @@ class AugmentedDetector(nn.Module):
         return detections
 
     def _describe(self, merged: Detections, views: Sequence[_View], image: Tensor) -> Detections:
-        """The detections with the mean of the masks and keypoints that each view sees in them."""
+        """The detections with the mean of the masks and keypoints of all views."""
         if not isinstance(self.model, GivenBoxes):
             found, fix = f"{type(self.model).__name__} has no predict_given_boxes", "see det_core.contracts.GivenBoxes"
             raise ConfigError("AugmentedDetector.model", "must predict masks and keypoints of given boxes", found, fix)

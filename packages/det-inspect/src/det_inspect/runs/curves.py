@@ -34,6 +34,7 @@ def plot_curves(rows: Sequence[Mapping[str, float]], picture: Path | str) -> Pat
     rate.set_title("learning rate")
     for axes in (losses, metrics, rate):
         axes.set_xlabel("step")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(picture, dpi=120)

@@ -53,7 +53,7 @@ class Run:
 
     @property
     def progress(self) -> str:
-        """How far the training came, such as "finished, 90 steps" or "40 of 90"."""
+        """The progress of the training, such as "finished, 90 steps" or "40 of 90"."""
         if not self.rows:
             return "nothing logged"
         if self.steps is None:
