@@ -96,8 +96,8 @@ def test_convert_polygons_to_yolo_reports_lost_fields(tmp_path: Path) -> None:
     assert done.objects == 4
     expected = {
         "crowds, which are left out": 1,
-        "masks that are no outlines, of which the boxes are written": 1,
-        "outlines of several parts, which are joined by lines without width": 1,
+        "masks that are not polygons, whose boxes are written": 1,
+        "polygons of several parts, which are joined by lines without width": 1,
         "'info' of the file": 1,
         "areas that are not those of the boxes": 1,
     }
@@ -166,7 +166,7 @@ def test_convert_never_overwrites_different_files(tmp_path: Path) -> None:
     convert(listing, "yolo", tmp_path / "out")
     convert(listing, "yolo", tmp_path / "out")
     (tmp_path / "out" / "labels" / "train" / "1.txt").write_text("mine")
-    with pytest.raises(DataError, match=r"1.txt: exists and says something else"):
+    with pytest.raises(DataError, match=r"1.txt: exists with other content"):
         convert(listing, "yolo", tmp_path / "out")
     Image.new("RGB", (40, 30), (1, 2, 3)).save(tmp_path / "out" / "images" / "train" / "0.png")
     (tmp_path / "out" / "labels" / "train" / "1.txt").unlink()

@@ -1,4 +1,4 @@
-"""A folder of images that nobody has annotated."""
+"""A folder of images without annotations."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -17,7 +17,7 @@ __all__ = ["command"]
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-_EXAMPLE = (416, 544)  # what exporters trace; files take images of any size
+_EXAMPLE = (416, 544)  # example size for tracing; files accept images of any size
 
 
 @click.command(short_help="Measure a model in several runtimes: latency, throughput, memory, agreement.")

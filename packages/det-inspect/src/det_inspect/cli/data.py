@@ -1,4 +1,4 @@
-"""`det data`: what is in a dataset, what is wrong with it, and the same in another format."""
+"""`det data`: dataset checks and conversions."""
 
 import json
 import time
@@ -44,7 +44,7 @@ def command() -> None:
 def convert(sources: Sources, to: Any, output: Path, files: Any, skip_bad: bool) -> None:
     """Convert a dataset to another format, and list what that format cannot store.
 
-    RECIPE names the dataset, or the options tell its files. Every split is written into the same folder.
+    RECIPE names the dataset, or the options name its files. Every split is written into the same folder.
 
     \b
     Examples:
@@ -73,7 +73,7 @@ def convert(sources: Sources, to: Any, output: Path, files: Any, skip_bad: bool)
 def check(sources: Sources, html: Path | None, heads: bool, as_json: bool) -> None:
     """Count the images and objects of a dataset, and list its defects.
 
-    RECIPE names the datasets, or the options tell their files. All splits are compared with each other, too. Exits with
+    RECIPE names the datasets, or the options name their files. All splits are compared with each other, too. Exits with
     1 if there is a defect.
 
     \b
@@ -99,7 +99,7 @@ def check(sources: Sources, html: Path | None, heads: bool, as_json: bool) -> No
 
 
 def track(items: Iterable[Any], count: int, name: str) -> Iterable[Any]:
-    """The items, with a bar on the terminal that shows how far it is, or now and then a line where there is none."""
+    """The items, with a progress bar on a terminal, or otherwise a line now and then."""
     from rich.console import Console
     from rich.progress import track
 
@@ -148,7 +148,7 @@ def _show(report: "Report", heads: bool = False) -> None:
 
 
 def _show_classes(classes: Mapping[str, Mapping[str, int]]) -> None:
-    """The classes with most objects, each with a bar, and how many there are beside."""
+    """The classes with most objects, each with a bar, and the number of the others."""
     ordered = sorted(classes.items(), key=lambda item: -item[1]["objects"])
     shown = [(short_name(name), count) for name, count in ordered[:_CLASSES]]
     width, most = max((len(name) for name, _ in shown), default=0), ordered[0][1]["objects"] if ordered else 0

@@ -1,4 +1,4 @@
-"""How much of what one runtime predicts another predicts, too."""
+"""Agreement between the predictions of two runtimes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Predicted = Detections | Tensor
 
 @dataclass(frozen=True)
 class Agreement:
-    """The predictions of a runtime beside those of another on the same images.
+    """Comparison of the predictions of two runtimes on the same images.
 
     Attributes:
         matched: share of the detections of both that have a match, which has the same label and an IoU of at least 0.5;

@@ -24,7 +24,7 @@ EAGER, OPTIMIZED, TORCHVISION = "eager", "optimized", "torchvision"
 
 @dataclass(frozen=True)
 class Job:
-    """What a process computes.
+    """Job of a process.
 
     Attributes:
         source: a checkpoint, the folder of a run, or a recipe.

@@ -1,4 +1,4 @@
-"""Measures runtimes of one model in turns, so that what else the machine does falls on all alike."""
+"""Measures runtimes of one model alternately, so that other load of the machine affects all equally."""
 
 import contextlib
 import multiprocessing

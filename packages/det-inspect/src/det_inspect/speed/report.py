@@ -49,7 +49,7 @@ def rows_of(figures: Sequence[Figures]) -> list[list[str]]:
 
 
 def to_json(figures: Sequence[Figures], about: dict[str, Any]) -> str:
-    """All figures, what was measured, and on what."""
+    """All measurements, with the model and the machine."""
     import torch
 
     versions = {"torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine()}

@@ -23,7 +23,7 @@ _RATIOS = (0.2, 5.0)
 
 @dataclass(frozen=True)
 class Figures:
-    """What is known about the training pictures.
+    """Measurements of the training images.
 
     Attributes:
         images: how many there are.

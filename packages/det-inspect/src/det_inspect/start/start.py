@@ -33,7 +33,7 @@ class Options:
         form: the format, where a folder has several; None: the only one.
         shares: of validation and test, where there is no split of the pictures.
         seed: of the split.
-        answers: to what the files leave open.
+        answers: answers to questions that the files leave open.
         weights: a file to begin with; None: ImageNet's.
         track: shows progress, as `det data check` has it.
     """
@@ -48,7 +48,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Started:
-    """What was recognized and written.
+    """Recognized data and written files.
 
     Attributes:
         recipe: the recipe, checked.
@@ -57,7 +57,7 @@ class Started:
         task: detect, segment, pose or rotated.
         counts: split -> (images, objects).
         classes: names of the classes.
-        notes: what was left out, and other things worth knowing.
+        notes: skipped entries, and other notes for the user.
     """
 
     recipe: Recipe

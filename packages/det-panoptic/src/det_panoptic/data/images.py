@@ -35,9 +35,9 @@ class PanopticImages:
         images: folder that the file names are relative to.
         labels: folder of the label images.
         annotations: file of the index, for messages.
-        semantic: see `Semantic`.
+        semantic: content of the semantic map (`Semantic`).
         masks: whether targets include thing masks, bool (N, H, W).
-        bad_segments: see `BadSegments`.
+        bad_segments: treatment of invalid segments (`BadSegments`).
 
     Attributes:
         classes: class names, by label.
