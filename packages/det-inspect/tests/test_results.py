@@ -253,9 +253,9 @@ def test_many_faults_are_counted_and_the_first_are_named(evaluated) -> None:
         (None, {"annotations": []}, "this looks like an annotation file: are the two files swapped?"),
         (None, {"x": 1}, "is no file of COCO results; it holds a dict; give a list of objects with image_id"),
         (None, [3], "result number 1 is not an object"),
-        (None, "[1, 2", "found.json: the file of results is not sound JSON"),
-        ("\x00" * 100, [], "truth.json: the annotation file is not sound JSON"),
-        (None, "[" * 100_000, "is not sound JSON"),
+        (None, "[1, 2", "found.json: the file of results is not valid JSON"),
+        ("\x00" * 100, [], "truth.json: the annotation file is not valid JSON"),
+        (None, "[" * 100_000, "is not valid JSON"),
     ],
 )
 def test_files_of_another_kind_are_refused(evaluated, truth: Any, results: Any, message: str) -> None:

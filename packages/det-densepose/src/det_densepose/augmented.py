@@ -50,19 +50,19 @@ class _View:
         return ImageBatch(pixels=pixels.to(torch.uint8).float(), sizes=(cast(Size, tuple(pixels.shape[2:])),))
 
     def _scale(self, boxes: Tensor) -> Tensor:
-        down, across = (seen / stored for seen, stored in zip(self.size, self.stored, strict=True))
+        down, across = (view / stored for view, stored in zip(self.size, self.stored, strict=True))
         return boxes.new_tensor([across, down, across, down])
 
     def into(self, boxes: Tensor) -> Tensor:
         """Boxes of the image in the view; of a turned one, the hulls."""
-        seen = boxes * self._scale(boxes)
-        seen = _mirrored(seen, self.size[1]) if self.mirrored else seen
-        return seen if self.rotation is None else _hulls(seen, self.rotation)
+        resized = boxes * self._scale(boxes)
+        resized = _mirrored(resized, self.size[1]) if self.mirrored else resized
+        return resized if self.rotation is None else _hulls(resized, self.rotation)
 
     def back(self, boxes: Tensor) -> Tensor:
         """Boxes of a view that is not turned, in the image."""
-        seen = _mirrored(boxes, self.size[1]) if self.mirrored else boxes
-        return box_ops.clip(seen / self._scale(boxes), self.stored)
+        resized = _mirrored(boxes, self.size[1]) if self.mirrored else boxes
+        return box_ops.clip(resized / self._scale(boxes), self.stored)
 
 
 def _mirrored(boxes: Tensor, width: int) -> Tensor:
@@ -156,7 +156,7 @@ class AugmentedDensePose(nn.Module):
             for angle in self.angles
         ]
         straight = [view for view in views if not view.angle]
-        found = [self._look(view, image) for view in straight]
+        found = [self._predict_view(view, image) for view in straight]
         boxes = torch.cat([view.back(each.boxes) for view, each in zip(straight, found, strict=True)])
         labels, scores = torch.cat([each.labels for each in found]), torch.cat([each.scores for each in found])
         keep = nms_by_group(boxes, scores, labels, self.nms_threshold)[: self.max_detections]
@@ -170,7 +170,7 @@ class AugmentedDensePose(nn.Module):
             found.append((max(int(stored[0] * scale + 0.5), 1), max(int(stored[1] * scale + 0.5), 1)))
         return found
 
-    def _look(self, view: _View, image: Tensor) -> Detections:
+    def _predict_view(self, view: _View, image: Tensor) -> Detections:
         [prediction] = cast(list[Prediction], self.model(view.batch(image)))
         if prediction.detections is None:
             raise ConfigError("AugmentedDensePose.model", "must detect objects", f"got {type(self.model).__name__}")
@@ -189,12 +189,12 @@ class AugmentedDensePose(nn.Module):
                 continue
             batch = view.batch(image)
             given = replace(merged, boxes=view.into(merged.boxes), size=batch.sizes[0])
-            seen = raw_fields(cast(Any, self.model).predict_given_boxes(batch, [given])[0])
-            first, embeds, used = first or dict(seen), "embedding" in seen, used + 1
+            outputs = raw_fields(cast(Any, self.model).predict_given_boxes(batch, [given])[0])
+            first, embeds, used = first or dict(outputs), "embedding" in outputs, used + 1
             if embeds and view.angle:
                 problem = "embeddings of a turned image cannot be compared with others"
                 raise ConfigError("AugmentedDensePose.angles", problem, fix="give no angles")
-            fields = {name: value.as_subclass(Tensor) for name, value in seen.items() if name in _AVERAGED}
+            fields = {name: value.as_subclass(Tensor) for name, value in outputs.items() if name in _AVERAGED}
             if view.rotation is not None:
                 fields = {name: undo_rotation(value, given.boxes, view.rotation) for name, value in fields.items()}
             if view.mirrored:

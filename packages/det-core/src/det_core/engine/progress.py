@@ -70,7 +70,7 @@ class Display:
 
     Args:
         steps: number of steps of the whole training; 0 where nothing is trained.
-        console: where to write; None: standard error.
+        console: console for output; None for standard error.
     """
 
     def __init__(self, steps: int = 0, console: Console | None = None) -> None:

@@ -81,7 +81,7 @@ def find(kind: str | None, name: str, where: str = "") -> Component:
     """The component of a name; raises UnknownNameError if there is none, or if a short name is offered twice.
 
     Args:
-        kind: one of hooks.HOOKS; None looks in hooks.COMPONENTS, for a parameter that has no contract.
+        kind: one of hooks.HOOKS; None searches hooks.COMPONENTS, for a parameter that has no contract.
         name: short, qualified or an import path.
         where: the place in a recipe that asks, to start the message with.
     """

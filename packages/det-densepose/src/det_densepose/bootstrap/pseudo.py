@@ -58,7 +58,7 @@ def pseudo_annotations(
 
 
 def _annotation(result: Result, row: int, sampler: PointSampler, random: np.random.Generator) -> dict[str, Any]:
-    """What a file says of one detection; without points where none can be drawn."""
+    """The annotation of one detection; without points if none can be sampled."""
     found = result.detections[row : row + 1]
     [person] = persons(found)
     fields = {name: each.as_subclass(Tensor).detach().cpu().numpy()[0] for name, each in raw_fields(found).items()}

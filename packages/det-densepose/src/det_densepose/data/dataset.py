@@ -131,7 +131,7 @@ class DensePoseDataset(IndexedImages):
         class_meshes: Mapping[str, str] | None = None,
         bodies: Path | None = None,
     ) -> Listing:
-        """What the file says, unchecked; file names as COCO has them, categories after `class_map`."""
+        """The unchecked content of the file; file names as in COCO, categories after `class_map`."""
         content = read_content(Path(annotations))
         named = [_with_file_name(image) for image in content["images"]]
         content = _mapped({**content, "images": named}, class_map or {}, str(annotations))

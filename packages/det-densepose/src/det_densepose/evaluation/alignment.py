@@ -37,9 +37,9 @@ def mesh_alignment(
             if first == second or not shared:
                 continue
             sources = np.array([key_vertices[first][key] for key in shared], np.int64)
-            truth = np.array([key_vertices[second][key] for key in shared], np.int64)
+            target = np.array([key_vertices[second][key] for key in shared], np.int64)
             nearest = (embeddings[first][sources] @ embeddings[second].T).argmax(1)
-            distance = distances[second].between(nearest, truth)
+            distance = distances[second].between(nearest, target)
             own_errors.append(float(distance.mean()))
             own_scores.append(float(np.exp(-(distance**2) / (2 * MESH_KAPPA**2)).mean()))
         if own_errors:

@@ -72,7 +72,7 @@ class Scenery:
                 raise DataError(str(folder), "holds no picture to stand behind the figures", fix="check the folder")
 
     def picture(self, random: np.random.Generator) -> Picture:
-        """A picture with some figures of which at least a third can be seen."""
+        """A picture with some figures of which at least a third is visible."""
         height, width = self.size
         image = self._background(random)
         shown: list[Figure] = []

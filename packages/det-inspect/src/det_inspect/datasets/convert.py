@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from det_core.data.formats.coco_checks import AnnotationCheck, BadAnnotations, sound, sound_categories, sound_images
+from det_core.data.formats.coco_checks import AnnotationCheck, BadAnnotations, sound, valid_categories, valid_images
 from det_core.data.formats.listing import Listing
 from det_core.data.images import file_of
 from det_core.errors import ConfigError, DataError
@@ -99,8 +99,8 @@ def convert(
 def _sound(listing: Listing, bad: BadAnnotations) -> tuple[dict[str, Any], list[str]]:
     """The content without the annotations that no reader takes, and a sentence for each of these."""
     path = listing.annotations
-    images = sound_images(listing.content["images"], path)
-    categories = sound_categories(listing.content["categories"], path)
+    images = valid_images(listing.content["images"], path)
+    categories = valid_categories(listing.content["categories"], path)
     check = AnnotationCheck(
         rows={image["id"]: row for row, image in enumerate(images)},
         sizes=[(image["height"], image["width"]) for image in images],

@@ -21,7 +21,7 @@ class DetectionCheckpointer(Checkpointer):  # type: ignore[misc,unused-ignore]
     """Loads published weights and those of training runs, and saves `.pth` files that Detectron2 reads.
 
     Args:
-        model: of `build_model`, or any module.
+        model: model of `build_model`, or any module.
         save_dir: the folder for what `save` writes.
         save_to_disk: whether `save` writes; None for in rank 0 alone.
         checkpointables: what else has a state, such as an optimizer, by its name in the file.

@@ -164,16 +164,16 @@ def build_batch_data_loader(
     Args:
         dataset: with indices, or one that is only gone through, which has its own order.
         sampler: gives indices.
-        total_batch_size: of all processes.
+        total_batch_size: number of images in a batch of all processes.
         aspect_ratio_grouping: whether batches are of wide, or of high images.
         num_workers: processes that load.
-        collate_fn: of the elements of a batch; None for a list.
+        collate_fn: collation of the elements of a batch; None for a list.
         drop_last: whether a last batch that is smaller is left out.
-        single_gpu_batch_size: of this process, instead of `total_batch_size`.
+        single_gpu_batch_size: number of images in a batch of this process, instead of `total_batch_size`.
         prefetch_factor: see torch's `DataLoader`.
         persistent_workers: see torch's `DataLoader`.
         pin_memory: see torch's `DataLoader`.
-        seed: of the workers.
+        seed: random seed of the workers.
         kwargs: for torch's `DataLoader`.
     """
     batch_size = single_gpu_batch_size or _share(total_batch_size)
@@ -263,12 +263,12 @@ def build_detection_train_loader(
 
     Args:
         dataset: a list of images, or a data set of torch.
-        mapper: of each, such as `DatasetMapper`.
+        mapper: mapper of each, such as `DatasetMapper`.
         sampler: gives indices; None for `TrainingSampler`.
-        total_batch_size: of all processes.
+        total_batch_size: number of images in a batch of all processes.
         aspect_ratio_grouping: whether batches are of wide, or of high images.
         num_workers: processes that load.
-        collate_fn: of the elements of a batch; None for a list.
+        collate_fn: collation of the elements of a batch; None for a list.
         kwargs: for `build_batch_data_loader`.
     """
     if isinstance(dataset, list):
@@ -322,11 +322,11 @@ def build_detection_test_loader(
 
     Args:
         dataset: a list of images, or a data set of torch.
-        mapper: of each, such as `DatasetMapper(cfg, is_train=False)`.
+        mapper: mapper of each, such as `DatasetMapper(cfg, is_train=False)`.
         sampler: gives indices; None for `InferenceSampler`.
         batch_size: images at a time.
         num_workers: processes that load.
-        collate_fn: of the elements of a batch; None for a list.
+        collate_fn: collation of the elements of a batch; None for a list.
     """
     if isinstance(dataset, list):
         dataset = DatasetFromList(dataset, copy=False)

@@ -47,7 +47,7 @@ class MapDataset(data.Dataset):
 
     Args:
         dataset: with indices, or one that is only gone through.
-        map_func: of an element.
+        map_func: mapping of an element.
     """
 
     def __new__(cls, dataset: Any, map_func: Callable[[Any], Any]) -> Any:
@@ -191,7 +191,7 @@ class AspectRatioGroupedDataset(data.IterableDataset):
 
     Args:
         dataset: elements with "width" and "height".
-        batch_size: of each batch.
+        batch_size: size of each batch.
     """
 
     def __init__(self, dataset: Iterable[Any], batch_size: int) -> None:

@@ -143,7 +143,7 @@ def transform_instance_annotations(
     """Change the box, the mask and the keypoints of one object, in place.
 
     Args:
-        annotation: of a data set.
+        annotation: annotation of a data set.
         transforms: a transform, or several.
         image_size: (height, width) after them.
         keypoint_hflip_indices: what `create_keypoint_hflip_indices` gives.

@@ -39,7 +39,7 @@ class DefaultPredictor:
         cfg: the settings; `MODEL.WEIGHTS` is loaded, `INPUT.MIN_SIZE_TEST` and `MAX_SIZE_TEST` give the size.
 
     Attributes:
-        metadata: of the first data set in `DATASETS.TEST`.
+        metadata: metadata of the first data set in `DATASETS.TEST`.
         model: what `build_model` gives.
     """
 

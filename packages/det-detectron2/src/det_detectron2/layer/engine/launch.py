@@ -32,8 +32,8 @@ def launch(
         num_machines: how many machines there are.
         machine_rank: the number of this one, from 0.
         dist_url: where processes meet, such as "tcp://127.0.0.1:8686"; "auto" takes a free port of one machine.
-        args: of the function.
-        timeout: of their exchanges.
+        args: arguments of the function.
+        timeout: timeout of their exchanges.
     """
     world_size = num_machines * num_gpus_per_machine
     if world_size <= 1:

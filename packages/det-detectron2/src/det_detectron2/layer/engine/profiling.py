@@ -40,7 +40,7 @@ class TorchProfiler(HookBase):
     Args:
         enable_predicate: which iterations, from the trainer.
         output_dir: traces for TensorBoard or Chrome are written there.
-        activities: of the profiler.
+        activities: activities of the profiler.
         save_tensorboard: whether traces are written.
     """
 

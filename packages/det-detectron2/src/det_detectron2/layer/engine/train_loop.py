@@ -147,7 +147,7 @@ class SimpleTrainer(TrainerBase):
     Args:
         model: gives a mapping of losses, or one loss.
         data_loader: what batches come from.
-        optimizer: of the model.
+        optimizer: optimizer of the model.
         gather_metric_period: iterations between those whose losses are gathered and kept.
         zero_grad_before_forward: whether gradients are cleared before the model, rather than after it.
         async_write_metrics: whether losses are gathered in a thread.

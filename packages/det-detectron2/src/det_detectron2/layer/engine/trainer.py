@@ -40,8 +40,8 @@ class DefaultTrainer(TrainerBase):
 
     Attributes:
         cfg: the settings, with rates for the number of processes.
-        checkpointer: of the model and this training.
-        scheduler: of the learning rate.
+        checkpointer: checkpointer of the model and this training.
+        scheduler: scheduler of the learning rate.
         model: what is trained.
     """
 

@@ -43,7 +43,7 @@ class COCOEvaluator(DatasetEvaluator):
         output_dir: a folder for predictions and for the data set's COCO file.
         max_dets_per_image: the most detections of an image and class: one number, or the three of the recalls.
         use_fast_impl: accepted; there is one implementation.
-        kpt_oks_sigmas: of keypoints, where these are not COCO's.
+        kpt_oks_sigmas: OKS sigmas of keypoints, where these are not COCO's.
         allow_cached_coco: whether a COCO file that was written before is used.
     """
 

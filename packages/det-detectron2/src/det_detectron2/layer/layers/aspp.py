@@ -19,8 +19,8 @@ class ASPP(nn.Module):
     """Convolutions of several dilations and a pooled branch side by side, then joined.
 
     Args:
-        in_channels: of the input.
-        out_channels: of each branch and of the output.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of each branch and of the output.
         dilations: three dilations of 3 x 3 convolutions.
         norm: name of the norm of all convolutions.
         activation: function after each of them.

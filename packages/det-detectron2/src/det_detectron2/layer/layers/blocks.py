@@ -15,8 +15,8 @@ class CNNBlockBase(nn.Module):
     """A block that knows its channels and its stride, and can be frozen.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the output.
         stride: by which the output is smaller.
     """
 
@@ -37,11 +37,11 @@ class DepthwiseSeparableConv2d(nn.Module):
     """A convolution of each channel by itself, then one of single pixels (Chollet, "Xception", 2017).
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        kernel_size: of the first convolution.
-        padding: of the first convolution.
-        dilation: of the first convolution.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the output.
+        kernel_size: kernel size of the first convolution.
+        padding: padding of the first convolution.
+        dilation: dilation of the first convolution.
         norm1: name of the norm after the first convolution.
         activation1: function after it.
         norm2: name of the norm after the second convolution.

@@ -90,8 +90,8 @@ class DefaultAnchorGenerator(_AnchorGenerator):
     Args:
         sizes: square roots of areas, by level, or of all levels.
         aspect_ratios: heights over widths, by level, or of all levels.
-        strides: of the levels.
-        offset: of anchors in their pixels, in [0, 1).
+        strides: strides of the levels.
+        offset: offset of anchors in their pixels, in [0, 1).
     """
 
     box_dim: int = 4
@@ -129,9 +129,9 @@ class RotatedAnchorGenerator(_AnchorGenerator):
     Args:
         sizes: square roots of areas, by level, or of all levels.
         aspect_ratios: heights over widths, by level, or of all levels.
-        strides: of the levels.
+        strides: strides of the levels.
         angles: in degrees, counter-clockwise, by level, or of all levels.
-        offset: of anchors in their pixels, in [0, 1).
+        offset: offset of anchors in their pixels, in [0, 1).
     """
 
     box_dim: int = 5

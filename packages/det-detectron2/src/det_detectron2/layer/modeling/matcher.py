@@ -11,7 +11,7 @@ class Matcher:
 
     Args:
         thresholds: ascending, above 0, between the ranges of `labels`.
-        labels: of each range: 0 background, -1 ignored, 1 foreground.
+        labels: label of each range: 0 background, -1 ignored, 1 foreground.
         allow_low_quality_matches: whether the best candidates of each object are foreground in any case.
     """
 

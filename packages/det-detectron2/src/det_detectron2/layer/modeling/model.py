@@ -30,7 +30,7 @@ class LayerModel(nn.Module):
     """A model of det that takes and gives what Detectron2's models do; its weights have the published names.
 
     Args:
-        model: of det.
+        model: model of det.
         input_format: the order of the channels of the images that it is given, "BGR" or "RGB".
     """
 

@@ -15,8 +15,8 @@ def detector_postprocess(
 
     Args:
         results: with `pred_boxes` or `proposal_boxes`, and perhaps `pred_masks` (N, 1, M, M) and `pred_keypoints`.
-        output_height: in pixels.
-        output_width: in pixels.
+        output_height: height in pixels.
+        output_width: width in pixels.
         mask_threshold: what reaches it is in a mask.
     """
     size = (int(output_height), int(output_width))

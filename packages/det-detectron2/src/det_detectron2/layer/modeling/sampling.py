@@ -15,7 +15,7 @@ def subsample_labels(
         labels: (N,): -1 for ignored, `bg_label` for background, others for foreground.
         num_samples: how many of both.
         positive_fraction: most foreground, as a share.
-        bg_label: of the background.
+        bg_label: label of the background.
     """
     positive = torch.nonzero((labels != -1) & (labels != bg_label)).squeeze(1)
     negative = torch.nonzero(labels == bg_label).squeeze(1)

@@ -105,10 +105,10 @@ def get_default_optimizer_params(
     Args:
         model: whose trainable parameters are returned.
         base_lr: needed with `bias_lr_factor` or `lr_factor_func`.
-        weight_decay: of all parameters but the following.
-        weight_decay_norm: of norms.
-        bias_lr_factor: of the rate, for biases.
-        weight_decay_bias: of biases.
+        weight_decay: weight decay of all parameters but the following.
+        weight_decay_norm: weight decay of norms.
+        bias_lr_factor: factor of the rate, for biases.
+        weight_decay_bias: weight decay of biases.
         lr_factor_func: a factor of the rate by the parameter's name.
         overrides: settings by the last part of the parameter's name, such as {"bias": {"lr": 0.1}}.
     """

@@ -16,8 +16,8 @@ class BoxTracker(BaseTracker):
     """Keeps objects that are lost for some frames.
 
     Args:
-        video_height: in pixels.
-        video_width: in pixels.
+        video_height: height in pixels.
+        video_width: width in pixels.
         max_num_instances: accepted.
         max_lost_frame_count: frames that an object may be lost for.
         min_box_rel_dim: sides of a lost object are at least this share of the video's.

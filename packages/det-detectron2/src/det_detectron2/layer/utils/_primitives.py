@@ -160,8 +160,8 @@ class GenericMask:
 
     Args:
         mask_or_polygons: bool (H, W), COCO's RLE, or polygons, each x0, y0, x1, y1, ...
-        height: of the image.
-        width: of the image.
+        height: height in pixels of the image.
+        width: width in pixels of the image.
     """
 
     def __init__(self, mask_or_polygons: Any, height: int, width: int) -> None:

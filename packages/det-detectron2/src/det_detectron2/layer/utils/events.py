@@ -191,7 +191,7 @@ class JSONWriter(EventWriter):
 
     Args:
         json_file: lines are added to it.
-        window_size: of the medians of noisy scalars.
+        window_size: window size of the medians of noisy scalars.
     """
 
     def __init__(self, json_file: str | Path, window_size: int = 20) -> None:
@@ -222,7 +222,7 @@ class TensorboardXWriter(EventWriter):
 
     Args:
         log_dir: the folder.
-        window_size: of the medians of noisy scalars.
+        window_size: window size of the medians of noisy scalars.
         kwargs: for `torch.utils.tensorboard.SummaryWriter`.
     """
 
@@ -265,7 +265,7 @@ class CommonMetricPrinter(EventWriter):
 
     Args:
         max_iter: the last iteration; None for no time that is left.
-        window_size: of medians and means.
+        window_size: window size of medians and means.
     """
 
     def __init__(self, max_iter: int | None = None, window_size: int = 20) -> None:

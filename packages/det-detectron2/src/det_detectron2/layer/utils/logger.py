@@ -27,9 +27,9 @@ def setup_logger(
 
     Args:
         output: a file that ends with .txt or .log, or a folder for log.txt; None for no file.
-        distributed_rank: of this process.
+        distributed_rank: rank of this process.
         color: accepted; messages are not coloured.
-        name: of the logger.
+        name: name of the logger.
         abbrev_name: what stands for the name in messages; by default "d2" for "detectron2".
     """
     logger = logging.getLogger(name)

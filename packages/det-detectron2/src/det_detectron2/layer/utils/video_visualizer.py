@@ -16,7 +16,7 @@ class VideoVisualizer:
     """`Visualizer` for frames; colours are of classes, and so the same in all frames.
 
     Args:
-        metadata: of the data set.
+        metadata: metadata of the data set.
         instance_mode: see `ColorMode`.
     """
 

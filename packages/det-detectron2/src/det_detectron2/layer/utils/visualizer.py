@@ -59,8 +59,8 @@ class Visualizer(Primitives):
 
     Args:
         img_rgb: (H, W, 3), values 0 to 255, RGB.
-        metadata: of the data set: `thing_classes`, `stuff_classes`.
-        scale: of the picture.
+        metadata: metadata of the data set: `thing_classes`, `stuff_classes`.
+        scale: scale of the picture.
         instance_mode: see `ColorMode`.
         font_size_scale: accepted; letters grow with the picture.
 

@@ -30,7 +30,7 @@ class TrainingSampler(Sampler[int]):
     Args:
         size: number of elements.
         shuffle: whether they are shuffled.
-        seed: of the order, the same in all processes; None for a random one that they agree on.
+        seed: random seed of the order, the same in all processes; None for a random one that they agree on.
     """
 
     def __init__(self, size: int, shuffle: bool = True, seed: int | None = None) -> None:
@@ -61,8 +61,8 @@ class RandomSubsetTrainingSampler(TrainingSampler):
         size: number of elements.
         subset_ratio: the part of them, in (0, 1].
         shuffle: whether they are shuffled.
-        seed_shuffle: of the order.
-        seed_subset: of the part.
+        seed_shuffle: random seed of the order.
+        seed_subset: random seed of the part.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class RepeatFactorTrainingSampler(Sampler[int]):
     Args:
         repeat_factors: (N,), how often each element comes in a round, 1.5 for once or twice.
         shuffle: whether they are shuffled.
-        seed: of the order; None for a random one that the processes agree on.
+        seed: random seed of the order; None for a random one that the processes agree on.
     """
 
     def __init__(self, repeat_factors: Tensor, *, shuffle: bool = True, seed: int | None = None) -> None:

@@ -14,7 +14,7 @@ class GroupedBatchSampler(BatchSampler):
     Args:
         sampler: gives indices.
         group_ids: the group of each index.
-        batch_size: of each batch.
+        batch_size: size of each batch.
     """
 
     def __init__(self, sampler: Sampler[int], group_ids: Iterable[int], batch_size: int) -> None:

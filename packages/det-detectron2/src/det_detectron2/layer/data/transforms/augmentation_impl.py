@@ -94,8 +94,8 @@ class FixedSizeCrop(Augmentation):
     Args:
         crop_size: (height, width).
         pad: whether smaller images are padded.
-        pad_value: of pixels.
-        seg_pad_value: of labels.
+        pad_value: value of pixels.
+        seg_pad_value: value of labels.
     """
 
     def __init__(

@@ -104,8 +104,8 @@ class ResizeScale(Augmentation):
     Args:
         min_scale: the lowest factor.
         max_scale: the highest factor.
-        target_height: in pixels.
-        target_width: in pixels.
+        target_height: height in pixels.
+        target_width: width in pixels.
         interp: Pillow's filter.
     """
 

@@ -210,7 +210,7 @@ class ColorTransform(Transform):  # type: ignore[misc,unused-ignore]
     """Changes colours alone.
 
     Args:
-        op: of an image.
+        op: function of an image.
     """
 
     def __init__(self, op: Callable[[Any], Any]) -> None:

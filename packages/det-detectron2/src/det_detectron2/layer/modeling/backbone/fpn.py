@@ -29,8 +29,8 @@ class FPN(Backbone):
     Args:
         bottom_up: the backbone underneath.
         in_features: its maps, finest first.
-        out_channels: of all maps.
-        norm: of the convolutions.
+        out_channels: number of channels of all maps.
+        norm: kind of norm of the convolutions.
         top_block: makes further maps, such as `LastLevelMaxPool`.
         fuse_type: "sum" or "avg".
         square_pad: the side of a square that images are padded to; 0 for none.
@@ -128,8 +128,8 @@ class LastLevelP6P7(nn.Module):
     """P6 and P7 of RetinaNet, by convolutions of stride 2.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the maps.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the maps.
         in_feature: the name of the input.
     """
 

@@ -41,10 +41,10 @@ class BasicBlock(CNNBlockBase):
     """Two 3 x 3 convolutions and a shortcut.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        stride: of the first convolution.
-        norm: of all convolutions.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the output.
+        stride: stride of the first convolution.
+        norm: kind of norm of all convolutions.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, norm: Any = "BN") -> None:
@@ -67,14 +67,14 @@ class BottleneckBlock(CNNBlockBase):
     """1 x 1, 3 x 3 and 1 x 1 convolutions and a shortcut.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        bottleneck_channels: of the middle.
-        stride: of the block.
-        num_groups: of the 3 x 3 convolution.
-        norm: of all convolutions.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the output.
+        bottleneck_channels: number of channels of the middle.
+        stride: stride of the block.
+        num_groups: number of groups of the 3 x 3 convolution.
+        norm: kind of norm of all convolutions.
         stride_in_1x1: whether the first convolution has the stride, rather than the second.
-        dilation: of the 3 x 3 convolution.
+        dilation: dilation of the 3 x 3 convolution.
     """
 
     def __init__(
@@ -165,9 +165,9 @@ class BasicStem(CNNBlockBase):
     """A 7 x 7 convolution and a pooling, each of stride 2.
 
     Args:
-        in_channels: of the images.
-        out_channels: of the output.
-        norm: of the convolution.
+        in_channels: number of channels of the images.
+        out_channels: number of channels of the output.
+        norm: kind of norm of the convolution.
     """
 
     def __init__(self, in_channels: int = 3, out_channels: int = 64, norm: Any = "BN") -> None:
@@ -186,7 +186,7 @@ class ResNet(Backbone):
     Args:
         stem: the first layers.
         stages: lists of blocks, such as `make_stage` gives.
-        num_classes: of a classifier "linear" behind; None for none.
+        num_classes: number of classes of a classifier "linear" behind; None for none.
         out_features: what is returned, of "stem", "res2", ..., "linear"; the last by default.
         freeze_at: how many of stem and stages keep their weights.
     """
@@ -267,9 +267,9 @@ class ResNet(Backbone):
         Args:
             block_class: the class of all of them.
             num_blocks: how many.
-            in_channels: of the first.
-            out_channels: of all.
-            kwargs: of the class; NAME_per_block holds one value for each, and `stride` is of the first.
+            in_channels: number of channels of the first.
+            out_channels: number of channels of all.
+            kwargs: arguments of the class; NAME_per_block holds one value for each, and `stride` is of the first.
         """
         blocks = []
         for place in range(num_blocks):
@@ -299,7 +299,7 @@ class ResNet(Backbone):
         Args:
             depth: 18, 34, 50, 101 or 152.
             block_class: by default `BasicBlock` up to 34, `BottleneckBlock` above.
-            kwargs: of the class.
+            kwargs: arguments of the class.
         """
         counts = _DEPTHS[depth]
         small = depth < 50

@@ -51,9 +51,9 @@ class GeneralizedRCNN(_Normalized):
         backbone: gives feature maps.
         proposal_generator: None for proposals that come with the images.
         roi_heads: the second stage.
-        pixel_mean: of each channel.
-        pixel_std: of each channel.
-        input_format: of the images, such as "BGR".
+        pixel_mean: mean of each channel.
+        pixel_std: standard deviation of each channel.
+        input_format: channel order of the images, such as "BGR".
         vis_period: accepted; pictures of the training are not kept.
     """
 
@@ -153,8 +153,8 @@ class ProposalNetwork(_Normalized):
     Args:
         backbone: gives feature maps.
         proposal_generator: gives proposals.
-        pixel_mean: of each channel.
-        pixel_std: of each channel.
+        pixel_mean: mean of each channel.
+        pixel_std: standard deviation of each channel.
     """
 
     @configurable

@@ -104,7 +104,7 @@ def add_ground_truth_to_proposals(gt: Sequence[Any], proposals: Sequence[Instanc
 
     Args:
         gt: `Instances` of each image, or their boxes.
-        proposals: of each image.
+        proposals: proposals of each image.
     """
     assert gt is not None
     if len(proposals) != len(gt):

@@ -36,8 +36,8 @@ class StandardRPNHead(nn.Module):
     """3 x 3 convolutions, then logits and offsets; shared by all levels.
 
     Args:
-        in_channels: of all levels.
-        num_anchors: of a pixel.
+        in_channels: number of channels of all levels.
+        num_anchors: number of anchors of a pixel.
         box_dim: numbers of a box.
         conv_dims: channels of the convolutions; -1 for as many as the input.
     """
@@ -106,7 +106,7 @@ class RPN(nn.Module):
         nms_thresh: IoU of the suppression.
         min_box_size: sides of proposals are longer than that.
         anchor_boundary_thresh: anchors that reach further out are ignored in training; negative for no limit.
-        loss_weight: of both losses, or by name.
+        loss_weight: weight of both losses, or by name.
         box_reg_loss_type: "smooth_l1", "giou", "diou" or "ciou".
         smooth_l1_beta: where the loss becomes linear.
     """

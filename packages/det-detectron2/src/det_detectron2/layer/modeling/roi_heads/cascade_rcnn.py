@@ -37,7 +37,7 @@ class CascadeROIHeads(StandardROIHeads):
 
     Args:
         box_in_features: levels of the box heads.
-        box_pooler: of all of them.
+        box_pooler: pooler of all of them.
         box_heads: one for each stage.
         box_predictors: one for each stage.
         proposal_matchers: one for each stage.

@@ -29,8 +29,8 @@ def fast_rcnn_inference(
     """The detections of each image, best first, and the region of each.
 
     Args:
-        boxes: of each image, (P, classes * 4) or (P, 4).
-        scores: of each image, (P, classes + 1), the background last.
+        boxes: boxes of each image, (P, classes * 4) or (P, 4).
+        scores: scores of each image, (P, classes + 1), the background last.
         image_shapes: (height, width) of each image.
         score_thresh: scores are above it.
         nms_thresh: IoU above which the lower of two of a class goes.
@@ -87,16 +87,16 @@ class FastRCNNOutputLayers(nn.Module):
     """Scores and offsets of regions, their losses, and detections.
 
     Args:
-        input_shape: of the features of a region.
+        input_shape: shape of the features of a region.
         box2box_transform: of the offsets.
-        num_classes: without the background.
+        num_classes: number of foreground classes.
         test_score_thresh: scores of detections are above it.
         test_nms_thresh: IoU of the suppression.
         test_topk_per_image: the most detections.
         cls_agnostic_bbox_reg: whether all classes share offsets.
         smooth_l1_beta: where the loss becomes linear.
         box_reg_loss_type: "smooth_l1", "giou", "diou" or "ciou".
-        loss_weight: of both losses, or by name.
+        loss_weight: weight of both losses, or by name.
         use_fed_loss: whether classes that an image is not annotated for are drawn (LVIS).
         use_sigmoid_ce: whether each class has a sigmoid.
         get_fed_loss_cls_weights: gives the weights of that draw.

@@ -64,7 +64,7 @@ class BaseKeypointRCNNHead(nn.Module):
 
     Args:
         num_keypoints: K.
-        loss_weight: of the loss.
+        loss_weight: weight of the loss.
         loss_normalizer: "visible" for the number of labelled keypoints, or a number.
     """
 
@@ -107,7 +107,7 @@ class KRCNNConvDeconvUpsampleHead(BaseKeypointRCNNHead, nn.Sequential):  # type:
     """3 x 3 convolutions, one that doubles the size, and an interpolation that doubles it again.
 
     Args:
-        input_shape: of the features.
+        input_shape: shape of the features.
         num_keypoints: K.
         conv_dims: channels of the convolutions.
         kwargs: as for `BaseKeypointRCNNHead`.

@@ -32,7 +32,7 @@ def mask_rcnn_loss(pred_mask_logits: Tensor, instances: Sequence[Instances], vis
 
     Args:
         pred_mask_logits: (P, classes or 1, M, M).
-        instances: of each image, with `proposal_boxes`, `gt_classes` and `gt_masks`.
+        instances: instances of each image, with `proposal_boxes`, `gt_classes` and `gt_masks`.
         vis_period: accepted.
     """
     agnostic, side = pred_mask_logits.size(1) == 1, pred_mask_logits.size(2)
@@ -75,7 +75,7 @@ class BaseMaskRCNNHead(nn.Module):
     """What gives logits of masks by `layers`, with Mask R-CNN's loss and prediction.
 
     Args:
-        loss_weight: of the loss.
+        loss_weight: weight of the loss.
         vis_period: accepted.
     """
 
@@ -107,10 +107,10 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
     """3 x 3 convolutions, then one that doubles the size.
 
     Args:
-        input_shape: of the features.
+        input_shape: shape of the features.
         num_classes: 1 for masks without classes.
         conv_dims: channels of the convolutions, and last of the doubling.
-        conv_norm: of the convolutions.
+        conv_norm: kind of norm of the convolutions.
         kwargs: as for `BaseMaskRCNNHead`.
     """
 

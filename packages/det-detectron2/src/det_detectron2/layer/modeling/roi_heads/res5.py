@@ -28,7 +28,7 @@ class Res5ROIHeads(ROIHeads):
 
     Args:
         in_features: one level.
-        pooler: of that level.
+        pooler: pooler of that level.
         res5: the stage.
         box_predictor: gives scores and offsets.
         mask_head: None for no masks.

@@ -71,7 +71,7 @@ class ROIHeads(nn.Module):
     """Samples proposals in training; subclasses compute.
 
     Args:
-        num_classes: without the background.
+        num_classes: number of foreground classes.
         batch_size_per_image: sampled proposals of an image.
         positive_fraction: most foreground among them, as a share.
         proposal_matcher: gives proposals their objects.
@@ -166,8 +166,8 @@ class StandardROIHeads(ROIHeads):
 
     Args:
         box_in_features: levels of the box head.
-        box_pooler: of the box head.
-        box_head: of pooled features.
+        box_pooler: pooler of the box head.
+        box_head: head of pooled features.
         box_predictor: gives scores and offsets.
         mask_in_features: levels of the mask head.
         mask_pooler: None for a head that takes the levels themselves.
