@@ -15,7 +15,7 @@ ROWS = [
 ]
 
 
-def test_the_curves_of_a_run_become_a_picture(tmp_path):
+def test_plot_curves_writes_picture(tmp_path):
     pytest.importorskip("matplotlib")
     with Image.open(plot_curves(ROWS, tmp_path / "curves.png")) as picture:
         assert picture.width > 1000
@@ -23,7 +23,7 @@ def test_the_curves_of_a_run_become_a_picture(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [[], ROWS[:1], ROWS[2:], [{"step": 5, "val/mine/score": 3.0}]])
-def test_a_run_without_some_of_the_numbers_is_drawn_too(tmp_path, rows):
+def test_plot_curves_missing_scalars_are_accepted(tmp_path, rows):
     pytest.importorskip("matplotlib")
     assert plot_curves(rows, tmp_path / "curves.png").stat().st_size > 5000
 
@@ -34,7 +34,7 @@ def test_plot_curves_without_matplotlib_names_it(tmp_path, monkeypatch):
         plot_curves(ROWS, tmp_path / "curves.png")
 
 
-def test_plot_curves_single_point_is_marked_and_legends_are_below():
+def test_plot_curves_marks_single_point_with_legend_below():
     from det_inspect.runs import curves
     from matplotlib.figure import Figure
 

@@ -23,8 +23,8 @@ class FastRCNNConvFCHead(nn.Sequential):
 
     Args:
         input_shape: shape of the pooled features.
-        conv_dims: channels of the convolutions.
-        fc_dims: widths of the layers.
+        conv_dims: output channels of the convolutions.
+        fc_dims: output features of the fully connected layers.
         conv_norm: kind of norm of the convolutions.
     """
 

@@ -63,7 +63,7 @@ class BaseKeypointRCNNHead(nn.Module):
     """What gives heat maps by `layers`, with Mask R-CNN's loss and prediction of keypoints.
 
     Args:
-        num_keypoints: K.
+        num_keypoints: number of keypoints, K.
         loss_weight: weight of the loss.
         loss_normalizer: "visible" for the number of labelled keypoints, or a number.
     """
@@ -108,9 +108,9 @@ class KRCNNConvDeconvUpsampleHead(BaseKeypointRCNNHead, nn.Sequential):  # type:
 
     Args:
         input_shape: shape of the features.
-        num_keypoints: K.
-        conv_dims: channels of the convolutions.
-        kwargs: as for `BaseKeypointRCNNHead`.
+        num_keypoints: number of keypoints, K.
+        conv_dims: output channels of the convolutions.
+        kwargs: keyword arguments of `BaseKeypointRCNNHead`.
     """
 
     @configurable
