@@ -7,17 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import torchvision
+from det_core import recipes
 from det_core.predict import Detector
-from det_core.structures import ImageBatch
-from det_export.formats.aoti import AotiExporter
 from det_export.numpy_postprocess import masks
 from PIL import Image
 
 FOLDER = Path(__file__).parents[3] / "examples" / "deploy" / "cpp"
 CELLS = Path(__file__).parents[3] / "examples" / "blood-cells"
-RECIPE = "data:\n  eval_transforms:\n  - {type: 'det_core.data:ResizeShortestEdge', size: 192, max_size: 320}\n"
 COLORS = ((230, 25, 75), (60, 180, 75), (67, 99, 216))
 LEVEL = 0.3
 
@@ -33,12 +30,18 @@ def package(tmp_path_factory):
     """A narrow Mask R-CNN as a package."""
     import narrow_models
 
-    exporter = AotiExporter()
-    exporter.about = {"classes": ("a", "b", "c"), "category_ids": (1, 2, 3), "recipe": RECIPE, "licence": ""}
-    pixels = torch.zeros(1, 3, *narrow_models.EXAMPLE, dtype=torch.uint8)
-    example = ImageBatch(pixels=pixels, sizes=(narrow_models.EXAMPLE,))
-    model = narrow_models.built("Mask R-CNN FPN", 1)
-    return exporter.export(model, example, tmp_path_factory.mktemp("package") / "mask.pt2")
+    detector = Detector(narrow_models.built("Mask R-CNN FPN", 1), ("a", "b", "c"), device="cpu")
+    detector.recipe = recipe_of("Mask R-CNN FPN")
+    return detector.export("aoti", tmp_path_factory.mktemp("package") / "mask.pt2", narrow_models.EXAMPLE)
+
+
+def recipe_of(name):
+    """The recipe of a narrow model behind a small size of images."""
+    import narrow_models
+
+    parent, changes = narrow_models.MODELS[name]
+    resize = {"type": "det_core.data:ResizeShortestEdge", "size": 192, "max_size": 320}
+    return recipes.recipe_from_tree({"extends": parent, "model": changes, "data": {"eval_transforms": [resize]}})
 
 
 @pytest.fixture(scope="module")
