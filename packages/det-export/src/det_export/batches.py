@@ -170,12 +170,12 @@ def _suppress(boxes: Tensor, scores: Tensor, groups: Tensor, images: Tensor, thr
     Images are offset vertically and groups horizontally, which keeps the offsets small. As
     in `det_core.ops.nms`, two empty boxes go in front, since torchvision declares that at least two are kept.
     """
-    corners = F.pad(boxes, (0, 0, 0, 1)).unflatten(1, (2, 2))
+    corners = torch.cat((boxes, boxes.new_zeros(1, 4))).unflatten(1, (2, 2))
     span = corners.amax((0, 1)) - corners.amin((0, 1)) + 1
     steps = torch.stack((groups, images), dim=1).to(boxes) * span
-    apart = F.pad(boxes + steps.tile(2), (0, 0, 2, 0))
-    lowest = torch.finfo(scores.dtype).min
-    keep = torchvision.ops.nms(apart, F.pad(scores, (2, 0), value=lowest), threshold)
+    apart = torch.cat((boxes.new_zeros(2, 4), boxes + steps.tile(2)))
+    scores = torch.cat((scores.new_full((2,), torch.finfo(scores.dtype).min), scores))
+    keep = torchvision.ops.nms(apart, scores, threshold)
     return keep[torch.nonzero(keep >= 2).squeeze(1)] - 2
 
 

@@ -3,7 +3,6 @@
 import torch
 import torchvision
 from torch import Tensor
-from torch.nn import functional as F
 
 from det_core.ops.precision import precise
 
@@ -26,9 +25,10 @@ def _exported(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -
 
     torchvision declares that its operator keeps at least two boxes, and graphs refuse fewer at run time. So two empty
     boxes are prepended, which overlap nothing, have the lowest scores, and are always kept; they are dropped
-    afterwards.
+    afterwards. By `torch.cat`: padding without any rows crashes in AOTInductor.
     """
-    largest = F.pad(boxes.flatten(), (0, 1)).max()
-    apart = F.pad(boxes + (groups.to(boxes) * (largest + 1))[:, None], (0, 0, 2, 0))
-    keep = torchvision.ops.nms(apart, F.pad(scores, (2, 0), value=torch.finfo(scores.dtype).min), threshold)
+    largest = torch.cat((boxes.flatten(), boxes.new_zeros(1))).max()
+    apart = torch.cat((boxes.new_zeros(2, 4), boxes + (groups.to(boxes) * (largest + 1))[:, None]))
+    scores = torch.cat((scores.new_full((2,), torch.finfo(scores.dtype).min), scores))
+    keep = torchvision.ops.nms(apart, scores, threshold)
     return keep[torch.nonzero(keep >= 2).squeeze(1)] - 2

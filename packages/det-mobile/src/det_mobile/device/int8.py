@@ -10,6 +10,8 @@ from det_core.errors import DataError
 from det_export.quantize import LayerReport, QuantizationReport, layers
 from torch import Tensor, fx, nn
 
+from det_mobile.device.lowering import split_shared_weights
+
 __all__ = ["quantized"]
 
 
@@ -43,7 +45,7 @@ def quantized(
         quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
         with torch.no_grad():
             graph: fx.GraphModule = torch.export.export(network.eval(), examples[name], strict=True).module()
-            _split_shared_weights(graph)
+            split_shared_weights(graph)
             prepared[name] = prepare_pt2e(graph, quantizer)
     observe, count = detector_on(prepared), 0
     with torch.no_grad():
@@ -55,20 +57,6 @@ def quantized(
     copied = copy.deepcopy(prepared)
     report = QuantizationReport(_layers(copied, others, detector_on(copied)), count)
     return {name: convert_pt2e(each) for name, each in prepared.items()}, report
-
-
-def _split_shared_weights(graph: fx.GraphModule) -> None:
-    """Give each use of a parameter a node of its own: the quantizer annotates one layer of a node, and no other.
-
-    A head of several levels has its weights once in the file all the same.
-    """
-    for node in [each for each in graph.graph.nodes if each.op == "get_attr"]:
-        for user in list(node.users)[1:]:
-            with graph.graph.inserting_before(user):
-                copied = graph.graph.get_attr(str(node.target))
-                copied.meta = dict(node.meta)
-                user.replace_input_with(node, copied)
-    graph.recompile()
 
 
 def _layers(prepared: dict[str, Any], pictures: Iterable[Any], observe: Callable[[Any], None]) -> list[LayerReport]:

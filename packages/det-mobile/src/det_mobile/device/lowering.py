@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from det_core.errors import CheckpointError, ConfigError, MissingExtraError
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-__all__ = ["lowered", "require_executorch", "runner"]
+__all__ = ["lowered", "require_executorch", "runner", "split_shared_weights"]
 
 _FIX = "export to onnx, or take a model without this operator"
 # What ExecuTorch makes of these has kernels of its own, or they compute no numbers on the device.
@@ -43,7 +43,9 @@ def lowered(methods: Mapping[str, tuple[nn.Module, tuple[Tensor, ...]]]) -> byte
     for name, (module, example) in methods.items():
         try:
             with torch.no_grad(), _silent():
-                programs[name] = torch.export.export(module, example, strict=True)
+                graph: fx.GraphModule = torch.export.export(module, example, strict=True).module()
+                split_shared_weights(graph)
+                programs[name] = torch.export.export(graph, example, strict=True)
         except Exception as error:  # its errors have no common type
             found = f"{name}: {type(error).__name__}: {_first_line(error)}"
             raise ConfigError("executorch", "the model is no graph for torch.export", found, _FIX) from error
@@ -58,6 +60,26 @@ def lowered(methods: Mapping[str, tuple[nn.Module, tuple[Tensor, ...]]]) -> byte
             return bytes(edge.to_executorch().buffer)
         except Exception as error:  # likewise
             raise ConfigError("executorch", "cannot lower the model", _first_line(error), _FIX) from error
+
+
+def split_shared_weights(graph: fx.GraphModule) -> None:
+    """Give each layer that shares its weights with others, as heads of several levels do, a node of its own for them.
+
+    The quantizer of XNNPACK annotates one layer of a node, and no other. Those of batch norms, and of layers before them,
+    are copied, too: both libraries multiply the norm of each level into the weights, into shared ones time and again.
+    """
+    for node in [each for each in graph.graph.nodes if each.op == "get_attr"]:
+        for number, user in enumerate(list(node.users)[1:], 1):
+            name = str(node.target)
+            if any("batch_norm" in str(each.target) for each in (user, *user.users)):
+                weight = graph.get_parameter(name)
+                name = f"{name.replace('.', '_')}_{number}"
+                graph.register_parameter(name, nn.Parameter(weight.detach().clone(), requires_grad=False))
+            with graph.graph.inserting_before(user):
+                copied = graph.graph.get_attr(name)
+                copied.meta = dict(node.meta)
+                user.replace_input_with(node, copied)
+    graph.recompile()
 
 
 def require_kernels(programs: Mapping[str, torch.export.ExportedProgram]) -> None:

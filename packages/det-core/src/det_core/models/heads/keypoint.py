@@ -82,7 +82,7 @@ class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
             x = self.get_submodule(name)(x)
         x = self.score_lowres(x)
         if torch.compiler.is_exporting():  # with an unknown number: interpolated with one more row, which is dropped
-            x = F.pad(x, (0, 0, 0, 0, 0, 0, 0, 1))
+            x = torch.cat((x, x.new_zeros(1, *x.shape[1:])))
             return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)[:-1]
         if not len(x):  # interpolation refuses an empty batch
             return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
