@@ -99,6 +99,22 @@ def test_two_word_name_is_subcommand_of_existing_group(run, install, site):
     assert "Greets NAME." in run("greetings", "--help").output
 
 
+def test_command_is_taken_over_for_files_of_a_suffix(run, install, site):
+    source = """
+        import click
+        @click.command()
+        @click.argument("name")
+        @click.option("--loud", is_flag=True)
+        def command(name, loud):
+            click.echo(f"flies through {name} {loud}")
+    """
+    (site / "lab_commands.py").write_text(textwrap.dedent(source))
+    install("det-lab", '@hookimpl\ndef det_commands(): return {"predict .flic": "lab_commands:command"}')
+    assert run("predict", "--loud", "A.FLIC").output == "flies through A.FLIC True\n"
+    assert "Missing option '--model'" in run("predict", "a.png").stderr
+    assert "predict" in run("--help").output
+
+
 def test_command_of_two_plugins_is_refused_on_use(run, install, site):
     for number in (1, 2):
         install(f"det-lab{number}", '@hookimpl\ndef det_commands(): return {"greet": "lab_commands:command"}')
@@ -125,6 +141,7 @@ def test_command_of_missing_package_names_package(run, without, tmp_path, words,
         "--scale-lr": ["fcos_r50_fpn_1x"],
         "--tile": ["800", str(image), "--model", "fcos_r50_fpn_1x"],
     }
+    words = [f"file{word}" if word.startswith(".") else word for word in words]
     result = run(*(word.replace("DATA", ".") for word in words), *values.get(words[-1], []))
     assert result.exit_code == 2
     assert f"{package} would provide it: pip install {package}" in result.stderr

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -33,16 +34,8 @@ class Commands(click.Group):
 
     def __init__(self, *, prefix: str = "", inner: click.Group | None = None, **options: object) -> None:
         if inner is not None:
-            options = {
-                "name": inner.name,
-                "callback": inner.callback,
-                "params": inner.params,
-                "help": inner.help,
-                "epilog": inner.epilog,
-                "invoke_without_command": inner.invoke_without_command,
-                "no_args_is_help": inner.no_args_is_help,
-                "context_settings": inner.context_settings,
-            } | options
+            names = ("name", "callback", "params", "help", "epilog", "invoke_without_command", "no_args_is_help")
+            options = {each: getattr(inner, each) for each in (*names, "context_settings")} | options
         super().__init__(**options)  # type: ignore[arg-type]
         self._prefix, self._inner = prefix, inner
 
@@ -58,6 +51,13 @@ class Commands(click.Group):
         if own or (self._inner and name not in offered() and name not in known.COMMANDS):
             return own  # click answers with the group's own commands
         return load_command(name)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """A command; or the one that a plugin offers for files of a suffix among its arguments: "predict .mp4"."""
+        name, command, rest = super().resolve_command(ctx, args)
+        forms = (f"{name} {Path(each).suffix.lower()}" for each in rest)
+        form = next((each for each in forms if each in offered() or each in known.COMMANDS), "")
+        return name, load_command(form) if form else command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each command with its line."""

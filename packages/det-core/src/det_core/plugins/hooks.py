@@ -56,7 +56,7 @@ def det_recipes() -> Mapping[str, str]:  # type: ignore[empty-body]
 
 @hookspec
 def det_commands() -> Mapping[str, str]:  # type: ignore[empty-body]
-    """Name click commands of `det`; a name of two words, "recipes import", is a subcommand of a group.
+    """Name click commands of `det`; "recipes import" is a subcommand, "predict .mp4" takes over for files of a suffix.
 
     "train --dry-run" is the option of a command of core: a callable (context, recipe, value of the option).
     The first sentence of the command's docstring is its line in the help; it is read from the source, not imported.

@@ -1,0 +1,1 @@
+"""Commands: predictions of videos, and metrics of tracks."""
