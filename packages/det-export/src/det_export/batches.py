@@ -28,7 +28,6 @@ from det_core.ops import boxes as box_ops
 from det_core.ops.roi import ROIPooler
 from det_core.structures import Detections, Prediction, Proposals
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 __all__ = ["Images", "counted", "for_any_batch", "require_batchable"]
 
