@@ -188,6 +188,7 @@ def full(session: nox.Session) -> None:
     for name, extra in (("det-detectron2", "layer"), ("det-export", "serve")):
         session.install(f"{build_wheel(session, package(name))}[{extra}]")
     session.install(f"{build_wheel(session, package('det-inspect'))}[tensorboard,mlflow,wandb]")
+    session.install("playwright>=1.50")  # tests of pages use the chromium of the machine
     run_tests(session, *(f"packages/{name}/tests" for name in PACKAGES), "tests", "-m", "slow", *session.posargs)
     for benchmark in sorted((ROOT / "benchmarks").glob("*.py")):
         session.run("python", str(benchmark), env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")})

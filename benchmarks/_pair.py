@@ -4,7 +4,6 @@ The weights come from a seed. The last layers are scaled on one picture, so that
 model: a hundred objects, few of them beyond doubt.
 """
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,7 @@ from det_core.models import RPN, MaskRCNNConvUpsampleHead, ROIPooler, StandardRO
 from det_core.models.parts.anchors import AnchorGenerator
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch
+from det_inspect.speed.torchvision_pair import torchvision_state
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection import MaskRCNN
@@ -25,24 +25,6 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 SIZE = (800, 1216)
 CLASSES = 80
 FOLDER = Path(__file__).parent.parent / "examples" / "blood-cells"
-
-_NAMES = {  # regular expressions of our keys, and torchvision's
-    r"backbone\.bottom_up\.stem\.conv1\.norm\.": "backbone.body.bn1.",
-    r"backbone\.bottom_up\.stem\.conv1\.": "backbone.body.conv1.",
-    r"backbone\.bottom_up\.res(\d)\.(\d)\.shortcut\.norm\.": "backbone.body.layer{0-1}.{1}.downsample.1.",
-    r"backbone\.bottom_up\.res(\d)\.(\d)\.shortcut\.": "backbone.body.layer{0-1}.{1}.downsample.0.",
-    r"backbone\.bottom_up\.res(\d)\.(\d)\.conv(\d)\.norm\.": "backbone.body.layer{0-1}.{1}.bn{2}.",
-    r"backbone\.bottom_up\.res(\d)\.(\d)\.conv(\d)\.": "backbone.body.layer{0-1}.{1}.conv{2}.",
-    r"backbone\.fpn_lateral(\d)\.": "backbone.fpn.inner_blocks.{0-2}.0.",
-    r"backbone\.fpn_output(\d)\.": "backbone.fpn.layer_blocks.{0-2}.0.",
-    r"proposal_generator\.rpn_head\.conv\.": "rpn.head.conv.0.0.",
-    r"proposal_generator\.rpn_head\.objectness_logits\.": "rpn.head.cls_logits.",
-    r"proposal_generator\.rpn_head\.anchor_deltas\.": "rpn.head.bbox_pred.",
-    r"roi_heads\.box_head\.fc(\d)\.": "roi_heads.box_head.fc{0+5}.",
-    r"roi_heads\.mask_head\.mask_fcn(\d)\.": "roi_heads.mask_head.{0-1}.0.",
-    r"roi_heads\.mask_head\.deconv\.": "roi_heads.mask_predictor.conv5_mask.",
-    r"roi_heads\.mask_head\.predictor\.": "roi_heads.mask_predictor.mask_fcn_logits.",
-}
 
 
 def ours() -> nn.Module:
@@ -65,29 +47,10 @@ def theirs(model: nn.Module) -> nn.Module:
     """Torchvision's model with the weights of ours, and its anchors, which torchvision would round."""
     backbone = resnet_fpn_backbone(backbone_name="resnet50", weights=None, trainable_layers=3)
     other = MaskRCNN(backbone, CLASSES + 1, rpn_post_nms_top_n_train=1000)
-    state = {}
-    for key, value in model.state_dict().items():
-        name = _name(key)
-        if key.startswith("roi_heads.box_predictor.cls_score"):
-            name, value = key, value.roll(1, 0)  # there the background comes first
-        elif key.startswith("roi_heads.box_predictor.bbox_pred"):
-            name, value = key, torch.cat((torch.zeros_like(value[:4]), value))
-        elif key.startswith("roi_heads.mask_head.predictor"):
-            value = torch.cat((torch.zeros_like(value[:1]), value))
-        state[name] = value
-    other.load_state_dict(state)
+    other.load_state_dict(torchvision_state(model.state_dict()))
     anchors = model.proposal_generator.anchor_generator
     other.rpn.anchor_generator.cell_anchors = [anchors.get_buffer(f"cell{i}") for i in range(5)]
     return other.eval()
-
-
-def _name(key: str) -> str:
-    for pattern, name in _NAMES.items():
-        if found := re.match(pattern, key):
-            for i, digit in enumerate(found.groups()):
-                name = re.sub(rf"\{{{i}([+-]\d)?\}}", lambda m, d=digit: str(int(d) + int(m[1] or 0)), name)
-            return name + key[found.end() :]
-    return key
 
 
 @torch.no_grad()

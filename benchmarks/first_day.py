@@ -5,7 +5,8 @@
 Four sets: blood cells and nuclei of examples/ as they are, 60 photographs with red blood cells alone as LabelImg XML,
 and 40 photographs with all three kinds of cells as YOLO. For each, `det start` recognizes the format, splits the
 pictures if they are not split, and writes a recipe without any option but the weights; the other recipe is the one of
-examples/, with the same splits, batches and steps. The results are added to benchmarks/results/first_day.json.
+examples/, with the same splits, batches and steps. The results are added to benchmarks/results/first_day.json, and
+to the table of docs/first_day.md.
 """
 
 import argparse
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CELLS, NUCLEI = ROOT / "examples" / "blood-cells", ROOT / "examples" / "nuclei"
 WEIGHTS = CELLS / "mobilenet_v2-b0353104.pth"
 RESULTS = Path(__file__).parent / "results" / "first_day.json"
+PAGE = ROOT / "docs" / "first_day.md"
 SETS = ("blood cells", "nuclei", "red cells, LabelImg", "40 pictures, YOLO")
 
 
@@ -117,6 +119,20 @@ def write(name: str, row: dict[str, Any]) -> None:
     results |= {"batch_size": 4, "threads": torch.get_num_threads(), "torch": torch.__version__}
     results.setdefault("sets", {})[name] = row
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    before, _, rest = PAGE.read_text("utf-8").partition("| set | box AP")
+    PAGE.write_text(before + table(results["sets"]) + rest[rest.index("\n\n") :], "utf-8")
+
+
+def table(sets: dict[str, Any]) -> str:
+    """The table of the page, in per cent."""
+    lines = ["| set | box AP, `det start` | box AP, by hand | mask AP, `det start` | mask AP, by hand |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: |")
+    for name in (each for each in SETS if each in sets):
+        row = sets[name]
+        figures = [row[who].get(what) for what in ("bbox/AP", "segm/AP") for who in ("det start", "by hand")]
+        cells = " | ".join("" if figure is None else f"{100 * figure:.1f}" for figure in figures)
+        lines.append(f"| {name} ({row['images']['val']} for validation) | {cells} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

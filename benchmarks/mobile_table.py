@@ -125,12 +125,13 @@ def batch_of(recipe: str) -> Any:
 
 def costs(recipe: str, _cell: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Parameters, multiply-accumulates, AP as published, and AP of the trained model on the test images."""
-    from det_core.zoo.published import models
+    from det_core.zoo.published import of_recipe
     from det_inspect.models import model_costs
 
     detector, trained = detector_of(recipe, arguments)
     whole = model_costs(detector.model, batch_of(recipe))[0]
-    figures = next((each.figures for each in models().values() if recipe == each.recipe()), {})
+    published = of_recipe(recipe)
+    figures = dict(published.reported) if published else {}
     result = {"parameters": whole.parameters, "macs": whole.flops // 2, "published": figures}
     return result | ({"test": metrics_of(detector.model, detector)} if trained else {})
 

@@ -1,11 +1,13 @@
 """What `det serve` adds to the time of a picture at batch 1, and its first requests after the start.
 
     python benchmarks/serving.py            # writes benchmarks/results/serving.json
+    python benchmarks/serving.py --memory   # adds the memory of 5000 requests; takes minutes
 
 The model is the trained detector of examples/blood-cells on one thread. A round predicts each of the pictures three
 times, one way after the other: `Detector` on a tensor; the same with reading the file and writing the JSON, which a
 user would do without a server, too; and a request over a connection of loopback that is kept open. The overhead is the
-last against the second, as the median over rounds.
+last against the second, as the median over rounds. Memory is that of the process, read after each tenth
+of the requests; `growth` is the largest reading less the first.
 """
 
 import argparse
@@ -47,6 +49,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--pictures", type=int, default=6)
+    parser.add_argument("--memory", action="store_true", help="only memory, over --requests")
+    parser.add_argument("--requests", type=int, default=5000)
     options = parser.parse_args()
     torch.set_num_threads(1)
     limits, metrics = Limits(), Metrics()
@@ -59,12 +63,29 @@ def main() -> None:
         time.sleep(0.01)
     bodies = [path.read_bytes() for path in sorted((CELLS / "images").glob("*.jpg"))[: options.pictures]]
     try:
-        result = measured(server.url, model.detector, bodies, options.rounds)
+        if options.memory:
+            result = {"memory": held(server.url, bodies, options.requests)}
+        else:
+            result = measured(server.url, model.detector, bodies, options.rounds)
     finally:
         server.should_exit = True
         thread.join()
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    kept = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
+    RESULT.write_text(json.dumps(kept | result, indent=1) + "\n", "utf-8")
     print(json.dumps(result, indent=1))
+
+
+def held(url: str, bodies: list[bytes], requests: int) -> dict[str, object]:
+    """Memory of this process in MB, after each tenth of the requests; Linux alone tells it."""
+    megabytes = []
+    with httpx.Client(base_url=url, timeout=60) as client:
+        for step in range(10):
+            for number in range(requests // 10):
+                assert client.post("/predict", content=bodies[number % len(bodies)]).status_code == 200
+            status = Path("/proc/self/status").read_text("ascii")
+            megabytes.append(round(int(status.split("VmRSS:")[1].split()[0]) / 1000, 1))
+            print(f"{(step + 1) * (requests // 10)} requests: {megabytes[-1]} MB", flush=True)
+    return {"requests": requests, "megabytes": megabytes, "growth": round(max(megabytes) - megabytes[0], 1)}
 
 
 def measured(url: str, detector: Detector, bodies: list[bytes], rounds: int) -> dict[str, object]:

@@ -69,8 +69,8 @@ def subjects() -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {"backbones": [], "heads": []}
     active = {plugin.distribution for plugin in catalog().plugins if plugin.status == "active"}
     for distribution in sorted(active & packages()):
-        told = _conformance_of_core() if distribution == "det-core" else conformance(distribution)
-        for case in cases_of(told):
+        kit = _conformance_of_core() if distribution == "det-core" else conformance(distribution)
+        for case in cases_of(kit):
             kind = getattr(case.subject, "kind", "")
             if kind in found and case.subject not in found[kind]:
                 found[kind].append(case.subject)

@@ -19,7 +19,7 @@ Every component that the packages of the project offer, with the arguments that 
 
 A component as a type means a node: `{{type: NAME, ...}}`, or without `type` for the default. What is required of a head
 or of another part, such as `channels`, `strides` or `num_classes`, is given by the part around it, never by a recipe
-([Factory](../recipes.md#what-a-parent-knows-factory)).
+([Factory](../recipes.md#arguments-from-the-parent-factory)).
 
 | kind | in a recipe | components |
 | --- | --- | --- |

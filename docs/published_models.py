@@ -1,4 +1,4 @@
-"""What docs/zoo.md says of each published model, from the index of det_core.zoo.published; see include.py."""
+"""The entries of docs/zoo.md, from the index of det_core.zoo.published; see include.py."""
 
 from collections.abc import Callable
 

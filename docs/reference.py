@@ -1,4 +1,4 @@
-"""What pages in docs say of the code: hooks, contracts, checks of the conformance kit; see include.py."""
+"""Reference sections of docs generated from the code: hooks, contracts, conformance checks; see include.py."""
 
 import ast
 import inspect

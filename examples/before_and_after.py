@@ -1,4 +1,4 @@
-"""What recipes learn: each is judged before and after it is trained, in a table and a picture.
+"""Evaluates each recipe before and after its training, in a table and a picture.
 
 Evaluates the weights that each recipe starts from on its validation images, trains it, and evaluates it again:
 
@@ -38,8 +38,8 @@ SHOWN, SIDE = 4, 320
 
 
 def main() -> None:
-    """Judge, train, judge again, draw."""
-    parser = argparse.ArgumentParser(description="Judge recipes before and after they are trained.")
+    """Evaluate, train, evaluate again, draw."""
+    parser = argparse.ArgumentParser(description="Evaluate recipes before and after training.")
     parser.add_argument("recipes", type=Path, nargs="+", metavar="RECIPE", help="YAML files")
     parser.add_argument("--output", type=Path, required=True, help="the folder for runs and results")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change all recipes")
@@ -53,11 +53,11 @@ def main() -> None:
         recipe, folder = recipes.load(path, given.set), given.output / path.stem
         data, settings = recipe.build("data"), recipe.build("train")
         torch.manual_seed(settings.seed)  # so that these are the weights with which training starts
-        before = judged(initial_model(recipe), data, settings)
+        before = evaluated(initial_model(recipe), data, settings)
         if not (folder / "last.safetensors").exists():
             train(recipe, folder, overwrite=True)
         detector = Detector.load(folder / "last.safetensors")
-        after = judged(detector.model, data, settings)
+        after = evaluated(detector.model, data, settings)
         # A figure may be undefined where nothing is found.
         figures[path.stem] = {key: [before.get(key, 0.0), value] for key, value in after.items()}
         file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -67,7 +67,7 @@ def main() -> None:
     print(f"\n{table}\nThe table: {file.with_suffix('.md')} and {file.name}; pictures: found.png of each run")
 
 
-def judged(model: nn.Module, data: Data, settings: Train) -> dict[str, float]:
+def evaluated(model: nn.Module, data: Data, settings: Train) -> dict[str, float]:
     """The figures of a model on the validation images, in batches as training evaluates them."""
     batches = data.eval_loader("val", settings.evaluate_batch_size or settings.batch_size)
     found = evaluate(model, batches, data.build_evaluators("val")).metrics

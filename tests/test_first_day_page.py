@@ -33,6 +33,18 @@ def labelimg(folder):
         (folder / image["file_name"]).with_suffix(".xml").write_text(f"<annotation>{size}{objects}</annotation>")
 
 
+def test_first_day_table_has_the_measured_figures():
+    sets = json.loads((ROOT / "benchmarks" / "results" / "first_day.json").read_text())["sets"]
+    measured = PAGE.partition("## Measured")[2]
+    rows = {
+        row.group(1): row.group(2) for row in re.finditer(r"^\| (.+?) \(\d+ for validation\) \|(.*)\|$", measured, re.M)
+    }
+    assert rows.keys() == sets.keys()
+    for name, cells in rows.items():
+        figures = [sets[name][who].get(what) for what in ("bbox/AP", "segm/AP") for who in ("det start", "by hand")]
+        assert [cell.strip() for cell in cells.split("|")] == [f"{100 * f:.1f}" if f else "" for f in figures]
+
+
 @pytest.mark.slow
 def test_first_day_commands_run_in_an_empty_folder(tmp_path):
     labelimg(tmp_path / "photos")

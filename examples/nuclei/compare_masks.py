@@ -1,7 +1,7 @@
 """How good the outlines of masks become: Mask R-CNN, PointRend and others, trained alike on nuclei.
 
 Trains each recipe beside this file from the same ImageNet backbone, with the same images, seed and number of steps,
-judges its masks on the validation images, and leaves a table and a picture. Half an hour on two CPU cores:
+evaluates its masks on the validation images, and leaves a table and a picture. Half an hour on two CPU cores:
 
     python examples/nuclei/compare_masks.py --output runs/nuclei
 
@@ -51,7 +51,7 @@ TRUTH, GUESS = (250, 200, 40), (240, 60, 60)
 
 
 def main() -> None:
-    """Train what is missing, judge all, draw."""
+    """Train missing models, evaluate all, draw."""
     parser = argparse.ArgumentParser(description="Compare the outlines of masks on nuclei.")
     parser.add_argument("--output", type=Path, default=Path("runs/nuclei"), help="the folder for runs and results")
     parser.add_argument("--models", nargs="+", choices=NAMES, default=list(NAMES), help="which to compare")
@@ -70,7 +70,7 @@ def main() -> None:
             own = [f"data.train.annotations={points}"] if name == "point_sup" else []
             train(recipes.load(HERE / f"{name}.yaml", [*given.set, *own]), folder, overwrite=True)
         detectors[name] = Detector.load(folder / "last.safetensors")
-        figures[name] = judged(detectors[name], name)
+        figures[name] = evaluated(detectors[name], name)
     data = recipes.load(HERE / "mask_rcnn.yaml").build("data")
     table = written(figures)
     (given.output / "masks.md").write_text(table, encoding="utf-8")
@@ -79,11 +79,11 @@ def main() -> None:
     print(f"\n{table}\nThe table and the picture: {given.output}/masks.md, masks.json and masks.png")
 
 
-def judged(detector: Detector, name: str) -> dict[str, float]:
+def evaluated(detector: Detector, name: str) -> dict[str, float]:
     """The figures of a detector on the validation images."""
     data = recipes.load(HERE / f"{name}.yaml").build("data")
-    judges = [CocoEvaluator(detector.classes, ["bbox", "segm"]), BoundaryEvaluator(detector.classes, width=WIDTH)]
-    found = evaluate(detector.model, data.eval_loader("val", batch_size=4), judges).metrics
+    evaluators = [CocoEvaluator(detector.classes, ["bbox", "segm"]), BoundaryEvaluator(detector.classes, width=WIDTH)]
+    found = evaluate(detector.model, data.eval_loader("val", batch_size=4), evaluators).metrics
     return {key: found[key] for key in FIGURES if key in found}
 
 
@@ -98,7 +98,7 @@ def written(figures: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def drawn(detectors: Mapping[str, Detector], data: Data) -> Image.Image:
-    """The outlines of the largest nucleus of some images: a row each, the truth first, then what each model says."""
+    """Contours of the largest nucleus of some images, a row each: ground truth, then the predictions of each model."""
     dataset = data.dataset("val")
     panels = []
     for index in range(0, len(dataset), -(-len(dataset) // 4)):

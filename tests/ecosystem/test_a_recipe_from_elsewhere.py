@@ -31,7 +31,7 @@ def test_missing_plugin_is_named_with_version(environment, recipe):
     said = environment.code(BUILD.format(path=str(recipe))).stdout.strip()
     assert said == (
         "train.type: this recipe was written with acme-det 1.2, which is not installed; "
-        "only the recipe says so; if you trust who wrote it: pip install acme-det==1.2"
+        "this name comes from the recipe alone; if you trust its author: pip install acme-det==1.2"
     )
 
 

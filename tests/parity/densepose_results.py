@@ -213,8 +213,8 @@ class _Evaluation:
 
     def objects(self) -> Any:
         """The true objects of each image, and their ids."""
-        from det_densepose.evaluation.image import TrueObject
-        from det_densepose.evaluation.regions import true_mask_rle
+        from det_densepose.evaluation.image import GroundTruthObject
+        from det_densepose.evaluation.regions import gt_mask_rle
 
         found: dict[int, list[Any]] = {number: [] for number in self.sizes}
         ids: dict[int, list[int]] = {number: [] for number in self.sizes}
@@ -222,11 +222,11 @@ class _Evaluation:
             size, box, rle = self.sizes[each["image_id"]], tuple(each["bbox"]), None
             if "dp_masks" in each:
                 union = np.any([coco_mask.decode(mask) > 0 for mask in each["dp_masks"] if mask], axis=0)
-                rle = true_mask_rle(union, box, size)  # type: ignore[arg-type]
+                rle = gt_mask_rle(union, box, size)  # type: ignore[arg-type]
             elif "segmentation" in each:
                 rle = coco_mask.merge(coco_mask.frPyObjects(each["segmentation"], *size))
             label, crowd = self.categories.index(each["category_id"]), bool(each["iscrowd"])
-            made = TrueObject(label, box, each["area"], crowd, self.points(each), rle)  # type: ignore[arg-type]
+            made = GroundTruthObject(label, box, each["area"], crowd, self.points(each), rle)  # type: ignore[arg-type]
             found[each["image_id"]].append(made)
             ids[each["image_id"]].append(each["id"])
         return found, ids

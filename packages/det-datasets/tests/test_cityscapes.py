@@ -121,7 +121,7 @@ def test_invalid_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"polygons.json: does not give the size of its image"):
         CityscapesDataset(tmp_path / "left", tmp_path / "fine")
     outlines = tmp_path / "fine" / "ulm" / "ulm_000_1_gtFine_polygons.json"
-    for text, sentence in [("{", "not sound JSON"), ("[]", "is no polygon file"), ("[" * 99999, "not sound JSON")]:
+    for text, sentence in [("{", "not valid JSON"), ("[]", "is no polygon file"), ("[" * 99999, "not valid JSON")]:
         outlines.write_text(text)
         with pytest.raises(DataError, match=sentence):
             CityscapesDataset(tmp_path / "left", tmp_path / "fine")

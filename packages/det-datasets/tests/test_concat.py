@@ -41,7 +41,7 @@ def test_other_classes_are_refused(tmp_path: Path) -> None:
         ConcatDataset([])
 
 
-def test_a_recipe_spells_it(tmp_path: Path) -> None:
+def test_concat_is_built_from_recipe(tmp_path: Path) -> None:
     part(tmp_path / "a", 2)
     coco = {"type": "coco", "images": str(tmp_path / "a" / "images"), "annotations": str(tmp_path / "a" / "a.json")}
     built = check({"type": "concat", "datasets": [coco, coco]}, Dataset, "data.train").build()
@@ -58,7 +58,7 @@ def numbered(folder: Path, first: int) -> CocoDataset:
     return CocoDataset(*coco_files.write(folder, data))
 
 
-def test_concat_ids_that_restart_are_told_apart(tmp_path: Path) -> None:
+def test_concat_repeated_ids_get_dataset_prefix(tmp_path: Path) -> None:
     both = ConcatDataset([numbered(tmp_path / "a", 1), numbered(tmp_path / "b", 2)])
     assert [both[index].id for index in range(4)] == ["0/1", "0/2", "1/2", "1/3"]
     assert [both.id_of(index) for index in range(-4, 0)] == ["0/1", "0/2", "1/2", "1/3"]
@@ -71,7 +71,7 @@ def test_concat_ids_that_differ_stay(tmp_path: Path) -> None:
     assert [both[index].id for index in range(4)] == [both.id_of(index) for index in range(4)] == [1, 2, 3, 4]
 
 
-def test_concat_of_a_dataset_that_does_not_know_its_ids_tells_them_apart(tmp_path: Path) -> None:
+def test_concat_dataset_without_id_of_gets_prefixed_ids(tmp_path: Path) -> None:
     class Plain:
         classes, evaluators = ("dog", "cat"), ()
 
@@ -93,7 +93,7 @@ def test_concat_of_a_dataset_that_does_not_know_its_ids_tells_them_apart(tmp_pat
     ]
 
 
-def test_image_folder_files_of_one_name_have_ids_of_their_own(tmp_path: Path) -> None:
+def test_image_folder_same_stem_keeps_suffix_in_id(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.png", "b.png"):
         Image.new("RGB", (4, 4)).save(tmp_path / name)
     folder = ImageFolder(tmp_path, ["x"])

@@ -58,7 +58,7 @@ def test_concat_weights_shares_counted_by_hand() -> None:
         assert (seen[6], seen[7]) == (2, 2)
 
 
-def test_concat_weights_repeats_whole_dataset_before_a_part_of_it() -> None:
+def test_concat_weights_full_repeats_precede_partial_repeat() -> None:
     # 8 draws, 5/8 of the second with 2 images: each twice, and one of them a third time.
     thirds = set()
     for number in range(30):
@@ -68,7 +68,7 @@ def test_concat_weights_repeats_whole_dataset_before_a_part_of_it() -> None:
     assert thirds == {2, 3}
 
 
-def test_concat_weights_leftover_rounds_by_chance_to_the_exact_share() -> None:
+def test_concat_weights_fractional_draws_average_to_exact_share() -> None:
     # 10 draws in thirds: 3 or 4 of each, 10/3 on average.
     shares = sampler([2, 2, 2], (5, 4, 1))
     counts = np.array([np.histogram(shares.epoch(number), [0, 5, 9, 10])[0] for number in range(3000)])
@@ -77,7 +77,7 @@ def test_concat_weights_leftover_rounds_by_chance_to_the_exact_share() -> None:
     assert np.abs(counts.mean(0) - 10 / 3).max() < 0.05
 
 
-def test_concat_weights_too_small_for_a_draw_still_come_in_some_pass() -> None:
+def test_concat_weights_below_one_draw_are_sampled_occasionally() -> None:
     shares = sampler([1, 1e-2], (6, 2))
     seen = [int((shares.epoch(number) >= 6).sum()) for number in range(400)]
     assert set(seen) == {0, 1}
@@ -104,7 +104,7 @@ def data(weights: Any, **options: Any) -> Data:
     return Data(train=Factory(both, weights=weights), workers=0, **options)
 
 
-def test_concat_weights_reach_the_loader_and_resume_at_the_exact_sample() -> None:
+def test_concat_weights_in_train_loader_resume_at_exact_sample() -> None:
     whole = ids(data([1, 3]).train_loader(2, seed=7), 12)
     counts = Counter(whole)
     assert sum(count for index, count in counts.items() if index >= 6) == 18  # 6 of 8 draws in each of 3 passes

@@ -50,7 +50,7 @@ def test_object_crop_small_window_lies_within_object() -> None:
         assert targets.boxes.tolist() == [[0, 0, 6, 4]]
 
 
-def test_object_crop_fractional_box_is_cut_by_less_than_pixel() -> None:
+def test_object_crop_fractional_box_loses_less_than_pixel() -> None:
     sample = make()
     assert sample.targets is not None
     boxes = torch.tensor([[2.5, 4.25, 12.5, 10.25]])

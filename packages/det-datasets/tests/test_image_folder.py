@@ -18,7 +18,7 @@ def write(folder: Path) -> Path:
     return folder
 
 
-def test_it_gives_every_image_without_targets_in_the_order_of_names(tmp_path: Path) -> None:
+def test_image_folder_lists_images_by_name_without_targets(tmp_path: Path) -> None:
     folder = ImageFolder(write(tmp_path), ["cell"])
     assert isinstance(folder, Dataset)
     assert isinstance(folder, Indexed)
@@ -36,7 +36,7 @@ def test_it_goes_through_the_loader(tmp_path: Path) -> None:
     assert [(batch.ids, batch.targets) for batch in batches] == [(("a", "b/x"), None)]
 
 
-def test_a_folder_without_images_and_a_list_without_names_are_refused(tmp_path: Path) -> None:
+def test_image_folder_without_images_or_classes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no image"):
         ImageFolder(tmp_path, ["cell"])
     with pytest.raises(DataError, match="there is no such folder"):

@@ -16,7 +16,7 @@ from det_densepose.evaluation import DensePoseEvaluator
 from det_densepose.evaluation.alignment import mesh_alignment
 from det_densepose.evaluation.matching import ImageClass, curves, match, thresholds_from
 from det_densepose.evaluation.regions import box_kept, mask_kept
-from det_densepose.evaluation.similarity import ChartReader, TruePoints, similarity
+from det_densepose.evaluation.similarity import ChartReader, GroundTruthPoints, similarity
 from det_densepose.render.scene import Scenery
 from det_densepose.render.writing import write_dataset
 from det_densepose.structures import FRAME, PREFIX
@@ -27,10 +27,10 @@ CHARTS = Charts(np.arange(3), np.ones(3, int), np.array([[0, 0], [0.5, 0], [1.0,
 ALONG = MatrixDistances(np.abs(np.arange(3.0)[:, None] - np.arange(3.0)))
 
 
-def truth(*points: tuple[float, float, int]) -> TruePoints:
+def truth(*points: tuple[float, float, int]) -> GroundTruthPoints:
     """Points (x, y, vertex) in the grid of a box of 10 x 10 at the origin, with a kappa of 1."""
     grid = np.array([point[:2] for point in points], float)
-    return TruePoints(grid, (0, 0, 10, 10), np.array([point[2] for point in points]), np.ones(len(points)))
+    return GroundTruthPoints(grid, (0, 0, 10, 10), np.array([point[2] for point in points]), np.ones(len(points)))
 
 
 def reader(part: int = 1, u: int = 0) -> ChartReader:
@@ -68,7 +68,7 @@ def one_class(values: Any, box_iou: Any = None, ignored: Any = None, crowd: Any 
         areas=np.full(len(array), 2000.0),
         box_iou=array if box_iou is None else np.array(box_iou, float),
         similarities={"gps": array},
-        truth_areas=np.full(count, 2000.0),
+        gt_areas=np.full(count, 2000.0),
         ignored=np.zeros(count, bool) if ignored is None else np.array(ignored),
         crowd=np.zeros(count, bool) if crowd is None else np.array(crowd),
     )

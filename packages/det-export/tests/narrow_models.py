@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from det_core import recipes
 from det_core.data import read_image
-from det_core.structures import ImageBatch, Proposals, Size
+from det_core.structures import ImageBatch, Size
 from det_export.check import BLACK, BOUNDS, Agreement, Row, compare, compared, shipped
+from det_export.proposals import with_proposals
 from torch import Tensor, nn
 
 __all__ = [
@@ -247,13 +248,13 @@ def agreement_of(model: nn.Module, exported: Any, path: Path, sizes: Sequence[Si
 @torch.no_grad()
 def _is_settled(model: nn.Module, batch: ImageBatch) -> bool:
     """Whether weights that differ by about a millionth detect the same on a picture, three times."""
-    (expected,) = model(_given(model, batch))
+    (expected,) = model(with_proposals(model, batch))
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
         moved = copy.deepcopy(model)
         for weight in moved.parameters():
             weight.mul_(1 + _MOVED * torch.randn(weight.shape, generator=generator))
-        (found,) = moved(_given(moved, batch))
+        (found,) = moved(with_proposals(moved, batch))
         row = compared(Row("moved", batch.sizes[0], bounds=_SETTLED), expected, found)
         if not row.agrees or row.expected != row.found:
             return False
@@ -293,17 +294,6 @@ def spread(model: nn.Module, size: Size) -> None:
     hooks = [m.register_forward_hook(lambda m, _, out, n=n: scale(n, m, out)) for n, m in layers]
     for layer in (m for n, m in layers if n.rpartition(".")[2] in _SPREAD):
         nn.init.normal_(layer.weight)
-    model(_given(model, picture(size)))
+    model(with_proposals(model, picture(size)))
     for hook in hooks:
         hook.remove()
-
-
-def _given(model: nn.Module, batch: ImageBatch) -> ImageBatch:
-    """The batch, with proposals where the model takes them."""
-    if getattr(model, "proposal_generator", 0) is not None:
-        return batch
-    height, width = batch.sizes[0]
-    boxes = torch.rand(30, 4) * torch.tensor([width / 2, height / 2, width / 2, height / 2])
-    boxes[:, 2:] += boxes[:, :2] + 4
-    proposals = Proposals(boxes=boxes, logits=torch.zeros(30))
-    return replace(batch, proposals=[proposals])

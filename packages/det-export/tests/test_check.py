@@ -96,5 +96,5 @@ def test_export_file_failing_on_picture_exit_code_1(tmp_path, monkeypatch):
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit)
     assert "u1 >= 2" in result.output
-    assert "does not compute what the model does" in result.output
+    assert "the file differs from the model" in result.output
     assert output.exists()

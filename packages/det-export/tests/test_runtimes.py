@@ -205,7 +205,7 @@ def test_int8_without_pictures_refused_before_work(tmp_path):
 def test_report_pictures_of_another_kind_warned():
     report = QuantizationReport([LayerReport("stem", decibels=30.0, outside=0.4), LayerReport("fc", decibels=4.0)], 3)
     first, second = report.problems()
-    assert "unlike those of the calibration: 40% of what enters stem" in first
+    assert "unlike those of the calibration: 40% of the inputs of stem" in first
     assert "--keep-float fc" in second
 
 
@@ -230,31 +230,31 @@ def test_bf16_layers_compute_in_bfloat16(tmp_path):
 
 @pytest.mark.slow
 def test_onnx_that_resizes_takes_pictures_of_any_size(tmp_path):
+    import onnx
+    import onnxruntime
+
     exporter = OnnxExporter(resize=True)
     path = exported(exporter, tmp_path)
     assert agreement_of(exporter, path).agrees
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    assert [each.name for each in session.get_inputs()] == ["image"]
-    picture = read_image(shipped()[0])
-    big = functional.resize(picture, [300, 411], antialias=True)
+    written = onnx.load(path)
+    assert [each.name for each in written.graph.input] == ["image"]
+    written.graph.output.append(onnx.helper.make_tensor_value_info("pixels", onnx.TensorProto.UINT8, None))
+    session = onnxruntime.InferenceSession(written.SerializeToString(), providers=["CPUExecutionProvider"])
+    big = functional.resize(read_image(shipped()[0]), [300, 411], antialias=True)
     outputs = session.run(None, {"image": big.permute(1, 2, 0).contiguous().numpy()})
-    boxes, scores, labels, *_ = (torch.from_numpy(each) for each in outputs)
-    entering = functional.resize(big, [160, 219], antialias=True)
-    expected = model()(ImageBatch(pixels=entering[None], sizes=((160, 219),)))[0].detections
-    assert boxes[:, 2].max() <= 411.01
-    assert boxes[:, 2].max() > 219
+    boxes, scores, labels = (torch.from_numpy(each) for each in outputs[:3])
+    entering = torch.from_numpy(outputs[-1])
+    resized = functional.resize(big, [160, 219], antialias=True)
+    assert int((entering[0, :, :160, :219].int() - resized.int()).abs().max()) <= 1
+    with torch.no_grad():
+        expected = model()(ImageBatch(pixels=entering, sizes=((160, 219),)))[0].detections
+    assert 219 < boxes[:, 2].max() <= 411.01
     factors = torch.tensor([411 / 219, 300 / 160] * 2)
     moved = replace(expected, boxes=expected.boxes * factors, size=(300, 411), masks=None)
     found = Detections(boxes=boxes, labels=labels.long(), scores=scores, size=(300, 411))
-    # Pixels differ by one level in places, and scores of random weights lie close.
-    row = Row("big", (300, 411), bounds=replace(BOUNDS["bf16"], score=0.0))
-    row = compared(row, Prediction(detections=moved), Prediction(detections=found))
+    row = compared(Row("big", (300, 411)), Prediction(detections=moved), Prediction(detections=found))
+    assert row.agrees, row
     assert row.expected > 5
-    assert row.matched > 0.9
-    assert row.scores < 0.005
-    assert row.boxes < 3
 
 
 def test_json_beside_file_has_rule_of_prepare(tiny_file):

@@ -38,6 +38,25 @@ def test_costs_are_those_worked_out_by_hand():
     assert (found[""].parameters, found[""].activations) == (101, 2 * 72 + 5)
 
 
+class Listed(Small):
+    """The same layer, in a list that is never called."""
+
+    def __init__(self):
+        super().__init__()
+        self.rest = nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(3, 5)])})
+
+    def forward(self, batch, targets=None):
+        self.rest["layers"][0](self.conv(batch.pixels.float()).mean((2, 3)))
+        return [Prediction() for _ in batch.sizes]
+
+
+def test_costs_of_uncalled_containers_are_those_of_their_layers():
+    batch = ImageBatch(pixels=torch.zeros(1, 3, 4, 6, dtype=torch.uint8), sizes=((4, 6),))
+    found = {cost.name: cost for cost in model_costs(Listed(), batch)}
+    assert [found[name].flops for name in ("rest", "rest.layers", "rest.layers.0")] == [30, 30, 30]
+    assert found[""].flops == found["conv"].flops + 30
+
+
 def test_page_holds_every_module_and_no_markup_of_names():
     batch = ImageBatch(pixels=torch.zeros(1, 3, 4, 6, dtype=torch.uint8), sizes=((4, 6),))
     page = costs_page(model_costs(Small(), batch), "<b>small</b>", "noise")

@@ -36,7 +36,7 @@ def detector(keypoints=None):
     return Detector(keypoint_rcnn(pyramid, 2, keypoint_head=head, roi_heads=STAGE), ["a", "b"], device="cpu")
 
 
-def test_views_are_made_of_the_image_as_stored_and_masks_are_as_large_as_it():
+def test_augmented_views_use_stored_image_and_masks_match_size():
     plain = detector()
     found = plain.augmented(sizes=[64, 80])(IMAGE, threshold=0.0)
     assert 0 < len(found) <= 10
@@ -46,7 +46,7 @@ def test_views_are_made_of_the_image_as_stored_and_masks_are_as_large_as_it():
     torch.testing.assert_close(once.boxes, plain(IMAGE, threshold=0.0).detections.boxes, rtol=1e-4, atol=1e-3)
 
 
-def test_the_views_are_of_sizes_around_the_one_that_the_detector_is_made_for():
+def test_augmented_default_sizes_scale_with_eval_resize():
     plain = detector()
     published = plain.augmented().model
     assert (published.sizes, published.max_size) == ((400, 500, 600, 700, 800, 900, 1000, 1100, 1200), 4000)
@@ -54,7 +54,7 @@ def test_the_views_are_of_sizes_around_the_one_that_the_detector_is_made_for():
     assert (small.sizes, small.max_size) == ((160, 200, 240, 280, 320, 360, 400, 440, 480), 1600)
 
 
-def test_persons_know_their_left_and_right_and_other_keypoints_must_say():
+def test_augmented_keypoints_other_than_person_require_flip_pairs():
     points = torch.zeros(1, 17, 3)
     order = detector(17).augmented(sizes=[64]).model._mirror_order(points).tolist()
     assert order == [0, *(i + 1 if i % 2 else i - 1 for i in range(1, 17))]

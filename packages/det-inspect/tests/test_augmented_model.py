@@ -102,7 +102,7 @@ class Drawing(Known):
         return [Prediction(detections=replace(found, masks=MaskGrids(grids=(grid,) * len(found), windows=windows)))]
 
 
-def test_masks_that_come_with_the_boxes_come_back_with_them():
+def test_augmented_dense_masks_are_mapped_back_with_boxes():
     model = Drawing(([[10.0, 20.0, 30.0, 40.0]], [0], [0.6]), ([[20.0, 10.0, 40.0, 30.0]], [0], [0.9]))
     found = see(AugmentedDetector(model, sizes=[64]), IMAGE)
     assert found.boxes.tolist() == [[56, 10, 76, 30], [10, 20, 30, 40]]
@@ -112,7 +112,7 @@ def test_masks_that_come_with_the_boxes_come_back_with_them():
     assert plain.tolist() == [[1, 0], [1, 0]]
 
 
-def test_boxes_of_all_views_come_back_to_the_image_and_the_best_of_those_that_agree_stays():
+def test_augmented_boxes_of_all_views_are_merged_by_nms():
     model = Known(
         ([[10.0, 20.0, 30.0, 40.0]], [0], [0.6]),  # 64 x 96 as it is
         ([[66.0, 20.0, 86.0, 40.0]], [0], [0.9]),  # mirrored: the same box, surer
@@ -127,7 +127,7 @@ def test_boxes_of_all_views_come_back_to_the_image_and_the_best_of_those_that_ag
     assert found.size == (64, 96)
 
 
-def test_a_long_image_is_kept_within_the_longest_side():
+def test_augmented_long_image_is_limited_to_max_size():
     model = Known(([], [], []))
     see(AugmentedDetector(model, sizes=[800], max_size=300, flip=False), IMAGE)
     assert model.sizes == [(200, 300)]
@@ -135,7 +135,7 @@ def test_a_long_image_is_kept_within_the_longest_side():
 
 @pytest.mark.parametrize("family", ["mask", "cascade", "c4", "keypoint", "retinanet"])
 @torch.no_grad()
-def test_one_view_of_the_same_size_says_what_the_model_says(family):
+def test_augmented_single_view_equals_plain_prediction(family):
     model = build(family)
     # Some models suppress before they clip boxes, so a second suppression could still find overlaps.
     augmented = AugmentedDetector(model, sizes=[64], flip=False, nms=replace(model.nms, iou_threshold=1.0))
@@ -150,7 +150,7 @@ def test_one_view_of_the_same_size_says_what_the_model_says(family):
 
 @pytest.mark.parametrize("family", ["mask", "keypoint", "retinanet"])
 @torch.no_grad()
-def test_a_mirrored_image_has_the_mirrored_answer(family):
+def test_augmented_flipped_image_gives_flipped_predictions(family):
     model = AugmentedDetector(build(family), sizes=[64], flip_pairs=PAIRS)
     straight, mirrored = see(model, IMAGE), see(model, IMAGE.flip(2))
     assert len(straight) == len(mirrored) > 0
@@ -167,7 +167,7 @@ def test_a_mirrored_image_has_the_mirrored_answer(family):
 
 
 @torch.no_grad()
-def test_masks_are_the_mean_of_what_each_view_says_of_the_same_boxes():
+def test_augmented_masks_are_mean_over_views():
     model = build("mask")
     found = see(AugmentedDetector(model, sizes=[64, 96], flip=False), IMAGE)
     seen = []
@@ -182,14 +182,14 @@ def test_masks_are_the_mean_of_what_each_view_says_of_the_same_boxes():
 
 
 @torch.no_grad()
-def test_nothing_found_in_any_view_is_nothing_with_its_masks():
+def test_augmented_without_detections_gives_empty_masks():
     model = build("mask")
     model.roi_heads.box_predictor.nms = NMS(score_threshold=1.0)
     found = see(AugmentedDetector(model, sizes=[64]), IMAGE)
     assert len(found) == len(found.masks) == 0
 
 
-def test_what_cannot_be_augmented_is_refused():
+def test_augmented_unsupported_arguments_are_refused():
     with pytest.raises(ConfigError, match="at least one side"):
         AugmentedDetector(build("retinanet"), sizes=[])
     with pytest.raises(ConfigError, match="is needed for a model without"):

@@ -66,7 +66,7 @@ def test_analysis_predicts_images_again_only_if_asked(channels, images):
     assert ("channels in reverse" in kinds) == channels
 
 
-def test_analysis_without_images_explains_nothing(tmp_path, capsys):
+def test_analysis_without_images_gives_empty_explanation(tmp_path, capsys):
     explanation = Analysis(CLASSES).explain([], Colors(), loader)
     assert explanation.as_json() == {}
     explanation.show()

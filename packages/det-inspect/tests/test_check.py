@@ -37,7 +37,7 @@ def look(folder: Path, data: Any, change: Callable[[Path], None] = lambda folder
     return check({"train": partial(CocoDataset.listing, images, file)}, **options)
 
 
-def test_nothing_is_wrong_with_a_sound_set_and_all_of_it_is_counted(tmp_path: Path) -> None:
+def test_check_valid_dataset_has_no_defects_and_full_counts(tmp_path: Path) -> None:
     report = look(tmp_path, sound())
     assert report.defects == []
     figures = report.to_json()["splits"]["train"]
@@ -105,7 +105,7 @@ IN_THE_FILE: list[tuple[str, str, Callable[[dict[str, Any]], None]]] = [
 
 
 @pytest.mark.parametrize(("kind", "words", "change"), IN_THE_FILE)
-def test_a_defect_of_the_file_is_told_once_with_its_id(
+def test_check_annotation_file_defect_is_reported_once_with_id(
     tmp_path: Path, kind: str, words: str, change: Callable[[dict[str, Any]], None]
 ) -> None:
     data = sound()
@@ -142,7 +142,7 @@ IN_THE_IMAGES: list[tuple[str, str, Callable[[Path], None]]] = [
 
 
 @pytest.mark.parametrize(("kind", "words", "change"), IN_THE_IMAGES)
-def test_a_defect_of_an_image_is_told_with_its_file(
+def test_check_image_defect_is_reported_with_file(
     tmp_path: Path, kind: str, words: str, change: Callable[[Path], None]
 ) -> None:
     (found,) = look(tmp_path, sound(), change).defects
@@ -150,7 +150,7 @@ def test_a_defect_of_an_image_is_told_with_its_file(
     assert words in found.text
 
 
-def test_one_picture_in_two_splits_is_told_whatever_it_is_called(tmp_path: Path) -> None:
+def test_check_same_image_in_two_splits_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     first, other = coco_files.write(tmp_path / "a", sound()), coco_files.write(tmp_path / "b", sound())
@@ -178,7 +178,7 @@ def test_similar_images_of_two_splits_are_reported(tmp_path: Path) -> None:
     assert found.text == f"nearly equal to {tmp_path / 'train' / 'images' / '0.png'} of train"
 
 
-def test_objects_of_a_refused_image_belong_to_one_that_is_listed(tmp_path: Path) -> None:
+def test_check_objects_of_invalid_image_name_listed_image(tmp_path: Path) -> None:
     data = sound()
     data["images"][2]["width"] = 0
     texts = [defect.text for defect in look(tmp_path, data).defects if "belongs to" in defect.text]
@@ -186,14 +186,14 @@ def test_objects_of_a_refused_image_belong_to_one_that_is_listed(tmp_path: Path)
     assert all("which cannot be used itself" in text for text in texts)
 
 
-def test_a_bad_ring_of_an_object_that_can_be_used_is_told(tmp_path: Path) -> None:
+def test_check_one_broken_polygon_of_usable_object_is_reported(tmp_path: Path) -> None:
     data = sound()
     data["annotations"][0]["segmentation"] = [[1, 1, 9, 1, 9, 9], [1, 2]]
     kinds = [defect.kind for defect in look(tmp_path, data).defects]
     assert "broken polygon" in kinds
 
 
-def test_everything_is_told_at_once(tmp_path: Path) -> None:
+def test_check_reports_all_defects_in_one_run(tmp_path: Path) -> None:
     data = sound()
     changes = [change for kind, _, change in IN_THE_FILE if kind not in ("unknown image",)]
     for change in (whole("annotations", [1]), *changes[-3:], again("annotations", 2, id=5)):
@@ -202,7 +202,7 @@ def test_everything_is_told_at_once(tmp_path: Path) -> None:
     assert set(report.counts()) == {"unreadable image", "duplicate box", "bad entry", "broken RLE", "broken keypoints"}
 
 
-def test_several_faults_of_one_object_are_all_told(tmp_path: Path) -> None:
+def test_check_reports_all_defects_of_one_object(tmp_path: Path) -> None:
     data = sound()
     data["annotations"][0] |= {"bbox": [1, 2, -3, 4], "category_id": 99, "segmentation": [[1]], "area": -1}
     kinds = [defect.kind for defect in look(tmp_path, data).defects]
@@ -210,9 +210,7 @@ def test_several_faults_of_one_object_are_all_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"images": {}}', '{"images": [], "categories": 7}', "\x00" * 99])
-def test_a_file_that_cannot_be_read_is_a_defect_and_the_other_splits_are_still_looked_at(
-    tmp_path: Path, content: str
-) -> None:
+def test_check_unreadable_split_does_not_stop_other_splits(tmp_path: Path, content: str) -> None:
     images, file = coco_files.write(tmp_path, sound())
     (tmp_path / "b.json").write_text(content)
     lists = {"val": partial(CocoDataset.listing, images, tmp_path / "b.json")}
@@ -265,9 +263,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("place", ["images", "annotations", "categories"])
-def test_no_value_in_any_place_ends_the_search_of_the_check_or_is_a_surprise_to_the_reader(
-    tmp_path: Path, place: str
-) -> None:
+def test_check_survives_odd_values_and_agrees_with_reader(tmp_path: Path, place: str) -> None:
     data = sound()
     data["annotations"][1]["segmentation"] = [RING]
     images, file = coco_files.write(tmp_path, data)
@@ -306,7 +302,7 @@ class Repeated(Odd):
         return self.inner[index // 2]
 
 
-def test_a_reader_that_does_not_list_its_files_is_looked_at_sample_by_sample(tmp_path: Path) -> None:
+def test_check_reader_without_listing_is_checked_by_sample(tmp_path: Path) -> None:
     images, file = coco_files.write(tmp_path, sound())
     report = check({"train": Factory(Odd, images=images, annotations=file)})  # type: ignore[dict-item]
     assert report.counts() == {"unreadable image": 1, "unknown category": 2}

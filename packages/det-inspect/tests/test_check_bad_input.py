@@ -33,7 +33,7 @@ def test_check_of_an_enormous_number_is_a_short_sentence(tmp_path: Path, key: st
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1), (0, 5)])
-def test_check_of_an_image_that_would_fill_the_memory_is_a_defect(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_check_decompression_bomb_is_unreadable_image(tmp_path: Path, size: tuple[int, int]) -> None:
     images, file = coco_files.write(tmp_path, coco_files.content(2))
     (images / "0.png").write_bytes(small_datasets.png(*size))
     tracemalloc.start()
@@ -59,14 +59,14 @@ def test_check_of_annotations_nested_without_end_is_a_defect(tmp_path: Path, rea
     assert [defect.kind for defect in report.defects] == ["unreadable file"]
 
 
-def test_check_of_yolo_lines_with_a_confidence_column_is_a_bad_box(tmp_path: Path) -> None:
+def test_check_yolo_line_with_confidence_is_bad_box(tmp_path: Path) -> None:
     given = small_benchmarks.yolo(tmp_path)
     (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.25 0.2 0.9")
     listing = YoloDataset.listing(**given)
     assert check({"train": lambda: listing}).counts() == {"bad box": 1}
 
 
-def test_data_check_of_classes_and_files_with_escapes_prints_none_of_them(tmp_path: Path) -> None:
+def test_data_check_prints_no_terminal_escapes_from_names(tmp_path: Path) -> None:
     content = {
         "images": [{"id": 1, "file_name": NASTY + ".jpg", "height": 4, "width": 4}],
         "categories": [{"id": 1, "name": "\x1b[31mred"}],
@@ -80,7 +80,7 @@ def test_data_check_of_classes_and_files_with_escapes_prints_none_of_them(tmp_pa
     assert "\u202e" not in result.output
 
 
-def test_report_of_a_box_wider_than_64_bits_has_figures(tmp_path: Path) -> None:
+def test_report_of_box_wider_than_64_bits_is_json(tmp_path: Path) -> None:
     content = coco_files.content(2)
     content["annotations"][0]["bbox"] = [3, 3, 3_074_457_345_618_258_603, 6]
     images, file = coco_files.write(tmp_path, content)

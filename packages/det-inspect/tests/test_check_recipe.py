@@ -35,7 +35,7 @@ def checked(file: Path, code: int) -> dict[str, Any]:
     return report
 
 
-def test_check_of_a_concat_lists_what_its_parts_leave_out(tmp_path: Path) -> None:
+def test_check_recipe_concat_counts_skipped_images_of_parts(tmp_path: Path) -> None:
     images, file = coco_files.write(tmp_path, damaged())
     part = f"{{type: coco, images: {images}, annotations: {file}, bad_annotations: skip, keep_empty: false}}"
     report = checked(recipe(tmp_path, f"{{type: concat, datasets: [{part}]}}"), 1)
@@ -57,7 +57,7 @@ def test_check_of_a_concat_lists_what_its_parts_leave_out(tmp_path: Path) -> Non
         ("rotated: true", {"bbox": [9, 9, 5, 5, 30]}, ""),
     ],
 )
-def test_check_of_a_recipe_holds_entries_to_what_its_reader_asks_for(
+def test_check_recipe_applies_reader_options_to_entries(
     tmp_path: Path, option: str, change: dict[str, Any], fault: str
 ) -> None:
     data = coco_files.content(2)
@@ -74,7 +74,7 @@ def test_check_of_a_recipe_holds_entries_to_what_its_reader_asks_for(
     assert skipped == bool(fault)
 
 
-def test_check_of_a_recipe_that_its_reader_refuses_is_a_defect(tmp_path: Path) -> None:
+def test_check_recipe_refused_by_reader_is_unreadable_file(tmp_path: Path) -> None:
     data = coco_files.content(2)
     images, file = coco_files.write(tmp_path, data)
     train = f"{{type: coco, images: {images}, annotations: {file}, classes: [horse]}}"

@@ -47,7 +47,7 @@ def objects(dataset: Dataset) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("way", [("voc",), ("yolo",), ("coco",), ("voc", "yolo", "coco"), ("yolo", "voc", "coco")])
-def test_real_cells_come_back_exactly(tmp_path: Path, way: tuple[str, ...]) -> None:
+def test_convert_blood_cells_round_trip_is_exact(tmp_path: Path, way: tuple[str, ...]) -> None:
     listing = cells()
     before = CocoDataset(listing.images, listing.annotations)
     for step, to in enumerate(way):
@@ -60,7 +60,7 @@ def test_real_cells_come_back_exactly(tmp_path: Path, way: tuple[str, ...]) -> N
     assert after.classes == before.classes
 
 
-def test_voc_through_coco_keeps_what_else_it_says(tmp_path: Path) -> None:
+def test_convert_voc_through_coco_keeps_extra_fields(tmp_path: Path) -> None:
     voc = tmp_path / "voc"
     for part in ("Annotations", "ImageSets/Main", "JPEGImages"):
         (voc / part).mkdir(parents=True)
@@ -81,7 +81,7 @@ def test_voc_through_coco_keeps_what_else_it_says(tmp_path: Path) -> None:
     assert set(done.lost) == {"ids of images", "ids of annotations"}
 
 
-def test_outlines_go_through_yolo_and_the_rest_is_told(tmp_path: Path) -> None:
+def test_convert_polygons_to_yolo_reports_lost_fields(tmp_path: Path) -> None:
     data = coco_files.content(3)
     data["info"] = {"year": 2017}
     ring, other = [4, 3, 12, 3, 4, 9], [20, 3, 30, 3, 20, 9]
@@ -96,8 +96,8 @@ def test_outlines_go_through_yolo_and_the_rest_is_told(tmp_path: Path) -> None:
     assert done.objects == 4
     expected = {
         "crowds, which are left out": 1,
-        "masks that are no outlines, of which the boxes are written": 1,
-        "outlines of several parts, which are joined by lines without width": 1,
+        "masks that are not polygons, whose boxes are written": 1,
+        "polygons of several parts, which are joined by lines without width": 1,
         "'info' of the file": 1,
         "areas that are not those of the boxes": 1,
     }
@@ -107,7 +107,7 @@ def test_outlines_go_through_yolo_and_the_rest_is_told(tmp_path: Path) -> None:
     assert rows[1]["segmentation"] == [[*ring, *ring[:2], *ring[:2], *other, *other[:2], *ring[:2]]]
 
 
-def test_joined_outlines_cover_what_the_parts_cover(tmp_path: Path) -> None:
+def test_convert_joined_yolo_polygon_covers_same_pixels(tmp_path: Path) -> None:
     data = coco_files.content(2)
     data["annotations"][0]["segmentation"] = [[4, 3, 12, 3, 12, 9, 4, 9], [20, 13, 30, 13, 30, 19, 20, 19]]
     images, file = coco_files.write(tmp_path, data)
@@ -138,7 +138,7 @@ def test_fractions_of_pixels_and_folders_survive(tmp_path: Path) -> None:
     assert "boxes at fractions of pixels, which some readers of VOC round" not in done.lost
 
 
-def test_a_bad_entry_stops_or_is_left_out_before_anything_is_written(tmp_path: Path) -> None:
+def test_convert_bad_entry_stops_or_is_skipped_before_writing(tmp_path: Path) -> None:
     data = coco_files.content(3)
     data["annotations"][0]["bbox"] = [1, 1, -5, 5]
     listing = CocoDataset.listing(*coco_files.write(tmp_path, data))
@@ -151,9 +151,7 @@ def test_a_bad_entry_stops_or_is_left_out_before_anything_is_written(tmp_path: P
 
 @pytest.mark.parametrize("to", ["coco", "voc", "yolo"])
 @pytest.mark.parametrize("name", ["../out.png", "/tmp/out.png", "a/../../out.png", "..\\out.png", "C:\\out.png"])
-def test_a_name_that_leads_out_of_the_folder_is_refused_and_nothing_is_written(
-    tmp_path: Path, to: Any, name: str
-) -> None:
+def test_convert_file_name_outside_folder_is_refused(tmp_path: Path, to: Any, name: str) -> None:
     data = coco_files.content(2)
     images, file = coco_files.write(tmp_path, data)
     data["images"][0]["file_name"] = name
@@ -163,12 +161,12 @@ def test_a_name_that_leads_out_of_the_folder_is_refused_and_nothing_is_written(
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.json", "images"]
 
 
-def test_nothing_that_is_there_is_changed(tmp_path: Path) -> None:
+def test_convert_never_overwrites_different_files(tmp_path: Path) -> None:
     listing = CocoDataset.listing(*coco_files.write(tmp_path, coco_files.content(2)))
     convert(listing, "yolo", tmp_path / "out")
     convert(listing, "yolo", tmp_path / "out")
     (tmp_path / "out" / "labels" / "train" / "1.txt").write_text("mine")
-    with pytest.raises(DataError, match=r"1.txt: exists and says something else"):
+    with pytest.raises(DataError, match=r"1.txt: exists with other content"):
         convert(listing, "yolo", tmp_path / "out")
     Image.new("RGB", (40, 30), (1, 2, 3)).save(tmp_path / "out" / "images" / "train" / "0.png")
     (tmp_path / "out" / "labels" / "train" / "1.txt").unlink()
@@ -176,7 +174,7 @@ def test_nothing_that_is_there_is_changed(tmp_path: Path) -> None:
         convert(listing, "yolo", tmp_path / "out")
 
 
-def test_missing_images_and_names_that_become_one_are_told(tmp_path: Path) -> None:
+def test_convert_missing_images_and_colliding_names_are_refused(tmp_path: Path) -> None:
     data = coco_files.content(2)
     images, file = coco_files.write(tmp_path, data)
     (images / "0.png").unlink()

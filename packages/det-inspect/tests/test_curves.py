@@ -15,7 +15,7 @@ ROWS = [
 ]
 
 
-def test_the_curves_of_a_run_become_a_picture(tmp_path):
+def test_plot_curves_writes_picture(tmp_path):
     pytest.importorskip("matplotlib")
     with Image.open(plot_curves(ROWS, tmp_path / "curves.png")) as picture:
         assert picture.width > 1000
@@ -23,7 +23,7 @@ def test_the_curves_of_a_run_become_a_picture(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [[], ROWS[:1], ROWS[2:], [{"step": 5, "val/mine/score": 3.0}]])
-def test_a_run_without_some_of_the_numbers_is_drawn_too(tmp_path, rows):
+def test_plot_curves_missing_scalars_are_accepted(tmp_path, rows):
     pytest.importorskip("matplotlib")
     assert plot_curves(rows, tmp_path / "curves.png").stat().st_size > 5000
 
@@ -34,7 +34,7 @@ def test_plot_curves_without_matplotlib_names_it(tmp_path, monkeypatch):
         plot_curves(ROWS, tmp_path / "curves.png")
 
 
-def test_plot_curves_single_point_is_marked_and_legends_are_below():
+def test_plot_curves_marks_single_point_with_legend_below():
     from det_inspect.runs import curves
     from matplotlib.figure import Figure
 
@@ -45,6 +45,17 @@ def test_plot_curves_single_point_is_marked_and_legends_are_below():
     axes = Figure().subplots()
     curves._plot_losses(axes, [{"step": n, "loss": 2.0} for n in (1, 2)])
     assert [line.get_marker() for line in axes.lines] == [""]
+
+
+def test_plot_curves_steps_are_whole_numbers(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    plot_curves([{"step": step, "loss": 1.0, "lr": 0.1} for step in (6, 7, 8)], tmp_path / "curves.png")
+    for axes in figures[0].axes:
+        assert all(tick == round(tick) for tick in axes.get_xticks())
 
 
 def test_train_command_leaves_curves_of_the_run(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ def files(tmp_path):
     return coco_files.write(tmp_path, coco_files.content())
 
 
-def test_a_sound_set_is_described(tmp_path, files):
+def test_data_check_valid_dataset_is_summarized(tmp_path, files):
     images, file = files
     said = run("--images", images, "--annotations", file, "--html", tmp_path / "page.html")
     assert "train: 3 images, 3 objects" in said
@@ -54,7 +54,7 @@ def test_defects_are_listed_and_fail_the_command(tmp_path, files):
     assert json.loads(run(recipe, "--split", "train", "--json", "--heads", code=1)) == report
 
 
-def test_a_dataset_of_any_reader_is_looked_at(tmp_path, files):
+def test_data_check_recipe_with_concat_is_checked(tmp_path, files):
     images, file = files
     part = f"{{type: coco, images: {images}, annotations: {file}}}"
     recipe = tmp_path / "r.yaml"
@@ -65,7 +65,7 @@ def test_a_dataset_of_any_reader_is_looked_at(tmp_path, files):
     assert "train: 3 images, 3 objects" in run(recipe)
 
 
-def test_progress_without_a_terminal_is_a_line_now_and_then(tmp_path, files, monkeypatch):
+def test_data_check_without_terminal_prints_progress_lines(tmp_path, files, monkeypatch):
     images, file = files
     arguments = ["data", "check", "--images", str(images), "--annotations", str(file)]
     assert CliRunner().invoke(det, arguments).stderr == ""
@@ -75,7 +75,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(tmp_path, files, mon
     json.loads(result.stdout)
 
 
-def test_every_image_is_opened_once_and_every_entry_checked_once(tmp_path, monkeypatch):
+def test_data_check_reads_each_image_and_entry_once(tmp_path, monkeypatch):
     # Counted, not timed: what grows with the square of the images would show here.
     data = coco_files.content(3)
     data["images"] = [{**data["images"][0], "id": n, "file_name": f"{n}.png"} for n in range(300)]

@@ -35,7 +35,7 @@ def test_two_files_become_two_splits(tmp_path, files):
     assert CocoDataset(out / "images/train", out / "instances_train.json").classes == ("dog", "cat")
 
 
-def test_a_recipe_names_its_dataset(tmp_path, files):
+def test_data_convert_reads_dataset_of_recipe(tmp_path, files):
     images, train, _ = files
     recipe = tmp_path / "r.yaml"
     recipe.write_text(
@@ -47,7 +47,7 @@ def test_a_recipe_names_its_dataset(tmp_path, files):
     assert Path(tmp_path / "voc" / "JPEGImages" / "1.png").resolve() == images / "1.png"
 
 
-def test_what_is_missing_is_said(tmp_path, files):
+def test_data_convert_missing_options_are_named(tmp_path, files):
     images, train, _ = files
     to = ("--to", "voc", "-o", tmp_path / "out")
     assert "give a recipe, or --images and --annotations" in run(*to, code=2)

@@ -10,7 +10,7 @@ from det_inspect.datasets.check import check
 from det_inspect.datasets.page import data_page
 
 
-def test_the_page_shows_figures_defects_and_examples_and_loads_nothing(tmp_path: Path) -> None:
+def test_data_page_shows_defects_without_external_resources(tmp_path: Path) -> None:
     data = coco_files.content(3)
     data["categories"][0]["name"] = "<script>alert(1)</script>"
     data["annotations"][0]["bbox"] = [30, 2, 15, 4]

@@ -37,7 +37,7 @@ def balance(truth: Objects, found: Objects, classes: int = 2) -> Any:
     return error_costs(images, [judge(image) for image in images], classes)
 
 
-def test_overlaps_are_shares_of_the_union_and_within_crowds_of_the_detection() -> None:
+def test_overlaps_are_iou_and_for_crowds_iof() -> None:
     found = objects(((0, 0, 10, 5), 0, 1))
     assert overlaps(found, objects((A, 0, 1))).tolist() == [[0.5]]
     assert overlaps(found, objects(((0, 0, 10, 100), 0, 1), crowd=True)).tolist() == [[1.0]]
@@ -54,7 +54,7 @@ def test_overlaps_are_shares_of_the_union_and_within_crowds_of_the_detection() -
         ((0, 0, 10, 0.9), 0, "background"),  # 0.09
     ],
 )
-def test_a_wrong_detection_is_called_by_what_it_overlaps(box: Box, label: int, kind: str) -> None:
+def test_error_kind_depends_on_overlapped_object(box: Box, label: int, kind: str) -> None:
     own = judge(seen(objects((A, 0, 1)), objects((box, label, 0.9))))
     assert own.kinds.tolist() == [kind]
     assert own.missed.tolist() == [True]
@@ -62,20 +62,20 @@ def test_a_wrong_detection_is_called_by_what_it_overlaps(box: Box, label: int, k
     assert own.lost.tolist() == [kind not in ("classification", "localisation")]
 
 
-def test_a_second_detection_is_a_duplicate_and_the_better_one_is_right() -> None:
+def test_error_kind_of_lower_scored_match_is_duplicate() -> None:
     own = judge(seen(objects((A, 0, 1)), objects((A, 0, 0.3), (A, 0, 0.8))))
     assert own.rows.tolist() == [1, 0]
     assert own.kinds.tolist() == ["right", "duplicate"]
     assert own.meant.tolist() == [0, 0]
 
 
-def test_what_lies_in_a_crowd_is_ignored() -> None:
+def test_error_kind_inside_crowd_is_ignored() -> None:
     own = judge(seen(objects(((0, 0, 100, 100), 0, 1), crowd=True), objects((A, 0, 0.9))))
     assert own.kinds.tolist() == ["ignored"]
     assert not own.missed.any()
 
 
-def test_a_wrong_class_costs_the_object_and_the_false_alarm() -> None:
+def test_error_cost_of_classification_counts_fn_and_fp() -> None:
     # Class 0: its only object is called class 1, AP50 = 0. Class 1: a false alarm above the only hit, AP50 = 0.5.
     costs = balance(objects((A, 0, 1), (B, 1, 1)), objects((A, 1, 0.9), (B, 1, 0.8)))
     assert costs.ap50 == pytest.approx(0.25)
@@ -84,7 +84,7 @@ def test_a_wrong_class_costs_the_object_and_the_false_alarm() -> None:
     assert costs.counts == {**dict.fromkeys(KINDS, 0), "classification": 1}
 
 
-def test_each_other_kind_costs_what_taking_it_away_gains() -> None:
+def test_error_cost_is_ap50_gain_when_removed() -> None:
     truth = objects((A, 0, 1))
     for box, kind in (((50.0, 50.0, 60.0, 60.0), "background"), ((0.0, 0.0, 10.0, 4.0), "localisation")):
         costs = balance(truth, objects((box, 0, 0.9), (A, 0, 0.8)), 1)
@@ -99,7 +99,7 @@ def test_each_other_kind_costs_what_taking_it_away_gains() -> None:
     assert costs.costs["missed"] == pytest.approx(50 / 101)
 
 
-def test_nothing_found_and_nothing_to_find() -> None:
+def test_error_costs_without_detections_or_objects() -> None:
     none = objects()
     assert balance(objects((A, 0, 1)), none).costs["missed"] == 1.0
     assert balance(none, none).ap50 is None
@@ -107,7 +107,7 @@ def test_nothing_found_and_nothing_to_find() -> None:
     assert error_costs([], [], 2).costs == {}
 
 
-def test_pairs_tell_who_was_called_what() -> None:
+def test_pairs_match_true_and_predicted_classes() -> None:
     images = [seen(objects((A, 0, 1), (B, 1, 1)), objects((A, 1, 0.9), ((50, 50, 60, 60), 0, 0.8)))]
     assert sorted(pairs(images, [judge(images[0])])) == [(-1, 0), (0, 1), (1, -1)]
 
@@ -161,7 +161,7 @@ def test_counts_and_costs_are_those_of_hotcoco(seed: int, tmp_path: Path) -> Non
     assert own.costs == pytest.approx({kind: theirs["delta_ap"][name] for kind, name in names.items()}, abs=1e-9)
 
 
-def test_keypoints_are_as_similar_as_coco_has_it_by_hand() -> None:
+def test_keypoint_similarity_equals_oks_by_hand() -> None:
     own = {"image_id": 0, "category_id": 0, "iscrowd": 0, "bbox": [0.0, 0.0, 10.0, 10.0], "area": 100.0}
     truth = {**own, "keypoints": [5.0, 5, 2, 0, 0, 0], "num_keypoints": 1}
     # One labelled keypoint with a sigma of 0.1 and two pixels off: exp(-2 ** 2 / (2 * 0.2 ** 2 * 100)) = 0.607.

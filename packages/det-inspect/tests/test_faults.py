@@ -107,7 +107,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("text", FAULTS)
-def test_fault_is_found_with_the_words_of_the_full_check(text: str, tmp_path: Path) -> None:
+def test_fault_has_message_of_full_check(text: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(f"{text[:-1]}, extends: faster_rcnn_r50_fpn_1x}}")
     found = find_faults(str(path))

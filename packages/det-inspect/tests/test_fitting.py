@@ -38,23 +38,23 @@ def test_weights_of_a_published_model_name_its_recipe():
     assert "are those of the recipe faster_rcnn_r50_fpn_3x" in message
 
 
-def test_weights_for_other_classes_name_the_model_that_is_nearest():
+def test_better_recipe_for_other_num_classes_is_nearest_model():
     state = built("mask_rcnn_r50_fpn_3x", num_classes=3).state_dict()
     assert "fit the recipe mask_rcnn_r50_fpn_1x better (96%)" in refusal(built("rpn_r50_fpn_1x"), state)
     assert "the recipe" not in refusal(built("mask_rcnn_r50_fpn_3x"), state)  # it is that one already
 
 
-def test_weights_of_nothing_that_is_known_name_no_recipe():
+def test_better_recipe_of_unknown_weights_is_empty():
     state = {f"backbone.layer{i}.weight": torch.zeros(1) for i in range(30)}
     assert "the recipe" not in refusal(built("rpn_r50_fpn_1x"), state)
 
 
-def test_the_search_ends_in_time(monkeypatch):
+def test_better_recipe_time_limit_ends_search(monkeypatch):
     monkeypatch.setattr(fitting, "_SECONDS", -1)
     assert fitting.better_recipe(built("mask_rcnn_r50_fpn_1x").state_dict(), {}) == ""
 
 
-def test_a_recipe_that_cannot_be_built_here_is_passed_over(monkeypatch):
+def test_better_recipe_skips_recipes_that_cannot_be_built(monkeypatch):
     monkeypatch.setattr(recipes, "names", lambda: ("no_such_recipe", *NAMES))
     state = built("rpn_r50_fpn_1x").state_dict()
     assert fitting.better_recipe(state, {}).startswith("their names and shapes are those of the recipe rpn_r50_fpn_1x")

@@ -54,7 +54,7 @@ def hub(monkeypatch, tmp_path):
     return asked
 
 
-def test_file_of_hub_is_asked_for_by_repository_path_and_revision(hub):
+def test_hub_download_passes_repository_path_and_revision(hub):
     assert fetch("hf://owner/name/nets/model.safetensors").read_bytes() == CONTENT
     fetch("hf://owner/name@v1.2/nets/model.safetensors")
     assert hub == [
@@ -63,7 +63,7 @@ def test_file_of_hub_is_asked_for_by_repository_path_and_revision(hub):
     ]
 
 
-def test_what_the_hub_says_is_reported_in_one_line(hub, monkeypatch):
+def test_hub_download_error_is_one_line(hub, monkeypatch):
     with pytest.raises(WeightsError, match=r"^hf://o/n/x\.pth: cannot be downloaded; 404 Client Error; check "):
         fetch("hf://o/n/x.pth")
     monkeypatch.setenv("DET_OFFLINE", "1")

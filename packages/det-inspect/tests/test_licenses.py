@@ -19,7 +19,7 @@ data:
 """
 
 
-def test_weights_license_is_that_of_the_page_of_the_weights() -> None:
+def test_weights_license_is_that_of_their_source() -> None:
     models = published.models()
     assert weights_license(models["COCO-Detection/faster_rcnn_R_50_FPN_3x"].weights or "") == "CC-BY-SA-3.0"
     assert weights_license("detectron2://ImageNetPretrained/MSRA/R-50.pkl").startswith("CC-BY-SA-3.0 (detectron2")

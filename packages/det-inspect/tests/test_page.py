@@ -67,7 +67,7 @@ def rows(text: str) -> list[list[str]]:
     return parser.rows
 
 
-def test_it_tells_figures_errors_and_confusions() -> None:
+def test_page_shows_metrics_errors_and_confusions() -> None:
     text = page("run", {"bbox/AP": 0.25, "bbox/AP/cell": None, "loss": 1.5}, ["no bbox/AP/cell: why"], diagnosis())
     found = rows(text)
     assert ["AP", "0.2500"] in [row[:2] for row in found]
@@ -80,7 +80,7 @@ def test_it_tells_figures_errors_and_confusions() -> None:
     assert [NAMES[1], "1"] in found
 
 
-def test_names_are_text_and_nothing_comes_from_elsewhere() -> None:
+def test_page_escapes_names_and_loads_no_resources() -> None:
     text = page("<b>x</b>", {"bbox/AP/<i>": 1.0}, ["<u>"], diagnosis())
     assert "<script" not in text
     assert "<b>x" not in text
@@ -90,7 +90,7 @@ def test_names_are_text_and_nothing_comes_from_elsewhere() -> None:
     assert "im &amp; 1" in text
 
 
-def test_the_worst_images_are_shown_with_what_is_wrong(tmp_path: Path) -> None:
+def test_page_shows_worst_images_with_error_types(tmp_path: Path) -> None:
     Image.new("RGB", (100, 80), (200, 30, 30)).save(tmp_path / "a.png")
     text = page("run", {}, [], diagnosis(str(tmp_path / "a.png")))
     (encoded,) = re.findall(r"data:image/jpeg;base64,([\w+/=]+)", text)
@@ -109,14 +109,14 @@ def test_pictures_outside_the_folder_or_broken_are_left_out(tmp_path: Path) -> N
         assert "base64" not in page("run", {}, [], diagnosis(file), images=folder)
 
 
-def test_nothing_to_say_makes_a_page_too() -> None:
+def test_page_without_objects_is_written() -> None:
     assert "Figures" in page("run", {"semantic/mIoU": 0.5}, [], None)
     none = objects()
     rows(page("run", {}, [], diagnose([Seen(1, (0, 0), none, none)], NAMES)))
     rows(page("run", {}, [], diagnose([Seen(1, (0, 0), objects((BOX, 0, 1)), none)], NAMES)))
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_page_folder_that_cannot_be_created_is_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="the report cannot be written"):
         write_page(tmp_path / "file" / "report", "run", {}, [], None)
@@ -142,7 +142,7 @@ def test_results_in_files_get_their_page(tmp_path: Path) -> None:
     assert "<figcaption>a.png: 1 missed of 1" in page
 
 
-def test_page_of_a_crowded_image_and_endless_names_stays_small() -> None:
+def test_page_of_crowded_images_and_long_names_stays_small() -> None:
     count = 3000
     boxes = np.array([[x, y, x + 5, y + 5] for x in range(60) for y in range(50)], np.float64) * 10
     labels = np.zeros(count, np.int64)

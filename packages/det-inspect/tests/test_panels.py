@@ -7,7 +7,7 @@ from det_inspect.panels import contact_sheet, side_by_side
 from PIL import Image
 
 
-def test_side_by_side_ground_truth_is_left_of_the_prediction() -> None:
+def test_side_by_side_ground_truth_is_left_of_prediction() -> None:
     image = Image.new("RGB", (120, 100), "gray")
     targets = Targets(boxes=torch.tensor([[20.0, 30.0, 100.0, 90.0]]), labels=torch.tensor([1]))
     nothing = Detections(

@@ -105,7 +105,7 @@ def test_figures_of_keypoints_are_those_of_pycocotools(evaluated, tmp_path: Path
     assert ("bbox" in made) == (not left_out)
 
 
-def test_what_is_not_defined_is_null_and_the_notes_say_why(evaluated) -> None:
+def test_results_undefined_metric_is_null_with_note(evaluated) -> None:
     truth = content()
     truth["annotations"] = [
         {**each, "area": 1e5, "iscrowd": 0} for each in truth["annotations"] if each["category_id"] != 5
@@ -122,7 +122,7 @@ def test_no_result_at_all_scores_zero(evaluated) -> None:
     assert made["bbox"]["AP"] == made["segm"]["AR100"] == 0.0
 
 
-def test_ids_may_be_texts_and_annotations_may_lack_what_can_be_told(evaluated) -> None:
+def test_results_string_ids_and_missing_derived_fields_are_accepted(evaluated) -> None:
     truth = content()
     results = perturbed(truth)
     plain = figures(evaluated(truth, results, "--json"))
@@ -153,7 +153,7 @@ def test_truth_without_boxes_is_compared_by_its_masks(evaluated) -> None:
         assert found["bbox"][key] is not None
 
 
-def test_an_annotation_with_the_id_0_counts_and_is_told(evaluated) -> None:
+def test_results_annotation_id_0_counts_with_note(evaluated) -> None:
     truth = content()
     results = perturbed(truth)
     plain = figures(evaluated(truth, results, "--json"))
@@ -163,14 +163,14 @@ def test_an_annotation_with_the_id_0_counts_and_is_told(evaluated) -> None:
     assert any("has the id 0" in note for note in made["notes"])
 
 
-def test_a_table_is_printed_for_people(evaluated) -> None:
+def test_results_table_is_printed_without_json(evaluated) -> None:
     result = evaluated(content(), perturbed(content()))
     assert result.exit_code == 0, result.output
     assert "12 images" in result.stdout
     assert "AP/horse" in result.stdout
 
 
-def test_the_command_loads_no_torch(tmp_path: Path) -> None:
+def test_results_command_does_not_import_torch(tmp_path: Path) -> None:
     truth = content()
     (tmp_path / "truth.json").write_text(json.dumps(truth))
     (tmp_path / "found.json").write_text(json.dumps(perturbed(truth)))
@@ -225,7 +225,7 @@ DEFECTS = {
 
 
 @pytest.mark.parametrize("message", DEFECTS)
-def test_what_cannot_be_used_is_told_by_its_id(evaluated, message: str) -> None:
+def test_results_invalid_entry_is_reported_by_id(evaluated, message: str) -> None:
     truth = content()
     results = perturbed(truth)
     DEFECTS[message](truth, results)
@@ -253,9 +253,9 @@ def test_many_faults_are_counted_and_the_first_are_named(evaluated) -> None:
         (None, {"annotations": []}, "this looks like an annotation file: are the two files swapped?"),
         (None, {"x": 1}, "is no file of COCO results; it holds a dict; give a list of objects with image_id"),
         (None, [3], "result number 1 is not an object"),
-        (None, "[1, 2", "found.json: the file of results is not sound JSON"),
-        ("\x00" * 100, [], "truth.json: the annotation file is not sound JSON"),
-        (None, "[" * 100_000, "is not sound JSON"),
+        (None, "[1, 2", "found.json: the file of results is not valid JSON"),
+        ("\x00" * 100, [], "truth.json: the annotation file is not valid JSON"),
+        (None, "[" * 100_000, "is not valid JSON"),
     ],
 )
 def test_files_of_another_kind_are_refused(evaluated, truth: Any, results: Any, message: str) -> None:
@@ -264,7 +264,7 @@ def test_files_of_another_kind_are_refused(evaluated, truth: Any, results: Any, 
     assert message in " ".join(result.output.split())
 
 
-def test_keypoints_of_another_kind_are_left_out_with_a_note(evaluated) -> None:
+def test_results_keypoints_other_than_coco_are_skipped(evaluated) -> None:
     truth = content(1, keypoints=True)
     results = perturbed(truth)
     for each in (*truth["annotations"], *results):

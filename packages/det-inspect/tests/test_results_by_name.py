@@ -22,7 +22,7 @@ def test_name_decides_over_an_id_of_another_image() -> None:
     assert ids({"image_id": 1, "file_name": "cat.jpg"}, {"image_id": 1, "file_name": "b/dog.jpg"}) == [2, 3]
 
 
-def test_name_matches_with_other_slashes_without_folders_and_with_another_suffix() -> None:
+def test_results_by_name_ignores_slashes_folders_and_suffix() -> None:
     names = ["b\\cat.jpg", "./b/cat.jpg", "elsewhere/cat.jpg", "cat.png"]
     assert ids(*({"image_id": 9, "file_name": name} for name in names)) == [2] * 4
 
@@ -33,7 +33,7 @@ def test_result_without_a_name_keeps_its_id() -> None:
     assert placed_by_name([{"image_id": 1, "file_name": "x.jpg"}], bare, "r")[0][0]["image_id"] == 1
 
 
-def test_name_of_several_images_needs_the_id_of_one_of_them() -> None:
+def test_results_by_name_ambiguous_name_needs_id() -> None:
     assert ids({"image_id": 3, "file_name": "dog.jpg"}) == [3]
     with pytest.raises(DataError, match=r"r.json: 1 of 1 results .*result number 1 is of the file 'dog.jpg', of which"):
         ids({"image_id": 2, "file_name": "dog.jpg"})
@@ -44,7 +44,7 @@ def test_name_that_is_not_listed_is_refused() -> None:
         ids(*({"image_id": 1, "file_name": "cow.jpg"} for _ in range(7)))
 
 
-def test_results_counted_from_1_are_scored_against_the_images_of_their_names(tmp_path: Path) -> None:
+def test_results_by_name_one_based_ids_use_file_names(tmp_path: Path) -> None:
     # As `det predict` writes them of a folder, whose files are in another order than the annotations.
     names = ["zebra.jpg", "ant.jpg"]
     images = [{"id": i, "file_name": name, "height": 50, "width": 50} for i, name in enumerate(names, 1)]

@@ -51,7 +51,7 @@ def test_read_run_finished(runs):
     assert len(run.starts) == 1
 
 
-def test_find_runs_looks_below_but_not_into_runs(runs):
+def test_find_runs_does_not_descend_into_runs(runs):
     (runs / "slow" / "predictions").mkdir(exist_ok=True)
     assert list(find_runs(runs)) == [runs / "deep" / "fast", runs / "slow"]
     assert list(find_runs(runs / "slow")) == [runs / "slow"]
@@ -103,7 +103,7 @@ def test_compare_recipe_of_unknown_parts_as_it_was_written(copied, runs):
     ("name", "text", "problem"),
     [("", "", "holds no run"), ("absent", None, "there is no such folder"), ("file.txt", "no run", "is a file")],
 )
-def test_show_what_is_no_run_refused(tmp_path, name, text, problem):
+def test_show_path_that_is_no_run_is_refused(tmp_path, name, text, problem):
     if text:
         (tmp_path / name).write_text(text)
     result = det_runs("show", tmp_path / name)
@@ -160,7 +160,7 @@ def test_scalars_not_finite_are_shown_and_drawn_as_gaps(copied, tmp_path):
 
 
 @pytest.mark.skipif(not OLD.exists(), reason="needs the run of 0.1 in tests/data of the repository")
-def test_run_of_0_1_is_shown_and_compared_with_itself_of_today(tmp_path):
+def test_show_and_compare_read_run_of_0_1(tmp_path):
     shown = det_runs("show", OLD)
     assert shown.exit_code == 0, shown.output
     assert "no environment.json" in shown.stdout

@@ -15,6 +15,11 @@ def test_empty_folder_is_refused(tmp_path):
         read(tmp_path / "nosuch")
 
 
+def test_picture_in_place_of_a_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"p0\.png: is a picture; give the folder"):
+        read(next(iter(folders.pictures(tmp_path))))
+
+
 def test_pictures_without_annotations_are_refused(tmp_path):
     folders.pictures(tmp_path)
     with pytest.raises(DataError, match=r"no annotations that can be recognized.*det predict needs no annotations"):

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from det_core import recipes
 from det_core.cli.main import det
 from det_core.models.parts.anchors import AnchorGenerator
-from det_inspect.start.measure import anchors_for
+from det_inspect.start.measure import Figures, anchors_for
+from det_inspect.start.template import choose
 from det_inspect.start.weights import find_weights
 from det_inspect.training import AnchorFit
 
@@ -81,6 +82,35 @@ def test_question_without_a_terminal_names_the_option(offline):
     assert "add --masks instances|classes" in result.stderr
 
 
+def test_recipe_outside_of_the_current_folder_has_absolute_paths(offline, monkeypatch):
+    monkeypatch.chdir(folders.labelimg(offline / "data"))
+    assert run("start", ".", "--output", "../recipe.yaml").exit_code == 0
+    tree = recipes.load("../recipe.yaml").tree
+    assert tree["data"]["train"] == {
+        "type": "coco",
+        "images": str(offline / "data"),
+        "annotations": str(offline / "recipe_train.json"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("side", "picture", "short", "strides"),
+    [
+        (16, 360, 256, (4, 8, 16, 32)),  # pictures as small as 0.7 of their size
+        (80, 480, 320, (8, 16, 32)),
+        (80, 3000, 448, (4, 8, 16, 32)),  # until small objects have 12 pixels
+        (20, 3000, 640, (4, 8, 16, 32)),
+        (8, 320, 480, (4, 8, 16, 32)),  # larger than they are, for small objects
+        (40, 128, 96, (8, 16, 32)),
+    ],
+)
+def test_size_of_pictures_keeps_small_objects(side, picture, short, strides):
+    sides = np.full(50, float(side))
+    figures = Figures(40, 50, picture, 1.5 * picture, sides, sides / picture, np.ones(50))
+    choices = choose(figures, "detect", ("horizontal",), "", True)
+    assert (choices.short, choices.strides) == (short, strides)
+
+
 def test_weights_of_a_file_and_of_a_cache(offline):
     file = offline / "mobilenet.pth"
     file.write_bytes(b"any")
@@ -132,7 +162,7 @@ def test_names_beyond_ascii_stay_in_the_recipe(offline):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "strides"), [(20, 120, (8, 16, 32)), (16, 128, (4, 8, 16, 32)), (60, 80, (8, 16, 32))]
+    ("low", "high", "strides"), [(24, 140, (8, 16, 32)), (16, 128, (4, 8, 16, 32)), (60, 80, (8, 16, 32))]
 )
 def test_anchors_are_multiples_of_strides_that_fit(low, high, strides):
     boxes = np.geomspace(low, high, 500)
@@ -141,7 +171,7 @@ def test_anchors_are_multiples_of_strides_that_fit(low, high, strides):
     assert len(anchors["sizes"]) == len(strides)
     multiples = {size / stride for [size], stride in zip(anchors["sizes"], strides, strict=True)}
     assert len(multiples) == 1
-    assert 3 <= multiples.pop() <= 6
+    assert 4 <= multiples.pop() <= 8
     nearest = np.array([size for [size] in anchors["sizes"]])
     distances = np.abs(np.log(boxes[:, None] / nearest)).min(1)
     assert distances.max() < np.log(1.6)  # squares then have an IoU of 0.39

@@ -125,7 +125,7 @@ DEFECTS: dict[str, tuple[str, str, Callable[..., None]]] = {
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
-def test_a_defect_is_found(defect: str, tmp_path: Path) -> None:
+def test_suspicions_injected_defect_is_reported(defect: str, tmp_path: Path) -> None:
     kind, evidence, make = DEFECTS[defect]
     truth = content()
     results = perturbed(truth)
@@ -136,7 +136,7 @@ def test_a_defect_is_found(defect: str, tmp_path: Path) -> None:
     assert found[kind].fix
 
 
-def test_labels_in_place_of_ids_are_found_as_off_by_one_too(tmp_path: Path) -> None:
+def test_suspicions_labels_as_ids_are_off_by_one(tmp_path: Path) -> None:
     truth = content(ids=(1, 2, 3, 4, 5, 6))
     results = [{**each, "category_id": each["category_id"] - 1} for each in perturbed(truth)]
     assert {each.kind for each in raised(truth, results, tmp_path)} == {
@@ -159,7 +159,7 @@ def test_boxes_of_the_truth_in_another_form_are_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("scores", "evidence"), [(None, "there is no detection at all in 20 images"), (0.03, "the best of")]
 )
-def test_nothing_above_the_threshold_is_found(scores: float | None, evidence: str, tmp_path: Path) -> None:
+def test_suspicions_low_scores_are_reported(scores: float | None, evidence: str, tmp_path: Path) -> None:
     truth = content()
     results = [] if scores is None else [{**each, "score": scores * each["score"]} for each in perturbed(truth)]
     (found,) = raised(truth, results, tmp_path)
@@ -176,13 +176,13 @@ def test_results_of_a_few_images_alone_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_sound_results_raise_nothing(seed: int, tmp_path: Path) -> None:
+def test_suspicions_valid_results_have_no_warnings(seed: int, tmp_path: Path) -> None:
     truth = content(images=5 + 10 * seed, ids=IDS[: 1 + seed])
     assert raised(truth, perturbed(truth, seed), tmp_path) == []
     assert raised(truth, [{**each, "score": 1} for each in truth["annotations"]], tmp_path) == []
 
 
-def test_results_that_are_merely_bad_raise_nothing(tmp_path: Path) -> None:
+def test_suspicions_poor_results_have_no_warnings(tmp_path: Path) -> None:
     truth = content()
     rng = np.random.default_rng(0)
     anywhere = perturbed(truth)
@@ -194,7 +194,7 @@ def test_results_that_are_merely_bad_raise_nothing(tmp_path: Path) -> None:
     assert raised(truth, anywhere, tmp_path) == []
 
 
-def test_a_few_objects_are_no_evidence(tmp_path: Path) -> None:
+def test_suspicions_few_objects_have_no_warnings(tmp_path: Path) -> None:
     truth = content(images=1, per_image=3)
     results = perturbed(truth)
     for each in results:
@@ -206,7 +206,7 @@ def test_a_few_objects_are_no_evidence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["coco/annotations/instances_val2017", "blood-cells/instances_val", "nuclei/instances_val"]
 )
-def test_real_truth_raises_nothing_and_its_defects_are_found(name: str, tmp_path: Path) -> None:
+def test_suspicions_real_annotations_and_injected_defects(name: str, tmp_path: Path) -> None:
     annotations = Path(os.environ.get("DET_DATA", "datasets")) / f"{name}.json"
     if not annotations.exists():
         pytest.skip(f"there is no {annotations}; set DET_DATA")

@@ -115,7 +115,7 @@ def test_wandb_offline_holds_the_scalars(tmp_path, console, monkeypatch):
     assert len({path.stem for path in files}) == 1
 
 
-def test_recipe_of_0_1_names_a_logger_by_its_module_of_then(tmp_path, console):
+def test_recipe_of_0_1_finds_moved_callback(tmp_path, console):
     part = {"type": "det_core.engine.callbacks:Profile", "start": 0, "steps": 1}
     train(standins.recipe(steps=2, callbacks=[part]), tmp_path, console=console)
     assert (tmp_path / "trace.json").exists()

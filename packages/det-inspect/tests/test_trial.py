@@ -18,7 +18,7 @@ def console():
     return Console(file=io.StringIO(), width=200)
 
 
-def test_dry_run_estimates_and_leaves_nothing(tmp_path, monkeypatch):
+def test_dry_run_estimates_without_leaving_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = dry_run(standins.recipe(steps=1000))
     assert set(found.losses) == {"loss", "loss_score", "loss_box", "gradient_norm"}
@@ -34,7 +34,7 @@ def test_dry_run_finds_a_bad_validation_image():
         dry_run(recipe)
 
 
-def test_overfit_few_images_is_learned_and_leaves_nothing(tmp_path, monkeypatch, console):
+def test_overfit_few_images_converges_without_leaving_files(tmp_path, monkeypatch, console):
     monkeypatch.chdir(tmp_path)
     recipe = standins.recipe()
     recipe.tree["train"]["optimizer"]["lr"] = 0.03
@@ -52,7 +52,7 @@ def test_first_images_of_a_dataset():
     assert len(FirstImages(standins.Squares(3), 8)) == 3
 
 
-def test_learning_rate_between_nothing_and_explosion():
+def test_find_learning_rate_suggestion_is_below_divergence():
     found = find_learning_rate(standins.recipe(), 1e-5, 100.0, 60)
     assert list(found.rates) == sorted(found.rates)
     assert 1e-5 < found.suggestion < found.rates[-1] < 100.0

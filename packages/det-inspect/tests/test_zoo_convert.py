@@ -15,7 +15,7 @@ def run(*arguments):
     return CliRunner().invoke(det, ["zoo", "convert", *map(str, arguments)])
 
 
-def test_a_pickle_becomes_safetensors_with_the_same_tensors(tiny, tmp_path):
+def test_zoo_convert_pickle_keeps_tensors(tiny, tmp_path):
     out = tmp_path / "out.safetensors"
     result = run(tiny.file, "-o", out)
     assert result.exit_code == 0, result.output
@@ -27,7 +27,7 @@ def test_a_pickle_becomes_safetensors_with_the_same_tensors(tiny, tmp_path):
     assert Detector.load("squares_r1_1x", weights=out, device="cpu").model.head.bias.any()
 
 
-def test_a_file_of_torch_is_written_beside_itself(tmp_path):
+def test_zoo_convert_torch_file_defaults_to_same_folder(tmp_path):
     torch.save({"a": torch.arange(3), "b": torch.arange(3)}, tmp_path / "net.pth")
     assert run(tmp_path / "net.pth").exit_code == 0
     assert load_file(tmp_path / "net.safetensors")["b"].tolist() == [0, 1, 2]
@@ -40,7 +40,7 @@ def test_tensors_that_share_memory_are_both_written(tmp_path):
     assert load_file(tmp_path / "net.safetensors")["b"].tolist() == [[0, 3], [1, 4], [2, 5]]
 
 
-def test_with_a_recipe_everything_must_fit_and_upgrades_are_told(tiny, tmp_path):
+def test_zoo_convert_with_recipe_reports_upgrades(tiny, tmp_path):
     older = {**tiny.state, "pixel_mean": np.zeros(3, np.float32)}
     (tmp_path / "older.pkl").write_bytes(pickle.dumps({"model": older}))
     out = tmp_path / "new.safetensors"
@@ -50,7 +50,7 @@ def test_with_a_recipe_everything_must_fit_and_upgrades_are_told(tiny, tmp_path)
     assert load_file(out).keys() == tiny.state.keys()
 
 
-def test_weights_of_another_model_are_refused_and_nothing_is_written(tiny, tmp_path):
+def test_zoo_convert_weights_of_another_model_are_refused(tiny, tmp_path):
     (tmp_path / "other.pkl").write_bytes(pickle.dumps({"model": {"other.weight": np.zeros(2, np.float32)}}))
     result = run(tmp_path / "other.pkl", "--recipe", "squares_r1_1x")
     assert result.exit_code == 2
@@ -58,7 +58,7 @@ def test_weights_of_another_model_are_refused_and_nothing_is_written(tiny, tmp_p
     assert not (tmp_path / "other.safetensors").exists()
 
 
-def test_a_file_that_is_there_is_overwritten_on_request_only(tiny, tmp_path):
+def test_zoo_convert_existing_file_requires_force(tiny, tmp_path):
     out = tmp_path / "out.safetensors"
     out.write_text("precious")
     result = run(tiny.file, "-o", out)
@@ -68,7 +68,7 @@ def test_a_file_that_is_there_is_overwritten_on_request_only(tiny, tmp_path):
     assert load_file(out).keys() == tiny.state.keys()
 
 
-def test_an_address_needs_a_place_and_another_suffix_is_refused(tiny, tmp_path):
+def test_zoo_convert_url_requires_output_with_safetensors_suffix(tiny, tmp_path):
     address = f"{tiny.server.url}/{tiny.file.name}"
     assert "say where to write" in run(address).stderr
     assert "must end in .safetensors" in run(tiny.file, "-o", tmp_path / "out.pth").stderr
@@ -93,7 +93,7 @@ def test_code_in_a_file_is_not_run(tmp_path):
     assert not (tmp_path / "trick.safetensors").exists()
 
 
-def test_a_folder_that_is_not_there_is_told(tiny, tmp_path):
+def test_zoo_convert_missing_output_folder_is_error(tiny, tmp_path):
     result = run(tiny.file, "-o", tmp_path / "nowhere" / "out.safetensors")
     assert result.exit_code == 2
     assert "cannot be written" in result.stderr

@@ -22,7 +22,7 @@ def row(output, name):
     return [cell.strip() for cell in line.strip("│").split("│")]
 
 
-def test_the_list_has_every_model_with_its_figures_and_what_builds_it(without):
+def test_zoo_list_has_metrics_and_package_of_models(without):
     without("det-pointrend")
     result = run("list")
     assert result.exit_code == 0
@@ -48,13 +48,13 @@ def test_the_list_has_every_model_with_its_figures_and_what_builds_it(without):
     assert UNVERIFIED in result.output
 
 
-def test_the_list_of_a_task_has_its_models_alone():
+def test_zoo_list_task_filters_models():
     listed = json.loads(run("list", "--task", "proposals", "--json").output)
     assert [each["name"] for each in listed] == ["COCO-Detection/rpn_R_50_C4_1x", "COCO-Detection/rpn_R_50_FPN_1x"]
     assert run("list", "--task", "juggling").exit_code == 2
 
 
-def test_json_says_all_of_a_model():
+def test_zoo_list_json_equals_show_json():
     (facts,) = (each for each in json.loads(run("list", "--json").output) if each["recipe"] == "faster_rcnn_r50_fpn_3x")
     assert facts == json.loads(run("show", "faster_rcnn_r50_fpn_3x", "--json").output)
     assert facts["name"] == "COCO-Detection/faster_rcnn_R_50_FPN_3x"
@@ -68,7 +68,7 @@ def test_json_says_all_of_a_model():
 
 
 @pytest.mark.parametrize("name", ["faster_rcnn_r50_fpn_3x", "COCO-Detection/faster_rcnn_R_50_FPN_3x"])
-def test_a_model_is_shown_by_any_of_its_names(name):
+def test_zoo_show_accepts_any_name_of_model(name):
     output = run("show", name).output
     assert re.search(r"^  recipe +faster_rcnn_r50_fpn_3x$", output, re.MULTILINE)
     assert re.search(r"^  box AP +40\.2$", output, re.MULTILINE)
@@ -83,7 +83,7 @@ def test_show_lists_licenses_of_weights_and_annotations():
     assert "license of the weights" not in untrained
 
 
-def test_a_model_of_another_package_names_the_package(without):
+def test_zoo_show_missing_plugin_names_package(without):
     without("det-pointrend")
     output = run("show", "PointSup/mask_rcnn_R_50_FPN_3x_point_sup_coco").output
     assert "not installed; det-pointrend brings it" in output
@@ -91,11 +91,11 @@ def test_a_model_of_another_package_names_the_package(without):
     assert UNVERIFIED not in output
 
 
-def test_the_recipe_of_a_plugin_is_found(tiny):
+def test_zoo_list_includes_recipes_of_plugins(tiny):
     assert row(run("list").output, "Tiny/squares_R_1_1x")[-1] == "squares_r1_1x"
 
 
-def test_an_unknown_name_is_answered_with_near_ones():
+def test_zoo_show_unknown_name_suggests_similar():
     result = run("show", "faster_rcnn_r50_fpn_3")
     assert result.exit_code == 2
     assert "did you mean 'faster_rcnn_r50_fpn_3x'" in result.stderr

@@ -22,7 +22,7 @@ def truth(tiny, monkeypatch):
     return {name: 100 * value for name, value in metrics.items()}
 
 
-def test_a_model_that_is_as_good_as_published_passes(tiny, truth, monkeypatch):
+def test_zoo_verify_published_metric_passes(tiny, truth, monkeypatch):
     monkeypatch.setenv("DET_DATA", "elsewhere")
     tiny.publish(reported={"lr sched": "1x", "box AP": round(truth["bbox/AP"], 1)})
     result = run("Tiny/squares_R_1_1x", "--data", tiny.data, "--device", "cpu")
@@ -35,7 +35,7 @@ def test_a_model_that_is_as_good_as_published_passes(tiny, truth, monkeypatch):
 
 
 @pytest.mark.parametrize("offset", [-0.11, 0.11, 3])
-def test_one_that_is_off_by_more_than_a_tenth_fails(tiny, truth, offset):
+def test_zoo_verify_difference_above_tenth_fails(tiny, truth, offset):
     tiny.publish(reported={"box AP": truth["bbox/AP"] - offset, "box AP50": truth["bbox/AP50"]})
     result = run("squares_r1_1x", "--data", tiny.data, "--weights", tiny.file, "--device", "cpu")
     assert result.exit_code == 1
@@ -44,12 +44,12 @@ def test_one_that_is_off_by_more_than_a_tenth_fails(tiny, truth, offset):
     assert tiny.server.asked == []
 
 
-def test_a_tenth_is_close_enough(tiny, truth):
+def test_zoo_verify_difference_of_tenth_passes(tiny, truth):
     tiny.publish(reported={"box AP": truth["bbox/AP"] - 0.1, "box AP50": truth["bbox/AP50"] + 0.1})
     assert run("squares_r1_1x", "--data", tiny.data, "--device", "cpu").exit_code == 0
 
 
-def test_a_figure_that_is_not_evaluated_is_not_as_published(tiny, truth):
+def test_zoo_verify_metric_not_evaluated_fails(tiny, truth):
     tiny.publish(reported={"box AP": truth["bbox/AP"], "mask AP": 30.0})
     result = run("squares_r1_1x", "--data", tiny.data, "--device", "cpu")
     assert result.exit_code == 1

@@ -42,7 +42,7 @@ def test_read_json_gigabyte_of_garbage_refused_in_bounded_memory(tmp_path: Path,
         stream.truncate(2**30)
     tracemalloc.start()
     try:
-        with pytest.raises(ContentError, match="is not sound JSON"):
+        with pytest.raises(ContentError, match="is not valid JSON"):
             jsonfile.read(path)
         assert tracemalloc.get_traced_memory()[1] < 32 * MEGABYTE
     finally:
@@ -55,8 +55,8 @@ def test_read_json_missing_truncated_or_folder_error_names_path(tmp_path: Path) 
     with pytest.raises(ContentError, match="cannot be read; it is a folder, where a file is expected"):
         jsonfile.read(tmp_path)
     (tmp_path / "a.json").write_text('{"images": [{"id": 1')
-    with pytest.raises(ContentError, match=r"is not sound JSON; .*cut short: get it again"):
+    with pytest.raises(ContentError, match=r"is not valid JSON; .*cut short: get it again"):
         jsonfile.read(tmp_path / "a.json")
     (tmp_path / "a.json").write_bytes(b"[" + b"1" * 5000 + b"]")
-    with pytest.raises(ContentError, match="is not sound JSON"):
+    with pytest.raises(ContentError, match="is not valid JSON"):
         jsonfile.read(tmp_path / "a.json")

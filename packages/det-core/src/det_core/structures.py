@@ -344,7 +344,7 @@ class ImageBatch:
         pixels: uint8, or float32 with the same values (0..255), RGB, (B, 3, H, W). The content of the padding does not
             matter: a model normalizes first and pads with zeros after.
         sizes: (height, width) of each image without padding.
-        proposals: of each image, for models that take precomputed proposals (Fast R-CNN); None otherwise.
+        proposals: proposals of each image, for models that take precomputed proposals (Fast R-CNN); None otherwise.
     """
 
     pixels: Tensor

@@ -14,6 +14,11 @@ from det_core.recipes.values import location
 from det_devkit.coco_files import content, write
 
 
+def test_folder_without_a_run_is_called_so(tmp_path):
+    with pytest.raises(DetError, match="is a folder without the files of a run; name a run, checkpoint or recipe"):
+        recipes.load(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["runs/nothere", "nowhere/a.pth"])
 def test_path_that_is_not_there_is_not_called_recipe(name: str) -> None:
     with pytest.raises(DetError, match=f"^{name}: is no file or folder that is there, and no name of a recipe"):

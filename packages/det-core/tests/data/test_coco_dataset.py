@@ -305,10 +305,10 @@ def test_images_and_categories_must_be_sound(tmp_path: Path, change: Change, mes
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is not sound JSON"),
-        ('{"images": [', "is not sound JSON.*may be cut short"),
-        ("[" * 100_000, "is not sound JSON"),
-        ('{"images": ' + "1" * 5000 + "}", "is not sound JSON"),
+        ("", "is not valid JSON"),
+        ('{"images": [', "is not valid JSON.*may be cut short"),
+        ("[" * 100_000, "is not valid JSON"),
+        ('{"images": ' + "1" * 5000 + "}", "is not valid JSON"),
         ("[]", "is not a COCO annotation file; it holds a list"),
         ("3", "it holds a int"),
         ("{}", "it has no 'images', only nothing"),
@@ -323,7 +323,7 @@ def test_file_that_is_not_coco_is_refused(tmp_path: Path, text: str, message: st
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(bytes(range(256)))
-    with pytest.raises(DataError, match="is not sound JSON"):
+    with pytest.raises(DataError, match="is not valid JSON"):
         CocoDataset(tmp_path, tmp_path / "a.json")
 
 
@@ -348,7 +348,7 @@ def test_image_that_is_listed_but_not_there_is_named_when_it_is_read(tmp_path: P
 def test_size_that_disagrees_with_the_file_names_both(tmp_path: Path) -> None:
     cells = dataset(tmp_path)
     Image.new("RGB", (30, 40)).save(tmp_path / "images" / "1.png")
-    with pytest.raises(DataError, match=r"1.png: the image has 30 x 40 upright pixels; .*a.json says 40 x 30 \(image"):
+    with pytest.raises(DataError, match=r"1.png: the image has 30 x 40 upright pixels; .*a.json lists 40 x 30 \(image"):
         cells[1]
 
 

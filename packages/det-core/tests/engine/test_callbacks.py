@@ -77,7 +77,7 @@ def test_callbacks_state_of_another_list_is_noted():
     saved = Callbacks([Counts()]).state_dict()
     assert Callbacks([Counts()]).load_state_dict(saved) == []
     assert Callbacks([object()]).load_state_dict(saved) == [
-        "callback object starts anew: the run had none",
+        "callback object starts from its initial state: the run had none",
         "callback Counts of the run is no longer there",
     ]
     with pytest.raises(CheckpointError, match="callback Counts: cannot take its saved state; KeyError: 'steps'"):

@@ -178,6 +178,14 @@ def test_resume_finished_run_with_more_steps_continues_with_note(tmp_path, conso
     assert "changed since this run began: train.steps: 4 -> 6" in said(console)
 
 
+def test_resume_with_fewer_steps_than_done_is_refused(tmp_path, console):
+    train(standins.recipe(steps=4), tmp_path, console=console)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(CheckpointError, match=r"is of step 4, beyond the 3 of this run; set train\.steps to 4 or more"):
+        train(standins.recipe(steps=3), tmp_path, resume=True, console=console)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_changed_learning_rate_counts_from_where_run_goes_on(tmp_path, console):
     train(standins.recipe(steps=4), tmp_path, console=console)
     lower = changed("train.optimizer.lr", 0.001, steps=6)

@@ -66,6 +66,7 @@ def test_progress_line_has_loss_speed_waiting_memory_eta(clock):
         display.advance(40, SCALARS)
         clock.now += 20
         display.advance(50, SCALARS)
+    assert lines(display)[0] == "step 40/100  loss 1.500  12.0 img/s  25% waiting for data  1.5 GiB"
     # 10 steps in 20 seconds, 50 more to go; the first step of a run only starts the clock.
     assert lines(display)[-1] == ("step 50/100  loss 1.500  12.0 img/s  25% waiting for data  1.5 GiB  0:01:40 left")
 

@@ -36,7 +36,7 @@ def test_package_named_by_recipe_only_is_not_recommended(name):
         require_present({"type": name}, {"Acme_Det": "1.2"}, "model")
     assert str(raised.value) == (
         "model.type: this recipe was written with acme-det 1.2, which is not installed; "
-        "only the recipe says so; if you trust who wrote it: pip install acme-det==1.2"
+        "this name comes from the recipe alone; if you trust its author: pip install acme-det==1.2"
     )
 
 

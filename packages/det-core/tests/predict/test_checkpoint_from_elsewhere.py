@@ -16,7 +16,7 @@ def without_vitdet(monkeypatch):
 
 
 COMMAND = "pip install det-vitdet==0.3.1"
-DOUBT = "only the recipe says so; if you trust who wrote it: pip install acme-det==1.2"
+DOUBT = "this name comes from the recipe alone; if you trust its author: pip install acme-det==1.2"
 
 
 @pytest.mark.parametrize(

@@ -65,5 +65,5 @@ def test_mask_grids_to_coco_rle_has_exact_area():
 
 
 def test_masks_of_model_without_masks_raise_error():
-    with pytest.raises(ConfigError, match=r"Result\.masks: this model makes no masks; look at Result\.detections"):
+    with pytest.raises(ConfigError, match=r"Result\.masks: this model makes no masks; use Result\.detections"):
         _ = detected(masks=False).masks

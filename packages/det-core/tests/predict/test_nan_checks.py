@@ -27,7 +27,7 @@ def detector(**options):
     return Detector(DenseDetector(pyramid(), head, num_classes=2), ["a", "b"], device="cpu")
 
 
-def test_nan_checks_non_finite_backbone_detects_nothing_with_warning():
+def test_nan_checks_non_finite_backbone_warns_without_detections():
     broken = detector()
     broken.model.backbone.bottom_up.stem.conv1.weight.data[0] = float("inf")
     with pytest.warns(

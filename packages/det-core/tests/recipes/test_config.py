@@ -183,7 +183,7 @@ def test_missing_argument_is_reported_before_building():
 
 
 def test_node_without_type_for_contract_is_refused():
-    assert "must say its `type`" in message({"colour": "red"}, Paint)
+    assert "needs a `type`" in message({"colour": "red"}, Paint)
     assert "write {type: NAME" in message("oil", Paint)
     assert message({"type": 3}, Paint).startswith("model.type: must be a name; got 3")
 

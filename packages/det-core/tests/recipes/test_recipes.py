@@ -118,7 +118,7 @@ def test_checks_of_all_sections_precede_building(write):
         ("", "is empty"),
         ("- a", "is not a recipe: it must be a mapping; it is ['a']"),
         ("just text", "is not a recipe: it must be a mapping; it is text 'just text'"),
-        ("summary: x", "says nothing about its `model`"),
+        ("summary: x", "has no section `model`"),
         ("modle: {}", "'modle' is not a key of a recipe; did you mean 'model'?"),
         ("services: {}", "'services' is not a key of a recipe; a recipe has extends, summary"),
         ("model: 3", "`model` must be a mapping; got 3"),
@@ -126,7 +126,7 @@ def test_checks_of_all_sections_precede_building(write):
         (MODEL + "extends: [a, b]", "`extends` must name one parent"),
         (MODEL + "extends: no_such_recipe", "extends: there is no recipe named 'no_such_recipe'"),
         (MODEL + "extends: gone.yaml", "gone.yaml: there is no such file"),
-        ("model: {depth: 3}", "model: must say its `type`"),
+        ("model: {depth: 3}", "model: needs a `type`"),
         ('model: {type: "lab:Net", depth: x}', "model.depth: must be a whole number; got text 'x'"),
         ('model: {type: "lab:Nett"}', "model.type: 'lab' has no 'Nett'; did you mean 'Net'?"),
         ('model: {type: "lab:Average"}', "model: Average is not a Model; it lacks 'forward'"),
@@ -200,7 +200,7 @@ def test_irregular_parent_file_is_refused(write, tmp_path):
 def test_tree_without_file_has_named_parents_only(tmp_path, monkeypatch, write):
     write(MODEL, "parent.yaml")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RecipeError, match="there is no folder to look for a file in"):
+    with pytest.raises(RecipeError, match="there is no folder to search for a file"):
         recipes.recipe_from_tree({"extends": "parent.yaml"}, "settings")
 
 

@@ -98,7 +98,7 @@ def server(tmp_path, monkeypatch):
 
 
 def test_web_page_in_place_of_file_is_not_kept(server):
-    with pytest.raises(WeightsError, match="cannot be downloaded; the answer is a web page; look at http"):
+    with pytest.raises(WeightsError, match="cannot be downloaded; the answer is a web page; open http"):
         fetch(f"{server.url}/page.pth")
     assert {path.name for path in cache_folder().rglob("*") if path.is_file()} == {"lock"}
 

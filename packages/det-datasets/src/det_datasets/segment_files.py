@@ -1,4 +1,4 @@
-"""`det predict --save segments`: what a model predicts of pixels as files of labels and of segments."""
+"""`det predict --save segments`: semantic and panoptic predictions as label images and COCO panoptic files."""
 
 import json
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class SegmentWriter:
         self._categories: dict[int, dict[str, Any]] = {}
 
     def write(self, result: Result, name: ImageName) -> None:
-        """Write what there is of one image; nothing of a model that only detects objects."""
+        """Write the maps of one image; writes no files for a model that only detects objects."""
         panoptic, semantic = result.prediction.panoptic, result.prediction.semantic
         png = Path(name.picture).with_suffix(".png")
         if panoptic is not None:
@@ -58,12 +58,12 @@ def to_coco_panoptic(
 ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """The colors of a PNG file, uint8 (H, W, 3), and the entry of its image; segments without pixels are left out.
 
-    A color is the id of a segment, red + 256 green + 65536 blue; black is none. Segments also tell their score, where
+    A color is the id of a segment, red + 256 green + 65536 blue; black is none. Segments also have a score, where
     they have one.
 
     Args:
         panoptic: in the pixels of the image as stored.
-        image_id: what the annotation file calls the image.
+        image_id: id of the image in the annotation file.
         category_ids: the annotation file's category of each label.
         file_name: of the PNG file.
     """

@@ -1,4 +1,4 @@
-"""Test-time augmentation: a DensePose model looks at several sizes of an image, mirrored and turned."""
+"""Test-time augmentation of DensePose models: several sizes of an image, flipped and rotated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ _AVERAGED = ("coarse_segm", "fine_segm", "u", "v", "embedding")
 
 @dataclass(frozen=True)
 class _View:
-    """One way to look at an image: at another size, then mirrored or not, then turned or not."""
+    """One view of an image: resized, then flipped or not, then rotated or not."""
 
     stored: Size
     size: Size
@@ -50,19 +50,19 @@ class _View:
         return ImageBatch(pixels=pixels.to(torch.uint8).float(), sizes=(cast(Size, tuple(pixels.shape[2:])),))
 
     def _scale(self, boxes: Tensor) -> Tensor:
-        down, across = (seen / stored for seen, stored in zip(self.size, self.stored, strict=True))
+        down, across = (view / stored for view, stored in zip(self.size, self.stored, strict=True))
         return boxes.new_tensor([across, down, across, down])
 
     def into(self, boxes: Tensor) -> Tensor:
         """Boxes of the image in the view; of a turned one, the hulls."""
-        seen = boxes * self._scale(boxes)
-        seen = _mirrored(seen, self.size[1]) if self.mirrored else seen
-        return seen if self.rotation is None else _hulls(seen, self.rotation)
+        resized = boxes * self._scale(boxes)
+        resized = _mirrored(resized, self.size[1]) if self.mirrored else resized
+        return resized if self.rotation is None else _hulls(resized, self.rotation)
 
     def back(self, boxes: Tensor) -> Tensor:
         """Boxes of a view that is not turned, in the image."""
-        seen = _mirrored(boxes, self.size[1]) if self.mirrored else boxes
-        return box_ops.clip(seen / self._scale(boxes), self.stored)
+        resized = _mirrored(boxes, self.size[1]) if self.mirrored else boxes
+        return box_ops.clip(resized / self._scale(boxes), self.stored)
 
 
 def _mirrored(boxes: Tensor, width: int) -> Tensor:
@@ -88,23 +88,23 @@ def rotated_image(image: Tensor, rotation: Rotation) -> Tensor:
 
 
 class AugmentedDensePose(nn.Module):
-    """A DensePose model that puts together what it says of several views of each image.
+    """A DensePose model that merges its predictions for several views of each image.
 
-    Boxes come from all views that are not turned, and go through one suppression. Each view then describes the boxes
-    that are left; what it says is turned and mirrored back, and raw outputs are averaged. Confidences are those of the
+    Boxes of all views that are not rotated go through NMS together. DensePose is then predicted for the remaining
+    boxes in each view; its raw outputs are rotated and flipped back, and averaged. Confidences are those of the
     first view.
 
     Args:
-        model: a two-stage detector with DensePose.
-        sizes: of the shorter side, in pixels; one view for each.
-        max_size: of the longer side, where it would be longer.
-        flip: also look at each view mirrored. Embeddings cannot be mirrored back: of a model of them, mirrored views
-            give boxes alone.
-        angles: also look at each view turned by these, in degrees counter-clockwise; not 45.
-        bodies: the folder of bodies, for the symmetry of charts.
-        body: whose charts the model was trained on.
-        nms_threshold: overlap beyond which the worse of two detections of one class is dropped.
-        max_detections: per image.
+        model: two-stage detector with DensePose.
+        sizes: lengths of the shorter side in pixels, one view for each.
+        max_size: maximum length of the longer side in pixels.
+        flip: whether to add the horizontal flip of each view. Embeddings cannot be flipped back, so for embedding
+            models flipped views only contribute boxes.
+        angles: rotations that are added to each view, in degrees counter-clockwise; not 45.
+        bodies: folder of bodies, for the symmetry of charts.
+        body: name of the body on whose charts the model was trained.
+        nms_threshold: IoU above which the detection with the lower score is dropped, within each class.
+        max_detections: maximum number of detections per image.
 
     Raises:
         ConfigError: an angle cannot be undone, there is no size, or the model does not predict at given boxes.
@@ -139,7 +139,7 @@ class AugmentedDensePose(nn.Module):
     def forward(
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
-        """With `targets`: the losses of the model, on the images as given. Without: what all views say together."""
+        """With `targets`: the losses of the model on the given images. Without: the merged predictions."""
         if targets is not None:
             losses: dict[str, Tensor] = self.model(batch, targets)
             return losses
@@ -156,7 +156,7 @@ class AugmentedDensePose(nn.Module):
             for angle in self.angles
         ]
         straight = [view for view in views if not view.angle]
-        found = [self._look(view, image) for view in straight]
+        found = [self._predict_view(view, image) for view in straight]
         boxes = torch.cat([view.back(each.boxes) for view, each in zip(straight, found, strict=True)])
         labels, scores = torch.cat([each.labels for each in found]), torch.cat([each.scores for each in found])
         keep = nms_by_group(boxes, scores, labels, self.nms_threshold)[: self.max_detections]
@@ -170,7 +170,7 @@ class AugmentedDensePose(nn.Module):
             found.append((max(int(stored[0] * scale + 0.5), 1), max(int(stored[1] * scale + 0.5), 1)))
         return found
 
-    def _look(self, view: _View, image: Tensor) -> Detections:
+    def _predict_view(self, view: _View, image: Tensor) -> Detections:
         [prediction] = cast(list[Prediction], self.model(view.batch(image)))
         if prediction.detections is None:
             raise ConfigError("AugmentedDensePose.model", "must detect objects", f"got {type(self.model).__name__}")
@@ -189,12 +189,12 @@ class AugmentedDensePose(nn.Module):
                 continue
             batch = view.batch(image)
             given = replace(merged, boxes=view.into(merged.boxes), size=batch.sizes[0])
-            seen = raw_fields(cast(Any, self.model).predict_given_boxes(batch, [given])[0])
-            first, embeds, used = first or dict(seen), "embedding" in seen, used + 1
+            outputs = raw_fields(cast(Any, self.model).predict_given_boxes(batch, [given])[0])
+            first, embeds, used = first or dict(outputs), "embedding" in outputs, used + 1
             if embeds and view.angle:
                 problem = "embeddings of a turned image cannot be compared with others"
                 raise ConfigError("AugmentedDensePose.angles", problem, fix="give no angles")
-            fields = {name: value.as_subclass(Tensor) for name, value in seen.items() if name in _AVERAGED}
+            fields = {name: value.as_subclass(Tensor) for name, value in outputs.items() if name in _AVERAGED}
             if view.rotation is not None:
                 fields = {name: undo_rotation(value, given.boxes, view.rotation) for name, value in fields.items()}
             if view.mirrored:

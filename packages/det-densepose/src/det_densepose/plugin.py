@@ -149,4 +149,4 @@ def det_writers() -> dict[str, str]:
 @hookimpl
 def det_conformance() -> dict[str, str]:
     """How the conformance kit makes the components of this package."""
-    return {"densepose": "det_densepose.testing:told"}
+    return {"densepose": "det_densepose.testing:components"}

@@ -1,4 +1,4 @@
-"""What DensePose adds to the ground truth and to the predictions, and what a mesh is.
+"""Extras of DensePose in ground truth and predictions, and meshes.
 
 All of it are extras: tensors with one row per object, under the keys of this module. Nothing here is particular to a
 model, a dataset or a file format.

@@ -1,4 +1,4 @@
-"""What det's conformance kit needs to make the parts of this package small; see `det_devkit.conformance`."""
+"""Small components of this package for det's conformance kit; see `det_devkit.conformance`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch import nn
 
 from det_densepose.structures import COARSE, FRAME, GRID, MESH, NUM_PARTS, POINTS, PREFIX, SURFACE
 
-__all__ = ["told"]
+__all__ = ["components"]
 
 _SMALL = {
     "pooler": {"type": "det_core.ops.roi:ROIPooler", "resolution": 4, "pooling": "ROIAlign", "sampling_ratio": 2},
@@ -42,19 +42,19 @@ def _with_surface(targets: Targets) -> Targets:
 
 def _with_charts(prediction: Prediction, sample: Sample) -> Prediction:
     """Each object with the chart and coordinates of the nearest annotated point in every cell of its box."""
-    truth, detections = sample.targets, prediction.detections
-    if truth is None or detections is None or not {GRID, COARSE} <= truth.extras.keys():
+    targets, detections = sample.targets, prediction.detections
+    if targets is None or detections is None or not {GRID, COARSE} <= targets.extras.keys():
         return prediction
-    truth, side = truth.without_crowd(), 64
-    count = len(truth)
-    surface = truth.extras[SURFACE].as_subclass(torch.Tensor)
+    targets, side = targets.without_crowd(), 64
+    count = len(targets)
+    surface = targets.extras[SURFACE].as_subclass(torch.Tensor)
     steps = (torch.arange(side) + 0.5) * 256 / side
     cells = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).reshape(1, -1, 2).expand(count, -1, 2)
-    far = torch.cdist(cells, truth.extras[GRID].float()) + 1e4 * (surface[:, None, :, 0] < 0)
+    far = torch.cdist(cells, targets.extras[GRID].float()) + 1e4 * (surface[:, None, :, 0] < 0)
     nearest = surface.gather(1, far.argmin(2)[..., None].expand(-1, -1, 4)).reshape(count, side, side, 4)
     parts = nn.functional.one_hot(nearest[..., 0].long().clamp(min=0), NUM_PARTS + 1).permute(0, 3, 1, 2).float()
     body = nn.functional.interpolate(
-        (truth.extras[COARSE].as_subclass(torch.Tensor)[:, None] > 0).float(), (side, side)
+        (targets.extras[COARSE].as_subclass(torch.Tensor)[:, None] > 0).float(), (side, side)
     )
     shape = (count, NUM_PARTS + 1, side, side)
     fields = {
@@ -76,7 +76,7 @@ def _rendered(folder: Path) -> dict[str, Any]:
     return {"images": str(folder / "images"), "annotations": str(file), "body": "det_figure"}
 
 
-told = conformance(
+components = conformance(
     "det-densepose",
     examples={
         "backbones/hrnet": _NETWORK,

@@ -50,11 +50,11 @@ def culprits(timeout: float | None = None, code: str = _CODE) -> tuple[Culprit, 
     names = [name for name, _ in installed]
     seconds = _EXTRA_SECONDS + min(2 * discovery.time_limit(), 600) if timeout is None else timeout
 
-    def look(name: str) -> str:
+    def check(name: str) -> str:
         return _failure_of_child([other for other in names if other != name], seconds, code)
 
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        problems = list(pool.map(look, names))
+        problems = list(pool.map(check, names))
     return tuple(Culprit(*each, problem) for each, problem in zip(installed, problems, strict=True) if problem)
 
 

@@ -1,1 +1,1 @@
-"""Export of det models to files that other runtimes read, each checked against the model that it was written from."""
+"""Export of det models to the files of other runtimes; each file is checked against the model it was exported from."""

@@ -22,12 +22,12 @@ def examined(path: Path, kind: str, compressed: int = 0) -> Metadata:
     """The metadata of a file, before anything else of it is opened.
 
     Args:
-        path: the file.
-        kind: what messages call it.
-        compressed: bytes that what is stored compressed may unpack to.
+        path: path of the file.
+        kind: description of the file in error messages, such as ".pt2 file".
+        compressed: maximum total size in bytes of compressed entries after unpacking; 0 refuses compression.
 
     Raises:
-        CheckpointError: it is missing, damaged, unpacks to more than it holds, or was not written by det.
+        CheckpointError: the file is missing or damaged, unpacks to more than it holds, or was not written by det.
     """
     where = str(path)
     try:

@@ -38,14 +38,14 @@ _APART = 2**32
 
 
 class Images(NamedTuple):
-    """In place of an `ImageBatch`: pixels (B, 3, H, W), and sizes int64 (B, 2), (height, width) of each image."""
+    """Replacement of `ImageBatch`: pixels (B, 3, H, W), and sizes int64 (B, 2), (height, width) of each image."""
 
     pixels: Tensor
     sizes: Any
 
 
 def require_batchable(model: nn.Module) -> None:
-    """Raise ConfigError where a part of the model goes from image to image, naming it."""
+    """Raise ConfigError, with the name of the part, if a part of the model loops over images."""
     others = [] if type(model) in _MODELS else [type(model).__name__]
     for module in model.modules():
         role = getattr(type(module), "contract", None)
@@ -77,7 +77,7 @@ def for_any_batch(model: nn.Module) -> nn.Module:
 
 
 def counted(prediction: Prediction, count: int) -> tuple[Prediction, Tensor]:
-    """What `for_any_batch` predicts, with boxes (N, 4), and how many each of `count` images has, int64 (count,)."""
+    """Predictions of `for_any_batch` with boxes (N, 4), and the number of boxes of each image, int64 (count,)."""
     name = "proposals" if prediction.detections is None else "detections"
     objects: Any = getattr(prediction, name)
     image, boxes = objects.boxes[:, 0].long(), objects.boxes[:, 1:]
@@ -165,7 +165,7 @@ def _clip(boxes: Tensor, sizes: Tensor) -> Tensor:
 
 
 def _suppress(boxes: Tensor, scores: Tensor, groups: Tensor, images: Tensor, threshold: float) -> Tensor:
-    """Indices, by falling score, of the boxes that no better one of their own group and image overlaps too much.
+    """Indices, by descending score, of the boxes kept by NMS within each group of each image.
 
     Images are offset vertically and groups horizontally, which keeps the offsets small. As
     in `det_core.ops.nms`, two empty boxes go in front, since torchvision declares that at least two are kept.

@@ -24,7 +24,7 @@ def listed(folder: Path | None, where: str, most: int = _MOST) -> list[Path]:
     """The first images of a folder, by name.
 
     Raises:
-        DataError: it is no folder, or there is no image in it.
+        DataError: the folder does not exist or contains no image.
     """
     names = sorted(folder.glob("*")) if folder is not None and folder.is_dir() else []
     images = [path for path in names if path.suffix.lower() in IMAGE_SUFFIXES]
@@ -41,10 +41,10 @@ def inputs_of(
     Pictures that are larger than a fixed input are scaled down to fit into it.
 
     Args:
-        pictures: files, or names and pixels uint8 (3, H, W).
-        recipe: text of the one that spells `data.eval_transforms`; "" reads pictures as they are.
-        metadata: of the program that they enter.
-        trust: whether the recipe may name code that is on no list of a plugin.
+        pictures: image files, or pairs of a name and pixels uint8 (3, H, W).
+        recipe: YAML text of the recipe with `data.eval_transforms`; "" applies no transforms.
+        metadata: metadata of the program that receives the pictures.
+        trust: whether the recipe may name code outside the safe parts of installed plugins.
     """
     transforms: Sequence[object] = ()
     if recipe:

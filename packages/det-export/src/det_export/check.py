@@ -1,4 +1,4 @@
-"""The check of an exported file: it is run on pictures and compared with the model, by matching and never by rank."""
+"""The check of an exported file: its predictions on pictures are matched to those of the model and compared."""
 
 import dataclasses
 import math
@@ -27,18 +27,18 @@ __all__ = ["BLACK", "BOUNDS", "Agreement", "Bounds", "Picture", "Row", "compare"
 
 @dataclass(frozen=True)
 class Bounds:
-    """What agrees.
+    """Bounds within which a file agrees with its model.
 
     Attributes:
-        boxes, scores: largest differences, in pixels and of scores.
-        matched: least share of detections with a match.
-        keypoints: largest difference in pixels.
-        masks: least mean overlap.
-        semantic: least share of pixels with the same class.
-        overlap: of two boxes that are the same detection.
-        score: detections of less, in the model and the file, need no match.
-        extras: largest difference, as a share of the largest value.
-        metric: what AP of the file may be less than that of the model, in [0, 1].
+        boxes, scores: largest differences of matched boxes, in pixels, and of their scores.
+        matched: minimum fraction of detections with a match.
+        keypoints: largest difference of keypoints, in pixels.
+        masks: minimum of the mean IoU of masks.
+        semantic: minimum fraction of pixels with the same class.
+        overlap: minimum IoU of two boxes that match.
+        score: detections below this score, of the model or the file, need no match.
+        extras: largest difference of extras, relative to the largest value.
+        metric: largest AP by which the file may be below the model, in [0, 1].
     """
 
     boxes: float = 0.01
@@ -70,21 +70,20 @@ BLACK = "(black)"
 
 @dataclass
 class Row:
-    """One image at one size.
+    """Comparison of the file and the model on one image at one size.
 
     Attributes:
-        image, size: which, (height, width).
-        expected, found: detections of the model and of the file.
-        matched: share of both that have a match: same label, overlap at least 0.9; 1 where both have none.
-        boxes, scores, keypoints: largest differences of matches, in pixels, and of scores.
-        masks: mean overlap (IoU) of the masks of matches, thresholded at 0.5; 1 where there are none.
-        semantic: share of pixels with the same class, and of segments with the same class too; 1 where there are none.
-        extras: largest difference of the extras of matches, as a share of the largest value of each.
-        milliseconds: of the model and of the file.
-        ties: whether it is compared with the model as it orders equal scores under `StableTopK`, since it differs from
-            the model as it is.
-        problem: why the file computed nothing; "" where it did.
-        bounds: what agrees.
+        image, size: name of the image, and its (height, width) in pixels.
+        expected, found: number of detections of the model and of the file.
+        matched: fraction of both that have a match: same label, IoU at least 0.9; 1 if both have no detections.
+        boxes, scores, keypoints: largest differences of matched boxes and keypoints, in pixels, and of their scores.
+        masks: mean IoU of matched masks, thresholded at 0.5; 1 without masks.
+        semantic: fraction of pixels with the same class, the minimum of semantic maps and segments; 1 without both.
+        extras: largest difference of the extras of matches, relative to the largest value of each extra.
+        milliseconds: time of the model and of the file.
+        ties: whether the file agrees only with the model under `StableTopK`, which fixes the order of equal scores.
+        problem: error of the file; "" if it ran.
+        bounds: bounds within which the values agree.
     """
 
     image: str
@@ -116,16 +115,16 @@ class Row:
 
 @dataclass
 class Agreement:
-    """What the check measured.
+    """Results of the check.
 
     Attributes:
-        rows: per picture and size.
-        megabytes: of the file.
-        resizing: per picture, the file that resizes against the model behind its own transforms; informs only.
-        metrics: of each AP, those of the model and of the file, where a set was given.
-        images: of that set, as many as were evaluated.
-        metric_bound: what AP of the file may be less.
-        unmeasured: why there is no AP where there is a set; "" otherwise.
+        rows: comparisons, one for each picture and size.
+        megabytes: size of the file.
+        resizing: comparisons of a file that resizes with the model and its own transforms; not part of the verdict.
+        metrics: name of each AP -> its values for the model and for the file; empty without a validation set.
+        images: number of evaluated images of the validation set.
+        metric_bound: largest AP by which the file may be below the model, in [0, 1].
+        unmeasured: why there is no AP although there is a validation set; "" otherwise.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -168,12 +167,12 @@ def _as_dict(row: Row) -> dict[str, Any]:
 
 
 def shipped() -> list[Path]:
-    """The pictures that the package brings, small and of different kinds."""
+    """The example pictures of this package, small and of different kinds."""
     return sorted((Path(__file__).parent / "pictures").glob("*.png"))
 
 
 def pictures(folder: Path | None) -> list[Path]:
-    """The first three images of a folder, by name; those that are shipped where it is None.
+    """The first three images of a folder, by name; the example pictures of the package for None.
 
     Raises:
         DataError: there is no image in the folder.
@@ -197,7 +196,7 @@ def sizes_for(exported: ExportedModel, example: Size) -> list[Size]:
 
 
 def _sizes_of(rule: Mapping[str, Any]) -> list[Size]:
-    """Sizes that a file which resizes leaves as they are."""
+    """Sizes of images that a file with a resizing step does not change."""
     short = int(rule["short"] or 256)
     longest = int(rule["long"] or 4 * short)
     sides = [min(longest, round(short * factor)) for factor in (1.37, 1.21, 1.0)]
@@ -212,11 +211,11 @@ def compare(
     On the black picture trained models detect nothing. A file that fails on a picture differs there.
 
     Args:
-        model: in evaluation mode, on the CPU.
-        exported: the file, as it was loaded again.
-        images: files, or names and pixels uint8 (3, H, W).
-        sizes: that each is brought to.
-        path: the file, for its size.
+        model: the exported model, in evaluation mode on the CPU.
+        exported: the model loaded from the file.
+        images: image files, or pairs of a name and pixels uint8 (3, H, W).
+        sizes: (height, width) that each image is resized to.
+        path: path of the file, for its size in bytes.
     """
     bounds = BOUNDS[exported.metadata.precision]
     weights = path.with_suffix(".bin") if path.suffix == ".xml" else path
@@ -233,7 +232,7 @@ def compare(
 
 
 def _rows(model: nn.Module, exported: ExportedModel, image: Tensor, name: str) -> list[Row]:
-    """The row of an image; where the file takes several, also those of the mirrored and of a black one beside it."""
+    """The row of an image; for files with a batch dimension, also the rows of its mirror image and of a black image."""
     size = (image.shape[1], image.shape[2])
     count = 3 if exported.metadata.any_batch else exported.metadata.batch_size
     images = ([image, image.flip(2), torch.zeros_like(image)] * count)[:count]
@@ -267,7 +266,7 @@ def _compared(rows: Sequence[Row], expected: Sequence[Prediction], predictions: 
 
 
 def compared(row: Row, expected: Prediction, found: Prediction) -> Row:
-    """The row with the figures of one image filled in, from the predictions of the model and of the file."""
+    """The row, completed with the comparison of the predictions of the model and of the file."""
     one, other = (measures.detections_or_proposals(each, row.size) for each in (expected, found))
     if one is not None and other is not None:
         _compare_detections(row, one, other)
@@ -281,7 +280,7 @@ def compared(row: Row, expected: Prediction, found: Prediction) -> Row:
 
 
 def timed(model: nn.Module, batch: ImageBatch) -> tuple[list[Prediction], float]:
-    """The predictions for a batch, and how long they took, in milliseconds."""
+    """The predictions for a batch, and the time in milliseconds."""
     start = time.perf_counter()
     predictions = model(batch)
     return predictions, (time.perf_counter() - start) * 1000
@@ -314,7 +313,7 @@ def _compare_detections(row: Row, expected: Detections, found: Detections) -> No
 
 
 def _share(expected: Tensor, found: Tensor, first: Tensor, second: Tensor, least: float) -> float:
-    """The minimum share, of detections on both sides with scores of at least `least`, that have a match."""
+    """The fraction of detections with scores of at least `least` that have a match; the lower of both sides."""
     shares = [1.0]
     for scores, rows in ((expected, first), (found, second)):
         counted = scores >= least
@@ -326,7 +325,7 @@ def _share(expected: Tensor, found: Tensor, first: Tensor, second: Tensor, least
 
 
 def _matches(expected: Detections, found: Detections, least: float) -> tuple[Tensor, Tensor]:
-    """Rows of both that are the same detection, int64 (K,) each: the greatest overlaps first, each row once."""
+    """Matching rows of both, int64 (K,) each: greedily by descending IoU, each row once."""
     overlap = geometry.geometry(expected.boxes.shape[1]).iou(expected.boxes, found.boxes)
     overlap = torch.where(expected.labels[:, None] == found.labels, overlap, 0.0)
     pairs: list[tuple[int, int]] = []

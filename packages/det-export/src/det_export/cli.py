@@ -59,7 +59,7 @@ def command(**options: Any) -> None:
     if request.layout:
         echo(f"{triton.write_config(request.output)}: written")
     if not agreement.agrees:
-        echo("the file does not compute what the model does; it is kept for inspection", err=True)
+        echo("the file differs from the model; it is kept for inspection", err=True)
         raise SystemExit(1)
 
 
@@ -112,7 +112,7 @@ def _exporter(
         given["resize"] = True if resize else None  # None: where boxes can be brought back
     unknown = sorted(set(given) - set(taken))
     if unknown:
-        raise ConfigError(f"--{unknown[0].replace('_', '-')}", f"is none of the options of {form}")
+        raise ConfigError(f"--{unknown[0].replace('_', '-')}", f"is not an option of {form}")
     exporter = maker(dynamic=not request.size, **given)
     if hasattr(exporter, "require"):
         exporter.require()

@@ -1,4 +1,4 @@
-"""A file that was exported, as a model: images in, predictions out."""
+"""An exported file as a model that predicts."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,17 +19,17 @@ __all__ = ["ExportedModel", "model_of"]
 
 
 class ExportedModel(nn.Module):
-    """What a file computes, as a `det_core.contracts.Model` for prediction.
+    """A `det_core.contracts.Model` for prediction that runs an exported file.
 
     Args:
-        run: pixels uint8 (B, 3, H, W) and sizes int64 (B, 2) to the outputs; B is `facts.batch_size`, or at most that;
-            also proposals (N, 4) where they are among `facts.inputs`.
-        metadata: its metadata.
-        where: what messages call it.
+        run: function from pixels uint8 (B, 3, H, W) and sizes int64 (B, 2), and proposals (N, 4) if `metadata.inputs`
+            has them, to the outputs; B is `metadata.batch_size`, or with `metadata.any_batch` at most that.
+        metadata: metadata of the file.
+        where: name of the file in error messages.
 
     Attributes:
-        num_classes, classes, category_ids, recipe: of the metadata.
-        steps: the steps after the program, see `det_export.postprocess_steps`.
+        num_classes, classes, category_ids, recipe: values of the metadata.
+        steps: postprocessing steps that are not part of the graph, see `det_export.postprocess_steps`.
     """
 
     def __init__(self, run: Callable[..., Sequence[Tensor]], metadata: Metadata, where: str) -> None:
@@ -43,9 +43,9 @@ class ExportedModel(nn.Module):
         """One Prediction per image, in the pixels of `batch`; there are no losses.
 
         Raises:
-            ConfigError: there are `targets`, or an image is larger than the file takes.
-            StructureError: the file takes proposals, and the batch has none.
-            CheckpointError: the file fails, or computes other outputs than its metadata name.
+            ConfigError: `targets` are given, or an image is larger than the file accepts.
+            StructureError: the file needs proposals, and the batch has none.
+            CheckpointError: the file fails, or its outputs are not those of its metadata.
         """
         if targets is not None:
             raise ConfigError(self.where, "predicts alone: an exported file has no losses", fix="use the checkpoint")
@@ -61,7 +61,7 @@ class ExportedModel(nn.Module):
         return predictions
 
     def entering(self, images: Sequence[Tensor], sizes: Sequence[Size]) -> tuple[Tensor, Tensor]:
-        """What enters the file: pixels uint8 (B, 3, H, W), padded with zeros as it wants, and sizes int64 (B, 2).
+        """The inputs of the file: pixels uint8 (B, 3, H, W), padded with zeros to its sizes, and sizes int64 (B, 2).
 
         Images are (3, H_i, W_i), at least as large as their sizes (height, width); B of them.
         """
@@ -106,7 +106,7 @@ class ExportedModel(nn.Module):
 
 
 class _SegmentingModel(ExportedModel):
-    """An exported file whose last steps derive segments from its other predictions, and so at any size."""
+    """An exported file whose last steps derive segments, at any size, from its other predictions."""
 
     def with_segments(self, prediction: Prediction) -> Prediction:
         """As `det_core.contracts.SegmentMaker`."""

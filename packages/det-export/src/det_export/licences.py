@@ -1,4 +1,4 @@
-"""The licence of published weights, as far as their publishers state it."""
+"""The licences of published weights, as stated by their publishers."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the check of a file compares beside boxes: masks of any form, segments, proposals and extras."""
+"""Measures of agreement for masks of any form, segments, proposals and extras."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -23,27 +23,27 @@ LONGEST = 4 * 2**20
 
 @dataclass
 class Metadata:
-    """What a caller needs to run a file.
+    """Everything about an exported file that is needed to run it.
 
     Attributes:
-        format: the name of its exporter.
-        outputs, inputs: the name of each, in order.
-        batch_size: images that it takes at once.
-        any_batch: whether it takes fewer, too.
-        divisibility: height and width of its input are multiples of this.
-        smallest, largest: the minimum and maximum of height and width of its input.
-        fixed: (height, width) of its input where they are fixed.
-        num_classes: of the model.
+        format: name of the exporter, such as "onnx".
+        outputs, inputs: names of the outputs and inputs, in order.
+        batch_size: number of images per run.
+        any_batch: whether the file also takes fewer images.
+        divisibility: height and width of the input are multiples of this, in pixels.
+        smallest, largest: minimum and maximum of height and width of the input, in pixels.
+        fixed: (height, width) of the input if it is fixed, else None.
+        num_classes: number of foreground classes of the model.
         precision: "fp32", "bf16" or "int8".
-        classes, category_ids: the name of each label, and the dataset's own number of it; may be empty.
-        recipe: YAML of `model` and `data`, whose `eval_transforms` images go through; may be "".
-        licence: of the weights; "" if unknown.
-        resize: how a picture is brought to the size that the model wants, see `det_export.preprocess`; {} where the
-            recipe has no plain rule.
-        resizes: whether the file does that itself.
-        finish: the nodes of the steps that follow the program, safe parts of installed packages.
-        versions: of the libraries that wrote it.
-        agreement: the results of the check of the file; {} without a check.
+        classes, category_ids: names of the labels, and their category ids in the dataset; may be empty.
+        recipe: YAML text of `model` and `data`, for its `eval_transforms`; may be "".
+        licence: licence of the weights (SPDX); "" if unknown.
+        resize: rule for resizing a picture to the input of the model, see `det_export.preprocess`; {} if the
+            transforms of the recipe are not such a rule.
+        resizes: whether the file applies this rule to its input.
+        finish: recipe nodes of the postprocessing steps after the program, safe parts of installed packages.
+        versions: name -> version of the libraries that wrote the file.
+        agreement: results of the check of the file; {} without a check.
     """
 
     format: str
@@ -68,12 +68,12 @@ class Metadata:
     agreement: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """The text in a file."""
+        """The metadata as JSON text."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def of_json(cls, text: str | bytes, where: str) -> "Metadata":
-        """From the text in a file; CheckpointError where it is none that `to_json` writes."""
+        """The metadata from the JSON text of a file; CheckpointError if it is not one that `to_json` writes."""
         fix = "export the model again"
         if len(text) > LONGEST:
             raise CheckpointError(where, "has metadata that are too long", f"{len(text)} bytes", fix)

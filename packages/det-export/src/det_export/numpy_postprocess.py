@@ -1,4 +1,4 @@
-"""What follows an exported program, in NumPy alone: keypoints from heatmaps, and masks pasted into the picture.
+"""Postprocessing of an exported program in NumPy: keypoints from heatmaps, and masks pasted into the image.
 
 Programs that read det's files elsewhere may copy this module; it imports nothing of det.
 """
@@ -15,14 +15,14 @@ Floats = NDArray[np.float32]
 
 
 def keypoints(heatmaps: Floats, boxes: Floats) -> Floats:
-    """The place and the score of each keypoint.
+    """Decode heatmaps into the position and score of each keypoint.
 
     Each heatmap is enlarged to the size of its box in whole pixels, by bicubic interpolation, and its highest pixel
-    taken. The score is the share of that pixel in a softmax over the cells of the heatmap.
+    taken. The score is the probability of that pixel in a softmax over the cells of the heatmap.
 
     Args:
         heatmaps: float32 (N, K, S, S), logits, the output `detections.det-core/keypoint_heatmaps`.
-        boxes: float32 (N, 4), in pixels.
+        boxes: float32 (N, 4), x0, y0, x1, y1 in pixels.
 
     Returns:
         float32 (N, K, 3): x, y, score.
@@ -54,15 +54,15 @@ def _bicubic(length: int, target: int) -> NDArray[np.float64]:
 
 
 def paste(mask: Floats, box: Any, size: tuple[int, int], threshold: float = 0.5) -> NDArray[np.bool_]:
-    """One mask in the picture, bool (height, width): where its probability reaches the threshold.
+    """Paste one mask into its image, bool (height, width): True where its probability reaches the threshold.
 
     Values between the centers of cells are interpolated, and fall to 0 from the outermost centers outwards.
 
     Args:
-        mask: float32 (S, S), the probabilities within the box.
+        mask: float32 (S, S), probabilities within the box.
         box: (4,): x0, y0, x1, y1 in pixels.
-        size: height and width of the picture.
-        threshold: in (0, 1].
+        size: (height, width) of the image in pixels.
+        threshold: minimum probability of the mask, in (0, 1].
     """
     found = np.zeros(size, np.bool_)
     x0, y0, x1, y1 = (float(value) for value in box)

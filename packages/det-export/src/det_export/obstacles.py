@@ -1,4 +1,4 @@
-"""Why a model cannot be exported, found before minutes are spent on its graph."""
+"""Known obstacles to exporting a model, checked before minutes are spent on its graph."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ __all__ = ["Obstacle", "obstacle", "require_exportable"]
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Why a model cannot be exported.
+    """An obstacle to exporting a model.
 
     Attributes:
-        operator: the part of the model, or its operation.
-        reason: why no file holds it.
-        fix: what to do instead.
+        operator: the part or operation of the model that cannot be exported.
+        reason: why it cannot be exported.
+        fix: alternative for the user.
     """
 
     operator: str

@@ -1,4 +1,4 @@
-"""What follows a program: steps that no graph can hold, done by safe parts that its file names, and by NumPy alone."""
+"""Postprocessing steps that no graph can contain: safe parts, named in the file, that run after the program."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,16 +14,16 @@ from torch import Tensor, nn
 __all__ = ["Finish", "finishers", "graph_branches", "parts_of", "written_for"]
 
 Finish = Callable[[Prediction], Prediction]
-"""A step after a program, on the prediction of one image."""
+"""A postprocessing step: from the prediction of one image to the finished one."""
 
 _MOST = 16
 
 
 @contextlib.contextmanager
 def graph_branches() -> Iterator[None]:
-    """Models run as they are traced, with `torch.compiler.is_exporting()` true, but nothing is traced.
+    """Within it, `torch.compiler.is_exporting()` is true, so models take their branches for export, without tracing.
 
-    A model that predicts other things in a graph, such as heatmaps in place of keypoints, shows here which.
+    It shows the outputs of a model that predicts others in a graph, such as heatmaps instead of keypoints.
     """
     compiler: Any = torch.compiler
     before = compiler._is_exporting_flag  # torch has a public getter, but no public setter
@@ -54,10 +54,10 @@ def parts_of(model: nn.Module) -> tuple[dict[str, Tensor], list[Mapping[str, Any
 
 
 def finishers(nodes: Sequence[Mapping[str, Any]], where: str) -> list[Finish]:
-    """The steps that a file names, which must be safe parts of installed packages.
+    """Build the postprocessing steps of a file, which must be safe parts of installed packages.
 
     Raises:
-        CheckpointError: a node is none, or names what is on no list of an installed plugin.
+        CheckpointError: a node is invalid, or is not a safe part of an installed plugin.
     """
     if len(nodes) > _MOST:
         raise CheckpointError(where, "names too many steps after its program", f"{len(nodes)}", "export it again")

@@ -1,4 +1,4 @@
-"""What a picture goes through before a file that does not resize, in NumPy alone: copy these lines where det is not.
+"""Preprocessing for files that do not resize, in NumPy: copy these lines into programs without det.
 
 The rule is in the JSON beside the file, under "resize", and in its metadata.
 """
@@ -13,15 +13,15 @@ __all__ = ["prepare", "rule_of", "rule_of_recipe"]
 
 
 def prepare(picture: NDArray[np.uint8], rule: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """The inputs of a file, and what its boxes are multiplied by to lie in the picture.
+    """The inputs of a file for a picture, and the factors that scale its boxes back to the picture.
 
     Args:
         picture: uint8 (H, W, 3), RGB.
-        rule: "resize" of the JSON: "short" and "long", the shorter side and the most of the longer, either of them null
-            for none, and "divisibility" and "smallest" of the padded sides.
+        rule: "resize" of the JSON: "short" and "long", the length of the shorter side and the limit of the longer one
+            in pixels, null for none, and "divisibility" and "smallest", the multiple and minimum of the padded sides.
 
     Returns:
-        `pixels` uint8 (1, 3, H', W'), `sizes` int64 (1, 2), and factors float64 (4,), of boxes (N, 4).
+        `pixels` uint8 (1, 3, H', W'), `sizes` int64 (1, 2), and factors float64 (4,) for boxes (N, 4).
     """
     size = np.array(picture.shape[:2])
     scale = min(rule["short"] / size.min() if rule["short"] else 1.0, (rule["long"] or np.inf) / size.max())
@@ -38,7 +38,7 @@ def prepare(picture: NDArray[np.uint8], rule: Mapping[str, Any]) -> tuple[NDArra
 
 
 def rule_of(transforms: Any, divisibility: int, smallest: int) -> dict[str, Any]:
-    """The rule of a recipe's `data.eval_transforms`, as the recipe spells them; {} where they do anything else."""
+    """The resizing rule in a recipe's `data.eval_transforms`; {} if they are not only such a rule."""
     rule = {"short": None, "long": None, "divisibility": divisibility, "smallest": smallest}
     nodes = list(transforms or ())
     if not nodes:

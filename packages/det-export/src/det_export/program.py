@@ -1,4 +1,4 @@
-"""A model as a function from tensors to tensors, which is what every format writes.
+"""A model as a function from tensors to tensors, the form that all formats write.
 
 Input: `pixels` uint8 (B, 3, H, W), RGB, padded right and bottom to multiples of `divisibility`, and `sizes` int64
 (B, 2), (height, width) of each image without its padding; `proposals`, float32 (N, 4), where the example has some.
@@ -33,19 +33,19 @@ class Program(nn.Module):
     """A model between plain tensors, for a fixed number of images, or for any.
 
     Args:
-        model: in evaluation mode; `forward(batch)` returns one Prediction per image.
-        example: a batch like those to come; it is run once, for the names of the outputs.
-        any_batch: for any number of images: what is found in all of them follows one another, image by image.
+        model: model in evaluation mode; `forward(batch)` returns one Prediction per image.
+        example: typical batch; it is run once to get the names of the outputs.
+        any_batch: whether the number of images is dynamic; outputs are then concatenated, image by image.
 
     Attributes:
-        outputs: the name of each tensor that `forward` returns; of several images with "IMAGE." in front ("1.boxes");
-            with `any_batch` without, and `COUNTS` last.
-        divisibility: height and width of `pixels` must be multiples of this.
-        finish: the nodes of the steps that follow the program; see `det_core.contracts.Exportable`.
+        outputs: names of the tensors that `forward` returns, for several images with the prefix "IMAGE." ("1.boxes");
+            with `any_batch` without a prefix, and with `COUNTS` last.
+        divisibility: height and width of `pixels` must be multiples of this, in pixels.
+        finish: recipe nodes of the steps after the program; see `det_core.contracts.Exportable`.
 
     Raises:
-        ConfigError: the model's predictions hold something that is no tensor (a panoptic map, masks of several sizes),
-            or a part of it goes from image to image where it must not.
+        ConfigError: the predictions contain a value that is not a tensor (a panoptic map, masks of several sizes), or a
+            part of the model loops over images although `any_batch` is set.
     """
 
     def __init__(self, model: nn.Module, example: ImageBatch, any_batch: bool = False) -> None:
@@ -94,7 +94,7 @@ def flatten(predictions: Sequence[Prediction]) -> dict[str, Tensor]:
     """The tensors of predictions by name: "boxes", "scores", "labels", "masks", "keypoints", "semantic", extras.
 
     Raises:
-        ConfigError: a prediction holds something that is no tensor.
+        ConfigError: a prediction contains a value that is not a tensor.
     """
     tensors: dict[str, Tensor] = {}
     for index, prediction in enumerate(predictions):

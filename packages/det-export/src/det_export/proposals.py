@@ -18,7 +18,7 @@ def takes_proposals(model: nn.Module) -> bool:
 
 
 def synthetic(size: Size) -> Proposals:
-    """Boxes of four sizes at sixteen places of an image (height, width), where there are none of its own."""
+    """Synthetic proposals for an image (height, width) without any: boxes of four sizes at sixteen places."""
     height, width = size
     shares = torch.linspace(0, 1, _PLACES)
     boxes = []
@@ -46,7 +46,7 @@ def with_proposals(model: nn.Module, batch: ImageBatch) -> ImageBatch:
 
 
 def inputs_of(proposals: Proposals) -> tuple[Tensor]:
-    """What enters a program after pixels and sizes: float32 (N, 4).
+    """The third input of a program, after pixels and sizes: proposals float32 (N, 4).
 
     A graph does not accept zero proposals; then one empty box replaces them, which is never detected.
     """

@@ -1,8 +1,7 @@
 """Quantization to int8 after training (PT2E, through torchao): convolutions and linear layers, all else in float.
 
-Weights are int8, symmetric, with a scale per output channel; what enters a layer is uint8 with one scale, set by the
-histogram of what entered it on calibration pictures. What leaves a layer is float: box decoding, suppression and
-ROIAlign compute as before.
+Weights are symmetric int8 with one scale per output channel; the input of a layer is uint8 with one scale, set by its
+histogram on calibration pictures. The output of a layer is float: box decoding, NMS and ROIAlign are unchanged.
 """
 
 import difflib
@@ -25,15 +24,15 @@ _NOISY = 10.0  # dB
 
 @dataclass
 class LayerReport:
-    """One layer.
+    """Quantization error of one layer.
 
     Attributes:
-        name: of the module in the model.
-        quantized: False where it stays in float.
-        decibels: power of its output over that of its error, from its own rounding alone, on one picture; the minimum
-            of all places where the layer is used; infinite where it stays in float.
-        outside: share of what enters it there that lies outside of the range that calibration set.
-        reason: why it stays in float; "" where it does not.
+        name: name of the module in the model.
+        quantized: whether it is int8; False if it stays in float.
+        decibels: signal-to-noise ratio of its output in dB, with the rounding of this layer alone, on one picture; the
+            minimum over all calls of the layer; infinite if it stays in float.
+        outside: fraction of its inputs in that call that lie outside the calibrated range.
+        reason: why it stays in float; "" if it is quantized.
     """
 
     name: str
@@ -45,33 +44,33 @@ class LayerReport:
 
 @dataclass
 class QuantizationReport:
-    """All layers, in order, and what to inspect.
+    """Quantization errors of all layers.
 
     Attributes:
-        layers: convolutions and linear layers.
-        pictures: how many calibrated.
+        layers: reports of convolutions and linear layers, in order of the graph.
+        pictures: number of calibration pictures.
     """
 
     layers: list[LayerReport] = field(default_factory=list)
     pictures: int = 0
 
     def problems(self) -> list[str]:
-        """Warnings, worst first; none where calibration fits."""
+        """Warnings, worst first; empty if the calibration is good."""
         found = []
         outside = max(self.layers, key=lambda layer: layer.outside, default=None)
         if outside is not None and outside.outside > _OUTSIDE:
-            share = f"{outside.outside:.0%} of what enters {outside.name} lies outside of its calibrated range"
+            share = f"{outside.outside:.0%} of the inputs of {outside.name} lie outside its calibrated range"
             found.append(f"the pictures of the check are unlike those of the calibration: {share}")
         unused = [layer.name for layer in self.layers if layer.reason == _UNUSED]
         if unused:
-            found.append(f"nothing entered {', '.join(unused)} on any calibration picture; they stay in float")
+            found.append(f"no input reached {', '.join(unused)} on any calibration picture; they stay in float")
         noisy = [layer for layer in self.layers if layer.decibels < _NOISY]
         for layer in sorted(noisy, key=lambda layer: layer.decibels)[:3]:
             found.append(f"{layer.name} loses much: {layer.decibels:.0f} dB; --keep-float {layer.name} keeps it")
         return found
 
 
-_UNUSED = "nothing entered it"
+_UNUSED = "no input reached it"
 
 
 def require_torchao() -> None:
@@ -90,18 +89,18 @@ def quantize(
     dynamic_shapes: Any = None,
     others: Sequence[tuple[Tensor, ...]] = (),
 ) -> tuple[ExportedProgram, QuantizationReport]:
-    """The program with int8 convolutions and linear layers, and how each layer fares.
+    """The program with int8 convolutions and linear layers, and the quantization error of each layer.
 
     Args:
-        program: of a model in evaluation mode; it is not changed.
-        pictures: its inputs, one tuple per picture, read as at inference; at least one.
-        keep_float: names of modules that stay in float, with all that is in them: "roi_heads.box_predictor".
-        dynamic_shapes: as `torch.export.export` took them for the program.
-        others: inputs that the report is measured on; the first of the calibration where there are none.
+        program: program of a model in evaluation mode; it is not changed.
+        pictures: calibration inputs, one tuple per picture, preprocessed as at inference; at least one.
+        keep_float: names of modules that stay in float with their submodules, such as "roi_heads.box_predictor".
+        dynamic_shapes: dynamic shapes with which `torch.export.export` traced the program.
+        others: inputs for the report; by default the first calibration input.
 
     Raises:
-        DataError: there are no pictures.
-        ConfigError: a name in `keep_float` is no layer's, or no layer is left.
+        DataError: there are no calibration pictures.
+        ConfigError: a name in `keep_float` has no layer, or no layer is left to quantize.
         MissingExtraError: torchao is not installed.
     """
     require_torchao()
@@ -135,7 +134,7 @@ def quantize(
 
 
 def layers(graph: fx.GraphModule) -> Iterator[tuple[fx.Node, str]]:
-    """The convolutions and linear layers of a graph, each with the name of its module; one per place of use."""
+    """The convolutions and linear layers of a graph, each with the name of its module; one entry per call."""
     for node in graph.graph.nodes:
         if node.op == "call_function" and node.target in _LAYERS:
             name = weight_name(node.args[1])
@@ -144,7 +143,7 @@ def layers(graph: fx.GraphModule) -> Iterator[tuple[fx.Node, str]]:
 
 
 def weight_name(node: Any) -> str:
-    """The module of a weight, as the model calls it; "" of what is computed."""
+    """The name of the module of a weight; "" if the weight is computed."""
     while isinstance(node, fx.Node) and node.op == "call_module":  # an observer
         node = node.args[0]
     if not isinstance(node, fx.Node) or node.op != "get_attr":
@@ -164,7 +163,7 @@ def _kept(names: set[str], keep_float: Sequence[str]) -> set[str]:
 
 
 def _observed(prepared: fx.GraphModule) -> Iterator[tuple[fx.Node, Any, Any]]:
-    """Each layer with its observers of what enters and of its weights; None where there is none."""
+    """Each layer with the observers of its input and of its weight; None if there is no observer."""
     for node, _ in layers(prepared):
         modules = [
             prepared.get_submodule(str(each.target)) if isinstance(each, fx.Node) and each.op == "call_module" else None
@@ -174,7 +173,7 @@ def _observed(prepared: fx.GraphModule) -> Iterator[tuple[fx.Node, Any, Any]]:
 
 
 def _without_unused(prepared: fx.GraphModule) -> set[str]:
-    """Take out the observers of layers that nothing entered, which would have made up scales; returns their names."""
+    """Remove the observers of layers that were never run, which have no range; returns the names of the layers."""
     unused = set()
     for node, entering, _ in list(_observed(prepared)):
         if entering is not None and not bool(torch.isfinite(entering.min_val).all()):
@@ -194,7 +193,7 @@ class _Measuring(fx.Interpreter):
         self.measured: dict[str, LayerReport] = {}
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
-        """Observers pass on what they are given."""
+        """Observers return their input."""
         return (
             args[0] if str(target).startswith("activation_post_process") else super().call_module(target, args, kwargs)
         )

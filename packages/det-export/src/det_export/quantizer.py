@@ -1,4 +1,4 @@
-"""Which values of a graph torchao quantizes: what enters chosen layers, and their weights."""
+"""Selection of the values that torchao quantizes: inputs and weights of chosen layers."""
 
 from collections.abc import Sequence
 
@@ -39,7 +39,7 @@ class LayerQuantizer(Quantizer):  # type: ignore[misc,unused-ignore]
         self.nodes = set(nodes)
 
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
-        """Mark what enters the layers, and their weights."""
+        """Mark the inputs and the weights of the layers."""
         for node in model.graph.nodes:
             if node.name in self.nodes:
                 specs = {node.args[0]: _ENTERING, node.args[1]: _WEIGHTS}

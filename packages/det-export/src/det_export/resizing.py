@@ -45,8 +45,8 @@ def with_resizing(model: Any, rule: Mapping[str, Any]) -> Any:
     """A `ModelProto` that takes `INPUT` in place of pixels and sizes, and returns boxes in its pixels.
 
     Args:
-        model: takes `pixels` and `sizes`, of one image.
-        rule: as `det_export.preprocess.prepare` takes it; the arithmetic is the same.
+        model: model with the inputs `pixels` and `sizes`, for one image.
+        rule: resizing rule as of `det_export.preprocess.prepare`, with the same arithmetic.
 
     Raises:
         ConfigError: the boxes are rotated.

@@ -12,10 +12,10 @@ _TOPK = (torch.topk, torch.Tensor.topk)
 
 
 class StableTopK(TorchFunctionMode):
-    """Within it, the largest values of `topk` come as ONNX defines them: of equal ones, the lowest index first.
+    """Within it, `topk` orders equal values by ascending index, as ONNX defines it.
 
-    A network whose features are the same at many places (the padding of an image) scores them all alike, and then its
-    detections depend on which of them come first.
+    Networks give equal scores to places with equal features (the padding of an image), and the detections then depend
+    on the order of these places.
     """
 
     def __torch_function__(
@@ -25,7 +25,7 @@ class StableTopK(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """A call, or the same by a stable sort."""
+        """The call itself, or for `topk` a stable sort."""
         given = dict(kwargs or {})
         if func not in _TOPK or not given.get("largest", True) or len(args) > 3:
             return func(*args, **given)

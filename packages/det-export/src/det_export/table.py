@@ -1,4 +1,4 @@
-"""What `det export` prints of the check."""
+"""Tables of the check that `det export` prints."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -38,7 +38,7 @@ def require_place(form: str, path: Path) -> None:
 def write_config(path: Path) -> Path:
     """Write `config.pbtxt` for the file `NAME/VERSION/model.onnx`; returns where. Other versions share it.
 
-    The inputs of a file include its batch, so `max_batch_size` is 0, which is Triton's word for that.
+    The inputs of a file include its batch, so `max_batch_size` is 0, as Triton requires for that.
     """
     import onnxruntime
 

@@ -1,1 +1,1 @@
-"""Looking at data and at results: checks and conversions of datasets, and what errors of a model cost."""
+"""Inspection of data and results: checks and conversions of datasets, and error analysis of models."""

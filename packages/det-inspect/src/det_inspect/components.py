@@ -79,7 +79,7 @@ def find(name: str) -> list[Component]:
     """The components of a short name, a qualified name or an import path: one of each kind and package that has it.
 
     Raises:
-        UnknownNameError: there is none.
+        UnknownNameError: there is no such component.
     """
     return registry.matches(registry.components(), name) or [registry.find(None, name)]
 

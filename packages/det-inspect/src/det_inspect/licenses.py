@@ -1,4 +1,4 @@
-"""Licences of what a recipe brings: packages, weights and data, as far as their publishers state them.
+"""Licences of the packages, weights and data of a recipe, as far as their publishers state them.
 
 What is listed here is a pointer to the terms, no legal advice; terms change, and those of the publisher count.
 """
@@ -40,12 +40,12 @@ _DATA: Mapping[str, str] = {
 
 
 class License(NamedTuple):
-    """What something is licensed under.
+    """Licence of a package, weights or data.
 
     Attributes:
         kind: "package", "weights" or "data".
         name: of the package, the address of the weights, or the split and its annotations.
-        terms: the licence, or where it is to be looked up.
+        terms: name of the licence, or where it is published.
     """
 
     kind: str

@@ -16,9 +16,10 @@ SAFE_PARTS = ("det_inspect.training.early_stopping:EarlyStopping",)
 
 @hookimpl
 def det_commands() -> dict[str, str]:
-    """Looking at data, at what models cost, at trainings before they begin and afterwards, and at published weights."""
+    """Commands for data, model costs, trial runs, finished runs, and published weights."""
     return {
         "analyze": "det_inspect.cli.analyze:command",
+        "benchmark": "det_inspect.cli.benchmark:command",
         "data": "det_inspect.cli.data:command",
         "data split": "det_inspect.cli.start:split",
         "eval --predictions": "det_inspect.results.command:evaluate_files",
@@ -41,7 +42,7 @@ def det_commands() -> dict[str, str]:
 
 @hookimpl
 def det_evaluators() -> dict[str, str]:
-    """The analysis that `det eval` runs beside the evaluators of a dataset."""
+    """The analysis that `det eval` runs in addition to the evaluators of a dataset."""
     return {"analysis": "det_inspect.analysis.explanation:Analysis"}
 
 

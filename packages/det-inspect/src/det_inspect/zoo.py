@@ -10,7 +10,7 @@ __all__ = ["TASKS", "figures_of", "package_of", "published_model", "recipe_of", 
 
 TASKS = ("detection", "instances", "keypoints", "proposals", "semantic", "panoptic", "densepose")
 
-# Figure -> what publishers call it; the first that a model has counts.
+# Metric -> its published names, of which the first present one counts.
 _FIGURES: Mapping[str, tuple[str, ...]] = {
     "box_ap": ("box AP", "Box AP"),
     "mask_ap": ("mask AP", "Mask AP", "segm AP"),
@@ -24,7 +24,7 @@ def published_model(name: str) -> PublishedModel:
     """The model of a published name, or of the name of its recipe.
 
     Raises:
-        UnknownNameError: there is none.
+        UnknownNameError: there is no such model.
     """
     known_models = models()
     published = name.removesuffix(".yaml").removesuffix(".py")

@@ -35,12 +35,12 @@ class FakeQuantization:
 
     Args:
         model: any model.
-        keep_float: names of modules that are left alone, with all within them, with `*`, `?` and `[]` as in file names.
+        keep_float: patterns (`*`, `?`, `[]`) of the names of modules that stay in float with their submodules.
 
     Attributes:
-        observing: whether ranges follow the inputs, in training mode or, with `observing = "always"`, in any.
-        rounding: whether anything is rounded.
-        ranges: by layer, the smallest and largest value that entered, float32 (2,).
+        observing: whether ranges follow the inputs in training mode; "always" for any mode.
+        rounding: whether inputs and weights are rounded.
+        ranges: layer -> smallest and largest input, float32 (2,).
 
     Raises:
         ConfigError: a name matches nothing, or no layer is left.
@@ -61,7 +61,7 @@ class FakeQuantization:
         self.ranges: dict[str, Tensor] = {}
 
     def attach(self) -> None:
-        """Begin; `detach` ends it."""
+        """Start to observe and round; `detach` ends it."""
         for name, layer in self.layers.items():
             if isinstance(layer, nn.Conv2d):
                 layer._conv_forward = self._convolution(name, layer)  # type: ignore[method-assign]
@@ -69,7 +69,7 @@ class FakeQuantization:
                 layer.forward = self._linear(name, layer)  # type: ignore[method-assign]
 
     def detach(self) -> None:
-        """The layers as they were."""
+        """Restore the layers."""
         for layer in self.layers.values():
             vars(layer).pop("_conv_forward", None)
             vars(layer).pop("forward", None)
@@ -142,14 +142,14 @@ def _norms_behind(model: nn.Module) -> Iterator[tuple[nn.Module, Any]]:
 
 
 class QuantizationAware:
-    """A callback of training: from a step on, the model learns with the rounding of int8.
+    """Training callback for quantization-aware training: from a given step on, int8 rounding is simulated.
 
-    Evaluations within the training then round, too. Ranges are part of the state of a run, which goes on exactly.
+    Evaluations during training round as well. Ranges are part of the state of a run, so that it can be resumed exactly.
 
     Args:
-        start: the step that is the first to round; ranges are observed from the beginning.
-        freeze_ranges: the step from which ranges stay as they are; None: never.
-        freeze_norms: the step from which batch norms use their running statistics; None: never.
+        start: first step with rounding; ranges are observed from step 0.
+        freeze_ranges: step from which ranges are fixed; None: never.
+        freeze_norms: step from which batch norms use their running statistics; None: never.
         keep_float: as of `FakeQuantization`.
     """
 
@@ -177,11 +177,11 @@ class QuantizationAware:
         self._rounding.attach()
 
     def before_step(self, trainer: "Training", batches: Sequence["Batch"]) -> None:
-        """Follow the schedule."""
+        """Switch observation, rounding and norms by the schedule."""
         self._at(trainer)
 
     def on_end(self, trainer: "Training") -> None:
-        """Leave the layers as they were."""
+        """Restore the layers."""
         if self._rounding is not None:
             self._rounding.detach()
 

@@ -14,12 +14,12 @@ class JoinedWarmupCosine:
     """Half a cosine from 1 to `end`, its first steps replaced by a line from `warmup_start` to where it then stands.
 
     Args:
-        steps: the length of the whole training; `Train` knows it.
-        end: the factor at step `steps`.
+        steps: number of steps of the training; set by `Train`.
+        end: factor of the learning rate at step `steps`.
         warmup: number of warmup steps; 0 for none.
-        warmup_start: the factor at step 0.
-        warmup_form: "linear" for that line, "constant" to stay at `warmup_start`.
-        rescale: begin the cosine after the warmup instead of under it.
+        warmup_start: factor of the learning rate at step 0.
+        warmup_form: "linear", or "constant" to stay at `warmup_start` during warmup.
+        rescale: whether the cosine starts after the warmup instead of at step 0.
     """
 
     steps: int

@@ -17,13 +17,13 @@ class SubclassCoco(CocoDataset):
     """A file in the COCO format with the sub-class of each object as `extras: {subclass_id: ...}`, as D2Go reads it.
 
     Args:
-        images: the folder that the file names start from.
-        annotations: the JSON file.
+        images: folder of the images.
+        annotations: path of the JSON file.
         classes: as of `CocoDataset`.
         keep_empty: as of `CocoDataset`.
 
     Raises:
-        DataError: as `CocoDataset`, or an object has no sub-class.
+        DataError: as of `CocoDataset`, or an object has no sub-class.
     """
 
     def __init__(

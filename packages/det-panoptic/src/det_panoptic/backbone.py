@@ -58,7 +58,7 @@ class DeepLabResNet(nn.Module):
         freeze_at: number of stages excluded from training, counted from the stem.
         stem: "deeplab" for three 3 x 3 convolutions, "basic" for one of 7 x 7.
         stem_channels: output channels of the stem.
-        stride_in_1x1: whether the stride is in the first 1 x 1 convolution; see `BottleneckBlock`.
+        stride_in_1x1: whether the first 1 x 1 convolution has the stride instead of the 3 x 3 one.
         groups: groups of the 3 x 3 convolutions (ResNeXt).
         width_per_group: channels per group in res2, doubled each stage.
         res2_channels: output channels of res2, doubled each stage.

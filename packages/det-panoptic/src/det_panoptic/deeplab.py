@@ -24,7 +24,7 @@ class DeepLabV3Head(nn.Module):
         num_classes: number of pixel classes.
         in_feature: feature level; by default the last.
         aspp_channels: output channels of the pyramid pooling.
-        aspp_dilations: dilations of its three 3 x 3 convolutions; see `ASPP`.
+        aspp_dilations: dilations of the three 3 x 3 convolutions of the pyramid pooling.
         aspp_dropout: dropout rate of its output, in [0, 1).
         norm: norm layer of the convolutions.
         train_size: (height, width) of the training images, the window of the image pooling; None to pool the whole
@@ -95,11 +95,11 @@ class DeepLabDecoder(nn.Module):
         in_features: feature levels, finest first; None for the finest and the coarsest.
         project_channels: channels to which each level but the coarsest is projected.
         decoder_channels: channels of the output, and of each fusion step before.
-        aspp_channels: see `DeepLabV3Head`, as all that follow.
-        aspp_dilations: dilations of the pyramid pooling; see `ASPP`.
+        aspp_channels: output channels of the pyramid pooling (`ASPP`).
+        aspp_dilations: dilations of the three 3 x 3 convolutions of the pyramid pooling.
         aspp_dropout: dropout rate of the pyramid pooling, in [0, 1).
         norm: norm layer of the convolutions.
-        train_size: see `DeepLabV3Head`.
+        train_size: (height, width) of the training images, the window of the image pooling; None for the whole image.
         separable: whether one depthwise separable 5 x 5 convolution replaces two 3 x 3 ones.
 
     Attributes:

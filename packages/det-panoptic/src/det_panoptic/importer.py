@@ -279,8 +279,8 @@ def complete(s: Settings, tree: dict[str, Any]) -> None:
         s.read("SOLVER.MOMENTUM", "SOLVER.NESTEROV")
         decay = s["SOLVER.WEIGHT_DECAY"]
         train["optimizer"] = {"type": "torch.optim:Adam", "lr": s["SOLVER.BASE_LR"], "weight_decay": decay}
-    if judges := evaluators(kind, s.peek("DATASETS.TEST")):
-        data["evaluators"] = judges
+    if metrics := evaluators(kind, s.peek("DATASETS.TEST")):
+        data["evaluators"] = metrics
 
 
 EXTENSION = {"defaults": DEFAULTS, "datasets": DATASETS, "parts": PARTS, "complete": complete}

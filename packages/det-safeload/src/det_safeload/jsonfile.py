@@ -40,7 +40,7 @@ def read(path: Path, what: str = "file") -> Any:
     except ContentError:
         raise
     except (ValueError, RecursionError) as error:
-        raise ContentError(where, f"the {what} is not sound JSON", str(error), fix) from error
+        raise ContentError(where, f"the {what} is not valid JSON", str(error), fix) from error
 
 
 def _require_substance(content: bytes, where: str, what: str) -> None:

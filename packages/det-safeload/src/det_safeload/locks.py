@@ -73,7 +73,7 @@ def _open_and_lock(path: Path) -> int:
 
 
 def _take(descriptor: int) -> bool:
-    """Lock an open file, unless another process has; where the file system knows no locks, everybody has it.
+    """Lock an open file, unless another process has; on file systems without locks, all processes have it.
 
     The lock is the process's alone: those that it forks, such as loader workers, do not keep it alive.
     """

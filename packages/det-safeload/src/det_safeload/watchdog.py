@@ -38,7 +38,7 @@ class Stop(BaseException):
 class Watchdog:
     """Calls functions that each may take so many seconds; to be used in a `with` statement.
 
-    One thread looks at the clock and sends SIGALRM to the main thread, where the handler decides. A timer of the
+    One thread watches the clock and sends SIGALRM to the main thread, where the handler decides. A timer of the
     process (`signal.setitimer`) would do without the thread, but there is only one, and test runners use it.
 
     Args:

@@ -98,7 +98,7 @@ def load_command(name: str) -> click.Command:
     component = registry.find("commands", name, where)
     command = component.resolve(where)
     if not isinstance(command, click.Command):
-        problem = f"{component.target!r} is no click command, which {component.distribution} says it is"
+        problem = f"{component.target!r} is listed as a command by {component.distribution}, but is not a click command"
         raise UnknownNameError(where, problem)
     if isinstance(command, click.Group):
         return Commands(prefix=name, inner=command)

@@ -151,7 +151,7 @@ def _load(
 
     detector = Detector.load(source, weights, device, overrides=overrides, trust=trust)
     if detector.recipe is None or "data" not in detector.recipe.tree:
-        raise RecipeError(source, "says nothing about its `data`", fix="give a recipe that does, and --weights")
+        raise RecipeError(source, "has no section `data`", fix="give a recipe that has one, and --weights")
     data = detector.recipe.build("data")
     if tta:  # the views resize the images themselves
         return detector.augmented().model, dataclasses.replace(data, eval_transforms=())

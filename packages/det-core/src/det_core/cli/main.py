@@ -41,7 +41,7 @@ class _Det(Commands):
 
 @click.group(cls=_Det, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="det-core", prog_name="det")
-@click.option("--traceback", is_flag=True, help="Show where an error was raised, not only what it says.")
+@click.option("--traceback", is_flag=True, help="Show the traceback of an error, not only its message.")
 def det(traceback: bool) -> None:
     """Detection and segmentation from recipes and plugins."""
 
@@ -79,7 +79,7 @@ def _end_in_time(code: int) -> None:
         return
 
     def end() -> None:
-        click.echo(f"det: {', '.join(names)} does not end, and is ended; `det plugins` says more", err=True)
+        click.echo(f"det: {', '.join(names)} does not end, and is killed; see `det plugins`", err=True)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -25,7 +25,7 @@ def command(context: click.Context, words: tuple[str, ...]) -> None:
             for alias in each.aliases:
                 echo(f"{'':{width}}  also {alias}")
         if not listed:
-            echo("No recipe has this text." if words else "No recipe is installed; `det plugins` says why.")
+            echo("No recipe has this text." if words else "No recipe is installed; see `det plugins` for the reason.")
 
 
 @command.command()

@@ -16,8 +16,8 @@ def step_batches(data: Data, settings: Train, processes: Processes, position: in
 
     Args:
         data: with `train`.
-        settings: how to train.
-        processes: that share the images of a step.
+        settings: settings of the training.
+        processes: group of processes that share the images of a step.
         position: samples that were drawn before.
 
     Raises:

@@ -34,7 +34,7 @@ class Outcome:
     """The result of a run.
 
     Attributes:
-        folder: where its files are.
+        folder: folder of its files.
         step: number of steps trained, over all its parts.
         finished: whether nothing is left to do; False if the run was asked to stop.
         best: the best evaluation on `data.val`, whose weights are in `folder.best`; None if there was none.
@@ -56,17 +56,17 @@ class Trainer:
     Args:
         model: a `Model`; it is moved to the device of `settings`.
         data: with `train`, and `val` if there is something to choose by.
-        settings: how to train.
-        folder: where checkpoints and scalars go.
+        settings: settings of the training.
+        folder: folder of checkpoints and scalars.
         recipe: resolved, as the checkpoints hold it.
-        display: where progress is shown.
+        display: display of the progress.
         stop: checked after each step.
 
     Attributes:
         step: number of steps done.
         position: number of samples drawn from the training set, by all processes.
         saved: the step of the newest checkpoint `last`; -1 if there is none.
-        sums: of the scalars since the last row.
+        sums: sums of the scalars since the last row.
         validation: the evaluations.
     """
 

@@ -73,7 +73,7 @@ class ParamGroups:
         bias_weight_decay: for all other biases; None: that of the optimizer.
         bias_lr_factor: multiplies the learning rate of those other biases.
         weight_decay_of: last part of a parameter's name, such as "pos_embed" -> weight decay, before all others.
-        layer_decay: how much slower early layers learn; None: not.
+        layer_decay: layer-wise decay of the learning rate; None for none.
         lr_factor_of: last part of a parameter's name -> factor on its learning rate, beside all others.
     """
 

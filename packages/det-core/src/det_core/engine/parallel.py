@@ -30,7 +30,7 @@ class Parallel:
             which the outermost that match are taken; by default the children of the model.
         pad_together: pad the images of a step to one size in all processes, so that the result does not depend on how
             many there are; false pads those of each process, which is faster where image sizes vary.
-        find_unused: let DDP look for weights without a gradient in each step, for a model that does not use all of its
+        find_unused: whether DDP searches for weights without a gradient in each step, for models that do not use all
             weights in every step.
         timeout: seconds in which a process that does not come to a step ends the others.
     """
@@ -50,7 +50,7 @@ class Processes:
     """The processes that train together, this one among them; with one process every method is the identity.
 
     Args:
-        settings: how they share the work.
+        settings: settings of distributed training.
         device: device of this process.
 
     Attributes:

@@ -70,7 +70,7 @@ class Display:
 
     Args:
         steps: number of steps of the whole training; 0 where nothing is trained.
-        console: where to write; None: standard error.
+        console: console for output; None for standard error.
     """
 
     def __init__(self, steps: int = 0, console: Console | None = None) -> None:
@@ -117,8 +117,10 @@ class Display:
         first_step, began = self._first = self._first or (step, now)
         if scalars:
             self._status = _status(scalars)
-        left = (now - began) / max(1, step - first_step) * (self._steps - step)
-        status = f"{self._status}  {timedelta(seconds=round(left))} left"
+        status = self._status
+        if step > first_step:
+            left = (now - began) / (step - first_step) * (self._steps - step)
+            status = f"{status}  {timedelta(seconds=round(left))} left"
         self._bar.update(self._training, completed=step, status=status)
         if not self.console.is_terminal and scalars and now - self._spoke > _SECONDS_BETWEEN_LINES:
             self._spoke = now

@@ -55,7 +55,7 @@ def restore(trainer: "Training", state: Mapping[str, Any]) -> list[str]:
     """Restore a saved state; returns a sentence for each change since.
 
     Raises:
-        CheckpointError: the state is incomplete, or of other classes or another kind of training.
+        CheckpointError: the state is incomplete, beyond the last step, or of other classes or another kind of training.
     """
     where = str(trainer.folder.state)
     if not any(key in state for key in _NEWER):
@@ -63,6 +63,9 @@ def restore(trainer: "Training", state: Mapping[str, Any]) -> list[str]:
     if missing := [key for key in _KEYS if key not in state]:
         fix = "start again with --overwrite, or go on from the weights of best.safetensors"
         raise CheckpointError(where, "is not the whole state of a training run", f"without {', '.join(missing)}", fix)
+    if (done := int(state["step"])) > (steps := trainer.settings.steps):
+        fix = f"set train.steps to {done} or more, or start again with --overwrite"
+        raise CheckpointError(where, f"is of step {done}, beyond the {steps} of this run", fix=fix)
     if state["data"]:
         require_same_classes(where, state["data"], trainer.data_summary)
     if state.get("sharded", False) != trainer.settings.sharded:

@@ -26,7 +26,7 @@ class Scalars:
     Rows that the disk does not take are kept, and written with a later one.
 
     Args:
-        folder: where the two files are.
+        folder: folder of the two files.
         keep: rows up to this step are kept, later ones (of a run that is being continued) are dropped.
         evaluated: rows of evaluations are kept up to this step only; None: as all others.
     """

@@ -83,7 +83,7 @@ class WarmupSteps:
 
     Args:
         steps: the length of the whole training; `Train` knows it.
-        decays: how often the rate falls: after steps / (decays + 1), and so on.
+        decays: number of decays of the rate: after steps / (decays + 1), and so on.
         gamma: factor of each of them.
         warmup: number of warmup steps; 0 for none.
         warmup_start: the factor at step 0.

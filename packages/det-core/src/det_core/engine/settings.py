@@ -50,7 +50,7 @@ class Train:
         checkpoint_every: steps between checkpoints `last`; null: only after the last step. A run that is stopped by
             Ctrl-C or SIGTERM writes one too.
         log_every: steps between rows of `scalars.csv` and `scalars.jsonl`.
-        seed: of everything random: initial values, the order of the images, augmentation, sampling.
+        seed: random seed of everything random: initial values, the order of the images, augmentation, sampling.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best there is.
     """
 

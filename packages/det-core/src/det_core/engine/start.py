@@ -48,7 +48,7 @@ def train(
         resume: go on with the run in `output`, on the CPU bit for bit as if it had not been interrupted; begin it where
             nothing is saved yet.
         overwrite: start again where a run is already.
-        console: where progress is shown; None: standard error.
+        console: console for progress; None for standard error.
         callbacks: more of them, after those of the recipe; see `Callback`.
 
     Raises:

@@ -59,9 +59,9 @@ class Step:
 
     Args:
         model: a `Model`, prepared.
-        settings: how to train.
-        device: of the model.
-        processes: that train together.
+        settings: settings of the training.
+        device: device of the model.
+        processes: group of processes that train together.
     """
 
     def __init__(self, model: nn.Module, settings: Train, device: torch.device, processes: Processes) -> None:
@@ -138,7 +138,7 @@ class Step:
 
         Args:
             values: losses and "gradient_norm".
-            batches: of this process.
+            batches: batches of this process.
             step: the number of the step.
             folder: where `bad_batch.pt` is written, for `torch.load`.
             kept: a sentence about saved files.
@@ -156,7 +156,7 @@ class Step:
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         images = ", ".join(str(p or i) for b in batches for p, i in zip(b.paths, b.ids, strict=True))
         fix = (
-            f"look at these images and their boxes, as {keep} holds them, lower train.optimizer.lr, lengthen the "
+            f"check these images and their boxes, as {keep} holds them, lower train.optimizer.lr, lengthen the "
             "warmup, or set clip_gradients"
         )
         found = f"{numbers}; images {images}; {kept}"

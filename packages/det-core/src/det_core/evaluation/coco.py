@@ -32,7 +32,7 @@ class CocoEvaluator(PerImage["_Image"]):
 
     Args:
         classes: class names, by label.
-        iou_types: what is compared: "bbox", "segm", "keypoints" (by object keypoint similarity, OKS).
+        iou_types: types of IoU: "bbox", "segm", "keypoints" (by object keypoint similarity, OKS).
         max_detections: maximum number of detections per image and class, by score.
         max_keypoint_detections: maximum number of detections per image and class for keypoints.
         sigmas: standard deviation of each of the K keypoints in OKS; None for COCO's 17.

@@ -58,7 +58,7 @@ def curves(
     Args:
         ground_truth: objects, with "area" and "iscrowd".
         detections: detections, with "id", "area" and "score"; images and categories are those of `ground_truth`.
-        iou_type: what IoU is computed of.
+        iou_type: type of IoU, "bbox", "segm" or "keypoints".
         limits: maximum numbers of detections per image and class, by score; ascending.
         sigmas: standard deviation of each keypoint.
         backend: None for hotcoco if it is installed and agrees with pycocotools, which is tested once.
@@ -93,14 +93,14 @@ def _by_pycocotools(
 ) -> Curves:
     # pycocotools prints its progress; its failures are exceptions.
     with redirect_stdout(io.StringIO()):
-        judge = COCOeval(read_table(ground_truth), read_table(detections), iou_type)
-        judge.params.maxDets = list(limits)
-        judge.params.kpt_oks_sigmas = np.array(sigmas)
+        evaluation = COCOeval(read_table(ground_truth), read_table(detections), iou_type)
+        evaluation.params.maxDets = list(limits)
+        evaluation.params.kpt_oks_sigmas = np.array(sigmas)
         if overlaps is not None:
-            judge.computeIoU = lambda image_id, category_id: overlaps(judge, image_id, category_id)
-        judge.evaluate()
-        judge.accumulate()
-    return Curves(judge.eval["precision"], judge.eval["recall"], judge.eval["scores"])
+            evaluation.computeIoU = lambda image_id, category_id: overlaps(evaluation, image_id, category_id)
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return Curves(evaluation.eval["precision"], evaluation.eval["recall"], evaluation.eval["scores"])
 
 
 def _by_hotcoco(
@@ -108,13 +108,13 @@ def _by_hotcoco(
 ) -> Curves:
     import hotcoco
 
-    judge = hotcoco.COCOeval(hotcoco.COCO(dict(ground_truth)), hotcoco.COCO(dict(detections)), iou_type)
-    judge.params.max_dets = list(limits)
+    evaluation = hotcoco.COCOeval(hotcoco.COCO(dict(ground_truth)), hotcoco.COCO(dict(detections)), iou_type)
+    evaluation.params.max_dets = list(limits)
     if iou_type == "keypoints":
-        judge.params.kpt_oks_sigmas = list(sigmas)
-    judge.evaluate()
-    judge.accumulate()
-    result: Any = judge.eval
+        evaluation.params.kpt_oks_sigmas = list(sigmas)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    result: Any = evaluation.eval
     return Curves(np.asarray(result["precision"]), np.asarray(result["recall"]), np.asarray(result["scores"]))
 
 

@@ -1,1 +1,1 @@
-"""Files that somebody named: JSON, checked. Regular files and budgets are those of det_safeload."""
+"""Untrusted JSON files. Regular files and budgets are those of det_safeload."""

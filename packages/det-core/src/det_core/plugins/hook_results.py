@@ -19,7 +19,7 @@ from det_core.printable import printable, quoted
 
 __all__ = ["Tables", "components", "registered", "tables"]
 
-# The hooks alone: pluggy looks closely at everything that is in a module, for each plugin again.
+# The hooks alone: pluggy inspects every attribute of a module, for each plugin again.
 _SPECS = ModuleType("hooks")
 vars(_SPECS).update({hook: getattr(hooks, hook) for hook in hooks.HOOKS.values()})
 _KIND_OF = {hook: kind for kind, hook in hooks.HOOKS.items()}
@@ -37,7 +37,7 @@ class Tables:
 
     Attributes:
         safe_parts: import paths that an untrusted recipe may build.
-        moved_names: where a part of the plugin stood before -> where it is.
+        moved_names: earlier name of a part of the plugin -> current name.
     """
 
     safe_parts: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Tables:
 
 
 def tables(module: ModuleType) -> Tables:
-    """The tables of a plugin module, and the functions in it that only look like hooks."""
+    """The tables of a plugin module, and its functions that have the name of a hook without the mark."""
     safe_parts, of_parts = _safe_parts(module)
     moved_names, of_names = _moved_names(module)
     return Tables(safe_parts, moved_names, (*of_parts, *of_names, *_unmarked(module)))
@@ -150,7 +150,7 @@ def _plain_text(value: Any) -> str | None:
 
 
 def _unmarked(module: ModuleType) -> list[str]:
-    """Functions that look like hooks and lack the mark, which pluggy passes over in silence."""
+    """Functions with the name of a hook but without the mark, which pluggy silently ignores."""
     own = {name: value for name, value in vars(module).items() if name in _KIND_OF}
     return [
         f"{name} is not marked with @hookimpl, so it is not used"

@@ -110,7 +110,7 @@ def recipe_files(folder: str, published: Mapping[str, Mapping[str, str]], more: 
     """The result of `det_recipes` for files named like their recipes; published paths are aliases.
 
     Args:
-        folder: where the files are, as "package:folder".
+        folder: folder of the files, as "package:folder".
         published: folder of the published configuration -> name of the recipe -> name of the configuration.
         more: recipes of no published configuration.
     """

@@ -81,7 +81,7 @@ def find(kind: str | None, name: str, where: str = "") -> Component:
     """The component of a name; raises UnknownNameError if there is none, or if a short name is offered twice.
 
     Args:
-        kind: one of hooks.HOOKS; None looks in hooks.COMPONENTS, for a parameter that has no contract.
+        kind: one of hooks.HOOKS; None searches hooks.COMPONENTS, for a parameter that has no contract.
         name: short, qualified or an import path.
         where: the place in a recipe that asks, to start the message with.
     """
@@ -126,12 +126,10 @@ def _advice(kind: str | None, name: str, offered: list[Component]) -> tuple[str,
     if idle or catalog().environment_issues:
         reasons = [f"{plugin.distribution} {plugin.version} ({plugin.problem})" for plugin in idle]
         found = "not in use: " + ", ".join([*reasons, *map(str, catalog().environment_issues)])
-    hints = [did_you_mean(name, [c.name for c in offered] + [c.qualified for c in offered])]
-    hints.append(_from_package(name, kind or ""))
-    if not any(hints):
-        path = "" if kind == "recipes" else "; an import path reads 'package.module:attribute'"
-        hints.append(f"`det {'recipes' if kind == 'recipes' else 'plugins'}` lists what is installed{path}")
-    return found, "; ".join(hint for hint in hints if hint)
+    near = did_you_mean(name, [c.qualified if "/" in name else c.name for c in offered])
+    path = "" if kind == "recipes" else "; an import path reads 'package.module:attribute'"
+    listed = f"`det {'recipes' if kind == 'recipes' else 'plugins'}` lists what is installed{path}"
+    return found, _from_package(name, kind or "") or near or listed
 
 
 def _from_package(name: str, kind: str = "") -> str:

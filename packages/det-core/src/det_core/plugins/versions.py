@@ -82,7 +82,7 @@ def _advice(needed: Mapping[str, str]) -> str:
     exact = " ".join(f"{name}=={version}" if version else name for name, version in needed.items())
     if all(name in known.KNOWN for name in needed):
         return f"pip install {exact}"
-    return f"only the recipe says so; if you trust who wrote it: pip install {exact}"
+    return f"this name comes from the recipe alone; if you trust its author: pip install {exact}"
 
 
 def _installed(distribution: str) -> str:

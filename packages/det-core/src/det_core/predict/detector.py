@@ -49,7 +49,7 @@ class Detector:
     Attributes:
         threshold: the score threshold of calls without one: that of the best F1 in the validation of the checkpoint
             that it was loaded from, else 0.5.
-        batch_size: how many images go through the model at once in calls without one.
+        batch_size: default number of images per call of the model.
         about: metadata of the checkpoint that it was loaded from; None without one.
         recipe: the recipe it was built from by `load`; else None.
         weights: the file or address of the weights that `load` read; "" where it read none.
@@ -99,7 +99,7 @@ class Detector:
             weights: for a recipe: the weights of the whole model, det's own or not, in a file or at an address that
                 `det_core.weights.read` takes; None takes those that are published for a recipe of this name, which are
                 downloaded once, and otherwise the initial weights of the recipe, if they are of a whole model.
-            device: where to compute; None for the best there is.
+            device: torch device; None for the best available one.
             classes: the name of each label; None takes the checkpoint's, those of the dataset of a published model, and
                 "class 0" and so on if they are unknown.
             overrides: changes to the recipe, such as "model.roi_heads.box_predictor.nms_threshold=0.6".
@@ -196,7 +196,7 @@ class Detector:
         """Test-time augmentation: several sizes of each image, and mirrored, merged; slower by as many times.
 
         Args:
-            sizes: of the shorter side, in pixels; None: nine, from half to one and a half times the side of its
+            sizes: lengths of the shorter side, in pixels; None: nine, from half to one and a half times the side of its
                 `ResizeShortestEdge`, which are the published 400 to 1200 for a detector of 800.
             max_size: of the longer side, where it would be longer; None: five times the side, the published 4000.
             flip: also predict the mirror image of each view.
@@ -274,7 +274,7 @@ class Detector:
         precision: Literal["fp32", "bf16"] = "fp32",
         compiled: bool = False,
     ) -> "Detector":
-        """Another detector that says the same in less time; this one stays as it is, and is the one to train or save.
+        """A faster copy of the detector with equal predictions; train and save the original, which is not changed.
 
         Args:
             fold: multiply batch norms into the convolutions before them.

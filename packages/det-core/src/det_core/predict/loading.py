@@ -74,7 +74,7 @@ def _file_of(source: str | PathLike[str]) -> Path | None:
         return path
     if path.suffix in _WEIGHT_FILES:
         fix = "name its recipe, and give this file as the weights"
-        raise CheckpointError(str(path), "is not a checkpoint that says what model it is for", fix=fix)
+        raise CheckpointError(str(path), "is not a checkpoint with the recipe of its model", fix=fix)
     return None
 
 

@@ -77,7 +77,7 @@ def fold_norms(model: nn.Module) -> int:
     """Multiply the batch norms of `model` into the convolutions before them, in place; returns how many.
 
     They are the norms of our own convolutions, and those that `torch.fx` sees follow a convolution whose output nothing
-    else reads. What it cannot trace stays as it is, and so do norms that look at what passes through them (GroupNorm).
+    else reads. What it cannot trace stays as it is, and so do norms that depend on their input (GroupNorm).
     """
     # A layer that stands in two places may have a norm behind it in one of them alone.
     places = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))

@@ -50,7 +50,7 @@ class Result:
     def detections(self) -> Detections:
         """The objects found, best first, in the pixels of `image`."""
         if self.prediction.detections is None:
-            raise ConfigError("Result.detections", "this model detects no objects", fix="look at Result.prediction")
+            raise ConfigError("Result.detections", "this model detects no objects", fix="use Result.prediction")
         return self.prediction.detections
 
     @property
@@ -62,7 +62,7 @@ class Result:
         """
         found = self.detections
         if found.masks is None:
-            raise ConfigError("Result.masks", "this model makes no masks", fix="look at Result.detections")
+            raise ConfigError("Result.masks", "this model makes no masks", fix="use Result.detections")
         return MasksInImage(found.masks, found.boxes, found.size)
 
     @property
@@ -115,7 +115,7 @@ class Result:
 
         Args:
             labels: write names and scores.
-            line_width: of boxes, in pixels; None: by the size of the image.
+            line_width: width of boxes, in pixels; None: by the size of the image.
 
         Raises:
             MissingExtraError: there are segments, and det-panoptic is not installed.

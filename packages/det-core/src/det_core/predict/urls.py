@@ -33,10 +33,10 @@ def content_at(
     """The bytes at an address "https://...".
 
     Args:
-        address: of a file.
+        address: URL of a file.
         opener: takes a request and `timeout`, as `urllib.request.urlopen` does.
         largest: in bytes.
-        timeout: of each step of the connection, in seconds.
+        timeout: timeout of each step of the connection, in seconds.
 
     Raises:
         DataError: it cannot be downloaded, or is larger.

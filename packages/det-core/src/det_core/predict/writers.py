@@ -20,7 +20,7 @@ class ImageName:
     """Names of an image in the written files.
 
     Attributes:
-        id: its number in files of COCO's formats.
+        id: image id in files of COCO's formats.
         file_name: the name of its file, from the folder that was given, with slashes.
         picture: a name for a picture of it, ".jpg" or ".png", different for each image of a call; it may have folders.
         source: the path or address that the image was read from.
@@ -69,7 +69,7 @@ class PictureWriter:
     """Writes each image with its objects drawn on it.
 
     Args:
-        folder: where the pictures go; it exists.
+        folder: existing folder for the pictures.
         labels: write names and scores.
         line_width: as of `Result.plot`.
     """

@@ -48,7 +48,7 @@ class AllowList:
     """Which names may stand in one section of a recipe.
 
     Attributes:
-        kinds: of components offered through hooks.
+        kinds: kinds of components offered through hooks.
         own: whether code of the user's own may be named.
         all: whether nothing is refused: of defaults, which stand in code and not in a recipe.
     """

@@ -55,7 +55,7 @@ def _counted() -> Iterator[None]:
         nonlocal layers
         layers += 1
         if layers > LAYERS:
-            fix = "look for a number of layers that is far too large"
+            fix = "correct the number of layers that is far too large"
             raise _TooLargeError("the model", f"asks for more than {LAYERS} layers", fix=fix)
 
     def count_numbers(owner: Any, name: str, part: Any) -> None:
@@ -63,7 +63,7 @@ def _counted() -> Iterator[None]:
         count_layer(owner, name, part)
         numbers += part.numel() if part is not None and hasattr(part, "numel") else 0
         if numbers > NUMBERS:
-            fix = "look for a number of channels or classes that is far too large"
+            fix = "correct the number of channels or classes that is far too large"
             raise _TooLargeError("the model", f"asks for more than {NUMBERS} numbers", fix=fix)
 
     with contextlib.ExitStack() as stack:

@@ -190,7 +190,7 @@ class Checker:
                 return implied, ""
             offered = sorted({component.name for component in registry.components(kind)}) if kind else []
             some = ", ".join(offered[:6]) + (", ..." if len(offered) > 6 else "")
-            raise ConfigError(path, "must say its `type`", fix=f"there is {some}" if some else "")
+            raise ConfigError(path, "needs a `type`", fix=f"there is {some}" if some else "")
         if not isinstance(name, str):
             raise ConfigError(f"{path}.type", "must be a name", f"got {shown(name)}")
         return self.allow.component(kind, name, f"{path}.type")

@@ -137,7 +137,7 @@ class Call:
     """A constructor and its checked arguments.
 
     Attributes:
-        spelled: its `type`, qualified; "" where the annotation already says which class it is.
+        spelled: its `type`, qualified; "" where the annotation determines the class.
         defaults: arguments that are not given and whose default a recipe can spell.
         expected: annotation of the result.
         unbuilt: whether the parent calls it.

@@ -124,7 +124,7 @@ class Recipe:
         if node is None and section == "weights":
             return None
         if node is None and section == "model":
-            raise RecipeError(self.source, "says nothing about its `model`")
+            raise RecipeError(self.source, "has no section `model`")
         node = {} if node is None else node
         versions.require_present(node, self.tree.get("versions"), section)
         allow = OWN if self.trusted else untrusted(section)
@@ -153,7 +153,7 @@ def recipe_from_tree(tree: Mapping[str, Any], source: str = "a recipe", trusted:
 
     Args:
         tree: content of a recipe file; a parent is a name, not a file.
-        source: its name in messages.
+        source: name of the recipe in error messages.
         trusted: as of `Recipe`.
     """
     return _whole(_complete(tree, None, source), source, trusted)
@@ -206,6 +206,8 @@ def _located(reference: str | Path, where: str = "") -> Iterator[tuple[Path, str
     if component is None and not is_file and not _is_file_name(name) and not exists(Path(name)):
         component = registry.find("recipes", name, where)
     if component is None:
+        if Path(name).is_dir():
+            raise RecipeError(name, "is a folder without the files of a run", fix="name a run, checkpoint or recipe")
         yield Path(name), name
         return
     with _packaged(component, where) as path:
@@ -227,7 +229,7 @@ def _parent(name: str, folder: Path | None, source: str) -> Iterator[tuple[Path,
     fix = "name a recipe that is installed, or put the parent beside the recipe or below its folder"
     if folder is None:
         raise RecipeError(
-            where, f"{name!r} is no name of a recipe, and there is no folder to look for a file in", fix=fix
+            where, f"{name!r} is not the name of a recipe, and there is no folder to search for a file", fix=fix
         )
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
@@ -305,6 +307,6 @@ def _keys(content: Any, source: str) -> dict[str, Any]:
 
 def _whole(tree: dict[str, Any], source: str, trusted: bool = True) -> Recipe:
     if tree.get("model") is None:
-        raise RecipeError(source, "says nothing about its `model`", fix="give it one, or name a parent by `extends`")
+        raise RecipeError(source, "has no section `model`", fix="give it one, or name a parent by `extends`")
     versions.warn_of_others(tree.get("versions"), source)
     return Recipe({key: tree[key] for key in KEYS if key in tree}, source, trusted)

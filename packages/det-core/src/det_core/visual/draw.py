@@ -68,7 +68,7 @@ def draw(
         objects: in the pixels of `image`; boxes (N, 4), or (N, 5) rotated.
         classes: the name of each label; a label without a name is shown as its number.
         write: False leaves out names and scores, which cover what is small.
-        line_width: in pixels; None: by the size of the image.
+        line_width: line width in pixels; None: by the size of the image.
     """
     picture = to_pil(image)
     unit = min(picture.size)

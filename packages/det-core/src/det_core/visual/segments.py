@@ -1,4 +1,4 @@
-"""Segments in words: what is in an image by falling area."""
+"""Text description of the segments of an image, by descending area."""
 
 from collections.abc import Sequence
 

@@ -32,7 +32,7 @@ class LoadReport:
         unused: names in the file that had no place.
         kept: names in the model that stayed at their initial values, as was asked for.
         counters: number of batch-norm counters that one side had and the other did not need.
-        upgrades: what had to be done to an older file; see `det_core.weights.upgrades`.
+        upgrades: names of upgrades applied to an older file; see `det_core.weights.upgrades`.
     """
 
     where: str
@@ -73,7 +73,7 @@ def load_into(
         model: on any device.
         state: tensors by name.
         where: the file they came from, for messages.
-        skip: paths of modules or parameters that keep their initial values, whatever the file says of them; "*" stands
+        skip: paths of modules or parameters that keep their initial values even if the file has them; "*" stands
             for anything.
         allow_unused: names without a place in the model are reported instead of refused.
         by_shape: what has another shape, or is on one side alone, is reported instead of refused, and the model keeps
@@ -137,9 +137,7 @@ def _require_fit(
         shapes = [f"{k} {tuple(given[k].shape)} instead of {tuple(needed[k].shape)}" for k in misshapen]
         problems.append(f"{_count(misshapen, 'tensor')} of another shape: {_some(shapes)}")
     if problems:
-        fix = (
-            "give the weights of this model, or say what they are for with `into` or what is to start anew with `skip`"
-        )
+        fix = "give the weights of this model, or name their part with `into`, or the parts to initialize with `skip`"
         raise WeightsError(where, f"does not fit {type(model).__name__}", "; ".join(problems), fix)
 
 
@@ -148,7 +146,7 @@ def _require_half(needed: Iterable[str], fresh: Collection[str], where: str, mod
     wanted = [key for key in needed if key.rpartition(".")[2] != _COUNTER]
     if 2 * len(fresh) > len(wanted):
         found = f"{len(wanted) - len(fresh)} of {len(wanted)} tensors have the name and shape of one in the file"
-        fix = "give the weights of such a model, or say what part of it they are for with `into`"
+        fix = "give the weights of such a model, or name the part they are for with `into`"
         raise WeightsError(where, f"does not fit {model}", found, fix)
 
 

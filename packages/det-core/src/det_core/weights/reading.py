@@ -77,7 +77,7 @@ def read_pickle(path: Path, parts: int = 500_000) -> Any:
 
     Args:
         path: the file.
-        parts: how many values and instructions it may have.
+        parts: maximum number of values and instructions.
 
     Raises:
         WeightsError: the file asks for anything else or for too much, or is damaged, or no pickle.
@@ -88,7 +88,7 @@ def read_pickle(path: Path, parts: int = 500_000) -> Any:
     except OSError as error:
         raise WeightsError(where, "cannot be read", error.strerror or str(error)) from error
     except (RefusedError, OverBudgetError) as refused:
-        fix = "it may be hostile: get the weights from somebody you trust, as .safetensors"
+        fix = "it may be hostile: get the weights from a source that you trust, as .safetensors"
         raise WeightsError(where, "holds more than arrays, and was not read", str(refused), fix) from None
     except MemoryError:
         raise WeightsError(where, "is damaged", "it asks for more memory than there is", _AGAIN) from None
@@ -109,7 +109,7 @@ def _unpickled(path: Path, where: str) -> Any:
     try:
         return read_archive(path)
     except (RefusedError, OverBudgetError) as error:
-        fix = "it may be hostile; whoever made it can save the state dict alone: torch.save(model.state_dict(), ...)"
+        fix = "it may be hostile; its author can save the state dict alone: torch.save(model.state_dict(), ...)"
         raise WeightsError(where, "holds more than tensors, or is no weight file", str(error), fix) from error
     except Exception as error:  # a damaged file can fail in any way, all of them inside the reader
         raise WeightsError(where, "is damaged, or no weight file", described(error, 200), _AGAIN) from error

@@ -66,7 +66,7 @@ def fetch(source: str) -> Path:
             `hf://owner/repository@revision` is the file of `Detector.push_to_hub`.
 
     Raises:
-        WeightsError: it cannot be downloaded or written, or is not what its name says.
+        WeightsError: it cannot be downloaded or written, or its hash is not that in its name.
         MissingExtraError: `hf://` needs det-inspect and huggingface_hub.
     """
     if "://" not in source:
@@ -93,14 +93,14 @@ def fetch(source: str) -> Path:
                 download(address, part)
                 if is_page(part):
                     part.unlink()
-                    fix = f"look at {address} in a browser; it may ask to sign in"
+                    fix = f"open {address} in a browser; it may ask to sign in"
                     raise WeightsError(source, "cannot be downloaded", "the answer is a web page", fix)
                 _verify(part, path.name, source)
                 part.replace(path)
     except WeightsError:
         raise
     except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
-        found = str(error) or type(error).__name__
+        found = str(error).strip("<>").removeprefix("urlopen error ") or type(error).__name__
         raise WeightsError(source, "cannot be downloaded", found, f"try again, or put the file at {path}") from error
     return path
 

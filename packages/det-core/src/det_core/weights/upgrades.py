@@ -1,6 +1,6 @@
 """Published files that are older than the names they are loaded under: small changes, each with a name of its own.
 
-What a file says is not guessed at: an upgrade applies where it recognises its own case, and the load report names it.
+No heuristics: an upgrade applies only to files that it recognizes, and the load report names it.
 Those for parts of single models belong to these parts, which are then `det_core.contracts.OlderWeights`.
 """
 
@@ -86,7 +86,7 @@ def _background_last(name: str, tensor: Tensor) -> Tensor:
 
 
 def _stored_buffers(state: State, own: Mapping[str, Tensor]) -> State | None:
-    """Constants that older models kept among their weights and that recipes say now."""
+    """Constants that older models kept among their weights; recipes have them now."""
     stored = [key for key in state if key not in own and _STORED.search(key)]
     return {key: value for key, value in state.items() if key not in stored} if stored else None
 

@@ -25,7 +25,7 @@ class PublishedModel:
         data: the published name of the dataset that it is evaluated on.
         weights: the address of the weights of the whole model; None where none were published.
         reported: reported figures, under the publisher's labels.
-        licenses: of its "weights" (SPDX) and of the "annotations" it is trained on, as far as stated.
+        licenses: licenses of its "weights" (SPDX) and of the "annotations" it is trained on, as far as stated.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A folder of images that nobody has annotated."""
+"""A folder of images without annotations."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ __all__ = ["ImageFolder"]
 
 
 class ImageFolder:
-    """Images without truth: to predict on, or to estimate statistics with.
+    """Images without annotations: to predict on, or to estimate statistics with.
 
     Args:
         images: the folder, which may have folders in it.

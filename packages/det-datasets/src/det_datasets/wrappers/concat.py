@@ -59,13 +59,13 @@ class ConcatDataset:
         return self._ends[-1]
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample as its own dataset gives it, with an id of its own; negative indices count from the end."""
+        """The sample of its dataset, with a unique id; negative indices count from the end."""
         dataset, own = self._place(index)
         sample = dataset[own]
         return replace(sample, id=f"{self._number(index)}/{sample.id}") if self.qualified else sample
 
     def sampler(self, seed: int) -> Sampler | None:
-        """What passes of training hold, by the weights; None without weights, ConfigError if a dataset has its own."""
+        """Sampler of the epochs by weight; None without weights, ConfigError if a dataset has its own sampler."""
         for place, each in enumerate(self.datasets):
             if callable(own := getattr(each, "sampler", None)) and own(seed) is not None:
                 fix = "give the weights of all datasets to the outer one"
@@ -73,24 +73,24 @@ class ConcatDataset:
         return None if self._weights is None else _ByWeight(self._ends, self._weights, seed)
 
     def id_of(self, index: int) -> int | str:
-        """The id of an image, without reading it, where its dataset knows that."""
+        """The id of an image without reading it, if its dataset provides that."""
         dataset, own = self._place(index)
         found: int | str = dataset.id_of(own)  # type: ignore[attr-defined]
         return f"{self._number(index)}/{found}" if self.qualified else found
 
     def path(self, index: int) -> Path | str:
-        """The file of an image, or its place in its dataset where that does not say."""
+        """The file of an image, or its index in its dataset if that has no paths."""
         dataset, own = self._place(index)
         path = getattr(dataset, "path", None)
         return path(own) if callable(path) else f"image number {own} of {type(dataset).__name__}"
 
     def size_of(self, index: int) -> Size:
-        """(height, width), as the image's dataset says."""
+        """(height, width) from the dataset of the image."""
         dataset, own = self._indexed(index)
         return dataset.size_of(own)
 
     def labels_of(self, index: int) -> Sequence[int]:
-        """The label of each object, as the image's dataset says."""
+        """The label of each object, from the dataset of the image."""
         dataset, own = self._indexed(index)
         return dataset.labels_of(own)
 
@@ -112,7 +112,7 @@ class ConcatDataset:
 
 
 class _ByWeight:
-    """Passes that hold a share of each dataset, rounded up or down at random."""
+    """Epochs with a share of each dataset, rounded up or down at random."""
 
     def __init__(self, ends: Sequence[int], weights: Sequence[float], seed: int) -> None:
         self._ends, self._shares, self._seed = ends, np.cumsum(weights) / math.fsum(weights), seed
@@ -136,13 +136,13 @@ def _checked(weights: Sequence[float], datasets: Sequence[Dataset]) -> tuple[flo
 
 
 def _sum(datasets: Sequence[Dataset], name: str) -> int | None:
-    """The sum of a count over all datasets; None if one does not know it."""
+    """The sum of a count over all datasets; None if it is unknown for one."""
     counts = [getattr(each, name, None) for each in datasets]
     return None if None in counts else sum(filter(None, counts))
 
 
 def _share_ids(datasets: Sequence[Dataset]) -> bool:
-    """Whether an image of one dataset may have the id of an image of another, or a dataset does not know its ids."""
+    """Whether an image of one dataset may have the id of an image of another, or a dataset has no `id_of`."""
     seen: set[int | str] = set()
     for dataset in datasets if len(datasets) > 1 else ():
         id_of = getattr(dataset, "id_of", None)

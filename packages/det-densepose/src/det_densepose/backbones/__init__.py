@@ -1,4 +1,4 @@
-"""Backbones that DensePose was published with: HRNet and the pyramid over it."""
+"""Backbones of published DensePose models: HRNet and its feature pyramid."""
 
 from det_densepose.backbones.hrfpn import HRFPN
 from det_densepose.backbones.hrnet import HRNet

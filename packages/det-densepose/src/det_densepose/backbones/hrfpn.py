@@ -20,15 +20,15 @@ _KERNEL = 4
 
 
 class HRFPN(nn.Module):
-    """Brings all branches to the finest resolution, joins them, and pools that to five levels.
+    """Upsamples all branches to the finest resolution, concatenates them, and pools the result to five levels.
 
-    Its maps are not of the sizes that the strides promise, mostly smaller: all branches are cut to the smallest, and
-    each level to an exact multiple of the coarsest. Cell i of a level stands for the pixels from i * stride on.
+    The sizes of its maps differ from size / stride, and are mostly smaller: all branches are cropped to the smallest,
+    and each level to an exact multiple of the coarsest. Cell i of a level starts at pixel i * stride.
 
     Args:
-        bottom_up: the network underneath; its strides must double from level to level.
-        out_channels: of every level.
-        num_levels: levels that come out; the first has the stride of the finest below.
+        bottom_up: backbone below the pyramid; its strides must double from level to level.
+        out_channels: number of channels of every level.
+        num_levels: number of output levels; the first has the stride of the finest input level.
 
     Attributes:
         exact_sizes: False: maps need not have ceil(size / stride) cells.

@@ -56,8 +56,8 @@ class Exchange(nn.Module):
     """A few blocks in each branch, then a sum over all branches for each branch.
 
     Args:
-        channels: of each branch, finest first.
-        blocks: basic blocks in each.
+        channels: number of channels of each branch, finest first.
+        blocks: number of basic blocks in each branch.
     """
 
     def __init__(self, channels: Sequence[int], blocks: Sequence[int]) -> None:
@@ -89,13 +89,13 @@ class Exchange(nn.Module):
 
 
 class HRNet(nn.Module):
-    """A network that keeps a fine resolution and exchanges with ever more coarse ones.
+    """A network that keeps a high-resolution branch and exchanges features with branches of lower resolution.
 
     Args:
-        channels: of the four branches after the last stage, finest first; the stages before have the first of them.
-        modules: exchanges between branches in the stages with two, three and four branches.
-        blocks: basic blocks of a branch between two exchanges.
-        stem_channels: of the two convolutions at the start.
+        channels: number of channels of the four branches, finest first; earlier stages have only the first of them.
+        modules: number of exchanges between branches in the stages with two, three and four branches.
+        blocks: number of basic blocks of a branch between two exchanges.
+        stem_channels: number of channels of the two convolutions of the stem.
 
     Attributes:
         channels: p1 to p4 -> channels.

@@ -1,1 +1,1 @@
-"""Bodies: the synthetic figure, published meshes and your own."""
+"""Bodies: the synthetic figure, published meshes and user-defined meshes."""

@@ -1,4 +1,4 @@
-"""A body: a surface in space, its charts, its distances, its symmetry; and the synthetic figure that is shipped."""
+"""A body: its surface, charts, geodesic distances and symmetry; and the synthetic figure of this package."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -62,13 +62,13 @@ class PackedDistances:
 
 @dataclass(frozen=True, eq=False)
 class Charts:
-    """The places of a body's vertices in its charts; a vertex on a seam has one in each chart that it belongs to.
+    """Chart coordinates of the vertices of a body; a vertex on a seam has one row for each of its charts.
 
     Attributes:
-        vertex: int64 (S,): the vertex.
-        part: int64 (S,): the chart, from 1.
+        vertex: int64 (S,): index of the vertex.
+        part: int64 (S,): number of the chart, from 1.
         uv: float64 (S, 2): u and v, in [0, 1].
-        faces: int64 (F, 3), the triangles in these rows; None where only points are there.
+        faces: int64 (F, 3): triangles as indices of these rows; None for points without triangles.
     """
 
     vertex: NDArray[np.int64]
@@ -108,19 +108,19 @@ class Charts:
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A surface; what is not known of it is None.
+    """A surface; unavailable attributes are None.
 
     Attributes:
-        name: of the mesh.
-        num_vertices: V.
-        vertices: float32 (V, 3).
-        faces: int64 (F, 3).
-        symmetry: int64 (V,), the mirror image of each vertex.
-        charts: of the surface.
-        texcoords: float32 (V, 2) in [0, 1], places in one texture of the whole surface.
-        geodesics: loads the distances, float32 (V, V).
-        features: loads the first eigenfunctions of the Laplacian, float32 (V, K).
-        skin: arrays that posing needs, of the figure alone.
+        name: name of the mesh.
+        num_vertices: number of vertices, V.
+        vertices: coordinates, float32 (V, 3).
+        faces: triangles, int64 (F, 3).
+        symmetry: index of the mirror image of each vertex, int64 (V,).
+        charts: chart coordinates of the vertices.
+        texcoords: float32 (V, 2) in [0, 1], coordinates in one texture of the whole surface.
+        geodesics: function that loads the geodesic distances, float32 (V, V).
+        features: function that loads the first eigenfunctions of the Laplacian, float32 (V, K).
+        skin: arrays for posing; only for the synthetic figure.
     """
 
     name: str
@@ -135,7 +135,7 @@ class Body:
     skin: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def mesh(self) -> Mesh:
-        """What the models take."""
+        """The mesh for models."""
         return Mesh(
             name=self.name,
             num_vertices=self.num_vertices,
@@ -148,7 +148,7 @@ class Body:
         """The distances between vertices.
 
         Raises:
-            DataError: nothing is known of them.
+            DataError: the body has no distances.
         """
         if self.geodesics is None:
             fix = "make them with `det densepose mesh make`, or put the published file into the folder of bodies"

@@ -24,10 +24,10 @@ def make_body(path: Path, axis: int | None = 0, tolerance: float = 0.02, feature
     Published distances are in meters of a person of about that height, and so are the kappas of the evaluation.
 
     Args:
-        path: the file.
-        axis: 0, 1 or 2, from left to right; None for a mesh without symmetry.
-        tolerance: of mirrored vertices, in parts of the width.
-        features: how many eigenfunctions of the Laplacian; fewer where the mesh has fewer vertices.
+        path: path of the OBJ file.
+        axis: axis from left to right, 0, 1 or 2; None for a mesh without symmetry.
+        tolerance: maximum distance of mirrored vertices, relative to the width of the body.
+        features: number of eigenfunctions of the Laplacian; fewer if the mesh has fewer vertices.
 
     Raises:
         DataError: the file is no mesh, falls into parts, is too large, or is not symmetric.

@@ -59,10 +59,10 @@ class BodyFolder:
     `UV_symmetry_transforms.mat`. Folders within it are searched too. The synthetic figure is always there.
 
     Args:
-        folder: None for the synthetic figure alone.
+        folder: path of the folder; None for the synthetic figure alone.
 
     Raises:
-        DataError: there is no such folder; later, a file is needed and not there, or is not what its name says.
+        DataError: the folder does not exist; later, a required file is missing or has other content.
     """
 
     def __init__(self, folder: Path | None = None) -> None:

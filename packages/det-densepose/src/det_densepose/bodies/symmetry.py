@@ -59,10 +59,10 @@ def mirror_partners(
     """The vertex nearest to the mirrored place of each, int64 (V,), in a plane through the middle of the body.
 
     Args:
-        vertices: (V, 3).
-        axis: 0, 1 or 2: that which the mirror turns round.
-        tolerance: how far it may be, in parts of the body's extent along `axis`.
-        where: what to call the mesh in an error.
+        vertices: coordinates of the vertices, (V, 3).
+        axis: axis that is mirrored, 0, 1 or 2.
+        tolerance: maximum distance from the mirrored position, relative to the extent of the body along `axis`.
+        where: name of the mesh in error messages.
 
     Raises:
         DataError: the mesh is not symmetric: a vertex has no partner, or is not the partner of its partner.

@@ -25,11 +25,11 @@ def pseudo_annotations(
     """A file in the format of DensePose-COCO: boxes, masks, coarse parts and points of the surest predictions.
 
     Args:
-        results: of a detector, images with their paths.
-        sampler: which points.
-        min_score: objects of a lower score are left out, and images without any.
-        seed: of the drawing; each image has its own numbers, whatever the others are.
-        root: file names are told from this folder; None: names alone.
+        results: results of a detector for images with paths.
+        sampler: selects the points.
+        min_score: minimum score of objects, in [0, 1]; images without objects are skipped.
+        seed: seed of the random number generators, one for each image.
+        root: folder to which file names are relative; None for names without folders.
 
     Images are listed by their files; `det_densepose.data.DensePoseDataset` reads the file, and `concat` puts it beside
     annotated data.
@@ -58,7 +58,7 @@ def pseudo_annotations(
 
 
 def _annotation(result: Result, row: int, sampler: PointSampler, random: np.random.Generator) -> dict[str, Any]:
-    """What a file says of one detection; without points where none can be drawn."""
+    """The annotation of one detection; without points if none can be sampled."""
     found = result.detections[row : row + 1]
     [person] = persons(found)
     fields = {name: each.as_subclass(Tensor).detach().cpu().numpy()[0] for name, each in raw_fields(found).items()}

@@ -1,4 +1,4 @@
-"""Points drawn from predictions, to be learned from as if somebody had annotated them (Sanakoyeu et al., 2020)."""
+"""Points sampled from predictions, which serve as annotations in training (Sanakoyeu et al., 2020)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ Kind = Literal["uniform", "sigma_2", "fine_segm_confidence", "coarse_segm_confid
 
 @dataclass(frozen=True)
 class PointSampler:
-    """Chooses pixels of a prediction: of each part, or of the whole object where the model predicts vertices.
+    """Samples pixels of a prediction: from each part, or from the whole object if the model predicts vertices.
 
     Args:
-        kind: "uniform" draws from all pixels; the others from those of which the model is surest: of the least variance
-            `sigma_2`, or of the largest confidence of a segmentation.
-        count: points of each part, or of each object.
-        share: draw from this share of the pixels, the surest; at least from `count`.
-        multiplier: draw from so many times `count` pixels in place of a share.
-        published_order: take the smallest values of segmentation confidences of charts, as the published code does,
-            which are those of which the model is least sure.
+        kind: "uniform" samples from all pixels; the others from the most confident ones, with the lowest variance
+            `sigma_2` or the highest confidence of a segmentation.
+        count: number of points per part, or per object.
+        share: fraction of the pixels, the most confident ones, that points are sampled from; at least `count` pixels.
+        multiplier: sample from `multiplier * count` pixels instead of a fraction; None for `share`.
+        published_order: whether to use the lowest instead of the highest segmentation confidences of charts, as the
+            published code does.
 
     Raises:
         ConfigError: a value is out of its range.

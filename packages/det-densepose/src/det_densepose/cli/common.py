@@ -50,7 +50,7 @@ def found_pictures(places: Sequence[Path]) -> list[Path]:
 
 
 def results_of(model: str, pictures: Sequence[Path]) -> "Iterator[Result]":
-    """What a model says of each picture."""
+    """The results of a model for each picture."""
     from det_core.predict.detector import Detector
 
     yield from Detector.load(model).stream(pictures)

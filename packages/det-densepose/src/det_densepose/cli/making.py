@@ -63,7 +63,7 @@ def bootstrap(
     min_score: float,
     seed: int,
 ) -> None:
-    """Make annotations of what MODEL says of PICTURES, to train the next model on beside annotated pictures."""
+    """Write pseudo-labels of MODEL for PICTURES, to train the next model on them and on annotated pictures."""
     from det_densepose.bootstrap.pseudo import pseudo_annotations
     from det_densepose.bootstrap.samplers import PointSampler
 

@@ -1,4 +1,4 @@
-"""Commands that look at results: drawings, textures, and dumps of older versions."""
+"""Commands for results: drawings, textures, and dumps of older versions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,10 +78,10 @@ def show(
     min_score: float,
     colored: bool,
 ) -> None:
-    """Draw what MODEL says of PICTURES, files or folders.
+    """Draw the predictions of MODEL on PICTURES, files or folders.
 
     Example:
-      det densepose show people/ --model runs/people --output seen --draw segm,bbox --draw contour --draw u
+      det densepose show people/ --model runs/people --output drawn --draw segm,bbox --draw contour --draw u
     """
     from PIL import Image
 
@@ -94,13 +94,13 @@ def show(
     for result in results_of(model, files):
         image = result.image.permute(1, 2, 0).numpy()
         scores = [score for score in result.detections.scores.tolist() if score >= min_score]
-        seen = persons(result, min_score)
+        people = persons(result, min_score)
         stem = result.path.stem if result.path is not None else "image"
         for each, drawings in chosen.items():
             suffix = f".{each.replace(',', '_')}" if len(chosen) > 1 else ""
             file = output / f"{stem}{suffix}.png"
-            Image.fromarray(draw(image, seen, drawings, scores, colored)).save(file)
-            click.echo(f"{file}: {len(seen)} shown")
+            Image.fromarray(draw(image, people, drawings, scores, colored)).save(file)
+            click.echo(f"{file}: {len(people)} shown")
 
 
 @click.command(cls=Command)
@@ -129,13 +129,13 @@ def texture(
     if atlas is not None:
         output.mkdir(parents=True, exist_ok=True)
     for result in results_of(model, files):
-        seen, image = persons(result, min_score), result.image.permute(1, 2, 0).numpy()
+        people, image = persons(result, min_score), result.image.permute(1, 2, 0).numpy()
         if atlas is not None:
             file = output / f"{result.path.stem if result.path else 'image'}.png"
-            Image.fromarray(draw(image, seen, [TextureDrawing(atlas)], colored=True)).save(file)
+            Image.fromarray(draw(image, people, [TextureDrawing(atlas)], colored=True)).save(file)
             click.echo(str(file))
-        elif person < len(seen):
-            each = seen[person]
+        elif person < len(people):
+            each = people[person]
             if not isinstance(each, ChartResult):
                 raise click.ClickException("this model predicts vertices; an atlas needs one that predicts charts")
             views.append((image, each))

@@ -1,4 +1,4 @@
-"""What is wrong with the DensePose part of an annotation, one rule at a time."""
+"""Validation of the DensePose part of an annotation."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -27,11 +27,11 @@ def has_surface(record: Mapping[str, Any]) -> bool:
 
 
 class SurfaceCheck:
-    """Finds what is wrong with the points and the coarse parts of an annotation.
+    """Validates the points and the coarse parts of an annotation.
 
     Args:
-        vertices: how many vertices meshes have beside the published ones, by name.
-        default_mesh: the mesh of an annotation that names none, by category id.
+        vertices: name of a mesh -> number of its vertices, for meshes other than the published ones.
+        default_mesh: category id -> mesh of annotations that name none.
     """
 
     def __init__(

@@ -58,23 +58,23 @@ class DensePoseDataset(IndexedImages):
     `det_densepose.structures`. Objects without points are given too: they train boxes, and masks where there are any.
 
     Args:
-        images: the folder that the file names start from; of files that tell only a `coco_url`, its last two parts do.
-        annotations: the JSON file.
+        images: folder of the images; files with only a `coco_url` are located by its last two components.
+        annotations: path of the JSON file.
         classes: names of the categories to keep, in the order of their labels, after `class_map`; None keeps all.
-        class_map: name of a category -> that which it becomes, such as {"bear": "sheep"}.
-        class_meshes: name of a category -> mesh of annotations that name none themselves.
-        bodies: the folder of bodies, for the symmetry that mirroring needs; None: the synthetic figure alone is known.
-        body: the body whose charts the points are on.
-        keep_empty: whether images without any object to learn from belong to the dataset.
-        keep: "all" images, or those with "points" on at least one object, or with "points or masks".
+        class_map: name of a category -> new name, such as {"bear": "sheep"}.
+        class_meshes: name of a category -> mesh of annotations that name none.
+        bodies: folder of bodies, for the symmetry that flips need; None for the synthetic figure alone.
+        body: name of the body on whose charts the points are.
+        keep_empty: whether to keep images without usable objects.
+        keep: images to keep: "all", those with "points" on at least one object, or those with "points or masks".
         masks: as in `det_core.data.CocoDataset`.
         keypoints: as in `det_core.data.CocoDataset`.
         bad_annotations: as in `det_core.data.CocoDataset`, of boxes as of points.
 
     Attributes:
-        classes: the name of each label.
-        mesh_names: the meshes that annotations name.
-        num_surfaces: how many objects have points.
+        classes: names of the labels.
+        mesh_names: names of the meshes in the annotations.
+        num_surfaces: number of objects with points.
 
     Raises:
         DataError: as `det_core.data.CocoDataset`; or points lie outside of their box, a part, u or v is out of range, a
@@ -131,7 +131,7 @@ class DensePoseDataset(IndexedImages):
         class_meshes: Mapping[str, str] | None = None,
         bodies: Path | None = None,
     ) -> Listing:
-        """What the file says, unchecked; file names as COCO has them, categories after `class_map`."""
+        """The unchecked content of the file; file names as in COCO, categories after `class_map`."""
         content = read_content(Path(annotations))
         named = [_with_file_name(image) for image in content["images"]]
         content = _mapped({**content, "images": named}, class_map or {}, str(annotations))

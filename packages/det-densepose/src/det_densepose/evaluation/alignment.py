@@ -1,4 +1,4 @@
-"""Mesh alignment: whether the embeddings of different bodies say the same of the same place."""
+"""Mesh alignment: whether embeddings of different bodies agree at corresponding key points."""
 
 from collections.abc import Mapping
 
@@ -19,9 +19,9 @@ def mesh_alignment(
     """How far named places of one mesh land from those of another, in meters, and as geodesic point similarity.
 
     Args:
-        embeddings: (V, D) of each mesh, rows of length 1.
-        key_vertices: the vertex of each named place, for each mesh.
-        distances: along each mesh.
+        embeddings: name of a mesh -> embeddings (V, D), rows of length 1.
+        key_vertices: name of a mesh -> vertex of each key point.
+        distances: name of a mesh -> geodesic distances.
 
     Returns:
         `GE` and `GPS`, the means over meshes, and `GE-NAME` and `GPS-NAME`, the means over all other meshes: each named
@@ -37,9 +37,9 @@ def mesh_alignment(
             if first == second or not shared:
                 continue
             sources = np.array([key_vertices[first][key] for key in shared], np.int64)
-            truth = np.array([key_vertices[second][key] for key in shared], np.int64)
+            target = np.array([key_vertices[second][key] for key in shared], np.int64)
             nearest = (embeddings[first][sources] @ embeddings[second].T).argmax(1)
-            distance = distances[second].between(nearest, truth)
+            distance = distances[second].between(nearest, target)
             own_errors.append(float(distance.mean()))
             own_scores.append(float(np.exp(-(distance**2) / (2 * MESH_KAPPA**2)).mean()))
         if own_errors:

@@ -18,15 +18,15 @@ from det_densepose.bodies.body import FIGURE, Charts, Distances, figure
 from det_densepose.bodies.published import BodyFolder
 from det_densepose.data.dataset import IGNORED
 from det_densepose.evaluation.alignment import mesh_alignment
-from det_densepose.evaluation.image import DetectedObject, TrueObject, score_image
+from det_densepose.evaluation.image import DetectedObject, GroundTruthObject, score_image
 from det_densepose.evaluation.matching import ImageClass, averages, curves, thresholds_from
-from det_densepose.evaluation.regions import encode, pasted_rle, true_mask_rle
+from det_densepose.evaluation.regions import encode, gt_mask_rle, pasted_rle
 from det_densepose.evaluation.similarity import (
     GROUP_OF_PART,
     KAPPA_OF_GROUP,
     MESH_KAPPA,
     ChartReader,
-    TruePoints,
+    GroundTruthPoints,
     VertexReader,
 )
 from det_densepose.results.access import raw_fields
@@ -46,16 +46,16 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
     bytes, whatever the size of the predictions. No prediction is stored.
 
     Args:
-        classes: the name of each label.
-        bodies: the folder of bodies, with the charts and distances that the truth is on; None: the synthetic figure.
-        body: the body of chart annotations.
-        min_similarity: the least threshold; 0.2 for animals as published, which adds AP20, AP30 and AP40.
-        max_detections: of each class and image, the best.
-        key_vertices: a JSON file {mesh: {name: vertex}} of places that embeddings of meshes should agree on; None: mesh
-            alignment is not evaluated.
+        classes: names of the labels.
+        bodies: folder of bodies, with the charts and distances of the ground truth; None for the synthetic figure.
+        body: name of the body of chart annotations.
+        min_similarity: lowest similarity threshold; 0.2 for animals, as published, which adds AP20, AP30 and AP40.
+        max_detections: maximum number of detections per class and image.
+        key_vertices: JSON file {mesh: {name: vertex}} with corresponding vertices of meshes; None: mesh alignment is
+            not evaluated.
 
     Attributes:
-        notes: why a figure is not there, by its key; made by `result`.
+        notes: key of a missing metric -> reason; set by `result`.
     """
 
     def __init__(
@@ -84,23 +84,25 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
         """Add one image.
 
         Raises:
-            DataError: the sample has no truth, or a file of the body is missing.
+            DataError: the sample has no ground truth, or a file of the body is missing.
             StructureError: the prediction is not of this image or these classes.
-            ConfigError: the model makes a part of DensePose alone. Detections without any show nothing anywhere.
+            ConfigError: the model predicts only a part of DensePose. Detections without any have no points.
         """
         self.require_new(sample)
-        found, truth = detections_and_targets(prediction, sample)
-        if len(found) and not 0 <= int(found.labels.min()) <= int(found.labels.max()) < len(self.classes):
+        detections, targets = detections_and_targets(prediction, sample)
+        if len(detections) and not 0 <= int(detections.labels.min()) <= int(detections.labels.max()) < len(
+            self.classes
+        ):
             raise StructureError(f"image {sample.id}", "its prediction has a label without a class")
-        described = any(f"{PREFIX}{name}" in found.extras for name in ("coarse_segm", "fine_segm", "embedding"))
-        fields = raw_fields(found) if len(found) and described else {}
+        described = any(f"{PREFIX}{name}" in detections.extras for name in ("coarse_segm", "fine_segm", "embedding"))
+        fields = raw_fields(detections) if len(detections) and described else {}
         tables = _vertex_tables(fields)
         if self._key_vertices is not None and tables and not self._alignment:
             self._align(tables)
-        region = truth.image_extras.get(IGNORED)
+        region = targets.image_extras.get(IGNORED)
         self._images[sample.id] = score_image(
-            self._truth(truth, sample, bool(tables) if fields else None, tables),
-            self._detected(found, fields, tables),
+            self._gt_objects(targets, sample, bool(tables) if fields else None, tables),
+            self._detected(detections, fields, tables),
             None if region is None else region.as_subclass(Tensor).reshape(sample.size).numpy() > 0,
             self._distances,
             self.max_detections,
@@ -111,15 +113,15 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
         return super().state(), self._alignment
 
     def merge(self, states: Sequence[Any]) -> None:
-        """Take the images of all processes; one that several of them saw counts once."""
+        """Take the images of all processes; an image of several processes counts once."""
         super().merge([images for images, _ in states])
         self._alignment = next((alignment for _, alignment in states if alignment), {})
 
     def result(self) -> dict[str, float]:
         """{"densepose_gps/AP": ..., "densepose_gps/AP50", ..., "densepose_gps/AP/NAME"}, and of gpsm and segm.
 
-        Values are in [0, 1]; "densepose_mesh_alignment/GE" and so on are meters, "/GPS" shares. Figures per class are
-        there where there are several. One without objects is left out, and `notes` tells why.
+        Values are in [0, 1]; "densepose_mesh_alignment/GE" and the like are in meters, "/GPS" in [0, 1]. With several
+        classes there are also metrics per class. Metrics without objects are omitted, with the reason in `notes`.
         """
         self.notes, figures = {}, {}
         images = [self._images[key] for key in self.image_ids]
@@ -132,7 +134,7 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
                     values[f"AP/{each}"] = float(own[own > -1].mean()) if (own > -1).any() else None
             for key, value in values.items():
                 if value is None:
-                    self.notes[f"{name}/{key}"] = "the truth holds no object with points of this kind"
+                    self.notes[f"{name}/{key}"] = "no ground-targets object has points of this kind"
                 else:
                     figures[f"{name}/{key}"] = value
         return figures | {f"densepose_mesh_alignment/{key}": value for key, value in self._alignment.items()}
@@ -153,55 +155,55 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
         distances = {name: self._distances(name) for name in names}
         self._alignment = mesh_alignment(names, self._key_vertices or {}, distances)
 
-    def _truth(
-        self, truth: Targets, sample: Sample, vertices: bool | None, tables: Mapping[str, Any]
-    ) -> list[TrueObject]:
+    def _gt_objects(
+        self, targets: Targets, sample: Sample, vertices: bool | None, tables: Mapping[str, Any]
+    ) -> list[GroundTruthObject]:
         """All objects; without detections (`vertices` None) it does not matter what points are of."""
-        with_points = has_points(truth)
-        boxes = truth.boxes[:, :4].double().numpy().copy()
+        with_points = has_points(targets)
+        boxes = targets.boxes[:, :4].double().numpy().copy()
         boxes[:, 2:] -= boxes[:, :2]
-        if FRAME in truth.extras:
-            corners = truth.extras[FRAME].as_subclass(Tensor).double().numpy()
+        if FRAME in targets.extras:
+            corners = targets.extras[FRAME].as_subclass(Tensor).double().numpy()
             sides = np.stack((corners[:, 1, 0] - corners[:, 0, 0], corners[:, 2, 1] - corners[:, 0, 1]), 1)
             boxes = np.concatenate([corners[:, 0], sides], 1)
-        areas = boxes[:, 2] * boxes[:, 3] if truth.areas is None else truth.areas.double().numpy()
+        areas = boxes[:, 2] * boxes[:, 3] if targets.areas is None else targets.areas.double().numpy()
         found = []
-        for row, label in enumerate(truth.labels.tolist()):
+        for row, label in enumerate(targets.labels.tolist()):
             x, y, width, height = boxes[row].tolist()
             box = (x, y, width, height)
-            points = self._points(truth, row, box, vertices, tables) if bool(with_points[row]) else None
-            crowd = truth.crowd is not None and bool(truth.crowd[row])
-            rle = _true_rle(truth, row, box, sample.size)
-            found.append(TrueObject(label, box, float(areas[row]), crowd, points, rle))
+            points = self._points(targets, row, box, vertices, tables) if bool(with_points[row]) else None
+            crowd = targets.crowd is not None and bool(targets.crowd[row])
+            rle = _gt_rle(targets, row, box, sample.size)
+            found.append(GroundTruthObject(label, box, float(areas[row]), crowd, points, rle))
         return found
 
     def _points(
         self,
-        truth: Targets,
+        targets: Targets,
         row: int,
         box: tuple[float, float, float, float],
         vertices: bool | None,
         tables: Mapping[str, Any],
-    ) -> TruePoints | None:
-        surface = truth.extras[SURFACE].as_subclass(Tensor)[row].double().numpy()
-        grid = truth.extras[GRID][row].double().numpy()
+    ) -> GroundTruthPoints | None:
+        surface = targets.extras[SURFACE].as_subclass(Tensor)[row].double().numpy()
+        grid = targets.extras[GRID][row].double().numpy()
         charts, meshes = surface[:, 0] >= 0, surface[:, 3] >= 0
         if vertices is None:
             real = charts | meshes
-            return TruePoints(grid[real], box, np.full(int(real.sum()), -1), np.ones(int(real.sum())))
+            return GroundTruthPoints(grid[real], box, np.full(int(real.sum()), -1), np.ones(int(real.sum())))
         if not vertices:
             if not charts.any():
                 return None
             part, u, v = surface[charts, 0].astype(np.int64), surface[charts, 1], surface[charts, 2]
-            return TruePoints(grid[charts], box, self._charts().nearest(part, u, v), _KAPPAS[part])
+            return GroundTruthPoints(grid[charts], box, self._charts().nearest(part, u, v), _KAPPAS[part])
         names = {mesh_id(name): name for name in tables}
-        mesh = names.get(int(truth.extras[MESH][row])) if meshes.any() else None
+        mesh = names.get(int(targets.extras[MESH][row])) if meshes.any() else None
         if mesh is None:
             return None
         parts = surface[meshes, 0].astype(np.int64)
         by_part = mesh == "smpl_27554" and bool((parts >= 0).all())
         kappa = _KAPPAS[parts] if by_part else np.full(len(parts), MESH_KAPPA)
-        return TruePoints(grid[meshes], box, surface[meshes, 3].astype(np.int64), kappa, mesh)
+        return GroundTruthPoints(grid[meshes], box, surface[meshes, 3].astype(np.int64), kappa, mesh)
 
     def _detected(
         self, found: Detections, fields: Mapping[str, Tensor], tables: Mapping[str, NDArray[np.float32]]
@@ -232,12 +234,12 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
 def _lookup(embedding: NDArray[np.float32], mask: NDArray[np.bool_], tables: Mapping[str, NDArray[np.float32]]) -> Any:
     """The vertex at some pixels of the box that `mask` covers."""
 
-    def look(ys: NDArray[np.int64], xs: NDArray[np.int64], mesh: str) -> NDArray[np.int64]:
+    def lookup(ys: NDArray[np.int64], xs: NDArray[np.int64], mesh: str) -> NDArray[np.int64]:
         size = (mask.shape[0], mask.shape[1])
         found = nearest_vertices(channels_at(embedding, size, ys, xs), tables[mesh])
         return np.where(mask[ys, xs], found, -1)
 
-    return look
+    return lookup
 
 
 def _vertex_tables(fields: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
@@ -249,19 +251,19 @@ def _vertex_tables(fields: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
     return {name: table.detach().cpu().float().numpy() for name, table in embedding.vertices.items()}
 
 
-def _true_rle(truth: Targets, row: int, box: tuple[float, float, float, float], size: tuple[int, int]) -> Any:
+def _gt_rle(targets: Targets, row: int, box: tuple[float, float, float, float], size: tuple[int, int]) -> Any:
     """The mask of an object: its coarse parts where there are any, else its segmentation, else None."""
-    if COARSE in truth.extras:
-        coarse = truth.extras[COARSE].as_subclass(Tensor)[row].numpy()
+    if COARSE in targets.extras:
+        coarse = targets.extras[COARSE].as_subclass(Tensor)[row].numpy()
         if coarse[0, 0] != UNKNOWN:
-            return true_mask_rle(coarse > 0, box, size)
-    if truth.masks is None:
+            return gt_mask_rle(coarse > 0, box, size)
+    if targets.masks is None:
         return None
-    if isinstance(truth.masks, Polygons):
-        [rings] = list(truth.masks[row : row + 1])
+    if isinstance(targets.masks, Polygons):
+        [rings] = list(targets.masks[row : row + 1])
         flat = [ring.ravel().tolist() for ring in rings]
         return coco_mask.merge(coco_mask.frPyObjects(flat, *size)) if flat else None
-    return encode(truth.masks[row].numpy())
+    return encode(targets.masks[row].numpy())
 
 
 def _read_key_vertices(path: Path) -> dict[str, dict[str, int]]:

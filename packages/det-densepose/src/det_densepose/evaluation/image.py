@@ -10,31 +10,31 @@ from numpy.typing import NDArray
 from det_densepose.bodies.body import Distances
 from det_densepose.evaluation.matching import ImageClass
 from det_densepose.evaluation.regions import box_kept, box_overlaps, mask_kept, mask_overlaps
-from det_densepose.evaluation.similarity import Reader, TruePoints, similarity
+from det_densepose.evaluation.similarity import GroundTruthPoints, Reader, similarity
 
-__all__ = ["DetectedObject", "TrueObject", "kept_objects", "score_image"]
+__all__ = ["DetectedObject", "GroundTruthObject", "kept_objects", "score_image"]
 
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
-class TrueObject:
-    """An annotated object.
+class GroundTruthObject:
+    """A ground-truth object.
 
     Attributes:
-        label: its class.
-        box: x, y, width, height.
-        area: in square pixels.
-        crowd: whether it stands for several.
-        points: None where it has none; it is then ignored.
-        rle: its mask in the image; None where it has none.
+        label: label of its class.
+        box: x, y, width, height in pixels.
+        area: area in square pixels.
+        crowd: whether it is a group of objects.
+        points: annotated points; None: the object is ignored.
+        rle: mask in the image; None without a mask.
     """
 
     label: int
     box: Box
     area: float
     crowd: bool
-    points: TruePoints | None
+    points: GroundTruthPoints | None
     rle: Any = None
 
 
@@ -43,12 +43,12 @@ class DetectedObject:
     """A detection.
 
     Attributes:
-        label: its class.
-        box: x, y, width, height.
-        score: in [0, 1].
-        reader: of the points; None where the model says nothing of it.
+        label: label of its class.
+        box: x, y, width, height in pixels.
+        score: score in [0, 1].
+        reader: predicted vertices at pixels; None without a DensePose prediction.
         mask: bool (h, w) over its box in whole pixels.
-        rle: the mask in the image.
+        rle: mask in the image.
         quantized: whether regions to ignore are compared with its mask, as published for charts, or with its box.
     """
 
@@ -62,15 +62,15 @@ class DetectedObject:
 
 
 def kept_objects(
-    truth: Sequence[TrueObject], detections: Sequence[DetectedObject], region: NDArray[np.bool_] | None
+    ground_truth: Sequence[GroundTruthObject], detections: Sequence[DetectedObject], region: NDArray[np.bool_] | None
 ) -> tuple[list[int], list[int]]:
     """Rows of the objects and of the detections that do not lie in a region to ignore, bool (H, W).
 
     Without any object, no detection is left out, as published.
     """
-    if region is None or not truth:
-        return list(range(len(truth))), list(range(len(detections)))
-    objects = [row for row, each in enumerate(truth) if box_kept(each.box, region)]
+    if region is None or not ground_truth:
+        return list(range(len(ground_truth))), list(range(len(detections)))
+    objects = [row for row, each in enumerate(ground_truth) if box_kept(each.box, region)]
     found = [
         row
         for row, each in enumerate(detections)
@@ -80,7 +80,7 @@ def kept_objects(
 
 
 def score_image(
-    truth: Sequence[TrueObject],
+    ground_truth: Sequence[GroundTruthObject],
     detections: Sequence[DetectedObject],
     region: NDArray[np.bool_] | None,
     distances: Callable[[str], Distances],
@@ -89,16 +89,16 @@ def score_image(
     """What is kept of an image, by class: similarities of all pairs of detections and objects.
 
     Args:
-        truth: all objects of the image.
+        ground_truth: all objects of the image.
         detections: all detections.
         region: in which nothing is evaluated, bool (H, W).
         distances: along the surface of a mesh, by its name ("" for charts).
         max_detections: the best of each class.
     """
-    objects, kept = kept_objects(truth, detections, region)
+    objects, kept = kept_objects(ground_truth, detections, region)
     found = {}
-    for label in sorted({truth[row].label for row in objects} | {detections[row].label for row in kept}):
-        own = [truth[row] for row in objects if truth[row].label == label]
+    for label in sorted({ground_truth[row].label for row in objects} | {detections[row].label for row in kept}):
+        own = [ground_truth[row] for row in objects if ground_truth[row].label == label]
         best = [detections[row] for row in kept if detections[row].label == label]
         order = np.argsort([-each.score for each in best], kind="stable")[:max_detections]
         found[label] = _score_class(own, [best[row] for row in order], distances)
@@ -106,30 +106,32 @@ def score_image(
 
 
 def _score_class(
-    truth: Sequence[TrueObject], detections: Sequence[DetectedObject], distances: Callable[[str], Distances]
+    ground_truth: Sequence[GroundTruthObject],
+    detections: Sequence[DetectedObject],
+    distances: Callable[[str], Distances],
 ) -> ImageClass:
-    crowd = np.array([each.crowd for each in truth], bool)
-    truth_boxes = np.array([each.box for each in truth], np.float64).reshape(-1, 4)
+    crowd = np.array([each.crowd for each in ground_truth], bool)
+    gt_boxes = np.array([each.box for each in ground_truth], np.float64).reshape(-1, 4)
     boxes = np.array([each.box for each in detections], np.float64).reshape(-1, 4)
-    gps = np.zeros((len(detections), len(truth)))
-    for column, each in enumerate(truth):
+    gps = np.zeros((len(detections), len(ground_truth)))
+    for column, each in enumerate(ground_truth):
         if each.points is not None:
             along = distances(each.points.mesh) if detections else None
             for row, detection in enumerate(detections):
                 if detection.reader is not None and along is not None:
                     gps[row, column] = similarity(detection.reader, detection.box, each.points, along)
     overlaps = np.zeros(gps.shape)
-    masked = [column for column, each in enumerate(truth) if each.rle is not None]
+    masked = [column for column, each in enumerate(ground_truth) if each.rle is not None]
     if masked and detections:
-        rles = [truth[column].rle for column in masked]
+        rles = [ground_truth[column].rle for column in masked]
         overlaps[:, masked] = mask_overlaps([each.rle for each in detections], rles, crowd[masked])
     similarities: Mapping[str, NDArray[np.float64]] = {"gps": gps, "gpsm": np.sqrt(gps * overlaps), "segm": overlaps}
     return ImageClass(
         scores=np.array([each.score for each in detections], np.float64),
         areas=boxes[:, 2] * boxes[:, 3],
-        box_iou=box_overlaps(boxes, truth_boxes, crowd),
+        box_iou=box_overlaps(boxes, gt_boxes, crowd),
         similarities=similarities,
-        truth_areas=np.array([each.area for each in truth], np.float64),
-        ignored=np.array([each.points is None for each in truth], bool),
+        gt_areas=np.array([each.area for each in ground_truth], np.float64),
+        ignored=np.array([each.points is None for each in ground_truth], bool),
         crowd=crowd,
     )

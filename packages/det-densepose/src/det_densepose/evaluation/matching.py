@@ -26,7 +26,7 @@ class ImageClass:
         areas: float64 (D,): of the detections' boxes.
         box_iou: float64 (D, G).
         similarities: name -> float64 (D, G).
-        truth_areas: float64 (G,).
+        gt_areas: float64 (G,).
         ignored: bool (G,): objects that are neither to be detected nor wrong to detect.
         crowd: bool (G,): objects that several detections may match.
     """
@@ -35,7 +35,7 @@ class ImageClass:
     areas: NDArray[np.float64]
     box_iou: NDArray[np.float64]
     similarities: Mapping[str, NDArray[np.float64]]
-    truth_areas: NDArray[np.float64]
+    gt_areas: NDArray[np.float64]
     ignored: NDArray[np.bool_]
     crowd: NDArray[np.bool_]
 
@@ -47,12 +47,12 @@ class Match:
     Attributes:
         matched: int64 (T, D): 1 + the row of the matched object, 0 where none.
         ignored: bool (T, D): detections that count neither for nor against.
-        truth_ignored: bool (G,).
+        gt_ignored: bool (G,).
     """
 
     matched: NDArray[np.int64]
     ignored: NDArray[np.bool_]
-    truth_ignored: NDArray[np.bool_]
+    gt_ignored: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +75,10 @@ def match(image: ImageClass, kind: str, areas: tuple[float, float], thresholds: 
     Beside COCO's rules a similarity of zero matches nothing; and a detection that nothing matches at the last threshold
     but whose box overlaps one that nothing else matches by 0.8 is ignored, at all thresholds, as that object is.
     """
-    truth_ignored = image.ignored | (image.truth_areas < areas[0]) | (image.truth_areas > areas[1])
-    order = np.argsort(truth_ignored, kind="stable")
+    gt_ignored = image.ignored | (image.gt_areas < areas[0]) | (image.gt_areas > areas[1])
+    order = np.argsort(gt_ignored, kind="stable")
     values = image.similarities[kind][:, order]
-    ignored_there, crowd = truth_ignored[order], image.crowd[order]
+    ignored_there, crowd = gt_ignored[order], image.crowd[order]
     matched = np.zeros((len(thresholds), len(image.scores)), np.int64)
     ignored = np.zeros(matched.shape, bool)
     for row, threshold in enumerate(thresholds):
@@ -90,11 +90,11 @@ def match(image: ImageClass, kind: str, areas: tuple[float, float], thresholds: 
                 matched[row, detection] = order[best] + 1
                 ignored[row, detection] = ignored_there[best]
     _take_over(image.box_iou[:, order], matched, ignored, order, crowd, ignored_there)
-    if truth_ignored.all():  # so too where there is no object at all, as published
+    if gt_ignored.all():  # so too where there is no object at all, as published
         ignored[:] = True
     outside = (image.areas < areas[0]) | (image.areas > areas[1])
     ignored |= (matched == 0) & outside
-    return Match(matched, ignored, truth_ignored)
+    return Match(matched, ignored, gt_ignored)
 
 
 def _take_over(
@@ -145,7 +145,7 @@ def curves(
         order = np.argsort(-scores, kind="stable")
         for column, areas in enumerate(AREAS.values()):
             matches = [match(each, kind, areas, thresholds) for each in own]
-            total = sum(int((~each.truth_ignored).sum()) for each in matches)
+            total = sum(int((~each.gt_ignored).sum()) for each in matches)
             if not total:
                 continue
             matched = np.concatenate([each.matched for each in matches], 1)[:, order] > 0

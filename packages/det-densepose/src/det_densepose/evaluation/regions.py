@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-__all__ = ["box_kept", "box_overlaps", "encode", "mask_kept", "mask_overlaps", "pasted_rle", "true_mask_rle"]
+__all__ = ["box_kept", "box_overlaps", "encode", "gt_mask_rle", "mask_kept", "mask_overlaps", "pasted_rle"]
 
 _OF_BOX, _OF_MASK = 0.7, 0.9
 Box = tuple[float, float, float, float]
@@ -29,7 +29,7 @@ def pasted_rle(mask: NDArray[np.bool_], box: Box, size: tuple[int, int]) -> Any:
     return coco_mask.encode(image)
 
 
-def true_mask_rle(coarse: NDArray[np.bool_], box: Box, size: tuple[int, int]) -> Any:
+def gt_mask_rle(coarse: NDArray[np.bool_], box: Box, size: tuple[int, int]) -> Any:
     """The union of coarse parts (256, 256) as an RLE of the image: zoomed to the box by lines, corner to corner."""
     height, width = max(round(box[3]), 1), max(round(box[2]), 1)
     values = coarse.astype(np.float64)
@@ -41,18 +41,18 @@ def true_mask_rle(coarse: NDArray[np.bool_], box: Box, size: tuple[int, int]) ->
     return pasted_rle(zoomed > 0.5, box, size)
 
 
-def box_overlaps(detections: NDArray[np.float64], truth: NDArray[np.float64], crowd: NDArray[np.bool_]) -> Any:
+def box_overlaps(detections: NDArray[np.float64], ground_truth: NDArray[np.float64], crowd: NDArray[np.bool_]) -> Any:
     """IoU (D, G) of boxes x, y, width, height; those of crowds are divided by the detection's area."""
-    if not len(detections) or not len(truth):
-        return np.zeros((len(detections), len(truth)))
-    return np.asarray(coco_mask.iou(detections, truth, crowd.astype(np.uint8)), np.float64)
+    if not len(detections) or not len(ground_truth):
+        return np.zeros((len(detections), len(ground_truth)))
+    return np.asarray(coco_mask.iou(detections, ground_truth, crowd.astype(np.uint8)), np.float64)
 
 
-def mask_overlaps(detections: list[Any], truth: list[Any], crowd: NDArray[np.bool_]) -> Any:
+def mask_overlaps(detections: list[Any], ground_truth: list[Any], crowd: NDArray[np.bool_]) -> Any:
     """The same of RLEs."""
-    if not detections or not truth:
-        return np.zeros((len(detections), len(truth)))
-    return np.asarray(coco_mask.iou(detections, truth, crowd.astype(np.uint8).tolist()), np.float64)
+    if not detections or not ground_truth:
+        return np.zeros((len(detections), len(ground_truth)))
+    return np.asarray(coco_mask.iou(detections, ground_truth, crowd.astype(np.uint8).tolist()), np.float64)
 
 
 def _cut(box: Box, region: NDArray[np.bool_]) -> NDArray[np.bool_]:

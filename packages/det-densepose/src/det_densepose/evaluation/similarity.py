@@ -1,4 +1,4 @@
-"""Geodesic point similarity: how near predicted points are to true ones, along the surface of the body."""
+"""Geodesic point similarity: distances of predicted and annotated points along the surface of the body."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,8 +13,8 @@ __all__ = [
     "KAPPA_OF_GROUP",
     "MESH_KAPPA",
     "ChartReader",
+    "GroundTruthPoints",
     "Reader",
-    "TruePoints",
     "VertexReader",
     "similarity",
 ]
@@ -33,14 +33,14 @@ _SIDE = 255.0
 
 
 @dataclass(frozen=True, eq=False)
-class TruePoints:
+class GroundTruthPoints:
     """The annotated points of one object.
 
     Attributes:
         grid: float64 (P, 2): x and y in the grid of the box.
         box: x, y, width and height of the annotated box.
-        vertex: int64 (P,): the true vertex, -1 where there is none.
-        kappa: float64 (P,): the distance that counts exp(-1/2).
+        vertex: int64 (P,): annotated vertex, -1 for none.
+        kappa: float64 (P,): distance with a similarity of exp(-1/2), in meters.
         mesh: name of the mesh, "" for charts.
     """
 
@@ -60,9 +60,9 @@ class TruePoints:
 
 
 class Reader(Protocol):
-    """What a prediction says at pixels of its box."""
+    """Predicted vertices at pixels of a box."""
 
-    def at(self, pixels: NDArray[np.int64], truth: TruePoints) -> NDArray[np.int64]:
+    def at(self, pixels: NDArray[np.int64], points: GroundTruthPoints) -> NDArray[np.int64]:
         """The vertex at each pixel (P, 2), x and y within the box; -1 where there is none."""
         ...
 
@@ -74,14 +74,14 @@ class ChartReader:
     quantized: NDArray[np.uint8]
     charts: Charts
 
-    def at(self, pixels: NDArray[np.int64], truth: TruePoints) -> NDArray[np.int64]:
+    def at(self, pixels: NDArray[np.int64], points: GroundTruthPoints) -> NDArray[np.int64]:
         """The vertex of the same part that is nearest in u and v."""
         part, u, v = self.quantized[:, pixels[:, 1], pixels[:, 0]]
         return self.charts.nearest(part.astype(np.int64), u / 255.0, v / 255.0)
 
 
 class VertexReader:
-    """The nearest vertices of embeddings over a box, for whatever mesh the truth is on.
+    """The nearest vertices of embeddings over a box, for the mesh of the ground truth.
 
     Args:
         result: gives mask and vertex of pixels; takes ys, xs and the name of a mesh.
@@ -90,9 +90,9 @@ class VertexReader:
     def __init__(self, result: "VertexLookup") -> None:
         self._result = result
 
-    def at(self, pixels: NDArray[np.int64], truth: TruePoints) -> NDArray[np.int64]:
+    def at(self, pixels: NDArray[np.int64], points: GroundTruthPoints) -> NDArray[np.int64]:
         """The nearest vertex where the object is."""
-        return self._result(pixels[:, 1], pixels[:, 0], truth.mesh)
+        return self._result(pixels[:, 1], pixels[:, 0], points.mesh)
 
 
 class VertexLookup(Protocol):
@@ -104,28 +104,28 @@ class VertexLookup(Protocol):
 
 
 def similarity(
-    reader: Reader, box: tuple[float, float, float, float], truth: TruePoints, distances: Distances
+    reader: Reader, box: tuple[float, float, float, float], points: GroundTruthPoints, distances: Distances
 ) -> float:
     """The geodesic point similarity of a prediction and an object, in [0, 1].
 
     Args:
-        reader: of the prediction.
-        box: its x, y, width and height.
-        truth: the object's points.
-        distances: along the surface of the object's mesh.
+        reader: predicted vertices.
+        box: x, y, width and height of the predicted box.
+        points: annotated points of the object.
+        distances: geodesic distances of the mesh of the object.
 
     The mean of exp(-d^2 / (2 kappa^2)) over points with a true vertex, where d is infinite if the prediction has no
     vertex there; 0 if no point lies in the box (Gueler et al., 2018, equation 5).
     """
-    pixels = truth.pixels(box[0], box[1])
+    pixels = points.pixels(box[0], box[1])
     inside = (pixels >= 0).all(1) & (pixels < np.array([int(box[2]), int(box[3])])).all(1)
     if not inside.any():
         return 0.0
-    vertex = np.full(len(truth), -1, np.int64)
-    vertex[inside] = reader.at(pixels[inside], truth)
-    known = truth.vertex >= 0
+    vertex = np.full(len(points), -1, np.int64)
+    vertex[inside] = reader.at(pixels[inside], points)
+    known = points.vertex >= 0
     both = known & (vertex >= 0)
-    values = np.zeros(len(truth))
-    distance = distances.between(truth.vertex[both], vertex[both])
-    values[both] = np.exp(-(distance**2) / (2 * truth.kappa[both] ** 2))
+    values = np.zeros(len(points))
+    distance = distances.between(points.vertex[both], vertex[both])
+    values[both] = np.exp(-(distance**2) / (2 * points.kappa[both] ** 2))
     return float(values[known].mean()) if known.any() else 0.0

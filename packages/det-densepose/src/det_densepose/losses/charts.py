@@ -24,10 +24,10 @@ class ChartWeights:
     """Weights of the losses of a chart model.
 
     Args:
-        coarse: of the coarse segmentation, "loss_densepose_S".
-        part: of the part, "loss_densepose_I".
-        coordinates: of u and v: "loss_densepose_U" and "loss_densepose_V", or "loss_densepose_UV" with confidences.
-            These are sums over points, not means.
+        coarse: weight of the coarse segmentation loss, "loss_densepose_S".
+        part: weight of the part classification loss, "loss_densepose_I".
+        coordinates: weight of the losses of u and v, "loss_densepose_U" and "loss_densepose_V", or with confidences
+            "loss_densepose_UV"; small, since these are sums over points, not means.
     """
 
     coarse: float = 5.0
@@ -36,14 +36,14 @@ class ChartWeights:
 
 
 class DensePoseChartLoss:
-    """The losses of a chart model; that of the coordinates follows from the fields that the predictor gives.
+    """The losses of a chart model; the coordinate loss is chosen by the fields of the predictor.
 
-    Where no point with a part lies in its region, all of them are 0, as published.
+    If no point with a part lies in its region, all losses are 0, as published.
 
     Args:
-        weights: of the losses; null for the published ones.
-        coarse: the loss of the coarse segmentation; null is `CoarseLossFromParts`.
-        epsilon: least variance of a coordinate, where variances are predicted.
+        weights: weights of the losses; null for the published ones.
+        coarse: loss of the coarse segmentation; null for `CoarseLossFromParts`.
+        epsilon: minimum predicted variance of a coordinate.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ class CoarseLoss(Protocol):
     """Compares the coarse segmentation with the ground truth.
 
     Attributes:
-        uses_masks: whether objects with a mask and without points are learned from.
+        uses_masks: whether objects with a mask but without points are used for training.
     """
 
     uses_masks: bool

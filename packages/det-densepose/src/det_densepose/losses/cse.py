@@ -37,8 +37,8 @@ class CseWeights:
     """Weights of the losses of a model of embeddings.
 
     Args:
-        coarse: of the coarse segmentation, "loss_densepose_S".
-        embedding: of the embeddings, "loss_densepose_E" and the name of the mesh.
+        coarse: weight of the coarse segmentation loss, "loss_densepose_S".
+        embedding: weight of the embedding loss, "loss_densepose_E" and the name of the mesh.
     """
 
     coarse: float = 5.0
@@ -49,13 +49,13 @@ class DensePoseCseLoss:
     """The losses of a model of continuous surface embeddings.
 
     Args:
-        weights: of the losses; null for the published ones.
-        embedding: compares pixels with vertices; null is `EmbeddingLoss`.
-        coarse: the loss of the coarse segmentation; null is `CoarseLossFromParts`.
-        shape_to_shape: the cycle between meshes; null leaves it out.
-        pix_to_shape: the cycle between pixels and meshes; null leaves it out.
-        meshes: where distances along the surfaces come from, which `SoftEmbeddingLoss` and `shape_to_shape` need; they
-            are read at the first step of training.
+        weights: weights of the losses; null for the published ones.
+        embedding: loss of the pixel embeddings; null for `EmbeddingLoss`.
+        coarse: loss of the coarse segmentation; null for `CoarseLossFromParts`.
+        shape_to_shape: cycle loss between meshes; null for none.
+        pix_to_shape: cycle loss between pixels and meshes; null for none.
+        meshes: source of the geodesic distances that `SoftEmbeddingLoss` and `shape_to_shape` need, read at the first
+            training step.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Cycle losses: from a mesh to another and back, and from pixels to a mesh and back, one must come back to the start.
+"""Cycle consistency losses: from a mesh to another and back, and from pixels to a mesh and back.
 
 Neverova et al., "Discovering relationships between object categories via universal canonical maps", 2021.
 """
@@ -21,10 +21,10 @@ class ShapeToShapeCycleLoss:
     each mesh some vertices, at random.
 
     Args:
-        weight: of the loss.
-        temperature: divides the similarities.
-        max_vertices: of one mesh in one step.
-        norm: order of the norm of the matrix of costs.
+        weight: weight of the loss.
+        temperature: temperature of the softmax over similarities.
+        max_vertices: maximum number of vertices of a mesh in a step.
+        norm: order of the norm of the cost matrix.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class PixToShapeCycleLoss:
     What does not come back costs its squared distance, in cells of the region.
 
     Args:
-        weight: of the loss.
-        pixel_temperature: divides similarities on the way from pixels to vertices.
-        vertex_temperature: divides similarities on the way back.
-        max_pixels: of one region, drawn at random from its mask.
-        all_meshes: go to each mesh, not only to those of objects of the batch.
-        norm: order of the norm of the matrix of costs.
+        weight: weight of the loss.
+        pixel_temperature: temperature of the softmax from pixels to vertices.
+        vertex_temperature: temperature of the softmax from vertices back to pixels.
+        max_pixels: maximum number of pixels of a region, sampled at random from its mask.
+        all_meshes: whether to use all meshes instead of only those of the objects in the batch.
+        norm: order of the norm of the cost matrix.
     """
 
     def __init__(

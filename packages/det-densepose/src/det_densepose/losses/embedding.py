@@ -1,4 +1,4 @@
-"""Losses of pixel embeddings: they must come close to the embedding of the vertex that is annotated there.
+"""Losses of pixel embeddings, which compare them with the embeddings of the annotated vertices.
 
 Neverova et al., "Continuous surface embeddings", 2020.
 """
@@ -40,7 +40,7 @@ class EmbeddingLoss:
     """Cross-entropy over the vertices of the mesh; the score of a vertex is its negative squared distance.
 
     Args:
-        sigma: divides the squared distances.
+        sigma: scale that divides the squared distances.
     """
 
     uses_geodesics = False
@@ -56,11 +56,11 @@ class EmbeddingLoss:
 
 
 class SoftEmbeddingLoss:
-    """As `EmbeddingLoss`, with vertices near the true one partly right as well, by their distance along the surface.
+    """As `EmbeddingLoss`, with soft targets for vertices near the annotated one, by their geodesic distance.
 
     Args:
-        sigma: divides the squared distances of embeddings.
-        geodesic_sigma: divides the distances along the surface, which are not squared.
+        sigma: scale that divides the squared distances of embeddings.
+        geodesic_sigma: scale that divides the geodesic distances, in meters, which are not squared.
     """
 
     uses_geodesics = True

@@ -15,12 +15,12 @@ class Decoder(nn.Module):
     """Brings each level to the finest stride by convolutions and doublings, adds them up, and projects the sum.
 
     Args:
-        channels: level -> channels, of the levels that are used.
-        strides: level -> stride, of the same levels, finest first.
-        out_channels: channels of the result.
-        conv_dim: channels of the convolutions.
-        norm: of the convolutions.
-        stride: of the result, which is that of the finest level; null for whatever that is.
+        channels: level -> number of channels of the input levels.
+        strides: level -> stride in pixels of the same levels, finest first.
+        out_channels: number of output channels.
+        conv_dim: number of channels of the convolutions.
+        norm: kind of norm after the convolutions.
+        stride: stride of the output, which must be that of the finest level; null to accept any.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The branch of DensePose: what it adds to the regions of a two-stage detector."""
+"""The DensePose branch of a two-stage detector."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,10 +28,10 @@ __all__ = ["DensePoseHead", "DensePoseLoss", "DensePosePredictor", "learnable"]
 
 @runtime_checkable
 class DensePoseLoss(Protocol):
-    """Compares what a predictor gives with the ground truth.
+    """Losses of the outputs of a predictor.
 
     Attributes:
-        uses_masks: whether objects with a mask and without points are learned from.
+        uses_masks: whether objects with a mask but without points are used for training.
     """
 
     uses_masks: bool
@@ -57,19 +57,19 @@ class DensePoseHead(nn.Module):
     field, see `det_densepose.structures`.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
-        num_classes: number of foreground classes; the branch does not depend on them.
-        in_features: the levels that are used; by default all up to stride 32.
-        pooler: built with `strides`; the published models have the first version of ROIAlign.
-        decoder: makes one map of all levels, built with `channels` and `strides`; null pools each region from the
-            level of its size.
-        densepose_head: built with `in_channels`; has `out_channels`.
-        densepose_predictor: built with `in_channels`.
-        embedder: name of a mesh -> its embedder, built with `embed_dim`; for continuous surface embeddings.
-        mesh_of_label: the mesh of each class, in order of the labels; one mesh serves all classes where it is empty.
-        loss: null is `DensePoseChartLoss`.
-        min_iou: regions that overlap their object less, or just so, are not learned from.
+        channels: level -> number of channels, from the backbone.
+        strides: level -> stride in pixels, from the backbone.
+        num_classes: number of foreground classes; the branch does not depend on it.
+        in_features: names of the input levels; by default all up to stride 32.
+        pooler: factory of the RoI pooler, called with `strides`; published models have the first version of ROIAlign.
+        decoder: factory of the decoder that merges all levels into one map, called with `channels` and `strides`;
+            null: each region is pooled from the level of its size.
+        densepose_head: factory of the head, called with `in_channels`; its result has `out_channels`.
+        densepose_predictor: factory of the predictor, called with `in_channels`.
+        embedder: name of a mesh -> factory of its embedder, called with `embed_dim`; for continuous surface embeddings.
+        mesh_of_label: mesh of each class, in the order of labels; empty if all classes have the same mesh.
+        loss: losses of the branch; null for `DensePoseChartLoss`.
+        min_iou: IoU of a region with its object above which it is used for training.
     """
 
     contract = "RegionHead"
@@ -161,7 +161,7 @@ class DensePoseHead(nn.Module):
         return described
 
     def augmented(self, model: nn.Module, sizes: Sequence[int], max_size: int, flip: bool) -> nn.Module:
-        """`model`, of which this is a part, as it looks at several views; see `det_core.contracts.Augmentable`."""
+        """Test-time augmentation of `model`, of which this is a part; see `det_core.contracts.Augmentable`."""
         from det_densepose.augmented import AugmentedDensePose
 
         if not isinstance(model, HasNMS):
@@ -173,15 +173,15 @@ class DensePoseHead(nn.Module):
 
 @torch.no_grad()
 def learnable(boxes: Tensor, targets: Targets, min_iou: float, masks: bool) -> Tensor:
-    """Which regions of an image are learned from, bool (P,).
+    """The regions of an image that are used for training, bool (P,).
 
     Those that overlap their object by more than `min_iou`, if it has points; or, with `masks`, a mask or coarse parts.
 
     Args:
-        boxes: the regions, float32 (P, 4).
-        targets: the object of each region, row for row.
-        min_iou: IoU of a region with its object's box.
-        masks: learn from objects without points too.
+        boxes: boxes of the regions, float32 (P, 4).
+        targets: matched object of each region, row by row.
+        min_iou: minimum IoU of a region and the box of its object, exclusive.
+        masks: whether to include objects without points.
     """
     annotated = has_points(targets)
     if masks:
@@ -198,7 +198,7 @@ def _has_mask(targets: Targets) -> Tensor:
 
 
 def require_embedding(where: str, predictor: object) -> int:
-    """The numbers of an embedding that a predictor gives; ConfigError where it gives none."""
+    """The dimension of the embeddings of a predictor; ConfigError if it has none."""
     dim = getattr(predictor, "embed_dim", None)
     if not isinstance(dim, int):
         fix = "use det_densepose.models:DensePoseEmbeddingPredictor, or leave out `embedder`"

@@ -1,4 +1,4 @@
-"""Embeddings of the vertices of meshes, which those of pixels are compared with (Neverova et al., 2020)."""
+"""Embeddings of the vertices of meshes, to which pixel embeddings are compared (Neverova et al., 2020)."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, cast, runtime_checkable
@@ -24,14 +24,14 @@ class VertexEmbedder(Protocol):
 
 
 class VertexDirectEmbedder(nn.Module):
-    """A free vector for each vertex.
+    """A learned vector for each vertex.
 
-    The vectors start at random: at zero, as published without a file, they have no direction and never get one.
+    The vectors are initialized at random: at zero, as published, they have no direction and no gradient.
 
     Args:
-        num_vertices: V, vertices of the mesh.
-        embed_dim: D, numbers of an embedding.
-        trainable: whether the vectors are learned.
+        num_vertices: number of vertices of the mesh, V.
+        embed_dim: dimension of the embeddings, D.
+        trainable: whether the vectors are trained.
     """
 
     def __init__(self, num_vertices: int, embed_dim: int = 16, trainable: bool = True) -> None:
@@ -47,18 +47,18 @@ class VertexDirectEmbedder(nn.Module):
 class VertexFeatureEmbedder(nn.Module):
     """A linear map of features of each vertex, such as the first eigenfunctions of the mesh's Laplacian.
 
-    Features that are smooth on the surface make embeddings that are. They are part of the weights: a published file
-    brings them. Where no weights do, the first step of training takes them from `meshes`; without that, they stay as
-    they start, random numbers, which tell vertices apart and not which of them are neighbors. The published zeros
-    would train nothing.
+    Features that are smooth on the surface result in smooth embeddings. They are part of the weights, also of published
+    files. Without weights, the first training step reads them from `meshes`. Without `meshes`, they stay random, and
+    then distinguish vertices, but have no information on their neighborhood. With the zeros of the published code,
+    nothing would be trained.
 
     Args:
-        num_vertices: V, vertices of the mesh.
-        feature_dim: K, features of a vertex.
-        embed_dim: D, numbers of an embedding.
-        trainable: whether the linear map is learned.
-        features_trainable: whether the features are learned too.
-        meshes: where features come from; null leaves them at random.
+        num_vertices: number of vertices of the mesh, V.
+        feature_dim: number of features of a vertex, K.
+        embed_dim: dimension of the embeddings, D.
+        trainable: whether the linear map is trained.
+        features_trainable: whether the features are trained as well.
+        meshes: source of the features; null for random features.
     """
 
     def __init__(
@@ -117,11 +117,11 @@ class Embedder(nn.Module):
     """Embeddings of the vertices of several meshes.
 
     Args:
-        meshes: name of a mesh -> its embedder, built with `embed_dim`.
-        embed_dim: numbers of an embedding.
+        meshes: name of a mesh -> factory of its embedder, called with `embed_dim`.
+        embed_dim: dimension of the embeddings.
 
     Attributes:
-        names: the meshes.
+        names: names of the meshes.
     """
 
     def __init__(self, meshes: Mapping[str, Factory[VertexEmbedder]], embed_dim: int) -> None:
@@ -151,7 +151,7 @@ class Embedder(nn.Module):
         self._prepared = True
 
     def require_nonzero(self, mesh: str) -> None:
-        """Refuse embeddings without direction, such as the published ones before a file fills them: they learn nothing.
+        """Refuse zero embeddings, such as the published ones before weights are loaded: they have no gradient.
 
         Raises:
             DataError: all embeddings of the mesh are zero.

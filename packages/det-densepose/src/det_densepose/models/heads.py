@@ -12,13 +12,13 @@ class DensePoseV1ConvXHead(nn.Module):
     """A stack of 3 x 3 convolutions (Guler et al., "DensePose", 2018).
 
     Args:
-        in_channels: channels of the pooled features.
+        in_channels: number of channels of the pooled features.
         num_conv: number of convolutions.
-        conv_dim: channels of each.
-        kernel_size: side of their kernels, odd.
+        conv_dim: number of channels of each convolution.
+        kernel_size: kernel size of the convolutions, an odd number of pixels.
 
     Attributes:
-        out_channels: channels of the result.
+        out_channels: number of output channels.
     """
 
     def __init__(self, in_channels: int, num_conv: int = 8, conv_dim: int = 512, kernel_size: int = 3) -> None:
@@ -38,15 +38,15 @@ class DensePoseDeepLabHead(nn.Module):
     """Atrous spatial pyramid pooling before a stack of 3 x 3 convolutions.
 
     Args:
-        in_channels: channels of the pooled features.
+        in_channels: number of channels of the pooled features.
         num_conv: number of convolutions after the pooling.
-        conv_dim: channels of each.
-        kernel_size: side of their kernels, odd.
-        norm: of these convolutions.
-        nonlocal_block: put a non-local block between pooling and convolutions.
+        conv_dim: number of channels of each convolution.
+        kernel_size: kernel size of the convolutions, an odd number of pixels.
+        norm: kind of norm after the convolutions.
+        nonlocal_block: whether a non-local block is between pooling and convolutions.
 
     Attributes:
-        out_channels: channels of the result.
+        out_channels: number of output channels.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class ASPP(nn.Module):
     published weights are trained so.
 
     Args:
-        in_channels: channels of the maps.
-        channels: channels of each branch, and of the result.
+        in_channels: number of input channels.
+        channels: number of channels of each branch and of the output.
         rates: dilations of the 3 x 3 branches.
     """
 
@@ -117,7 +117,7 @@ class NonLocalBlock(nn.Module):
     The embedded Gaussian with half the channels, keys and values pooled 2 x 2. It starts as the identity.
 
     Args:
-        channels: of the maps.
+        channels: number of channels of the maps.
     """
 
     def __init__(self, channels: int) -> None:

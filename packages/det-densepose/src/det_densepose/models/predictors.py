@@ -25,13 +25,13 @@ class DensePoseChartPredictor(nn.Module):
     """Coarse and fine segmentation, and coordinates on the chart of each part; perhaps with confidences.
 
     Args:
-        in_channels: channels of the head's result.
-        num_parts: fine parts, without the background.
-        coarse_channels: 2, background and body, or coarse parts and background.
-        uv_confidence: how uncertainty of the coordinates is described; null leaves it out.
-        segm_confidence: predict confidences of both segmentations, which multiply their logits.
-        up_scale: how much the maps are enlarged after the transposed convolution.
-        epsilon: least confidence of a segmentation.
+        in_channels: number of output channels of the head.
+        num_parts: number of fine parts, without background.
+        coarse_channels: number of coarse classes: 2 for background and body, or background and all coarse parts.
+        uv_confidence: model of the uncertainty of u and v; null for no confidences.
+        segm_confidence: whether to predict confidences of both segmentations, which multiply their logits.
+        up_scale: factor of upsampling after the transposed convolution.
+        epsilon: minimum confidence of a segmentation.
     """
 
     def __init__(
@@ -67,15 +67,15 @@ class DensePoseEmbeddingPredictor(nn.Module):
     """Coarse segmentation, and an embedding of each cell.
 
     Args:
-        in_channels: channels of the head's result.
-        embed_dim: D, channels of the embedding.
-        coarse_channels: 2, background and body.
-        segm_confidence: predict a confidence of the segmentation, which multiplies its logits.
-        up_scale: how much the maps are enlarged after the transposed convolution.
-        epsilon: least confidence of the segmentation.
+        in_channels: number of output channels of the head.
+        embed_dim: dimension of the embeddings, D.
+        coarse_channels: number of coarse classes, 2 for background and body.
+        segm_confidence: whether to predict a confidence of the segmentation, which multiplies its logits.
+        up_scale: factor of upsampling after the transposed convolution.
+        epsilon: minimum confidence of the segmentation.
 
     Attributes:
-        embed_dim: as given.
+        embed_dim: dimension of the embeddings.
     """
 
     def __init__(

@@ -35,15 +35,15 @@ def densepose_roi_heads(
     beside `box_head` and the like, where the published models have them; the branch itself refers to them.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
+        channels: level -> number of channels, from the backbone.
+        strides: level -> stride in pixels, from the backbone.
         num_classes: number of foreground classes.
-        stage: the second stage, such as `standard_roi_heads` or `cascade_roi_heads`; it takes `heads`.
-        densepose: the branch.
-        heads: name -> a further head, of masks or keypoints.
-        bodies: the folder of bodies, for the mirrored views of test-time augmentation, which reads it; null: the folder
-            `densepose` of the data folder, if it is there.
-        body: whose charts the model was trained on.
+        stage: factory of the RoI heads with an argument `heads`, `standard_roi_heads` or `cascade_roi_heads`.
+        densepose: factory of the DensePose branch.
+        heads: name -> factory of an extra RoI head, for masks or keypoints.
+        bodies: folder of bodies, for flips in test-time augmentation; null for `densepose` in the data folder, if it
+            exists.
+        body: name of the body on whose charts the model was trained.
     """
     every = {_NAME: densepose, **(heads or {})}
     built = Factory.of(stage)(channels=channels, strides=strides, num_classes=num_classes, heads=every)

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 def rotation(axis: Array, degrees: float) -> Array:
-    """The matrix (3, 3) that turns about `axis` (3,), counter-clockwise as seen from its tip (Rodrigues)."""
+    """The matrix (3, 3) that turns about `axis` (3,), counter-clockwise for a viewer at its tip (Rodrigues)."""
     x, y, z = axis / np.linalg.norm(axis)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     angle = np.radians(degrees)
@@ -47,7 +47,7 @@ def posed(turns: Mapping[str, Array]) -> Array:
 
 
 def random_pose(random: np.random.Generator, upright: bool = False) -> dict[str, Array]:
-    """Turns of all bones: a person who stands, walks or waves, seen from any side.
+    """Turns of all bones: a person who stands, walks or waves, from any side.
 
     Args:
         random: what draws.

@@ -1,4 +1,4 @@
-"""Draws a surface as seen from the front, without perspective: which point of it each pixel shows."""
+"""Rasterizes a surface from the front, in orthographic projection."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +52,7 @@ def rasterize(
         center: x and y of the pixel position of the origin, continuous.
         light: where the light comes from.
 
-    A pixel shows the nearest triangle that covers its middle. Triangles seen from behind are not drawn.
+    A pixel shows the nearest triangle that covers its middle. Back faces are not drawn.
     """
     faces, charts = body.faces, body.charts
     if faces is None or charts is None or charts.faces is None:

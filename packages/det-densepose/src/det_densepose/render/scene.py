@@ -47,11 +47,11 @@ class Scenery:
     """How pictures are made.
 
     Args:
-        size: (height, width) in pixels.
-        figures: the least and the most of a picture.
-        height: the least and the most of a figure that stands, in parts of the picture's height.
-        backgrounds: a folder of pictures that stand behind; None: noise.
-        upright: whether figures face the viewer.
+        size: (height, width) of a picture in pixels.
+        figures: minimum and maximum number of figures in a picture.
+        height: minimum and maximum height of a standing figure, relative to the height of the picture.
+        backgrounds: folder of background pictures; None for noise.
+        upright: whether figures stand upright and face the viewer.
 
     Raises:
         DataError: the folder holds no picture.
@@ -72,7 +72,7 @@ class Scenery:
                 raise DataError(str(folder), "holds no picture to stand behind the figures", fix="check the folder")
 
     def picture(self, random: np.random.Generator) -> Picture:
-        """A picture with some figures of which at least a third can be seen."""
+        """A picture with some figures of which at least a third is visible."""
         height, width = self.size
         image = self._background(random)
         shown: list[Figure] = []

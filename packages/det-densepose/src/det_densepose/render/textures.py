@@ -50,7 +50,7 @@ def sample_atlas(
 
 
 def random_atlas(random: np.random.Generator, side: int = 64) -> NDArray[np.uint8]:
-    """What somebody wears, uint8 (24, side, side, 3): skin, hair, a shirt with stripes in front, trousers, shoes."""
+    """Random clothes, uint8 (24, side, side, 3): skin, hair, a shirt with stripes in front, trousers, shoes."""
     tiles = np.zeros((NUM_PARTS, side, side, 3))
     skin = np.array([225, 180, 150]) * random.uniform(0.45, 1.05)
     hair, shirt, trousers, shoes = (random.uniform(20, 235, 3) for _ in range(4))

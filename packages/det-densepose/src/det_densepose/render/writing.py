@@ -15,18 +15,18 @@ from det_densepose.render.raster import Layers
 from det_densepose.render.scene import Figure, Scenery
 from det_densepose.structures import NUM_COARSE_PARTS
 
-__all__ = ["annotation", "dense_truth", "write_dataset"]
+__all__ = ["annotation", "dense_ground_truth", "write_dataset"]
 
 _GRID = 256
 
 
 def annotation(shown: Figure, random: np.random.Generator, per_part: int = 8) -> dict[str, Any]:
-    """What a file says of a figure: box, mask, coarse parts, and points of charts and of vertices.
+    """The annotation of a figure: box, mask, coarse parts, and points on charts and vertices.
 
     Args:
         shown: the figure.
         random: what draws the points.
-        per_part: how many points a part that can be seen gets, at most.
+        per_part: maximum number of points of a visible part.
 
     The box is tight around the visible pixels; each point is the middle of a pixel, with the part, u, v and vertex that
     the renderer drew there.
@@ -64,7 +64,7 @@ def _rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def _coarse_masks(layers: Layers, visible: NDArray[np.bool_], box: tuple[int, int, int, int]) -> list[Any]:
-    """One RLE for each coarse part on the grid of the box; [] for those that cannot be seen."""
+    """One RLE for each coarse part on the grid of the box; [] for invisible ones."""
     x, y, width, height = box
     center = (np.arange(_GRID) + 0.5) / _GRID
     rows, columns = (y + center * height).astype(int)[:, None], (x + center * width).astype(int)[None]
@@ -72,7 +72,7 @@ def _coarse_masks(layers: Layers, visible: NDArray[np.bool_], box: tuple[int, in
     return [_rle(labels == n) if (labels == n).any() else [] for n in range(1, NUM_COARSE_PARTS + 1)]
 
 
-def dense_truth(figures: tuple[Figure, ...], size: tuple[int, int]) -> NDArray[np.uint8]:
+def dense_ground_truth(figures: tuple[Figure, ...], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Part, 255 u and 255 v of every pixel, uint8 (H, W, 3), zeros where no figure is."""
     found = np.zeros((*size, 3), np.uint8)
     for each in figures:
@@ -86,7 +86,7 @@ def write_dataset(
 ) -> Path:
     """Write `count` pictures into `folder`/images and `folder`/annotations.json, which is returned.
 
-    The same arguments make the same files. `dense` also writes the truth of each pixel into `folder`/dense.
+    The same arguments make the same files. `dense` also writes the ground truth of each pixel into `folder`/dense.
     """
     images: list[dict[str, Any]] = []
     records: list[dict[str, Any]] = []
@@ -99,7 +99,9 @@ def write_dataset(
         name = f"{number:06d}.png"
         Image.fromarray(picture.image).save(folder / "images" / name)
         if dense:
-            Image.fromarray(dense_truth(picture.figures, scenery.size)).save(folder / "dense" / f"{number:06d}_IUV.png")
+            Image.fromarray(dense_ground_truth(picture.figures, scenery.size)).save(
+                folder / "dense" / f"{number:06d}_IUV.png"
+            )
         images.append({"id": number, "file_name": name, "height": scenery.size[0], "width": scenery.size[1]})
         for each in picture.figures:
             about = annotation(each, random, per_part)

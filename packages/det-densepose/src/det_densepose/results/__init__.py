@@ -1,4 +1,4 @@
-"""Results: from raw outputs to what people use."""
+"""Results: conversion of raw outputs to parts, coordinates and vertices."""
 
 from det_densepose.results.access import iuv, persons, raw_fields, vertices
 from det_densepose.results.compressed import compress, decompress

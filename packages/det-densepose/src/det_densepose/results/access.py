@@ -1,4 +1,4 @@
-"""What a detector's result says of each person, and of every pixel of the image."""
+"""DensePose of a detector's result, per person and per pixel."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -42,8 +42,8 @@ def persons(result: HasDetections | Detections, min_score: float = 0.0) -> list[
     """Labels, u, v and confidences, or vertices, of each object in the order of the detections.
 
     Args:
-        result: of a detector, or its detections, in the pixels of the image.
-        min_score: objects of a lower score are left out.
+        result: result of a detector or its detections, in the pixels of the image.
+        min_score: minimum score of objects, in [0, 1].
 
     Raises:
         ConfigError: the model makes no DensePose.
@@ -79,7 +79,7 @@ def _mesh_embeddings(embedding: Any) -> tuple[Mapping[str, NDArray[np.float32]],
 
 
 def iuv(result: HasDetections | Detections, min_score: float = 0.0) -> NDArray[np.uint8]:
-    """Part, 255 u and 255 v of every pixel of the image, uint8 (H, W, 3); zeros where nobody is.
+    """Part, 255 u and 255 v of every pixel of the image, uint8 (H, W, 3); 0 in the background.
 
     Where persons overlap, the one of the higher score is on top.
 
@@ -99,7 +99,7 @@ def iuv(result: HasDetections | Detections, min_score: float = 0.0) -> NDArray[n
 
 
 def vertices(result: HasDetections | Detections, min_score: float = 0.0) -> NDArray[np.int32]:
-    """The nearest vertex of every pixel of the image, int32 (H, W); -1 where nobody is.
+    """The nearest vertex of every pixel of the image, int32 (H, W); -1 in the background.
 
     Of which mesh it is stands in `persons`. Where objects overlap, the one of the higher score is on top.
     """

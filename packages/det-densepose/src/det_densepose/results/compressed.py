@@ -25,7 +25,7 @@ def decompress(text: str, where: str = "result", shape: tuple[int, ...] | None =
     """The array uint8 (3, h, w) of such a text.
 
     Raises:
-        DataError: the text is no base64, holds no PNG of three channels, or one of another shape than is told.
+        DataError: the text is not base64, or not a PNG of three channels and of the given shape.
     """
     try:
         data = base64.b64decode("".join(text.split()), validate=True)

@@ -40,7 +40,7 @@ class ChartResult:
     Attributes:
         box: where it is.
         labels: uint8 (h, w): part of each pixel of the box, 0 background.
-        uv: float32 (2, h, w): as the model says, which may leave [0, 1]; 0 in the background.
+        uv: float32 (2, h, w): as predicted, possibly outside [0, 1]; 0 in the background.
         confidences: name -> float32 (h, w), where the model has them.
     """
 
@@ -95,7 +95,7 @@ def _weights(length: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def resize(values: Floats, size: tuple[int, int]) -> Floats:
-    """Bilinear, pixels seen as areas (`align_corners` False), (C, Z, Z) to (C, h, w)."""
+    """Resize bilinearly with `align_corners=False`, (C, Z, Z) to (C, h, w)."""
     top, bottom, down = _weights(values.shape[1], size[0])
     left, right, across = _weights(values.shape[2], size[1])
     rows = values[:, :, left] * (1 - across) + values[:, :, right] * across

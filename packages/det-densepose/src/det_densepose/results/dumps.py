@@ -47,7 +47,7 @@ class DumpEntry:
         scores: of the objects.
         boxes: float32 (N, 4), xyxy.
         arrays: of each object by name: `labels` (h, w), `uv` (2, h, w) and confidences of charts; `embedding` and
-            `coarse_segm` of embeddings. Empty for what could not be told.
+            `coarse_segm` of embeddings. Empty for unknown objects.
     """
 
     file_name: str

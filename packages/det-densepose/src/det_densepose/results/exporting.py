@@ -74,7 +74,7 @@ def iuv_of_outputs(outputs: Mapping[str, Any], size: tuple[int, int]) -> NDArray
 def vertices_of_outputs(
     outputs: Mapping[str, Any], size: tuple[int, int], mesh_of_label: Sequence[str] = ()
 ) -> NDArray[np.int32]:
-    """The nearest vertex of every pixel, int32 (height, width), -1 where nobody is; the best score on top."""
+    """The nearest vertex of every pixel, int32 (height, width), -1 in the background; the best score on top."""
     found = np.full(size, -1, np.int32)
     for person, target, own in _placed(outputs, mesh_of_label, found):
         if isinstance(person, VertexResult):

@@ -58,10 +58,10 @@ def draw(
 
     Args:
         image: uint8 RGB (H, W, 3).
-        persons: results, in its pixels.
-        drawings: one after the other.
-        scores: of the persons, for boxes; 1 where they are not given.
-        colored: keep the colors of the image.
+        persons: results in the pixels of the image.
+        drawings: drawings, applied in order.
+        scores: scores of the persons, for labels of boxes; by default 1.
+        colored: whether to keep the colors of the image instead of converting it to gray.
     """
     picture = image.astype(np.float64) if colored else gray(image)
     known = list(scores) or [1.0] * len(persons)
@@ -155,9 +155,9 @@ class TextureDrawing:
     """A texture put onto people.
 
     Args:
-        atlas: uint8 (24, T, T, 3) or (24, T, T, 4), whose last channel says where there is texture; without it, black
-            is none.
-        alpha: how far it covers.
+        atlas: uint8 (24, T, T, 3), or (24, T, T, 4) with alpha; transparent texels, or black ones without alpha, are
+            skipped.
+        alpha: opacity, in [0, 1].
     """
 
     atlas: NDArray[np.uint8]
@@ -177,7 +177,7 @@ class VertexDrawing:
 
     Args:
         bodies: gives the body of a mesh by its name; the colors are those of `surface_values`.
-        alpha: how far they cover.
+        alpha: opacity, in [0, 1].
     """
 
     bodies: Callable[[str], Body]
@@ -197,7 +197,7 @@ class VertexTextureDrawing:
     Args:
         textures: mesh -> its texture, uint8 (T, T, 3).
         bodies: gives the body of a mesh, which must have places in a texture.
-        alpha: how far it covers.
+        alpha: opacity, in [0, 1].
     """
 
     textures: Mapping[str, NDArray[np.uint8]]

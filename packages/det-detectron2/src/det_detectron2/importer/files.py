@@ -26,7 +26,7 @@ def recipe_from_file(path: Path) -> Imported:
     """The recipe of a configuration file of Detectron2.
 
     Args:
-        path: a YAML file, whose `_BASE_` files lie where it says, or a Python file that is a plain tree of calls.
+        path: a YAML file, with its `_BASE_` files in place, or a Python file that is a plain tree of calls.
 
     Raises:
         RecipeError: the file, or one that it builds on, cannot be read, or is of another program.
@@ -113,7 +113,7 @@ def with_bases(path: Path, trail: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise RecipeError(f"{path}: {_BASE}", "is a URL, which is not fetched", f"got {quoted(base)}", "download it")
     file = path.parent / Path(base).expanduser()
     if not file.exists():
-        fix = f"it is looked for from the folder of {path.name}: get the file that belongs there, or correct the path"
+        fix = f"it is relative to the folder of {path.name}: get the file that belongs there, or correct the path"
         raise RecipeError(f"{path}: {_BASE}", "names a file that is not there", str(file), fix)
     below = with_bases(file, (*trail, place))
     merged: dict[str, Any] = merge(below, content)

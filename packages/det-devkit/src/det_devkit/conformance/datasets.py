@@ -20,12 +20,12 @@ from det_devkit.conformance.tensors import difference, flat
 
 __all__ = ["DATASET"]
 
-_LOOKED_AT = 8
+_CHECKED_SAMPLES = 8
 
 
 def _samples(dataset: Any) -> list[Sample]:
     """The first samples, which represent all."""
-    return [dataset[index] for index in range(min(len(dataset), _LOOKED_AT))]
+    return [dataset[index] for index in range(min(len(dataset), _CHECKED_SAMPLES))]
 
 
 @check("it keeps its contract", gate=True)
@@ -136,7 +136,7 @@ def transformed(subject: Subject) -> None:
 
 
 @check("its evaluators exist")
-def judged(subject: Subject) -> None:
+def evaluated(subject: Subject) -> None:
     """Every name in `evaluators` leads to an evaluator that can be built with its classes."""
     dataset = subject.make()
     if not dataset.evaluators:
@@ -145,4 +145,4 @@ def judged(subject: Subject) -> None:
         Factory(registry.find("evaluators", name, "evaluators").load())(classes=dataset.classes)
 
 
-DATASET: tuple[Check, ...] = (contract, well_formed, twice, pickled, transformed, judged)
+DATASET: tuple[Check, ...] = (contract, well_formed, twice, pickled, transformed, evaluated)

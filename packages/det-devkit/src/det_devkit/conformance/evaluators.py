@@ -160,10 +160,10 @@ def metrics(subject: Subject) -> None:
 def better(subject: Subject) -> None:
     """At least one metric is higher for the ground truth as prediction, or defined for it only; higher is better."""
     classes, samples = _material(subject)
-    judge = _evaluator_after(subject, classes, [(_perfect(subject, sample), sample) for sample in samples])
-    if isinstance(judge, Analysis):
+    evaluator = _evaluator_after(subject, classes, [(_perfect(subject, sample), sample) for sample in samples])
+    if isinstance(evaluator, Analysis):
         return
-    high = judge.result()
+    high = evaluator.result()
     low = _evaluator_after(subject, classes, [(nothing(sample), sample) for sample in samples]).result()
     if not any(name not in low or value > low[name] for name, value in high.items()):
         found = ", ".join(f"{name} {value:.3g} and {low[name]:.3g}" for name, value in list(high.items())[:4])
@@ -181,9 +181,9 @@ def merged(subject: Subject) -> None:
         states = [pickle.loads(pickle.dumps(each.state())) for each in (first, second)]
     except Exception as error:
         raise Failed(f"its state cannot be pickled: {error}", "keep numbers, tensors and plain containers") from error
-    for judge, order in ((first, states), (subject.make(given={"classes": classes}), states[::-1])):
-        judge.merge(order)
-        halves = judge.result()
+    for evaluator, order in ((first, states), (subject.make(given={"classes": classes}), states[::-1])):
+        evaluator.merge(order)
+        halves = evaluator.result()
         if halves.keys() != whole.keys() or any(not math.isclose(halves[n], v, abs_tol=1e-6) for n, v in whole.items()):
             found = f"{_some(halves)} instead of {_some(whole)}"
             raise Failed(f"merged, it gives {found}", "let merge replace the added images by those of all states")

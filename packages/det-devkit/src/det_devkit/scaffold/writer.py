@@ -84,7 +84,7 @@ def _rendered(names: Names, kinds: list[str]) -> dict[str, str]:
     """The text of every file, by its path in the package."""
     values = {**vars(names), "core": _bounds(metadata.version(CORE)), "year": str(datetime.date.today().year)}
     of_kinds = {
-        kind: {**values, "kind": kind, "kind_class": kind.title(), "says": KINDS[kind], "hook": HOOKS[f"{kind}s"]}
+        kind: {**values, "kind": kind, "kind_class": kind.title(), "summary": KINDS[kind], "hook": HOOKS[f"{kind}s"]}
         for kind in kinds
     }
 

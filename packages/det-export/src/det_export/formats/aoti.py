@@ -28,10 +28,11 @@ class AotiExporter(FileExporter):
     """Compiles the program ahead of time; `torch._inductor.aoti_load_package(path)` runs it.
 
     Args:
-        device: "cpu", or "cuda" where there is one. A package runs on machines like the one that wrote it.
+        device: "cpu" or "cuda". A package runs only on machines like the one that compiled it.
         others: as of `FileExporter`.
 
-    A C++ compiler must be there; a detector takes minutes. A package holds native code: it loads only with `trust`.
+    Requires a C++ compiler, and takes minutes for a detector. A package contains native code: it loads only with
+    `trust`.
     """
 
     suffixes: ClassVar[Sequence[str]] = (".pt2",)
@@ -82,7 +83,7 @@ def read_package(path: Path, trust: bool) -> tuple[Metadata, Run]:
     """The metadata of a package, and its computation.
 
     Raises:
-        CheckpointError: the package is damaged, not trusted, or of another machine.
+        CheckpointError: the package is damaged, not trusted, or compiled for another machine.
     """
     import torchvision  # noqa: F401 (its operators)
 

@@ -1,4 +1,4 @@
-"""What all formats share: the program that is written, its dynamic sizes, its metadata, and whole files or none."""
+"""Base class of the formats: the traced program, dynamic sizes, metadata, and atomic writing of files."""
 
 import contextlib
 import copy
@@ -45,23 +45,23 @@ _KEPT = tuple(_METADATA)
 
 
 class FileExporter(ABC):
-    """Writes models of one format, and reads its files again.
+    """Writes models to files of one format, and reads these files.
 
     Args:
-        dynamic: height and width of images are free, up to 4096; False fixes them to the example's, padded.
+        dynamic: whether the file takes images of any height and width up to 4096 pixels; False fixes them to those of
+            the example, padded.
         precision: "fp32"; "bf16" computes convolutions and linear layers in bfloat16, "int8" in eight bits.
-        calibrate: for "int8": a folder of pictures like those to come.
+        calibrate: for "int8": folder of pictures that are typical of the application.
         keep_float: for "int8": names of modules that stay in float.
-        dynamic_batch: the file takes any number of images up to 64, not as many as the example.
+        dynamic_batch: whether the file takes any number of images up to 64; False fixes it to that of the example.
 
     Attributes:
-        compared: pictures of the check, on which the report of an int8 file is measured; the first of the calibration
-            where there are none.
-        trust: whether files that hold code are read; `Detector.load` sets it.
-        report: how layers fare, of the last int8 file; None before.
-        about: metadata of the model: `classes`, `category_ids`, and `recipe`, the text of one that names
-            the `data`, and where the `weights` come from; `Detector.export` fills it. `licence` is that of the
-            weights; where it is absent, that of the published weights at that address.
+        compared: pictures for the report of an int8 file; by default the first calibration pictures.
+        trust: whether files that contain code are loaded; set by `Detector.load`.
+        report: quantization errors of the layers of the last int8 file; None before.
+        about: metadata of the model, set by `Detector.export`: `classes`, `category_ids`, `recipe` (YAML text with
+            its `data`), `weights` (their source), and `licence` of the weights, which defaults to that of the
+            published weights at this source.
     """
 
     suffixes: ClassVar[Sequence[str]]
@@ -79,7 +79,7 @@ class FileExporter(ABC):
     ) -> None:
         if precision not in self.precisions:
             fix = f"choose {' or '.join(self.precisions)}"
-            raise ConfigError("precision", f"{self.format} files have none of this name", f"got {precision!r}", fix)
+            raise ConfigError("precision", f"is not a precision of {self.format} files", f"got {precision!r}", fix)
         if precision == "int8" and calibrate is None:
             fix = "name a folder of pictures like those to come: --calibrate FOLDER"
             raise ConfigError("int8", "needs pictures to calibrate on", fix=fix)
@@ -97,7 +97,7 @@ class FileExporter(ABC):
         self._last: tuple[ExportedProgram, Metadata] | None = None
 
     def export(self, model: nn.Module, example: ImageBatch, path: Path) -> Path:
-        """Write the file for as many images as `example` has; returns where, with the format's suffix.
+        """Write a file for the batch size of `example`; returns its path, with the suffix of the format.
 
         The model is not changed. The file appears when it is complete.
 
@@ -137,7 +137,7 @@ class FileExporter(ABC):
         return path
 
     def record(self, path: Path, agreement: Mapping[str, Any]) -> None:
-        """Write the file that this exporter wrote last once more, with what its check measured."""
+        """Write the last file of this exporter again, with the results of its check."""
         if self._last is None:
             raise ConfigError("record", "nothing was exported before")
         traced, metadata = self._last
@@ -147,7 +147,7 @@ class FileExporter(ABC):
         _describe(path, metadata)
 
     def load(self, path: Path) -> ExportedModel:
-        """The model that a file holds, for prediction alone, on the CPU.
+        """The model of a file, for prediction on the CPU.
 
         Raises:
             CheckpointError: the file is missing, damaged, of another program, or hostile.
@@ -210,7 +210,7 @@ class FileExporter(ABC):
             raise ConfigError("export", "the model is no graph for torch.export", _first_line(error), fix) from error
 
     def _shapes(self, metadata: Metadata) -> Any:
-        """What is free in the inputs of the program, as torch.export takes it."""
+        """The dynamic shapes of the inputs, as torch.export takes them."""
         proposals = [{0: Dim("count", min=1, max=_MOST_PROPOSALS)}] if PROPOSALS in metadata.inputs else []
         if not (self.dynamic or self.dynamic_batch or proposals):
             return None
@@ -221,7 +221,7 @@ class FileExporter(ABC):
         return (*given[:2], tuple(proposals)) if proposals else given
 
     def _calibration(self, metadata: Metadata) -> list[tuple[Tensor, Tensor]]:
-        """The inputs that calibrate; those of the pictures of the check, if set, are kept for the report."""
+        """The calibration inputs; also stores those of the pictures in `compared` for the report."""
         recipe = str(self.about.get("recipe", ""))
         self.others = list(inputs_of(self.compared, recipe, metadata, self.trust))
         return list(inputs_of(listed(self.calibrate, "--calibrate"), recipe, metadata, self.trust))
@@ -246,7 +246,7 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _whole(path: Path) -> Any:
-    """A path beside `path`, of the same suffix, that is moved over it when everything went well."""
+    """A temporary path beside `path`, with the same suffix, that replaces it on success."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
     os.close(descriptor)
     try:

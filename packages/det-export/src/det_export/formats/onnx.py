@@ -33,8 +33,8 @@ class OnnxExporter(FileExporter):
     """Writes one file, weights included, through the exporter of torch that rests on torch.export.
 
     Args:
-        resize: let the file resize: it takes `image`, uint8 (H, W, 3), RGB, of any size, in place of `pixels` and
-            `sizes`, and its boxes are in the pixels of that picture; needs free sides. None: where that can be.
+        resize: whether the file resizes its input: it takes `image`, uint8 (H, W, 3), RGB, of any size, in place of
+            `pixels` and `sizes`, and its boxes are in the pixels of that image. Requires `dynamic`; None: if possible.
         others: as of `FileExporter`.
 
     Inputs `pixels` and `sizes`, outputs by the names in the file's metadata; see `det_export.program`.
@@ -120,7 +120,7 @@ class OnnxExporter(FileExporter):
 
 
 def _resizing(session: Any) -> Run:
-    """A file that resizes, given what enters other files: the picture is cut out of its padding again."""
+    """A file that resizes, with the inputs of other files: the picture is cropped from its padding."""
 
     def run(pixels: Tensor, sizes: Tensor) -> Sequence[Tensor]:
         height, width = sizes[0].tolist()
@@ -202,12 +202,12 @@ def _graphs(model: Any) -> Iterator[Any]:
 
 
 def _require_standard(model: Any, where: str, error: type[ConfigError] | type[CheckpointError]) -> None:
-    """Raise `error` where the model has operators that are none of ONNX's own."""
+    """Raise `error` where the model has operators outside the ONNX standard."""
     domains = {node.domain for graph in _graphs(model) for node in graph.node}
     domains |= {function.domain for function in model.functions}
     others = sorted(domains - set(_STANDARD))
     if others:
-        raise error(where, "has operators that are none of ONNX's own", f"of {', '.join(others)}"[:200], _FIX)
+        raise error(where, "has operators outside the ONNX standard", f"of {', '.join(others)}"[:200], _FIX)
 
 
 def _tensors(model: Any) -> Iterator[Any]:

@@ -128,7 +128,7 @@ def _require_plain(path: Path) -> None:
     library = _LIBRARY.search(data)
     if library:
         found = f"version {library.group(1).decode('ascii', 'replace')!r}"
-        raise CheckpointError(where, "has operators that are none of OpenVINO's own", found, _FIX)
+        raise CheckpointError(where, "has operators outside OpenVINO's own", found, _FIX)
 
 
 def _first(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Whether a `.pt2` file is a plain program: what torch.export.load would run as code is refused before it is opened.
+"""Checks that a `.pt2` file is a plain program, before torch.export.load could run code from it.
 
 `torch.export.load` evaluates expressions of sizes as Python, calls any function of torch that a node names, and
 unpickles tensors that a file marks as pickled. So files are read as JSON first, and hold nothing but operators on
@@ -60,8 +60,8 @@ def require_plain(archive: zipfile.ZipFile, where: str) -> None:
     """Raise CheckpointError where a file holds more than a plain program.
 
     Args:
-        archive: open to be read; its entries are no longer than the file.
-        where: what messages call it.
+        archive: archive opened for reading, with entries no longer than the file.
+        where: name of the file in error messages.
     """
     names = [entry.filename for entry in archive.infolist()]
     if len(set(names)) != len(names):
@@ -113,7 +113,7 @@ def _require_program(program: Any, where: str) -> None:
             _require_arithmetic(value, where)
         elif key == "target" and isinstance(value, str):
             if not _TARGETS.fullmatch(value) or _REFUSED.fullmatch(value):
-                raise CheckpointError(where, "calls what is no operator of tensors", f"{value!r:.80}", _FIX)
+                raise CheckpointError(where, "calls a function that is not a tensor operator", f"{value!r:.80}", _FIX)
         elif key == "as_ints" and isinstance(value, list) and all(type(each) is int for each in value):
             count = math.prod(max(abs(each), 1) for each in value)
             if count > LARGEST:

@@ -1,4 +1,4 @@
-"""Operations of a tensor and a number that only a run knows, such as a width, which torch's ONNX exporter lacks."""
+"""Operations with a number that only a run knows, such as a width, that the ONNX exporter lacks or gets wrong."""
 
 import operator
 from collections.abc import Callable
@@ -38,6 +38,11 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
             return op.Sub(self, op.Mul(op.Floor(op.Div(self, divisor)), divisor))
         return op.Mod(self, divisor)
 
+    def floor_division(self: Any, other: Any) -> Any:
+        """Of whole numbers, as in Python: ONNX rounds towards 0, which makes less of -(-n // d) than the ceiling."""
+        value, divisor = (op.Constant(value_int=n) if isinstance(n, int) else n for n in (self, other))
+        return op.Div(op.Sub(value, op.Mod(value, divisor)), divisor)
+
     def at_most(self: Any, other: Any) -> Any:
         """A check of a size; the bound of a sum of sizes may be larger than int64 holds."""
         return op.LessOrEqual(self, min(other, _LARGEST) if isinstance(other, int) else other)
@@ -49,5 +54,6 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         aten.sub.Scalar: sub,
         aten.remainder.Scalar: remainder,
         operator.le: at_most,
+        operator.floordiv: floor_division,
     }
     return found

@@ -66,7 +66,7 @@ class ScriptExporter(FileExporter):
         import torchvision  # noqa: F401 (its operators)
 
         metadata = examined(path, ".ts file", _CODE)
-        require_trust(path, self.trust, "a TorchScript file is a program, and programs do what they like")
+        require_trust(path, self.trust, "a TorchScript file is a program, which can run any code")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -86,7 +86,7 @@ def script_of(program: ExportedProgram) -> Any:
     """The program as a `torch.jit.ScriptModule` that takes the same tensors.
 
     Raises:
-        NotImplementedError: the graph holds a node that TorchScript has no words for (a loop, a branch).
+        NotImplementedError: the graph contains a node that TorchScript cannot express (a loop, a branch).
         RuntimeError: TorchScript has no such operator.
     """
     writer = _Writer(program)

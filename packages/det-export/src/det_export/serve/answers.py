@@ -63,7 +63,7 @@ def coco(model: str, parts: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def to_png(result: Result) -> bytes:
-    """The picture with what was predicted, as PNG."""
+    """The picture with its predictions drawn, as PNG."""
     content = io.BytesIO()
     result.plot().save(content, "PNG", compress_level=1)
     return content.getvalue()

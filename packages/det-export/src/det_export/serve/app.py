@@ -67,10 +67,10 @@ def make_app(
     """The application; the first of the models answers at /predict, each of them at /predict/NAME.
 
     Args:
-        models: by name.
+        models: name -> model; the first one answers at /predict.
         limits: bounds of the server.
         metrics: counters of the server.
-        allowed: whether an IP address may be downloaded from; None refuses all URLs.
+        allowed: function that decides whether downloads from an IP address are permitted; None refuses all URLs.
     """
     predictor = Predictor(limits, metrics, allowed)
 

@@ -22,12 +22,12 @@ class Batcher(Generic[Input, Output]):
     """Computes what is submitted in a thread; `close` ends it.
 
     Args:
-        run: from a list of inputs to one output each.
-        size: inputs per call of `run`.
-        observe: is called with the number of inputs and the seconds after each call of `run`.
+        run: function from a list of inputs to a list with one output each.
+        size: maximum number of inputs per call of `run`.
+        observe: callback after each call of `run`, with the number of inputs and the duration in seconds.
 
     Attributes:
-        seconds: a moving average of the time per input.
+        seconds: moving average of the time per input, in seconds.
     """
 
     def __init__(

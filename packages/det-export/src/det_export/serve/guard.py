@@ -1,4 +1,4 @@
-"""What every request passes before the application: token, host, size and time.
+"""Middleware in front of the application: checks token, host, size and time of every request.
 
 Bodies are received whole: a client that sends slowly holds a connection and the bytes it sent, and nothing else.
 """
@@ -35,9 +35,9 @@ class Guard:
         app: the application.
         limits: bounds of the server.
         metrics: counters of the server.
-        token: for the header `Authorization: Bearer TOKEN`; "" asks for none.
-        hosts: names that the header Host may have; empty for any. Without a token this keeps web pages of other sites
-            from using the browser of a user to reach the server.
+        token: required token of the header `Authorization: Bearer TOKEN`; "" for none.
+        hosts: allowed names in the header Host; empty for any. Without a token, this prevents DNS rebinding: web pages
+            of other sites that use the browser of a user to reach the server.
     """
 
     def __init__(self, app: App, limits: Limits, metrics: Metrics, token: str, hosts: Collection[str]) -> None:
@@ -46,7 +46,7 @@ class Guard:
         self._buffered = 0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """As ASGI asks."""
+        """Handle one connection, as specified by ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -55,7 +55,7 @@ def loader(
         source: as of `Detector.load`.
         runtime: one of `RUNTIMES`; "onnx" and "aoti" export the model to a temporary file first. None: "eager", or that
             of an exported file.
-        batch: images at once.
+        batch: maximum number of images per call of the model.
         device: as of `Detector.load`.
         trust: as of `Detector.load`.
     """

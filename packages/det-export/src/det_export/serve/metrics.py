@@ -29,5 +29,5 @@ class Metrics:
         self.reloads = Counter("det_reloads", "Reloads of a changed file.", ["model", "outcome"], **common)
 
     def text(self) -> bytes:
-        """All of them."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self.registry)

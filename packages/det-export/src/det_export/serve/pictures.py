@@ -19,12 +19,12 @@ _MOST_SCANS = 200
 
 @dataclass(frozen=True)
 class Source:
-    """A picture as it arrives: the bytes of a file, or its address.
+    """A picture of a request: the bytes of a file, or a URL.
 
     Attributes:
-        name: of the picture, in answers and errors.
-        content: the bytes; None where it is at `address`.
-        address: "https://...".
+        name: name of the picture in answers and errors.
+        content: bytes of the file; None if it is at `address`.
+        address: URL, "https://...".
     """
 
     name: str
@@ -36,8 +36,8 @@ def decode(content: bytes, name: str, most_pixels: int) -> Tensor:
     """The picture of a file, uint8 RGB (3, H, W).
 
     Raises:
-        RefusedError: 415, it is no picture; 422, it is damaged; 413, it has more pixels than `most_pixels`, or a JPEG
-            so many scans that decoding it takes minutes.
+        RefusedError: 415, the file is not a picture; 422, it is damaged; 413, it has more pixels than `most_pixels`, or
+            is a JPEG with so many scans that decoding it would take minutes.
     """
     try:
         with warnings.catch_warnings():

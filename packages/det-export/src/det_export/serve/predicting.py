@@ -1,4 +1,4 @@
-"""From a request to its answer: pictures are read, decoded and converted beside the model, none waits for another."""
+"""Answers of requests: pictures are read, decoded and converted in threads, independently of each other."""
 
 import asyncio
 import logging
@@ -32,7 +32,7 @@ class Predictor:
     Args:
         limits: bounds of the server.
         metrics: counters of the server.
-        allowed: whether an IP address may be downloaded from; None refuses all URLs.
+        allowed: function that decides whether downloads from an IP address are permitted; None refuses all URLs.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics, allowed: Callable[[str], bool] | None) -> None:

@@ -34,19 +34,19 @@ class ServedModel:
     """A detector under a name, computed by one thread; `start` loads it and `close` ends it.
 
     Args:
-        name: of the model, in addresses.
-        load: makes the detector.
-        file: where `load` reads; a change of it loads the model again. None: never.
-        batch: most pictures per call of the model.
+        name: name of the model in URLs.
+        load: function that returns the detector.
+        file: file that `load` reads; the model is reloaded if it changes. None: never.
+        batch: maximum number of pictures per call of the model.
         limits: bounds of the server.
         metrics: counters of the server.
 
     Attributes:
-        detector: the one that computes the next batch.
-        places: one per picture that is decoded.
-        lock: is held while a batch is computed.
-        reloads: how often the file was loaded again.
-        problem: why the newest file could not be loaded; "" if it was.
+        detector: detector that computes the next batch.
+        places: semaphore with one place per picture that is decoded at the same time.
+        lock: lock that is held while a batch is computed.
+        reloads: number of reloads of the file.
+        problem: error of loading the newest file; "" if it was loaded.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ServedModel:
         self._warm_up(lambda image: self._batcher.submit(image).result())
 
     def close(self) -> None:
-        """Compute what waits, then end the thread."""
+        """Compute all waiting pictures, then end the thread."""
         self._batcher.close()
 
     @contextlib.contextmanager

@@ -36,15 +36,15 @@ class Server(uvicorn.Server):
     """A server of models; `run` answers requests until `should_exit`, and those it has taken by then.
 
     Args:
-        models: by name, already loaded.
-        address: host and port; port 0 for any that is free.
-        token: for `Authorization: Bearer TOKEN`; "" for none.
-        limits: bounds.
-        metrics: counters.
+        models: name -> loaded model.
+        address: host and port; port 0 for any free one.
+        token: required token of `Authorization: Bearer TOKEN`; "" for none.
+        limits: bounds of the server.
+        metrics: counters of the server.
         allowed: as of `make_app`.
 
     Attributes:
-        url: where it listens.
+        url: URL of the server.
     """
 
     def __init__(

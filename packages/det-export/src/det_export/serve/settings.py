@@ -8,19 +8,19 @@ __all__ = ["Limits", "RefusedError"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server accepts.
+    """Bounds of a server.
 
     Attributes:
-        upload_bytes: largest body of a request, and largest file behind a URL.
-        buffered_bytes: bodies of all requests that are being received.
-        pixels: largest picture, checked in the head of the file, before it is decoded.
-        pictures: pictures of one request.
-        queue: pictures of all requests to one model that have no answer yet.
-        head_seconds: for a client to send the head of a request.
-        body_seconds: for a client to send the body.
-        url_seconds: for a download.
-        answer_seconds: for a client to take a part of the answer.
-        shutdown_seconds: for the requests that run when the server is stopped.
+        upload_bytes: maximum size of the body of a request and of a file behind a URL, in bytes.
+        buffered_bytes: maximum total size of the bodies of all requests that are being received, in bytes.
+        pixels: maximum number of pixels of a picture, checked in the head of the file before decoding.
+        pictures: maximum number of pictures in one request.
+        queue: maximum number of unanswered pictures of one model.
+        head_seconds: time for a client to send the head of a request.
+        body_seconds: time for a client to send the body.
+        url_seconds: time for a download.
+        answer_seconds: time for a client to receive a part of the answer.
+        shutdown_seconds: time for running requests after the server was stopped.
     """
 
     upload_bytes: int = 32 << 20

@@ -40,13 +40,13 @@ def download(address: str, largest: int, seconds: float, allowed: Callable[[str]
     """The file at an address.
 
     Args:
-        address: "http://..." or "https://...".
-        largest: in bytes.
-        seconds: for all of it, connecting included.
-        allowed: whether an IP address may be connected to.
+        address: URL, "http://..." or "https://...".
+        largest: maximum size of the file in bytes.
+        seconds: time for the whole download, including the connection.
+        allowed: function that decides whether connections to an IP address are permitted.
 
     Raises:
-        DataError: it cannot be downloaded, is too large or too slow, or is at an address that is not allowed.
+        DataError: the download fails, is too large or too slow, or its address is not allowed.
     """
     if not address.lower().startswith(("http://", "https://")):
         raise DataError(address, "is no URL of a picture", fix="give one that starts with https:// or http://")

@@ -29,8 +29,8 @@ def reversed_channels(
 
     Args:
         model: a `Model`, on the device to compute on.
-        batches: of images with ground truth, as they were evaluated.
-        evaluated: what was predicted of the images as they are, by their ids.
+        batches: batches of images with ground truth, as evaluated.
+        evaluated: predictions on the unchanged images, by image id.
         classes: the name of each label.
         images: how many to predict, at least.
     """

@@ -1,4 +1,4 @@
-"""Why the figures are as they are: what is suspicious, and what each kind of error costs. No torch is needed here."""
+"""Error analysis of an evaluation: sanity-check warnings, and the AP50 cost of each error type; imports no torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,20 +11,20 @@ from det_inspect.analysis.suspicions import Suspicion, suspicions
 __all__ = ["WHAT", "Diagnosis", "diagnose"]
 
 WHAT: Mapping[str, str] = {"bbox": "boxes", "segm": "masks", "keypoints": "keypoints"}
-"""What the errors of each kind of overlap are errors of."""
+"""What the overlap of each error analysis compares."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found out about an evaluation of boxes, and what errors of masks and keypoints cost.
+    """Error analysis of an evaluation of boxes, and the costs of errors of masks and keypoints.
 
     Attributes:
         classes: the name of each label.
-        images: what was judged.
-        judged: what each detection of them is.
-        errors: what each kind of error costs.
-        suspicions: what is probably not meant so.
-        errors_in: the same as `errors` by the overlaps of masks ("segm") and of keypoints, where they were judged.
+        images: recorded images.
+        judged: error type of each detection of each image.
+        errors: AP50 cost of each error type.
+        suspicions: warnings about probable mistakes of format.
+        errors_in: as `errors`, by the IoU of masks ("segm") and the OKS of keypoints, if they were evaluated.
     """
 
     classes: tuple[str, ...]
@@ -37,7 +37,7 @@ class Diagnosis:
     def as_json(self) -> dict[str, Any]:
         """{"suspicions": [{"kind", "evidence", "fix"}], "errors": {kind: {"count", "costs"}}}; a cost is of AP50.
 
-        "errors_in" has the same as "errors" under "segm" and "keypoints", where these were judged.
+        "errors_in" has the same as "errors" under "segm" and "keypoints", if these were evaluated.
         """
         told = {"suspicions": [vars(each) for each in self.suspicions], "errors": self.errors.as_json()}
         return told | {"errors_in": {name: each.as_json() for name, each in self.errors_in.items()}}
@@ -49,7 +49,7 @@ def diagnose(
     unknown: Mapping[int, int] | None = None,
     category_ids: Sequence[int] | None = None,
 ) -> Diagnosis:
-    """Look at all that was judged; the arguments are those of `suspicions`."""
+    """Analyze all recorded images; the arguments are those of `suspicions`."""
     judged = tuple(judge(seen) for seen in images)
     return Diagnosis(
         classes=tuple(classes),

@@ -1,6 +1,6 @@
-"""What kinds of errors detections make, and how much AP50 each kind costs (TIDE: Bolya et al., 2020).
+"""Error types of detections, and the AP50 cost of each type (TIDE: Bolya et al., 2020).
 
-A detection that finds no object of its class at an overlap of 0.5 is wrong in one of five ways, told by the object that
+A detection that matches no object of its class at an IoU of 0.5 has one of five error types, by the object that
 it overlaps most: of `classification` (at least 0.5 with an object of another class), of `localisation` (0.1 to 0.5 with
 one of its class), of `both` (0.1 to 0.5 with one of another class), a `duplicate` (of an object that a better detection
 found), or `background` (no object overlaps it by more than 0.1). An object that is neither found nor meant by an error
@@ -33,8 +33,8 @@ class Judged(NamedTuple):
     Attributes:
         rows: int64 (D,): which of the image's detections these are.
         kinds: text (D,): "right", "ignored" (in a crowd), or the kind of error.
-        meant: int64 (D,): the object that is found or that an error is about, -1 if none.
-        missed: bool (G,): which objects nothing finds.
+        meant: int64 (D,): index of the matched object, or of the object that an error concerns; -1 if none.
+        missed: bool (G,): objects without a matching detection.
         lost: bool (G,): those of them that count as missed, because no error is about them.
     """
 
@@ -65,7 +65,7 @@ class ErrorCosts:
 
 
 def judge(seen: Seen, limit: int = _LIMIT) -> Judged:
-    """Match the detections of an image as COCO does at an overlap of 0.5, and tell what is wrong with the others.
+    """Match the detections of an image as COCO does at an IoU of 0.5, and classify the errors of the others.
 
     Of each class the best `limit` detections count.
     """
@@ -75,7 +75,7 @@ def judge(seen: Seen, limit: int = _LIMIT) -> Judged:
     same = found.labels[:, None] == truth.labels
     kinds = np.full(len(rows), RIGHT, "<U14")
     meant = np.full(len(rows), -1, np.int64)
-    taken = truth.crowd.copy()  # a crowd is never found
+    taken = truth.crowd.copy()  # a crowd is never matched
     open_crowds = truth.crowd.copy()
     for row in range(len(rows)):
         free = np.where(same[row] & ~taken, shared[row], -1.0)
@@ -127,7 +127,7 @@ def _error(shared: Floats, same: NDArray[np.bool_], other: NDArray[np.bool_]) ->
 
 
 def error_costs(images: Sequence[Seen], judged: Sequence[Judged], num_classes: int) -> ErrorCosts:
-    """What each kind of error costs; `judged` is `judge` of each image."""
+    """AP50 cost of each error type; `judged` is the result of `judge` for each image."""
     counts = {kind: int(sum((each.kinds == kind).sum() for each in judged)) for kind in KINDS[:5]}
     counts["missed"] = int(sum(each.lost.sum() for each in judged))
     table = _Table.of(images, judged, num_classes)
@@ -159,7 +159,7 @@ class _Table(NamedTuple):
         return cls(labels, scores, kinds, corrected, wanted, lost)
 
     def ap50(self, mended: str) -> float | None:
-        """AP50 if there were no error of the kind `mended`; "" for as it is; None without any object."""
+        """AP50 without the errors of type `mended`, with "" the actual AP50; None without any object."""
         right, labels = self.kinds == RIGHT, self.labels
         kept = self.kinds != IGNORED
         if mended in KINDS[:2]:
@@ -187,7 +187,7 @@ def _columns(seen: Seen, own: Judged) -> tuple[NDArray[np.int64], Floats, NDArra
 
 
 def _average_precision(scores: Floats, right: NDArray[np.bool_], wanted: int) -> float:
-    """At 101 recalls, as COCO has it; 1 where nothing is wanted any more."""
+    """Average precision at 101 recalls, as in COCO; 1 if no objects remain."""
     if not wanted:
         return 1.0
     order = np.argsort(-scores, kind="stable")

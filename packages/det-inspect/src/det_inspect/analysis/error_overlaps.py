@@ -1,4 +1,4 @@
-"""What errors of masks and of keypoints cost: the kinds of errors by other overlaps than those of boxes.
+"""Costs of errors of masks and keypoints: error types by mask IoU or OKS instead of box IoU.
 
 No torch is needed here.
 """
@@ -25,8 +25,8 @@ def costs_by(
     """The balance of two tables, of which images count from 0 and categories are labels, as `curves` takes them.
 
     Args:
-        iou_type: what overlaps are of; of keypoints it is their similarity (OKS).
-        truth: the objects; without a labelled keypoint they are not asked for, as crowds.
+        iou_type: "segm" for mask IoU, "keypoints" for OKS.
+        truth: ground-truth objects; those without labelled keypoints are ignored, like crowds.
         found: the detections.
         num_classes: how many labels there are.
         sigmas: of each keypoint.

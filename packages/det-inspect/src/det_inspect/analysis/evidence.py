@@ -1,4 +1,4 @@
-"""What of truth and detections is kept of each image to say why figures are as they are; boxes alone, as small arrays.
+"""Records of ground truth and detections of each image for the error analysis: boxes only, as small arrays.
 
 No torch is needed here.
 """
@@ -25,7 +25,7 @@ class Objects(NamedTuple):
     Attributes:
         boxes: float64 (N, 4): x0, y0, x1, y1 in pixels.
         labels: int64 (N,).
-        scores: float64 (N,); 1 for the truth.
+        scores: float64 (N,); 1 for ground truth.
         crowd: bool (N,).
     """
 
@@ -59,7 +59,7 @@ def overlaps(found: Objects, truth: Objects) -> Floats:
     """Intersection over union (D, G); over a crowd, the share of the detection that lies in it."""
     values = np.zeros((len(found.boxes), len(truth.boxes)))
     other = (truth.boxes[:, 2:] - truth.boxes[:, :2]).prod(-1)[None]
-    step = max(1, _PAIRS // max(1, len(truth.boxes)))  # what is held beside the result stays small in crowded images
+    step = max(1, _PAIRS // max(1, len(truth.boxes)))  # bounds temporary memory in crowded images
     for start in range(0, len(values), step):
         boxes = found.boxes[start : start + step]
         a, b = boxes[:, None], truth.boxes[None]
@@ -72,7 +72,7 @@ def overlaps(found: Objects, truth: Objects) -> Floats:
 
 
 def seen_in(files: "CocoFiles") -> list[Seen]:
-    """What two files hold, image by image; results of unknown categories are not there."""
+    """Records of two files, image by image; results of unknown categories are omitted."""
     images = files.truth["images"]
     truth: list[list[_Record]] = [[] for _ in images]
     found: list[list[_Record]] = [[] for _ in images]

@@ -1,4 +1,4 @@
-"""The analysis that `det eval` runs beside the evaluators: what errors cost, sanity checks, and the report of both.
+"""Analysis that `det eval` runs in addition to the evaluators: error costs, sanity checks, and the report of both.
 
 No torch is needed here, except where a model is evaluated.
 """

@@ -46,7 +46,7 @@ def write_page(
     why: Diagnosis | None,
     images: Path | None = None,
 ) -> Path:
-    """Write `index.html` into a folder, which is made if need be; returns where it is. For the arguments see `page`.
+    """Write `index.html` into a folder, which is created if missing; returns its path. Arguments are those of `page`.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -70,10 +70,10 @@ def page(
     """The page as text.
 
     Args:
-        title: what was evaluated.
-        figures: by name, such as "bbox/AP"; None where nothing defines one.
-        notes: what the reader should know about them.
-        why: what a diagnosis says; None where it has nothing to say.
+        title: name of the evaluated model or file.
+        figures: metrics by name, such as "bbox/AP"; None if undefined.
+        notes: notes on the metrics.
+        why: error analysis; None without one.
         images: the folder that the names of files start from; None takes them as they are.
     """
     title, figures, notes = short_name(title, _LONGEST), _named(figures), [short_name(note, _LONGEST) for note in notes]
@@ -156,7 +156,7 @@ def _errors(why: Diagnosis) -> str:
 
 
 def _best_threshold(why: Diagnosis) -> float:
-    """The score above which there are most right detections beside wrong and missing ones (by F1)."""
+    """The score threshold with the best F1."""
     scores, right = _scored(why, None)
     hits = np.cumsum(right)
     wanted = sum(int((~seen.truth.crowd).sum()) for seen in why.images)
@@ -218,7 +218,7 @@ def _thinned(recall: Floats, precision: Floats) -> list[tuple[float, float]]:
 
 
 def _confusion(why: Diagnosis, least: float) -> str:
-    """True classes down, found ones across, and nothing; of the most frequent classes."""
+    """Confusion matrix of the most frequent classes and background: ground truth in rows, predictions in columns."""
     kept = [
         own._replace(kinds=np.where(seen.found.scores[own.rows] >= least, own.kinds, "ignored"))
         for seen, own in zip(why.images, why.judged, strict=True)
@@ -245,7 +245,7 @@ def _confusion(why: Diagnosis, least: float) -> str:
 
 
 def _unfound(own: Judged) -> np.ndarray:
-    """The objects that no right detection and no other class lies on, of those that are no crowd."""
+    """Objects that are neither crowds, nor matched, nor covered by a detection of another class."""
     met = np.zeros(len(own.missed), np.bool_)
     met[own.meant[np.isin(own.kinds, (RIGHT, "classification"))]] = True
     single = own.missed.copy()
@@ -277,7 +277,7 @@ def _figure(why: Diagnosis, seen: Seen, own: Judged, least: float, images: Path 
     shown = np.flatnonzero(seen.found.scores[own.rows] >= least)
     missed = np.flatnonzero(own.missed)
     rest = max(0, len(shown) - _BOXES) + max(0, len(missed) - _BOXES)
-    shown = np.sort(shown[np.argsort(own.kinds[shown] == RIGHT, kind="stable")][:_BOXES])  # what is wrong goes first
+    shown = np.sort(shown[np.argsort(own.kinds[shown] == RIGHT, kind="stable")][:_BOXES])  # errors are drawn first
     for row, kind in zip(own.rows[shown], own.kinds[shown], strict=True):
         if kind != "ignored":
             name = why.classes[int(seen.found.labels[row])]
@@ -314,7 +314,7 @@ def _picture(file: str, images: Path | None) -> str:
             opened.draft("RGB", (_SIDE, _SIDE))
             small = ImageOps.exif_transpose(opened).convert("RGB")
             small.thumbnail((_SIDE, _SIDE))
-    except Exception:  # whatever a broken picture makes Pillow raise, the page is about other things
+    except Exception:  # Pillow may raise anything on a damaged image; the page is written without it
         return ""
     stream = io.BytesIO()
     small.save(stream, "JPEG", quality=80)

@@ -1,4 +1,4 @@
-"""What `det eval` says of the reasons for its figures."""
+"""Terminal output of the error analysis of `det eval`."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ __all__ = ["show_diagnosis"]
 
 
 def show_diagnosis(why: "Diagnosis") -> None:
-    """Print what each kind of error costs, and what is suspicious."""
+    """Print the cost of each error type, and the warnings."""
     from rich.console import Console
     from rich.table import Table
 

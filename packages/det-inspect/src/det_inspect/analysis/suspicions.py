@@ -1,4 +1,4 @@
-"""What is suspicious about detections and truth, with the evidence: mistakes of format that make every figure too low.
+"""Sanity checks of detections against ground truth: warnings about mistakes of format that lower every metric.
 
 No torch is needed here.
 """
@@ -15,7 +15,7 @@ from det_inspect.analysis.evidence import Floats, Objects, Seen, overlaps
 
 __all__ = ["Suspicion", "suspicions"]
 
-_IMAGES, _FEW_IMAGES, _OBJECTS = 200, 60, 50  # how many are looked at, at most
+_IMAGES, _FEW_IMAGES, _OBJECTS = 200, 60, 50  # maximum numbers of images and objects to check
 _FEWEST = 8  # pairs or objects that an accusation needs
 _SHOWN = 0.5  # the score from which `det predict` shows a detection
 
@@ -24,12 +24,12 @@ _Reading: TypeAlias = Callable[[Floats, tuple[int, int]], Floats]
 
 @dataclass(frozen=True)
 class Suspicion:
-    """Something that is probably not meant so.
+    """A warning about a probable mistake of format.
 
     Attributes:
-        kind: what it is, in a few words.
-        evidence: what was seen, in numbers.
-        fix: what to look at.
+        kind: short name of the mistake.
+        evidence: numbers that support the warning.
+        fix: what to check or change.
     """
 
     kind: str
@@ -46,17 +46,17 @@ def suspicions(
     unknown: Mapping[int, int] | None = None,
     category_ids: Sequence[int] | None = None,
 ) -> list[Suspicion]:
-    """What is suspicious about these images; nothing where detections are merely bad.
+    """Warnings about these images; none if detections are only inaccurate.
 
     Args:
-        images: all that was judged.
+        images: recorded images.
         classes: the name of each label.
-        unknown: how many detections there were of each category id that the truth does not list.
-        category_ids: the truth's own id of each label, where the detections were given by such ids.
+        unknown: number of detections per category id that the annotations do not list.
+        category_ids: category id of each label in the annotations, if the detections have such ids.
     """
     found = sum(len(seen.found.labels) for seen in images)
     made = [*_categories(found, unknown or {}, category_ids or ()), *_scores(images, found)]
-    # Crowds are regions, and where there is nothing on one side there is nothing to compare.
+    # Crowds are regions; images without detections or without objects cannot be compared.
     sample = [_best(seen) for seen in images if len(seen.found.labels) and not seen.truth.crowd.all()][:_IMAGES]
     return made + (list(_forms(sample)) or list(_labels(sample, classes, category_ids)))
 
@@ -129,7 +129,7 @@ def _forms(sample: Sequence[Seen]) -> Iterator[Suspicion]:
 
 
 def _within(boxes: Floats, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which boxes could be meant so in an image of `size`: they hardly leave it; all, if it is not known."""
+    """Mask of boxes that are plausible in an image of `size`, hardly exceeding it; all if the size is unknown."""
     height, width = size
     slack = np.array((width, height, width, height)) * 0.1
     inside = ((boxes >= -slack) & (boxes <= 11 * slack)).all(1)
@@ -202,7 +202,7 @@ def _labels(sample: Sequence[Seen], classes: Sequence[str], category_ids: Sequen
     table = _paired(sample, len(classes))
     pairs = int(table.sum())
     agree = float(np.trace(table))
-    # For each found label the true one that it mostly means; a label seen once says nothing.
+    # For each predicted label its most frequent ground-truth label; a label with one match is not considered.
     meant = {label: int(table[:, label].argmax()) for label in range(len(classes)) if table[:, label].sum() >= 2}
     explained = float(sum(table[true, found] for found, true in meant.items()))
     if pairs < _FEWEST or agree > 0.5 * pairs or explained < 0.6 * pairs or explained < 2 * agree:
@@ -239,7 +239,7 @@ def _paired(sample: Sequence[Seen], count: int) -> NDArray[np.int64]:
 
 
 def _shifted(table: NDArray[np.int64], numbers: Sequence[int], shift: int) -> Iterator[int]:
-    """The entries whose found number is the true one and `shift`."""
+    """The entries whose predicted label is the ground-truth label plus `shift`."""
     place = {number: label for label, number in enumerate(numbers)}
     for number, label in place.items():
         if number + shift in place:

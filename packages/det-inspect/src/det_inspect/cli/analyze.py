@@ -1,4 +1,4 @@
-"""`det analyze`: what a model costs."""
+"""`det analyze`: parameters, operations and activations of a model."""
 
 import json
 from dataclasses import asdict
@@ -65,7 +65,7 @@ def command(
 
 
 def _built(model: str, overrides: tuple[str, ...], trust: bool) -> Any:
-    """The model; weights are read only from a checkpoint, which brings its own."""
+    """The model; weights are only read from a checkpoint."""
     if model.endswith(".safetensors") or Path(model).is_dir():
         from det_core.predict import Detector
 

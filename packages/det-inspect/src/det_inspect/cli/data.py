@@ -1,4 +1,4 @@
-"""`det data`: what is in a dataset, what is wrong with it, and the same in another format."""
+"""`det data`: dataset checks and conversions."""
 
 import json
 import time
@@ -24,7 +24,7 @@ _SECONDS = 10.0
 
 @click.group()
 def command() -> None:
-    """Check a dataset, and convert between COCO, VOC and YOLO."""
+    """Check, convert and split datasets."""
 
 
 @command.command()
@@ -40,11 +40,11 @@ def command() -> None:
     show_default=True,
     help="What to do with the images.",
 )
-@click.option("--skip-bad", is_flag=True, help="Leave out entries that cannot be used, and tell of them.")
+@click.option("--skip-bad", is_flag=True, help="Leave out entries that cannot be used, and report them.")
 def convert(sources: Sources, to: Any, output: Path, files: Any, skip_bad: bool) -> None:
-    """Write a dataset in another format, and say what that has no place for.
+    """Convert a dataset to another format, and list what that format cannot store.
 
-    RECIPE names the dataset, or the options tell its files. Every split is written into the same folder.
+    RECIPE names the dataset, or the options name its files. Every split is written into the same folder.
 
     \b
     Examples:
@@ -71,9 +71,9 @@ def convert(sources: Sources, to: Any, output: Path, files: Any, skip_bad: bool)
 @click.option("--heads", is_flag=True, help="Read only the heads of images: fast, but finds no damage and no copies.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every defect.")
 def check(sources: Sources, html: Path | None, heads: bool, as_json: bool) -> None:
-    """Say what is in a dataset, and everything that is wrong with it.
+    """Count the images and objects of a dataset, and list its defects.
 
-    RECIPE names the datasets, or the options tell their files. All splits are compared with each other, too. Exits with
+    RECIPE names the datasets, or the options name their files. All splits are compared with each other, too. Exits with
     1 if there is a defect.
 
     \b
@@ -99,7 +99,7 @@ def check(sources: Sources, html: Path | None, heads: bool, as_json: bool) -> No
 
 
 def track(items: Iterable[Any], count: int, name: str) -> Iterable[Any]:
-    """The items, with a bar on the terminal that shows how far it is, or now and then a line where there is none."""
+    """The items, with a progress bar on a terminal, or otherwise a line now and then."""
     from rich.console import Console
     from rich.progress import track
 
@@ -148,7 +148,7 @@ def _show(report: "Report", heads: bool = False) -> None:
 
 
 def _show_classes(classes: Mapping[str, Mapping[str, int]]) -> None:
-    """The classes with most objects, each with a bar, and how many there are beside."""
+    """The classes with most objects, each with a bar, and the number of the others."""
     ordered = sorted(classes.items(), key=lambda item: -item[1]["objects"])
     shown = [(short_name(name), count) for name, count in ordered[:_CLASSES]]
     width, most = max((len(name) for name, _ in shown), default=0), ordered[0][1]["objects"] if ordered else 0

@@ -1,4 +1,4 @@
-"""Which datasets a command is about: those of a recipe, or files that options tell."""
+"""Datasets of a command: those of a recipe, or files named by options."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ _PLACE = click.Path(path_type=Path)
 
 @dataclass(frozen=True)
 class Sources:
-    """What the command line says about datasets."""
+    """Datasets given on the command line."""
 
     recipe: str | None
     overrides: tuple[str, ...]
@@ -38,15 +38,15 @@ class Sources:
     classes: str | None
 
     def factories(self) -> "dict[str, Factory[Dataset]]":
-        """The dataset of each split, unbuilt, by what to call it."""
+        """Unbuilt dataset of each split, by display name."""
         return self._of_recipe() if self.recipe is not None else self._of_files()
 
     def listings(self) -> "dict[str, Listing]":
-        """What the files of each split say, unchecked; ConfigError for a reader that cannot tell."""
+        """Unchecked file content of each split; ConfigError if its reader cannot list it."""
         return {split: listing_of(factory, f"data.{split}") for split, factory in self.factories().items()}
 
     def readers(self) -> "dict[str, Callable[[], Listing] | Source | Factory[Dataset]]":
-        """What lists the files of each split, by the rules of a recipe's reader; the dataset where that cannot."""
+        """Lister of the files of each split, with its reader's rules; or the dataset, if its reader cannot list."""
         from det_inspect.datasets.check import Source
 
         found: dict[str, Any] = {}
@@ -60,7 +60,7 @@ class Sources:
         return found
 
     def titles(self) -> list[str]:
-        """What to call it all."""
+        """Display name of all datasets together."""
         if self.recipe is not None:
             return [self.recipe]
         return [str(each) for each in (self.folder, *(self.annotations or self.images)) if each is not None]
@@ -69,7 +69,7 @@ class Sources:
         from det_core import recipes
 
         if self.images or self.annotations or self.folder or self.labels or self.classes:
-            raise click.UsageError("give a recipe, or options that tell the files, not both")
+            raise click.UsageError("give a recipe, or options that name the files, not both")
         data = recipes.load(str(self.recipe), self.overrides).build("data")
         named = {split: getattr(data, split, None) for split in self.splits or _SPLITS}
         found = {split: factory for split, factory in named.items() if factory is not None}
@@ -118,7 +118,7 @@ class Sources:
         }
 
     def _classes(self) -> Any:
-        """Names, or for YOLO the file that tells them."""
+        """Class names, or for YOLO the file with them."""
         if self.classes is None:
             return None
         if self.form == "yolo" and Path(self.classes).is_file():
@@ -126,7 +126,7 @@ class Sources:
         return [name.strip() for name in self.classes.split(",")]
 
     def _named(self, places: tuple[Path, ...]) -> tuple[str, ...]:
-        """What to call each: as --split says, or train, val, test if their names do, or by their numbers."""
+        """Display name of each split: by --split, or train, val, test if the file names contain these, or by number."""
         if self.splits:
             if len(self.splits) != len(places):
                 raise click.UsageError("give --split once for each dataset, in their order")
@@ -138,13 +138,15 @@ class Sources:
 
 
 def listing_of(factory: "Factory[Dataset]", where: str) -> "Listing":
-    """What the files of an unbuilt dataset say; ConfigError if its reader cannot tell."""
+    """File content of an unbuilt dataset; ConfigError if its reader cannot list it."""
     from det_core.recipes.signatures import signature_of
 
     read = getattr(factory.target, "listing", None)
     if read is None:
         name = getattr(factory.target, "__name__", str(factory.target))
-        raise ConfigError(where, f"{name} does not list what its files say", fix="give one of coco, lvis, voc or yolo")
+        raise ConfigError(
+            where, f"{name} cannot list the content of its files", fix="give one of coco, lvis, voc or yolo"
+        )
     arguments = {name: part.build() if hasattr(part, "build") else part for name, part in factory.arguments.items()}
     known = signature_of(read).arguments
     listing: Listing = read(**{name: value for name, value in arguments.items() if name in known})
@@ -152,7 +154,7 @@ def listing_of(factory: "Factory[Dataset]", where: str) -> "Listing":
 
 
 def _rules_of(factory: "Factory[Dataset]") -> "Rules":
-    """What the reader of an unbuilt dataset asks of the entries of its files."""
+    """Rules that the reader of an unbuilt dataset applies to the entries of its files."""
     from det_core.data.formats.coco import mask_form
 
     from det_inspect.datasets.check_listing import Rules

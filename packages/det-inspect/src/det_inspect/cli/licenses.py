@@ -1,4 +1,4 @@
-"""`det licenses`: what a recipe brings is licensed under."""
+"""`det licenses`: licences of the packages, weights and data of a recipe."""
 
 import json
 
@@ -13,7 +13,7 @@ __all__ = ["command"]
 @click.argument("recipe", metavar="RECIPE")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(recipe: str, as_json: bool) -> None:
-    """List the licences of the packages, weights and data that RECIPE brings, as far as they are stated.
+    """List the licences of the packages, weights and data of RECIPE, as far as they are stated.
 
     Packages by their metadata, with all that they require; weights by where they are published; data by the list in the
     annotation file, or by the name of the dataset. It is no legal advice.

@@ -20,7 +20,7 @@ __all__ = ["command"]
 def command(
     recipe: str, overrides: tuple[str, ...], lowest: float, highest: float, steps: int, plot: Path | None
 ) -> None:
-    """Train RECIPE with a rate that rises until the loss explodes, and suggest the one where it falls fastest.
+    """Suggest a learning rate for RECIPE: the one at which the loss falls fastest while the rate rises.
 
     \b
     Example, from a clone of the project:

@@ -16,7 +16,7 @@ __all__ = ["command"]
 @click.argument("name", metavar="TYPE")
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
 def command(name: str, markdown: bool) -> None:
-    """Show what TYPE takes in a recipe: each argument with its type, its default and what it is for.
+    """Show the arguments of TYPE in a recipe, each with its type, default and description.
 
     TYPE is a name that `det plugins` lists, or an import path. A required argument of a head, such as `channels` or
     `num_classes`, is given by the part around it.

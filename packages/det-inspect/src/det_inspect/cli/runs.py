@@ -1,4 +1,4 @@
-"""`det runs`: what trainings have left."""
+"""`det runs`: the folders of trainings."""
 
 import math
 from pathlib import Path
@@ -22,7 +22,7 @@ def command() -> None:
 @command.command("list")
 @click.argument("folder", type=_PATH, default="runs", metavar="[FOLDER]")
 def list_runs(folder: Path) -> None:
-    """List the runs in FOLDER (default: runs): how far each came, its loss, and the metric that chose its best weights.
+    """List the runs in FOLDER (default: runs): progress, loss and best metric of each.
 
     \b
     Example:
@@ -46,7 +46,7 @@ def list_runs(folder: Path) -> None:
 @click.argument("run", type=_PATH, metavar="RUN")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw its curves there.")
 def show(run: Path, plot: Path | None) -> None:
-    """Show one run: its recipe, starts, evaluations and files, and what is missing or damaged.
+    """Show one run: its recipe, starts, evaluations and files, and missing or damaged files.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`det start`: a recipe for a folder of annotated pictures; `det data split`; and what `det train DATA` does first."""
+"""`det start`: a recipe for a folder of annotated images; `det data split`; and the first step of `det train DATA`."""
 
 import functools
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def _reading_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--masks",
             type=click.Choice(["objects", "binary", "instances", "classes"]),
-            help="What the numbers in masks stand for.",
+            help="Meaning of the numbers in masks.",
         ),
         click.option(
             "--val", type=float, default=0.2, show_default=True, help="Share of validation, if not split yet."
@@ -116,7 +116,7 @@ def command(data: Path, output: Path, overwrite: bool, options: "Options") -> No
 )
 @_reading_options
 def split(data: Path, output: Path, options: "Options") -> None:
-    """Split the annotated pictures in DATA, by the same seed always alike, and write COCO files into a folder.
+    """Split the annotated pictures in DATA by a seed, and write COCO files into a folder.
 
     Copies and nearly equal pictures stay in one split; a split that is there already is kept. DATA and the options
     are those of det start.

@@ -1,4 +1,4 @@
-"""What `det train --dry-run` and `det train --overfit N` do."""
+"""Implementation of `det train --dry-run` and `det train --overfit N`."""
 
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,11 @@ __all__ = ["command"]
 
 
 def command(context: click.Context, loaded: "Recipe", images: int | None) -> None:
-    """A dry run, or whether the model can learn a few images by heart.
+    """A dry run, or whether the model can overfit a few images.
 
     Args:
         context: of `det train`.
-        loaded: the recipe, with what was set.
+        loaded: recipe with overrides applied.
         images: how many to learn; None: a dry run.
     """
     from det_inspect.training import trial

@@ -1,4 +1,4 @@
-"""`det zoo`: the published models, what is reported of them, and their weight files."""
+"""`det zoo`: the published models, their reported metrics, and their weight files."""
 
 import json
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def list_models(task: str | None, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> None:
-    """Show what is published of the model NAME, its own name or that of its recipe.
+    """Show the published data of the model NAME, given by its published name or that of its recipe.
 
     \b
     Example:
@@ -109,6 +109,6 @@ def _show_table(models: Sequence[PublishedModel]) -> None:
         recipe = recipe_of(model) or (f"needs {package}" if package else "none yet")
         table.add_row(model.name, model.task, *cells, "yes" if model.weights else "none", recipe)
     console = Console(highlight=False, markup=False)
-    if not console.is_terminal:  # a file or a pipe has no width; the table takes what it needs
+    if not console.is_terminal:  # a file or a pipe has no width limit
         console.width = 1000
     console.print(table)

@@ -1,4 +1,4 @@
-"""`det zoo convert`: a weight file from elsewhere as safetensors."""
+"""`det zoo convert`: converts a weight file to safetensors."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,11 +23,11 @@ __all__ = ["command"]
     help="Where to write; by default FILE with another suffix.",
 )
 @click.option("--recipe", metavar="NAME", help="Load into the model of this recipe first; all must fit.")
-@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def command(source: str, output: Path | None, recipe: str | None, force: bool) -> None:
     """Turn the weights in FILE (.pkl, .pth, or an address) into a safetensors file. No code in FILE is run.
 
-    With --recipe, older names are upgraded, and what is written is the state of that model; without, the tensors keep
+    With --recipe, older names are upgraded, and the state of that model is written; without, the tensors keep
     their names.
 
     \b

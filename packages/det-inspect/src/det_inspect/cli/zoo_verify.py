@@ -17,7 +17,7 @@ from det_inspect.zoo import package_of, published_model, recipe_of, weights_of
 __all__ = ["command"]
 
 _TOLERANCE = 0.1
-# What publishers call a figure, in percent, and what evaluators do, the first that is there.
+# Published name of a metric, in percent, and names of evaluators, of which the first present one counts.
 _METRICS: Mapping[str, tuple[str, ...]] = {
     "box AP": ("bbox/AP", "voc/AP"),
     "Box AP": ("bbox/AP",),
@@ -33,7 +33,7 @@ _METRICS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@click.command("verify", short_help="Evaluate a published model, and compare it with what is published.")
+@click.command("verify", short_help="Evaluate a published model, and compare it with its published metrics.")
 @click.argument("name")
 @click.option(
     "--data",
@@ -98,7 +98,7 @@ def _evaluated(
     from det_core.recipes import load
 
     data = load(recipe).build("data")
-    dataset = data.dataset("val")  # data that is not there is told of before anything is downloaded
+    dataset = data.dataset("val")  # missing data is reported before weights are downloaded
     detector = Detector.load(recipe, weights, device)
     check_classes(detector.model, dataset)
     with Display() as display:
@@ -108,7 +108,7 @@ def _evaluated(
 
 
 def _compared(model: PublishedModel, metrics: Mapping[str, float]) -> set[bool]:
-    """Print every published figure beside the one found; returns whether they agree."""
+    """Print published and measured metrics; returns whether they agree."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,1 +1,1 @@
-"""What is in a dataset, what is wrong with it, and the same in another format."""
+"""Dataset checks, reports and conversions."""

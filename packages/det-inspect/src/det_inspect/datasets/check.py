@@ -1,4 +1,4 @@
-"""Looking through datasets for everything that is wrong with them, without stopping at the first fault."""
+"""Checks of datasets that report all defects instead of stopping at the first."""
 
 import math
 from collections import defaultdict
@@ -31,8 +31,8 @@ class Source:
 
     Attributes:
         listing: lists its files, unchecked.
-        rules: what its reader asks for.
-        dataset: the dataset, unbuilt; it is built to see that the reader takes it, and what it leaves out.
+        rules: rules of its reader.
+        dataset: unbuilt dataset; built to check that the reader accepts it, and to count skipped entries.
     """
 
     listing: Callable[[], Listing]
@@ -45,10 +45,10 @@ def check(
     pixels: bool = True,
     track: Track | None = None,
 ) -> Report:
-    """Look through each split, and for images that two of them share.
+    """Check each split, and search for images that two splits share.
 
     Args:
-        sources: of each split, what lists its files; with the rules of its reader, if it is read by some; or, for
+        sources: for each split a function that lists its files, with the rules of its reader, if any; or, for
             readers that cannot list, the dataset, whose samples are read one by one.
         pixels: whether to decode every image; else their heads are read, which finds neither damage nor copies.
         track: given images, their number and the name of the split, gives them again, to show how far it is.
@@ -79,7 +79,7 @@ def _named(track: Track, name: str) -> Callable[[Iterable[Any], int], Iterable[A
 
 
 def _as_read(source: Source, name: str, split: SplitReport, known: bool) -> Iterator[Defect]:
-    """What keeps the reader from taking the split, unless that is `known`; what it leaves out is counted."""
+    """Errors of the reader for the split that are not yet `known`; skipped entries are counted."""
     try:
         split.left_out = left_out(source.dataset())
     except DetError as error:
@@ -95,7 +95,7 @@ def _of_files(
     pixels: bool,
     follow: Any,
 ) -> Iterator[Defect]:
-    """What is wrong with the images of a listing: each with its entry, and what is drawn on it."""
+    """Check the images of a listing, each with its entry and its objects."""
     every = max(1, len(images) // _EXAMPLES)
     for number, (path, (entry, drawn)) in enumerate(follow(images.items(), len(images))):
         listed = (entry["height"], entry["width"])
@@ -118,7 +118,7 @@ def _of_files(
 
 
 def _of_samples(dataset: Dataset, name: str, split: SplitReport, copies: Copies, follow: Any) -> Iterator[Defect]:
-    """What is wrong with the samples of a dataset whose files only its reader knows."""
+    """Check the samples of a dataset whose reader cannot list its files."""
     split.classes, split.left_out = tuple(dataset.classes), left_out(dataset)
     for sentence in unusable(dataset):
         yield Defect("bad entry", name, str(getattr(dataset, "annotations", type(dataset).__name__)), "", sentence)
@@ -130,7 +130,7 @@ def _of_samples(dataset: Dataset, name: str, split: SplitReport, copies: Copies,
         except DetError as error:
             yield Defect("unreadable image", name, error.where, f"number {index}", _words(error))
             continue
-        except Exception as error:  # somebody else's reader may raise anything
+        except Exception as error:  # a third-party reader may raise anything
             text = f"{type(error).__name__}: {error}"
             yield Defect("unreadable image", name, type(dataset).__name__, f"number {index}", text)
             continue
@@ -145,7 +145,7 @@ def _of_samples(dataset: Dataset, name: str, split: SplitReport, copies: Copies,
 
 
 def _of_targets(sample: Sample, name: str, where: str, split: SplitReport) -> Iterator[Defect]:
-    """Count the objects of a sample, and tell what is wrong with them."""
+    """Count the objects of a sample, and record their defects."""
     split.sizes.append(sample.size)
     targets = sample.targets
     split.empty += targets is None or not len(targets)

@@ -1,4 +1,4 @@
-"""What is wrong with what the files of a dataset say, without a look at the images."""
+"""Checks of annotation files without reading images."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,10 +29,10 @@ _Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Rules:
-    """What a reader is asked for, which decides what an entry needs.
+    """Options of a reader that determine the required fields of an entry.
 
     Attributes:
-        masks: how segmentations are wanted; None: they are not read.
+        masks: representation of masks; None: segmentations are not read.
         keypoints: whether keypoints are read.
         rotated: whether boxes may be rotated.
     """
@@ -45,9 +45,9 @@ class Rules:
 def look_through(
     listing: Listing, name: str, split: SplitReport, defects: list[Defect], rules: Rules | None = None
 ) -> dict[Path, tuple[Any, Drawn]]:
-    """Add what is wrong to `defects` and what there is to `split`; the images to be looked at, with their entries.
+    """Add defects to `defects` and counts to `split`; returns the images to read, with their entries.
 
-    With `rules` an entry is held to what its reader asks for and to no more; without, to all that the file says of it.
+    With `rules` only the fields that the reader uses are checked; without, all fields.
     """
     where = str(listing.annotations)
     for error in listing.faults:
@@ -75,7 +75,7 @@ def look_through(
 
 
 def _sound(records: Sequence[Any], what: str, check: Any, name: str, where: str, defects: list[Defect]) -> list[Any]:
-    """The records without fault; what is wrong with the others is added to `defects`."""
+    """The valid records; defects of the others are added to `defects`."""
     good = []
     for called, record, fault in faults_of(records, what, check):
         if fault is None:
@@ -99,7 +99,7 @@ def _objects(
     defects: list[Defect],
     rules: Rules | None,
 ) -> None:
-    """Count the objects, and tell what is wrong with them."""
+    """Count the objects, and record their defects."""
     records, where = listing.content.get("annotations", []), str(listing.annotations)
     labels = {category["id"]: label for label, category in enumerate(categories)}
     sizes = [(image["height"], image["width"]) for image in images]
@@ -156,7 +156,7 @@ def _drawable(record: _Record) -> tuple[float, float, float, float] | None:
 
 
 def _parts(record: _Record, size: tuple[int, int], points: int | None) -> Iterator[Fault]:
-    """What is wrong with the mask and the keypoints of an object, if it has them."""
+    """Defects of the mask and the keypoints of an object, if present."""
     segmentation = record.get("segmentation")
     if segmentation and (fault := segmentation_fault(segmentation, *size)):
         yield fault
@@ -169,7 +169,7 @@ def _parts(record: _Record, size: tuple[int, int], points: int | None) -> Iterat
 
 
 def _place(record: _Record, size: Any, known: "Counter[tuple[Any, ...]]") -> Iterator[Fault]:
-    """What is suspicious about a box that can be used."""
+    """Warnings about a usable box."""
     box, (height, width) = record["bbox"], size
     if len(box) == 4:
         x0, y0, x1, y1 = extent(box)

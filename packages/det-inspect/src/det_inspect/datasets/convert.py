@@ -1,4 +1,4 @@
-"""Writing what one format says in another: COCO, PASCAL VOC or YOLO."""
+"""Conversion of annotations between COCO, PASCAL VOC and YOLO."""
 
 import filecmp
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from det_core.data.formats.coco_checks import AnnotationCheck, BadAnnotations, sound, sound_categories, sound_images
+from det_core.data.formats.coco_checks import AnnotationCheck, BadAnnotations, sound, valid_categories, valid_images
 from det_core.data.formats.listing import Listing
 from det_core.data.images import file_of
 from det_core.errors import ConfigError, DataError
@@ -21,19 +21,19 @@ __all__ = ["Converted", "Files", "Format", "convert"]
 
 Format = Literal["coco", "voc", "yolo"]
 Files = Literal["copy", "link", "leave"]
-"""What to do with the images: copy them, link to them, or leave them where they are."""
+"""Treatment of images: copy them, link to them, or leave them in place."""
 
 _WRITERS: Mapping[Format, Callable[..., Written]] = {"coco": coco_files, "voc": voc_files, "yolo": yolo_files}
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What has been written.
+    """Result of a conversion.
 
     Attributes:
         images: how many images it names.
-        objects: how many objects they hold.
-        files: what was written beside images, first the one that names the others.
+        objects: number of objects in the images.
+        files: written files other than images, first the one that lists the others.
         lost: what the format has no place for, and how many there were.
         skipped: a sentence for each entry left out because it cannot be used.
     """
@@ -55,15 +55,15 @@ def convert(
 ) -> Converted:
     """Write a dataset in another format.
 
-    A folder may take several splits, one after the other. Nothing that is there is changed: a file that would be
-    written and exists already must say the same.
+    Several splits can be written to one folder, one after the other. Existing files are never changed: a file to be
+    written that already exists must have the same content.
 
     Args:
-        listing: what is converted, such as `CocoDataset.listing(...)`.
+        listing: annotations to convert, such as `CocoDataset.listing(...)`.
         to: the format to write.
         output: the folder to write into.
-        split: what to call the images together.
-        files: what to do with the images.
+        split: name of the split.
+        files: treatment of the images: copy, link or leave.
         bad_annotations: "stop" raises an error that lists the entries that cannot be used; "skip" leaves them out.
 
     Raises:
@@ -85,7 +85,7 @@ def convert(
     texts = {output / name: text for name, text in written.texts.items()}
     for path, text in texts.items():
         if path.exists() and path.read_text("utf-8") != text:
-            raise DataError(str(path), "exists and says something else", fix="give another folder or another split")
+            raise DataError(str(path), "exists with other content", fix="give another folder or another split")
     if files != "leave":
         for name, place in written.images.items():
             _put(file_of(listing.images, name), output / place, files)
@@ -99,8 +99,8 @@ def convert(
 def _sound(listing: Listing, bad: BadAnnotations) -> tuple[dict[str, Any], list[str]]:
     """The content without the annotations that no reader takes, and a sentence for each of these."""
     path = listing.annotations
-    images = sound_images(listing.content["images"], path)
-    categories = sound_categories(listing.content["categories"], path)
+    images = valid_images(listing.content["images"], path)
+    categories = valid_categories(listing.content["categories"], path)
     check = AnnotationCheck(
         rows={image["id"]: row for row, image in enumerate(images)},
         sizes=[(image["height"], image["width"]) for image in images],

@@ -34,7 +34,7 @@ class Copies:
         Args:
             pixels: uint8 (3, H, W).
             split: the split of the picture.
-            path: its file, or what it is called.
+            path: path of the image, or its id without a file.
             number: its id.
         """
         shape = str(tuple(pixels.shape)).encode()

@@ -1,4 +1,4 @@
-"""What `det data check` has found, as one page that loads nothing: figures, defects, and examples of both."""
+"""The results of `det data check` as one self-contained page: counts, defects, and examples of both."""
 
 import base64
 import io
@@ -140,7 +140,7 @@ def _example(drawn: Drawn, classes: Sequence[str]) -> Iterator[str]:
 
 
 def _kind(kind: str, defects: Sequence[Defect]) -> str:
-    """All that is known of one kind of defect: pictures of the first, a list, and how many are not shown."""
+    """One kind of defect: images of the first ones, a list, and the number not shown."""
     figures = [figure for defect in _with_pictures(defects) for figure in _offender(defect)]
     rows = "".join(
         f"<tr><td>{escape(each.split)}</td><td>{escape(short_name(each.id))}</td>"

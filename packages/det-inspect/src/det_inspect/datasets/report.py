@@ -1,4 +1,4 @@
-"""What `det data check` finds: counts, and every defect."""
+"""Results of `det data check`: counts, and every defect."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -46,9 +46,9 @@ class Defect:
         kind: one of `KINDS`.
         split: where it is.
         file: the annotation file or the image at fault.
-        id: of the image or the object, "" where that is not known.
-        text: what is wrong, in words.
-        image: the file to look at, if there is one.
+        id: id of the image or the object, "" if unknown.
+        text: description of the defect.
+        image: image file that shows the defect, if any.
         box: x0, y0, x1, y1 in it, if the defect has a place.
     """
 
@@ -72,7 +72,7 @@ class Drawn:
 
 @dataclass
 class SplitReport:
-    """What one split holds.
+    """Counts of one split.
 
     Attributes:
         classes: the name of each label.
@@ -82,11 +82,11 @@ class SplitReport:
         crowds: how many of the objects are crowds.
         masks: how many of the objects have a mask.
         keypoints: how many of the objects have keypoints.
-        empty: how many images show nothing.
+        empty: number of images without objects.
         areas: of the boxes, square pixels.
-        examples: some images to look at.
-        read: whether the pixels of the images were looked at.
-        left_out: what the reader leaves out, and how many.
+        examples: sample of the images.
+        read: whether the pixels of the images were read.
+        left_out: number of entries that the reader skips, by reason.
     """
 
     classes: Sequence[str] = ()
@@ -140,7 +140,7 @@ def _range(values: Any) -> dict[str, float] | None:
 
 @dataclass(frozen=True)
 class Report:
-    """What a check has found: each split, and all defects in the order of the splits."""
+    """Results of a check: each split, and all defects in the order of the splits."""
 
     splits: Mapping[str, SplitReport]
     defects: Sequence[Defect]

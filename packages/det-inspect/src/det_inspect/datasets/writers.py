@@ -1,4 +1,4 @@
-"""The texts of the three formats, made of the same content; what a format has no place for is counted."""
+"""Writers of the three formats; fields that a format cannot store are counted."""
 
 import json
 import re
@@ -20,17 +20,17 @@ __all__ = ["Written", "coco_files", "voc_files", "yolo_files"]
 
 _Record = Mapping[str, Any]
 _UNLISTABLE = re.compile(r"[\x00-\x1f\x7f:\ud800-\udfff\ufffe\uffff]")
-# Signs that no XML can hold, nor a list with a name in each line.
+# Characters that are invalid in XML or in a list with one name per line.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
 class Written:
-    """What is to be written.
+    """Annotations to write.
 
     Attributes:
         texts: by the place of the file; first the one that names the others.
-        images: where each image belongs, by its name in the old folder.
+        images: new path of each image, by its name in the old folder.
         objects: how many objects there are.
         lost: what the format has no place for, and how many there were.
     """
@@ -141,7 +141,7 @@ def _slashed(name: str) -> str:
 
 
 def _lost_of_file(content: Mapping[str, Any]) -> "Counter[str]":
-    """What a COCO file says beside its images and objects, and the ids by which it knows them."""
+    """Content of a COCO file other than images and objects, and the original ids."""
     lost: Counter[str] = Counter()
     for key, value in content.items():
         if key not in ("images", "annotations", "categories") and value:
@@ -215,7 +215,7 @@ def _add_others(element: Element, record: _Record, known: Sequence[str], what: s
 
 
 def _shares(record: _Record, height: int, width: int, lost: "Counter[str]") -> Iterator[float]:
-    """A box, or an outline if there is one, in shares of the image."""
+    """A box, or a polygon if there is one, as fractions of the image size."""
     rings = record.get("segmentation")
     x, y, w, h = record["bbox"]
     area = record.get("area", w * h)
@@ -223,15 +223,15 @@ def _shares(record: _Record, height: int, width: int, lost: "Counter[str]") -> I
         lost["areas that are not those of the boxes"] += abs(area - w * h) > 1e-6 * max(1, w * h)
         return iter(((x + w / 2) / width, (y + h / 2) / height, w / width, h / height))
     if isinstance(rings, dict) or segmentation_fault(rings, height, width):
-        lost["masks that are no outlines, of which the boxes are written"] += 1
+        lost["masks that are not polygons, whose boxes are written"] += 1
         return iter(((x + w / 2) / width, (y + h / 2) / height, w / width, h / height))
     if len(rings) > 1:
         # A line that goes to the next ring and comes back encloses nothing.
-        lost["outlines of several parts, which are joined by lines without width"] += 1
+        lost["polygons of several parts, which are joined by lines without width"] += 1
         rings = [[number for ring in rings for number in (*ring, *ring[:2], *rings[0][:2])]]
     xs, ys = rings[0][::2], rings[0][1::2]
     box = (min(xs), min(ys), max(xs), max(ys))
-    lost["boxes that do not fit the outlines"] += any(
+    lost["boxes that do not fit the polygons"] += any(
         abs(a - b) > 0.5 for a, b in zip(box, (x, y, x + w, y + h), strict=True)
     )
     return chain.from_iterable((px / width, py / height) for px, py in zip(xs, ys, strict=True))

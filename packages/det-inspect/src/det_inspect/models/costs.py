@@ -56,6 +56,7 @@ def model_costs(model: nn.Module, batch: ImageBatch) -> list[ModuleCost]:
         for handle in handles:
             handle.remove()
     flops = _flops(counter)
+    _sum_uncalled(model, flops, calls)
     return [
         ModuleCost(
             name=name,
@@ -95,6 +96,13 @@ def _flops(counter: FlopCounterMode) -> Counter[str]:
         elif "." in name:
             counts[name.partition(".")[2]] = sum(operations.values())
     return counts
+
+
+def _sum_uncalled(model: nn.Module, flops: Counter[str], calls: Counter[str]) -> None:
+    """A module whose children were called without it, such as a list of layers, has their sum."""
+    for name, module in reversed(list(model.named_modules())):
+        if not calls[name]:
+            flops[name] += sum(flops[f"{name}.{child}"] for child, _ in module.named_children())
 
 
 def _within(path: str, name: str) -> bool:

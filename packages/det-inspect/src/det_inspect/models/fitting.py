@@ -1,4 +1,4 @@
-"""Which recipe weights belong to, found when they do not fit the one that was named."""
+"""Search for the recipe that fits weights better than the given one."""
 
 import json
 import time
@@ -63,10 +63,10 @@ def with_hint(error: WeightsError, state: Mapping[str, Tensor], model: nn.Module
 
 
 def _shapes(state: Mapping[str, Tensor]) -> Shapes:
-    """Names and shapes, but for the counters of batch norms, which come and go."""
+    """Names and shapes, except the optional counters of batch norms."""
     return frozenset((key, tuple(value.shape)) for key, value in state.items() if "num_batches_tracked" not in key)
 
 
 def _agreement(a: Shapes, b: Shapes) -> float:
-    """The share of what both have in what either has."""
+    """Intersection over union of names and shapes."""
     return len(a & b) / max(len(a | b), 1)

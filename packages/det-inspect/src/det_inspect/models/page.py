@@ -1,4 +1,4 @@
-"""What a model costs, as a page that loads nothing."""
+"""Costs of a model as a self-contained page."""
 
 from collections.abc import Sequence
 from html import escape
@@ -16,7 +16,7 @@ td.bar div { height: .7rem; border-radius: 2px; background: #2f6fb2 } .kind { co
 
 
 def depth_of(name: str) -> int:
-    """How deep a module lies: 0 the model, 1 its parts."""
+    """Depth of a module: 0 for the model, 1 for its children."""
     return name.count(".") + 1 if name else 0
 
 

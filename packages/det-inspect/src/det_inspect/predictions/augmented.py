@@ -22,7 +22,7 @@ _PERSON_PAIRS = tuple((left, left + 1) for left in range(1, 17, 2))  # eyes, ear
 
 @dataclass(frozen=True)
 class _View:
-    """One way to look at an image: at another size, mirrored or not."""
+    """One view of an image: its size, and whether it is flipped."""
 
     stored: Size
     size: Size
@@ -67,17 +67,17 @@ def _mirrored(boxes: Tensor, width: int) -> Tensor:
 
 
 class AugmentedDetector(nn.Module):
-    """A detector that puts together what it finds in several views of each image.
+    """A detector that merges the predictions of several views of each image.
 
-    Boxes of all views go through one suppression for each class. Masks and keypoints of what is left are the mean over
-    the views, each of which is asked about the same boxes; where masks come with the boxes, as `MaskGrids`, each object
-    keeps its own. Images are given as they are stored: the views resize them.
+    Boxes of all views are merged by NMS per class. Masks and keypoints of the remaining boxes are the mean over
+    the views, predicted for the same boxes; dense masks (`MaskGrids`), which are predicted with the boxes, are kept
+    per object. Input images have their stored size: the views resize them.
 
     Args:
         model: a detector of upright boxes, one-stage or two-stage.
         sizes: of the shorter side, in pixels; one view for each.
         max_size: of the longer side, where it would be longer.
-        flip: also look at each view mirrored.
+        flip: whether to add a horizontally flipped copy of each view.
         flip_pairs: keypoints that change places in a mirror, such as left and right eye; None: those of COCO's persons,
             if there are 17.
         nms: which detections of all views together stay; None: as in the model.
@@ -106,7 +106,7 @@ class AugmentedDetector(nn.Module):
     def forward(
         self, batch: ImageBatch, targets: Sequence[Targets] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
-        """With `targets`: the losses of the model, on the images as given. Without: what all views say together."""
+        """With `targets`: the losses of the model on the given images. Without: the merged predictions of all views."""
         if targets is not None:
             losses: dict[str, Tensor] = self.model(batch, targets)
             return losses
@@ -155,7 +155,7 @@ class AugmentedDetector(nn.Module):
         return detections
 
     def _describe(self, merged: Detections, views: Sequence[_View], image: Tensor) -> Detections:
-        """The detections with the mean of the masks and keypoints that each view sees in them."""
+        """The detections with the mean of the masks and keypoints of all views."""
         if not isinstance(self.model, GivenBoxes):
             found, fix = f"{type(self.model).__name__} has no predict_given_boxes", "see det_core.contracts.GivenBoxes"
             raise ConfigError("AugmentedDetector.model", "must predict masks and keypoints of given boxes", found, fix)

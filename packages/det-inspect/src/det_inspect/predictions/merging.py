@@ -137,7 +137,7 @@ def _intersection(a: Sequence[int], b: Sequence[int]) -> tuple[int, int, int, in
 
 
 def _clipped(boxes: Tensor, window: Sequence[int]) -> Tensor:
-    """What lies in the window; boxes beside it become empty."""
+    """The detections within the window; boxes outside of it become empty."""
     left, top, right, bottom = window
     xs, ys = boxes[:, 0::2].clamp(left, right), boxes[:, 1::2].clamp(top, bottom)
     return torch.stack((xs[:, 0], ys[:, 0], xs[:, 1], ys[:, 1]), dim=1)

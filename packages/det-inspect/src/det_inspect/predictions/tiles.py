@@ -71,14 +71,14 @@ class TiledDetector:
 
 
 def tiled(detector: Detector, tile: int, overlap: float) -> TiledDetector:
-    """What `det predict --tile` predicts with."""
+    """The detector of `det predict --tile`."""
     return TiledDetector(detector, tile, overlap)
 
 
 def tile_windows(size: Size, tile: int, overlap: float) -> list[tuple[int, int, int, int]]:
     """Left, top, right and bottom of each tile, row by row: all of the same size, which together cover the image.
 
-    The overlap is at least the one asked for; an image smaller than a tile is one tile, as large as it is.
+    The overlap is at least the one asked for; an image smaller than a tile is one tile, of its size.
     """
     rows, columns = (_starts(length, tile, overlap) for length in size)
     height, width = (min(length, tile) for length in size)

@@ -1,4 +1,4 @@
-"""Annotations and results in COCO's format, read from files and checked: what is wrong is told by its id.
+"""Annotations and results in COCO's format, read from files and checked; errors name the id.
 
 No torch is needed here.
 """
@@ -30,18 +30,18 @@ _Fault = str | None
 
 @dataclass(frozen=True)
 class CocoFiles:
-    """The truth and what was found, as `curves` takes them: images and categories are numbered by rank, from 0.
+    """Ground truth and detections for `curves`: images and categories are numbered by rank, from 0.
 
     Attributes:
         truth: objects.
         found: detections, in the order of the file.
-        iou_types: what both files say enough of to be compared.
-        image_ids: what the file calls each image.
-        category_ids: what the file calls each category.
+        iou_types: IoU types whose data both files contain.
+        image_ids: id of each image in the file.
+        category_ids: id of each category in the file.
         classes: the name of each category.
         unknown: how many results there are of each category id that the annotations do not list; they count for
             nothing, as with pycocotools.
-        notes: what the reader should know.
+        notes: notes for the user.
     """
 
     truth: Table
@@ -55,7 +55,7 @@ class CocoFiles:
 
 
 def read_files(annotations: Path, predictions: Path) -> CocoFiles:
-    """Read both files, and check what will be looked at.
+    """Read both files, and check the fields that are used.
 
     Boxes, masks and keypoints are compared where the results have them and the annotations have them too. A detection's
     size is that of its box if it has one, as with pycocotools. Where results have a `file_name`, that says which image
@@ -134,7 +134,7 @@ def _listed(content: _Record, key: str, path: Path) -> list[_Record]:
 
 
 class _NewId:
-    """Finds what is wrong with the id of a record, which no other one may have."""
+    """Checks the id of a record, which must be unique."""
 
     def __init__(self, text: bool) -> None:
         self.text = text
@@ -178,7 +178,7 @@ def _id_fault(record: _Record, key: str, text: bool) -> _Fault:
 
 
 def _comparable(truth: Sequence[Any], results: Sequence[Any]) -> tuple[tuple[IouType, ...], list[str]]:
-    """What both sides have, and notes on what only the results have; without any result, all that the truth has."""
+    """IoU types of both sides, and notes on those of the results only; without results, those of the ground truth."""
     chosen: list[IouType] = []
     notes = []
     for iou_type, key in _FIELDS.items():
@@ -227,7 +227,7 @@ def _are_numbers(values: Any, count: int) -> bool:
 
 @dataclass(frozen=True)
 class _Check:
-    """Finds what is wrong with an annotation or a result."""
+    """Checks an annotation or a result."""
 
     images: Mapping[int | str, int]
     categories: Mapping[int, int]
@@ -287,7 +287,7 @@ def _segmentation_fault(segmentation: Any, height: int, width: int) -> _Fault:
     for ring in segmentation:
         if not isinstance(ring, list) or len(ring) < 6 or len(ring) % 2 or not _are_numbers(ring, len(ring)):
             return "has a polygon that is not at least three pairs of finite numbers"
-        # Drawing takes memory by the length of the outline, so one absurd corner would be enough to crash.
+        # Rasterizing takes memory by the length of the polygon, so one absurd vertex would be enough to crash.
         if not all(-width <= x <= 2 * width for x in ring[::2]) or not all(
             -height <= y <= 2 * height for y in ring[1::2]
         ):
@@ -297,7 +297,7 @@ def _segmentation_fault(segmentation: Any, height: int, width: int) -> _Fault:
 
 @dataclass(frozen=True)
 class _Numbered:
-    """Makes of what was checked the entries of a table."""
+    """Makes the entries of a table from checked records."""
 
     images: Mapping[int | str, int]
     categories: Mapping[int, int]

@@ -59,7 +59,7 @@ def evaluate_files(
 
 
 def _figures(files: "CocoFiles") -> tuple[dict[str, dict[str, float | None]], list[str]]:
-    """{"bbox": {"AP": ...}, ...} and what the reader should know of them."""
+    """{"bbox": {"AP": ...}, ...} and notes for the user."""
     from det_core.evaluation.curves import curves
     from det_core.evaluation.figures import LIMITS, per_class, summary
 

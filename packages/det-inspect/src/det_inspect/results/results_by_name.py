@@ -1,4 +1,4 @@
-"""Results whose images are known by the names of their files; the numbers beside them may be of another count."""
+"""Results matched to images by file name, since their `image_id` may count differently."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

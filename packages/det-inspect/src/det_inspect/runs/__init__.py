@@ -1,1 +1,1 @@
-"""What trainings have left: their files read, listed and compared."""
+"""Reading, listing and comparing the folders of trainings."""

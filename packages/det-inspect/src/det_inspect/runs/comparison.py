@@ -1,4 +1,4 @@
-"""What differs between runs: their metrics and their settings."""
+"""Differences between runs: metrics and settings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -19,7 +19,7 @@ def plot_curves(rows: Sequence[Mapping[str, float]], picture: Path | str) -> Pat
     """Draw losses, validation metrics and learning rate against the steps; returns where the picture is.
 
     Args:
-        rows: what `det_core.engine.read_scalars` reads from a run's `scalars.jsonl`.
+        rows: rows of a run's `scalars.jsonl`, from `det_core.engine.read_scalars`.
         picture: the file to write; its ending gives the format.
 
     Raises:
@@ -34,6 +34,7 @@ def plot_curves(rows: Sequence[Mapping[str, float]], picture: Path | str) -> Pat
     rate.set_title("learning rate")
     for axes in (losses, metrics, rate):
         axes.set_xlabel("step")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(picture, dpi=120)

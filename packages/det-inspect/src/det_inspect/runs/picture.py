@@ -53,6 +53,7 @@ def plot_comparison(runs: Sequence[Run], picture: Path) -> Path:
     rate.set_title("learning rate")
     for axes in (loss, metric, rate):
         axes.set_xlabel("step")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=min(len(runs), 4), fontsize=9, frameon=False)

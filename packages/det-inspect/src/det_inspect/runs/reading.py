@@ -1,4 +1,4 @@
-"""The folder of a run as data: whatever of it can be read, and a sentence for each part that cannot."""
+"""The folder of a run as data: all readable parts, and a note for each unreadable part."""
 
 import json
 import math
@@ -27,9 +27,9 @@ class Run:
         tree: its resolved recipe as plain data; empty where that is missing or damaged.
         rows: of its scalars, in order.
         starts: an entry for each start: command, versions, devices, Git commit.
-        metrics: of its best checkpoint, without one of its newest evaluation; {} where nothing was evaluated.
+        metrics: metrics of the best checkpoint, else of the newest evaluation; {} without evaluations.
         metrics_step: the step of `metrics`; None without.
-        notes: what is missing or damaged.
+        notes: missing or damaged files.
     """
 
     path: Path
@@ -47,13 +47,13 @@ class Run:
 
     @property
     def steps(self) -> int | None:
-        """The number of steps of the whole training; None where the recipe does not tell."""
+        """Total number of training steps; None if the recipe does not contain it."""
         steps = self.section("train").get("steps")
         return steps if type(steps) is int else None
 
     @property
     def progress(self) -> str:
-        """How far the training came, such as "finished, 90 steps" or "40 of 90"."""
+        """The progress of the training, such as "finished, 90 steps" or "40 of 90"."""
         if not self.rows:
             return "nothing logged"
         if self.steps is None:
@@ -124,7 +124,7 @@ def _within(folder: Path, depth: int) -> Iterator[Path]:
         return
     try:
         inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError:  # a folder of somebody else is none of ours to list
+    except OSError:  # skip folders without read permission
         return
     for path in inner if depth else ():
         yield from _within(path, depth - 1)

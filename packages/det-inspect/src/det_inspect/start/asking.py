@@ -1,4 +1,4 @@
-"""Questions whose answer a folder does not give: asked on a terminal, refused with the name of the option elsewhere."""
+"""Questions that a folder does not answer: asked on a terminal; otherwise an error names the option."""
 
 import sys
 from collections.abc import Mapping, Sequence

@@ -133,7 +133,7 @@ def _kind_of_json(path: Path) -> str:
 
 
 def _nearly(tree: Tree) -> str:
-    """The likely reason why nothing was recognized."""
+    """The likely reason why no format was recognized."""
     broken = []
     for path in tree.ending(".json")[:_PEEK]:
         try:

@@ -154,7 +154,7 @@ def _add(gathered: Gathered, split: str, listing: Listing, categories: Sequence[
 
 
 def _record_of(record: _Record) -> _Record:
-    """An object with the keys that a reader of COCO knows."""
+    """An object with the keys of COCO annotations."""
     x, y, w, h, *angle = record["bbox"]
     area = record.get("area", w * h)
     others = {key: record[key] for key in ("segmentation", "keypoints", "num_keypoints") if record.get(key)}

@@ -17,13 +17,13 @@ from det_inspect.start.gather import Gathered
 __all__ = ["TASKS", "Figures", "anchors_for", "choose_task", "measure"]
 
 TASKS = ("detect", "segment", "pose", "rotated")
-_MULTIPLES = (3.0, 6.0)  # of a stride: sides of the anchors on its level
+_MULTIPLES = (4.0, 8.0)  # of a stride: sides of the anchors on its level
 _RATIOS = (0.2, 5.0)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What is known about the training pictures.
+    """Measurements of the training images.
 
     Attributes:
         images: how many there are.
@@ -159,9 +159,10 @@ def rotated_box(ring: Sequence[float]) -> list[float]:
 def anchors_for(sides: NDArray[np.float64], shapes: NDArray[np.float64], strides: Sequence[int]) -> dict[str, Any]:
     """Anchor sizes of each level and aspect ratios for boxes as the network gets them.
 
-    A level has one size, a multiple of its stride, so that objects are found on maps that are fine enough for them. Of
-    multiples from 3 to 6 the one is taken whose anchors are closest to the boxes; boxes count by ranges of size, so
-    rare small and large objects count as much as frequent ones.
+    A level has one size, a multiple of its stride, so that objects are found on maps that are fine enough for them.
+    Below 4, few anchors fit an object, and short trainings learn less. Of multiples from 4 to 8 the one is taken whose
+    anchors are closest to the boxes; boxes count by ranges of size, so rare small and large objects count as much as
+    frequent ones.
     """
     low, high = (max(4.0, float(value)) for value in np.percentile(sides, (2, 98)))
     targets = np.geomspace(low, max(high, 1.2 * low), 16)

@@ -33,7 +33,7 @@ class Options:
         form: the format, where a folder has several; None: the only one.
         shares: of validation and test, where there is no split of the pictures.
         seed: of the split.
-        answers: to what the files leave open.
+        answers: answers to questions that the files leave open.
         weights: a file to begin with; None: ImageNet's.
         track: shows progress, as `det data check` has it.
     """
@@ -48,7 +48,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Started:
-    """What was recognized and written.
+    """Recognized data and written files.
 
     Attributes:
         recipe: the recipe, checked.
@@ -57,7 +57,7 @@ class Started:
         task: detect, segment, pose or rotated.
         counts: split -> (images, objects).
         classes: names of the classes.
-        notes: what was left out, and other things worth knowing.
+        notes: skipped entries, and other notes for the user.
     """
 
     recipe: Recipe
@@ -90,13 +90,14 @@ def start(place: Path, output: Path, options: Options) -> Started:
     weights = find_weights(options.weights)
     choices = choose(figures, task, flips, reason, bool(weights.source))
     output.parent.mkdir(parents=True, exist_ok=True)
+    base = _base(output)
     data = {
-        split: {"type": "coco", **_named(gathered, split, file), **_kind(gathered, task)}
+        split: {"type": "coco", **_named(gathered, split, file, base), **_kind(gathered, task)}
         for split, file in write_splits(gathered, output.parent, output.stem).items()
     }
     local = "://" not in weights.source and bool(weights.source)
-    written = weights if not local else type(weights)(str(location(Path(weights.source))), weights.origin)
-    title = f"{recognized.title} in {location(place)}"
+    written = weights if not local else type(weights)(str(_location(Path(weights.source), base)), weights.origin)
+    title = f"{recognized.title} in {_location(place, base)}"
     text = recipe_text(choices, figures, written, gathered.classes, gathered.keypoints, data, title)
     output.write_text(text, "utf-8")
     notes = list(gathered.notes)
@@ -180,9 +181,9 @@ def write_splits(gathered: Gathered, folder: Path, stem: str) -> dict[str, Path]
     return files
 
 
-def _named(gathered: Gathered, split: str, file: Path) -> dict[str, str]:
+def _named(gathered: Gathered, split: str, file: Path, base: Path | None) -> dict[str, str]:
     _, images = gathered.originals.get(split, (file, gathered.root))
-    return {"images": str(location(images)), "annotations": str(location(file))}
+    return {"images": str(_location(images, base)), "annotations": str(_location(file, base))}
 
 
 def _kind(gathered: Gathered, task: str) -> dict[str, Any]:
@@ -193,11 +194,17 @@ def _kind(gathered: Gathered, task: str) -> dict[str, Any]:
     return {"pose": {"keypoints": True}, "rotated": {"rotated": True}}.get(task, {})
 
 
-def location(path: Path) -> Path:
-    """A path as a recipe names it: from DET_DATA or the current folder if it is below, else absolute."""
-    base = Path(os.environ.get("DET_DATA") or ".").resolve()
+def _base(output: Path) -> Path | None:
+    """The folder that paths in a recipe start from: DET_DATA, or the current one if the recipe is below; else None."""
+    if folder := os.environ.get("DET_DATA"):
+        return Path(folder).resolve()
+    return Path.cwd() if output.resolve().is_relative_to(Path.cwd()) else None
+
+
+def _location(path: Path, base: Path | None) -> Path:
+    """A path from `base` if it is below, else an absolute one."""
     resolved = path.resolve()
-    return resolved.relative_to(base) if resolved.is_relative_to(base) else resolved
+    return resolved.relative_to(base) if base and resolved.is_relative_to(base) else resolved
 
 
 def _has_pairs(keypoints: tuple[str, ...]) -> bool:

@@ -12,9 +12,10 @@ from det_inspect.start.weights import Weights
 
 __all__ = ["Choices", "choose", "recipe_text"]
 
-_SMALLEST = 24  # pixels that small objects should keep
-_TINY = 16  # pixels below which pictures are made larger
+_SMALLEST = 12  # pixels that small objects should keep
+_FINE = 20  # pixels: below, small objects need a map of stride 4
 _SHORT = (320, 640)  # pixels, the range of the shorter side
+_SHARES = (0.7, 1.5)  # of the shorter side as it is in the files: how far pictures are made smaller or larger
 _STEP = 32
 _BATCH = 4
 
@@ -47,12 +48,11 @@ class Choices:
 def choose(figures: Figures, task: str, flips: tuple[str, ...], flip_reason: str, pretrained: bool) -> Choices:
     """Sizes from those of the objects, steps from the number of pictures."""
     small = float(np.percentile(figures.relative, 10))
-    lowest, highest = _SHORT
-    larger = 1.5 if small * figures.short < _TINY else 1.0
-    ideal = min(max(_SMALLEST / small, lowest), highest, larger * figures.short)
+    lowest, highest = (min(_SHORT[0], _SHARES[0] * figures.short), min(_SHORT[1], _SHARES[1] * figures.short))
+    ideal = min(max(_SMALLEST / small, lowest), highest)
     short = max(_STEP, round(ideal / _STEP) * _STEP)
     sides = figures.relative * short
-    fine = bool(np.percentile(sides, 10) < 0.8 * _SMALLEST) or task in ("segment", "pose")
+    fine = bool(small * short < _FINE) or task in ("segment", "pose")
     strides = (4, 8, 16, 32) if fine else (8, 16, 32)
     steps = int(np.clip(round(6 * figures.images / _BATCH, -1), 200, 20_000)) * (1 if pretrained else 3)
     longest = round(short * max(2.0, 1.1 * figures.long / figures.short))
@@ -145,6 +145,7 @@ def _model(
     if rotated:
         lines.append("    box_predictor: {box_weights: [10.0, 10.0, 5.0, 5.0, 1.0]}")
     if choices.task == "segment":
+        lines.append("    train_on_predicted_boxes: true # masks are learned on such boxes as in predictions")
         lines.append("  mask_head: {type: mask_rcnn_conv_upsample_head, conv_dim: 96, pooler: {sampling_ratio: 2}}")
     if choices.task == "pose":
         head = f"type: keypoint_rcnn_conv_deconv_upsample_head, num_keypoints: {len(keypoints)}"

@@ -38,12 +38,15 @@ class Tree:
         chosen: the file of annotations, where one was given.
 
     Raises:
-        DataError: it does not exist, or contains no picture.
+        DataError: it does not exist, contains no picture, or is one.
     """
 
     def __init__(self, place: Path) -> None:
         if not place.exists():
             raise DataError(str(place), "there is no such file or folder", fix="check the path")
+        if place.suffix.lower() in IMAGE_SUFFIXES and place.is_file():
+            fix = "give the folder of the pictures and their annotations, or a file of annotations"
+            raise DataError(str(place), "is a picture", fix=fix)
         self.chosen = None if place.is_dir() else place
         self.root = place if place.is_dir() else place.parent
         self.files = self._listed()

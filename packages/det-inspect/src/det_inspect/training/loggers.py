@@ -1,4 +1,4 @@
-"""Scalars to the tools that draw and compare them; each needs its own package, and none goes to a network by itself."""
+"""Loggers of scalars to experiment trackers; each requires its package, and none uses a network by default."""
 
 import importlib
 import math
@@ -96,7 +96,7 @@ class MLflow:
 
 
 class WandB:
-    """Logs scalars and the recipe to Weights & Biases, offline unless it is told otherwise.
+    """Logs scalars and the recipe to Weights & Biases, offline by default.
 
     Args:
         project: its name.

@@ -91,7 +91,7 @@ class Profile:
             self.on_end(trainer)
 
     def on_end(self, trainer: "Trainer") -> None:
-        """Write what there is."""
+        """Write the recorded trace."""
         if self._profile is not None:
             self._profile.stop()
             self._profile.export_chrome_trace(str(trainer.folder.path / "trace.json"))

@@ -38,7 +38,7 @@ def require_one_process(where: str) -> None:
 
 
 class Subset:
-    """Some of the images of a dataset, which knows all else.
+    """A subset of the images of a dataset, with its other attributes.
 
     Args:
         dataset: the images.
@@ -66,7 +66,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a dry run has shown.
+    """Results of a dry run.
 
     Attributes:
         seconds_per_step: of training, after the first step.
@@ -74,7 +74,7 @@ class DryRun:
         hours: an estimate for the whole training with its evaluations.
         memory: GiB, at the highest point.
         losses: of the second step.
-        metrics: names of what an evaluation may bring.
+        metrics: names of the metrics of an evaluation.
     """
 
     seconds_per_step: float
@@ -89,7 +89,7 @@ def dry_run(recipe: Recipe, images: int = 4) -> DryRun:
     """Build everything, train two steps, evaluate a handful of images; writes nothing.
 
     Raises:
-        DetError: whatever the training would raise.
+        DetError: any error that the training would raise.
     """
     recipe = recipe.resolved()
     settings, data, model, step, processes = _built(recipe)
@@ -189,7 +189,7 @@ def _steepest(rates: Sequence[float], losses: Sequence[float]) -> float | None:
 
 
 def overfit(recipe: Recipe, images: int, steps: int = 1000, **options: Any) -> tuple[Outcome, float | None]:
-    """Train on the first `images` images until the model knows them; leaves nothing behind.
+    """Train on the first `images` images until the model has overfit them; writes no files.
 
     Augmentation is left out, the rate is constant after a short warmup, and the same images are evaluated.
 
@@ -239,7 +239,7 @@ class StopAt:
         self.value = value
 
     def after_evaluation(self, trainer: Any, metrics: dict[str, float]) -> None:
-        """Look at the metric."""
+        """Check the metric."""
         name = trainer.validation.best.metric
         if metrics[name] > self.value:
             trainer.request_stop(f"{name} is above {self.value}")

@@ -27,8 +27,8 @@ class _Command(click.Command):
 def anchors(data: str, count: int, short: int | None, long: int | None, seed: int) -> None:
     """Find anchors that fit the boxes of a dataset.
 
-    DATA is an annotation file in COCO's form. Prints width, height, size (the square root of the area) and
-    aspect ratio (height by width) of each anchor, by rising area, and the node of a recipe that names them.
+    DATA is an annotation file in the COCO format. Prints width, height, size (the square root of the area) and
+    aspect ratio (height / width) of each anchor, by ascending area, and the recipe node with these anchors.
     """
     import numpy as np
 

@@ -10,7 +10,7 @@ Array = NDArray[np.float64]
 
 
 def cluster_sizes(sizes: Array, clusters: int, *, seed: int = 3, starts: int = 10, most_steps: int = 300) -> Array:
-    """The centers of `clusters` groups of sizes, by rising area, float64 (clusters, 2).
+    """The centers of `clusters` groups of sizes, by ascending area, float64 (clusters, 2).
 
     The best of several starts, each of which draws distant sizes and then moves the centers until no size changes its
     group.
@@ -18,12 +18,12 @@ def cluster_sizes(sizes: Array, clusters: int, *, seed: int = 3, starts: int = 1
     Args:
         sizes: width and height of each box in pixels, (N, 2).
         clusters: number of groups.
-        seed: of the random numbers.
-        starts: number of starts.
-        most_steps: steps of each start at most.
+        seed: seed of the random number generator.
+        starts: number of random starts, of which the best is returned.
+        most_steps: maximum number of steps of each start.
 
     Raises:
-        DataError: there are fewer different sizes than clusters, or sizes that are no positive numbers.
+        DataError: there are fewer different sizes than clusters, or a size is not a positive number.
     """
     sizes = np.asarray(sizes, dtype=np.float64).reshape(-1, 2)
     if not np.isfinite(sizes).all() or (sizes <= 0).any():

@@ -12,15 +12,15 @@ __all__ = ["sizes_of"]
 
 
 def sizes_of(path: str, short: int | None = None, long: int | None = None) -> NDArray[np.float64]:
-    """Width and height of each box in an annotation file of COCO's form, (N, 2), crowds and empty boxes left out.
+    """Width and height of each box of a COCO annotation file, (N, 2), without crowds and empty boxes.
 
     Args:
-        path: the file.
-        short: scale the boxes as an image is whose short side becomes this.
-        long: and whose long side becomes at most this.
+        path: path of the annotation file.
+        short: length in pixels to which the shorter side of images is resized; boxes are scaled accordingly.
+        long: maximum length in pixels of the longer side after resizing.
 
     Raises:
-        DataError: the file is missing or of another form, holds no box, or lacks the sizes of images to scale.
+        DataError: the file is missing or invalid, has no boxes, or lacks the image sizes that scaling needs.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Anchors of given widths and heights, such as k-means finds them."""
+"""Anchors of given widths and heights, such as those found by k-means."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,12 +10,12 @@ __all__ = ["ShapedAnchors"]
 
 
 class ShapedAnchors(AnchorGenerator):
-    """Lays boxes of given widths and heights around every feature pixel, the same on every level.
+    """Generates anchors of given widths and heights at every feature pixel, the same on every level.
 
     Args:
-        strides: level -> input pixels per feature pixel; one level in the published models.
+        strides: level -> stride in input pixels per feature pixel; one level in the published models.
         shapes: width and height of each anchor, in pixels.
-        offset: position of the center of an anchor in its pixel: 0 the upper left corner, 0.5 the middle.
+        offset: position of anchor centers within their feature pixel: 0 for the upper left corner, 0.5 for the center.
     """
 
     contract = "AnchorGenerator"

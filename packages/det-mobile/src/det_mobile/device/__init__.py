@@ -1,1 +1,1 @@
-"""Detectors in the form that runtimes of devices take: fixed shapes, plain operations, and a little host code."""
+"""Detectors for on-device runtimes: fixed shapes, plain operations, and a small amount of host code."""

@@ -1,4 +1,4 @@
-"""`executorch`: a `.pte` file for phones, with the methods `trunk` and `heads`, and a JSON file with all else."""
+"""`executorch`: a `.pte` file for phones, with the methods `trunk` and `heads`, and a JSON file with the settings."""
 
 import dataclasses
 import hashlib
@@ -36,11 +36,11 @@ class ExecuTorchExporter(FileExporter):
     """Writes a detector of boxes as trunk and heads for XNNPACK; suppression is host code, `det_mobile.device.host`.
 
     Args:
-        dynamic: not for this format: a file takes pictures up to one size.
+        dynamic: must be False: files of this format take pictures up to one size.
         precision: "fp32", or "int8" for convolutions and linear layers; boxes are decoded in float.
-        calibrate: for "int8": a folder of pictures like those to come; the first 64 are used.
+        calibrate: for "int8": folder of pictures that are typical of the application; the first 64 are used.
 
-    A model that samples its regions adaptively (`sampling_ratio: 0`) samples 2 x 2 places of a bin; the JSON notes it.
+    Adaptive sampling of ROIAlign (`sampling_ratio: 0`) is replaced by 2 x 2 samples per bin, with a note in the JSON.
     """
 
     suffixes: ClassVar[Sequence[str]] = (".pte",)
@@ -91,7 +91,7 @@ class ExecuTorchExporter(FileExporter):
         return path
 
     def record(self, path: Path, agreement: Mapping[str, Any]) -> None:
-        """Add what a check measured to the JSON beside the file."""
+        """Add the results of a check to the JSON beside the file."""
         if self._written is None:
             raise ConfigError("record", "nothing was exported before")
         metadata, about = self._written
@@ -99,7 +99,7 @@ class ExecuTorchExporter(FileExporter):
         _describe(path, metadata, about)
 
     def write(self, program: ExportedProgram, metadata: Metadata, path: Path) -> None:
-        """Not of this format, whose files hold several programs."""
+        """Not supported by this format, whose files hold several programs."""
         raise NotImplementedError
 
     def read(self, path: Path) -> tuple[Metadata, Run]:
@@ -143,7 +143,7 @@ class ExecuTorchExporter(FileExporter):
 
 
 def _detector_on(device: DeviceModel, networks: dict[str, nn.Module]) -> Callable[[tuple[Tensor, Tensor]], None]:
-    """Runs the whole detector on a picture, as the host code does, with networks in place of its own."""
+    """Runs the whole detector on a picture, as the host code does, with other networks."""
     settings = device.settings
     methods = {name: module for name, (module, _) in device.methods(networks).items()}
 
@@ -169,7 +169,7 @@ def _describe(path: Path, metadata: Metadata, about: Mapping[str, Any]) -> None:
 
 
 def _described(path: Path) -> tuple[Metadata, dict[str, Any]]:
-    """The content of the JSON, which is compared with the file before any runtime opens it."""
+    """The content of the JSON, which is checked against the file before a runtime opens the file."""
     where = str(path)
     try:
         content, program = json.loads(_json(path).read_text("utf-8")), path.read_bytes()

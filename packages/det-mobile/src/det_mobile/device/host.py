@@ -1,4 +1,4 @@
-"""The steps between and after the methods of a file, in NumPy alone: copy this module where det is not.
+"""The steps between and after the methods of a file, in NumPy: copy this module into programs without det.
 
 Settings are those under "device" in the JSON beside the file.
 """
@@ -23,8 +23,8 @@ def entering(picture: Array, settings: Mapping[str, Any]) -> Array:
     """The input of the first method: float32 (1, 3, H, W).
 
     Args:
-        picture: uint8 (h, w, 3), RGB, resized before, and no larger than `settings["size"]`, (H, W).
-        settings: `mean` is what stands around the picture, so that it is 0 once the file has subtracted it.
+        picture: resized picture, uint8 (h, w, 3), RGB, no larger than `settings["size"]`, (H, W).
+        settings: settings of the JSON; the picture is padded with `mean`, so padding is 0 after normalization.
     """
     (height, width), (h, w) = settings["size"], picture.shape[:2]
     if h > height or w > width:
@@ -39,10 +39,10 @@ def detect(run: Run, pixels: Array, size: Sequence[int], settings: Mapping[str, 
     """Boxes float32 (N, 4), xyxy in pixels of the picture, scores float32 (N,) and labels int64 (N,), best first.
 
     Args:
-        run: runs a method of the file, see `Run`.
-        pixels: float32 (1, 3, H, W), from `entering`.
-        size: height and width of the picture.
-        settings: those of the JSON beside the file, see the module.
+        run: function that runs a method of the file, see `Run`.
+        pixels: float32 (1, 3, H, W), the output of `entering`.
+        size: (height, width) of the picture in pixels.
+        settings: settings under "device" in the JSON beside the file.
     """
     outputs = run("trunk", [pixels])
     if settings["stages"] == 1:
@@ -58,7 +58,7 @@ def detect(run: Run, pixels: Array, size: Sequence[int], settings: Mapping[str, 
 
 
 def suppressed(boxes: Array, scores: Array, groups: Array, threshold: float, most: int) -> Array:
-    """The boxes that greedy suppression within groups leaves, best first, at most so many: int64 (K,)."""
+    """The boxes kept by greedy NMS within groups, best first, up to a maximum number: int64 (K,)."""
     order = np.argsort(-scores, kind="stable")
     if boxes.size <= _SHIFTED:
         boxes = boxes + (groups * (boxes.max(initial=0) + 1)).astype(np.float32)[:, None]

@@ -23,14 +23,14 @@ def quantized(
     """The networks in int8, calibrated by running the whole detector with observers in their place, and a report.
 
     Args:
-        networks: by method.
-        examples: inputs of each.
-        pictures: one after another; at least one.
-        detector_on: given networks in place of its own, returns what runs the detector on a picture.
-        others: pictures on which the report measures the share of inputs beyond the calibrated ranges.
+        networks: method -> network.
+        examples: method -> example inputs.
+        pictures: calibration pictures; at least one.
+        detector_on: function from networks to a function that runs the detector with them on a picture.
+        others: pictures for the report, which has the fraction of inputs outside the calibrated ranges.
 
     Raises:
-        DataError: there are no pictures.
+        DataError: there are no calibration pictures.
     """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
@@ -72,7 +72,7 @@ def _split_shared_weights(graph: fx.GraphModule) -> None:
 
 
 def _layers(prepared: dict[str, Any], pictures: Iterable[Any], observe: Callable[[Any], None]) -> list[LayerReport]:
-    """The layers of all networks, each with the share of its inputs that lies beyond its calibrated range."""
+    """The layers of all networks, each with the fraction of its inputs outside its calibrated range."""
     reports = []
     for method, graph in prepared.items():
         for node, name in layers(graph):
@@ -89,7 +89,7 @@ def _layers(prepared: dict[str, Any], pictures: Iterable[Any], observe: Callable
 
 
 def _count_outside(report: LayerReport, observer: Any, inputs: tuple[Tensor, ...]) -> None:
-    """Before the observer widens its range: the largest share of a picture counts."""
+    """Count inputs outside the range before the observer widens it; the largest fraction of a picture is kept."""
     scale, zero = observer.calculate_qparams()
     low, high = (observer.quant_min - zero) * scale, (observer.quant_max - zero) * scale
     outside = (inputs[0] < low - scale) | (inputs[0] > high + scale)

@@ -1,4 +1,4 @@
-"""From methods to a `.pte` file of ExecuTorch, and from a file to its methods."""
+"""Lowering of methods to an ExecuTorch `.pte` file, and running the methods of a file."""
 
 import contextlib
 import io
@@ -140,7 +140,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Without what the libraries report of their own steps, also from C++."""
+    """Suppress the log output of the libraries, also that from C++."""
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)

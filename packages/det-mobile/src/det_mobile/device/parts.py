@@ -24,7 +24,7 @@ ADAPTIVE = 2
 
 
 def obstacle(model: nn.Module) -> str:
-    """The name of the part of a model that has no form of fixed shapes; "" without one."""
+    """The name of a part of the model that cannot have fixed shapes; "" if there is none."""
     if isinstance(model, DenseDetector):
         supported = isinstance(model.head, RetinaNetHead | FCOSHead)
         return _of_preprocess(model) or ("" if supported else f"the head {type(model.head).__name__}")
@@ -169,11 +169,11 @@ class DeviceModel:
     """The methods and settings of a detector for pictures of one size.
 
     Args:
-        model: a detector that has no `obstacle`; it stays as it is.
-        size: height and width of the input, multiples of the backbone's divisibility.
+        model: detector without `obstacle`; it is not changed.
+        size: (height, width) of the input in pixels, multiples of the backbone's divisibility.
 
     Attributes:
-        networks: the networks to quantize, by method: from normalized pixels, or pooled features, to raw predictions.
+        networks: method -> network to quantize, from normalized pixels or pooled features to raw predictions.
         settings: settings of the host code, see `det_mobile.device.host`.
     """
 
@@ -194,7 +194,7 @@ class DeviceModel:
     def methods(
         self, networks: Mapping[str, nn.Module] | None = None
     ) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
-        """Each method with example inputs, on the given networks or its own."""
+        """Each method with example inputs, on the given networks or on those of the model."""
         networks = networks or self.networks
         pixels = torch.zeros(1, 3, *self.size)
         trunk = _Trunk(self.model, networks["trunk"], self.size)

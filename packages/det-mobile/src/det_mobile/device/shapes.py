@@ -1,4 +1,4 @@
-"""ROIAlign and suppression as operations of fixed shapes, which any runtime has."""
+"""ROIAlign and NMS as operations of fixed shapes, which any runtime has."""
 
 from collections.abc import Sequence
 
@@ -15,14 +15,14 @@ def roi_align_products(features: Tensor, boxes: Tensor, resolution: int, scale: 
     functions around the sampled heights, averaged over the samples of a bin; those of the columns likewise.
 
     Args:
-        features: float (C, H, W).
+        features: feature map, float (C, H, W).
         boxes: float (N, 4), xyxy, in pixels of the image.
-        resolution: bins per axis.
-        scale: feature pixels per pixel of the image.
-        sampling_ratio: samples per bin and axis, at least 1.
+        resolution: number of bins per axis.
+        scale: feature pixels per pixel of the image, the inverse of the stride.
+        sampling_ratio: number of samples per bin and axis, at least 1.
 
     Returns:
-        Float (N, C, resolution, resolution), what `torchvision.ops.roi_align(..., aligned=True)` gives.
+        Float (N, C, resolution, resolution), equal to `torchvision.ops.roi_align(..., aligned=True)`.
     """
     height, width = features.shape[1:]
     x0, y0, x1, y1 = (boxes * scale - 0.5).unbind(1)
@@ -49,17 +49,17 @@ def _weights(low: Tensor, high: Tensor, size: int, resolution: int, sampling_rat
 
 
 def suppression_rounds(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, rounds: int) -> Tensor:
-    """Greedy suppression within groups, a box a round: the best that is left, which takes out what overlaps it.
+    """Greedy NMS within groups: each round keeps the best remaining box, and removes the boxes that overlap it.
 
     Args:
         boxes: float (N, 4), xyxy, N at least 1.
-        scores: float (N,); of equal ones the first wins.
-        groups: (N,); boxes of different groups do not meet.
-        iou_threshold: IoU beyond which the worse box is taken out.
-        rounds: boxes to keep.
+        scores: float (N,); among equal scores, the first box is kept.
+        groups: (N,), group of each box, such as its class; boxes of different groups never suppress each other.
+        iou_threshold: IoU above which the box with the lower score is removed.
+        rounds: maximum number of boxes to keep.
 
     Returns:
-        Int64 (rounds,): the boxes that stay, best first, as of `torchvision.ops.nms`; the number N where none is left.
+        Int64 (rounds,): indices of the kept boxes, best first, as of `torchvision.ops.nms`; N if no box is left.
     """
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     left, keep = scores, []

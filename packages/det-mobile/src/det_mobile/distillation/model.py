@@ -1,4 +1,4 @@
-"""A detector that learns from another one while it is trained, and is used without it afterwards."""
+"""Knowledge distillation: a student detector that is trained with a teacher, and used without it."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -27,11 +27,11 @@ class Distilled(nn.Module):
     losses to compute, and only then.
 
     Args:
-        student: any detector of det.
-        teacher: any detector of the same classes.
-        features: imitation of the teacher's feature maps.
-        logits: imitation of the teacher's class probabilities.
-        pseudo_boxes: detections of the teacher as ground truth.
+        student: detector to train.
+        teacher: detector with the same classes.
+        features: loss on feature maps; None for no such loss.
+        logits: loss on class probabilities; None for no such loss.
+        pseudo_boxes: selection of detections of the teacher that serve as ground truth; None for none.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Distilled(nn.Module):
 
     @property
     def student(self) -> nn.Module:
-        """The detector that learns."""
+        """The student detector."""
         return cast(nn.Module, self._others["student"])
 
     @property
     def nms(self) -> Any:
-        """Which boxes become detections; AttributeError where the student has no such settings."""
+        """The NMS settings of the student; AttributeError if it has none."""
         return self.student.nms
 
     def networks(self) -> Sequence[Any]:

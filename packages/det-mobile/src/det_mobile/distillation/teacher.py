@@ -19,8 +19,8 @@ class Teacher:
     """Any detector of det, loaded when it is first needed.
 
     Attributes:
-        source: a checkpoint, the folder of a run, or the name or file of a recipe.
-        weights: weight file of a recipe; empty: those that `det_core.Detector.load` takes.
+        source: path of a checkpoint or of the folder of a run, or the name or file of a recipe.
+        weights: weight file for a recipe; empty for the default of `det_core.Detector.load`.
     """
 
     source: Source
@@ -52,10 +52,10 @@ def _loaded(source: str, weights: str, device: str) -> nn.Module:
 
 @contextmanager
 def recorded_features(model: Any, owner: str) -> Iterator[dict[str, Tensor]]:
-    """What the backbone of a model computes within the context, by level.
+    """Record the feature maps, by level, that the backbone of a model computes within the context.
 
     Raises:
-        ConfigError: it has no backbone that gives feature maps by level.
+        ConfigError: the model has no backbone that returns feature maps by level.
     """
     backbone = getattr(model, "backbone", None)
     if not isinstance(backbone, nn.Module):

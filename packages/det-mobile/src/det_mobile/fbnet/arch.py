@@ -1,4 +1,4 @@
-"""An architecture of a mobile detector: which of its parts is made of which blocks."""
+"""Architectures of mobile detectors: the blocks of each part."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ PARTS = ("trunk", "rpn", "bbox", "mask", "kpts")
 
 
 class Stages(NamedTuple):
-    """A part of a detector.
+    """The stages of a part of a detector.
 
     Attributes:
-        modules: the stages of the part, one after another.
-        channels: number of channels of each stage's output.
-        strides: stride of each stage's output, relative to the part's input; below 1 where it is larger.
+        modules: modules of the stages, in order.
+        channels: number of output channels of each stage.
+        strides: stride of the output of each stage relative to the input of the part; below 1 for upsampling.
     """
 
     modules: nn.Sequential
@@ -37,15 +37,15 @@ class Stages(NamedTuple):
 
 @dataclass(frozen=True)
 class FBNetBlocks:
-    """The blocks of a detector's parts, and how wide they are.
+    """The blocks of the parts of a detector, and their width.
 
     Attributes:
-        arch: the name of a published architecture, such as "FBNetV3_A", or a table of one's own: part ("trunk", "rpn",
-            "bbox", "mask", "kpts") to its stages, lists of [name, channels, stride, repeats, {option: value}], or a
-            line of text, "conv_k3 16 s2; ir_k3 16 e1 | ir_k5 32 s2 e4". An entry "basic_args" holds what all blocks are
-            given; that of the published ones is {dw_skip_bnrelu: true}.
-        scale: multiplies the channels of every block.
-        divisor: scaled channels, and those within blocks, are multiples of it.
+        arch: name of a published architecture, such as "FBNetV3_A", or a table: part ("trunk", "rpn", "bbox", "mask",
+            "kpts") -> stages, as lists of [name, channels, stride, repeats, {option: value}] or as a line of text,
+            "conv_k3 16 s2; ir_k3 16 e1 | ir_k5 32 s2 e4". The entry "basic_args" has the arguments of all blocks;
+            published architectures have {dw_skip_bnrelu: true}.
+        scale: factor of the number of channels of every block.
+        divisor: scaled numbers of channels, also within blocks, are rounded to multiples of this.
         norm: kind of norm after the convolutions.
     """
 

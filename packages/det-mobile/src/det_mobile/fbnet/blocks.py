@@ -31,11 +31,11 @@ _CONVOLUTION = re.compile(r"(aa_)?conv_k([1357])(_hs)?")
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all blocks of a network share.
+    """Settings shared by all blocks of a network.
 
     Attributes:
-        norm: kind of norm after their convolutions.
-        width_divisor: channels within a block are multiples of it.
+        norm: kind of norm after the convolutions.
+        width_divisor: numbers of channels within a block are rounded to multiples of this.
     """
 
     norm: Norm = "BN"
@@ -44,23 +44,23 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Inverted:
-    """How an inverted residual is made; its attributes are the options of a block table.
+    """Options of an inverted residual, by their names in block tables.
 
     Attributes:
-        expansion: channels in the middle for one of the input.
-        kernel_size: side of the kernel of the depthwise convolution.
-        relu_args: the activation.
-        se: gate of squeezed channels: "", "sigmoid" or "hsigmoid".
-        pw_groups: number of groups of the first 1 x 1 convolution, whose output is then shuffled.
-        antialiased: blur before pixels are left out.
-        bias: whether the convolutions have one.
-        dw_skip_bnrelu: no norm and no activation after the depthwise convolution.
-        skip_pwl_bn: no norm after the last convolution.
-        always_pw: a first convolution even where there are as many channels in the middle.
-        less_se_channels: squeeze to a quarter of the input's channels instead of those in the middle.
-        mid_expand_out: count the middle from the output's channels.
-        zero_last_bn_gamma: begin with the input alone, where it is added.
-        last_relu: an activation after the addition.
+        expansion: expansion factor, the number of middle channels per input channel.
+        kernel_size: kernel size of the depthwise convolution, in pixels.
+        relu_args: name of the activation function, such as "relu" or "hswish".
+        se: gate of squeeze-and-excitation: "sigmoid" or "hsigmoid"; "" for none.
+        pw_groups: number of groups of the first 1 x 1 convolution, whose output channels are then shuffled.
+        antialiased: whether to blur before downsampling.
+        bias: whether the convolutions have a bias.
+        dw_skip_bnrelu: whether the depthwise convolution has neither norm nor activation.
+        skip_pwl_bn: whether the last convolution has no norm.
+        always_pw: whether the first convolution is kept even if it does not change the number of channels.
+        less_se_channels: whether to squeeze to a quarter of the input channels instead of the middle channels.
+        mid_expand_out: whether `expansion` multiplies the output channels instead of the input channels.
+        zero_last_bn_gamma: whether the last norm starts at zero, so that the block starts as identity.
+        last_relu: whether an activation follows the addition.
     """
 
     expansion: float = 6
@@ -85,10 +85,10 @@ class InvertedResidual(nn.Module):
     Args:
         in_channels: number of channels of the input.
         out_channels: number of channels of the output.
-        stride: negative to enlarge, before the depthwise convolution.
-        how: the rest.
+        stride: stride of the depthwise convolution; negative to upsample before it.
+        how: options of the block.
         norm: kind of norm after the convolutions; "" for none.
-        width_divisor: channels in the middle are multiples of it.
+        width_divisor: the number of middle channels is rounded to a multiple of this.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ def build_block(block: Block, in_channels: int, out_channels: int, around: Surro
     """The module of a block.
 
     Raises:
-        ConfigError: there is no block of that name, or it has no such option.
+        ConfigError: there is no block with this name, or it has no such option.
     """
     if match := _INVERTED.fullmatch(block.op):
         antialiased, size, grouped, gate, hard = match.groups()

@@ -1,4 +1,4 @@
-"""The small layers of FBNet: convolution with norm and activation, squeeze and excitation, blur, enlargement."""
+"""The small layers of FBNet: convolution with norm and activation, squeeze-and-excitation, blur, upsampling."""
 
 from collections.abc import Callable
 from typing import cast
@@ -30,15 +30,15 @@ def enlarge(x: Tensor, factor: int) -> Tensor:
 
 
 class ConvNorm(nn.Module):
-    """A convolution `conv`, its norm `bn`, an activation, and an enlargement where the stride is negative.
+    """A convolution `conv`, its norm `bn`, an activation, and upsampling if the stride is negative.
 
     Args:
         in_channels: number of channels of the input.
         out_channels: number of channels of the output.
-        kernel_size: odd; the padding is half of it.
-        stride: negative to enlarge after the activation.
+        kernel_size: kernel size, an odd number of pixels; the padding is half of it.
+        stride: stride of the convolution; negative to upsample by this factor after the activation.
         groups: number of groups of the convolution.
-        bias: whether the convolution has one, also beside a norm.
+        bias: whether the convolution has a bias, even with a norm.
         norm: kind of norm after the convolution.
         activation: function after the norm.
     """
@@ -83,13 +83,13 @@ def _normalized(x: Tensor, norm: nn.Module) -> Tensor:
 
 
 class SqueezeExcite(nn.Module):
-    """Scales each channel by a number between 0 and 1 that is made of all channels' means (Hu et al., 2018).
+    """Squeeze-and-excitation: scales channels by gates computed from the means of all channels (Hu et al., 2018).
 
     Args:
         channels: number of channels of input and output.
         middle: number of channels between the two 1 x 1 convolutions.
-        activation: function after the first of them.
-        gate: function after the second, with values from 0 to 1.
+        activation: activation function after the first convolution.
+        gate: gate function after the second convolution, with values from 0 to 1.
     """
 
     def __init__(self, channels: int, middle: int, activation: Activation, gate: Activation) -> None:

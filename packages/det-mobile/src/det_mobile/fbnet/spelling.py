@@ -1,4 +1,4 @@
-"""Block tables as they are written: lists as D2Go has them, or a line of text, to the blocks that they stand for."""
+"""Parsing of block tables: lists as in D2Go, or a line of text."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ class Block:
 
     Attributes:
         op: name of the block, such as "ir_k3".
-        channels: number of channels of its output, before they are scaled.
-        stride: negative to enlarge.
-        options: further arguments of its constructor.
+        channels: number of output channels, before scaling.
+        stride: stride of the block; negative to upsample by this factor.
+        options: option -> value, further arguments of the constructor.
     """
 
     op: str
@@ -33,7 +33,7 @@ class Block:
 
 
 def stages_of(table: Any, where: str) -> list[list[Block]]:
-    """The blocks of each stage of a table, entries that repeat written out.
+    """Parse a table into the blocks of each stage, with repeated entries expanded.
 
     Args:
         table: stages, lists of entries [name, channels, stride, repeats, {option: value}, ...]; or a line such as
@@ -41,7 +41,7 @@ def stages_of(table: Any, where: str) -> list[list[Block]]:
         where: path in the recipe, for messages.
 
     Raises:
-        ConfigError: it has another form.
+        ConfigError: the table has another format.
     """
     if isinstance(table, str):
         table = [[_words(entry.strip(), where) for entry in stage.split(";")] for stage in table.split("|")]

@@ -1,8 +1,8 @@
-"""The block tables of the published FBNetV3 detectors (Dai et al., "FBNetV3", 2021), as D2Go names them.
+"""The block tables of the published FBNetV3 detectors (Dai et al., "FBNetV3", 2021), by their names in D2Go.
 
-One line a network: stages are separated by "|", their entries by ";". An entry is the name of a block, its output
-channels, and what differs from the defaults: `s2` its stride (`s-2` enlarges by 2), `x3` how often it stands, of which
-the first alone has the stride, and `e6` its expansion.
+Each network is one line, with stages separated by "|" and entries by ";". An entry is the name of a block, its number
+of output channels, and values that differ from the defaults: `s2` for the stride (`s-2` upsamples by 2), `x3` for the
+number of repetitions, of which only the first has the stride, and `e6` for the expansion factor.
 """
 
 from collections.abc import Mapping

@@ -12,7 +12,7 @@ class FBNet(nn.Module):
     """The trunk of a mobile detector: a feature map of each stage, trunk0, trunk1 ..., of strides 2, 4, 8, 16 (, 32).
 
     Args:
-        blocks: the blocks, of which the part "trunk" is built.
+        blocks: the architecture; its part "trunk" is built.
         in_channels: number of channels of the image.
     """
 

@@ -8,11 +8,11 @@ __all__ = ["FBNetBoxHead"]
 
 
 class FBNetBoxHead(nn.Module):
-    """Blocks, then the mean over all that they leave of a region.
+    """Blocks, then global average pooling of each region.
 
     Args:
-        in_channels: channels of the pooled features.
-        blocks: the blocks, of which the part "bbox" is built.
+        in_channels: number of channels of the pooled features.
+        blocks: the architecture; its part "bbox" is built.
 
     Attributes:
         out_dim: output feature dimension.

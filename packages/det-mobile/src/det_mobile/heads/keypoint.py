@@ -23,19 +23,19 @@ this one with an interpolation to four times the size, or a 3 x 3 convolution of
 
 
 class FBNetKeypointHead(KeypointRCNNConvDeconvUpsampleHead):
-    """Blocks, some of which enlarge, then a heatmap of each keypoint.
+    """Blocks, some of which upsample, then a heatmap for each keypoint.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
-        in_features: the levels that regions are pooled from; by default all up to stride 32.
+        channels: level -> number of channels, from the backbone.
+        strides: level -> stride in pixels, from the backbone.
+        in_features: names of the levels that regions are pooled from; by default all up to stride 32.
         num_keypoints: number of keypoints of an object; 17 in COCO.
-        pooler: built with `strides` of those levels.
-        blocks: the blocks, of which the part "kpts" is built.
-        predictor: the layers from features to heatmaps.
-        loss_weight: factor of the loss.
-        normalise_by: see the head of core, as the next.
-        max_foreground: foreground regions of an image at most.
+        pooler: factory of the RoI pooler, called with the `strides` of these levels.
+        blocks: the architecture; its part "kpts" is built.
+        predictor: layers from features to heatmaps.
+        loss_weight: weight of the loss.
+        normalise_by: normalization of the loss, as of the keypoint head of core.
+        max_foreground: maximum number of foreground regions per image, as of the keypoint head of core.
     """
 
     contract = "RegionHead"

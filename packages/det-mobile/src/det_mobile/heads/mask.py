@@ -17,15 +17,15 @@ __all__ = ["FBNetMaskHead"]
 
 
 class FBNetMaskHead(nn.Module):
-    """Blocks, some of which enlarge, then a 1 x 1 convolution to a mask of each class.
+    """Blocks, some of which upsample, then a 1 x 1 convolution to one mask per class.
 
     Args:
-        channels: level -> channels, from the backbone.
-        strides: level -> stride, from the backbone.
-        num_classes: without the background.
-        in_features: the levels that regions are pooled from; by default all up to stride 32.
-        pooler: built with `strides` of those levels.
-        blocks: the blocks, of which the part "mask" is built; it determines the size of masks.
+        channels: level -> number of channels, from the backbone.
+        strides: level -> stride in pixels, from the backbone.
+        num_classes: number of foreground classes.
+        in_features: names of the levels that regions are pooled from; by default all up to stride 32.
+        pooler: factory of the RoI pooler, called with the `strides` of these levels.
+        blocks: the architecture; its part "mask" is built, and determines the size of masks.
         loss_weight: weight of the loss.
     """
 
@@ -61,7 +61,7 @@ class FBNetMaskHead(nn.Module):
     def losses(
         self, features: Mapping[str, Tensor], proposals: Sequence[Tensor], targets: Sequence[Targets]
     ) -> dict[str, Tensor]:
-        """{"loss_mask"}: binary cross-entropy of the true class's mask, the mean over all cells of all regions."""
+        """{"loss_mask"}: mean binary cross-entropy over all cells of the masks of the ground-truth classes."""
         logits = self(self._pool(features, proposals))
         return {"loss_mask": mask_loss(logits, proposals, targets) * self.loss_weight}
 

@@ -14,10 +14,10 @@ class FBNetRPNHead(nn.Module):
     """Blocks, then objectness and box offsets for the anchors of every feature pixel; one head for all levels.
 
     Args:
-        in_channels: channels of every level.
-        anchors: anchors of a feature pixel.
-        blocks: the blocks, of which the part "rpn" is built.
-        box_dim: offsets per anchor: 4, or 5 for rotated ones.
+        in_channels: number of channels of every level.
+        anchors: number of anchors per feature pixel.
+        blocks: the architecture; its part "rpn" is built.
+        box_dim: number of offsets per anchor: 4, or 5 for rotated anchors.
     """
 
     contract = "RPNHead"

@@ -29,9 +29,9 @@ class SubclassROIHeads(StandardROIHeads):
     """`StandardROIHeads` with fully connected layers for sub-classes beside the box predictor.
 
     Args:
-        num_subclasses: 0, the background, not counted.
-        num_layers: number of fully connected layers, without activations, as published.
-        box_predictor: arguments of a `FastRCNNPredictor`.
+        num_subclasses: number of sub-classes, without 0, the background.
+        num_layers: number of fully connected layers, without activations between them, as published.
+        box_predictor: factory of the box predictor, a `FastRCNNPredictor`.
         others: as of `StandardROIHeads`.
     """
 

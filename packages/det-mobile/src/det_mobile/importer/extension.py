@@ -150,7 +150,7 @@ def fcos(s: Settings) -> dict[str, Any]:
 
 
 def subclasses(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
-    """The entries of the model's second stage; with sub-classes only where they are switched on."""
+    """The entries of the RoI heads, with sub-classes if they are enabled."""
     entries = second_stage(s.replaced("MODEL.ROI_HEADS.NAME", "StandardROIHeads"), strides)
     if s[f"{SUBCLASS}.SUBCLASS_ON"]:
         # Fetchers are code of a project's own: the dataset of the recipe reads what the default one does.
@@ -164,7 +164,7 @@ def subclasses(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
 
 
 def complete(s: Settings, tree: dict[str, Any]) -> None:
-    """The moving average, the transforms, and what else D2Go sets around a model."""
+    """The remaining settings of D2Go: the exponential moving average, transforms and others."""
     s.read(*(key for key in s.given if key.startswith(ACCOUNTED)))
     if "SOLVER.OPTIMIZER" in s.given:
         tree["train"]["optimizer"] = optimizer(s, tree["train"]["optimizer"])

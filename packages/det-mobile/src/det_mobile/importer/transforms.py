@@ -82,15 +82,15 @@ _TRANSFORMS: Mapping[str, tuple[set[str], set[str], Callable[[Arguments], dict[s
 
 
 def transform_of(text: str, usual: Sequence[dict[str, Any]], key: str) -> dict[str, Any]:
-    """The node that "Name::{arguments as JSON}" means.
+    """The recipe node of a transform, given as "Name::{arguments as JSON}".
 
     Args:
-        text: an entry of the list.
-        usual: the transforms that the settings outside the list describe.
-        key: the setting, for messages.
+        text: entry of the list.
+        usual: nodes of the transforms that the settings outside the list describe.
+        key: name of the setting, for error messages.
 
     Raises:
-        UnsupportedError: the arguments are no JSON, or there is no such transform with such arguments.
+        UnsupportedError: the arguments are not JSON, or there is no such transform with such arguments.
     """
     name, _, text_of_arguments = text.partition("::")
     try:

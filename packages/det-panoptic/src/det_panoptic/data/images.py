@@ -15,7 +15,7 @@ from torch import Tensor
 
 from det_panoptic.data.index import PanopticIndex
 from det_panoptic.data.label_image import read_label_image
-from det_panoptic.segments import IDS, SEGMENTS, SegmentIds, boxes_of
+from det_panoptic.segments import IDS, SEGMENTS, SegmentIds, boxes_of_segments
 
 __all__ = ["BadSegments", "PanopticImages", "Semantic"]
 
@@ -35,9 +35,9 @@ class PanopticImages:
         images: folder that the file names are relative to.
         labels: folder of the label images.
         annotations: file of the index, for messages.
-        semantic: see `Semantic`.
+        semantic: content of the semantic map (`Semantic`).
         masks: whether targets include thing masks, bool (N, H, W).
-        bad_segments: see `BadSegments`.
+        bad_segments: treatment of invalid segments (`BadSegments`).
 
     Attributes:
         classes: class names, by label.
@@ -121,7 +121,7 @@ class PanopticImages:
         areas = torch.bincount(ids.flatten(), minlength=len(labels) + 1)[1:]
         objects = is_thing.nonzero()[:, 0]
         return Targets(
-            boxes=boxes_of(ids, len(labels))[objects],
+            boxes=boxes_of_segments(ids, len(labels))[objects],
             labels=labels[objects],
             crowd=crowd[objects],
             areas=areas[objects].float(),

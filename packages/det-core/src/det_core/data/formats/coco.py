@@ -42,7 +42,7 @@ class CocoDataset(IndexedImages):
         classes: the name of each label.
         category_ids: the file's category id of each label.
         evaluators: ("coco",).
-        num_objects: how many objects the images hold together, crowds included.
+        num_objects: number of objects in all images, crowds included.
         keypoint_names: names of the K keypoints; empty unless asked for.
         skipped: a sentence for each annotation left out.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from det_core.data.formats.faults import Fault
 from det_core.printable import quoted
 
-__all__ = ["are_numbers", "box_fault", "boxes_of", "extent"]
+__all__ = ["are_numbers", "box_fault", "convert_boxes", "extent"]
 
 
 def are_numbers(values: Any) -> bool:
@@ -39,7 +39,7 @@ def box_fault(box: Any, height: int, width: int, rotated: bool) -> Fault | None:
     return None
 
 
-def boxes_of(boxes: Sequence[Sequence[float]], rotated: bool) -> NDArray[np.float32]:
+def convert_boxes(boxes: Sequence[Sequence[float]], rotated: bool) -> NDArray[np.float32]:
     """(A, 4) corners; or, `rotated`, (A, 5) with the angle 0 for a box of four numbers."""
     if not rotated:
         upright = np.array(boxes, np.float64).reshape(-1, 4)

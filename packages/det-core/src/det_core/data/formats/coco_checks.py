@@ -21,8 +21,8 @@ __all__ = [
     "image_fault",
     "segmentation_fault",
     "sound",
-    "sound_categories",
-    "sound_images",
+    "valid_categories",
+    "valid_images",
 ]
 
 MaskForm = Literal["bitmaps", "polygons"] | None
@@ -83,12 +83,12 @@ def sound(
     return good, faults
 
 
-def sound_images(records: Sequence[Any], path: Path) -> list[dict[str, Any]]:
+def valid_images(records: Sequence[Any], path: Path) -> list[dict[str, Any]]:
     """The entries of images; raises at any fault."""
     return sound(records, "image", image_fault, path)[0]
 
 
-def sound_categories(records: Sequence[Any], path: Path) -> list[dict[str, Any]]:
+def valid_categories(records: Sequence[Any], path: Path) -> list[dict[str, Any]]:
     """The entries of categories, at least one, by id; raises at any fault."""
     categories = sound(records, "category", category_fault(), path)[0]
     if not categories:

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from det_core.data.formats.coco_boxes import boxes_of
+from det_core.data.formats.coco_boxes import convert_boxes
 from det_core.data.formats.coco_checks import (
     AnnotationCheck,
     BadAnnotations,
     MaskForm,
     sound,
-    sound_categories,
-    sound_images,
+    valid_categories,
+    valid_images,
 )
 from det_core.data.formats.packed import PackedTexts
 from det_core.errors import DataError
@@ -90,9 +90,9 @@ def checked(
 
     Args:
         content: with the lists "images", "categories" and perhaps "annotations".
-        path: where it came from, for messages.
+        path: path of the file, for error messages.
         classes: as in `CocoDataset`.
-        masks: how segmentations are wanted.
+        masks: form of segmentations, as of `CocoDataset`.
         keypoints: whether keypoints are wanted.
         rotated: as in `CocoDataset`.
         bad_annotations: as in `CocoDataset`.
@@ -101,7 +101,7 @@ def checked(
     Raises:
         DataError: naming `path` and the first ten faults of a kind, with their ids and how many there are.
     """
-    images, categories = sound_images(content["images"], path), sound_categories(content["categories"], path)
+    images, categories = valid_images(content["images"], path), valid_categories(content["categories"], path)
     categories = _chosen(categories, classes, path)
     labels = {category["id"]: label for label, category in enumerate(categories)}
     names = _keypoint_names(categories, path) if keypoints else ()
@@ -149,7 +149,7 @@ def _columns(records: list[dict[str, Any]], check: AnnotationCheck, marks: Mappi
     areas = [record.get("area", record["bbox"][2] * record["bbox"][3]) for record in records]
     segmentations = PackedTexts(map(json.dumps, map(check.segmentation, records))) if check.masks else None
     return {
-        "boxes": boxes_of([record["bbox"] for record in records], check.rotated),
+        "boxes": convert_boxes([record["bbox"] for record in records], check.rotated),
         "crowd": _flags(records, "iscrowd"),
         "areas": np.array(areas, np.float32),
         "segmentations": segmentations,

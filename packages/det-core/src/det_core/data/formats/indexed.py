@@ -39,8 +39,8 @@ class IndexedImages:
     Attributes:
         classes: the name of each label.
         category_ids: the annotations' own number of each label.
-        num_objects: how many objects the images hold together, crowds included.
-        num_learnable: how many of them are single objects, from which a model learns.
+        num_objects: number of objects in all images, crowds included.
+        num_learnable: number of objects without crowds, which training uses.
         keypoint_names: names of the K keypoints; empty unless asked for.
         skipped: a sentence for each annotation left out because it cannot be used.
         left_out: counts of left-out parts, images too, as `det_core.data.skipped_entries` describes them.
@@ -95,7 +95,7 @@ class IndexedImages:
             image, size = read_reduced(path, self._decode_at_least)
         listed = self.size_of(index)
         if size != listed:
-            found = f"{self.annotations} says {listed[1]} x {listed[0]} (image {image_id})"
+            found = f"{self.annotations} lists {listed[1]} x {listed[0]} (image {image_id})"
             fix = "the objects may belong to another version of the image: correct one of the two"
             raise DataError(str(path), f"the image has {size[1]} x {size[0]} upright pixels", found, fix)
         targets = self._targets(row, size) if self._index.annotated else None

@@ -20,11 +20,11 @@ class Batch:
         images: the transformed images.
         targets: the single objects of each (no crowds), transformed with it; None if one has no ground truth.
         ids: image ids of the dataset.
-        paths: their files, where there are any.
+        paths: image files, None for images without one.
         position: where the stream goes on after this batch: `start` of a training that resumes.
         samples: the images and all their objects as stored; only in evaluation.
         skipped: a sentence for each image that is missing here because it cannot be read.
-        positions: of each image in the stream, over all processes; () if they are not counted.
+        positions: position of each image in the stream, over all processes; () if they are not counted.
     """
 
     images: ImageBatch

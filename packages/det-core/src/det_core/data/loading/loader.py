@@ -64,11 +64,11 @@ class TrainLoader(_Loader):
         workers: processes that prepare batches ahead; 0 prepares them in this one, when they are asked for.
         on_bad_image: "stop" raises the DataError of an image that cannot be read; "skip" gives its place to the next
             image of the pass.
-        seed: of the order and of the augmentation; not negative.
-        rank: which of the processes that train together this one is.
-        world_size: how many they are.
+        seed: random seed of the order and of the augmentation; not negative.
+        rank: rank of this process, from 0.
+        world_size: number of processes that train together.
         start: samples drawn so far by all of them: the `position` of their last batch.
-        sampler: which images each pass shows, made for `dataset`; None shows each once, in a new order.
+        sampler: images of each epoch, built for `dataset`; None for each image once, in random order.
         aspect_ratio_grouping: whether the images of a batch are all wider than high or all not, which saves padding.
 
     Raises:
@@ -125,8 +125,8 @@ class EvalLoader(_Loader):
         transforms: as `compose` takes them.
         workers: processes that prepare batches ahead; 0 prepares them in this one, when they are asked for.
         on_bad_image: "stop" raises the DataError of an image that cannot be read; "skip" leaves it out.
-        seed: of random transforms, should there be any.
-        rank: which of the processes that evaluate together this one is.
+        seed: seed of random transforms.
+        rank: rank of this process, from 0.
         world_size: number of processes: each gets every `world_size`-th image.
 
     Raises:

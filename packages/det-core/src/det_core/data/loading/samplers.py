@@ -16,7 +16,7 @@ class ShuffleSampler:
 
     Args:
         dataset: the images.
-        seed: of the order.
+        seed: random seed of the order.
     """
 
     def __init__(self, dataset: Dataset, seed: int = 0) -> None:

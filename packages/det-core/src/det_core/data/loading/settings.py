@@ -67,7 +67,7 @@ class Data:
         if split not in self._built:
             factory: Factory[Dataset] | None = getattr(self, split)
             if factory is None:
-                fix = f"add it: {split}: {{type: coco, images: FOLDER, annotations: FILE}}"
+                fix = f"add it: {split}: {{type: coco, images: FOLDER, annotations: FILE}}, or take another split"
                 raise ConfigError(f"data.{split}", "is needed here, but the recipe does not name it", fix=fix)
             dataset = factory()
             for other, earlier in self._built.items():

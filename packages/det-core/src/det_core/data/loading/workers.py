@@ -43,7 +43,7 @@ class Prepare:
         dataset: the images.
         transform: applied to each; random numbers, the dataset's as well, are seeded by `seed` and the position.
         order: from a position, and how many images to move on from there, to an index of the dataset.
-        attempts: how many images to try for one position; those that cannot be read are listed in `Batch.skipped`.
+        attempts: maximum number of images to try for one position; unreadable ones are listed in `Batch.skipped`.
         leave_out: whether a position of which no attempt succeeds is left out; otherwise its DataError is raised.
         keep_stored: whether to hand over the samples as stored, too.
     """
@@ -89,7 +89,7 @@ class Prepare:
                     raise
                 skipped.append(str(error))
             except Exception as error:
-                raise _told(error, describe(self.dataset, index), "reading this image failed") from error
+                raise _data_error(error, describe(self.dataset, index), "reading this image failed") from error
         if self.leave_out:
             return None
         problem = f"none of its {self.attempts} images can be read"
@@ -100,7 +100,7 @@ class Prepare:
             return self.transform(sample)
         except Exception as error:
             where = str(sample.path or f"image {sample.id}")
-            raise _told(error, where, "transforming this image failed") from error
+            raise _data_error(error, where, "transforming this image failed") from error
 
 
 def in_order(prepare: Prepare, work: Iterable[Work], workers: int) -> Iterator[Batch]:
@@ -242,7 +242,7 @@ def _without_alarm(loader: DataLoader[Any]) -> Iterator[Any]:
 def _started(loader: DataLoader[Any]) -> Iterator[Any]:
     """Start the workers such that they share this process's objects for as long as possible.
 
-    A collection writes to every object that it looks at, upon which a forked process gets a copy of the page.
+    A collection writes to every object that it visits, upon which a forked process gets a copy of the page.
     """
     gc.collect()
     gc.freeze()
@@ -264,11 +264,11 @@ def _sending() -> Iterator[None]:
         raise ConfigError("data.workers", problem, str(error), fix) from error
 
 
-def _told(error: Exception, where: str, problem: str) -> DataError:
+def _data_error(error: Exception, where: str, problem: str) -> DataError:
     """An unexpected error with the image it belongs to; its traceback is a note, which other processes can read."""
-    told = DataError(where, problem, f"{type(error).__name__}: {error}")
-    told.add_note("".join(traceback.format_exception(error)))
-    return told
+    data_error = DataError(where, problem, f"{type(error).__name__}: {error}")
+    data_error.add_note("".join(traceback.format_exception(error)))
+    return data_error
 
 
 def _died(dataset: Dataset, held: Tensor, error: Exception) -> DataError:

@@ -93,7 +93,7 @@ class Callbacks:
             name = type(part).__name__
             own = next((each for each in waiting if each[0] == name), None)
             if own is None:
-                notes.append(f"callback {name} starts anew: the run had none")
+                notes.append(f"callback {name} starts from its initial state: the run had none")
                 continue
             waiting.remove(own)
             try:

@@ -23,7 +23,7 @@ class EMA:
 
     Args:
         decay: in [0, 1).
-        warmup: how slowly the decay rises to its value; 0: it is there at once.
+        warmup: time constant in steps with which the decay rises to its value; 0 for no warmup.
         buffers: average floating-point buffers, such as running statistics, too; false takes the newest.
     """
 

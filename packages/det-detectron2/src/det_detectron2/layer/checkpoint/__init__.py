@@ -21,10 +21,10 @@ class DetectionCheckpointer(Checkpointer):  # type: ignore[misc,unused-ignore]
     """Loads published weights and those of training runs, and saves `.pth` files that Detectron2 reads.
 
     Args:
-        model: of `build_model`, or any module.
-        save_dir: the folder for what `save` writes.
-        save_to_disk: whether `save` writes; None for in rank 0 alone.
-        checkpointables: what else has a state, such as an optimizer, by its name in the file.
+        model: model from `build_model`, or any `nn.Module`.
+        save_dir: output folder of `save`.
+        save_to_disk: whether `save` writes files; None writes in rank 0 only.
+        checkpointables: further objects with a `state_dict`, such as the optimizer, by their name in the file.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class DetectionCheckpointer(Checkpointer):  # type: ignore[misc,unused-ignore]
 
         Args:
             path: `.pth`, `.pkl` or `.safetensors`; "detectron2://..." and other addresses are downloaded once.
-            checkpointables: whose states to load beside the weights; None for all that the file has.
+            checkpointables: names of states to load in addition to the weights; None loads all states in the file.
 
         Returns:
             What else the file holds, such as "iteration".

@@ -56,8 +56,8 @@ class LazyConfig:
         """The variables of a file, or some of them; a Python file is run, with relative imports of other such files.
 
         Args:
-            filename: a Python file, or a YAML file that `save` wrote.
-            keys: the variables to return; None for all that are trees, lists or plain values.
+            filename: path of a Python file, or of a YAML file written by `save`.
+            keys: names of the variables to return; None returns all mappings, lists and plain values.
         """
         filename = str(filename)
         suffix = Path(filename).suffix

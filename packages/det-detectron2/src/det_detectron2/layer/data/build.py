@@ -110,11 +110,11 @@ def get_detection_dataset_dicts(
     """The images of data sets by their names.
 
     Args:
-        names: registered in `DatasetCatalog`.
-        filter_empty: whether images without objects are left out.
-        min_keypoints: the fewest labelled keypoints of an image.
-        proposal_files: one for each data set.
-        check_consistency: whether the data sets must have the same classes.
+        names: names of data sets registered in `DatasetCatalog`.
+        filter_empty: whether to drop images without objects.
+        min_keypoints: minimum number of labelled keypoints per image; images with fewer are dropped.
+        proposal_files: proposal file of each data set.
+        check_consistency: whether to raise an error if the data sets have different classes.
     """
     names = [names] if isinstance(names, str) else list(names)
     assert names, names
@@ -162,19 +162,19 @@ def build_batch_data_loader(
     """Batches of a data set in the order of a sampler; each process has its part of the whole batch.
 
     Args:
-        dataset: with indices, or one that is only gone through, which has its own order.
-        sampler: gives indices.
-        total_batch_size: of all processes.
-        aspect_ratio_grouping: whether batches are of wide, or of high images.
-        num_workers: processes that load.
-        collate_fn: of the elements of a batch; None for a list.
-        drop_last: whether a last batch that is smaller is left out.
-        single_gpu_batch_size: of this process, instead of `total_batch_size`.
-        prefetch_factor: see torch's `DataLoader`.
-        persistent_workers: see torch's `DataLoader`.
-        pin_memory: see torch's `DataLoader`.
-        seed: of the workers.
-        kwargs: for torch's `DataLoader`.
+        dataset: map-style or iterable data set; an iterable one determines the order itself.
+        sampler: sampler of indices.
+        total_batch_size: batch size in images, summed over all processes.
+        aspect_ratio_grouping: whether a batch contains only landscape or only portrait images, for less padding.
+        num_workers: number of worker processes per loader; 0 loads in the main process.
+        collate_fn: function that collates the elements of a batch; None returns them as a list.
+        drop_last: whether to drop an incomplete last batch.
+        single_gpu_batch_size: batch size in images of this process; replaces `total_batch_size`.
+        prefetch_factor: number of batches that each worker loads in advance (`torch.utils.data.DataLoader`).
+        persistent_workers: whether workers stay alive between epochs (`torch.utils.data.DataLoader`).
+        pin_memory: whether batches are copied to pinned memory (`torch.utils.data.DataLoader`).
+        seed: random seed of the workers.
+        kwargs: further arguments of `torch.utils.data.DataLoader`.
     """
     batch_size = single_gpu_batch_size or _share(total_batch_size)
     if isinstance(dataset, data.IterableDataset):
@@ -262,14 +262,14 @@ def build_detection_train_loader(
     """An endless loader for training, of a `cfg` or of these arguments.
 
     Args:
-        dataset: a list of images, or a data set of torch.
-        mapper: of each, such as `DatasetMapper`.
-        sampler: gives indices; None for `TrainingSampler`.
-        total_batch_size: of all processes.
-        aspect_ratio_grouping: whether batches are of wide, or of high images.
-        num_workers: processes that load.
-        collate_fn: of the elements of a batch; None for a list.
-        kwargs: for `build_batch_data_loader`.
+        dataset: list of dataset dicts, or a torch data set.
+        mapper: function from a dataset dict to an input of the model, such as `DatasetMapper`.
+        sampler: sampler of indices; None for `TrainingSampler`.
+        total_batch_size: batch size in images, summed over all processes.
+        aspect_ratio_grouping: whether a batch contains only landscape or only portrait images, for less padding.
+        num_workers: number of worker processes per loader; 0 loads in the main process.
+        collate_fn: function that collates the elements of a batch; None returns them as a list.
+        kwargs: further arguments of `build_batch_data_loader`.
     """
     if isinstance(dataset, list):
         dataset = DatasetFromList(dataset, copy=False)
@@ -321,12 +321,12 @@ def build_detection_test_loader(
     """A loader that gives each image once, of a `cfg` and a name or of these arguments.
 
     Args:
-        dataset: a list of images, or a data set of torch.
-        mapper: of each, such as `DatasetMapper(cfg, is_train=False)`.
-        sampler: gives indices; None for `InferenceSampler`.
-        batch_size: images at a time.
-        num_workers: processes that load.
-        collate_fn: of the elements of a batch; None for a list.
+        dataset: list of dataset dicts, or a torch data set.
+        mapper: function from a dataset dict to an input of the model, such as `DatasetMapper(cfg, is_train=False)`.
+        sampler: sampler of indices; None for `InferenceSampler`.
+        batch_size: number of images per batch.
+        num_workers: number of worker processes per loader; 0 loads in the main process.
+        collate_fn: function that collates the elements of a batch; None returns them as a list.
     """
     if isinstance(dataset, list):
         dataset = DatasetFromList(dataset, copy=False)

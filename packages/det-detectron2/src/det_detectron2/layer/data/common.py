@@ -46,8 +46,8 @@ class MapDataset(data.Dataset):
     """A function over a data set; where it gives None, another element is taken.
 
     Args:
-        dataset: with indices, or one that is only gone through.
-        map_func: of an element.
+        dataset: map-style or iterable data set.
+        map_func: function of an element; None as its result selects another element.
     """
 
     def __new__(cls, dataset: Any, map_func: Callable[[Any], Any]) -> Any:
@@ -135,9 +135,9 @@ class DatasetFromList(data.Dataset):
     """A list as a data set.
 
     Args:
-        lst: the elements.
-        copy: whether an element that is given is a copy, which may be changed.
-        serialize: whether they are kept as bytes, which worker processes share; or a function that keeps them.
+        lst: list of elements.
+        copy: whether to return copies of elements, which the caller may modify.
+        serialize: whether to store elements as bytes, which worker processes share; or a function that stores them.
     """
 
     def __init__(self, lst: Sequence[Any], copy: bool = True, serialize: bool | Callable[..., Any] = True) -> None:
@@ -162,10 +162,10 @@ class ToIterableDataset(data.IterableDataset):
     """A data set in the order of a sampler.
 
     Args:
-        dataset: with indices.
-        sampler: gives indices; the same in all workers.
-        shard_sampler: whether each worker takes its share of them.
-        shard_chunk_size: indices that a worker takes in a row.
+        dataset: map-style data set.
+        sampler: sampler of indices, the same in all workers.
+        shard_sampler: whether each worker takes only its share of the indices.
+        shard_chunk_size: number of consecutive indices per worker.
     """
 
     def __init__(
@@ -187,11 +187,11 @@ class ToIterableDataset(data.IterableDataset):
 
 
 class AspectRatioGroupedDataset(data.IterableDataset):
-    """Batches of elements that are all wide, or all high.
+    """Batches of only landscape or only portrait images.
 
     Args:
-        dataset: elements with "width" and "height".
-        batch_size: of each batch.
+        dataset: iterable of mappings with "width" and "height" in pixels.
+        batch_size: number of elements per batch.
     """
 
     def __init__(self, dataset: Iterable[Any], batch_size: int) -> None:

@@ -19,15 +19,15 @@ class DatasetMapper:
     """Reads an image, changes it and its annotations, and makes `Instances` of them.
 
     Args:
-        is_train: whether annotations are used.
-        augmentations: see `detectron2.data.transforms`.
-        image_format: such as "BGR".
-        use_instance_mask: whether objects have masks.
-        use_keypoint: whether objects have keypoints.
-        instance_mask_format: "polygon" or "bitmask".
-        keypoint_hflip_indices: what `create_keypoint_hflip_indices` gives.
-        precomputed_proposal_topk: how many proposals of a file are kept; None for no proposals.
-        recompute_boxes: whether boxes are those around the changed masks.
+        is_train: whether annotations are read, for training.
+        augmentations: augmentations of `detectron2.data.transforms`, applied in order.
+        image_format: color format of the image, such as "BGR".
+        use_instance_mask: whether to read masks.
+        use_keypoint: whether to read keypoints.
+        instance_mask_format: representation of masks, "polygon" or "bitmask".
+        keypoint_hflip_indices: order of keypoints after a horizontal flip, from `create_keypoint_hflip_indices`.
+        precomputed_proposal_topk: number of highest-scoring proposals to keep; None reads no proposals.
+        recompute_boxes: whether to compute boxes from the transformed masks.
     """
 
     @configurable

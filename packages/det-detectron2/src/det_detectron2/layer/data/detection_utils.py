@@ -83,8 +83,8 @@ def read_image(file_name: str, format: str | None = None) -> _Array:
     """An image as `convert_PIL_to_numpy` gives it, turned as its camera was held.
 
     Args:
-        file_name: a path, or an address.
-        format: such as "BGR"; None for that of the file.
+        file_name: path or URL of the image.
+        format: color format, such as "BGR"; None keeps that of the file.
     """
     with PathManager.open(file_name, "rb") as file, Image.open(file) as image:
         return convert_PIL_to_numpy(ImageOps.exif_transpose(image), format)
@@ -143,10 +143,10 @@ def transform_instance_annotations(
     """Change the box, the mask and the keypoints of one object, in place.
 
     Args:
-        annotation: of a data set.
-        transforms: a transform, or several.
-        image_size: (height, width) after them.
-        keypoint_hflip_indices: what `create_keypoint_hflip_indices` gives.
+        annotation: annotation of one object in a dataset dict.
+        transforms: a transform, or a list of transforms.
+        image_size: (height, width) in pixels after the transforms.
+        keypoint_hflip_indices: order of keypoints after a horizontal flip, from `create_keypoint_hflip_indices`.
     """
     if isinstance(transforms, tuple | list):
         transforms = T.TransformList(transforms)
@@ -201,9 +201,9 @@ def annotations_to_instances(
     """`gt_boxes`, `gt_classes`, `gt_masks` and `gt_keypoints` of the objects of an image.
 
     Args:
-        annos: what `transform_instance_annotations` gives.
-        image_size: (height, width).
-        mask_format: "polygon" or "bitmask".
+        annos: annotations from `transform_instance_annotations`.
+        image_size: (height, width) in pixels.
+        mask_format: representation of masks, "polygon" or "bitmask".
     """
     boxes = [BoxMode.convert(each["bbox"], each["bbox_mode"], BoxMode.XYXY_ABS) for each in annos]
     target = Instances(image_size)

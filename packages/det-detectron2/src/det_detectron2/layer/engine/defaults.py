@@ -36,10 +36,10 @@ class DefaultPredictor:
     """Predicts on one image at a time, resized as for a test.
 
     Args:
-        cfg: the settings; `MODEL.WEIGHTS` is loaded, `INPUT.MIN_SIZE_TEST` and `MAX_SIZE_TEST` give the size.
+        cfg: configuration; uses `MODEL.WEIGHTS`, `INPUT.MIN_SIZE_TEST` and `INPUT.MAX_SIZE_TEST`.
 
     Attributes:
-        metadata: of the first data set in `DATASETS.TEST`.
+        metadata: metadata of the first data set in `DATASETS.TEST`.
         model: what `build_model` gives.
     """
 
@@ -56,7 +56,7 @@ class DefaultPredictor:
 
     @torch.no_grad()
     def __call__(self, original_image: NDArray[Any]) -> dict[str, Any]:
-        """The predictions in the image's own pixels.
+        """Predictions in the pixels of the original image.
 
         Args:
             original_image: (H, W, 3), values 0 to 255, in BGR order, as OpenCV reads images.
@@ -70,10 +70,10 @@ class DefaultPredictor:
 
 
 def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParser:
-    """The arguments that training programs share.
+    """Argument parser with the common arguments of training programs.
 
     Args:
-        epilog: the end of the help; None for examples.
+        epilog: last section of the help text; None prints examples.
     """
     name = Path(sys.argv[0]).name
     examples = (
@@ -103,8 +103,8 @@ def default_setup(cfg: Any, args: Any) -> None:
     """Make the output folder, set up logging, write the settings there, and seed.
 
     Args:
-        cfg: a `CfgNode`, or a tree of `LazyConfig` with `train`.
-        args: what `default_argument_parser` parsed.
+        cfg: a `CfgNode`, or a `LazyConfig` with the key `train`.
+        args: parsed arguments of `default_argument_parser`.
     """
     folder = _setting(cfg, "OUTPUT_DIR", "output_dir", "train.output_dir")
     if comm.is_main_process() and folder:

@@ -74,10 +74,10 @@ class CallbackHook(HookBase):
 
 
 class IterationTimer(HookBase):
-    """Keeps the time of each iteration as "time", and logs the sum at the end.
+    """Records the time of each iteration as "time", and logs the total at the end.
 
     Args:
-        warmup_iter: iterations at the start that are not counted.
+        warmup_iter: number of initial iterations that are not timed.
     """
 
     def __init__(self, warmup_iter: int = 3) -> None:
@@ -121,11 +121,11 @@ class IterationTimer(HookBase):
 
 
 class PeriodicWriter(HookBase):
-    """Lets writers write.
+    """Calls writers periodically.
 
     Args:
-        writers: see `detectron2.utils.events`.
-        period: iterations in between.
+        writers: writers of `detectron2.utils.events`.
+        period: number of iterations between two calls.
     """
 
     def __init__(self, writers: Sequence[EventWriter], period: int = 20) -> None:
@@ -160,14 +160,14 @@ class PeriodicCheckpointer(_PeriodicCheckpointer, HookBase):  # type: ignore[mis
 
 
 class BestCheckpointer(HookBase):
-    """Saves "model_best" when a metric is better than before.
+    """Saves "model_best" when a metric improves.
 
     Args:
-        eval_period: iterations between evaluations, as of the `EvalHook`, which stands before this hook.
-        checkpointer: what saves.
-        val_metric: the scalar, such as "bbox/AP50".
-        mode: "max" or "min": what is better.
-        file_prefix: the name of the file.
+        eval_period: number of iterations between evaluations, as in the preceding `EvalHook`.
+        checkpointer: `DetectionCheckpointer` that saves the model.
+        val_metric: name of the scalar to compare, such as "bbox/AP50".
+        mode: "max" if larger values are better, "min" if smaller ones are.
+        file_prefix: file name of the checkpoint without suffix.
     """
 
     def __init__(
@@ -216,8 +216,8 @@ class LRScheduler(HookBase):
     """Steps a scheduler after each iteration, and keeps the rate as "lr".
 
     Args:
-        optimizer: None for the trainer's.
-        scheduler: None for the trainer's; one of torch, or one of fvcore, which multiplies the rate.
+        optimizer: optimizer whose rate is logged; None for the trainer's.
+        scheduler: torch or fvcore scheduler; None for the trainer's.
     """
 
     def __init__(self, optimizer: Any = None, scheduler: Any = None) -> None:
@@ -268,12 +268,12 @@ class LRScheduler(HookBase):
 
 
 class EvalHook(HookBase):
-    """Evaluates, and keeps what comes back as scalars.
+    """Evaluates, and logs the results as scalars.
 
     Args:
-        eval_period: iterations in between; 0 for the end alone.
-        eval_function: gives a tree of numbers.
-        eval_after_train: whether to evaluate at the end too.
+        eval_period: number of iterations between evaluations; 0 evaluates after the last iteration only.
+        eval_function: function without arguments that returns a nested mapping of numbers.
+        eval_after_train: whether to evaluate after the last iteration too.
     """
 
     def __init__(self, eval_period: int, eval_function: Callable[[], Any], eval_after_train: bool = True) -> None:
@@ -321,10 +321,10 @@ class PreciseBN(HookBase):
     """Computes the statistics of batch norms from several batches, before evaluations.
 
     Args:
-        period: iterations in between; 0 for the end alone.
-        model: whose batch norms in training mode are set.
-        data_loader: what batches come from.
-        num_iter: how many.
+        period: number of iterations between two updates; 0 updates after the last iteration only.
+        model: model whose batch norms in training mode are updated.
+        data_loader: iterable of batches.
+        num_iter: number of batches for the statistics.
     """
 
     def __init__(self, period: int, model: nn.Module, data_loader: Any, num_iter: int) -> None:

@@ -27,13 +27,13 @@ def launch(
     """Call a function in one process for each GPU, all joined; with one process in all, call it here.
 
     Args:
-        main_func: takes `args`.
-        num_gpus_per_machine: processes of each machine; without GPUs they compute on the CPU, joined by gloo.
-        num_machines: how many machines there are.
-        machine_rank: the number of this one, from 0.
-        dist_url: where processes meet, such as "tcp://127.0.0.1:8686"; "auto" takes a free port of one machine.
-        args: of the function.
-        timeout: of their exchanges.
+        main_func: function to call with `args` in each process.
+        num_gpus_per_machine: number of processes per machine; without GPUs they use the CPU and gloo.
+        num_machines: number of machines.
+        machine_rank: rank of this machine, from 0.
+        dist_url: rendezvous address, such as "tcp://127.0.0.1:8686"; "auto" uses a free port (one machine only).
+        args: positional arguments of `main_func`.
+        timeout: timeout of collective operations.
     """
     world_size = num_machines * num_gpus_per_machine
     if world_size <= 1:

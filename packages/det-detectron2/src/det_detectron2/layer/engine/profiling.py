@@ -16,8 +16,8 @@ class TorchMemoryStats(HookBase):
     """Logs the memory of the GPU.
 
     Args:
-        period: iterations in between.
-        max_runs: how often at most.
+        period: number of iterations between two calls.
+        max_runs: maximum number of log lines.
     """
 
     def __init__(self, period: int = 20, max_runs: int = 10) -> None:
@@ -38,10 +38,10 @@ class TorchProfiler(HookBase):
     """Profiles iterations with torch's profiler.
 
     Args:
-        enable_predicate: which iterations, from the trainer.
-        output_dir: traces for TensorBoard or Chrome are written there.
-        activities: of the profiler.
-        save_tensorboard: whether traces are written.
+        enable_predicate: function of the trainer that returns whether to profile the iteration.
+        output_dir: output folder of traces for TensorBoard or Chrome.
+        activities: profiled activities (`torch.profiler.ProfilerActivity`).
+        save_tensorboard: whether to write traces.
     """
 
     def __init__(

@@ -145,12 +145,12 @@ class SimpleTrainer(TrainerBase):
     """One optimizer and one loader: each iteration takes a batch, sums the losses, and steps.
 
     Args:
-        model: gives a mapping of losses, or one loss.
-        data_loader: what batches come from.
-        optimizer: of the model.
-        gather_metric_period: iterations between those whose losses are gathered and kept.
-        zero_grad_before_forward: whether gradients are cleared before the model, rather than after it.
-        async_write_metrics: whether losses are gathered in a thread.
+        model: model that returns a mapping of losses, or one loss.
+        data_loader: iterable of batches.
+        optimizer: optimizer of the model's parameters.
+        gather_metric_period: number of iterations between two gatherings of losses over processes.
+        zero_grad_before_forward: whether to zero gradients before the forward pass instead of after it.
+        async_write_metrics: whether to gather losses in a thread.
     """
 
     def __init__(
@@ -264,11 +264,11 @@ class AMPTrainer(SimpleTrainer):
     """`SimpleTrainer` in mixed precision.
 
     Args:
-        args: as for `SimpleTrainer`: model, data_loader, optimizer, ...
-        grad_scaler: scales the loss; None for torch's.
-        precision: the dtype of the model's operations.
-        log_grad_scaler: whether the scale is kept as a scalar.
-        kwargs: as for `SimpleTrainer`.
+        args: positional arguments of `SimpleTrainer`: model, data_loader, optimizer, ...
+        grad_scaler: gradient scaler; None for `torch.amp.GradScaler`.
+        precision: autocast dtype.
+        log_grad_scaler: whether to log the loss scale as a scalar.
+        kwargs: keyword arguments of `SimpleTrainer`.
     """
 
     def __init__(

@@ -36,12 +36,12 @@ class DefaultTrainer(TrainerBase):
     """Model, optimizer, loader and hooks of a `cfg`; `build_*` class methods are there to be overridden.
 
     Args:
-        cfg: the settings.
+        cfg: configuration.
 
     Attributes:
         cfg: the settings, with rates for the number of processes.
-        checkpointer: of the model and this training.
-        scheduler: of the learning rate.
+        checkpointer: checkpointer of the model and this training.
+        scheduler: scheduler of the learning rate.
         model: what is trained.
     """
 
@@ -195,9 +195,9 @@ class DefaultTrainer(TrainerBase):
         """Evaluate on DATASETS.TEST.
 
         Args:
-            cfg: the settings.
-            model: what predicts.
-            evaluators: for each data set; None for what `build_evaluator` gives.
+            cfg: configuration.
+            model: model to evaluate.
+            evaluators: evaluator of each data set; None uses `build_evaluator`.
 
         Returns:
             The results by data set, or those of the only one.

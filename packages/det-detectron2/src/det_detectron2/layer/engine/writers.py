@@ -17,9 +17,9 @@ def create_ddp_model(model: nn.Module, *, fp16_compression: bool = False, **kwar
     """The model for several processes; itself, where there is one.
 
     Args:
-        model: on its device.
-        fp16_compression: whether gradients are exchanged in half precision.
-        kwargs: for `DistributedDataParallel`.
+        model: model, already on its device.
+        fp16_compression: whether to all-reduce gradients in half precision.
+        kwargs: arguments of `DistributedDataParallel`.
     """
     if comm.get_world_size() == 1:
         return model

@@ -20,8 +20,8 @@ class DetEvaluator(DatasetEvaluator):
     """An evaluator of det behind Detectron2's interface.
 
     Args:
-        dataset_name: registered in `DatasetCatalog`.
-        distributed: whether the predictions of all processes are gathered.
+        dataset_name: name of a data set registered in `DatasetCatalog`.
+        distributed: whether to gather the predictions of all processes.
     """
 
     masks = False

@@ -37,14 +37,14 @@ class COCOEvaluator(DatasetEvaluator):
     """COCO's metrics of a data set; one that is not of a COCO file is written as one first.
 
     Args:
-        dataset_name: registered, with `json_file` in its metadata or a function in `DatasetCatalog`.
-        tasks: some of "bbox", "segm" and "keypoints"; None for what predictions have.
-        distributed: whether predictions of all processes are gathered; False for each by itself.
-        output_dir: a folder for predictions and for the data set's COCO file.
-        max_dets_per_image: the most detections of an image and class: one number, or the three of the recalls.
+        dataset_name: name of a registered data set, with `json_file` in its metadata or a `DatasetCatalog` entry.
+        tasks: tasks among "bbox", "segm" and "keypoints"; None evaluates all that the predictions contain.
+        distributed: whether to gather the predictions of all processes; False evaluates those of each process.
+        output_dir: output folder of predictions and of the converted COCO file.
+        max_dets_per_image: maximum detections per image and class: one number, or the three of COCO's recalls.
         use_fast_impl: accepted; there is one implementation.
-        kpt_oks_sigmas: of keypoints, where these are not COCO's.
-        allow_cached_coco: whether a COCO file that was written before is used.
+        kpt_oks_sigmas: OKS sigmas of the keypoints; COCO's by default.
+        allow_cached_coco: whether to reuse a COCO file converted earlier.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class COCOEvaluator(DatasetEvaluator):
         """{"bbox": {"AP": ..., "AP50", ..., "AP-NAME"}, ...}, in percent; None outside of rank 0.
 
         Args:
-            img_ids: images to evaluate on; None for all.
+            img_ids: ids of the images to evaluate; None for all.
         """
         predictions = self._predictions
         if self._distributed:

@@ -34,7 +34,7 @@ class DatasetEvaluators(DatasetEvaluator):
     """Several evaluators as one, whose results are joined.
 
     Args:
-        evaluators: whose tasks differ.
+        evaluators: evaluators of different tasks.
     """
 
     def __init__(self, evaluators: Sequence[DatasetEvaluator]) -> None:
@@ -72,10 +72,10 @@ def inference_on_dataset(
     """Predict for all of a loader in evaluation mode; what `evaluator.evaluate()` gives, {} for None.
 
     Args:
-        model: a module, or any function of a batch.
-        data_loader: batches of inputs, with a length.
-        evaluator: one or several; None for the time alone.
-        callbacks: called "on_start", "on_end", "before_inference" and "after_inference".
+        model: module, or any function of a batch.
+        data_loader: loader of input batches, with a length.
+        evaluator: evaluator, or a list of them; None only measures the time.
+        callbacks: functions by event: "on_start", "on_end", "before_inference" and "after_inference".
     """
     logger = logging.getLogger(__name__)
     total = len(data_loader)  # type: ignore[arg-type]

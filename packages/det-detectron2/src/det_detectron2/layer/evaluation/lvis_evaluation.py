@@ -19,11 +19,11 @@ class LVISEvaluator(DetEvaluator):
     """LVIS' metrics: "AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", in percent.
 
     Args:
-        dataset_name: registered by `register_lvis_instances`.
-        tasks: some of "bbox" and "segm"; None for what the model predicts.
-        distributed: whether predictions of all processes are gathered.
-        output_dir: accepted; results are returned.
-        max_dets_per_image: the most detections of an image, 300 by default.
+        dataset_name: name of a data set registered by `register_lvis_instances`.
+        tasks: tasks among "bbox" and "segm"; None evaluates all that the predictions contain.
+        distributed: whether to gather the predictions of all processes.
+        output_dir: accepted for compatibility; results are returned.
+        max_dets_per_image: maximum number of detections per image, 300 by default.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class COCOPanopticEvaluator(DatasetEvaluator):
     Args:
         dataset_name: with `panoptic_json` and `panoptic_root` in its metadata, a COCO panoptic file and its PNGs, and
             the numbers of its categories.
-        output_dir: accepted; results are returned.
+        output_dir: accepted for compatibility; results are returned.
     """
 
     def __init__(self, dataset_name: str, output_dir: str | None = None) -> None:

@@ -16,7 +16,7 @@ class PascalVOCDetectionEvaluator(DetEvaluator):
     """{"bbox": {"AP", "AP50", "AP75"}}, in percent, at eleven recalls for the sets of 2007.
 
     Args:
-        dataset_name: registered by `register_pascal_voc`.
+        dataset_name: name of a data set registered by `register_pascal_voc`.
     """
 
     def __init__(self, dataset_name: str) -> None:

@@ -17,11 +17,11 @@ class RotatedCOCOEvaluator(DetEvaluator):
     """{"bbox": {"AP", "AP50", ...}} of boxes (N, 5), in percent.
 
     Args:
-        dataset_name: registered in `DatasetCatalog`, with boxes in `XYWHA_ABS`.
-        tasks: accepted; it is for boxes.
-        distributed: whether predictions of all processes are gathered.
-        output_dir: accepted; results are returned.
-        kwargs: accepted, as of `COCOEvaluator`.
+        dataset_name: name of a data set in `DatasetCatalog` with boxes in `XYWHA_ABS`.
+        tasks: accepted for compatibility; only boxes are evaluated.
+        distributed: whether to gather the predictions of all processes.
+        output_dir: accepted for compatibility; results are returned.
+        kwargs: accepted for compatibility with `COCOEvaluator`.
     """
 
     def __init__(

@@ -27,10 +27,10 @@ class SemSegEvaluator(DatasetEvaluator):
     """{"sem_seg": {"mIoU", "fwIoU", "IoU-NAME", "mACC", "pACC", "ACC-NAME"}}, in percent.
 
     Args:
-        dataset_name: registered, with "sem_seg_file_name" of each image and `stuff_classes`.
-        distributed: whether predictions of all processes are gathered.
-        output_dir: accepted; results are returned.
-        sem_seg_loading_fn: reads the labels of a file.
+        dataset_name: name of a registered data set with "sem_seg_file_name" per image and `stuff_classes`.
+        distributed: whether to gather the predictions of all processes.
+        output_dir: accepted for compatibility; results are returned.
+        sem_seg_loading_fn: function from a file name to an array of labels.
         num_classes: accepted; the metadata's `stuff_classes` are counted.
         ignore_label: accepted; the metadata's `ignore_label` is used, 255 by default.
     """
@@ -104,7 +104,7 @@ class CityscapesSemSegEvaluator(SemSegEvaluator):
     """`SemSegEvaluator` on Cityscapes: {"sem_seg": {"IoU": ...}}, in percent.
 
     Args:
-        dataset_name: registered, with files of training labels.
+        dataset_name: name of a registered data set with label images of training ids.
     """
 
     def __init__(self, dataset_name: str) -> None:

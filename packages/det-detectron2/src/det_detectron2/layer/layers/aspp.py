@@ -19,14 +19,14 @@ class ASPP(nn.Module):
     """Convolutions of several dilations and a pooled branch side by side, then joined.
 
     Args:
-        in_channels: of the input.
-        out_channels: of each branch and of the output.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of each branch and of the output.
         dilations: three dilations of 3 x 3 convolutions.
         norm: name of the norm of all convolutions.
-        activation: function after each of them.
+        activation: activation function after each convolution.
         pool_kernel_size: size (height, width) of the average pooling; None pools the whole map.
         dropout: probability, in [0, 1).
-        use_depthwise_separable_conv: for the dilated branches.
+        use_depthwise_separable_conv: whether the dilated branches use depthwise separable convolutions.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ def get_norm(norm: str | Callable[[int], nn.Module] | None, out_channels: int) -
     """The norm of a number of channels; None for "" or None.
 
     Args:
-        norm: "BN", "SyncBN", "FrozenBN", "GN" or "LN", or what makes one of a number of channels.
+        norm: "BN", "SyncBN", "FrozenBN", "GN" or "LN", or a function from the number of channels to a layer.
         out_channels: the number of channels.
     """
     if norm is None or norm == "":

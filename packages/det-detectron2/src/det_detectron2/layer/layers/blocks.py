@@ -12,12 +12,12 @@ __all__ = ["CNNBlockBase", "DepthwiseSeparableConv2d"]
 
 
 class CNNBlockBase(nn.Module):
-    """A block that knows its channels and its stride, and can be frozen.
+    """Base class of blocks with attributes for channels and stride, and `freeze`.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        stride: by which the output is smaller.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the output.
+        stride: stride of the block.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
@@ -34,18 +34,18 @@ class CNNBlockBase(nn.Module):
 
 
 class DepthwiseSeparableConv2d(nn.Module):
-    """A convolution of each channel by itself, then one of single pixels (Chollet, "Xception", 2017).
+    """Depthwise convolution followed by a 1 x 1 convolution (Chollet, "Xception", 2017).
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        kernel_size: of the first convolution.
-        padding: of the first convolution.
-        dilation: of the first convolution.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the output.
+        kernel_size: kernel size of the first convolution.
+        padding: padding of the first convolution.
+        dilation: dilation of the first convolution.
         norm1: name of the norm after the first convolution.
-        activation1: function after it.
+        activation1: activation function after the first convolution.
         norm2: name of the norm after the second convolution.
-        activation2: function after it.
+        activation2: activation function after the second convolution.
     """
 
     def __init__(

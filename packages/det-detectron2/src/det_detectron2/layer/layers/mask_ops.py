@@ -12,13 +12,13 @@ __all__ = ["pad_masks", "paste_mask_in_image_old", "paste_masks_in_image", "scal
 
 
 def paste_masks_in_image(masks: Tensor, boxes: object, image_shape: tuple[int, int], threshold: float = 0.5) -> Tensor:
-    """Spread each mask over its box in an image.
+    """Paste each mask into its box in an image.
 
     Args:
         masks: (N, M, M), values in [0, 1].
-        boxes: `Boxes`, or (N, 4).
+        boxes: `Boxes`, or a tensor (N, 4), xyxy in pixels.
         image_shape: (height, width).
-        threshold: in [0, 1]: what reaches it is in; negative for values instead, to draw.
+        threshold: mask threshold in [0, 1]; a negative value returns the soft mask, uint8 in [0, 255].
 
     Returns:
         bool (N, height, width); uint8, 0 to 255, where `threshold` is negative.

@@ -7,13 +7,13 @@ __all__ = ["ROIAlign", "roi_align"]
 
 
 class ROIAlign(nn.Module):
-    """Features of boxes on a grid (He et al., "Mask R-CNN", 2017).
+    """Pools the features of boxes into a grid (He et al., "Mask R-CNN", 2017).
 
     Args:
         output_size: (height, width) of the grid.
-        spatial_scale: feature pixels per pixel of the boxes.
-        sampling_ratio: samples per cell and axis; 0 for as many as the cell is feature pixels wide.
-        aligned: whether the middles of pixels are at half, so that nothing is moved.
+        spatial_scale: scale from box coordinates to feature pixels, 1 / stride.
+        sampling_ratio: number of samples per cell and axis; 0 adapts it to the cell size in feature pixels.
+        aligned: whether pixel centers are at half-integer coordinates, which removes a shift of half a pixel.
     """
 
     def __init__(

@@ -15,12 +15,12 @@ def roi_align_rotated(
 
 
 class ROIAlignRotated(nn.Module):
-    """Features of rotated boxes on a grid.
+    """Pools the features of rotated boxes into a grid.
 
     Args:
         output_size: (height, width) of the grid.
-        spatial_scale: feature pixels per pixel of the boxes.
-        sampling_ratio: samples per cell and axis; 0 for as many as the cell is feature pixels wide.
+        spatial_scale: scale from box coordinates to feature pixels, 1 / stride.
+        sampling_ratio: number of samples per cell and axis; 0 adapts it to the cell size in feature pixels.
     """
 
     def __init__(self, output_size: int | tuple[int, int], spatial_scale: float, sampling_ratio: int) -> None:

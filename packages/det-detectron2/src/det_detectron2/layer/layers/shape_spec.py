@@ -1,4 +1,4 @@
-"""What a tensor looks like, as `detectron2.layers.shape_spec`."""
+"""The shape of a feature map, as `detectron2.layers.shape_spec`."""
 
 from dataclasses import dataclass
 

@@ -27,10 +27,10 @@ class Conv2d(nn.Conv2d):
     """torch's convolution, followed by `norm` and `activation` where these are given.
 
     Args:
-        args: as for `torch.nn.Conv2d`.
-        norm: a layer.
-        activation: any function of a tensor.
-        kwargs: as for `torch.nn.Conv2d`.
+        args: positional arguments of `torch.nn.Conv2d`.
+        norm: normalization layer after the convolution; None for none.
+        activation: activation function after the norm; None for none.
+        kwargs: keyword arguments of `torch.nn.Conv2d`.
     """
 
     def __init__(

@@ -68,8 +68,8 @@ def get_config(config_path: str, trained: bool = False) -> CfgNode:
     """The settings of a configuration.
 
     Args:
-        config_path: such as "COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml".
-        trained: let MODEL.WEIGHTS be the trained weights, where some are published.
+        config_path: name of the configuration, such as "COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml".
+        trained: whether to set MODEL.WEIGHTS to the published trained weights.
     """
     cfg = get_cfg()
     cfg.merge_from_file(get_config_file(config_path))
@@ -82,9 +82,9 @@ def get(config_path: str, trained: bool = False, device: str | None = None) -> A
     """The model of a configuration, in training mode.
 
     Args:
-        config_path: such as "COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml".
-        trained: load the published weights; otherwise those that the configuration starts from.
-        device: where to put it; None for `MODEL.DEVICE`, or the CPU where there is no GPU.
+        config_path: name of the configuration, such as "COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml".
+        trained: whether to load the published trained weights instead of the initial weights of the configuration.
+        device: device of the model; None for `MODEL.DEVICE`, or the CPU without a GPU.
     """
     import torch
 

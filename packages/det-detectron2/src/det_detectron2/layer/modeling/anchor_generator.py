@@ -88,10 +88,10 @@ class DefaultAnchorGenerator(_AnchorGenerator):
     """All sizes and aspect ratios at each pixel of each level.
 
     Args:
-        sizes: square roots of areas, by level, or of all levels.
-        aspect_ratios: heights over widths, by level, or of all levels.
-        strides: of the levels.
-        offset: of anchors in their pixels, in [0, 1).
+        sizes: anchor sizes (square root of the area) in pixels, per level or shared by all levels.
+        aspect_ratios: height / width of anchors, per level or shared by all levels.
+        strides: strides of the feature levels in pixels.
+        offset: offset of the first anchor center, in units of the stride, in [0, 1).
     """
 
     box_dim: int = 4
@@ -127,11 +127,11 @@ class RotatedAnchorGenerator(_AnchorGenerator):
     """All sizes, aspect ratios and angles at each pixel of each level.
 
     Args:
-        sizes: square roots of areas, by level, or of all levels.
-        aspect_ratios: heights over widths, by level, or of all levels.
-        strides: of the levels.
-        angles: in degrees, counter-clockwise, by level, or of all levels.
-        offset: of anchors in their pixels, in [0, 1).
+        sizes: anchor sizes (square root of the area) in pixels, per level or shared by all levels.
+        aspect_ratios: height / width of anchors, per level or shared by all levels.
+        strides: strides of the feature levels in pixels.
+        angles: rotation angles in degrees, counter-clockwise, per level or shared by all levels.
+        offset: offset of the first anchor center, in units of the stride, in [0, 1).
     """
 
     box_dim: int = 5

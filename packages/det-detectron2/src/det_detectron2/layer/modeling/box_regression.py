@@ -22,8 +22,8 @@ class Box2BoxTransform:
     """(dx, dy, dw, dh): shifts of the middle in sizes of the source, and logarithms of ratios of sizes.
 
     Args:
-        weights: factors of the four.
-        scale_clamp: the largest dw and dh.
+        weights: weights of the four offsets (dx, dy, dw, dh).
+        scale_clamp: maximum of dw and dh, which are logarithms of size ratios.
     """
 
     def __init__(self, weights: Sequence[float], scale_clamp: float = _DEFAULT_SCALE_CLAMP) -> None:
@@ -55,8 +55,8 @@ class Box2BoxTransformRotated:
     """(dx, dy, dw, dh, da): as upright ones, with the difference of angles in radians.
 
     Args:
-        weights: factors of the five.
-        scale_clamp: the largest dw and dh.
+        weights: weights of the five offsets (dx, dy, dw, dh, da).
+        scale_clamp: maximum of dw and dh, which are logarithms of size ratios.
     """
 
     def __init__(self, weights: Sequence[float], scale_clamp: float = _DEFAULT_SCALE_CLAMP) -> None:
@@ -89,7 +89,7 @@ class Box2BoxTransformLinear:
     """Distances from the middle of the source to the sides (Tian et al., "FCOS", 2019).
 
     Args:
-        normalize_by_size: whether they are in sizes of the source.
+        normalize_by_size: whether to divide the distances by the size of the source box.
     """
 
     def __init__(self, normalize_by_size: bool = True) -> None:
@@ -130,13 +130,13 @@ def _dense_box_regression_loss(
     """The sum of the losses of boxes over foreground anchors.
 
     Args:
-        anchors: by level, `Boxes` or tensors.
-        box2box_transform: of the offsets.
-        pred_anchor_deltas: by level, (N, anchors, 4).
-        gt_boxes: by image, (all anchors, 4).
-        fg_mask: bool (N, all anchors).
-        box_reg_loss_type: "smooth_l1", "giou", "diou" or "ciou".
-        smooth_l1_beta: where the loss becomes linear.
+        anchors: anchors of each level, `Boxes` or tensors.
+        box2box_transform: encoding of the box offsets.
+        pred_anchor_deltas: predicted offsets of each level, (N, anchors, 4).
+        gt_boxes: matched ground-truth boxes of each image, (all anchors, 4).
+        fg_mask: foreground anchors, bool (N, all anchors).
+        box_reg_loss_type: box regression loss: "smooth_l1", "giou", "diou" or "ciou".
+        smooth_l1_beta: difference above which the smooth L1 loss is linear; 0 for L1.
     """
     tensors = [each.tensor if isinstance(each, Boxes) else each for each in anchors]
     every = cat(tensors)

@@ -7,12 +7,12 @@ __all__ = ["Matcher"]
 
 
 class Matcher:
-    """Gives each candidate the object of highest quality, and a label by thresholds.
+    """Assigns to each candidate the object of highest quality, and a label by thresholds.
 
     Args:
-        thresholds: ascending, above 0, between the ranges of `labels`.
-        labels: of each range: 0 background, -1 ignored, 1 foreground.
-        allow_low_quality_matches: whether the best candidates of each object are foreground in any case.
+        thresholds: IoU thresholds between the ranges of `labels`, ascending and above 0.
+        labels: label of each range: 0 background, -1 ignored, 1 foreground.
+        allow_low_quality_matches: whether the best candidates of each object are foreground at any quality.
     """
 
     def __init__(self, thresholds: list[float], labels: list[int], allow_low_quality_matches: bool = False) -> None:

@@ -30,8 +30,8 @@ class LayerModel(nn.Module):
     """A model of det that takes and gives what Detectron2's models do; its weights have the published names.
 
     Args:
-        model: of det.
-        input_format: the order of the channels of the images that it is given, "BGR" or "RGB".
+        model: det model.
+        input_format: channel order of the input images, "BGR" or "RGB".
     """
 
     def __init__(self, model: nn.Module, input_format: str = "BGR") -> None:

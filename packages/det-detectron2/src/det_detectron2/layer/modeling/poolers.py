@@ -31,15 +31,15 @@ def convert_boxes_to_pooler_format(box_lists: Sequence[Any]) -> Tensor:
 
 
 class ROIPooler(nn.Module):
-    """Takes each box from the level that fits its size.
+    """Pools each box from the feature level that matches its size.
 
     Args:
-        output_size: (height, width) of the grid, or one number.
-        scales: pixels of each level over those of the image; they halve.
-        sampling_ratio: see `ROIAlign`.
-        pooler_type: "ROIAlign", "ROIAlignV2", "ROIAlignRotated" or "ROIPool".
-        canonical_box_size: the root of the area of boxes that are taken from `canonical_level`.
-        canonical_level: the logarithm of a stride.
+        output_size: (height, width) of the pooled grid, or one number for both.
+        scales: scale of each level, 1 / stride; each is half the previous one.
+        sampling_ratio: number of samples per cell and axis; 0 adapts it to the cell size.
+        pooler_type: pooling operation: "ROIAlign", "ROIAlignV2", "ROIAlignRotated" or "ROIPool".
+        canonical_box_size: square root of the area, in pixels, of boxes pooled from `canonical_level`.
+        canonical_level: level of the canonical box size, the binary logarithm of its stride.
     """
 
     def __init__(

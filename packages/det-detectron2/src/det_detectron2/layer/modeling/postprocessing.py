@@ -11,13 +11,13 @@ __all__ = ["detector_postprocess", "sem_seg_postprocess"]
 def detector_postprocess(
     results: Instances, output_height: int, output_width: int, mask_threshold: float = 0.5
 ) -> Instances:
-    """Detections in the pixels of an image of another size, without those whose boxes are empty there.
+    """Detections rescaled to another image size, without those whose boxes become empty.
 
     Args:
-        results: with `pred_boxes` or `proposal_boxes`, and perhaps `pred_masks` (N, 1, M, M) and `pred_keypoints`.
-        output_height: in pixels.
-        output_width: in pixels.
-        mask_threshold: what reaches it is in a mask.
+        results: instances with `pred_boxes` or `proposal_boxes`; optional `pred_masks` (N, 1, M, M), `pred_keypoints`.
+        output_height: output height in pixels.
+        output_width: output width in pixels.
+        mask_threshold: minimum probability of mask pixels, in [0, 1].
     """
     size = (int(output_height), int(output_width))
     scale_x, scale_y = size[1] / results.image_size[1], size[0] / results.image_size[0]

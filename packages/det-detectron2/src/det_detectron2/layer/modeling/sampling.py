@@ -9,13 +9,13 @@ __all__ = ["subsample_labels"]
 def subsample_labels(
     labels: Tensor, num_samples: int, positive_fraction: float, bg_label: int
 ) -> tuple[Tensor, Tensor]:
-    """Indices of sampled foreground and background candidates.
+    """Sample indices of foreground and background candidates.
 
     Args:
-        labels: (N,): -1 for ignored, `bg_label` for background, others for foreground.
-        num_samples: how many of both.
-        positive_fraction: most foreground, as a share.
-        bg_label: of the background.
+        labels: labels (N,): -1 ignore, `bg_label` background, other values foreground.
+        num_samples: number of samples, foreground and background.
+        positive_fraction: maximum fraction of foreground among the samples, in [0, 1].
+        bg_label: label of the background.
     """
     positive = torch.nonzero((labels != -1) & (labels != bg_label)).squeeze(1)
     negative = torch.nonzero(labels == bg_label).squeeze(1)

@@ -100,17 +100,17 @@ def get_default_optimizer_params(
     lr_factor_func: Callable[[str], float] | None = None,
     overrides: dict[str, _Group] | None = None,
 ) -> list[_Group]:
-    """Groups of parameters with rates and decays of their own.
+    """Parameter groups, each with its learning rate and weight decay.
 
     Args:
-        model: whose trainable parameters are returned.
-        base_lr: needed with `bias_lr_factor` or `lr_factor_func`.
-        weight_decay: of all parameters but the following.
-        weight_decay_norm: of norms.
-        bias_lr_factor: of the rate, for biases.
-        weight_decay_bias: of biases.
-        lr_factor_func: a factor of the rate by the parameter's name.
-        overrides: settings by the last part of the parameter's name, such as {"bias": {"lr": 0.1}}.
+        model: model whose trainable parameters are grouped.
+        base_lr: learning rate; required with `bias_lr_factor` or `lr_factor_func`.
+        weight_decay: weight decay of all parameters without a more specific setting.
+        weight_decay_norm: weight decay of norms.
+        bias_lr_factor: learning rate multiplier of biases.
+        weight_decay_bias: weight decay of biases.
+        lr_factor_func: function from a parameter name to its learning rate multiplier.
+        overrides: group settings by the last part of the parameter name, such as {"bias": {"lr": 0.1}}.
     """
     defaults = {name: value for name, value in (("lr", base_lr), ("weight_decay", weight_decay)) if value is not None}
     special: dict[str, _Group] = {}

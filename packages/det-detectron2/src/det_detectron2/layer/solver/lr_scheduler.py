@@ -19,14 +19,14 @@ __all__ = ["LRMultiplier", "WarmupCosineLR", "WarmupMultiStepLR", "WarmupParamSc
 
 
 class WarmupParamScheduler(CompositeParamScheduler):  # type: ignore[misc,unused-ignore]
-    """Another scheduler that begins with a warm-up.
+    """Adds a warm-up to another scheduler.
 
     Args:
-        scheduler: what follows.
-        warmup_factor: of the scheduler's own value: the first value.
-        warmup_length: the share of the training that the warm-up takes, in [0, 1].
-        warmup_method: "linear" or "constant".
-        rescale_interval: whether the scheduler is squeezed into what remains, rather than begun in its middle.
+        scheduler: scheduler after the warm-up.
+        warmup_factor: initial value as a multiple of the scheduler's value.
+        warmup_length: length of the warm-up as a fraction of the training, in [0, 1].
+        warmup_method: shape of the warm-up, "linear" or "constant".
+        rescale_interval: whether the whole schedule is fitted into the time after the warm-up.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class LRMultiplier(LRScheduler):
     """Multiplies the initial rates of an optimizer by a scheduler of the share of the training that is done.
 
     Args:
-        optimizer: whose rates are set.
-        multiplier: gives the factor for a share in [0, 1].
-        max_iter: steps of the training.
-        last_iter: the step that was last done.
+        optimizer: optimizer whose learning rates are set.
+        multiplier: scheduler from the fraction of training done, in [0, 1], to a learning rate multiplier.
+        max_iter: total number of iterations.
+        last_iter: index of the last finished iteration; -1 at the start.
     """
 
     def __init__(self, optimizer: Optimizer, multiplier: ParamScheduler, max_iter: int, last_iter: int = -1) -> None:

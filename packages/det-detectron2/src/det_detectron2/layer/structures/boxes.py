@@ -42,9 +42,9 @@ class BoxMode(IntEnum):
         """A box, or boxes, in another form and of the same type.
 
         Args:
-            box: a list or tuple of 4 or 5 numbers, or an array or tensor (N, 4) or (N, 5).
-            from_mode: what it is.
-            to_mode: what it becomes.
+            box: list or tuple of 4 or 5 numbers, or an array or tensor (N, 4) or (N, 5).
+            from_mode: box format of the input.
+            to_mode: box format of the output.
         """
         if from_mode == to_mode:
             return box

@@ -14,8 +14,8 @@ class ImageList:
     """Images padded at the right and at the bottom to one size.
 
     Args:
-        tensor: (N, H, W) or (N, C, H, W).
-        image_sizes: (height, width) of each image without its padding.
+        tensor: padded images, (N, H, W) or (N, C, H, W).
+        image_sizes: (height, width) of each image without padding.
     """
 
     def __init__(self, tensor: Tensor, image_sizes: list[tuple[int, int]]) -> None:
@@ -48,9 +48,9 @@ class ImageList:
         """Images (..., H, W), alike but for their last two dimensions, in one tensor.
 
         Args:
-            tensors: at least one.
-            size_divisibility: height and width become multiples of this number, if it is above 1.
-            pad_value: the value of the padding.
+            tensors: images, at least one.
+            size_divisibility: divisor of the padded height and width; at most 1 for none.
+            pad_value: value of padded pixels.
             padding_constraints: "size_divisibility", which is used instead, and "square_size", the side of a square
                 that images are padded to, 0 for none.
         """

@@ -15,7 +15,7 @@ class Instances:
 
     Args:
         image_size: (height, width) in pixels.
-        kwargs: fields.
+        kwargs: fields by name, each of the same length.
     """
 
     def __init__(self, image_size: tuple[int, int], **kwargs: Any) -> None:

@@ -39,7 +39,7 @@ class Keypoints:
 
         Args:
             boxes: (N, 4).
-            heatmap_size: the side of the map in cells.
+            heatmap_size: side of the heatmap in cells.
 
         Returns:
             int64 (N, K), row * side + column, and bool (N, K).

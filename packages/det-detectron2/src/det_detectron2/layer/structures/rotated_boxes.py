@@ -49,7 +49,7 @@ class RotatedBoxes(Boxes):
 
         Args:
             box_size: (height, width) of the image.
-            clip_angle_threshold: a box of at most this angle, in degrees, is almost upright.
+            clip_angle_threshold: maximum absolute angle in degrees of boxes to clip.
         """
         height, width = box_size
         self.normalize_angles()

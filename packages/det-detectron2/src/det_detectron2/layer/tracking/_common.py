@@ -13,17 +13,17 @@ __all__ = ["BoxTracker"]
 
 
 class BoxTracker(BaseTracker):
-    """Keeps objects that are lost for some frames.
+    """Tracker base class: keeps lost objects for some frames.
 
     Args:
-        video_height: in pixels.
-        video_width: in pixels.
-        max_num_instances: accepted.
-        max_lost_frame_count: frames that an object may be lost for.
-        min_box_rel_dim: sides of a lost object are at least this share of the video's.
-        min_instance_period: an object is kept only after more frames than this.
-        track_iou_threshold: IoU of boxes of the same object.
-        kwargs: accepted.
+        video_height: height of the video in pixels.
+        video_width: width of the video in pixels.
+        max_num_instances: accepted for compatibility.
+        max_lost_frame_count: maximum number of frames for which a lost object is kept.
+        min_box_rel_dim: minimum side of a lost object, as a fraction of the side of the video.
+        min_instance_period: minimum number of frames, exclusive, after which a lost object is kept.
+        track_iou_threshold: minimum IoU of boxes of the same object.
+        kwargs: accepted for compatibility.
     """
 
     @configurable

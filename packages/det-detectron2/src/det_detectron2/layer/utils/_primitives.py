@@ -17,7 +17,7 @@ _SHORT = {"r": "red", "g": "green", "b": "blue", "k": "black", "w": "white", "y"
 
 
 def rgb(color: Any) -> tuple[int, int, int]:
-    """A name such as "red" or "g", or three numbers in [0, 1], as numbers of 0 to 255; None for a random colour."""
+    """A name such as "red" or "g", or three numbers in [0, 1], as RGB values in 0 to 255; None for a random color."""
     if color is None:
         return tuple(int(255 * each) for each in colorsys.hsv_to_rgb(np.random.rand(), 0.8, 0.9))  # type: ignore[return-value]
     if isinstance(color, str):
@@ -151,7 +151,7 @@ class Primitives:
 
 
 def rgb_values(color: Any) -> Any:
-    """A colour that is drawn once where it is random."""
+    """A color; a random one is sampled once."""
     return tuple(each / 255 for each in rgb(color))
 
 
@@ -159,9 +159,9 @@ class GenericMask:
     """A mask as pixels and as polygons.
 
     Args:
-        mask_or_polygons: bool (H, W), COCO's RLE, or polygons, each x0, y0, x1, y1, ...
-        height: of the image.
-        width: of the image.
+        mask_or_polygons: bool mask (H, W), COCO RLE, or a list of polygons x0, y0, x1, y1, ...
+        height: height of the image in pixels.
+        width: width of the image in pixels.
     """
 
     def __init__(self, mask_or_polygons: Any, height: int, width: int) -> None:

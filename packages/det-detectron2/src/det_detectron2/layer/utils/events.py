@@ -42,7 +42,7 @@ class EventStorage:
     """Scalars by name over the iterations of a training; also `with EventStorage(start) as storage`.
 
     Args:
-        start_iter: the first iteration.
+        start_iter: index of the first iteration.
     """
 
     def __init__(self, start_iter: int = 0) -> None:
@@ -62,10 +62,10 @@ class EventStorage:
         """Add a value of this iteration, or of `cur_iter`.
 
         Args:
-            name: the scalar; one name has one `smoothing_hint`.
-            value: a number, or a tensor with one.
-            smoothing_hint: whether it is noisy, so that its median is shown.
-            cur_iter: another iteration than the present one.
+            name: name of the scalar; each name has one `smoothing_hint`.
+            value: number, or a tensor with one element.
+            smoothing_hint: whether the scalar is noisy, so that writers show its median.
+            cur_iter: iteration of the value; None for the current one.
         """
         name, value = self._current_prefix + name, float(value)
         place = self._iter if cur_iter is None else cur_iter
@@ -190,8 +190,8 @@ class JSONWriter(EventWriter):
     """A line of JSON for each iteration that has scalars.
 
     Args:
-        json_file: lines are added to it.
-        window_size: of the medians of noisy scalars.
+        json_file: path of the file; lines are appended.
+        window_size: number of iterations in the median of noisy scalars.
     """
 
     def __init__(self, json_file: str | Path, window_size: int = 20) -> None:
@@ -221,9 +221,9 @@ class TensorboardXWriter(EventWriter):
     """Files for TensorBoard.
 
     Args:
-        log_dir: the folder.
-        window_size: of the medians of noisy scalars.
-        kwargs: for `torch.utils.tensorboard.SummaryWriter`.
+        log_dir: output folder.
+        window_size: number of iterations in the median of noisy scalars.
+        kwargs: arguments of `torch.utils.tensorboard.SummaryWriter`.
     """
 
     def __init__(self, log_dir: str, window_size: int = 20, **kwargs: Any) -> None:
@@ -264,8 +264,8 @@ class CommonMetricPrinter(EventWriter):
     """Logs the losses, times and the learning rate in a line, with the time that is left.
 
     Args:
-        max_iter: the last iteration; None for no time that is left.
-        window_size: of medians and means.
+        max_iter: total number of iterations, for the remaining time; None to omit that.
+        window_size: number of iterations in medians and means.
     """
 
     def __init__(self, max_iter: int | None = None, window_size: int = 20) -> None:

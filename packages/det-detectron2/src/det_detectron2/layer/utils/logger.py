@@ -26,11 +26,11 @@ def setup_logger(
     """A logger that writes to stdout in rank 0, and to a file for each process.
 
     Args:
-        output: a file that ends with .txt or .log, or a folder for log.txt; None for no file.
-        distributed_rank: of this process.
-        color: accepted; messages are not coloured.
-        name: of the logger.
-        abbrev_name: what stands for the name in messages; by default "d2" for "detectron2".
+        output: path of a .txt or .log file, or of a folder for log.txt; None for no file.
+        distributed_rank: rank of this process.
+        color: accepted for compatibility; messages are not colored.
+        name: name of the logger.
+        abbrev_name: abbreviation of the name in messages; by default "d2" for "detectron2".
     """
     logger = logging.getLogger(name)
     logger.setLevel(logging.DEBUG)

@@ -21,7 +21,7 @@ class Registry:
     """Objects by their names, such as backbones; `@REGISTRY.register()` adds a class or function under its own.
 
     Args:
-        name: of the registry, for messages.
+        name: name of the registry, for messages.
     """
 
     def __init__(self, name: str) -> None:

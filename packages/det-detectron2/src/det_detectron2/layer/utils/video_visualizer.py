@@ -13,11 +13,11 @@ __all__ = ["VideoVisualizer"]
 
 
 class VideoVisualizer:
-    """`Visualizer` for frames; colours are of classes, and so the same in all frames.
+    """`Visualizer` for video frames; colors depend on the class only, so they are the same in all frames.
 
     Args:
-        metadata: of the data set.
-        instance_mode: see `ColorMode`.
+        metadata: metadata of the data set.
+        instance_mode: choice of colors, a `ColorMode`.
     """
 
     def __init__(self, metadata: Any, instance_mode: ColorMode = ColorMode.IMAGE) -> None:

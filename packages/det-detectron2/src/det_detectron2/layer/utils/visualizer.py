@@ -23,12 +23,12 @@ __all__ = ["ColorMode", "GenericMask", "VisImage", "Visualizer"]
 
 @unique
 class ColorMode(Enum):
-    """How objects are coloured; det gives each class a colour of its own in all of them."""
+    """Choice of object colors; in all modes, det uses one fixed color per class."""
 
     IMAGE = 0
     """Over the image."""
     SEGMENTATION = 1
-    """Over the image, by the colours of the metadata in Detectron2."""
+    """On the image; Detectron2 uses the colors of the metadata."""
     IMAGE_BW = 2
     """Over the image in shades of grey."""
 
@@ -37,8 +37,8 @@ class VisImage:
     """A drawn picture.
 
     Args:
-        img: uint8 RGB (H, W, 3).
-        scale: accepted; the picture has been scaled.
+        img: RGB image, uint8 (H, W, 3).
+        scale: accepted for compatibility; the image is already scaled.
     """
 
     def __init__(self, img: NDArray[Any], scale: float = 1.0) -> None:
@@ -58,11 +58,11 @@ class Visualizer(Primitives):
     """Draws on one image.
 
     Args:
-        img_rgb: (H, W, 3), values 0 to 255, RGB.
-        metadata: of the data set: `thing_classes`, `stuff_classes`.
-        scale: of the picture.
-        instance_mode: see `ColorMode`.
-        font_size_scale: accepted; letters grow with the picture.
+        img_rgb: RGB image (H, W, 3), values 0 to 255.
+        metadata: metadata of the data set: `thing_classes`, `stuff_classes`.
+        scale: factor by which the image is enlarged.
+        instance_mode: choice of colors, a `ColorMode`.
+        font_size_scale: accepted for compatibility; text scales with the image.
 
     Attributes:
         output: the picture as drawn so far.
@@ -143,13 +143,13 @@ class Visualizer(Primitives):
         """Draw boxes, masks and keypoints.
 
         Args:
-            boxes: `Boxes`, or (N, 4).
-            labels: the text of each object.
-            masks: `PolygonMasks`, `BitMasks`, outlines of each object, or bool (N, H, W).
-            keypoints: `Keypoints`, or (N, K, 3).
-            assigned_colors: accepted; each text has a colour of its own.
-            alpha: accepted.
-            classes: the label of each object, in place of `labels`.
+            boxes: `Boxes`, or a tensor (N, 4), xyxy in pixels.
+            labels: text label of each object.
+            masks: `PolygonMasks`, `BitMasks`, polygons of each object, or bool (N, H, W).
+            keypoints: `Keypoints`, or a tensor (N, K, 3).
+            assigned_colors: accepted for compatibility; each label text has its color.
+            alpha: accepted for compatibility.
+            classes: class index of each object, alternative to `labels`.
         """
         source = None if masks is None else _masks(masks)
         if boxes is None and source is None:

@@ -29,10 +29,10 @@ def register_coco_instances(name: str, metadata: Mapping[str, Any], json_file: s
     """Register a data set in COCO's format under a name.
 
     Args:
-        name: such as "my_train".
-        metadata: what else is known about it; may be empty.
-        json_file: the annotations.
-        image_root: the folder that names of images start from.
+        name: name of the data set, such as "my_train".
+        metadata: further metadata by name; may be empty.
+        json_file: path of the annotation file.
+        image_root: folder of the images; file names are relative to it.
     """
     assert isinstance(name, str), name
     assert isinstance(json_file, str | os.PathLike), json_file
@@ -53,10 +53,10 @@ def load_coco_json(
     from 0 in the order of their ids.
 
     Args:
-        json_file: the annotations.
-        image_root: the folder that names of images start from.
-        dataset_name: the name in the catalogue.
-        extra_annotation_keys: what else to keep of an annotation.
+        json_file: path of the annotation file.
+        image_root: folder of the images; file names are relative to it.
+        dataset_name: name of the data set in `MetadataCatalog`.
+        extra_annotation_keys: further keys of annotations to keep.
 
     Raises:
         DataError: the file cannot be read, or an annotation is not as COCO's.
@@ -124,10 +124,10 @@ def load_sem_seg(gt_root: str, image_root: str, gt_ext: str = "png", image_ext: 
     """Pairs of an image and its labels, "file_name" and "sem_seg_file_name", by their paths below two folders.
 
     Args:
-        gt_root: the folder of label images.
-        image_root: the folder of images.
-        gt_ext: suffix of labels.
-        image_ext: suffix of images.
+        gt_root: folder of label images.
+        image_root: folder of images.
+        gt_ext: file suffix of label images.
+        image_ext: file suffix of images.
     """
 
     def files(root: str, suffix: str) -> dict[str, str]:

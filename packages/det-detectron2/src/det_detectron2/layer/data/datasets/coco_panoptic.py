@@ -20,10 +20,10 @@ def load_coco_panoptic_json(
     """The images of a panoptic file with "pan_seg_file_name" and "segments_info".
 
     Args:
-        json_file: the annotations.
-        image_dir: the folder of images.
-        gt_dir: the folder of PNG files.
-        meta: with `thing_dataset_id_to_contiguous_id` and `stuff_dataset_id_to_contiguous_id`.
+        json_file: path of the annotation file.
+        image_dir: folder of images.
+        gt_dir: folder of panoptic PNG files.
+        meta: mapping with `thing_dataset_id_to_contiguous_id` and `stuff_dataset_id_to_contiguous_id`.
     """
     things, stuff = meta["thing_dataset_id_to_contiguous_id"], meta["stuff_dataset_id_to_contiguous_id"]
     records = []
@@ -58,12 +58,12 @@ def register_coco_panoptic(
     """Register a panoptic data set under a name.
 
     Args:
-        name: such as "coco_2017_train_panoptic".
-        metadata: the numbers of its categories, its classes and what else is known.
-        image_root: the folder of images.
-        panoptic_root: the folder of PNG files.
-        panoptic_json: the annotations.
-        instances_json: COCO's file of the objects alone, for evaluation.
+        name: name of the data set, such as "coco_2017_train_panoptic".
+        metadata: category ids, class names and further metadata, by name.
+        image_root: folder of images.
+        panoptic_root: folder of panoptic PNG files.
+        panoptic_json: path of the panoptic annotation file.
+        instances_json: path of the COCO instance annotations, for evaluation.
     """
     DatasetCatalog.register(name, lambda: load_coco_panoptic_json(panoptic_json, image_root, panoptic_root, metadata))
     MetadataCatalog.get(name).set(
@@ -90,13 +90,13 @@ def register_coco_panoptic_separated(
     """Register objects and classes of pixels apart, for Panoptic FPN, as `name`_separated.
 
     Args:
-        name: such as "coco_2017_train_panoptic".
-        metadata: what is known.
-        image_root: the folder of images.
-        panoptic_root: the folder of PNG files.
-        panoptic_json: the annotations.
-        sem_seg_root: the folder of label images.
-        instances_json: COCO's file of the objects.
+        name: name of the data set, such as "coco_2017_train_panoptic".
+        metadata: metadata by name.
+        image_root: folder of images.
+        panoptic_root: folder of panoptic PNG files.
+        panoptic_json: path of the panoptic annotation file.
+        sem_seg_root: folder of label images.
+        instances_json: path of the COCO instance annotations.
     """
     current = f"{name}_separated"
 

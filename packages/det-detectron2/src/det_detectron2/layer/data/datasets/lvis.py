@@ -18,10 +18,10 @@ def register_lvis_instances(name: str, metadata: Mapping[str, Any], json_file: s
     """Register a data set in LVIS' format under a name.
 
     Args:
-        name: such as "lvis_v1_train".
-        metadata: what else is known about it; may be empty.
-        json_file: the annotations.
-        image_root: the folder that names of images start from.
+        name: name of the data set, such as "lvis_v1_train".
+        metadata: further metadata by name; may be empty.
+        json_file: path of the annotation file.
+        image_root: folder of the images; file names are relative to it.
     """
     DatasetCatalog.register(name, lambda: load_lvis_json(json_file, image_root, name))
     MetadataCatalog.get(name).set(json_file=json_file, image_root=image_root, evaluator_type="lvis", **metadata)
@@ -44,10 +44,10 @@ def load_lvis_json(
     metadata are set.
 
     Args:
-        json_file: the annotations.
-        image_root: the folder that names of images start from.
-        dataset_name: the name in the catalogue.
-        extra_annotation_keys: what else to keep of an annotation.
+        json_file: path of the annotation file.
+        image_root: folder of the images; file names are relative to it.
+        dataset_name: name of the data set in `MetadataCatalog`.
+        extra_annotation_keys: further keys of annotations to keep.
     """
     content = jsonfile.read(Path(json_file))
     categories = sorted(content["categories"], key=lambda each: each["id"])

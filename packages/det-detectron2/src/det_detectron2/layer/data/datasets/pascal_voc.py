@@ -18,9 +18,9 @@ def load_voc_instances(dirname: str, split: str, class_names: Sequence[str] = CL
     """The images of a list, with their objects; pixels count from 0 here, from 1 in the files.
 
     Args:
-        dirname: the folder with Annotations, ImageSets and JPEGImages.
-        split: the name of the list, such as "trainval".
-        class_names: in the order of labels.
+        dirname: folder with Annotations, ImageSets and JPEGImages.
+        split: name of the image list, such as "trainval".
+        class_names: class names in the order of labels.
     """
     folder = Path(dirname)
     names = (folder / "ImageSets/Main" / f"{split}.txt").read_text("utf-8").split()
@@ -60,11 +60,11 @@ def register_pascal_voc(
     """Register a list of images under a name.
 
     Args:
-        name: such as "voc_2007_trainval".
-        dirname: the folder with Annotations, ImageSets and JPEGImages.
-        split: the name of the list.
-        year: 2007 for AP at eleven recalls.
-        class_names: in the order of labels.
+        name: name of the data set, such as "voc_2007_trainval".
+        dirname: folder with Annotations, ImageSets and JPEGImages.
+        split: name of the image list, such as "trainval".
+        year: year of the data set; 2007 selects the 11-point AP.
+        class_names: class names in the order of labels.
     """
     DatasetCatalog.register(name, lambda: load_voc_instances(dirname, split, class_names))
     metadata = MetadataCatalog.get(name)

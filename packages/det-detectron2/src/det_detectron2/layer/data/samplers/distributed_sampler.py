@@ -25,12 +25,12 @@ def _seed(seed: int | None) -> int:
 
 
 class TrainingSampler(Sampler[int]):
-    """An endless stream of indices, shuffled again each time that all have come; each process takes its share.
+    """Infinite stream of indices, reshuffled each epoch; each process takes its share.
 
     Args:
         size: number of elements.
-        shuffle: whether they are shuffled.
-        seed: of the order, the same in all processes; None for a random one that they agree on.
+        shuffle: whether to shuffle the indices.
+        seed: random seed of the order, the same in all processes; None shares a random seed among them.
     """
 
     def __init__(self, size: int, shuffle: bool = True, seed: int | None = None) -> None:
@@ -55,14 +55,14 @@ class TrainingSampler(Sampler[int]):
 
 
 class RandomSubsetTrainingSampler(TrainingSampler):
-    """`TrainingSampler` over a part of the elements, drawn once.
+    """`TrainingSampler` over a random subset, which is sampled once.
 
     Args:
         size: number of elements.
-        subset_ratio: the part of them, in (0, 1].
-        shuffle: whether they are shuffled.
-        seed_shuffle: of the order.
-        seed_subset: of the part.
+        subset_ratio: fraction of the elements to use, in (0, 1].
+        shuffle: whether to shuffle the indices.
+        seed_shuffle: random seed of the order.
+        seed_subset: random seed of the choice of the subset.
     """
 
     def __init__(
@@ -93,12 +93,12 @@ class RandomSubsetTrainingSampler(TrainingSampler):
 
 
 class RepeatFactorTrainingSampler(Sampler[int]):
-    """Images of rare classes come more often (Gupta et al., "LVIS", 2019).
+    """Repeats images of rare classes (Gupta et al., "LVIS", 2019).
 
     Args:
-        repeat_factors: (N,), how often each element comes in a round, 1.5 for once or twice.
-        shuffle: whether they are shuffled.
-        seed: of the order; None for a random one that the processes agree on.
+        repeat_factors: (N,), mean number of repeats of each element per epoch; 1.5 gives one or two.
+        shuffle: whether to shuffle the indices.
+        seed: random seed of the order; None shares a random seed among the processes.
     """
 
     def __init__(self, repeat_factors: Tensor, *, shuffle: bool = True, seed: int | None = None) -> None:
@@ -111,12 +111,12 @@ class RepeatFactorTrainingSampler(Sampler[int]):
     def repeat_factors_from_category_frequency(
         dataset_dicts: Sequence[dict[str, Any]], repeat_thresh: float, sqrt: bool = True
     ) -> Tensor:
-        """The factor of each image: the largest of its classes', max(1, threshold / frequency) or its root.
+        """Repeat factor of each image: maximum over its classes of max(1, threshold / frequency) or its square root.
 
         Args:
-            dataset_dicts: images with annotations.
-            repeat_thresh: share of the images below which a class is rare.
-            sqrt: whether the root is taken.
+            dataset_dicts: dataset dicts with annotations.
+            repeat_thresh: frequency, as a fraction of the images, below which a class is repeated.
+            sqrt: whether to take the square root of threshold / frequency.
         """
         counts = Counter(
             label for each in dataset_dicts for label in {current["category_id"] for current in each["annotations"]}

@@ -9,12 +9,12 @@ __all__ = ["GroupedBatchSampler"]
 
 
 class GroupedBatchSampler(BatchSampler):
-    """Batches whose elements are of one group, in the order of another sampler as far as that allows.
+    """Batches of elements of the same group, as close as possible to the order of another sampler.
 
     Args:
-        sampler: gives indices.
-        group_ids: the group of each index.
-        batch_size: of each batch.
+        sampler: sampler of indices.
+        group_ids: group number of each index.
+        batch_size: number of elements per batch.
     """
 
     def __init__(self, sampler: Sampler[int], group_ids: Iterable[int], batch_size: int) -> None:

@@ -28,12 +28,12 @@ def _check_img_dtype(image: NDArray[Any]) -> None:
 
 
 class AugInput:
-    """An image and what belongs to it, all changed together.
+    """An image with its boxes and semantic labels, which are transformed together.
 
     Args:
-        image: (H, W) or (H, W, C), uint8 or floats.
-        boxes: (N, 4), x0, y0, x1, y1.
-        sem_seg: labels (H, W).
+        image: image (H, W) or (H, W, C), uint8 or float.
+        boxes: boxes (N, 4), xyxy in pixels.
+        sem_seg: semantic labels (H, W).
     """
 
     def __init__(
@@ -160,10 +160,10 @@ def as_augmentation(source: Any) -> Augmentation:
 
 
 class AugmentationList(Augmentation):
-    """Augmentations in turn.
+    """Applies augmentations in order.
 
     Args:
-        augs: augmentations, changes, or lists of them.
+        augs: augmentations, transforms, or lists of them, applied in order.
     """
 
     def __init__(self, augs: Sequence[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Random flips, crops, rotations and colours, as `detectron2.data.transforms.augmentation_impl`."""
+"""Random flips, crops, rotations and colors, as `detectron2.data.transforms.augmentation_impl`."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -44,11 +44,11 @@ _Array = NDArray[Any]
 
 
 class RandomApply(Augmentation):
-    """Another augmentation, with a probability.
+    """Applies another augmentation with a probability.
 
     Args:
-        tfm_or_aug: an augmentation, or a change.
-        prob: in [0, 1].
+        tfm_or_aug: augmentation, or transform.
+        prob: probability, in [0, 1].
     """
 
     def __init__(self, tfm_or_aug: Any, prob: float = 0.5) -> None:
@@ -65,12 +65,12 @@ class RandomApply(Augmentation):
 
 
 class RandomFlip(Augmentation):
-    """Mirrors.
+    """Flips horizontally or vertically with a probability.
 
     Args:
-        prob: in [0, 1].
-        horizontal: left and right change places; either this or `vertical`.
-        vertical: top and bottom change places.
+        prob: probability, in [0, 1].
+        horizontal: whether to flip left and right; exclusive with `vertical`.
+        vertical: whether to flip top and bottom; exclusive with `horizontal`.
     """
 
     def __init__(self, prob: float = 0.5, *, horizontal: bool = True, vertical: bool = False) -> None:
@@ -89,13 +89,13 @@ class RandomFlip(Augmentation):
 
 
 class FixedSizeCrop(Augmentation):
-    """A random part of a size, of an image that is padded where it is smaller.
+    """Random crop of a fixed size; smaller images are padded.
 
     Args:
-        crop_size: (height, width).
-        pad: whether smaller images are padded.
-        pad_value: of pixels.
-        seg_pad_value: of labels.
+        crop_size: (height, width) in pixels.
+        pad: whether to pad smaller images.
+        pad_value: value of padded pixels.
+        seg_pad_value: label of padded pixels.
     """
 
     def __init__(
@@ -119,12 +119,12 @@ class FixedSizeCrop(Augmentation):
 
 
 class RandomCrop(Augmentation):
-    """A random part.
+    """Random crop.
 
     Args:
-        crop_type: "relative": shares of height and width; "relative_range": shares from these to 1;
+        crop_type: "relative": fractions of height and width; "relative_range": fractions from these to 1;
             "absolute": pixels; "absolute_range": pixels from the first to the second.
-        crop_size: two numbers.
+        crop_size: two numbers, in the unit of `crop_type`.
     """
 
     def __init__(self, crop_type: str, crop_size: Sequence[float]) -> None:
@@ -161,13 +161,13 @@ class RandomCrop(Augmentation):
 
 
 class RandomCrop_CategoryAreaConstraint(Augmentation):  # noqa: N801 (its published name)
-    """`RandomCrop`, drawn up to ten times until no class covers more than a share of it.
+    """`RandomCrop`, resampled up to ten times until no class covers more than a fraction of it.
 
     Args:
-        crop_type: see `RandomCrop`.
-        crop_size: see `RandomCrop`.
-        single_category_max_area: the share, in (0, 1].
-        ignored_category: a label that does not count.
+        crop_type: unit of the size: "relative", "relative_range", "absolute" or "absolute_range" (`RandomCrop`).
+        crop_size: two numbers, in the unit of `crop_type`.
+        single_category_max_area: maximum fraction of the crop that one class may cover, in (0, 1].
+        ignored_category: label that is not counted; None for no such label.
     """
 
     def __init__(
@@ -199,14 +199,14 @@ class RandomCrop_CategoryAreaConstraint(Augmentation):  # noqa: N801 (its publis
 
 
 class RandomRotation(Augmentation):
-    """Turns by a random angle.
+    """Rotates by a random angle.
 
     Args:
-        angle: in degrees: the lowest and the highest, or all of them; one number for it alone.
-        expand: whether the image grows to hold all of it.
-        center: for "range" two points of shares between which it is drawn, for "choice" points; None for the middle.
-        sample_style: "range" or "choice".
-        interp: Pillow's filter.
+        angle: angles in degrees: for "range" minimum and maximum, for "choice" all; one number for a fixed angle.
+        expand: whether to enlarge the output so that it contains the whole rotated image.
+        center: relative rotation centers: for "range" two corners, for "choice" all; None for the image center.
+        sample_style: sampling of the values, "range" or "choice".
+        interp: resampling filter of Pillow.
     """
 
     def __init__(
@@ -245,11 +245,11 @@ class RandomRotation(Augmentation):
 
 
 class RandomExtent(Augmentation):
-    """A rectangle of random size around a random point, which may reach beyond the image.
+    """Crops a rectangle of random size and position, which may exceed the image.
 
     Args:
-        scale_range: lowest and highest size, as shares of the image.
-        shift_range: largest shifts of the middle along x and y, as shares.
+        scale_range: minimum and maximum size, as fractions of the image size.
+        shift_range: maximum shifts of the center along x and y, as fractions of the image size.
     """
 
     def __init__(self, scale_range: tuple[float, float], shift_range: tuple[float, float]) -> None:
@@ -294,7 +294,7 @@ class RandomBrightness(_Intensity):
 
 
 class RandomSaturation(_Intensity):
-    """Stretches colours around grey; of images with three channels, RGB."""
+    """Stretches colors around gray; of images with three channels, RGB."""
 
     def get_transform(self, image: _Array) -> Transform:
         """The change that is drawn."""
@@ -303,10 +303,10 @@ class RandomSaturation(_Intensity):
 
 
 class RandomLighting(Augmentation):
-    """Adds a colour along the principal axes of ImageNet's (Krizhevsky et al., "AlexNet", 2012); of RGB images.
+    """PCA color augmentation of RGB images, with ImageNet's components (Krizhevsky et al., "AlexNet", 2012).
 
     Args:
-        scale: standard deviation of the weights of the axes.
+        scale: standard deviation of the weights of the principal components.
     """
 
     def __init__(self, scale: float) -> None:
@@ -323,13 +323,13 @@ class RandomLighting(Augmentation):
 
 
 class MinIoURandomCrop(Augmentation):
-    """A part that overlaps its objects by a random IoU, with the middles of some in it (Liu et al., "SSD", 2016).
+    """Random crop with a minimum IoU with its objects, of which it contains a center (Liu et al., "SSD", 2016).
 
     Args:
-        min_ious: the overlaps that are drawn from.
-        min_crop_size: minimum share of height and width.
-        mode_trials: how many overlaps are tried.
-        crop_trials: how many parts are tried for each.
+        min_ious: minimum IoUs to sample from.
+        min_crop_size: minimum height and width, as a fraction of those of the image.
+        mode_trials: maximum number of IoUs to try.
+        crop_trials: maximum number of crops to try per IoU.
     """
 
     def __init__(

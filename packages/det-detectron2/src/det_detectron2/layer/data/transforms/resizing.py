@@ -15,11 +15,11 @@ __all__ = ["RandomResize", "Resize", "ResizeScale", "ResizeShortestEdge"]
 
 
 class Resize(Augmentation):
-    """Brings images to one size.
+    """Resizes to a fixed size.
 
     Args:
-        shape: (height, width), or one number for both.
-        interp: Pillow's filter.
+        shape: (height, width) in pixels, or one number for both.
+        interp: resampling filter of Pillow.
     """
 
     def __init__(self, shape: int | Sequence[int], interp: int = Image.Resampling.BILINEAR) -> None:
@@ -32,11 +32,11 @@ class Resize(Augmentation):
 
 
 class RandomResize(Augmentation):
-    """Brings images to one of several sizes.
+    """Resizes to a random size of a list.
 
     Args:
-        shape_list: sizes (height, width).
-        interp: Pillow's filter.
+        shape_list: list of sizes (height, width) in pixels.
+        interp: resampling filter of Pillow.
     """
 
     def __init__(self, shape_list: Sequence[tuple[int, int]], interp: int = Image.Resampling.BILINEAR) -> None:
@@ -49,13 +49,13 @@ class RandomResize(Augmentation):
 
 
 class ResizeShortestEdge(Augmentation):
-    """Brings the shorter side to a length, unless the longer one would exceed another.
+    """Resizes the shorter side to a length, keeping the longer one within a maximum.
 
     Args:
-        short_edge_length: pixels: one number; for "range" the lowest and the highest, for "choice" all.
-        max_size: most pixels of the longer side.
-        sample_style: how the length is drawn.
-        interp: Pillow's filter.
+        short_edge_length: length in pixels; for "range" minimum and maximum, for "choice" a list.
+        max_size: maximum length of the longer side in pixels.
+        sample_style: sampling of the length, "range" or "choice".
+        interp: resampling filter of Pillow.
     """
 
     def __init__(
@@ -99,14 +99,14 @@ class ResizeShortestEdge(Augmentation):
 
 
 class ResizeScale(Augmentation):
-    """Brings an image into a size times a random factor (Ghiasi et al., "Simple copy-paste", 2021).
+    """Fits an image into a target size times a random factor (Ghiasi et al., "Simple copy-paste", 2021).
 
     Args:
-        min_scale: the lowest factor.
-        max_scale: the highest factor.
-        target_height: in pixels.
-        target_width: in pixels.
-        interp: Pillow's filter.
+        min_scale: minimum scale factor.
+        max_scale: maximum scale factor.
+        target_height: target height in pixels.
+        target_width: target width in pixels.
+        interp: resampling filter of Pillow.
     """
 
     def __init__(

@@ -29,13 +29,13 @@ def _by_pillow(image: _Array, change: Callable[[Image.Image], Image.Image]) -> _
 
 
 class ExtentTransform(Transform):  # type: ignore[misc,unused-ignore]
-    """A rectangle of the image, which may reach beyond it, at another size.
+    """Crops a rectangle, which may exceed the image, and resizes it.
 
     Args:
-        src_rect: (x0, y0, x1, y1) in pixels.
-        output_size: (height, width).
-        interp: Pillow's filter.
-        fill: what is outside of the image.
+        src_rect: source rectangle (x0, y0, x1, y1) in pixels.
+        output_size: output (height, width) in pixels.
+        interp: resampling filter of Pillow.
+        fill: value of pixels outside of the image.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class ExtentTransform(Transform):  # type: ignore[misc,unused-ignore]
 
 
 class ResizeTransform(Transform):  # type: ignore[misc,unused-ignore]
-    """Brings an image from one size to another.
+    """Resizes an image.
 
     Args:
-        h: height before.
-        w: width before.
-        new_h: height after.
-        new_w: width after.
-        interp: Pillow's filter; bilinear by default.
+        h: input height in pixels.
+        w: input width in pixels.
+        new_h: output height in pixels.
+        new_w: output width in pixels.
+        interp: resampling filter of Pillow; bilinear by default.
     """
 
     def __init__(self, h: int, w: int, new_h: int, new_w: int, interp: int | None = None) -> None:
@@ -130,15 +130,15 @@ class ResizeTransform(Transform):  # type: ignore[misc,unused-ignore]
 
 
 class RotationTransform(Transform):  # type: ignore[misc,unused-ignore]
-    """Turns an image counter-clockwise around a point.
+    """Rotates an image counter-clockwise around a point.
 
     Args:
-        h: height before.
-        w: width before.
-        angle: in degrees.
-        expand: whether the image grows to hold all of it; its middle is then what it turns around.
-        center: (x, y) of the point; None for the middle.
-        interp: Pillow's filter; bilinear by default.
+        h: input height in pixels.
+        w: input width in pixels.
+        angle: angle in degrees, counter-clockwise.
+        expand: whether to enlarge the output to contain the whole image, rotated around its center.
+        center: rotation center (x, y) in pixels; None for the image center.
+        interp: resampling filter of Pillow; bilinear by default.
     """
 
     def __init__(
@@ -207,10 +207,10 @@ class RotationTransform(Transform):  # type: ignore[misc,unused-ignore]
 
 
 class ColorTransform(Transform):  # type: ignore[misc,unused-ignore]
-    """Changes colours alone.
+    """Transforms pixel values only.
 
     Args:
-        op: of an image.
+        op: function from an image to an image of the same shape.
     """
 
     def __init__(self, op: Callable[[Any], Any]) -> None:

@@ -27,13 +27,13 @@ class FPN(Backbone):
     """Adds coarse maps to fine ones; all have the same channels, and names by the logarithm of their strides.
 
     Args:
-        bottom_up: the backbone underneath.
-        in_features: its maps, finest first.
-        out_channels: of all maps.
-        norm: of the convolutions.
-        top_block: makes further maps, such as `LastLevelMaxPool`.
-        fuse_type: "sum" or "avg".
-        square_pad: the side of a square that images are padded to; 0 for none.
+        bottom_up: bottom-up backbone.
+        in_features: names of the input feature maps of `bottom_up`, finest first.
+        out_channels: number of channels of all maps.
+        norm: kind of norm of the convolutions.
+        top_block: module that computes additional coarse levels, such as `LastLevelMaxPool`.
+        fuse_type: fusion of top-down and lateral features, "sum" or "avg".
+        square_pad: side in pixels of the square that images are padded to; 0 for none.
     """
 
     _fuse_type: str
@@ -128,9 +128,9 @@ class LastLevelP6P7(nn.Module):
     """P6 and P7 of RetinaNet, by convolutions of stride 2.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the maps.
-        in_feature: the name of the input.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the maps.
+        in_feature: name of the input feature map.
     """
 
     def __init__(self, in_channels: int, out_channels: int, in_feature: str = "res5") -> None:

@@ -41,10 +41,10 @@ class BasicBlock(CNNBlockBase):
     """Two 3 x 3 convolutions and a shortcut.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        stride: of the first convolution.
-        norm: of all convolutions.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the output.
+        stride: stride of the first convolution.
+        norm: kind of norm of all convolutions.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, norm: Any = "BN") -> None:
@@ -67,14 +67,14 @@ class BottleneckBlock(CNNBlockBase):
     """1 x 1, 3 x 3 and 1 x 1 convolutions and a shortcut.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        bottleneck_channels: of the middle.
-        stride: of the block.
-        num_groups: of the 3 x 3 convolution.
-        norm: of all convolutions.
-        stride_in_1x1: whether the first convolution has the stride, rather than the second.
-        dilation: of the 3 x 3 convolution.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the output.
+        bottleneck_channels: number of channels of the middle.
+        stride: stride of the block.
+        num_groups: number of groups of the 3 x 3 convolution.
+        norm: kind of norm of all convolutions.
+        stride_in_1x1: whether the first (1 x 1) convolution has the stride instead of the 3 x 3 one.
+        dilation: dilation of the 3 x 3 convolution.
     """
 
     def __init__(
@@ -121,10 +121,10 @@ class DeformBottleneckBlock(BottleneckBlock):
     """A bottleneck whose 3 x 3 convolution is deformable.
 
     Args:
-        args: as for `BottleneckBlock`.
-        deform_modulated: whether samples are weighted too.
-        deform_num_groups: groups of offsets.
-        kwargs: as for `BottleneckBlock`.
+        args: positional arguments of `BottleneckBlock`.
+        deform_modulated: whether to use modulated deformable convolution (DCNv2).
+        deform_num_groups: number of offset groups.
+        kwargs: keyword arguments of `BottleneckBlock`.
     """
 
     def __init__(self, *args: Any, deform_modulated: bool = False, deform_num_groups: int = 1, **kwargs: Any) -> None:
@@ -165,9 +165,9 @@ class BasicStem(CNNBlockBase):
     """A 7 x 7 convolution and a pooling, each of stride 2.
 
     Args:
-        in_channels: of the images.
-        out_channels: of the output.
-        norm: of the convolution.
+        in_channels: number of channels of the images.
+        out_channels: number of channels of the output.
+        norm: kind of norm of the convolution.
     """
 
     def __init__(self, in_channels: int = 3, out_channels: int = 64, norm: Any = "BN") -> None:
@@ -184,11 +184,11 @@ class ResNet(Backbone):
     """A stem and stages "res2", "res3", ...
 
     Args:
-        stem: the first layers.
-        stages: lists of blocks, such as `make_stage` gives.
-        num_classes: of a classifier "linear" behind; None for none.
-        out_features: what is returned, of "stem", "res2", ..., "linear"; the last by default.
-        freeze_at: how many of stem and stages keep their weights.
+        stem: stem module.
+        stages: list of blocks of each stage, such as from `make_stage`.
+        num_classes: number of classes of the final classifier "linear"; None for no classifier.
+        out_features: names of the returned outputs among "stem", "res2", ..., "linear"; by default the last.
+        freeze_at: number of frozen stages, counting the stem as the first; 0 for none.
     """
 
     def __init__(
@@ -265,11 +265,11 @@ class ResNet(Backbone):
         """Blocks of one stage.
 
         Args:
-            block_class: the class of all of them.
-            num_blocks: how many.
-            in_channels: of the first.
-            out_channels: of all.
-            kwargs: of the class; NAME_per_block holds one value for each, and `stride` is of the first.
+            block_class: class of the blocks.
+            num_blocks: number of blocks.
+            in_channels: number of input channels of the first block.
+            out_channels: number of output channels of all blocks.
+            kwargs: arguments of `block_class`; NAME_per_block gives one per block, `stride` is for the first block.
         """
         blocks = []
         for place in range(num_blocks):
@@ -297,9 +297,9 @@ class ResNet(Backbone):
         """The four stages of a published network.
 
         Args:
-            depth: 18, 34, 50, 101 or 152.
-            block_class: by default `BasicBlock` up to 34, `BottleneckBlock` above.
-            kwargs: of the class.
+            depth: depth of the network: 18, 34, 50, 101 or 152.
+            block_class: class of the blocks; by default `BasicBlock` up to depth 34, `BottleneckBlock` above.
+            kwargs: arguments of `block_class`.
         """
         counts = _DEPTHS[depth]
         small = depth < 50

@@ -45,16 +45,16 @@ class _Normalized(nn.Module):
 
 @META_ARCH_REGISTRY.register()
 class GeneralizedRCNN(_Normalized):
-    """A backbone, proposals, and heads of regions.
+    """Backbone, proposal generator and RoI heads.
 
     Args:
-        backbone: gives feature maps.
-        proposal_generator: None for proposals that come with the images.
-        roi_heads: the second stage.
-        pixel_mean: of each channel.
-        pixel_std: of each channel.
-        input_format: of the images, such as "BGR".
-        vis_period: accepted; pictures of the training are not kept.
+        backbone: backbone that computes feature maps.
+        proposal_generator: proposal generator; None for precomputed proposals.
+        roi_heads: second stage.
+        pixel_mean: mean of each channel.
+        pixel_std: standard deviation of each channel.
+        input_format: channel order of the images, such as "BGR".
+        vis_period: accepted for compatibility; training images are not visualized.
     """
 
     @configurable
@@ -114,9 +114,9 @@ class GeneralizedRCNN(_Normalized):
         """For each image {"instances"}; or `Instances` of the padded images, without `do_postprocess`.
 
         Args:
-            batched_inputs: for each image "image" (3, H, W), and "height" and "width" of the result.
-            detected_instances: with `pred_boxes` and `pred_classes`, to find masks and keypoints in.
-            do_postprocess: whether results are brought to the size of the result.
+            batched_inputs: mapping of each image with "image" (3, H, W), and the output "height" and "width".
+            detected_instances: given `pred_boxes` and `pred_classes`, for which to predict masks and keypoints.
+            do_postprocess: whether to rescale results to the output size.
         """
         assert not self.training
         images = self.preprocess_image(batched_inputs)
@@ -148,13 +148,13 @@ class GeneralizedRCNN(_Normalized):
 
 @META_ARCH_REGISTRY.register()
 class ProposalNetwork(_Normalized):
-    """A backbone and proposals.
+    """Backbone and proposal generator.
 
     Args:
-        backbone: gives feature maps.
-        proposal_generator: gives proposals.
-        pixel_mean: of each channel.
-        pixel_std: of each channel.
+        backbone: backbone that computes feature maps.
+        proposal_generator: proposal generator.
+        pixel_mean: mean of each channel.
+        pixel_std: standard deviation of each channel.
     """
 
     @configurable

@@ -23,17 +23,17 @@ def find_top_rpn_proposals(
     min_box_size: float,
     training: bool,
 ) -> list[Instances]:
-    """The best boxes of each level, clipped, without small ones, after suppression within levels, best first.
+    """Highest-scoring boxes of each level, clipped, without small ones, after NMS per level, by descending score.
 
     Args:
-        proposals: by level, (N, anchors, 4).
-        pred_objectness_logits: by level, (N, anchors).
+        proposals: proposal boxes of each level, (N, anchors, 4).
+        pred_objectness_logits: objectness logits of each level, (N, anchors).
         image_sizes: (height, width) of each image.
-        nms_thresh: IoU above which the lower of two of a level goes.
-        pre_nms_topk: boxes of a level before suppression.
-        post_nms_topk: boxes of an image after it.
-        min_box_size: sides are longer than that.
-        training: whether values that are not finite are an error.
+        nms_thresh: IoU threshold of the NMS within each level.
+        pre_nms_topk: number of highest-scoring boxes per level before NMS.
+        post_nms_topk: number of highest-scoring boxes per image after NMS.
+        min_box_size: minimum width and height of proposals in pixels, exclusive.
+        training: training mode, in which non-finite values raise an error.
 
     Returns:
         Of each image `proposal_boxes` and `objectness_logits`.
@@ -100,11 +100,11 @@ def _best(
 
 
 def add_ground_truth_to_proposals(gt: Sequence[Any], proposals: Sequence[Instances]) -> list[Instances]:
-    """Proposals with the boxes of objects among them, which helps early training.
+    """Append ground-truth boxes to the proposals, which helps early training.
 
     Args:
-        gt: `Instances` of each image, or their boxes.
-        proposals: of each image.
+        gt: ground-truth `Instances` of each image, or their boxes.
+        proposals: proposals of each image.
     """
     assert gt is not None
     if len(proposals) != len(gt):

@@ -36,10 +36,10 @@ class StandardRPNHead(nn.Module):
     """3 x 3 convolutions, then logits and offsets; shared by all levels.
 
     Args:
-        in_channels: of all levels.
-        num_anchors: of a pixel.
-        box_dim: numbers of a box.
-        conv_dims: channels of the convolutions; -1 for as many as the input.
+        in_channels: number of channels of all levels.
+        num_anchors: number of anchors per feature pixel.
+        box_dim: number of box coordinates, 4 or 5.
+        conv_dims: output channels of each convolution; -1 for those of the input.
     """
 
     @configurable
@@ -91,24 +91,24 @@ class StandardRPNHead(nn.Module):
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
 class RPN(nn.Module):
-    """Proposals of any class.
+    """Region proposal network (Ren et al., "Faster R-CNN", 2015).
 
     Args:
-        in_features: names of the levels.
-        head: gives logits and offsets.
-        anchor_generator: gives anchors.
-        anchor_matcher: gives anchors their objects.
-        box2box_transform: of the offsets.
-        batch_size_per_image: sampled anchors of an image.
-        positive_fraction: most foreground among them, as a share.
-        pre_nms_topk: boxes of a level before suppression, in training and in prediction.
-        post_nms_topk: boxes of an image after it, in training and in prediction.
-        nms_thresh: IoU of the suppression.
-        min_box_size: sides of proposals are longer than that.
-        anchor_boundary_thresh: anchors that reach further out are ignored in training; negative for no limit.
-        loss_weight: of both losses, or by name.
-        box_reg_loss_type: "smooth_l1", "giou", "diou" or "ciou".
-        smooth_l1_beta: where the loss becomes linear.
+        in_features: names of the input feature maps.
+        head: head that predicts objectness logits and box offsets.
+        anchor_generator: anchor generator.
+        anchor_matcher: matcher of anchors with ground-truth boxes.
+        box2box_transform: encoding of the box offsets.
+        batch_size_per_image: number of sampled anchors per image for the loss.
+        positive_fraction: maximum fraction of foreground among the samples, in [0, 1].
+        pre_nms_topk: number of boxes per level before NMS, in training and in inference.
+        post_nms_topk: number of boxes per image after NMS, in training and in inference.
+        nms_thresh: IoU threshold of the NMS.
+        min_box_size: minimum width and height of proposals in pixels, exclusive.
+        anchor_boundary_thresh: pixels that a training anchor may exceed the image; negative for no limit.
+        loss_weight: weight of all losses, or weights by loss name.
+        box_reg_loss_type: box regression loss: "smooth_l1", "giou", "diou" or "ciou".
+        smooth_l1_beta: difference above which the smooth L1 loss is linear; 0 for L1.
     """
 
     @configurable

@@ -22,10 +22,10 @@ class FastRCNNConvFCHead(nn.Sequential):
     """3 x 3 convolutions, then fully connected layers, each with a ReLU.
 
     Args:
-        input_shape: of the pooled features.
-        conv_dims: channels of the convolutions.
-        fc_dims: widths of the layers.
-        conv_norm: of the convolutions.
+        input_shape: shape of the pooled features.
+        conv_dims: output channels of the convolutions.
+        fc_dims: output features of the fully connected layers.
+        conv_norm: kind of norm of the convolutions.
     """
 
     @configurable

@@ -33,15 +33,15 @@ class _ScaleGradient(torch.autograd.Function):
 
 @ROI_HEADS_REGISTRY.register()
 class CascadeROIHeads(StandardROIHeads):
-    """Box heads that take the boxes of those before, with rising IoUs.
+    """Box heads in sequence, each refining the boxes of the previous one with a higher IoU threshold.
 
     Args:
-        box_in_features: levels of the box heads.
-        box_pooler: of all of them.
-        box_heads: one for each stage.
-        box_predictors: one for each stage.
-        proposal_matchers: one for each stage.
-        kwargs: as for `StandardROIHeads`.
+        box_in_features: names of the feature maps of the box heads.
+        box_pooler: pooler shared by all box heads.
+        box_heads: box head of each stage.
+        box_predictors: box predictor of each stage.
+        proposal_matchers: proposal matcher of each stage.
+        kwargs: keyword arguments of `StandardROIHeads`.
     """
 
     @configurable

@@ -26,15 +26,15 @@ def fast_rcnn_inference(
     nms_thresh: float,
     topk_per_image: int,
 ) -> tuple[list[Instances], list[Tensor]]:
-    """The detections of each image, best first, and the region of each.
+    """Detections of each image by descending score, and the index of the region of each.
 
     Args:
-        boxes: of each image, (P, classes * 4) or (P, 4).
-        scores: of each image, (P, classes + 1), the background last.
+        boxes: boxes of each image, (P, classes * 4) or (P, 4).
+        scores: scores of each image, (P, classes + 1), the background last.
         image_shapes: (height, width) of each image.
-        score_thresh: scores are above it.
-        nms_thresh: IoU above which the lower of two of a class goes.
-        topk_per_image: the most detections; negative for no limit.
+        score_thresh: minimum score, exclusive.
+        nms_thresh: IoU threshold of the NMS within each class.
+        topk_per_image: maximum number of detections per image; negative for no limit.
     """
     results = [
         fast_rcnn_inference_single_image(*each, score_thresh, nms_thresh, topk_per_image)
@@ -87,20 +87,20 @@ class FastRCNNOutputLayers(nn.Module):
     """Scores and offsets of regions, their losses, and detections.
 
     Args:
-        input_shape: of the features of a region.
-        box2box_transform: of the offsets.
-        num_classes: without the background.
-        test_score_thresh: scores of detections are above it.
-        test_nms_thresh: IoU of the suppression.
-        test_topk_per_image: the most detections.
-        cls_agnostic_bbox_reg: whether all classes share offsets.
-        smooth_l1_beta: where the loss becomes linear.
-        box_reg_loss_type: "smooth_l1", "giou", "diou" or "ciou".
-        loss_weight: of both losses, or by name.
-        use_fed_loss: whether classes that an image is not annotated for are drawn (LVIS).
-        use_sigmoid_ce: whether each class has a sigmoid.
-        get_fed_loss_cls_weights: gives the weights of that draw.
-        fed_loss_num_classes: how many classes are used at least.
+        input_shape: shape of the features of a region.
+        box2box_transform: encoding of the box offsets.
+        num_classes: number of foreground classes.
+        test_score_thresh: minimum score of detections, exclusive.
+        test_nms_thresh: IoU threshold of the NMS within each class.
+        test_topk_per_image: maximum number of detections per image.
+        cls_agnostic_bbox_reg: whether to predict one box for all classes.
+        smooth_l1_beta: difference above which the smooth L1 loss is linear; 0 for L1.
+        box_reg_loss_type: box regression loss: "smooth_l1", "giou", "diou" or "ciou".
+        loss_weight: weight of all losses, or weights by loss name.
+        use_fed_loss: whether to use the federated loss of LVIS, on a sample of the negative classes.
+        use_sigmoid_ce: whether to use a sigmoid per class instead of a softmax.
+        get_fed_loss_cls_weights: function that returns the sampling weights of the classes.
+        fed_loss_num_classes: minimum number of classes in the federated loss of an image.
     """
 
     @configurable

@@ -63,8 +63,8 @@ class BaseKeypointRCNNHead(nn.Module):
     """What gives heat maps by `layers`, with Mask R-CNN's loss and prediction of keypoints.
 
     Args:
-        num_keypoints: K.
-        loss_weight: of the loss.
+        num_keypoints: number of keypoints, K.
+        loss_weight: weight of the loss.
         loss_normalizer: "visible" for the number of labelled keypoints, or a number.
     """
 
@@ -107,10 +107,10 @@ class KRCNNConvDeconvUpsampleHead(BaseKeypointRCNNHead, nn.Sequential):  # type:
     """3 x 3 convolutions, one that doubles the size, and an interpolation that doubles it again.
 
     Args:
-        input_shape: of the features.
-        num_keypoints: K.
-        conv_dims: channels of the convolutions.
-        kwargs: as for `BaseKeypointRCNNHead`.
+        input_shape: shape of the features.
+        num_keypoints: number of keypoints, K.
+        conv_dims: output channels of the convolutions.
+        kwargs: keyword arguments of `BaseKeypointRCNNHead`.
     """
 
     @configurable

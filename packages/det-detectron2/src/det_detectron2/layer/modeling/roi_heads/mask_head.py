@@ -31,9 +31,9 @@ def mask_rcnn_loss(pred_mask_logits: Tensor, instances: Sequence[Instances], vis
     """The mean binary cross entropy over the pixels of the masks of the objects' classes.
 
     Args:
-        pred_mask_logits: (P, classes or 1, M, M).
-        instances: of each image, with `proposal_boxes`, `gt_classes` and `gt_masks`.
-        vis_period: accepted.
+        pred_mask_logits: mask logits, (P, classes or 1, M, M).
+        instances: instances of each image, with `proposal_boxes`, `gt_classes` and `gt_masks`.
+        vis_period: accepted for compatibility.
     """
     agnostic, side = pred_mask_logits.size(1) == 1, pred_mask_logits.size(2)
     assert side == pred_mask_logits.size(3), "Mask prediction must be square!"
@@ -75,8 +75,8 @@ class BaseMaskRCNNHead(nn.Module):
     """What gives logits of masks by `layers`, with Mask R-CNN's loss and prediction.
 
     Args:
-        loss_weight: of the loss.
-        vis_period: accepted.
+        loss_weight: weight of the loss.
+        vis_period: accepted for compatibility.
     """
 
     @configurable
@@ -107,11 +107,11 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
     """3 x 3 convolutions, then one that doubles the size.
 
     Args:
-        input_shape: of the features.
-        num_classes: 1 for masks without classes.
-        conv_dims: channels of the convolutions, and last of the doubling.
-        conv_norm: of the convolutions.
-        kwargs: as for `BaseMaskRCNNHead`.
+        input_shape: shape of the features.
+        num_classes: number of mask classes; 1 for class-agnostic masks.
+        conv_dims: output channels of the convolutions; the last is that of the transposed convolution.
+        conv_norm: kind of norm of the convolutions.
+        kwargs: keyword arguments of `BaseMaskRCNNHead`.
     """
 
     @configurable

@@ -27,12 +27,12 @@ class Res5ROIHeads(ROIHeads):
     """The last stage of a ResNet on pooled features, shared by boxes and masks.
 
     Args:
-        in_features: one level.
-        pooler: of that level.
-        res5: the stage.
-        box_predictor: gives scores and offsets.
-        mask_head: None for no masks.
-        kwargs: as for `ROIHeads`.
+        in_features: name of the input feature map, in a list of one.
+        pooler: pooler of the input feature map.
+        res5: last stage of the ResNet.
+        box_predictor: predictor of class scores and box offsets.
+        mask_head: mask head; None for no masks.
+        kwargs: keyword arguments of `ROIHeads`.
     """
 
     @configurable

@@ -68,14 +68,14 @@ def select_proposals_with_visible_keypoints(proposals: Sequence[Instances]) -> l
 
 
 class ROIHeads(nn.Module):
-    """Samples proposals in training; subclasses compute.
+    """Base class: samples proposals in training; subclasses implement `forward`.
 
     Args:
-        num_classes: without the background.
-        batch_size_per_image: sampled proposals of an image.
-        positive_fraction: most foreground among them, as a share.
-        proposal_matcher: gives proposals their objects.
-        proposal_append_gt: whether the boxes of objects are among the proposals.
+        num_classes: number of foreground classes.
+        batch_size_per_image: number of sampled proposals per image for the loss.
+        positive_fraction: maximum fraction of foreground among the samples, in [0, 1].
+        proposal_matcher: matcher of proposals with ground-truth boxes.
+        proposal_append_gt: whether to append ground-truth boxes to the proposals in training.
     """
 
     @configurable
@@ -165,18 +165,18 @@ class StandardROIHeads(ROIHeads):
     """A box head and, where there are some, a mask and a keypoint head, each with its pooler.
 
     Args:
-        box_in_features: levels of the box head.
-        box_pooler: of the box head.
-        box_head: of pooled features.
-        box_predictor: gives scores and offsets.
-        mask_in_features: levels of the mask head.
-        mask_pooler: None for a head that takes the levels themselves.
-        mask_head: None for no masks.
-        keypoint_in_features: levels of the keypoint head.
-        keypoint_pooler: None for a head that takes the levels themselves.
-        keypoint_head: None for no keypoints.
-        train_on_pred_boxes: whether other heads are trained on the boxes that the box head predicts.
-        kwargs: as for `ROIHeads`.
+        box_in_features: names of the feature maps of the box head.
+        box_pooler: pooler of the box head.
+        box_head: box head, applied to pooled features.
+        box_predictor: predictor of class scores and box offsets.
+        mask_in_features: names of the feature maps of the mask head.
+        mask_pooler: pooler of the mask head; None passes the feature maps unpooled.
+        mask_head: mask head; None for no masks.
+        keypoint_in_features: names of the feature maps of the keypoint head.
+        keypoint_pooler: pooler of the keypoint head; None passes the feature maps unpooled.
+        keypoint_head: keypoint head; None for no keypoints.
+        train_on_pred_boxes: whether mask and keypoint heads are trained on predicted boxes.
+        kwargs: keyword arguments of `ROIHeads`.
     """
 
     @configurable
