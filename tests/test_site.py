@@ -73,4 +73,4 @@ def test_site_build_is_strict_and_asks_no_other_host(tmp_path):
     assert not [match for text in html for match in EXTERNAL.findall(text)]
     first = (tmp_path / "site" / "index.html").read_text("utf-8")
     assert 'href="install.html"' in first
-    assert "Find" in first
+    assert "First prediction" in first
