@@ -240,10 +240,10 @@ class _Evaluation:
         kappas = np.array(s.KAPPA_OF_GROUP)[np.array(s.GROUP_OF_PART)[np.array(each.get("dp_I", [0] * len(grid)))]]
         if "dp_vertex" not in each:
             vertex = self.charts.nearest(np.array(each["dp_I"]), np.array(each["dp_U"]), np.array(each["dp_V"]))
-            return s.TruePoints(grid, box, vertex, kappas)  # type: ignore[arg-type]
+            return s.GroundTruthPoints(grid, box, vertex, kappas)  # type: ignore[arg-type]
         by_part = each["ref_model"] == "smpl_27554" and "dp_I" in each
         kappa = kappas if by_part else np.full(len(grid), s.MESH_KAPPA)
-        return s.TruePoints(grid, box, np.array(each["dp_vertex"]), kappa, each["ref_model"])  # type: ignore[arg-type]
+        return s.GroundTruthPoints(grid, box, np.array(each["dp_vertex"]), kappa, each["ref_model"])  # type: ignore[arg-type]
 
     def found(self) -> Any:
         """The detections of each image, and their ids."""
