@@ -35,6 +35,7 @@ SIZES = {
     "keypoint_rcnn_fbnetv3a_dsmask_c4": KEYPOINTS,
     "faster_rcnn_fbnetv3g_fpn": FPN,
     "mask_rcnn_fbnetv3g_fpn": FPN,
+    "examples/blood-cells/dsmask_c4.yaml": CELLS,
 }
 FORMATS = tuple(f"{form}-{precision}" for form in ("onnx", "aoti", "executorch") for precision in ("fp32", "int8"))
 EXPORTED = tuple(SIZES)[:4]
@@ -163,7 +164,7 @@ def written(recipe: str, cell: str, arguments: argparse.Namespace) -> dict[str, 
     detector, trained = detector_of(recipe, arguments)
     form, precision = cell.split("-")
     options: dict[str, Any] = {"precision": precision, "calibrate": PICTURES} if precision == "int8" else {}
-    if form != "executorch":
+    if form == "aoti":
         options["dynamic"] = False
     start, used = time.perf_counter(), time.process_time()
     path = detector.export(form, file_of(recipe, cell, arguments), SIZES[recipe], **options)

@@ -53,7 +53,7 @@ def _costs(content: Content) -> list[str]:
         cell = row["cells"].get("costs", {})
         if "parameters" in cell:
             published = cell["published"]
-            figures = [f"{published[name]:.1f}" if name in published else "" for name in ("box_ap", "mask_ap")]
+            figures = [f"{published[name]:.1f}" if name in published else "" for name in ("box AP", "mask AP")]
             size = "{} x {}".format(*row["size"])
             rows.append([f"`{recipe}`", size, f"{cell['parameters'] / 1e6:.2f}", f"{cell['macs'] / 1e9:.2f}", *figures])
     return _rows(["recipe", "size", "M parameters", "GMACs", "published box AP", "mask AP"], rows)

@@ -10,7 +10,7 @@ from det_core.errors import DataError
 from det_export.quantize import LayerReport, QuantizationReport, layers
 from torch import Tensor, fx, nn
 
-from det_mobile.device.lowering import split_shared_weights
+from det_mobile.device.lowering import graph_of
 
 __all__ = ["quantized"]
 
@@ -44,9 +44,7 @@ def quantized(
     for name, network in networks.items():
         quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
         with torch.no_grad():
-            graph: fx.GraphModule = torch.export.export(network.eval(), examples[name], strict=True).module()
-            split_shared_weights(graph)
-            prepared[name] = prepare_pt2e(graph, quantizer)
+            prepared[name] = prepare_pt2e(graph_of(network.eval(), examples[name]), quantizer)
     observe, count = detector_on(prepared), 0
     with torch.no_grad():
         for picture in pictures:

@@ -14,7 +14,7 @@ import torch
 from det_core.errors import CheckpointError, ConfigError, MissingExtraError
 from torch import Tensor, fx, nn
 
-__all__ = ["lowered", "require_executorch", "runner", "split_shared_weights"]
+__all__ = ["graph_of", "lowered", "require_executorch", "runner"]
 
 _FIX = "export to onnx, or take a model without this operator"
 # What ExecuTorch makes of these has kernels of its own, or they compute no numbers on the device.
@@ -43,9 +43,7 @@ def lowered(methods: Mapping[str, tuple[nn.Module, tuple[Tensor, ...]]]) -> byte
     for name, (module, example) in methods.items():
         try:
             with torch.no_grad(), _silent():
-                graph: fx.GraphModule = torch.export.export(module, example, strict=True).module()
-                split_shared_weights(graph)
-                programs[name] = torch.export.export(graph, example, strict=True)
+                programs[name] = torch.export.export(graph_of(module, example), example, strict=True)
         except Exception as error:  # its errors have no common type
             found = f"{name}: {type(error).__name__}: {_first_line(error)}"
             raise ConfigError("executorch", "the model is no graph for torch.export", found, _FIX) from error
@@ -62,11 +60,20 @@ def lowered(methods: Mapping[str, tuple[nn.Module, tuple[Tensor, ...]]]) -> byte
             raise ConfigError("executorch", "cannot lower the model", _first_line(error), _FIX) from error
 
 
-def split_shared_weights(graph: fx.GraphModule) -> None:
+def graph_of(module: nn.Module, example: tuple[Tensor, ...]) -> fx.GraphModule:
+    """The graph of a module, each of whose layers has weights of its own."""
+    graph: fx.GraphModule = torch.export.export(module, example, strict=True).module()
+    _split_shared_weights(graph)
+    _name_weights_of_norms(graph)
+    graph.recompile()
+    return graph
+
+
+def _split_shared_weights(graph: fx.GraphModule) -> None:
     """Give each layer that shares its weights with others, as heads of several levels do, a node of its own for them.
 
-    The quantizer of XNNPACK annotates one layer of a node, and no other. Those of batch norms, and of layers before them,
-    are copied, too: both libraries multiply the norm of each level into the weights, into shared ones time and again.
+    The quantizer of XNNPACK annotates one layer of a node, and no other. Weights of batch norms and of layers before
+    them are copied, too: both libraries multiply the norm of each level into the weights, into shared ones repeatedly.
     """
     for node in [each for each in graph.graph.nodes if each.op == "get_attr"]:
         for number, user in enumerate(list(node.users)[1:], 1):
@@ -79,7 +86,21 @@ def split_shared_weights(graph: fx.GraphModule) -> None:
                 copied = graph.graph.get_attr(name)
                 copied.meta = dict(node.meta)
                 user.replace_input_with(node, copied)
-    graph.recompile()
+
+
+def _name_weights_of_norms(graph: fx.GraphModule) -> None:
+    """Give batch norms without weights, such as those of single levels, ones and zeros of their own.
+
+    ExecuTorch makes such constants for the first of them alone, and computes wrong numbers with the others.
+    """
+    for number, node in enumerate(n for n in graph.graph.nodes if "batch_norm" in str(n.target)):
+        mean = graph.get_buffer(str(node.args[3].target))
+        for place, value in ((1, torch.ones_like(mean)), (2, torch.zeros_like(mean))):
+            if node.args[place] is None:
+                name = f"norm_{number}_{place}"
+                graph.register_parameter(name, nn.Parameter(value, requires_grad=False))
+                with graph.graph.inserting_before(node):
+                    node.update_arg(place, graph.graph.get_attr(name))
 
 
 def require_kernels(programs: Mapping[str, torch.export.ExportedProgram]) -> None:
