@@ -126,7 +126,8 @@ def _advice(kind: str | None, name: str, offered: list[Component]) -> tuple[str,
     if idle or catalog().environment_issues:
         reasons = [f"{plugin.distribution} {plugin.version} ({plugin.problem})" for plugin in idle]
         found = "not in use: " + ", ".join([*reasons, *map(str, catalog().environment_issues)])
-    near = did_you_mean(name, [c.qualified if "/" in name else c.name for c in offered])
+    near = did_you_mean(name, [c.name for c in offered])
+    near = near or did_you_mean(name, [c.qualified for c in offered] if "/" in name else [])
     path = "" if kind == "recipes" else "; an import path reads 'package.module:attribute'"
     listed = f"`det {'recipes' if kind == 'recipes' else 'plugins'}` lists what is installed{path}"
     return found, _from_package(name, kind or "") or near or listed
