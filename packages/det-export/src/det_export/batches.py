@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-import torchvision
 from det_core.errors import ConfigError
 from det_core.models import RCNN, DenseDetector, ProposalNetwork
 from det_core.models.heads.box import FastRCNNPredictor
@@ -25,6 +24,7 @@ from det_core.models.heads.roi import StandardROIHeads
 from det_core.models.heads.rpn import RPN
 from det_core.models.parts.preprocess import Normalize
 from det_core.ops import boxes as box_ops
+from det_core.ops.nms import nms_in_graph
 from det_core.ops.roi import ROIPooler
 from det_core.structures import Detections, Prediction, Proposals
 from torch import Tensor, nn
@@ -166,16 +166,12 @@ def _clip(boxes: Tensor, sizes: Tensor) -> Tensor:
 def _suppress(boxes: Tensor, scores: Tensor, groups: Tensor, images: Tensor, threshold: float) -> Tensor:
     """Indices, by descending score, of the boxes kept by NMS within each group of each image.
 
-    Images are offset vertically and groups horizontally, which keeps the offsets small. As
-    in `det_core.ops.nms`, two empty boxes go in front, since torchvision declares that at least two are kept.
+    Images are offset vertically and groups horizontally, which keeps the offsets small.
     """
     corners = torch.cat((boxes, boxes.new_zeros(1, 4))).unflatten(1, (2, 2))
     span = corners.amax((0, 1)) - corners.amin((0, 1)) + 1
     steps = torch.stack((groups, images), dim=1).to(boxes) * span
-    apart = torch.cat((boxes.new_zeros(2, 4), boxes + steps.tile(2)))
-    scores = torch.cat((scores.new_full((2,), torch.finfo(scores.dtype).min), scores))
-    keep = torchvision.ops.nms(apart, scores, threshold)
-    return keep[torch.nonzero(keep >= 2).squeeze(1)] - 2
+    return nms_in_graph(boxes + steps.tile(2), scores, threshold)
 
 
 def _best(images: Tensor, count: int, most: int) -> Tensor:

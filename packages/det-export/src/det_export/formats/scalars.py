@@ -17,11 +17,13 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
     def number(other: Any, like: Any) -> Any:
         """A constant or a computed value, in the type of the tensor."""
-        if isinstance(other, int):
-            other = op.Constant(value_int=other)
-        elif isinstance(other, float):
+        if isinstance(other, float):
             other = op.Constant(value_float=other)
-        return op.CastLike(other, like)
+        return op.CastLike(whole(other), like)
+
+    def whole(value: Any) -> Any:
+        """A whole number as a constant, or the computed value that it is."""
+        return op.Constant(value_int=value) if isinstance(value, int) else value
 
     def mul(self: Any, other: Any) -> Any:
         return op.Mul(self, number(other, self))
@@ -40,7 +42,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
     def floor_division(self: Any, other: Any) -> Any:
         """Of whole numbers, as in Python: ONNX rounds towards 0, which makes less of -(-n // d) than the ceiling."""
-        value, divisor = (op.Constant(value_int=n) if isinstance(n, int) else n for n in (self, other))
+        value, divisor = whole(self), whole(other)
         return op.Div(op.Sub(value, op.Mod(value, divisor)), divisor)
 
     def at_most(self: Any, other: Any) -> Any:
