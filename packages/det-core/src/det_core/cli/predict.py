@@ -1,6 +1,5 @@
 """`det predict`: find objects in images, draw them, and write them down."""
 
-import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -148,8 +147,10 @@ class _Files:
     def write(self, result: "Result", name: Any) -> None:
         """Give a result to each writer."""
         if self.writers is None:
+            from det_core.predict.writers import build_writer
+
             self._folder.open()
-            self.writers = [self._build(make) for make in self._makers]
+            self.writers = [build_writer(make, self._folder.path, self._drawing) for make in self._makers]
         for writer in self.writers:
             writer.write(result, name)
 
@@ -161,10 +162,6 @@ class _Files:
         finally:
             if self.writers is not None:
                 self.written = self._folder.close()
-
-    def _build(self, make: "Callable[..., Writer]") -> "Writer":
-        arguments = inspect.signature(make).parameters
-        return make(self._folder.path, **{key: value for key, value in self._drawing.items() if key in arguments})
 
 
 def _write(

@@ -3,7 +3,9 @@
 Args of each: folder: where its files go; it exists.
 """
 
+import inspect
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -12,7 +14,7 @@ from PIL import Image
 
 from det_core.predict.result import Result
 
-__all__ = ["ImageName", "JsonWriter", "PictureWriter", "Writer", "save_picture"]
+__all__ = ["ImageName", "JsonWriter", "PictureWriter", "Writer", "build_writer", "save_picture"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,12 @@ class PictureWriter:
 
     def finish(self) -> None:
         """Nothing is left to do."""
+
+
+def build_writer(make: Callable[..., Writer], folder: Path, options: Mapping[str, Any]) -> Writer:
+    """A writer whose files go to `folder`, with those of the options that it takes, such as `labels`."""
+    arguments = inspect.signature(make).parameters
+    return make(folder, **{name: value for name, value in options.items() if name in arguments})
 
 
 def save_picture(picture: Image.Image, place: Path) -> None:

@@ -1,6 +1,5 @@
 """`det predict film.mp4` and `det video predict`: find objects in the frames of a video, and track them."""
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -184,7 +183,7 @@ def _run(
 ) -> None:
     """Predict, track and write all frames."""
     from det_core.engine import Display
-    from det_core.predict.writers import ImageName
+    from det_core.predict.writers import ImageName, build_writer
 
     from det_video.stream import predict_frames
 
@@ -208,7 +207,7 @@ def _run(
         return predict_frames(run, frames, low, size, detector if options.appearance else None)
 
     results = _finished(record.results(video.frames(), predict), options, level, video.rate)
-    writers = [_built(make, output, options.drawing) for make in makers]
+    writers = [build_writer(make, output, options.drawing) for make in makers]
     stem, count = _stem(arguments["video"]), 0
     try:
         with Display() as display:
@@ -263,8 +262,3 @@ def _blurred(results: "Iterator[FrameResult]", names: Sequence[str]) -> "Iterato
 
     for result in results:
         yield replace(result, image=blurred(result.image, result.filtered(0, names).detections.boxes))
-
-
-def _built(make: "Callable[..., Writer]", folder: Path, drawing: Mapping[str, Any]) -> "Writer":
-    arguments = inspect.signature(make).parameters
-    return make(folder, **{key: value for key, value in drawing.items() if key in arguments})
