@@ -70,12 +70,11 @@ class Container:
         """Close the file or connection."""
         self._input.close()
 
-    def read(self, start: float = 0.0, convert: Any = None) -> Iterator[tuple[float, Any]]:
-        """Time in seconds from the start of the video, and the picture, frame by frame.
+    def read(self, start: float = 0.0) -> Iterator[tuple[float, Any]]:
+        """Time in seconds from the start of the video, and the `av.VideoFrame`, frame by frame.
 
         Args:
             start: earlier frames are skipped.
-            convert: called with each `av.VideoFrame`; None: returns it as it is.
         """
         origin = float((self._stream.start_time or 0) * self._stream.time_base)
         if start > 0:
@@ -90,7 +89,7 @@ class Container:
             now = after if frame.pts is None else float(frame.pts * frame.time_base) - origin
             previous = now if previous is None else max(now, previous)
             if previous >= start - 1e-6:
-                yield previous, frame if convert is None else convert(frame)
+                yield previous, frame
 
     def _decoded(self) -> Iterator[Any]:
         """All frames that can be decoded; what cannot be is counted in `problems`."""

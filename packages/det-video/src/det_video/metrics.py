@@ -21,7 +21,7 @@ _ALPHAS = np.arange(1, 20) / 20
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
-    """Ground actual and predictions of one frame: numbers of the tracks, from 0, and IoU (N, M)."""
+    """Ground truth and predictions of one frame: numbers of the tracks, from 0, and IoU (N, M)."""
 
     actual: _Index
     predicted: _Index
@@ -41,7 +41,7 @@ def mot_metrics(ground_truth: Tracks, predictions: Tracks, iou: float = 0.5) -> 
         "Frag", "FP", "FN", "MT" (mostly tracked, above 80 % of the frames), "ML" (mostly lost, below 20 %).
 
     Raises:
-        DataError: there is no ground actual, or predictions have no ids.
+        DataError: there is no ground truth, or predictions have no ids.
     """
     if not len(ground_truth):
         raise DataError("ground_truth", "holds no boxes", fix="MOTA and HOTA need at least one")

@@ -1,6 +1,8 @@
 """Overlaps of boxes, and assignments of the largest total overlap."""
 
 import numpy as np
+import torch
+from det_core.ops.boxes import iou
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
@@ -11,12 +13,8 @@ Array = NDArray[np.float64]
 
 def iou_matrix(first: Array, second: Array) -> Array:
     """IoU (N, M) of boxes (N, 4) and (M, 4), xyxy; 0 where both are empty."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    inter = np.clip(high - low, 0, None).prod(-1)
-    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None] - inter
-    return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    overlaps: Array = iou(torch.from_numpy(first), torch.from_numpy(second)).numpy()
+    return overlaps
 
 
 def assign(values: Array, minimum: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
