@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from det_core.errors import ConfigError, MissingExtraError
+from det_core.errors import ConfigError
 
+from det_inspect.optional import optional
 from det_inspect.speed.measure import Figures
 
 __all__ = ["COLUMNS", "plot", "rows_of", "to_json"]
@@ -63,12 +64,9 @@ def plot(figures: Sequence[Figures], title: str, picture: Path) -> Path:
         MissingExtraError: matplotlib is not installed.
         ConfigError: the picture cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        fix = "pip install 'det-core[plots]'"
-        raise MissingExtraError("--plot", "needs matplotlib, which is not installed", fix=fix) from error
-    figure: Any = Figure(figsize=(13, 1.6 + 0.45 * len(figures)), layout="constrained")
+    figure: Any = optional("matplotlib.figure", "--plot").Figure(
+        figsize=(13, 1.6 + 0.45 * len(figures)), layout="constrained"
+    )
     names = [each.runtime for each in figures]
     panels = (
         ("latency, ms (line: to p95)", [each.median for each in figures], "{:.0f}"),
