@@ -1,6 +1,5 @@
 """The pages of `det serve` in a browser, a chromium of the machine."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,27 +8,21 @@ import pytest
 pytest.importorskip("fastapi")
 playwright = pytest.importorskip("playwright.sync_api")
 
+from chromium import CHROMIUM, opened_page  # noqa: E402
 from det_core.predict import Detector  # noqa: E402
 from det_export.serve.settings import Limits  # noqa: E402
 from small_servers import BlockDetector, png, running  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
 CELLS = ROOT / "examples" / "blood-cells"
-CHROMIUM = shutil.which("chromium")
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM, reason="there is no chromium")]
 
 
 @pytest.fixture
 def page():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 900, "height": 960})
-        opened.problems = []
-        opened.on("pageerror", lambda error: opened.problems.append(str(error)))
+    with opened_page() as opened:
         yield opened
-        browser.close()
-    assert opened.problems == []
 
 
 def counted(page):

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from chromium import CHROMIUM, opened_page
 from det_core.predict import Detector
 from det_core.structures import ImageBatch
 from det_export.formats.onnx import OnnxExporter
@@ -24,7 +25,6 @@ playwright = pytest.importorskip("playwright.sync_api")
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 CELLS = EXAMPLES / "blood-cells"
-CHROMIUM = shutil.which("chromium")
 RECIPE = "data:\n  eval_transforms:\n  - {type: 'det_core.data:ResizeShortestEdge', size: 192, max_size: 320}\n"
 HEATMAPS = "detections.det-core/keypoint_heatmaps"
 
@@ -78,15 +78,8 @@ def camera(tmp_path_factory):
 @pytest.fixture
 def page(camera):
     options = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
-    flags = ["--no-sandbox", *options, f"--use-file-for-fake-video-capture={camera}"]
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=flags)
-        opened = browser.new_page(viewport={"width": 900, "height": 960})
-        opened.problems = []
-        opened.on("pageerror", lambda error: opened.problems.append(str(error)))
+    with opened_page(*options, f"--use-file-for-fake-video-capture={camera}") as opened:
         yield opened
-        browser.close()
-    assert opened.problems == []
 
 
 def picture_of(size, folder):

@@ -13,15 +13,6 @@ RING = [[4, 3, 12, 3, 4, 9]]
 RLE = {"size": [30, 40], "counts": [0, 1200]}
 
 
-def damaged() -> dict[str, Any]:
-    """Four images with 0, 1, 2 and 3 objects, of which those of images 11, 12 and 13 that are no crowds are bad."""
-    data = coco_files.content(4)
-    for each in data["annotations"]:
-        if each["image_id"] < 14 and not each["iscrowd"]:
-            each["bbox"] = [1, 1, 0, 5]
-    return data
-
-
 def recipe(folder: Path, train: str) -> Path:
     file = folder / "r.yaml"
     file.write_text(f"extends: faster_rcnn_r50_fpn_1x\ndata:\n  train: {train}\n  val: null\n  test: null\n")
@@ -36,7 +27,7 @@ def checked(file: Path, code: int) -> dict[str, Any]:
 
 
 def test_check_recipe_concat_counts_skipped_images_of_parts(tmp_path: Path) -> None:
-    images, file = coco_files.write(tmp_path, damaged())
+    images, file = coco_files.write(tmp_path, coco_files.damaged())
     part = f"{{type: coco, images: {images}, annotations: {file}, bad_annotations: skip, keep_empty: false}}"
     report = checked(recipe(tmp_path, f"{{type: concat, datasets: [{part}]}}"), 1)
     assert report["counts"] == {"bad entry": 2}

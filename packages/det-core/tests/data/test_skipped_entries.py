@@ -2,7 +2,6 @@
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import pytest
 from det_core import engine
@@ -17,21 +16,9 @@ from det_core.data import (
 from det_core.recipes import Factory
 from det_devkit import coco_files
 
-RING = [[4, 3, 12, 3, 4, 9]]
-RLE = {"size": [30, 40], "counts": [0, 1200]}
-
-
-def damaged() -> dict[str, Any]:
-    """Four images with 0, 1, 2 and 3 objects, of which those of images 11, 12 and 13 that are no crowds are bad."""
-    data = coco_files.content(4)
-    for each in data["annotations"]:
-        if each["image_id"] < 14 and not each["iscrowd"]:
-            each["bbox"] = [1, 1, 0, 5]
-    return data
-
 
 def test_coco_skipped_annotations_and_images_are_counted(tmp_path: Path) -> None:
-    dataset = coco_files.dataset(tmp_path, damaged(), bad_annotations="skip", keep_empty=False)
+    dataset = coco_files.dataset(tmp_path, coco_files.damaged(), bad_annotations="skip", keep_empty=False)
     assert len(dataset) == 1
     assert left_out(dataset) == {
         "annotations that cannot be used": 2,
@@ -71,7 +58,7 @@ def test_dataset_of_a_plugin_with_sentences_alone_is_counted() -> None:
 
 
 def test_data_warns_once_where_a_dataset_is_built(tmp_path: Path) -> None:
-    images, file = coco_files.write(tmp_path, damaged())
+    images, file = coco_files.write(tmp_path, coco_files.damaged())
     data = Data(train=Factory(CocoDataset, images=images, annotations=file, bad_annotations="skip"))
     with pytest.warns(
         LeftOutWarning, match=r"data.train: annotations that cannot be used, left out: 2; the first: ann"
@@ -83,7 +70,7 @@ def test_data_warns_once_where_a_dataset_is_built(tmp_path: Path) -> None:
 
 
 def test_eval_notes_say_what_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images, file = coco_files.write(tmp_path, damaged())
+    images, file = coco_files.write(tmp_path, coco_files.damaged())
     data = Data(test=Factory(CocoDataset, images=images, annotations=file, bad_annotations="skip"), evaluators=[])
     monkeypatch.setattr(engine, "evaluate", lambda *_, **__: engine.Evaluation({"loss": 1.0}, ("seen",)))
     monkeypatch.setattr(engine, "check_classes", lambda *_: None)

@@ -14,7 +14,7 @@ from det_core.structures import Detections, Size
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["content", "dataset", "from_coco", "write"]
+__all__ = ["content", "damaged", "dataset", "from_coco", "write"]
 
 
 def content(num_images: int = 3) -> dict[str, Any]:
@@ -34,6 +34,15 @@ def content(num_images: int = 3) -> dict[str, Any]:
     ]
     categories = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}]
     return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def damaged() -> dict[str, Any]:
+    """Four images with 0, 1, 2 and 3 objects, of which those of images 11, 12 and 13 that are no crowds are bad."""
+    data = content(4)
+    for each in data["annotations"]:
+        if each["image_id"] < 14 and not each["iscrowd"]:
+            each["bbox"] = [1, 1, 0, 5]
+    return data
 
 
 def write(folder: Path, data: Any) -> tuple[Path, Path]:
