@@ -14,7 +14,7 @@ import pytest
 import standins
 import torch
 from det_core.engine import EMA, read_checkpoint, read_scalars, train
-from det_core.engine.checkpoint import load_state
+from det_core.engine.checkpoint import load_state, read_about
 from det_core.errors import CheckpointError
 from det_safeload.locks import lock
 from rich.console import Console
@@ -84,6 +84,42 @@ def test_three_kills_and_same_command_again_bit_for_bit(tmp_path, console):
     train(standins.recipe(**settings), tmp_path / "whole", console=console)
     kill_until_finished(tmp_path / "killed", [0.0, 0.03, 0.05], **settings)
     require_as_uninterrupted(tmp_path / "killed", tmp_path / "whole")
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_before(file, monkeypatch):
+    """From now on the process ends when the `file`-th file of a run, from 1, is to take its place."""
+    replace, count = Path.replace, iter(range(1, file + 1))
+
+    def counted(path, target):
+        if path.name.endswith(".tmp") and next(count) == file:
+            raise Killed
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", counted)
+
+
+def test_kill_before_each_file_and_same_command_again_bit_for_bit(tmp_path, console, monkeypatch):
+    settings = {"steps": 6, "evaluate_every": 2, "checkpoint_every": 3, "ema": {"decay": 0.9}}
+    train(standins.recipe(**settings), tmp_path / "whole", console=console)
+    states = set()
+    for file in range(1, 100):
+        folder = tmp_path / str(file)
+        with monkeypatch.context() as patch:
+            killed_before(file, patch)
+            try:
+                train(standins.recipe(**settings), folder, console=console)
+                break
+            except Killed:
+                states.add(tuple(path.exists() for path in (folder / "last.state.pt", folder / "last.safetensors")))
+        train(standins.recipe(**settings), folder, resume=True, console=console)
+        require_as_uninterrupted(folder, tmp_path / "whole")
+        assert read_about(folder / "last.safetensors") == read_about(tmp_path / "whole" / "last.safetensors")
+    assert file > 12
+    assert states == {(False, False), (True, False), (True, True)}
 
 
 @pytest.mark.slow

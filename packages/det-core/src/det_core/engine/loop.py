@@ -10,7 +10,7 @@ from torch import nn
 from det_core.data import Batch, Data
 from det_core.engine.batches import step_batches
 from det_core.engine.callbacks.base import Callbacks
-from det_core.engine.checkpoint import Checkpoint, save_checkpoint, save_state
+from det_core.engine.checkpoint import Checkpoint, read_about, save_checkpoint, save_state
 from det_core.engine.distributed import first, local_device
 from det_core.engine.interrupt import StopRequest
 from det_core.engine.optim import set_learning_rate
@@ -23,7 +23,7 @@ from det_core.engine.scalars import Scalars
 from det_core.engine.settings import Train, pick_device
 from det_core.engine.step import Step, prepare_model
 from det_core.engine.validation import Best, Validation
-from det_core.errors import ConfigError, DataError
+from det_core.errors import CheckpointError, ConfigError, DataError
 from det_core.recipes import Recipe
 
 __all__ = ["Outcome", "Trainer"]
@@ -102,6 +102,7 @@ class Trainer:
             self._scalars = Scalars(self.folder.path, self.step, self.validation.evaluated)
         try:
             self.callbacks.call("on_start", self)
+            self._complete_checkpoint()
             self._loop()
         except (DataError, ConfigError):
             # The weights are fine: keep them, so that the run goes on once the cause is removed.
@@ -181,12 +182,24 @@ class Trainer:
         """Write the checkpoint `last`, unless there is one of this step and it need not be written `again`."""
         if not wanted or (self.saved == self.step and not again):
             return
-        self.save_weights(self.folder.last)
         state = training_state(self)
         if self.processes.rank == 0:
-            save_state(self.folder.state, state)
+            save_state(self.folder.state, state)  # first, so that there are no weights without a state
+        self.save_weights(self.folder.last)
         self.saved = self.step
         self.processes.barrier()
+
+    def _complete_checkpoint(self) -> None:
+        """Write the weights of the state that was resumed, if a run ended between the writing of the two."""
+        if self.step and not first(lambda: self._has_weights_of_state()):
+            self.save_weights(self.folder.last)
+
+    def _has_weights_of_state(self) -> bool:
+        try:
+            last, now = read_about(self.folder.last), self._about()
+        except CheckpointError:
+            return False
+        return last is not None and (last.step, last.metrics) == (now.step, now.metrics)
 
     def _about(self) -> Checkpoint:
         dataset = self.data.dataset("train")
