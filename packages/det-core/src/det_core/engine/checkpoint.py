@@ -153,7 +153,12 @@ _FIELDS: Mapping[str, Callable[[Any], bool]] = {
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write the state of a training, tensors and plain values in dicts and lists, whole or not at all."""
     _check_finite(path, state.get("model", {}))
-    write_whole(path, lambda temporary: torch.save(dict(state), temporary))
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # an open file, for errors that name their cause
+            torch.save(dict(state), file)
+
+    write_whole(path, write)
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -194,7 +199,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             _flush_folder(path.parent)
         except (OSError, RuntimeError, SafetensorError) as error:
             fix = "free space or choose another folder; the file that was there before is unchanged"
-            raise CheckpointError(str(path), "cannot be written", str(error), fix) from error
+            cause = error.__context__ if isinstance(error.__context__, OSError) else error
+            raise CheckpointError(str(path), "cannot be written", str(cause), fix) from error
 
 
 @contextmanager
