@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from det_core.evaluation.per_image import PerImage
 
-from det_inspect.analysis.diagnosis import Diagnosis, diagnose
-from det_inspect.analysis.evidence import Objects, Seen
+from det_inspect.analysis.error_analysis import ErrorAnalysis, analyze_errors
+from det_inspect.analysis.image_records import ImageRecord, Objects
 
 if TYPE_CHECKING:
     from det_core.structures import Detections, Prediction, Sample, Targets
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["DetectionRecorder"]
 
 
-class DetectionRecorder(PerImage[Seen]):
-    """An evaluator without metrics, which records the boxes of each image; `diagnosis` analyzes them.
+class DetectionRecorder(PerImage[ImageRecord]):
+    """An evaluator without metrics, which records the boxes of each image; `error_analysis` analyzes them.
 
     Images without ground truth, without detections or with rotated boxes are skipped.
 
@@ -36,16 +36,16 @@ class DetectionRecorder(PerImage[Seen]):
             return
         if targets.boxes.shape[1] == detections.boxes.shape[1] == 4:
             file = "" if sample.path is None else str(sample.path)
-            self._images[sample.id] = Seen(sample.id, sample.size, _objects(targets), _objects(detections), file)
+            self._images[sample.id] = ImageRecord(sample.id, sample.size, _objects(targets), _objects(detections), file)
 
     def result(self) -> dict[str, float]:
         """No metrics."""
         return {}
 
-    def diagnosis(self) -> Diagnosis | None:
+    def error_analysis(self) -> ErrorAnalysis | None:
         """The error analysis of the recorded images; None if there is none."""
         images = [self._images[image_id] for image_id in self.image_ids]
-        return diagnose(images, self.classes) if images else None
+        return analyze_errors(images, self.classes) if images else None
 
 
 def _objects(source: "Targets | Detections") -> Objects:
