@@ -236,12 +236,12 @@ def _loaded(arguments: Mapping[str, Any]) -> tuple[Any, Any]:
 
 def _with_classes(options: _Options, classes: Sequence[str]) -> _Options:
     """The options with their texts divided into names of classes."""
-    blur, chosen = _split(options.blur, classes), _split(options.classes or (), classes)
-    unknown = [name for name in (*blur, *chosen) if name not in classes]
+    blur, only = _split(options.blur, classes), _split(options.classes or (), classes)
+    unknown = [name for name in (*blur, *only) if name not in classes]
     if unknown:
         near = registry.did_you_mean(unknown[0], classes) or f"there is {', '.join(classes[:20])}"
         raise ConfigError("--blur, --classes", f"the model has no class {', '.join(map(repr, unknown))}", fix=near)
-    return replace(options, blur=blur, classes=chosen or None)
+    return replace(options, blur=blur, classes=only or None)
 
 
 def _finished(
