@@ -116,7 +116,7 @@ def together(session: nox.Session) -> None:
     # With uv, the environments of tests/ecosystem take half a minute instead of two.
     install(session, *map(package, PACKAGES), extras="[all]", tools=[*TEST_TOOLS, RUFF, "uv"])
     # The tests import all modules.
-    for name, extra in (("det-detectron2", "layer"), ("det-export", "serve")):
+    for name, extra in (("det-detectron2", "layer"), ("det-export", "serve"), ("det-inspect", "view")):
         session.install(f"{build_wheel(session, package(name))}[{extra}]")
     run_tests(session, "tests", "-m", "not slow", *session.posargs, DET_WHEELHOUSE=str(WHEELHOUSE))
 
@@ -185,9 +185,9 @@ def release(session: nox.Session) -> None:
 def full(session: nox.Session) -> None:
     """Run what is too slow for every change: tests marked slow and the benchmarks, after `nox` itself."""
     install(session, *map(package, PACKAGES), extras="[all]", tools=TEST_TOOLS)
-    for name, extra in (("det-detectron2", "layer"), ("det-export", "serve")):
+    for name, extra in (("det-detectron2", "layer"), ("det-export", "serve"), ("det-inspect", "view")):
         session.install(f"{build_wheel(session, package(name))}[{extra}]")
-    session.install(f"{build_wheel(session, package('det-inspect'))}[tensorboard,mlflow,wandb]")
+    session.install(f"{build_wheel(session, package('det-inspect'))}[tensorboard,mlflow,view,wandb]")
     session.install("playwright>=1.50")  # tests of pages use the chromium of the machine
     run_tests(session, *(f"packages/{name}/tests" for name in PACKAGES), "tests", "-m", "slow", *session.posargs)
     for benchmark in sorted((ROOT / "benchmarks").glob("*.py")):

@@ -34,6 +34,7 @@ def det_commands() -> dict[str, str]:
         "train --overfit": "det_inspect.cli.trial:command",
         "train --scale-lr": "det_inspect.training.linear_rule:scaled",
         "train --watch": "det_inspect.training:AnchorFit",
+        "view": "det_inspect.cli.view:command",
         "zoo": "det_inspect.cli.zoo:command",
         "zoo convert": "det_inspect.cli.zoo_convert:command",
         "zoo verify": "det_inspect.cli.zoo_verify:command",

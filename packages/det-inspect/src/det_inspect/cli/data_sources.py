@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from det_inspect.datasets.check import Source
     from det_inspect.datasets.check_listing import Rules
 
-__all__ = ["Sources", "source_options"]
+__all__ = ["Sources", "file_options", "source_options"]
 
 _SPLITS = ("train", "val", "test")
 _PLACE = click.Path(path_type=Path)
@@ -166,8 +166,18 @@ def _rules_of(factory: "Factory[Dataset]") -> "Rules":
 
 def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The argument and options that `Sources` holds, which the function gets as `sources`."""
+    with_files = file_options(function)
+
+    @functools.wraps(with_files)
+    def with_recipe(recipe: str | None, **others: Any) -> Any:
+        return with_files(recipe=recipe, **others)
+
+    return click.argument("recipe", required=False, metavar="[RECIPE]")(with_recipe)
+
+
+def file_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that `Sources` holds, which the function gets as `sources`."""
     options = (
-        click.argument("recipe", required=False, metavar="[RECIPE]"),
         click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value of the recipe."),
         click.option("--split", "splits", multiple=True, metavar="NAME", help="train, val, test ...; may be repeated."),
         click.option(
@@ -181,9 +191,9 @@ def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
 
     @functools.wraps(function)
-    def with_sources(**given: Any) -> Any:
-        names = ("recipe", "overrides", "splits", "form", "images", "annotations", "folder", "labels", "classes")
-        return function(sources=Sources(**{name: given.pop(name) for name in names}), **given)
+    def with_sources(recipe: str | None = None, **given: Any) -> Any:
+        names = ("overrides", "splits", "form", "images", "annotations", "folder", "labels", "classes")
+        return function(sources=Sources(recipe, **{name: given.pop(name) for name in names}), **given)
 
     decorated: Callable[..., Any] = with_sources
     for option in reversed(options):

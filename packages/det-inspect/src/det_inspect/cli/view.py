@@ -1,0 +1,77 @@
+"""`det view`: data sets, predictions and runs in a browser."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from det_core.errors import ConfigError, MissingExtraError
+
+from det_inspect.cli.data_sources import Sources, file_options
+
+if TYPE_CHECKING:
+    from det_inspect.view.session import Session
+
+__all__ = ["command"]
+
+_PLACE = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command(short_help="Browse pictures, predictions and runs in a browser.")
+@click.argument("names", nargs=-1, metavar="[DATA] ...")
+@file_options
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; others than loopback are open.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8010, show_default=True, help="0 for any that is free.")
+@click.option("--cache", type=_PLACE, metavar="DIR", help="For thumbnails; by default view in det's cache folder.")
+@click.option("--pixels", is_flag=True, help="Decode all pictures to search for defects, as det data check does.")
+@click.option("--open", "opens", is_flag=True, help="Open the page in the browser of this machine.")
+def command(names: tuple[str, ...], sources: Sources, **options: Any) -> None:
+    """Serve a page with the pictures of a data set, their objects and their defects.
+
+    DATA is an annotation file in COCO's format or a recipe; other formats are named by the options of
+    det data check. The folder of images is that of --images, else `images` beside the file, else the file's own.
+
+    \b
+    Examples:
+      det view instances_val.json --images photos
+      det view faster_rcnn_r50_fpn_1x --split val
+      det view --format yolo --images photos --classes classes.txt
+    """
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        fix = "pip install det-inspect[view] --find-links WHEELS"
+        raise MissingExtraError("det view", f"needs {error.name}, which is not installed", fix=fix) from error
+    from det_core.weights.sources import cache_folder
+
+    cache = options.pop("cache") or cache_folder() / "view"
+    _serve(session_of(names, sources, cache, options.pop("pixels")), **options)
+
+
+def session_of(names: tuple[str, ...], sources: Sources, cache: Path, pixels: bool = False) -> "Session":
+    """What a command line names.
+
+    Raises:
+        ConfigError: it names nothing, or several recipes.
+    """
+    from det_inspect.view.picture_set import read_set
+    from det_inspect.view.session import Session
+    from det_inspect.view.sources import sources_with
+
+    named = sources_with(names, sources)
+    titles = named.titles()
+    if not titles:
+        fix = "name an annotation file or a recipe, such as det view instances_val.json --images photos"
+        raise ConfigError("det view", "no data set is named", fix=fix)
+    return Session(" and ".join(titles), read_set(named.listings()), cache, pixels)
+
+
+def _serve(session: "Session", host: str, port: int, opens: bool) -> None:
+    from det_inspect.view.server import Server, run_until_signal
+
+    server = Server(session, host, port)
+    if opens:
+        import webbrowser
+
+        webbrowser.open(server.url)
+    run_until_signal(server)

@@ -1,0 +1,1 @@
+"""`det view`: pictures, predictions and runs in a browser."""

@@ -1,0 +1,124 @@
+"""The routes of `det view`."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from det_core.errors import DetError
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from det_inspect.view.session import Filters, Session
+from det_inspect.view.thumbnails import displayed
+
+__all__ = ["make_app"]
+
+_PAGES = Path(__file__).with_name("pages")
+_TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css"}
+_FILES = {path.name: path for path in sorted(_PAGES.iterdir()) if path.suffix in _TYPES}
+_KEEP = {"Cache-Control": "private, max-age=300"}
+
+
+def filters_of(
+    split: Annotated[str, Query(max_length=200)] = "",
+    label: Annotated[int | None, Query(alias="class", ge=0)] = None,
+    size: Literal["", "small", "medium", "large"] = "",
+    defect: Annotated[str, Query(max_length=100)] = "",
+    text: Annotated[str, Query(max_length=500)] = "",
+    sort: Literal["file", "name", "objects", "defects"] = "file",
+) -> Filters:
+    """The filters of a request."""
+    return Filters(split, label, size, defect, text, sort)
+
+
+def make_app(session: Session) -> FastAPI:
+    """The application of one session; all answers of /api are JSON, errors {"errors": [...]}."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        session.close()
+
+    app = FastAPI(title="det view", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(DetError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(StarletteHTTPException, _failed)
+    _add_pages(app)
+    _add_set(app, session)
+    _add_files(app, session)
+    return app
+
+
+def _add_pages(app: FastAPI) -> None:
+    """The page and its modules, which are files of the package; no other file has a route."""
+
+    @app.get("/")
+    async def page() -> FileResponse:
+        return FileResponse(_FILES["index.html"], media_type=_TYPES[".html"])
+
+    @app.get("/pages/{name}")
+    async def module(name: str) -> FileResponse:
+        if name not in _FILES:
+            raise HTTPException(404, f"there is no page {name!r}")
+        return FileResponse(_FILES[name], media_type=_TYPES[_FILES[name].suffix])
+
+
+def _add_set(app: FastAPI, session: Session) -> None:
+    @app.get("/api/set")
+    def about() -> dict[str, Any]:
+        return session.about()
+
+    @app.get("/api/defects")
+    def defects() -> dict[str, Any]:
+        session.defects.start()
+        return session.defects.summary()
+
+    @app.get("/api/pictures")
+    def listed(
+        filters: Annotated[Filters, Depends(filters_of)],
+        offset: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    ) -> dict[str, Any]:
+        order = session.select(filters)
+        items = [session.item(index) for index in order[offset : offset + limit]]
+        return {"total": len(order), "offset": offset, "items": items}
+
+    @app.get("/api/pictures/{index}")
+    def details(index: int) -> dict[str, Any]:
+        return session.details(_checked(session, index))
+
+
+def _add_files(app: FastAPI, session: Session) -> None:
+    """Pictures by their number in the set; there is no route by name or path."""
+
+    @app.get("/pictures/{index}/thumbnail")
+    def thumbnail(index: int) -> FileResponse:
+        path = session.set.pictures[_checked(session, index)].path
+        return FileResponse(session.thumbnails.get(path), media_type="image/jpeg", headers=_KEEP)
+
+    @app.get("/pictures/{index}/image")
+    def image(index: int) -> Response:
+        content, media_type = displayed(session.set.pictures[_checked(session, index)].path)
+        return Response(content, media_type=media_type, headers=_KEEP)
+
+
+def _checked(session: Session, index: int) -> int:
+    if not 0 <= index < len(session.set.pictures):
+        raise HTTPException(404, f"there is no picture {index}; there are {len(session.set.pictures)}")
+    return index
+
+
+async def _refused(request: Request, error: Any) -> JSONResponse:
+    return JSONResponse({"errors": [str(error)]}, 422)
+
+
+async def _invalid(request: Request, error: Any) -> JSONResponse:
+    errors = [f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors()]
+    return JSONResponse({"errors": errors}, 422)
+
+
+async def _failed(request: Request, error: Any) -> JSONResponse:
+    return JSONResponse({"errors": [str(error.detail)]}, error.status_code, error.headers)

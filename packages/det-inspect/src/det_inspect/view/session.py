@@ -1,0 +1,146 @@
+"""What one `det view` shows: a set of pictures with its defects; and the selection of pictures by filters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from det_inspect.view.defects import Defects
+from det_inspect.view.picture_set import SIZES, Picture, PictureSet
+from det_inspect.view.shapes import shape_of
+from det_inspect.view.thumbnails import Thumbnails
+
+__all__ = ["Filters", "Session"]
+
+_MOST_OBJECTS = 2000
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which pictures are listed; "" or None does not filter.
+
+    Attributes:
+        split: name of a split.
+        label: pictures with an object of this class; with `size`, of that size.
+        size: one of `SIZES`.
+        defect: kind of a defect, or "any".
+        text: part of a file name, in any case.
+        sort: "file", "name", "objects" or "defects".
+    """
+
+    split: str = ""
+    label: int | None = None
+    size: str = ""
+    defect: str = ""
+    text: str = ""
+    sort: str = "file"
+
+
+class Session:
+    """A set of pictures as plain data for the page.
+
+    Args:
+        title: name of the data.
+        pictures: the set.
+        cache: folder of thumbnails.
+        pixels: whether the check for defects decodes all pictures.
+    """
+
+    def __init__(self, title: str, pictures: PictureSet, cache: Path, pixels: bool = False) -> None:
+        self.title, self.set = title, pictures
+        self.thumbnails = Thumbnails(cache / "thumbnails")
+        self.defects = Defects(pictures, pixels)
+        self._counts = pictures.counts()
+
+    def about(self) -> dict[str, Any]:
+        """The set in numbers."""
+        objects = np.bincount(self.set.label, minlength=len(self.set.classes)).tolist()
+        splits: dict[str, int] = {}
+        for picture in self.set.pictures:
+            splits[picture.split] = splits.get(picture.split, 0) + 1
+        classes = [
+            {"name": name, "objects": count, **points}
+            for name, count, points in zip(self.set.classes, objects, self.set.keypoints, strict=True)
+        ]
+        sizes = np.bincount(self.set.object_sizes(), minlength=len(SIZES)).tolist()
+        return {
+            "title": self.title,
+            "pictures": len(self.set.pictures),
+            "objects": len(self.set.records),
+            "classes": classes,
+            "splits": splits,
+            "sizes": dict(zip(SIZES, sizes, strict=True)),
+        }
+
+    def select(self, filters: Filters) -> list[int]:
+        """Pictures that pass all filters, in order."""
+        mask = np.ones(len(self.set.pictures), np.bool_)
+        if filters.label is not None or filters.size:
+            rows = np.ones(len(self.set.records), np.bool_)
+            if filters.label is not None:
+                rows &= self.set.label == filters.label
+            if filters.size:
+                rows &= self.set.object_sizes() == SIZES.index(filters.size)
+            mask &= self.set.pictures_with(rows)
+        if filters.defect:
+            marked = np.zeros(len(mask), np.bool_)
+            marked[list(self.defects.pictures_with(filters.defect))] = True
+            mask &= marked
+        order = np.flatnonzero(mask).tolist()
+        text = filters.text.lower()
+        pictures = self.set.pictures
+        if filters.split:
+            order = [index for index in order if pictures[index].split == filters.split]
+        if text:
+            order = [index for index in order if text in pictures[index].name.lower()]
+        return self._sorted(order, filters.sort)
+
+    def _sorted(self, order: list[int], sort: str) -> list[int]:
+        if sort == "name":
+            return sorted(order, key=lambda index: self.set.pictures[index].name)
+        if sort == "objects":
+            return sorted(order, key=lambda index: -int(self._counts[index]))
+        if sort == "defects":
+            return sorted(order, key=lambda index: -len(self.defects.by_picture.get(index, ())))
+        return order
+
+    def item(self, index: int) -> dict[str, Any]:
+        """One picture of the list."""
+        picture = self.set.pictures[index]
+        defects = len(self.defects.by_picture.get(index, ()))
+        return {**_facts(index, picture), "objects": int(self._counts[index]), "defects": defects}
+
+    def details(self, index: int) -> dict[str, Any]:
+        """One picture with its objects and defects."""
+        picture, rows = self.set.pictures[index], self.set.objects_of(index)
+        defects = self.defects.by_picture.get(index, [])
+        return {
+            **self.item(index),
+            "path": str(picture.path),
+            "objects": [self._object(int(row), picture) for row in rows[:_MOST_OBJECTS]],
+            "not_shown": max(0, len(rows) - _MOST_OBJECTS),
+            "defects": [{"kind": each.kind, "text": each.text, "box": each.box} for each in defects],
+        }
+
+    def _object(self, row: int, picture: Picture) -> dict[str, Any]:
+        record: Mapping[str, Any] = self.set.records[row]
+        number = record.get("id")
+        return {
+            "row": row,
+            "id": number if isinstance(number, int | str) else None,
+            "label": int(self.set.label[row]),
+            "size": SIZES[int(self.set.object_sizes()[row])],
+            **shape_of(record, picture.size),
+        }
+
+    def close(self) -> None:
+        """End the threads."""
+        self.defects.stop()
+
+
+def _facts(index: int, picture: Picture) -> dict[str, Any]:
+    height, width = picture.size
+    facts = {"index": index, "name": picture.name, "split": picture.split}
+    return {**facts, "id": picture.id, "width": width, "height": height}

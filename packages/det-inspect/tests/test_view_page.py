@@ -1,0 +1,107 @@
+"""The page of `det view` in a browser, a chromium of the machine."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi")
+playwright = pytest.importorskip("playwright.sync_api")
+
+ROOT = Path(__file__).parents[3]
+sys.path.append(str(ROOT / "packages" / "det-export" / "tests"))
+
+from chromium import CHROMIUM, opened_page  # noqa: E402
+from viewing import SCRIPT, running, session_of, write_set  # noqa: E402
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM, reason="there is no chromium")]
+expect = playwright.expect
+SHOTS = os.environ.get("DET_SCREENSHOTS")
+
+
+@pytest.fixture
+def page():
+    with opened_page() as opened:
+        opened.set_default_timeout(20_000)
+        yield opened
+
+
+def shot(page, name):
+    """A screenshot for a reader, in the folder DET_SCREENSHOTS if it is set."""
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / f"{name}.png")
+
+
+def tiles(page):
+    return page.locator(".tile .caption span:first-child")
+
+
+def test_page_lists_filters_and_opens_pictures(page, tmp_path):
+    with running(session_of(write_set(tmp_path / "set"), tmp_path / "cache")) as server:
+        page.goto(server.url)
+        expect(tiles(page)).to_have_text(["a.png", "b.tif", "broken.jpg", "missing.jpg"], timeout=20_000)
+        broken = page.locator(".tile .broken")
+        expect(broken).to_have_count(2)
+        expect(broken.nth(1)).to_contain_text("missing")
+        expect(page.locator("#counts-defect")).to_contain_text("missing image")
+        shot(page, "list")
+        expect(page.locator("#counts-class")).to_contain_text(SCRIPT)
+        assert page.title() == "val.json - det view"
+        page.click("#counts-class button:has-text('script')")
+        expect(tiles(page)).to_have_text(["a.png"])
+        page.locator(".tile").first.click()
+        expect(page.locator("#name")).to_have_text("a.png")
+        expect(page.locator("#stage svg rect.shape")).to_have_count(3)
+        expect(page.locator("#stage svg path.mask")).to_have_count(1)
+        expect(page.locator("#stage svg text", has_text="script")).to_have_text(SCRIPT)
+        expect(page.locator("#facts")).to_contain_text("box outside")
+        assert "rotate(-30 40 30)" in page.locator("#stage svg rect.shape").nth(1).get_attribute("transform")
+        page.hover("#facts tr >> nth=1")
+        expect(page.locator("#stage g.active")).to_have_count(1)
+        shot(page, "picture")
+        page.keyboard.press("Escape")
+        expect(page.locator("#picture")).to_be_hidden()
+        page.click("#clear")
+        expect(tiles(page)).to_have_count(4)
+
+
+def test_keys_move_open_and_search(page, tmp_path):
+    with running(session_of(write_set(tmp_path / "set"), tmp_path / "cache")) as server:
+        page.goto(server.url)
+        expect(tiles(page)).to_have_count(4)
+        page.keyboard.press("j")
+        expect(page.locator(".tile.current")).to_contain_text("b.tif")
+        page.keyboard.press("Enter")
+        expect(page.locator("#stage svg circle.joint")).to_have_count(2)
+        expect(page.locator("#stage svg line.limb")).to_have_count(1)
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#name")).to_have_text("broken.jpg")
+        expect(page.locator("#stage .error")).to_contain_text("broken.jpg")
+        page.keyboard.press("k")
+        expect(page.locator("#name")).to_have_text("b.tif")
+        page.keyboard.press("Escape")
+        page.keyboard.press("/")
+        page.keyboard.type("missing")
+        expect(tiles(page)).to_have_text(["missing.jpg"])
+        assert "text=missing" in page.url
+        page.reload()
+        expect(tiles(page)).to_have_text(["missing.jpg"])
+
+
+def test_page_fits_phones_and_darkness(page, tmp_path):
+    page.set_viewport_size({"width": 390, "height": 780})
+    page.emulate_media(color_scheme="dark")
+    with running(session_of(write_set(tmp_path / "set"), tmp_path / "cache")) as server:
+        page.goto(server.url)
+        expect(tiles(page)).to_have_count(4)
+        expect(page.locator("#filters")).to_be_hidden()
+        page.click("#more")
+        expect(page.locator("#filters")).to_be_visible()
+        page.click("#more")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 24, 28)"
+        page.locator(".tile").first.click()
+        expect(page.locator("#stage svg")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        shot(page, "phone")
