@@ -84,6 +84,15 @@ def test_training_of_data_is_refused_without_torch(folder: Path) -> None:
         assert f"error: {fault}" in lines[-2]
 
 
+def test_wrong_data_folder_is_one_fault(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DET_DATA", "nowhere")
+    faults = find_faults(str(folder / "recipe.yaml"), splits=("train", "val"), weights="")
+    assert [each.where for each in faults if "starts at DET_DATA, which is no folder" in each.problem] == [
+        "weights.source"
+    ]
+    assert {"model.roi_heads.box_head.fc_dims", "data.workers"} <= {each.where for each in faults}
+
+
 def test_resume_needs_no_weights_file(folder: Path) -> None:
     _, lines = det(folder, "train", "recipe.yaml", "--resume")
     assert not any("weights.source" in line for line in lines)

@@ -205,6 +205,14 @@ def test_detector_non_image_error_names_type_and_fix(detector, given, found, fix
         detector(given)
 
 
+@pytest.mark.parametrize(
+    "given", [np.zeros((0, 5, 3), np.uint8), np.zeros((5, 0, 3), np.uint8), torch.zeros(3, 0, 0, dtype=torch.uint8)]
+)
+def test_array_without_pixels_is_refused(detector, given):
+    with pytest.raises(DataError, match=r"has no pixels; its shape is \(.*0.*\); check how it was cut"):
+        detector(given)
+
+
 def test_bad_image_of_several_is_numbered(detector, image):
     with pytest.raises(DataError, match=r"images\[1\]"):
         detector([image, 5, image])
