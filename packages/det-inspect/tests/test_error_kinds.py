@@ -9,9 +9,9 @@ import pytest
 from det_core.evaluation.curves import curves
 from det_core.evaluation.figures import LIMITS, averages
 from det_devkit.conformance.perturbed import perturbed
-from det_inspect.analysis.error_kinds import KINDS, error_costs, judge, pairs
+from det_inspect.analysis.error_kinds import KINDS, classify_errors, error_costs, pairs
 from det_inspect.analysis.error_overlaps import costs_by
-from det_inspect.analysis.evidence import Objects, Seen, overlaps, seen_in
+from det_inspect.analysis.image_records import ImageRecord, Objects, overlaps, records_of
 from det_inspect.results.coco_files import read_files
 
 Box = tuple[float, float, float, float]
@@ -28,13 +28,13 @@ def objects(*entries: tuple[Box, int, float], crowd: bool = False) -> Objects:
     )
 
 
-def seen(truth: Objects, found: Objects) -> Seen:
-    return Seen(1, (200, 200), truth, found)
+def seen(truth: Objects, found: Objects) -> ImageRecord:
+    return ImageRecord(1, (200, 200), truth, found)
 
 
 def balance(truth: Objects, found: Objects, classes: int = 2) -> Any:
     images = [seen(truth, found)]
-    return error_costs(images, [judge(image) for image in images], classes)
+    return error_costs(images, [classify_errors(image) for image in images], classes)
 
 
 def test_overlaps_are_iou_and_for_crowds_iof() -> None:
@@ -55,7 +55,7 @@ def test_overlaps_are_iou_and_for_crowds_iof() -> None:
     ],
 )
 def test_error_kind_depends_on_overlapped_object(box: Box, label: int, kind: str) -> None:
-    own = judge(seen(objects((A, 0, 1)), objects((box, label, 0.9))))
+    own = classify_errors(seen(objects((A, 0, 1)), objects((box, label, 0.9))))
     assert own.kinds.tolist() == [kind]
     assert own.missed.tolist() == [True]
     # An object that is in the wrong class or place is not missed as well.
@@ -63,14 +63,14 @@ def test_error_kind_depends_on_overlapped_object(box: Box, label: int, kind: str
 
 
 def test_error_kind_of_lower_scored_match_is_duplicate() -> None:
-    own = judge(seen(objects((A, 0, 1)), objects((A, 0, 0.3), (A, 0, 0.8))))
+    own = classify_errors(seen(objects((A, 0, 1)), objects((A, 0, 0.3), (A, 0, 0.8))))
     assert own.rows.tolist() == [1, 0]
     assert own.kinds.tolist() == ["right", "duplicate"]
     assert own.meant.tolist() == [0, 0]
 
 
 def test_error_kind_inside_crowd_is_ignored() -> None:
-    own = judge(seen(objects(((0, 0, 100, 100), 0, 1), crowd=True), objects((A, 0, 0.9))))
+    own = classify_errors(seen(objects(((0, 0, 100, 100), 0, 1), crowd=True), objects((A, 0, 0.9))))
     assert own.kinds.tolist() == ["ignored"]
     assert not own.missed.any()
 
@@ -109,7 +109,7 @@ def test_error_costs_without_detections_or_objects() -> None:
 
 def test_pairs_match_true_and_predicted_classes() -> None:
     images = [seen(objects((A, 0, 1), (B, 1, 1)), objects((A, 1, 0.9), ((50, 50, 60, 60), 0, 0.8)))]
-    assert sorted(pairs(images, [judge(images[0])])) == [(-1, 0), (0, 1), (1, -1)]
+    assert sorted(pairs(images, [classify_errors(images[0])])) == [(-1, 0), (0, 1), (1, -1)]
 
 
 def made(seed: int, folder: Path, crowds: float, masks: bool = False, keypoints: bool = False) -> Any:
@@ -141,8 +141,8 @@ def made(seed: int, folder: Path, crowds: float, masks: bool = False, keypoints:
 @pytest.mark.parametrize("seed", range(3))
 def test_ap50_is_that_of_coco(seed: int, tmp_path: Path) -> None:
     files = made(seed, tmp_path, crowds=0.1)
-    images = seen_in(files)
-    own = error_costs(images, [judge(image) for image in images], len(files.classes))
+    images = records_of(files)
+    own = error_costs(images, [classify_errors(image) for image in images], len(files.classes))
     reference = dict(each[:2] for each in averages(curves(files.truth, files.found, "bbox", [100]), "bbox"))
     assert own.ap50 == pytest.approx(reference["AP50"], abs=1e-12)
 
@@ -151,8 +151,8 @@ def test_ap50_is_that_of_coco(seed: int, tmp_path: Path) -> None:
 def test_counts_and_costs_are_those_of_hotcoco(seed: int, tmp_path: Path) -> None:
     hotcoco = pytest.importorskip("hotcoco", reason="hotcoco is not installed: det-core[fast-eval]")
     files = made(seed, tmp_path, crowds=0)  # which hotcoco counts as objects
-    images = seen_in(files)
-    own = error_costs(images, [judge(image) for image in images], len(files.classes))
+    images = records_of(files)
+    own = error_costs(images, [classify_errors(image) for image in images], len(files.classes))
     judged = hotcoco.COCOeval(hotcoco.COCO(dict(files.truth)), hotcoco.COCO(dict(files.found)), "bbox")
     judged.evaluate()
     theirs = judged.tide_errors()
@@ -197,6 +197,6 @@ def test_ap50_of_masks_and_keypoints_is_that_of_coco(seed: int, iou_type: Any, t
 
 def test_errors_of_boxes_are_the_same_either_way(tmp_path: Path) -> None:
     files = made(0, tmp_path, crowds=0.1)
-    images = seen_in(files)
-    own = error_costs(images, [judge(image) for image in images], len(files.classes))
+    images = records_of(files)
+    own = error_costs(images, [classify_errors(image) for image in images], len(files.classes))
     assert costs_by("bbox", files.truth, files.found, len(files.classes)) == own

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from det_core.cli.main import det
 from det_core.errors import ConfigError
 from det_inspect.analysis.diagnosis import Diagnosis, diagnose
-from det_inspect.analysis.evidence import Objects, Seen
+from det_inspect.analysis.image_records import ImageRecord, Objects
 from det_inspect.analysis.page import page, write_page
 from PIL import Image
 
@@ -35,7 +35,7 @@ def diagnosis(file: str = "") -> Diagnosis:
     """One image: one object is found, one called by the other class; something is found where nothing is."""
     truth = objects((BOX, 0, 1), (OTHER, 1, 1))
     found = objects((BOX, 0, 0.9), (OTHER, 0, 0.8), ((0, 60, 9, 70), 1, 0.95))
-    return diagnose([Seen("im & 1", (80, 100), truth, found, file)], NAMES)
+    return diagnose([ImageRecord("im & 1", (80, 100), truth, found, file)], NAMES)
 
 
 class Rows(HTMLParser):
@@ -112,8 +112,8 @@ def test_pictures_outside_the_folder_or_broken_are_left_out(tmp_path: Path) -> N
 def test_page_without_objects_is_written() -> None:
     assert "Figures" in page("run", {"semantic/mIoU": 0.5}, [], None)
     none = objects()
-    rows(page("run", {}, [], diagnose([Seen(1, (0, 0), none, none)], NAMES)))
-    rows(page("run", {}, [], diagnose([Seen(1, (0, 0), objects((BOX, 0, 1)), none)], NAMES)))
+    rows(page("run", {}, [], diagnose([ImageRecord(1, (0, 0), none, none)], NAMES)))
+    rows(page("run", {}, [], diagnose([ImageRecord(1, (0, 0), objects((BOX, 0, 1)), none)], NAMES)))
 
 
 def test_page_folder_that_cannot_be_created_is_error(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_page_of_crowded_images_and_long_names_stays_small() -> None:
     labels = np.zeros(count, np.int64)
     truth = Objects(boxes[:10], labels[:10], np.ones(10), np.zeros(10, np.bool_))
     found = Objects(boxes + 500, labels, np.ones(count), np.zeros(count, np.bool_))
-    images = [Seen(f"{number}{'i' * 10_000}", (600, 700), truth, found) for number in range(3)]
+    images = [ImageRecord(f"{number}{'i' * 10_000}", (600, 700), truth, found) for number in range(3)]
     names = ("n" * 1_000_000, "n" * 1_000_000 + "2")
     text = page("t" * 1_000_000, {f"bbox/AP/{name}": 0.5 for name in names}, ["no " * 100_000], diagnose(images, names))
     assert len(text) < 2_000_000

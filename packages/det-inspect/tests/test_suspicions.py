@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from det_devkit.conformance.perturbed import perturbed
-from det_inspect.analysis.evidence import seen_in
+from det_inspect.analysis.image_records import records_of
 from det_inspect.analysis.suspicions import Suspicion, suspicions
 from det_inspect.results.coco_files import read_files
 
@@ -39,7 +39,7 @@ def raised(truth: dict[str, Any], results: Results, folder: Path) -> list[Suspic
     (folder / "truth.json").write_text(json.dumps(truth))
     (folder / "found.json").write_text(json.dumps(results))
     files = read_files(folder / "truth.json", folder / "found.json")
-    return suspicions(seen_in(files), files.classes, files.unknown, files.category_ids)
+    return suspicions(records_of(files), files.classes, files.unknown, files.category_ids)
 
 
 def boxes(change: Callable[..., list[float]]) -> Callable[[Results, dict[int, dict[str, Any]]], None]:

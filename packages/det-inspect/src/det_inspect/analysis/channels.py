@@ -10,7 +10,7 @@ from torch import nn
 
 from det_inspect.analysis.detection_recorder import DetectionRecorder
 from det_inspect.analysis.diagnosis import diagnose
-from det_inspect.analysis.evidence import Seen
+from det_inspect.analysis.image_records import ImageRecord
 from det_inspect.analysis.suspicions import Suspicion
 
 __all__ = ["reversed_channels"]
@@ -21,7 +21,7 @@ _MARGIN, _FACTOR = 0.05, 1.2
 def reversed_channels(
     model: nn.Module,
     batches: Iterable[Batch],
-    evaluated: Mapping[int | str, Seen],
+    evaluated: Mapping[int | str, ImageRecord],
     classes: Sequence[str],
     images: int = 16,
 ) -> Suspicion | None:

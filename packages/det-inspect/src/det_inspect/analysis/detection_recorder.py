@@ -7,7 +7,7 @@ import numpy as np
 from det_core.evaluation.per_image import PerImage
 
 from det_inspect.analysis.diagnosis import Diagnosis, diagnose
-from det_inspect.analysis.evidence import Objects, Seen
+from det_inspect.analysis.image_records import ImageRecord, Objects
 
 if TYPE_CHECKING:
     from det_core.structures import Detections, Prediction, Sample, Targets
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["DetectionRecorder"]
 
 
-class DetectionRecorder(PerImage[Seen]):
+class DetectionRecorder(PerImage[ImageRecord]):
     """An evaluator without metrics, which records the boxes of each image; `diagnosis` analyzes them.
 
     Images without ground truth, without detections or with rotated boxes are skipped.
@@ -36,7 +36,7 @@ class DetectionRecorder(PerImage[Seen]):
             return
         if targets.boxes.shape[1] == detections.boxes.shape[1] == 4:
             file = "" if sample.path is None else str(sample.path)
-            self._images[sample.id] = Seen(sample.id, sample.size, _objects(targets), _objects(detections), file)
+            self._images[sample.id] = ImageRecord(sample.id, sample.size, _objects(targets), _objects(detections), file)
 
     def result(self) -> dict[str, float]:
         """No metrics."""

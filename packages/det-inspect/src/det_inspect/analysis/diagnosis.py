@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from det_inspect.analysis.error_kinds import ErrorCosts, Judged, error_costs, judge
-from det_inspect.analysis.evidence import Seen
+from det_inspect.analysis.error_kinds import ErrorCosts, Judged, classify_errors, error_costs
+from det_inspect.analysis.image_records import ImageRecord
 from det_inspect.analysis.suspicions import Suspicion, suspicions
 
 __all__ = ["WHAT", "Diagnosis", "diagnose"]
@@ -28,7 +28,7 @@ class Diagnosis:
     """
 
     classes: tuple[str, ...]
-    images: tuple[Seen, ...]
+    images: tuple[ImageRecord, ...]
     judged: tuple[Judged, ...]
     errors: ErrorCosts
     suspicions: tuple[Suspicion, ...]
@@ -44,13 +44,13 @@ class Diagnosis:
 
 
 def diagnose(
-    images: Sequence[Seen],
+    images: Sequence[ImageRecord],
     classes: Sequence[str],
     unknown: Mapping[int, int] | None = None,
     category_ids: Sequence[int] | None = None,
 ) -> Diagnosis:
     """Analyze all recorded images; the arguments are those of `suspicions`."""
-    judged = tuple(judge(seen) for seen in images)
+    judged = tuple(classify_errors(seen) for seen in images)
     return Diagnosis(
         classes=tuple(classes),
         images=tuple(images),

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from det_inspect.analysis.evidence import Floats, Seen, overlaps
+from det_inspect.analysis.image_records import Floats, ImageRecord, overlaps
 
-__all__ = ["KINDS", "ErrorCosts", "Judged", "error_costs", "judge"]
+__all__ = ["KINDS", "ErrorCosts", "Judged", "average_precision", "classify_errors", "error_costs"]
 
 KINDS = ("classification", "localisation", "both", "duplicate", "background", "missed")
 RIGHT, IGNORED = "right", "ignored"
@@ -64,8 +64,8 @@ class ErrorCosts:
         return {kind: {"count": count, "costs": self.costs.get(kind)} for kind, count in self.counts.items()}
 
 
-def judge(seen: Seen, limit: int = _LIMIT) -> Judged:
-    """Match the detections of an image as COCO does at an IoU of 0.5, and classify the errors of the others.
+def classify_errors(seen: ImageRecord, limit: int = _LIMIT, foreground: float = _FOREGROUND) -> Judged:
+    """Match the detections of an image as COCO does at the IoU `foreground`, and classify the errors of the others.
 
     Of each class the best `limit` detections count.
     """
@@ -79,10 +79,10 @@ def judge(seen: Seen, limit: int = _LIMIT) -> Judged:
     open_crowds = truth.crowd.copy()
     for row in range(len(rows)):
         free = np.where(same[row] & ~taken, shared[row], -1.0)
-        if len(free) and free.max() >= _FOREGROUND:
+        if len(free) and free.max() >= foreground:
             meant[row] = len(free) - 1 - free[::-1].argmax()  # of equal ones the last, as pycocotools
             taken[meant[row]] = True
-        elif (shared[row][same[row] & open_crowds] >= _FOREGROUND).any():
+        elif (shared[row][same[row] & open_crowds] >= foreground).any():
             kinds[row] = IGNORED
             if seen.once is not None:
                 inside = np.where(same[row] & open_crowds, shared[row], -1.0)
@@ -92,14 +92,14 @@ def judge(seen: Seen, limit: int = _LIMIT) -> Judged:
             kinds[row] = ""
     single = ~truth.crowd
     for row in np.flatnonzero(kinds == "").tolist():
-        kinds[row], meant[row] = _error(shared[row], same[row] & single, ~same[row] & single)
+        kinds[row], meant[row] = _error(shared[row], same[row] & single, ~same[row] & single, foreground)
     missed = ~taken
     lost = missed.copy()
     lost[meant[np.isin(kinds, KINDS[:2])]] = False
     return Judged(rows, kinds, meant, missed, lost)
 
 
-def _best(seen: Seen, limit: int) -> NDArray[np.int64]:
+def _best(seen: ImageRecord, limit: int) -> NDArray[np.int64]:
     """The detections that count, by falling score."""
     order = np.argsort(-seen.found.scores, kind="stable")
     if len(order) <= limit:
@@ -111,23 +111,23 @@ def _best(seen: Seen, limit: int) -> NDArray[np.int64]:
     return order[keep]
 
 
-def _error(shared: Floats, same: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[str, int]:
+def _error(shared: Floats, same: NDArray[np.bool_], other: NDArray[np.bool_], foreground: float) -> tuple[str, int]:
     """The kind of a wrong detection, and the object it is about."""
     own, foreign = (np.where(which, shared, -1.0) for which in (same, other))
     best_own, best_foreign = own.max(initial=-1.0), foreign.max(initial=-1.0)
-    if _BACKGROUND <= best_own < _FOREGROUND:
+    if _BACKGROUND <= best_own < foreground:
         return "localisation", int(own.argmax())
-    if best_foreign >= _FOREGROUND:
+    if best_foreign >= foreground:
         return "classification", int(foreign.argmax())
-    if best_own >= _FOREGROUND:
+    if best_own >= foreground:
         return "duplicate", int(own.argmax())
     if best_foreign >= _BACKGROUND:
         return "both", int(foreign.argmax())
     return "background", -1
 
 
-def error_costs(images: Sequence[Seen], judged: Sequence[Judged], num_classes: int) -> ErrorCosts:
-    """AP50 cost of each error type; `judged` is the result of `judge` for each image."""
+def error_costs(images: Sequence[ImageRecord], judged: Sequence[Judged], num_classes: int) -> ErrorCosts:
+    """AP50 cost of each error type; `judged` is the result of `classify_errors` for each image."""
     counts = {kind: int(sum((each.kinds == kind).sum() for each in judged)) for kind in KINDS[:5]}
     counts["missed"] = int(sum(each.lost.sum() for each in judged))
     table = _Table.of(images, judged, num_classes)
@@ -147,7 +147,7 @@ class _Table(NamedTuple):
     lost: NDArray[np.int64]
 
     @classmethod
-    def of(cls, images: Sequence[Seen], judged: Sequence[Judged], num_classes: int) -> "_Table":
+    def of(cls, images: Sequence[ImageRecord], judged: Sequence[Judged], num_classes: int) -> "_Table":
         columns = [_columns(*each) for each in zip(images, judged, strict=True)]
         nothing = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0, "<U14"), np.zeros(0, np.int64))
         joined: list[NDArray[Any]] = [np.concatenate(parts) for parts in zip(nothing, *columns, strict=True)]
@@ -172,11 +172,11 @@ class _Table(NamedTuple):
         values = []
         for label in np.flatnonzero(self.wanted):
             own = kept & (labels == label)
-            values.append(_average_precision(self.scores[own], right[own], int(wanted[label])))
+            values.append(average_precision(self.scores[own], right[own], int(wanted[label])))
         return float(np.mean(values)) if values else None
 
 
-def _columns(seen: Seen, own: Judged) -> tuple[NDArray[np.int64], Floats, NDArray[np.str_], NDArray[np.int64]]:
+def _columns(seen: ImageRecord, own: Judged) -> tuple[NDArray[np.int64], Floats, NDArray[np.str_], NDArray[np.int64]]:
     corrected = np.full(len(own.rows), -1, np.int64)
     about = np.isin(own.kinds, KINDS[:2])
     for row in np.flatnonzero(about):
@@ -186,7 +186,7 @@ def _columns(seen: Seen, own: Judged) -> tuple[NDArray[np.int64], Floats, NDArra
     return seen.found.labels[own.rows], seen.found.scores[own.rows], own.kinds, corrected
 
 
-def _average_precision(scores: Floats, right: NDArray[np.bool_], wanted: int) -> float:
+def average_precision(scores: Floats, right: NDArray[np.bool_], wanted: int) -> float:
     """Average precision at 101 recalls, as in COCO; 1 if no objects remain."""
     if not wanted:
         return 1.0
@@ -198,7 +198,7 @@ def _average_precision(scores: Floats, right: NDArray[np.bool_], wanted: int) ->
     return float(np.where(places < len(hits), np.append(precision, 0.0)[places], 0.0).mean())
 
 
-def pairs(images: Sequence[Seen], judged: Sequence[Judged]) -> "Iterator[tuple[int, int]]":
+def pairs(images: Sequence[ImageRecord], judged: Sequence[Judged]) -> "Iterator[tuple[int, int]]":
     """(true label, found label) of detections on an object, of missed ones (found -1) and of background (true -1)."""
     for seen, own in zip(images, judged, strict=True):
         for row, kind, meant in zip(own.rows, own.kinds, own.meant, strict=True):

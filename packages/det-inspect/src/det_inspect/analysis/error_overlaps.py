@@ -11,8 +11,8 @@ from det_core.evaluation.curves import COCO_SIGMAS, IouType, Table
 from det_core.evaluation.figures import LIMITS
 from pycocotools import mask as coco_mask
 
-from det_inspect.analysis.error_kinds import ErrorCosts, error_costs, judge
-from det_inspect.analysis.evidence import Floats, Seen, objects_of
+from det_inspect.analysis.error_kinds import ErrorCosts, classify_errors, error_costs
+from det_inspect.analysis.image_records import Floats, ImageRecord, objects_of
 
 __all__ = ["costs_by"]
 
@@ -39,14 +39,14 @@ def costs_by(
         _seen(iou_type, image, *records, np.array(sigmas))
         for image, records in zip(truth["images"], by_image, strict=True)
     ]
-    judged = [judge(image, LIMITS[iou_type][-1]) for image in images]
+    judged = [classify_errors(image, LIMITS[iou_type][-1]) for image in images]
     return error_costs(images, judged, num_classes)
 
 
-def _seen(iou_type: IouType, image: _Record, truth: list[_Record], found: list[_Record], sigmas: Floats) -> Seen:
+def _seen(iou_type: IouType, image: _Record, truth: list[_Record], found: list[_Record], sigmas: Floats) -> ImageRecord:
     objects, size = objects_of(truth), (image["height"], image["width"])
     if iou_type == "bbox":
-        return Seen(image["id"], size, objects, objects_of(found))
+        return ImageRecord(image["id"], size, objects, objects_of(found))
     once = np.zeros(len(truth), np.bool_)
     if iou_type == "segm":
         shared = _of_masks(truth, found)
@@ -54,7 +54,7 @@ def _seen(iou_type: IouType, image: _Record, truth: list[_Record], found: list[_
         shared = np.array([[_similarity(guess, own, sigmas) for own in truth] for guess in found], np.float64)
         once = np.array([not own["num_keypoints"] and not own["iscrowd"] for own in truth], np.bool_)
         objects = objects._replace(crowd=objects.crowd | once)
-    return Seen(image["id"], size, objects, objects_of(found), "", shared.reshape(len(found), len(truth)), once)
+    return ImageRecord(image["id"], size, objects, objects_of(found), "", shared.reshape(len(found), len(truth)), once)
 
 
 def _of_masks(truth: list[_Record], found: list[_Record]) -> Floats:

@@ -14,7 +14,7 @@ from det_inspect.analysis.detection_recorder import DetectionRecorder
 from det_inspect.analysis.diagnosis import Diagnosis, diagnose
 from det_inspect.analysis.error_kinds import ErrorCosts
 from det_inspect.analysis.error_overlaps import costs_by
-from det_inspect.analysis.evidence import seen_in
+from det_inspect.analysis.image_records import records_of
 from det_inspect.analysis.page import write_page
 from det_inspect.analysis.show import show_diagnosis
 
@@ -102,7 +102,7 @@ class Analysis(DetectionRecorder):
 
 def explanation_of(files: "CocoFiles", images: Path | None = None) -> Explanation:
     """The explanation of a file of results; `images` is the folder that names of images start from."""
-    why = diagnose(seen_in(files), files.classes, files.unknown, files.category_ids)
+    why = diagnose(records_of(files), files.classes, files.unknown, files.category_ids)
     others = [iou_type for iou_type in files.iou_types if iou_type != "bbox"]
     costs: dict[str, ErrorCosts] = {
         name: costs_by(name, files.truth, files.found, len(files.classes)) for name in others

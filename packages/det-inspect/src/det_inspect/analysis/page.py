@@ -17,7 +17,7 @@ from det_core.zoo.class_names import short_name
 
 from det_inspect.analysis.diagnosis import WHAT, Diagnosis
 from det_inspect.analysis.error_kinds import RIGHT, Judged, pairs
-from det_inspect.analysis.evidence import Floats, Seen
+from det_inspect.analysis.image_records import Floats, ImageRecord
 
 __all__ = ["page", "write_page"]
 
@@ -260,13 +260,13 @@ def _worst(why: Diagnosis, least: float, images: Path | None) -> str:
     return f'<p class="small">{note}</p><div class="images">{shown}</div>'
 
 
-def _badness(seen: Seen, own: Judged) -> float:
+def _badness(seen: ImageRecord, own: Judged) -> float:
     """Objects missed, and wrong detections by their scores."""
     wrong = ~np.isin(own.kinds, (RIGHT, "ignored"))
     return float(own.lost.sum() + seen.found.scores[own.rows[wrong]].clip(0, 1).sum())
 
 
-def _figure(why: Diagnosis, seen: Seen, own: Judged, least: float, images: Path | None) -> str:
+def _figure(why: Diagnosis, seen: ImageRecord, own: Judged, least: float, images: Path | None) -> str:
     height, width = seen.size
     if not height or not width:
         corners = np.concatenate((seen.truth.boxes, seen.found.boxes))

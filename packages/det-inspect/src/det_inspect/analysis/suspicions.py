@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from det_inspect.analysis.evidence import Floats, Objects, Seen, overlaps
+from det_inspect.analysis.image_records import Floats, ImageRecord, Objects, overlaps
 
 __all__ = ["Suspicion", "suspicions"]
 
@@ -41,7 +41,7 @@ class Suspicion:
 
 
 def suspicions(
-    images: Sequence[Seen],
+    images: Sequence[ImageRecord],
     classes: Sequence[str],
     unknown: Mapping[int, int] | None = None,
     category_ids: Sequence[int] | None = None,
@@ -61,7 +61,7 @@ def suspicions(
     return made + (list(_forms(sample)) or list(_labels(sample, classes, category_ids)))
 
 
-def _best(seen: Seen) -> Seen:
+def _best(seen: ImageRecord) -> ImageRecord:
     """The image with its best detections alone, and without crowds."""
     order = np.argsort(-seen.found.scores, kind="stable")[:_OBJECTS]
     truth = seen.truth.take(~seen.truth.crowd)
@@ -78,7 +78,7 @@ def _categories(found: int, unknown: Mapping[int, int], known: Sequence[int]) ->
         yield Suspicion("categories that never match", evidence, fix)
 
 
-def _scores(images: Sequence[Seen], found: int) -> Iterator[Suspicion]:
+def _scores(images: Sequence[ImageRecord], found: int) -> Iterator[Suspicion]:
     objects = sum(int((~seen.truth.crowd).sum()) for seen in images)
     if not objects:
         return
@@ -98,7 +98,7 @@ def _scores(images: Sequence[Seen], found: int) -> Iterator[Suspicion]:
         yield Suspicion("images without results", evidence, "were results of all images written, under their own ids?")
 
 
-def _forms(sample: Sequence[Seen]) -> Iterator[Suspicion]:
+def _forms(sample: Sequence[ImageRecord]) -> Iterator[Suspicion]:
     """Whether far more objects are covered if boxes are read in another way or scaled."""
     objects = sum(len(seen.truth.labels) for seen in sample)
     if objects < _FEWEST:
@@ -162,7 +162,7 @@ _READ = {
 }
 
 
-def _covered(sample: Sequence[Seen], side: str, reading: str) -> int:
+def _covered(sample: Sequence[ImageRecord], side: str, reading: str) -> int:
     """How many objects have a detection on them if the boxes of a side are read in another way."""
     read = (_FORMS | _SCALES).get(reading)
     count = 0
@@ -179,7 +179,7 @@ def _hits(found: Objects, truth: Objects) -> int:
     return int((overlaps(found, truth).max(0, initial=0.0) >= 0.5).sum())
 
 
-def _common_scale(sample: Sequence[Seen]) -> tuple[str, int]:
+def _common_scale(sample: Sequence[ImageRecord]) -> tuple[str, int]:
     """The factor by which detections fit best, one for all or one that brings a side of each image to one length."""
     factors = np.exp(np.arange(np.log(0.1), np.log(10), 0.06))
     best = ("", -1)
@@ -197,7 +197,9 @@ def _common_scale(sample: Sequence[Seen]) -> tuple[str, int]:
     return best
 
 
-def _labels(sample: Sequence[Seen], classes: Sequence[str], category_ids: Sequence[int] | None) -> Iterator[Suspicion]:
+def _labels(
+    sample: Sequence[ImageRecord], classes: Sequence[str], category_ids: Sequence[int] | None
+) -> Iterator[Suspicion]:
     """Whether detections lie on objects of a class that is always the same other one."""
     table = _paired(sample, len(classes))
     pairs = int(table.sum())
@@ -225,7 +227,7 @@ def _labels(sample: Sequence[Seen], classes: Sequence[str], category_ids: Sequen
     )
 
 
-def _paired(sample: Sequence[Seen], count: int) -> NDArray[np.int64]:
+def _paired(sample: Sequence[ImageRecord], count: int) -> NDArray[np.int64]:
     """How many detections of each found class (column) lie on objects of each true one (row), the best first."""
     table = np.zeros((count, count), np.int64)
     for seen in sample:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from det_inspect.results.coco_files import CocoFiles
 
-__all__ = ["Objects", "Seen", "objects_of", "overlaps", "seen_in"]
+__all__ = ["ImageRecord", "Objects", "objects_of", "overlaps", "records_of"]
 
 Floats = NDArray[np.float64]
 _PAIRS = 1 << 20
@@ -39,7 +39,7 @@ class Objects(NamedTuple):
         return Objects(self.boxes[chosen], self.labels[chosen], self.scores[chosen], self.crowd[chosen])
 
 
-class Seen(NamedTuple):
+class ImageRecord(NamedTuple):
     """One image: its size is (height, width); `file` is "" if it is not known.
 
     `shared` are the overlaps (D, G), of masks or keypoints say; None: those of the boxes. `once`, bool (G,), are those
@@ -71,7 +71,7 @@ def overlaps(found: Objects, truth: Objects) -> Floats:
     return values
 
 
-def seen_in(files: "CocoFiles") -> list[Seen]:
+def records_of(files: "CocoFiles") -> list[ImageRecord]:
     """Records of two files, image by image; results of unknown categories are omitted."""
     images = files.truth["images"]
     truth: list[list[_Record]] = [[] for _ in images]
@@ -80,7 +80,7 @@ def seen_in(files: "CocoFiles") -> list[Seen]:
         for own in table["annotations"]:
             by_image[own["image_id"]].append(own)
     return [
-        Seen(
+        ImageRecord(
             image_id=files.image_ids[image["id"]],
             size=(image["height"], image["width"]),
             truth=objects_of(truth[image["id"]]),
