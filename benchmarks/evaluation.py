@@ -65,7 +65,7 @@ def measure(files: CocoFiles, iou_type: IouType, backend: Backend) -> tuple[floa
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        made = curves(files.truth, files.found, iou_type, LIMITS[iou_type], backend=backend)
+        made = curves(files.ground_truth, files.detections, iou_type, LIMITS[iou_type], backend=backend)
         seconds.append(time.perf_counter() - start)
     return min(seconds), made
 
@@ -81,7 +81,7 @@ def main() -> None:
             if not all(map(np.array_equal, made, reference)):
                 raise SystemExit(f"{name}, {iou_type}: hotcoco gives other arrays than pycocotools")
             row = {"pycocotools": round(slow * 1e3, 1), "hotcoco": round(fast * 1e3, 1), "ratio": round(slow / fast, 1)}
-            table[f"{name}, {iou_type}"] = {"results": len(files.found["annotations"]), **row}
+            table[f"{name}, {iou_type}"] = {"results": len(files.detections["annotations"]), **row}
             print(f"{name + ', ' + iou_type:38}{row['pycocotools']:14.1f}{row['hotcoco']:10.1f}{row['ratio']:8.1f}")
     versions = {name: version(name) for name in ("hotcoco", "pycocotools")}
     RESULTS.parent.mkdir(exist_ok=True)

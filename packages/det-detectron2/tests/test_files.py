@@ -73,7 +73,8 @@ def test_file_with_base_gives_recipe_of_same_name(tmp_path):
     path = tmp_path / "COCO-Detection" / "retinanet_R_101_FPN_3x.yaml"
     path.write_text(CHILD)
     result = run(path, "-o", tmp_path / "ours.yaml")
-    assert (result.exit_code, result.output) == (0, "")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"recipe: {tmp_path / 'ours.yaml'}; det train {tmp_path / 'ours.yaml'}\n"
     ours, theirs = (
         recipes.load(name).resolved().tree for name in (str(tmp_path / "ours.yaml"), "retinanet_r101_fpn_3x")
     )
@@ -89,6 +90,12 @@ def test_recipe_is_printed_and_untranslated_settings_go_to_stderr(configs):
     again = path.with_name("again.yaml")
     again.write_text(result.stdout)
     assert recipes.load(again).check().tree["train"]["steps"] == 7
+
+
+def test_registered_dataset_is_left_for_the_recipe(configs):
+    result = run(configs(mine='DATASETS:\n  TRAIN: ("mine",)\n'))
+    assert result.stderr.splitlines()[0] == "not translated: DATASETS.TRAIN"
+    assert "data: {train: {type: coco, images: FOLDER, annotations: FILE}, val: ...}" in result.stderr.splitlines()[1]
 
 
 def test_constant_in_text_is_parsed(configs):

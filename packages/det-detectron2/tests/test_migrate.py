@@ -1,5 +1,7 @@
 """`det migrate`."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import yaml
@@ -16,6 +18,11 @@ cfg.merge_from_file(model_zoo.get_config_file("COCO-InstanceSegmentation/mask_rc
 cfg.MODEL.ROI_HEADS.NUM_CLASSES = 3
 cfg.SOLVER.BASE_LR = 0.005
 cfg.OUTPUT_DIR = str(1)
+cfg.MODEL.WEIGHTS = model_zoo.get_checkpoint_url("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml")
+cfg.DATASETS.TRAIN = ("mine",)
+cfg.SOLVER.MAX_ITER = len("steps")
+cfg.MODEL.NOTHING = 1
+cfg.merge_from_list(["A.B", 1])
 T.RandomFlip()
 """
 
@@ -28,12 +35,25 @@ def test_migrate_program_on_the_layer_gives_its_recipe(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     done = run(str(tmp_path / "program.py"), "-o", str(tmp_path / "recipe.yaml"))
     assert done.exit_code == 0, done.output
-    assert "4 of 4 names in 1 files work on the layer" in done.output
+    assert "5 of 5 names in 1 file work on the layer" in done.output
     tree = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
     assert tree["train"]["optimizer"]["lr"] == 0.005
     assert tree["model"]["num_classes"] == 3
+    assert tree["weights"]["source"].endswith("137849600/model_final_f10217.pkl")
+    for line in (
+        "program.py:13: SOLVER.MAX_ITER is computed when the program runs; set it in the recipe",
+        "program.py:14: MODEL.NOTHING is no setting of Detectron2; set it in the recipe",
+        "program.py:15: settings of the command line or of a list become --set of det train",
+        "not translated: DATASETS.TRAIN",
+        "add your files to the recipe, data: {train: {type: coco",
+    ):
+        assert line in done.stderr
     assert run(str(tmp_path), "--check").exit_code == 0
-    assert run(str(tmp_path / "program.py"), "-o", str(tmp_path / "recipe.yaml")).exit_code == 1
+    again = run(str(tmp_path / "program.py"), "-o", str(tmp_path / "recipe.yaml"))
+    assert (again.exit_code, "recipe.yaml: is there already" in again.stderr) == (1, True)
+    (tmp_path / "other.py").write_text(PROGRAM)
+    several = run(str(tmp_path), "-o", str(tmp_path / "new.yaml"))
+    assert (several.exit_code, "other.py" in several.stderr, (tmp_path / "new.yaml").exists()) == (1, True, False)
 
 
 def test_migrate_check_lists_missing_parts(tmp_path: Path) -> None:
@@ -44,6 +64,19 @@ def test_migrate_check_lists_missing_parts(tmp_path: Path) -> None:
     assert "a.py:1: detectron2.export.Caffe2Tracer is not part of the layer; in det: det export" in done.output
     assert "a.py:2: detectron2.engine.Nothing is not part of the layer" in done.output
     assert "1 of 3 names" in done.output
+
+
+def test_migrate_without_the_extra_names_it(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    program = (
+        "import sys\nsys.modules['fvcore'] = None\nimport importlib.util as u\nfind = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'fvcore' else find(name, *a)\n"
+        "from det_detectron2.cli import migrate\nmigrate()"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path / "program.py"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert 'needs fvcore, which is not installed; pip install "det-detectron2[layer]"' in done.stderr
+    assert "is not part of the layer" not in done.stdout
 
 
 def test_migrate_wrong_input_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from det_core import recipes
+from det_core.data.images import IMAGE_SUFFIXES
 from det_core.predict import Detector
 from det_core.structures import Detections
 from det_inspect.cli.benchmark import command
@@ -65,6 +66,19 @@ def test_wrong_input_is_reported_at_once(tmp_path):
         ([str(MODEL), "--images", str(PICTURES), "--most", "1", "--against", "torchvision"], "has no counterpart"),
     ):
         assert problem in CliRunner().invoke(command, arguments).stderr
+
+
+def test_images_of_all_suffixes_are_found(tmp_path):
+    for suffix in IMAGE_SUFFIXES:
+        (tmp_path / f"bad{suffix.upper()}").write_text("no picture", "utf-8")
+    arguments = ["absent.safetensors", "--images", str(tmp_path), "--most", "99"]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 2
+    assert not [suffix for suffix in IMAGE_SUFFIXES if f"bad{suffix.upper()}: " not in result.stderr]
+    assert (
+        "the folder has no pictures"
+        in CliRunner().invoke(command, ["m", "--images", str(Path(__file__).parent)]).stderr
+    )
 
 
 @needs_cells

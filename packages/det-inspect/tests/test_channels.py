@@ -22,19 +22,19 @@ def checked(model, length=5, images=16):
     return reversed_channels(model, loader(length), recorder.state(), CLASSES, images)
 
 
-def test_channels_model_of_the_other_order_is_suspicious():
-    found = checked(Colors(reverse=True))
-    assert found.kind == "channels in reverse"
-    assert found.evidence == "AP50 is 0.000 on 5 images, but 1.000 if red and blue change places"
+def test_channels_model_of_the_other_order_has_issue():
+    issue = checked(Colors(reverse=True))
+    assert issue.kind == "channels in reverse"
+    assert issue.details == "AP50 is 0.000 on 5 images, but 1.000 with red and blue exchanged"
 
 
-def test_channels_model_of_rgb_is_not_suspicious():
+def test_channels_model_of_rgb_has_no_issue():
     assert checked(Colors()) is None
 
 
 def test_channels_limit_of_images_stops_after_the_batch():
     model = Colors(reverse=True)
-    assert "on 4 images" in checked(model, 9, images=3).evidence
+    assert "on 4 images" in checked(model, 9, images=3).details
     assert model.images == 9 + 4  # each image of the evaluation once, and the first ones once more, reversed
 
 
@@ -51,17 +51,17 @@ def test_recorder_states_of_two_processes_merge_to_one():
     joined = DetectionRecorder(CLASSES)
     joined.merge([half.state() for half in halves])
     assert joined.result() == {}
-    assert joined.diagnosis().errors == whole.diagnosis().errors
-    assert joined.diagnosis().errors.ap50 == pytest.approx(1.0)
-    assert joined.diagnosis().suspicions == ()
-    assert DetectionRecorder(("red",)).diagnosis() is None
+    assert joined.error_analysis().errors == whole.error_analysis().errors
+    assert joined.error_analysis().errors.ap50 == pytest.approx(1.0)
+    assert joined.error_analysis().issues == ()
+    assert DetectionRecorder(("red",)).error_analysis() is None
 
 
 @pytest.mark.parametrize(("channels", "images"), [(False, 5), (True, 10)])
 def test_analysis_predicts_images_again_only_if_asked(channels, images):
     model, analysis = Colors(reverse=True), Analysis(CLASSES, channels=channels)
     evaluate(model, loader(), [analysis])
-    kinds = [each["kind"] for each in analysis.explain([], model, loader).as_json()["suspicions"]]
+    kinds = [each["kind"] for each in analysis.explain([], model, loader).as_json()["issues"]]
     assert model.images == images
     assert ("channels in reverse" in kinds) == channels
 

@@ -11,7 +11,7 @@ from det_core.evaluation.figures import LIMITS, averages
 from det_devkit.conformance.perturbed import perturbed
 from det_inspect.analysis.error_kinds import KINDS, classify_errors, error_costs, pairs
 from det_inspect.analysis.error_overlaps import costs_by
-from det_inspect.analysis.image_records import ImageRecord, Objects, overlaps, records_of
+from det_inspect.analysis.image_records import ImageRecord, Objects, image_records, overlaps
 from det_inspect.results.coco_files import read_files
 
 Box = tuple[float, float, float, float]
@@ -141,9 +141,9 @@ def made(seed: int, folder: Path, crowds: float, masks: bool = False, keypoints:
 @pytest.mark.parametrize("seed", range(3))
 def test_ap50_is_that_of_coco(seed: int, tmp_path: Path) -> None:
     files = made(seed, tmp_path, crowds=0.1)
-    images = records_of(files)
+    images = image_records(files)
     own = error_costs(images, [classify_errors(image) for image in images], len(files.classes))
-    reference = dict(each[:2] for each in averages(curves(files.truth, files.found, "bbox", [100]), "bbox"))
+    reference = dict(each[:2] for each in averages(curves(files.ground_truth, files.detections, "bbox", [100]), "bbox"))
     assert own.ap50 == pytest.approx(reference["AP50"], abs=1e-12)
 
 
@@ -151,9 +151,9 @@ def test_ap50_is_that_of_coco(seed: int, tmp_path: Path) -> None:
 def test_counts_and_costs_are_those_of_hotcoco(seed: int, tmp_path: Path) -> None:
     hotcoco = pytest.importorskip("hotcoco", reason="hotcoco is not installed: det-core[fast-eval]")
     files = made(seed, tmp_path, crowds=0)  # which hotcoco counts as objects
-    images = records_of(files)
+    images = image_records(files)
     own = error_costs(images, [classify_errors(image) for image in images], len(files.classes))
-    judged = hotcoco.COCOeval(hotcoco.COCO(dict(files.truth)), hotcoco.COCO(dict(files.found)), "bbox")
+    judged = hotcoco.COCOeval(hotcoco.COCO(dict(files.ground_truth)), hotcoco.COCO(dict(files.detections)), "bbox")
     judged.evaluate()
     theirs = judged.tide_errors()
     names = dict(zip(KINDS, ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss"), strict=True))
@@ -187,8 +187,8 @@ def test_keypoint_similarity_equals_oks_by_hand() -> None:
 def test_ap50_of_masks_and_keypoints_is_that_of_coco(seed: int, iou_type: Any, tmp_path: Path) -> None:
     files = made(seed, tmp_path, 0.1, masks=iou_type == "segm", keypoints=iou_type == "keypoints")
     assert iou_type in files.iou_types
-    own = costs_by(iou_type, files.truth, files.found, len(files.classes))
-    made_curves = curves(files.truth, files.found, iou_type, LIMITS[iou_type][-1:])
+    own = costs_by(iou_type, files.ground_truth, files.detections, len(files.classes))
+    made_curves = curves(files.ground_truth, files.detections, iou_type, LIMITS[iou_type][-1:])
     reference = dict(each[:2] for each in averages(made_curves, iou_type))
     assert own.ap50 == pytest.approx(reference["AP50"], abs=1e-12)
     assert 0.01 < reference["AP50"] < 0.99
@@ -197,6 +197,6 @@ def test_ap50_of_masks_and_keypoints_is_that_of_coco(seed: int, iou_type: Any, t
 
 def test_errors_of_boxes_are_the_same_either_way(tmp_path: Path) -> None:
     files = made(0, tmp_path, crowds=0.1)
-    images = records_of(files)
+    images = image_records(files)
     own = error_costs(images, [classify_errors(image) for image in images], len(files.classes))
-    assert costs_by("bbox", files.truth, files.found, len(files.classes)) == own
+    assert costs_by("bbox", files.ground_truth, files.detections, len(files.classes)) == own

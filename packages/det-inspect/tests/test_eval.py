@@ -38,14 +38,14 @@ def test_eval_explains_reports_losses_and_writes_a_page(arguments, tmp_path):
     files = ["--report", str(tmp_path / "report"), "--save-predictions", str(tmp_path / "found.json")]
     made = json.loads(run(*arguments, "--json", "--loss", *files).stdout)
     assert set(made["errors"]) == {"classification", "localisation", "both", "duplicate", "background", "missed"}
-    assert isinstance(made["suspicions"], list)
+    assert isinstance(made["issues"], list)
     assert made["metrics"]["loss"] == pytest.approx(0.5)
     assert not [name for name in made["metrics"] if name.startswith("analysis")]
     assert "Precision and recall" in (tmp_path / "report" / "index.html").read_text()
     results = json.loads((tmp_path / "found.json").read_text())
     assert len(results) == 2 * 5
     assert {each["category_id"] for each in results} <= {10, 20}
-    assert "what errors cost" in run(*arguments).output
+    assert "costs of errors" in run(*arguments).output
 
 
 def test_results_file_merged_states_equal_one_process(tmp_path):
@@ -71,9 +71,9 @@ def test_results_file_merged_states_equal_one_process(tmp_path):
 
 def test_eval_checks_channels_only_if_asked(arguments):
     plain = json.loads(run(*arguments, "--json").stdout)
-    assert "channels in reverse" not in {each["kind"] for each in plain["suspicions"]}
+    assert "channels in reverse" not in {each["kind"] for each in plain["issues"]}
     asked = json.loads(run(*arguments, "--json", "--analysis", "channels=true").stdout)
-    assert "channels in reverse" in {each["kind"] for each in asked["suspicions"]}
+    assert "channels in reverse" in {each["kind"] for each in asked["issues"]}
     assert asked["metrics"] == plain["metrics"]
 
 
@@ -110,10 +110,10 @@ def files(tmp_path, form=None):
 
 def test_eval_of_files_explains_and_writes_a_page(tmp_path):
     made = json.loads(run("eval", *files(tmp_path), "--json").stdout)
-    assert made["suspicions"] == []
+    assert made["issues"] == []
     assert set(made["errors"]["missed"]) == {"count", "costs"}
     output = run("eval", *files(tmp_path), "--report", str(tmp_path / "report")).output
-    assert "what errors cost" in output
+    assert "costs of errors" in output
     assert (tmp_path / "report" / "index.html").exists()
 
 
@@ -132,4 +132,4 @@ def test_eval_of_files_with_the_analysis_imports_no_torch(tmp_path):
         timeout=300,
     )
     assert result.returncode == 0, result.stderr
-    assert "what errors cost" in result.stdout
+    assert "costs of errors" in result.stdout

@@ -22,7 +22,7 @@ def test_hotcoco_gives_the_arrays_of_pycocotools_on_coco(name: str, tmp_path: Pa
     files = read_files(annotations, tmp_path / "found.json")
     assert "segm" in files.iou_types
     for iou_type in files.iou_types:
-        slow = curves(files.truth, files.found, iou_type, LIMITS[iou_type], backend="pycocotools")
-        fast = curves(files.truth, files.found, iou_type, LIMITS[iou_type], backend="hotcoco")
+        slow = curves(files.ground_truth, files.detections, iou_type, LIMITS[iou_type], backend="pycocotools")
+        fast = curves(files.ground_truth, files.detections, iou_type, LIMITS[iou_type], backend="hotcoco")
         for field, ours, reference in zip(slow._fields, fast, slow, strict=True):
             assert np.array_equal(ours, reference), field

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from det_core.cli.main import det
 from det_core.errors import ConfigError
-from det_inspect.analysis.diagnosis import Diagnosis, diagnose
+from det_inspect.analysis.error_analysis import ErrorAnalysis, analyze_errors
 from det_inspect.analysis.image_records import ImageRecord, Objects
 from det_inspect.analysis.page import page, write_page
 from PIL import Image
@@ -31,11 +31,11 @@ def objects(*entries: tuple[tuple[float, ...], int, float]) -> Objects:
     )
 
 
-def diagnosis(file: str = "") -> Diagnosis:
+def error_analysis(file: str = "") -> ErrorAnalysis:
     """One image: one object is found, one called by the other class; something is found where nothing is."""
     truth = objects((BOX, 0, 1), (OTHER, 1, 1))
     found = objects((BOX, 0, 0.9), (OTHER, 0, 0.8), ((0, 60, 9, 70), 1, 0.95))
-    return diagnose([ImageRecord("im & 1", (80, 100), truth, found, file)], NAMES)
+    return analyze_errors([ImageRecord("im & 1", (80, 100), truth, found, file)], NAMES)
 
 
 class Rows(HTMLParser):
@@ -68,20 +68,20 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_page_shows_metrics_errors_and_confusions() -> None:
-    text = page("run", {"bbox/AP": 0.25, "bbox/AP/cell": None, "loss": 1.5}, ["no bbox/AP/cell: why"], diagnosis())
+    text = page("run", {"bbox/AP": 0.25, "bbox/AP/cell": None, "loss": 1.5}, ["no bbox/AP/cell: why"], error_analysis())
     found = rows(text)
     assert ["AP", "0.2500"] in [row[:2] for row in found]
     assert ["loss", "1.5000"] in found
     assert ["classification", "1"] in [row[:2] for row in found]
     assert "no bbox/AP/cell: why" in text
-    assert "Nothing is suspicious" in text
+    assert "No issues of format" in text
     # Down what is there, across what was found: the cell is a cell, the other one was taken for a cell.
     assert ["cell", "1"] in found
     assert [NAMES[1], "1"] in found
 
 
 def test_page_escapes_names_and_loads_no_resources() -> None:
-    text = page("<b>x</b>", {"bbox/AP/<i>": 1.0}, ["<u>"], diagnosis())
+    text = page("<b>x</b>", {"bbox/AP/<i>": 1.0}, ["<u>"], error_analysis())
     assert "<script" not in text
     assert "<b>x" not in text
     assert "<i>" not in text
@@ -92,7 +92,7 @@ def test_page_escapes_names_and_loads_no_resources() -> None:
 
 def test_page_shows_worst_images_with_error_types(tmp_path: Path) -> None:
     Image.new("RGB", (100, 80), (200, 30, 30)).save(tmp_path / "a.png")
-    text = page("run", {}, [], diagnosis(str(tmp_path / "a.png")))
+    text = page("run", {}, [], error_analysis(str(tmp_path / "a.png")))
     (encoded,) = re.findall(r"data:image/jpeg;base64,([\w+/=]+)", text)
     assert Image.open(io.BytesIO(base64.b64decode(encoded))).size == (100, 80)
     assert ": background</title>" in text
@@ -106,14 +106,14 @@ def test_pictures_outside_the_folder_or_broken_are_left_out(tmp_path: Path) -> N
     Image.new("RGB", (100, 80)).save(tmp_path / "secret.png")
     (folder / "broken.png").write_bytes(b"\x89PNG nothing")
     for file in ("../secret.png", str(tmp_path / "secret.png"), "broken.png", "none.png", ""):
-        assert "base64" not in page("run", {}, [], diagnosis(file), images=folder)
+        assert "base64" not in page("run", {}, [], error_analysis(file), images=folder)
 
 
 def test_page_without_objects_is_written() -> None:
-    assert "Figures" in page("run", {"semantic/mIoU": 0.5}, [], None)
+    assert "Metrics" in page("run", {"semantic/mIoU": 0.5}, [], None)
     none = objects()
-    rows(page("run", {}, [], diagnose([ImageRecord(1, (0, 0), none, none)], NAMES)))
-    rows(page("run", {}, [], diagnose([ImageRecord(1, (0, 0), objects((BOX, 0, 1)), none)], NAMES)))
+    rows(page("run", {}, [], analyze_errors([ImageRecord(1, (0, 0), none, none)], NAMES)))
+    rows(page("run", {}, [], analyze_errors([ImageRecord(1, (0, 0), objects((BOX, 0, 1)), none)], NAMES)))
 
 
 def test_page_folder_that_cannot_be_created_is_error(tmp_path: Path) -> None:
@@ -150,7 +150,10 @@ def test_page_of_crowded_images_and_long_names_stays_small() -> None:
     found = Objects(boxes + 500, labels, np.ones(count), np.zeros(count, np.bool_))
     images = [ImageRecord(f"{number}{'i' * 10_000}", (600, 700), truth, found) for number in range(3)]
     names = ("n" * 1_000_000, "n" * 1_000_000 + "2")
-    text = page("t" * 1_000_000, {f"bbox/AP/{name}": 0.5 for name in names}, ["no " * 100_000], diagnose(images, names))
+    text = page(
+        "t" * 1_000_000, {f"bbox/AP/{name}": 0.5 for name in names}, ["no " * 100_000], analyze_errors(images, names)
+    )
     assert len(text) < 2_000_000
     assert text.count("bbox") >= 1
-    assert "more boxes are not drawn" not in page("t", {}, [], diagnose([images[0]._replace(found=truth)], names))
+    few = analyze_errors([images[0]._replace(detections=truth)], names)
+    assert "more boxes are not drawn" not in page("t", {}, [], few)

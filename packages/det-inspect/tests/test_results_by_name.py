@@ -59,7 +59,8 @@ def test_results_by_name_one_based_ids_use_file_names(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(json.dumps(results))
     files = read_files(tmp_path / "a.json", tmp_path / "r.json")
     figures = {
-        name: value for name, value, _ in summary(curves(files.truth, files.found, "bbox", LIMITS["bbox"]), "bbox")
+        name: value
+        for name, value, _ in summary(curves(files.ground_truth, files.detections, "bbox", LIMITS["bbox"]), "bbox")
     }
     assert figures["AP"] == 1.0
     assert files.notes == ("2 of 2 results have another image_id than their file_name: the name decides",)

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import standins
 from click.testing import CliRunner
 from det_core.cli.main import det
 from det_core.engine import train
-from det_core.errors import CheckpointError
+from det_core.errors import CheckpointError, MissingExtraError
 from det_inspect.runs.comparison import differing_settings, labels, metrics_table
 from det_inspect.runs.picture import plot_comparison
 from det_inspect.runs.reading import find_runs, read_run
@@ -177,6 +178,12 @@ def test_show_and_compare_read_run_of_0_1(tmp_path):
     settings, notes = differing_settings([run, read_run(changed)])
     assert notes == []
     assert [(path, values) for path, values in settings if "versions" not in path] == [("train.seed", ["0", "1"])]
+
+
+def test_compare_plot_without_matplotlib_names_it(runs, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtraError, match=r"--plot: needs matplotlib.*pip install matplotlib"):
+        plot_comparison([read_run(runs / "slow")], tmp_path / "a.png")
 
 
 def test_compare_one_run_and_unwritable_picture_refused(runs, tmp_path):

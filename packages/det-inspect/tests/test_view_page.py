@@ -1,5 +1,6 @@
 """The page of `det view` in a browser, a chromium of the machine."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -174,3 +175,32 @@ def test_cell_of_confusion_matrix_lists_its_pictures(page, tmp_path):
         expect(page.locator("#metrics")).to_contain_text("finished, 40 steps")
         expect(page.locator("#runs .chart polyline")).to_have_count(3)
         shot(page, "runs")
+
+
+def test_page_marks_writes_and_exports(page, tmp_path):
+    file = write_set(tmp_path / "set")
+    with running(session_of(file, tmp_path / "cache", output=tmp_path / "out")) as server:
+        page.goto(server.url)
+        expect(tiles(page)).to_have_count(4)
+        page.keyboard.press("x")
+        expect(page.locator(".tile.picked")).to_have_count(1)
+        page.locator(".tile").first.click()
+        page.locator("#facts .mark").nth(1).click()
+        expect(page.locator("#facts tr.bad")).to_have_count(1)
+        page.keyboard.press("b")  # takes the mark of the focused row away
+        expect(page.locator("#facts tr.bad")).to_have_count(0)
+        page.keyboard.press("b")
+        expect(page.locator("#facts tr.bad")).to_have_count(1)
+        page.keyboard.press("Escape")
+        page.fill("#corrected-val", "val.json")
+        page.click("#corrected-val-write")
+        expect(page.locator("#done")).to_contain_text("6 annotations, 1 removed")
+        page.click("#corrected-val-write")
+        expect(page.locator("#status")).to_contain_text("is not overwritten")
+        page.click("#export-write")
+        expect(page.locator("#done")).to_contain_text("1 pictures")
+        shot(page, "marks")
+        page.click("#marked")
+        expect(tiles(page)).to_have_text(["a.png"])
+    assert (tmp_path / "out" / "picked" / "images" / "val" / "a.png").exists()
+    assert len(json.loads((tmp_path / "out" / "val.json").read_text("utf-8"))["annotations"]) == 6

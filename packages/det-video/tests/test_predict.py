@@ -202,6 +202,18 @@ def test_unknown_class_is_refused_with_the_nearest(tmp_path: Path, film: Path, m
     assert "ball" in str(result.exception)
 
 
+def test_class_with_a_comma_is_named_whole(tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch):
+    classes = ["disc, red", "ball"]
+    monkeypatch.setattr(Detector, "load", lambda *args, **options: Detector(DiscModel(), classes, device="cpu"))
+    for names, labels in (("disc, red", {0}), ("ball , ball", {1})):
+        output = tmp_path / names
+        result = run(film, "--model", "m", "--save", "json", "--classes", names, "--output", output)
+        assert result.exit_code == 0, (result.output, result.exception)
+        assert {entry["category_id"] for entry in json.loads((output / "predictions.json").read_text())} == labels
+    result = run(film, "--model", "m", "--save", "json", "--blur", "disc,red", "--output", tmp_path / "new")
+    assert "the model has no class 'disc', 'red'" in str(result.exception)
+
+
 def test_damaged_film_is_predicted_and_reported(tmp_path: Path, model: DiscModel):
     film = films.write(tmp_path / "film.mkv", 60)
     content = film.read_bytes()

@@ -102,7 +102,7 @@ def killed_before(file, monkeypatch):
     monkeypatch.setattr(Path, "replace", counted)
 
 
-def test_kill_before_each_file_and_same_command_again_bit_for_bit(tmp_path, console, monkeypatch):
+def test_resume_killed_before_each_file_is_bitwise_equal(tmp_path, console, monkeypatch):
     settings = {"steps": 6, "evaluate_every": 2, "checkpoint_every": 3, "ema": {"decay": 0.9}}
     train(standins.recipe(**settings), tmp_path / "whole", console=console)
     states = set()

@@ -1,11 +1,13 @@
 """`det recipes import` converts configurations of other libraries; `det migrate` reads programs for Detectron2."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from det_core import recipes
 from det_core.cli.output import echo
-from det_core.errors import DetError
+from det_core.errors import ConfigError, DetError
 from det_core.plugins import registry
 
 __all__ = ["command", "migrate"]
@@ -25,6 +27,8 @@ def command(file: Path, output: Path | None, overwrite: bool, form: str) -> None
     if output is not None and output.exists() and not overwrite:
         echo(f"error: {output}: is there already; give another name, or --overwrite", err=True)
         raise click.exceptions.Exit(1)
+    from det_detectron2.migrate import untranslated
+
     importer = registry.find("importers", form, "--format").load("--format")
     try:
         imported = importer(file)
@@ -34,10 +38,12 @@ def command(file: Path, output: Path | None, overwrite: bool, form: str) -> None
     except DetError as error:
         echo(f"error: {' '.join(str(error).split())}", err=True)
         raise click.exceptions.Exit(1) from error
-    for setting in (*imported.unknown, *imported.unused):
-        echo(f"not translated: {setting}", err=True)
+    for line in untranslated(imported):
+        echo(line, err=True)
     if output is None:
         echo(recipe.to_yaml(), nl=False)
+    else:
+        echo(f"recipe: {output}; det train {output}")
 
 
 @click.command("migrate")
@@ -58,20 +64,36 @@ def migrate(path: Path, check: bool, output: Path | None) -> None:
         lacking = [use for use in uses if not use.works]
         for use in lacking:
             echo(str(use))
-        echo(f"{len(uses) - len(lacking)} of {len(uses)} names in {len(files)} files work on the layer")
+        amount = f"{len(files)} file{'s' * (len(files) != 1)}"
+        echo(f"{len(uses) - len(lacking)} of {len(uses)} names in {amount} work on the layer")
         if check:
             raise click.exceptions.Exit(1 if lacking else 0)
-        recipes_of = [(file, recipe) for file in files if (recipe := recipe_of(file)) is not None]
-        if output is not None and len(recipes_of) == 1:
-            if output.exists():
-                echo(f"error: {output}: is there already; give another name", err=True)
-                raise click.exceptions.Exit(1)
-            recipes_of[0][1].save(output)
-            echo(f"recipe of {recipes_of[0][0]}: {output}; det train {output}")
+        recipes_of = [(file, *migrated) for file in files if (migrated := recipe_of(file)) is not None]
+        for _, _, lines in recipes_of:
+            for line in lines:
+                echo(line, err=True)
+        if output is not None:
+            _save(recipes_of, output)
         else:
-            for file, recipe in recipes_of:
+            for file, recipe, _ in recipes_of:
                 echo(f"# recipe of {file}\n{recipe.to_yaml()}", nl=False)
         echo("parts of your own become a plugin: det new-plugin NAME (package det-devkit)")
     except DetError as error:
         echo(f"error: {' '.join(str(error).split())}", err=True)
         raise click.exceptions.Exit(1) from error
+
+
+def _save(recipes_of: Sequence[tuple[Path, Any, list[str]]], output: Path) -> None:
+    """Write the only recipe.
+
+    Raises:
+        ConfigError: there is none, or several, or the file is there already.
+    """
+    if len(recipes_of) != 1:
+        programs = ", ".join(str(file) for file, *_ in recipes_of) or "none"
+        raise ConfigError("--output", "is for a program with one published configuration", programs, "name one program")
+    if output.exists():
+        raise ConfigError(str(output), "is there already", fix="give another name")
+    file, recipe, _ = recipes_of[0]
+    recipe.save(output)
+    echo(f"recipe of {file}: {output}; det train {output}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from det_core.errors import DataError
 
-__all__ = ["Use", "program_files", "recipe_of", "uses_of"]
+__all__ = ["Use", "program_files", "recipe_of", "untranslated", "uses_of"]
 
 _LAYER, _NAME = "det_detectron2.layer", "detectron2"
 _COUNTERPARTS = {
@@ -145,11 +145,12 @@ def _is_missing(value: Any) -> bool:
     return getattr(value, "__module__", "") == f"{_LAYER}.export.missing"
 
 
-def recipe_of(file: Path) -> Any:
-    """The recipe of the settings that a program writes as plain values; None if it takes no published configuration.
+def recipe_of(file: Path) -> tuple[Any, list[str]] | None:
+    """The recipe of the settings that a program writes down, and what of them the recipe lacks, a line for each.
 
-    Read are `merge_from_file(model_zoo.get_config_file("..."))`, `model_zoo.get_config("...")`, and assignments such as
-    `cfg.SOLVER.BASE_LR = 0.01`.
+    Read are `merge_from_file(model_zoo.get_config_file("..."))`, `model_zoo.get_config("...")`, and assignments of
+    plain values and of `model_zoo.get_checkpoint_url("...")`, such as `cfg.SOLVER.BASE_LR = 0.01`. None for a program
+    that takes no published configuration.
     """
     from det_core import recipes
 
@@ -157,36 +158,80 @@ def recipe_of(file: Path) -> Any:
     from det_detectron2.layer import model_zoo
     from det_detectron2.layer.modeling.model import flat_settings
 
-    name, settings = _settings(_tree(file))
-    if name is None:
+    tree = _tree(file)
+    names = [name for call in _calls(tree) if (name := _published_name(call, "get_config_file", "get_config"))]
+    if not names:
         return None
-    cfg = model_zoo.get_config(name)
-    for path, value in settings:
+    cfg = model_zoo.get_config(names[-1])
+    lacking = []
+    for path, value, line in _settings(tree):
         *folders, last = path
         node = cfg
         for folder in folders:
-            node = node.get(folder)
-            if node is None:
-                break
-        if node is not None and last in node:
+            node = {} if node is None else node.get(folder)
+        if value is _UNREAD or node is None or last not in node:
+            reason = "is computed when the program runs" if value is _UNREAD else "is no setting of Detectron2"
+            lacking.append(f"{file}:{line}: {'.'.join(path)} {reason}; set it in the recipe")
+        else:
             node[last] = value
-    return recipes.recipe_from_tree(recipe_from_settings(flat_settings(cfg)).tree, str(file))
+    lacking += [
+        f"{file}:{call.lineno}: settings of the command line or of a list become --set of det train"
+        for call in _calls(tree)
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "merge_from_list"
+    ]
+    imported = recipe_from_settings(flat_settings(cfg))
+    return recipes.recipe_from_tree(imported.tree, str(file)), [*lacking, *untranslated(imported)]
 
 
-def _settings(tree: ast.Module) -> tuple[str | None, list[tuple[tuple[str, ...], Any]]]:
-    """The published configuration of a program, and the settings that it changes to plain values."""
-    name: str | None = None
-    settings: list[tuple[tuple[str, ...], Any]] = []
+def untranslated(imported: Any) -> list[str]:
+    """A line for each setting that a recipe lacks, and one about the datasets where they are among them."""
+    settings = [*imported.unknown, *imported.unused]
+    lines = [f"not translated: {setting}" for setting in settings]
+    if any(setting.startswith("DATASETS.") for setting in settings):
+        lines.append(
+            "add your files to the recipe, data: {train: {type: coco, images: FOLDER, annotations: FILE}, val: ...}"
+        )
+    return lines
+
+
+_UNREAD = object()
+"""Stands for a value that is known only when the program runs."""
+
+
+def _calls(tree: ast.Module) -> list[ast.Call]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def _published_name(node: ast.AST, *functions: str) -> str | None:
+    """The argument of a call of one of the functions of `model_zoo`."""
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in functions
+        and node.args
+    ):
+        first = node.args[0]
+        return str(first.value) if isinstance(first, ast.Constant) else None
+    return None
+
+
+def _settings(tree: ast.Module) -> list[tuple[tuple[str, ...], Any, int]]:
+    """The settings that a program changes, with their values and lines."""
+    settings: list[tuple[tuple[str, ...], Any, int]] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-            first = node.args[0]
-            if node.func.attr in ("get_config_file", "get_config") and isinstance(first, ast.Constant):
-                name = str(first.value)
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
             path = _dotted(node.targets[0])
-            if path is not None and len(path) > 1 and path[1].isupper():
-                try:
-                    settings.append((path[1:], ast.literal_eval(node.value)))
-                except ValueError:
-                    continue
-    return name, settings
+            if path is not None and len(path) > 1 and path[1].isupper() and path[1] != "OUTPUT_DIR":
+                settings.append((path[1:], _value(node.value), node.lineno))
+    return settings
+
+
+def _value(node: ast.expr) -> Any:
+    from det_detectron2.layer import model_zoo
+
+    try:
+        if name := _published_name(node, "get_checkpoint_url"):
+            return model_zoo.get_checkpoint_url(name)
+        return ast.literal_eval(node)
+    except (ValueError, RuntimeError):
+        return _UNREAD

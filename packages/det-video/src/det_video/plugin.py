@@ -10,6 +10,7 @@ def det_commands() -> dict[str, str]:
     """Predictions of videos, and metrics of tracks."""
     return {
         **{f"predict {suffix}": "det_video.cli.predict:command" for suffix in _SUFFIXES},
+        "video": "det_video.cli.group:command",
         "video predict": "det_video.cli.predict:command",
         "video eval": "det_video.cli.evaluate:command",
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from det_core.evaluation.per_image import PerImage
 
-from det_inspect.analysis.diagnosis import Diagnosis, diagnose
+from det_inspect.analysis.error_analysis import ErrorAnalysis, analyze_errors
 from det_inspect.analysis.image_records import ImageRecord, Objects
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ __all__ = ["DetectionRecorder"]
 
 
 class DetectionRecorder(PerImage[ImageRecord]):
-    """An evaluator without metrics, which records the boxes of each image; `diagnosis` analyzes them.
+    """An evaluator without metrics, which records the boxes of each image; `error_analysis` analyzes them.
 
     Images without ground truth, without detections or with rotated boxes are skipped.
 
@@ -42,10 +42,10 @@ class DetectionRecorder(PerImage[ImageRecord]):
         """No metrics."""
         return {}
 
-    def diagnosis(self) -> Diagnosis | None:
+    def error_analysis(self) -> ErrorAnalysis | None:
         """The error analysis of the recorded images; None if there is none."""
         images = [self._images[image_id] for image_id in self.image_ids]
-        return diagnose(images, self.classes) if images else None
+        return analyze_errors(images, self.classes) if images else None
 
 
 def _objects(source: "Targets | Detections") -> Objects:

@@ -20,62 +20,68 @@ _Record = Mapping[str, Any]
 
 
 def costs_by(
-    iou_type: IouType, truth: Table, found: Table, num_classes: int, sigmas: Sequence[float] = COCO_SIGMAS
+    iou_type: IouType, ground_truth: Table, detections: Table, num_classes: int, sigmas: Sequence[float] = COCO_SIGMAS
 ) -> ErrorCosts:
-    """The balance of two tables, of which images count from 0 and categories are labels, as `curves` takes them.
+    """Error costs of two tables, in which images are numbered from 0 and categories are labels, as for `curves`.
 
     Args:
-        iou_type: "segm" for mask IoU, "keypoints" for OKS.
-        truth: ground-truth objects; those without labelled keypoints are ignored, like crowds.
-        found: the detections.
-        num_classes: how many labels there are.
-        sigmas: of each keypoint.
+        iou_type: "bbox", "segm" for mask IoU, or "keypoints" for OKS.
+        ground_truth: table of objects; for OKS, those without labelled keypoints are ignored, like crowds.
+        detections: table of detections.
+        num_classes: number of labels.
+        sigmas: standard deviation of each keypoint's annotation as a fraction of the object's scale, for OKS; the
+            default is the 17 of COCO's persons.
     """
-    by_image: list[tuple[list[_Record], list[_Record]]] = [([], []) for _ in truth["images"]]
-    for side, table in enumerate((truth, found)):
-        for own in table["annotations"]:
-            by_image[own["image_id"]][side].append(own)
+    by_image: list[tuple[list[_Record], list[_Record]]] = [([], []) for _ in ground_truth["images"]]
+    for side, table in enumerate((ground_truth, detections)):
+        for entry in table["annotations"]:
+            by_image[entry["image_id"]][side].append(entry)
     images = [
-        _seen(iou_type, image, *records, np.array(sigmas))
-        for image, records in zip(truth["images"], by_image, strict=True)
+        _image_record(iou_type, image, *records, np.array(sigmas))
+        for image, records in zip(ground_truth["images"], by_image, strict=True)
     ]
-    judged = [classify_errors(image, LIMITS[iou_type][-1]) for image in images]
-    return error_costs(images, judged, num_classes)
+    image_errors = [classify_errors(image, LIMITS[iou_type][-1]) for image in images]
+    return error_costs(images, image_errors, num_classes)
 
 
-def _seen(iou_type: IouType, image: _Record, truth: list[_Record], found: list[_Record], sigmas: Floats) -> ImageRecord:
-    objects, size = objects_of(truth), (image["height"], image["width"])
+def _image_record(
+    iou_type: IouType, image: _Record, ground_truth: list[_Record], detections: list[_Record], sigmas: Floats
+) -> ImageRecord:
+    objects, size = objects_of(ground_truth), (image["height"], image["width"])
     if iou_type == "bbox":
-        return ImageRecord(image["id"], size, objects, objects_of(found))
-    once = np.zeros(len(truth), np.bool_)
+        return ImageRecord(image["id"], size, objects, objects_of(detections))
+    once = np.zeros(len(ground_truth), np.bool_)
     if iou_type == "segm":
-        shared = _of_masks(truth, found)
+        ious = _of_masks(ground_truth, detections)
     else:
-        shared = np.array([[_similarity(guess, own, sigmas) for own in truth] for guess in found], np.float64)
-        once = np.array([not own["num_keypoints"] and not own["iscrowd"] for own in truth], np.bool_)
+        oks = [[_similarity(detection, entry, sigmas) for entry in ground_truth] for detection in detections]
+        ious = np.array(oks, np.float64)
+        once = np.array([not entry["num_keypoints"] and not entry["iscrowd"] for entry in ground_truth], np.bool_)
         objects = objects._replace(crowd=objects.crowd | once)
-    return ImageRecord(image["id"], size, objects, objects_of(found), "", shared.reshape(len(found), len(truth)), once)
+    ious = ious.reshape(len(detections), len(ground_truth))
+    return ImageRecord(image["id"], size, objects, objects_of(detections), "", ious, once)
 
 
-def _of_masks(truth: list[_Record], found: list[_Record]) -> Floats:
-    """As `overlaps` has them of boxes: (D, G)."""
-    if not truth or not found:
-        return np.zeros((len(found), len(truth)))
-    crowd = [int(own["iscrowd"]) for own in truth]
-    shared = coco_mask.iou([own["segmentation"] for own in found], [own["segmentation"] for own in truth], crowd)
-    return np.asarray(shared, np.float64)
+def _of_masks(ground_truth: list[_Record], detections: list[_Record]) -> Floats:
+    """IoU of masks (D, G); over a crowd, the share of the detection that lies in it."""
+    if not ground_truth or not detections:
+        return np.zeros((len(detections), len(ground_truth)))
+    crowd = [int(entry["iscrowd"]) for entry in ground_truth]
+    masks = ([entry["segmentation"] for entry in entries] for entries in (detections, ground_truth))
+    ious = coco_mask.iou(*masks, crowd)
+    return np.asarray(ious, np.float64)
 
 
-def _similarity(found: _Record, truth: _Record, sigmas: Floats) -> float:
+def _similarity(detection: _Record, entry: _Record, sigmas: Floats) -> float:
     """OKS by COCO's rules; by the distance to a box twice as large on each side where no keypoint is labelled."""
-    points, own = (np.array(each["keypoints"], np.float64).reshape(-1, 3) for each in (found, truth))
-    labelled = own[:, 2] > 0
-    away = points[:, :2] - own[:, :2]
+    points, annotated = (np.array(each["keypoints"], np.float64).reshape(-1, 3) for each in (detection, entry))
+    labelled = annotated[:, 2] > 0
+    away = points[:, :2] - annotated[:, :2]
     if labelled.any():
         away, sigmas = away[labelled], sigmas[labelled]
     else:
-        corner, sides = np.split(np.array(truth["bbox"], np.float64), 2)
+        corner, sides = np.split(np.array(entry["bbox"], np.float64), 2)
         low, high = corner - sides, corner + 2 * sides
         away = (low - points[:, :2]).clip(0) + (points[:, :2] - high).clip(0)
-    spread = (2 * sigmas) ** 2 * (truth["area"] + np.spacing(1)) * 2
+    spread = (2 * sigmas) ** 2 * (entry["area"] + np.spacing(1)) * 2
     return float(np.exp(-(away**2).sum(1) / spread).mean())

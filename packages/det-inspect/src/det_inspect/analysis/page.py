@@ -1,4 +1,4 @@
-"""An evaluation as one self-contained HTML page: figures, suspicions, errors, PR curves, confusions, the worst images.
+"""An evaluation as one self-contained HTML page: metrics, issues, errors, PR curves, confusions, the worst images.
 
 No torch is needed here.
 """
@@ -15,8 +15,8 @@ import numpy as np
 from det_core.errors import ConfigError
 from det_core.zoo.class_names import short_name
 
-from det_inspect.analysis.diagnosis import WHAT, Diagnosis
-from det_inspect.analysis.error_kinds import RIGHT, Judged, pairs
+from det_inspect.analysis.error_analysis import WHAT, ErrorAnalysis
+from det_inspect.analysis.error_kinds import RIGHT, ImageErrors, pairs
 from det_inspect.analysis.image_records import Floats, ImageRecord
 
 __all__ = ["page", "write_page"]
@@ -30,7 +30,7 @@ table { border-collapse: collapse; margin: .6em 0 } td, th { padding: 2px 9px; t
 td:first-child, th:first-child { text-align: left } tr:nth-child(even) td { background: #f6f6f6 }
 .confusion td, .confusion th { padding: 3px 5px; font-size: 12px; text-align: center; background: none }
 .confusion th.side { text-align: right } .confusion thead th { writing-mode: vertical-rl; transform: rotate(180deg) }
-.suspicious { border-left: 5px solid #e0452f; background: #fdf0ee; padding: .5em 1em; margin: .5em 0 }
+.issue { border-left: 5px solid #e0452f; background: #fdf0ee; padding: .5em 1em; margin: .5em 0 }
 .images { display: grid; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); gap: 14px }
 figure { margin: 0 } figure svg { width: 100%; height: auto; background: #ddd }
 figcaption, .small { font-size: 13px; color: #555 }
@@ -43,7 +43,7 @@ def write_page(
     title: str,
     figures: Mapping[str, float | None],
     notes: Sequence[str],
-    why: Diagnosis | None,
+    analysis: ErrorAnalysis | None,
     images: Path | None = None,
 ) -> Path:
     """Write `index.html` into a folder, which is created if missing; returns its path. Arguments are those of `page`.
@@ -54,7 +54,7 @@ def write_page(
     target = folder / "index.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        target.write_text(page(title, figures, notes, why, images), encoding="utf-8")
+        target.write_text(page(title, figures, notes, analysis, images), encoding="utf-8")
     except OSError as error:
         raise ConfigError(str(target), "the report cannot be written", error.strerror or str(error)) from error
     return target
@@ -64,7 +64,7 @@ def page(
     title: str,
     figures: Mapping[str, float | None],
     notes: Sequence[str],
-    why: Diagnosis | None,
+    analysis: ErrorAnalysis | None,
     images: Path | None = None,
 ) -> str:
     """The page as text.
@@ -73,34 +73,34 @@ def page(
         title: name of the evaluated model or file.
         figures: metrics by name, such as "bbox/AP"; None if undefined.
         notes: notes on the metrics.
-        why: error analysis; None without one.
+        analysis: error analysis; None without one.
         images: the folder that the names of files start from; None takes them as they are.
     """
     title, figures, notes = short_name(title, _LONGEST), _named(figures), [short_name(note, _LONGEST) for note in notes]
-    if why is not None:
-        why = replace(why, classes=tuple(map(short_name, why.classes)))
+    if analysis is not None:
+        analysis = replace(analysis, classes=tuple(map(short_name, analysis.classes)))
     parts = [f"<h1>{escape(title)}</h1>"]
-    if why is not None:
-        parts += [_suspicions(why), "<h2>What errors cost</h2>", _errors(why)]
-    parts += ["<h2>Figures</h2>", _figures(figures)]
+    if analysis is not None:
+        parts += [_issues(analysis), "<h2>Costs of errors</h2>", _errors(analysis)]
+    parts += ["<h2>Metrics</h2>", _figures(figures)]
     if notes:
-        parts.append(_folded("what else to know", "<br>".join(map(escape, notes))))
-    if why is not None and why.errors.ap50 is not None:
-        least = _best_threshold(why)
-        parts += ["<h2>Precision and recall at an overlap of 0.5</h2>", _curves(why)]
-        parts += ["<h2>What was called what</h2>", _confusion(why, least)]
-        parts += ["<h2>The worst images</h2>", _worst(why, least, images)]
+        parts.append(_folded("notes", "<br>".join(map(escape, notes))))
+    if analysis is not None and analysis.errors.ap50 is not None:
+        threshold = _best_threshold(analysis)
+        parts += ["<h2>Precision and recall at an IoU of 0.5</h2>", _curves(analysis)]
+        parts += ["<h2>Confusion matrix</h2>", _confusion(analysis, threshold)]
+        parts += ["<h2>The worst images</h2>", _worst(analysis, threshold, images)]
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
     return head + "\n".join(parts) + "</html>\n"
 
 
 def _named(figures: Mapping[str, float | None]) -> dict[str, float | None]:
     """Figures by names that are short; of equal ones those after the first are numbered."""
-    found: dict[str, float | None] = {}
+    named: dict[str, float | None] = {}
     for name, value in figures.items():
         short = short_name(name, 2 * _SHORT)
-        found[short if short not in found else f"{short} ({len(found)})"] = value
-    return found
+        named[short if short not in named else f"{short} ({len(named)})"] = value
+    return named
 
 
 def _number(value: float | None) -> str:
@@ -114,12 +114,12 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _figures(figures: Mapping[str, float | None]) -> str:
-    """A column for each task ("bbox" of "bbox/AP"); figures of single classes are folded away."""
+    """A column for each task ("bbox" of "bbox/AP"); metrics of single classes are folded away."""
     rows: dict[str, dict[str, float | None]] = {}
     for name, value in figures.items():
         task, _, metric = name.partition("/")
         rows.setdefault(metric or task, {})[task if metric else ""] = value
-    tasks = list(dict.fromkeys(task for own in rows.values() for task in own))
+    tasks = list(dict.fromkeys(task for row in rows.values() for task in row))
 
     def table(names: Sequence[str]) -> str:
         return _table(
@@ -128,74 +128,75 @@ def _figures(figures: Mapping[str, float | None]) -> str:
 
     single = [name for name in rows if "/" in name]
     whole = table([name for name in rows if "/" not in name])
-    return whole + (_folded(f"{len(single)} figures of single classes", table(single)) if single else "")
+    return whole + (_folded(f"{len(single)} metrics of single classes", table(single)) if single else "")
 
 
 def _folded(title: str, content: str) -> str:
     return f'<details class="small"><summary>{escape(title)}</summary>{content}</details>'
 
 
-def _suspicions(why: Diagnosis) -> str:
-    if not why.suspicions:
-        return "<p>Nothing is suspicious about boxes and classes.</p>"
+def _issues(analysis: ErrorAnalysis) -> str:
+    if not analysis.issues:
+        return "<p>No issues of format.</p>"
     blocks = (
-        f'<div class="suspicious"><b>{escape(each.kind)}</b>: {escape(each.evidence)}.<br>{escape(each.fix)}</div>'
-        for each in why.suspicions
+        f'<div class="issue"><b>{escape(each.kind)}</b>: {escape(each.details)}.<br>{escape(each.fix)}</div>'
+        for each in analysis.issues
     )
-    return "<h2>Suspicious</h2>" + "".join(blocks)
+    return "<h2>Issues of format</h2>" + "".join(blocks)
 
 
-def _errors(why: Diagnosis) -> str:
-    parts = {"bbox": why.errors, **why.errors_in}
+def _errors(analysis: ErrorAnalysis) -> str:
+    parts = {"bbox": analysis.errors, **analysis.errors_in}
     head = ("kind", *(f"{of}: {what}" for of in map(WHAT.__getitem__, parts) for what in ("errors", "cost in AP50")))
     rows = [
         (kind, *(cell for each in parts.values() for cell in (each.counts[kind], _number(each.costs.get(kind)))))
-        for kind in why.errors.counts
+        for kind in analysis.errors.counts
     ]
     return _table(head, rows)
 
 
-def _best_threshold(why: Diagnosis) -> float:
+def _best_threshold(analysis: ErrorAnalysis) -> float:
     """The score threshold with the best F1."""
-    scores, right = _scored(why, None)
+    scores, right = _scored(analysis, None)
     hits = np.cumsum(right)
-    wanted = sum(int((~seen.truth.crowd).sum()) for seen in why.images)
-    balance = 2 * hits / (np.arange(1, len(hits) + 1) + wanted)
+    num_objects = sum(int((~record.ground_truth.crowd).sum()) for record in analysis.images)
+    balance = 2 * hits / (np.arange(1, len(hits) + 1) + num_objects)
     return float(scores[balance.argmax()]) if len(hits) else 0.0
 
 
-def _scored(why: Diagnosis, label: int | None) -> tuple[Floats, np.ndarray]:
-    """Scores, falling, and whether each detection (of a class) is right; those in crowds are left out."""
+def _scored(analysis: ErrorAnalysis, label: int | None) -> tuple[Floats, np.ndarray]:
+    """Scores, falling, and whether each detection (of a class) is right; those in crowds are omitted."""
     scores, right = [np.zeros(0)], [np.zeros(0, np.bool_)]
-    for seen, own in zip(why.images, why.judged, strict=True):
-        chosen = own.kinds != "ignored"
+    for record, errors in zip(analysis.images, analysis.image_errors, strict=True):
+        counted = errors.kinds != "ignored"
         if label is not None:
-            chosen &= seen.found.labels[own.rows] == label
-        scores.append(seen.found.scores[own.rows[chosen]])
-        right.append(own.kinds[chosen] == RIGHT)
+            counted &= record.detections.labels[errors.rows] == label
+        scores.append(record.detections.scores[errors.rows[counted]])
+        right.append(errors.kinds[counted] == RIGHT)
     joined = np.concatenate(scores)
     order = np.argsort(-joined, kind="stable")
     return joined[order], np.concatenate(right)[order]
 
 
-def _counts(why: Diagnosis) -> "Counter[int]":
-    """How many objects there are of each class."""
-    return Counter(int(label) for seen in why.images for label in seen.truth.labels[~seen.truth.crowd])
+def _counts(analysis: ErrorAnalysis) -> "Counter[int]":
+    """Number of ground-truth objects of each class."""
+    objects = (record.ground_truth for record in analysis.images)
+    return Counter(int(label) for each in objects for label in each.labels[~each.crowd])
 
 
-def _curves(why: Diagnosis) -> str:
+def _curves(analysis: ErrorAnalysis) -> str:
     """Recall to the right, precision upwards, of the most frequent classes."""
-    wanted = _counts(why)
+    num_objects = _counts(analysis)
     lines, names = [], []
-    for place, (label, count) in enumerate(wanted.most_common(_CURVES)):
-        _, right = _scored(why, label)
+    for place, (label, count) in enumerate(num_objects.most_common(_CURVES)):
+        _, right = _scored(analysis, label)
         hits = np.cumsum(right)
         recall, precision = hits / count, hits / np.arange(1, len(hits) + 1)
         envelope = np.maximum.accumulate(precision[::-1])[::-1]
         points = " ".join(f"{60 + 400 * r:.1f},{320 - 300 * p:.1f}" for r, p in _thinned(recall, envelope))
         colour = _COLOURS[place % len(_COLOURS)]
         lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        text = f"{escape(why.classes[label])} ({count})"
+        text = f"{escape(analysis.classes[label])} ({count})"
         names.append(f'<text x="490" y="{40 + 22 * place}" fill="{colour}">{text}</text>')
     grid = "".join(
         f'<path d="M60 {320 - 300 * s}H460M{60 + 400 * s} 20V320" stroke="#ddd" fill="none"/>'
@@ -217,89 +218,90 @@ def _thinned(recall: Floats, precision: Floats) -> list[tuple[float, float]]:
     return points[:: max(1, len(points) // 400)] + points[-1:]
 
 
-def _confusion(why: Diagnosis, least: float) -> str:
+def _confusion(analysis: ErrorAnalysis, threshold: float) -> str:
     """Confusion matrix of the most frequent classes and background: ground truth in rows, predictions in columns."""
-    kept = [
-        own._replace(kinds=np.where(seen.found.scores[own.rows] >= least, own.kinds, "ignored"))
-        for seen, own in zip(why.images, why.judged, strict=True)
+    above = [
+        errors._replace(kinds=np.where(record.detections.scores[errors.rows] >= threshold, errors.kinds, "ignored"))
+        for record, errors in zip(analysis.images, analysis.image_errors, strict=True)
     ]
-    again = [own._replace(lost=_unfound(own)) for own in kept]
-    counts = Counter(pairs(why.images, again))
-    labels = [label for label, _ in _counts(why).most_common(_CLASSES)]
+    above = [errors._replace(lost=_unmatched(errors)) for errors in above]
+    counts = Counter(pairs(analysis.images, above))
+    labels = [label for label, _ in _counts(analysis).most_common(_CLASSES)]
     columns = [*labels, -1]
-    names = {**{label: escape(why.classes[label]) for label in labels}, -1: "nothing"}
+    names = {**{label: escape(analysis.classes[label]) for label in labels}, -1: "background"}
     head = "<th></th>" + "".join(f"<th>{names[label]}</th>" for label in columns)
     rows = []
     for true in columns:
-        total = sum(counts[true, found] for found in columns) or 1
+        total = sum(counts[true, predicted] for predicted in columns) or 1
         cells = []
-        for found in columns:
-            share, count = counts[true, found] / total, counts[true, found]
-            colour = f"rgba({'31,157,87' if true == found else '224,69,47'},{share:.2f})"
+        for predicted in columns:
+            share, count = counts[true, predicted] / total, counts[true, predicted]
+            colour = f"rgba({'31,157,87' if true == predicted else '224,69,47'},{share:.2f})"
             cells.append(f'<td style="background:{colour}">{count or ""}</td>')
         rows.append(f'<tr><th class="side">{names[true]}</th>{"".join(cells)}</tr>')
-    note = (
-        f"Rows are what is there, columns what was found, by detections that score {least:.2f} and more (the best F1)."
-    )
+    note = f"Rows are ground truth, columns detections of a score of at least {threshold:.2f} (the best F1)."
     return f'<p class="small">{note}</p><table class="confusion"><thead><tr>{head}</tr></thead>{"".join(rows)}</table>'
 
 
-def _unfound(own: Judged) -> np.ndarray:
+def _unmatched(errors: ImageErrors) -> np.ndarray:
     """Objects that are neither crowds, nor matched, nor covered by a detection of another class."""
-    met = np.zeros(len(own.missed), np.bool_)
-    met[own.meant[np.isin(own.kinds, (RIGHT, "classification"))]] = True
-    single = own.missed.copy()
-    single[own.meant[own.meant >= 0]] = True
+    met = np.zeros(len(errors.missed), np.bool_)
+    met[errors.meant[np.isin(errors.kinds, (RIGHT, "classification"))]] = True
+    single = errors.missed.copy()
+    single[errors.meant[errors.meant >= 0]] = True
     return single & ~met
 
 
-def _worst(why: Diagnosis, least: float, images: Path | None) -> str:
-    ranked = sorted(zip(why.images, why.judged, strict=True), key=lambda each: -_badness(*each))[:_IMAGES]
-    note = f"Green was found, red is wrong, dashed yellow was missed; detections that score {least:.2f} and more."
-    shown = "".join(_figure(why, seen, own, least, images) for seen, own in ranked if _badness(seen, own) > 0)
-    return f'<p class="small">{note}</p><div class="images">{shown}</div>'
+def _worst(analysis: ErrorAnalysis, threshold: float, images: Path | None) -> str:
+    pairs_of_images = zip(analysis.images, analysis.image_errors, strict=True)
+    worst = sorted(pairs_of_images, key=lambda each: -_badness(*each))[:_IMAGES]
+    note = f"Green: correct; red: wrong; dashed yellow: missed. Detections of a score of at least {threshold:.2f}."
+    blocks = [_figure(analysis, *each, threshold, images) for each in worst if _badness(*each) > 0]
+    return f'<p class="small">{note}</p><div class="images">{"".join(blocks)}</div>'
 
 
-def _badness(seen: ImageRecord, own: Judged) -> float:
+def _badness(record: ImageRecord, errors: ImageErrors) -> float:
     """Objects missed, and wrong detections by their scores."""
-    wrong = ~np.isin(own.kinds, (RIGHT, "ignored"))
-    return float(own.lost.sum() + seen.found.scores[own.rows[wrong]].clip(0, 1).sum())
+    wrong = ~np.isin(errors.kinds, (RIGHT, "ignored"))
+    return float(errors.lost.sum() + record.detections.scores[errors.rows[wrong]].clip(0, 1).sum())
 
 
-def _figure(why: Diagnosis, seen: ImageRecord, own: Judged, least: float, images: Path | None) -> str:
-    height, width = seen.size
+def _figure(
+    analysis: ErrorAnalysis, record: ImageRecord, errors: ImageErrors, threshold: float, images: Path | None
+) -> str:
+    height, width = record.size
     if not height or not width:
-        corners = np.concatenate((seen.truth.boxes, seen.found.boxes))
+        corners = np.concatenate((record.ground_truth.boxes, record.detections.boxes))
         width, height = (int(side) + 1 for side in corners[:, 2:].max(0, initial=1.0))
     unit = max(width, height) / 300
-    picture = _picture(seen.file, images)
-    drawn = [f'<image href="{picture}" width="{width}" height="{height}"/>'] if picture else []
-    shown = np.flatnonzero(seen.found.scores[own.rows] >= least)
-    missed = np.flatnonzero(own.missed)
-    rest = max(0, len(shown) - _BOXES) + max(0, len(missed) - _BOXES)
-    shown = np.sort(shown[np.argsort(own.kinds[shown] == RIGHT, kind="stable")][:_BOXES])  # errors are drawn first
-    for row, kind in zip(own.rows[shown], own.kinds[shown], strict=True):
+    picture = _picture(record.file, images)
+    parts = [f'<image href="{picture}" width="{width}" height="{height}"/>'] if picture else []
+    rows = np.flatnonzero(record.detections.scores[errors.rows] >= threshold)
+    missed = np.flatnonzero(errors.missed)
+    rest = max(0, len(rows) - _BOXES) + max(0, len(missed) - _BOXES)
+    errors_first = rows[np.argsort(errors.kinds[rows] == RIGHT, kind="stable")]
+    rows = np.sort(errors_first[:_BOXES])
+    for row, kind in zip(errors.rows[rows], errors.kinds[rows], strict=True):
         if kind != "ignored":
-            name = why.classes[int(seen.found.labels[row])]
-            says = f"{name} {seen.found.scores[row]:.2f}" + ("" if kind == RIGHT else f": {kind}")
-            drawn.append(_box(seen.found.boxes[row], "right" if kind == RIGHT else "wrong", says, unit))
+            name = analysis.classes[int(record.detections.labels[row])]
+            label = f"{name} {record.detections.scores[row]:.2f}" + ("" if kind == RIGHT else f": {kind}")
+            parts.append(_box(record.detections.boxes[row], "right" if kind == RIGHT else "wrong", label, unit))
     for row in missed[:_BOXES]:
-        drawn.append(_box(seen.truth.boxes[row], "lost", f"{why.classes[int(seen.truth.labels[row])]} is missed", unit))
-    image_id, wanted = (
-        escape(short_name(Path(seen.file).name or str(seen.image_id), _LONGEST)),
-        int((~seen.truth.crowd).sum()),
-    )
-    caption = f"{image_id}: {int(own.missed.sum())} missed of {wanted}"
+        label = f"{analysis.classes[int(record.ground_truth.labels[row])]} is missed"
+        parts.append(_box(record.ground_truth.boxes[row], "lost", label, unit))
+    image_id = escape(short_name(Path(record.file).name or str(record.image_id), _LONGEST))
+    num_objects = int((~record.ground_truth.crowd).sum())
+    caption = f"{image_id}: {int(errors.missed.sum())} missed of {num_objects}"
     caption += f"; {rest} more boxes are not drawn" if rest else ""
     return (
-        f'<figure><svg viewBox="0 0 {width} {height}">{"".join(drawn)}</svg><figcaption>{caption}</figcaption></figure>'
+        f'<figure><svg viewBox="0 0 {width} {height}">{"".join(parts)}</svg><figcaption>{caption}</figcaption></figure>'
     )
 
 
-def _box(box: Floats, style: str, says: str, unit: float) -> str:
+def _box(box: Floats, style: str, label: str, unit: float) -> str:
     x, y, right, bottom = box.tolist()
     sides = f'x="{x:.1f}" y="{y:.1f}" width="{max(right - x, 0):.1f}" height="{max(bottom - y, 0):.1f}"'
-    return f'<rect {sides} class="{style}" fill="none" stroke-width="{unit:.2f}"><title>{escape(says)}</title></rect>'
+    return f'<rect {sides} class="{style}" fill="none" stroke-width="{unit:.2f}"><title>{escape(label)}</title></rect>'
 
 
 def _picture(file: str, images: Path | None) -> str:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _EXAMPLE = (416, 544)  # example size for tracing; files accept images of any size
 
 
@@ -128,12 +127,13 @@ def _require(name: str, batch: int) -> None:
 
 
 def _images(place: Path, most: int) -> list[Path]:
+    from det_core.data.images import IMAGE_SUFFIXES
+
     if place.is_dir():
-        images = sorted(path for path in place.iterdir() if path.suffix.lower() in _SUFFIXES)[:most]
+        images = sorted(path for path in place.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)[:most]
         if not images:
-            raise ConfigError(
-                "--images", "the folder has no pictures", str(place), f"it may have {', '.join(_SUFFIXES)}"
-            )
+            fix = f"it may have {', '.join(IMAGE_SUFFIXES)}"
+            raise ConfigError("--images", "the folder has no pictures", str(place), fix)
         return images
     if place.is_file():
         return [place]

@@ -42,7 +42,7 @@ def list_runs(folder: Path) -> None:
     _table(["run", "steps", "loss", "best", "started"], rows)
 
 
-@command.command()
+@command.command(short_help="Show one run: its recipe, starts, evaluations and files.")
 @click.argument("run", type=_PATH, metavar="RUN")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw its curves there.")
 def show(run: Path, plot: Path | None) -> None:
@@ -83,7 +83,7 @@ def show(run: Path, plot: Path | None) -> None:
         echo(f"curves: {plot_comparison([found], plot)}")
 
 
-@command.command()
+@command.command(short_help="Compare runs: metrics, the settings that differ, and curves.")
 @click.argument("runs", type=_PATH, nargs=-1, required=True, metavar="A B ...")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw all curves there.")
 def compare(runs: tuple[Path, ...], plot: Path | None) -> None:

@@ -22,6 +22,7 @@ _PLACE = click.Path(file_okay=False, path_type=Path)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; others than loopback are open.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8010, show_default=True, help="0 for any that is free.")
 @click.option("--cache", type=_PLACE, metavar="DIR", help="For thumbnails; by default view in det's cache folder.")
+@click.option("-o", "--output", type=_PLACE, default=".", help="For corrected copies and exported pictures.")
 @click.option("--pixels", is_flag=True, help="Decode all pictures to search for defects, as det data check does.")
 @click.option("--device", help="For predictions: cpu, cuda, mps ...; by default the best there is.")
 @click.option("--no-predict", is_flag=True, help="Show the curves of runs without predicting, such as during training.")
@@ -50,7 +51,7 @@ def command(names: tuple[str, ...], sources: Sources, **options: Any) -> None:
     from det_core.weights.sources import cache_folder
 
     cache = options.pop("cache") or cache_folder() / "view"
-    settings = {name: options.pop(name) for name in ("pixels", "device", "no_predict")}
+    settings = {name: options.pop(name) for name in ("output", "pixels", "device", "no_predict")}
     _serve(session_of(names, sources, cache, **settings), **options)
 
 
@@ -58,6 +59,7 @@ def session_of(
     names: tuple[str, ...],
     sources: Sources,
     cache: Path,
+    output: Path = Path(),
     pixels: bool = False,
     device: str | None = None,
     no_predict: bool = False,
@@ -88,7 +90,7 @@ def session_of(
             for path in predicted
         ),
     ]
-    return Session(" and ".join(titles), pictures, cache, predictions, runs, pixels)
+    return Session(" and ".join(titles), pictures, cache, predictions, runs, output, pixels)
 
 
 def _serve(session: "Session", host: str, port: int, opens: bool) -> None:

@@ -40,7 +40,7 @@ def list_models(task: str | None, as_json: bool) -> None:
         _show_table(chosen)
 
 
-@command.command()
+@command.command(short_help="Show the published data of a model.")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> None:

@@ -33,8 +33,8 @@ class CocoFiles:
     """Ground truth and detections for `curves`: images and categories are numbered by rank, from 0.
 
     Attributes:
-        truth: objects.
-        found: detections, in the order of the file.
+        ground_truth: table of the annotated objects.
+        detections: table of the results, in the order of the file.
         iou_types: IoU types whose data both files contain.
         image_ids: id of each image in the file.
         category_ids: id of each category in the file.
@@ -44,8 +44,8 @@ class CocoFiles:
         notes: notes for the user.
     """
 
-    truth: Table
-    found: Table
+    ground_truth: Table
+    detections: Table
     iou_types: tuple[IouType, ...]
     image_ids: tuple[int | str, ...]
     category_ids: tuple[int, ...]
@@ -58,8 +58,8 @@ def read_files(annotations: Path, predictions: Path) -> CocoFiles:
     """Read both files, and check the fields that are used.
 
     Boxes, masks and keypoints are compared where the results have them and the annotations have them too. A detection's
-    size is that of its box if it has one, as with pycocotools. Where results have a `file_name`, that says which image
-    they are of.
+    size is that of its box if it has one, as with pycocotools. Results with a `file_name` are
+    assigned to the image of that name.
 
     Raises:
         DataError: naming the file and the first faults, with their ids and how many there are.
@@ -79,7 +79,7 @@ def read_files(annotations: Path, predictions: Path) -> CocoFiles:
     sizes = [(image.get("height"), image.get("width")) for image in images]
     check = _Check(image_rank, category_rank, sizes, iou_types)
     new_id = _NewId(text=True)
-    _require(content["annotations"], "annotation", lambda each: new_id(each) or check.truth(each), annotations)
+    _require(content["annotations"], "annotation", lambda each: new_id(each) or check.ground_truth(each), annotations)
     _require(results, "result", check.result, predictions)
     notes += placed + _zero_id(content["annotations"])
     table = {
@@ -89,12 +89,15 @@ def read_files(annotations: Path, predictions: Path) -> CocoFiles:
         ],
         "categories": [{"id": rank, "name": str(each.get("name", each["id"]))} for rank, each in enumerate(categories)],
     }
-    known = [result for result in results if result["category_id"] in category_rank]
+    of_categories = [result for result in results if result["category_id"] in category_rank]
     unknown = Counter(result["category_id"] for result in results if result["category_id"] not in category_rank)
-    number = _Numbered(image_rank, category_rank, sizes, iou_types)
+    entries = _Entries(image_rank, category_rank, sizes, iou_types)
     return CocoFiles(
-        truth={**table, "annotations": [number.truth(i, own) for i, own in enumerate(content["annotations"], 1)]},
-        found={**table, "annotations": [number.result(i, own) for i, own in enumerate(known, 1)]},
+        ground_truth={
+            **table,
+            "annotations": [entries.ground_truth(*each) for each in enumerate(content["annotations"], 1)],
+        },
+        detections={**table, "annotations": [entries.result(*each) for each in enumerate(of_categories, 1)]},
         iou_types=iou_types,
         image_ids=tuple(image_rank),
         category_ids=tuple(category_rank),
@@ -177,14 +180,14 @@ def _id_fault(record: _Record, key: str, text: bool) -> _Fault:
     )
 
 
-def _comparable(truth: Sequence[Any], results: Sequence[Any]) -> tuple[tuple[IouType, ...], list[str]]:
+def _comparable(ground_truth: Sequence[Any], results: Sequence[Any]) -> tuple[tuple[IouType, ...], list[str]]:
     """IoU types of both sides, and notes on those of the results only; without results, those of the ground truth."""
     chosen: list[IouType] = []
     notes = []
     for iou_type, key in _FIELDS.items():
         wanted = any(isinstance(each, dict) and each.get(key) for each in results) or not results
-        there = key == "bbox" or any(isinstance(each, dict) and each.get(key) for each in truth)
-        if iou_type == "keypoints" and wanted and there and (count := _other_keypoints(truth, results)):
+        there = key == "bbox" or any(isinstance(each, dict) and each.get(key) for each in ground_truth)
+        if iou_type == "keypoints" and wanted and there and (count := _other_keypoints(ground_truth, results)):
             notes.append(
                 f"no keypoints: objects have {count}; the rules for files are those of COCO's {len(COCO_SIGMAS)}"
             )
@@ -195,9 +198,9 @@ def _comparable(truth: Sequence[Any], results: Sequence[Any]) -> tuple[tuple[Iou
     return tuple(chosen) or ("bbox",), notes
 
 
-def _other_keypoints(truth: Sequence[Any], results: Sequence[Any]) -> int | None:
+def _other_keypoints(ground_truth: Sequence[Any], results: Sequence[Any]) -> int | None:
     """How many keypoints the first object with any has, if these are not as many as COCO's."""
-    for record in (*truth, *results):
+    for record in (*ground_truth, *results):
         points = record.get("keypoints") if isinstance(record, dict) else None
         if isinstance(points, list) and points:
             return None if len(points) == 3 * len(COCO_SIGMAS) else len(points) // 3
@@ -211,9 +214,9 @@ def _require_sizes(images: Sequence[_Record], path: Path) -> None:
             raise DataError(str(path), f"image {quoted(image['id'], 60)} has no size, which masks need", found)
 
 
-def _zero_id(truth: Sequence[_Record]) -> list[str]:
-    if any(each.get("id") == 0 for each in truth):
-        return ["an annotation has the id 0: pycocotools would count what finds it as wrong; here it is right"]
+def _zero_id(ground_truth: Sequence[_Record]) -> list[str]:
+    if any(each.get("id") == 0 for each in ground_truth):
+        return ["an annotation has the id 0: pycocotools would count its detection as wrong; here it is right"]
     return []
 
 
@@ -234,7 +237,7 @@ class _Check:
     sizes: Sequence[tuple[Any, Any]]
     iou_types: tuple[IouType, ...]
 
-    def truth(self, record: _Record) -> _Fault:
+    def ground_truth(self, record: _Record) -> _Fault:
         fault = self._place(record) or _id_fault(record, "category_id", text=False)
         if fault is None and record["category_id"] not in self.categories:
             fault = f"is of category {record['category_id']}, which is not listed"
@@ -296,7 +299,7 @@ def _segmentation_fault(segmentation: Any, height: int, width: int) -> _Fault:
 
 
 @dataclass(frozen=True)
-class _Numbered:
+class _Entries:
     """Makes the entries of a table from checked records."""
 
     images: Mapping[int | str, int]
@@ -304,30 +307,30 @@ class _Numbered:
     sizes: Sequence[tuple[Any, Any]]
     iou_types: tuple[IouType, ...]
 
-    def truth(self, number: int, record: _Record) -> dict[str, Any]:
-        own = self._common(number, record)
-        own |= {"iscrowd": record.get("iscrowd", 0), "area": record.get("area", own["bbox"][2] * own["bbox"][3])}
+    def ground_truth(self, number: int, record: _Record) -> dict[str, Any]:
+        entry = self._common(number, record)
+        entry |= {"iscrowd": record.get("iscrowd", 0), "area": record.get("area", entry["bbox"][2] * entry["bbox"][3])}
         if "keypoints" in self.iou_types:
-            own["num_keypoints"] = record.get("num_keypoints", sum(value > 0 for value in own["keypoints"][2::3]))
-        return own
+            entry["num_keypoints"] = record.get("num_keypoints", sum(value > 0 for value in entry["keypoints"][2::3]))
+        return entry
 
     def result(self, number: int, record: _Record) -> dict[str, Any]:
-        own = self._common(number, record)
-        area = own["bbox"][2] * own["bbox"][3]
+        entry = self._common(number, record)
+        area = entry["bbox"][2] * entry["bbox"][3]
         if "bbox" not in record and "segm" in self.iou_types:
-            area = float(coco_mask.area(own["segmentation"]))
-        return own | {"iscrowd": 0, "score": record["score"], "area": area}
+            area = float(coco_mask.area(entry["segmentation"]))
+        return entry | {"iscrowd": 0, "score": record["score"], "area": area}
 
     def _common(self, number: int, record: _Record) -> dict[str, Any]:
         rank = self.images[record["image_id"]]
-        own: dict[str, Any] = {"id": number, "image_id": rank}
-        own["category_id"] = self.categories[record["category_id"]]
+        entry: dict[str, Any] = {"id": number, "image_id": rank}
+        entry["category_id"] = self.categories[record["category_id"]]
         if "segm" in self.iou_types:
-            own["segmentation"] = _rle(record["segmentation"], *self.sizes[rank])
+            entry["segmentation"] = _rle(record["segmentation"], *self.sizes[rank])
         if "keypoints" in self.iou_types:
-            own["keypoints"] = record["keypoints"]
-        own["bbox"] = record["bbox"] if "bbox" in record else _around(own)
-        return own
+            entry["keypoints"] = record["keypoints"]
+        entry["bbox"] = record["bbox"] if "bbox" in record else _around(entry)
+        return entry
 
 
 def _rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
@@ -341,10 +344,10 @@ def _rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
     return rle
 
 
-def _around(own: _Record) -> list[float]:
+def _around(entry: _Record) -> list[float]:
     """The box of a result that gives none, as pycocotools makes it: around the mask, else around the keypoints."""
-    if "segmentation" in own:
-        box: list[float] = coco_mask.toBbox(own["segmentation"]).tolist()
+    if "segmentation" in entry:
+        box: list[float] = coco_mask.toBbox(entry["segmentation"]).tolist()
         return box
-    xs, ys = own["keypoints"][::3], own["keypoints"][1::3]
+    xs, ys = entry["keypoints"][::3], entry["keypoints"][1::3]
     return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]

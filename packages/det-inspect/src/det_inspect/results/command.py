@@ -45,7 +45,7 @@ def evaluate_files(
     files = read_files(annotations, predictions)
     figures, notes = _figures(files)
     why = explanation_of(files, images)
-    title = f"{predictions}: {len(files.found['annotations'])} results, {len(files.image_ids)} images"
+    title = f"{predictions}: {len(files.detections['annotations'])} results, {len(files.image_ids)} images"
     if as_json:
         echo(json.dumps({**figures, "notes": notes, **why.as_json()}, indent=2))
     else:
@@ -54,7 +54,7 @@ def evaluate_files(
             echo(short_name(note, 1000))
         why.show()
     if report is not None:
-        flat = {f"{iou_type}/{name}": value for iou_type, own in figures.items() for name, value in own.items()}
+        flat = {f"{iou_type}/{name}": value for iou_type, metrics in figures.items() for name, value in metrics.items()}
         echo(f"{why.write_report(report, title, flat, notes)}", err=True)
 
 
@@ -66,13 +66,13 @@ def _figures(files: "CocoFiles") -> tuple[dict[str, dict[str, float | None]], li
     figures: dict[str, dict[str, float | None]] = {}
     notes = list(files.notes)
     for iou_type in files.iou_types:
-        made = curves(files.truth, files.found, iou_type, LIMITS[iou_type])
-        own: dict[str, float | None] = {}
-        for name, value, missing in (*summary(made, iou_type), *per_class(made, files.classes)):
-            own[name] = value
+        results = curves(files.ground_truth, files.detections, iou_type, LIMITS[iou_type])
+        metrics: dict[str, float | None] = {}
+        for name, value, missing in (*summary(results, iou_type), *per_class(results, files.classes)):
+            metrics[name] = value
             if value is None:
                 notes.append(f"no {iou_type}/{name}: {missing}")
-        figures[iou_type] = own
+        figures[iou_type] = metrics
     return figures, notes
 
 
@@ -83,8 +83,8 @@ def _show(figures: Any, title: str) -> None:
     table = Table("metric")
     for iou_type in figures:
         table.add_column(iou_type, justify="right")
-    for name in dict.fromkeys(name for own in figures.values() for name in own):
-        values = (own.get(name) for own in figures.values())
+    for name in dict.fromkeys(name for metrics in figures.values() for name in metrics):
+        values = (metrics.get(name) for metrics in figures.values())
         table.add_row(cell(short_name(name, 100)), *("" if value is None else f"{value:.4f}" for value in values))
     console = Console(highlight=False)
     console.print(printable(title), markup=False, soft_wrap=True)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from det_core.errors import CheckpointError, MissingExtraError
+from det_core.errors import CheckpointError
 
+from det_inspect.optional import optional
 from det_inspect.runs.comparison import labels
 from det_inspect.runs.reading import Run
 
@@ -27,16 +28,10 @@ def plot_comparison(runs: Sequence[Run], picture: Path) -> Path:
         MissingExtraError: matplotlib is not installed.
         CheckpointError: the picture cannot be written.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        fix = "pip install 'det-core[plots]'"
-        raise MissingExtraError("curves of runs", "need matplotlib, which is not installed", fix=fix) from error
-    figure: Any = Figure(figsize=(13, 4.4), layout="constrained")
+    figure: Any = optional("matplotlib.figure", "--plot").Figure(figsize=(13, 4.4), layout="constrained")
     loss, metric, rate = figure.subplots(1, 3, gridspec_kw={"width_ratios": (4, 4, 2.5)})
     chosen = next((run.headline[0] for run in runs if run.headline), "")
-    palette = mpl.color_sequences["tab10"]
+    palette = optional("matplotlib", "--plot").color_sequences["tab10"]
     for number, (run, label) in enumerate(zip(runs, labels(runs), strict=True)):
         style = {"color": palette[number % len(palette)]}
         _draw(loss, run, "loss", label=label, linewidth=1.3, **style)

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from det_inspect.view.assessment import ALL_KINDS
 from det_inspect.view.comparison import Thresholds
+from det_inspect.view.correction_routes import add_corrections
 from det_inspect.view.figures import confusion, curves, totals
 from det_inspect.view.predictor import ModelPredictions, drawn_by
 from det_inspect.view.session import Filters, Session
@@ -56,10 +57,11 @@ def filters_of(
     size: Literal["", "small", "medium", "large"] = "",
     defect: Annotated[str, Query(max_length=100)] = "",
     text: Annotated[str, Query(max_length=500)] = "",
+    marked: bool = False,
     sort: Literal["file", "name", "objects", "defects", "worst", "difference"] = "file",
 ) -> Filters:
     """The filters of a request."""
-    return Filters(split, label, size, defect, text, sort, thresholds)
+    return Filters(split, label, size, defect, text, marked, sort, thresholds)
 
 
 def make_app(session: Session) -> FastAPI:
@@ -78,6 +80,7 @@ def make_app(session: Session) -> FastAPI:
     _add_set(app, session)
     _add_files(app, session)
     _add_models(app, session)
+    add_corrections(app, session)
     return app
 
 

@@ -93,7 +93,8 @@ def _points(scores: NDArray[np.float64], right: NDArray[np.bool_], objects: int)
     hits = np.cumsum(right[order])
     recall, precision = hits / objects, hits / np.arange(1, len(hits) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    points = np.stack([recall, envelope, scores[order]], 1).round(4).tolist()
+    points: list[list[float]] = np.stack([recall, envelope, scores[order]], 1).round(4).tolist()
+    points = [[0.0, *points[0][1:]], *points] if points else []
     return points[:: max(1, len(points) // _POINTS)] + points[-1:]
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from det_inspect.view.comparison import Comparison, Thresholds
+from det_inspect.view.corrections import Corrections
 from det_inspect.view.defects import Defects
 from det_inspect.view.picture_set import SIZES, Picture, PictureSet
 from det_inspect.view.predictions import Predictions
@@ -30,6 +32,7 @@ class Filters:
         size: one of `SIZES`.
         defect: kind of a defect, or "any".
         text: part of a file name, in any case.
+        marked: pictures with annotations that are marked as bad.
         sort: "file", "name", "objects", "defects", "worst" (errors of the model) or "difference" (of the errors
             of the first two models).
         thresholds: kinds of detections, and what counts as one.
@@ -40,6 +43,7 @@ class Filters:
     size: str = ""
     defect: str = ""
     text: str = ""
+    marked: bool = False
     sort: str = "file"
     thresholds: Thresholds = field(default_factory=Thresholds)
 
@@ -53,6 +57,7 @@ class Session:
         cache: folder of thumbnails.
         predictions: those of each model.
         runs: folders of runs whose curves are shown.
+        output: folder of corrected copies and exported pictures.
         pixels: whether the check for defects decodes all pictures.
     """
 
@@ -63,11 +68,13 @@ class Session:
         cache: Path,
         predictions: Sequence[Predictions] = (),
         runs: Sequence[Path] = (),
+        output: Path = Path(),
         pixels: bool = False,
     ) -> None:
         self.title, self.set = title, pictures
         self.thumbnails = Thumbnails(cache / "thumbnails")
         self.defects = Defects(pictures, pixels)
+        self.corrections = Corrections(pictures, output, cache / "marks")
         self.runs = Runs(runs)
         self.has_runs = bool(runs)
         self.comparison = Comparison(pictures, predictions)
@@ -109,9 +116,9 @@ class Session:
         if listed is not None:
             mask &= listed
         if filters.defect:
-            marked = np.zeros(len(mask), np.bool_)
-            marked[list(self.defects.pictures_with(filters.defect))] = True
-            mask &= marked
+            mask &= self._only(self.defects.pictures_with(filters.defect))
+        if filters.marked:
+            mask &= self._only(self.corrections.pictures())
         order = np.flatnonzero(mask).tolist()
         text = filters.text.lower()
         pictures = self.set.pictures
@@ -120,6 +127,11 @@ class Session:
         if text:
             order = [index for index in order if text in pictures[index].name.lower()]
         return self._sorted(order, filters)
+
+    def _only(self, pictures: set[int]) -> NDArray[np.bool_]:
+        mask = np.zeros(len(self.set.pictures), np.bool_)
+        mask[list(pictures)] = True
+        return mask
 
     def _sorted(self, order: list[int], filters: Filters) -> list[int]:
         sort = filters.sort
@@ -171,6 +183,7 @@ class Session:
         number = record.get("id")
         return {
             "row": row,
+            "bad": row in self.corrections.rows,
             "id": number if isinstance(number, int | str) else None,
             "label": int(self.set.label[row]),
             "size": SIZES[int(self.set.object_sizes()[row])],

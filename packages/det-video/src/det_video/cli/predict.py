@@ -86,13 +86,12 @@ def command(context: click.Context, **arguments: Any) -> None:
         "trails": arguments["trails"],
         "codec": arguments["codec"],
     }
-    names = {name: _split(arguments[name]) for name in ("save", "blur", "classes")}
     options = _Options(
-        names["save"] or _SAVED,
+        _split(arguments["save"]) or _SAVED,
         arguments["track"],
         arguments["appearance"],
-        names["blur"],
-        names["classes"] or None,
+        arguments["blur"],
+        arguments["classes"] or None,
         arguments["limit"],
         drawing,
     )
@@ -105,8 +104,10 @@ def command(context: click.Context, **arguments: Any) -> None:
         context.exit(1)
 
 
-def _split(texts: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(name.strip() for text in texts for name in text.split(",") if name.strip()))
+def _split(texts: Sequence[str], classes: Sequence[str] = ()) -> list[str]:
+    """The names in texts, separated by commas; a text that is the name of a class is not divided."""
+    names = [name.strip() for text in texts for name in ([text] if text in classes else text.split(","))]
+    return list(dict.fromkeys(filter(None, names)))
 
 
 def _stem(source: str) -> str:
@@ -196,7 +197,7 @@ def _run(
         level = detector.threshold if arguments["threshold"] is None else arguments["threshold"]
         record.begin({**_settings(arguments), **about, "level": level})
     level = record.settings["level"]
-    _check_classes(options, record.settings["classes"])
+    options = _with_classes(options, record.settings["classes"])
     if record.count:
         rest = "none is predicted again" if record.complete else "going on after them"
         echo(f"{output}: {record.count} frame{'s' * (record.count != 1)} predicted before; {rest}", err=True)
@@ -233,11 +234,14 @@ def _loaded(arguments: Mapping[str, Any]) -> tuple[Any, Any]:
     return detector, tiled(detector, tile, arguments["overlap"]) if tiled else detector
 
 
-def _check_classes(options: _Options, classes: Sequence[str]) -> None:
-    unknown = [name for name in (*options.blur, *(options.classes or ())) if name not in classes]
+def _with_classes(options: _Options, classes: Sequence[str]) -> _Options:
+    """The options with their texts divided into names of classes."""
+    blur, only = _split(options.blur, classes), _split(options.classes or (), classes)
+    unknown = [name for name in (*blur, *only) if name not in classes]
     if unknown:
         near = registry.did_you_mean(unknown[0], classes) or f"there is {', '.join(classes[:20])}"
         raise ConfigError("--blur, --classes", f"the model has no class {', '.join(map(repr, unknown))}", fix=near)
+    return replace(options, blur=blur, classes=only or None)
 
 
 def _finished(

@@ -5,13 +5,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from det_core.errors import MissingExtraError
-
-try:
-    from yacs.config import CfgNode as _Node
-except ImportError as error:
-    fix = "pip install 'det-detectron2[layer]'"
-    raise MissingExtraError("detectron2.config", "needs yacs, which is not installed", fix=fix) from error
+from yacs.config import CfgNode as _Node
 
 from det_detectron2.importer.files import with_bases
 from det_detectron2.layer.config.versions import guess_version, upgrade_config

@@ -41,7 +41,9 @@ function show() {
   if (listing().length) rows.push(element("button", { type: "button", id: "clear", click: clear }, "Clear filters"));
   rows.push(element("h3", {}, "Classes"), classes());
   if (state.defects) rows.push(...defects(state.defects));
+  const focused = document.activeElement?.id;
   part("filters").replaceChildren(...rows);
+  if (focused && part("filters").contains(part(focused))) part(focused).focus();
 }
 
 const keyed = (counts) => Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, `${name} (${count})`]));

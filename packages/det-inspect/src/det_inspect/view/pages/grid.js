@@ -112,6 +112,8 @@ function fill(tile, item) {
   emit("tile", { tile, item, caption });
 }
 
+export const tileOf = (position) => tiles.get(position);
+
 export function select(position) {
   if (!state.total) return;
   tiles.get(state.position)?.classList.remove("current");

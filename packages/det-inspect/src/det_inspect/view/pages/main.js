@@ -6,6 +6,7 @@ import { startFigures } from "./figures.js";
 import { startFilters } from "./filters.js";
 import { reload, startGrid } from "./grid.js";
 import { startKeys } from "./keys.js";
+import { startMarks } from "./marks.js";
 import { startModels } from "./models.js";
 import { startPicture } from "./picture.js";
 import { startRuns } from "./runs.js";
@@ -31,6 +32,7 @@ try {
   startPicture();
   startKeys();
   startModels();
+  startMarks();
   startTabs();
   await reload();
   startFilters();

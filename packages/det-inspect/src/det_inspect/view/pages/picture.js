@@ -14,7 +14,7 @@ export function startPicture() {
   part("previous").addEventListener("click", () => step(-1));
   part("next").addEventListener("click", () => step(1));
   on("open", open);
-  on("score", () => isOpen() && current && render(current));
+  on("score", again);
   on("filters", (changes) => isOpen() && "iou" in changes && open(state.position));
 }
 
@@ -40,6 +40,9 @@ export async function open(position) {
     report(error.message, true);
   }
 }
+
+export const currentPicture = () => current;
+export const again = () => isOpen() && current && render(current);
 
 function render(content) {
   part("picture").hidden = false;
@@ -85,7 +88,8 @@ function table(objects) {
     swatch.style.background = each.color || color(each.label);
     const name = each.text || state.set.classes[each.label]?.name;
     const row = element("tr", { tabindex: 0, "data-key": each.key }, element("td", {}, swatch), element("td", {}, name),
-      element("td", {}, each.note || each.size || ""));
+      element("td", {}, each.note || each.size || ""), each.action ? element("td", {}, each.action) : null);
+    row.classList.toggle("bad", Boolean(each.bad));
     for (const event of ["mouseenter", "focus"]) row.addEventListener(event, () => highlight(each.key));
     for (const event of ["mouseleave", "blur"]) row.addEventListener(event, () => highlight(null));
     return row;

@@ -38,8 +38,9 @@ function show(runs) {
   const drawn = (name) => chart(name, series.filter((run) => run.curves[name]).map((run) => ({ ...run, points: run.curves[name] })));
   const more = element("details", {}, element("summary", {}, `${others.length} more curves`), element("div", { class: "charts" }, ...others.map(drawn)));
   more.open = Boolean(expanded);
+  more.hidden = !others.length;
   part("runs").replaceChildren(legend(series), table(runs), element("div", { class: "charts" }, ...main.map(drawn)), more,
-    ...runs.map(samples));
+    ...runs.map(samples).filter(Boolean));
 }
 
 function table(runs) {

@@ -1,8 +1,8 @@
 // What the page shows: the set, the filters, and the numbers of the list. Filters are kept in the address.
 
-const FILTERS = ["split", "class", "size", "defect", "text", "sort", "score", "iou", "model", "kind", "true", "predicted"];
+const FILTERS = ["split", "class", "size", "defect", "text", "sort", "marked", "score", "iou", "model", "kind", "true", "predicted"];
 
-export const state = { set: null, filters: {}, total: 0, position: 0, defects: null };
+export const state = { set: null, filters: {}, total: 0, position: 0, defects: null, picked: new Set() };
 const listeners = new Map();
 
 export function on(name, listener) {

@@ -1,4 +1,4 @@
-"""What is suspicious: each defect is made and found, by its name and with evidence, and sound data raise nothing."""
+"""Issues of format: each injected defect is reported with its kind and details, and valid data have none."""
 
 import copy
 import json
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from det_devkit.conformance.perturbed import perturbed
-from det_inspect.analysis.image_records import records_of
-from det_inspect.analysis.suspicions import Suspicion, suspicions
+from det_inspect.analysis.format_issues import FormatIssue, format_issues
+from det_inspect.analysis.image_records import image_records
 from det_inspect.results.coco_files import read_files
 
 Results = list[dict[str, Any]]
@@ -35,11 +35,11 @@ def content(images: int = 20, ids: tuple[int, ...] = IDS, per_image: int = 5) ->
     return {"images": listed, "annotations": annotations, "categories": categories}
 
 
-def raised(truth: dict[str, Any], results: Results, folder: Path) -> list[Suspicion]:
+def raised(truth: dict[str, Any], results: Results, folder: Path) -> list[FormatIssue]:
     (folder / "truth.json").write_text(json.dumps(truth))
     (folder / "found.json").write_text(json.dumps(results))
     files = read_files(folder / "truth.json", folder / "found.json")
-    return suspicions(records_of(files), files.classes, files.unknown, files.category_ids)
+    return format_issues(image_records(files), files.classes, files.unknown, files.category_ids)
 
 
 def boxes(change: Callable[..., list[float]]) -> Callable[[Results, dict[int, dict[str, Any]]], None]:
@@ -125,18 +125,18 @@ DEFECTS: dict[str, tuple[str, str, Callable[..., None]]] = {
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
-def test_suspicions_injected_defect_is_reported(defect: str, tmp_path: Path) -> None:
-    kind, evidence, make = DEFECTS[defect]
+def test_format_issues_injected_defect_is_reported(defect: str, tmp_path: Path) -> None:
+    kind, details, make = DEFECTS[defect]
     truth = content()
     results = perturbed(truth)
     make(results, {image["id"]: image for image in truth["images"]})
-    found = {each.kind: each for each in raised(truth, results, tmp_path)}
-    assert kind in found, found
-    assert evidence in found[kind].evidence
-    assert found[kind].fix
+    issues = {each.kind: each for each in raised(truth, results, tmp_path)}
+    assert kind in issues, issues
+    assert details in issues[kind].details
+    assert issues[kind].fix
 
 
-def test_suspicions_labels_as_ids_are_off_by_one(tmp_path: Path) -> None:
+def test_format_issues_labels_as_ids_are_off_by_one(tmp_path: Path) -> None:
     truth = content(ids=(1, 2, 3, 4, 5, 6))
     results = [{**each, "category_id": each["category_id"] - 1} for each in perturbed(truth)]
     assert {each.kind for each in raised(truth, results, tmp_path)} == {
@@ -145,44 +145,44 @@ def test_suspicions_labels_as_ids_are_off_by_one(tmp_path: Path) -> None:
     }
 
 
-def test_boxes_of_the_truth_in_another_form_are_found(tmp_path: Path) -> None:
+def test_format_issues_of_annotated_boxes_are_reported(tmp_path: Path) -> None:
     truth = content()
     results = perturbed(truth)
     for each in truth["annotations"]:
         x, y, w, h = each["bbox"]
         each["bbox"] = [x, y, x + w, y + h]
-    (found,) = raised(truth, results, tmp_path)
-    assert found.kind == "other form of boxes"
-    assert "of the truth are two corners" in found.evidence
+    (issue,) = raised(truth, results, tmp_path)
+    assert issue.kind == "other form of boxes"
+    assert "of the ground truth are two corners" in issue.details
 
 
 @pytest.mark.parametrize(
-    ("scores", "evidence"), [(None, "there is no detection at all in 20 images"), (0.03, "the best of")]
+    ("scores", "details"), [(None, "there is no detection at all in 20 images"), (0.03, "the best of")]
 )
-def test_suspicions_low_scores_are_reported(scores: float | None, evidence: str, tmp_path: Path) -> None:
+def test_format_issues_low_scores_are_reported(scores: float | None, details: str, tmp_path: Path) -> None:
     truth = content()
     results = [] if scores is None else [{**each, "score": scores * each["score"]} for each in perturbed(truth)]
-    (found,) = raised(truth, results, tmp_path)
-    assert found.kind == "nothing above the threshold"
-    assert evidence in found.evidence
+    (issue,) = raised(truth, results, tmp_path)
+    assert issue.kind == "nothing above the threshold"
+    assert details in issue.details
 
 
-def test_results_of_a_few_images_alone_are_found(tmp_path: Path) -> None:
+def test_format_issues_results_of_few_images_are_reported(tmp_path: Path) -> None:
     truth = content()
     results = [each for each in perturbed(truth) if each["image_id"] <= 7]
-    (found,) = raised(truth, results, tmp_path)
-    assert found.kind == "images without results"
-    assert found.evidence == "13 of the 20 images with objects have no detection"
+    (issue,) = raised(truth, results, tmp_path)
+    assert issue.kind == "images without results"
+    assert issue.details == "13 of the 20 images with objects have no detection"
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_suspicions_valid_results_have_no_warnings(seed: int, tmp_path: Path) -> None:
+def test_format_issues_valid_results_have_no_warnings(seed: int, tmp_path: Path) -> None:
     truth = content(images=5 + 10 * seed, ids=IDS[: 1 + seed])
     assert raised(truth, perturbed(truth, seed), tmp_path) == []
     assert raised(truth, [{**each, "score": 1} for each in truth["annotations"]], tmp_path) == []
 
 
-def test_suspicions_poor_results_have_no_warnings(tmp_path: Path) -> None:
+def test_format_issues_poor_results_have_no_warnings(tmp_path: Path) -> None:
     truth = content()
     rng = np.random.default_rng(0)
     anywhere = perturbed(truth)
@@ -194,7 +194,7 @@ def test_suspicions_poor_results_have_no_warnings(tmp_path: Path) -> None:
     assert raised(truth, anywhere, tmp_path) == []
 
 
-def test_suspicions_few_objects_have_no_warnings(tmp_path: Path) -> None:
+def test_format_issues_few_objects_have_no_warnings(tmp_path: Path) -> None:
     truth = content(images=1, per_image=3)
     results = perturbed(truth)
     for each in results:
@@ -206,7 +206,7 @@ def test_suspicions_few_objects_have_no_warnings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["coco/annotations/instances_val2017", "blood-cells/instances_val", "nuclei/instances_val"]
 )
-def test_suspicions_real_annotations_and_injected_defects(name: str, tmp_path: Path) -> None:
+def test_format_issues_real_annotations_and_injected_defects(name: str, tmp_path: Path) -> None:
     annotations = Path(os.environ.get("DET_DATA", "datasets")) / f"{name}.json"
     if not annotations.exists():
         pytest.skip(f"there is no {annotations}; set DET_DATA")
