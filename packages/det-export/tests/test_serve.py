@@ -68,6 +68,12 @@ def test_predict_raw_picture_gives_coco_json(client):
     assert {"id": 12, "name": "c"} in found["categories"]
 
 
+@pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "application/x-www-form-urlencoded"])
+def test_predict_raw_picture_of_any_content_type(client, kind):
+    answer = client.post("/predict", content=png(2), headers={"Content-Type": kind})  # curl gives the last one
+    assert [each["category_id"] for each in answer.json()["annotations"]] == [12]
+
+
 def test_predict_form_of_several_pictures_keeps_order(client):
     files = [("picture", (f"{red}.png", png(red))) for red in (3, 1)]
     found = client.post("/predict/other?threshold=0.1", files=files).json()
