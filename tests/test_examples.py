@@ -72,4 +72,5 @@ def test_demo_goes_on_where_it_was_stopped(tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"going on after step {step}" in done.stderr
     assert "[5/5] writing results" in done.stdout
+    assert "test (24 images)" in (tmp_path / "run" / "results.md").read_text()
     assert {"results.md", "test.png", "curves.png"} <= {file.name for file in (tmp_path / "run").iterdir()}

@@ -62,12 +62,14 @@ def main() -> None:
     folder = outcome.folder
     detector, data = Detector.load(folder.newest_good), recipe.build("data")
     stage(2, "on test photographs")
-    test = evaluated(detector, data, QUICK_IMAGES if arguments.quick else len(data.dataset("test")))
+    images = QUICK_IMAGES if arguments.quick else len(data.dataset("test"))
+    test = evaluated(detector, data, images)
     stage(3, f"predictions beside the ground truth, in {folder.path / 'test'}")
     plot_curves(read_scalars(folder.scalars), folder.path / "curves.png")
-    draw_test_images(detector, data, folder.path, QUICK_IMAGES if arguments.quick else None)
+    draw_test_images(detector, data, folder.path, images)
     stage(4, str(folder.path))
-    write_table(outcome, detector, test, data, minutes)
+    counts = {split: len(data.dataset(split)) for split in ("train", "val") if getattr(data, split)} | {"test": images}
+    write_table(outcome, detector, test, counts, minutes)
     print(f"\nResults are in {folder.path}: results.md, metrics.json, curves.png, test.png, test/, best.safetensors")
     print(f"Trained to step {outcome.step}, {minutes:.1f} minutes this time, on {os.cpu_count()} cores")
     print(f"AP50: {test.metrics['bbox/AP50']:.3f}")
@@ -105,13 +107,12 @@ def evaluated(detector: "Detector", data: "Data", count: int) -> "Evaluation":
     return evaluate(detector.model, loader, data.build_evaluators("test"))
 
 
-def draw_test_images(detector: "Detector", data: "Data", folder: Path, count: int | None = None) -> None:
-    """Test images with the prediction beside the ground truth, all or `count`, and six of them on one sheet."""
+def draw_test_images(detector: "Detector", data: "Data", folder: Path, count: int) -> None:
+    """The first `count` test images with the prediction beside the ground truth, and six of them on one sheet."""
     from det_inspect.panels import contact_sheet, side_by_side
 
     (folder / "test").mkdir(exist_ok=True)
     dataset = data.dataset("test")
-    count = count or len(dataset)
     on_sheet = range(0, count, -(-count // 6))
     panels = []
     for index in range(count):
@@ -124,16 +125,20 @@ def draw_test_images(detector: "Detector", data: "Data", folder: Path, count: in
     contact_sheet(panels, columns=2).save(folder / "test.png", optimize=True)
 
 
-def write_table(outcome: "Outcome", detector: "Detector", test: "Evaluation", data: "Data", minutes: float) -> None:
-    """The figures on validation and test images, for people (results.md) and for programs (metrics.json)."""
+def write_table(
+    outcome: "Outcome", detector: "Detector", test: "Evaluation", counts: dict[str, int], minutes: float
+) -> None:
+    """The figures on validation and test images, for people (results.md) and for programs (metrics.json).
+
+    `counts` are the images of each split that were used; `minutes` were trained since the last start.
+    """
     best = f"the weights of step {outcome.best.step} had the best {outcome.best.metric} on val" if outcome.best else ""
     val, folder = detector.about.metrics, outcome.folder.path
-    counts = {split: len(data.dataset(split)) for split in ("train", "val", "test") if getattr(data, split)}
     lines = [
         "# Blood cells",
         "",
         f"Faster R-CNN on MobileNetV2 and FPN, {outcome.step} steps on {counts['train']} images "
-        f"in {minutes:.1f} minutes on {os.cpu_count()} cores; {best}.",
+        f"({minutes:.1f} minutes since the last start, on {os.cpu_count()} cores); {best}.",
         "",
         f"| metric | val ({counts.get('val', 0)} images) | test ({counts['test']} images) |",
         "| --- | ---: | ---: |",

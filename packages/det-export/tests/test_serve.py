@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import socket
 import struct
 import threading
 import zlib
@@ -21,6 +22,7 @@ from det_export.serve.server import is_loopback  # noqa: E402
 from det_export.serve.urls import download, is_public  # noqa: E402
 from PIL import Image  # noqa: E402
 from small_servers import BlockDetector, connected, eventually, png, running  # noqa: E402
+from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,20 @@ def server():
 def client(server):
     with httpx.Client(base_url=server.url, timeout=30) as opened:
         yield opened
+
+
+def test_connection_sends_answers_without_delay(server, monkeypatch):
+    sockets, made = [], H11Protocol.connection_made
+
+    def recorded(protocol, transport):
+        made(protocol, transport)
+        sockets.append(transport.get_extra_info("socket"))
+
+    monkeypatch.setattr(H11Protocol, "connection_made", recorded)
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        client.get("/health")
+        [each] = sockets
+        assert each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_predict_raw_picture_gives_coco_json(client):
