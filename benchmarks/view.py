@@ -75,9 +75,9 @@ def of_requests(client: httpx.Client) -> dict[str, float]:
 
     thumbnails = [f"/pictures/{index}/thumbnail" for index in range(IN_SIGHT)]
     return {
+        "first page of the list, with errors": seconds("/api/set", "/api/pictures"),
         "order by errors, first time": seconds("/api/pictures?sort=worst"),
         "order by errors, another score": seconds("/api/pictures?sort=worst&score=0.7"),
-        "first page of the list": seconds("/api/set", "/api/pictures"),
         "filter by class and size": seconds("/api/pictures?class=0&size=large"),
         f"{IN_SIGHT} thumbnails, not stored": seconds(*thumbnails),
         f"{IN_SIGHT} thumbnails, stored": seconds(*thumbnails),

@@ -196,6 +196,7 @@ def test_checkpoint_predicts_pages_first_and_stores(tmp_path, monkeypatch):
         return ModelPredictions("cells", {}, **about, device="cpu")
 
     model = predictions()
+    assert model.state == "waiting"
     with client_of(Session("cells", pictures, tmp_path, [model])) as client:
         client.get("/api/pictures", params={"offset": 3})
         assert 3 in eventually(lambda: {**model.by_picture}, bool, 120)

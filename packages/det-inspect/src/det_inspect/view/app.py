@@ -86,16 +86,19 @@ def make_app(session: Session) -> FastAPI:
 
 def _add_pages(app: FastAPI) -> None:
     """The page and its modules, which are files of the package; no other file has a route."""
+    pages = {name: (path.read_bytes(), _TYPES[path.suffix]) for name, path in _FILES.items()}
 
     @app.get("/")
-    async def page() -> FileResponse:
-        return FileResponse(_FILES["index.html"], media_type=_TYPES[".html"])
+    async def page() -> Response:
+        content, media_type = pages["index.html"]
+        return Response(content, media_type=media_type)
 
     @app.get("/pages/{name}")
-    async def module(name: str) -> FileResponse:
-        if name not in _FILES:
+    async def module(name: str) -> Response:
+        if name not in pages:
             raise HTTPException(404, f"there is no page {name!r}")
-        return FileResponse(_FILES[name], media_type=_TYPES[_FILES[name].suffix])
+        content, media_type = pages[name]
+        return Response(content, media_type=media_type)
 
 
 def _add_set(app: FastAPI, session: Session) -> None:
@@ -127,9 +130,10 @@ def _add_files(app: FastAPI, session: Session) -> None:
     """Pictures by their number in the set; there is no route by name or path."""
 
     @app.get("/pictures/{index}/thumbnail")
-    def thumbnail(index: int) -> FileResponse:
+    def thumbnail(index: int) -> Response:
         path = session.set.pictures[_checked(session, index)].path
-        return FileResponse(session.thumbnails.get(path), media_type="image/jpeg", headers=_KEEP)
+        content = session.thumbnails.get(path).read_bytes()
+        return Response(content, media_type="image/jpeg", headers=_KEEP)
 
     @app.get("/pictures/{index}/image")
     def image(index: int) -> Response:

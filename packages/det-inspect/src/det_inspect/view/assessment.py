@@ -92,8 +92,24 @@ class Assessment:
     def of_picture(self, picture: int, iou: float) -> tuple[Sequence[Detection], NDArray[np.int64], NDArray[np.int64]]:
         """Detections of a picture, with the kind and the object of each; empty if it is not predicted."""
         detections = self.predictions.by_picture.get(picture, ())
-        columns = self._assess(picture, detections, round(iou, 2))
+        columns = self._of_picture(picture, iou)
         return detections, columns[3], columns[4]
+
+    def counts(self, picture: int, rows: NDArray[np.int64], iou: float, score: float) -> tuple[int, int]:
+        """Number of wrong detections and of missed objects of a picture whose objects are `rows`."""
+        if picture not in self.predictions.by_picture:
+            return 0, 0
+        _, _, scores, kinds, objects = self._of_picture(picture, iou)
+        passing = scores >= score
+        wrong = passing & (kinds > 0) & (kinds < _MISSED)
+        met = set(objects[passing & np.isin(kinds, _MEET)].tolist())
+        return int(wrong.sum()), sum(int(row) not in met for row in rows if not self.crowd[row])
+
+    def _of_picture(self, picture: int, iou: float) -> tuple[Any, ...]:
+        """The columns of one picture, without waiting for those of others."""
+        stored = self._columns.get(round(iou, 2), {}).get(picture)
+        detections = self.predictions.by_picture.get(picture, ())
+        return self._assess(picture, detections, round(iou, 2)) if stored is None else stored
 
     def _assess(self, picture: int, detections: Sequence[Detection], iou: float) -> tuple[Any, ...]:
         rows = self._set.objects_of(picture)

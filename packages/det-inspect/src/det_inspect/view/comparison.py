@@ -100,15 +100,10 @@ class Comparison:
         first, second = (self.errors(_of(thresholds, model)) for model in (0, min(1, len(self.assessments) - 1)))
         return first - second
 
-    def counts(self, thresholds: Thresholds) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """For each model the number of wrong detections and of missed objects of each picture, int64 (P,)."""
-        result = []
-        for model, assessment in enumerate(self.assessments):
-            table, count = self.table(_of(thresholds, model)), len(self._set.pictures)
-            missed = table.missed(self._set, assessment.crowd, thresholds.score)
-            wrong = np.bincount(table.picture[table.wrong(thresholds.score)], minlength=count)
-            result.append((wrong, np.bincount(self._set.picture[missed], minlength=count)))
-        return result
+    def counts(self, picture: int, thresholds: Thresholds) -> list[tuple[int, int]]:
+        """For each model the number of wrong detections and of missed objects of one picture."""
+        rows = self._set.objects_of(picture)
+        return [each.counts(picture, rows, thresholds.iou, thresholds.score) for each in self.assessments]
 
     def kinds(self, thresholds: Thresholds) -> dict[str, int]:
         """How many detections there are of each kind, and missed objects."""

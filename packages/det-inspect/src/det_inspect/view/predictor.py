@@ -50,6 +50,7 @@ class ModelPredictions(Predictions):
         self._file = self.cache / f"{_key(self.source)}.jsonl"
         self._ids = {(each.split, each.id): index for index, each in enumerate(self._set.pictures)}
         self._read()
+        self.state = "done" if len(self.by_picture) == len(self._set.pictures) else "waiting"
 
     @property
     def _set(self) -> PictureSet:
@@ -137,7 +138,6 @@ class ModelPredictions(Predictions):
                     self.put(index, self._detections(entry["results"]))
             except (ValueError, TypeError, KeyError):
                 continue
-        self.state = "done" if len(self.by_picture) == len(self._set.pictures) else "waiting"
 
     def _detections(self, records: Sequence[dict[str, Any]]) -> list[Detection]:
         label_of = {name: label for label, name in enumerate(self._set.classes)}

@@ -151,11 +151,7 @@ class Session:
         """Pictures of the list, with the numbers of errors of each model."""
         for assessment in self.comparison.assessments:
             assessment.predictions.want(order)
-        errors = self.comparison.counts(thresholds)
-        return [
-            {**self.item(index), "errors": [[int(wrong[index]), int(missed[index])] for wrong, missed in errors]}
-            for index in order
-        ]
+        return [{**self.item(index), "errors": self.comparison.counts(index, thresholds)} for index in order]
 
     def item(self, index: int) -> dict[str, Any]:
         """One picture of the list."""
