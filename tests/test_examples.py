@@ -4,6 +4,7 @@ import ast
 import importlib
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -48,6 +49,31 @@ def test_scripts_import_names_that_the_packages_have():
 
 def _has(module, name):
     return hasattr(module, name) or (hasattr(module, "__path__") and bool(find_spec(f"{module.__name__}.{name}")))
+
+
+@pytest.mark.parametrize(
+    ("load", "threads", "note"),
+    [(0.3, 8, ""), (5.2, 3, "(load 5.2 on 8 cores): 3 threads,"), (9.0, 1, "(load 9.0 on 8 cores): 1 thread,")],
+)
+def test_demo_has_a_thread_per_idle_core(monkeypatch, capsys, load, threads, note):
+    demo = runpy.run_path(str(ROOT / "examples/blood-cells/demo.py"))
+    count = [8]
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr("torch.get_num_threads", lambda: count[-1])
+    monkeypatch.setattr("torch.set_num_threads", count.append)
+    demo["fit_threads"]()
+    assert count[-1] == threads
+    printed = capsys.readouterr().out
+    assert note in printed
+    assert bool(note) == bool(printed)
+
+
+def test_demo_has_threads_where_load_is_unknown(monkeypatch, capsys):
+    monkeypatch.delattr("os.getloadavg")
+    monkeypatch.setattr("torch.set_num_threads", None)
+    runpy.run_path(str(ROOT / "examples/blood-cells/demo.py"))["fit_threads"]()
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.slow

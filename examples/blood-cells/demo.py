@@ -90,7 +90,8 @@ def fit_threads() -> None:
     idle = max(1, round(cores - load))
     if idle < torch.get_num_threads():
         torch.set_num_threads(idle)
-        print(f"note: the machine is busy (load {load:.1f} on {cores} cores): {idle} thread(s), and it takes longer")
+        threads = "1 thread" if idle == 1 else f"{idle} threads"
+        print(f"note: the machine is busy (load {load:.1f} on {cores} cores): {threads}, and it takes longer")
 
 
 def evaluated(detector: "Detector", data: "Data", count: int) -> "Evaluation":

@@ -7,7 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from det_core import recipes
-from det_core.data.images import IMAGE_SUFFIXES
+from det_core.files import IMAGE_SUFFIXES
 from det_core.predict import Detector
 from det_core.structures import Detections
 from det_inspect.cli.benchmark import command

@@ -186,6 +186,16 @@ def test_check_objects_of_invalid_image_name_listed_image(tmp_path: Path) -> Non
     assert all("which cannot be used itself" in text for text in texts)
 
 
+def test_check_objects_of_invalid_category_name_listed_category(tmp_path: Path) -> None:
+    data = sound()
+    for category in data["categories"]:
+        del category["name"]
+    texts = [defect.text for defect in look(tmp_path, data).defects if defect.kind == "unknown category"]
+    assert len(texts) == len(data["annotations"])
+    assert all("which cannot be used itself" in text for text in texts)
+    assert not any("lists no category" in defect.text for defect in look(tmp_path, data).defects)
+
+
 def test_check_one_broken_polygon_of_usable_object_is_reported(tmp_path: Path) -> None:
     data = sound()
     data["annotations"][0]["segmentation"] = [[1, 1, 9, 1, 9, 9], [1, 2]]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from det_core import recipes
-from det_core.errors import DetError
+from det_core.engine import RunFolder
+from det_core.errors import CheckpointError, DetError
 from det_inspect.faults import stubs
 from det_inspect.faults.find import find_faults
 
@@ -53,6 +54,34 @@ def test_train_lists_all_faults_without_torch(folder: Path) -> None:
         *("train.stepz", "model.roi_heads.box_head.fc_dims", "weights.source", "data.train.images", "data.workers")
     ]
     assert lines[-1] == "False"
+
+
+def test_second_training_is_refused_without_torch(folder: Path) -> None:
+    recipe = "{extends: faster_rcnn_r50_fpn_1x, weights: null, data: {train: null, val: null}}"
+    (folder / "recipe.yaml").write_text(recipe)
+    (folder / "run").mkdir()
+    (folder / "run" / "recipe.resolved.yaml").write_text("model: {}\n")
+    code, lines = det(folder, "train", "recipe.yaml", "--output", "run")
+    assert (code, lines[-1]) == (2, "False")
+    with pytest.raises(CheckpointError) as raised:
+        RunFolder(folder / "run").admit(recipes.load(folder / "recipe.yaml"), resume=False, overwrite=False)
+    assert lines[:-1] == [f"error: {raised.value}".replace(f"{folder}/", "")]
+
+
+def test_training_of_data_is_refused_without_torch(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    for words, fault in {
+        ("start", "nowhere", "-o", "new.yaml"): "nowhere: there is no such file or folder",
+        ("start", "a.jpg", "-o", "new.yaml"): "a.jpg: is a picture",
+        ("start", ".", "-o", "recipe.yaml"): "recipe.yaml: exists already",
+        ("data", "split", "empty", "-o", "out"): "empty: contains no picture",
+        ("train", "empty"): "empty: contains no picture",
+        ("predict", "empty", "--model", "any.safetensors"): "empty: the folder holds no image",
+    }.items():
+        code, lines = det(folder, *words)
+        assert code == 2
+        assert lines[-1] == "False", words
+        assert f"error: {fault}" in lines[-2]
 
 
 def test_resume_needs_no_weights_file(folder: Path) -> None:

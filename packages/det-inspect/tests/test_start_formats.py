@@ -14,11 +14,12 @@ from det_inspect.start.flips import choose_flips
 from det_inspect.start.masks import components
 from det_inspect.start.measure import choose_task, rotated_box
 from det_inspect.start.start import Options, gathered_splits
+from det_inspect.start.tree import Tree
 
 
 def read(place: Path, terminal=False, **given):
     answers = Answers({f"--{key}": value for key, value in given.items()}, terminal)
-    return gathered_splits(place, Options(given.get("format"), answers=answers))
+    return gathered_splits(Tree(place), Options(given.get("format"), answers=answers))
 
 
 FORMATS = {

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from det_core import recipes
 from det_core.data import compose, read_image
-from det_core.data.images import IMAGE_SUFFIXES
 from det_core.errors import DataError
+from det_core.files import IMAGE_SUFFIXES
 from det_core.recipes import yaml as yamlfile
 from det_core.structures import Sample
 from torch import Tensor

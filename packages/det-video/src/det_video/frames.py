@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from det_core.data.images import IMAGE_SUFFIXES, read_image
+from det_core.data.images import read_image
 from det_core.errors import ConfigError, DataError
+from det_core.files import IMAGE_SUFFIXES
 from torch import Tensor
 
 from det_video.containers import Container, to_tensor

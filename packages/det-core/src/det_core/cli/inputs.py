@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from det_core.errors import ConfigError, DataError
+from det_core.files import IMAGE_SUFFIXES
 
 __all__ = ["Input", "find_images", "image_ids", "picture_names"]
 
@@ -59,8 +60,6 @@ def find_images(images: Sequence[str], output: Path | None) -> tuple[list[Input]
 
 
 def _in_folder(folder: Path, output: Path | None, skipped: "Counter[str]") -> Iterator[Input]:
-    from det_core.data.images import IMAGE_SUFFIXES
-
     count = 0
     output = None if output is not None and output.resolve() == folder.resolve() else output  # an error of its own
     for path in sorted(folder.rglob("*")):

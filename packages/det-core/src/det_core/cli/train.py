@@ -82,7 +82,8 @@ def command(
         recipe = _plugged("train DATA")(recipe, folder, resume, overwrite)
     scaled = _plugged("train --scale-lr") if scale_lr else None
     trial = _plugged("train --overfit" if overfit else "train --dry-run") if dry_run or overfit else None
-    refuse_faults(recipe, overrides, SECTIONS, ("train", "val"), None if resume else "")
+    new = None if resume or overwrite or trial else folder
+    refuse_faults(recipe, overrides, SECTIONS, ("train", "val"), None if resume else "", new)
     loaded = recipes.load(recipe, overrides)
     if scaled:
         loaded = scaled(loaded, recipe, overrides)

@@ -19,7 +19,6 @@ from det_core.errors import DataError
 from det_core.structures import Size
 
 __all__ = [
-    "IMAGE_SUFFIXES",
     "decode_image",
     "file_of",
     "from_pil",
@@ -30,9 +29,6 @@ __all__ = [
 ]
 
 ImagePath: TypeAlias = str | os.PathLike[str]
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".jp2", ".avif")
-"""Suffixes of image files in a folder, in any case; earlier ones are preferred where a name has several."""
 
 # Pillow knows many more, but some of them start other programs (EPS runs Ghostscript) and none holds photographs.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "MPO", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")

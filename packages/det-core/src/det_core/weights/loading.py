@@ -137,7 +137,7 @@ def _require_fit(
         shapes = [f"{k} {tuple(given[k].shape)} instead of {tuple(needed[k].shape)}" for k in misshapen]
         problems.append(f"{_count(misshapen, 'tensor')} of another shape: {_some(shapes)}")
     if problems:
-        fix = "give the weights of this model, or name their part with `into`, or the parts to initialize with `skip`"
+        fix = "give the weights of this model; in a recipe, weights.into names their part, weights.skip parts they lack"
         raise WeightsError(where, f"does not fit {type(model).__name__}", "; ".join(problems), fix)
 
 
@@ -146,7 +146,7 @@ def _require_half(needed: Iterable[str], fresh: Collection[str], where: str, mod
     wanted = [key for key in needed if key.rpartition(".")[2] != _COUNTER]
     if 2 * len(fresh) > len(wanted):
         found = f"{len(wanted) - len(fresh)} of {len(wanted)} tensors have the name and shape of one in the file"
-        fix = "give the weights of such a model, or name the part they are for with `into`"
+        fix = "give the weights of such a model; in a recipe, weights.into names their part"
         raise WeightsError(where, f"does not fit {model}", found, fix)
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from det_core.data.images import IMAGE_SUFFIXES
 from det_core.errors import DataError
+from det_core.files import IMAGE_SUFFIXES
 from det_safeload.regular import open_regular
 
 __all__ = ["image_files", "text_of"]

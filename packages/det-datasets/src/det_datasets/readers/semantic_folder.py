@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from det_core.data.formats.packed import PackedTexts
-from det_core.data.images import IMAGE_SUFFIXES, image_size, read_image
+from det_core.data.images import image_size, read_image
 from det_core.errors import ConfigError, DataError
+from det_core.files import IMAGE_SUFFIXES
 from det_core.structures import Sample, Size, Targets
 from det_safeload.regular import open_regular
 from numpy.typing import NDArray

@@ -11,8 +11,8 @@ from xml.parsers import expat
 from det_core.data.formats.coco_index import BadAnnotations
 from det_core.data.formats.indexed import IndexedImages
 from det_core.data.formats.listing import Listing
-from det_core.data.images import IMAGE_SUFFIXES
 from det_core.errors import DataError
+from det_core.files import IMAGE_SUFFIXES
 from det_core.printable import quoted
 from det_core.zoo.class_names import VOC_CLASSES
 from det_safeload.regular import read_regular

@@ -127,7 +127,7 @@ def _require(name: str, batch: int) -> None:
 
 
 def _images(place: Path, most: int) -> list[Path]:
-    from det_core.data.images import IMAGE_SUFFIXES
+    from det_core.files import IMAGE_SUFFIXES
 
     if place.is_dir():
         images = sorted(path for path in place.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)[:most]

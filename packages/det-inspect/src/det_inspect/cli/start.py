@@ -10,6 +10,7 @@ from det_core.cli.output import echo
 from det_core.errors import ConfigError
 
 from det_inspect.counting import counted
+from det_inspect.start.tree import Tree
 
 if TYPE_CHECKING:
     from det_inspect.start.start import Options, Started
@@ -21,7 +22,7 @@ _NAMES = ("form", "task", "flip", "masks", "val", "test", "seed", "weights")
 
 
 def _reading_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of reading and dividing a folder, which the function gets as `options`."""
+    """The options of reading and dividing a folder, which the function gets from `options()`."""
     choices = (
         click.option("--format", "form", type=click.Choice(_FORMATS), help="The format, where there are several."),
         click.option("--task", type=click.Choice(["detect", "segment", "pose", "rotated"]), help="What to predict."),
@@ -47,7 +48,7 @@ def _reading_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def with_options(**values: Any) -> Any:
         reading = {name: values.pop(name) for name in _NAMES}
-        return function(options=_options(**reading), **values)
+        return function(options=functools.partial(_options, **reading), **values)
 
     decorated: Callable[..., Any] = with_options
     for choice in reversed(choices):
@@ -87,7 +88,7 @@ def _options(
 )
 @click.option("--overwrite", is_flag=True, help="Replace the recipe if there is one.")
 @_reading_options
-def command(data: Path, output: Path, overwrite: bool, options: "Options") -> None:
+def command(data: Path, output: Path, overwrite: bool, options: Callable[[], "Options"]) -> None:
     """Recognize the annotations in DATA, split the pictures if necessary, and write a commented recipe.
 
     DATA is a folder or a file of annotations: COCO (also exports of Roboflow and CVAT), YOLO with data.yaml, PASCAL VOC
@@ -103,9 +104,10 @@ def command(data: Path, output: Path, overwrite: bool, options: "Options") -> No
     """
     if output.exists() and not overwrite:
         raise ConfigError(str(output), "exists already", fix="give another --output, or --overwrite to replace it")
+    tree = Tree(data)
     from det_inspect.start.start import start
 
-    _report(start(data, output, options))
+    _report(start(tree, output, options()))
     echo(f"Next: det train {output}")
 
 
@@ -115,7 +117,7 @@ def command(data: Path, output: Path, overwrite: bool, options: "Options") -> No
     "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="The folder to write into."
 )
 @_reading_options
-def split(data: Path, output: Path, options: "Options") -> None:
+def split(data: Path, output: Path, options: Callable[[], "Options"]) -> None:
     """Split the annotated pictures in DATA by a seed, and write COCO files into a folder.
 
     Copies and nearly equal pictures stay in one split; a split that is there already is kept. DATA and the options
@@ -125,9 +127,10 @@ def split(data: Path, output: Path, options: "Options") -> None:
     Example:
       det data split photos --val 0.15 --test 0.15 -o splits
     """
+    tree = Tree(data)
     from det_inspect.start.start import gathered_splits, write_splits
 
-    gathered, recognized = gathered_splits(data, options)
+    gathered, recognized = gathered_splits(tree, options())
     for note in gathered.notes:
         echo(f"note: {note}", err=True)
     echo(f"{recognized.title} in {data}")
@@ -142,9 +145,10 @@ def recipe_for(data: str, folder: Path, resume: bool, overwrite: bool) -> str:
     if file.exists() and not overwrite:
         echo(f"{file} was written by an earlier det train {data}; --overwrite writes it again", err=True)
         return str(file)
+    tree = Tree(Path(data))
     from det_inspect.start.start import start
 
-    _report(start(Path(data), file, _options()))
+    _report(start(tree, file, _options()))
     return str(file)
 
 

@@ -1,7 +1,7 @@
 """Checks of annotation files without reading images."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def look_through(
         defects.append(Defect("unreadable image" if image else "unreadable file", name, error.where, "", text))
     images = _sound(listing.content["images"], "image", image_fault, name, where, defects)
     categories = _sound(listing.content["categories"], "category", category_fault(), name, where, defects)
-    if not categories:
+    if not listing.content["categories"]:
         defects.append(Defect("bad entry", name, where, "", "lists no category"))
     categories.sort(key=lambda category: category["id"])
     split.classes = tuple(category["name"] for category in categories)
@@ -104,19 +104,21 @@ def _objects(
     labels = {category["id"]: label for label, category in enumerate(categories)}
     sizes = [(image["height"], image["width"]) for image in images]
     rows = {image["id"]: row for row, image in enumerate(images)}
-    refused = frozenset(each["id"] for each in listing.content["images"] if _is_refused(each, rows))
+    refused = _refused(listing.content["images"], rows, "image") | _refused(
+        listing.content["categories"], labels, "category"
+    )
     named = {category["id"]: category.get("keypoints") for category in categories}
     counts = {number: len(points) if isinstance(points, list) else 0 for number, points in named.items()}
     if rules is None:
         rotated = any(isinstance(each, dict) and _is_rotated(each.get("bbox")) for each in records)
-        check = AnnotationCheck(rows, sizes, set(labels), None, None, rotated, refused)
+        check = AnnotationCheck(rows, sizes, set(labels), None, None, rotated)
     else:
         points = max(counts.values(), default=0) if rules.keypoints else None
-        check = AnnotationCheck(rows, sizes, set(labels), rules.masks, points, rules.rotated, refused)
+        check = AnnotationCheck(rows, sizes, set(labels), rules.masks, points, rules.rotated)
     shown: defaultdict[Any, set[int]] = defaultdict(set)
     known: Counter[tuple[Any, ...]] = Counter()
     for called, record, first in faults_of(records, "annotation", lambda record: None):
-        faults = [first] if first else list(check.faults(record))
+        faults = [first] if first else [_explained(fault, record, refused) for fault in check.faults(record)]
         usable = not faults
         size = sizes[rows[record["image_id"]]] if usable or _has_image(record, rows) else None
         if size is not None and not first and rules is None:
@@ -136,9 +138,18 @@ def _objects(
     split.empty += len(images) - len(shown)
 
 
-def _is_refused(image: Any, rows: Mapping[Any, int]) -> bool:
-    number = image.get("id") if isinstance(image, dict) else None
-    return isinstance(number, int | str) and number not in rows
+def _refused(records: Sequence[Any], good: Mapping[Any, int], what: str) -> set[tuple[str, Any]]:
+    """("unknown image", id), as faults call it, of each listed image or category that is not among the good ones."""
+    numbers = [record.get("id") for record in records if isinstance(record, dict)]
+    return {(f"unknown {what}", each) for each in numbers if isinstance(each, int | str) and each not in good}
+
+
+def _explained(fault: Fault, record: _Record, refused: Set[tuple[str, Any]]) -> Fault:
+    """The fault, unless the image or category is listed and its own fault is the cause: that then."""
+    number = record.get("category_id" if fault.kind == "unknown category" else "image_id")
+    if not isinstance(number, int | str) or (fault.kind, number) not in refused:
+        return fault
+    return Fault(fault.kind, fault.text.replace("which is not listed", "which cannot be used itself"))
 
 
 def _is_rotated(box: Any) -> bool:

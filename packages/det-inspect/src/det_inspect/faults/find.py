@@ -8,7 +8,7 @@ from typing import Any
 
 from det_core import recipes
 from det_core.cli.output import echo
-from det_core.errors import DataError, DetError, WeightsError
+from det_core.errors import CheckpointError, DataError, DetError, WeightsError
 from det_core.plugins import registry
 from det_core.plugins.versions import require_present
 from det_core.recipes import Factory, Recipe, moved
@@ -30,10 +30,15 @@ _CERTAIN = re.compile("has no argument|is not an override|is no item|is not a ke
 
 
 def refuse_faults(
-    source: str, overrides: Sequence[str], sections: Sequence[str], splits: Sequence[str], weights: str | None
+    source: str,
+    overrides: Sequence[str],
+    sections: Sequence[str],
+    splits: Sequence[str],
+    weights: str | None,
+    new: Path | None = None,
 ) -> None:
     """Print all faults that `find_faults` finds but the last, which is raised; arguments as of that."""
-    faults = find_faults(source, overrides, sections, splits, weights)
+    faults = find_faults(source, overrides, sections, splits, weights, new)
     for fault in faults[:-1]:
         echo(f"error: {' '.join(str(fault).split())}", err=True)
     if faults:
@@ -46,6 +51,7 @@ def find_faults(
     sections: Sequence[str] = SECTIONS,
     splits: Sequence[str] = (),
     weights: str | None = None,
+    new: Path | None = None,
 ) -> list[DetError]:
     """Every fault of a recipe that source code and the file system show; none of a checkpoint or the folder of a run.
 
@@ -57,6 +63,7 @@ def find_faults(
         sections: those that are used.
         splits: the datasets whose files are needed, such as "train" and "val".
         weights: a weight file, which has to be there; "": that of the section `weights` is needed; None: none is.
+        new: the folder of a run that begins, where no other may be; None: there is none.
 
     Raises:
         DetError: the recipe cannot be read.
@@ -64,6 +71,9 @@ def find_faults(
     faults: list[DetError] = []
     if weights and "://" not in weights and not Path(weights).exists():
         faults.append(WeightsError(weights, "there is no such file", fix="check --weights"))
+    if new is not None and (new / "recipe.resolved.yaml").exists():
+        fix = "add --resume to go on with it, --overwrite to start again, or choose another folder with --output"
+        faults.append(CheckpointError(str(new), "holds a run already", "found recipe.resolved.yaml", fix))
     path = Path(source)
     if "://" in source or path.is_dir() or (path.suffix and path.suffix not in (".yaml", ".yml")):
         return faults

@@ -69,11 +69,11 @@ class Started:
     notes: tuple[str, ...]
 
 
-def start(place: Path, output: Path, options: Options) -> Started:
-    """Write a recipe for the pictures and annotations in `place`, and the files of its splits beside it.
+def start(tree: Tree, output: Path, options: Options) -> Started:
+    """Write a recipe for the pictures and annotations of `tree`, and the files of its splits beside it.
 
     Args:
-        place: a folder, or a file of annotations beside or above its pictures.
+        tree: a folder, or a file of annotations beside or above its pictures.
         output: the recipe's file; annotations are written to OUTPUT_train.json and so on, unless COCO files are there.
         options: how.
 
@@ -81,7 +81,7 @@ def start(place: Path, output: Path, options: Options) -> Started:
         DataError: there is nothing to learn from, or splits do not fit together.
         ConfigError: something is unclear and no one can be asked.
     """
-    gathered, recognized = gathered_splits(place, options)
+    gathered, recognized = gathered_splits(tree, options)
     task = choose_task(gathered, options.answers, recognized.task)
     flips, reason = choose_flips(
         options.answers, task, gathered.classes, gathered.keypoints, _has_pairs(gathered.keypoints)
@@ -97,7 +97,7 @@ def start(place: Path, output: Path, options: Options) -> Started:
     }
     local = "://" not in weights.source and bool(weights.source)
     written = weights if not local else type(weights)(str(_location(Path(weights.source), base)), weights.origin)
-    title = f"{recognized.title} in {_location(place, base)}"
+    title = f"{recognized.title} in {_location(tree.place, base)}"
     text = recipe_text(choices, figures, written, gathered.classes, gathered.keypoints, data, title)
     output.write_text(text, "utf-8")
     notes = list(gathered.notes)
@@ -110,14 +110,13 @@ def start(place: Path, output: Path, options: Options) -> Started:
     return Started(load(output).check(), output, recognized.title, task, counts, gathered.classes, tuple(notes))
 
 
-def gathered_splits(place: Path, options: Options) -> tuple[Gathered, Recognized]:
+def gathered_splits(tree: Tree, options: Options) -> tuple[Gathered, Recognized]:
     """The annotations of a folder in splits of one dataset, with those that were missing drawn."""
-    tree = Tree(place)
     recognized = recognize(tree, options.answers, options.form, options.answers.value("--task") or None)
     parts = dict(recognized.parts)
     if "" in parts and len(parts) > 1:
         raise DataError(
-            str(place),
+            str(tree.place),
             "has pictures in splits and others in none",
             f"{', '.join(sorted(filter(None, parts)))} beside {parts[''][0].annotations}",
             "move these into a split, or name the folder or file to use",
@@ -131,7 +130,7 @@ def gathered_splits(place: Path, options: Options) -> tuple[Gathered, Recognized
         _divide(gathered, options)
     empty = [split for split in _SPLITS if split in gathered.images and not gathered.objects[split]]
     if "train" in empty or "val" in empty:
-        raise DataError(str(place), f"has no object in its {empty[0]} pictures", "; ".join(gathered.notes[:3]))
+        raise DataError(str(tree.place), f"has no object in its {empty[0]} pictures", "; ".join(gathered.notes[:3]))
     return gathered, recognized
 
 

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from det_core.data.images import IMAGE_SUFFIXES
 from det_core.errors import DataError
+from det_core.files import IMAGE_SUFFIXES
 
 __all__ = ["Tree", "split_of"]
 
@@ -34,6 +34,7 @@ class Tree:
         place: a folder; or one file of annotations, whose folder is then listed.
 
     Attributes:
+        place: what was given.
         root: the folder.
         chosen: the file of annotations, where one was given.
 
@@ -47,6 +48,7 @@ class Tree:
         if place.suffix.lower() in IMAGE_SUFFIXES and place.is_file():
             fix = "give the folder of the pictures and their annotations, or a file of annotations"
             raise DataError(str(place), "is a picture", fix=fix)
+        self.place = place
         self.chosen = None if place.is_dir() else place
         self.root = place if place.is_dir() else place.parent
         self.files = self._listed()

@@ -149,10 +149,7 @@ def _is_int(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class AnnotationCheck:
-    """Finds the faults of annotations, given the images and categories of the file.
-
-    `refused` are the ids of images that are listed and cannot be used.
-    """
+    """Finds the faults of annotations, given the images and categories of the file."""
 
     rows: Mapping[int | str, int]
     sizes: Sequence[tuple[int, int]]
@@ -160,7 +157,6 @@ class AnnotationCheck:
     masks: MaskForm
     num_keypoints: int | None
     rotated: bool
-    refused: frozenset[int | str] = frozenset()
     _rings: dict[int | str, list[Any]] = field(default_factory=dict, init=False)
 
     @property
@@ -193,9 +189,7 @@ class AnnotationCheck:
         if not isinstance(record.get("iscrowd", 0), int) or record.get("iscrowd", 0) not in (0, 1):
             yield Fault("bad entry", f"has iscrowd {quoted(record['iscrowd'], 60)}, not 0 or 1")
         if not _is_id(record["image_id"]) or record["image_id"] not in self.rows:
-            listed = _is_id(record["image_id"]) and record["image_id"] in self.refused
-            why = "which cannot be used itself" if listed else "which is not listed"
-            yield Fault("unknown image", f"belongs to image {quoted(record['image_id'], 60)}, {why}")
+            yield Fault("unknown image", f"belongs to image {quoted(record['image_id'], 60)}, which is not listed")
             return
         height, width = self.sizes[self.rows[record["image_id"]]]
         if fault := box_fault(record["bbox"], height, width, self.rotated):
