@@ -38,7 +38,6 @@ SIZES = {
     "examples/blood-cells/dsmask_c4.yaml": CELLS,
 }
 FORMATS = tuple(f"{form}-{precision}" for form in ("onnx", "aoti", "executorch") for precision in ("fp32", "int8"))
-EXPORTED = tuple(SIZES)[:4]
 ROUNDS, WARMUP = 40, 3
 
 
@@ -60,8 +59,7 @@ def main() -> None:
         one(arguments)
         return
     for recipe in arguments.recipes:
-        cells = ["costs", *(arguments.formats if recipe in EXPORTED else [])]
-        for cell in cells if arguments.write else ["1", "2"]:
+        for cell in ["costs", *arguments.formats] if arguments.write else ["1", "2"]:
             kind = "cells" if arguments.write else "milliseconds"
             if arguments.again or cell not in results(arguments).get(recipe, {}).get(kind, {}):
                 print(recipe, cell, flush=True)
@@ -150,7 +148,7 @@ def file_of(recipe: str, cell: str, arguments: argparse.Namespace) -> Path:
     """Where the file of a cell is."""
     form = cell.split("-")[0]
     suffix = {"onnx": ".onnx", "aoti": ".pt2", "executorch": ".pte"}[form]
-    path: Path = arguments.folder / f"{recipe}-{cell}{suffix}"
+    path: Path = arguments.folder / f"{Path(recipe).stem}-{cell}{suffix}"
     return path
 
 

@@ -2,9 +2,9 @@
 
 Both have the same weights, settings and photographs of 800 x 1216, with the boxes of the blood cells and an ellipse in
 each as its mask. A step is the losses, their gradients and SGD with momentum, which each library builds as its own
-training does. The two take turns; times are medians,
-those of the processor of all threads together, which other programs disturb less. Memory is what a step holds at most
-beyond the model and its momentum.
+training does; "det, plain" is without `det_core.models.cpu_acceleration`, which `det train` installs. They take turns;
+times are medians, those of the processor of all threads together, which other programs disturb less. Memory is what a
+step holds at most beyond the models and their momentum.
 Run it: python benchmarks/train_step.py [RUNS [IMAGES]]
 """
 
@@ -21,12 +21,13 @@ import torchvision
 from _pair import FOLDER, SIZE, measured, ours, resize, theirs
 from det_core.data import CocoDataset
 from det_core.engine.optim import ParamGroups, build_optimizer
+from det_core.models.cpu_acceleration import accelerate
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
 from torch import Tensor, nn
 
 RESULTS = Path(__file__).parent / "results" / "train_step.json"
-PLAIN, OTHER = "det", "torchvision"
+OTHER, OURS, PLAIN = "torchvision", "det", "det, plain"
 
 
 def photographs(count: int) -> tuple[list[Tensor], list[Targets]]:
@@ -53,7 +54,7 @@ def ellipses(boxes: Tensor) -> Tensor:
 
 def steps(images: list[Tensor], targets: list[Targets]) -> dict[str, Callable[[], float]]:
     """Name -> a training step that returns its loss."""
-    model = ours()
+    model, fast = ours(), accelerate(ours())
     other = theirs(model)
     batch = ImageBatch.stack(images)
     floats = [image / 255 for image in images]
@@ -66,6 +67,7 @@ def steps(images: list[Tensor], targets: list[Targets]) -> dict[str, Callable[[]
     trained = [parameter for parameter in other.parameters() if parameter.requires_grad]
     return {
         OTHER: stepper(other, sgd(params=trained), lambda: other(floats, theirs_too)),
+        OURS: stepper(fast, build_optimizer(sgd, fast, ParamGroups()), lambda: fast(batch, targets)),
         PLAIN: stepper(model, build_optimizer(sgd, model, ParamGroups()), lambda: model(batch, targets)),
     }
 

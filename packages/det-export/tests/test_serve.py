@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import socket
 import struct
 import threading
 import zlib
@@ -21,6 +22,7 @@ from det_export.serve.server import is_loopback  # noqa: E402
 from det_export.serve.urls import download, is_public  # noqa: E402
 from PIL import Image  # noqa: E402
 from small_servers import BlockDetector, connected, eventually, png, running  # noqa: E402
+from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,20 @@ def server():
 def client(server):
     with httpx.Client(base_url=server.url, timeout=30) as opened:
         yield opened
+
+
+def test_connection_sends_answers_without_delay(server, monkeypatch):
+    sockets, made = [], H11Protocol.connection_made
+
+    def recorded(protocol, transport):
+        made(protocol, transport)
+        sockets.append(transport.get_extra_info("socket"))
+
+    monkeypatch.setattr(H11Protocol, "connection_made", recorded)
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        client.get("/health")
+        [each] = sockets
+        assert each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_predict_raw_picture_gives_coco_json(client):
@@ -50,6 +66,12 @@ def test_predict_raw_picture_gives_coco_json(client):
         "score": pytest.approx(0.9),
     }
     assert {"id": 12, "name": "c"} in found["categories"]
+
+
+@pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "application/x-www-form-urlencoded"])
+def test_predict_raw_picture_of_any_content_type(client, kind):
+    answer = client.post("/predict", content=png(2), headers={"Content-Type": kind})  # curl gives the last one
+    assert [each["category_id"] for each in answer.json()["annotations"]] == [12]
 
 
 def test_predict_form_of_several_pictures_keeps_order(client):

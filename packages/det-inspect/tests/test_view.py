@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 
 import pytest
 from click.testing import CliRunner
@@ -16,7 +17,7 @@ from det_inspect.cli.view import session_of as session_named  # noqa: E402
 from det_inspect.view.app import make_app  # noqa: E402
 from det_inspect.view.guard import Guard  # noqa: E402
 from PIL import Image  # noqa: E402
-from viewing import SCRIPT, eventually, session_of, write_set  # noqa: E402
+from viewing import SCRIPT, eventually, running, session_of, write_set  # noqa: E402
 
 LOCAL = ("127.0.0.1", "localhost")
 
@@ -207,9 +208,14 @@ def test_command_line_names_files_and_recipes(tmp_path):
         session_named((str(file),), none, tmp_path)
 
 
-def test_command_refuses_ports_in_use(tmp_path):
-    import socket
+def test_server_sends_small_answers_at_once(session):
+    """asyncio turns Nagle's algorithm off for sockets that are named TCP; else every answer takes 40 ms."""
+    with running(session) as server:
+        [listener] = server.servers[0].sockets
+        assert listener.proto == socket.IPPROTO_TCP
 
+
+def test_command_refuses_ports_in_use(tmp_path):
     file = write_set(tmp_path / "set")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])

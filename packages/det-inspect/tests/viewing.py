@@ -83,3 +83,41 @@ def eventually(read, check, seconds=20):
         assert time.monotonic() < end, value
         time.sleep(0.02)
     return value
+
+
+def write_results(file, entries):
+    """A file of COCO results, with a score of 0.9 unless an entry has another; returns it."""
+    file.write_text(json.dumps([{"score": 0.9, **each} for each in entries]), "utf-8")
+    return file
+
+
+FIRST = (
+    {"image_id": 10, "category_id": 1, "bbox": [10, 20, 30, 30]},
+    {"image_id": 10, "category_id": 1, "bbox": [11, 20, 30, 30], "score": 0.8},
+    {"image_id": 10, "category_id": 2, "bbox": [40, 30, 20, 10, 30.0], "score": 0.7},
+    {"image_id": 10, "category_id": 1, "bbox": [50, 2, 9, 9], "score": 0.4},
+    {"image_id": 11, "category_id": 2, "bbox": [10, 20, 30, 30], "score": 0.6},
+)
+"""Right, duplicate, right (rotated), background; and of another class."""
+SECOND = (
+    {"image_id": 10, "category_id": 1, "bbox": [10, 20, 30, 18], "score": 0.95},
+    {"image_id": 11, "category_id": 1, "bbox": [10, 20, 30, 30]},
+    {"image_id": 11, "category_id": 3, "bbox": [10, 20, 30, 30], "keypoints": [12, 22, 2, 30, 40, 2, 0, 0, 0]},
+)
+"""IoU of 0.6; and all of the second picture."""
+
+
+def write_run(folder, annotations):
+    """The folder of a run of 40 steps that has reached step 20, on a set of `write_set`; returns it."""
+    folder.mkdir(parents=True)
+    data = {"type": "det-core/coco", "images": str(annotations.parent / "images"), "annotations": str(annotations)}
+    tree = {"model": {"type": "retinanet"}, "data": {"val": data}, "train": {"steps": 40}}
+    (folder / "recipe.resolved.yaml").write_text(json.dumps(tree), "utf-8")
+    add_steps(folder, [{"step": 10, "loss": 1.0, "lr": 0.1}, {"step": 20, "loss": 0.5, "lr": 0.1}])
+    return folder
+
+
+def add_steps(folder, rows):
+    """Append rows to the scalars of a run."""
+    with (folder / "scalars.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)

@@ -221,6 +221,22 @@ def test_int8_head_of_several_levels_has_int8_weights():
         assert all("dequantize" in str(argument.target) for argument in node.args[:2]), node
 
 
+def test_int8_range_after_relu6_is_that_of_its_output():
+    pytest.importorskip("executorch")
+    from det_mobile.device.int8 import quantized
+
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.ReLU6(), torch.nn.Conv2d(4, 4, 1))
+    torch.nn.init.constant_(network[0].weight, 100.0)
+    picture = torch.linspace(-1, 1, 3 * 8 * 8).reshape(1, 3, 8, 8)
+    networks, _ = quantized(
+        {"trunk": network}, {"trunk": (picture,)}, [picture], lambda current: lambda each: current["trunk"](each)
+    )
+    nodes = networks["trunk"].graph.nodes
+    quantizing = [each for each in nodes if "quantized_decomposed.quantize_per_tensor" in str(each.target)]
+    [scale] = [each.args[1] for each in quantizing if "hardtanh" in str(each.args[0])]
+    assert scale == pytest.approx(6 / 255, rel=0.02)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["c4", "pyramid"])

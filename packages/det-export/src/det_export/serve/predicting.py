@@ -23,7 +23,6 @@ __all__ = ["Predictor"]
 T = TypeVar("T")
 _log = logging.getLogger("det.serve")
 _DECODERS, _DOWNLOADS = 4, 8
-_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 class Predictor:
@@ -76,13 +75,13 @@ class Predictor:
 
     async def _sources(self, request: Request) -> list[Source]:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind in _FORMS:
+        if kind == "multipart/form-data":
             form = await request.form(max_files=self._limits.pictures + 1, max_fields=16)
             files = [each for _, each in form.multi_items() if isinstance(each, UploadFile)]
             sources = [Source(each.filename or "picture", await each.read()) for each in files]
         elif kind == "application/json":
             sources = await self._addresses(request)
-        else:
+        else:  # of any type: `curl --data-binary` calls it a form
             sources = [Source("picture", await request.body())]
         if not sources or sources[0].content == b"":
             raise RefusedError(400, ["the body has no picture; send the bytes of a file, or a form with files"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import signal
 import socket
@@ -86,10 +87,14 @@ class Server(uvicorn.Server):
         ended = threading.Event()
         watch = threading.Thread(target=_watch, args=(self.models.values(), ended), daemon=True)
         watch.start()
+        # Otherwise a request now and then waits for a collection of all libraries' objects, about 0.3 seconds.
+        gc.collect()
+        gc.freeze()
         try:
             super().run([self._socket])
         finally:
             ended.set()
+            gc.unfreeze()
             for each in self.models.values():
                 each.close()
 
@@ -104,8 +109,9 @@ def run_until_signal(server: Server) -> None:
 
 def _bound(host: str, port: int) -> socket.socket:
     try:
-        family, *_, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family)
+        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With its protocol: asyncio disables Nagle's algorithm, which delays answers by 40 ms, for TCP by name alone.
+        bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(where)
     except OSError as error:

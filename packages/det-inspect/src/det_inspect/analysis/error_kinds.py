@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from det_inspect.analysis.image_records import Floats, ImageRecord, overlaps
 
-__all__ = ["KINDS", "ErrorCosts", "ImageErrors", "classify_errors", "error_costs"]
+__all__ = ["KINDS", "ErrorCosts", "ImageErrors", "average_precision", "classify_errors", "error_costs"]
 
 KINDS = ("classification", "localisation", "both", "duplicate", "background", "missed")
 RIGHT, IGNORED = "right", "ignored"
@@ -64,12 +64,13 @@ class ErrorCosts:
         return {kind: {"count": count, "costs": self.costs.get(kind)} for kind, count in self.counts.items()}
 
 
-def classify_errors(record: ImageRecord, limit: int = _LIMIT) -> ImageErrors:
-    """Match the detections of an image as COCO does at an IoU of 0.5, and classify the errors of the others.
+def classify_errors(record: ImageRecord, limit: int = _LIMIT, foreground: float = _FOREGROUND) -> ImageErrors:
+    """Match the detections of an image as COCO does, and classify the errors of the others.
 
     Args:
         record: ground truth and detections of the image.
         limit: maximum number of detections per class, the best ones; 100 as in COCO's evaluation.
+        foreground: minimum IoU of a match.
     """
     rows = _best(record, limit)
     detections, objects = record.detections.take(rows), record.ground_truth
@@ -81,10 +82,10 @@ def classify_errors(record: ImageRecord, limit: int = _LIMIT) -> ImageErrors:
     open_crowds = objects.crowd.copy()
     for row in range(len(rows)):
         free = np.where(same[row] & ~matched, ious[row], -1.0)
-        if len(free) and free.max() >= _FOREGROUND:
+        if len(free) and free.max() >= foreground:
             meant[row] = len(free) - 1 - free[::-1].argmax()  # of equal ones the last, as pycocotools
             matched[meant[row]] = True
-        elif (ious[row][same[row] & open_crowds] >= _FOREGROUND).any():
+        elif (ious[row][same[row] & open_crowds] >= foreground).any():
             kinds[row] = IGNORED
             if record.once is not None:
                 inside = np.where(same[row] & open_crowds, ious[row], -1.0)
@@ -94,7 +95,7 @@ def classify_errors(record: ImageRecord, limit: int = _LIMIT) -> ImageErrors:
             kinds[row] = ""
     single = ~objects.crowd
     for row in np.flatnonzero(kinds == "").tolist():
-        kinds[row], meant[row] = _error(ious[row], same[row] & single, ~same[row] & single)
+        kinds[row], meant[row] = _error(ious[row], same[row] & single, ~same[row] & single, foreground)
     missed = ~matched
     lost = missed.copy()
     lost[meant[np.isin(kinds, KINDS[:2])]] = False
@@ -113,15 +114,15 @@ def _best(record: ImageRecord, limit: int) -> NDArray[np.int64]:
     return order[keep]
 
 
-def _error(ious: Floats, same: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[str, int]:
+def _error(ious: Floats, same: NDArray[np.bool_], other: NDArray[np.bool_], foreground: float) -> tuple[str, int]:
     """The error type of an unmatched detection, and the index of the object that it concerns."""
     ious_same, ious_other = (np.where(which, ious, -1.0) for which in (same, other))
     best_same, best_other = ious_same.max(initial=-1.0), ious_other.max(initial=-1.0)
-    if _BACKGROUND <= best_same < _FOREGROUND:
+    if _BACKGROUND <= best_same < foreground:
         return "localisation", int(ious_same.argmax())
-    if best_other >= _FOREGROUND:
+    if best_other >= foreground:
         return "classification", int(ious_other.argmax())
-    if best_same >= _FOREGROUND:
+    if best_same >= foreground:
         return "duplicate", int(ious_same.argmax())
     if best_other >= _BACKGROUND:
         return "both", int(ious_other.argmax())
@@ -174,7 +175,7 @@ class _Table(NamedTuple):
         values = []
         for label in np.flatnonzero(self.num_objects):
             of_class = counted & (labels == label)
-            values.append(_average_precision(self.scores[of_class], right[of_class], int(num_objects[label])))
+            values.append(average_precision(self.scores[of_class], right[of_class], int(num_objects[label])))
         return float(np.mean(values)) if values else None
 
 
@@ -190,7 +191,7 @@ def _columns(
     return record.detections.labels[errors.rows], record.detections.scores[errors.rows], errors.kinds, corrected
 
 
-def _average_precision(scores: Floats, right: NDArray[np.bool_], num_objects: int) -> float:
+def average_precision(scores: Floats, right: NDArray[np.bool_], num_objects: int) -> float:
     """Average precision at 101 recalls, as in COCO; 1 if no objects remain."""
     if not num_objects:
         return 1.0

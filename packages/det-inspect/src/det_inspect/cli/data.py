@@ -1,6 +1,7 @@
-"""`det data`: dataset checks and conversions."""
+"""`det data`: dataset checks, pictures and conversions."""
 
 import json
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from det_core.cli.output import echo
+from det_core.errors import ConfigError
 from det_core.zoo.class_names import short_name
 
 from det_inspect.cli.data_sources import Sources, source_options
@@ -24,7 +26,7 @@ _SECONDS = 10.0
 
 @click.group()
 def command() -> None:
-    """Check, convert and split datasets."""
+    """Check, show, convert and split datasets."""
 
 
 @command.command()
@@ -96,6 +98,45 @@ def check(sources: Sources, html: Path | None, heads: bool, as_json: bool) -> No
             echo(f"\nThe page is in {html}.")
     if report.defects:
         raise SystemExit(1)
+
+
+@command.command()
+@source_options
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The picture to write."
+)
+@click.option("--count", type=click.IntRange(1, 100), default=9, show_default=True, help="How many pictures.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of order and augmentation.")
+@click.option("--stored", is_flag=True, help="Draw the pictures as stored, not as the network gets them.")
+def show(sources: Sources, output: Path, count: int, seed: int, stored: bool) -> None:
+    """Draw pictures with their ground truth, as the network gets them: augmented, normalized and back, padded.
+
+    RECIPE names the datasets, and --split which one, by default train. Files named by options are drawn as stored.
+
+    \b
+    Examples:
+      det data show examples/blood-cells/recipe.yaml -o train.jpg
+      det data show examples/blood-cells/recipe.yaml --split val -o val.jpg
+      det data show --annotations cells.json --images photos -o cells.jpg
+    """
+    from det_core import recipes
+
+    from det_inspect.datasets.show import network_pictures, stored_pictures
+    from det_inspect.panels import contact_sheet
+
+    factories = sources.factories()
+    split = next(iter(factories))
+    if sources.recipe is None or stored:
+        pictures = [*stored_pictures(factories[split](), count, seed)]
+    else:
+        pictures = [*network_pictures(recipes.load(sources.recipe, sources.overrides), split, count, seed)]
+    columns = math.ceil(math.sqrt(len(pictures)))
+    try:
+        contact_sheet(pictures, columns).save(output)
+    except (OSError, ValueError) as error:
+        fix = "name a file that ends in .png or .jpg, in a folder that exists"
+        raise ConfigError(str(output), "the picture cannot be written", str(error), fix) from error
+    echo(f"{split}: {counted(len(pictures), 'picture')} in {output}")
 
 
 def track(items: Iterable[Any], count: int, name: str) -> Iterable[Any]:

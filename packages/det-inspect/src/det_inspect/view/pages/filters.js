@@ -19,6 +19,7 @@ export function startFilters() {
     part("more").setAttribute("aria-expanded", String(open));
   });
   on("filters", show);
+  on("counts", show);
   show();
   watchDefects();
 }
@@ -31,23 +32,28 @@ export function choice(name, title, options) {
 }
 
 function show() {
-  const { set, filters } = state;
+  const { set } = state;
   const rows = [];
   if (Object.keys(set.splits).length > 1) rows.push(choice("split", "Split", { "": "all", ...keyed(set.splits) }));
   rows.push(choice("size", "Size of objects", { "": "all", ...keyed(set.sizes) }));
   rows.push(choice("sort", "Order", { ...SORTS, ...state.sorts }));
   emit("controls", rows);
-  if (Object.keys(filters).length) rows.push(element("button", { type: "button", id: "clear", click: clear }, "Clear filters"));
+  if (listing().length) rows.push(element("button", { type: "button", id: "clear", click: clear }, "Clear filters"));
   rows.push(element("h3", {}, "Classes"), classes());
   if (state.defects) rows.push(...defects(state.defects));
+  const focused = document.activeElement?.id;
   part("filters").replaceChildren(...rows);
+  if (focused && part("filters").contains(part(focused))) part(focused).focus();
 }
 
 const keyed = (counts) => Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, `${name} (${count})`]));
 
+// Those that leave pictures out or order them; the sliders stay.
+const listing = () => Object.keys(state.filters).filter((name) => !["score", "iou", "model"].includes(name));
+
 function clear() {
   part("text").value = "";
-  setFilters(Object.fromEntries(Object.keys(state.filters).map((name) => [name, ""])));
+  setFilters(Object.fromEntries(listing().map((name) => [name, ""])));
 }
 
 function classes() {

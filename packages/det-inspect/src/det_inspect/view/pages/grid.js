@@ -12,7 +12,7 @@ export function startGrid() {
   part("grid").append(space);
   part("grid").addEventListener("scroll", () => requestAnimationFrame(show));
   new ResizeObserver(() => show()).observe(part("grid"));
-  on("filters", reload);
+  on("filters", (changes) => ("score" in changes || "iou" in changes) && !depends() ? refresh() : reload());
 }
 
 export async function reload() {
@@ -22,16 +22,22 @@ export async function reload() {
   state.position = 0;
   space.replaceChildren();
   part("grid").scrollTop = 0;
-  await page(0);
+  await page(0).catch(() => {}); // is reported
   show();
 }
+
+// Whether the list depends on which detections count.
+const depends = () => ["kind", "true", "predicted"].some((name) => name in state.filters)
+  || ["worst", "difference"].includes(state.filters.sort);
 
 // Fresh facts of the tiles in sight, at the same place of the list.
 export async function refresh() {
   version += 1;
   pages = new Map();
+  const current = version;
+  await page(Math.floor((first() * columns()) / PAGE)).catch(() => {});
+  if (current !== version) return;
   tiles = new Map();
-  await page(Math.floor((first() * columns()) / PAGE));
   space.replaceChildren();
   show();
 }
@@ -105,6 +111,8 @@ function fill(tile, item) {
   tile.replaceChildren(image, caption);
   emit("tile", { tile, item, caption });
 }
+
+export const tileOf = (position) => tiles.get(position);
 
 export function select(position) {
   if (!state.total) return;

@@ -6,7 +6,7 @@ import { pictureAt, select } from "./grid.js";
 import { box, draw, panel } from "./shapes.js";
 import { emit, on, state } from "./state.js";
 
-let opened = 0;
+let opened = 0, current = null;
 export const isOpen = () => !part("picture").hidden;
 
 export function startPicture() {
@@ -14,6 +14,8 @@ export function startPicture() {
   part("previous").addEventListener("click", () => step(-1));
   part("next").addEventListener("click", () => step(1));
   on("open", open);
+  on("score", again);
+  on("filters", (changes) => isOpen() && "iou" in changes && open(state.position));
 }
 
 export function close() {
@@ -30,33 +32,38 @@ export async function open(position) {
   try {
     const item = await pictureAt(state.position);
     if (!item || number !== opened) return;
-    const content = await get(`api/pictures/${item.index}`);
-    if (number === opened) render(content);
+    const content = await get(`api/pictures/${item.index}`, { iou: state.filters.iou });
+    if (number !== opened) return;
+    current = content;
+    render(content);
   } catch (error) {
     report(error.message, true);
   }
 }
 
+export const currentPicture = () => current;
+export const again = () => isOpen() && current && render(current);
+
 function render(content) {
   part("picture").hidden = false;
   part("name").textContent = content.name;
   content.objects.forEach((each) => { each.key = `object-${each.row}`; });
-  const heading = `${content.objects.length + content.not_shown} objects`;
+  const heading = `ground truth: ${content.objects.length + content.not_shown} objects`;
   const panels = [{ heading, objects: content.objects }];
   emit("panels", { content, panels });
-  part("stage").replaceChildren(...panels.map((each) => side(content, each)));
+  part("stage").replaceChildren(...panels.map((each) => side(content, panels.length, each)));
   part("facts").replaceChildren(...facts(content, panels));
   emit("picture", content);
 }
 
-function side(content, { heading, objects, address }) {
-  const { width, height } = content, unit = Math.max(width, height) / 700;
+function side(content, sides, { heading, objects, address, plain, control }) {
+  const { width, height } = content, unit = (Math.max(width, height) * sides) / 560;
   const classes = state.set.classes;
-  const drawn = objects.map((each) => draw(each, classes, unit, each.text || classes[each.label]?.name));
-  const problems = content.defects.filter((each) => each.box).map(({ box: [x0, y0, x1, y1] }) =>
+  const drawn = plain ? [] : objects.map((each) => draw(each, classes, unit, each.text || classes[each.label]?.name));
+  const problems = plain ? [] : content.defects.filter((each) => each.box).map(({ box: [x0, y0, x1, y1] }) =>
     box([x0, y0, x1 - x0, y1 - y0], "problem"));
   const place = address || `pictures/${content.index}/image`;
-  const made = element("div", { class: "panel" }, element("div", {}, heading));
+  const made = element("div", { class: "panel" }, element("div", {}, heading, " ", control));
   made.append(panel(place, width, height, [...drawn, ...problems], async (image) => {
     image.remove();
     made.append(element("p", { class: "error" }, await reason(place)));
@@ -81,7 +88,8 @@ function table(objects) {
     swatch.style.background = each.color || color(each.label);
     const name = each.text || state.set.classes[each.label]?.name;
     const row = element("tr", { tabindex: 0, "data-key": each.key }, element("td", {}, swatch), element("td", {}, name),
-      element("td", {}, each.size || ""));
+      element("td", {}, each.note || each.size || ""), each.action ? element("td", {}, each.action) : null);
+    row.classList.toggle("bad", Boolean(each.bad));
     for (const event of ["mouseenter", "focus"]) row.addEventListener(event, () => highlight(each.key));
     for (const event of ["mouseleave", "blur"]) row.addEventListener(event, () => highlight(null));
     return row;

@@ -4,6 +4,8 @@ import { color, shape } from "./dom.js";
 
 export function draw(object, classes, unit, text) {
   const group = shape("g", { "data-key": object.key });
+  if (object.bad) group.classList.add("bad");
+  if (object.missed) group.classList.add("missed");
   group.style.color = object.color || color(object.label);
   const crowd = object.crowd ? " crowd" : "";
   if (object.polygons) group.append(shape("path", { class: `mask${crowd}`, d: object.polygons.map(path).join("") }));

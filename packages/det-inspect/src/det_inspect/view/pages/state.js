@@ -1,8 +1,8 @@
 // What the page shows: the set, the filters, and the numbers of the list. Filters are kept in the address.
 
-const FILTERS = ["split", "class", "size", "defect", "text", "sort"];
+const FILTERS = ["split", "class", "size", "defect", "text", "sort", "marked", "score", "iou", "model", "kind", "true", "predicted"];
 
-export const state = { set: null, filters: {}, total: 0, position: 0, defects: null };
+export const state = { set: null, filters: {}, total: 0, position: 0, defects: null, picked: new Set() };
 const listeners = new Map();
 
 export function on(name, listener) {
@@ -25,5 +25,5 @@ export function setFilters(changes) {
   }
   const address = new URLSearchParams(state.filters).toString();
   history.replaceState(null, "", address ? `#${address}` : location.pathname);
-  emit("filters");
+  emit("filters", changes);
 }
