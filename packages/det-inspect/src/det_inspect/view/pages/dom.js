@@ -1,6 +1,7 @@
 // Elements; all text is set as text, never as markup.
 
 export const part = (id) => document.getElementById(id);
+export const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
 export function element(name, attributes = {}, ...children) {
   return filled(document.createElement(name), attributes, children);

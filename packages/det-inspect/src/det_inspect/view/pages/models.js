@@ -1,7 +1,7 @@
 // Predictions beside ground truth: sliders, kinds of errors, panels of each model, and numbers on the tiles.
 
 import { get } from "./api.js";
-import { element, part, report } from "./dom.js";
+import { counted, element, part, report } from "./dom.js";
 import { choice, counts } from "./filters.js";
 import { refresh } from "./grid.js";
 import { emit, on, setFilters, state } from "./state.js";
@@ -108,7 +108,7 @@ function panelOf(content, model, at) {
       note: named(each.kind), text: `${name(each)} ${each.score.toFixed(2)}` })),
   ];
   const wrong = passing.filter((each) => !["right", "ignored"].includes(each.kind)).length;
-  const heading = model.predicted ? `${model.name}: ${passing.length} detections, ${wrong} wrong, ${missed.length} missed`
+  const heading = model.predicted ? `${model.name}: ${counted(passing.length, "detection")}, ${wrong} wrong, ${missed.length} missed`
     : `${model.name}: not predicted yet`;
   if (!drawing || !state.set.models[at].drawable) return { heading, objects };
   const address = `pictures/${content.index}/drawn?writer=${encodeURIComponent(drawing)}&model=${at}&score=${score()}`;

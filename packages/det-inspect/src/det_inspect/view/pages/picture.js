@@ -1,7 +1,7 @@
 // One picture: its objects, its facts and its defects.
 
 import { get, reason } from "./api.js";
-import { color, element, part, report } from "./dom.js";
+import { color, counted, element, part, report } from "./dom.js";
 import { pictureAt, select } from "./grid.js";
 import { box, draw, panel } from "./shapes.js";
 import { emit, on, state } from "./state.js";
@@ -48,7 +48,7 @@ function render(content) {
   part("picture").hidden = false;
   part("name").textContent = content.name;
   content.objects.forEach((each) => { each.key = `object-${each.row}`; });
-  const heading = `ground truth: ${content.objects.length + content.not_shown} objects`;
+  const heading = `ground truth: ${counted(content.objects.length + content.not_shown, "object")}`;
   const panels = [{ heading, objects: content.objects }];
   emit("panels", { content, panels });
   part("stage").replaceChildren(...panels.map((each) => side(content, panels.length, each)));
@@ -78,7 +78,7 @@ function facts(content, panels) {
       ...content.defects.map((each) => element("li", {}, `${each.kind}: ${each.text}`))));
   }
   for (const { heading, objects } of panels) rows.push(element("h3", {}, heading), table(objects));
-  if (content.not_shown) rows.push(element("p", {}, `${content.not_shown} more objects are not drawn`));
+  if (content.not_shown) rows.push(element("p", {}, `not drawn: ${counted(content.not_shown, "object")}`));
   return rows;
 }
 
