@@ -114,7 +114,9 @@ def test_interrupted_run_goes_on_and_ends_the_same(tmp_path: Path, film: Path, m
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DiscModel, "forward", stopping)
-        assert run(film, *options, "--output", parts).exit_code == 1
+        stopped = run(film, *options, "--output", parts)
+    assert stopped.exit_code == 130
+    assert f"Stopped; the predicted frames are in {parts}. The same command goes on" in stopped.output
     with (parts / "frames.jsonl").open("a") as file:
         file.write('{"index": 12, "ti')  # a line that was cut off
     model.calls.clear()

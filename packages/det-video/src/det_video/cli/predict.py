@@ -97,7 +97,11 @@ def command(context: click.Context, **arguments: Any) -> None:
     )
     output = arguments["output"] or Path("predictions") / (_stem(arguments["video"]))
     video, record, makers = _opened(context, arguments, output, options)
-    _run(video, record, makers, arguments, output, options)
+    try:
+        _run(video, record, makers, arguments, output, options)
+    except KeyboardInterrupt:
+        echo(f"Stopped; the predicted frames are in {output}. The same command goes on after them.", err=True)
+        context.exit(130)
     for problem in video.problems:
         echo(f"{arguments['video']}: {problem}", err=True)
     if video.problems:
