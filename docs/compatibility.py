@@ -1,4 +1,4 @@
-"""Writes docs/compatibility.md: packages by core, and backbone by head by exporter on a tiny image.
+"""Writes docs/compatibility.md: required versions of packages, and pairs of backbone and head on a tiny image.
 
 `python docs/compatibility.py` tries every pair, some minutes long; `--packages` writes the table of packages alone and
 keeps the rest of the page.
@@ -8,7 +8,6 @@ import argparse
 import importlib.util
 import re
 import sys
-import tempfile
 import tomllib
 import warnings
 from collections.abc import Iterator
@@ -21,20 +20,23 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "compatibility.md"
 PAIRS = "## Backbones and heads"
 _SIDE, _LONGEST = 64, 160
-_INTRODUCTION = """# What goes with what
+_INTRODUCTION = """# Compatibility
 
 Written by `python docs/compatibility.py`.
 
 ## Packages
 
-Each package has a version of its own; what it requires of the others is what an installer sees. A package whose bounds
-do not hold is listed by `det plugins` with the reason, and the others keep working.
+Packages are versioned separately. The table has the versions of other packages that each requires, which pip checks,
+and its extras. If an installed package does not meet them, `det plugins` lists the reason, and the other packages keep
+working.
 
 """
 _PAIRS_TEXT = f"""{PAIRS}
 
-Each pair is built small and given one image of {_SIDE} x {_SIDE} pixels, on a CPU. A number is the reason why a pair
-cannot be; the names in a cell are the exporters whose file gives the answers of the model.
+For each pair, the script builds a small model of a backbone (row) and a head (column), and predicts on an image of
+{_SIDE} x {_SIDE} pixels. A number in place of "yes" refers to the error below the table. Backbones whose levels differ
+in channels need a feature pyramid for most heads: `fpn` or `simple_feature_pyramid`, with the backbone as `bottom_up`
+or `net`.
 
 """
 
@@ -45,18 +47,18 @@ def packages() -> set[str]:
 
 
 def packages_table() -> str:
-    """A row for each package: its version, the cores it allows, what else it requires of this repository."""
+    """A row for each package: its version, the versions of det-core and other packages that it requires, its extras."""
     projects = [
         tomllib.loads(path.read_text("utf-8"))["project"] for path in sorted(ROOT.glob("packages/*/pyproject.toml"))
     ]
     names = {project["name"] for project in projects}
-    lines = ["| package | version | det-core | further packages | extras |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| package | version | requires det-core | requires | extras |", "| --- | --- | --- | --- | --- |"]
     for project in projects:
         bounds = {re.split(r"[\[<>=~! ;]", each, maxsplit=1)[0]: each for each in project["dependencies"]}
-        core = bounds.get("det-core", "").removeprefix("det-core") or "is itself"
-        further = ", ".join(each for name, each in bounds.items() if name in names - {"det-core"}) or "none"
+        core = bounds.get("det-core", "").removeprefix("det-core") or "none"
+        others = ", ".join(each for name, each in bounds.items() if name in names - {"det-core"}) or "none"
         extras = ", ".join(f"`{each}`" for each in project.get("optional-dependencies", {})) or "none"
-        lines.append(f"| {project['name']} | {project['version']} | `{core}` | {further} | {extras} |")
+        lines.append(f"| {project['name']} | {project['version']} | `{core}` | {others} | {extras} |")
     return "\n".join(lines) + "\n\n"
 
 
@@ -100,7 +102,7 @@ def detector(backbone: Any, head: Any) -> Any:
     def model(name: str, **arguments: Any) -> Any:
         return registry.find("models", f"det-core/{name}").load()(backbone.make(), num_classes=3, **arguments)
 
-    part = Factory(partial(_made, head))
+    part = Factory(partial(_make_head, head))
     stage = registry.find("heads", "det-core/standard_roi_heads").load()
     generator = Factory(registry.find("heads", "det-core/rpn").load())
     role = type(head.role).__name__
@@ -121,15 +123,14 @@ def detector(backbone: Any, head: Any) -> Any:
     raise LookupError("no model of core takes it")
 
 
-def _made(head: Any, **given: Any) -> Any:
-    """The head as its example makes it, with what the model gives to it."""
-    return head.make(given=given)
+def _make_head(head: Any, **arguments: Any) -> Any:
+    """The head of its example, with the arguments that the model passes."""
+    return head.make(given=arguments)
 
 
 def outcome(backbone: Any, head: Any) -> tuple[bool, str]:
-    """Whether a pair predicts, and the exporters that write it, or the reason why not."""
+    """Whether a pair predicts, and the error if it does not."""
     import torch
-    from det_core.plugins import registry
     from det_core.structures import ImageBatch
 
     pixels = torch.randint(0, 255, (1, 3, _SIDE, _SIDE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -140,19 +141,9 @@ def outcome(backbone: Any, head: Any) -> tuple[bool, str]:
             model(batch)
     except Exception as error:  # whatever the pair raises is the reason
         words = " ".join(str(error).split()) or type(error).__name__
-        words = re.sub(r"; got \[.*", "", words.removeprefix("_made: "))  # whatever the numbers are
+        words = re.sub(r"; got \[.*", "", words.removeprefix("_make_head: "))  # whatever the numbers are
         return False, words if len(words) <= _LONGEST else words[: _LONGEST - 3] + "..."
-    written = []
-    for exporter in registry.components("exporters"):
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                made = exporter.load()()
-                path = made.export(model, batch, Path(folder) / "model")
-                made.run(path, batch)
-                written.append(exporter.name)
-            except Exception:  # a pair that this exporter does not write
-                continue
-    return True, ", ".join(written)
+    return True, ""
 
 
 def pairs() -> str:
@@ -172,7 +163,7 @@ def pairs() -> str:
 def _cells(backbone: Any, heads: list[Any], reasons: dict[str, int]) -> Iterator[str]:
     for head in heads:
         works, words = outcome(backbone, head)
-        yield (words or "yes") if works else str(reasons.setdefault(words, len(reasons) + 1))
+        yield "yes" if works else str(reasons.setdefault(words, len(reasons) + 1))
 
 
 def main() -> None:
@@ -181,8 +172,8 @@ def main() -> None:
     parser.add_argument("--packages", action="store_true", help="only the table of packages")
     only = parser.parse_args().packages
     if only:
-        kept = PAGE.read_text("utf-8") if PAGE.exists() else ""
-        below = kept[kept.index(PAIRS) :] if PAIRS in kept else ""
+        page = PAGE.read_text("utf-8") if PAGE.exists() else ""
+        below = page[page.index(PAIRS) :] if PAIRS in page else ""
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

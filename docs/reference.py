@@ -16,27 +16,31 @@ HEAD = """\
 <!-- Written by docs/include.py from det_core.plugins.hooks and det_core.contracts: change those, and run it. -->
 # Hooks and contracts
 
-A plugin is a module that an installed distribution names in the entry-point group `det`. It has any of these functions,
-marked with `@hookimpl`; a contract says what the things behind the names they return must be.
-[Your first plugin](first-plugin.md) shows one; [Structures](structures.md) says what flows between the parts.
+A plugin is a module that an installed distribution lists in the entry-point group `det`. It implements some of the
+hooks below as functions with `@hookimpl`. Hooks return names of components; a contract defines the interface of a kind
+of components. [Your first plugin](first-plugin.md) is an example; [Structures](structures.md) defines the data that
+components exchange.
 
 ## Hooks
 
-Each takes no argument and returns names as data. Nothing behind a name is imported before it is used, so a module with
-hooks imports nothing but `det_core.plugins.hooks`. Beside them it may hold `SAFE_PARTS`, the import paths that
-[an untrusted recipe](recipes.md#what-a-recipe-may-call) may build too.
+Hooks have no arguments and return a mapping from names to import paths. A component is imported only when it is used,
+so the module of the hooks imports nothing but `det_core.plugins.hooks`. It may also define `SAFE_PARTS`, a list of
+further import paths that [untrusted recipes](recipes.md#what-a-recipe-may-call) may call.
 
 """
 
 BETWEEN = """
-What stands behind a name is any callable whose arguments have annotations and can be given by name (no `**kwargs`): a
-class, or a function. Its signature is what a recipe can say.
+A component is a callable, such as a class or a function, whose arguments are annotated and can be passed by keyword (no
+`**kwargs`). A recipe can set every argument of its signature.
 
 ## Contracts
 
-They are Protocols: a class with these attributes and methods fits, without a base class, a decorator or a registration.
-Backbones, heads and models are `torch.nn.Module`s too. `python -m det_devkit.conformance NAME` checks a plugin.
+Contracts are `typing.Protocol`s: a class fulfills one by having its attributes and methods, without base class,
+decorator or registration. Backbones, heads and models are also `torch.nn.Module`s. "Built with" lists the arguments
+that the surrounding model passes. `python -m det_devkit.conformance NAME` checks the components of a plugin.
 """
+
+NO_HOOK = "Has no hook: a recipe gives an import path, or components of other contracts implement it as well."
 
 
 def page() -> str:
@@ -45,7 +49,7 @@ def page() -> str:
     parts = [HEAD, f"```python\n{functions}\n```\n", BETWEEN]
     for name in contracts.__all__:
         hook = hooks.HOOKS.get(hooks.CONTRACTS.get(name, ""))
-        named = f"Named by `{hook}`." if hook else "Named in recipes by import path."
+        named = f"Offered by the hook `{hook}`." if hook else NO_HOOK
         source = _source(sys.modules[getattr(contracts, name).__module__], name)
         parts.append(f"\n### {name}\n\n{named}\n\n```python\n{source}\n```\n")
     return "".join(parts)
@@ -65,7 +69,7 @@ def checks() -> str:
 
 def _table(title: str, of_kind: Sequence[Check]) -> str:
     rows = "".join(f"| {check.name} | {check.about} |\n" for check in of_kind)
-    return f"### {title}\n\n| check | what it holds to |\n| --- | --- |\n{rows}"
+    return f"### {title}\n\n| check | requirement |\n| --- | --- |\n{rows}"
 
 
 def _source(module: ModuleType, name: str) -> str:

@@ -104,7 +104,7 @@ def test_new_plugin_tests_training_and_conformance_pass(site, folder):
     output = run([*command, *(package / "tests" for package in packages)], folder, site)
     for kind in KINDS:
         assert f"det-own-{kind}::package::it is in use and has no problems" in output
-    assert output.count("::test_its_recipe_trains_a_step PASSED") == len(KINDS)
+    assert output.count("::test_recipe_trains_one_step PASSED") == len(KINDS)
 
 
 @pytest.mark.slow

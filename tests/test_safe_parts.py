@@ -229,4 +229,4 @@ def test_building_listed_parts_with_defaults_has_no_effects(tmp_path: Path):
 
 def test_exporters_are_no_part_of_an_untrusted_recipe():
     sections = [untrusted(section) for section in ("model", "data", "train", "weights", "data.eval_transforms")]
-    assert not any("exporters" in each.kinds or each.own for each in sections)
+    assert not any("exporters" in each.kinds or each.user_code for each in sections)

@@ -74,9 +74,10 @@ def prose_files(root: Path) -> list[Path]:
 
 
 def test_files(root: Path) -> list[Path]:
-    """All modules of tests."""
+    """All modules of tests, and the templates of such."""
     files = [*root.glob("tests/**/test_*.py"), *root.glob("packages/*/tests/**/test_*.py")]
     files += root.glob("examples/*/tests/**/test_*.py")
+    files += root.glob("packages/*/src/**/templates/**/*test*.py.tmpl")
     return [file for file in sorted(files) if not _is_skipped(file.relative_to(root), set())]
 
 
@@ -160,13 +161,16 @@ def _text_targets(target: ast.expr, value: ast.expr) -> Iterator[ast.expr]:
 
 
 def _in_test_names(rule: str, file: Path, root: Path) -> Iterator[Place]:
-    for name, number in _test_names(_text(file)):
+    for name, number in _test_names(_text(file), file.suffix == ".py"):
         if breaches(name, rule):
             yield Place(file.relative_to(root).as_posix(), number, name)
 
 
 @cache
-def _test_names(text: str) -> list[tuple[str, int]]:
+def _test_names(text: str, is_python: bool = True) -> list[tuple[str, int]]:
+    if not is_python:  # a template
+        lines = enumerate(text.splitlines(), 1)
+        return [(match[1], number) for number, line in lines if (match := re.match(r"\s*def (test_\w+)", line))]
     nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     return [(node.name, node.lineno) for node in nodes if node.name.startswith("test_")]
 

@@ -31,7 +31,7 @@ def test_equal_names_and_shapes_are_loaded():
     given, model = state_of(Net()), Net()
     report = load_into(model, given)
     assert equal(state_of(model), given)
-    assert (report.loaded, report.unused, report.kept, report.counters) == (9, (), (), 0)
+    assert (report.loaded, report.unused, report.not_loaded, report.counters) == (9, (), (), 0)
 
 
 def test_load_into_wrong_names_error_counts_and_suggests_nearest():
@@ -57,7 +57,7 @@ def test_single_parameter_may_keep_its_initial_value():
     before = state_of(model)
     del given["head.bias"]
     report = load_into(model, given, skip=["*.bias"])
-    assert report.kept == ("body.0.bias", "body.1.bias", "head.bias")
+    assert report.not_loaded == ("body.0.bias", "body.1.bias", "head.bias")
     assert torch.equal(model.head.bias, before["head.bias"])
     assert torch.equal(model.head.weight, given["head.weight"])
 
@@ -75,7 +75,7 @@ def test_load_into_skipped_parts_keep_values_and_are_reported():
     model = Net(classes=5)
     before = state_of(model)
     report = load_into(model, state_of(Net()), skip=["head"])
-    assert report.kept == ("head.weight", "head.bias")
+    assert report.not_loaded == ("head.weight", "head.bias")
     assert torch.equal(model.head.weight, before["head.weight"])
     assert not torch.equal(model.body[0].weight, before["body.0.weight"])
     with pytest.raises(WeightsError, match=r"no part 'heads'; did you mean 'head'"):
@@ -167,13 +167,13 @@ def test_load_into_by_shape_other_classes_kept_and_reported():
     after = state_of(model)
     assert all(torch.equal(after[key], given[key]) for key in after if key.startswith("body"))
     assert all(torch.equal(after[key], before[key]) for key in after if key.startswith("head"))
-    assert (report.kept, report.unused, report.loaded) == (("head.weight", "head.bias"), ("tail.weight",), 7)
+    assert (report.not_loaded, report.unused, report.loaded) == (("head.weight", "head.bias"), ("tail.weight",), 7)
 
 
 def test_load_into_by_shape_missing_weights_keep_model_values():
     given, model = state_of(Net()), Net()
     del given["body.0.bias"]
-    assert load_into(model, given, by_shape=True).kept == ("body.0.bias",)
+    assert load_into(model, given, by_shape=True).not_loaded == ("body.0.bias",)
 
 
 def test_load_into_by_shape_another_model_is_refused():
@@ -189,7 +189,7 @@ def test_initial_weights_by_shape_log_lists_random_parts(tmp_path, caplog):
     save_file(state_of(Net(classes=5)), tmp_path / "a.safetensors")
     with caplog.at_level(logging.WARNING):
         report = InitialWeights(str(tmp_path / "a.safetensors"), match="shapes").load(Net())
-    assert report.kept == ("head.weight", "head.bias")
+    assert report.not_loaded == ("head.weight", "head.bias")
     assert "2 in the model keep their initial values: head.weight, head.bias" in caplog.text
     with pytest.raises(WeightsError, match="2 tensors of another shape"):
         InitialWeights(str(tmp_path / "a.safetensors")).load(Net())

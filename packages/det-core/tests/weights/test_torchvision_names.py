@@ -94,7 +94,7 @@ def ours(recipe, other, **overrides):
     report = load_into(model, other.state_dict(), "file.pth")
     assert report.upgrades == ("torchvision's names of detectors",)
     assert not report.unused
-    assert not report.kept
+    assert not report.not_loaded
     return model.eval()
 
 

@@ -158,7 +158,7 @@ def test_load_into_skip_takes_patterns():
     model = ResNet(depth=50, deformation=Deformation(stages=["res5"]))
     state = {key: value for key, value in model.state_dict().items() if "offset" not in key}
     report = load_into(model, state, skip=["*.conv2_offset"])
-    assert len(report.kept) == 6
+    assert len(report.not_loaded) == 6
     with pytest.raises(WeightsError, match=r"has no part '\*\.conv9'"):
         load_into(model, state, skip=["*.conv9"])
 

@@ -35,7 +35,7 @@ class ObjectCrop:
 
     def __call__(self, sample: Sample) -> Sample:
         """The sample within the window."""
-        height, width = self._sizes.drawn(sample.size)
+        height, width = self._sizes.draw_size(sample.size)
         left, top = 0.0, 0.0
         right, bottom = float(sample.size[1]), float(sample.size[0])
         objects = _object_boxes(sample)

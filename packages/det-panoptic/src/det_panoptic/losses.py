@@ -52,12 +52,12 @@ class PixelLoss:
             targets: classes of each image, int64 (H_i, W_i).
             weights: weight of the loss of each pixel, float32 (H_i, W_i).
         """
-        truth = pad_stack(targets, logits, self.ignore)
-        losses = F.cross_entropy(logits, truth, ignore_index=self.ignore, reduction="none")
+        ground_truth = pad_stack(targets, logits, self.ignore)
+        losses = F.cross_entropy(logits, ground_truth, ignore_index=self.ignore, reduction="none")
         if weights is not None:
             losses = losses * pad_stack(weights, logits, 0.0)
         if self.kind == "cross_entropy":
-            return losses.sum() / normalizer((truth != self.ignore).sum(), losses)
+            return losses.sum() / normalizer((ground_truth != self.ignore).sum(), losses)
         if self.hardest == 1:
             return losses.sum() / normalizer(losses.numel(), losses)
         return _mean_of_largest(losses.flatten(), self.hardest)

@@ -75,13 +75,13 @@ class PanopticFPN(nn.Module):
         """
         features = self.backbone(self.preprocess(batch))
         if targets is not None:
-            truth = filter_targets(batch, targets)
-            maps = [each.semantic for each in truth if each.semantic is not None]
-            if len(maps) != len(truth):
+            targets = filter_targets(batch, targets)
+            maps = [each.semantic for each in targets if each.semantic is not None]
+            if len(maps) != len(targets):
                 fix = "use a dataset with it, such as coco_panoptic with semantic: stuff"
                 raise StructureError("targets.semantic", "is needed for training", "it is None", fix)
-            proposals, losses = self.proposal_generator(features, batch.sizes, truth)
-            losses |= self.roi_heads.losses(features, proposals, truth, batch.sizes)
+            proposals, losses = self.proposal_generator(features, batch.sizes, targets)
+            losses |= self.roi_heads.losses(features, proposals, targets, batch.sizes)
             return cast(SemanticHead, self.sem_seg_head).losses(features, maps) | losses
         return [self.with_segments(each) for each in self.without_segments(features, batch.sizes)]
 

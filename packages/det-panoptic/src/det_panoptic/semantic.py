@@ -81,9 +81,9 @@ class SemSegFPNHead(nn.Module):
     def losses_of(self, logits: Tensor, targets: Sequence[Tensor]) -> dict[str, Tensor]:
         """`losses` from the logits of `layers`."""
         logits = self._enlarged(logits)
-        truth = stacked(targets, logits.shape[-2:], self.ignore)
-        total = F.cross_entropy(logits, truth, ignore_index=self.ignore, reduction="sum")
-        return {"loss_sem_seg": total * self.loss_weight / normalizer((truth != self.ignore).sum(), logits)}
+        ground_truth = stacked(targets, logits.shape[-2:], self.ignore)
+        total = F.cross_entropy(logits, ground_truth, ignore_index=self.ignore, reduction="sum")
+        return {"loss_sem_seg": total * self.loss_weight / normalizer((ground_truth != self.ignore).sum(), logits)}
 
     def _enlarged(self, logits: Tensor) -> Tensor:
         return F.interpolate(logits, scale_factor=self.common_stride, mode="bilinear", align_corners=False)

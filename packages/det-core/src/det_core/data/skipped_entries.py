@@ -22,18 +22,19 @@ def left_out(dataset: Any) -> dict[str, int]:
     """Description -> count of left-out entries of the dataset, or of those that it wraps; empty for none."""
     counts: Counter[str] = Counter()
     for part in _parts(dataset):
-        given = getattr(part, "left_out", None)
-        own = {str(what): int(count) for what, count in given.items() if count} if isinstance(given, Mapping) else {}
-        if not own and (skipped := getattr(part, "skipped", ())):
-            own = {"entries that cannot be used": len(skipped)}
-        counts.update(own)
+        listed = getattr(part, "left_out", None)
+        entries = listed if isinstance(listed, Mapping) else {}
+        of_part = {str(what): int(count) for what, count in entries.items() if count}
+        if not of_part and (skipped := getattr(part, "skipped", ())):
+            of_part = {"entries that cannot be used": len(skipped)}
+        counts.update(of_part)
     return dict(counts)
 
 
 def unusable(dataset: Any) -> list[str]:
     """A sentence for each entry that cannot be used and was left out."""
-    found = [getattr(part, "skipped", ()) for part in _parts(dataset)]
-    return [str(sentence) for given in found if isinstance(given, Sequence) for sentence in given]
+    lists = [getattr(part, "skipped", ()) for part in _parts(dataset)]
+    return [str(sentence) for sentences in lists if isinstance(sentences, Sequence) for sentence in sentences]
 
 
 def left_out_notes(dataset: Any, name: str) -> list[str]:

@@ -68,25 +68,25 @@ def evaluate(
         DataError: losses are asked for, but an image has no ground truth.
     """
     device = device_of(model)
-    own = _Share()
+    share = _Share()
     sums: dict[str, Tensor] = {}
     with in_eval_mode(model), torch.no_grad(), fixed_seed(device), capture_features(model) as features:
         for batch in batches:
-            own.notes += [f"left out: {reason}" for reason in batch.skipped]
+            share.notes += [f"left out: {reason}" for reason in batch.skipped]
             moved = batch.to(device, non_blocking=True)
-            stored = [sample.size for sample in batch.samples]
-            predictions = predict(model, moved.images, stored, precision)
+            original_sizes = [sample.size for sample in batch.samples]
+            predictions = predict(model, moved.images, original_sizes, precision)
             for row, (prediction, sample) in enumerate(zip(predictions, batch.samples, strict=True)):
                 if found := non_finite(features, row, prediction):
-                    own.non_finite.append(f"{sample.path or sample.id}: {found}")
+                    share.non_finite.append(f"{sample.path or sample.id}: {found}")
                 for evaluator in evaluators:
                     evaluator.update(prediction, sample)
             if losses:
-                own.images += len(batch)
+                share.images += len(batch)
                 for name, value in _losses(model, moved, precision).items():
                     sums[name] = sums.get(name, torch.zeros((), device=device)) + value * len(batch)
-    own.losses = {name: value.item() for name, value in sums.items()}
-    return _merged(evaluators, own, model, alone or rank_and_world_size()[1] == 1)
+    share.losses = {name: value.item() for name, value in sums.items()}
+    return _merged(evaluators, share, model, alone or rank_and_world_size()[1] == 1)
 
 
 @dataclass
@@ -99,24 +99,24 @@ class _Share:
     images: int = 0
 
 
-def _merged(evaluators: Sequence[Evaluator], own: _Share, model: nn.Module, alone: bool) -> Evaluation:
+def _merged(evaluators: Sequence[Evaluator], share: _Share, model: nn.Module, alone: bool) -> Evaluation:
     """The evaluation of all images of all processes, computed by rank 0."""
     if not alone:
         for evaluator in evaluators:
             states = gather(evaluator.state())
             if states is not None:
                 evaluator.merge(states)
-    everything = [own] if alone else gather(own)
-    if everything is None:
+    shares = [share] if alone else gather(share)
+    if shares is None:
         return broadcast(Evaluation({}))
     metrics = {name: value for evaluator in evaluators for name, value in evaluator.result().items()}
-    images = sum(each.images for each in everything)
-    names = dict.fromkeys(name for each in everything for name in each.losses)
-    means = {name: sum(each.losses.get(name, 0.0) for each in everything) / images for name in names}
+    images = sum(each.images for each in shares)
+    names = dict.fromkeys(name for each in shares for name in each.losses)
+    means = {name: sum(each.losses.get(name, 0.0) for each in shares) / images for name in names}
     if means:
         metrics |= {"loss": sum(means.values()), **means}
-    notes = [note for each in everything for note in each.notes]
-    if invalid := [image for each in everything for image in each.non_finite]:
+    notes = [note for each in shares for note in each.notes]
+    if invalid := [image for each in shares for image in each.non_finite]:
         plural = "1 image" if len(invalid) == 1 else f"{len(invalid)} images, such as"
         notes.append(f"nothing can be found in {plural} {invalid[0]}; {fix_for(model)}")
     for evaluator in evaluators:
@@ -127,30 +127,30 @@ def _merged(evaluators: Sequence[Evaluator], own: _Share, model: nn.Module, alon
 
 
 def predict(
-    model: nn.Module, images: ImageBatch, stored: Sequence[Size], precision: Precision = "fp32"
+    model: nn.Module, images: ImageBatch, original_sizes: Sequence[Size], precision: Precision = "fp32"
 ) -> list[Prediction]:
     """The prediction of each image, in pixels of the stored images.
 
     Args:
         model: a `Model` on the device of `images`.
         images: resized from the stored ones, in no other way changed.
-        stored: (height, width) of each image as stored.
+        original_sizes: (height, width) of each image as stored.
         precision: "bf16" and "fp16" run under autocast.
     """
     with autocast(images.pixels.device, precision):
         predictions: list[Prediction] = model(images)
     return [
-        _at_size(model, prediction, seen, size)
-        for prediction, seen, size in zip(predictions, images.sizes, stored, strict=True)
+        _at_size(model, prediction, input_size, size)
+        for prediction, input_size, size in zip(predictions, images.sizes, original_sizes, strict=True)
     ]
 
 
-def _at_size(model: nn.Module, prediction: Prediction, seen: Size, stored: Size) -> Prediction:
+def _at_size(model: nn.Module, prediction: Prediction, input_size: Size, original_size: Size) -> Prediction:
     """A prediction in pixels of the stored image, with segments merged again at its size if the model can."""
-    if seen == stored or not isinstance(model, SegmentMaker):
-        return rescale(prediction, seen, stored)
+    if input_size == original_size or not isinstance(model, SegmentMaker):
+        return rescale(prediction, input_size, original_size)
     # Segments are merged again below, so they are not rescaled.
-    return model.with_segments(rescale(replace(prediction, panoptic=None), seen, stored))
+    return model.with_segments(rescale(replace(prediction, panoptic=None), input_size, original_size))
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

@@ -147,8 +147,8 @@ class Trainer:
         set_learning_rate(self.optimizer, self.schedule, self.step)
         self.callbacks.call("before_step", self, batches)
         values = self.stepper.gradients(batches)
-        kept = f"{self.folder.state} from step {self.saved} is unchanged" if self.saved >= 0 else ""
-        self.stepper.require_finite(values, batches, self.step + 1, self.folder.path, kept or "nothing was saved yet")
+        note = f"{self.folder.state} from step {self.saved} is unchanged" if self.saved >= 0 else ""
+        self.stepper.require_finite(values, batches, self.step + 1, self.folder.path, note or "nothing was saved yet")
         self.stepper.update()
         self.step, self.position = self.step + 1, batches[-1].position
         self.callbacks.call("after_step", self, values)
@@ -178,9 +178,9 @@ class Trainer:
     def _stopping(self) -> bool:
         return self.processes.maximum(int(bool(self.stop)))[0] > 0
 
-    def _save_if(self, wanted: bool, again: bool = False) -> None:
+    def _save_if(self, condition: bool, again: bool = False) -> None:
         """Write the checkpoint `last`, unless there is one of this step and it need not be written `again`."""
-        if not wanted or (self.saved == self.step and not again):
+        if not condition or (self.saved == self.step and not again):
             return
         state = training_state(self)
         if self.processes.rank == 0:

@@ -90,11 +90,11 @@ class ParamGroups:
         The key `lr_factor` of a group multiplies the optimizer's rate.
         """
         groups: dict[tuple[int, float, float | None], list[Tensor]] = {}
-        seen: set[Tensor] = set()
+        grouped: set[Tensor] = set()
         for path, module in model.named_modules():
             for name, parameter in module.named_parameters(recurse=False):
-                if parameter.requires_grad and parameter not in seen:
-                    seen.add(parameter)
+                if parameter.requires_grad and parameter not in grouped:
+                    grouped.add(parameter)
                     key = self._group_of(module, f"{path}.{name}".lstrip("."))
                     groups.setdefault(key, []).append(parameter)
         ordered = sorted(groups.items(), key=lambda item: item[0][0])
@@ -163,12 +163,12 @@ def _in_one_pass(factory: Factory[torch.optim.Optimizer], groups: list[dict[str,
     It reads memory in the order in which it lies: the parameters must lie in theirs, as their gradients then do.
     """
     parameters = [parameter for group in groups for parameter in group["params"]]
-    given = factory.arguments
-    chosen = given.get("differentiable") or any(given.get(name) is not None for name in ("fused", "foreach"))
+    arguments = factory.arguments
+    has_choice = arguments.get("differentiable") or {arguments.get("fused"), arguments.get("foreach")} != {None}
     plain = all(p.device.type == "cpu" and p.is_floating_point() and p.is_contiguous() for p in parameters)
     plain &= not any(hasattr(p, "full_tensor") for p in parameters)
     ours = getattr(factory.target, "__module__", "").startswith("torch.optim.")
-    return {"fused": True} if plain and ours and not chosen else {}
+    return {"fused": True} if plain and ours and not has_choice else {}
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:

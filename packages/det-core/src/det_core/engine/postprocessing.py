@@ -16,75 +16,74 @@ from det_core.structures import Detections, MaskGrids, Prediction, Proposals, Se
 __all__ = ["rescale"]
 
 
-def rescale(prediction: Prediction, seen: Size, stored: Size) -> Prediction:
-    """Carry a prediction into the pixels of the stored image; boxes are clipped to it, and dropped if nothing is left.
+def rescale(prediction: Prediction, input_size: Size, original_size: Size) -> Prediction:
+    """Rescale a prediction to the pixels of the stored image; boxes are clipped to it, and removed if no area is left.
 
     The model's input must be the stored image resized, without crop or flip. Extras of
     detections that are tv_tensors are resized by their own kernels; all others stay as they are.
 
     Args:
-        prediction: in the pixels of the image that the model saw.
-        seen: (height, width) of that image.
-        stored: (height, width) of the stored image.
+        prediction: in pixels of the model's input.
+        input_size: (height, width) of the model's input, without padding.
+        original_size: (height, width) of the stored image.
     """
-    if seen != stored:
-        prediction = _carried(prediction, seen, stored)
+    if input_size != original_size:
+        prediction = _rescaled(prediction, input_size, original_size)
     for name in ("detections", "proposals"):
-        given = getattr(prediction, name)
-        if given is not None and (kept := nonempty(given)) is not given:
-            prediction = replace(prediction, **{name: kept})
+        objects = getattr(prediction, name)
+        if objects is not None and (remaining := nonempty(objects)) is not objects:
+            prediction = replace(prediction, **{name: remaining})
     return prediction
 
 
-def _carried(prediction: Prediction, seen: Size, stored: Size) -> Prediction:
-    detections, semantic, panoptic, proposals = (
-        prediction.detections,
-        prediction.semantic,
-        prediction.panoptic,
-        prediction.proposals,
-    )
+def _rescaled(prediction: Prediction, input_size: Size, original_size: Size) -> Prediction:
+    detections, proposals = prediction.detections, prediction.proposals
+    semantic, panoptic = prediction.semantic, prediction.panoptic
     if detections is not None:
-        detections = _detections(detections, seen, stored)
+        detections = _detections(detections, input_size, original_size)
     if proposals is not None:
-        proposals = Proposals(boxes=_boxes(proposals.boxes, seen, stored), logits=proposals.logits)
+        proposals = Proposals(boxes=_boxes(proposals.boxes, input_size, original_size), logits=proposals.logits)
     if semantic is not None:
-        logits = F.interpolate(semantic.logits[None], stored, mode="bilinear", align_corners=False)[0]
+        logits = F.interpolate(semantic.logits[None], original_size, mode="bilinear", align_corners=False)[0]
         semantic = SemanticMap(logits=logits)
     if panoptic is not None:
-        panoptic = replace(panoptic, ids=_nearest(panoptic.ids[None], stored)[0])
+        panoptic = replace(panoptic, ids=_nearest(panoptic.ids[None], original_size)[0])
     return replace(prediction, detections=detections, semantic=semantic, panoptic=panoptic, proposals=proposals)
 
 
-def _detections(detections: Detections, seen: Size, stored: Size) -> Detections:
+def _detections(detections: Detections, input_size: Size, original_size: Size) -> Detections:
     masks, keypoints = detections.masks, detections.keypoints
     if isinstance(masks, MaskGrids):
-        masks = replace(masks, windows=_scaled(masks.windows, seen, stored))
+        masks = replace(masks, windows=_scaled(masks.windows, input_size, original_size))
     elif masks is not None and masks.dtype == torch.bool:  # masks within their boxes follow those
-        masks = _nearest(masks, stored)
+        masks = _nearest(masks, original_size)
     if keypoints is not None:
-        keypoints = keypoints * keypoints.new_tensor([stored[1] / seen[1], stored[0] / seen[0], 1.0])
-    boxes = _boxes(detections.boxes, seen, stored)
-    extras = {key: _extra(value, stored) for key, value in detections.extras.items()}
-    return replace(detections, boxes=boxes, masks=masks, keypoints=keypoints, extras=extras, size=stored)
+        keypoints = keypoints * keypoints.new_tensor([*_scale(input_size, original_size), 1.0])
+    boxes = _boxes(detections.boxes, input_size, original_size)
+    extras = {key: _extra(value, original_size) for key, value in detections.extras.items()}
+    return replace(detections, boxes=boxes, masks=masks, keypoints=keypoints, extras=extras, size=original_size)
 
 
-def _extra(value: Tensor, stored: Size) -> Tensor:
+def _extra(value: Tensor, original_size: Size) -> Tensor:
     """An extra with geometry is a tv_tensor, and brings its own kernel for this; a plain one stays as it is."""
     if not isinstance(value, tv_tensors.TVTensor):
         return value
-    resized: Tensor = functional.resize(value, list(stored), antialias=True)
+    resized: Tensor = functional.resize(value, list(original_size), antialias=True)
     return resized
 
 
-def _boxes(boxes: Tensor, seen: Size, stored: Size) -> Tensor:
+def _boxes(boxes: Tensor, input_size: Size, original_size: Size) -> Tensor:
     if boxes.shape[1] == 5:
-        return rotated.clip(rotated.scale(boxes, stored[1] / seen[1], stored[0] / seen[0]), stored)
-    return box_ops.clip(_scaled(boxes, seen, stored), stored)
+        return rotated.clip(rotated.scale(boxes, *_scale(input_size, original_size)), original_size)
+    return box_ops.clip(_scaled(boxes, input_size, original_size), original_size)
 
 
-def _scaled(boxes: Tensor, seen: Size, stored: Size) -> Tensor:
-    across, down = stored[1] / seen[1], stored[0] / seen[0]
-    return boxes * boxes.new_tensor([across, down, across, down])
+def _scaled(boxes: Tensor, input_size: Size, original_size: Size) -> Tensor:
+    return boxes * boxes.new_tensor(_scale(input_size, original_size) * 2)
+
+
+def _scale(input_size: Size, original_size: Size) -> tuple[float, float]:
+    return original_size[1] / input_size[1], original_size[0] / input_size[0]
 
 
 def _nearest(maps: Tensor, size: Size) -> Tensor:

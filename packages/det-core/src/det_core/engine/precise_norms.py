@@ -38,18 +38,18 @@ def estimate_norms(model: nn.Module, batches: Iterable[Batch], precision: Precis
     if not norms:
         return
     device = device_of(model)
-    seen = [Population() for _ in norms]
+    populations = [Population() for _ in norms]
     with ExitStack() as stack:
-        for context in (in_eval_mode(model), fixed_seed(device), _kept(norms)):
+        for context in (in_eval_mode(model), fixed_seed(device), _restored_statistics(norms)):
             stack.enter_context(context)
-        for norm, population in zip(norms, seen, strict=True):
+        for norm, population in zip(norms, populations, strict=True):
             norm.train()
             stack.callback(norm.register_forward_pre_hook(population.watch).remove)
         for batch in batches:
             moved = batch.to(device, non_blocking=True)
             with autocast(device, precision):
                 model(moved.images, moved.targets)
-    for norm, population in zip(norms, _of_all_processes(seen, device), strict=True):
+    for norm, population in zip(norms, _of_all_processes(populations, device), strict=True):
         population.give_to(norm)
 
 
@@ -84,12 +84,12 @@ class Population:
         norm.running_var.copy_(self.squares / max(self.count - 1, 1))
 
 
-def _of_all_processes(own: Sequence[Population], device: torch.device) -> Sequence[Population]:
+def _of_all_processes(populations: Sequence[Population], device: torch.device) -> Sequence[Population]:
     """The populations of all processes, each merged over them; those of one process as they are."""
     if rank_and_world_size()[1] == 1:
-        return own
-    every = gather([(each.count, each.mean, each.squares) for each in own]) or []
-    merged = [Population() for _ in own]
+        return populations
+    every = gather([(each.count, each.mean, each.squares) for each in populations]) or []
+    merged = [Population() for _ in populations]
     for process in every:
         for population, (count, mean, squares) in zip(merged, process, strict=True):
             if mean is not None and squares is not None:
@@ -98,12 +98,12 @@ def _of_all_processes(own: Sequence[Population], device: torch.device) -> Sequen
 
 
 @contextmanager
-def _kept(norms: Iterable[_BatchNorm]) -> Iterator[None]:
+def _restored_statistics(norms: Iterable[_BatchNorm]) -> Iterator[None]:
     """Give the norms their running statistics and counters back at the end."""
-    kept = [{name: buffer.clone() for name, buffer in norm.named_buffers(recurse=False)} for norm in norms]
+    saved = [{name: buffer.clone() for name, buffer in norm.named_buffers(recurse=False)} for norm in norms]
     try:
         yield
     finally:
-        for norm, buffers in zip(norms, kept, strict=True):
+        for norm, buffers in zip(norms, saved, strict=True):
             for name, buffer in norm.named_buffers(recurse=False):
                 buffer.copy_(buffers[name])

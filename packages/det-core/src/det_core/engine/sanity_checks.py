@@ -59,14 +59,14 @@ def require_metric(name: str | None, result: Evaluation, possible: set[str] = fr
     Raises:
         ConfigError: there is no such metric.
     """
-    chosen = name or next(iter(result.metrics), "")
-    if chosen not in result.metrics:
+    metric = name or next(iter(result.metrics), "")
+    if metric not in result.metrics:
         if possible and (name is None or name in possible):
             return ""
         found = f"found {', '.join(sorted({*result.metrics, *possible})) or 'no metric at all'}"
         fix = "name one of them in train.best_metric, and go on with --resume"
-        raise ConfigError("train.best_metric", f"there is no {chosen!r}", found, fix)
-    return chosen
+        raise ConfigError("train.best_metric", f"there is no {metric!r}", found, fix)
+    return metric
 
 
 def _require_files(dataset: Dataset) -> None:

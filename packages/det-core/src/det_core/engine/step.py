@@ -130,7 +130,7 @@ class Step:
             self.optimizer.step()
 
     def require_finite(
-        self, values: Mapping[str, float], batches: Sequence[Batch], step: int, folder: Path, kept: str
+        self, values: Mapping[str, float], batches: Sequence[Batch], step: int, folder: Path, note: str
     ) -> None:
         """Keep the batches in `folder` and raise TrainingError if a loss or the gradient is not finite.
 
@@ -141,7 +141,7 @@ class Step:
             batches: batches of this process.
             step: the number of the step.
             folder: where `bad_batch.pt` is written, for `torch.load`.
-            kept: a sentence about saved files.
+            note: sentence about saved checkpoints, for the message.
         """
         scaled = self.scaler.is_enabled()
         checked = [value for name, value in values.items() if not (scaled and name == "gradient_norm")]
@@ -152,14 +152,14 @@ class Step:
         try:
             write_whole(keep, lambda temporary: torch.save(content, temporary))
         except CheckpointError as error:
-            kept = f"{error}; {kept}"
+            note = f"{error}; {note}"
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         images = ", ".join(str(p or i) for b in batches for p, i in zip(b.paths, b.ids, strict=True))
         fix = (
             f"check these images and their boxes, as {keep} holds them, lower train.optimizer.lr, lengthen the "
             "warmup, or set clip_gradients"
         )
-        found = f"{numbers}; images {images}; {kept}"
+        found = f"{numbers}; images {images}; {note}"
         raise TrainingError(f"step {step}", "loss or gradient is not finite", found, fix)
 
 

@@ -211,10 +211,10 @@ def _as_coco(images: Sequence[_Objects], categories: Sequence[int], iou_type: Io
         areas = image.areas.astype(np.float64)
         if iou_type == "segm" and image.masks:
             # One at a time: pycocotools (2.0.11) cannot count the pixels of more than 255 masks at once.
-            own = np.array([coco_mask.area(_compressed(rle)) for rle in image.masks], np.float64)
+            pixel_counts = np.array([coco_mask.area(_compressed(rle)) for rle in image.masks], np.float64)
         else:
-            own = boxes[:, 2] * boxes[:, 3]
-        areas = np.where(np.isnan(areas), own, areas)
+            pixel_counts = boxes[:, 2] * boxes[:, 3]
+        areas = np.where(np.isnan(areas), pixel_counts, areas)
         for row, box in enumerate(boxes.tolist()):
             annotation = {
                 "id": len(annotations) + 1,

@@ -54,9 +54,9 @@ class SampledRPNOutputs(RPNOutputs):
             on_level = torch.nonzero((anchor >= first) & (anchor < first + height * width * per_pixel)).squeeze(1)
             pixel, which = (anchor[on_level] - first) // per_pixel, (anchor[on_level] - first) % per_pixel
             x = at_pixels(_convs(self.head), level, image[on_level], pixel // width, pixel % width)
-            chosen = torch.arange(len(on_level), device=on_level.device), which
-            logits.append(self.head.objectness_logits(x).flatten(1)[chosen])
-            offsets.append(self.head.anchor_deltas(x).reshape(len(on_level), per_pixel, self.head.box_dim)[chosen])
+            anchor_rows = torch.arange(len(on_level), device=on_level.device), which
+            logits.append(self.head.objectness_logits(x).flatten(1)[anchor_rows])
+            offsets.append(self.head.anchor_deltas(x).reshape(len(on_level), per_pixel, self.head.box_dim)[anchor_rows])
             rows.append(on_level)
             first += height * width * per_pixel
         order = torch.cat(rows).argsort()

@@ -181,8 +181,8 @@ class Detector:
         if self.recipe is None and self._transforms:
             fix = "load the detector from a checkpoint or a recipe"
             raise ConfigError("Detector.export", "cannot write transforms that no recipe spells", fix=fix)
-        kept = {} if self.recipe is None else self.recipe.tree
-        tree = {key: kept[key] for key in ("summary", "model", "data", "versions") if key in kept}
+        recipe_tree = {} if self.recipe is None else self.recipe.tree
+        tree = {key: recipe_tree[key] for key in ("summary", "model", "data", "versions") if key in recipe_tree}
         text = Recipe(tree).to_yaml() if tree else ""
         return {"classes": self.classes, "category_ids": self.category_ids, "recipe": text, "weights": self.weights}
 
@@ -208,9 +208,9 @@ class Detector:
         side = self._shorter_side
         sizes = [max(side * eighths // 8, 1) for eighths in range(4, 13)] if sizes is None else sizes
         longest = max_size or 5 * side
-        own = [part for part in self.model.modules() if isinstance(part, Augmentable)]
-        if own:
-            model: nn.Module = own[0].augmented(self.model, sizes, longest, flip)
+        augmentable = [part for part in self.model.modules() if isinstance(part, Augmentable)]
+        if augmentable:
+            model: nn.Module = augmentable[0].augmented(self.model, sizes, longest, flip)
         else:
             model = function("Detector.augmented")(self.model, sizes, longest, flip, flip_pairs)
         detector = Detector(model, self.classes, (), self.category_ids, self.device)
@@ -289,9 +289,9 @@ class Detector:
         return faster
 
     def _detect(self, samples: Sequence[Sample], threshold: float) -> Iterator[Result]:
-        seen = ImageBatch.stack([self._transform(sample).image for sample in samples]).to(self.device)
+        images = ImageBatch.stack([self._transform(sample).image for sample in samples]).to(self.device)
         with torch.no_grad(), capture_features(self.model) as features:
-            predictions = predict(self.model, seen, [sample.size for sample in samples])
+            predictions = predict(self.model, images, [sample.size for sample in samples])
         warn_of_non_finite(self.model, features, samples, predictions)
         for sample, prediction in zip(samples, predictions, strict=True):
             result = Result(sample.image, prediction, self.classes, self.category_ids, sample.path).filtered(threshold)

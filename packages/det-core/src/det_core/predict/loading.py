@@ -96,13 +96,13 @@ def _from_checkpoint(path: Path, overrides: Sequence[str], trust: bool) -> Loade
 
 def _from_recipe(source: str | Path, weights: str | PathLike[str] | None, overrides: Sequence[str]) -> LoadedModel:
     recipe = recipes.load(source, overrides)
-    given = _weights_of(recipe, overrides) if weights is None else _location(weights)
-    model: Any = initial_model(recipe) if given is None else recipe.build_model()
-    state = None if given is None else read(given)
-    about = read_about(fetch(str(given))) if str(given).endswith(_CHECKPOINT) else None
+    location = _weights_of(recipe, overrides) if weights is None else _location(weights)
+    model: Any = initial_model(recipe) if location is None else recipe.build_model()
+    state = None if location is None else read(location)
+    about = read_about(fetch(str(location))) if str(location).endswith(_CHECKPOINT) else None
     if state is not None:
         try:
-            _put_into(model, state, str(given))
+            _put_into(model, state, str(location))
         except WeightsError as error:
             if about is None:
                 raise
@@ -110,7 +110,7 @@ def _from_recipe(source: str | Path, weights: str | PathLike[str] | None, overri
             raise WeightsError(error.where, error.problem, error.found, fix) from error
     classes, ids = (about.classes, about.category_ids) if about else _known_classes(recipe, model.num_classes)
     transforms = recipe.build_part(_TRANSFORMS, Sequence[Any])
-    return LoadedModel(model, classes, ids, transforms, about, recipe, str(given or ""))
+    return LoadedModel(model, classes, ids, transforms, about, recipe, str(location or ""))
 
 
 def _from_exported(path: Path, overrides: Sequence[str], trust: bool) -> LoadedModel:

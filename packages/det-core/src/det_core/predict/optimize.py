@@ -139,12 +139,12 @@ def _pairs(module: nn.Module, graph: fx.Graph) -> list[tuple[str, str]]:
     """The names of convolutions and of the constant norms that alone read their outputs."""
     calls = [node for node in graph.nodes if node.op == "call_module"]
     times = Counter(node.target for node in calls)
-    found = []
+    pairs = []
     for node in calls:
         before = node.args[0] if node.args else None
         if isinstance(before, fx.Node) and before.op == "call_module" and len(before.users) == 1:
             conv, norm = str(before.target), str(node.target)
             plain = type(module.get_submodule(conv)) is nn.Conv2d and _is_constant(module.get_submodule(norm))
             if plain and times[conv] == times[norm] == 1:
-                found.append((conv, norm))
-    return found
+                pairs.append((conv, norm))
+    return pairs

@@ -60,10 +60,10 @@ class Result:
         Those of a crowd in a large image would take gigabytes, so that none is drawn before; `detections.masks` are
         the masks within each box.
         """
-        found = self.detections
-        if found.masks is None:
+        detections = self.detections
+        if detections.masks is None:
             raise ConfigError("Result.masks", "this model makes no masks", fix="use Result.detections")
-        return MasksInImage(found.masks, found.boxes, found.size)
+        return MasksInImage(detections.masks, detections.boxes, detections.size)
 
     @property
     def segments(self) -> PanopticMap | SemanticMap | None:
@@ -81,11 +81,11 @@ class Result:
         if self.segments is not None:
             return in_words(self.segments, self.classes)
         labels, counts = self.detections.labels.unique(return_counts=True)
-        found = [
+        counted = [
             f"{n} {short_name(self.classes[label])}" for label, n in zip(labels.tolist(), counts.tolist(), strict=True)
         ]
         nothing = "nothing found" + ("" if self.best_score is None else f"; the best score is {self.best_score:.2f}")
-        return ", ".join(found) or nothing
+        return ", ".join(counted) or nothing
 
     def filtered(
         self, threshold: float = 0.0, classes: Sequence[str] | None = None, limit: int | None = None

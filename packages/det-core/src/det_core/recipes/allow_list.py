@@ -49,12 +49,12 @@ class AllowList:
 
     Attributes:
         kinds: kinds of components offered through hooks.
-        own: whether code of the user's own may be named.
+        user_code: whether code of the user's own may be named.
         all: whether nothing is refused: of defaults, which stand in code and not in a recipe.
     """
 
     kinds: Collection[str] = COMPONENTS
-    own: bool = True
+    user_code: bool = True
     all: bool = False
 
     def component(self, kind: str | None, name: str, where: str) -> tuple[Any, str]:
@@ -82,7 +82,7 @@ class AllowList:
         root, kinds = module.partition(".")[0], listed()
         if self.all or kinds.get(target, "none") in ("", *self.kinds):
             return registry.import_target(target, where)
-        if self.own and not _is_closed(root) and not any(part.startswith("_") for part in attribute.split(".")):
+        if self.user_code and not _is_closed(root) and not any(part.startswith("_") for part in attribute.split(".")):
             value = registry.import_target(target, where)
             if not callable(value) or not _is_closed(_home(value)) or self._is_listed(value):
                 return value
@@ -96,7 +96,7 @@ class AllowList:
         The annotation is that of a part which was checked before, and the recipe has no choice there: classes of
         installed plugins need not be on the list.
         """
-        if not (self.all or self.own or _home(implied) in _roots() or self._is_listed(implied)):
+        if not (self.all or self.user_code or _home(implied) in _roots() or self._is_listed(implied)):
             raise self._refusal(f"{implied.__module__}:{implied.__qualname__}", where)
 
     def _is_listed(self, value: Any) -> bool:
@@ -105,7 +105,7 @@ class AllowList:
         return any(each is value for each in _objects(root, ("", *self.kinds)))
 
     def _refusal(self, name: str, where: str) -> ConfigError:
-        if self.own:
+        if self.user_code:
             return ConfigError(where, f"{name!r} is not something that a recipe may call", fix=_FIX)
         problem = f"{name!r} is offered by no installed plugin, nor among the parts that one lists as safe"
         return UntrustedError(where, problem, fix=_TRUST)
@@ -118,10 +118,10 @@ ANYTHING = AllowList(all=True)
 """For defaults of signatures, which are code."""
 
 _UNTRUSTED: Mapping[str, AllowList] = {
-    "model": AllowList(("backbones", "heads", "models"), own=False),
-    "data": AllowList(("datasets", "evaluators"), own=False),
+    "model": AllowList(("backbones", "heads", "models"), user_code=False),
+    "data": AllowList(("datasets", "evaluators"), user_code=False),
 }
-_PARTS_ALONE = AllowList((), own=False)
+_PARTS_ALONE = AllowList((), user_code=False)
 
 
 def untrusted(section: str) -> AllowList:

@@ -22,8 +22,8 @@ from det_core.plugins import registry
 from det_core.recipes.allow_list import ANYTHING, OWN, AllowList
 from det_core.recipes.construct import class_of, is_contract, kind_of, require_methods
 from det_core.recipes.defaults import default_data, over_default
-from det_core.recipes.nodes import Call, Entries, Factory, Items, NoDataError, Plan, Value, known, require_all
-from det_core.recipes.signatures import Argument, Signature, describe, shown, signature_of, unwrapped
+from det_core.recipes.nodes import Call, Entries, Factory, Items, NoDataError, Plan, Value, lookup, require_all
+from det_core.recipes.signatures import Argument, Signature, describe, format_value, signature_of, unwrapped
 from det_core.recipes.values import Source, is_location, leaf, location, type_mismatch
 
 __all__ = ["Checker", "Factory", "Plan", "Source", "arguments_of", "check"]
@@ -146,17 +146,17 @@ class Checker:
             return self._call(node, Callable, path)
         if not isinstance(node, str) or not registry.is_import_path(node):
             fix = "one reads 'package.module:attribute'"
-            raise ConfigError(path, "must name a callable", f"got {shown(node)}", fix)
+            raise ConfigError(path, "must name a callable", f"got {format_value(node)}", fix)
         target = self.allow.reference(node, path)
         if not callable(target):
-            raise ConfigError(path, "must name a callable", f"{node!r} is {shown(target)}")
+            raise ConfigError(path, "must name a callable", f"{node!r} is {format_value(target)}")
         return Value(target, node)
 
     def _call(self, node: Any, expected: Any, path: str, unbuilt: bool = False) -> Call:
         """The call of a node; `unbuilt` if the parent makes it, with further arguments."""
         if not isinstance(node, Mapping):
             fix = "write {type: NAME, argument: value, ...}"
-            raise ConfigError(path, f"must be {describe(expected)}", f"got {shown(node)}", fix)
+            raise ConfigError(path, f"must be {describe(expected)}", f"got {format_value(node)}", fix)
         target, spelled = self.target(node, expected, path)
         require_methods(target, expected, path)
         signature = signature_of(target)
@@ -174,7 +174,7 @@ class Checker:
 
     def argument(self, name: str, value: Any, signature: Signature, target: Any, path: str) -> Plan:
         """Compare what a node gives for an argument with the signature of what it calls."""
-        argument = known(name, signature, target, path)
+        argument = lookup(name, signature, target, path)
         _require_countable(name, value, path)
         if value is None and argument.default is None:  # `x: int = None`
             return Value(None, None)
@@ -192,7 +192,7 @@ class Checker:
             some = ", ".join(offered[:6]) + (", ..." if len(offered) > 6 else "")
             raise ConfigError(path, "needs a `type`", fix=f"there is {some}" if some else "")
         if not isinstance(name, str):
-            raise ConfigError(f"{path}.type", "must be a name", f"got {shown(name)}")
+            raise ConfigError(f"{path}.type", "must be a name", f"got {format_value(name)}")
         return self.allow.component(kind, name, f"{path}.type")
 
     def _defaults(self, signature: Signature, given: set[str], path: str) -> dict[str, Plan]:
@@ -232,7 +232,8 @@ def _require_countable(name: str, value: Any, path: str) -> None:
     if path.partition(".")[0] == "model" and _COUNT.match(name):
         for each in value if isinstance(value, list | tuple) else (value,):
             if type(each) is int and each > _LARGEST_COUNT:
-                raise ConfigError(f"{path}.{name}", f"is more than {_LARGEST_COUNT}", f"got {shown(each)}", "lower it")
+                found = f"got {format_value(each)}"
+                raise ConfigError(f"{path}.{name}", f"is more than {_LARGEST_COUNT}", found, "lower it")
 
 
 def _calls(plan: Plan) -> bool:

@@ -16,9 +16,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from det_core.errors import ConfigError, DetError
 from det_core.plugins import registry
 from det_core.recipes.construct import construct
-from det_core.recipes.signatures import NOTHING, Argument, Signature, name_of, shown, signature_of
+from det_core.recipes.signatures import NOTHING, Argument, Signature, format_value, name_of, signature_of
 
-__all__ = ["Call", "Entries", "Factory", "Items", "NoDataError", "Plan", "Value", "data_of", "known", "require_all"]
+__all__ = ["Call", "Entries", "Factory", "Items", "NoDataError", "Plan", "Value", "data_of", "lookup", "require_all"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -54,7 +54,7 @@ class Factory(Generic[T_co]):
         self._where, self._expected = name_of(target), typing.cast(Any, Any)
         signature = signature_of(target)
         for name in arguments:
-            known(name, signature, target, "")
+            lookup(name, signature, target, "")
 
     @classmethod
     def of(cls, target: "Callable[..., T_co] | Factory[T_co]") -> "Factory[T_co]":
@@ -73,7 +73,7 @@ class Factory(Generic[T_co]):
         for name in given.keys() & own.keys():
             # A value that only repeats the default, as a resolved recipe does, was not chosen by anybody.
             if not _is_default(own[name], name, signature):
-                found = f"it is set to {shown(own[name])}"
+                found = f"it is set to {format_value(own[name])}"
                 raise ConfigError(f"{self._where}.{name}", "is decided by what surrounds it", found, "remove it")
         arguments = {**own, **given}
         require_all(arguments, signature, self.target, self._where)
@@ -173,7 +173,7 @@ class Call:
 _PARTS = (Value, Items, Entries, Call)
 
 
-def known(name: str, signature: Signature, target: Any, path: str) -> Argument:
+def lookup(name: str, signature: Signature, target: Any, path: str) -> Argument:
     """The argument of a name; ConfigError with the nearest ones if there is none."""
     if name in signature.arguments:
         return signature.arguments[name]

@@ -13,8 +13,8 @@ from det_core.recipes.allow_list import OWN, AllowList, untrusted
 from det_core.recipes.check import arguments_of
 from det_core.recipes.construct import class_of
 from det_core.recipes.defaults import called, default_data, over_default
-from det_core.recipes.nodes import NoDataError, known
-from det_core.recipes.signatures import shown, unwrapped
+from det_core.recipes.nodes import NoDataError, lookup
+from det_core.recipes.signatures import format_value, unwrapped
 from det_core.recipes.upgrades import component_of, implied_below, moved_keys, upgrade
 
 __all__ = ["DEFAULT_TYPES", "KEYS", "SECTIONS", "annotation_of", "apply", "merge", "not_a_key"]
@@ -140,7 +140,7 @@ class _Setter:
             new = self.set(node[int(key)], lambda: _item(annotation()), rest, value, here) if rest else value
             return [new if index == int(key) else item for index, item in enumerate(node)]
         if not isinstance(node, Mapping):
-            raise ConfigError(path, f"has no parts, so nothing is called {key!r} there", f"it is {shown(node)}")
+            raise ConfigError(path, f"has no parts, so nothing is called {key!r} there", f"it is {format_value(node)}")
         if not rest:
             if key not in node and key != "type":
                 self._argument(node, annotation, key, path)
@@ -159,7 +159,7 @@ class _Setter:
             fix = registry.did_you_mean(key, node) or (f"there is {', '.join(node)}" if node else "")
             raise ConfigError(f"{path}.{key}", f"there is no {key!r} here", fix=fix)
         target, signature = arguments_of(node, expected, path, self.allow)
-        return known(key, signature, target, path)
+        return lookup(key, signature, target, path)
 
     def _start(self, node: Mapping[str, Any], annotation: Callable[[], Any], key: str, path: str) -> Any:
         """The default of an argument that the tree lacks, to be changed."""

@@ -25,7 +25,7 @@ from det_core.recipes import yaml as yamlfile
 from det_core.recipes.allow_list import OWN, untrusted
 from det_core.recipes.building import built_within_budget
 from det_core.recipes.overrides import DEFAULT_TYPES, KEYS, SECTIONS, annotation_of, apply, merge, not_a_key
-from det_core.recipes.signatures import shown
+from det_core.recipes.signatures import format_value
 from det_core.recipes.upgrades import upgrade
 
 __all__ = ["Listed", "Recipe", "listing", "load", "names", "recipe_from_tree"]
@@ -278,7 +278,7 @@ def _complete(
     if parent is None:
         return upgrade(tree)
     if not isinstance(parent, str) or "\0" in parent:
-        raise RecipeError(source, "`extends` must name one parent", f"got {shown(parent)}")
+        raise RecipeError(source, "`extends` must name one parent", f"got {format_value(parent)}")
     with _parent(parent, path.parent if path else None, source) as (parent_path, parent_source):
         if parent_path.resolve() in trail:
             raise RecipeError(source, "its parents form a circle", " -> ".join((*trail.values(), parent_source)))
@@ -294,14 +294,14 @@ def _keys(content: Any, source: str) -> dict[str, Any]:
     if content is None:
         raise RecipeError(source, "is empty")
     if not isinstance(content, Mapping):
-        raise RecipeError(source, "is not a recipe: it must be a mapping", f"it is {shown(content)}")
+        raise RecipeError(source, "is not a recipe: it must be a mapping", f"it is {format_value(content)}")
     for key, value in content.items():
         if key not in KEYS:
             raise not_a_key(key, source)
         if key == "summary" and not isinstance(value, str | None):
-            raise RecipeError(source, "`summary` must be text", f"got {shown(value)}")
+            raise RecipeError(source, "`summary` must be text", f"got {format_value(value)}")
         if key in (*SECTIONS, "versions") and not isinstance(value, Mapping | None):
-            raise RecipeError(source, f"`{key}` must be a mapping", f"got {shown(value)}")
+            raise RecipeError(source, f"`{key}` must be a mapping", f"got {format_value(value)}")
     return dict(content)
 
 

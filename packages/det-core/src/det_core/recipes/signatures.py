@@ -18,8 +18,8 @@ __all__ = [
     "Argument",
     "Signature",
     "describe",
+    "format_value",
     "name_of",
-    "shown",
     "signature_of",
     "type_hint",
     "unwrapped",
@@ -156,7 +156,7 @@ def describe(annotation: Any) -> str:
     return f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value of a recipe as a message quotes it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]

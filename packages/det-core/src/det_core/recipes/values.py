@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NewType
 
 from det_core.errors import ConfigError
-from det_core.recipes.signatures import describe, shown, unwrapped
+from det_core.recipes.signatures import describe, format_value, unwrapped
 
 __all__ = ["DATA_FOLDER", "Source", "is_location", "leaf", "location", "type_mismatch"]
 
@@ -27,7 +27,7 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 def type_mismatch(node: Any, annotation: Any, path: str, fix: str = "") -> ConfigError:
     """The error of a value that does not fit the annotation."""
-    return ConfigError(path, f"must be {describe(annotation)}", f"got {shown(node)}", fix)
+    return ConfigError(path, f"must be {describe(annotation)}", f"got {format_value(node)}", fix)
 
 
 def is_location(annotation: Any) -> bool:
@@ -40,7 +40,8 @@ def is_location(annotation: Any) -> bool:
 def location(node: Any, annotation: Any, path: str) -> Path | str:
     """An absolute path, or a URL as it is."""
     if not isinstance(node, str | Path) or not str(node):
-        raise ConfigError(path, "must be a path" + (" or a URL" if annotation is Source else ""), f"got {shown(node)}")
+        problem = "must be a path or a URL" if annotation is Source else "must be a path"
+        raise ConfigError(path, problem, f"got {format_value(node)}")
     if annotation is Source and _URL.match(str(node)):
         return str(node)
     root = os.environ.get(DATA_FOLDER, "")
@@ -49,7 +50,7 @@ def location(node: Any, annotation: Any, path: str) -> Path | str:
         if root and not Path(root).is_dir() and not Path(node).expanduser().is_absolute():
             raise ConfigError(path, f"starts at {DATA_FOLDER}, which is no folder", f"{DATA_FOLDER} is {root!r}")
     except RuntimeError as error:  # "~user" with an unknown home
-        raise ConfigError(path, "is not a path", f"got {shown(node)}", str(error)) from error
+        raise ConfigError(path, "is not a path", f"got {format_value(node)}", str(error)) from error
     return str(place) if annotation is Source else place
 
 
@@ -74,7 +75,7 @@ def leaf(node: Any, annotation: Any, path: str) -> Any:
             quoted = isinstance(node, str) and plain in words and re.fullmatch(words[plain], node, re.IGNORECASE)
             raise type_mismatch(node, annotation, path, "write it without quotes" if quoted else "") from None
         problem = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-        raise ConfigError(path, problem[:1].lower() + problem[1:], f"got {shown(node)}") from None
+        raise ConfigError(path, problem[:1].lower() + problem[1:], f"got {format_value(node)}") from None
     except (PydanticUserError, PydanticCustomError):
         raise type_mismatch(node, annotation, path) from None
 
@@ -94,4 +95,4 @@ def _member(node: Any, annotation: type[enum.Enum], path: str) -> enum.Enum:
         if type(member.value) is type(node) and member.value == node:
             return member
     choices = ", ".join(repr(member.value) for member in annotation)
-    raise ConfigError(path, f"must be one of {choices}", f"got {shown(node)}")
+    raise ConfigError(path, f"must be one of {choices}", f"got {format_value(node)}")

@@ -20,7 +20,7 @@ __all__ = ["colour", "draw", "font", "name_of", "to_pil"]
 Colour = tuple[int, int, int]
 _Rectangle = tuple[float, float, float, float]
 
-# Far apart in hue and lightness, also for most colour-blind readers: the first classes are the ones most often seen.
+# Far apart in hue and lightness, also for most colour-blind readers: the first classes are the most frequent ones.
 _FIRST_COLOURS: tuple[Colour, ...] = (
     (230, 60, 50),
     (40, 110, 235),
@@ -38,7 +38,7 @@ _AVOIDED = 500
 """How many labels others make room for."""
 _TINT = 0.4
 """How much of the colour of its class a mask has, beside the image."""
-_SEEN = 0.05
+_VISIBLE = 0.05
 """Keypoints of a lower score, and those that are not labelled, are left out."""
 
 
@@ -66,7 +66,7 @@ def draw(
     Args:
         image: uint8 RGB (3, H, W), or a PIL image.
         objects: in the pixels of `image`; boxes (N, 4), or (N, 5) rotated.
-        classes: the name of each label; a label without a name is shown as its number.
+        classes: the name of each label; a label without a name is drawn as its number.
         write: False leaves out names and scores, which cover what is small.
         line_width: line width in pixels; None: by the size of the image.
     """
@@ -77,22 +77,22 @@ def draw(
         picture = _with_masks(picture, objects.masks, objects, width)
     canvas = ImageDraw.Draw(picture, "RGBA")
     labels = objects.labels.tolist()
-    outlines = [_outline(box) for box in objects.boxes.detach().cpu()]
-    for outline, label in zip(outlines, labels, strict=True):
-        closed = [*outline, outline[0], outline[1]]
+    polygons = [_corners_of(box) for box in objects.boxes.detach().cpu()]
+    for polygon, label in zip(polygons, labels, strict=True):
+        closed = [*polygon, polygon[0], polygon[1]]
         canvas.line(closed, fill=(0, 0, 0, 130), width=width + 2, joint="curve")
         canvas.line(closed, fill=colour(label), width=width, joint="curve")
     if objects.keypoints is not None:
         for points, label in zip(objects.keypoints.tolist(), labels, strict=True):
-            for x, y, seen in points:
-                if seen >= _SEEN:
+            for x, y, visibility in points:
+                if visibility >= _VISIBLE:
                     canvas.circle((x, y), 2 * width, fill=colour(label), outline=(0, 0, 0, 130))
     if not write:
         return picture
     letters = font(max(9, round(unit / 38)))
-    taken: list[_Rectangle] = []
-    for outline, label, text in zip(outlines, labels, _texts(objects, classes), strict=True):
-        _write_label(canvas, _bounds(outline), text, colour(label), letters, picture.size, taken)
+    plates_used: list[_Rectangle] = []
+    for polygon, label, text in zip(polygons, labels, _texts(objects, classes), strict=True):
+        _write_label(canvas, _bounds(polygon), text, colour(label), letters, picture.size, plates_used)
     return picture
 
 
@@ -119,12 +119,12 @@ def _with_masks(
         for mask, label in zip(some.cpu(), labels, strict=False):
             if (window := _window(mask, width)) is None:
                 continue
-            mask, shown, shade = mask[window], pixels[window], torch.tensor(colour(label))
-            own = mask & free[window]
+            mask, crop, shade = mask[window], pixels[window], torch.tensor(colour(label))
+            visible = mask & free[window]
             free[window] &= ~mask
             near = F.max_pool2d((~mask)[None].float(), 2 * width + 1, stride=1, padding=width)[0] > 0
-            shown[own] = ((1 - _TINT) * shown[own] + _TINT * shade).round().to(torch.uint8)
-            shown[own & near] = shade.to(torch.uint8)
+            crop[visible] = ((1 - _TINT) * crop[visible] + _TINT * shade).round().to(torch.uint8)
+            crop[visible & near] = shade.to(torch.uint8)
     return Image.fromarray(pixels.numpy())
 
 
@@ -138,7 +138,7 @@ def _window(mask: Tensor, margin: int) -> tuple[slice, ...] | None:
     return tuple(slice(max(first - margin, 0), last + margin + 1) for first, last in (down, across))
 
 
-def _outline(box: Tensor) -> list[float]:
+def _corners_of(box: Tensor) -> list[float]:
     """The corners of an upright or rotated box as x0, y0, x1, y1, ..."""
     if len(box) == 4:
         x0, y0, x1, y1 = box.tolist()
@@ -146,8 +146,8 @@ def _outline(box: Tensor) -> list[float]:
     return rotated.corners(box).flatten().tolist()
 
 
-def _bounds(outline: Sequence[float]) -> _Rectangle:
-    xs, ys = outline[0::2], outline[1::2]
+def _bounds(polygon: Sequence[float]) -> _Rectangle:
+    xs, ys = polygon[0::2], polygon[1::2]
     return min(xs), min(ys), max(xs), max(ys)
 
 
@@ -170,7 +170,7 @@ def _write_label(
     background: Colour,
     letters: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     size: tuple[int, int],
-    taken: list[_Rectangle],
+    plates_used: list[_Rectangle],
 ) -> None:
     """Write `text` on a plate at a corner of `box`: inside the image and, where there is room, on no other label."""
     left, top, right, bottom = canvas.textbbox((0, 0), text, font=letters)
@@ -182,18 +182,18 @@ def _write_label(
     for x, y in corners:
         x, y = max(0.0, min(x, size[0] - w)), max(0.0, min(y, size[1] - h))
         plates.append((x, y, x + w, y + h))
-    plate = plates[_freest(plates, taken)]
-    taken.append(plate)
+    plate = plates[_freest(plates, plates_used)]
+    plates_used.append(plate)
     canvas.rectangle(plate, fill=(*background, 225))
     canvas.text((plate[0] + pad - left, plate[1] + pad - top), text, font=letters, fill=_readable_on(background))
 
 
-def _freest(plates: Sequence[_Rectangle], taken: Sequence[_Rectangle]) -> int:
-    """Which plate covers least of the labels that are there; the first, where so many are that some are covered."""
-    if not taken or len(taken) > _AVOIDED:
+def _freest(plates: Sequence[_Rectangle], plates_used: Sequence[_Rectangle]) -> int:
+    """Index of the plate with the smallest overlap with other plates; 0 if there are too many to avoid overlaps."""
+    if not plates_used or len(plates_used) > _AVOIDED:
         return 0
-    own, others = np.array(plates)[:, None], np.array(taken)
-    sides = np.minimum(own[..., 2:], others[:, 2:]) - np.maximum(own[..., :2], others[:, :2])
+    a, b = np.array(plates)[:, None], np.array(plates_used)
+    sides = np.minimum(a[..., 2:], b[:, 2:]) - np.maximum(a[..., :2], b[:, :2])
     return int(sides.clip(0).prod(-1).sum(-1).argmin())
 
 

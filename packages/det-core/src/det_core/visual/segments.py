@@ -19,17 +19,17 @@ def by_class(semantic: SemanticMap) -> PanopticMap:
 
 def in_words(segments: PanopticMap | SemanticMap, classes: Sequence[str]) -> str:
     """What is in the image by falling area, such as "2 dog, sky 40 %, grass 31 %"."""
-    found = by_class(segments) if isinstance(segments, SemanticMap) else segments
-    return ", ".join(text for _, text in entries(found, classes)) or "nothing found"
+    segments = by_class(segments) if isinstance(segments, SemanticMap) else segments
+    return ", ".join(text for _, text in entries(segments, classes)) or "nothing found"
 
 
-def entries(found: PanopticMap, classes: Sequence[str]) -> list[tuple[int, str]]:
+def entries(segments: PanopticMap, classes: Sequence[str]) -> list[tuple[int, str]]:
     """The labels by falling area, each with its words."""
-    areas = torch.bincount(found.ids.flatten().long().cpu())
-    total = max(1, found.ids.numel())
+    areas = torch.bincount(segments.ids.flatten().long().cpu())
+    total = max(1, segments.ids.numel())
     sums: dict[int, int] = {}
     counts: dict[int, int] = {}
-    for each in found.segments:
+    for each in segments.segments:
         area = int(areas[each["id"]]) if each["id"] < len(areas) else 0
         sums[each["label"]] = sums.get(each["label"], 0) + area
         counts[each["label"]] = counts.get(each["label"], 0) + bool(each["is_thing"] and area)

@@ -30,7 +30,7 @@ class LoadReport:
         where: the file.
         loaded: number of tensors that were put into the model.
         unused: names in the file that had no place.
-        kept: names in the model that stayed at their initial values, as was asked for.
+        not_loaded: names in the model that stayed at their initial values, by `skip` or `by_shape`.
         counters: number of batch-norm counters that one side had and the other did not need.
         upgrades: names of upgrades applied to an older file; see `det_core.weights.upgrades`.
     """
@@ -38,7 +38,7 @@ class LoadReport:
     where: str
     loaded: int
     unused: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
+    not_loaded: tuple[str, ...] = ()
     counters: int = 0
     upgrades: tuple[str, ...] = ()
 
@@ -46,8 +46,8 @@ class LoadReport:
         parts = [f"{self.where}: {self.loaded} tensors loaded"]
         if self.unused:
             parts.append(f"{len(self.unused)} in the file have no place: {_some(self.unused)}")
-        if self.kept:
-            parts.append(f"{len(self.kept)} in the model keep their initial values: {_some(self.kept)}")
+        if self.not_loaded:
+            parts.append(f"{len(self.not_loaded)} in the model keep their initial values: {_some(self.not_loaded)}")
         if self.counters:
             parts.append(f"{self.counters} batch-norm counters ({_COUNTER}) passed over")
         if self.upgrades:
@@ -82,46 +82,46 @@ def load_into(
     Raises:
         WeightsError: names or shapes differ, or numbers are NaN; the model is as it was.
     """
-    own = model.state_dict()
+    model_state = model.state_dict()
     state, upgrades = upgraded(state, model)
-    for path in (path for path in skip if not any(_below(key, [path]) for key in own)):
+    for path in (path for path in skip if not any(_below(key, [path]) for key in model_state)):
         _require_path(model, path, f"{where}: skip")
-    kept = [key for key in own if _below(key, skip)]
-    needed = {key: value for key, value in own.items() if key not in set(kept)}
-    given = {key: value for key, value in state.items() if not _below(key, skip)}
-    counters, missing, unused = _unmatched(needed, given)
-    given |= _scalars(given, needed)
-    misshapen = [key for key in given if key in needed and given[key].shape != needed[key].shape]
+    not_loaded = [key for key in model_state if _below(key, skip)]
+    expected = {key: value for key, value in model_state.items() if key not in set(not_loaded)}
+    file_state = {key: value for key, value in state.items() if not _below(key, skip)}
+    counters, missing, unused = _unmatched(expected, file_state)
+    file_state |= _scalars(file_state, expected)
+    misshapen = [key for key in file_state if key in expected and file_state[key].shape != expected[key].shape]
     if by_shape:
         fresh = {*missing, *misshapen}
-        _require_half(needed, fresh, where, type(model).__name__)
-        kept += [key for key in needed if key in fresh]
-        given = {key: value for key, value in given.items() if key not in fresh}
+        _require_half(expected, fresh, where, type(model).__name__)
+        not_loaded += [key for key in expected if key in fresh]
+        file_state = {key: value for key, value in file_state.items() if key not in fresh}
         missing, misshapen, allow_unused = [], [], True
-    _require_fit(model, needed, given, missing, [] if allow_unused and not missing else unused, misshapen, where)
-    fitting = {key: value for key, value in given.items() if key in needed}
+    _require_fit(model, expected, file_state, missing, [] if allow_unused and not missing else unused, misshapen, where)
+    fitting = {key: value for key, value in file_state.items() if key in expected}
     _check_numbers(fitting, where)
-    model.load_state_dict({**own, **fitting})
-    return LoadReport(where, len(fitting), tuple(unused), tuple(kept), len(counters), tuple(upgrades))
+    model.load_state_dict({**model_state, **fitting})
+    return LoadReport(where, len(fitting), tuple(unused), tuple(not_loaded), len(counters), tuple(upgrades))
 
 
-def _unmatched(needed: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> tuple[list[str], list[str], list[str]]:
+def _unmatched(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[list[str], list[str], list[str]]:
     """Names on one side alone: counters of batch norms, then others of the model, then others of the file."""
-    counters = [key for key in needed.keys() ^ given.keys() if key.rpartition(".")[2] == _COUNTER]
-    missing = [key for key in needed if key not in given and key not in counters]
-    return counters, missing, [key for key in given if key not in needed and key not in counters]
+    counters = [key for key in expected.keys() ^ state.keys() if key.rpartition(".")[2] == _COUNTER]
+    missing = [key for key in expected if key not in state and key not in counters]
+    return counters, missing, [key for key in state if key not in expected and key not in counters]
 
 
-def _scalars(given: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _scalars(file_state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Numbers that are stored as a list of one, as torch did long ago and arrays still do, as the model has them."""
-    scalars = [key for key in given if key in needed and not needed[key].ndim and given[key].numel() == 1]
-    return {key: given[key].reshape(()) for key in scalars}
+    scalars = [key for key in file_state if key in expected and not expected[key].ndim and file_state[key].numel() == 1]
+    return {key: file_state[key].reshape(()) for key in scalars}
 
 
 def _require_fit(
     model: nn.Module,
-    needed: Mapping[str, Tensor],
-    given: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    file_state: Mapping[str, Tensor],
     missing: Sequence[str],
     unused: Sequence[str],
     misshapen: Sequence[str],
@@ -134,18 +134,18 @@ def _require_fit(
     if unused:
         problems.append(f"{_count(unused, 'tensor')} without a place: {_some(_with_near(unused, missing))}")
     if misshapen:
-        shapes = [f"{k} {tuple(given[k].shape)} instead of {tuple(needed[k].shape)}" for k in misshapen]
+        shapes = [f"{k} {tuple(file_state[k].shape)} instead of {tuple(expected[k].shape)}" for k in misshapen]
         problems.append(f"{_count(misshapen, 'tensor')} of another shape: {_some(shapes)}")
     if problems:
         fix = "give the weights of this model; in a recipe, weights.into names their part, weights.skip parts they lack"
         raise WeightsError(where, f"does not fit {type(model).__name__}", "; ".join(problems), fix)
 
 
-def _require_half(needed: Iterable[str], fresh: Collection[str], where: str, model: str) -> None:
+def _require_half(expected: Iterable[str], fresh: Collection[str], where: str, model: str) -> None:
     """Refuse weights of which less than half of a model is filled; counters of batch norms do not count."""
-    wanted = [key for key in needed if key.rpartition(".")[2] != _COUNTER]
-    if 2 * len(fresh) > len(wanted):
-        found = f"{len(wanted) - len(fresh)} of {len(wanted)} tensors have the name and shape of one in the file"
+    weights = [key for key in expected if key.rpartition(".")[2] != _COUNTER]
+    if 2 * len(fresh) > len(weights):
+        found = f"{len(weights) - len(fresh)} of {len(weights)} tensors have the name and shape of one in the file"
         fix = "give the weights of such a model; in a recipe, weights.into names their part"
         raise WeightsError(where, f"does not fit {model}", found, fix)
 
@@ -194,7 +194,7 @@ class InitialWeights:
         state, by_shape = read(self.source), self.match == "shapes"
         where, unused = str(self.source), bool(self.into)
         report = load_into(part, state, where, skip=self.skip, allow_unused=unused, by_shape=by_shape)
-        if report.unused or report.kept:
+        if report.unused or report.not_loaded:
             logging.getLogger(__name__).warning("%s", printable(str(report), 3000))
         return report
 

@@ -24,14 +24,14 @@ _TABLES = json.loads(Path(__file__).with_name("torchvision_names.json").read_tex
 _RESNET, _HEADS = _TABLES["resnet"], _TABLES["heads"]
 
 
-def of_classifiers(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> State | None:
+def of_classifiers(state: Mapping[str, Tensor], model_state: Mapping[str, Tensor]) -> State | None:
     """The weights of a residual network; None if they are others, or the model has them under the same names."""
-    if "layer1.0.conv1.weight" not in state or "stem.conv1.weight" not in own:
+    if "layer1.0.conv1.weight" not in state or "stem.conv1.weight" not in model_state:
         return None
     return {_renamed(key, _RESNET): value for key, value in state.items()}
 
 
-def of_detectors(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> State | None:
+def of_detectors(state: Mapping[str, Tensor], model_state: Mapping[str, Tensor]) -> State | None:
     """The weights of a detector with a residual network and a pyramid; None if they are others."""
     if "backbone.body.conv1.weight" not in state:
         return None
@@ -49,10 +49,10 @@ def of_detectors(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Stat
             name = re.sub(r"^rpn\.head\.conv\.(\d)\.0\.", r"proposal_generator.rpn_head.conv.conv\1.", key)
         else:
             name = _of_tower(_renamed(key, _HEADS), norms)
-        renamed[name] = _without_background(name, value, own)
+        renamed[name] = _without_background(name, value, model_state)
     if norms:  # whose towers then have no biases, where ours have
-        absent = [key for key in own if "_subnet." in key and key.endswith(".bias") and key not in renamed]
-        renamed |= {key: torch.zeros_like(own[key], device="cpu") for key in absent}
+        absent = [key for key in model_state if "_subnet." in key and key.endswith(".bias") and key not in renamed]
+        renamed |= {key: torch.zeros_like(model_state[key], device="cpu") for key in absent}
     return renamed
 
 
@@ -80,19 +80,19 @@ def _of_tower(key: str, norms: bool) -> str:
     return re.sub(r"_subnet\.(\d+)\.([01])\.", lambda m: f"_subnet.{step * int(m[1]) + int(m[2])}.", key)
 
 
-def _without_background(name: str, value: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+def _without_background(name: str, value: Tensor, model_state: Mapping[str, Tensor]) -> Tensor:
     """The rows of the classes, the background last where there is one."""
-    if name not in own:
+    if name not in model_state:
         return value
     if name.startswith("roi_heads.box_predictor.cls_score."):
-        kept = _classes(len(value), len(own[name]) - 1)
+        kept = _classes(len(value), len(model_state[name]) - 1)
         return value[[*kept, 0]]
     if name.startswith("roi_heads.box_predictor.bbox_pred."):
-        return value.unflatten(0, (-1, 4))[_classes(len(value) // 4, len(own[name]) // 4)].flatten(0, 1)
+        return value.unflatten(0, (-1, 4))[_classes(len(value) // 4, len(model_state[name]) // 4)].flatten(0, 1)
     if name.startswith("roi_heads.mask_head.predictor."):
-        return value[_classes(len(value), len(own[name]))]
+        return value[_classes(len(value), len(model_state[name]))]
     if name.startswith(("head.cls_score.", "head.bbox_pred.")):
-        return _per_anchor(name, value, own)
+        return _per_anchor(name, value, model_state)
     return value
 
 
@@ -101,14 +101,14 @@ def _classes(theirs: int, ours: int) -> list[int]:
     return list(COCO_CATEGORY_IDS) if (theirs, ours) == (91, 80) else list(range(1, theirs))
 
 
-def _per_anchor(name: str, value: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+def _per_anchor(name: str, value: Tensor, model_state: Mapping[str, Tensor]) -> Tensor:
     """Rows of the last layer of a one-stage head, which are anchor by anchor; theirs go by shape, then by size."""
-    anchors = len(own["head.bbox_pred.bias"]) // 4
+    anchors = len(model_state["head.bbox_pred.bias"]) // 4
     if len(value) % anchors:
         return value
     rows = value.unflatten(0, (anchors, -1))
     if name.startswith("head.cls_score."):
-        rows = rows[:, _classes(rows.shape[1], len(own[name]) // anchors)]
+        rows = rows[:, _classes(rows.shape[1], len(model_state[name]) // anchors)]
     if anchors == 9:  # three shapes of three sizes
         rows = rows.unflatten(0, (3, 3)).transpose(0, 1).flatten(0, 1)
     return torch.clone(rows.flatten(0, 1))

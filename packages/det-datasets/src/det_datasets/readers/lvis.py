@@ -61,7 +61,7 @@ class LvisDataset(IndexedImages):
         listing = self.listing(images, annotations)
         content, annotations = listing.content, listing.annotations
         index = listing.checked(classes, mask_form(masks), bad_annotations=bad_annotations)
-        super().__init__(index, listing.images, annotations, keep_empty, outlines=masks == "polygons")
+        super().__init__(index, listing.images, annotations, keep_empty, polygons=masks == "polygons")
         categories = {category["id"]: category for category in content["categories"]}
         selected = [categories[category_id] for category_id in self.category_ids]
         self.frequencies = tuple(_frequency(category, annotations) for category in selected)

@@ -66,7 +66,7 @@ class YoloDataset(IndexedImages):
         layout = _layout(classes, "segment" if task is None and masks else task)
         listing = self._listing(images, classes, labels, layout)
         index = listing.checked(None, mask_form(masks), keypoints, bad_annotations=bad_annotations)
-        super().__init__(index, listing.images, listing.annotations, keep_empty, outlines=masks == "polygons")
+        super().__init__(index, listing.images, listing.annotations, keep_empty, polygons=masks == "polygons")
         self._flipped = layout.flipped
         if layout.task is None:
             _warn_of_undeclared_polygons(listing)

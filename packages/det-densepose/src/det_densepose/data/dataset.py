@@ -109,7 +109,7 @@ class DensePoseDataset(IndexedImages):
         self.mesh_names = self._surfaces.meshes
         self.num_surfaces = int((np.diff(self._surfaces.first) > 0).sum())
         self._symmetry = BodySymmetry(None if bodies is None else Path(bodies), body, self.mesh_names)
-        super().__init__(index, listing.images, listing.annotations, keep_empty, outlines=masks == "polygons")
+        super().__init__(index, listing.images, listing.annotations, keep_empty, polygons=masks == "polygons")
         self._ignored = {
             image["id"]: (image["ignore_regions_x"], image["ignore_regions_y"])
             for image in content["images"]
@@ -152,7 +152,7 @@ class DensePoseDataset(IndexedImages):
         return replace(sample, targets=replace(sample.targets, extras=extras, image_extras=image_extras))
 
     def _keeps(self, row: int, keep: str) -> bool:
-        own = self._own(int(row))
+        own = self._object_rows(int(row))
         points = np.diff(self._surfaces.first)[own] > 0
         if keep == "points or masks" and self._index.segmentations is not None:
             points = points | [self._index.segmentations[n] != "[]" for n in range(own.start, own.stop)]

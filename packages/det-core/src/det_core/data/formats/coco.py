@@ -68,9 +68,9 @@ class CocoDataset(IndexedImages):
             raise ConfigError("min_keypoints", "counts keypoints that are not read", fix="set keypoints to true")
         listing = self.listing(images, annotations)
         index = listing.checked(classes, mask_form(masks), keypoints, rotated, bad_annotations)
-        outlines = masks == "polygons"
+        polygons = masks == "polygons"
         super().__init__(
-            index, listing.images, listing.annotations, keep_empty, min_keypoints, outlines, decode_at_least
+            index, listing.images, listing.annotations, keep_empty, min_keypoints, polygons, decode_at_least
         )
 
     @classmethod

@@ -31,7 +31,7 @@ MaskForm = Literal["bitmaps", "polygons"] | None
 BadAnnotations = Literal["stop", "skip"]
 """Handling of invalid annotations: raise one error that lists them, or leave them out."""
 
-_SHOWN = 10
+_MAX_LISTED = 10
 _LARGEST_SIDE = 1_000_000
 # An absolute path, of either kind of system, one with a step up, or none at all.
 _LEAVES = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
@@ -42,20 +42,17 @@ def faults_of(
     records: Sequence[Any], what: str, check: Callable[[Any], Fault | None]
 ) -> Iterator[tuple[str, Any, Fault | None]]:
     """The name of each record, the record, and its fault or None; an id counts from its first valid use."""
-    seen: set[Any] = set()
+    used_ids: set[Any] = set()
     for position, record in enumerate(records):
         if not isinstance(record, dict):
             fault: Fault | None = Fault("bad entry", "is not an object")
         else:
-            fault = _id_fault(record, seen) or check(record)
-        known = isinstance(record, dict) and "id" in record
-        yield (
-            f"{what} {quoted(record['id'], 60)}" if known else f"{what} number {position + 1} of the list",
-            record,
-            fault,
-        )
+            fault = _id_fault(record, used_ids) or check(record)
+        has_id = isinstance(record, dict) and "id" in record
+        number = quoted(record["id"], 60) if has_id else f"number {position + 1} of the list"
+        yield f"{what} {number}", record, fault
         if fault is None:
-            seen.add(record["id"])
+            used_ids.add(record["id"])
 
 
 def sound(
@@ -76,8 +73,8 @@ def sound(
     if faults and bad == "stop":
         plural = "categories" if what == "category" else f"{what}s"
         problem = f"1 {what} cannot be used" if len(faults) == 1 else f"{len(faults)} {plural} cannot be used"
-        rest = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
-        found = "; ".join(faults[:_SHOWN] + rest)
+        rest = [f"and {len(faults) - _MAX_LISTED} more"] if len(faults) > _MAX_LISTED else []
+        found = "; ".join(faults[:_MAX_LISTED] + rest)
         fix = "correct the file" + (", or set bad_annotations to 'skip'" if what == "annotation" else "")
         raise DataError(str(path), problem, found, fix)
     return good, faults
@@ -131,12 +128,12 @@ def category_fault() -> Callable[[_Record], Fault | None]:
     return check
 
 
-def _id_fault(record: _Record, seen: set[Any]) -> Fault | None:
+def _id_fault(record: _Record, used_ids: set[Any]) -> Fault | None:
     if "id" not in record:
         return Fault("bad entry", "has no 'id'")
     if not _is_id(record["id"]):
         return Fault("bad entry", "has an id that is neither a whole number of 64 bits nor a text")
-    return Fault("id used twice", "has an id that another one has too") if record["id"] in seen else None
+    return Fault("id used twice", "has an id that another one has too") if record["id"] in used_ids else None
 
 
 def _is_id(value: Any) -> bool:

@@ -102,13 +102,13 @@ def checked(
         DataError: naming `path` and the first ten faults of a kind, with their ids and how many there are.
     """
     images, categories = valid_images(content["images"], path), valid_categories(content["categories"], path)
-    categories = _chosen(categories, classes, path)
+    categories = _select(categories, classes, path)
     labels = {category["id"]: label for label, category in enumerate(categories)}
     names = _keypoint_names(categories, path) if keypoints else ()
     forms = {"masks": masks, "num_keypoints": len(names) if keypoints else None, "rotated": rotated}
     check = _annotation_check(images, content["categories"], **forms)
     records, skipped = sound(content.get("annotations", []), "annotation", check, path, bad_annotations)
-    chosen, first = _by_image([record for record in records if record["category_id"] in labels], check)
+    selected, first = _by_image([record for record in records if record["category_id"] in labels], check)
     return CocoIndex(
         classes=tuple(category["name"] for category in categories),
         category_ids=tuple(labels),
@@ -119,10 +119,10 @@ def checked(
         first=first,
         annotated="annotations" in content,
         skipped=tuple(skipped),
-        left_out={_UNUSABLE: len(skipped), _NOT_CHOSEN: len(records) - len(chosen), _RINGS: check.broken_rings},
-        object_ids=_ids(chosen, "annotation", path),
-        labels=np.array([labels[record["category_id"]] for record in chosen], np.int64),
-        **_columns(chosen, check, marks or {}),
+        left_out={_UNUSABLE: len(skipped), _NOT_CHOSEN: len(records) - len(selected), _RINGS: check.broken_rings},
+        object_ids=_ids(selected, "annotation", path),
+        labels=np.array([labels[record["category_id"]] for record in selected], np.int64),
+        **_columns(selected, check, marks or {}),
     )
 
 
@@ -180,7 +180,7 @@ def read_content(path: Path) -> dict[str, Any]:
     return normalized(content)
 
 
-def _chosen(categories: list[dict[str, Any]], classes: Sequence[str] | None, path: Path) -> list[dict[str, Any]]:
+def _select(categories: list[dict[str, Any]], classes: Sequence[str] | None, path: Path) -> list[dict[str, Any]]:
     """The categories named by `classes`, in that order."""
     if classes is None:
         return categories

@@ -33,7 +33,7 @@ class IndexedImages:
         annotations: the file or folder that the index was read from, for messages.
         keep_empty: whether images without any object to learn from belong to the dataset.
         min_keypoints: images with fewer labelled keypoints do not.
-        outlines: whether to give masks as `Polygons`.
+        polygons: whether masks are `Polygons` instead of bitmaps.
         decode_at_least: as in `CocoDataset`.
 
     Attributes:
@@ -55,7 +55,7 @@ class IndexedImages:
         annotations: Path,
         keep_empty: bool = True,
         min_keypoints: int = 0,
-        outlines: bool = False,
+        polygons: bool = False,
         decode_at_least: int | None = None,
     ) -> None:
         if decode_at_least is not None and decode_at_least < 1:
@@ -75,7 +75,7 @@ class IndexedImages:
             kept &= enough
         self.left_out = {what: count for what, count in left_out.items() if count}
         self.num_learnable = int(_per_image(~index.crowd, index)[kept].sum())
-        self._index, self._rows, self._outlines = index, np.flatnonzero(kept), outlines
+        self._index, self._rows, self._polygons = index, np.flatnonzero(kept), polygons
         self._decode_at_least = decode_at_least
 
     def __len__(self) -> int:
@@ -111,8 +111,8 @@ class IndexedImages:
 
     def id_of(self, index: int) -> int | str:
         """The id of an image, as its sample has it."""
-        found: int | str = self._index.image_ids[int(self._rows[index])].item()
-        return found
+        image_id: int | str = self._index.image_ids[int(self._rows[index])].item()
+        return image_id
 
     def size_of(self, index: int) -> Size:
         """(height, width) of the annotations."""
@@ -121,7 +121,7 @@ class IndexedImages:
 
     def labels_of(self, index: int) -> Sequence[int]:
         """The label of each object, crowds included."""
-        labels: list[int] = self._index.labels[self._own(int(self._rows[index]))].tolist()
+        labels: list[int] = self._index.labels[self._object_rows(int(self._rows[index]))].tolist()
         return labels
 
     @property
@@ -131,15 +131,15 @@ class IndexedImages:
         pairs = ((place, places.get(name.replace("left", "right", 1))) for name, place in places.items())
         return tuple((left, right) for left, right in pairs if right is not None and right != left)
 
-    def _own(self, row: int) -> slice:
+    def _object_rows(self, row: int) -> slice:
         return slice(int(self._index.first[row]), int(self._index.first[row + 1]))
 
     def _targets(self, row: int, size: Size) -> Targets:
-        own = self._own(row)
+        rows = self._object_rows(row)
 
         # Copies, so that changes of a sample do not reach the index.
         def of_this_image(values: np.ndarray) -> Tensor:
-            return torch.from_numpy(values[own].copy())
+            return torch.from_numpy(values[rows].copy())
 
         return Targets(
             boxes=of_this_image(self._index.boxes),
@@ -147,16 +147,16 @@ class IndexedImages:
             crowd=of_this_image(self._index.crowd),
             areas=of_this_image(self._index.areas),
             keypoints=None if self._index.keypoints is None else of_this_image(self._index.keypoints),
-            masks=None if self._index.segmentations is None else self._masks(self._index.segmentations, own, size),
+            masks=None if self._index.segmentations is None else self._masks(self._index.segmentations, rows, size),
             extras={key: of_this_image(values) for key, values in self._index.marks.items()},
         )
 
-    def _masks(self, segmentations: PackedTexts, own: slice, size: Size) -> Tensor | Polygons:
-        if self._outlines:
-            found = [json.loads(segmentations[number]) for number in range(own.start, own.stop)]
-            return Polygons.of([[] if isinstance(each, dict) else each for each in found])
-        masks = torch.zeros((own.stop - own.start, *size), dtype=torch.bool)
-        for mask, number in zip(masks, range(own.start, own.stop), strict=True):
+    def _masks(self, segmentations: PackedTexts, rows: slice, size: Size) -> Tensor | Polygons:
+        if self._polygons:
+            rings = [json.loads(segmentations[number]) for number in range(rows.start, rows.stop)]
+            return Polygons.of([[] if isinstance(each, dict) else each for each in rings])
+        masks = torch.zeros((rows.stop - rows.start, *size), dtype=torch.bool)
+        for mask, number in zip(masks, range(rows.start, rows.stop), strict=True):
             mask.copy_(_decode(json.loads(segmentations[number]), size))
         return masks
 

@@ -64,10 +64,10 @@ def collate(
     """Put samples together; a batch of none has pixels of shape (0, 3, 0, 0)."""
     targets = tuple(sample.targets.without_crowd() for sample in transformed if sample.targets is not None)
     proposals = [sample.proposals for sample in transformed if sample.proposals is not None]
-    given = proposals if proposals and len(proposals) == len(transformed) else None
+    complete = proposals if proposals and len(proposals) == len(transformed) else None
     nothing = ImageBatch(pixels=torch.zeros((0, 3, 0, 0), dtype=torch.uint8), sizes=())
     return Batch(
-        images=ImageBatch.stack([sample.image for sample in transformed], given) if transformed else nothing,
+        images=ImageBatch.stack([sample.image for sample in transformed], complete) if transformed else nothing,
         targets=targets if len(targets) == len(transformed) else None,
         ids=tuple(sample.id for sample in transformed),
         paths=tuple(sample.path for sample in transformed),

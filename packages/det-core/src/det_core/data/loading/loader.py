@@ -104,8 +104,8 @@ class TrainLoader(_Loader):
         sampler = ShuffleSampler(self.dataset, self.seed) if self.sampler is None else self.sampler
         if not self.aspect_ratio_grouping:
             return Stream(sampler)
-        known = require_indexed(self.dataset, "aspect_ratio_grouping")
-        sizes = np.array([known.size_of(index) for index in range(len(self.dataset))])
+        indexed = require_indexed(self.dataset, "aspect_ratio_grouping")
+        sizes = np.array([indexed.size_of(index) for index in range(len(self.dataset))])
         return Stream(sampler, self.batch_size * self.world_size, sizes[:, 1] > sizes[:, 0])
 
     def _work(self) -> Iterator[Work]:
@@ -167,8 +167,8 @@ class EvalLoader(_Loader):
 
     def _work(self) -> Iterator[Work]:
         for first in range(0, len(self._mine), self.batch_size):
-            own = self._mine[first : first + self.batch_size]
-            yield Work(own, following=own[-1] + 1)
+            positions = self._mine[first : first + self.batch_size]
+            yield Work(positions, following=positions[-1] + 1)
 
 
 def _as_stored(position: int, attempt: int) -> int:

@@ -97,8 +97,8 @@ class Data:
         if self.val is not None:
             fix = "name another data.val, or set it to null"
             require_objects(self.dataset("val"), "there is nothing to choose the best weights by", fix)
-        own = getattr(dataset, "sampler", lambda seed: None)(seed)
-        if self.sampler is not None and own is not None:
+        dataset_sampler = getattr(dataset, "sampler", lambda seed: None)(seed)
+        if self.sampler is not None and dataset_sampler is not None:
             fix = "leave out data.sampler or the weights"
             raise ConfigError("data.sampler", "cannot choose images that data.train draws by weights", fix=fix)
         return TrainLoader(
@@ -111,7 +111,7 @@ class Data:
             start=start,
             rank=rank,
             world_size=world_size,
-            sampler=own if self.sampler is None else self.sampler(dataset=dataset, seed=seed),
+            sampler=dataset_sampler if self.sampler is None else self.sampler(dataset=dataset, seed=seed),
             aspect_ratio_grouping=self.aspect_ratio_grouping,
         )
 

@@ -56,7 +56,7 @@ class Prepare:
     leave_out: bool = False
     keep_stored: bool = False
     # Which image each worker holds: (process id, index), in memory that all share.
-    held: Tensor = field(default_factory=lambda: torch.full((1, 2), -1))
+    image_of_worker: Tensor = field(default_factory=lambda: torch.full((1, 2), -1))
 
     def __call__(self, work: Work) -> Batch:
         """Read, transform and collate the images of one batch."""
@@ -81,7 +81,7 @@ class Prepare:
         for attempt in range(self.attempts):
             index = self.order(position, attempt)
             worker = get_worker_info()
-            self.held[worker.id if worker else 0] = torch.tensor([os.getpid(), index])
+            self.image_of_worker[worker.id if worker else 0] = torch.tensor([os.getpid(), index])
             try:
                 return self.dataset[index]
             except DataError as error:
@@ -108,7 +108,7 @@ def in_order(prepare: Prepare, work: Iterable[Work], workers: int) -> Iterator[B
     if workers == 0:
         yield from map(prepare, work)
         return
-    held = torch.full((workers, 2), -1).share_memory_()
+    image_of_worker = torch.full((workers, 2), -1).share_memory_()
     dataset: Any = prepare.dataset
     if multiprocessing.get_start_method() != "fork":
         # A spawned process would get a copy; a forked one shares the memory of this one.
@@ -116,7 +116,7 @@ def in_order(prepare: Prepare, work: Iterable[Work], workers: int) -> Iterator[B
             dataset = _Shared(dataset)
     # A generator of its own: DataLoader would draw from the global one, and training would depend on it.
     loader: DataLoader[Any] = DataLoader(
-        _InWorker(replace(prepare, dataset=dataset, held=held)),
+        _InWorker(replace(prepare, dataset=dataset, image_of_worker=image_of_worker)),
         batch_size=None,
         sampler=work,
         num_workers=workers,
@@ -129,7 +129,7 @@ def in_order(prepare: Prepare, work: Iterable[Work], workers: int) -> Iterator[B
             try:
                 result = next(results, None)
             except (RuntimeError, OSError, EOFError) as error:  # it may die while it hands over a batch
-                raise _died(prepare.dataset, held, error) from error.with_traceback(None)
+                raise _died(prepare.dataset, image_of_worker, error) from error.with_traceback(None)
             if result is None:
                 return
             if isinstance(result, _Failure):
@@ -191,8 +191,8 @@ class _Shared:
 
     def dataset(self) -> Dataset:
         """The dataset, with arrays that lie where all see them."""
-        found: Dataset = pickle.loads(self._rest, buffers=[buffer.numpy() for buffer in self._buffers])
-        return found
+        dataset: Dataset = pickle.loads(self._rest, buffers=[buffer.numpy() for buffer in self._buffers])
+        return dataset
 
 
 def _as_it_is(result: Any) -> Any:
@@ -271,10 +271,10 @@ def _data_error(error: Exception, where: str, problem: str) -> DataError:
     return data_error
 
 
-def _died(dataset: Dataset, held: Tensor, error: Exception) -> DataError:
+def _died(dataset: Dataset, image_of_worker: Tensor, error: Exception) -> DataError:
     deadline = time.monotonic() + 5
     # A process closes its shared memory a moment before it has ended: the error may arrive first.
-    while not (dead := _dead(held)) and time.monotonic() < deadline:
+    while not (dead := _dead(image_of_worker)) and time.monotonic() < deadline:
         time.sleep(0.01)
     images = ", ".join(describe(dataset, index) for index in dead) or describe(dataset)
     problem = "a loader process died while it held this image" if dead else "a loader process died"
@@ -284,10 +284,10 @@ def _died(dataset: Dataset, held: Tensor, error: Exception) -> DataError:
     return DataError(images, problem, (str(error) or type(error).__name__).splitlines()[0], fix)
 
 
-def _dead(held: Tensor) -> list[int]:
+def _dead(image_of_worker: Tensor) -> list[int]:
     """The images held by workers that have ended."""
     alive = {child.pid for child in multiprocessing.active_children()}
-    return [index for process, index in held.tolist() if process >= 0 and process not in alive]
+    return [index for process, index in image_of_worker.tolist() if process >= 0 and process not in alive]
 
 
 @contextmanager

@@ -126,7 +126,7 @@ class RandomCrop(v2.Transform):
         size = v2.query_size(flat_inputs)
         maps = [part for part in flat_inputs if isinstance(part, tv_tensors.Mask) and part.ndim == 2]
         for _ in range(_ATTEMPTS if maps and self.max_class_share < 1 else 1):
-            height, width = self.drawn(size)
+            height, width = self.draw_size(size)
             top, left = _whole(0, size[0] - height), _whole(0, size[1] - width)
             if all(
                 _largest_share(one[top : top + height, left : left + width]) <= self.max_class_share for one in maps
@@ -138,7 +138,7 @@ class RandomCrop(v2.Transform):
         """Crop one part of a sample."""
         return functional.crop(inpt, *params["window"])
 
-    def drawn(self, size: Size) -> Size:
+    def draw_size(self, size: Size) -> Size:
         """Height and width of a window in an image of `size`."""
         if self.form == "absolute":
             height, width = (min(int(wanted), side) for wanted, side in zip(self.size, size, strict=True))

@@ -91,13 +91,13 @@ class Callbacks:
         notes = []
         for part in self.parts:
             name = type(part).__name__
-            own = next((each for each in waiting if each[0] == name), None)
-            if own is None:
+            state = next((each for each in waiting if each[0] == name), None)
+            if state is None:
                 notes.append(f"callback {name} starts from its initial state: the run had none")
                 continue
-            waiting.remove(own)
+            waiting.remove(state)
             try:
-                getattr(part, "load_state_dict", lambda state: None)(own[1])
+                getattr(part, "load_state_dict", lambda state: None)(state[1])
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
                 found = f"{type(error).__name__}: {error}"
                 fix = "go on with the settings that the run began with"

@@ -59,9 +59,9 @@ class RCNN(nn.Module):
             proposals, _ = self._propose(features, batch)
             detected = self._second.predict(features, proposals, batch.sizes)
             return [Prediction(detections=detections) for detections in detected]
-        truth = filter_targets(batch, targets)
-        proposals, losses = self._propose(features, batch, truth)
-        return {**losses, **self._second.losses(features, proposals, truth, batch.sizes)}
+        targets = filter_targets(batch, targets)
+        proposals, losses = self._propose(features, batch, targets)
+        return {**losses, **self._second.losses(features, proposals, targets, batch.sizes)}
 
     def predict_given_boxes(self, batch: ImageBatch, detections: Sequence[Detections]) -> list[Detections]:
         """The detections of each image with masks, keypoints and extras predicted by the second stage."""

@@ -178,12 +178,12 @@ def suppress(boxes: Tensor, labels: Tensor, scores: Tensor, sizes: Sequence[Size
     Boxes are clipped last, and those of zero area then are dropped, as published; `clip_before_nms` also clips them
     before NMS, as torchvision does.
     """
-    detections = []
+    results = []
     for box, label, score, size in zip(boxes, labels, scores, sizes, strict=True):
         box = box_ops.clip(box, size) if nms.clip_before_nms else box
         rows = torch.nonzero(box_ops.finite(box, score) & (score >= 0)).squeeze(1)
         keep = rows[nms_by_group(box[rows], score[rows], label[rows], nms.iou_threshold)[: nms.max_detections]]
         clipped = box_ops.clip(box[keep], size)
-        found = Detections(boxes=clipped, labels=label[keep], scores=score[keep], size=size)
-        detections.append(found[box_ops.larger_than(found.boxes, 0)])
-    return detections
+        detections = Detections(boxes=clipped, labels=label[keep], scores=score[keep], size=size)
+        results.append(detections[box_ops.larger_than(detections.boxes, 0)])
+    return results

@@ -113,12 +113,12 @@ class FCOSHead(nn.Module):
     def losses(self, outputs: FCOSOutputs, sizes: Sequence[Size], targets: Sequence[Targets]) -> dict[str, Tensor]:
         """{"loss_fcos_cls", "loss_fcos_loc", "loss_fcos_ctr"}, divided by a moving average of the foreground pixels."""
         points, strides = torch.cat(outputs.points), self._stride_of_points(outputs.points)
-        matched = [self._match(points, strides, outputs.points, truth) for truth in targets]
+        matched = [self._match(points, strides, outputs.points, target) for target in targets]
         labels, boxes = torch.stack([m[0] for m in matched]), torch.stack([m[1] for m in matched])
         image, point = torch.nonzero(labels < self.num_classes, as_tuple=True)
         normalizer = self.normalizer(labels.new_tensor(len(image)))
-        truth = (labels[..., None] == torch.arange(self.num_classes, device=labels.device)).float()
-        classification = self.focal_loss(torch.cat(outputs.logits, 1), truth)
+        target = (labels[..., None] == torch.arange(self.num_classes, device=labels.device)).float()
+        classification = self.focal_loss(torch.cat(outputs.logits, 1), target)
         true = boxes[image, point]
         distances = torch.cat(outputs.distances, dim=1)[image, point]
         decoded = coding.decode_distances(F.relu(distances.float()) * strides[point, None], points[point])
@@ -136,7 +136,7 @@ class FCOSHead(nn.Module):
 
     @torch.no_grad()
     def _match(
-        self, points: Tensor, strides: Tensor, levels: Sequence[Tensor], truth: Targets
+        self, points: Tensor, strides: Tensor, levels: Sequence[Tensor], target: Targets
     ) -> tuple[Tensor, Tensor]:
         """Class of each pixel (R,), `num_classes` for background, and its ground-truth box (R, 4).
 
@@ -144,8 +144,8 @@ class FCOSHead(nn.Module):
         to 8 strides (any smaller one at the finest level, any larger one at the coarsest); of several objects, the
         smallest.
         """
-        boxes = truth.boxes
-        if not len(truth):
+        boxes = target.boxes
+        if not len(target):
             nowhere = torch.full(points.shape[:1], self.num_classes, dtype=torch.int64, device=points.device)
             return nowhere, points.new_zeros(len(points), 4)
         distances = coding.encode_distances(boxes[:, None], points)  # (N, R, 4)
@@ -157,7 +157,7 @@ class FCOSHead(nn.Module):
         furthest = distances.amax(dim=2)
         fits = near & (distances.amin(dim=2) > 0) & (furthest > lower) & (furthest < upper)
         size, matched_idxs = torch.where(fits, box_ops.area(boxes)[:, None], float("inf")).min(dim=0)
-        return torch.where(size.isfinite(), truth.labels[matched_idxs], self.num_classes), boxes[matched_idxs]
+        return torch.where(size.isfinite(), target.labels[matched_idxs], self.num_classes), boxes[matched_idxs]
 
     @torch.no_grad()
     def decode(self, outputs: FCOSOutputs, sizes: Sequence[Size]) -> list[Detections]:

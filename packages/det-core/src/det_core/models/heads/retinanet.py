@@ -121,14 +121,14 @@ class RetinaNetHead(nn.Module):
         """{"loss_cls", "loss_box_reg"}: sums over the batch, divided by a moving average of the foreground count."""
         anchors = torch.cat(outputs.anchors)
         logits, offsets = torch.cat(outputs.logits, dim=1), torch.cat(outputs.offsets, dim=1)
-        matched = [self._match(anchors, truth) for truth in targets]
+        matched = [self._match(anchors, target) for target in targets]
         labels, boxes = torch.stack([m[0] for m in matched]), torch.stack([m[1] for m in matched])
         image, anchor = torch.nonzero((labels >= 0) & (labels < self.num_classes), as_tuple=True)
         normalizer = self.normalizer(labels.new_tensor(len(image)))
         used = labels >= 0
         classes = torch.arange(self.num_classes, device=labels.device)
-        truth = (labels[used][:, None] == classes).float()
-        classification = self.focal_loss(logits[used], truth)
+        target = (labels[used][:, None] == classes).float()
+        classification = self.focal_loss(logits[used], target)
         offsets, boxes = offsets[image, anchor], boxes[image, anchor]
         regression = self.box_regression(offsets, anchors[anchor], boxes, self.box_weights)
         return {"loss_cls": classification / normalizer, "loss_box_reg": regression / normalizer}

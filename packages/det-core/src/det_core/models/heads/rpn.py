@@ -163,7 +163,7 @@ class RPN(nn.Module):
     ) -> dict[str, Tensor]:
         """{"loss_rpn_cls", "loss_rpn_loc"}: sums over the sampled anchors, divided by images x batch_size_per_image."""
         all_anchors = torch.cat(list(anchors))
-        matched = [self.sampler.match(all_anchors, size, truth) for size, truth in zip(sizes, targets, strict=True)]
+        matched = [self.sampler.match(all_anchors, size, target) for size, target in zip(sizes, targets, strict=True)]
         labels = torch.stack([labels for labels, _ in matched])
         image, anchor = torch.nonzero(self.sampler.draw(labels), as_tuple=True)
         logits, offsets = outputs.of_anchors(image, anchor)

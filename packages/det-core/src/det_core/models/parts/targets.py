@@ -13,4 +13,4 @@ def filter_targets(batch: ImageBatch, targets: Sequence[Targets]) -> list[Target
     """The targets without crowd regions and objects of zero area, which are not used for training."""
     if len(targets) != len(batch):
         raise StructureError("targets", "must be one per image", f"got {len(targets)} for {len(batch)} images")
-    return [nonempty(truth.without_crowd()) for truth in targets]
+    return [nonempty(target.without_crowd()) for target in targets]

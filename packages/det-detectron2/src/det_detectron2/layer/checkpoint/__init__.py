@@ -81,7 +81,7 @@ class DetectionCheckpointer(Checkpointer):  # type: ignore[misc,unused-ignore]
             if backbone is None:
                 raise
             report = load_into(getattr(backbone, "bottom_up", backbone), state, where=str(path), by_shape=True)
-        if report.kept or report.unused:
+        if report.not_loaded or report.unused:
             logging.getLogger(__name__).warning("%s", report)
 
     def _others(self, path: str) -> dict[str, Any]:
