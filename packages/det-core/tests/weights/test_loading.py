@@ -43,6 +43,7 @@ def test_load_into_wrong_names_error_counts_and_suggests_nearest():
     message = str(error.value)
     assert message.startswith("net.pth: does not fit Net; 1 tensor missing: body.0.weight (near body.0.wieght); ")
     assert "1 tensor without a place: body.0.wieght (near body.0.weight)" in message
+    assert message.endswith("in a recipe, weights.into names their part, weights.skip parts they lack")
     assert "2 tensors of another shape: head.weight (5, 2) instead of (3, 2), head.bias (5,) instead of (3,)" in message
     assert equal(state_of(model), before)
 
