@@ -34,7 +34,7 @@ def main() -> None:
     else:
         sys.argv = arguments
         sys.path.insert(0, str(Path(program).resolve().parent))
-        runpy.run_path(program, run_name="__main__")
+        runpy.run_path(str(Path(program).absolute()), run_name="__main__")  # __file__ is absolute, as for Python
 
 
 if __name__ == "__main__":
