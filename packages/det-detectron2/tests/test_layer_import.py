@@ -12,10 +12,13 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
 
 
 def test_program_with_arguments_runs_on_the_layer(tmp_path: Path) -> None:
-    program = (
-        "import sys, detectron2\nfrom detectron2.structures import Boxes\nprint(Boxes([[0, 0, 2, 3]]).area(), sys.argv)\n"
-        "print(__file__)"
+    lines = (
+        "import sys, detectron2",
+        "from detectron2.structures import Boxes",
+        "print(Boxes([[0, 0, 2, 3]]).area(), sys.argv)",
+        "print(__file__)",
     )
+    program = "\n".join(lines)
     (tmp_path / "program.py").write_text(program)
     done = run(tmp_path, "-m", "det_detectron2", "program.py", "a", "--b")
     assert done.stdout.split("\n")[:2] == ["tensor([6.]) ['program.py', 'a', '--b']", str(tmp_path / "program.py")]

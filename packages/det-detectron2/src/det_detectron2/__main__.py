@@ -2,6 +2,7 @@
 
 import runpy
 import sys
+import types
 from pathlib import Path
 
 _USAGE = (
@@ -20,21 +21,26 @@ def main() -> None:
         from det_detectron2.cli import migrate
 
         migrate(arguments[1:], prog_name="python -m det_detectron2 migrate")
-    module = arguments[0] == "-m"
-    program = arguments[1] if module else arguments[0]
-    if not module and not Path(program).is_file():
+    as_module = arguments[0] == "-m"
+    program = arguments[1] if as_module else arguments[0]
+    if not as_module and not Path(program).is_file():
         sys.stderr.write(f"{program}: there is no such program\n{_USAGE}\n")
         raise SystemExit(2)
     import det_detectron2.as_detectron2  # noqa: F401 (puts the layer in)
 
-    if module:
+    if as_module:
         sys.argv = arguments[1:]
         sys.path.insert(0, str(Path.cwd()))
         runpy.run_module(program, run_name="__main__", alter_sys=True)
     else:
         sys.argv = arguments
         sys.path.insert(0, str(Path(program).resolve().parent))
-        runpy.run_path(str(Path(program).absolute()), run_name="__main__")  # __file__ is absolute, as for Python
+        # As Python starts a program: its file is absolute, its first argument as given, which runpy makes the same.
+        path = str(Path(program).absolute())
+        main_module = types.ModuleType("__main__")
+        main_module.__file__ = path
+        sys.modules["__main__"] = main_module
+        exec(compile(Path(program).read_bytes(), path, "exec"), vars(main_module))
 
 
 if __name__ == "__main__":

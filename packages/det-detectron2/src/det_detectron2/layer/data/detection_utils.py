@@ -220,7 +220,7 @@ def annotations_to_instances(
         else:
             assert mask_format == "bitmask", mask_format
             masks = [_bitmask(each, image_size) for each in segmentations]
-            target.gt_masks = BitMasks(torch.stack([torch.from_numpy(np.ascontiguousarray(each)) for each in masks]))
+            target.gt_masks = BitMasks(torch.stack([torch.from_numpy(np.array(each)) for each in masks]))
     if len(annos) and "keypoints" in annos[0]:
         target.gt_keypoints = Keypoints(np.array([each["keypoints"] for each in annos]))
     return target
