@@ -22,6 +22,7 @@ import torch
 from det_core import recipes
 from det_core.engine import train
 from det_inspect.start.start import Options, start
+from det_inspect.start.tree import Tree
 
 ROOT = Path(__file__).resolve().parents[1]
 CELLS, NUCLEI = ROOT / "examples" / "blood-cells", ROOT / "examples" / "nuclei"
@@ -42,7 +43,7 @@ def main() -> None:
     for name in [arguments.only] if arguments.only else SETS:
         folder = (arguments.folder / name.replace(", ", "_").replace(" ", "_")).resolve()
         shutil.rmtree(folder, ignore_errors=True)
-        started = start(data_of(name, folder / "data"), folder / "recipe.yaml", Options(weights=WEIGHTS))
+        started = start(Tree(data_of(name, folder / "data")), folder / "recipe.yaml", Options(weights=WEIGHTS))
         by_hand = recipes.load(NUCLEI / "mask_rcnn.yaml" if name == "nuclei" else CELLS / "recipe.yaml")
         row = {
             "format": started.form,
