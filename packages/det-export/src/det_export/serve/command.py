@@ -95,10 +95,12 @@ def _serve(
 ) -> None:
     from functools import partial
 
+    from det_core.cli.listening import run_until_signal
+
     from det_export.serve.loading import file_of, loader, named
     from det_export.serve.metrics import Metrics
     from det_export.serve.served import ServedModel
-    from det_export.serve.server import Server, is_loopback, run_until_signal
+    from det_export.serve.server import Server, is_loopback
     from det_export.serve.settings import Limits
     from det_export.serve.urls import is_public
 

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import gc
 import ipaddress
-import signal
 import socket
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import uvicorn
+from det_core.cli.listening import listening_socket
 from det_core.cli.output import echo
 from det_core.errors import ConfigError
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -21,7 +21,9 @@ from det_export.serve.metrics import Metrics
 from det_export.serve.served import ServedModel
 from det_export.serve.settings import Limits
 
-__all__ = ["Server", "is_loopback", "run_until_signal"]
+__all__ = ["Server", "is_loopback"]
+
+_FIX = "give another --port, or 0 for any that is free"
 
 
 def is_loopback(host: str) -> bool:
@@ -73,7 +75,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=int(limits.shutdown_seconds),
             )
         )
-        self.models, self._socket = models, _bound(host, port)
+        self.models, self._socket = models, listening_socket(host, port, "--port", _FIX)
         host, port = self._socket.getsockname()[:2]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -97,27 +99,6 @@ class Server(uvicorn.Server):
             gc.unfreeze()
             for each in self.models.values():
                 each.close()
-
-
-def run_until_signal(server: Server) -> None:
-    """Run a server until SIGTERM or SIGINT."""
-    # uvicorn raises the signal again when it is done, which would end the process without its exit code.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    server.run()
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # With its protocol: asyncio disables Nagle's algorithm, which delays answers by 40 ms, for TCP by name alone.
-        bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(where)
-    except OSError as error:
-        fix = "give another --port, or 0 for any that is free"
-        raise ConfigError("--port", f"cannot listen at {host}:{port}", str(error), fix) from error
-    return bound
 
 
 def _watch(models: Collection[ServedModel], ended: threading.Event) -> None:

@@ -94,7 +94,9 @@ def session_of(
 
 
 def _serve(session: "Session", host: str, port: int, opens: bool) -> None:
-    from det_inspect.view.server import Server, run_until_signal
+    from det_core.cli.listening import run_until_signal
+
+    from det_inspect.view.server import Server
 
     server = Server(session, host, port)
     if opens:

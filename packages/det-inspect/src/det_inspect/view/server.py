@@ -2,19 +2,20 @@
 
 import ipaddress
 import secrets
-import signal
 import socket
 from typing import Any
 
 import uvicorn
+from det_core.cli.listening import listening_socket
 from det_core.cli.output import echo
-from det_core.errors import ConfigError
 
 from det_inspect.view.app import make_app
 from det_inspect.view.guard import Guard
 from det_inspect.view.session import Session
 
-__all__ = ["Server", "run_until_signal"]
+__all__ = ["Server"]
+
+_FIX = "give another --host or --port; port 0 is any that is free"
 
 
 class Server(uvicorn.Server):
@@ -31,7 +32,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, session: Session, host: str = "127.0.0.1", port: int = 0) -> None:
         self._session = session
-        self._socket = _bound(host, port)
+        self._socket = listening_socket(host, port, "det view", _FIX)
         address, port = self._socket.getsockname()[:2]
         local = ipaddress.ip_address(address.partition("%")[0]).is_loopback
         token = "" if local else secrets.token_urlsafe(24)
@@ -62,24 +63,3 @@ class Server(uvicorn.Server):
             super().run([self._socket])
         finally:
             self._session.close()
-
-
-def run_until_signal(server: Server) -> None:
-    """Run a server until SIGTERM or SIGINT."""
-    # uvicorn raises the signal again when it is done, which would end the process without its exit code.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    server.run()
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    try:
-        family, *_, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # Named TCP, so that asyncio sends small answers at once.
-        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(where)
-    except OSError as error:
-        fix = "give another --host or --port; port 0 is any that is free"
-        raise ConfigError("det view", f"cannot listen at {host}:{port}", error.strerror or str(error), fix) from error
-    return bound
