@@ -365,20 +365,20 @@ class ImageBatch:
     @classmethod
     def stack(cls, images: Sequence[Tensor], proposals: Sequence[Proposals] | None = None) -> "ImageBatch":
         """Pad images (3, H_i, W_i) of one dtype to their largest height and width."""
-        given = None if proposals is None else tuple(proposals)
+        image_proposals = None if proposals is None else tuple(proposals)
         if not images:
             raise StructureError("ImageBatch.stack", "needs at least one image")
         sizes = tuple((image.shape[-2], image.shape[-1]) for image in images)
         if len(set(sizes)) == 1:
-            return cls(pixels=torch.stack(list(images)), sizes=sizes, proposals=given)
+            return cls(pixels=torch.stack(list(images)), sizes=sizes, proposals=image_proposals)
         height, width = max(h for h, _ in sizes), max(w for _, w in sizes)
         pixels = images[0].new_zeros((len(images), 3, height, width))
         for row, image, (h, w) in zip(pixels, images, sizes, strict=True):
             row[:, :h, :w] = image
-        return cls(pixels=pixels, sizes=sizes, proposals=given)
+        return cls(pixels=pixels, sizes=sizes, proposals=image_proposals)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "ImageBatch":
         """The same on another device."""
-        given = self.proposals
-        proposals = None if given is None else tuple(each.to(device, non_blocking) for each in given)
+        before = self.proposals
+        proposals = None if before is None else tuple(each.to(device, non_blocking) for each in before)
         return replace(self, pixels=self.pixels.to(device, non_blocking=non_blocking), proposals=proposals)

@@ -151,9 +151,9 @@ def _opened(stream: io.BufferedReader, where: str) -> Image.Image:
         return Image.open(stream, formats=_known_formats())
     except UnidentifiedImageError as error:
         empty = stream.seek(0, io.SEEK_END) == 0
-        found = "the file is empty" if empty else ""
+        detail = "the file is empty" if empty else ""
         fix = f"give one of {', '.join(_known_formats())}"
-        raise DataError(where, "is not an image that can be read", found, fix) from error
+        raise DataError(where, "is not an image that can be read", detail, fix) from error
     except Image.DecompressionBombError as error:
         fix = "save it with fewer pixels, or cut it into parts"
         raise DataError(where, "the image is so large that it may be an attack", str(error), fix) from error

@@ -106,8 +106,8 @@ def _opened(path: Path | str) -> Iterator[Any]:
     except CheckpointError:
         raise
     except Exception as error:  # the library raises many classes at invalid files
-        found = str(error) if isinstance(error, ValueError | SafetensorError) else described(error, 200)
-        raise CheckpointError(str(path), "is damaged, or no safetensors file", found, fix) from error
+        detail = str(error) if isinstance(error, ValueError | SafetensorError) else described(error, 200)
+        raise CheckpointError(str(path), "is damaged, or no safetensors file", detail, fix) from error
 
 
 def _about(file: Any, path: Path | str) -> Checkpoint | None:
@@ -175,8 +175,8 @@ def load_state(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(str(path), "cannot be read", error.strerror or str(error), _RESTART) from error
     except Exception as error:  # a damaged file can fail in any way, all of them inside the reader
-        found = str(error) if isinstance(error, RefusedError | OverBudgetError) else described(error, 200)
-        raise CheckpointError(str(path), "is damaged", found, _RESTART) from error
+        detail = str(error) if isinstance(error, RefusedError | OverBudgetError) else described(error, 200)
+        raise CheckpointError(str(path), "is damaged", detail, _RESTART) from error
     if not isinstance(state, dict) or "step" not in state:
         raise CheckpointError(str(path), "is not the state of a training run", f"found {type(state).__name__}")
     return state

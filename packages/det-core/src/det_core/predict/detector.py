@@ -326,7 +326,7 @@ def _require_pixels(where: str, shape: Sequence[int]) -> None:
         raise DataError(where, "has no pixels", f"its shape is {tuple(shape)}", "check how it was cut")
 
 
-def _not_an_image(where: str, image: Any, found: str) -> DataError:
+def _not_an_image(where: str, image: Any, detail: str) -> DataError:
     shape = tuple(getattr(image, "shape", ()))
     if len(shape) == 4:
         fix = "give a list of images, not one array of several"
@@ -338,4 +338,4 @@ def _not_an_image(where: str, image: Any, found: str) -> DataError:
         fix = "give values from 0 to 255 as uint8"
     else:
         fix = "give a path, a Pillow image, a NumPy array (H, W, 3) uint8 RGB or a tensor (3, H, W) uint8 RGB"
-    return DataError(where, "is not an image that a detector takes", found, fix)
+    return DataError(where, "is not an image that a detector takes", detail, fix)

@@ -18,7 +18,7 @@ from det_core.weights.upgrades import upgraded
 
 __all__ = ["InitialWeights", "LoadReport", "load_into"]
 
-_SHOWN = 3
+_MAX_LISTED = 3
 _COUNTER = "num_batches_tracked"
 
 
@@ -234,13 +234,13 @@ def _count(keys: Sequence[str], noun: str) -> str:
 
 
 def _some(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:_SHOWN]) + (f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else "")
+    return ", ".join(keys[:_MAX_LISTED]) + (f" and {len(keys) - _MAX_LISTED} more" if len(keys) > _MAX_LISTED else "")
 
 
 def _with_near(keys: Sequence[str], others: Sequence[str]) -> list[str]:
     """The first keys, each with the most similar name on the other side."""
     named = []
-    for key in keys[:_SHOWN]:
+    for key in keys[:_MAX_LISTED]:
         near = difflib.get_close_matches(key, others, 1, cutoff=0.8)
         named.append(f"{key} (near {near[0]})" if near else key)
-    return [*named, *keys[_SHOWN:]]
+    return [*named, *keys[_MAX_LISTED:]]
