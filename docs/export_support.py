@@ -37,9 +37,9 @@ def run(name: str, pair: str) -> dict[str, object]:
     form, precision, sizes = pair.split(":")
     start = time.monotonic()
     try:
-        found = obstacle(narrow_models.built(name))
-        if found is not None:
-            return {"problem": f"{found.operator} {found.reason}", "operator": found.operator, "seconds": 0}
+        failure = obstacle(narrow_models.built(name))
+        if failure is not None:
+            return {"problem": f"{failure.operator} {failure.reason}", "operator": failure.operator, "seconds": 0}
         model = narrow_models.built(name, narrow_models.seed_of(name))
         options: dict[str, Any] = {"dynamic": sizes == "dynamic"}
         if precision != "fp32":
@@ -98,7 +98,7 @@ def write_page(results: dict[str, dict[str, Any]]) -> None:
     PAGE.write_text(f"{before}{START}\n\n" + "\n".join(lines).strip() + f"\n\n{END}{after}", "utf-8")
 
 
-def _kept() -> dict[str, dict[str, Any]]:
+def _read_results() -> dict[str, dict[str, Any]]:
     return json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
 
 
@@ -114,12 +114,14 @@ def main() -> None:
     for pair in [] if arguments.page else arguments.pairs:
         for name in arguments.only:
             key = f"{name} / {pair}"
-            if key not in _kept() or arguments.again:
+            if key not in _read_results() or arguments.again:
                 result = run(name, pair)
                 print(key, result, flush=True)  # noqa: T201
                 # Read again: another process may have written meanwhile.
-                RESULTS.write_text(json.dumps({**_kept(), key: result}, indent=1, sort_keys=True) + "\n", "utf-8")
-    write_page(_kept())
+                RESULTS.write_text(
+                    json.dumps({**_read_results(), key: result}, indent=1, sort_keys=True) + "\n", "utf-8"
+                )
+    write_page(_read_results())
 
 
 if __name__ == "__main__":

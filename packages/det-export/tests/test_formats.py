@@ -30,7 +30,7 @@ def test_export_other_sizes_agree_with_the_model(files, name):
     agreement = compare(model(), loaded, shipped()[:1], sizes_for(loaded, EXAMPLE), path)
     assert agreement.agrees, agreement
     assert len({row.size for row in agreement.rows}) == 3
-    assert all(row.expected == row.found > 1 for row in agreement.rows[:3])
+    assert all(row.expected == row.actual > 1 for row in agreement.rows[:3])
     assert [row.image for row in agreement.rows[3:]] == [BLACK]
 
 

@@ -76,10 +76,10 @@ class ExportedModel(nn.Module):
         count, device = len(images), images[0].device
         missing = 0 if self.metadata.any_batch else self.metadata.batch_size - count
         images, sizes = images + images[:1] * missing, sizes + sizes[:1] * missing
-        pixels, given = self.entering(images, sizes)
+        pixels, sizes_tensor = self.entering(images, sizes)
         try:
             with torch.no_grad():
-                outputs = self.run(pixels, given, *proposals)
+                outputs = self.run(pixels, sizes_tensor, *proposals)
         except Exception as error:  # a runtime's errors have no common type
             raise CheckpointError(self.where, "fails", f"{type(error).__name__}: {str(error)[:300]}") from error
         if len(outputs) != len(self.metadata.outputs):

@@ -41,7 +41,7 @@ _LARGEST = 4096
 _MOST = 64  # images at once
 _MOST_PROPOSALS = 65536
 _METADATA: Mapping[str, Any] = {"classes": (), "category_ids": (), "recipe": "", "licence": ""}
-_KEPT = tuple(_METADATA)
+_ABOUT_FIELDS = tuple(_METADATA)
 
 
 class FileExporter(ABC):
@@ -187,7 +187,7 @@ class FileExporter(ABC):
             precision=self.precision,
             num_classes=int(getattr(model, "num_classes", 0) or 0),
             finish=program.finish,
-            **{name: self.about[name] for name in _KEPT if name in self.about},
+            **{name: self.about[name] for name in _ABOUT_FIELDS if name in self.about},
         )
         metadata.licence = licence_in(self.about)
         metadata.resize = rule_of_recipe(metadata.recipe, metadata.divisibility, metadata.smallest)
@@ -216,9 +216,9 @@ class FileExporter(ABC):
             return None
         sides = {2: _free("height", metadata), 3: _free("width", metadata)} if self.dynamic else {}
         images = {0: Dim("images", min=1, max=_MOST)} if self.dynamic_batch else {}
-        given = (images | sides, images, *proposals)
+        shapes = (images | sides, images, *proposals)
         # The variable arguments of `Program.forward` are one group.
-        return (*given[:2], tuple(proposals)) if proposals else given
+        return (*shapes[:2], tuple(proposals)) if proposals else shapes
 
     def _calibration(self, metadata: Metadata) -> list[tuple[Tensor, Tensor]]:
         """The calibration inputs; also stores those of the pictures in `compared` for the report."""
