@@ -139,9 +139,9 @@ class MeshEmbeddings(Tensor):
     @classmethod
     def of(cls, values: Tensor, vertices: Mapping[str, Tensor], mesh_of_label: tuple[str, ...]) -> "MeshEmbeddings":
         """The embeddings of pixels with what belongs to them."""
-        made = values.as_subclass(cls)
-        made.vertices, made.mesh_of_label = vertices, mesh_of_label
-        return made
+        embeddings = values.as_subclass(cls)
+        embeddings.vertices, embeddings.mesh_of_label = vertices, mesh_of_label
+        return embeddings
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -44,9 +44,9 @@ class BodySymmetry:
         """
         return uv_tables(self.folder, self.body)
 
-    def partners(self, slot: int) -> Tensor:
+    def mirror_vertices(self, slot: int) -> Tensor:
         """The mirror image of each vertex of a mesh, int64 (V,)."""
-        return _partners(self.folder, self.meshes[slot])
+        return _mirror_vertices(self.folder, self.meshes[slot])
 
 
 @lru_cache(maxsize=4)
@@ -57,7 +57,7 @@ def uv_tables(folder: Path | None, body: str) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=32)
-def _partners(folder: Path | None, name: str) -> Tensor:
+def _mirror_vertices(folder: Path | None, name: str) -> Tensor:
     bodies = BodyFolder(folder)
     symmetry = bodies.body(name).mesh().symmetry
     if symmetry is None:
@@ -110,10 +110,10 @@ def _mirrored_surface(surface: SurfaceLabels) -> Tensor:
         part, u, v = (torch.where(charts, after.to(u), before) for after, before in zip(new, (part, u, v), strict=True))
     slots = values[:, -1, 1].long()
     for slot in slots.unique().tolist():
-        own = (slots == slot)[:, None] & (vertex >= 0)
-        if bool(own.any()):
-            partners = symmetry.partners(slot).to(vertex.device)
-            vertex = torch.where(own, partners[vertex.clamp(0, len(partners) - 1).long()].to(vertex), vertex)
+        of_mesh = (slots == slot)[:, None] & (vertex >= 0)
+        if bool(of_mesh.any()):
+            mirror = symmetry.mirror_vertices(slot).to(vertex.device)
+            vertex = torch.where(of_mesh, mirror[vertex.clamp(0, len(mirror) - 1).long()].to(vertex), vertex)
     return torch.stack((part, u, v, vertex), -1)
 
 
@@ -126,9 +126,9 @@ def _flip_coarse(inpt: CoarseParts) -> CoarseParts:
 
 
 def _like(values: Tensor, before: Any) -> Any:
-    made = tv_tensors.wrap(values, like=before)
-    made.__dict__.update(before.__dict__)
-    return made
+    wrapper = tv_tensors.wrap(values, like=before)
+    wrapper.__dict__.update(before.__dict__)
+    return wrapper
 
 
 def _unchanged(inpt: Any, *arguments: Any, **keywords: Any) -> Any:

@@ -71,12 +71,12 @@ def kept_objects(
     if region is None or not ground_truth:
         return list(range(len(ground_truth))), list(range(len(detections)))
     objects = [row for row, each in enumerate(ground_truth) if box_kept(each.box, region)]
-    found = [
+    detection_rows = [
         row
         for row, each in enumerate(detections)
         if (mask_kept(each.box, each.mask, region) if each.quantized else box_kept(each.box, region))
     ]
-    return objects, found
+    return objects, detection_rows
 
 
 def score_image(
@@ -95,14 +95,16 @@ def score_image(
         distances: along the surface of a mesh, by its name ("" for charts).
         max_detections: the best of each class.
     """
-    objects, kept = kept_objects(ground_truth, detections, region)
-    found = {}
-    for label in sorted({ground_truth[row].label for row in objects} | {detections[row].label for row in kept}):
-        own = [ground_truth[row] for row in objects if ground_truth[row].label == label]
-        best = [detections[row] for row in kept if detections[row].label == label]
+    objects, detection_rows = kept_objects(ground_truth, detections, region)
+    scores = {}
+    for label in sorted(
+        {ground_truth[row].label for row in objects} | {detections[row].label for row in detection_rows}
+    ):
+        class_objects = [ground_truth[row] for row in objects if ground_truth[row].label == label]
+        best = [detections[row] for row in detection_rows if detections[row].label == label]
         order = np.argsort([-each.score for each in best], kind="stable")[:max_detections]
-        found[label] = _score_class(own, [best[row] for row in order], distances)
-    return found
+        scores[label] = _score_class(class_objects, [best[row] for row in order], distances)
+    return scores
 
 
 def _score_class(

@@ -123,9 +123,9 @@ def similarity(
         return 0.0
     vertex = np.full(len(points), -1, np.int64)
     vertex[inside] = reader.at(pixels[inside], points)
-    known = points.vertex >= 0
-    both = known & (vertex >= 0)
+    has_vertex = points.vertex >= 0
+    both = has_vertex & (vertex >= 0)
     values = np.zeros(len(points))
     distance = distances.between(points.vertex[both], vertex[both])
     values[both] = np.exp(-(distance**2) / (2 * points.kappa[both] ** 2))
-    return float(values[known].mean()) if known.any() else 0.0
+    return float(values[has_vertex].mean()) if has_vertex.any() else 0.0

@@ -34,9 +34,9 @@ class ShapeToShapeCycleLoss:
 
     def __call__(self, embeddings: Mapping[str, Tensor], geodesics: Geodesics) -> Tensor:
         """The weighted loss, a scalar, of the embeddings (V, D) of at least two meshes, of length 1."""
-        chosen = {name: self.vertices(len(embeddings[name])) for name in self.pair(tuple(embeddings))}
-        (one, two) = chosen
-        rows = {name: chosen[name].to(embeddings[name].device) for name in chosen}
+        sample = {name: self.vertices(len(embeddings[name])) for name in self.pair(tuple(embeddings))}
+        (one, two) = sample
+        rows = {name: sample[name].to(embeddings[name].device) for name in sample}
         similar = embeddings[one][rows[one]] @ embeddings[two][rows[two]].T / self.temperature
         there, back = similar.softmax(1), similar.T.softmax(1)
         cycles = {one: there @ back, two: back @ there}
@@ -95,9 +95,11 @@ class PixToShapeCycleLoss:
             if not len(places):
                 continue
             places = places[self.choose(len(places)).to(places.device)]
-            own = F.normalize(region[:, places[:, 0], places[:, 1]].T.float(), dim=1, eps=1e-6)
-            far = (places[:, None] - places).square().sum(-1).to(own)
-            costs += [_norm(far * self._cycle(own, vertices), self.norm) for vertices in embeddings.values()]
+            pixel_embeddings = F.normalize(region[:, places[:, 0], places[:, 1]].T.float(), dim=1, eps=1e-6)
+            far = (places[:, None] - places).square().sum(-1).to(pixel_embeddings)
+            costs += [
+                _norm(far * self._cycle(pixel_embeddings, vertices), self.norm) for vertices in embeddings.values()
+            ]
         if not costs:
             return pixels.sum() * 0
         return torch.stack(costs).sum() / (len(pixels) * len(embeddings)) * self.weight

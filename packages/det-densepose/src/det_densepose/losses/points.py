@@ -31,7 +31,7 @@ class Cells(NamedTuple):
     y_share: Tensor
     valid: Tensor
 
-    def chosen(self, index: Tensor) -> "Cells":
+    def select(self, index: Tensor) -> "Cells":
         """The cells of some points; `index` is bool (K,) or int64."""
         return Cells(*(value[index] for value in self))
 

@@ -108,12 +108,12 @@ def _argmax(values: Floats, size: tuple[int, int]) -> NDArray[np.int64]:
     left, right, across = _weights(values.shape[2], size[1])
     rows = values[:, :, left] * (1 - across) + values[:, :, right] * across
     step = max(1, _CHUNK // max(1, values.shape[0] * size[1]))
-    found = np.empty(size, np.int64)
+    labels = np.empty(size, np.int64)
     for start in range(0, size[0], step):
         part = slice(start, start + step)
         weight = down[part, None]
-        found[part] = (rows[:, top[part]] * (1 - weight) + rows[:, bottom[part]] * weight).argmax(0)
-    return found
+        labels[part] = (rows[:, top[part]] * (1 - weight) + rows[:, bottom[part]] * weight).argmax(0)
+    return labels
 
 
 def foreground(coarse: Floats, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -129,8 +129,8 @@ def _at_labels(values: Floats, labels: NDArray[np.int64]) -> Floats:
     y0, y1, x0, x1 = top[:, None], bottom[:, None], left[None], right[None]
     upper = values[labels, y0, x0] * (1 - across) + values[labels, y0, x1] * across
     lower = values[labels, y1, x0] * (1 - across) + values[labels, y1, x1] * across
-    found = upper * (1 - down[:, None]) + lower * down[:, None]
-    return np.where(labels > 0, found, 0).astype(np.float32)
+    resized = upper * (1 - down[:, None]) + lower * down[:, None]
+    return np.where(labels > 0, resized, 0).astype(np.float32)
 
 
 def chart_result(fields: Mapping[str, Any], box: Any) -> ChartResult:
@@ -164,12 +164,12 @@ def _confidences(arrays: Mapping[str, Floats], labels: NDArray[np.int64]) -> dic
 def nearest_vertices(embeddings: Floats, vertices: Floats) -> NDArray[np.int64]:
     """The vertex nearest to each of P embeddings (P, D) among (V, D), by Euclidean distance, int64 (P,)."""
     squared = (vertices**2).sum(1)
-    found = np.zeros(len(embeddings), np.int64)
+    indices = np.zeros(len(embeddings), np.int64)
     step = max(1, _CHUNK * 2 // max(1, len(vertices)))
     for start in range(0, len(embeddings), step):
         part = embeddings[start : start + step]
-        found[start : start + step] = (squared - 2 * part @ vertices.T).argmin(1)
-    return found
+        indices[start : start + step] = (squared - 2 * part @ vertices.T).argmin(1)
+    return indices
 
 
 def vertex_result(fields: Mapping[str, Any], box: Any, vertices: Any, mesh: str = "") -> VertexResult:
@@ -185,10 +185,10 @@ def vertex_result(fields: Mapping[str, Any], box: Any, vertices: Any, mesh: str 
     x, y, width, height = int_box(box)
     size = (height, width)
     mask = _argmax(arrays["coarse_segm"], size) > 0
-    found = np.zeros(size, np.int32)
+    indices = np.zeros(size, np.int32)
     ys, xs = np.nonzero(mask)
-    found[mask] = nearest_vertices(channels_at(arrays["embedding"], size, ys, xs), np.asarray(vertices, np.float32))
-    return VertexResult((x, y, width, height), mask, found, mesh, _confidences(arrays, mask.astype(np.int64)))
+    indices[mask] = nearest_vertices(channels_at(arrays["embedding"], size, ys, xs), np.asarray(vertices, np.float32))
+    return VertexResult((x, y, width, height), mask, indices, mesh, _confidences(arrays, mask.astype(np.int64)))
 
 
 def channels_at(values: Floats, size: tuple[int, int], ys: NDArray[np.int64], xs: NDArray[np.int64]) -> Floats:
