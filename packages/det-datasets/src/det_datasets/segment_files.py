@@ -39,8 +39,8 @@ class SegmentWriter:
             self._entries.append(entry)
             for each in panoptic.segments:
                 label = each["label"]
-                own = {"id": result.category_ids[label], "name": result.classes[label]}
-                self._categories[label] = {**own, "isthing": int(each["is_thing"])}
+                category = {"id": result.category_ids[label], "name": result.classes[label]}
+                self._categories[label] = {**category, "isthing": int(each["is_thing"])}
         elif semantic is not None:
             labels = semantic.logits.argmax(dim=0).cpu().numpy().astype(np.uint8)
             save_picture(Image.fromarray(labels), self._folder / "semantic" / png)

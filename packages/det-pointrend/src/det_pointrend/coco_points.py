@@ -82,15 +82,15 @@ def _points(records: Sequence[Mapping[str, Any]], index: CocoIndex, where: str) 
         if not crowd and (fault := _fault(record))
     ]
     if faults:
-        found = "; ".join(faults[:_MAX_LISTED]) + (
+        detail = "; ".join(faults[:_MAX_LISTED]) + (
             f"; and {len(faults) - _MAX_LISTED} more" if len(faults) > _MAX_LISTED else ""
         )
         fix = "make the file with `python -m det_pointrend.points_from_masks`"
-        raise DataError(where, "lacks valid points for some objects", found, fix)
-    given = [[] if crowd else record["point_labels"] for record, crowd in zip(records, index.crowd, strict=True)]
-    points = np.zeros((len(records), max(map(len, given), default=1) or 1, 3), np.float32)
+        raise DataError(where, "lacks valid points for some objects", detail, fix)
+    point_labels = [[] if crowd else record["point_labels"] for record, crowd in zip(records, index.crowd, strict=True)]
+    points = np.zeros((len(records), max(map(len, point_labels), default=1) or 1, 3), np.float32)
     points[..., 2] = _UNKNOWN
-    for row, record, labels in zip(points, records, given, strict=True):
+    for row, record, labels in zip(points, records, point_labels, strict=True):
         if labels:
             row[: len(labels), :2], row[: len(labels), 2] = record["point_coords"], labels
     return points

@@ -85,7 +85,7 @@ class _Arrays:
         flat = np.frombuffer(raw, dtype)
         return flat.reshape(shape, order="F" if columns_first else "C").astype(dtype.newbyteorder("="), order="C")
 
-    def empty(self, *given: Any) -> _Array:
+    def empty(self, *arguments: Any) -> _Array:
         """An array before its state."""
         return _Array(self)
 

@@ -116,7 +116,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         pause = tick = min(0.1, self.seconds / 4)
-        told = math.inf
+        last_deadline = math.inf
         while not self._done.wait(pause):
             who, until = self._who, self._until
             late = time.monotonic() - until
@@ -126,8 +126,8 @@ class Watchdog:
             if self._interrupts:
                 self._sent = True
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
-            if told != until and (late >= _NAMED or not self._interrupts):
-                told = until
+            if last_deadline != until and (late >= _NAMED or not self._interrupts):
+                last_deadline = until
                 message = f"{who} has been busy for more than {self.seconds:g} s; {self.advice.format(who=who)}"
                 print(f"{self.program}{message}".rstrip("; "), file=sys.stderr, flush=True)  # noqa: T201 (the user waits)
 

@@ -49,9 +49,11 @@ class Extension:
     parts: Mapping[tuple[str, str], Callable[..., Any]] = field(default_factory=dict)
     complete: Callable[..., None] | None = None
 
-    def concerns(self, given: Mapping[str, Any]) -> bool:
+    def concerns(self, settings: Mapping[str, Any]) -> bool:
         """Whether some of these settings belong to it."""
-        return any(given.get(key) == value for key, value in self.parts) or not self.defaults.keys().isdisjoint(given)
+        return any(settings.get(key) == value for key, value in self.parts) or not self.defaults.keys().isdisjoint(
+            settings
+        )
 
 
 def extensions() -> tuple[Extension, ...]:

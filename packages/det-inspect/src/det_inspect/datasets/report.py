@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from det_core.structures import Size
 
-__all__ = ["KINDS", "Defect", "Drawn", "Report", "SplitReport"]
+__all__ = ["KINDS", "Defect", "Example", "Report", "SplitReport"]
 
 KINDS: Mapping[str, str] = {
     "unreadable file": "an annotation file, or a folder, that cannot be read",
@@ -62,7 +62,7 @@ class Defect:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Example:
     """An image to show, with its boxes, x0, y0, x1, y1, and the label of each."""
 
     image: Path
@@ -98,7 +98,7 @@ class SplitReport:
     keypoints: int = 0
     empty: int = 0
     areas: list[float] = field(default_factory=list)
-    examples: list[Drawn] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
     read: bool = True
     left_out: Mapping[str, int] = field(default_factory=dict)
 

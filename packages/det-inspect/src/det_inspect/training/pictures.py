@@ -48,12 +48,12 @@ class SamplePredictions:
                 [prediction] = predict(trainer.model, images, [sample.size], trainer.settings.precision)
                 if prediction.detections is None:
                     continue
-                found = prediction.detections.to("cpu")
-                found = found[found.scores > self.score_threshold]
+                detections = prediction.detections.to("cpu")
+                detections = detections[detections.scores > self.score_threshold]
                 if sample.targets is None:
-                    panels.append(draw(sample.image, found, classes))
+                    panels.append(draw(sample.image, detections, classes))
                 else:
-                    panels.append(side_by_side(sample.image, sample.targets, found, classes))
+                    panels.append(side_by_side(sample.image, sample.targets, detections, classes))
         folder = trainer.folder.path / "predictions"
         try:
             folder.mkdir(exist_ok=True)

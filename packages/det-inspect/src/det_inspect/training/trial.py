@@ -168,8 +168,8 @@ def find_learning_rate(recipe: Recipe, lowest: float = 1e-6, highest: float = 1.
     average = 0.0
     for number, batch in enumerate(islice(step_batches(data, settings, processes, 0), steps)):
         rate = lowest * (highest / lowest) ** (number / (steps - 1))
-        for group, own in zip(step.optimizer.param_groups, base, strict=True):
-            group["lr"] = rate * own / base[0]
+        for group, group_lr in zip(step.optimizer.param_groups, base, strict=True):
+            group["lr"] = rate * group_lr / base[0]
         loss = step.gradients(batch)["loss"]
         average = 0.9 * average + 0.1 * loss
         smooth = average / (1 - 0.9 ** (number + 1))
