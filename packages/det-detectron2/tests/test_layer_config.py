@@ -1,5 +1,8 @@
 """`detectron2.config` and `detectron2.model_zoo`."""
 
+import gzip
+import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,9 @@ from det_core.errors import DetError
 from det_core.zoo import published
 from det_detectron2.importer.files import recipe_from_settings, settings_from_yaml
 from det_detectron2.layer import model_zoo
-from det_detectron2.layer.config import CfgNode, configurable, downgrade_config, get_cfg, upgrade_config
+from det_detectron2.layer.config import CfgNode, LazyConfig, configurable, downgrade_config, get_cfg, upgrade_config
+
+RECORDED = sorted((Path(__file__).parents[3] / "tests/reference/zoo").glob("*.json.gz"))
 
 
 def test_get_cfg_merge_freeze_and_dump(tmp_path: Path) -> None:
@@ -66,13 +71,23 @@ def test_configurable_takes_a_cfg_or_arguments() -> None:
 @pytest.mark.parametrize("name", ["COCO-Detection/retinanet_R_50_FPN_3x", "Misc/cascade_mask_rcnn_R_50_FPN_1x"])
 def test_model_zoo_files_are_the_published_settings(name: str) -> None:
     settings = settings_from_yaml(Path(model_zoo.get_config_file(f"{name}.yaml")))
-    recipe = recipe_from_settings(settings).tree
-    assert recipe["model"] == recipe_from_settings(model_zoo._settings()[name]).tree["model"]
+    (recorded,) = [each[name] for file in RECORDED if name in (each := json.loads(gzip.decompress(file.read_bytes())))]
+    assert recipe_from_settings(settings).tree["model"] == recipe_from_settings(recorded["settings"]).tree["model"]
     cfg = model_zoo.get_config(f"{name}.yaml", trained=True)
     assert cfg.MODEL.WEIGHTS == published.of_recipe(name).weights == model_zoo.get_checkpoint_url(f"{name}.yaml")
     assert yaml.safe_load(cfg.dump())["MODEL"]["WEIGHTS"] == cfg.MODEL.WEIGHTS
     with pytest.raises(RuntimeError, match="not available"):
         model_zoo.get_config("COCO-Detection/nothing.yaml")
+
+
+def test_base_files_of_the_model_zoo_serve_as_base(tmp_path: Path) -> None:
+    folder = Path(model_zoo.get_config_file("COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml")).parents[1]
+    own = f'_BASE_: "{folder}/Base-RCNN-FPN.yaml"\nMODEL: {{ROI_HEADS: {{NUM_CLASSES: 5}}}}\n'
+    (tmp_path / "own.yaml").write_text(own)
+    cfg = get_cfg()
+    cfg.merge_from_file(str(tmp_path / "own.yaml"))
+    assert (cfg.MODEL.BACKBONE.NAME, cfg.MODEL.ROI_HEADS.NUM_CLASSES) == ("build_resnet_fpn_backbone", 5)
+    assert (cfg.SOLVER.MAX_ITER, cfg.MODEL.WEIGHTS) == (90000, "")
 
 
 def test_settings_of_projects_come_from_plugins() -> None:
@@ -85,3 +100,37 @@ def test_settings_of_projects_come_from_plugins() -> None:
     cfg.merge_from_list(["MODEL.POINT_HEAD.NUM_CLASSES", 3])
     add_pointrend_config(cfg)
     assert cfg.MODEL.POINT_HEAD.NUM_CLASSES == 3
+
+
+class _Trap:
+    def __reduce__(self) -> object:
+        return Path.touch, (Path("made-by-a-pickle"),)
+
+
+def test_pickled_configuration_is_refused_by_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("cfg.pkl", "cfg.yaml"):
+        (tmp_path / name).write_bytes(pickle.dumps(_Trap()))
+        for read in (get_cfg().merge_from_file, LazyConfig.load):
+            with pytest.raises(DetError, match=r"pickled configuration, which may run code.*where you trust"):
+                read(str(tmp_path / name))
+    assert not Path("made-by-a-pickle").exists()
+
+
+def test_pickle_that_a_program_reads_itself_gives_its_settings() -> None:
+    cfg = get_cfg()
+    cfg.merge_from_list(["SEED", 5])
+    # As Detectron2 writes it: its module, detectron2.config.config, is one of the layer's.
+    from det_detectron2.layer.config import config
+
+    assert config.CfgNode is CfgNode
+    assert pickle.loads(pickle.dumps(cfg)).SEED == 5
+
+
+@pytest.mark.parametrize("more", ["MODEL: {NOTHING: 1}", "SOLVER: {BASE_LR: 0.1, NOTHING: [1]}"])
+def test_unknown_setting_of_a_file_is_detectron2_error(tmp_path: Path, more: str) -> None:
+    (tmp_path / "c.yaml").write_text(f"VERSION: 2\n{more}")
+    with pytest.raises(KeyError, match=r"Non-existent config key: \w+\.NOTHING"):
+        get_cfg().merge_from_file(str(tmp_path / "c.yaml"))
+    with pytest.raises(AssertionError, match=r"Non-existent key: MODEL\.NOTHING"):
+        get_cfg().merge_from_list(["MODEL.NOTHING", 1])

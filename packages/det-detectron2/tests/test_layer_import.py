@@ -56,3 +56,9 @@ def test_modules_are_the_same_under_both_names(tmp_path: Path) -> None:
         "import det_detectron2.layer.structures.boxes as b\nprint(a is b, a.__spec__.name)"
     )
     assert run(tmp_path, "-c", program).stdout == "True det_detectron2.layer.structures.boxes\n"
+
+
+def test_version_of_detectron2_is_found_in_the_process_alone(tmp_path: Path) -> None:
+    program = "from importlib.metadata import version; print(version('detectron2'))"
+    assert run(tmp_path, "-c", f"import det_detectron2.as_detectron2; {program}").stdout == "0.6\n"
+    assert "PackageNotFoundError" in run(tmp_path, "-c", program).stderr

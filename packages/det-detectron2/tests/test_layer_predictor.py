@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from det_core import recipes
+from det_core import recipes, weights
 from det_core.data import read_image
+from det_core.errors import WeightsError
 from det_core.predict import Detector
+from det_core.weights.loading import load_into
 from det_detectron2.importer.files import recipe_from_settings
 from det_detectron2.layer.checkpoint import DetectionCheckpointer
 from det_detectron2.layer.config import get_cfg
@@ -18,6 +20,7 @@ from det_detectron2.layer.modeling.model import flat_settings
 from det_detectron2.layer.structures import Boxes, Instances
 from det_detectron2.layer.utils.visualizer import ColorMode, Visualizer
 from det_devkit import coco_files
+from safetensors.torch import save_file
 
 
 @pytest.fixture
@@ -58,8 +61,8 @@ def test_default_predictor_predictions_equal_those_of_detector(cfg, tmp_path: Pa
     transforms = recipe.build_part("data.eval_transforms", list)
     expected = Detector(model, ["a", "b"], transforms, device="cpu")(image, threshold=0).detections
     assert len(found) == len(expected) > 0
-    torch.testing.assert_close(found.pred_boxes.tensor, expected.boxes, atol=0.05, rtol=1e-3)
-    torch.testing.assert_close(found.scores, expected.scores, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(found.pred_boxes.tensor, expected.boxes, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(found.scores, expected.scores, atol=1e-6, rtol=1e-5)
     assert found.pred_masks.shape == (len(found), *image.shape[:2])
     assert found.pred_masks.dtype == torch.bool
 
@@ -121,3 +124,26 @@ def test_metadata_of_published_sets_names_their_classes() -> None:
     assert len(MetadataCatalog.get("keypoints_coco_2017_train").keypoint_names) == 17
     with pytest.raises(AttributeError, match="thing_classes"):
         _ = MetadataCatalog.get("nobody").thing_classes
+
+
+def test_weights_go_both_ways(cfg, tmp_path: Path) -> None:
+    predictor = DefaultPredictor(cfg)
+    DetectionCheckpointer(predictor.model, str(tmp_path)).save("final", iteration=7)
+    model = recipes.recipe_from_tree(recipe_from_settings(flat_settings(cfg)).tree).build_model()
+    load_into(model, weights.read(tmp_path / "final.pth"), where="final.pth")
+    save_file(model.state_dict(), tmp_path / "det.safetensors")
+    cfg.MODEL.WEIGHTS = str(tmp_path / "det.safetensors")
+    again = DefaultPredictor(cfg).model.state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in predictor.model.state_dict().items())
+
+
+def test_checkpoint_of_another_model_is_reported(cfg, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    predictor = DefaultPredictor(cfg)
+    other = dict(predictor.model.state_dict())
+    other["roi_heads.box_predictor.cls_score.weight"] = torch.zeros(7, 3)
+    torch.save({"model": other}, tmp_path / "other.pth")
+    DetectionCheckpointer(predictor.model).load(str(tmp_path / "other.pth"))
+    assert "roi_heads.box_predictor.cls_score.weight" in caplog.text
+    torch.save({"model": {"nothing": torch.zeros(1)}}, tmp_path / "strange.pth")
+    with pytest.raises(WeightsError):
+        DetectionCheckpointer(predictor.model).load(str(tmp_path / "strange.pth"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 from click.testing import CliRunner
 from det_detectron2.cli import migrate
+from det_detectron2.migrate_plugin import parts_of
 
 PROGRAM = """
 import detectron2.data.transforms as T
@@ -83,3 +84,46 @@ def test_migrate_wrong_input_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def")
     assert "is no Python of this version" in run(str(tmp_path / "a.py")).output
     assert "is no Python file, and no folder with one" in run(str(tmp_path / "nothing")).output
+
+
+def test_migrate_plugin_holds_parts_of_the_program(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = Path(__file__).parents[3] / "examples/detectron2/custom.py"
+    assert "custom.py:16: backbone SmallBackbone becomes part of a plugin: --plugin NAME" in run(str(program)).output
+    done = run(str(program), "--plugin", "det-cells")
+    assert done.exit_code == 0, done.output
+    for file in ("pyproject.toml", "src/det_cells/backbone.py", "tests/test_conformance.py"):
+        assert (tmp_path / "det-cells" / file).is_file()
+    backbone = (tmp_path / "det-cells/before/SmallBackbone.py").read_text()
+    assert "class SmallBackbone(Backbone):\n" in backbone
+    assert "# - output_shape() becomes the attributes `channels` and `strides`" in backbone
+    assert "# - used here: detectron2.layers.get_norm" in backbone
+    hook = (tmp_path / "det-cells/before/LowestLoss.py").read_text()
+    assert "on_start(trainer), before_step(trainer, batches)" in hook
+    again = run(str(program), "--plugin", "det-cells")
+    assert (again.exit_code, "det-cells: is there already" in again.stderr) == (1, True)
+
+
+def test_migrate_plugin_finds_all_ways_of_registering(tmp_path: Path) -> None:
+    lines = (
+        "from detectron2 import modeling",
+        "from detectron2.evaluation import DatasetEvaluator",
+        "@modeling.ROI_HEADS_REGISTRY.register()",
+        "class Heads:",
+        "    def __init__(self, cfg): self.width = cfg.MODEL.HEADS.WIDTH.value + cfg.MODEL.HEADS.DEPTH",
+        "def build(cfg): return None",
+        "modeling.META_ARCH_REGISTRY.register(build)",
+        "class Counts(DatasetEvaluator): pass",
+        "class Other: pass",
+    )
+    (tmp_path / "p.py").write_text("\n".join(lines))
+    found = parts_of(tmp_path / "p.py")
+    assert [(each.kind, each.name, each.line) for each in found] == [
+        ("head", "Heads", 3),
+        ("model", "build", 6),
+        ("evaluator", "Counts", 8),
+    ]
+    assert found[0].settings == ("MODEL.HEADS.DEPTH", "MODEL.HEADS.WIDTH")
+    (tmp_path / "none.py").write_text("import detectron2")
+    wrong = run(str(tmp_path / "none.py"), "--plugin", "det-cells")
+    assert (wrong.exit_code, "registers no part with Detectron2" in wrong.stderr) == (1, True)

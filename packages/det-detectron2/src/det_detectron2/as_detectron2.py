@@ -10,10 +10,12 @@ Where Detectron2 itself is installed, it is used and this module changes nothing
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 __all__ = ["active", "install"]
 
@@ -38,8 +40,31 @@ class _Alias(Loader):
         module.__spec__ = self._spec
 
 
+def _distribution() -> Any:
+    """Name and version of the package that the layer stands for, for programs that ask `importlib.metadata`."""
+    from importlib import metadata
+
+    from det_detectron2.layer import __version__
+
+    class Layer(metadata.Distribution):
+        def read_text(self, filename: str) -> str | None:
+            """The metadata; there are no other files."""
+            return f"Name: {NAME}\nVersion: {__version__}\n" if filename == "METADATA" else None
+
+        def locate_file(self, path: Any) -> Path:
+            """A file of the layer."""
+            return Path(__file__).parent / "layer" / path
+
+    return Layer()
+
+
 class _Finder(MetaPathFinder):
-    """Finds `detectron2` and what lies in it."""
+    """Finds `detectron2` and what lies in it, and its version."""
+
+    def find_distributions(self, context: Any = None) -> Iterator[Any]:
+        """The layer, where the program asks `importlib.metadata` for Detectron2 by its name."""
+        if getattr(context, "name", None) == NAME:
+            yield _distribution()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None

@@ -50,11 +50,14 @@ def command(file: Path, output: Path | None, overwrite: bool, form: str) -> None
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--check", is_flag=True, help="Only check: exit code 1 if a name is not part of the layer.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the recipe of the program's settings.")
-def migrate(path: Path, check: bool, output: Path | None) -> None:
+@click.option("--plugin", metavar="NAME", help="Write a plugin skeleton, the folder NAME, for the program's own parts.")
+def migrate(path: Path, check: bool, output: Path | None, plugin: str | None) -> None:
     """List the names of Detectron2 that PATH, a program or a folder, uses, and those that det's layer lacks.
 
     Programs are read, not run. For a program that takes a published configuration, the recipe that its settings become
-    is printed, or written to --output.
+    is printed, or written to --output. With --plugin, the package of `det new-plugin` is written for the backbones,
+    heads, models, evaluators and hooks of the program; the code of each is in its folder before/, under a list of what
+    changes.
     """
     from det_detectron2.migrate import program_files, recipe_of, uses_of
 
@@ -77,10 +80,24 @@ def migrate(path: Path, check: bool, output: Path | None) -> None:
         else:
             for file, recipe, _ in recipes_of:
                 echo(f"# recipe of {file}\n{recipe.to_yaml()}", nl=False)
-        echo("parts of your own become a plugin: det new-plugin NAME (package det-devkit)")
+        _plugin(files, plugin)
     except DetError as error:
         echo(f"error: {' '.join(str(error).split())}", err=True)
         raise click.exceptions.Exit(1) from error
+
+
+def _plugin(files: Sequence[Path], name: str | None) -> None:
+    """Write the plugin skeleton, or list the parts that one would hold."""
+    from det_detectron2.migrate_plugin import parts_of, write_plugin
+
+    if name is not None:
+        for line in write_plugin(files, name):
+            echo(line)
+        echo(f"plugin skeleton: {name}; pip install -e {name}, then pytest {name}")
+        return
+    parts = [part for file in files for part in parts_of(file)]
+    for part in parts:
+        echo(f"{part.file}:{part.line}: {part.kind} {part.name} becomes part of a plugin: --plugin NAME")
 
 
 def _save(recipes_of: Sequence[tuple[Path, Any, list[str]]], output: Path) -> None:

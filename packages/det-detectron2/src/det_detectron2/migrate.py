@@ -13,7 +13,7 @@ from typing import Any
 
 from det_core.errors import DataError
 
-__all__ = ["Use", "program_files", "recipe_of", "untranslated", "uses_of"]
+__all__ = ["Use", "dotted", "parse", "program_files", "recipe_of", "untranslated", "uses_of"]
 
 _LAYER, _NAME = "det_detectron2.layer", "detectron2"
 _COUNTERPARTS = {
@@ -74,7 +74,7 @@ def uses_of(file: Path) -> list[Use]:
         DataError: the file is no Python.
     """
     lines: dict[str, int] = {}
-    for name, line in _names(_tree(file)):
+    for name, line in _names(parse(file)):
         lines.setdefault(name, line)
     # A module whose names are used is not listed beside them.
     single = [name for name in lines if not any(other.startswith(f"{name}.") for other in lines)]
@@ -82,7 +82,12 @@ def uses_of(file: Path) -> list[Use]:
     return sorted(checked, key=lambda each: (each.line, each.name))
 
 
-def _tree(file: Path) -> ast.Module:
+def parse(file: Path) -> ast.Module:
+    """The syntax tree of a program.
+
+    Raises:
+        DataError: the file is no Python.
+    """
     try:
         return ast.parse(file.read_text("utf-8"))
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
@@ -103,13 +108,13 @@ def _names(tree: ast.Module) -> Iterator[tuple[str, int]]:
                 aliases[each.asname or each.name] = name
                 yield name, node.lineno
     for node in ast.walk(tree):
-        path = _dotted(node)
+        path = dotted(node)
         if path is not None and path[0] in aliases:
             yield ".".join((aliases[path[0]], *path[1:])), node.lineno  # type: ignore[attr-defined]
 
 
-def _dotted(node: ast.AST) -> tuple[str, ...] | None:
-    """The parts of a.b.c."""
+def dotted(node: ast.AST) -> tuple[str, ...] | None:
+    """The parts of a.b.c; None for anything else."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.insert(0, node.attr)
@@ -158,7 +163,7 @@ def recipe_of(file: Path) -> tuple[Any, list[str]] | None:
     from det_detectron2.layer import model_zoo
     from det_detectron2.layer.modeling.model import flat_settings
 
-    tree = _tree(file)
+    tree = parse(file)
     names = [name for call in _calls(tree) if (name := _published_name(call, "get_config_file", "get_config"))]
     if not names:
         return None
@@ -220,7 +225,7 @@ def _settings(tree: ast.Module) -> list[tuple[tuple[str, ...], Any, int]]:
     settings: list[tuple[tuple[str, ...], Any, int]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
-            path = _dotted(node.targets[0])
+            path = dotted(node.targets[0])
             if path is not None and len(path) > 1 and path[1].isupper() and path[1] != "OUTPUT_DIR":
                 settings.append((path[1:], _value(node.value), node.lineno))
     return settings

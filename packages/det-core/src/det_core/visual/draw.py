@@ -8,7 +8,6 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.transforms.v2.functional import to_pil_image
 
 from det_core.ops import rotated
 from det_core.ops.masks import in_image
@@ -98,9 +97,9 @@ def draw(
 
 def to_pil(image: Tensor | Image.Image) -> Image.Image:
     """A copy as RGB."""
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
-    return to_pil_image(image.detach().cpu())
+    from torchvision.transforms.v2.functional import to_pil_image  # slow to import
+
+    return image.convert("RGB") if isinstance(image, Image.Image) else to_pil_image(image.detach().cpu())
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

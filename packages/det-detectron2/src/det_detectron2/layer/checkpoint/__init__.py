@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from det_core import weights
 from det_core.errors import WeightsError
-from det_core.weights.loading import load_into
 from fvcore.common.checkpoint import Checkpointer, PeriodicCheckpointer
 from torch import nn
 
@@ -62,6 +60,8 @@ class DetectionCheckpointer(Checkpointer):  # type: ignore[misc,unused-ignore]
         """
         if not path:
             return {}
+        from det_core import weights
+
         state = weights.read(path)
         self._load_weights(state, path)
         expected = list(self.checkpointables) if checkpointables is None else checkpointables
@@ -73,6 +73,8 @@ class DetectionCheckpointer(Checkpointer):  # type: ignore[misc,unused-ignore]
         return {"model": state, **rest}
 
     def _load_weights(self, state: Mapping[str, Any], path: str) -> None:
+        from det_core.weights.loading import load_into
+
         model: Any = getattr(self.model, "det_model", self.model)
         try:
             report = load_into(model, state, where=str(path), by_shape=True)

@@ -1,10 +1,9 @@
 """Objects out of trees of calls, as `detectron2.config.instantiate`."""
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from typing import Any
-
-from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from det_detectron2.layer.utils.registry import _convert_target_to_string, locate
 
@@ -28,12 +27,15 @@ def dump_dataclass(obj: Any) -> dict[str, Any]:
 
 def instantiate(cfg: Any) -> Any:
     """Call what `_target_` names with the other entries, those within first; anything else comes back as it is."""
-    if isinstance(cfg, ListConfig):
-        return ListConfig([instantiate(each) for each in cfg], flags={"allow_objects": True})
+    if "omegaconf" in sys.modules:  # imported before its objects are made
+        from omegaconf import DictConfig, ListConfig, OmegaConf
+
+        if isinstance(cfg, ListConfig):
+            return ListConfig([instantiate(each) for each in cfg], flags={"allow_objects": True})
+        if isinstance(cfg, DictConfig) and dataclasses.is_dataclass(cfg._metadata.object_type):
+            return OmegaConf.to_object(cfg)
     if isinstance(cfg, list):
         return [instantiate(each) for each in cfg]
-    if isinstance(cfg, DictConfig) and OmegaConf.is_dict(cfg) and dataclasses.is_dataclass(cfg._metadata.object_type):
-        return OmegaConf.to_object(cfg)
     if not isinstance(cfg, Mapping) or "_target_" not in cfg:
         return cfg
     arguments = {name: instantiate(value) for name, value in cfg.items() if name != "_target_"}

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode
 
+from det_detectron2.layer.config.instantiate import dump_dataclass
+from det_detectron2.layer.config.node import refuse_pickle
 from det_detectron2.layer.utils.registry import _convert_target_to_string
 
 __all__ = ["LazyCall", "LazyConfig"]
@@ -60,6 +62,7 @@ class LazyConfig:
             keys: names of the variables to return; None returns all mappings, lists and plain values.
         """
         filename = str(filename)
+        refuse_pickle(Path(filename))
         suffix = Path(filename).suffix
         if suffix not in (".py", ".yaml", ".yml"):
             raise ValueError(f"Config file {filename} has to be a python or yaml file.")
@@ -90,8 +93,8 @@ class LazyConfig:
         logger = logging.getLogger(__name__)
         text = None
         try:
-            plain = OmegaConf.to_container(_with_names(cfg), resolve=False)
-            text = yaml.safe_dump(plain, default_flow_style=None, allow_unicode=True, width=9999)
+            tree = OmegaConf.to_container(cfg, resolve=False, structured_config_mode=SCMode.INSTANTIATE)
+            text = yaml.safe_dump(_with_names(tree), default_flow_style=None, allow_unicode=True, width=9999)
         except Exception:
             logger.exception("Unable to serialize the config to yaml. Error:")
         if text is not None:
@@ -142,22 +145,16 @@ def _pickled(cfg: Any) -> bytes:
     return pickled
 
 
-def _with_names(cfg: Any) -> Any:
-    """A copy whose targets are names."""
-    copied = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False), flags={"allow_objects": True})
-
-    def visit(node: Any) -> None:
-        if isinstance(node, DictConfig):
-            if "_target_" in node and not isinstance(node._get_node("_target_"), DictConfig):
-                node["_target_"] = _convert_target_to_string(node["_target_"])
-            for name in node:
-                visit(node._get_node(name))
-        elif isinstance(node, ListConfig):
-            for place in range(len(node)):
-                visit(node._get_node(place))
-
-    visit(copied)
-    return copied
+def _with_names(value: Any) -> Any:
+    """Plain mappings and lists, in which targets are names and dataclasses are the calls that make them."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _with_names(dump_dataclass(value))
+    if isinstance(value, dict):
+        named = {name: _with_names(each) for name, each in value.items()}
+        if not isinstance(named.get("_target_", ""), str | dict):
+            named["_target_"] = _convert_target_to_string(named["_target_"])
+        return named
+    return [_with_names(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _require_tree(cfg: Any, path: str) -> None:

@@ -5,12 +5,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from det_core.errors import RecipeError
 from yacs.config import CfgNode as _Node
 
-from det_detectron2.importer.files import with_bases
 from det_detectron2.layer.config.versions import guess_version, upgrade_config
 
-__all__ = ["CfgNode", "get_cfg", "global_cfg", "set_global_cfg"]
+__all__ = ["CfgNode", "get_cfg", "global_cfg", "refuse_pickle", "set_global_cfg"]
 
 _TUPLES = (
     *("DATASETS.TRAIN", "DATASETS.TEST", "DATASETS.PROPOSAL_FILES_TRAIN", "DATASETS.PROPOSAL_FILES_TEST"),
@@ -20,6 +20,16 @@ _TUPLES = (
 )
 """Settings whose default is a tuple; JSON has lists alone."""
 _COMPUTED = "COMPUTED_"
+
+
+def refuse_pickle(file: Path) -> None:
+    """Raise RecipeError if a file is a pickle, reading its first bytes alone."""
+    if file.is_file():
+        with file.open("rb") as stream:
+            pickled = stream.read(2) in {b"\x80" + bytes([protocol]) for protocol in range(2, 6)}
+        if pickled or file.suffix in (".pkl", ".pickle"):
+            fix = "where you trust its author, write pickle.load(open(FILE, 'rb')).dump() to a YAML file"
+            raise RecipeError(str(file), "is a pickled configuration, which may run code when it is read", fix=fix)
 
 
 class CfgNode(_Node):  # type: ignore[misc,unused-ignore]
@@ -33,8 +43,11 @@ class CfgNode(_Node):  # type: ignore[misc,unused-ignore]
         """The tree of a file over those that its `_BASE_` names.
 
         Raises:
-            RecipeError: the file cannot be read, or asks for code to be run.
+            RecipeError: the file cannot be read, asks for code to be run, or is a pickle.
         """
+        from det_detectron2.importer.files import with_bases
+
+        refuse_pickle(Path(filename))
         return with_bases(Path(filename))
 
     def merge_from_file(self, cfg_filename: str, allow_unsafe: bool = True) -> None:

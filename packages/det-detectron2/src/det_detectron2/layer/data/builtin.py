@@ -14,6 +14,7 @@ from det_core.zoo.class_names import (
 )
 
 from det_detectron2.layer.data.catalog import MetadataCatalog
+from det_detectron2.layer.data.datasets.builtin_meta import COCO_PERSON_KEYPOINT_NAMES
 from det_detectron2.layer.data.datasets.coco import register_coco_instances
 from det_detectron2.layer.data.datasets.lvis import register_lvis_instances
 from det_detectron2.layer.data.datasets.pascal_voc import register_pascal_voc
@@ -25,11 +26,6 @@ _COCO = {
     "thing_colors": [colour(label) for label in range(len(COCO_CLASSES))],
     "thing_dataset_id_to_contiguous_id": {number: label for label, number in enumerate(COCO_CATEGORY_IDS)},
 }
-_KEYPOINTS = (
-    *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow"),
-    *("right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle"),
-    "right_ankle",
-)
 
 
 def register_all() -> None:
@@ -46,9 +42,13 @@ def register_all() -> None:
             stuff = ["things", *COCO_STUFF_CLASSES] if name.endswith("separated") else None
             both = [*COCO_CLASSES, *COCO_STUFF_CLASSES]
             MetadataCatalog.get(name).set(thing_classes=list(COCO_CLASSES), stuff_classes=stuff or both)
+        cityscapes = {
+            "image_dir": f"{root}/cityscapes/leftImg8bit/{split}",
+            "gt_dir": f"{root}/cityscapes/gtFine/{split}",
+        }
         for name in ("instance_seg", "sem_seg", "panoptic"):
             MetadataCatalog.get(f"cityscapes_fine_{name}_{split}").set(
-                thing_classes=list(CITYSCAPES_CLASSES), stuff_classes=list(CITYSCAPES_SEMANTIC_CLASSES)
+                thing_classes=list(CITYSCAPES_CLASSES), stuff_classes=list(CITYSCAPES_SEMANTIC_CLASSES), **cityscapes
             )
     for year, splits in ((2007, ("trainval", "train", "val", "test")), (2012, ("trainval", "train", "val"))):
         for split in splits:
@@ -68,11 +68,11 @@ def register_all() -> None:
 
 
 def _person() -> dict[str, object]:
-    pairs = [(name, name.replace("left", "right")) for name in _KEYPOINTS if name.startswith("left")]
+    pairs = [(name, name.replace("left", "right")) for name in COCO_PERSON_KEYPOINT_NAMES if name.startswith("left")]
     numbers = {COCO_CATEGORY_IDS[0]: 0}
     return {
         "thing_classes": ["person"],
-        "keypoint_names": list(_KEYPOINTS),
+        "keypoint_names": list(COCO_PERSON_KEYPOINT_NAMES),
         "keypoint_flip_map": pairs,
         "thing_dataset_id_to_contiguous_id": numbers,
     }

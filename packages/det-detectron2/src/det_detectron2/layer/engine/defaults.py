@@ -10,15 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from det_detectron2.layer.checkpoint import DetectionCheckpointer
-from det_detectron2.layer.config import CfgNode, LazyConfig
+from det_detectron2.layer.config import CfgNode
 from det_detectron2.layer.data import MetadataCatalog
 from det_detectron2.layer.data.transforms import ResizeShortestEdge
 from det_detectron2.layer.engine.trainer import DefaultTrainer
 from det_detectron2.layer.engine.writers import create_ddp_model, default_writers
-from det_detectron2.layer.modeling import build_model
 from det_detectron2.layer.utils import comm
-from det_detectron2.layer.utils.collect_env import collect_env_info
 from det_detectron2.layer.utils.env import seed_all_rng
 from det_detectron2.layer.utils.logger import setup_logger
 
@@ -44,6 +41,9 @@ class DefaultPredictor:
     """
 
     def __init__(self, cfg: Any) -> None:
+        from det_detectron2.layer.checkpoint import DetectionCheckpointer
+        from det_detectron2.layer.modeling import build_model
+
         self.cfg = cfg.clone() if hasattr(cfg, "clone") else cfg
         self.model = build_model(self.cfg)
         self.model.eval()
@@ -106,6 +106,8 @@ def default_setup(cfg: Any, args: Any) -> None:
         cfg: a `CfgNode`, or a `LazyConfig` with the key `train`.
         args: parsed arguments of `default_argument_parser`.
     """
+    from det_detectron2.layer.utils.collect_env import collect_env_info
+
     folder = _setting(cfg, "OUTPUT_DIR", "output_dir", "train.output_dir")
     if comm.is_main_process() and folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -122,6 +124,8 @@ def default_setup(cfg: Any, args: Any) -> None:
         if isinstance(cfg, CfgNode):
             Path(path).write_text(cfg.dump(), "utf-8")
         else:
+            from det_detectron2.layer.config import LazyConfig
+
             LazyConfig.save(cfg, path)
         logger.info("Full config saved to %s", path)
     seed = _setting(cfg, "SEED", "train.seed", default=-1)

@@ -8,13 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from det_core.ops.global_batch import global_batch
 from torch import nn
 
-from det_detectron2.layer.checkpoint import DetectionCheckpointer
 from det_detectron2.layer.config import CfgNode
 from det_detectron2.layer.data import build_detection_test_loader, build_detection_train_loader
-from det_detectron2.layer.engine import hooks
 from det_detectron2.layer.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
 from det_detectron2.layer.engine.writers import create_ddp_model, default_writers
 from det_detectron2.layer.evaluation import (
@@ -23,7 +20,6 @@ from det_detectron2.layer.evaluation import (
     print_csv_format,
     verify_results,
 )
-from det_detectron2.layer.modeling import build_model
 from det_detectron2.layer.solver import build_lr_scheduler, build_optimizer
 from det_detectron2.layer.utils import comm
 from det_detectron2.layer.utils.events import EventWriter
@@ -46,6 +42,8 @@ class DefaultTrainer(TrainerBase):
     """
 
     def __init__(self, cfg: CfgNode) -> None:
+        from det_detectron2.layer.checkpoint import DetectionCheckpointer
+
         super().__init__()
         if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):
             setup_logger()
@@ -70,6 +68,8 @@ class DefaultTrainer(TrainerBase):
 
     def build_hooks(self) -> list[HookBase | None]:
         """Timing, learning rate, precise norms, checkpoints, evaluation and writers, in this order."""
+        from det_detectron2.layer.engine import hooks
+
         cfg = self.cfg.clone()
         cfg.defrost()
         cfg.DATALOADER.NUM_WORKERS = 0  # of the loader of the norms
@@ -116,6 +116,8 @@ class DefaultTrainer(TrainerBase):
 
     def _seeded(self) -> AbstractContextManager[None]:
         """With SEED, random numbers of det's models are of each image, as in det's own training of this recipe."""
+        from det_core.ops.global_batch import global_batch
+
         if self.cfg.SEED < 0:
             return nullcontext()
         images = self.cfg.SOLVER.IMS_PER_BATCH
@@ -153,6 +155,8 @@ class DefaultTrainer(TrainerBase):
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
         """The model, logged."""
+        from det_detectron2.layer.modeling import build_model
+
         model = build_model(cfg)
         logging.getLogger(__name__).info("Model:\n%s", model)
         return model

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from det_datasets.evaluators import LvisEvaluator
 
 from det_detectron2.layer.evaluation._samples import DetEvaluator
 from det_detectron2.layer.utils.logger import create_small_table
@@ -47,6 +46,8 @@ class LVISEvaluator(DetEvaluator):
 
     def build(self, classes: list[str]) -> Any:
         """det's evaluator."""
+        from det_datasets.evaluators import LvisEvaluator
+
         return LvisEvaluator(classes, self._tasks, self._limit)
 
     def process(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from det_datasets.evaluators import VocEvaluator
 
 from det_detectron2.layer.data import MetadataCatalog
 from det_detectron2.layer.evaluation._samples import DetEvaluator
@@ -25,6 +24,8 @@ class PascalVOCDetectionEvaluator(DetEvaluator):
 
     def build(self, classes: list[str]) -> Any:
         """det's evaluator."""
+        from det_datasets.evaluators import VocEvaluator
+
         return VocEvaluator(classes, self._eleven)
 
     def extras(self, record: Mapping[str, Any], count: int) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from det_core.evaluation import CocoEvaluator
 from det_core.structures import Detections, Prediction, Sample, Targets
 
 from det_detectron2.layer.evaluation._samples import DetEvaluator
@@ -36,6 +35,8 @@ class RotatedCOCOEvaluator(DetEvaluator):
 
     def build(self, classes: list[str]) -> Any:
         """det's evaluator."""
+        from det_core.evaluation import CocoEvaluator
+
         return CocoEvaluator(classes, ("bbox",))
 
     def process(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:

@@ -17,9 +17,9 @@ class _Deformable(nn.Module):
         in_channels: int,
         out_channels: int,
         kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        dilation: int = 1,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
         groups: int = 1,
         deformable_groups: int = 1,
         bias: bool = False,
@@ -28,8 +28,8 @@ class _Deformable(nn.Module):
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size, self.stride = _pair(kernel_size), _pair(stride)
-        self.padding, self.dilation = _pair(padding), _pair(dilation)
+        self.kernel_size = _pair(kernel_size)
+        self.stride, self.padding, self.dilation = stride, padding, dilation
         self.groups, self.deformable_groups = groups, deformable_groups
         self.norm, self.activation = norm, activation
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
@@ -55,11 +55,12 @@ class DeformConv(_Deformable):
     def __init__(self, *args: Any, bias: bool = False, **kwargs: Any) -> None:
         assert not bias, "DeformConv has no bias"
         super().__init__(*args, **kwargs)
+        self.stride, self.padding, self.dilation = map(_pair, (self.stride, self.padding, self.dilation))
 
     def forward(self, x: Tensor, offset: Tensor) -> Tensor:
         """(N, C, H, W) and offsets (N, 2 * groups * kernel, H', W') to (N, out_channels, H', W')."""
         if x.numel() == 0:
-            sizes = zip(x.shape[-2:], self.padding, self.dilation, self.kernel_size, self.stride, strict=True)
+            sizes: Any = zip(x.shape[-2:], self.padding, self.dilation, self.kernel_size, self.stride, strict=True)
             size = [(i + 2 * p - (d * (k - 1) + 1)) // s + 1 for i, p, d, k, s in sizes]
             return x.new_zeros(x.shape[0], self.out_channels, *size)
         return self._compute(x, offset, None)

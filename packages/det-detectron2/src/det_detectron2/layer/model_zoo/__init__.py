@@ -1,32 +1,19 @@
 """Published configurations and weights by name, as `detectron2.model_zoo`."""
 
-import gzip
-import json
-import tempfile
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
-
-import yaml
-from det_core.zoo import published
 
 from det_detectron2.layer.config import CfgNode, get_cfg
 
 __all__ = ["get", "get_checkpoint_url", "get_config", "get_config_file"]
 
 
-@cache
-def _settings() -> dict[str, dict[str, Any]]:
-    """What each published configuration changes, by its path without the suffix."""
-    packed = resources.files(__name__).joinpath("settings.json.gz").read_bytes()
-    settings: dict[str, dict[str, Any]] = json.loads(gzip.decompress(packed))
-    return settings
+_CONFIGS = Path(__file__).parent / "configs"
 
 
 def _name(config_path: str) -> str:
     name = config_path.removesuffix(".yaml").removesuffix(".py")
-    if name not in _settings():
+    if not (_CONFIGS / f"{name}.yaml").is_file():
         raise RuntimeError(f"{config_path} not available in Model Zoo!")
     return name
 
@@ -37,6 +24,8 @@ def get_checkpoint_url(config_path: str) -> str:
     Raises:
         RuntimeError: there is no such configuration, or no weights are published for it.
     """
+    from det_core.zoo import published
+
     model = published.of_recipe(_name(config_path))
     if model is None or model.weights is None:
         raise RuntimeError(f"{config_path} has no pretrained weights in Model Zoo!")
@@ -48,20 +37,7 @@ def get_config_file(config_path: str) -> str:
 
     It holds all that differs from the defaults, without `_BASE_` files.
     """
-    name = _name(config_path)
-    tree: dict[str, Any] = {}
-    for path, value in _settings()[name].items():
-        *folders, last = path.split(".")
-        node = tree
-        for folder in folders:
-            node = node.setdefault(folder, {})
-        node[last] = value
-    file = Path(tempfile.gettempdir()) / "det_detectron2_configs" / f"{name}.yaml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f".{id(tree)}.part")
-    part.write_text(yaml.safe_dump(tree, sort_keys=False), "utf-8")
-    part.replace(file)
-    return str(file)
+    return str(_CONFIGS / f"{_name(config_path)}.yaml")
 
 
 def get_config(config_path: str, trained: bool = False) -> CfgNode:

@@ -1,10 +1,9 @@
 """A model of det behind the interface of Detectron2's: lists of mappings in and out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
-from det_core.engine.evaluate import predict
 from det_core.errors import StructureError
 from det_core.ops.masks import in_image
 from det_core.structures import Detections, ImageBatch, PanopticMap, Polygons, Prediction, Proposals, Targets
@@ -18,6 +17,10 @@ __all__ = ["LayerModel", "as_boxes", "flat_settings", "targets_of"]
 def flat_settings(cfg: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The settings of a tree by their dotted names, as the importer takes them."""
     flat: dict[str, Any] = {}
+    if type(cfg).__module__.startswith("omegaconf."):
+        from omegaconf import OmegaConf
+
+        cfg = cast("dict[str, Any]", OmegaConf.to_container(cast("Any", cfg), resolve=True))
     for name, value in cfg.items():
         if isinstance(value, Mapping):
             flat |= flat_settings(value, f"{prefix}{name}.")
@@ -86,6 +89,8 @@ class LayerModel(nn.Module):
             (int(each.get("height", size[0])), int(each.get("width", size[1])))
             for each, size in zip(batched_inputs, batch.sizes, strict=True)
         ]
+        from det_core.engine.evaluate import predict
+
         with torch.no_grad():
             predictions = predict(self.det_model, batch, sizes)
         return [_outputs(prediction, size) for prediction, size in zip(predictions, sizes, strict=True)]

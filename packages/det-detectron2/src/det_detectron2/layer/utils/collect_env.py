@@ -6,13 +6,14 @@ import sys
 import numpy as np
 import torch
 import torchvision
-from det_core.plugins import catalog
 
 __all__ = ["collect_env_info"]
 
 
 def collect_env_info() -> str:
     """Versions and devices, a line each."""
+    from det_core.plugins import catalog
+
     rows = [
         ("sys.platform", sys.platform),
         ("Python", platform.python_version()),

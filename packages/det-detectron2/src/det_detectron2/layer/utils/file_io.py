@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from det_core.weights.sources import fetch
-
 __all__ = ["PathManager"]
 
 
@@ -15,7 +13,11 @@ class _PathManager:
 
     def get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
         """Where a file is on this machine."""
-        return str(fetch(path)) if "://" in path else path
+        if "://" not in path:
+            return path
+        from det_core.weights.sources import fetch
+
+        return str(fetch(path))
 
     def open(self, path: str, mode: str = "r", **kwargs: Any) -> Any:
         """As Python's `open`."""

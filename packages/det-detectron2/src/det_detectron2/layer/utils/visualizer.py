@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from det_core.plugins.known import function
 from det_core.structures import Detections, PanopticMap, Polygons, Targets
 from det_core.visual import draw
 from numpy.typing import NDArray
@@ -210,6 +209,8 @@ class Visualizer(Primitives):
 
     def _segments(self, segments: PanopticMap, names: Sequence[str]) -> VisImage:
         size = (self.size[1], self.size[0])
+        from det_core.plugins.known import function
+
         sampled = function("Result.plot")(self._picture.resize(size), segments, tuple(names))
         legend = sampled.crop((0, 0, *size))  # as Detectron2's, a picture has the size of the image
         self._picture = legend.resize(self._picture.size)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from det_datasets.readers.voc import VOC_CLASSES, parsed
+from det_core.zoo.class_names import VOC_CLASSES
 
 from det_detectron2.layer.data.catalog import DatasetCatalog, MetadataCatalog
 from det_detectron2.layer.structures import BoxMode
@@ -22,6 +22,8 @@ def load_voc_instances(dirname: str, split: str, class_names: Sequence[str] = CL
         split: name of the image list, such as "trainval".
         class_names: class names in the order of labels.
     """
+    from det_datasets.readers.voc import parsed
+
     folder = Path(dirname)
     names = (folder / "ImageSets/Main" / f"{split}.txt").read_text("utf-8").split()
     records = []

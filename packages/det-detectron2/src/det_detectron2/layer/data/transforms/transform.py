@@ -96,13 +96,23 @@ class ResizeTransform(Transform):  # type: ignore[misc,unused-ignore]
         self.interp = Image.Resampling.BILINEAR if interp is None else interp
 
     def apply_image(self, img: _Array, interp: int | None = None) -> _Array:
-        """(H, W) or (H, W, C) at the new size; uint8 by Pillow, others by torch without antialiasing."""
+        """(H, W) or (H, W, C) at the new size.
+
+        Colors, uint8 (H, W, 3), are interpolated as det's `ResizeShortestEdge` does, which differs from Pillow by at
+        most one level; other uint8 arrays are resized by Pillow, and others by torch without antialiasing.
+        """
         assert img.shape[:2] == (self.h, self.w), f"{img.shape[:2]} is not the size before, {(self.h, self.w)}"
         assert img.ndim <= 4
         method = Image.Resampling(self.interp if interp is None else interp)
         if img.dtype == np.uint8:
             if img.ndim == 3 and img.shape[2] == 1:
                 return self.apply_image(img[:, :, 0], interp)[:, :, None]
+            if img.ndim == 3 and img.shape[2] == 3 and method == Image.Resampling.BILINEAR:
+                from torchvision.transforms.v2 import functional
+
+                colors = torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1)))
+                resized = functional.resize(colors, [self.new_h, self.new_w], antialias=True)
+                return np.ascontiguousarray(resized.permute(1, 2, 0).numpy())
             return _by_pillow(img, lambda image: image.resize((self.new_w, self.new_h), method))
         planes = img if img.ndim == 3 else img[:, :, None]
         if any(stride < 0 for stride in planes.strides):
@@ -119,6 +129,12 @@ class ResizeTransform(Transform):  # type: ignore[misc,unused-ignore]
         coords[:, 0] = coords[:, 0] * (self.new_w / self.w)
         coords[:, 1] = coords[:, 1] * (self.new_h / self.h)
         return coords
+
+    def apply_box(self, box: _Array) -> _Array:
+        """Boxes (N, 4), x0, y0, x1, y1; in float32, with the rounding of det's transform."""
+        factors = np.array([self.new_w / self.w, self.new_h / self.h] * 2, np.float32)
+        scaled: _Array = np.asarray(box, np.float32).reshape(-1, 4) * factors
+        return scaled
 
     def apply_segmentation(self, segmentation: _Array) -> _Array:
         """Labels (H, W), by the nearest pixel."""

@@ -3,15 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from det_core import recipes
-from det_core.models.cpu_acceleration import accelerate
-from det_core.models.detectors.rcnn import RCNN
 from torch import nn
 
-from det_detectron2.importer.files import recipe_from_settings
-from det_detectron2.importer.settings import UnsupportedError
 from det_detectron2.layer.modeling.anchor_generator import ANCHOR_GENERATOR_REGISTRY
-from det_detectron2.layer.modeling.backbone import BACKBONE_REGISTRY
+from det_detectron2.layer.modeling.backbone import BACKBONE_REGISTRY, FPN, ResNet
 from det_detectron2.layer.modeling.facade import LayerRCNN
 from det_detectron2.layer.modeling.meta_arch.registry import META_ARCH_REGISTRY
 from det_detectron2.layer.modeling.model import LayerModel, flat_settings
@@ -40,6 +35,8 @@ def build_model(cfg: Any) -> nn.Module:
     if not foreign:
         return _det_model(cfg)
     if name not in META_ARCH_REGISTRY:
+        from det_detectron2.importer.settings import UnsupportedError
+
         results = ", ".join(f"{setting} {value}" for setting, value in foreign.items())
         fix = "register a META_ARCHITECTURE of your own, or use GeneralizedRCNN, ProposalNetwork or RetinaNet"
         raise UnsupportedError(
@@ -72,7 +69,17 @@ def foreign_parts(cfg: Any) -> Iterator[tuple[str, str]]:
 
 def _det_model(cfg: Any) -> LayerModel:
     """det's model of a `cfg`, on its device, with random weights."""
+    from det_core import backbones, recipes
+    from det_core.models.cpu_acceleration import accelerate
+    from det_core.models.detectors.rcnn import RCNN
+
+    from det_detectron2.importer.files import recipe_from_settings
+
+    # Programs ask whether a backbone is an FPN or a ResNet.
+    FPN.register(backbones.FPN)
+    ResNet.register(backbones.ResNet)
     settings = flat_settings(cfg)
-    model = accelerate(recipes.recipe_from_tree(recipe_from_settings(settings).tree).build_model())
+    model = recipes.recipe_from_tree(recipe_from_settings(settings).tree).build_model()
+    model = accelerate(model.to(settings.get("MODEL.DEVICE", "cpu")))
     kind: type[LayerModel] = LayerRCNN if isinstance(model, RCNN) else LayerModel
-    return kind(model, settings.get("INPUT.FORMAT", "BGR")).to(settings.get("MODEL.DEVICE", "cpu"))
+    return kind(model, settings.get("INPUT.FORMAT", "BGR"))
