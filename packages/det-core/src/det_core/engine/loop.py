@@ -132,7 +132,7 @@ class Trainer:
             self.sums.update(self.train_step(batch))
             meter.count(sum(map(len, batch)) * self.processes.world_size)
             for reason in (reason for part in batch for reason in part.skipped):
-                self.display.say(f"skipped: {reason}")
+                self.display.write(f"skipped: {reason}")
             row: dict[str, float] = {}
             if self.step % self.settings.log_every == 0 or self.step == self.settings.steps:
                 row = {name: total / self.sums["steps"] for name, total in self.sums.items() if name != "steps"}
@@ -157,13 +157,13 @@ class Trainer:
     def request_stop(self, reason: str) -> None:
         """End the training after the step or evaluation under way; all processes must ask for it."""
         self._ended = True
-        self.display.say(f"step {self.step}: {reason}")
+        self.display.write(f"step {self.step}: {reason}")
 
     def write(self, row: Mapping[str, float]) -> None:
         """Add a row of scalars, in rank 0."""
         if self._scalars is not None:
             if problem := self._scalars.write(self.step, row):
-                self.display.say(problem)
+                self.display.write(problem)
             self.callbacks.call("after_log", self, row)
 
     def save_weights(self, path: Path) -> None:

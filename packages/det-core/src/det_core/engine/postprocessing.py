@@ -88,11 +88,11 @@ def _scale(input_size: Size, original_size: Size) -> tuple[float, float]:
 
 def _nearest(maps: Tensor, size: Size) -> Tensor:
     """Whole-number or bool maps (N, H, W) at another size: each pixel takes the value at its centre."""
-    rows = (_centres(size[0], maps) * maps.shape[1]).long()
-    columns = (_centres(size[1], maps) * maps.shape[2]).long()
+    rows = (_centers(size[0], maps) * maps.shape[1]).long()
+    columns = (_centers(size[1], maps) * maps.shape[2]).long()
     return maps[:, rows[:, None], columns]
 
 
-def _centres(length: int, like: Tensor) -> Tensor:
+def _centers(length: int, like: Tensor) -> Tensor:
     """The centres of `length` equal parts of [0, 1]."""
     return (torch.arange(length, device=like.device) + 0.5) / length

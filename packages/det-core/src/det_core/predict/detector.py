@@ -331,9 +331,9 @@ def _not_an_image(where: str, image: Any, detail: str) -> DataError:
     if len(shape) == 4:
         fix = "give a list of images, not one array of several"
     elif isinstance(image, Tensor) and len(shape) == 3 and shape[2] == 3:
-        fix = "move the colours first: image.permute(2, 0, 1)"
+        fix = "move the colors first: image.permute(2, 0, 1)"
     elif isinstance(image, np.ndarray) and len(shape) == 3 and shape[0] == 3:
-        fix = "move the colours last: image.transpose(1, 2, 0)"
+        fix = "move the colors last: image.transpose(1, 2, 0)"
     elif str(getattr(image, "dtype", "")).removeprefix("torch.").startswith("float"):
         fix = "give values from 0 to 255 as uint8"
     else:

@@ -157,7 +157,7 @@ class Checker:
         if not isinstance(node, Mapping):
             fix = "write {type: NAME, argument: value, ...}"
             raise ConfigError(path, f"must be {describe(expected)}", f"got {format_value(node)}", fix)
-        target, spelled = self.target(node, expected, path)
+        target, type_name = self.target(node, expected, path)
         require_methods(target, expected, path)
         signature = signature_of(target)
         arguments: dict[str, Plan] = {}
@@ -170,7 +170,7 @@ class Checker:
                 arguments[name] = plan
         if not unbuilt:
             require_all(arguments, signature, target, path)
-        return Call(target, spelled, arguments, defaults, path, expected, unbuilt)
+        return Call(target, type_name, arguments, defaults, path, expected, unbuilt)
 
     def argument(self, name: str, value: Any, signature: Signature, target: Any, path: str) -> Plan:
         """Compare what a node gives for an argument with the signature of what it calls."""

@@ -202,10 +202,10 @@ class InitialWeights:
 def _check_numbers(state: Mapping[str, Tensor], where: str) -> None:
     """Refuse NaN, and warn of infinity."""
     odd = [key for key, value in state.items() if not value.is_meta and not value.isfinite().all()]
-    if spoilt := [key for key in odd if state[key].isnan().any()]:
+    if with_nan := [key for key in odd if state[key].isnan().any()]:
         fix = "take weights from before training diverged"
-        found = f"{_count(spoilt, 'tensor')} with NaN: {_some(spoilt)}"
-        raise WeightsError(where, "holds numbers that are none", found, fix)
+        found = f"{_count(with_nan, 'tensor')} with NaN: {_some(with_nan)}"
+        raise WeightsError(where, "contains NaN", found, fix)
     if odd:
         found = f"{_count(odd, 'tensor')}: {_some(odd)}"
         fix = "such a model may find nothing: get the file again, or one from before its training went wrong"

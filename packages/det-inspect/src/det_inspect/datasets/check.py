@@ -109,7 +109,7 @@ def _of_files(
             yield Defect("unreadable image", name, str(path), str(entry["id"]), _words(error))
             continue
         if size != listed:
-            text = f"the image has {size[1]} x {size[0]} upright pixels, its entry says {listed[1]} x {listed[0]}"
+            text = f"the image has {size[1]} x {size[0]} upright pixels, its entry has {listed[1]} x {listed[0]}"
             yield Defect("size differs", name, str(path), str(entry["id"]), text, path)
         if picture is not None:
             yield from copies.add(picture, name, path, entry["id"])

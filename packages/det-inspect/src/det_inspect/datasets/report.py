@@ -20,7 +20,7 @@ KINDS: Mapping[str, str] = {
     "file listed twice": "one file under two entries",
     "missing image": "a file that is listed, but not there",
     "unreadable image": "a file that is damaged, cut short or no image",
-    "size differs": "a file of another size than its entry says",
+    "size differs": "a file whose size differs from its entry",
     "same image": "two files of one split with the same pixels",
     "split overlap": "two files of different splits with the same pixels",
     "similar images": "two files of different splits that are nearly equal, such as copies in another size or format",
@@ -31,7 +31,7 @@ KINDS: Mapping[str, str] = {
     "empty box": "a box of no width or height",
     "box outside": "a box that reaches out of its image by more than a pixel",
     "duplicate box": "two objects of one class in the same place",
-    "broken polygon": "an outline that cannot be drawn",
+    "broken polygon": "a polygon that cannot be drawn",
     "broken RLE": "a mask in run lengths that cannot be read",
     "broken keypoints": "keypoints that cannot be read",
 }

@@ -39,7 +39,7 @@ class AnchorFit:
             return
         self._done = True
         for note in _notes(torch.cat([torch.zeros(0, 2), *self._sides]), trainer.model, self.share):
-            trainer.display.say(f"note: {note}")
+            trainer.display.write(f"note: {note}")
 
 
 def _sides(boxes: Tensor) -> Tensor:

@@ -95,5 +95,5 @@ class Profile:
         if self._profile is not None:
             self._profile.stop()
             self._profile.export_chrome_trace(str(trainer.folder.path / "trace.json"))
-            trainer.display.say(f"profile: {trainer.folder.path / 'trace.json'}")
+            trainer.display.write(f"profile: {trainer.folder.path / 'trace.json'}")
             self._profile = None

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from det_panoptic.data.index import PanopticIndex
 from det_panoptic.data.label_image import read_label_image
-from det_panoptic.segments import IDS, SEGMENTS, SegmentIds, boxes_of_segments
+from det_panoptic.segments import IDS, SEGMENTS, SegmentIds, segment_boxes
 
 __all__ = ["BadSegments", "PanopticImages", "Semantic"]
 
@@ -121,7 +121,7 @@ class PanopticImages:
         areas = torch.bincount(ids.flatten(), minlength=len(labels) + 1)[1:]
         objects = is_thing.nonzero()[:, 0]
         return Targets(
-            boxes=boxes_of_segments(ids, len(labels))[objects],
+            boxes=segment_boxes(ids, len(labels))[objects],
             labels=labels[objects],
             crowd=crowd[objects],
             areas=areas[objects].float(),
