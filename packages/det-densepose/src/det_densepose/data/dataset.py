@@ -198,7 +198,7 @@ class _Surfaces:
     def extras(self, rows: Sequence[int], size: tuple[int, int], symmetry: BodySymmetry) -> dict[str, Tensor]:
         """The extras of the objects in `rows`, which are those of one image of `size`."""
         points_per_object = [self.points[self.first[row] : self.first[row + 1]] for row in rows]
-        # One row of padding at least: its u tells mirroring the object's mesh.
+        # One row of padding at least: its u is the slot of the object's mesh, for mirroring.
         longest = max(map(len, points_per_object), default=0) + 1
         table = np.zeros((len(rows), longest, 6), np.float32)
         table[..., 2] = table[..., 5] = -1
@@ -340,7 +340,7 @@ def _pasted(record: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
 
 
 def _with_file_name(image: Any) -> Any:
-    """An image of LVIS tells its address alone: folder and file are its last two parts."""
+    """An image of LVIS has its address alone: folder and file are its last two parts."""
     if not isinstance(image, dict) or "file_name" in image or not isinstance(image.get("coco_url"), str):
         return image
     return {**image, "file_name": "/".join(image["coco_url"].split("/")[-2:])}

@@ -1,6 +1,6 @@
 """Points and parts that follow mirroring: left and right change places by the symmetry of the body.
 
-Importing this module teaches torchvision's transforms what to do with `SurfaceLabels` and `CoarseParts`.
+Importing this module registers kernels for `SurfaceLabels` and `CoarseParts` with torchvision's transforms.
 """
 
 from dataclasses import dataclass
@@ -95,7 +95,7 @@ def mirror_coarse(labels: Tensor) -> Tensor:
 
 def _mirrored_surface(surface: SurfaceLabels) -> Tensor:
     values = surface.as_subclass(Tensor)
-    # The last row of an object is padding, whose u tells the object's mesh by its slot.
+    # The last row of an object is padding, whose u is the slot of the object's mesh.
     real = (values[..., 0] >= 0) | (values[..., 3] >= 0)
     if not bool(real.any()):
         return values

@@ -16,7 +16,7 @@ __all__ = ["AttachMeshes", "iuv_of_outputs", "persons_of_outputs", "vertices_of_
 
 
 class AttachMeshes:
-    """Joins the embeddings of vertices, constants of a file, to those of pixels, so that vertices can be looked up.
+    """Joins the embeddings of vertices, constants of a file, to those of pixels, so that vertices can be determined.
 
     Args:
         mesh_of_label: the name of the mesh of each label.
