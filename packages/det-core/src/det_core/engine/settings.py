@@ -32,8 +32,8 @@ class Train:
         clip_gradients: limit on the gradients; null: none.
         precision: "bf16" and "fp16" run the forward pass under autocast, fp16 with scaled losses; the weights stay
             float32.
-        channels_last: keep images and weights in memory pixel by pixel, which many processors compute faster with; the
-            checkpoints are the same.
+        channels_last: images and weights in the channels-last memory format on a GPU, too, where it is faster with
+            bf16 and fp16; on a CPU weights always have it. The checkpoints are the same.
         compile: let torch.compile translate backbone and heads, at their first call.
         recompute: names of modules, such as "backbone.bottom_up.res[2-5]", whose activations are computed again in the
             backward pass instead of being kept, which saves memory and costs time.

@@ -31,7 +31,7 @@ def prepare_model(model: nn.Module, settings: Train, device: torch.device) -> nn
     Raises:
         ConfigError: a name in `settings.recompute` matches no module.
     """
-    model = model.to(device).train()
+    model = accelerate(model.to(device).train())
     if settings.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if settings.recompute:
@@ -44,7 +44,7 @@ def prepare_model(model: nn.Module, settings: Train, device: torch.device) -> nn
             module.forward = partial(_recomputed, module, module.forward)
     if settings.compile:
         compile_networks(model)
-    return accelerate(model)
+    return model
 
 
 def _recomputed(module: nn.Module, forward: Any, *arguments: Any) -> Any:

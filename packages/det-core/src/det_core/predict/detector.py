@@ -53,6 +53,7 @@ class Detector:
         about: metadata of the checkpoint that it was loaded from; None without one.
         recipe: the recipe it was built from by `load`; else None.
         weights: the file or address of the weights that `load` read; "" where it read none.
+        optimization: the figures of the trial of `optimize`; "" where there was none.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Detector:
         self.category_ids = tuple(category_ids) or tuple(range(len(self.classes)))
         self.about: Checkpoint | None = None
         self.recipe: Recipe | None = None
-        self.weights = ""
+        self.weights = self.optimization = ""
         self._transforms = tuple(transforms)
         self._transform: Transform = compose(transforms)
         resizes = (each.size[0] for each in transforms if isinstance(each, ResizeShortestEdge))
@@ -268,24 +269,36 @@ class Detector:
 
     def optimize(
         self,
+        images: Iterable[ImageLike] = (),
         *,
         fold: bool = True,
         channels_last: bool = True,
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Literal["fp32", "bf16"] | None = None,
         compiled: bool = False,
+        threshold: float = 0.0,
     ) -> "Detector":
         """A faster copy of the detector with equal predictions; train and save the original, which is not changed.
 
         Args:
+            images: a few of those to come, of any kind that calls take. If there are some and no `precision`, bf16 is
+                tried on them where the device computes in it, and taken where it is faster and at least 99 % of the
+                detections are the same. The attribute `optimization` has the figures. Needs det-inspect.
             fold: multiply batch norms into the convolutions before them.
             channels_last: keep the channels of each pixel side by side in memory, which convolutions like.
             precision: "bf16" computes in bfloat16, where scores move in the third digit; "fp32" as trained.
             compiled: let `torch.compile` translate the networks, during the first image of each size; on a CPU that
                 needs a C++ compiler.
+            threshold: minimum score of a detection, in [0, 1]: masks and keypoints of the others are not computed.
+
+        Raises:
+            MissingExtraError: there are images, and det-inspect is not installed.
         """
+        options = {"fold": fold, "channels_last": channels_last, "compiled": compiled, "threshold": threshold}
+        if precision is None and (trial := list(images)):
+            faster: Detector = function("Detector.optimize")(self, trial, options)
+            return faster
         faster = copy.copy(self)
-        options = {"fold": fold, "channels_last": channels_last, "compiled": compiled}
-        faster.model = optimize(self.model, precision=precision, **options)
+        faster.model = optimize(self.model, precision=precision or "fp32", **options)
         return faster
 
     def _detect(self, samples: Sequence[Sample], threshold: float) -> Iterator[Result]:

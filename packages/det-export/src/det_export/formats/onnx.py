@@ -60,7 +60,6 @@ class OnnxExporter(FileExporter):
             fix = "leave out --dynamic-batch, or give --no-resize"
             raise ConfigError("resize", "is for one image", "the batch is free", fix)
         self.resize = resize
-        self._made: tuple[ExportedProgram, Any] | None = None
 
     def require(self) -> None:
         """As `FileExporter.require`."""
@@ -80,10 +79,10 @@ class OnnxExporter(FileExporter):
         if self._made is None or self._made[0] is not program:
             if self.resize:
                 require_resizable(metadata)
-            metadata.resizes = bool(self.resize) or (self.resize is None and can_resize(metadata))
-            model_proto = _translated(program, metadata)
-            self._made = program, with_resizing(model_proto, metadata.resize) if metadata.resizes else model_proto
-        model = self._made[1]
+            resizes = bool(self.resize) or (self.resize is None and can_resize(metadata))
+            graph = _translated(program, metadata)
+            self._made = program, with_resizing(graph, metadata.resize) if resizes else graph, resizes
+        _, model, metadata.resizes = self._made
         metadata.versions = {**metadata.versions, "onnx": onnx.__version__, "opset": str(OPSET)}
         model.producer_name, model.doc_string = "det", "written by det-export"
         onnx.helper.set_model_props(model, {KEY: metadata.to_json()})
