@@ -29,7 +29,7 @@ class Commands(click.Group):
     Args:
         prefix: "" for `det` itself, else the group's word.
         inner: the group that a plugin names; None where only commands of two words are named.
-        options: as of `click.Group`.
+        options: further keyword arguments of `click.Group`.
     """
 
     def __init__(self, *, prefix: str = "", inner: click.Group | None = None, **options: object) -> None:

@@ -23,9 +23,9 @@ def rescale(prediction: Prediction, input_size: Size, original_size: Size) -> Pr
     detections that are tv_tensors are resized by their own kernels; all others stay as they are.
 
     Args:
-        prediction: in pixels of the model's input.
-        input_size: (height, width) of the model's input, without padding.
-        original_size: (height, width) of the stored image.
+        prediction: prediction in pixels of the model's input.
+        input_size: (height, width) in pixels of the model's input, without padding.
+        original_size: (height, width) in pixels of the stored image.
     """
     if input_size != original_size:
         prediction = _rescaled(prediction, input_size, original_size)

@@ -43,7 +43,7 @@ def train(
     finished and everything that `resume` needs is written.
 
     Args:
-        recipe: with the sections `model`, `data` and `train`, and `weights` if it does not start at random.
+        recipe: recipe with the sections `model`, `data` and `train`, and `weights` if it does not start at random.
         output: the folder of the run.
         resume: go on with the run in `output`, on the CPU bit for bit as if it had not been interrupted; begin it where
             nothing is saved yet.

@@ -39,7 +39,7 @@ class Validation:
     Attributes:
         evaluated: the step of the newest evaluation.
         best: the best evaluation so far, or None.
-        metrics: the newest evaluation.
+        metrics: result of the newest evaluation.
         threshold: the score above which F1 is best in it; None where it is not known.
     """
 

@@ -114,7 +114,7 @@ class Result:
         """The image with boxes, masks and keypoints drawn on it, or with segments and a legend.
 
         Args:
-            labels: write names and scores.
+            labels: whether to write names and scores.
             line_width: width of boxes, in pixels; None: by the size of the image.
 
         Raises:

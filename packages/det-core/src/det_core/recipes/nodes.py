@@ -137,9 +137,9 @@ class Call:
     """A constructor and its checked arguments.
 
     Attributes:
-        type_name: its `type`, qualified; "" where the annotation determines the class.
+        type_name: qualified `type` of the node; "" where the annotation determines the class.
         defaults: arguments that are not given and whose default a recipe can spell.
-        expected: annotation of the result.
+        expected: annotation that the built object must fit.
         unbuilt: whether the parent calls it.
     """
 

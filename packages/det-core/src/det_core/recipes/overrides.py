@@ -52,7 +52,7 @@ def merge(parent: Any, child: Any, implied: str = "") -> Any:
 
     Args:
         parent: tree to be changed; not modified.
-        child: the changes.
+        child: recipe data with the changes to `parent`.
         implied: the `type` of a parent that has none.
     """
     if not (isinstance(parent, Mapping) and isinstance(child, Mapping)):

@@ -84,7 +84,7 @@ class Recipe:
 
         Args:
             path: the section and the key; an entry that is not there is an empty list.
-            annotation: annotation of the entry.
+            annotation: annotation that the built entry must fit.
         """
         section, key = path.split(".")
         node = (self.tree.get(section) or {}).get(key, [])
@@ -154,7 +154,7 @@ def recipe_from_tree(tree: Mapping[str, Any], source: str = "a recipe", trusted:
     Args:
         tree: content of a recipe file; a parent is a name, not a file.
         source: name of the recipe in error messages.
-        trusted: as of `Recipe`.
+        trusted: whether it may call any code, as `Recipe.trusted`.
     """
     return _whole(_complete(tree, None, source), source, trusted)
 

@@ -65,7 +65,7 @@ def draw(
 
     Args:
         image: uint8 RGB (3, H, W), or a PIL image.
-        objects: in the pixels of `image`; boxes (N, 4), or (N, 5) rotated.
+        objects: objects to draw, in pixels of `image`; boxes (N, 4), or (N, 5) rotated.
         classes: the name of each label; a label without a name is drawn as its number.
         write: False leaves out names and scores, which cover what is small.
         line_width: line width in pixels; None: by the size of the image.

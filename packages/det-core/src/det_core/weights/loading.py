@@ -27,7 +27,7 @@ class LoadReport:
     """What became of a weight file.
 
     Attributes:
-        where: the file.
+        where: file or address of the weights.
         loaded: number of tensors that were put into the model.
         unused: names in the file that had no place.
         not_loaded: names in the model that stayed at their initial values, by `skip` or `by_shape`.
@@ -70,14 +70,14 @@ def load_into(
     Infinity is loaded, with a DetWarning; NaN is refused.
 
     Args:
-        model: on any device.
-        state: tensors by name.
+        model: model on any device; changed in place.
+        state: tensors by name of parameter or buffer.
         where: the file they came from, for messages.
         skip: paths of modules or parameters that keep their initial values even if the file has them; "*" stands
             for anything.
         allow_unused: names without a place in the model are reported instead of refused.
-        by_shape: what has another shape, or is on one side alone, is reported instead of refused, and the model keeps
-            its initial values there; half of its tensors must be in the file.
+        by_shape: whether to report, instead of refusing, tensors of another shape or on one side alone, where the model
+            keeps its initial values; half of its tensors must be in the file.
 
     Raises:
         WeightsError: names or shapes differ, or numbers are NaN; the model is as it was.

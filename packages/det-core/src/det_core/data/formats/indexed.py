@@ -28,13 +28,13 @@ class IndexedImages:
     """Images in a folder and the objects of an index; the index was checked before, an image is when it is read.
 
     Args:
-        index: images and objects.
+        index: checked images and objects of the dataset.
         images: the folder that the file names start from.
         annotations: the file or folder that the index was read from, for messages.
         keep_empty: whether images without any object to learn from belong to the dataset.
         min_keypoints: images with fewer labelled keypoints do not.
         polygons: whether masks are `Polygons` instead of bitmaps.
-        decode_at_least: as in `CocoDataset`.
+        decode_at_least: minimum shorter side in pixels of JPEGs decoded smaller; None decodes all pixels.
 
     Attributes:
         classes: the name of each label.

@@ -31,10 +31,10 @@ class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
         channels: channels of each backbone level.
         strides: stride of each backbone level.
         in_features: feature levels of the pooler; by default all up to stride 32.
-        num_keypoints: keypoints per object; 17 in COCO.
+        num_keypoints: number of keypoints per object; 17 in COCO.
         pooler: built with `strides` of those levels; heatmaps have four times its resolution.
         conv_dims: output channels of the 3 x 3 convolutions.
-        loss_weight: weight of the loss.
+        loss_weight: factor on the keypoint loss in the sum.
         normalize_by: "visible" divides the loss by the number of labelled keypoints within their region; "capacity" by
             the maximum number, `max_foreground` regions per image with all keypoints, so that images with few weigh
             less.
