@@ -95,7 +95,7 @@ class AugmentedDensePose(nn.Module):
     first view.
 
     Args:
-        model: two-stage detector with DensePose.
+        model: two-stage detector whose RoI heads include DensePose.
         sizes: lengths of the shorter side in pixels, one view for each.
         max_size: maximum length of the longer side in pixels.
         flip: whether to add the horizontal flip of each view. Embeddings cannot be flipped back, so for embedding

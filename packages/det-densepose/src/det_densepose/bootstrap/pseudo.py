@@ -26,7 +26,7 @@ def pseudo_annotations(
 
     Args:
         results: results of a detector for images with paths.
-        sampler: selects the points.
+        sampler: selection of the annotated points of a person.
         min_score: minimum score of objects, in [0, 1]; images without objects are skipped.
         seed: seed of the random number generators, one for each image.
         root: folder to which file names are relative; None for names without folders.

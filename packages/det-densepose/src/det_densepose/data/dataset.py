@@ -60,16 +60,16 @@ class DensePoseDataset(IndexedImages):
     Args:
         images: folder of the images; files with only a `coco_url` are located by its last two components.
         annotations: path of the JSON file.
-        classes: names of the categories to keep, in the order of their labels, after `class_map`; None keeps all.
+        classes: names of the classes; the label is the index.
         class_map: name of a category -> new name, such as {"bear": "sheep"}.
         class_meshes: name of a category -> mesh of annotations that name none.
         bodies: folder of bodies, for the symmetry that flips need; None for the synthetic figure alone.
         body: name of the body on whose charts the points are.
         keep_empty: whether to keep images without usable objects.
         keep: images to keep: "all", those with "points" on at least one object, or those with "points or masks".
-        masks: as in `det_core.data.CocoDataset`.
-        keypoints: as in `det_core.data.CocoDataset`.
-        bad_annotations: as in `det_core.data.CocoDataset`, of boxes as of points.
+        masks: form of segmentations, as of `det_core.data.CocoDataset`.
+        keypoints: whether to read keypoints, float32 (N, K, 3).
+        bad_annotations: "stop" raises an error for invalid boxes or points; "skip" leaves them out.
 
     Attributes:
         classes: names of the labels.
