@@ -29,7 +29,7 @@ class FormatIssue:
     Attributes:
         kind: short name of the mistake.
         details: the numbers that it was concluded from.
-        fix: what to check or change.
+        fix: advice on the likely cause of the mistake.
     """
 
     kind: str

@@ -72,7 +72,7 @@ def page(
     Args:
         title: name of the evaluated model or file.
         figures: metrics by name, such as "bbox/AP"; None if undefined.
-        notes: notes on the metrics.
+        notes: remarks on missing or special metrics.
         analysis: error analysis; None without one.
         images: the folder that the names of files start from; None takes them as they are.
     """

@@ -17,9 +17,9 @@ def command(context: click.Context, loaded: "Recipe", images: int | None) -> Non
     """A dry run, or whether the model can overfit a few images.
 
     Args:
-        context: of `det train`.
-        loaded: recipe with overrides applied.
-        images: how many to learn; None: a dry run.
+        context: click context of `det train`.
+        loaded: recipe with all overrides applied.
+        images: number of images to overfit; None: a dry run.
     """
     from det_inspect.training import trial
 

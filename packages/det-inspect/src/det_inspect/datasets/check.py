@@ -30,8 +30,8 @@ class Source:
     """A split as a recipe reads it.
 
     Attributes:
-        listing: lists its files, unchecked.
-        rules: rules of its reader.
+        listing: function that lists the files of the split, unchecked.
+        rules: rules of the split's reader.
         dataset: unbuilt dataset; built to check that the reader accepts it, and to count skipped entries.
     """
 
@@ -48,8 +48,8 @@ def check(
     """Check each split, and search for images that two splits share.
 
     Args:
-        sources: for each split a function that lists its files, with the rules of its reader, if any; or, for
-            readers that cannot list, the dataset, whose samples are read one by one.
+        sources: function for each split that lists its files, with the rules of its reader, if any; or, for readers
+            that cannot list, the dataset, whose samples are read one by one.
         pixels: whether to decode every image; else their heads are read, which finds neither damage nor copies.
         track: given images, their number and the name of the split, gives them again, to show how far it is.
     """

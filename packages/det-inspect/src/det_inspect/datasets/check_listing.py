@@ -33,7 +33,7 @@ class Rules:
 
     Attributes:
         masks: representation of masks; None: segmentations are not read.
-        keypoints: whether keypoints are read.
+        keypoints: whether the reader reads keypoints.
         rotated: whether boxes may be rotated.
     """
 

@@ -39,9 +39,9 @@ class CocoFiles:
         image_ids: id of each image in the file.
         category_ids: id of each category in the file.
         classes: the name of each category.
-        unknown: how many results there are of each category id that the annotations do not list; they count for
-            nothing, as with pycocotools.
-        notes: notes for the user.
+        unknown: number of results of each category id that the annotations do not list; they count for nothing, as with
+            pycocotools.
+        notes: remarks for the user, a sentence each.
     """
 
     ground_truth: Table
