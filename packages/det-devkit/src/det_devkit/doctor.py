@@ -61,7 +61,7 @@ class EnvironmentReport:
 
     Attributes:
         versions: versions of Python, the platform and relevant distributions, to quote in bug reports.
-        problems: faults.
+        problems: faults of the environment, with fixes.
         notes: intended states that may be of interest.
     """
 

@@ -24,7 +24,7 @@ class ExportedModel(nn.Module):
     Args:
         run: function from pixels uint8 (B, 3, H, W) and sizes int64 (B, 2), and proposals (N, 4) if `metadata.inputs`
             has them, to the outputs; B is `metadata.batch_size`, or with `metadata.any_batch` at most that.
-        metadata: metadata of the file.
+        metadata: metadata read from the file.
         where: name of the file in error messages.
 
     Attributes:

@@ -33,7 +33,7 @@ class FBNetKeypointHead(KeypointRCNNConvDeconvUpsampleHead):
         pooler: factory of the RoI pooler, called with the `strides` of these levels.
         blocks: the architecture; its part "kpts" is built.
         predictor: layers from features to heatmaps.
-        loss_weight: weight of the loss.
+        loss_weight: factor on the keypoint loss in the sum.
         normalize_by: normalization of the loss, as of the keypoint head of core.
         max_foreground: maximum number of foreground regions per image, as of the keypoint head of core.
     """
