@@ -41,7 +41,7 @@ class Watchdog:
     process (`signal.setitimer`) would do without the thread, but there is only one, and test runners use it.
 
     Args:
-        seconds: how long each function may take; infinite for no limit.
+        seconds: time limit of each function, in seconds; infinite for no limit.
         advice: the end of messages on stderr, in which `{who}` stands for the name of the code that hangs.
         program: name of the program, the beginning of these messages; "" for none.
 

@@ -54,7 +54,7 @@ class TrackDrawing:
     Args:
         trails: seconds that the path of an object, or of each of its keypoints, stays visible; 0 for none.
         labels: write names, numbers and scores.
-        line_width: in pixels; None: by the size of the image.
+        line_width: width of lines in pixels; None: by the size of the image.
     """
 
     def __init__(self, trails: float = 1.0, labels: bool = True, line_width: int | None = None) -> None:

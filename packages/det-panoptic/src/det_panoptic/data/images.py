@@ -40,7 +40,7 @@ class PanopticImages:
         bad_segments: treatment of invalid segments (`BadSegments`).
 
     Attributes:
-        classes: class names, by label.
+        classes: names of the classes; the label is the index.
         category_ids: category ids of the file, by label.
         things: labels of the thing classes.
         left_out: reasons why images or objects were skipped, with counts; see `det_core.data.skipped_entries`.
