@@ -57,19 +57,19 @@ def read_mot(path: str | PathLike[str], ground_truth: bool = False) -> Tracks:
         raise DataError(str(path), "cannot be read as a MOT file", str(error), "give a text file") from error
     rows: list[list[float]] = []
     faults: list[str] = []
-    used: set[tuple[float, float]] = set()
+    pairs: set[tuple[float, float]] = set()
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         row, fault = _parsed(line)
-        if not fault and row[1] >= 0 and (row[0], row[1]) in used:
+        if not fault and row[1] >= 0 and (row[0], row[1]) in pairs:
             fault = f"id {row[1]:.0f} is there twice in frame {row[0]:.0f}"
         if fault:
             faults.append(f"line {number}: {fault}")
             continue
         if ground_truth and len(row) > 6 and row[6] == 0:
             continue
-        used.add((row[0], row[1]))
+        pairs.add((row[0], row[1]))
         rows.append(row[:6])
     if faults:
         more = f"; and {len(faults) - _LISTED} more" if len(faults) > _LISTED else ""

@@ -239,8 +239,8 @@ def _some(keys: Sequence[str]) -> str:
 
 def _with_near(keys: Sequence[str], others: Sequence[str]) -> list[str]:
     """The first keys, each with the most similar name on the other side."""
-    named = []
+    names = []
     for key in keys[:_MAX_LISTED]:
         near = difflib.get_close_matches(key, others, 1, cutoff=0.8)
-        named.append(f"{key} (near {near[0]})" if near else key)
-    return [*named, *keys[_MAX_LISTED:]]
+        names.append(f"{key} (near {near[0]})" if near else key)
+    return [*names, *keys[_MAX_LISTED:]]

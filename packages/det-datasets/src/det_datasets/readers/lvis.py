@@ -100,11 +100,11 @@ def _placed(image: Any) -> Any:
 
 def _labels(image: Mapping[str, Any], key: str, labels: Mapping[int, int], path: Path) -> list[int]:
     """Labels of the categories that an image lists under `key`; categories that are not selected are skipped."""
-    listed = image.get(key, [])
-    if not isinstance(listed, list) or not all(type(each) is int for each in listed):
-        found = f"image {quoted(image['id'], 60)} has {quoted(listed, 80)}"
+    category_ids = image.get(key, [])
+    if not isinstance(category_ids, list) or not all(type(each) is int for each in category_ids):
+        found = f"image {quoted(image['id'], 60)} has {quoted(category_ids, 80)}"
         raise DataError(str(path), f"'{key}' must be a list of category ids", found)
-    return [labels[each] for each in listed if each in labels]
+    return [labels[each] for each in category_ids if each in labels]
 
 
 def _frequency(category: Mapping[str, Any], path: Path) -> str:

@@ -110,10 +110,10 @@ def _surface() -> tuple[Array, NDArray[np.int64]]:
     cells = np.zeros([n - 1 for n in counts], int)
     for shift in np.ndindex(2, 2, 2):
         cells += inside[tuple(slice(s, n - 1 + s) for s, n in zip(shift, counts, strict=True))]
-    used = (cells > 0) & (cells < 8)
+    on_surface = (cells > 0) & (cells < 8)
     number = np.full(cells.shape, -1)
-    number[used] = np.arange(used.sum())
-    vertices = (np.argwhere(used) + 0.5) * CELL - offset
+    number[on_surface] = np.arange(on_surface.sum())
+    vertices = (np.argwhere(on_surface) + 0.5) * CELL - offset
     quads = []
     for axis in range(3):
         low = [slice(0, n - 1) if a == axis else slice(1, n - 1) for a, n in enumerate(counts)]

@@ -133,8 +133,8 @@ class DensePoseDataset(IndexedImages):
     ) -> Listing:
         """The unchecked content of the file; file names as in COCO, categories after `class_map`."""
         content = read_content(Path(annotations))
-        named = [_with_file_name(image) for image in content["images"]]
-        content = _mapped({**content, "images": named}, class_map or {}, str(annotations))
+        image_records = [_with_file_name(image) for image in content["images"]]
+        content = _mapped({**content, "images": image_records}, class_map or {}, str(annotations))
         check = _check(content, class_meshes, bodies)
         return Listing(content, Path(images), Path(annotations), checks=(check,))
 

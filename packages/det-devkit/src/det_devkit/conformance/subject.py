@@ -78,10 +78,10 @@ class Subject:
         signature = signature_of(self.target)
         parent_arguments = {n: v for n, v in parent_arguments.items() if signature.open or n in signature.arguments}
         configured = self._configured()
-        needed = [
+        required = [
             a for a in signature.arguments.values() if a.required and a.name not in {**parent_arguments, **configured}
         ]
-        placeholders = {a.name: placeholder(a.name, a.annotation) for a in needed}
+        placeholders = {a.name: placeholder(a.name, a.annotation) for a in required}
         unknown = [name for name, value in placeholders.items() if value is None]
         if unknown and self.example is None:
             configured = next(self._in_recipes(), {})

@@ -11,12 +11,12 @@ from det_core.predict import Detector
 
 from det_export.exported import ExportedModel
 
-__all__ = ["RUNTIMES", "file_of", "loader", "named"]
+__all__ = ["RUNTIMES", "file_of", "loader", "sources_by_name"]
 
 RUNTIMES = ("eager", "onnx", "aoti")
 
 
-def named(models: Sequence[str]) -> dict[str, str]:
+def sources_by_name(models: Sequence[str]) -> dict[str, str]:
     """Name -> source of models given as SOURCE or NAME=SOURCE; names are those of a file, or of the folder of a run.
 
     Raises:

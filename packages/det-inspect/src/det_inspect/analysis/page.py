@@ -96,11 +96,11 @@ def page(
 
 def _named(figures: Mapping[str, float | None]) -> dict[str, float | None]:
     """Figures by names that are short; of equal ones those after the first are numbered."""
-    named: dict[str, float | None] = {}
+    values: dict[str, float | None] = {}
     for name, value in figures.items():
         short = short_name(name, 2 * _SHORT)
-        named[short if short not in named else f"{short} ({len(named)})"] = value
-    return named
+        values[short if short not in values else f"{short} ({len(values)})"] = value
+    return values
 
 
 def _number(value: float | None) -> str:
@@ -245,11 +245,11 @@ def _confusion(analysis: ErrorAnalysis, threshold: float) -> str:
 
 def _unmatched(errors: ImageErrors) -> np.ndarray:
     """Objects that are neither crowds, nor matched, nor covered by a detection of another class."""
-    met = np.zeros(len(errors.missed), np.bool_)
-    met[errors.meant[np.isin(errors.kinds, (RIGHT, "classification"))]] = True
+    has_match = np.zeros(len(errors.missed), np.bool_)
+    has_match[errors.target_rows[np.isin(errors.kinds, (RIGHT, "classification"))]] = True
     single = errors.missed.copy()
-    single[errors.meant[errors.meant >= 0]] = True
-    return single & ~met
+    single[errors.target_rows[errors.target_rows >= 0]] = True
+    return single & ~has_match
 
 
 def _worst(analysis: ErrorAnalysis, threshold: float, images: Path | None) -> str:

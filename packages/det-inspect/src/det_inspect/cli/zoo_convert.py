@@ -45,10 +45,10 @@ def command(source: str, output: Path | None, recipe: str | None, force: bool) -
     from det_core.engine.checkpoint import write_whole
     from safetensors.torch import save_file
 
-    state, said = _upgraded(source, recipe) if recipe else _as_it_is(source)
+    state, summary = _upgraded(source, recipe) if recipe else _as_it_is(source)
     content = {name: tensor.contiguous().clone() for name, tensor in state.items()}
     write_whole(output, lambda temporary: save_file(content, temporary, metadata={"format": "pt"}))
-    echo(said)
+    echo(summary)
     echo(f"{len(content)} tensors are in {output}")
 
 

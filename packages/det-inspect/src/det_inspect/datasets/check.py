@@ -98,7 +98,7 @@ def _of_files(
     """Check the images of a listing, each with its entry and its objects."""
     every = max(1, len(images) // _EXAMPLES)
     for number, (path, (entry, example)) in enumerate(follow(images.items(), len(images))):
-        listed = (entry["height"], entry["width"])
+        entry_size = (entry["height"], entry["width"])
         if not path.exists():
             yield Defect("missing image", name, str(path), str(entry["id"]), "the file is listed, but not there")
             continue
@@ -108,8 +108,10 @@ def _of_files(
         except DataError as error:
             yield Defect("unreadable image", name, str(path), str(entry["id"]), _words(error))
             continue
-        if size != listed:
-            text = f"the image has {size[1]} x {size[0]} upright pixels, its entry has {listed[1]} x {listed[0]}"
+        if size != entry_size:
+            text = (
+                f"the image has {size[1]} x {size[0]} upright pixels, its entry has {entry_size[1]} x {entry_size[0]}"
+            )
             yield Defect("size differs", name, str(path), str(entry["id"]), text, path)
         if picture is not None:
             yield from copies.add(picture, name, path, entry["id"])

@@ -79,9 +79,13 @@ def gather(root: Path, parts: Mapping[str, list[Listing]], track: Any = None) ->
 def _categories(listing: Listing) -> list[_Record]:
     """The categories of a file without the one that only names the others, as Roboflow's exports have it."""
     categories = sound(listing.content["categories"], "category", category_fault(), listing.annotations)[0]
-    used = {each.get("category_id") for each in listing.content.get("annotations", ()) if isinstance(each, dict)}
+    category_ids = {
+        each.get("category_id") for each in listing.content.get("annotations", ()) if isinstance(each, dict)
+    }
     above = {each.get("supercategory") for each in categories}
-    return [each for each in categories if each["id"] in used or each["name"] not in above or len(categories) == 1]
+    return [
+        each for each in categories if each["id"] in category_ids or each["name"] not in above or len(categories) == 1
+    ]
 
 
 def _classes(

@@ -113,9 +113,9 @@ class ModelPredictions(Predictions):
             return
         records = [] if result.prediction.detections is None else result.to_coco(picture.id)
         names = dict(zip(detector.category_ids, detector.classes, strict=True))
-        named = [{**each, "class": names[each["category_id"]]} for each in records]
-        self.put(index, self._detections(named))
-        line = json.dumps({"split": picture.split, "id": picture.id, "results": named})
+        results = [{**each, "class": names[each["category_id"]]} for each in records]
+        self.put(index, self._detections(results))
+        line = json.dumps({"split": picture.split, "id": picture.id, "results": results})
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._file.open("a", encoding="utf-8") as file:
@@ -141,9 +141,9 @@ class ModelPredictions(Predictions):
 
     def _detections(self, records: Sequence[dict[str, Any]]) -> list[Detection]:
         label_of = {name: label for label, name in enumerate(self._set.classes)}
-        named = [each for each in records if each["class"] in label_of]
-        ids = {each["image_id"]: 0 for each in named}
-        usable = [each for each in named if not fault_of(each, ids, {each["category_id"]: 0})]
+        results = [each for each in records if each["class"] in label_of]
+        ids = {each["image_id"]: 0 for each in results}
+        usable = [each for each in results if not fault_of(each, ids, {each["category_id"]: 0})]
         return [Detection(label_of[each["class"]], float(each["score"]), each) for each in usable]
 
     def _report_classes(self, detector: "Detector") -> None:

@@ -143,13 +143,13 @@ class PanopticImages:
         order = np.argsort(segment_ids)
         ranked = np.append(segment_ids[order], -1)  # larger numbers map to the end
         at = np.searchsorted(ranked[:-1], numbers)
-        listed = ranked[at] == numbers
+        in_file = ranked[at] == numbers
         present = np.zeros(len(segment_ids), bool)
-        present[order] = np.bincount(at[listed], minlength=len(segment_ids)) > 0
+        present[order] = np.bincount(at[in_file], minlength=len(segment_ids)) > 0
         if self._bad == "stop":
-            self._require_agreement(path, segment_ids[~present], np.unique(numbers[~listed & (numbers > 0)]))
+            self._require_agreement(path, segment_ids[~present], np.unique(numbers[~in_file & (numbers > 0)]))
         place = np.where(present, present.cumsum(), 0)
-        ids = np.where(listed, np.append(place[order], 0)[at], 0)
+        ids = np.where(in_file, np.append(place[order], 0)[at], 0)
         return torch.from_numpy(ids), present
 
     def _require_agreement(self, path: Path, without_pixels: NDArray[np.int64], unknown: NDArray[np.int64]) -> None:

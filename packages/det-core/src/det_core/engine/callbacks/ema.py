@@ -72,12 +72,12 @@ class EMA:
         self.average, self.updates = dict(state["average"]), int(state["updates"])
 
     def _tensors(self, model: nn.Module) -> dict[str, Tensor]:
-        named: dict[str, Tensor] = {
+        tensors: dict[str, Tensor] = {
             name: p for name, p in model.named_parameters() if p.requires_grad or name in self.average
         }
         if self.buffers:
-            named |= {n: b for n, b in model.named_buffers() if b.is_floating_point() and n in model.state_dict()}
-        return named
+            tensors |= {n: b for n, b in model.named_buffers() if b.is_floating_point() and n in model.state_dict()}
+        return tensors
 
 
 @torch.no_grad()

@@ -125,10 +125,10 @@ class RetinaNetHead(nn.Module):
         labels, boxes = torch.stack([m[0] for m in matched]), torch.stack([m[1] for m in matched])
         image, anchor = torch.nonzero((labels >= 0) & (labels < self.num_classes), as_tuple=True)
         normalizer = self.normalizer(labels.new_tensor(len(image)))
-        used = labels >= 0
+        valid = labels >= 0
         classes = torch.arange(self.num_classes, device=labels.device)
-        target = (labels[used][:, None] == classes).float()
-        classification = self.focal_loss(logits[used], target)
+        target = (labels[valid][:, None] == classes).float()
+        classification = self.focal_loss(logits[valid], target)
         offsets, boxes = offsets[image, anchor], boxes[image, anchor]
         regression = self.box_regression(offsets, anchors[anchor], boxes, self.box_weights)
         return {"loss_cls": classification / normalizer, "loss_box_reg": regression / normalizer}

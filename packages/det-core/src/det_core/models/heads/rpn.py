@@ -59,11 +59,11 @@ class RPNHead(nn.Module):
         for dim in conv_dims:
             convs.append(Conv2d(channels, channels if dim == -1 else dim, 3, activation=F.relu_))
             channels = channels if dim == -1 else dim
-        named = {f"conv{i}": conv for i, conv in enumerate(convs)}
+        conv_by_name = {f"conv{i}": conv for i, conv in enumerate(convs)}
         self.anchors = anchors
         self.conv = convs[0] if len(convs) == 1 else nn.Sequential()
         if len(convs) > 1:
-            for name, conv in named.items():
+            for name, conv in conv_by_name.items():
                 self.conv.add_module(name, conv)
         self.box_dim = box_dim
         self.objectness_logits = nn.Conv2d(channels, anchors, 1)
