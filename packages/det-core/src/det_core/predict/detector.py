@@ -293,12 +293,7 @@ class Detector:
         Raises:
             MissingExtraError: there are images, and det-inspect is not installed.
         """
-        options: dict[str, Any] = {
-            "fold": fold,
-            "channels_last": channels_last,
-            "compiled": compiled,
-            "threshold": threshold,
-        }
+        options = dict[str, Any](fold=fold, channels_last=channels_last, compiled=compiled, threshold=threshold)
         if precision is None and (trial := list(images)):
             faster: Detector = function("Detector.optimize")(self, trial, options)
             return faster
