@@ -7,7 +7,7 @@ from torch import nn
 
 pytest.importorskip("torchao", reason="int8 needs the extra int8")
 
-from det_export.quantize import quantize  # noqa: E402
+from det_export.quantize import quantize
 
 
 @pytest.mark.parametrize("factor", [1.0, 1e-3, 1e-5])
