@@ -100,6 +100,7 @@ class Processes:
 
         if _is_sharded(model):
             return model
+        model = model.to(memory_format=torch.contiguous_format)  # the only one that FSDP takes
         mesh = DeviceMesh.from_group(self.group, self.device.type)
         names: set[str] = set()
         for pattern in self.settings.shard_layers or [name for name, _ in model.named_children()]:
