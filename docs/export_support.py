@@ -41,8 +41,8 @@ def run(name: str, trace: str, forms: Sequence[str]) -> Iterator[tuple[str, dict
         try:
             unexportable = obstacle(narrow_models.built(name))
             if unexportable is not None:
-                found = f"{unexportable.operator} {unexportable.reason}"
-                yield form, {"problem": found, "operator": unexportable.operator, "seconds": 0}
+                problem = f"{unexportable.operator} {unexportable.reason}"
+                yield form, {"problem": problem, "operator": unexportable.operator, "seconds": 0}
                 continue
             model = narrow_models.built(name, narrow_models.seed_of(name))
             exporter = exporter_of(form, precision, sizes)

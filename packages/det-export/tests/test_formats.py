@@ -31,7 +31,7 @@ def test_export_other_sizes_agree_with_the_model(files, name):
     agreement = compare(model(), loaded, shipped()[:1], sizes_for(loaded, EXAMPLE), path)
     assert agreement.agrees, agreement
     assert len({row.size for row in agreement.rows}) == 3
-    assert all(row.expected == row.found > 1 for row in agreement.rows[:3])
+    assert all(row.expected == row.actual > 1 for row in agreement.rows[:3])
     assert [row.image for row in agreement.rows[3:]] == [BLACK]
 
 
@@ -48,7 +48,7 @@ def test_export_as_writes_the_program_in_another_format(files, tmp_path):
     assert (tmp_path / "model.pt2.json").exists()
 
 
-def test_export_as_refuses_other_precisions_and_nothing_exported(files, tmp_path):
+def test_export_as_without_program_of_same_precision_is_refused(files, tmp_path):
     exporter, _ = files["onnx"]
     with pytest.raises(ConfigError, match=r"another precision.*fp32, and torch_export wants bf16"):
         exporter.export_as(TorchExporter(precision="bf16"), tmp_path / "model.pt2")

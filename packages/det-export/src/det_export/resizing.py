@@ -28,8 +28,8 @@ def require_resizable(metadata: Metadata) -> None:
         raise ConfigError("resize", "has no rule: the recipe's transforms do more than ResizeShortestEdge", fix=fix)
     others = set(outputs) - _OUTPUTS
     if others or batch_size != 1:
-        found = ", ".join(sorted(others)) or f"{batch_size} images at once"
-        raise ConfigError("resize", "is for one image, and boxes, masks and keypoints", found, fix)
+        detail = ", ".join(sorted(others)) or f"{batch_size} images at once"
+        raise ConfigError("resize", "is for one image, and boxes, masks and keypoints", detail, fix)
 
 
 def can_resize(metadata: Metadata) -> bool:
@@ -95,8 +95,8 @@ def _prefixed(model: Any, nodes: "_Nodes", factors: str) -> Any:
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
-    used = [each for each in graph.input if each.name in ("pixels", "sizes")]
-    for each in used:
+    model_inputs = [each for each in graph.input if each.name in ("pixels", "sizes")]
+    for each in model_inputs:
         graph.input.remove(each)
     graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["image_height", "image_width", 3]))
     for node in graph.node:

@@ -49,7 +49,7 @@ class ModelRole:
 
     def inputs(self, module: Any, scene: Scene) -> ModelInputs:
         """Images as they come from a loader."""
-        return ModelInputs(scene.batch, [of_classes(truth, module.num_classes) for truth in scene.targets])
+        return ModelInputs(scene.batch, [of_classes(targets, module.num_classes) for targets in scene.targets])
 
     def predict(self, module: Any, inputs: ModelInputs) -> list[dict[str, Tensor]]:
         """All tensors of a prediction."""
@@ -80,10 +80,10 @@ def argument_decides(subject: Subject) -> None:
             if not isinstance(module(inputs.batch, inputs.targets), Mapping):
                 raise Failed(f"{where} it returns no losses for targets", fix)
             try:
-                said = module(inputs.batch)
+                result = module(inputs.batch)
             except Exception as error:
                 raise Failed(f"{where} without targets it raises {type(error).__name__}: {error}", fix) from error
-            if not isinstance(said, list):
+            if not isinstance(result, list):
                 raise Failed(f"{where} without targets it returns no predictions", fix)
 
 

@@ -42,7 +42,7 @@ _LARGEST = 4096
 _MOST = 64  # images at once
 _MOST_PROPOSALS = 65536
 _METADATA: Mapping[str, Any] = {"classes": (), "category_ids": (), "recipe": "", "licence": ""}
-_KEPT = tuple(_METADATA)
+_ABOUT_FIELDS = tuple(_METADATA)
 
 
 class FileExporter(ABC):
@@ -52,8 +52,8 @@ class FileExporter(ABC):
         dynamic: whether the file takes images of any height and width up to 4096 pixels; False fixes them to those of
             the example, padded.
         precision: "fp32"; "bf16" computes convolutions and linear layers in bfloat16, "int8" in eight bits.
-        calibrate: for "int8": folder of pictures that are typical of the application.
-        keep_float: for "int8": names of modules that stay in float.
+        calibrate: folder of pictures that are typical of the application, for "int8".
+        keep_float: names of modules that stay in float with "int8".
         dynamic_batch: whether the file takes any number of images up to 64; False fixes it to that of the example.
 
     Attributes:
@@ -211,7 +211,7 @@ class FileExporter(ABC):
             precision=self.precision,
             num_classes=int(getattr(model, "num_classes", 0) or 0),
             finish=program.finish,
-            **{name: self.about[name] for name in _KEPT if name in self.about},
+            **{name: self.about[name] for name in _ABOUT_FIELDS if name in self.about},
         )
         metadata.licence = licence_in(self.about)
         metadata.resize = rule_of_recipe(metadata.recipe, metadata.divisibility, metadata.smallest)
@@ -240,9 +240,9 @@ class FileExporter(ABC):
             return None
         sides = {2: _free("height", metadata), 3: _free("width", metadata)} if self.dynamic else {}
         images = {0: Dim("images", min=1, max=_MOST)} if self.dynamic_batch else {}
-        given = (images | sides, images, *proposals)
+        shapes = (images | sides, images, *proposals)
         # The variable arguments of `Program.forward` are one group.
-        return (*given[:2], tuple(proposals)) if proposals else given
+        return (*shapes[:2], tuple(proposals)) if proposals else shapes
 
     def _calibration(self, metadata: Metadata) -> list[tuple[Tensor, Tensor]]:
         """The calibration inputs; also stores those of the pictures in `compared` for the report."""

@@ -35,7 +35,7 @@ class OnnxExporter(FileExporter):
     Args:
         resize: whether the file resizes its input: it takes `image`, uint8 (H, W, 3), RGB, of any size, in place of
             `pixels` and `sizes`, and its boxes are in the pixels of that image. Requires `dynamic`; None: if possible.
-        others: as of `FileExporter`.
+        others: further keyword arguments of `FileExporter`.
 
     Inputs `pixels` and `sizes`, outputs by the names in the file's metadata; see `det_export.program`.
     """
@@ -112,8 +112,8 @@ class OnnxExporter(FileExporter):
             raise CheckpointError(str(path), f"does not take {', '.join(metadata.inputs)}", found, _FIX)
 
         def run(*inputs: Tensor) -> Sequence[Tensor]:
-            given = {name: value.numpy() for name, value in zip(metadata.inputs, inputs, strict=True)}
-            return [torch.from_numpy(each) for each in session.run(None, {name: given[name] for name in names})]
+            arrays = {name: value.numpy() for name, value in zip(metadata.inputs, inputs, strict=True)}
+            return [torch.from_numpy(each) for each in session.run(None, {name: arrays[name] for name in names})]
 
         return metadata, run
 
@@ -133,7 +133,7 @@ def _translated(program: ExportedProgram, metadata: Metadata) -> Any:
     """The program as a `ModelProto`; ConfigError where ONNX has no place for it."""
     try:
         with _silent():
-            made: Any = torch.onnx.export(
+            onnx_program: Any = torch.onnx.export(
                 program,
                 dynamo=True,
                 opset_version=OPSET,
@@ -142,11 +142,11 @@ def _translated(program: ExportedProgram, metadata: Metadata) -> Any:
                 custom_translation_table=translations(),
                 verbose=False,
             )
-            model = made.model_proto
+            model = onnx_program.model_proto
     except Exception as error:  # the exporter's errors have no common type
-        found = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        detail = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         problem = "an operator of the model has no counterpart in ONNX"
-        raise ConfigError("export", problem, found[:300], "export to torch_export") from error
+        raise ConfigError("export", problem, detail[:300], "export to torch_export") from error
     if model.ByteSize() > _LONGEST_FILE:
         raise ConfigError("export", "an ONNX file holds less than 2 GiB", f"{model.ByteSize()} bytes")
     return model
@@ -226,16 +226,16 @@ def _require_own(tensor: Any, where: str) -> None:
     from onnx import TensorProto
 
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-        found = f"{tensor.name!r:.80} does"
-        raise CheckpointError(where, "keeps weights in other files, which det does not write", found, _FIX)
+        detail = f"{tensor.name!r:.80} does"
+        raise CheckpointError(where, "keeps weights in other files, which det does not write", detail, _FIX)
     count = math.prod(tensor.dims)
-    held = len(tensor.raw_data) + sum(
+    num_bytes = len(tensor.raw_data) + sum(
         len(getattr(tensor, name)) * 8
         for name in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
     )
-    if min(tensor.dims, default=0) < 0 or count > min(held * 8, _EXTENSIVE * 8):
-        found = f"{tensor.name!r:.80} has {count} elements in {held} bytes"
-        raise CheckpointError(where, "holds a tensor that is larger than the file", found, _FIX)
+    if min(tensor.dims, default=0) < 0 or count > min(num_bytes * 8, _EXTENSIVE * 8):
+        detail = f"{tensor.name!r:.80} has {count} elements in {num_bytes} bytes"
+        raise CheckpointError(where, "holds a tensor that is larger than the file", detail, _FIX)
 
 
 @contextlib.contextmanager

@@ -74,9 +74,9 @@ def sound(
         plural = "categories" if what == "category" else f"{what}s"
         problem = f"1 {what} cannot be used" if len(faults) == 1 else f"{len(faults)} {plural} cannot be used"
         rest = [f"and {len(faults) - _MAX_LISTED} more"] if len(faults) > _MAX_LISTED else []
-        found = "; ".join(faults[:_MAX_LISTED] + rest)
+        detail = "; ".join(faults[:_MAX_LISTED] + rest)
         fix = "correct the file" + (", or set bad_annotations to 'skip'" if what == "annotation" else "")
-        raise DataError(str(path), problem, found, fix)
+        raise DataError(str(path), problem, detail, fix)
     return good, faults
 
 
@@ -174,8 +174,8 @@ class AnnotationCheck:
         if isinstance(record.get("fault"), Fault):  # which a reader of another format has found; JSON makes no such
             yield record["fault"]
             return
-        needed = ("image_id", "category_id", "bbox", *(("segmentation",) if self.masks else ()))
-        if missing := [key for key in needed if key not in record]:
+        required_keys = ("image_id", "category_id", "bbox", *(("segmentation",) if self.masks else ()))
+        if missing := [key for key in required_keys if key not in record]:
             yield Fault("bad entry", f"has no '{missing[0]}'")
             return
         if not _is_int(record["category_id"]) or record["category_id"] not in self.category_ids:
