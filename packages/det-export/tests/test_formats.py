@@ -48,7 +48,7 @@ def test_export_as_writes_the_program_in_another_format(files, tmp_path):
     assert (tmp_path / "model.pt2.json").exists()
 
 
-def test_export_as_refuses_other_precisions_and_nothing_exported(files, tmp_path):
+def test_export_as_without_program_of_same_precision_is_refused(files, tmp_path):
     exporter, _ = files["onnx"]
     with pytest.raises(ConfigError, match=r"another precision.*fp32, and torch_export wants bf16"):
         exporter.export_as(TorchExporter(precision="bf16"), tmp_path / "model.pt2")
