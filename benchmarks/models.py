@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from det_core import recipes
@@ -68,7 +69,8 @@ def measure(recipe: str, size: tuple[int, int], runs: int) -> dict[str, dict[str
     model, batch = recipes.load(recipe).build_model().eval(), batch_of(size)
     narrow_models.spread(model, (size[0] // 4, size[1] // 4))
     models = {name: make(model) for name, make in VARIANTS.items()}
-    outputs, times = {}, {name: [0.0] * 0 for name in models}
+    outputs: dict[str, Any] = {}
+    times: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(runs + 1):
         for name, each in models.items():
             start = time.perf_counter()
@@ -76,7 +78,7 @@ def measure(recipe: str, size: tuple[int, int], runs: int) -> dict[str, dict[str
             if turn:
                 times[name].append(time.perf_counter() - start)
             else:
-                outputs[name] = predicted(Result(batch.pixels[0], prediction, ()))
+                outputs[name] = predicted(Result(batch.pixels[0], prediction, (), ()))
     medians = {name: statistics.median(each) for name, each in times.items()}
     return {
         name: {

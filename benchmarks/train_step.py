@@ -2,7 +2,8 @@
 
 Both have the same weights, settings and photographs of 800 x 1216, with the boxes of the blood cells and an ellipse in
 each as its mask. A step is the losses, their gradients and SGD with momentum, which each library builds as its own
-training does; "det, plain" is without `det_core.models.cpu_acceleration`, which `det train` installs. They take turns;
+training does; "det, plain" is without `det_core.models.cpu_acceleration`, which `det train` installs, and "det, bf16"
+as `train.precision: bf16` has it, where the processor computes in bfloat16. They take turns;
 times are medians, those of the processor of all threads together, which other programs disturb less. Memory is what a
 step holds at most beyond the models and their momentum.
 Run it: python benchmarks/train_step.py [RUNS [IMAGES]]
@@ -24,10 +25,11 @@ from det_core.engine.optim import ParamGroups, build_optimizer
 from det_core.models.cpu_acceleration import accelerate
 from det_core.recipes import Factory
 from det_core.structures import ImageBatch, Targets
+from det_inspect.speed.trial import computes_in_bf16
 from torch import Tensor, nn
 
 RESULTS = Path(__file__).parent / "results" / "train_step.json"
-OTHER, OURS, PLAIN = "torchvision", "det", "det, plain"
+OTHER, OURS, PLAIN, BF16 = "torchvision", "det", "det, plain", "det, bf16"
 
 
 def photographs(count: int) -> tuple[list[Tensor], list[Targets]]:
@@ -65,11 +67,20 @@ def steps(images: list[Tensor], targets: list[Targets]) -> dict[str, Callable[[]
     # A rate of zero: the weights do not move, so that each step has the same work to do.
     sgd = Factory(torch.optim.SGD, lr=0.0, momentum=0.9, weight_decay=1e-4)
     trained = [parameter for parameter in other.parameters() if parameter.requires_grad]
-    return {
+    calls = {
         OTHER: stepper(other, sgd(params=trained), lambda: other(floats, theirs_too)),
         OURS: stepper(fast, build_optimizer(sgd, fast, ParamGroups()), lambda: fast(batch, targets)),
         PLAIN: stepper(model, build_optimizer(sgd, model, ParamGroups()), lambda: model(batch, targets)),
     }
+    if computes_in_bf16(batch.pixels.device):
+
+        def half_losses() -> dict[str, Tensor]:
+            with torch.autocast("cpu", torch.bfloat16):
+                losses: dict[str, Tensor] = fast(batch, targets)
+            return losses
+
+        calls[BF16] = stepper(fast, build_optimizer(sgd, fast, ParamGroups()), half_losses)
+    return calls
 
 
 def stepper(

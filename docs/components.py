@@ -42,8 +42,8 @@ def pages() -> dict[str, str]:
         components = (
             registry.components(kind) if kind != "parts" else [each for name in PACKAGES for each in parts(name)]
         )
-        listed = [each for each in components if kind == "parts" or each.distribution in PACKAGES]
-        sections = {each.qualified: describe(each).markdown() for each in listed}
+        documented = [each for each in components if kind == "parts" or each.distribution in PACKAGES]
+        sections = {each.qualified: describe(each).markdown() for each in documented}
         texts[f"{kind}.md"] = "\n".join([f"{_MARK}# {kind.capitalize()}\n", *sections.values()])
         rows.append(f"| [{kind}]({kind}.md) | {place} | {', '.join(f'`{name}`' for name in sections)} |\n")
     return {"README.md": _INDEX + "".join(rows), **texts}

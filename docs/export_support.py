@@ -119,7 +119,7 @@ def write_page(results: dict[str, dict[str, Any]]) -> None:
     PAGE.write_text(f"{before}{START}\n\n" + "\n".join(lines).strip() + f"\n\n{END}{after}", "utf-8")
 
 
-def _kept() -> dict[str, dict[str, Any]]:
+def _results() -> dict[str, dict[str, Any]]:
     return json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
 
 
@@ -138,13 +138,13 @@ def main() -> None:
             keys = {
                 pair.partition(":")[0]: f"{name} / {pair}" for pair in arguments.pairs if pair.endswith(f":{trace}")
             }
-            missing = [form for form, key in keys.items() if arguments.again or key not in _kept()]
+            missing = [form for form, key in keys.items() if arguments.again or key not in _results()]
             for form, result in run(name, trace, missing):
                 print(keys[form], result, flush=True)  # noqa: T201
                 # Read again: another process may have written meanwhile.
-                content = {**_kept(), keys[form]: result}
+                content = {**_results(), keys[form]: result}
                 RESULTS.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")
-    write_page(_kept())
+    write_page(_results())
 
 
 if __name__ == "__main__":

@@ -36,9 +36,9 @@ _pages: dict[str, str] = {}  # path in the repository: path in the site
 
 def site_path(path: str) -> str:
     """The place in the site of a file of the repository; both from their roots."""
-    named = {"README.md": "index.md", "docs/README.md": "all-pages.md"}
-    if path in named:
-        return named[path]
+    renames = {"README.md": "index.md", "docs/README.md": "all-pages.md"}
+    if path in renames:
+        return renames[path]
     if path.startswith("docs/") and not path.endswith((".py", ".json")):
         return path.removeprefix("docs/")
     if path.endswith("/README.md"):
@@ -116,12 +116,12 @@ def api_pages() -> dict[str, str]:
         if module.startswith("det_core"):
             names.setdefault(module, []).append(name)
     pages = {
-        f"api/{module}.md": f"# {module}\n\n" + "".join(f"::: {module}.{name}\n\n" for name in listed)
-        for module, listed in names.items()
+        f"api/{module}.md": f"# {module}\n\n" + "".join(f"::: {module}.{name}\n\n" for name in members)
+        for module, members in names.items()
     }
     table = "".join(
-        f"| [`{module}`]({module}.md) | {', '.join(f'`{name}`' for name in listed)} |\n"
-        for module, listed in names.items()
+        f"| [`{module}`]({module}.md) | {', '.join(f'`{name}`' for name in members)} |\n"
+        for module, members in names.items()
     )
     head = "# API reference\n\nThe public names of det-core; all others may change in any version.\n\n"
     return {"api/index.md": f"{head}| module | names |\n| --- | --- |\n{table}", **pages}

@@ -1,7 +1,7 @@
 """Learn to map every pixel of a synthetic figure onto its surface: ten minutes on two CPU cores.
 
 Renders 200 pictures to learn from and 40 to evaluate on, trains the charts of recipe.yaml and, from the detector that
-this gives, the surface embeddings of embeddings.yaml, evaluates both, and draws what was learnt:
+this gives, the surface embeddings of embeddings.yaml, evaluates both, and draws predictions:
 
     python examples/densepose/demo.py --output runs/densepose
 """

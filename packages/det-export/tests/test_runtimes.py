@@ -187,11 +187,11 @@ def test_resizing_of_a_free_batch_refused_before_work():
 
 
 def test_int8_layer_that_is_none_names_some():
-    from det_export.quantize import _kept
+    from det_export.quantize import _float_layers
 
-    assert _kept({"a.b", "a.c", "d"}, ["a"]) == {"a.b", "a.c"}
+    assert _float_layers({"a.b", "a.c", "d"}, ["a"]) == {"a.b", "a.c"}
     with pytest.raises(ConfigError, match=r"is no convolution or linear layer.*such as"):
-        _kept({"backbone.conv1", "head.fc"}, ["backbone.conv2"])
+        _float_layers({"backbone.conv1", "head.fc"}, ["backbone.conv2"])
 
 
 def test_int8_without_pictures_refused_before_work(tmp_path):

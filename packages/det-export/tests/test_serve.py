@@ -17,7 +17,7 @@ from det_core.errors import ConfigError, DataError
 pytest.importorskip("fastapi")
 httpx = pytest.importorskip("httpx")
 
-from det_export.serve.loading import named  # noqa: E402
+from det_export.serve.loading import sources_by_name  # noqa: E402
 from det_export.serve.server import is_loopback  # noqa: E402
 from det_export.serve.urls import download, is_public  # noqa: E402
 from PIL import Image  # noqa: E402
@@ -287,13 +287,13 @@ def test_command_on_all_interfaces_needs_token():
 
 
 def test_names_of_models_and_two_of_one_name():
-    assert named(["runs/cells/best.safetensors", "b.onnx", "c=runs/x"]) == {
+    assert sources_by_name(["runs/cells/best.safetensors", "b.onnx", "c=runs/x"]) == {
         "cells": "runs/cells/best.safetensors",
         "b": "b.onnx",
         "c": "runs/x",
     }
     with pytest.raises(ConfigError, match="two models have one name; b"):
-        named(["b.onnx", "x/b.pt2"])
+        sources_by_name(["b.onnx", "x/b.pt2"])
 
 
 def test_openapi_pages_and_metrics(client):

@@ -136,7 +136,7 @@ IN_THE_IMAGES: list[tuple[str, str, Callable[[Path], None]]] = [
     ("missing image", "listed, but not there", lambda folder: (folder / "images" / "1.png").unlink()),
     ("unreadable image", "damaged or cut short", cut),
     ("unreadable image", "the file is empty", lambda folder: (folder / "images" / "1.png").write_bytes(b"") and None),
-    ("size differs", "has 60 x 50 upright pixels, its entry says 40 x 30", grow),
+    ("size differs", "has 60 x 50 upright pixels, its entry has 40 x 30", grow),
     ("same image", "has the same pixels as", repeat),
 ]
 

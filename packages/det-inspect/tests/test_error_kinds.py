@@ -66,7 +66,7 @@ def test_error_kind_of_lower_scored_match_is_duplicate() -> None:
     own = classify_errors(seen(objects((A, 0, 1)), objects((A, 0, 0.3), (A, 0, 0.8))))
     assert own.rows.tolist() == [1, 0]
     assert own.kinds.tolist() == ["right", "duplicate"]
-    assert own.meant.tolist() == [0, 0]
+    assert own.target_rows.tolist() == [0, 0]
 
 
 def test_error_kind_inside_crowd_is_ignored() -> None:

@@ -250,7 +250,7 @@ def test_many_faults_are_counted_and_the_first_are_named(evaluated) -> None:
         ({"a": 1}, [], "is not a COCO annotation file; it has no 'images'"),
         ([1], [], "is not a COCO annotation file; it holds a list"),
         ({"images": 3}, [], "'images' is a int"),
-        (None, {"annotations": []}, "this looks like an annotation file: are the two files swapped?"),
+        (None, {"annotations": []}, "this is probably an annotation file: are the two files swapped?"),
         (None, {"x": 1}, "is no file of COCO results; it holds a dict; give a list of objects with image_id"),
         (None, [3], "result number 1 is not an object"),
         (None, "[1, 2", "found.json: the file of results is not valid JSON"),

@@ -316,7 +316,7 @@ class Sample:
         targets: ground truth in the coordinates of this image; None without annotations.
         id: image id in the dataset (COCO: the image id).
         path: file of the image, for messages; None without a file.
-        proposals: for models that take precomputed proposals (Fast R-CNN); None otherwise.
+        proposals: precomputed proposals for models such as Fast R-CNN; None otherwise.
     """
 
     image: Tensor

@@ -62,10 +62,10 @@ def to_coco_panoptic(
     they have one.
 
     Args:
-        panoptic: in the pixels of the image as stored.
+        panoptic: segments in pixels of the stored image.
         image_id: id of the image in the annotation file.
         category_ids: the annotation file's category of each label.
-        file_name: of the PNG file.
+        file_name: name of the PNG file in the entry.
     """
     ids = panoptic.ids.cpu().numpy().astype(np.int64)
     colors = np.stack((ids % 256, ids // 256 % 256, ids // 65536), axis=-1).astype(np.uint8)

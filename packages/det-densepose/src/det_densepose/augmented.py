@@ -95,7 +95,7 @@ class AugmentedDensePose(nn.Module):
     first view.
 
     Args:
-        model: two-stage detector with DensePose.
+        model: two-stage detector whose RoI heads include DensePose.
         sizes: lengths of the shorter side in pixels, one view for each.
         max_size: maximum length of the longer side in pixels.
         flip: whether to add the horizontal flip of each view. Embeddings cannot be flipped back, so for embedding
@@ -186,14 +186,14 @@ class AugmentedDensePose(nn.Module):
         """The detections with raw outputs averaged over the views."""
         total: dict[str, Any] = {}
         first: dict[str, Any] = {}
-        embeds, used = False, 0
+        embeds, num_views = False, 0
         for view in views:
             if embeds and view.mirrored:
                 continue
             batch = view.batch(image)
             view_detections = replace(merged, boxes=view.into(merged.boxes), size=batch.sizes[0])
             outputs = raw_fields(cast(Any, self.model).predict_given_boxes(batch, [view_detections])[0])
-            first, embeds, used = first or dict(outputs), "embedding" in outputs, used + 1
+            first, embeds, num_views = first or dict(outputs), "embedding" in outputs, num_views + 1
             if embeds and view.angle:
                 problem = "embeddings of a turned image cannot be compared with others"
                 raise ConfigError("AugmentedDensePose.angles", problem, fix="give no angles")
@@ -206,7 +206,7 @@ class AugmentedDensePose(nn.Module):
                 fields = mirror_raw(fields, self._symmetry.tables())
             total = {name: total[name] + value if total else value for name, value in fields.items()}
         for name, value in total.items():
-            mean = (value / used).as_subclass(type(first[name]))
+            mean = (value / num_views).as_subclass(type(first[name]))
             mean.__dict__.update(first[name].__dict__)
             first[name] = mean
         return replace(merged, extras={f"{PREFIX}{name}": value for name, value in first.items()})

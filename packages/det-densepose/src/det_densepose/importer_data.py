@@ -207,6 +207,6 @@ def _named(numbers: Mapping[int, int], names: Mapping[int, str]) -> dict[str, st
 
 def _read_of_others(s: Settings) -> None:
     """Count settings as read that are for datasets which the configuration does not use."""
-    used = {*s.peek("DATASETS.TRAIN"), *s.peek("DATASETS.TEST")}
+    dataset_names = {*s.peek("DATASETS.TRAIN"), *s.peek("DATASETS.TEST")}
     for section in ("DATASETS.WHITELISTED_CATEGORIES.", "DATASETS.CATEGORY_MAPS."):
-        s.read(*(key for key in s.given if key.startswith(section) and key.split(".")[2] not in used))
+        s.read(*(key for key in s.given if key.startswith(section) and key.split(".")[2] not in dataset_names))

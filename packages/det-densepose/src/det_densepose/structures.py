@@ -154,8 +154,8 @@ class Mesh:
     """A surface that pixels are mapped to.
 
     Attributes:
-        name: such as "smpl_27554".
-        num_vertices: V.
+        name: name of the mesh, such as "smpl_27554".
+        num_vertices: number V of vertices of the mesh.
         geodesics: loads the distances between vertices along the surface, float32 (V, V); None where there are none.
         features: loads smooth functions on the surface, one row a vertex, float32 (V, K), such as the first K
             eigenfunctions of its Laplacian; None where there are none.

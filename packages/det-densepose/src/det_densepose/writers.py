@@ -30,7 +30,7 @@ class IuvWriter:
     """Writes NAME_IUV.png and NAME_IUV.npz of each image, as `write_iuv` does: `det predict --save iuv`.
 
     Args:
-        folder: where the files go; it exists.
+        folder: existing folder for the files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +48,7 @@ class CocoWriter:
     """Writes densepose_coco.json with the objects of all images: `det predict --save densepose-coco`.
 
     Args:
-        folder: where the file goes; it exists.
+        folder: existing folder for the file.
     """
 
     def __init__(self, folder: Path) -> None:

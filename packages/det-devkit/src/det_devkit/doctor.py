@@ -61,7 +61,7 @@ class EnvironmentReport:
 
     Attributes:
         versions: versions of Python, the platform and relevant distributions, to quote in bug reports.
-        problems: faults.
+        problems: faults of the environment, with fixes.
         notes: intended states that may be of interest.
     """
 
@@ -136,11 +136,11 @@ def _requirements(name: str, plugins: list[Plugin]) -> Iterator[Issue]:
         return  # reported by its dependent, or by the catalog
     label = f"{name} {distribution.version}"
     yield from _python_of(distribution, label)
-    explained = {_requirement_for(distribution, plugin.missing)[0] for plugin in plugins if plugin.missing}
+    requirements = {_requirement_for(distribution, plugin.missing)[0] for plugin in plugins if plugin.missing}
     for requirement, version in _unmet(distribution):
         if canonical(requirement.name) == CORE and plugins:
             continue  # reported for the inactive plugin itself
-        if _bare(requirement) in explained:
+        if _bare(requirement) in requirements:
             continue
         installed = f"{version} is installed" if version else "it is not installed"
         fix = f"pip install '{_bare(requirement)}'"
@@ -256,8 +256,8 @@ def _torch_at_work() -> Iterator[Issue]:
         yield Issue(where, problem, f"det plugins doctor  # later; if it stays so: {fix}")
         return
     if run.returncode:
-        said = run.stderr.strip().splitlines() or [f"it ends with code {run.returncode}"]
-        yield Issue(where, f"they do not work together: {said[-1].strip():.200}", fix)
+        lines = run.stderr.strip().splitlines() or [f"it ends with code {run.returncode}"]
+        yield Issue(where, f"they do not work together: {lines[-1].strip():.200}", fix)
 
 
 def _switched_off(ended: Collection[str]) -> Iterator[Issue]:
@@ -266,8 +266,8 @@ def _switched_off(ended: Collection[str]) -> Iterator[Issue]:
         if plugin.status == "disabled" and plugin.distribution not in ended:
             fix = f"take it out of {DISABLE} to use it"
             yield Issue(f"{plugin.distribution} {plugin.version}", plugin.problem, fix)
-    named = {canonical(name.strip()) for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
-    for name in sorted(named - {plugin.distribution for plugin in plugins}):
+    names = {canonical(name.strip()) for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
+    for name in sorted(names - {plugin.distribution for plugin in plugins}):
         near = registry.did_you_mean(name, {plugin.distribution for plugin in plugins})
         yield Issue(DISABLE, f"it names {name!r}, which is no installed plugin", near)
 
@@ -275,10 +275,10 @@ def _switched_off(ended: Collection[str]) -> Iterator[Issue]:
 def _clashes() -> Iterator[Issue]:
     """Names that are ambiguous unqualified, because several plugins use them."""
     for kind in HOOKS:
-        offered: dict[str, set[str]] = {}
+        distributions_of: dict[str, set[str]] = {}
         for component in registry.components(kind):
-            offered.setdefault(component.name, set()).add(component.distribution)
-        for name, distributions in sorted(offered.items()):
+            distributions_of.setdefault(component.name, set()).add(component.distribution)
+        for name, distributions in sorted(distributions_of.items()):
             if len(distributions) > 1:
                 several = sorted(distributions)
                 problem = f"is a name in {' and '.join(several)}, and ambiguous without a qualifier"

@@ -22,7 +22,7 @@ def examined(path: Path, kind: str, compressed: int = 0) -> Metadata:
     """The metadata of a file, before anything else of it is opened.
 
     Args:
-        path: path of the file.
+        path: path of the archive to examine.
         kind: description of the file in error messages, such as ".pt2 file".
         compressed: maximum total size in bytes of compressed entries after unpacking; 0 refuses compression.
 

@@ -80,7 +80,7 @@ class Row:
         masks: mean IoU of matched masks, thresholded at 0.5; 1 without masks.
         semantic: fraction of pixels with the same class, the minimum of semantic maps and segments; 1 without both.
         extras: largest difference of the extras of matches, relative to the largest value of each extra.
-        milliseconds: time of the model and of the file.
+        milliseconds: time of the model and of the file, in milliseconds.
         ties: whether the file agrees only with the model under `StableTopK`, which fixes the order of equal scores.
         problem: error of the file; "" if it ran.
         bounds: bounds within which the values agree.
@@ -119,7 +119,7 @@ class Agreement:
 
     Attributes:
         rows: comparisons, one for each picture and size.
-        megabytes: size of the file.
+        megabytes: size of the file in MB (10^6 bytes).
         resizing: comparisons of a file that resizes with the model and its own transforms; not part of the verdict.
         metrics: name of each AP -> its values for the model and for the file; empty without a validation set.
         images: number of evaluated images of the validation set.

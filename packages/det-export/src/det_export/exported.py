@@ -24,7 +24,7 @@ class ExportedModel(nn.Module):
     Args:
         run: function from pixels uint8 (B, 3, H, W) and sizes int64 (B, 2), and proposals (N, 4) if `metadata.inputs`
             has them, to the outputs; B is `metadata.batch_size`, or with `metadata.any_batch` at most that.
-        metadata: metadata of the file.
+        metadata: metadata read from the file.
         where: name of the file in error messages.
 
     Attributes:
@@ -85,8 +85,8 @@ class ExportedModel(nn.Module):
         if len(outputs) != len(self.metadata.outputs):
             found = f"{len(outputs)} outputs, not {len(self.metadata.outputs)}"
             raise CheckpointError(self.where, "computes other outputs than its metadata name", found)
-        named = {name: value.to(device) for name, value in zip(self.metadata.outputs, outputs, strict=True)}
-        return [self._finished(each) for each in unflatten(named, sizes)[:count]]
+        output_by_name = {name: value.to(device) for name, value in zip(self.metadata.outputs, outputs, strict=True)}
+        return [self._finished(each) for each in unflatten(output_by_name, sizes)[:count]]
 
     def _finished(self, prediction: Prediction) -> Prediction:
         for step in self.steps:

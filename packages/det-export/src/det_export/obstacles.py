@@ -17,7 +17,7 @@ class Obstacle:
     Attributes:
         operator: the part or operation of the model that cannot be exported.
         reason: why it cannot be exported.
-        fix: alternative for the user.
+        fix: advice to the user: what to export instead.
     """
 
     operator: str

@@ -48,7 +48,7 @@ class QuantizationReport:
 
     Attributes:
         layers: reports of convolutions and linear layers, in order of the graph.
-        pictures: number of calibration pictures.
+        pictures: number of pictures used for calibration.
     """
 
     layers: list[LayerReport] = field(default_factory=list)

@@ -95,8 +95,8 @@ def _prefixed(model: Any, nodes: "_Nodes", factors: str) -> Any:
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
-    used = [each for each in graph.input if each.name in ("pixels", "sizes")]
-    for each in used:
+    model_inputs = [each for each in graph.input if each.name in ("pixels", "sizes")]
+    for each in model_inputs:
         graph.input.remove(each)
     graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["image_height", "image_width", 3]))
     for node in graph.node:

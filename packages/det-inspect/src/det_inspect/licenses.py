@@ -44,7 +44,7 @@ class License(NamedTuple):
 
     Attributes:
         kind: "package", "weights" or "data".
-        name: of the package, the address of the weights, or the split and its annotations.
+        name: name of the package, address of the weights, or the split and its annotations.
         terms: name of the licence, or where it is published.
     """
 
@@ -81,9 +81,11 @@ def weights_license(address: str) -> str:
             address = resolve(address)
         except DetError:
             return _UNKNOWN
-    listed = (model.licenses.get("weights") for model in published.models().values() if model.weights == address)
+    published_licenses = (
+        model.licenses.get("weights") for model in published.models().values() if model.weights == address
+    )
     general = (terms for start, terms in _WEIGHTS.items() if re.match(start, address))
-    return next(filter(None, (*listed, *general)), _UNKNOWN)
+    return next(filter(None, (*published_licenses, *general)), _UNKNOWN)
 
 
 def data_license(name: str) -> str:
@@ -94,13 +96,13 @@ def data_license(name: str) -> str:
 def package_license(name: str) -> str:
     """The licence in the metadata of an installed distribution."""
     about: Any = metadata.metadata(name)
-    stated = about.get("License-Expression") or ""
-    if not stated:
+    license_text = about.get("License-Expression") or ""
+    if not license_text:
         classes = [
             line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or () if line.startswith("License")
         ]
-        stated = ", ".join(classes) or (about.get("License") or "").strip().partition("\n")[0][:80]
-    return stated or "none in its metadata"
+        license_text = ", ".join(classes) or (about.get("License") or "").strip().partition("\n")[0][:80]
+    return license_text or "none in its metadata"
 
 
 def _packages(names: Mapping[str, Any]) -> list[str]:
@@ -145,8 +147,8 @@ def _data(split: str, node: Mapping[str, Any]) -> License:
     for place in places:
         if place.endswith(".json") and Path(place).is_file():
             try:
-                listed = json.loads(Path(place).read_text("utf-8")).get("licenses") or ()
-                names = [str(each.get("name") or each.get("url")) for each in listed if isinstance(each, Mapping)]
+                entries = json.loads(Path(place).read_text("utf-8")).get("licenses") or ()
+                names = [str(each.get("name") or each.get("url")) for each in entries if isinstance(each, Mapping)]
             except (OSError, ValueError, AttributeError):
                 names = []
             if names:

@@ -1,4 +1,4 @@
-"""Every pixel of an image in the colour of its segment, with a legend."""
+"""Every pixel of an image in the color of its segment, with a legend."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from det_core.structures import PanopticMap, SemanticMap
-from det_core.visual.draw import colour, font, to_pil
+from det_core.visual.draw import class_color, font, to_pil
 from det_core.visual.segments import by_class, entries
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -25,7 +25,7 @@ def draw_segments(
 ) -> Image.Image:
     """A copy of `image` tinted by class, so that its texture shows, with a legend on its right.
 
-    Things have an outline, and each a shade of its own; the legend lists classes by falling area: how many of things,
+    Things have a contour, and each a different shade; the legend lists classes by falling area: how many of things,
     how much of the image of stuff.
 
     Args:
@@ -51,11 +51,11 @@ def draw_segments(
 
 
 def _shades(segments: Sequence[Any]) -> list[tuple[int, ...]]:
-    """The colour of each segment: that of its class, of things brighter and darker in turn."""
+    """The color of each segment: that of its class, of things brighter and darker in turn."""
     counts: dict[int, int] = {}
     shades: list[tuple[int, ...]] = []
     for each in segments:
-        shade: tuple[int, ...] = colour(each["label"])
+        shade: tuple[int, ...] = class_color(each["label"])
         if each["is_thing"]:
             turn = counts[each["label"]] = counts.get(each["label"], -1) + 1
             shade = tuple(min(255, round(value * (1.0, 1.3, 0.75, 1.15, 0.6)[turn % 5])) for value in shade)
@@ -88,6 +88,6 @@ def _with_legend(picture: Image.Image, panoptic: PanopticMap, classes: Sequence[
     for row, (label, text) in enumerate(rows):
         x, y = picture.width + gap, row * step + gap // 2
         if label >= 0:
-            pen.rectangle((x, y, x + size, y + size), fill=colour(label), outline=_INK)
+            pen.rectangle((x, y, x + size, y + size), fill=class_color(label), outline=_INK)
         pen.text((x + size + gap, y - size // 8), text, font=letters, fill=_INK)
     return sheet

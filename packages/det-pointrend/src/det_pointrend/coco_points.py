@@ -37,7 +37,8 @@ class CocoPointsDataset(IndexedImages):
         annotations: COCO JSON file with points.
         classes: as in `det_core.data.CocoDataset`.
         keep_empty: whether images without training objects are kept.
-        bad_annotations: as in `det_core.data.CocoDataset`, for errors other than those of points.
+        bad_annotations: "stop" raises an error for invalid annotations, "skip" leaves them out; invalid points always
+            raise one.
 
     Attributes:
         classes: class names, by label.

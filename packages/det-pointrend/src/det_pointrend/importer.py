@@ -172,14 +172,14 @@ PARTS = {
 
 def complete(s: Settings, tree: dict[str, Any]) -> None:
     """Data settings of both projects: points in place of masks, and crops of semantic maps after resizing."""
-    used = {(key, name) for key, name in PARTS if s.peek(key) == name}
+    parts = {(key, name) for key, name in PARTS if s.peek(key) == name}
     transforms = tree["data"]["train_transforms"]
     if s["INPUT.POINT_SUP"]:
         if "train" in tree["data"]:
             tree["data"]["train"] |= {"bad_annotations": "skip", "keep_empty": False}
         if count := s["INPUT.SAMPLE_POINTS"]:
             transforms.append({"type": "det_pointrend.coco_points:SamplePoints", "count": count})
-    if ("MODEL.SEM_SEG_HEAD.NAME", "PointRendSemSegHead") in used:
+    if ("MODEL.SEM_SEG_HEAD.NAME", "PointRendSemSegHead") in parts:
         crops = [each for each in transforms if each["type"] == "det_core.data:RandomCrop"]
         resize, *flips = [each for each in transforms if each not in crops]
         for crop in crops:
@@ -187,7 +187,7 @@ def complete(s: Settings, tree: dict[str, Any]) -> None:
                 crop["max_class_share"] = share
         color_transforms = [{"type": "det_pointrend.colors:ColorDistortion"}] if s["INPUT.COLOR_AUG_SSD"] else []
         transforms[:] = [resize, *crops, *color_transforms, *flips]
-    if not used:  # no part has these settings
+    if not parts:  # no part has these settings
         s.read(*(key for key in DEFAULTS if key.startswith(("MODEL.POINT_HEAD.", "MODEL.IMPLICIT_POINTREND."))))
 
 

@@ -42,7 +42,7 @@ def download(address: str, part: Path) -> None:
             start = file.tell()
             while chunk := answer.read(_CHUNK):
                 file.write(chunk)
-            got = file.tell() - start
-    if expected is not None and got < int(expected):
-        raise OSError(f"the connection ended after {got} of {expected} bytes; the partial file is kept")
+            num_bytes = file.tell() - start
+    if expected is not None and num_bytes < int(expected):
+        raise OSError(f"the connection ended after {num_bytes} of {expected} bytes; the partial file is kept")
     return None

@@ -28,8 +28,8 @@ class Tracks:
     """Boxes of objects over frames, one row per object and frame, R rows.
 
     Attributes:
-        frames: int64 (R,), from 1.
-        ids: int64 (R,).
+        frames: number of the frame, from 1, int64 (R,).
+        ids: number of the track, int64 (R,).
         boxes: float64 (R, 4), xyxy in pixels.
     """
 
@@ -45,7 +45,7 @@ def read_mot(path: str | PathLike[str], ground_truth: bool = False) -> Tracks:
     """Read a file.
 
     Args:
-        path: the file.
+        path: path of the file in MOT format.
         ground_truth: leave out lines whose flag is 0.
 
     Raises:
@@ -57,19 +57,19 @@ def read_mot(path: str | PathLike[str], ground_truth: bool = False) -> Tracks:
         raise DataError(str(path), "cannot be read as a MOT file", str(error), "give a text file") from error
     rows: list[list[float]] = []
     faults: list[str] = []
-    used: set[tuple[float, float]] = set()
+    pairs: set[tuple[float, float]] = set()
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         row, fault = _parsed(line)
-        if not fault and row[1] >= 0 and (row[0], row[1]) in used:
+        if not fault and row[1] >= 0 and (row[0], row[1]) in pairs:
             fault = f"id {row[1]:.0f} is there twice in frame {row[0]:.0f}"
         if fault:
             faults.append(f"line {number}: {fault}")
             continue
         if ground_truth and len(row) > 6 and row[6] == 0:
             continue
-        used.add((row[0], row[1]))
+        pairs.add((row[0], row[1]))
         rows.append(row[:6])
     if faults:
         more = f"; and {len(faults) - _LISTED} more" if len(faults) > _LISTED else ""

@@ -29,8 +29,8 @@ def installed_analysis(options: Sequence[str] = (), option: str = "") -> "Factor
         ConfigError: an analysis is needed and there is none, or an option is malformed or not an argument of it.
         UnknownNameError: two plugins offer one.
     """
-    offered = [component for component in registry.components("evaluators") if component.name == _NAME]
-    if not offered:
+    components = [component for component in registry.components("evaluators") if component.name == _NAME]
+    if not components:
         if option:
             package = known.provider(_NAME)
             raise ConfigError(option, "needs an analysis, which no plugin in use offers", fix=known.hint(package))

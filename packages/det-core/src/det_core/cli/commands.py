@@ -12,10 +12,10 @@ from det_core.errors import UnknownNameError
 from det_core.plugins import CORE, known, registry
 from det_core.plugins.registry import Component
 
-__all__ = ["Commands", "load_command", "offered", "summary"]
+__all__ = ["Commands", "load_command", "plugin_commands", "summary"]
 
 
-def offered() -> dict[str, list[Component]]:
+def plugin_commands() -> dict[str, list[Component]]:
     """Every command by its name, of one or two words: core's own first; several where plugins offer one name."""
     commands: dict[str, list[Component]] = {}
     for component in sorted(registry.components("commands"), key=lambda each: each.distribution != CORE):
@@ -29,7 +29,7 @@ class Commands(click.Group):
     Args:
         prefix: "" for `det` itself, else the group's word.
         inner: the group that a plugin names; None where only commands of two words are named.
-        options: as of `click.Group`.
+        options: further keyword arguments of `click.Group`.
     """
 
     def __init__(self, *, prefix: str = "", inner: click.Group | None = None, **options: object) -> None:
@@ -48,7 +48,7 @@ class Commands(click.Group):
         """The command of a name; None where a group has none of it and no plugin is known to bring it."""
         command = self._inner.get_command(ctx, cmd_name) if self._inner else None
         name = f"{self._prefix} {cmd_name}".strip()
-        if command or (self._inner and name not in offered() and name not in known.COMMANDS):
+        if command or (self._inner and name not in plugin_commands() and name not in known.COMMANDS):
             return command  # click answers with the group's own commands
         return load_command(name)
 
@@ -56,7 +56,7 @@ class Commands(click.Group):
         """A command; or the one that a plugin offers for files of a suffix among its arguments: "predict .mp4"."""
         name, command, rest = super().resolve_command(ctx, args)
         forms = (f"{name} {Path(each).suffix.lower()}" for each in rest)
-        form = next((each for each in forms if each in offered() or each in known.COMMANDS), "")
+        form = next((each for each in forms if each in plugin_commands() or each in known.COMMANDS), "")
         return name, load_command(form) if form else command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -74,7 +74,7 @@ class Commands(click.Group):
 def _children(prefix: str) -> Mapping[str, str]:
     """The words that may follow `prefix`, each with its line in the help."""
     lines: dict[str, str] = {}
-    for name, components in offered().items():
+    for name, components in plugin_commands().items():
         first, _, second = name.partition(" ")
         if not prefix and second:
             lines.setdefault(first, "")
@@ -90,7 +90,7 @@ def load_command(name: str) -> click.Command:
         UnknownNameError: nothing offers it, or several plugins do.
         PluginError: it cannot be imported.
     """
-    commands = offered()
+    commands = plugin_commands()
     extended = any(other.startswith(f"{name} ") for other in commands)
     if name not in commands and extended:
         return Commands(prefix=name, name=name)

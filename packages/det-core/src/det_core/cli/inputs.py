@@ -81,17 +81,17 @@ def _is_in(path: Path, folder: Path | None) -> bool:
 
 def picture_names(names: Sequence[str]) -> list[str]:
     """A file name for the picture of each image, unique regardless of case; other formats than JPEG become PNG."""
-    used: set[str] = set()
+    names_in_use: set[str] = set()
     numbers: Counter[str] = Counter()
     pictures = []
     for name in map(PurePosixPath, names):
         suffix = name.suffix if name.suffix.lower() in (".jpg", ".jpeg", ".png") else ".png"
         stem = name.with_suffix("").as_posix()
         picture = f"{stem}{suffix}"
-        while picture.lower() in used:
+        while picture.lower() in names_in_use:
             numbers[stem.lower()] += 1
             picture = f"{stem}_{numbers[stem.lower()] + 1}{suffix}"
-        used.add(picture.lower())
+        names_in_use.add(picture.lower())
         pictures.append(picture)
     return pictures
 

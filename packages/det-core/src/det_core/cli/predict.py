@@ -151,8 +151,8 @@ def _optimized(detector: "Detector", inputs: Sequence[Input], level: float) -> "
 
 def _default_writers(nothing: bool) -> list[str]:
     """Those of `_SAVED` that installed plugins offer; none for `nothing`."""
-    offered = {component.name for component in registry.components("writers")}
-    return [] if nothing else [name for name in _SAVED if name in offered]
+    names = {component.name for component in registry.components("writers")}
+    return [] if nothing else [name for name in _SAVED if name in names]
 
 
 class _Files:

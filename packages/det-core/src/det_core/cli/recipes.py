@@ -17,14 +17,14 @@ def command(context: click.Context, words: tuple[str, ...]) -> None:
     """List the recipes, or show one."""
     if context.invoked_subcommand is None:
         texts = [(" ".join((each.name, each.summary, *each.aliases)).lower(), each) for each in recipes.listing()]
-        listed = [each for text, each in texts if all(word.lower() in text for word in words)]
-        width = max((len(each.name) for each in listed), default=0)
-        for each in listed:
+        matches = [each for text, each in texts if all(word.lower() in text for word in words)]
+        width = max((len(each.name) for each in matches), default=0)
+        for each in matches:
             line = f"cannot be read: {each.problem}" if each.problem else each.summary
             echo(f"{each.name:{width}}  {line}".rstrip())
             for alias in each.aliases:
                 echo(f"{'':{width}}  also {alias}")
-        if not listed:
+        if not matches:
             echo("No recipe has this text." if words else "No recipe is installed; see `det plugins` for the reason.")
 
 

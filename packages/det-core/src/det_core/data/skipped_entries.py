@@ -22,8 +22,8 @@ def left_out(dataset: Any) -> dict[str, int]:
     """Description -> count of left-out entries of the dataset, or of those that it wraps; empty for none."""
     counts: Counter[str] = Counter()
     for part in _parts(dataset):
-        listed = getattr(part, "left_out", None)
-        entries = listed if isinstance(listed, Mapping) else {}
+        value = getattr(part, "left_out", None)
+        entries = value if isinstance(value, Mapping) else {}
         of_part = {str(what): int(count) for what, count in entries.items() if count}
         if not of_part and (skipped := getattr(part, "skipped", ())):
             of_part = {"entries that cannot be used": len(skipped)}

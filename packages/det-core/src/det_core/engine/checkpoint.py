@@ -39,7 +39,7 @@ class Checkpoint:
         recipe: the resolved recipe as YAML text.
         classes: the name of each label.
         category_ids: the dataset's own number of each label, for results in its format; empty: the labels themselves.
-        step: number of steps trained.
+        step: number of optimizer steps trained so far.
         metrics: metrics of the evaluation at that step; {} without one.
         versions: distribution -> version at the time of writing.
         threshold: the score above which F1 was best in the newest evaluation; None where it is not known.

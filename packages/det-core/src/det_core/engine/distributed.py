@@ -81,11 +81,11 @@ def ends_together() -> Iterator[None]:
             raise
         fix = "what failed there is the cause; start again with --resume to go on from the newest checkpoint"
         found = f"rank {rank} noticed: {str(error).splitlines()[0][:200]}"
-        explained = TrainingError(_culprits(rank, world_size), "ended the training of all processes", found, fix)
+        explanation = TrainingError(_culprits(rank, world_size), "ended the training of all processes", found, fix)
         # At once: torchrun ends this process too, perhaps before the error below is printed.
-        sys.stderr.write(f"rank {rank}: {explained}\n")
+        sys.stderr.write(f"rank {rank}: {explanation}\n")
         sys.stderr.flush()
-        raise explained from error
+        raise explanation from error
 
 
 def _culprits(rank: int, world_size: int) -> str:

@@ -50,11 +50,11 @@ class Processes:
     """The processes that train together, this one among them; with one process every method is the identity.
 
     Args:
-        settings: settings of distributed training.
-        device: device of this process.
+        settings: settings of distributed training, such as the backend.
+        device: torch device of this process.
 
     Attributes:
-        group: for collectives on the device; None where there is one process.
+        group: process group for collectives on the device; None for one process.
     """
 
     def __init__(self, settings: Parallel, device: torch.device) -> None:
@@ -100,6 +100,7 @@ class Processes:
 
         if _is_sharded(model):
             return model
+        model = model.to(memory_format=torch.contiguous_format)  # the only one that FSDP takes
         mesh = DeviceMesh.from_group(self.group, self.device.type)
         names: set[str] = set()
         for pattern in self.settings.shard_layers or [name for name, _ in model.named_children()]:

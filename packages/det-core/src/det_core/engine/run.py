@@ -22,7 +22,7 @@ class RunFolder:
     """Where a run keeps its files.
 
     Attributes:
-        path: the folder.
+        path: folder of the run's checkpoints and logs.
     """
 
     path: Path

@@ -22,8 +22,8 @@ def check_classes(model: nn.Module, dataset: Dataset) -> None:
     """
     have, need = getattr(model, "num_classes", None), len(dataset.classes)
     if have is not None and have != need:
-        named = ", ".join(dataset.classes[:5]) + (" ..." if need > 5 else "")
-        found = f"the model has {have}, the dataset has {need} ({named})"
+        names = ", ".join(dataset.classes[:5]) + (" ..." if need > 5 else "")
+        found = f"the model has {have}, the dataset has {need} ({names})"
         fix = f"add --set model.num_classes={need}"
         raise ConfigError("model.num_classes", "is not the number of classes in the data", found, fix)
 
@@ -52,8 +52,8 @@ def require_metric(name: str | None, result: Evaluation, possible: set[str] = fr
     """The metric that chooses the best weights: `name`, or by default the first; "" if an evaluation may bring it.
 
     Args:
-        name: `train.best_metric`.
-        result: an evaluation.
+        name: name of the metric, `train.best_metric`; None for the first.
+        result: evaluation whose metrics are searched.
         possible: names of metrics that this evaluation lacks, but another may have.
 
     Raises:

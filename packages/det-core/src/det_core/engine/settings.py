@@ -27,7 +27,7 @@ class Train:
         batch_size: images per step, over all processes and accumulated batches.
         accumulate: batches into which the images of a step are divided, one after another, for less memory.
         optimizer: called with `params`, the groups that `param_groups` makes.
-        schedule: from the step to a factor on the learning rate; called with `steps` if it wants to know.
+        schedule: function from the step to a factor on the learning rate; built with `steps` if it has that argument.
         param_groups: weight decay and rate of normalisation layers and biases.
         clip_gradients: limit on the gradients; null: none.
         precision: "bf16" and "fp16" run the forward pass under autocast, fp16 with scaled losses; the weights stay
@@ -38,7 +38,7 @@ class Train:
         recompute: names of modules, such as "backbone.bottom_up.res[2-5]", whose activations are computed again in the
             backward pass instead of being kept, which saves memory and costs time.
         ema: evaluate and save a moving average of the weights; null: the weights themselves.
-        parallel: how processes that torchrun starts share the work; null: the defaults of `Parallel`.
+        parallel: settings of processes that torchrun starts; null: the defaults of `Parallel`.
         callbacks: parts that accompany the training, see `Callback`.
         evaluate_every: steps between evaluations on `data.val`; null: only after the last step.
         evaluate_batch_size: images per evaluation batch of a process; null: as many as in training.

@@ -58,9 +58,9 @@ class Step:
     """Computes gradients and updates the weights.
 
     Args:
-        model: a `Model`, prepared.
-        settings: settings of the training.
-        device: device of the model.
+        model: `Model` on its device, prepared for training.
+        settings: section `train` of the recipe.
+        device: torch device of the model.
         processes: group of processes that train together.
     """
 
@@ -137,10 +137,10 @@ class Step:
         The scaled gradient of fp16 may overflow; such a step is left out.
 
         Args:
-            values: losses and "gradient_norm".
-            batches: batches of this process.
+            values: losses by name, and "gradient_norm".
+            batches: batches of this process in this step.
             step: the number of the step.
-            folder: where `bad_batch.pt` is written, for `torch.load`.
+            folder: folder for `bad_batch.pt`, which `torch.load` reads.
             note: sentence about saved checkpoints, for the message.
         """
         scaled = self.scaler.is_enabled()

@@ -21,8 +21,8 @@ def rle_counts(rle: Any, size: "Size") -> list[int]:
     Raises:
         ValueError: the end of a sentence about the fault of `rle` that starts with "it ".
     """
-    listed = rle.get("size") if isinstance(rle, dict) else None
-    if not isinstance(listed, list | tuple) or list(listed) != list(size):
+    rle_size = rle.get("size") if isinstance(rle, dict) else None
+    if not isinstance(rle_size, list | tuple) or list(rle_size) != list(size):
         raise ValueError(f"has an RLE that is not of its image's size {list(size)}")
     counts = rle.get("counts")
     if isinstance(counts, str | bytes):

@@ -76,22 +76,22 @@ def components(
             problems.append(f"det has no hook {quoted(name)}" + (f"; did you mean {near[0]!r}?" if near else ""))
             continue
         try:
-            offered, wrong = run(_offered, kind, function)
+            names, wrong = run(_offered, kind, function)
         except ForeignError as error:
             problems.append(f"{name} {error.text}" if error.late else f"{name} raises {error.text}")
             continue
         problems += wrong
-        if offered is not None:
-            tables[kind] = offered
+        if names is not None:
+            tables[kind] = names
     return tables
 
 
 def _offered(kind: str, function: Callable[[], Any]) -> tuple[dict[str, str] | None, list[str]]:
     """The names of one hook, as plain text, and their problems."""
-    offered, hook = function(), hooks.HOOKS[kind]
-    if not isinstance(offered, Mapping):
-        return None, [f'{hook} must return {{"name": "package.module:attribute"}}, not {quoted(offered)}']
-    items = list(islice(iter(offered.items()), _NAMES + 1))
+    result, hook = function(), hooks.HOOKS[kind]
+    if not isinstance(result, Mapping):
+        return None, [f'{hook} must return {{"name": "package.module:attribute"}}, not {quoted(result)}']
+    items = list(islice(iter(result.items()), _NAMES + 1))
     if len(items) > _NAMES:
         return None, [f"{hook} offers more than {_NAMES} names"]
     return _well_formed(kind, items)
@@ -114,10 +114,10 @@ def _well_formed(kind: str, items: list[tuple[Any, Any]]) -> tuple[dict[str, str
 
 def _safe_parts(module: ModuleType) -> tuple[tuple[str, ...], list[str]]:
     """The import paths that an untrusted recipe may build, and the problems of the list."""
-    listed = vars(module).get(hooks.SAFE_PARTS, ())
-    if not isinstance(listed, list | tuple | set | frozenset):
-        return (), [f'{hooks.SAFE_PARTS} must be ("package.module:attribute", ...), not {quoted(listed)}']
-    texts = [(value, _plain_text(value)) for value in islice(iter(listed), _NAMES)]
+    value = vars(module).get(hooks.SAFE_PARTS, ())
+    if not isinstance(value, list | tuple | set | frozenset):
+        return (), [f'{hooks.SAFE_PARTS} must be ("package.module:attribute", ...), not {quoted(value)}']
+    texts = [(value, _plain_text(value)) for value in islice(iter(value), _NAMES)]
     good = tuple(text for _, text in texts if text is not None and _TARGET.fullmatch(text))
     wrong = [value for value, text in texts if text is None or not _TARGET.fullmatch(text)]
     return good, [
@@ -127,11 +127,11 @@ def _safe_parts(module: ModuleType) -> tuple[tuple[str, ...], list[str]]:
 
 def _moved_names(module: ModuleType) -> tuple[dict[str, str], list[str]]:
     """Earlier names of parts of the plugin, and the problems of the table."""
-    listed = vars(module).get(hooks.MOVED_NAMES, {})
-    if not isinstance(listed, Mapping):
-        return {}, [f'{hooks.MOVED_NAMES} must be {{"earlier name": "name"}}, not {quoted(listed)}']
+    table = vars(module).get(hooks.MOVED_NAMES, {})
+    if not isinstance(table, Mapping):
+        return {}, [f'{hooks.MOVED_NAMES} must be {{"earlier name": "name"}}, not {quoted(table)}']
     good, wrong = {}, []
-    for key, value in islice(iter(listed.items()), _NAMES):
+    for key, value in islice(iter(table.items()), _NAMES):
         name, target = _plain_text(key), _plain_text(value)
         if name and target and _MOVED.fullmatch(name) and _MOVED.fullmatch(target):
             good[name] = target

@@ -68,6 +68,6 @@ def function(method: str) -> Any:
 def hint(package: str) -> str:
     """How to get a package of this project, for the end of an error; "" for no package.
 
-    Its wheels lie in a folder, which README.md tells how to build: the names are not registered in a package index.
+    Its wheels lie in a folder, built as README.md describes: the names are not registered in a package index.
     """
     return f"{package} would provide it: pip install {package} --find-links WHEELS" if package else ""

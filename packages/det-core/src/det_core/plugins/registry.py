@@ -87,8 +87,8 @@ def find(kind: str | None, name: str, where: str = "") -> Component:
     """
     if is_import_path(name) and kind != "recipes":
         return Component(kind or "", name, "", ":".join(parse_import_path(name, where or name)))
-    offered = components(kind)
-    candidates = matches(offered, name)
+    available = components(kind)
+    candidates = matches(available, name)
     if len(candidates) == 1:
         return candidates[0]
     what = (kind[:-1] if kind.endswith("s") else kind) if kind else "component"
@@ -101,33 +101,33 @@ def find(kind: str | None, name: str, where: str = "") -> Component:
     problem = f"there is no {what} named {name!r}" if where else "is not known"
     if kind == "recipes" and not where and "/" in name:
         where, problem = name, "is no file or folder that is there, and no name of a recipe"
-    raise UnknownNameError(where or f"{what} {name!r}", problem, *_advice(kind, name, offered))
+    raise UnknownNameError(where or f"{what} {name!r}", problem, *_advice(kind, name, available))
 
 
-def matches(offered: Iterable[Component], name: str) -> list[Component]:
+def matches(available: Iterable[Component], name: str) -> list[Component]:
     """Those that a name means, short or qualified; none for an import path.
 
     A qualified name comes first, so that no plugin can take another's by offering it as a short one; last comes one
     that no plugin has now, but one lists as an earlier name.
     """
     distribution, _, short = name.partition("/")
-    offered, qualified = list(offered), f"{canonical(distribution)}/{short}"
-    candidates = [component for component in offered if component.qualified == qualified]
-    candidates = candidates or [component for component in offered if component.name == name]
+    available, qualified = list(available), f"{canonical(distribution)}/{short}"
+    candidates = [component for component in available if component.qualified == qualified]
+    candidates = candidates or [component for component in available if component.name == name]
     if not candidates and (today := catalog().moved(qualified)):
-        candidates = [component for component in offered if component.qualified == today]
+        candidates = [component for component in available if component.qualified == today]
     return candidates
 
 
-def _advice(kind: str | None, name: str, offered: list[Component]) -> tuple[str, str]:
+def _advice(kind: str | None, name: str, available: list[Component]) -> tuple[str, str]:
     """Plugins that are not in use, and a suggestion."""
     idle = [plugin for plugin in catalog().plugins if plugin.problems]
     detail = ""
     if idle or catalog().environment_issues:
         reasons = [f"{plugin.distribution} {plugin.version} ({plugin.problem})" for plugin in idle]
         detail = "not in use: " + ", ".join([*reasons, *map(str, catalog().environment_issues)])
-    near = did_you_mean(name, [c.name for c in offered])
-    near = near or did_you_mean(name, [c.qualified for c in offered] if "/" in name else [])
+    near = did_you_mean(name, [c.name for c in available])
+    near = near or did_you_mean(name, [c.qualified for c in available] if "/" in name else [])
     path = "" if kind == "recipes" else "; an import path reads 'package.module:attribute'"
     listed = f"`det {'recipes' if kind == 'recipes' else 'plugins'}` lists what is installed{path}"
     return detail, _from_package(name, kind or "") or near or listed

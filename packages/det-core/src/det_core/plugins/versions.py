@@ -25,11 +25,11 @@ _VERSION = re.compile(r"[0-9][A-Za-z0-9.!+_-]*")
 def versions_of(tree: Any) -> dict[str, str]:
     """The versions of the distributions that a resolved tree names, and of those that everything stands on."""
     owners = metadata.packages_distributions()
-    used = {"det-core", "torch", "torchvision"}
+    names = {"det-core", "torch", "torchvision"}
     for _, name in _types(tree, ""):
-        used |= set(owners.get(_package(name), ())) if registry.is_import_path(name) else {name.partition("/")[0]}
+        names |= set(owners.get(_package(name), ())) if registry.is_import_path(name) else {name.partition("/")[0]}
     # A module of the user has no version.
-    return {name: version for name in sorted(map(canonical, used)) if (version := _installed(name))}
+    return {name: version for name in sorted(map(canonical, names)) if (version := _installed(name))}
 
 
 def require_present(node: Any, versions: Mapping[str, Any] | None, path: str) -> None:
@@ -46,14 +46,14 @@ def require_present(node: Any, versions: Mapping[str, Any] | None, path: str) ->
     for where, name in _types(node, path):
         if registry.is_import_path(name):
             package = canonical(_package(name))
-            needed = [package] if package in absent else [] if _can_be_imported(_package(name)) else list(absent)
+            missing = [package] if package in absent else [] if _can_be_imported(_package(name)) else list(absent)
         else:
-            needed = [each for each in [canonical(name.partition("/")[0])] if "/" in name and each in absent]
-        if needed:
-            listed = " and ".join(f"{each} {absent[each]}".rstrip() for each in needed)
-            verb = "which is not installed" if len(needed) == 1 else "which are not installed"
-            problem = f"this recipe was written with {listed}, {verb}"
-            raise UnknownNameError(where, problem, fix=_advice({each: absent[each] for each in needed}))
+            missing = [each for each in [canonical(name.partition("/")[0])] if "/" in name and each in absent]
+        if missing:
+            names = " and ".join(f"{each} {absent[each]}".rstrip() for each in missing)
+            verb = "which is not installed" if len(missing) == 1 else "which are not installed"
+            problem = f"this recipe was written with {names}, {verb}"
+            raise UnknownNameError(where, problem, fix=_advice({each: absent[each] for each in missing}))
 
 
 def warn_of_others(versions: Mapping[str, Any] | None, source: str) -> None:
@@ -78,9 +78,9 @@ def _read(versions: Mapping[str, Any] | None) -> dict[str, str]:
     }
 
 
-def _advice(needed: Mapping[str, str]) -> str:
-    exact = " ".join(f"{name}=={version}" if version else name for name, version in needed.items())
-    if all(name in known.PACKAGES for name in needed):
+def _advice(versions: Mapping[str, str]) -> str:
+    exact = " ".join(f"{name}=={version}" if version else name for name, version in versions.items())
+    if all(name in known.PACKAGES for name in versions):
         return f"pip install {exact}"
     return f"this name comes from the recipe alone; if you trust its author: pip install {exact}"
 

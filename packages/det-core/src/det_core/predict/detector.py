@@ -44,7 +44,7 @@ class Detector:
         classes: the name of each label.
         transforms: transforms of the images: the `eval_transforms` of the recipe. Resizes only.
         category_ids: the dataset's own number of each label, for `Result.to_coco`; by default the labels themselves.
-        device: as in a recipe: "cpu", "cuda", "mps"; None or "auto" for the best there is.
+        device: torch device: "cpu", "cuda", "mps"; None or "auto" for the best there is.
 
     Attributes:
         threshold: the score threshold of calls without one: that of the best F1 in the validation of the checkpoint
@@ -97,7 +97,7 @@ class Detector:
             source: a checkpoint (`best.safetensors`), the folder of a training run, a file that an exporter of an
                 installed plugin wrote, one of these at an address (https://..., or "hf://OWNER/NAME" on the Hugging
                 Face hub), or a recipe: its name, also as published ("COCO-Detection/faster_rcnn_R_50_FPN_3x"), or file.
-            weights: for a recipe: the weights of the whole model, det's own or not, in a file or at an address that
+            weights: weights of the whole model for a recipe, det's own or not: a file or an address that
                 `det_core.weights.read` takes; None takes those that are published for a recipe of this name, which are
                 downloaded once, and otherwise the initial weights of the recipe, if they are of a whole model.
             device: torch device; None for the best available one.
@@ -143,7 +143,7 @@ class Detector:
         Args:
             repo_id: "OWNER/NAME"; made where there is no such repository.
             private: whether a new repository is.
-            token: for the hub; None: that of `hf auth login`.
+            token: access token of the hub; None: that of `hf auth login`.
             card: the text of README.md; "" for one with classes, metrics and an example.
 
         Returns:
@@ -163,9 +163,9 @@ class Detector:
 
         Args:
             form: the name of an exporter that a plugin offers, such as "onnx".
-            path: the file.
+            path: path of the file to write.
             shape: height and width in pixels of the example that the exporter traces.
-            options: arguments of the exporter.
+            options: keyword arguments of the exporter, such as `precision`.
 
         Raises:
             UnknownNameError: no installed plugin offers this exporter.
@@ -199,7 +199,7 @@ class Detector:
         Args:
             sizes: lengths of the shorter side, in pixels; None: nine, from half to one and a half times the side of its
                 `ResizeShortestEdge`, which are the published 400 to 1200 for a detector of 800.
-            max_size: of the longer side, where it would be longer; None: five times the side, the published 4000.
+            max_size: maximum length of the longer side, in pixels; None: five times the side, the published 4000.
             flip: also predict the mirror image of each view.
             flip_pairs: keypoints that change places in a mirror; None: those of COCO's persons, if there are 17.
 
@@ -293,7 +293,7 @@ class Detector:
         Raises:
             MissingExtraError: there are images, and det-inspect is not installed.
         """
-        options = {"fold": fold, "channels_last": channels_last, "compiled": compiled, "threshold": threshold}
+        options = dict[str, Any](fold=fold, channels_last=channels_last, compiled=compiled, threshold=threshold)
         if precision is None and (trial := list(images)):
             faster: Detector = function("Detector.optimize")(self, trial, options)
             return faster
@@ -344,9 +344,9 @@ def _not_an_image(where: str, image: Any, detail: str) -> DataError:
     if len(shape) == 4:
         fix = "give a list of images, not one array of several"
     elif isinstance(image, Tensor) and len(shape) == 3 and shape[2] == 3:
-        fix = "move the colours first: image.permute(2, 0, 1)"
+        fix = "move the colors first: image.permute(2, 0, 1)"
     elif isinstance(image, np.ndarray) and len(shape) == 3 and shape[0] == 3:
-        fix = "move the colours last: image.transpose(1, 2, 0)"
+        fix = "move the colors last: image.transpose(1, 2, 0)"
     elif str(getattr(image, "dtype", "")).removeprefix("torch.").startswith("float"):
         fix = "give values from 0 to 255 as uint8"
     else:

@@ -36,8 +36,8 @@ class LoadedModel:
         model: a `Model` with its weights, on the CPU as a rule.
         classes: the name of each label.
         category_ids: category id of the dataset for each label; () if unknown.
-        transforms: transforms of the images.
-        about: metadata of the checkpoint.
+        transforms: transforms of images before the model.
+        about: metadata of the checkpoint, for exporters.
         recipe: recipe of the model; None of an exported file.
         weights: the file or address of the weights; "" if the recipe's own initial weights are a whole model.
     """
@@ -135,8 +135,8 @@ def _of_exported(text: str, where: str, overrides: Sequence[str], trust: bool) -
 
 def _exporter_of(path: Path) -> Any:
     """The first exporter, by name, whose class declares the suffix of a file; None where none does."""
-    offered = sorted(registry.components("exporters"), key=lambda component: component.qualified)
-    return next((each.load() for each in offered if path.suffix in getattr(each.load(), "suffixes", ())), None)
+    exporters = sorted(registry.components("exporters"), key=lambda component: component.qualified)
+    return next((each.load() for each in exporters if path.suffix in getattr(each.load(), "suffixes", ())), None)
 
 
 def _put_into(model: nn.Module, state: Any, where: str) -> None:
@@ -144,10 +144,10 @@ def _put_into(model: nn.Module, state: Any, where: str) -> None:
         load_into(model, state, where=where)
     except WeightsError as error:
         try:
-            hinted = known.function("hint of a recipe")(error, state, model)
+            error_with_hint = known.function("hint of a recipe")(error, state, model)
         except MissingExtraError:
-            hinted = error
-        raise hinted from error
+            error_with_hint = error
+        raise error_with_hint from error
 
 
 def _location(weights: str | PathLike[str]) -> str | Path:
@@ -178,7 +178,7 @@ def _known_classes(recipe: Recipe, count: int) -> tuple[Sequence[str], Sequence[
     model = published.of_recipe(recipe.source)
     if model is None:
         return class_names("", count), ()
-    listed = ((recipe.tree.get("data") or {}).get("val") or {}).get("classes") or ()
-    if len(listed) == count:
-        return tuple(map(str, listed)), ()
+    names = ((recipe.tree.get("data") or {}).get("val") or {}).get("classes") or ()
+    if len(names) == count:
+        return tuple(map(str, names)), ()
     return class_names(model.data, count), category_ids(model.data, count)

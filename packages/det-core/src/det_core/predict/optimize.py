@@ -62,8 +62,8 @@ class Optimized(nn.Module):
     """Runs a model at a precision; hides its parts, as a hook on one that is compiled would have it compiled again.
 
     Args:
-        model: in evaluation mode, its layers in the precision already.
-        precision: "bf16" predicts under autocast.
+        model: model in evaluation mode, its layers in the precision already.
+        precision: "bf16" runs the model under autocast.
     """
 
     def __init__(self, model: nn.Module, precision: Precision) -> None:

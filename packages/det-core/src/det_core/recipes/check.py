@@ -157,7 +157,7 @@ class Checker:
         if not isinstance(node, Mapping):
             fix = "write {type: NAME, argument: value, ...}"
             raise ConfigError(path, f"must be {describe(expected)}", f"got {format_value(node)}", fix)
-        target, spelled = self.target(node, expected, path)
+        target, type_name = self.target(node, expected, path)
         require_methods(target, expected, path)
         signature = signature_of(target)
         arguments: dict[str, Plan] = {}
@@ -170,7 +170,7 @@ class Checker:
                 arguments[name] = plan
         if not unbuilt:
             require_all(arguments, signature, target, path)
-        return Call(target, spelled, arguments, defaults, path, expected, unbuilt)
+        return Call(target, type_name, arguments, defaults, path, expected, unbuilt)
 
     def argument(self, name: str, value: Any, signature: Signature, target: Any, path: str) -> Plan:
         """Compare what a node gives for an argument with the signature of what it calls."""
@@ -184,12 +184,12 @@ class Checker:
         """The target of a node, and its qualified `type`: "" for none with a class as annotation."""
         kind, name = kind_of(expected), node.get("type")
         if "type" not in node:
-            implied = class_of(expected)
-            if implied and not inspect.isabstract(implied):
-                self.allow.require(implied, path)
-                return implied, ""
-            offered = sorted({component.name for component in registry.components(kind)}) if kind else []
-            some = ", ".join(offered[:6]) + (", ..." if len(offered) > 6 else "")
+            default_class = class_of(expected)
+            if default_class and not inspect.isabstract(default_class):
+                self.allow.require(default_class, path)
+                return default_class, ""
+            names = sorted({component.name for component in registry.components(kind)}) if kind else []
+            some = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
             raise ConfigError(path, "needs a `type`", fix=f"there is {some}" if some else "")
         if not isinstance(name, str):
             raise ConfigError(f"{path}.type", "must be a name", f"got {format_value(name)}")

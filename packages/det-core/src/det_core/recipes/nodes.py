@@ -137,14 +137,14 @@ class Call:
     """A constructor and its checked arguments.
 
     Attributes:
-        spelled: its `type`, qualified; "" where the annotation determines the class.
+        type_name: qualified `type` of the node; "" where the annotation determines the class.
         defaults: arguments that are not given and whose default a recipe can spell.
-        expected: annotation of the result.
+        expected: annotation that the built object must fit.
         unbuilt: whether the parent calls it.
     """
 
     target: Callable[..., Any]
-    spelled: str
+    type_name: str
     arguments: Mapping[str, Plan]
     defaults: Mapping[str, Plan]
     path: str
@@ -166,7 +166,7 @@ class Call:
         """A mapping: the `type`, and the arguments in the order of the signature."""
         parts = {**self.defaults, **self.arguments}
         order = [name for name in signature_of(self.target).arguments if name in parts]
-        data = {"type": self.spelled} if self.spelled else {}
+        data = {"type": self.type_name} if self.type_name else {}
         return data | {name: parts[name].resolved() for name in dict.fromkeys([*order, *parts])}
 
 

@@ -12,7 +12,7 @@ from det_core.recipes import yaml as yamlfile
 from det_core.recipes.allow_list import DEFAULT, AllowList, untrusted
 from det_core.recipes.check import arguments_of
 from det_core.recipes.construct import class_of
-from det_core.recipes.defaults import called, default_data, over_default
+from det_core.recipes.defaults import default_data, over_default, result_of
 from det_core.recipes.nodes import NoDataError, lookup
 from det_core.recipes.signatures import format_value, unwrapped
 from det_core.recipes.upgrades import component_of, implied_below, moved_keys, upgrade
@@ -52,7 +52,7 @@ def merge(parent: Any, child: Any, implied: str = "") -> Any:
 
     Args:
         parent: tree to be changed; not modified.
-        child: the changes.
+        child: recipe data with the changes to `parent`.
         implied: the `type` of a parent that has none.
     """
     if not (isinstance(parent, Mapping) and isinstance(child, Mapping)):
@@ -146,7 +146,7 @@ class _Setter:
                 self._argument(node, annotation, key, path)
             return merge(node, {key: value})
         child = self._start(node, annotation, key, path) if node.get(key) is None else node[key]
-        if isinstance(child, Mapping) and "type" not in child and ("type" in node or class_of(called(annotation()))):
+        if isinstance(child, Mapping) and "type" not in child and ("type" in node or class_of(result_of(annotation()))):
             child = over_default(child, self._argument(node, annotation, key, path))
         below = implied_below(component, key)
         deeper = self.set(child, lambda: self._below(node, annotation(), key, path), rest, value, here, below)
@@ -154,7 +154,7 @@ class _Setter:
 
     def _argument(self, node: Mapping[str, Any], annotation: Callable[[], Any], key: str, path: str) -> Any:
         """The argument `key` of the target of a node; ConfigError if there is none."""
-        expected = called(annotation())
+        expected = result_of(annotation())
         if "type" not in node and class_of(expected) is None:
             fix = registry.did_you_mean(key, node) or (f"there is {', '.join(node)}" if node else "")
             raise ConfigError(f"{path}.{key}", f"there is no {key!r} here", fix=fix)
@@ -168,7 +168,7 @@ class _Setter:
             data = None if argument.required else default_data(argument, calls=True)
         except NoDataError:
             data = None
-        if data is None and class_of(called(argument.annotation)) is not None:
+        if data is None and class_of(result_of(argument.annotation)) is not None:
             return {}
         if data is None:
             raise ConfigError(f"{path}.{key}", "is not set, so it has no parts", fix=f"set {path}.{key} itself first")
@@ -176,7 +176,7 @@ class _Setter:
 
     def _below(self, node: Mapping[str, Any], annotation: Any, key: str, path: str) -> Any:
         """The annotation of `key` in `node`."""
-        origin = get_origin(unwrapped(called(annotation)))
+        origin = get_origin(unwrapped(result_of(annotation)))
         if isinstance(origin, type) and issubclass(origin, Mapping):
             return _item(annotation)
         return self._argument(node, lambda: annotation, key, path).annotation
@@ -184,5 +184,5 @@ class _Setter:
 
 def _item(annotation: Any) -> Any:
     """The annotation of the items of a list, or of the values of a mapping."""
-    arguments = get_args(unwrapped(called(annotation)))
+    arguments = get_args(unwrapped(result_of(annotation)))
     return next((each for each in reversed(arguments) if each is not Ellipsis), Any)

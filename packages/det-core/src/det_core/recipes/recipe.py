@@ -84,7 +84,7 @@ class Recipe:
 
         Args:
             path: the section and the key; an entry that is not there is an empty list.
-            annotation: annotation of the entry.
+            annotation: annotation that the built entry must fit.
         """
         section, key = path.split(".")
         node = (self.tree.get(section) or {}).get(key, [])
@@ -154,7 +154,7 @@ def recipe_from_tree(tree: Mapping[str, Any], source: str = "a recipe", trusted:
     Args:
         tree: content of a recipe file; a parent is a name, not a file.
         source: name of the recipe in error messages.
-        trusted: as of `Recipe`.
+        trusted: whether it may call any code, as `Recipe.trusted`.
     """
     return _whole(_complete(tree, None, source), source, trusted)
 
@@ -172,16 +172,16 @@ class Listed:
 
 def names() -> tuple[str, ...]:
     """The names of all recipes, without aliases; qualified where two plugins offer the same."""
-    return tuple(listed.name for listed in listing())
+    return tuple(each.name for each in listing())
 
 
 def listing() -> tuple[Listed, ...]:
     """All recipes that are installed, by name. One that cannot be read is listed with the reason."""
     files: dict[tuple[str, str], list[registry.Component]] = {}
-    offered = registry.components("recipes")
-    for component in offered:
+    available = registry.components("recipes")
+    for component in available:
         files.setdefault((component.distribution, component.target), []).append(component)
-    shorts = [component.name for component in offered]
+    shorts = [component.name for component in available]
     listings = []
     for components in files.values():
         # The published path, with a slash, is the alias of the short name.
@@ -194,7 +194,7 @@ def listing() -> tuple[Listed, ...]:
         except DetError as error:
             problem = str(error)
         listings.append(Listed(name, first.qualified, tuple(other.name for other in others), summary, problem))
-    return tuple(sorted(listings, key=lambda listed: listed.name))
+    return tuple(sorted(listings, key=lambda each: each.name))
 
 
 @contextlib.contextmanager

@@ -57,11 +57,11 @@ def signature_of(target: Callable[..., Any]) -> Signature:
         parameters = inspect.signature(target).parameters.values()
     except (ValueError, TypeError, NameError):  # NameError: Python 3.14 evaluates annotations when they are asked for
         return Signature({}, open=True)
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     arguments = {
         parameter.name: Argument(parameter.name, _resolved(parameter, target), parameter.default)
         for parameter in parameters
-        if parameter.kind in named
+        if parameter.kind in kinds
     }
     return Signature(arguments, any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters))
 

@@ -76,7 +76,7 @@ def read_pickle(path: Path, parts: int = 500_000) -> Any:
     Numbers, text, bytes, lists, tuples, sets, dictionaries and NumPy arrays of numbers are read, and nothing else.
 
     Args:
-        path: the file.
+        path: path of the pickle file.
         parts: maximum number of values and instructions.
 
     Raises:

@@ -1,7 +1,7 @@
 """torchvision's names: those of its residual networks, which timm shares, and those of its detectors.
 
-Its detectors count the background as class 0, and COCO's classes by their numbers in the annotations, ten of which
-nobody uses. Ours are without these.
+Its detectors count the background as class 0, and COCO's classes by their numbers in the annotations, ten of which are
+unused. Ours are without these.
 """
 
 import json

@@ -56,7 +56,7 @@ def class_names(data: str, count: int) -> tuple[str, ...]:
 
     Args:
         data: the name of a dataset as published, such as "coco_2017_val".
-        count: number of classes.
+        count: number of classes, without background.
     """
     names = _CLASSES_OF_DATA.get(data, ((), ()))[0]
     return names if len(names) == count else tuple(f"class {label}" for label in range(count))

@@ -20,7 +20,7 @@ class MeanIoU(PerImage[_Confusion]):
     """IoU of the pixels of each class over all images; unlabelled pixels are ignored.
 
     Args:
-        classes: class names, by label.
+        classes: names of the classes; the label is the index.
 
     Attributes:
         notes: reason for each missing metric, by its key; set by `result`.
@@ -65,12 +65,12 @@ class MeanIoU(PerImage[_Confusion]):
         for cells, pixels in self._images.values():
             confusion[cells] += pixels
         table = confusion.reshape(count, count)
-        right, true, called = np.diag(table), table.sum(1), table.sum(0)
+        right, true, predicted = np.diag(table), table.sum(1), table.sum(0)
         there = true > 0
         if not there.any():
             self.notes = {"semantic/mIoU": "no labelled pixel was evaluated"}
             return {}
-        overlap = right[there] / (true + called - right)[there]
+        overlap = right[there] / (true + predicted - right)[there]
         metrics = {
             "semantic/mIoU": float(overlap.mean()),
             "semantic/fwIoU": float((overlap * true[there]).sum() / true.sum()),

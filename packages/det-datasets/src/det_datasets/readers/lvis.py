@@ -33,11 +33,11 @@ class LvisDataset(IndexedImages):
     Args:
         images: folder of `train2017`, `val2017` and so on; the file of an image is given by the last two parts of its
             `coco_url`, or, without one, by its `file_name`.
-        annotations: LVIS JSON file.
+        annotations: path of the JSON file in LVIS format.
         classes: names of the categories to keep, in label order; None for all.
         keep_empty: whether images without training objects are kept.
-        masks: as in `CocoDataset`.
-        bad_annotations: as in `CocoDataset`.
+        masks: form of segmentations: "bitmaps" or True, "polygons", or False for none.
+        bad_annotations: "stop" raises an error for invalid annotations; "skip" leaves them out.
 
     Attributes:
         frequencies: "r", "c" or "f" of each label: at most 10, at most 100, or more training images.
@@ -100,11 +100,11 @@ def _placed(image: Any) -> Any:
 
 def _labels(image: Mapping[str, Any], key: str, labels: Mapping[int, int], path: Path) -> list[int]:
     """Labels of the categories that an image lists under `key`; categories that are not selected are skipped."""
-    listed = image.get(key, [])
-    if not isinstance(listed, list) or not all(type(each) is int for each in listed):
-        found = f"image {quoted(image['id'], 60)} has {quoted(listed, 80)}"
+    category_ids = image.get(key, [])
+    if not isinstance(category_ids, list) or not all(type(each) is int for each in category_ids):
+        found = f"image {quoted(image['id'], 60)} has {quoted(category_ids, 80)}"
         raise DataError(str(path), f"'{key}' must be a list of category ids", found)
-    return [labels[each] for each in listed if each in labels]
+    return [labels[each] for each in category_ids if each in labels]
 
 
 def _frequency(category: Mapping[str, Any], path: Path) -> str:

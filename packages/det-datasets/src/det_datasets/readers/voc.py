@@ -45,7 +45,7 @@ class VocDataset(IndexedImages):
         classes: class names in label order; an object of another class is an error.
         images: image folder, if it is not JPEGImages.
         keep_empty: whether images without objects are kept.
-        bad_annotations: as in `CocoDataset`.
+        bad_annotations: "stop" raises an error for invalid annotations; "skip" leaves them out.
 
     Raises:
         DataError: a file is missing, is no valid XML or declares entities, or an object in it is invalid.
@@ -81,7 +81,7 @@ class VocDataset(IndexedImages):
             places = [place if place.is_dir() else folder for place in places]
         images, annotations = places[0] if images is None else Path(images), places[1]
         files = _files(images)
-        listed: list[dict[str, Any]] = []
+        image_records: list[dict[str, Any]] = []
         objects: list[dict[str, Any]] = []
         faults = []
         for name in _all(annotations) if split is None else _listed(folder, split):
@@ -92,7 +92,7 @@ class VocDataset(IndexedImages):
                 continue
             size = {side: _number(root.findtext(f"size/{side}")) for side in ("height", "width")}
             about = _others(root, ("folder", "filename", "path", "size", "object"))
-            listed.append({"id": name, "file_name": files.get(name, f"{name}.jpg"), **size, **about})
+            image_records.append({"id": name, "file_name": files.get(name, f"{name}.jpg"), **size, **about})
             objects += [
                 {"id": f"{name}.xml object {number}", "image_id": name, **_object(entry)}
                 for number, entry in enumerate(root.findall("object"), 1)
@@ -103,7 +103,7 @@ class VocDataset(IndexedImages):
         for each in objects:
             each["category_id"] = labels.get(each["category_id"], each["category_id"])
         categories = [{"id": label, "name": name} for name, label in labels.items()]
-        content = {"images": listed, "annotations": objects, "categories": categories}
+        content = {"images": image_records, "annotations": objects, "categories": categories}
         return Listing(content, images, annotations, {"voc/difficult": "difficult"}, tuple(faults), own_ids=False)
 
 

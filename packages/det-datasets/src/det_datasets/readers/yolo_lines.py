@@ -22,11 +22,11 @@ class Layout:
     """Layout of the numbers of a line.
 
     Attributes:
-        task: as declared; None: four numbers are a box, pairs of at least three vertices a polygon.
+        task: declared task; None: four numbers are a box, pairs of at least three vertices a polygon.
         keypoints: number of keypoints of a line of task "pose".
         values: numbers per keypoint: 2, x and y, negative if not labelled; or 3, with the visibility.
-        names: keypoint names.
-        flipped: for each keypoint, its counterpart in a horizontal flip; empty for none.
+        names: names of the keypoints; empty for none.
+        flipped: index of each keypoint's counterpart in a horizontal flip; empty for none.
     """
 
     task: Task | None = None
@@ -43,16 +43,16 @@ class Layout:
             DataError: the task is not supported, or `kpt_shape` is invalid or does not fit it.
         """
         shape = content.get("kpt_shape")
-        declared: Any = task or content.get("task")
-        if declared not in (None, "detect", "segment", "pose"):
-            fix = "give detect, segment or pose" if declared != "obb" else "rotated boxes are read from COCO files"
-            raise DataError(where, f"the task {declared!r:.40} cannot be read", fix=fix)
+        task_name: Any = task or content.get("task")
+        if task_name not in (None, "detect", "segment", "pose"):
+            fix = "give detect, segment or pose" if task_name != "obb" else "rotated boxes are read from COCO files"
+            raise DataError(where, f"the task {task_name!r:.40} cannot be read", fix=fix)
         if shape is None:
-            if declared == "pose":
+            if task_name == "pose":
                 raise DataError(where, "does not give the number of keypoints", fix="add `kpt_shape: [count, 3]`")
-            return cls(declared)
-        if declared is not None and declared != "pose":
-            return cls(declared)
+            return cls(task_name)
+        if task_name is not None and task_name != "pose":
+            return cls(task_name)
         valid = isinstance(shape, list | tuple) and len(shape) == 2
         valid = valid and all(re.fullmatch(r"\d{1,4}", str(each)) for each in shape)
         if not valid or int(shape[0]) < 1 or int(shape[1]) not in (2, 3):

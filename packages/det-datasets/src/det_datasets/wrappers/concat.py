@@ -23,12 +23,12 @@ class ConcatDataset:
     of the dataset from 0: no prediction or proposal is taken for one of another image.
 
     Args:
-        datasets: at least one; their classes are the same, and so are their keypoints.
+        datasets: one or more datasets with the same classes and keypoints.
         weights: the share of each dataset in the draws of training; a pass has as many as there are images, and shows a
             dataset whole before it repeats an image of it. None shows every image once.
 
     Attributes:
-        evaluators: those of the first.
+        evaluators: evaluators of the first dataset.
         qualified: whether ids begin with the number of their dataset and a slash, because two datasets use one id.
         category_ids: those of the first, if all agree; empty otherwise.
     """

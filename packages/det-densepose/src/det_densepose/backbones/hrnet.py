@@ -99,8 +99,8 @@ class HRNet(nn.Module):
 
     Attributes:
         channels: p1 to p4 -> channels.
-        strides: p1 to p4 -> 4, 8, 16, 32.
-        size_divisibility: 1.
+        strides: stride of each level in pixels: p1 to p4 -> 4, 8, 16, 32.
+        size_divisibility: side by which heights and widths must be divisible, in pixels: 1, any size.
     """
 
     def __init__(

@@ -111,8 +111,8 @@ class Body:
     """A surface; unavailable attributes are None.
 
     Attributes:
-        name: name of the mesh.
-        num_vertices: number of vertices, V.
+        name: name of the mesh, such as "smpl_27554".
+        num_vertices: number V of vertices of the mesh.
         vertices: coordinates, float32 (V, 3).
         faces: triangles, int64 (F, 3).
         symmetry: index of the mirror image of each vertex, int64 (V,).

@@ -37,10 +37,10 @@ def make_body(path: Path, axis: int | None = 0, tolerance: float = 0.02, feature
     if extent <= 0:
         raise DataError(str(path), "all its vertices are at one place")
     vertices = (mesh.vertices - mesh.vertices.mean(0)) * (1.7 / extent)
-    used = np.zeros(len(vertices), bool)
-    used[mesh.faces] = True
-    if not used.all():
-        found = f"{int((~used).sum())} of {len(used)}"
+    has_face = np.zeros(len(vertices), bool)
+    has_face[mesh.faces] = True
+    if not has_face.all():
+        found = f"{int((~has_face).sum())} of {len(has_face)}"
         raise DataError(str(path), "has vertices that no face uses", found, "remove them")
     symmetry = None if axis is None else mirror_vertices(vertices, axis, tolerance, str(path))
     table = geodesics(vertices, mesh.faces)

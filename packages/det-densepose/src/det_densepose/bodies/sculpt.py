@@ -60,7 +60,7 @@ BONES = (
 )
 _NECK = Bone("neck", "torso", (0, 1.40, 0), (0, 1.56, 0), (0.07, 0.055))
 
-# (part where the surface looks to the front, part where it looks to the back); one number: a part all round.
+# (part of the front surface, part of the back surface); one number: a part all round.
 _PARTS = {
     "torso": (2, 1),
     "right hand": (3, 3),
@@ -110,10 +110,10 @@ def _surface() -> tuple[Array, NDArray[np.int64]]:
     cells = np.zeros([n - 1 for n in counts], int)
     for shift in np.ndindex(2, 2, 2):
         cells += inside[tuple(slice(s, n - 1 + s) for s, n in zip(shift, counts, strict=True))]
-    used = (cells > 0) & (cells < 8)
+    on_surface = (cells > 0) & (cells < 8)
     number = np.full(cells.shape, -1)
-    number[used] = np.arange(used.sum())
-    vertices = (np.argwhere(used) + 0.5) * CELL - offset
+    number[on_surface] = np.arange(on_surface.sum())
+    vertices = (np.argwhere(on_surface) + 0.5) * CELL - offset
     quads = []
     for axis in range(3):
         low = [slice(0, n - 1) if a == axis else slice(1, n - 1) for a, n in enumerate(counts)]
@@ -205,7 +205,7 @@ def _parts(vertices: Array, faces: NDArray[np.int64]) -> NDArray[np.int64]:
 def _chart(part: int, points: Array) -> Array:
     """u and v (N, 2) before they are stretched to [0, 1], of points (N, 3) of a part."""
     name = next((name for name, parts in _PARTS.items() if part in parts), "head")
-    if part in (23, 24):  # a half of the head, seen from its side
+    if part in (23, 24):  # a half of the head, viewed from its side
         center, axis, up = (
             np.array([0, 1.63, 0.015]),
             np.array([-1.0 if part == 23 else 1.0, 0, 0]),
@@ -215,8 +215,8 @@ def _chart(part: int, points: Array) -> Array:
     bone = next(bone for bone in BONES if bone.name == name)
     axis = np.array(bone.end) - bone.start
     axis /= np.linalg.norm(axis)
-    if "hand" in name or "foot" in name:  # all round, seen from the tip; the cut is where it joins the limb
-        share = 0.6 if "hand" in name else 0.05  # a foot is seen from below the ankle
+    if "hand" in name or "foot" in name:  # all round, viewed from the tip; the cut is where it joins the limb
+        share = 0.6 if "hand" in name else 0.05  # a foot is viewed from below the ankle
         center = (1 - share) * np.array(bone.start) + share * np.array(bone.end)
         axis = axis if "hand" in name else np.array([0, -1.0, 0])
         return _azimuthal(points - center, axis, np.array([0, 0, 1.0]))
@@ -230,7 +230,7 @@ def _chart(part: int, points: Array) -> Array:
 
 
 def _azimuthal(offsets: Array, axis: Array, up: Array) -> Array:
-    """The azimuthal equidistant map of directions (N, 3) about `axis`: the angle from it, in the direction seen."""
+    """The azimuthal equidistant map of directions (N, 3) about `axis`: the angle from it, in the direction of view."""
     up = up - (up @ axis) * axis
     up = up / np.linalg.norm(up)
     right = np.cross(up, axis)

@@ -90,7 +90,7 @@ def mirror_vertices(
 def uv_symmetry(body: Body, parts: Sequence[int] = PART_SYMMETRY) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Where each place of each chart is in the mirror image: u and v, each float32 (parts, 256, 256).
 
-    Entry [part - 1, 255 v, 255 u] is for a point of `part` and tells its place in the opposite part, as the published
+    Entry [part - 1, 255 v, 255 u] is for a point of `part` and holds its place in the opposite part, as the published
     `UV_symmetry_transforms.mat` does. Places that no triangle covers take the value of the nearest that one does.
 
     Raises:

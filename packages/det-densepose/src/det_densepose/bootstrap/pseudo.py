@@ -26,7 +26,7 @@ def pseudo_annotations(
 
     Args:
         results: results of a detector for images with paths.
-        sampler: selects the points.
+        sampler: selection of the annotated points of a person.
         min_score: minimum score of objects, in [0, 1]; images without objects are skipped.
         seed: seed of the random number generators, one for each image.
         root: folder to which file names are relative; None for names without folders.
@@ -50,11 +50,11 @@ def pseudo_annotations(
         if records:
             height, width = detections.size
             images.append({"id": len(images) + 1, "file_name": _name(result, root), "height": height, "width": width})
-    named = [{"id": number, "name": name} for number, name in sorted(categories.items())]
+    category_records = [{"id": number, "name": name} for number, name in sorted(categories.items())]
     info = {
         "description": f"drawn from predictions: {sampler.kind}, {sampler.count} a part, score {min_score:g} and up"
     }
-    return {"info": info, "images": images, "annotations": annotations, "categories": named}
+    return {"info": info, "images": images, "annotations": annotations, "categories": category_records}
 
 
 def _annotation(result: Result, row: int, sampler: PointSampler, random: np.random.Generator) -> dict[str, Any]:

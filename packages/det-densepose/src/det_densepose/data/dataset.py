@@ -60,16 +60,16 @@ class DensePoseDataset(IndexedImages):
     Args:
         images: folder of the images; files with only a `coco_url` are located by its last two components.
         annotations: path of the JSON file.
-        classes: names of the categories to keep, in the order of their labels, after `class_map`; None keeps all.
+        classes: names of the classes; the label is the index.
         class_map: name of a category -> new name, such as {"bear": "sheep"}.
         class_meshes: name of a category -> mesh of annotations that name none.
         bodies: folder of bodies, for the symmetry that flips need; None for the synthetic figure alone.
         body: name of the body on whose charts the points are.
         keep_empty: whether to keep images without usable objects.
         keep: images to keep: "all", those with "points" on at least one object, or those with "points or masks".
-        masks: as in `det_core.data.CocoDataset`.
-        keypoints: as in `det_core.data.CocoDataset`.
-        bad_annotations: as in `det_core.data.CocoDataset`, of boxes as of points.
+        masks: form of segmentations, as of `det_core.data.CocoDataset`.
+        keypoints: whether to read keypoints, float32 (N, K, 3).
+        bad_annotations: "stop" raises an error for invalid boxes or points; "skip" leaves them out.
 
     Attributes:
         classes: names of the labels.
@@ -133,8 +133,8 @@ class DensePoseDataset(IndexedImages):
     ) -> Listing:
         """The unchecked content of the file; file names as in COCO, categories after `class_map`."""
         content = read_content(Path(annotations))
-        named = [_with_file_name(image) for image in content["images"]]
-        content = _mapped({**content, "images": named}, class_map or {}, str(annotations))
+        image_records = [_with_file_name(image) for image in content["images"]]
+        content = _mapped({**content, "images": image_records}, class_map or {}, str(annotations))
         check = _check(content, class_meshes, bodies)
         return Listing(content, Path(images), Path(annotations), checks=(check,))
 
@@ -198,7 +198,7 @@ class _Surfaces:
     def extras(self, rows: Sequence[int], size: tuple[int, int], symmetry: BodySymmetry) -> dict[str, Tensor]:
         """The extras of the objects in `rows`, which are those of one image of `size`."""
         points_per_object = [self.points[self.first[row] : self.first[row + 1]] for row in rows]
-        # One row of padding at least: its u tells mirroring the object's mesh.
+        # One row of padding at least: its u is the slot of the object's mesh, for mirroring.
         longest = max(map(len, points_per_object), default=0) + 1
         table = np.zeros((len(rows), longest, 6), np.float32)
         table[..., 2] = table[..., 5] = -1
@@ -340,7 +340,7 @@ def _pasted(record: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
 
 
 def _with_file_name(image: Any) -> Any:
-    """An image of LVIS tells its address alone: folder and file are its last two parts."""
+    """An image of LVIS has its address alone: folder and file are its last two parts."""
     if not isinstance(image, dict) or "file_name" in image or not isinstance(image.get("coco_url"), str):
         return image
     return {**image, "file_name": "/".join(image["coco_url"].split("/")[-2:])}

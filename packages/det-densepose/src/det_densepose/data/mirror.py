@@ -1,6 +1,6 @@
 """Points and parts that follow mirroring: left and right change places by the symmetry of the body.
 
-Importing this module teaches torchvision's transforms what to do with `SurfaceLabels` and `CoarseParts`.
+Importing this module registers kernels for `SurfaceLabels` and `CoarseParts` with torchvision's transforms.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class BodySymmetry:
     """How labels of one dataset are mirrored. Names alone, so that it travels between processes; tables are read late.
 
     Attributes:
-        folder: of bodies; None: the synthetic figure alone is known.
+        folder: folder of bodies; None: only the synthetic figure is available.
         body: the body whose charts the points are on.
         meshes: names of the meshes of vertices; slot k of an object stands for meshes[k].
     """
@@ -72,7 +72,7 @@ def mirror_labels(part: Tensor, u: Tensor, v: Tensor, tables: tuple[Tensor, Tens
     Args:
         part: int64, any shape; what is not 1 to 24 stays as it is.
         u: float32, of the same shape; v likewise.
-        tables: as `BodySymmetry.tables`.
+        tables: u and v of the mirror image, as `BodySymmetry.tables` returns them.
 
     Returns:
         Part, u and v. The table is that of the old part; its row is 255 v, its column 255 u, both cut off.
@@ -95,7 +95,7 @@ def mirror_coarse(labels: Tensor) -> Tensor:
 
 def _mirrored_surface(surface: SurfaceLabels) -> Tensor:
     values = surface.as_subclass(Tensor)
-    # The last row of an object is padding, whose u tells the object's mesh by its slot.
+    # The last row of an object is padding, whose u is the slot of the object's mesh.
     real = (values[..., 0] >= 0) | (values[..., 3] >= 0)
     if not bool(real.any()):
         return values

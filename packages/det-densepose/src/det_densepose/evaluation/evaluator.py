@@ -46,10 +46,11 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
     bytes, whatever the size of the predictions. No prediction is stored.
 
     Args:
-        classes: names of the labels.
+        classes: names of the classes; the label is the index.
         bodies: folder of bodies, with the charts and distances of the ground truth; None for the synthetic figure.
         body: name of the body of chart annotations.
-        min_similarity: lowest similarity threshold; 0.2 for animals, as published, which adds AP20, AP30 and AP40.
+        min_similarity: lowest similarity threshold, in (0, 1); 0.2 for animals, as published, which adds AP20, AP30 and
+            AP40.
         max_detections: maximum number of detections per class and image.
         key_vertices: JSON file {mesh: {name: vertex}} with corresponding vertices of meshes; None: mesh alignment is
             not evaluated.

@@ -22,9 +22,9 @@ class GroundTruthObject:
     """A ground-truth object.
 
     Attributes:
-        label: label of its class.
+        label: label of the object's class.
         box: x, y, width, height in pixels.
-        area: area in square pixels.
+        area: area of the object in square pixels.
         crowd: whether it is a group of objects.
         points: annotated points; None: the object is ignored.
         rle: mask in the image; None without a mask.
@@ -43,12 +43,12 @@ class DetectedObject:
     """A detection.
 
     Attributes:
-        label: label of its class.
+        label: label of the predicted class.
         box: x, y, width, height in pixels.
         score: score in [0, 1].
         reader: predicted vertices at pixels; None without a DensePose prediction.
         mask: bool (h, w) over its box in whole pixels.
-        rle: mask in the image.
+        rle: mask in the image as COCO RLE.
         quantized: whether regions to ignore are compared with its mask, as published for charts, or with its box.
     """
 
@@ -90,10 +90,10 @@ def score_image(
 
     Args:
         ground_truth: all objects of the image.
-        detections: all detections.
-        region: in which nothing is evaluated, bool (H, W).
+        detections: all detections of the image, of all classes.
+        region: region of the image in which nothing is evaluated, bool (H, W).
         distances: along the surface of a mesh, by its name ("" for charts).
-        max_detections: the best of each class.
+        max_detections: maximum number of detections of each class, by score.
     """
     objects, detection_rows = kept_objects(ground_truth, detections, region)
     scores = {}

@@ -22,11 +22,11 @@ class ImageClass:
     """All that scoring needs of the objects of one class in one image; D detections by falling score, G objects.
 
     Attributes:
-        scores: float64 (D,).
+        scores: scores of the D detections, float64 (D,).
         areas: float64 (D,): of the detections' boxes.
-        box_iou: float64 (D, G).
+        box_iou: box IoU of each pair, float64 (D, G).
         similarities: name -> float64 (D, G).
-        gt_areas: float64 (G,).
+        gt_areas: areas of the G objects in square pixels, float64 (G,).
         ignored: bool (G,): objects that are neither to be detected nor wrong to detect.
         crowd: bool (G,): objects that several detections may match.
     """
@@ -47,7 +47,7 @@ class Match:
     Attributes:
         matched: int64 (T, D): 1 + the row of the matched object, 0 where none.
         ignored: bool (T, D): detections that count neither for nor against.
-        gt_ignored: bool (G,).
+        gt_ignored: whether each object is ignored, bool (G,).
     """
 
     matched: NDArray[np.int64]

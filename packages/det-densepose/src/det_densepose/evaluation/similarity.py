@@ -109,10 +109,10 @@ def similarity(
     """The geodesic point similarity of a prediction and an object, in [0, 1].
 
     Args:
-        reader: predicted vertices.
+        reader: predicted vertices at image positions.
         box: x, y, width and height of the predicted box.
         points: annotated points of the object.
-        distances: geodesic distances of the mesh of the object.
+        distances: geodesic distances on the object's mesh, in meters.
 
     The mean of exp(-d^2 / (2 kappa^2)) over points with a true vertex, where d is infinite if the prediction has no
     vertex there; 0 if no point lies in the box (Gueler et al., 2018, equation 5).

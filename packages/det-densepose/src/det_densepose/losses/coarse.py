@@ -73,8 +73,8 @@ def resample_parts(parts: Tensor, frames: Tensor, boxes: Tensor, side: int) -> T
     Args:
         parts: uint8 (K, 256, 256).
         frames: float32 (K, 3, 2), upper left, upper right and lower left corner of the parts.
-        boxes: float32 (K, 4).
-        side: of the result.
+        boxes: boxes of the regions, xyxy in pixels, float32 (K, 4).
+        side: height and width of the result, in cells.
 
     Returns:
         uint8 (K, side, side).

@@ -99,9 +99,9 @@ class DensePoseCseLoss:
             some = set(regions.mesh[annotated].unique().tolist())
             if some and self.pix_to_shape.all_meshes:
                 some = {mesh_id(name) for name in vertices}
-            used = {name: each for name, each in vertices.items() if mesh_id(name) in some}
+            vertices_in_step = {name: each for name, each in vertices.items() if mesh_id(name) in some}
             masks, _ = instance_masks(regions, outputs["embedding"].shape[-1])
-            losses["loss_pix2shape"] = self.pix_to_shape(outputs["embedding"], masks, used)
+            losses["loss_pix2shape"] = self.pix_to_shape(outputs["embedding"], masks, vertices_in_step)
         return losses
 
     def _embeddings(self, maps: Tensor, regions: Regions, vertices: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -111,11 +111,11 @@ class DensePoseCseLoss:
         mesh = regions.mesh[cells.region]
         losses = {}
         for name, table in vertices.items():
-            used = cells.valid & (target >= 0) & (mesh == mesh_id(name))
-            if used.any():
-                require_vertices(target[used], name, len(table))
-                pixels = F.normalize(cells.select(used).read(maps.float()), dim=1, eps=1e-6)
-                loss = self.embedding(pixels, table, target[used], self.geodesics.rows(name))
+            of_mesh = cells.valid & (target >= 0) & (mesh == mesh_id(name))
+            if of_mesh.any():
+                require_vertices(target[of_mesh], name, len(table))
+                pixels = F.normalize(cells.select(of_mesh).read(maps.float()), dim=1, eps=1e-6)
+                loss = self.embedding(pixels, table, target[of_mesh], self.geodesics.rows(name))
             else:
                 loss = maps.float().sum() * 0 + table.sum() * 0
             losses[f"loss_densepose_E{name}"] = loss * self.weights.embedding

@@ -21,8 +21,8 @@ class ShapeToShapeCycleLoss:
     each mesh some vertices, at random.
 
     Args:
-        weight: weight of the loss.
-        temperature: temperature of the softmax over similarities.
+        weight: factor on the loss in the sum.
+        temperature: divisor of the similarities before the softmax; lower is sharper.
         max_vertices: maximum number of vertices of a mesh in a step.
         norm: order of the norm of the cost matrix.
     """
@@ -61,7 +61,7 @@ class PixToShapeCycleLoss:
     What does not come back costs its squared distance, in cells of the region.
 
     Args:
-        weight: weight of the loss.
+        weight: factor on the loss in the sum.
         pixel_temperature: temperature of the softmax from pixels to vertices.
         vertex_temperature: temperature of the softmax from vertices back to pixels.
         max_pixels: maximum number of pixels of a region, sampled at random from its mask.
@@ -87,7 +87,7 @@ class PixToShapeCycleLoss:
         Args:
             pixels: embeddings (R, D, Z, Z).
             masks: bool (R, Z, Z).
-            embeddings: of the vertices of each mesh that counts, (V, D) of length 1.
+            embeddings: vertex embeddings of each mesh in the loss, (V, D) of length 1.
         """
         costs = []
         for region, mask in zip(pixels, masks, strict=True):

@@ -17,7 +17,7 @@ class Decoder(nn.Module):
     Args:
         channels: level -> number of channels of the input levels.
         strides: level -> stride in pixels of the same levels, finest first.
-        out_channels: number of output channels.
+        out_channels: number of channels of the decoded map.
         conv_dim: number of channels of the convolutions.
         norm: kind of norm after the convolutions.
         stride: stride of the output, which must be that of the finest level; null to accept any.

@@ -97,8 +97,8 @@ class DensePoseHead(nn.Module):
         self.decoder: nn.Module | None = None
         width, levels = channels[names[0]], [strides[name] for name in names]
         if decoder is not None:
-            used = {name: channels[name] for name in names}, {name: strides[name] for name in names}
-            built = Factory.of(decoder)(channels=used[0], strides=used[1])
+            decoder_levels = {name: channels[name] for name in names}, {name: strides[name] for name in names}
+            built = Factory.of(decoder)(channels=decoder_levels[0], strides=decoder_levels[1])
             self.decoder, width, levels = built, built.out_channels, levels[:1]
         self.pooler = cast(nn.Module, Factory.of(pooler)(strides=levels))
         self.densepose_head: Any = Factory.of(densepose_head)(in_channels=width)

@@ -50,7 +50,7 @@ def random_pose(random: np.random.Generator, upright: bool = False) -> dict[str,
     """Turns of all bones: a person who stands, walks or waves, from any side.
 
     Args:
-        random: what draws.
+        random: random number generator of the angles.
         upright: whether the figure faces the viewer and stands straight, as it does in the first pose.
     """
     axes = np.eye(3)

@@ -45,12 +45,12 @@ def rasterize(
     """A body with its vertices (V, 3) moved, x to the right and y up, z to the viewer.
 
     Args:
-        body: with faces and charts.
-        vertices: where its vertices are, in meters.
-        size: (height, width) of the picture.
-        scale: pixels per meter.
+        body: body with faces and charts.
+        vertices: positions of the body's vertices, in meters.
+        size: (height, width) of the picture in pixels.
+        scale: number of pixels per meter.
         center: x and y of the pixel position of the origin, continuous.
-        light: where the light comes from.
+        light: direction towards the light.
 
     A pixel shows the nearest triangle that covers its middle. Back faces are not drawn.
     """

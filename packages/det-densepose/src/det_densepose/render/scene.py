@@ -24,8 +24,8 @@ class Figure:
     """One figure of a picture: what each pixel shows of it, and where nothing covers it.
 
     Attributes:
-        layers: as if it were alone.
-        visible: bool (H, W).
+        layers: ground truth of the figure as if it were alone.
+        visible: pixels that show the figure, bool (H, W).
         atlas: uint8 (24, T, T, 3), what it wears.
     """
 

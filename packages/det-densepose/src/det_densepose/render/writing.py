@@ -24,8 +24,8 @@ def annotation(figure: Figure, random: np.random.Generator, per_part: int = 8) -
     """The annotation of a figure: box, mask, coarse parts, and points on charts and vertices.
 
     Args:
-        figure: the figure.
-        random: what draws the points.
+        figure: rendered figure to annotate.
+        random: random number generator for the points.
         per_part: maximum number of points of a visible part.
 
     The box is tight around the visible pixels; each point is the middle of a pixel, with the part, u, v and vertex that

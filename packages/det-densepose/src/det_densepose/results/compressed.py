@@ -41,5 +41,5 @@ def decompress(text: str, where: str = "result", shape: tuple[int, ...] | None =
         raise DataError(where, "must hold a PNG of three channels", f"got {array.shape}")
     channels = array.transpose(2, 0, 1)
     if shape is not None and tuple(shape) != channels.shape:
-        raise DataError(where, "tells another size than its picture has", f"{tuple(shape)} and {channels.shape}")
+        raise DataError(where, "has a size that is not that of its picture", f"{tuple(shape)} and {channels.shape}")
     return np.ascontiguousarray(channels)

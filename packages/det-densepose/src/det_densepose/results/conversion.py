@@ -38,7 +38,7 @@ class ChartResult:
     """One person on the charts.
 
     Attributes:
-        box: where it is.
+        box: (x, y, width, height) of the box in pixels of the image.
         labels: uint8 (h, w): part of each pixel of the box, 0 background.
         uv: float32 (2, h, w): as predicted, possibly outside [0, 1]; 0 in the background.
         confidences: name -> float32 (h, w), where the model has them.
@@ -66,10 +66,10 @@ class VertexResult:
     """One person or animal on the vertices of a mesh.
 
     Attributes:
-        box: where it is.
+        box: (x, y, width, height) of the box in pixels of the image.
         mask: bool (h, w): which pixels of the box show it.
         vertices: int32 (h, w): the nearest vertex, 0 outside of the mask.
-        mesh: name of the mesh.
+        mesh: name of the mesh of the vertices.
         confidences: name -> float32 (h, w), where the model has them.
     """
 
@@ -139,7 +139,7 @@ def chart_result(fields: Mapping[str, Any], box: Any) -> ChartResult:
     Args:
         fields: float32 (C, Z, Z) each: `coarse_segm`, `fine_segm`, `u`, `v`, and perhaps confidences, as a model gives
             them.
-        box: (4,), xyxy, in pixels.
+        box: box of the person, xyxy in pixels, (4,).
 
     A label is the best fine part where the best coarse part is not the background; both after resizing.
     """
@@ -177,9 +177,9 @@ def vertex_result(fields: Mapping[str, Any], box: Any, vertices: Any, mesh: str 
 
     Args:
         fields: float32 (C, Z, Z) each: `embedding`, `coarse_segm`.
-        box: (4,), xyxy, in pixels.
+        box: box of the object, xyxy in pixels, (4,).
         vertices: float32 (V, D), the embeddings of the mesh's vertices.
-        mesh: its name.
+        mesh: name of the mesh of the vertices.
     """
     arrays = {name: np.asarray(value, np.float32) for name, value in fields.items()}
     x, y, width, height = int_box(box)

@@ -43,11 +43,11 @@ class DumpEntry:
     """One image of a dump.
 
     Attributes:
-        file_name: as dumped.
-        scores: of the objects.
-        boxes: float32 (N, 4), xyxy.
-        arrays: of each object by name: `labels` (h, w), `uv` (2, h, w) and confidences of charts; `embedding` and
-            `coarse_segm` of embeddings. Empty for unknown objects.
+        file_name: name of the image file as dumped.
+        scores: score of each of the N objects.
+        boxes: boxes of the objects, xyxy in pixels, float32 (N, 4).
+        arrays: raw arrays of each object by name: `labels` (h, w), `uv` (2, h, w) and confidences of charts;
+            `embedding` and `coarse_segm` of embeddings. Empty for unknown objects.
     """
 
     file_name: str

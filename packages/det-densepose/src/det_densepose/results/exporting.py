@@ -16,7 +16,7 @@ __all__ = ["AttachMeshes", "iuv_of_outputs", "persons_of_outputs", "vertices_of_
 
 
 class AttachMeshes:
-    """Joins the embeddings of vertices, constants of a file, to those of pixels, so that vertices can be looked up.
+    """Joins the embeddings of vertices, constants of a file, to those of pixels, so that vertices can be determined.
 
     Args:
         mesh_of_label: the name of the mesh of each label.
@@ -31,8 +31,8 @@ class AttachMeshes:
         tables = {name: value for name, value in prediction.extras.items() if name.startswith(VERTICES)}
         if outputs is None or key not in outputs.extras or not tables:
             raise StructureError("prediction", "needs the embeddings of pixels and of vertices", fix="export it again")
-        named = {name.removeprefix(VERTICES): value for name, value in tables.items()}
-        joined = MeshEmbeddings.of(outputs.extras[key], named, self.mesh_of_label)
+        table_of_mesh = {name.removeprefix(VERTICES): value for name, value in tables.items()}
+        joined = MeshEmbeddings.of(outputs.extras[key], table_of_mesh, self.mesh_of_label)
         detections = replace(outputs, extras={**outputs.extras, key: joined})
         extras = {name: value for name, value in prediction.extras.items() if name not in tables}
         return replace(prediction, detections=detections, extras=extras)

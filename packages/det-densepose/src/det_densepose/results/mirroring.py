@@ -19,8 +19,8 @@ def mirror_raw(
     """The fields (N, C, Z, Z) of regions in a mirror: flipped, left and right exchanged, u and v of the other side.
 
     Args:
-        fields: of a chart model, by their names; others are flipped alone.
-        tables: as `det_densepose.data.BodySymmetry.tables`.
+        fields: raw outputs of a chart model by name; outputs of other names are flipped only.
+        tables: u and v of the mirror image, as `det_densepose.data.BodySymmetry.tables` returns them.
         confidences_of_parts: whether sigma and kappa change places with their parts too. The published code leaves
             them where they are.
     """

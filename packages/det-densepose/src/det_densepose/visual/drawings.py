@@ -59,7 +59,7 @@ def draw(
     Args:
         image: uint8 RGB (H, W, 3).
         persons: results in the pixels of the image.
-        drawings: drawings, applied in order.
+        drawings: drawings to apply, one after another.
         scores: scores of the persons, for labels of boxes; by default 1.
         colored: whether to keep the colors of the image instead of converting it to gray.
     """

@@ -19,7 +19,7 @@ def take_texture(
 
     Args:
         views: pictures uint8 RGB (H, W, 3), each with where the person is in it.
-        side: texels of a tile.
+        side: height and width of a tile, in texels.
         fill: give texels that no pixel falls into the color of the nearest ones of their part, as far as pixels lie
             apart; they are then half transparent (alpha 128).
 

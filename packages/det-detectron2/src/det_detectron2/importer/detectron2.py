@@ -215,10 +215,10 @@ def backbone_section(s: Settings, replacement: Backbone | None = None) -> tuple[
     above: dict[str, Any] = {"type": "fpn", **s.differing(FPN)}
     if norm := s.norm("MODEL.FPN.NORM"):
         above["norm"] = norm
-    used = list(s["MODEL.FPN.IN_FEATURES"])
-    if used != list(strides):
-        above["in_features"] = used
-    names = [int(strides[level]).bit_length() - 1 for level in used if level in strides]
+    levels = list(s["MODEL.FPN.IN_FEATURES"])
+    if levels != list(strides):
+        above["in_features"] = levels
+    names = [int(strides[level]).bit_length() - 1 for level in levels if level in strides]
     on_top = 1
     if name == "build_retinanet_resnet_fpn_backbone":
         above["top"], on_top = "convolutions", 2

@@ -28,7 +28,7 @@ def mark_ignored_settings(s: Settings) -> None:
     boxes = kind in ("GeneralizedRCNN", "PanopticFPN")
     precomputed = s.peek("MODEL.PROPOSAL_GENERATOR.NAME") == "PrecomputedProposals"
     anchors = kind == "RetinaNet" or ((boxes or kind == "ProposalNetwork") and not precomputed)
-    used = {
+    is_used_by_prefix = {
         **dict.fromkeys(_NEVER, False),
         **dict.fromkeys(_SECOND_STAGE, boxes),
         **dict.fromkeys(_PROPOSALS, (boxes or kind == "ProposalNetwork") and not precomputed),
@@ -46,7 +46,7 @@ def mark_ignored_settings(s: Settings) -> None:
         "TEST.AUG.": s.peek("TEST.AUG.ENABLED"),
         "TEST.PRECISE_BN.": s.peek("TEST.PRECISE_BN.ENABLED"),
     } | _of_second_stage(s, boxes)
-    idle = tuple(prefix for prefix, is_used in used.items() if not is_used)
+    idle = tuple(prefix for prefix, is_used in is_used_by_prefix.items() if not is_used)
     s.read(*(key for key in s.given if key.startswith(idle) and key in s.defaults))
 
 

@@ -10,7 +10,7 @@ these entries, all of them optional:
   - `MODEL.META_ARCHITECTURE`: (settings) -> the node of the model;
   - `MODEL.BACKBONE.NAME`: (settings) -> a `det_detectron2.importer.detectron2.Backbone`;
   - `MODEL.PROPOSAL_GENERATOR.NAME`: (settings, strides) -> the node `proposal_generator`;
-  - `MODEL.ROI_HEADS.NAME`: (settings, strides) -> the entries `type`, `roi_heads` and further heads of the model;
+  - `MODEL.ROI_HEADS.NAME`: (settings, strides) -> the entries `type`, `roi_heads` and extra heads of the model;
   - `MODEL.RPN.HEAD_NAME`, `MODEL.ROI_BOX_HEAD.NAME`, `MODEL.ANCHOR_GENERATOR.NAME` (of an RPN): (settings) -> the node
     of the part;
   - `MODEL.ROI_MASK_HEAD.NAME`, `MODEL.ROI_KEYPOINT_HEAD.NAME`, `MODEL.SEM_SEG_HEAD.NAME`: (settings, strides) -> the

@@ -203,18 +203,18 @@ class _Module(Evaluator):
             if lazy == _Imported("LazyCall") and len(target) == 1 and isinstance(target[0], _Imported):
                 return {**self._arguments(node, names), "kind": target[0].name}
             raise self.refusal(node)
-        called = self.value(function, names)
-        if called == _Imported("ShapeSpec"):
+        callee = self.value(function, names)
+        if callee == _Imported("ShapeSpec"):
             return self._arguments(node, names)
-        if called == _Imported("create") and isinstance(function, ast.Attribute):  # OmegaConf.create()
+        if callee == _Imported("create") and isinstance(function, ast.Attribute):  # OmegaConf.create()
             arguments = [self.value(each, names) for each in node.args] or [{}]
             if len(arguments) == 1 and isinstance(arguments[0], dict) and not node.keywords:
                 return arguments[0]
-        if called == _Imported("partial") and len(node.args) == 1:
+        if callee == _Imported("partial") and len(node.args) == 1:
             return self._partial(node, names)
-        if called == _Imported("create_keypoint_hflip_indices"):
+        if callee == _Imported("create_keypoint_hflip_indices"):
             return None  # keypoints change places by their names
-        if called == _Imported("get_config") and len(node.args) == 1 and not node.keywords:
+        if callee == _Imported("get_config") and len(node.args) == 1 and not node.keywords:
             return self._published(node, self.value(node.args[0], names))
         raise self.refusal(node)
 

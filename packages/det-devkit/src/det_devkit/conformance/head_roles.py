@@ -52,7 +52,7 @@ def declared_contract(target: Callable[..., Any]) -> str:
     cls = class_behind(target)
     if cls is None:
         return ""
-    if isinstance(named := getattr(cls, "contract", None), str):
-        return named
+    if isinstance(contract := getattr(cls, "contract", None), str):
+        return contract
     protocols = [base.__name__ for base in cls.__mro__ if base.__module__.startswith(contracts.__name__)]
     return protocols[0] if protocols else ""

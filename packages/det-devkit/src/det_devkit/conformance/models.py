@@ -80,10 +80,10 @@ def argument_decides(subject: Subject) -> None:
             if not isinstance(module(inputs.batch, inputs.targets), Mapping):
                 raise Failed(f"{where} it returns no losses for targets", fix)
             try:
-                said = module(inputs.batch)
+                result = module(inputs.batch)
             except Exception as error:
                 raise Failed(f"{where} without targets it raises {type(error).__name__}: {error}", fix) from error
-            if not isinstance(said, list):
+            if not isinstance(result, list):
                 raise Failed(f"{where} without targets it returns no predictions", fix)
 
 

@@ -26,7 +26,7 @@ class Case:
 
     Attributes:
         component: name of the component in reports, "backbone acme_tiny".
-        subject: argument of the check.
+        subject: component under test, the check's argument.
         gates: checks before it that have to pass.
         known: results of the gates, shared by all cases of a component.
     """
@@ -108,10 +108,12 @@ def cases_of(settings: Conformance) -> list[Case]:
         settings = _declared_settings(name) or settings
     examples = dict(settings.examples)
     cases = _cases("package", CHECKS["package"], Package(name))
-    offered = [component for kind in KINDS for component in registry.components(kind) if component.distribution == name]
+    components = [
+        component for kind in KINDS for component in registry.components(kind) if component.distribution == name
+    ]
     files: set[str] = set()
     siblings: list[Subject] = []
-    for component in sorted(offered, key=lambda c: (KINDS.index(c.kind), "/" in c.name, c.name)):
+    for component in sorted(components, key=lambda c: (KINDS.index(c.kind), "/" in c.name, c.name)):
         if component.kind == "recipes":
             if component.target in files:
                 continue  # an alias
@@ -125,7 +127,7 @@ def cases_of(settings: Conformance) -> list[Case]:
             siblings.append(subject)
         cases += _cases(f"{component.kind[:-1]} {component.name}", CHECKS[component.kind], subject)
     if examples:
-        choices = [f"{component.kind}/{component.name}" for component in offered]
+        choices = [f"{component.kind}/{component.name}" for component in components]
         first = next(iter(examples))
         fix = registry.did_you_mean(first, choices) or f"it offers {', '.join(choices)}"
         raise UnknownNameError(f"examples[{first!r}]", f"{name} offers nothing of this name", fix=fix)
@@ -134,14 +136,14 @@ def cases_of(settings: Conformance) -> list[Case]:
 
 def _declared_settings(name: str) -> Conformance | None:
     """The settings of the distribution itself, by the hook `det_conformance`."""
-    offered = [each for each in registry.components("conformance") if each.distribution == name]
-    if len(offered) > 1:
-        raise ConfigError(f"{name}: det_conformance", "must name one Conformance", f"it names {len(offered)}")
-    if not offered:
+    components = [each for each in registry.components("conformance") if each.distribution == name]
+    if len(components) > 1:
+        raise ConfigError(f"{name}: det_conformance", "must name one Conformance", f"it names {len(components)}")
+    if not components:
         return None
-    settings = offered[0].resolve()
+    settings = components[0].resolve()
     if not isinstance(settings, Conformance):
-        found = f"{offered[0].target} is a {type(settings).__name__}"
+        found = f"{components[0].target} is a {type(settings).__name__}"
         raise ConfigError(f"{name}: det_conformance", "must lead to a Conformance", found)
     return settings
 

@@ -29,12 +29,12 @@ class Subject:
     """One component of a plugin.
 
     Attributes:
-        kind: plural kind, "backbones" ...
+        kind: plural of the component's kind, such as "backbones".
         name: short name of the component.
-        load: function that imports it.
-        make_role: from the loaded component and its configured arguments to its role.
+        load: function that imports the component.
+        make_role: function from the loaded component and its configured arguments to its role.
         plugin: distribution of the component; "" for none.
-        example: configured arguments.
+        example: configured arguments, or a function of a folder.
         annotate: adds targets beside boxes, labels, masks and keypoints.
         perfect: adds to a perfect prediction of a sample.
         siblings: components of the same plugin.
@@ -78,10 +78,10 @@ class Subject:
         signature = signature_of(self.target)
         parent_arguments = {n: v for n, v in parent_arguments.items() if signature.open or n in signature.arguments}
         configured = self._configured()
-        needed = [
+        required = [
             a for a in signature.arguments.values() if a.required and a.name not in {**parent_arguments, **configured}
         ]
-        placeholders = {a.name: placeholder(a.name, a.annotation) for a in needed}
+        placeholders = {a.name: placeholder(a.name, a.annotation) for a in required}
         unknown = [name for name, value in placeholders.items() if value is None]
         if unknown and self.example is None:
             configured = next(self._in_recipes(), {})

@@ -40,16 +40,16 @@ def resolve_ties(
         others: alternative results; used only where something is not as expected.
         tolerance: maximum difference of equal numbers, in multiples of the largest.
     """
-    settled = [dict(rows) for rows in actual]
+    results = [dict(rows) for rows in actual]
     if all(_settled(*each, tolerance) for each in zip(expected, actual, strict=True)):
-        return list(settled)
+        return list(results)
     for other in others:
-        for image, rows, alternative in zip(expected, settled, other, strict=True):
+        for image, rows, alternative in zip(expected, results, other, strict=True):
             for name, value in rows.items():
                 if _comparable(image.get(name), value) and _comparable(alternative.get(name), value):
                     same = _same_rows(alternative[name], value, tolerance)
                     rows[name] = torch.where(same, image[name], value)
-    return list(settled)
+    return list(results)
 
 
 def _settled(expected: Rows, actual: Rows, tolerance: float) -> bool:

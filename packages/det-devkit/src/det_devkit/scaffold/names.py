@@ -21,8 +21,8 @@ class Names:
     """The names derived from that of a distribution.
 
     Attributes:
-        distribution: normalized name, "det-acme".
-        module: import name, "det_acme".
+        distribution: normalized distribution name, such as "det-acme".
+        module: import name of the package, such as "det_acme".
         prefix: prefix of component names, "acme".
         class_prefix: prefix of class names, "Acme".
     """

@@ -64,7 +64,7 @@ def new_plugin(name: str, kinds: Iterable[str] = (), folder: Path | None = None)
     """
     names = check_name(name)
     requested = set(kinds) or {"backbone"}
-    requested |= {needed for kind in requested for needed in _NEEDS.get(kind, ())}
+    requested |= {other_kind for kind in requested for other_kind in _NEEDS.get(kind, ())}
     selected = [kind for kind in KINDS if kind in requested]
     folder = Path(names.distribution) if folder is None else folder
     files = _rendered(names, selected)

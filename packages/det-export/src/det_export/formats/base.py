@@ -52,8 +52,8 @@ class FileExporter(ABC):
         dynamic: whether the file takes images of any height and width up to 4096 pixels; False fixes them to those of
             the example, padded.
         precision: "fp32"; "bf16" computes convolutions and linear layers in bfloat16, "int8" in eight bits.
-        calibrate: for "int8": folder of pictures that are typical of the application.
-        keep_float: for "int8": names of modules that stay in float.
+        calibrate: folder of pictures that are typical of the application, for "int8".
+        keep_float: names of modules that stay in float with "int8".
         dynamic_batch: whether the file takes any number of images up to 64; False fixes it to that of the example.
 
     Attributes:

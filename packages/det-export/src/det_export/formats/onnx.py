@@ -35,7 +35,7 @@ class OnnxExporter(FileExporter):
     Args:
         resize: whether the file resizes its input: it takes `image`, uint8 (H, W, 3), RGB, of any size, in place of
             `pixels` and `sizes`, and its boxes are in the pixels of that image. Requires `dynamic`; None: if possible.
-        others: as of `FileExporter`.
+        others: further keyword arguments of `FileExporter`.
 
     Inputs `pixels` and `sizes`, outputs by the names in the file's metadata; see `det_export.program`.
     """

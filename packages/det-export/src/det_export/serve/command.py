@@ -97,7 +97,7 @@ def _serve(
 
     from det_core.cli.listening import run_until_signal
 
-    from det_export.serve.loading import file_of, loader, named
+    from det_export.serve.loading import file_of, loader, sources_by_name
     from det_export.serve.metrics import Metrics
     from det_export.serve.served import ServedModel
     from det_export.serve.server import Server, is_loopback
@@ -113,7 +113,7 @@ def _serve(
         name: ServedModel(
             name, loader(source, runtime, batch, device, trust), partial(file_of, source), batch, limits, metrics
         )
-        for name, source in named(models).items()
+        for name, source in sources_by_name(models).items()
     }
     allowed = (lambda address: True) if private_urls else is_public if urls else None
     run_until_signal(Server(served, (host, port), token, limits, metrics, allowed))

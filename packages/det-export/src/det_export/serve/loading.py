@@ -11,12 +11,12 @@ from det_core.predict import Detector
 
 from det_export.exported import ExportedModel
 
-__all__ = ["RUNTIMES", "file_of", "loader", "named"]
+__all__ = ["RUNTIMES", "file_of", "loader", "sources_by_name"]
 
 RUNTIMES = ("eager", "onnx", "aoti")
 
 
-def named(models: Sequence[str]) -> dict[str, str]:
+def sources_by_name(models: Sequence[str]) -> dict[str, str]:
     """Name -> source of models given as SOURCE or NAME=SOURCE; names are those of a file, or of the folder of a run.
 
     Raises:
@@ -52,12 +52,12 @@ def loader(
     """A function that loads a model again and again.
 
     Args:
-        source: as of `Detector.load`.
+        source: checkpoint, exported file or recipe, for `Detector.load`.
         runtime: one of `RUNTIMES`; "onnx" and "aoti" export the model to a temporary file first. None: "eager", or that
             of an exported file.
         batch: maximum number of images per call of the model.
-        device: as of `Detector.load`.
-        trust: as of `Detector.load`.
+        device: torch device; None for the best available one.
+        trust: whether the checkpoint may run code of its recipe.
     """
 
     def load() -> Detector:

@@ -29,8 +29,8 @@ class Predictor:
     """Answers requests.
 
     Args:
-        limits: bounds of the server.
-        metrics: counters of the server.
+        limits: bounds on sizes, times and queues.
+        metrics: counters that the page of metrics shows.
         allowed: function that decides whether downloads from an IP address are permitted; None refuses all URLs.
     """
 
@@ -96,10 +96,10 @@ class Predictor:
             content = await request.json()
         except (ValueError, RecursionError) as error:
             raise RefusedError(400, [f"the body is no JSON: {error}"]) from error
-        listed = content.get("urls") if isinstance(content, dict) else content
-        if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+        urls = content.get("urls") if isinstance(content, dict) else content
+        if not isinstance(urls, list) or not all(isinstance(each, str) for each in urls):
             raise RefusedError(422, ['the body must be a list of URLs, or {"urls": [...]}'])
-        return [Source(each, address=each) for each in listed]
+        return [Source(each, address=each) for each in urls]
 
     async def _download(self, address: str) -> bytes:
         assert self._allowed is not None
@@ -111,19 +111,19 @@ class Predictor:
 
     async def _unless_gone(self, request: Request, tasks: Sequence["asyncio.Future[Any]"]) -> list[Any]:
         """The results of all tasks; cancels them when the client leaves."""
-        gone: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
+        disconnect: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
         together: asyncio.Future[list[Any]] = asyncio.gather(*tasks, return_exceptions=True)
         try:
-            await asyncio.wait([together, gone], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([together, disconnect], return_when=asyncio.FIRST_COMPLETED)
             if not together.done():
                 self._metrics.gone.inc()
                 raise RefusedError(499, ["the client left"])
             return _require(together.result())
         finally:
-            gone.cancel()
+            disconnect.cancel()
             for each in tasks:
                 each.cancel()
-            await asyncio.gather(together, gone, return_exceptions=True)
+            await asyncio.gather(together, disconnect, return_exceptions=True)
 
 
 def _converted(result: Result, form: str, number: int, source: Source) -> Any:

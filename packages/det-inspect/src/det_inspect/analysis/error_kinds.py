@@ -33,14 +33,14 @@ class ImageErrors(NamedTuple):
     Attributes:
         rows: int64 (D,): index of each evaluated detection in the image's detections.
         kinds: text (D,): "right", "ignored" (in a crowd), or the error type.
-        meant: int64 (D,): index of the matched object, or of the object that an error concerns; -1 if none.
+        target_rows: int64 (D,): index of the matched object, or of the object that an error concerns; -1 if none.
         missed: bool (G,): objects without a matching detection.
         lost: bool (G,): objects that count as errors of type "missed": unmatched, and concerned by no other error.
     """
 
     rows: NDArray[np.int64]
     kinds: NDArray[np.str_]
-    meant: NDArray[np.int64]
+    target_rows: NDArray[np.int64]
     missed: NDArray[np.bool_]
     lost: NDArray[np.bool_]
 
@@ -51,8 +51,8 @@ class ErrorCosts:
 
     Attributes:
         ap50: COCO's AP at an IoU of 0.5, the mean over classes, in [0, 1]; None without ground-truth objects.
-        costs: by error type, the gain in AP50 if these errors were fixed; {} without ground-truth objects.
-        counts: by error type, the number of errors.
+        costs: gain in AP50 by error type, if these errors were fixed; {} without ground-truth objects.
+        counts: number of errors by error type.
     """
 
     ap50: float | None
@@ -77,14 +77,14 @@ def classify_errors(record: ImageRecord, limit: int = _LIMIT, foreground: float 
     ious = overlaps(detections, objects) if record.ious is None else record.ious[rows]
     same = detections.labels[:, None] == objects.labels
     kinds = np.full(len(rows), RIGHT, "<U14")
-    meant = np.full(len(rows), -1, np.int64)
+    target_rows = np.full(len(rows), -1, np.int64)
     matched = objects.crowd.copy()  # a crowd is neither matched nor missed
     open_crowds = objects.crowd.copy()
     for row in range(len(rows)):
         free = np.where(same[row] & ~matched, ious[row], -1.0)
         if len(free) and free.max() >= foreground:
-            meant[row] = len(free) - 1 - free[::-1].argmax()  # of equal ones the last, as pycocotools
-            matched[meant[row]] = True
+            target_rows[row] = len(free) - 1 - free[::-1].argmax()  # of equal ones the last, as pycocotools
+            matched[target_rows[row]] = True
         elif (ious[row][same[row] & open_crowds] >= foreground).any():
             kinds[row] = IGNORED
             if record.once is not None:
@@ -95,11 +95,11 @@ def classify_errors(record: ImageRecord, limit: int = _LIMIT, foreground: float 
             kinds[row] = ""
     single = ~objects.crowd
     for row in np.flatnonzero(kinds == "").tolist():
-        kinds[row], meant[row] = _error(ious[row], same[row] & single, ~same[row] & single, foreground)
+        kinds[row], target_rows[row] = _error(ious[row], same[row] & single, ~same[row] & single, foreground)
     missed = ~matched
     lost = missed.copy()
-    lost[meant[np.isin(kinds, KINDS[:2])]] = False
-    return ImageErrors(rows, kinds, meant, missed, lost)
+    lost[target_rows[np.isin(kinds, KINDS[:2])]] = False
+    return ImageErrors(rows, kinds, target_rows, missed, lost)
 
 
 def _best(record: ImageRecord, limit: int) -> NDArray[np.int64]:
@@ -186,8 +186,11 @@ def _columns(
     about = np.isin(errors.kinds, KINDS[:2])
     for row in np.flatnonzero(about):
         # Of several errors about one object only the best becomes right, and none if it is matched already.
-        if errors.missed[errors.meant[row]] and not (about[:row] & (errors.meant[:row] == errors.meant[row])).any():
-            corrected[row] = record.ground_truth.labels[errors.meant[row]]
+        if (
+            errors.missed[errors.target_rows[row]]
+            and not (about[:row] & (errors.target_rows[:row] == errors.target_rows[row])).any()
+        ):
+            corrected[row] = record.ground_truth.labels[errors.target_rows[row]]
     return record.detections.labels[errors.rows], record.detections.scores[errors.rows], errors.kinds, corrected
 
 
@@ -206,9 +209,9 @@ def average_precision(scores: Floats, right: NDArray[np.bool_], num_objects: int
 def pairs(images: Sequence[ImageRecord], image_errors: Sequence[ImageErrors]) -> "Iterator[tuple[int, int]]":
     """(ground-truth label, predicted label) of matches and class confusions; -1 for background, on either side."""
     for record, errors in zip(images, image_errors, strict=True):
-        for row, kind, meant in zip(errors.rows, errors.kinds, errors.meant, strict=True):
+        for row, kind, target_row in zip(errors.rows, errors.kinds, errors.target_rows, strict=True):
             if kind in (RIGHT, "classification"):
-                yield int(record.ground_truth.labels[meant]), int(record.detections.labels[row])
+                yield int(record.ground_truth.labels[target_row]), int(record.detections.labels[row])
             elif kind == "background":
                 yield -1, int(record.detections.labels[row])
         for label in record.ground_truth.labels[errors.lost]:

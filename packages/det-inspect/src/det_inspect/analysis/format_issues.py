@@ -29,7 +29,7 @@ class FormatIssue:
     Attributes:
         kind: short name of the mistake.
         details: the numbers that it was concluded from.
-        fix: what to check or change.
+        fix: advice on the likely cause of the mistake.
     """
 
     kind: str
@@ -211,9 +211,9 @@ def _labels(
     pairs = int(table.sum())
     agree = float(np.trace(table))
     # For each predicted label its most frequent ground-truth label; a label with one match is not considered.
-    meant = {label: int(table[:, label].argmax()) for label in range(len(classes)) if table[:, label].sum() >= 2}
-    explained = float(sum(table[true, label] for label, true in meant.items()))
-    if pairs < _FEWEST or agree > 0.5 * pairs or explained < 0.6 * pairs or explained < 2 * agree:
+    likely_label = {label: int(table[:, label].argmax()) for label in range(len(classes)) if table[:, label].sum() >= 2}
+    num_explained = float(sum(table[true, label] for label, true in likely_label.items()))
+    if pairs < _FEWEST or agree > 0.5 * pairs or num_explained < 0.6 * pairs or num_explained < 2 * agree:
         return
     share = f"{agree / pairs:.0%} of {pairs} detections on an object have its class"
     shifts = Counter[int]()
@@ -225,9 +225,11 @@ def _labels(
                 fix = "count labels from 0, without one for the background, in the order of the classes"
                 yield FormatIssue("labels off by one", details, fix)
                 return
-    moved = sorted(((table[true, label], label, true) for label, true in meant.items() if label != true), reverse=True)
-    named = ", ".join(f"{classes[label]!r} on {classes[true]!r}" for _, label, true in moved[:4])
-    details = f"{share}, but {explained / pairs:.0%} have one that always stands for it: {named}"
+    moved = sorted(
+        ((table[true, label], label, true) for label, true in likely_label.items() if label != true), reverse=True
+    )
+    names = ", ".join(f"{classes[label]!r} on {classes[true]!r}" for _, label, true in moved[:4])
+    details = f"{share}, but {num_explained / pairs:.0%} have one that always stands for it: {names}"
     yield FormatIssue(
         "other order of classes", details, "compare the names of the model's classes with those of the data"
     )

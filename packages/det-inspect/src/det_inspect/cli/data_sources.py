@@ -71,8 +71,8 @@ class Sources:
         if self.images or self.annotations or self.folder or self.labels or self.classes:
             raise click.UsageError("give a recipe, or options that name the files, not both")
         data = recipes.load(str(self.recipe), self.overrides).build("data")
-        named = {split: getattr(data, split, None) for split in self.splits or _SPLITS}
-        readers = {split: factory for split, factory in named.items() if factory is not None}
+        factories = {split: getattr(data, split, None) for split in self.splits or _SPLITS}
+        readers = {split: factory for split, factory in factories.items() if factory is not None}
         if missing := [split for split in self.splits if split not in readers]:
             raise ConfigError(f"data.{missing[0]}", f"is not named by {self.recipe}")
         if not readers:

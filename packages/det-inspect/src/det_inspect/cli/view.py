@@ -75,12 +75,12 @@ def session_of(
     from det_inspect.view.session import Session
     from det_inspect.view.sources import sources_with
 
-    named, results, models = sources_with(names, sources)
-    titles = named.titles()
+    view_sources, results, models = sources_with(names, sources)
+    titles = view_sources.titles()
     if not titles:
         fix = "name an annotation file or a recipe, such as det view instances_val.json --images photos"
         raise ConfigError("det view", "no data set is named", fix=fix)
-    pictures = read_set(named.listings())
+    pictures = read_set(view_sources.listings())
     predicted = [] if no_predict else models
     runs = [path for path in models if path.is_dir()]
     predictions = [

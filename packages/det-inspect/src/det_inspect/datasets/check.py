@@ -30,8 +30,8 @@ class Source:
     """A split as a recipe reads it.
 
     Attributes:
-        listing: lists its files, unchecked.
-        rules: rules of its reader.
+        listing: function that lists the files of the split, unchecked.
+        rules: rules of the split's reader.
         dataset: unbuilt dataset; built to check that the reader accepts it, and to count skipped entries.
     """
 
@@ -48,8 +48,8 @@ def check(
     """Check each split, and search for images that two splits share.
 
     Args:
-        sources: for each split a function that lists its files, with the rules of its reader, if any; or, for
-            readers that cannot list, the dataset, whose samples are read one by one.
+        sources: function for each split that lists its files, with the rules of its reader, if any; or, for readers
+            that cannot list, the dataset, whose samples are read one by one.
         pixels: whether to decode every image; else their heads are read, which finds neither damage nor copies.
         track: given images, their number and the name of the split, gives them again, to show how far it is.
     """
@@ -98,7 +98,7 @@ def _of_files(
     """Check the images of a listing, each with its entry and its objects."""
     every = max(1, len(images) // _EXAMPLES)
     for number, (path, (entry, example)) in enumerate(follow(images.items(), len(images))):
-        listed = (entry["height"], entry["width"])
+        entry_size = (entry["height"], entry["width"])
         if not path.exists():
             yield Defect("missing image", name, str(path), str(entry["id"]), "the file is listed, but not there")
             continue
@@ -108,8 +108,10 @@ def _of_files(
         except DataError as error:
             yield Defect("unreadable image", name, str(path), str(entry["id"]), _words(error))
             continue
-        if size != listed:
-            text = f"the image has {size[1]} x {size[0]} upright pixels, its entry says {listed[1]} x {listed[0]}"
+        if size != entry_size:
+            text = (
+                f"the image has {size[1]} x {size[0]} upright pixels, its entry has {entry_size[1]} x {entry_size[0]}"
+            )
             yield Defect("size differs", name, str(path), str(entry["id"]), text, path)
         if picture is not None:
             yield from copies.add(picture, name, path, entry["id"])

@@ -33,7 +33,7 @@ class Rules:
 
     Attributes:
         masks: representation of masks; None: segmentations are not read.
-        keypoints: whether keypoints are read.
+        keypoints: whether the reader reads keypoints.
         rotated: whether boxes may be rotated.
     """
 
@@ -77,11 +77,11 @@ def examine_listing(
 def _sound(records: Sequence[Any], what: str, check: Any, name: str, where: str, defects: list[Defect]) -> list[Any]:
     """The valid records; defects of the others are added to `defects`."""
     good = []
-    for called, record, fault in faults_of(records, what, check):
+    for title, record, fault in faults_of(records, what, check):
         if fault is None:
             good.append(record)
         else:
-            defects.append(Defect(fault.kind, name, where, _id_of(record), f"{called} {fault.text}"))
+            defects.append(Defect(fault.kind, name, where, _id_of(record), f"{title} {fault.text}"))
     return good
 
 
@@ -107,8 +107,10 @@ def _objects(
     refused = _refused(listing.content["images"], rows, "image") | _refused(
         listing.content["categories"], labels, "category"
     )
-    named = {category["id"]: category.get("keypoints") for category in categories}
-    counts = {number: len(points) if isinstance(points, list) else 0 for number, points in named.items()}
+    keypoints_of_category = {category["id"]: category.get("keypoints") for category in categories}
+    counts = {
+        number: len(points) if isinstance(points, list) else 0 for number, points in keypoints_of_category.items()
+    }
     if rules is None:
         rotated = any(isinstance(each, dict) and _is_rotated(each.get("bbox")) for each in records)
         check = AnnotationCheck(rows, sizes, set(labels), None, None, rotated)
@@ -117,7 +119,7 @@ def _objects(
         check = AnnotationCheck(rows, sizes, set(labels), rules.masks, points, rules.rotated)
     labels_of_image: defaultdict[Any, set[int]] = defaultdict(set)
     place_counts: Counter[tuple[Any, ...]] = Counter()
-    for called, record, first in faults_of(records, "annotation", lambda record: None):
+    for title, record, first in faults_of(records, "annotation", lambda record: None):
         faults = [first] if first else [_explained(fault, record, refused) for fault in check.faults(record)]
         usable = not faults
         size = sizes[rows[record["image_id"]]] if usable or _has_image(record, rows) else None
@@ -133,7 +135,7 @@ def _objects(
             example.labels.append(labels[record["category_id"]])
         image = examples[record["image_id"]].image if size is not None else None
         box = _drawable(record) if image is not None else None
-        defects += [Defect(f.kind, name, where, _id_of(record), f"{called} {f.text}", image, box) for f in faults]
+        defects += [Defect(f.kind, name, where, _id_of(record), f"{title} {f.text}", image, box) for f in faults]
     split.images_with.update(label for labels_shown in labels_of_image.values() for label in labels_shown)
     split.empty += len(images) - len(labels_of_image)
 

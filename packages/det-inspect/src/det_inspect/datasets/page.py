@@ -11,7 +11,7 @@ import torch
 from det_core.data import read_image
 from det_core.errors import DataError
 from det_core.structures import Targets
-from det_core.visual.draw import colour, draw
+from det_core.visual.draw import class_color, draw
 from det_core.zoo.class_names import short_name
 from PIL import Image, ImageDraw
 
@@ -91,8 +91,8 @@ def _split(name: str, split: SplitReport) -> str:
     rows = [
         f"<tr><td>{escape(short_name(each))}</td><td class=n>{counts['objects']}</td>"
         f"<td class=n>{counts['images']}</td>"
-        f'<td class=bar><div style="width:{100 * counts["objects"] / most:.1f}%;background:rgb{colour(label)}"></div>'
-        "</td></tr>"
+        f'<td class=bar><div style="width:{100 * counts["objects"] / most:.1f}%;'
+        f'background:rgb{class_color(label)}"></div></td></tr>'
         for label, (each, counts) in ordered
     ]
     head = "<table><tr><th>class</th><th class=n>objects</th><th class=n>images</th><th></th></tr>"

@@ -29,10 +29,10 @@ class Written:
     """Annotations to write.
 
     Attributes:
-        texts: by the place of the file; first the one that names the others.
+        texts: content of each file by its path; first the file that names the others.
         images: new path of each image, by its name in the old folder.
-        objects: how many objects there are.
-        lost: what the format has no place for, and how many there were.
+        objects: number of objects in the annotations.
+        lost: number of values that the format cannot hold, by kind.
     """
 
     texts: Mapping[str, str]

@@ -15,7 +15,7 @@ from det_core.recipes import Factory, Recipe, moved
 from det_core.recipes.allow_list import AllowList
 from det_core.recipes.check import Checker
 from det_core.recipes.construct import class_of
-from det_core.recipes.defaults import called
+from det_core.recipes.defaults import result_of
 from det_core.recipes.nodes import Plan, Value
 from det_core.recipes.overrides import DEFAULT_TYPES, SECTIONS, apply
 from det_core.recipes.signatures import Signature
@@ -60,7 +60,7 @@ def find_faults(
     Args:
         source: a name or a file, as `recipes.load` takes it.
         overrides: changes such as "train.steps=100".
-        sections: those that are used.
+        sections: sections of the recipe that the command uses.
         splits: the datasets whose files are needed, such as "train" and "val".
         weights: a weight file, which has to be there; "": that of the section `weights` is needed; None: none is.
         new: the folder of a run that begins, where no other may be; None: there is none.
@@ -86,12 +86,12 @@ def find_faults(
             if not _CERTAIN.search(error.problem):  # a default that the source does not show
                 return faults
             faults.append(error)
-    needed = [f"data.{split}." for split in splits] + ["weights."] * (weights == "")
-    return faults + _in_sections(Recipe(tree, recipe.source), sections, needed)
+    required_paths = [f"data.{split}." for split in splits] + ["weights."] * (weights == "")
+    return faults + _in_sections(Recipe(tree, recipe.source), sections, required_paths)
 
 
-def _in_sections(recipe: Recipe, sections: Sequence[str], needed: Sequence[str]) -> list[DetError]:
-    checker = _Collector(_Stubs(), needed=needed)
+def _in_sections(recipe: Recipe, sections: Sequence[str], required_paths: Sequence[str]) -> list[DetError]:
+    checker = _Collector(_Stubs(), required_paths=required_paths)
     for section in sections:
         node = recipe.tree.get(section)
         if node is None and section in ("weights", "model"):
@@ -142,11 +142,11 @@ class _Collector(Checker):
     """Checks nodes and goes on after a fault.
 
     Args:
-        needed: starts of the paths in the recipe whose files have to be there.
+        required_paths: starts of the paths in the recipe whose files have to be there.
         faults: those found so far.
     """
 
-    needed: Sequence[str] = ()
+    required_paths: Sequence[str] = ()
     faults: list[DetError] = field(default_factory=list)
 
     def check(self, node: Any, annotation: Any, path: str) -> Plan:
@@ -167,7 +167,7 @@ class _Collector(Checker):
                 if isinstance(default, Factory):
                     value = {"type": f"{default.target.__module__}:{default.target.__qualname__}", **value}
                 elif default is UNKNOWN:
-                    expected = called(argument.annotation)
+                    expected = result_of(argument.annotation)
                     return self._call(value, expected, here, unbuilt=True) if class_of(expected) else Value(None, None)
             plan = super().argument(name, value, signature, target, path)
         except DetError as error:
@@ -178,7 +178,12 @@ class _Collector(Checker):
         return plan
 
     def _require_file(self, place: Any, path: str) -> None:
-        if place is None or "://" in str(place) or not path.startswith(tuple(self.needed)) or Path(place).exists():
+        if (
+            place is None
+            or "://" in str(place)
+            or not path.startswith(tuple(self.required_paths))
+            or Path(place).exists()
+        ):
             return
         kind = WeightsError if path.startswith("weights.") else DataError
         fix = f"check the path; a relative one starts at the current folder, or at {DATA_FOLDER} where that is set"

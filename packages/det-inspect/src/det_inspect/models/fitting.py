@@ -24,7 +24,7 @@ def better_recipe(state: Mapping[str, Tensor], model_state: Mapping[str, Tensor]
     of the names with their shapes are the same on both sides, and more than those of the model that was tried.
 
     Args:
-        state: the weights.
+        state: tensors of the weight file by name.
         model_state: the state of the model that was tried.
     """
     shapes = _shapes(state)

@@ -75,12 +75,12 @@ class AugmentedDetector(nn.Module):
 
     Args:
         model: a detector of upright boxes, one-stage or two-stage.
-        sizes: of the shorter side, in pixels; one view for each.
-        max_size: of the longer side, where it would be longer.
+        sizes: lengths of the shorter side, in pixels; one view for each.
+        max_size: maximum length of the longer side, in pixels.
         flip: whether to add a horizontally flipped copy of each view.
         flip_pairs: keypoints that change places in a mirror, such as left and right eye; None: those of COCO's persons,
             if there are 17.
-        nms: which detections of all views together stay; None: as in the model.
+        nms: NMS over the detections of all views; None: that of the model.
     """
 
     def __init__(

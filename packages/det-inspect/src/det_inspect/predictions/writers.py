@@ -157,8 +157,8 @@ class LabelStudioWriter:
                 kind = "polygonlabels" if polygons else "rectanglelabels"
                 size = {"original_width": width, "original_height": height, "image_rotation": 0}
                 region = {"id": f"{row}-{number}", "type": kind, "from_name": "label", "to_name": "image", **size}
-                named = {**value, kind: [result.classes[int(detections.labels[row])]]}
-                regions.append({**region, "value": named, "score": float(detections.scores[row])})
+                value_with_class = {**value, kind: [result.classes[int(detections.labels[row])]]}
+                regions.append({**region, "value": value_with_class, "score": float(detections.scores[row])})
         image = name.source if "://" in name.source else f"/data/local-files/?d={name.file_name}"
         score = float(detections.scores.mean()) if len(detections) else 0.0
         predictions = [{"model_version": "det", "score": score, "result": regions}]

@@ -39,9 +39,9 @@ class CocoFiles:
         image_ids: id of each image in the file.
         category_ids: id of each category in the file.
         classes: the name of each category.
-        unknown: how many results there are of each category id that the annotations do not list; they count for
-            nothing, as with pycocotools.
-        notes: notes for the user.
+        unknown: number of results of each category id that the annotations do not list; they count for nothing, as with
+            pycocotools.
+        notes: remarks for the user, a sentence each.
     """
 
     ground_truth: Table
@@ -124,7 +124,7 @@ def _results(path: Path) -> list[Any]:
     if not isinstance(results, list):
         fix = "give a list of objects with image_id, category_id, score and bbox, segmentation or keypoints"
         if isinstance(results, dict) and isinstance(results.get("annotations"), list):
-            fix = "this looks like an annotation file: are the two files swapped?"
+            fix = "this is probably an annotation file: are the two files swapped?"
         raise DataError(str(path), "is no file of COCO results", f"it holds a {type(results).__name__}", fix)
     return results
 
@@ -141,13 +141,13 @@ class _NewId:
 
     def __init__(self, text: bool) -> None:
         self.text = text
-        self.seen: set[Any] = set()
+        self.ids: set[Any] = set()
 
     def __call__(self, record: _Record) -> _Fault:
         fault = _id_fault(record, "id", self.text)
-        if fault is None and record["id"] in self.seen:
+        if fault is None and record["id"] in self.ids:
             fault = "has an id that another one has too"
-        self.seen.add(record["id"] if fault is None else None)
+        self.ids.add(record["id"] if fault is None else None)
         return fault
 
 

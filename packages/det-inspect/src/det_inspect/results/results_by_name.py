@@ -28,10 +28,10 @@ def placed_by_name(results: Sequence[Any], images: Sequence[_Record], where: str
     Raises:
         DataError: a name is not among those of the annotations, or several images have it.
     """
-    named = [image for image in images if isinstance(image.get("file_name"), str) and image["file_name"]]
-    if not named:
+    images_with_name = [image for image in images if isinstance(image.get("file_name"), str) and image["file_name"]]
+    if not images_with_name:
         return list(results), []
-    tables = [_table(named, key) for key in _KEYS]
+    tables = [_table(images_with_name, key) for key in _KEYS]
     placed, faults, moved = [], [], 0
     for position, result in enumerate(results, 1):
         name = result.get("file_name") if isinstance(result, dict) else None

@@ -20,7 +20,7 @@ _WIDE_RANGE = 100
 
 
 def plot_comparison(runs: Sequence[Run], picture: Path) -> Path:
-    """Draw loss, chosen metric and learning rate of runs, a colour for each; returns where the picture is.
+    """Draw loss, chosen metric and learning rate of runs, a color for each; returns where the picture is.
 
     Values that are not finite leave gaps. Losses that range over more than a factor of 100 are drawn logarithmically.
 

@@ -31,11 +31,11 @@ class Job:
         weights, overrides, trust: as of `Detector.load`.
         runtime: `EAGER`, `OPTIMIZED`, `TORCHVISION`, or the exporter that wrote `file`.
         file: an exported file; None for the first three.
-        images: files.
-        batch: images per call.
+        images: paths of the image files.
+        batch: number of images per call.
         threshold: detections of lower scores are no part of the predictions.
-        threads: of torch and of runtimes that obey OMP_NUM_THREADS.
-        device: where to compute.
+        threads: number of threads of torch, and of runtimes that obey OMP_NUM_THREADS.
+        device: torch device, such as "cpu" or "cuda".
     """
 
     source: str

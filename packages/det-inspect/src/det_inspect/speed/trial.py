@@ -23,7 +23,7 @@ def fastest(detector: Detector, images: Sequence[Any], options: Mapping[str, Any
     predicted one at a time, once before they are timed.
 
     Args:
-        detector: as loaded.
+        detector: detector in the form that `Detector.load` returns.
         images: a few, of any kind that a detector takes.
         options: arguments of `Detector.optimize` but images and precision.
 

@@ -124,9 +124,11 @@ def read_voc(tree: Tree) -> dict[str, list[Listing]]:
     for folder in voc_files(tree):
         place = tree.root / folder
         lists = place.parent / "ImageSets" / "Main"
-        named = {split_of(PurePosixPath(path.stem)): path.stem for path in sorted(lists.glob("*.txt"))}
+        stem_of_split = {split_of(PurePosixPath(path.stem)): path.stem for path in sorted(lists.glob("*.txt"))}
         splits = {
-            split: named[split] for split in ("train", "val", "test") if named.get(split) in (split, f"{split}id")
+            split: stem_of_split[split]
+            for split in ("train", "val", "test")
+            if stem_of_split.get(split) in (split, f"{split}id")
         }
         if splits and folder.name == "Annotations":
             for split, name in splits.items():

@@ -24,10 +24,10 @@ class Gathered:
 
     Attributes:
         root: the folder that file names start from.
-        classes: in the order of their labels.
+        classes: names of the classes; the label is the index.
         images: split -> entries of a COCO file, with ids that count from 1 over all splits.
         objects: split -> entries; `category_id` counts from 1.
-        keypoints: names of the keypoints.
+        keypoints: names of the keypoints; empty without.
         notes: a sentence for each kind of thing that was left out or is unusual.
         originals: split -> the file of annotations and its folder of images, where they can be used unchanged.
     """
@@ -79,9 +79,13 @@ def gather(root: Path, parts: Mapping[str, list[Listing]], track: Any = None) ->
 def _categories(listing: Listing) -> list[_Record]:
     """The categories of a file without the one that only names the others, as Roboflow's exports have it."""
     categories = sound(listing.content["categories"], "category", category_fault(), listing.annotations)[0]
-    used = {each.get("category_id") for each in listing.content.get("annotations", ()) if isinstance(each, dict)}
+    category_ids = {
+        each.get("category_id") for each in listing.content.get("annotations", ()) if isinstance(each, dict)
+    }
     above = {each.get("supercategory") for each in categories}
-    return [each for each in categories if each["id"] in used or each["name"] not in above or len(categories) == 1]
+    return [
+        each for each in categories if each["id"] in category_ids or each["name"] not in above or len(categories) == 1
+    ]
 
 
 def _classes(

@@ -41,11 +41,11 @@ def masks_of(tree: Tree) -> dict[PurePosixPath, list[PurePosixPath]]:
         alone = by_folder.get(folder.parent / "images", []) + by_folder.get(folder.parent, [])
         for file in files:
             stem = file.stem.lower().removesuffix("_mask").removesuffix("_masks").removesuffix("_label")
-            named = max(by_stem.get(stem, []), key=lambda each: _common(each, file), default=None)
-            if named is None and len(alone) == 1:
-                named = alone[0]
-            if named is not None:
-                matched[named].append(file)
+            picture_file = max(by_stem.get(stem, []), key=lambda each: _common(each, file), default=None)
+            if picture_file is None and len(alone) == 1:
+                picture_file = alone[0]
+            if picture_file is not None:
+                matched[picture_file].append(file)
     return dict(matched)
 
 
@@ -67,7 +67,7 @@ def read_masks(tree: Tree, values: str) -> dict[str, list[Listing]]:
     """Objects of all masks.
 
     Args:
-        tree: the folder.
+        tree: folder with images and mask files.
         values: "objects": an image for each object; "binary": objects are the connected parts of what is not 0;
             "instances": each number other than 0 is an object; "classes": a number is a class, its connected parts
             are the objects.

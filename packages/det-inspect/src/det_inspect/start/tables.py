@@ -84,8 +84,8 @@ def read_csv(tree: Tree) -> dict[str, list[Listing]]:
         collected: dict[str, Collected] = {}
         for number, row in rows.items():
             row = [*row, *[""] * (max(columns.values()) + 1 - len(row))]
-            named = PurePosixPath(row[columns["split"]].strip().lower()) if "split" in columns else path
-            split = split_of(named) or split_of(path)
+            split_path = PurePosixPath(row[columns["split"]].strip().lower()) if "split" in columns else path
+            split = split_of(split_path) or split_of(path)
             to = collected.setdefault(split, Collected(tree, path))
             _add_row(to, row, columns, f"{tree.root / path}: line {number}", shares)
         for split, each in collected.items():

@@ -25,7 +25,7 @@ class SamplePredictions:
     The pictures are `predictions/STEP.jpg` in the folder of the run.
 
     Args:
-        images: how many.
+        images: number of validation images to draw.
         score_threshold: detections must score more than this.
     """
 
@@ -67,7 +67,7 @@ class Profile:
 
     Args:
         start: the first step recorded; after the first few, which warm everything up.
-        steps: how many.
+        steps: number of training steps to profile.
     """
 
     def __init__(self, start: int = 10, steps: int = 5) -> None:
@@ -95,5 +95,5 @@ class Profile:
         if self._profile is not None:
             self._profile.stop()
             self._profile.export_chrome_trace(str(trainer.folder.path / "trace.json"))
-            trainer.display.say(f"profile: {trainer.folder.path / 'trace.json'}")
+            trainer.display.write(f"profile: {trainer.folder.path / 'trace.json'}")
             self._profile = None

@@ -27,9 +27,9 @@ class Table(NamedTuple):
     A detection keeps its kind at any score threshold, because better detections are matched before it.
 
     Attributes:
-        picture: int64 (D,).
-        label: int64 (D,).
-        score: float64 (D,).
+        picture: index of the picture, int64 (D,).
+        label: label of the detection, int64 (D,).
+        score: score of the detection, float64 (D,).
         kind: int64 (D,): index in `ALL_KINDS`.
         object: int64 (D,): row of the matched or concerned object in the set, -1 without.
         predicted: bool (P,): pictures that have been predicted.
@@ -58,7 +58,7 @@ class Assessment:
     """The kinds of a model's detections, computed once for each picture and IoU.
 
     Args:
-        pictures: the ground truth.
+        pictures: pictures with their ground truth.
         predictions: the detections, which may grow.
     """
 
@@ -102,8 +102,8 @@ class Assessment:
         _, _, scores, kinds, objects = self._of_picture(picture, iou)
         passing = scores >= score
         wrong = passing & (kinds > 0) & (kinds < _MISSED)
-        met = set(objects[passing & np.isin(kinds, _MEET)].tolist())
-        return int(wrong.sum()), sum(int(row) not in met for row in rows if not self.crowd[row])
+        matched_rows = set(objects[passing & np.isin(kinds, _MEET)].tolist())
+        return int(wrong.sum()), sum(int(row) not in matched_rows for row in rows if not self.crowd[row])
 
     def _of_picture(self, picture: int, iou: float) -> tuple[Any, ...]:
         """The columns of one picture, without waiting for those of others."""
@@ -116,7 +116,7 @@ class Assessment:
         labels = np.array([each.label for each in detections], np.int64)
         scores = np.array([each.score for each in detections], np.float64)
         kinds = np.full(len(labels), ALL_KINDS.index(IGNORED))
-        meant = np.full(len(labels), -1, np.int64)
+        target_rows = np.full(len(labels), -1, np.int64)
         if len(labels):
             boxes = [self._set.records[row]["bbox"] for row in rows]
             predicted = [each.record["bbox"] for each in detections]
@@ -125,8 +125,8 @@ class Assessment:
             detected = Objects(_corners(predicted), labels, scores, np.zeros(len(labels), np.bool_))
             result = classify_errors(ImageRecord(picture, (0, 0), objects, detected, "", shared), foreground=iou)
             kinds[result.rows] = [ALL_KINDS.index(str(kind)) for kind in result.kinds]
-            meant[result.rows] = np.append(rows, -1)[result.meant]
-        return np.full(len(labels), picture, np.int64), labels, scores, kinds, meant
+            target_rows[result.rows] = np.append(rows, -1)[result.target_rows]
+        return np.full(len(labels), picture, np.int64), labels, scores, kinds, target_rows
 
     def _joined(self, columns: dict[int, tuple[Any, ...]]) -> Table:
         nothing = (*(np.zeros(0, np.int64),) * 2, np.zeros(0), *(np.zeros(0, np.int64),) * 2)

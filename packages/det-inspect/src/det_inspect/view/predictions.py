@@ -36,7 +36,7 @@ class Predictions:
     Attributes:
         name: name of the file or run.
         by_picture: detections of each predicted picture, best first.
-        notes: remarks for the user.
+        notes: remarks for the user, a sentence each.
         version: number of changes of `by_picture`.
         state: "done", or how far the model is.
     """
@@ -111,8 +111,10 @@ def labels_by_id(pictures: PictureSet, split: str) -> dict[int, int]:
     """Label of each category id of a split."""
     label_of = {name: label for label, name in enumerate(pictures.classes)}
     categories = pictures.listings[split].content["categories"]
-    named = (each for each in categories if isinstance(each, dict) and isinstance(each.get("name"), str))
-    return {each["id"]: label_of[each["name"]] for each in named if each["name"] in label_of and "id" in each}
+    named_categories = (each for each in categories if isinstance(each, dict) and isinstance(each.get("name"), str))
+    return {
+        each["id"]: label_of[each["name"]] for each in named_categories if each["name"] in label_of and "id" in each
+    }
 
 
 def fault_of(result: Any, index_of: Mapping[Any, int], label_of: Mapping[int, int]) -> str:

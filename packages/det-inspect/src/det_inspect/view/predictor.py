@@ -30,9 +30,9 @@ class ModelPredictions(Predictions):
     """Predictions of a run or a checkpoint for a set, computed in a thread that `want` starts.
 
     Attributes:
-        source: what `Detector.load` takes.
-        pictures: the set.
-        cache: folder of stored predictions.
+        source: checkpoint, run folder or recipe for `Detector.load`.
+        pictures: pictures to predict, in order.
+        cache: folder in which predictions are stored.
         device: torch device, None for the best available one.
     """
 
@@ -113,9 +113,9 @@ class ModelPredictions(Predictions):
             return
         records = [] if result.prediction.detections is None else result.to_coco(picture.id)
         names = dict(zip(detector.category_ids, detector.classes, strict=True))
-        named = [{**each, "class": names[each["category_id"]]} for each in records]
-        self.put(index, self._detections(named))
-        line = json.dumps({"split": picture.split, "id": picture.id, "results": named})
+        results = [{**each, "class": names[each["category_id"]]} for each in records]
+        self.put(index, self._detections(results))
+        line = json.dumps({"split": picture.split, "id": picture.id, "results": results})
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._file.open("a", encoding="utf-8") as file:
@@ -141,9 +141,9 @@ class ModelPredictions(Predictions):
 
     def _detections(self, records: Sequence[dict[str, Any]]) -> list[Detection]:
         label_of = {name: label for label, name in enumerate(self._set.classes)}
-        named = [each for each in records if each["class"] in label_of]
-        ids = {each["image_id"]: 0 for each in named}
-        usable = [each for each in named if not fault_of(each, ids, {each["category_id"]: 0})]
+        results = [each for each in records if each["class"] in label_of]
+        ids = {each["image_id"]: 0 for each in results}
+        usable = [each for each in results if not fault_of(each, ids, {each["category_id"]: 0})]
         return [Detection(label_of[each["class"]], float(each["score"]), each) for each in usable]
 
     def _report_classes(self, detector: "Detector") -> None:
@@ -155,10 +155,10 @@ def drawn_by(detector: "Detector", path: Path, writer: str, score: float) -> byt
     """A picture with the predictions that a writer of `det predict --save` draws.
 
     Args:
-        detector: the model.
-        path: the picture.
-        writer: name of the writer.
-        score: score threshold.
+        detector: detector that predicts the picture.
+        path: path of the picture's file.
+        writer: name of a writer such as "png".
+        score: minimum score of drawn detections.
 
     Raises:
         DataError: the picture cannot be read, or the writer writes no picture.

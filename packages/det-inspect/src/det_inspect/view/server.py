@@ -22,8 +22,8 @@ class Server(uvicorn.Server):
     """A server of one session; beyond loopback it needs a random token, which its address has.
 
     Args:
-        session: what is shown.
-        host: where to listen.
+        session: session whose pages are served.
+        host: address to listen on, such as "127.0.0.1".
         port: 0 for any free one.
 
     Attributes:
@@ -37,8 +37,10 @@ class Server(uvicorn.Server):
         local = ipaddress.ip_address(address.partition("%")[0]).is_loopback
         token = "" if local else secrets.token_urlsafe(24)
         hosts = {host.lower(), "localhost", "127.0.0.1", "::1"} if local else set()
-        named = socket.gethostname() if not local and address in ("0.0.0.0", "::") else address
-        self.url = f"http://{f'[{named}]' if ':' in named else named}:{port}/{f'?token={token}' if token else ''}"
+        host_name = socket.gethostname() if not local and address in ("0.0.0.0", "::") else address
+        self.url = (
+            f"http://{f'[{host_name}]' if ':' in host_name else host_name}:{port}/{f'?token={token}' if token else ''}"
+        )
         super().__init__(
             uvicorn.Config(
                 Guard(make_app(session), hosts, token),

@@ -63,7 +63,7 @@ def suppression_rounds(boxes: Tensor, scores: Tensor, groups: Tensor, iou_thresh
     """
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     left, keep = scores, []
-    gone = torch.full_like(scores, float("-inf"))
+    lowest = torch.full_like(scores, float("-inf"))
     for _ in range(rounds):
         best = left.argmax().reshape(1)
         one, there = boxes.index_select(0, best), left.index_select(0, best) > float("-inf")
@@ -73,7 +73,7 @@ def suppression_rounds(boxes: Tensor, scores: Tensor, groups: Tensor, iou_thresh
         iou = shared / (areas + areas.index_select(0, best) - shared)
         same = groups == groups.index_select(0, best)
         out = (iou > iou_threshold) & same
-        left = torch.where(out, gone, left).index_fill(0, best, float("-inf"))
+        left = torch.where(out, lowest, left).index_fill(0, best, float("-inf"))
         keep.append(torch.where(there, best, torch.full_like(best, len(boxes))))
     return torch.cat(keep)
 

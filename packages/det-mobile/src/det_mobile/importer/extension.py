@@ -73,13 +73,13 @@ def retina_pyramid(s: Settings) -> Backbone:
 
 def _pyramid(s: Settings, on_top: int) -> Backbone:
     node, strides, _ = _trunk(s, "fbnet")
-    used = list(s["MODEL.FPN.IN_FEATURES"])
-    above: dict[str, Any] = {"type": "fpn", **s.differing(FPN), "in_features": used, "bottom_up": node}
+    in_features = list(s["MODEL.FPN.IN_FEATURES"])
+    above: dict[str, Any] = {"type": "fpn", **s.differing(FPN), "in_features": in_features, "bottom_up": node}
     if norm := s.norm("MODEL.FPN.NORM"):
         above["norm"] = _NORMS.get(norm, norm)
     if on_top == 2:
         above["top"] = "convolutions"
-    levels = [strides[name].bit_length() - 1 for name in used]
+    levels = [strides[name].bit_length() - 1 for name in in_features]
     levels += [levels[-1] + 1 + i for i in range(on_top)]
     return Backbone(above, {f"p{level}": 2**level for level in levels})
 

@@ -85,7 +85,7 @@ def transform_of(text: str, usual: Sequence[dict[str, Any]], key: str) -> dict[s
     """The recipe node of a transform, given as "Name::{arguments as JSON}".
 
     Args:
-        text: entry of the list.
+        text: entry of the list of transforms.
         usual: nodes of the transforms that the settings outside the list describe.
         key: name of the setting, for error messages.
 
@@ -99,9 +99,9 @@ def transform_of(text: str, usual: Sequence[dict[str, Any]], key: str) -> dict[s
         raise UnsupportedError(key, "holds arguments that are no JSON", f"got {quoted(text)}") from error
     if name == "ResizeShortestEdgeOp" and not arguments:
         return next(each for each in usual if each["type"].endswith("ResizeShortestEdge"))
-    needed, optional, build = _TRANSFORMS.get(name, (None, set(), dict))
+    required, optional, build = _TRANSFORMS.get(name, (None, set(), dict))
     fix = "name the transform in the recipe that was imported without it; any callable will do"
-    if needed is None or not isinstance(arguments, dict) or not needed <= arguments.keys() <= needed | optional:
+    if required is None or not isinstance(arguments, dict) or not required <= arguments.keys() <= required | optional:
         raise UnsupportedError(key, "names a transform that is not translated", f"got {quoted(text)}", fix)
     try:
         return build(arguments)

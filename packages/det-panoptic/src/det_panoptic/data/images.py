@@ -15,7 +15,7 @@ from torch import Tensor
 
 from det_panoptic.data.index import PanopticIndex
 from det_panoptic.data.label_image import read_label_image
-from det_panoptic.segments import IDS, SEGMENTS, SegmentIds, boxes_of_segments
+from det_panoptic.segments import IDS, SEGMENTS, SegmentIds, segment_boxes
 
 __all__ = ["BadSegments", "PanopticImages", "Semantic"]
 
@@ -40,7 +40,7 @@ class PanopticImages:
         bad_segments: treatment of invalid segments (`BadSegments`).
 
     Attributes:
-        classes: class names, by label.
+        classes: names of the classes; the label is the index.
         category_ids: category ids of the file, by label.
         things: labels of the thing classes.
         left_out: reasons why images or objects were skipped, with counts; see `det_core.data.skipped_entries`.
@@ -121,7 +121,7 @@ class PanopticImages:
         areas = torch.bincount(ids.flatten(), minlength=len(labels) + 1)[1:]
         objects = is_thing.nonzero()[:, 0]
         return Targets(
-            boxes=boxes_of_segments(ids, len(labels))[objects],
+            boxes=segment_boxes(ids, len(labels))[objects],
             labels=labels[objects],
             crowd=crowd[objects],
             areas=areas[objects].float(),
@@ -143,13 +143,13 @@ class PanopticImages:
         order = np.argsort(segment_ids)
         ranked = np.append(segment_ids[order], -1)  # larger numbers map to the end
         at = np.searchsorted(ranked[:-1], numbers)
-        listed = ranked[at] == numbers
+        in_file = ranked[at] == numbers
         present = np.zeros(len(segment_ids), bool)
-        present[order] = np.bincount(at[listed], minlength=len(segment_ids)) > 0
+        present[order] = np.bincount(at[in_file], minlength=len(segment_ids)) > 0
         if self._bad == "stop":
-            self._require_agreement(path, segment_ids[~present], np.unique(numbers[~listed & (numbers > 0)]))
+            self._require_agreement(path, segment_ids[~present], np.unique(numbers[~in_file & (numbers > 0)]))
         place = np.where(present, present.cumsum(), 0)
-        ids = np.where(listed, np.append(place[order], 0)[at], 0)
+        ids = np.where(in_file, np.append(place[order], 0)[at], 0)
         return torch.from_numpy(ids), present
 
     def _require_agreement(self, path: Path, without_pixels: NDArray[np.int64], unknown: NDArray[np.int64]) -> None:

@@ -162,21 +162,25 @@ def _read(panoptic: PanopticMap, sample: Sample, classes: int) -> _Segments:
     if ((labels < 0) | (labels >= classes)).any():
         found = f"labels run from {labels.min()} to {labels.max()} with {classes} classes"
         raise StructureError(where, "a segment has an invalid label", found, "number classes from 0")
-    listed = np.array([each["id"] for each in panoptic.segments], np.int64)
-    if len(np.unique(listed)) != len(listed) or (listed < 1).any():
-        raise StructureError(where, "the ids of segments must be positive and differ", f"got {listed.tolist()[:20]}")
-    highest = max(int(ids.max(initial=0)), int(listed.max(initial=0)))
+    segment_ids = np.array([each["id"] for each in panoptic.segments], np.int64)
+    if len(np.unique(segment_ids)) != len(segment_ids) or (segment_ids < 1).any():
+        raise StructureError(
+            where, "the ids of segments must be positive and differ", f"got {segment_ids.tolist()[:20]}"
+        )
+    highest = max(int(ids.max(initial=0)), int(segment_ids.max(initial=0)))
     if ids.min(initial=0) < 0 or highest >= 2**24:
         raise StructureError(where, "ids of segments must lie in [0, 2^24)", f"got {ids.min()} to {highest}")
-    if highest > len(listed) or (listed != np.arange(1, len(listed) + 1)).any():  # not numbered 1, 2, ...
+    if (
+        highest > len(segment_ids) or (segment_ids != np.arange(1, len(segment_ids) + 1)).any()
+    ):  # not numbered 1, 2, ...
         number = np.full(highest + 1, -1, np.int64)
-        number[0], number[listed] = 0, np.arange(1, len(listed) + 1)
+        number[0], number[segment_ids] = 0, np.arange(1, len(segment_ids) + 1)
         ids = number[ids]
         if (ids < 0).any():
             found = f"{int((ids < 0).sum())} pixels"
             raise StructureError(where, "some pixels are of segments that are not listed", found, "use 0 for none")
     things = np.array([bool(each["is_thing"]) for each in panoptic.segments], bool)
-    return _Segments(ids, labels, things, np.zeros(len(listed), bool))
+    return _Segments(ids, labels, things, np.zeros(len(segment_ids), bool))
 
 
 def _counted(

@@ -174,8 +174,8 @@ class AnnotationCheck:
         if isinstance(record.get("fault"), Fault):  # which a reader of another format has found; JSON makes no such
             yield record["fault"]
             return
-        needed = ("image_id", "category_id", "bbox", *(("segmentation",) if self.masks else ()))
-        if missing := [key for key in needed if key not in record]:
+        required_keys = ("image_id", "category_id", "bbox", *(("segmentation",) if self.masks else ()))
+        if missing := [key for key in required_keys if key not in record]:
             yield Fault("bad entry", f"has no '{missing[0]}'")
             return
         if not _is_int(record["category_id"]) or record["category_id"] not in self.category_ids:

@@ -28,13 +28,13 @@ class IndexedImages:
     """Images in a folder and the objects of an index; the index was checked before, an image is when it is read.
 
     Args:
-        index: images and objects.
+        index: checked images and objects of the dataset.
         images: the folder that the file names start from.
         annotations: the file or folder that the index was read from, for messages.
         keep_empty: whether images without any object to learn from belong to the dataset.
         min_keypoints: images with fewer labelled keypoints do not.
         polygons: whether masks are `Polygons` instead of bitmaps.
-        decode_at_least: as in `CocoDataset`.
+        decode_at_least: minimum shorter side in pixels of JPEGs decoded smaller; None decodes all pixels.
 
     Attributes:
         classes: the name of each label.
@@ -93,9 +93,9 @@ class IndexedImages:
             size = (image.shape[1], image.shape[2])
         else:
             image, size = read_reduced(path, self._decode_at_least)
-        listed = self.size_of(index)
-        if size != listed:
-            found = f"{self.annotations} lists {listed[1]} x {listed[0]} (image {image_id})"
+        size_in_file = self.size_of(index)
+        if size != size_in_file:
+            found = f"{self.annotations} lists {size_in_file[1]} x {size_in_file[0]} (image {image_id})"
             fix = "the objects may belong to another version of the image: correct one of the two"
             raise DataError(str(path), f"the image has {size[1]} x {size[0]} upright pixels", found, fix)
         targets = self._targets(row, size) if self._index.annotated else None

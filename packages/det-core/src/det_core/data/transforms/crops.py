@@ -94,7 +94,7 @@ class RandomCrop(v2.Transform):
     """Cut a window out of an image, anywhere in it.
 
     Args:
-        size: two numbers, which `form` explains.
+        size: two pixel counts or fractions, as `form` defines.
         form: "absolute": (height, width) in pixels, less where the image is smaller; "absolute_range": height and
             width are each drawn from `size[0]` to `size[1]` pixels; "relative": shares of the image's height and width;
             "relative_range": each share is drawn from that of `size` to 1.

@@ -123,8 +123,8 @@ def compose(
             raise ConfigError(f"{where}[{place}]", "must be callable", f"got {quoted(transform)}")
     steps: list[Callable[[Sample], Sample]] = []
     # Neighbours share one adapter: a sample is taken apart and put together once for all of them.
-    for adapted, neighbours in groupby(transforms, key=lambda transform: isinstance(transform, v2.Transform)):
-        group = list(neighbours)
+    for adapted, members in groupby(transforms, key=lambda transform: isinstance(transform, v2.Transform)):
+        group = list(members)
         steps += [_OnSample(v2.Compose(group), flip_pairs)] if adapted else map(_Checked, group)
     return _InOrder(steps)
 
@@ -194,7 +194,7 @@ def _take_apart(targets: Targets, size: Size) -> dict[str, Any]:
         "labels": torch.arange(len(targets)),
     }
     if isinstance(targets.masks, Polygons):
-        parts["outlines"] = Points(targets.masks.points, canvas_size=size)
+        parts["polygons"] = Points(targets.masks.points, canvas_size=size)
     elif targets.masks is not None:
         parts["masks"] = tv_tensors.Mask(targets.masks)
     if targets.semantic is not None:
@@ -247,7 +247,7 @@ def _put_together(
     boxes = form.clip(of_rows(boxes.as_subclass(Tensor)), size)
     masks: Tensor | Polygons | None = None
     if isinstance(before.masks, Polygons):
-        masks = replace(before.masks, points=parts["outlines"].as_subclass(Tensor))[rows]
+        masks = replace(before.masks, points=parts["polygons"].as_subclass(Tensor))[rows]
     elif "masks" in parts:
         masks = of_rows(parts["masks"].as_subclass(Tensor))
     keep = _left(boxes, size)

@@ -22,7 +22,7 @@ class EMA:
     `decay_t` is min(`decay`, (1 + t) / (`warmup` + t)), so that early averages forget the initial weights.
 
     Args:
-        decay: in [0, 1).
+        decay: weight of the old average in each step, in [0, 1); near 1 averages many steps.
         warmup: time constant in steps with which the decay rises to its value; 0 for no warmup.
         buffers: average floating-point buffers, such as running statistics, too; false takes the newest.
     """
@@ -72,12 +72,12 @@ class EMA:
         self.average, self.updates = dict(state["average"]), int(state["updates"])
 
     def _tensors(self, model: nn.Module) -> dict[str, Tensor]:
-        named: dict[str, Tensor] = {
+        tensors: dict[str, Tensor] = {
             name: p for name, p in model.named_parameters() if p.requires_grad or name in self.average
         }
         if self.buffers:
-            named |= {n: b for n, b in model.named_buffers() if b.is_floating_point() and n in model.state_dict()}
-        return named
+            tensors |= {n: b for n, b in model.named_buffers() if b.is_floating_point() and n in model.state_dict()}
+        return tensors
 
 
 @torch.no_grad()

@@ -64,15 +64,15 @@ class RetinaNetHead(nn.Module):
     Args:
         channels: channels of each backbone level.
         strides: stride of each backbone level.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         in_features: feature levels of the head; None for all.
         anchor_generator: built with `strides` of those levels; by default three sizes per level, from 4 strides.
-        tower: convolutions before either prediction.
+        tower: convolutions before either prediction; one tower per branch.
         prior_probability: initial probability of every class at every anchor, in (0, 1).
         matching: IoU thresholds of the anchors.
-        focal_loss: classification loss.
+        focal_loss: sigmoid focal loss of the classification.
         box_weights: weights of the box offsets (dx, dy, dw, dh).
-        box_regression: box regression loss.
+        box_regression: loss of box offsets, and its weight.
         nms: score threshold, pre-NMS top-k and NMS.
     """
 
@@ -125,10 +125,10 @@ class RetinaNetHead(nn.Module):
         labels, boxes = torch.stack([m[0] for m in matched]), torch.stack([m[1] for m in matched])
         image, anchor = torch.nonzero((labels >= 0) & (labels < self.num_classes), as_tuple=True)
         normalizer = self.normalizer(labels.new_tensor(len(image)))
-        used = labels >= 0
+        valid = labels >= 0
         classes = torch.arange(self.num_classes, device=labels.device)
-        target = (labels[used][:, None] == classes).float()
-        classification = self.focal_loss(logits[used], target)
+        target = (labels[valid][:, None] == classes).float()
+        classification = self.focal_loss(logits[valid], target)
         offsets, boxes = offsets[image, anchor], boxes[image, anchor]
         regression = self.box_regression(offsets, anchors[anchor], boxes, self.box_weights)
         return {"loss_cls": classification / normalizer, "loss_box_reg": regression / normalizer}

@@ -203,7 +203,7 @@ def _check_syntax(filename: str) -> None:
 
 @contextlib.contextmanager
 def _relative_imports() -> Iterator[None]:
-    """Within, `from .other import cfg` of a configuration reads other.py beside it anew, as a configuration."""
+    """Within, `from .other import cfg` of a configuration reads other.py beside it again, as a configuration."""
     plain = builtins.__import__
 
     def find(relative: str, level: int, importer: str) -> str:

@@ -54,7 +54,7 @@ class Metadata(types.SimpleNamespace):
         if key.startswith("__"):
             raise AttributeError(key)
         names = ", ".join(self.__dict__) or "none"
-        fix = "MetadataCatalog.get(name).set(...) sets it; a data set that is registered anew has its own"
+        fix = "MetadataCatalog.get(name).set(...) sets it; a data set that is registered again has new metadata"
         raise AttributeError(
             f"Attribute '{key}' does not exist in the metadata of dataset '{self.name}': {names}; {fix}"
         )
