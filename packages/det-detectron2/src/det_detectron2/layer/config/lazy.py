@@ -59,7 +59,7 @@ class LazyConfig:
 
         Args:
             filename: path of a Python file, or of a YAML file written by `save`.
-            keys: names of the variables to return; None returns all mappings, lists and plain values.
+            keys: names of the variables to return; None returns all mappings and lists.
         """
         filename = str(filename)
         refuse_pickle(Path(filename))
@@ -81,8 +81,7 @@ class LazyConfig:
             values = {
                 name: _tree(value)
                 for name, value in config.items()
-                if isinstance(value, dict | list | DictConfig | ListConfig | int | float | str | bool)
-                and not name.startswith("_")
+                if isinstance(value, dict | list | DictConfig | ListConfig) and not name.startswith("_")
             }
             config = DictConfig(values, flags={"allow_objects": True})
         return config
