@@ -149,10 +149,10 @@ def _with_names(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _with_names(dump_dataclass(value))
     if isinstance(value, dict):
-        named = {name: _with_names(each) for name, each in value.items()}
-        if not isinstance(named.get("_target_", ""), str | dict):
-            named["_target_"] = _convert_target_to_string(named["_target_"])
-        return named
+        tree = {name: _with_names(each) for name, each in value.items()}
+        if not isinstance(tree.get("_target_", ""), str | dict):
+            tree["_target_"] = _convert_target_to_string(tree["_target_"])
+        return tree
     return [_with_names(each) for each in value] if isinstance(value, list | tuple) else value
 
 
