@@ -95,7 +95,7 @@ def test_states_run_no_code(tmp_path, capsys, state):
     import pyarrow as pa
 
     folder = RunFolder(tmp_path)
-    with folder.held():
+    with folder.locked():
         folder.write_block(0, pa.table({"state": [pickle.dumps({1: state})]}), {})
         with pytest.raises(DataError, match="does not hold the states"):
             merged(folder, [0], [CocoEvaluator(["a"])])

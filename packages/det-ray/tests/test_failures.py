@@ -82,7 +82,7 @@ def test_image_that_kills_each_worker_becomes_a_bad_one(command, tmp_path):
     require_each_once(tmp_path / "found", paths)
 
 
-def test_killed_driver_leaves_no_process_and_the_command_goes_on(tmp_path, monkeypatch):
+def test_killed_driver_leaves_no_process_and_resumes(tmp_path, monkeypatch):
     paths = tiny_detector.write(tmp_path / "images", 60)
     model = tiny_detector.save(tmp_path / "m.safetensors", seconds=0.2)
     output = tmp_path / "found"
@@ -134,7 +134,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", place], check=True)
 
 
-def test_full_disk_ends_the_run_and_space_lets_it_go_on(small_disk, tmp_path):
+def test_full_disk_ends_the_run_until_there_is_space(small_disk, tmp_path):
     paths = tiny_detector.write(tmp_path / "images", 40)
     model = tiny_detector.save(tmp_path / "m.safetensors")
     output = small_disk / "found"
@@ -164,5 +164,8 @@ def test_20_000_images_with_broken_ones_each_once(tmp_path):
     assert run.returncode == 1, text
     assert "20,000 images, 1,000 of them bad" in text
     require_each_once(tmp_path / "found", paths)
+    folder = RunFolder(tmp_path / "found")
+    peaks = [folder.summary(number)["peak_mb"] for number in sorted(folder.done())]
+    assert max(peaks) < 1.1 * peaks[10]
     bad = {row["path"] for row in read_rows(tmp_path / "found", ["path", "error"]) if row["error"]}
     assert bad == {str(paths[number]) for number in broken}

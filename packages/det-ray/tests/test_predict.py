@@ -38,7 +38,7 @@ def test_batches_of_several_sizes_keep_the_order(predict, tmp_path):
     assert rows[3]["boxes"] == [[12.5, 2.25, 37.5, 6.75]]
 
 
-def test_second_run_predicts_what_is_missing_only(predict, in_process, tmp_path):
+def test_second_run_predicts_missing_blocks_only(predict, in_process, tmp_path):
     tiny_detector.write(tmp_path / "images", 6)
     before = predict(tmp_path / "images", "--block", 2)[2]
     RunFolder(tmp_path / "found").block(1).unlink()
@@ -145,7 +145,7 @@ def test_model_that_fails_at_every_image_ends_the_run(command, tmp_path):
     assert not RunFolder(tmp_path / "found").done()
 
 
-def test_full_disk_ends_the_run_and_the_same_command_goes_on(predict, monkeypatch, tmp_path):
+def test_full_disk_ends_the_run_which_resumes(predict, monkeypatch, tmp_path):
     from det_ray import folder as module
 
     tiny_detector.write(tmp_path / "images", 6)
@@ -217,7 +217,7 @@ def test_output_with_other_files_is_refused(predict, tmp_path):
 
 def test_two_runs_in_one_folder_are_refused(tmp_path):
     folder = RunFolder(tmp_path / "found")
-    with folder.held(), pytest.raises(ConfigError, match="written by another run"), folder.held():
+    with folder.locked(), pytest.raises(ConfigError, match="written by another run"), folder.locked():
         pass
 
 
@@ -243,5 +243,30 @@ def test_det_predict_saves_the_same_rows(predict, command, model, tmp_path):
     arguments = ("--model", model, "--trust", "--save", "parquet", "--output", tmp_path / "plain", "--device", "cpu")
     code, text = command("predict", tmp_path / "images", *arguments)
     assert code == 0, text
-    plain = pq.read_table(tmp_path / "plain" / "results.parquet").to_pylist()
+    plain = list(read_rows(tmp_path / "plain" / "results.parquet"))
     assert [{**row, "model": ""} for row in rows] == plain
+
+
+def test_output_that_is_a_file_is_refused(command, model, tmp_path):
+    tiny_detector.write(tmp_path / "images", 1)
+    (tmp_path / "found").write_text("")
+    code, text = command(
+        "ray", "predict", tmp_path / "images", "--model", model, "--trust", "--output", tmp_path / "found"
+    )
+    assert code == 2
+    assert "found" in text
+
+
+def test_images_are_read_no_further_than_allowed(monkeypatch, tmp_path):
+    from det_ray import reading
+    from det_ray.journal import Journal
+
+    paths = tiny_detector.write(tmp_path / "images", 40)
+    begun, read = [], reading.read_bytes
+    monkeypatch.setattr(reading, "read_bytes", lambda name: begun.append(name) or read(name))
+    entries = [reading.Entry(str(path)) for path in paths]
+    found = reading.pictures(entries, None, 2, 5, Journal(tmp_path / "journal"))
+    for taken, picture in enumerate(found, 1):
+        assert picture.name == str(paths[taken - 1])
+        assert len(begun) <= taken + 5
+    assert len(begun) == 40

@@ -1,6 +1,8 @@
 """`det ray predict` and `det ray eval` with Ray: two workers on this machine. The rest is slow: test_failures.py."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import ray
@@ -15,6 +17,25 @@ def test_two_workers_predict_each_image_once(predict, tmp_path):
     assert [row["path"] for row in rows] == [str(path) for path in paths]
     assert [row["error"] for row in rows if row["error"]] == ["is not an image that can be read; the file is empty"]
     assert not ray.is_initialized()
+
+
+def test_command_without_ray_names_the_missing_package(predict, monkeypatch, tmp_path):
+    tiny_detector.write(tmp_path / "images", 1)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, text, _ = predict(tmp_path / "images")
+    assert code == 2
+    assert "needs 'ray', which is not installed" in text
+
+
+def test_help_imports_neither_ray_nor_torch():
+    program = (
+        "import sys; from click.testing import CliRunner; from det_core.cli.main import det\n"
+        "for words in (['--help'], ['ray', '--help'], ['ray', 'predict', '--help'], ['ray', 'eval', '--help']):\n"
+        "    assert CliRunner().invoke(det, words).exit_code == 0\n"
+        "print(sorted({'ray', 'pyarrow', 'fsspec', 'torch', 'numpy'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
 
 
 @pytest.mark.slow

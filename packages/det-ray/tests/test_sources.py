@@ -127,7 +127,7 @@ def test_tar_shards_are_read(predict, tmp_path, suffix, mode):
 
 
 @pytest.mark.parametrize("kept", [700, 3000, 5120])
-def test_cut_shard_gives_what_is_whole_and_a_reason(predict, tmp_path, kept):
+def test_cut_shard_gives_whole_images_and_a_reason(predict, tmp_path, kept):
     path = shard(tmp_path / "a.tar", range(4))
     path.write_bytes(path.read_bytes()[:kept])
     code, _, rows = predict(path)
@@ -149,7 +149,7 @@ def test_damaged_header_of_a_shard_is_reported(predict, tmp_path):
     assert "after 2 images" in rows[-1]["error"]
 
 
-def test_images_in_a_zip_are_read_by_another_file_system(predict, images, tmp_path):
+def test_images_in_a_zip_are_read_by_fsspec(predict, images, tmp_path):
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         for path in images:
             archive.write(path, f"photos/{path.name}")

@@ -19,6 +19,8 @@ _OBJECT_STORE = 300 * 2**20  # bytes; images never pass through it
 _MOST_TASKS = 10_000  # of Ray; beyond, a task is several blocks
 _SECONDS_TO_START = "300"  # a busy machine takes more than Ray's own minute
 
+_SECONDS_OF_A_BLOCK = 7 * 24 * 3600.0  # after which Ray Data takes a run for stuck
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -102,9 +104,12 @@ def run_blocks(
         ConfigError: a worker reports a fault that concerns the whole run.
     """
     import ray.data
+    import ray.exceptions
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    if hasattr(context, "execution_no_progress_timeout_s"):  # half an hour, which a tar file may take
+        context.execution_no_progress_timeout_s = _SECONDS_OF_A_BLOCK
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     rows = [{"number": block.number, "first": block.first, "count": block.count} for block in blocks]
     tasks = ray.data.from_items(rows, override_num_blocks=min(len(rows), _MOST_TASKS))
@@ -116,8 +121,12 @@ def run_blocks(
         num_cpus=need.cpus,
         num_gpus=need.gpus or None,
     )
-    for row in answers.iter_rows():
-        yield accepted(row["summary"])
+    try:
+        for row in answers.iter_rows():
+            yield accepted(row["summary"])
+    except ray.exceptions.RayError as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise ConfigError("Ray", "ends the run", reason, "see the logs of the cluster, in /tmp/ray") from error
 
 
 def accepted(answer: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +22,7 @@ _BEGUN = {"blocks", "examples", "journals", "plan.parquet", "run.lock"}  # what 
 _GROUP = 16_384  # entries in a row group of the plan
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file beside its place, and rename it when it is complete and on the disk.
 
     Raises:
@@ -40,10 +39,6 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
         with contextlib.suppress(OSError):
             part.unlink()
         raise
-
-
-def _write_text(text: str, file: BinaryIO) -> None:
-    file.write(text.encode())
 
 
 class RunFolder:
@@ -63,7 +58,7 @@ class RunFolder:
         self.blocks, self.examples, self.journals = path / "blocks", path / "examples", path / "journals"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Make the folder, and keep other drivers out of it; what dead workers left half-written is removed.
 
         Raises:
@@ -81,6 +76,8 @@ class RunFolder:
                 for part in self.path.rglob("*.part"):
                     part.unlink(missing_ok=True)
                 yield
+        except FileExistsError as error:
+            raise ConfigError("--output", "is a file, not a folder", str(self.path), "choose another") from error
         except HeldError as error:
             fix = "wait for it, or choose another folder"
             raise ConfigError("--output", f"{self.path} is written by another run", str(error), fix) from error
@@ -98,7 +95,7 @@ class RunFolder:
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the folder."""
         text = json.dumps(content, indent=1)
-        write_whole(self.path / name, partial(_write_text, text))
+        write_whole(self.path / name, lambda file: file.write(text.encode()))
 
     def read_plan(self) -> dict[str, Any]:
         """What `write_plan` wrote.

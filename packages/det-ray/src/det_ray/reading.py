@@ -57,7 +57,7 @@ def pictures(
         try:
             for index, (name, read) in enumerate(_contents(entries, column)):
                 if journal.deadly(index):
-                    read = partial(_given, DataError(name, "workers died at this image"))
+                    read = partial(_return, DataError(name, "workers died at this image"))
                 elif journal.careful:
                     journal.begin(index)
                 waiting.append(pool.submit(_decoded, name, read))
@@ -95,14 +95,14 @@ def _contents(entries: Iterable[Entry], column: str | None) -> Iterator[tuple[st
         kind = kind_of(entry.name)
         if kind == "tar":
             for name, content in _tar_members(entry.name):
-                yield name, partial(_given, content)
+                yield name, partial(_return, content)
         elif kind == "parquet":
             yield from _parquet_rows(entry, column)
         else:
             yield entry.name, partial(read_bytes, entry.name)
 
 
-def _given(content: _Content) -> _Content:
+def _return(content: _Content) -> _Content:
     return content
 
 
@@ -110,11 +110,11 @@ def _parquet_rows(entry: Entry, column: str | None) -> Iterator[tuple[str, Calla
     try:
         with open_file(entry.name) as file:
             for name, value in read_rows(file, entry.name, column, entry.first, entry.length):
-                yield name, partial(read_bytes, value) if isinstance(value, str) else partial(_given, value)
+                yield name, partial(read_bytes, value) if isinstance(value, str) else partial(_return, value)
     except (OSError, DataError) as error:
         fault = error if isinstance(error, DataError) else DataError(entry.name, "cannot be read", str(error))
         for row in range(entry.first, entry.first + entry.length):
-            yield f"{entry.name}::{row}", partial(_given, fault)
+            yield f"{entry.name}::{row}", partial(_return, fault)
 
 
 def _tar_members(name: str) -> Iterator[tuple[str, _Content]]:

@@ -15,13 +15,14 @@ def read_rows(folder: str | PathLike[str], columns: Sequence[str] | None = None)
     """The rows of all complete blocks in order, one block in memory at a time.
 
     Args:
-        folder: the --output of a run.
+        folder: the --output of a run; or a file of `det predict --save parquet`.
         columns: names of columns, as `det_ray.rows.SCHEMA` lists them; None for all.
 
     Raises:
         DataError: there are none.
     """
-    files = sorted(Path(folder, "blocks").glob("*.parquet"))
+    path = Path(folder)
+    files = [path] if path.is_file() else sorted(Path(path, "blocks").glob("*.parquet"))
     if not files:
         raise DataError(str(folder), "holds no results of det ray predict", fix="give the --output of a run")
     for file in files:

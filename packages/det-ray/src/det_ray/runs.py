@@ -4,22 +4,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from det_core.cli.output import echo
-from det_core.errors import ConfigError, DetError
+from det_core.errors import ConfigError, DataError, DetError
 
 from det_ray.cluster import Resources, connected, run_blocks
 from det_ray.folder import RunFolder
 from det_ray.plan import Plan
 from det_ray.worker import Worker
 
-__all__ = ["complete", "state_of"]
+__all__ = ["complete_run", "state_of"]
 
 
 def state_of(folder: RunFolder) -> str:
-    """How much of a run is done, in words."""
+    """How much of a run is done, as text."""
     return f"{len(folder.done()):,} blocks are complete in {folder.path}"
 
 
-def complete(
+def complete_run(
     folder: RunFolder,
     plan: Plan,
     worker: type[Worker],
@@ -44,14 +44,7 @@ def complete(
     Raises:
         ConfigError: a run cannot go on; the message has the reason, and the number of blocks that are complete.
     """
-    complete = set()
-    for number in sorted(folder.done()):
-        summary = folder.summary(number)
-        if redo(summary):
-            folder.block(number).unlink()
-        else:
-            complete.add(number)
-            add(summary)
+    complete = _add_complete(folder, add, redo)
     left = [block for block in plan.blocks if block.number not in complete]
     if complete:
         rest = f"going on with {len(left):,}" if left else "nothing is predicted again"
@@ -65,11 +58,31 @@ def complete(
             found = run_blocks(left, worker, str(folder.path), options, need)
             for summary in display.track(found, "blocks", len(left)):
                 _require_visible(folder, summary)
-                add(summary)
+                if summary["block"] not in complete:
+                    complete.add(summary["block"])
+                    add(summary)
     except DetError as error:
         fix = error.fix or "correct this, and give the same command again"
         raise ConfigError(error.where, error.problem, error.found, f"{fix}; {state_of(folder)}") from error
+    if len(complete) < len(plan.blocks):
+        problem = f"{len(plan.blocks) - len(complete):,} blocks are missing"
+        raise DataError(str(folder.path), problem, fix="give the same command again")
     return len(left)
+
+
+def _add_complete(
+    folder: RunFolder, add: Callable[[Mapping[str, Any]], None], redo: Callable[[Mapping[str, Any]], bool]
+) -> set[int]:
+    """The blocks of earlier runs; those that are to be done again are removed."""
+    complete = set()
+    for number in sorted(folder.done()):
+        summary = folder.summary(number)
+        if redo(summary):
+            folder.block(number).unlink()
+        else:
+            complete.add(number)
+            add(summary)
+    return complete
 
 
 def _require_visible(folder: RunFolder, summary: Mapping[str, Any]) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from det_ray.folder import write_whole
+
 __all__ = ["Totals", "write_page"]
 
 _LISTED = 200  # bad images on the page
@@ -33,6 +35,7 @@ class Totals:
         bad: images without detections for a reason.
         empty: images in which nothing was found.
         seconds: time that workers spent, together.
+        peak_mb: most memory of a worker, in MB.
         objects: number of objects by class.
         reasons: number of bad images by the beginning of their reason.
         bad_images: the first bad images and their reasons.
@@ -44,6 +47,7 @@ class Totals:
     bad: int = 0
     empty: int = 0
     seconds: float = 0.0
+    peak_mb: int = 0
     objects: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     bad_images: list[tuple[str, str]] = field(default_factory=list)
@@ -57,6 +61,7 @@ class Totals:
         self.empty += summary["empty"]
         self.seconds += summary["seconds"]
         self.objects.update(summary["objects"])
+        self.peak_mb = max(self.peak_mb, summary["peak_mb"])
         self.reasons.update(summary["reasons"])
         self.workers[summary["worker"]] += 1
         room = _LISTED - len(self.bad_images)
@@ -84,6 +89,7 @@ def write_page(path: Path, about: Mapping[str, Any], totals: Totals, examples: S
         ("objects", f"{objects:,}"),
         ("time", pace),
         ("time of workers", f"{totals.seconds / max(totals.images, 1):.3f} s an image, {len(totals.workers)} workers"),
+        ("memory of a worker", f"{totals.peak_mb:,} MB at most"),
         ("versions", ", ".join(f"{name} {version}" for name, version in about["versions"].items())),
     ]
     parts = [
@@ -97,7 +103,8 @@ def write_page(path: Path, about: Mapping[str, Any], totals: Totals, examples: S
         '<div class="examples">' + "".join(map(_picture, examples)) + "</div>" if examples else "<p>None.</p>",
     ]
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>det ray predict</title><style>{_STYLE}</style>'
-    path.write_text(head + "\n".join(parts) + "</html>\n", encoding="utf-8")
+    text = head + "\n".join(parts) + "</html>\n"
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

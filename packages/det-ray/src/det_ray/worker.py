@@ -2,7 +2,9 @@
 
 import json
 import os
+import resource
 import socket
+import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -65,9 +67,11 @@ class Worker:
 
     @staticmethod
     def stamp(block: Block, began: float) -> dict[str, Any]:
-        """What the summary of each block has: its number, which worker made it, when, and for how long."""
+        """What the summary of each block has: its number, which worker made it, when, how long, and its peak memory."""
         worker = f"{socket.gethostname()}-{os.getpid()}"
-        return {"block": block.number, "worker": worker, "began": began, "seconds": time.time() - began}
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+        times = {"began": began, "seconds": time.time() - began}
+        return {"block": block.number, "worker": worker, **times, "peak_mb": round(peak)}
 
     def __call__(self, batch: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.object_]]:
         """The summary of each block as JSON; {"fault": reason} where a run has to stop."""
@@ -78,7 +82,7 @@ class Worker:
         if self._fault:
             return {"fault": self._fault}
         try:
-            if block.number in self.folder.done():  # by a worker that died before it could answer
+            if self.folder.block(block.number).exists():  # by a worker that died before it could answer
                 return self.folder.summary(block.number)
             listed = take_rows(self.folder.path / "plan.parquet", block.first, block.count)
             entries = [Entry(row["name"], row["first"], row["count"]) for row in listed]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from det_core.cli.output import cell, echo
+from det_core.errors import ConfigError, DataError
 from det_core.printable import printable
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def command(context: click.Context, **arguments: Any) -> None:
     folder = RunFolder(arguments["output"].absolute())
     try:
         title, metrics, notes, threshold = _run(folder, arguments)
+    except OSError as error:
+        raise ConfigError("--output", "cannot be written", str(error), "the same command goes on") from error
     except KeyboardInterrupt:
         echo(f"Stopped; {state_of(folder)}. The same command goes on.", err=True)
         context.exit(130)
@@ -79,7 +82,7 @@ def _run(folder: "RunFolder", arguments: Mapping[str, Any]) -> tuple[str, dict[s
     from det_ray.evaluation import EvalWorker, load_evaluated, merged
     from det_ray.plan import fingerprint, make_plan, read_plan
     from det_ray.rows import DISTRIBUTIONS, versions_of
-    from det_ray.runs import complete
+    from det_ray.runs import complete_run
     from det_ray.sources import Entry
 
     options = _options(arguments)
@@ -88,12 +91,14 @@ def _run(folder: "RunFolder", arguments: Mapping[str, Any]) -> tuple[str, dict[s
         detector, data, split = load_evaluated({**options, "device": "cpu"})
     dataset, batch = data.dataset(split), arguments["batch"]
     options["sha256"] = fingerprint(detector)
+    if not len(dataset):
+        raise DataError(f"data.{split}", "holds no image", fix="check the annotation file")
     block = max(batch, arguments["block"] // batch * batch)
     names = ("batch", "device", "overrides")
     settings = {**{name: options[name] for name in names}, "block": block, "split": split, "images": len(dataset)}
     model = {"source": options["model"], "sha256": options["sha256"]}
     need = Resources(arguments["workers"], arguments["cpus_per_worker"], arguments["gpus_per_worker"])
-    with folder.held():
+    with folder.locked():
         if folder.exists:
             plan = read_plan(folder, settings, model)
         else:
@@ -102,7 +107,7 @@ def _run(folder: "RunFolder", arguments: Mapping[str, Any]) -> tuple[str, dict[s
             plan = make_plan(folder, settings, {"model": model, "versions": versions_of(DISTRIBUTIONS)}, entries)
         notes = list(left_out_notes(dataset, f"data.{split}"))
         summaries: list[Mapping[str, Any]] = []
-        complete(folder, plan, EvalWorker, options, need, arguments["address"], summaries.append)
+        complete_run(folder, plan, EvalWorker, options, need, arguments["address"], summaries.append)
         for summary in sorted(summaries, key=lambda each: each["block"]):
             notes += summary["notes"]
         evaluators = data.build_evaluators(split)

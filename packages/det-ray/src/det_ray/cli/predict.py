@@ -93,6 +93,8 @@ def command(context: click.Context, **arguments: Any) -> None:
     _require_apart(arguments["source"], folder.path)
     try:
         bad = _run(folder, arguments)
+    except OSError as error:
+        raise ConfigError("--output", "cannot be written", str(error), "the same command goes on") from error
     except KeyboardInterrupt:
         echo(f"Stopped; {state_of(folder)}. The same command goes on.", err=True)
         context.exit(130)
@@ -110,19 +112,19 @@ def _require_apart(source: str, output: Path) -> None:
 def _run(folder: "RunFolder", arguments: Mapping[str, Any]) -> int:
     """Predict what is left; returns the number of bad images of all blocks."""
     from det_ray.cluster import Resources
-    from det_ray.runs import complete
+    from det_ray.runs import complete_run
     from det_ray.summary import Totals
     from det_ray.worker import PredictWorker
 
     began = time.time()
     options, settings, model = _options(arguments)
-    with folder.held():
+    with folder.locked():
         plan = _plan(folder, settings, model)
         options |= {"examples": plan.about["examples"], "versions": plan.about["versions"]}
         need = Resources(arguments["workers"], arguments["cpus_per_worker"], arguments["gpus_per_worker"])
         totals = Totals()
         retry = arguments["retry_bad"]
-        complete(
+        complete_run(
             folder,
             plan,
             PredictWorker,
