@@ -24,7 +24,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from det_core.plugins import registry
 from det_core.predict.optimize import optimize
 from det_core.structures import ImageBatch, Prediction
 from det_export.check import BOUNDS, Row, compared, shipped, timed
+from det_export.formats.base import FileExporter
 from det_export.formats.torch_export import TorchExporter
 
 ROOT = Path(__file__).parent.parent
@@ -145,17 +145,12 @@ def _write(name: str, precision: str, files: Mapping[str, Path], folder: Path) -
     tracer, detector = TorchExporter(**options), detector_of(name)
     tracer.compared, tracer.about = [picture_of(name)], detector.about_for_export()
     tracer.export(detector.model, batch_of(name), folder / f"{name}-{precision or 'fp32'}")
-    assert tracer._last is not None
-    (program, metadata), translated = tracer._last, None
-    for runtime in sorted(files):
+    source: FileExporter = tracer
+    for runtime in sorted(files):  # ONNX before OpenVINO, which is made of its graph
         start, file = time.monotonic(), files[runtime]
-        form = runtime.partition(" ")[0]
-        exporter = registry.find("exporters", form, "runtimes").load()()
-        exporter.target = file
-        if form == "openvino":
-            exporter._made = translated
-        exporter.write(program, replace(metadata, format=form), file)
-        translated = getattr(exporter, "_made", None)
+        exporter = registry.find("exporters", runtime.partition(" ")[0], "runtimes").load()(**options)
+        source.export_as(exporter, file)
+        source = exporter
         file.with_suffix(".complete").touch()
         print(f"{name}: {runtime}: {file}, {time.monotonic() - start:.0f} s", flush=True)
 

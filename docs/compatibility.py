@@ -68,15 +68,15 @@ def subjects() -> dict[str, list[Any]]:
     from det_devkit.conformance import conformance
     from det_devkit.conformance.run import cases_of
 
-    found: dict[str, list[Any]] = {"backbones": [], "heads": []}
+    components: dict[str, list[Any]] = {"backbones": [], "heads": []}
     active = {plugin.distribution for plugin in catalog().plugins if plugin.status == "active"}
     for distribution in sorted(active & packages()):
         kit = _conformance_of_core() if distribution == "det-core" else conformance(distribution)
         for case in cases_of(kit):
             kind = getattr(case.subject, "kind", "")
-            if kind in found and case.subject not in found[kind]:
-                found[kind].append(case.subject)
-    return found
+            if kind in components and case.subject not in components[kind]:
+                components[kind].append(case.subject)
+    return components
 
 
 def _conformance_of_core() -> Any:
@@ -125,7 +125,7 @@ def detector(backbone: Any, head: Any) -> Any:
 
 def _make_head(head: Any, **arguments: Any) -> Any:
     """The head of its example, with the arguments that the model passes."""
-    return head.make(given=arguments)
+    return head.make(parent_arguments=arguments)
 
 
 def outcome(backbone: Any, head: Any) -> tuple[bool, str]:
@@ -148,13 +148,13 @@ def outcome(backbone: Any, head: Any) -> tuple[bool, str]:
 
 def pairs() -> str:
     """The tables of all pairs and the reasons."""
-    found = subjects()
+    components = subjects()
     reasons: dict[str, int] = {}
     lines: list[str] = []
-    for backbone in found["backbones"]:
-        cells = list(_cells(backbone, found["heads"], reasons))
+    for backbone in components["backbones"]:
+        cells = list(_cells(backbone, components["heads"], reasons))
         lines.append(f"| {backbone.plugin}/{backbone.name} | {' | '.join(cells)} |")
-    names = [head.name for head in found["heads"]]
+    names = [head.name for head in components["heads"]]
     header = [f"| backbone | {' | '.join(names)} |", f"| --- {'| --- ' * len(names)}|"]
     notes = [f"{number}. {reason}" for reason, number in reasons.items()]
     return _PAIRS_TEXT + "\n".join([*header, *lines, "", *notes]) + "\n"

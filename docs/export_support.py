@@ -3,7 +3,7 @@
     python docs/export_support.py [--only NAME ...] [--pairs FORMAT:PRECISION:SIZES ...] [--again] [--page]
 
 Each result is kept in docs/export_support.json as soon as it is there, and not made again; `--page` writes the table
-of what there is. SIZES is dynamic or fixed.
+of what there is. SIZES is dynamic or fixed. Pairs of one precision and one kind of sizes are traced once.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,37 +33,57 @@ START, END = "<!-- support: written by docs/export_support.py -->", "<!-- end of
 PAIRS = ("torch_export:fp32:dynamic", "onnx:fp32:dynamic")
 
 
-def run(name: str, pair: str) -> dict[str, object]:
-    """Export one architecture to one format and compare; {"agrees", ...} or {"problem"}."""
-    form, precision, sizes = pair.split(":")
-    start = time.monotonic()
-    try:
-        found = obstacle(narrow_models.built(name))
-        if found is not None:
-            return {"problem": f"{found.operator} {found.reason}", "operator": found.operator, "seconds": 0}
-        model = narrow_models.built(name, narrow_models.seed_of(name))
-        options: dict[str, Any] = {"dynamic": sizes == "dynamic"}
-        if precision != "fp32":
-            options["precision"] = precision
-        if precision == "int8":
-            options["calibrate"] = shipped()[0].parent
-        exporter = registry.find("exporters", form, "export_support").load()(**options)
-        exporter.trust = True
-        size = narrow_models.example_of(name)
-        example = ImageBatch(pixels=torch.zeros(1, 3, *size, dtype=torch.uint8), sizes=(size,))
-        with tempfile.TemporaryDirectory() as folder:
-            path = exporter.export(model, example, Path(folder) / f"model{exporter.suffixes[0]}")
-            compared_at = narrow_models.others_of(name) if sizes == "dynamic" else (size,)
-            agreement = narrow_models.agreement_of(model, exporter.load(path), path, compared_at)
-    except DetError as error:
-        return {"problem": f"{error.problem}; {error.found}"[:400], "seconds": round(time.monotonic() - start)}
-    except Exception as error:  # the table shows what failed, whatever it was
-        return {"problem": f"{type(error).__name__}: {error}"[:400], "seconds": round(time.monotonic() - start)}
-    facts = agreement.as_dict()
-    facts["detections"] = [row.expected for row in agreement.rows]
-    facts["problems"] = [row.problem[:300] for row in agreement.rows if row.problem]
-    del facts["rows"]
-    return {**facts, "seed": narrow_models.seed_of(name), "seconds": round(time.monotonic() - start)}
+def run(name: str, trace: str, forms: Sequence[str]) -> Iterator[tuple[str, dict[str, object]]]:
+    """Trace one architecture once, and write and compare it in each format; pairs of format and result."""
+    precision, sizes = trace.split(":")
+    source, start = None, time.monotonic()
+    for form in forms:
+        try:
+            unexportable = obstacle(narrow_models.built(name))
+            if unexportable is not None:
+                problem = f"{unexportable.operator} {unexportable.reason}"
+                yield form, {"problem": problem, "operator": unexportable.operator, "seconds": 0}
+                continue
+            model = narrow_models.built(name, narrow_models.seed_of(name))
+            exporter = exporter_of(form, precision, sizes)
+            size = narrow_models.example_of(name)
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / f"model{exporter.suffixes[0]}"
+                if source is None or (exporter.own_bf16 and precision == "bf16"):
+                    example = ImageBatch(pixels=torch.zeros(1, 3, *size, dtype=torch.uint8), sizes=(size,))
+                    exporter.export(model, example, path)
+                else:
+                    source.export_as(exporter, path)
+                source = exporter
+                compared_at = narrow_models.others_of(name) if sizes == "dynamic" else (size,)
+                agreement = narrow_models.agreement_of(model, exporter.load(path), path, compared_at)
+        except DetError as error:
+            yield form, {"problem": f"{error.problem}; {error.found}"[:400], "seconds": _since(start)}
+        except Exception as error:  # the table shows what failed, whatever it was
+            yield form, {"problem": f"{type(error).__name__}: {error}"[:400], "seconds": _since(start)}
+        else:
+            facts = agreement.as_dict()
+            facts["detections"] = [row.expected for row in agreement.rows]
+            facts["problems"] = [row.problem[:300] for row in agreement.rows if row.problem]
+            del facts["rows"]
+            yield form, {**facts, "seed": narrow_models.seed_of(name), "seconds": _since(start)}
+        start = time.monotonic()
+
+
+def exporter_of(form: str, precision: str, sizes: str) -> Any:
+    """The exporter of a format, with its options."""
+    options: dict[str, Any] = {"dynamic": sizes == "dynamic"}
+    if precision != "fp32":
+        options["precision"] = precision
+    if precision == "int8":
+        options["calibrate"] = shipped()[0].parent
+    exporter = registry.find("exporters", form, "export_support").load()(**options)
+    exporter.trust = True
+    return exporter
+
+
+def _since(start: float) -> int:
+    return round(time.monotonic() - start)
 
 
 def _cell(result: dict[str, Any] | None, reasons: list[str]) -> str:
@@ -111,14 +132,18 @@ def main() -> None:
     parser.add_argument("--page", action="store_true")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    for pair in [] if arguments.page else arguments.pairs:
+    traces = dict.fromkeys(pair.partition(":")[2] for pair in arguments.pairs)
+    for trace in [] if arguments.page else traces:
         for name in arguments.only:
-            key = f"{name} / {pair}"
-            if key not in _kept() or arguments.again:
-                result = run(name, pair)
-                print(key, result, flush=True)  # noqa: T201
+            keys = {
+                pair.partition(":")[0]: f"{name} / {pair}" for pair in arguments.pairs if pair.endswith(f":{trace}")
+            }
+            missing = [form for form, key in keys.items() if arguments.again or key not in _kept()]
+            for form, result in run(name, trace, missing):
+                print(keys[form], result, flush=True)  # noqa: T201
                 # Read again: another process may have written meanwhile.
-                RESULTS.write_text(json.dumps({**_kept(), key: result}, indent=1, sort_keys=True) + "\n", "utf-8")
+                content = {**_kept(), keys[form]: result}
+                RESULTS.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")
     write_page(_kept())
 
 

@@ -26,11 +26,11 @@ def tables() -> str:
 
 
 def _table(task: str) -> str:
-    chosen = [model for model in models().values() if model.task == task]
-    figures = {heading: cell for heading, cell in FIGURES.items() if any(cell(model) != "" for model in chosen)}
+    rows = [model for model in models().values() if model.task == task]
+    figures = {heading: cell for heading, cell in FIGURES.items() if any(cell(model) != "" for model in rows)}
     headings = ["model", *figures, "weights", "package", "status"]
     lines = [f"### {task.capitalize()}", "", _row(headings), _row(["---"] * len(headings))]
-    for model in chosen:
+    for model in rows:
         weights = f"[file]({model.weights})" if model.weights else "none"
         cells = [
             f"`{model.name}`",

@@ -63,8 +63,8 @@ def checks() -> str:
     networks = [check for check in CHECKS["heads"] if check in CHECKS["backbones"] and check not in every]
     shared = {check.name for check in (*every, *networks)}
     parts = {"Every component": every, "Backbones, heads and models": networks}
-    parts |= {kind.capitalize(): [c for c in own if c.name not in shared] for kind, own in CHECKS.items()}
-    return "\n" + "\n".join(_table(title, own) for title, own in parts.items()) + "\n"
+    parts |= {kind.capitalize(): [c for c in group if c.name not in shared] for kind, group in CHECKS.items()}
+    return "\n" + "\n".join(_table(title, group) for title, group in parts.items()) + "\n"
 
 
 def _table(title: str, of_kind: Sequence[Check]) -> str:

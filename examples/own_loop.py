@@ -23,7 +23,7 @@ schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, WarmupCosine(steps, warm
 
 for step, batch in zip(range(steps), loader, strict=False):
     batch = batch.to(device)
-    # The random numbers of an image follow from its place in the stream, whoever computes it.
+    # The random numbers of an image follow from its place in the stream, in whichever process it is computed.
     with global_batch([(0, position) for position in batch.positions], device):
         losses = model(batch.images, batch.targets)
     optimizer.zero_grad()

@@ -8,5 +8,5 @@ PACKAGES = {path.parent.name for path in (Path(__file__).parents[1] / "packages"
 
 
 def test_known_packages_are_folders_of_this_repository():
-    named = {*known.KNOWN, *known.COMMANDS.values(), known.provider("detectron2", "importers")}
+    named = {*known.PACKAGES, *known.COMMANDS.values(), known.provider("detectron2", "importers")}
     assert named <= PACKAGES

@@ -143,7 +143,10 @@ def write_table(
         "",
         f"| metric | val ({counts.get('val', 0)} images) | test ({counts['test']} images) |",
         "| --- | ---: | ---: |",
-        *(f"| {name} | {shown(val.get(name))} | {shown(value)} |" for name, value in test.metrics.items()),
+        *(
+            f"| {name} | {format_value(val.get(name))} | {format_value(value)} |"
+            for name, value in test.metrics.items()
+        ),
         "",
         *(f"- {note}" for note in test.notes),
     ]
@@ -160,7 +163,7 @@ def write_table(
     (folder / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
-def shown(value: float | None) -> str:
+def format_value(value: float | None) -> str:
     """A figure, or a dash where there is none."""
     return "-" if value is None else f"{value:.3f}"
 

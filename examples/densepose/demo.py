@@ -1,7 +1,7 @@
 """Learn to map every pixel of a synthetic figure onto its surface: ten minutes on two CPU cores.
 
 Renders 200 pictures to learn from and 40 to evaluate on, trains the charts of recipe.yaml and, from the detector that
-this gives, the surface embeddings of embeddings.yaml, evaluates both, and draws what was learnt:
+this gives, the surface embeddings of embeddings.yaml, evaluates both, and draws predictions:
 
     python examples/densepose/demo.py --output runs/densepose
 """
@@ -71,12 +71,12 @@ def learn(name: str, folder: Path, overrides: Sequence[str]) -> tuple[Detector, 
         raise SystemExit(130)
     detector = Detector.load(outcome.folder.best)
     data = recipe.build("data")
-    found = evaluate(detector.model, data.eval_loader("val", batch_size=8), data.build_evaluators("val"))
+    evaluation = evaluate(detector.model, data.eval_loader("val", batch_size=8), data.build_evaluators("val"))
     plot_curves(read_scalars(outcome.folder.scalars), folder / "curves.png")
-    (folder / "metrics.json").write_text(json.dumps(found.metrics, indent=1), encoding="utf-8")
+    (folder / "metrics.json").write_text(json.dumps(evaluation.metrics, indent=1), encoding="utf-8")
     print(f"\n{name}: {outcome.step} steps in {minutes:.1f} minutes; results are in {folder}")
     for metric in METRICS:
-        print(f"{metric}: {found.metrics[metric]:.3f}")
+        print(f"{metric}: {evaluation.metrics[metric]:.3f}")
     return detector, data
 
 
@@ -101,14 +101,14 @@ def draw_charts(detector: Detector, data: Data, folder: Path) -> None:
     )
     for index in range(8):
         result = detector(dataset[index].image)
-        image, seen = result.image.permute(1, 2, 0).numpy(), persons(result, 0.5)
+        image, people = result.image.permute(1, 2, 0).numpy(), persons(result, 0.5)
         scores = [score for score in result.detections.scores.tolist() if score >= 0.5]
-        columns.append([image, *(draw(image, seen, each, scores) for each in kinds)])
-        if index == 0 and seen and isinstance(seen[0], ChartResult):
-            views.append((image, seen[0]))
+        columns.append([image, *(draw(image, people, each, scores) for each in kinds)])
+        if index == 0 and people and isinstance(people[0], ChartResult):
+            views.append((image, people[0]))
         if views:
             atlas = take_texture(views, 64)
-            columns[-1].append(draw(image, seen, [TextureDrawing(atlas)], colored=True))
+            columns[-1].append(draw(image, people, [TextureDrawing(atlas)], colored=True))
             Image.fromarray(join_atlas(atlas)).save(folder / "atlas.png")
     save_sheet(columns, folder)
 

@@ -1,4 +1,4 @@
-"""How good the outlines of masks become: Mask R-CNN, PointRend and others, trained alike on nuclei.
+"""How good the contours of masks become: Mask R-CNN, PointRend and others, trained alike on nuclei.
 
 Trains each recipe beside this file from the same ImageNet backbone, with the same images, seed and number of steps,
 evaluates its masks on the validation images, and leaves a table and a picture. Half an hour on two CPU cores:
@@ -47,72 +47,72 @@ FIGURES = {
     "bbox/AP": "box AP",
 }
 SCALE, PATCH = 6, 64
-TRUTH, GUESS = (250, 200, 40), (240, 60, 60)
+GT_COLOR, PREDICTION_COLOR = (250, 200, 40), (240, 60, 60)
 
 
 def main() -> None:
     """Train missing models, evaluate all, draw."""
-    parser = argparse.ArgumentParser(description="Compare the outlines of masks on nuclei.")
+    parser = argparse.ArgumentParser(description="Compare the contours of masks on nuclei.")
     parser.add_argument("--output", type=Path, default=Path("runs/nuclei"), help="the folder for runs and results")
     parser.add_argument("--models", nargs="+", choices=NAMES, default=list(NAMES), help="which to compare")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change all recipes")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     # The recipes name their files from the root of the repository, wherever this is called from.
     os.environ["DET_DATA"] = str(HERE.parents[1])
-    given.output.mkdir(parents=True, exist_ok=True)
+    arguments.output.mkdir(parents=True, exist_ok=True)
     content = json.loads((HERE / "instances_train.json").read_text(encoding="utf-8"))
-    points = (given.output / "points_train.json").resolve()
+    points = (arguments.output / "points_train.json").resolve()
     points.write_text(json.dumps(with_points(content)[0]), encoding="utf-8")
     detectors, figures = {}, {}
-    for name in given.models:
-        folder = given.output / name
+    for name in arguments.models:
+        folder = arguments.output / name
         if not (folder / "last.safetensors").exists():
-            own = [f"data.train.annotations={points}"] if name == "point_sup" else []
-            train(recipes.load(HERE / f"{name}.yaml", [*given.set, *own]), folder, overwrite=True)
+            overrides = [f"data.train.annotations={points}"] if name == "point_sup" else []
+            train(recipes.load(HERE / f"{name}.yaml", [*arguments.set, *overrides]), folder, overwrite=True)
         detectors[name] = Detector.load(folder / "last.safetensors")
-        figures[name] = evaluated(detectors[name], name)
+        figures[name] = figures_of(detectors[name], name)
     data = recipes.load(HERE / "mask_rcnn.yaml").build("data")
-    table = written(figures)
-    (given.output / "masks.md").write_text(table, encoding="utf-8")
-    (given.output / "masks.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    drawn(detectors, data).save(given.output / "masks.png", optimize=True)
-    print(f"\n{table}\nThe table and the picture: {given.output}/masks.md, masks.json and masks.png")
+    table = table_of(figures)
+    (arguments.output / "masks.md").write_text(table, encoding="utf-8")
+    (arguments.output / "masks.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    draw_contours(detectors, data).save(arguments.output / "masks.png", optimize=True)
+    print(f"\n{table}\nThe table and the picture: {arguments.output}/masks.md, masks.json and masks.png")
 
 
-def evaluated(detector: Detector, name: str) -> dict[str, float]:
+def figures_of(detector: Detector, name: str) -> dict[str, float]:
     """The figures of a detector on the validation images."""
     data = recipes.load(HERE / f"{name}.yaml").build("data")
     evaluators = [CocoEvaluator(detector.classes, ["bbox", "segm"]), BoundaryEvaluator(detector.classes, width=WIDTH)]
-    found = evaluate(detector.model, data.eval_loader("val", batch_size=4), evaluators).metrics
-    return {key: found[key] for key in FIGURES if key in found}
+    metrics = evaluate(detector.model, data.eval_loader("val", batch_size=4), evaluators).metrics
+    return {key: metrics[key] for key in FIGURES if key in metrics}
 
 
-def written(figures: Mapping[str, Mapping[str, float]]) -> str:
+def table_of(figures: Mapping[str, Mapping[str, float]]) -> str:
     """The figures as a table, in percent."""
     head = f"| {' | '.join(('', *FIGURES.values()))} |"
     rows = [
-        f"| {' | '.join((NAMES[name], *(f'{100 * own[key]:.1f}' if key in own else '-' for key in FIGURES)))} |"
-        for name, own in figures.items()
+        f"| {' | '.join((NAMES[name], *(f'{100 * metrics[key]:.1f}' if key in metrics else '-' for key in FIGURES)))} |"
+        for name, metrics in figures.items()
     ]
     return "\n".join([head, f"| --- |{' ---: |' * len(FIGURES)}", *rows]) + "\n"
 
 
-def drawn(detectors: Mapping[str, Detector], data: Data) -> Image.Image:
+def draw_contours(detectors: Mapping[str, Detector], data: Data) -> Image.Image:
     """Contours of the largest nucleus of some images, a row each: ground truth, then the predictions of each model."""
     dataset = data.dataset("val")
     panels = []
     for index in range(0, len(dataset), -(-len(dataset) // 4)):
         sample = dataset[index]
         row = _largest(sample)
-        truth = sample.targets.masks[row]
+        gt_mask = sample.targets.masks[row]
         corner = _corner(sample.targets.boxes[row], sample.size)
-        panels.append(_panel(sample.image, truth, truth, corner, "truth"))
+        panels.append(_panel(sample.image, gt_mask, gt_mask, corner, "ground truth"))
         for name, detector in detectors.items():
-            found = detector(sample.image).detections
-            masks = paste_masks(found.masks, found.boxes, sample.size)
-            guess = max(masks, key=partial(_overlap, truth), default=torch.zeros_like(truth))
-            text = f"{NAMES[name].partition(' (')[0]}: {100 * _overlap(truth, guess):.0f}"
-            panels.append(_panel(sample.image, truth, guess, corner, text))
+            detections = detector(sample.image).detections
+            masks = paste_masks(detections.masks, detections.boxes, sample.size)
+            prediction = max(masks, key=partial(_overlap, gt_mask), default=torch.zeros_like(gt_mask))
+            text = f"{NAMES[name].partition(' (')[0]}: {100 * _overlap(gt_mask, prediction):.0f}"
+            panels.append(_panel(sample.image, gt_mask, prediction, corner, text))
     return contact_sheet(panels, columns=1 + len(detectors), gap=6)
 
 
@@ -135,14 +135,14 @@ def _corner(box: Tensor, size: Sequence[int]) -> tuple[int, int]:
     return top, left
 
 
-def _panel(image: Tensor, truth: Tensor, guess: Tensor, corner: tuple[int, int], text: str) -> Image.Image:
-    """A patch, enlarged, with the true outline and the guessed one over it, and a line of text."""
+def _panel(image: Tensor, gt_mask: Tensor, prediction: Tensor, corner: tuple[int, int], text: str) -> Image.Image:
+    """A patch, enlarged, with the contours of the ground-truth and the predicted mask, and a line of text."""
     window = (slice(corner[0], corner[0] + PATCH), slice(corner[1], corner[1] + PATCH))
     picture = to_pil_image(image[:, *window]).resize((PATCH * SCALE, PATCH * SCALE), Image.Resampling.BICUBIC)
-    for mask, colour in ((truth, TRUTH), (guess, GUESS)):
+    for mask, color in ((gt_mask, GT_COLOR), (prediction, PREDICTION_COLOR)):
         large = mask[window].repeat_interleave(SCALE, 0).repeat_interleave(SCALE, 1)
         line = to_pil_image(255 * boundaries(large[None], 1).to(torch.uint8))
-        picture.paste(colour, mask=line)
+        picture.paste(color, mask=line)
     ImageDraw.Draw(picture).text(
         (6, 4), text, fill=(255, 255, 255), font_size=20, stroke_width=2, stroke_fill=(0, 0, 0)
     )

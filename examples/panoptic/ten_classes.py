@@ -44,7 +44,7 @@ def class_of(category: Mapping[str, Any]) -> int:
     return (THINGS + STUFF).index(name)
 
 
-def regrouped(
+def regroup(
     numbers: NDArray[np.int64], segments: Sequence[Mapping[str, Any]], classes: Mapping[int, int]
 ) -> tuple[NDArray[np.int64], list[dict[str, int]]]:
     """The label image (H, W) of an image and its segments, with stuff of one class as one segment.
@@ -54,13 +54,15 @@ def regrouped(
         segments: as the file lists them.
         classes: which of the ten each category belongs to.
     """
-    new, found = np.zeros_like(numbers), {}
+    new, new_segments = np.zeros_like(numbers), {}
     for each in segments:
-        own = classes[each["category_id"]]
-        key = each["id"] if own < len(THINGS) else -own
-        entry = found.setdefault(key, {"id": len(found) + 1, "category_id": own, "iscrowd": each["iscrowd"]})
+        new_class = classes[each["category_id"]]
+        key = each["id"] if new_class < len(THINGS) else -new_class
+        entry = new_segments.setdefault(
+            key, {"id": len(new_segments) + 1, "category_id": new_class, "iscrowd": each["iscrowd"]}
+        )
         new[numbers == each["id"]] = entry["id"]
-    return new, list(found.values())
+    return new, list(new_segments.values())
 
 
 def main() -> None:
@@ -72,31 +74,31 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, help="the folder of PNG files, if not panoptic_SPLIT of it")
     parser.add_argument("--images", type=Path, nargs="+", help="the folders of images, if not SPLIT of it")
     parser.add_argument("--output", type=Path, required=True, help="the folder to write")
-    given = parser.parse_args()
-    annotated = given.annotations or given.coco / "annotations" / f"panoptic_{given.split}.json"
-    labels = given.labels or given.coco / f"panoptic_{given.split}"
-    folders = given.images or [given.coco / given.split]
-    content = json.loads(annotated.read_text(encoding="utf-8"))
+    arguments = parser.parse_args()
+    annotation_file = arguments.annotations or arguments.coco / "annotations" / f"panoptic_{arguments.split}.json"
+    labels = arguments.labels or arguments.coco / f"panoptic_{arguments.split}"
+    folders = arguments.images or [arguments.coco / arguments.split]
+    content = json.loads(annotation_file.read_text(encoding="utf-8"))
     classes = {each["id"]: class_of(each) for each in content["categories"]}
     images = {each["id"]: each for each in content["images"]}
     annotations = []
     for name in ("images", "labels"):
-        (given.output / name).mkdir(parents=True, exist_ok=True)
+        (arguments.output / name).mkdir(parents=True, exist_ok=True)
     for each in content["annotations"]:
         image = images[each["image_id"]]
         places = [folder / image["file_name"] for folder in folders]
         source = next((place for place in places if place.exists()), None)
         if source is None:
             parser.error(f"{image['file_name']} is in none of {', '.join(map(str, folders))}")
-        shutil.copyfile(source, given.output / "images" / image["file_name"])
+        shutil.copyfile(source, arguments.output / "images" / image["file_name"])
         numbers = read_label_image(labels / each["file_name"], (image["height"], image["width"]))
-        new, segments = regrouped(numbers, each["segments_info"], classes)
-        colours = np.stack((new % 256, new // 256, np.zeros_like(new)), axis=-1).astype(np.uint8)
-        Image.fromarray(colours).save(given.output / "labels" / each["file_name"])
+        new, segments = regroup(numbers, each["segments_info"], classes)
+        colors = np.stack((new % 256, new // 256, np.zeros_like(new)), axis=-1).astype(np.uint8)
+        Image.fromarray(colors).save(arguments.output / "labels" / each["file_name"])
         annotations.append({"image_id": each["image_id"], "file_name": each["file_name"], "segments_info": segments})
-    written = {"images": content["images"], "annotations": annotations, "categories": CATEGORIES}
-    (given.output / "panoptic.json").write_text(json.dumps(written), encoding="utf-8")
-    print(f"{len(annotations)} images in {given.output}")
+    output = {"images": content["images"], "annotations": annotations, "categories": CATEGORIES}
+    (arguments.output / "panoptic.json").write_text(json.dumps(output), encoding="utf-8")
+    print(f"{len(annotations)} images in {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ class Recorded:
         regions = self.regions(range(len(self.counts)))
         cells = cells_at_points(regions.boxes, regions.points, self.ruled("loss/u").shape[-1])
         part = regions.surface[..., 0].flatten().long()
-        cells, part = cells.chosen(part >= 0), part[part >= 0]
+        cells, part = cells.select(part >= 0), part[part >= 0]
         x, y = cells.x_share, cells.y_share
         return {
             "points/j_valid": cells.valid,

@@ -14,7 +14,7 @@ from det_densepose.bodies.making import draw_body, make_body, save_body
 from det_densepose.bodies.matfile import read_mat
 from det_densepose.bodies.objfile import read_obj
 from det_densepose.bodies.published import BodyFolder
-from det_densepose.bodies.symmetry import PART_SYMMETRY, mirror_partners, require_involution, uv_symmetry
+from det_densepose.bodies.symmetry import PART_SYMMETRY, mirror_vertices, require_involution, uv_symmetry
 
 BOX = """
 v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 0 0 1\nv 1 0 1\nv 1 1 1\nv 0 1 1
@@ -117,9 +117,9 @@ def test_require_involution_of_cycle_names_a_vertex() -> None:
         require_involution(np.array([1, 2, 0]), 3, "cat")
 
 
-def test_mirror_partners_of_crooked_mesh_refused_with_count() -> None:
+def test_mirror_vertices_of_crooked_mesh_refused_with_count() -> None:
     with pytest.raises(DataError, match="is not symmetric in x; 1 of 3 vertices have no mirror image"):
-        mirror_partners(np.array([[-1.0, 0, 0], [1, 0, 0], [0.5, 3, 0]]), where="cat")
+        mirror_vertices(np.array([[-1.0, 0, 0], [1, 0, 0], [0.5, 3, 0]]), where="cat")
 
 
 def test_read_obj_cuts_polygons_and_reads_places(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_compressed_array_round_trips_and_damage_is_refused() -> None:
     for broken in ("", "####", text[: len(text) // 2]):
         with pytest.raises(DataError):
             results.decompress(broken)
-    with pytest.raises(DataError, match="tells another size"):
+    with pytest.raises(DataError, match="has a size that is not"):
         results.decompress(text, shape=(3, 7, 5))
 
 

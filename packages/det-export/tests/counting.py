@@ -50,5 +50,5 @@ def require_counts(model, size, other, folder):
         agreement = compare(model, exporter.load(path), shipped()[:1], [other], path)
         row = agreement.rows[0]
         assert least <= row.expected <= most, (bias, row)
-        assert row.found == row.expected
+        assert row.actual == row.expected
         assert agreement.agrees, agreement

@@ -256,7 +256,7 @@ def _is_settled(model: nn.Module, batch: ImageBatch) -> bool:
             weight.mul_(1 + _MOVED * torch.randn(weight.shape, generator=generator))
         (found,) = moved(with_proposals(moved, batch))
         row = compared(Row("moved", batch.sizes[0], bounds=_SETTLED), expected, found)
-        if not row.agrees or row.expected != row.found:
+        if not row.agrees or row.expected != row.actual:
             return False
     return True
 

@@ -52,7 +52,7 @@ def require_same(expected, found, sizes):
     for one, other, size in zip(expected, found, sizes, strict=True):
         row = compared(Row("image", size), one, other)
         assert row.agrees, row
-        assert row.expected == row.found
+        assert row.expected == row.actual
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -52,7 +52,7 @@ def compared(run, tmp_path):
 
 def test_compare_black_picture_without_detections_agrees(tmp_path):
     agreement = compared(faithful, tmp_path)
-    assert [(row.image == check.BLACK, row.expected, row.found) for row in agreement.rows] == [
+    assert [(row.image == check.BLACK, row.expected, row.actual) for row in agreement.rows] == [
         (False, 2, 2),
         (True, 0, 0),
     ]

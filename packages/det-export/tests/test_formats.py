@@ -13,6 +13,7 @@ from det_core.plugins import registry
 from det_core.structures import ImageBatch
 from det_export.check import BLACK, compare, shipped, sizes_for
 from det_export.formats.onnx import OnnxExporter
+from det_export.formats.torch_export import TorchExporter
 from tiny_model import CLASSES, EXAMPLE, TREE, exported, model
 
 
@@ -30,8 +31,30 @@ def test_export_other_sizes_agree_with_the_model(files, name):
     agreement = compare(model(), loaded, shipped()[:1], sizes_for(loaded, EXAMPLE), path)
     assert agreement.agrees, agreement
     assert len({row.size for row in agreement.rows}) == 3
-    assert all(row.expected == row.found > 1 for row in agreement.rows[:3])
+    assert all(row.expected == row.actual > 1 for row in agreement.rows[:3])
     assert [row.image for row in agreement.rows[3:]] == [BLACK]
+
+
+def test_export_as_writes_the_program_in_another_format(files, tmp_path):
+    exporter, path = files["onnx"]
+    before, other = path.read_bytes(), TorchExporter()
+    written = exporter.export_as(other, tmp_path / "model.pt2")
+    loaded, original = other.load(written), exporter.load(path)
+    assert (loaded.metadata.format, original.metadata.format) == ("torch_export", "onnx")
+    assert loaded.metadata.resizes is False
+    agreement = compare(model(), loaded, shipped()[:1], [EXAMPLE], written)
+    assert agreement.agrees, agreement
+    assert path.read_bytes() == before
+    assert (tmp_path / "model.pt2.json").exists()
+
+
+def test_export_as_without_program_of_same_precision_is_refused(files, tmp_path):
+    exporter, _ = files["onnx"]
+    with pytest.raises(ConfigError, match=r"another precision.*fp32, and torch_export wants bf16"):
+        exporter.export_as(TorchExporter(precision="bf16"), tmp_path / "model.pt2")
+    with pytest.raises(ConfigError, match="nothing was exported before"):
+        OnnxExporter().export_as(TorchExporter(), tmp_path / "model.pt2")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["torch_export", "onnx"])

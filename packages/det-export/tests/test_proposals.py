@@ -36,7 +36,7 @@ def test_fast_rcnn_file_any_proposals_agrees_with_the_model(form, tmp_path):
             (expected,), (found,) = model(batch), loaded(batch)
         row = compared(Row("picture", OTHER), expected, found)
         assert row.agrees, row
-        assert row.expected == row.found
+        assert row.expected == row.actual
         assert bool(row.expected) == (rows != slice(0, 0))
     with pytest.raises(StructureError, match="are needed"):
         loaded(narrow_models.picture(OTHER))
@@ -51,7 +51,7 @@ def test_program_of_fast_rcnn_agrees_with_the_model():
     (found,) = unflatten(dict(zip(program.outputs, outputs, strict=True)), batch.sizes)
     row = compared(Row("picture", OTHER), model(batch)[0], found)
     assert row.agrees
-    assert row.expected == row.found > 1
+    assert row.expected == row.actual > 1
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def script(traced, tmp_path_factory):
 def test_torchscript_other_sizes_agree_with_the_model(script):
     agreement = agreement_of(ScriptExporter(), script)
     assert agreement.agrees, agreement
-    assert all(row.expected == row.found > 1 for row in agreement.rows[:3])
+    assert all(row.expected == row.actual > 1 for row in agreement.rows[:3])
 
 
 def test_torchscript_without_trust_refused_with_the_reason(script):
@@ -106,7 +106,7 @@ def test_aoti_of_rounded_arithmetic_detects_nearly_the_same(precision, tmp_path)
     exporter = AotiExporter(precision=precision, calibrate=PICTURES if precision == "int8" else None)
     path = exported(exporter, tmp_path)
     row = agreement_of(exporter, path).rows[0]
-    assert abs(row.expected - row.found) <= 5
+    assert abs(row.expected - row.actual) <= 5
     assert 0 < row.scores < 0.05
     assert exporter.load(path).metadata.precision == precision
 
@@ -148,7 +148,7 @@ def test_int8_keeps_layers_in_float_and_reports_each(tmp_path):
     weights = exporter._last[0].state_dict
     assert any(value.dtype == torch.int8 for value in (*weights.values(), *exporter._last[0].constants.values()))
     row = agreement_of(exporter, path).rows[0]
-    assert abs(row.expected - row.found) <= 5
+    assert abs(row.expected - row.actual) <= 5
     assert 0 < row.scores < 0.05
     assert exporter.load(path).metadata.precision == "int8"
 
@@ -161,7 +161,7 @@ def test_int8_of_a_fixed_size_agrees_within_it(tmp_path):
     loaded = exporter.load(path)
     assert (loaded.metadata.fixed, loaded.metadata.precision) == (EXAMPLE, "int8")
     row = compare(model(), loaded, shipped()[:1], [EXAMPLE], path).rows[0]
-    assert abs(row.expected - row.found) <= 5
+    assert abs(row.expected - row.actual) <= 5
     assert 0 < row.scores < 0.05
 
 
@@ -187,11 +187,11 @@ def test_resizing_of_a_free_batch_refused_before_work():
 
 
 def test_int8_layer_that_is_none_names_some():
-    from det_export.quantize import _kept
+    from det_export.quantize import _float_layers
 
-    assert _kept({"a.b", "a.c", "d"}, ["a"]) == {"a.b", "a.c"}
+    assert _float_layers({"a.b", "a.c", "d"}, ["a"]) == {"a.b", "a.c"}
     with pytest.raises(ConfigError, match=r"is no convolution or linear layer.*such as"):
-        _kept({"backbone.conv1", "head.fc"}, ["backbone.conv2"])
+        _float_layers({"backbone.conv1", "head.fc"}, ["backbone.conv2"])
 
 
 def test_int8_without_pictures_refused_before_work(tmp_path):

@@ -2,7 +2,7 @@
 
 import torch
 from det_core.structures import Detections, Targets
-from det_core.visual import colour
+from det_core.visual import class_color
 from det_inspect.panels import contact_sheet, side_by_side
 from PIL import Image
 
@@ -16,8 +16,8 @@ def test_side_by_side_ground_truth_is_left_of_prediction() -> None:
     panel = side_by_side(image, targets, nothing, ("a", "b"))
     middle = panel.width // 2
     left, right = panel.crop((0, 0, middle, panel.height)), panel.crop((middle, 0, panel.width, panel.height))
-    assert colour(1) in {pixel for _, pixel in left.getcolors(100_000) or ()}
-    assert colour(1) not in {pixel for _, pixel in right.getcolors(100_000) or ()}
+    assert class_color(1) in {pixel for _, pixel in left.getcolors(100_000) or ()}
+    assert class_color(1) not in {pixel for _, pixel in right.getcolors(100_000) or ()}
 
 
 def test_contact_sheet_has_rows_of_equal_cells() -> None:

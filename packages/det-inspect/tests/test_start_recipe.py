@@ -189,7 +189,7 @@ class Trainer:
     def __init__(self, sizes):
         self.lines = []
         self.settings = SimpleNamespace(steps=10)
-        self.display = SimpleNamespace(say=self.lines.append)
+        self.display = SimpleNamespace(write=self.lines.append)
         self.model = torch.nn.ModuleDict({"anchors": AnchorGenerator({"p3": 8}, sizes=[sizes])})
         self.model["backbone"] = backbone = torch.nn.Identity()
         backbone.strides = {"p3": 8}

@@ -70,7 +70,7 @@ def test_zoo_convert_existing_file_requires_force(tiny, tmp_path):
 
 def test_zoo_convert_url_requires_output_with_safetensors_suffix(tiny, tmp_path):
     address = f"{tiny.server.url}/{tiny.file.name}"
-    assert "say where to write" in run(address).stderr
+    assert "--output FILE.safetensors is required" in run(address).stderr
     assert "must end in .safetensors" in run(tiny.file, "-o", tmp_path / "out.pth").stderr
     assert run(address, "-o", tmp_path / "out.safetensors").exit_code == 0
 

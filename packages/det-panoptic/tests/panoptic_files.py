@@ -37,13 +37,13 @@ def write(folder: Path, images: int = 3, change: Callable[[dict[str, Any]], None
     """Write images, label images and the file; returns the arguments of the dataset."""
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    colours = {66_051: (220, 40, 40), 300: (40, 40, 220), 700_000: (120, 180, 250), 900: (60, 160, 60), 0: (0, 0, 0)}
+    colors = {66_051: (220, 40, 40), 300: (40, 40, 220), 700_000: (120, 180, 250), 900: (60, 160, 60), 0: (0, 0, 0)}
     content: dict[str, Any] = {"categories": copy.deepcopy(CATEGORIES), "images": [], "annotations": []}
     for image in range(images):
         ids = numbers(image)
         picture = np.zeros((*SIZE, 3), np.uint8)
-        for number, colour in colours.items():
-            picture[ids == number] = colour
+        for number, color in colors.items():
+            picture[ids == number] = color
         Image.fromarray(picture).save(folder / "images" / f"{image}.png")
         encoded = np.stack((ids % 256, ids // 256 % 256, ids // 65536), -1).astype(np.uint8)
         Image.fromarray(encoded).save(folder / "labels" / f"label{image}.png")

@@ -99,8 +99,8 @@ def test_writer_of_ground_truth_as_prediction_round_trips(tmp_path):
     (tmp_path / "labels").mkdir()
     entries = []
     for sample in (dataset[index] for index in range(len(dataset))):
-        colours, entry = to_coco_panoptic(said(sample), sample.id, dataset.category_ids, f"{sample.id}.png")
-        Image.fromarray(colours).save(tmp_path / "labels" / f"{sample.id}.png")
+        colors, entry = to_coco_panoptic(said(sample), sample.id, dataset.category_ids, f"{sample.id}.png")
+        Image.fromarray(colors).save(tmp_path / "labels" / f"{sample.id}.png")
         entries.append(entry)
     (tmp_path / "again.json").write_text(json.dumps({**content, "annotations": entries}))
     again = CocoPanoptic(given["images"], tmp_path / "again.json", tmp_path / "labels")

@@ -85,7 +85,7 @@ def test_palette_files_are_decoded_and_transparency_is_ignored(tmp_path):
 
 
 def sixteen_bits(path):
-    """A PNG file of 16 bits per colour, which Pillow would read as 8."""
+    """A PNG file of 16 bits per color, which Pillow would read as 8."""
     import struct
     import zlib
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from det_core.structures import PanopticMap, SemanticMap
-from det_core.visual import colour, in_words
+from det_core.visual import class_color, in_words
 from det_core.visual.segments import by_class
 from det_panoptic.drawing import draw_segments
 from PIL import Image
@@ -36,7 +36,7 @@ def test_draw_segments_tints_stuff_and_leaves_void_unchanged():
     sky = whole[:15, :80]
     for shade in (90, 160):
         own = sky[before[:15, :, 0] == shade]
-        wanted = 0.55 * shade + 0.45 * np.array(colour(1))
+        wanted = 0.55 * shade + 0.45 * np.array(class_color(1))
         assert np.abs(own - wanted).max() <= 1
     assert np.array_equal(whole[52:60, :80], before[52:60])
 
@@ -54,9 +54,9 @@ def test_draw_segments_legend_has_color_of_each_class():
     assert sheet.height >= SIZE[0]
     assert sheet.width > SIZE[1]
     legend = np.asarray(sheet)[:, SIZE[1] :].reshape(-1, 3).tolist()
-    assert list(colour(0)) in legend
-    assert list(colour(1)) in legend
-    assert list(colour(2)) not in legend
+    assert list(class_color(0)) in legend
+    assert list(class_color(1)) in legend
+    assert list(class_color(2)) not in legend
 
 
 def test_in_words_counts_things_and_measures_stuff():

@@ -31,9 +31,9 @@ class DetError(Exception):
 
     Args:
         where: the file, the dotted path in a recipe, the component or the argument at fault.
-        problem: description of the fault.
+        problem: description of the fault, after `where`.
         found: the offending value, if that helps.
-        fix: suggestion for the user.
+        fix: advice to the user; "" for none.
     """
 
     def __init__(self, where: str, problem: str, found: str = "", fix: str = "") -> None:

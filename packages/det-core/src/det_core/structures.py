@@ -316,7 +316,7 @@ class Sample:
         targets: ground truth in the coordinates of this image; None without annotations.
         id: image id in the dataset (COCO: the image id).
         path: file of the image, for messages; None without a file.
-        proposals: for models that take precomputed proposals (Fast R-CNN); None otherwise.
+        proposals: precomputed proposals for models such as Fast R-CNN; None otherwise.
     """
 
     image: Tensor
@@ -365,20 +365,20 @@ class ImageBatch:
     @classmethod
     def stack(cls, images: Sequence[Tensor], proposals: Sequence[Proposals] | None = None) -> "ImageBatch":
         """Pad images (3, H_i, W_i) of one dtype to their largest height and width."""
-        given = None if proposals is None else tuple(proposals)
+        image_proposals = None if proposals is None else tuple(proposals)
         if not images:
             raise StructureError("ImageBatch.stack", "needs at least one image")
         sizes = tuple((image.shape[-2], image.shape[-1]) for image in images)
         if len(set(sizes)) == 1:
-            return cls(pixels=torch.stack(list(images)), sizes=sizes, proposals=given)
+            return cls(pixels=torch.stack(list(images)), sizes=sizes, proposals=image_proposals)
         height, width = max(h for h, _ in sizes), max(w for _, w in sizes)
         pixels = images[0].new_zeros((len(images), 3, height, width))
         for row, image, (h, w) in zip(pixels, images, sizes, strict=True):
             row[:, :h, :w] = image
-        return cls(pixels=pixels, sizes=sizes, proposals=given)
+        return cls(pixels=pixels, sizes=sizes, proposals=image_proposals)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "ImageBatch":
         """The same on another device."""
-        given = self.proposals
-        proposals = None if given is None else tuple(each.to(device, non_blocking) for each in given)
+        before = self.proposals
+        proposals = None if before is None else tuple(each.to(device, non_blocking) for each in before)
         return replace(self, pixels=self.pixels.to(device, non_blocking=non_blocking), proposals=proposals)

@@ -199,7 +199,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "missing id": (without("annotations", 1, "id"), "annotation number 2 of the list has no 'id'"),
     "zero width": (at("annotations", 0, "bbox", 2, value=0), "annotation 111 has a box of width 0 and height 5"),
     "negative height": (at("annotations", 0, "bbox", 3, value=-4), "has a box of width 10 and height -4"),
-    "vanishing": (at("annotations", 0, "bbox", value=[30, 3, 1e-9, 5]), "too small to tell from none"),
+    "vanishing": (at("annotations", 0, "bbox", value=[30, 3, 1e-9, 5]), "empty after rounding to float32"),
     "outside": (at("annotations", 0, "bbox", value=[50, 3, 4, 5]), r"all outside its image of 40 x 30 pixels"),
     "nan": (at("annotations", 0, "bbox", 0, value=float("nan")), "bbox .*not four finite numbers"),
     "infinite": (at("annotations", 0, "bbox", 2, value=float("inf")), "bbox .*not four finite numbers"),

@@ -49,16 +49,16 @@ def test_loss_is_cross_entropy_over_cells_of_labelled_keypoints():
 
 
 def test_loss_normalized_by_capacity_divides_by_maximum():
-    model = silent(head(normalise_by="capacity", max_foreground=10))
+    model = silent(head(normalize_by="capacity", max_foreground=10))
     losses = model.losses(features(2), [BOX, BOX], [truth([INSIDE, OUTSIDE]), truth([INSIDE, INSIDE])])
     # Three of the 2 images x 10 regions x 2 keypoints.
     assert losses["loss_keypoint"].item() == pytest.approx(3 * math.log(16 * 16) / 40, rel=1e-5)
 
 
-@pytest.mark.parametrize("normalise_by", ["visible", "capacity"])
+@pytest.mark.parametrize("normalize_by", ["visible", "capacity"])
 @pytest.mark.parametrize("objects", [truth(), truth([OUTSIDE, UNLABELLED])])
-def test_loss_without_labelled_keypoints_is_zero_with_gradients(normalise_by, objects):
-    model = head(normalise_by=normalise_by)
+def test_loss_without_labelled_keypoints_is_zero_with_gradients(normalize_by, objects):
+    model = head(normalize_by=normalize_by)
     losses = model.losses(features(), [objects.boxes], [objects])
     losses["loss_keypoint"].backward()
     assert losses["loss_keypoint"] == 0

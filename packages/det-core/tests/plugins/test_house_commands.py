@@ -170,7 +170,7 @@ def test_plugins_json_is_valid_despite_plugin_output(run, install):
     install("det-broken", "1 / 0")
     from det_core import plugins
 
-    plugins._found = None
+    plugins._catalog = None
     result = run("plugins", "--json")
     assert result.exit_code == 0
     listed = json.loads(result.stdout)

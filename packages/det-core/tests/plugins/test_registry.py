@@ -94,7 +94,7 @@ def test_provider_of_name_is_known(name, package):
 
 
 def test_unknown_name_names_providing_package(install, monkeypatch):
-    monkeypatch.setattr(known, "KNOWN", {"det-nowhere": ("*nowhere*",)})
+    monkeypatch.setattr(known, "PACKAGES", {"det-nowhere": ("*nowhere*",)})
     assert "pip install det-nowhere" in failure("models", "nowhere_rcnn")
     install("det-nowhere", "1 / 0")
     text = failure("models", "nowhere_rcnn")

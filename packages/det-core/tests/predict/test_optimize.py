@@ -179,6 +179,23 @@ def test_optimize_compiled_model_keeps_state_dict_keys():
     assert model.backbone._compiled_call_impl is None
 
 
+@pytest.mark.parametrize("make", [small_mask_rcnn, small_retinanet])
+def test_optimize_threshold_drops_only_detections_below(make, batch):
+    model = make()
+    with torch.no_grad():
+        if make is small_mask_rcnn:
+            model.roi_heads.box_predictor.cls_score.weight.mul_(0.01)  # scores below 1
+        [every] = model(batch)
+        threshold = float(every.detections.scores.sort().values[len(every.detections) // 2])
+        [rest] = optimize(model, fold=False, channels_last=False, threshold=threshold)(batch)
+    expected = every.detections[every.detections.scores >= threshold]
+    assert 5 < len(expected) < len(every.detections)
+    assert torch.equal(rest.detections.boxes, expected.boxes)
+    assert torch.equal(rest.detections.scores, expected.scores)
+    if expected.masks is not None:
+        torch.testing.assert_close(rest.detections.masks, expected.masks)
+
+
 def test_detector_optimize_returns_faster_copy(batch):
     detector = Detector(small_mask_rcnn(), ["red", "blue"], device="cpu")
     faster = detector.optimize()

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 from det_core.structures import Detections, Polygons, Targets
-from det_core.visual import colour, draw
+from det_core.visual import class_color, draw
 from PIL import Image
 
 
@@ -18,12 +18,12 @@ def detections(boxes, labels, scores, size=(100, 120)):
 
 def test_box_is_drawn_in_the_color_of_its_class():
     picture = draw(Image.new("RGB", (120, 100), "white"), detections([[20, 30, 100, 90]], [1], [0.5]))
-    assert picture.getpixel((20, 60)) == colour(1)
-    assert picture.getpixel((60, 90)) == colour(1)
+    assert picture.getpixel((20, 60)) == class_color(1)
+    assert picture.getpixel((60, 90)) == class_color(1)
     assert picture.getpixel((60, 60)) == (255, 255, 255)
 
 
-@pytest.mark.parametrize("background", ["white", "black", colour(1)])
+@pytest.mark.parametrize("background", ["white", "black", class_color(1)])
 def test_line_shows_on_any_background(background):
     image = Image.new("RGB", (120, 100), background)
     picture = draw(image, detections([[20, 30, 100, 90]], [1], [0.5]))
@@ -73,7 +73,7 @@ def over(first, second, form):
 @pytest.mark.parametrize("form", ["truth", "outlines", "detections"])
 def test_draw_mask_is_tinted_with_first_object_on_top(form):
     picture = draw(Image.new("RGB", (120, 100), "white"), over(0, 1, form), write=False)
-    light = [tuple(round(0.6 * 255 + 0.4 * value) for value in colour(label)) for label in (0, 1)]
+    light = [tuple(round(0.6 * 255 + 0.4 * value) for value in class_color(label)) for label in (0, 1)]
     assert picture.getpixel((30, 50)) == picture.getpixel((50, 50)) == light[0]
     assert picture.getpixel((70, 50)) == light[1]
     assert picture.getpixel((90, 50)) == (255, 255, 255)
@@ -86,7 +86,7 @@ def test_draw_mask_filling_image_has_no_rim_at_border():
         masks=torch.ones(1, 100, 120, dtype=torch.bool),
     )
     picture = draw(Image.new("RGB", (120, 100), "white"), whole, write=False)
-    assert picture.getpixel((0, 0)) == picture.getpixel((60, 60)) != colour(0)
+    assert picture.getpixel((0, 0)) == picture.getpixel((60, 60)) != class_color(0)
 
 
 def test_draw_keypoints_skips_invisible_ones():
@@ -98,7 +98,7 @@ def test_draw_keypoints_skips_invisible_ones():
         keypoints=torch.tensor([[[40.0, 50.0, 0.9], [80.0, 60.0, 0.0]]]),
     )
     picture = draw(Image.new("RGB", (120, 100), "white"), found)
-    assert picture.getpixel((40, 50)) == colour(1)
+    assert picture.getpixel((40, 50)) == class_color(1)
     assert picture.getpixel((80, 60)) == (255, 255, 255)
 
 
@@ -124,7 +124,7 @@ def test_lines_grow_with_the_image():
         picture = draw(
             Image.new("RGB", (side, side)), detections([[side / 4] * 2 + [side * 3 / 4] * 2], [0], [1.0], (side, side))
         )
-        return sum(picture.getpixel((x, side // 2)) == colour(0) for x in range(side // 2))
+        return sum(picture.getpixel((x, side // 2)) == class_color(0) for x in range(side // 2))
 
     assert line(240) == 1
     assert line(2400) == 10
@@ -140,14 +140,14 @@ def test_draw_rotated_box_edges_and_not_its_center():
     )
     picture = draw(Image.new("RGB", (120, 100)), found)
     assert picture.getpixel((60, 50)) == (0, 0, 0)
-    assert picture.getpixel((50, 60)) == colour(0)
-    assert picture.getpixel((60, 80)) == colour(0)
+    assert picture.getpixel((50, 60)) == class_color(0)
+    assert picture.getpixel((60, 80)) == class_color(0)
 
 
 def test_colors_of_a_hundred_classes_are_all_different():
-    assert len({colour(label) for label in range(100)}) == 100
+    assert len({class_color(label) for label in range(100)}) == 100
 
 
 def test_first_colors_are_far_apart():
     for a, b in itertools.combinations(range(10), 2):
-        assert sum(abs(x - y) for x, y in zip(colour(a), colour(b), strict=True)) > 60
+        assert sum(abs(x - y) for x, y in zip(class_color(a), class_color(b), strict=True)) > 60

@@ -63,7 +63,7 @@ def test_load_into_weights_of_another_model_refused_model_unchanged():
 def test_load_into_nan_weights_refused_by_name_model_unchanged():
     model = nn.Linear(3, 2)
     before = model.weight.clone()
-    with pytest.raises(WeightsError, match=r"w\.pth: holds numbers that are none; 1 tensor with NaN: bias; take"):
+    with pytest.raises(WeightsError, match=r"w\.pth: contains NaN; 1 tensor with NaN: bias; take"):
         load_into(model, {**STATE, "bias": torch.tensor([0.0, float("nan")])}, "w.pth")
     assert torch.equal(model.weight, before)
 

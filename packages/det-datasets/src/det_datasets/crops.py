@@ -22,8 +22,8 @@ class ObjectCrop:
     (torchvision's `RandomIoUCrop` asks for a minimum IoU with some box instead.)
 
     Args:
-        size: as in `RandomCrop`.
-        form: as in `RandomCrop`.
+        size: two pixel counts or fractions, as `form` defines.
+        form: "absolute", "absolute_range", "relative" or "relative_range", as in `RandomCrop`.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ class RepeatFactorSampler:
     maximum over its classes. The fractional part is rounded at random in each epoch.
 
     Args:
-        dataset: images; needs `labels_of`.
+        dataset: dataset to sample, which needs `labels_of`.
         threshold: fraction of images below which a class is repeated, in [0, 1]; published models use 0.001.
         seed: seed of the order and of the random rounding.
         sqrt: whether to take the square root; without it rare classes are repeated more often.
@@ -51,8 +51,8 @@ class ClassBalancedSampler:
     An epoch is as long as the dataset. Images without objects, and classes without images, are never sampled.
 
     Args:
-        dataset: images; needs `labels_of`.
-        seed: seed of the samples.
+        dataset: dataset to sample, which needs `labels_of`.
+        seed: random seed of the samples.
     """
 
     def __init__(self, dataset: Dataset, seed: int = 0) -> None:

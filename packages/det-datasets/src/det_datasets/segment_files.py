@@ -39,8 +39,8 @@ class SegmentWriter:
             self._entries.append(entry)
             for each in panoptic.segments:
                 label = each["label"]
-                own = {"id": result.category_ids[label], "name": result.classes[label]}
-                self._categories[label] = {**own, "isthing": int(each["is_thing"])}
+                category = {"id": result.category_ids[label], "name": result.classes[label]}
+                self._categories[label] = {**category, "isthing": int(each["is_thing"])}
         elif semantic is not None:
             labels = semantic.logits.argmax(dim=0).cpu().numpy().astype(np.uint8)
             save_picture(Image.fromarray(labels), self._folder / "semantic" / png)
@@ -62,10 +62,10 @@ def to_coco_panoptic(
     they have one.
 
     Args:
-        panoptic: in the pixels of the image as stored.
+        panoptic: segments in pixels of the stored image.
         image_id: id of the image in the annotation file.
         category_ids: the annotation file's category of each label.
-        file_name: of the PNG file.
+        file_name: name of the PNG file in the entry.
     """
     ids = panoptic.ids.cpu().numpy().astype(np.int64)
     colors = np.stack((ids % 256, ids // 256 % 256, ids // 65536), axis=-1).astype(np.uint8)

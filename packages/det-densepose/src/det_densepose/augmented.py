@@ -95,7 +95,7 @@ class AugmentedDensePose(nn.Module):
     first view.
 
     Args:
-        model: two-stage detector with DensePose.
+        model: two-stage detector whose RoI heads include DensePose.
         sizes: lengths of the shorter side in pixels, one view for each.
         max_size: maximum length of the longer side in pixels.
         flip: whether to add the horizontal flip of each view. Embeddings cannot be flipped back, so for embedding
@@ -156,19 +156,22 @@ class AugmentedDensePose(nn.Module):
             for angle in self.angles
         ]
         straight = [view for view in views if not view.angle]
-        found = [self._predict_view(view, image) for view in straight]
-        boxes = torch.cat([view.back(each.boxes) for view, each in zip(straight, found, strict=True)])
-        labels, scores = torch.cat([each.labels for each in found]), torch.cat([each.scores for each in found])
+        view_detections = [self._predict_view(view, image) for view in straight]
+        boxes = torch.cat([view.back(each.boxes) for view, each in zip(straight, view_detections, strict=True)])
+        labels, scores = (
+            torch.cat([each.labels for each in view_detections]),
+            torch.cat([each.scores for each in view_detections]),
+        )
         keep = nms_by_group(boxes, scores, labels, self.nms_threshold)[: self.max_detections]
         merged = Detections(boxes=boxes[keep], labels=labels[keep], scores=scores[keep], size=stored)
         return Prediction(detections=self._describe(merged, views, image) if len(merged) else merged)
 
     def _sizes(self, stored: Size) -> list[Size]:
-        found = []
+        sizes = []
         for size in self.sizes:
             scale = min(size / min(stored), self.max_size / max(stored))
-            found.append((max(int(stored[0] * scale + 0.5), 1), max(int(stored[1] * scale + 0.5), 1)))
-        return found
+            sizes.append((max(int(stored[0] * scale + 0.5), 1), max(int(stored[1] * scale + 0.5), 1)))
+        return sizes
 
     def _predict_view(self, view: _View, image: Tensor) -> Detections:
         [prediction] = cast(list[Prediction], self.model(view.batch(image)))
@@ -188,15 +191,17 @@ class AugmentedDensePose(nn.Module):
             if embeds and view.mirrored:
                 continue
             batch = view.batch(image)
-            given = replace(merged, boxes=view.into(merged.boxes), size=batch.sizes[0])
-            outputs = raw_fields(cast(Any, self.model).predict_given_boxes(batch, [given])[0])
+            view_detections = replace(merged, boxes=view.into(merged.boxes), size=batch.sizes[0])
+            outputs = raw_fields(cast(Any, self.model).predict_given_boxes(batch, [view_detections])[0])
             first, embeds, used = first or dict(outputs), "embedding" in outputs, used + 1
             if embeds and view.angle:
                 problem = "embeddings of a turned image cannot be compared with others"
                 raise ConfigError("AugmentedDensePose.angles", problem, fix="give no angles")
             fields = {name: value.as_subclass(Tensor) for name, value in outputs.items() if name in _AVERAGED}
             if view.rotation is not None:
-                fields = {name: undo_rotation(value, given.boxes, view.rotation) for name, value in fields.items()}
+                fields = {
+                    name: undo_rotation(value, view_detections.boxes, view.rotation) for name, value in fields.items()
+                }
             if view.mirrored:
                 fields = mirror_raw(fields, self._symmetry.tables())
             total = {name: total[name] + value if total else value for name, value in fields.items()}

@@ -121,14 +121,14 @@ def _branch(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
 def _head(s: Settings) -> dict[str, Any]:
     """The layers before the predictor, {} where they are the default."""
     name = s.require(f"{HEAD}.NAME", "DensePoseV1ConvXHead", "DensePoseDeepLabHead")
-    own = s.differing(LAYERS)
+    settings = s.differing(LAYERS)
     if name == "DensePoseDeepLabHead":
-        own |= _norm(s, f"{HEAD}.DEEPLAB.NORM", "GN")
+        settings |= _norm(s, f"{HEAD}.DEEPLAB.NORM", "GN")
         if s[f"{HEAD}.DEEPLAB.NONLOCAL_ON"]:
-            own["nonlocal_block"] = True
-    elif not own:
+            settings["nonlocal_block"] = True
+    elif not settings:
         return {}
-    return {"type": f"det_densepose.models:{name}", **own}
+    return {"type": f"det_densepose.models:{name}", **settings}
 
 
 def _norm(s: Settings, key: str, default: str) -> dict[str, str]:
@@ -185,10 +185,10 @@ def _cse_loss(s: Settings) -> dict[str, Any]:
     if weights := s.differing(CSE_WEIGHTS):
         node["weights"] = weights
     soft = s.require(f"{CSE}.EMBED_LOSS_NAME", "EmbeddingLoss", "SoftEmbeddingLoss") == "SoftEmbeddingLoss"
-    own = s.differing(SOFT if soft else {f"{CSE}.EMBEDDING_DIST_GAUSS_SIGMA": ("sigma", 0.01)})
+    options = s.differing(SOFT if soft else {f"{CSE}.EMBEDDING_DIST_GAUSS_SIGMA": ("sigma", 0.01)})
     s.read(*SOFT)
-    if soft or own:
-        node["embedding"] = {"type": f"det_densepose.losses:{s[f'{CSE}.EMBED_LOSS_NAME']}", **own}
+    if soft or options:
+        node["embedding"] = {"type": f"det_densepose.losses:{s[f'{CSE}.EMBED_LOSS_NAME']}", **options}
     node |= _coarse(s)
     if shapes := s[f"{CSE}.SHAPE_TO_SHAPE_CYCLE_LOSS.ENABLED"]:
         node["shape_to_shape"] = s.differing(SHAPES)
@@ -202,29 +202,29 @@ def _cse_loss(s: Settings) -> dict[str, Any]:
 
 def _embedders(s: Settings) -> dict[str, Any]:
     """The embedder of each mesh."""
-    given: dict[str, dict[str, Any]] = {}
+    settings_of_mesh: dict[str, dict[str, Any]] = {}
     for key in s.given:
         if key.startswith(EMBEDDERS):
             mesh, _, name = key.removeprefix(EMBEDDERS).rpartition(".")
-            given.setdefault(mesh, {})[name] = s.given[key]
+            settings_of_mesh.setdefault(mesh, {})[name] = s.given[key]
             s.read(key)
-    return {mesh: _embedder(mesh, values) for mesh, values in given.items()}
+    return {mesh: _embedder(mesh, values) for mesh, values in settings_of_mesh.items()}
 
 
-def _embedder(mesh: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    kind = given.get("TYPE", "")
-    node: dict[str, Any] = {"num_vertices": given.get("NUM_VERTICES", 0)}
-    if not given.get("IS_TRAINABLE", True):
+def _embedder(mesh: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    kind = settings.get("TYPE", "")
+    node: dict[str, Any] = {"num_vertices": settings.get("NUM_VERTICES", 0)}
+    if not settings.get("IS_TRAINABLE", True):
         node["trainable"] = False
     if kind == "vertex_direct":
         return {"type": "det_densepose.models:VertexDirectEmbedder", **node}
     if kind != "vertex_feature":
         raise unsupported(f"{EMBEDDERS}{mesh}.TYPE", kind, ("vertex_direct", "vertex_feature"))
-    if (features := given.get("FEATURE_DIM", 256)) != 256:
+    if (features := settings.get("FEATURE_DIM", 256)) != 256:
         node["feature_dim"] = features
-    if given.get("FEATURES_TRAINABLE", False):
+    if settings.get("FEATURES_TRAINABLE", False):
         node["features_trainable"] = True
-    if given.get("INIT_FILE"):
+    if settings.get("INIT_FILE"):
         node["meshes"] = dict(BODIES)
     return {"type": "det_densepose.models:VertexFeatureEmbedder", **node}
 
@@ -233,9 +233,9 @@ def backbone(s: Settings) -> Backbone:
     """HRNet with HRFPN."""
     stages = (2, 3, 4)
     channels = [list(s[f"MODEL.HRNET.STAGE{stage}.NUM_CHANNELS"]) for stage in stages]
-    for stage, own in zip(stages, channels, strict=True):
+    for stage, stage_channels in zip(stages, channels, strict=True):
         prefix = f"MODEL.HRNET.STAGE{stage}"
-        s.require(f"{prefix}.NUM_CHANNELS", channels[-1][: len(own)])
+        s.require(f"{prefix}.NUM_CHANNELS", channels[-1][: len(stage_channels)])
         s.require(f"{prefix}.NUM_BRANCHES", stage)
         s.require(f"{prefix}.NUM_BLOCKS", [4] * stage)
         s.require(f"{prefix}.BLOCK", "BASIC")
@@ -265,9 +265,9 @@ def complete(s: Settings, tree: dict[str, Any]) -> None:
         s.read(*(key for key in s.given if key in DEFAULTS))
         return
     weights = tree.get("weights")
-    if weights and (known := _weights(s, weights["source"], tree["model"])) is not None:
+    if weights and (weight_settings := _weights(s, weights["source"], tree["model"])) is not None:
         weights.pop("match", None)
-        weights |= known
+        weights |= weight_settings
     if s.peek("MODEL.BACKBONE.NAME") != "build_hrfpn_backbone":
         s.read(*(key for key in s.given if key.startswith("MODEL.HRNET.")))
     factors = {"features": s[f"{CSE}.FEATURES_LR_FACTOR"], "embeddings": s[f"{CSE}.EMBEDDING_LR_FACTOR"]}
@@ -283,11 +283,11 @@ def _weights(s: Settings, source: str, model: Mapping[str, Any]) -> dict[str, An
     for folder, (classes, meshes) in PUBLISHED.items():
         if folder in source:
             skip = [] if model["num_classes"] == classes else ["roi_heads.box_predictor"]
-            wanted = list(model["roi_heads"]["densepose"].get("embedder", ()))
-            if set(meshes) - set(wanted):
+            recipe_meshes = list(model["roi_heads"]["densepose"].get("embedder", ()))
+            if set(meshes) - set(recipe_meshes):
                 skip.append("roi_heads.embedder")
             else:
-                skip += [f"roi_heads.embedder.embedder_{mesh}" for mesh in wanted if mesh not in meshes]
+                skip += [f"roi_heads.embedder.embedder_{mesh}" for mesh in recipe_meshes if mesh not in meshes]
             return {"skip": skip} if skip else {}
     return None
 

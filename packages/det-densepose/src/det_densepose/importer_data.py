@@ -144,12 +144,12 @@ def _pseudo_labels(s: Settings, train: Mapping[str, Any]) -> list[tuple[dict[str
     that of its settings the recipe needs the ratio and the name of the sampler alone.
     """
     s.read(*(key for key in s.given if key.startswith("BOOTSTRAP_")))
-    found = []
+    datasets = []
     for entry in _bootstrap_datasets(s):
         name, kind = entry["DATASET"], entry.get("DATA_SAMPLER", {}).get("TYPE", "densepose_uniform")
         node = _node(f"{name}/frames", f"{name}/{kind.removeprefix('densepose_')}.json")
-        found.append(({**node, "bodies": FOLDER, **train}, float(entry.get("RATIO", 0.1))))
-    return found
+        datasets.append(({**node, "bodies": FOLDER, **train}, float(entry.get("RATIO", 0.1))))
+    return datasets
 
 
 def _bootstrap_datasets(s: Settings) -> list[Mapping[str, Any]]:
@@ -177,14 +177,14 @@ def _evaluator(s: Settings) -> dict[str, Any]:
 
 def _categories(s: Settings, name: str) -> dict[str, Any]:
     """Which categories of a published dataset are used, and what they become."""
-    kept = s.given.get(f"DATASETS.WHITELISTED_CATEGORIES.{name}")
+    category_ids = s.given.get(f"DATASETS.WHITELISTED_CATEGORIES.{name}")
     prefix = f"DATASETS.CATEGORY_MAPS.{name}."
     becomes = {int(key.removeprefix(prefix)): value for key, value in s.given.items() if key.startswith(prefix)}
     s.read(f"DATASETS.WHITELISTED_CATEGORIES.{name}", *(f"{prefix}{number}" for number in becomes))
     names = LVIS_NAMES if "lvis_v1" in name else COCO_NAMES
     node: dict[str, Any] = {}
-    if kept is not None:
-        merged = sorted({becomes.get(number, number) for number in kept})
+    if category_ids is not None:
+        merged = sorted({becomes.get(number, number) for number in category_ids})
         node["classes"] = [names.get(number, str(number)) for number in merged]
     if becomes:
         node["class_map"] = _named(becomes, names)

@@ -139,9 +139,9 @@ class MeshEmbeddings(Tensor):
     @classmethod
     def of(cls, values: Tensor, vertices: Mapping[str, Tensor], mesh_of_label: tuple[str, ...]) -> "MeshEmbeddings":
         """The embeddings of pixels with what belongs to them."""
-        made = values.as_subclass(cls)
-        made.vertices, made.mesh_of_label = vertices, mesh_of_label
-        return made
+        embeddings = values.as_subclass(cls)
+        embeddings.vertices, embeddings.mesh_of_label = vertices, mesh_of_label
+        return embeddings
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -154,8 +154,8 @@ class Mesh:
     """A surface that pixels are mapped to.
 
     Attributes:
-        name: such as "smpl_27554".
-        num_vertices: V.
+        name: name of the mesh, such as "smpl_27554".
+        num_vertices: number V of vertices of the mesh.
         geodesics: loads the distances between vertices along the surface, float32 (V, V); None where there are none.
         features: loads smooth functions on the surface, one row a vertex, float32 (V, K), such as the first K
             eigenfunctions of its Laplacian; None where there are none.

@@ -30,7 +30,7 @@ class IuvWriter:
     """Writes NAME_IUV.png and NAME_IUV.npz of each image, as `write_iuv` does: `det predict --save iuv`.
 
     Args:
-        folder: where the files go; it exists.
+        folder: existing folder for the files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +48,7 @@ class CocoWriter:
     """Writes densepose_coco.json with the objects of all images: `det predict --save densepose-coco`.
 
     Args:
-        folder: where the file goes; it exists.
+        folder: existing folder for the file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,13 +72,13 @@ def iuv_arrays(result: Result) -> dict[str, NDArray[Any]]:
     (h, w), `uv_k` float32 (2, h, w) and each confidence `NAME_k` (h, w), over its int box; of an embedding model
     `mask_k` bool (h, w), `vertices_k` int32 (h, w) and `mesh_k`.
     """
-    found = result.detections
+    detections = result.detections
     each = persons(result)
     arrays: dict[str, NDArray[Any]] = {
-        "size": np.array(found.size),
-        "boxes": found.boxes.cpu().numpy(),
-        "scores": found.scores.cpu().numpy(),
-        "labels": found.labels.cpu().numpy(),
+        "size": np.array(detections.size),
+        "boxes": detections.boxes.cpu().numpy(),
+        "scores": detections.scores.cpu().numpy(),
+        "labels": detections.labels.cpu().numpy(),
         "classes": np.array(list(result.classes), np.str_),
         "int_boxes": np.array([person.box for person in each], np.int64).reshape(-1, 4),
     }
@@ -118,9 +118,9 @@ def _write_iuv(result: Result, folder: Path, stem: str) -> list[Path]:
 
 
 def _vertex_picture(numbers: NDArray[np.int32]) -> NDArray[np.uint8]:
-    shown = numbers >= 0
+    visible = numbers >= 0
     high, low = np.divmod(np.maximum(numbers, 0), 256)
-    return np.stack((shown * 255, high, low), -1).astype(np.uint8)
+    return np.stack((visible * 255, high, low), -1).astype(np.uint8)
 
 
 def densepose_coco(result: Result, image_id: int | str) -> list[dict[str, Any]]:
@@ -129,7 +129,7 @@ def densepose_coco(result: Result, image_id: int | str) -> list[dict[str, Any]]:
     `bbox` is x, y, width, height; `uv_shape` (3, h, w) and `uv_data`, a PNG in base64, hold part, 255 u and 255 v over
     the box in whole pixels. Of an embedding model there are `vertex_data`, a PNG as `write_iuv` makes, and `ref_model`.
     """
-    found = []
+    records = []
     for row, person in enumerate(persons(result)):
         box = result.detections.boxes[row].tolist()
         about: dict[str, Any] = {
@@ -144,8 +144,8 @@ def densepose_coco(result: Result, image_id: int | str) -> list[dict[str, Any]]:
         else:
             picture = _vertex_picture(np.where(person.mask, person.vertices, -1))
             about |= {"vertex_data": _png(picture), "ref_model": person.mesh}
-        found.append(about)
-    return found
+        records.append(about)
+    return records
 
 
 def _png(values: NDArray[np.uint8]) -> str:

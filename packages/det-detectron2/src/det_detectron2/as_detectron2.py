@@ -47,15 +47,15 @@ class _Finder(MetaPathFinder):
         """The module of the layer with the same path; a module that the layer lacks is an ImportError with its name."""
         if fullname != NAME and not fullname.startswith(f"{NAME}."):
             return None
-        own = LAYER + fullname.removeprefix(NAME)
+        layer_name = LAYER + fullname.removeprefix(NAME)
         try:
-            found = importlib.util.find_spec(own)
+            spec = importlib.util.find_spec(layer_name)
         except ModuleNotFoundError:
-            found = None
-        if found is None:
+            spec = None
+        if spec is None:
             fix = "docs/detectron2.md lists what is, and the counterparts in det"
             raise ModuleNotFoundError(f"{fullname} is not part of det's layer for Detectron2; {fix}", name=fullname)
-        return ModuleSpec(fullname, _Alias(own), is_package=found.submodule_search_locations is not None)
+        return ModuleSpec(fullname, _Alias(layer_name), is_package=spec.submodule_search_locations is not None)
 
 
 def active() -> bool:

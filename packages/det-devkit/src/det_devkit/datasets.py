@@ -45,7 +45,7 @@ def assert_nonsense_refused(read: Callable[[], object], folder: Path, file: str)
     Args:
         read: makes the dataset; it succeeds before.
         folder: folder of the dataset, with all of its files.
-        file: path within it.
+        file: path of the file within the dataset.
     """
     read()
     before = sorted(folder.rglob("*"))

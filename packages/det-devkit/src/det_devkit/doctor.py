@@ -61,7 +61,7 @@ class EnvironmentReport:
 
     Attributes:
         versions: versions of Python, the platform and relevant distributions, to quote in bug reports.
-        problems: faults.
+        problems: faults of the environment, with fixes.
         notes: intended states that may be of interest.
     """
 
@@ -111,7 +111,7 @@ def _catalog_without(distributions: Collection[str]) -> Catalog:
 
 def _deadly(culprit: probe.Culprit) -> Issue:
     name = culprit.distribution
-    fix = f"{DISABLE}={name} goes on without it; pip install --upgrade {name}  # or tell its authors"
+    fix = f"{DISABLE}={name} goes on without it; pip install --upgrade {name}  # or report it to its authors"
     return Issue(f"{name} {culprit.version}", culprit.problem, fix)
 
 
@@ -176,7 +176,7 @@ def _trouble(plugin: Plugin) -> Iterator[Issue]:
     elif plugin.status == "broken":
         fix = f"{_reinstall(plugin)}  # or --upgrade, for a newer one; {without}"
     else:
-        fix = f"pip install --upgrade {name}  # or tell its authors; the rest of it works"
+        fix = f"pip install --upgrade {name}  # or report it to its authors; the rest of it works"
     if plugin.status != "disabled":
         yield from (Issue(label, problem, fix) for problem in plugin.problems)
 
@@ -191,9 +191,9 @@ def _install_missing(plugin: Plugin) -> str:
         return f"pip install '{name}[{extra}]'  # the extra that brings it"
     if requirement:
         return f"pip install '{requirement}'  # which {name} requires"
-    package = _PACKAGES.get(top) or (canonical(top) if canonical(top) in known.KNOWN else "")
+    package = _PACKAGES.get(top) or (canonical(top) if canonical(top) in known.PACKAGES else "")
     if package:
-        return f"pip install {package}  # which {name} should require; tell its authors"
+        return f"pip install {package}  # which {name} should require; report it to its authors"
     return f"# install the package that brings {top!r}, which {name} does not name"
 
 

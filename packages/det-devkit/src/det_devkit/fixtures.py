@@ -60,6 +60,6 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def do(*distributions: str) -> None:
         catalog = plugins.catalog()
         plugins_left = tuple(plugin for plugin in catalog.plugins if plugin.distribution not in distributions)
-        monkeypatch.setattr("det_core.plugins.discovery._found", replace(catalog, plugins=plugins_left))
+        monkeypatch.setattr("det_core.plugins.discovery._catalog", replace(catalog, plugins=plugins_left))
 
     return do

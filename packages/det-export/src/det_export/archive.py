@@ -22,7 +22,7 @@ def examined(path: Path, kind: str, compressed: int = 0) -> Metadata:
     """The metadata of a file, before anything else of it is opened.
 
     Args:
-        path: path of the file.
+        path: path of the archive to examine.
         kind: description of the file in error messages, such as ".pt2 file".
         compressed: maximum total size in bytes of compressed entries after unpacking; 0 refuses compression.
 
@@ -33,13 +33,13 @@ def examined(path: Path, kind: str, compressed: int = 0) -> Metadata:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = _bounded(archive, path, compressed)
-            found = [entry for entry in entries if f"/{entry.filename}".endswith(f"/extra/{KEY}")]
-            if not found:
+            matches = [entry for entry in entries if f"/{entry.filename}".endswith(f"/extra/{KEY}")]
+            if not matches:
                 problem = "was not written by det: it lacks the metadata that name its outputs"
                 raise CheckpointError(where, problem, fix="write it with `det export`")
-            if found[0].file_size > LONGEST:
-                raise CheckpointError(where, "has metadata that are too long", f"{found[0].file_size} bytes", _FIX)
-            return Metadata.of_json(archive.read(found[0]), where)
+            if matches[0].file_size > LONGEST:
+                raise CheckpointError(where, "has metadata that are too long", f"{matches[0].file_size} bytes", _FIX)
+            return Metadata.of_json(archive.read(matches[0]), where)
     except FileNotFoundError as error:
         raise CheckpointError(where, "does not exist") from error
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, io.UnsupportedOperation) as error:

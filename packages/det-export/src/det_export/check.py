@@ -74,13 +74,13 @@ class Row:
 
     Attributes:
         image, size: name of the image, and its (height, width) in pixels.
-        expected, found: number of detections of the model and of the file.
+        expected, actual: number of detections of the model and of the file.
         matched: fraction of both that have a match: same label, IoU at least 0.9; 1 if both have no detections.
         boxes, scores, keypoints: largest differences of matched boxes and keypoints, in pixels, and of their scores.
         masks: mean IoU of matched masks, thresholded at 0.5; 1 without masks.
         semantic: fraction of pixels with the same class, the minimum of semantic maps and segments; 1 without both.
         extras: largest difference of the extras of matches, relative to the largest value of each extra.
-        milliseconds: time of the model and of the file.
+        milliseconds: time of the model and of the file, in milliseconds.
         ties: whether the file agrees only with the model under `StableTopK`, which fixes the order of equal scores.
         problem: error of the file; "" if it ran.
         bounds: bounds within which the values agree.
@@ -89,7 +89,7 @@ class Row:
     image: str
     size: Size
     expected: int = 0
-    found: int = 0
+    actual: int = 0
     matched: float = 1.0
     boxes: float = 0.0
     scores: float = 0.0
@@ -119,7 +119,7 @@ class Agreement:
 
     Attributes:
         rows: comparisons, one for each picture and size.
-        megabytes: size of the file.
+        megabytes: size of the file in MB (10^6 bytes).
         resizing: comparisons of a file that resizes with the model and its own transforms; not part of the verdict.
         metrics: name of each AP -> its values for the model and for the file; empty without a validation set.
         images: number of evaluated images of the validation set.
@@ -138,8 +138,8 @@ class Agreement:
     @property
     def agrees(self) -> bool:
         """Whether all rows and all AP do, and there is a row."""
-        kept = all(found >= expected - self.metric_bound for expected, found in self.metrics.values())
-        return bool(self.rows) and all(row.agrees for row in self.rows) and kept
+        accurate = all(actual >= expected - self.metric_bound for expected, actual in self.metrics.values())
+        return bool(self.rows) and all(row.agrees for row in self.rows) and accurate
 
     @property
     def ties(self) -> bool:
@@ -153,16 +153,16 @@ class Agreement:
         }
         least = {name: min(getattr(row, name) for row in self.rows) for name in ("matched", "masks", "semantic")}
         rows, resizing = ([_as_dict(row) for row in each] for each in (self.rows, self.resizing))
-        found = {"agrees": self.agrees, **worst, **least, "megabytes": self.megabytes, "rows": rows}
-        found |= {"resizing": resizing} if resizing else {}
-        return found | ({"metrics": self.metrics, "images": self.images} if self.metrics else {})
+        metadata = {"agrees": self.agrees, **worst, **least, "megabytes": self.megabytes, "rows": rows}
+        metadata |= {"resizing": resizing} if resizing else {}
+        return metadata | ({"metrics": self.metrics, "images": self.images} if self.metrics else {})
 
 
 def _as_dict(row: Row) -> dict[str, Any]:
-    found = dataclasses.asdict(row)
-    del found["bounds"]
+    values = dataclasses.asdict(row)
+    del values["bounds"]
     return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in found.items()
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
     }
 
 
@@ -187,8 +187,8 @@ def sizes_for(exported: ExportedModel, example: Size) -> list[Size]:
         return _sizes_of(metadata.resize)
     limit = metadata.fixed or (metadata.largest, metadata.largest)
     least = (1, 1) if metadata.fixed else (metadata.smallest, metadata.smallest)
-    wanted = [(0.73, 0.91), (1.31, 0.83), (0.57, 0.61)]
-    sizes = [tuple(int(side * f) for side, f in zip(example, factors, strict=True)) for factors in wanted]
+    size_factors = [(0.73, 0.91), (1.31, 0.83), (0.57, 0.61)]
+    sizes = [tuple(int(side * f) for side, f in zip(example, factors, strict=True)) for factors in size_factors]
     return [
         (min(max(h, least[0]), limit[0]), min(max(w, least[1]), limit[1] if w != example[1] else limit[1] - 1))
         for h, w in sizes
@@ -265,17 +265,17 @@ def _compared(rows: Sequence[Row], expected: Sequence[Prediction], predictions: 
     return [compared(dataclasses.replace(row), *pair) for row, *pair in triples]
 
 
-def compared(row: Row, expected: Prediction, found: Prediction) -> Row:
+def compared(row: Row, expected: Prediction, actual: Prediction) -> Row:
     """The row, completed with the comparison of the predictions of the model and of the file."""
-    one, other = (measures.detections_or_proposals(each, row.size) for each in (expected, found))
+    one, other = (measures.detections_or_proposals(each, row.size) for each in (expected, actual))
     if one is not None and other is not None:
         _compare_detections(row, one, other)
     elif (one is None) != (other is None):
         row.matched = 0.0
     if expected.semantic is not None:
-        _compare_semantic(row, expected, found)
-    row.semantic = min(row.semantic, measures.same_segments(expected, found))
-    row.extras = max(row.extras, measures.largest_difference(expected.extras, found.extras))
+        _compare_semantic(row, expected, actual)
+    row.semantic = min(row.semantic, measures.same_segments(expected, actual))
+    row.extras = max(row.extras, measures.largest_difference(expected.extras, actual.extras))
     return row
 
 
@@ -286,21 +286,21 @@ def timed(model: nn.Module, batch: ImageBatch) -> tuple[list[Prediction], float]
     return predictions, (time.perf_counter() - start) * 1000
 
 
-def _compare_semantic(row: Row, expected: Prediction, found: Prediction) -> None:
-    if expected.semantic is None or found.semantic is None:
+def _compare_semantic(row: Row, expected: Prediction, actual: Prediction) -> None:
+    if expected.semantic is None or actual.semantic is None:
         row.semantic = 0.0
         return
-    one, other = expected.semantic.logits, found.semantic.logits
+    one, other = expected.semantic.logits, actual.semantic.logits
     row.semantic = float((one.argmax(0) == other.argmax(0)).float().mean()) if one.shape == other.shape else 0.0
 
 
-def _compare_detections(row: Row, expected: Detections, found: Detections) -> None:
-    row.expected, row.found = len(expected), len(found)
-    first, second = _matches(expected, found, row.bounds.overlap)
-    row.matched = _share(expected.scores, found.scores, first, second, row.bounds.score)
+def _compare_detections(row: Row, expected: Detections, actual: Detections) -> None:
+    row.expected, row.actual = len(expected), len(actual)
+    first, second = _matches(expected, actual, row.bounds.overlap)
+    row.matched = _share(expected.scores, actual.scores, first, second, row.bounds.score)
     if not len(first):
         return
-    one, other = expected[first], found[second]
+    one, other = expected[first], actual[second]
     row.boxes = float((one.boxes - other.boxes).abs().max())
     row.scores = float((one.scores - other.scores).abs().max())
     if one.keypoints is not None:
@@ -312,11 +312,11 @@ def _compare_detections(row: Row, expected: Detections, found: Detections) -> No
         row.masks = measures.overlap(one.masks, other.masks)
 
 
-def _share(expected: Tensor, found: Tensor, first: Tensor, second: Tensor, least: float) -> float:
-    """The fraction of detections with scores of at least `least` that have a match; the lower of both sides."""
+def _share(expected: Tensor, actual: Tensor, first: Tensor, second: Tensor, min_score: float) -> float:
+    """The fraction of detections with scores of at least `min_score` that have a match; the lower of both sides."""
     shares = [1.0]
-    for scores, rows in ((expected, first), (found, second)):
-        counted = scores >= least
+    for scores, rows in ((expected, first), (actual, second)):
+        counted = scores >= min_score
         matches = torch.zeros(len(scores), dtype=torch.bool)
         matches[rows] = True
         if counted.any():
@@ -324,20 +324,20 @@ def _share(expected: Tensor, found: Tensor, first: Tensor, second: Tensor, least
     return min(shares)
 
 
-def _matches(expected: Detections, found: Detections, least: float) -> tuple[Tensor, Tensor]:
+def _matches(expected: Detections, actual: Detections, min_iou: float) -> tuple[Tensor, Tensor]:
     """Matching rows of both, int64 (K,) each: greedily by descending IoU, each row once."""
-    overlap = geometry.geometry(expected.boxes.shape[1]).iou(expected.boxes, found.boxes)
-    overlap = torch.where(expected.labels[:, None] == found.labels, overlap, 0.0)
+    overlap = geometry.geometry(expected.boxes.shape[1]).iou(expected.boxes, actual.boxes)
+    overlap = torch.where(expected.labels[:, None] == actual.labels, overlap, 0.0)
     pairs: list[tuple[int, int]] = []
-    rows, columns = torch.nonzero(overlap >= least, as_tuple=True)
+    rows, columns = torch.nonzero(overlap >= min_iou, as_tuple=True)
     # Boxes that lie at the border of an image may be the same exactly: then scores distinguish them.
-    apart = (expected.scores[rows] - found.scores[columns]).abs()
+    apart = (expected.scores[rows] - actual.scores[columns]).abs()
     order = (overlap[rows, columns] - apart / 1000).argsort(descending=True)
-    taken: tuple[set[int], set[int]] = (set(), set())
+    matched: tuple[set[int], set[int]] = (set(), set())
     for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
-        if row not in taken[0] and column not in taken[1]:
-            taken[0].add(row)
-            taken[1].add(column)
+        if row not in matched[0] and column not in matched[1]:
+            matched[0].add(row)
+            matched[1].add(column)
             pairs.append((row, column))
     rows_and_columns = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
     return rows_and_columns[:, 0], rows_and_columns[:, 1]

@@ -104,16 +104,21 @@ def _exporter(
     if calibrate is not None:
         listed(calibrate, "--calibrate")
     maker = registry.find("exporters", form, "det export").load()
-    taken = inspect.signature(maker).parameters
-    given: dict[str, Any] = {"precision": precision, "calibrate": calibrate, "keep_float": keep_float, "device": device}
-    given["dynamic_batch"] = dynamic_batch
-    given = {name: value for name, value in given.items() if value not in (None, (), "fp32", False)}
-    if resize or (resize is None and "resize" in taken and not request.size):
-        given["resize"] = True if resize else None  # None: where boxes can be brought back
-    unknown = sorted(set(given) - set(taken))
+    parameters = inspect.signature(maker).parameters
+    arguments: dict[str, Any] = {
+        "precision": precision,
+        "calibrate": calibrate,
+        "keep_float": keep_float,
+        "device": device,
+    }
+    arguments["dynamic_batch"] = dynamic_batch
+    arguments = {name: value for name, value in arguments.items() if value not in (None, (), "fp32", False)}
+    if resize or (resize is None and "resize" in parameters and not request.size):
+        arguments["resize"] = True if resize else None  # None: where boxes can be brought back
+    unknown = sorted(set(arguments) - set(parameters))
     if unknown:
         raise ConfigError(f"--{unknown[0].replace('_', '-')}", f"is not an option of {form}")
-    exporter = maker(dynamic=not request.size, **given)
+    exporter = maker(dynamic=not request.size, **arguments)
     if hasattr(exporter, "require"):
         exporter.require()
     return exporter

@@ -24,7 +24,7 @@ class ExportedModel(nn.Module):
     Args:
         run: function from pixels uint8 (B, 3, H, W) and sizes int64 (B, 2), and proposals (N, 4) if `metadata.inputs`
             has them, to the outputs; B is `metadata.batch_size`, or with `metadata.any_batch` at most that.
-        metadata: metadata of the file.
+        metadata: metadata read from the file.
         where: name of the file in error messages.
 
     Attributes:
@@ -76,10 +76,10 @@ class ExportedModel(nn.Module):
         count, device = len(images), images[0].device
         missing = 0 if self.metadata.any_batch else self.metadata.batch_size - count
         images, sizes = images + images[:1] * missing, sizes + sizes[:1] * missing
-        pixels, given = self.entering(images, sizes)
+        pixels, sizes_tensor = self.entering(images, sizes)
         try:
             with torch.no_grad():
-                outputs = self.run(pixels, given, *proposals)
+                outputs = self.run(pixels, sizes_tensor, *proposals)
         except Exception as error:  # a runtime's errors have no common type
             raise CheckpointError(self.where, "fails", f"{type(error).__name__}: {str(error)[:300]}") from error
         if len(outputs) != len(self.metadata.outputs):

@@ -27,17 +27,17 @@ def keypoints(heatmaps: Floats, boxes: Floats) -> Floats:
     Returns:
         float32 (N, K, 3): x, y, score.
     """
-    found = np.zeros((*heatmaps.shape[:2], 3), np.float32)
-    for own, maps, (x0, y0, x1, y1) in zip(found, heatmaps, boxes.astype(np.float32), strict=True):
+    points = np.zeros((*heatmaps.shape[:2], 3), np.float32)
+    for row, maps, (x0, y0, x1, y1) in zip(points, heatmaps, boxes.astype(np.float32), strict=True):
         width, height = np.maximum(x1 - x0, np.float32(1)), np.maximum(y1 - y0, np.float32(1))
         rows, columns = int(np.ceil(height)), int(np.ceil(width))
         down, across = _bicubic(maps.shape[1], rows), _bicubic(maps.shape[2], columns)
         enlarged = (down @ maps.astype(np.float64) @ across.T).reshape(len(maps), -1)
         place, best = enlarged.argmax(1), enlarged.max(1)
-        own[:, 0] = (place % columns + 0.5) * (width / columns) + x0
-        own[:, 1] = (place // columns + 0.5) * (height / rows) + y0
-        own[:, 2] = 1 / np.exp(maps.reshape(len(maps), -1) - best[:, None]).sum(1)
-    return found
+        row[:, 0] = (place % columns + 0.5) * (width / columns) + x0
+        row[:, 1] = (place // columns + 0.5) * (height / rows) + y0
+        row[:, 2] = 1 / np.exp(maps.reshape(len(maps), -1) - best[:, None]).sum(1)
+    return points
 
 
 def _bicubic(length: int, target: int) -> NDArray[np.float64]:
@@ -64,15 +64,15 @@ def paste(mask: Floats, box: Any, size: tuple[int, int], threshold: float = 0.5)
         size: (height, width) of the image in pixels.
         threshold: minimum probability of the mask, in (0, 1].
     """
-    found = np.zeros(size, np.bool_)
+    canvas = np.zeros(size, np.bool_)
     x0, y0, x1, y1 = (float(value) for value in box)
     left, right = max(int(np.floor(x0)) - 1, 0), min(int(np.ceil(x1)) + 1, size[1])
     top, bottom = max(int(np.floor(y0)) - 1, 0), min(int(np.ceil(y1)) + 1, size[0])
     if x0 < x1 and y0 < y1 and left < right and top < bottom:
         down = _bilinear(mask.shape[0], (np.arange(top, bottom) + 0.5 - y0) / (y1 - y0))
         across = _bilinear(mask.shape[1], (np.arange(left, right) + 0.5 - x0) / (x1 - x0))
-        found[top:bottom, left:right] = down @ mask.astype(np.float32) @ across.T >= threshold
-    return found
+        canvas[top:bottom, left:right] = down @ mask.astype(np.float32) @ across.T >= threshold
+    return canvas
 
 
 def _bilinear(length: int, share: NDArray[np.floating[Any]]) -> Floats:

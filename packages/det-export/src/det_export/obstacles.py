@@ -17,7 +17,7 @@ class Obstacle:
     Attributes:
         operator: the part or operation of the model that cannot be exported.
         reason: why it cannot be exported.
-        fix: alternative for the user.
+        fix: advice to the user: what to export instead.
     """
 
     operator: str
@@ -43,6 +43,6 @@ def obstacle(model: nn.Module) -> Obstacle | None:
 
 def require_exportable(model: nn.Module, form: str) -> None:
     """Raise ConfigError, with the operator and the reason, where a model is known not to be exportable."""
-    found = obstacle(model)
-    if found is not None:
-        raise ConfigError("export", f"{found.operator} {found.reason}", f"the format is {form}", found.fix)
+    failure = obstacle(model)
+    if failure is not None:
+        raise ConfigError("export", f"{failure.operator} {failure.reason}", f"the format is {form}", failure.fix)

@@ -46,11 +46,11 @@ def written_for(model: nn.Module) -> nn.Module:
 
 def parts_of(model: nn.Module) -> tuple[dict[str, Tensor], list[Mapping[str, Any]]]:
     """The constants by name, and the nodes of the steps after the program, of a model and all of its parts."""
-    found: list[Exported] = [each.exported() for each in model.modules() if isinstance(each, Exportable)]
+    parts: list[Exported] = [each.exported() for each in model.modules() if isinstance(each, Exportable)]
     constants: dict[str, Tensor] = {}
-    for each in found:
+    for each in parts:
         constants |= {name: value.detach().cpu().clone() for name, value in each.constants.items()}
-    return constants, [dict(each.finish) for each in found if each.finish is not None]
+    return constants, [dict(each.finish) for each in parts if each.finish is not None]
 
 
 def finishers(nodes: Sequence[Mapping[str, Any]], where: str) -> list[Finish]:

@@ -86,8 +86,8 @@ class Program(nn.Module):
                 torch._check(side >= 1)
                 torch._check(side <= limit)
             rows.append((height, width))  # type: ignore[arg-type]
-        given = tuple(Proposals(boxes=boxes, logits=torch.zeros_like(boxes[:, 0])) for boxes in proposals)
-        return ImageBatch(pixels=pixels, sizes=tuple(rows), proposals=given or None)
+        image_proposals = tuple(Proposals(boxes=boxes, logits=torch.zeros_like(boxes[:, 0])) for boxes in proposals)
+        return ImageBatch(pixels=pixels, sizes=tuple(rows), proposals=image_proposals or None)
 
 
 def flatten(predictions: Sequence[Prediction]) -> dict[str, Tensor]:
@@ -155,7 +155,7 @@ def _prediction(tensors: Mapping[str, Tensor], size: Size) -> Prediction:
             points = torch.from_numpy(decoded).to(heatmaps.device)
             tensors = {name: value for name, value in tensors.items() if name != HEATMAPS} | {"keypoints": points}
         optional: dict[str, Any] = {name: tensors[name] for name in ("masks", "keypoints") if name in tensors}
-        found = Detections(
+        detections = Detections(
             boxes=tensors["boxes"],
             labels=tensors["labels"].long(),
             scores=tensors["scores"],
@@ -163,7 +163,7 @@ def _prediction(tensors: Mapping[str, Tensor], size: Size) -> Prediction:
             extras=_below("detections.", tensors),
             **optional,
         )
-        prediction = replace(prediction, detections=found)
+        prediction = replace(prediction, detections=detections)
     if "proposal_boxes" in tensors:
         proposals = Proposals(boxes=tensors["proposal_boxes"], logits=tensors["proposal_logits"])
         prediction = replace(prediction, proposals=proposals)

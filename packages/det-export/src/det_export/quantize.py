@@ -48,7 +48,7 @@ class QuantizationReport:
 
     Attributes:
         layers: reports of convolutions and linear layers, in order of the graph.
-        pictures: number of calibration pictures.
+        pictures: number of pictures used for calibration.
     """
 
     layers: list[LayerReport] = field(default_factory=list)
@@ -56,18 +56,18 @@ class QuantizationReport:
 
     def problems(self) -> list[str]:
         """Warnings, worst first; empty if the calibration is good."""
-        found = []
+        problems = []
         outside = max(self.layers, key=lambda layer: layer.outside, default=None)
         if outside is not None and outside.outside > _OUTSIDE:
             share = f"{outside.outside:.0%} of the inputs of {outside.name} lie outside its calibrated range"
-            found.append(f"the pictures of the check are unlike those of the calibration: {share}")
+            problems.append(f"the pictures of the check are unlike those of the calibration: {share}")
         unused = [layer.name for layer in self.layers if layer.reason == _UNUSED]
         if unused:
-            found.append(f"no input reached {', '.join(unused)} on any calibration picture; they stay in float")
+            problems.append(f"no input reached {', '.join(unused)} on any calibration picture; they stay in float")
         noisy = [layer for layer in self.layers if layer.decibels < _NOISY]
         for layer in sorted(noisy, key=lambda layer: layer.decibels)[:3]:
-            found.append(f"{layer.name} loses much: {layer.decibels:.0f} dB; --keep-float {layer.name} keeps it")
-        return found
+            problems.append(f"{layer.name} loses much: {layer.decibels:.0f} dB; --keep-float {layer.name} keeps it")
+        return problems
 
 
 _UNUSED = "no input reached it"
@@ -110,10 +110,12 @@ def quantize(
 
     graph: fx.GraphModule = program.module(check_guards=False)
     names = dict(layers(graph))
-    kept = _kept(set(names.values()), keep_float)
-    if not set(names.values()) - kept:
+    float_layers = _float_layers(set(names.values()), keep_float)
+    if not set(names.values()) - float_layers:
         raise ConfigError("int8", "no layer is left to quantize", fix="give fewer names to --keep-float")
-    prepared = prepare_pt2e(graph, LayerQuantizer([node.name for node, name in names.items() if name not in kept]))
+    prepared = prepare_pt2e(
+        graph, LayerQuantizer([node.name for node, name in names.items() if name not in float_layers])
+    )
     measured, count = list(others[:1]), 0
     with torch.no_grad():
         for inputs in pictures:
@@ -123,7 +125,7 @@ def quantize(
         if not count:
             raise DataError("int8", "there are no pictures to calibrate on", fix="name a folder: --calibrate FOLDER")
         unused = _without_unused(prepared)
-        report = _report(prepared, measured[0], kept)
+        report = _report(prepared, measured[0], float_layers)
         report.pictures = count
         for layer in report.layers:
             if layer.name in unused:
@@ -151,15 +153,15 @@ def weight_name(node: Any) -> str:
     return str(node.target).rpartition(".")[0].removeprefix("model.")
 
 
-def _kept(names: set[str], keep_float: Sequence[str]) -> set[str]:
-    kept: set[str] = set()
-    for wanted in keep_float:
-        within = {name for name in names if name == wanted or name.startswith(f"{wanted}.")}
+def _float_layers(names: set[str], keep_float: Sequence[str]) -> set[str]:
+    layers: set[str] = set()
+    for prefix in keep_float:
+        within = {name for name in names if name == prefix or name.startswith(f"{prefix}.")}
         if not within:
-            near = difflib.get_close_matches(wanted, names, 3) or sorted(names)[:3]
-            raise ConfigError("--keep-float", "is no convolution or linear layer", wanted, f"such as {', '.join(near)}")
-        kept |= within
-    return kept
+            near = difflib.get_close_matches(prefix, names, 3) or sorted(names)[:3]
+            raise ConfigError("--keep-float", "is no convolution or linear layer", prefix, f"such as {', '.join(near)}")
+        layers |= within
+    return layers
 
 
 def _observed(prepared: fx.GraphModule) -> Iterator[tuple[fx.Node, Any, Any]]:
@@ -210,12 +212,12 @@ class _Measuring(fx.Interpreter):
                 low, high = (0 - zero) * scale, (255 - zero) * scale
                 error = float(((rounded - result) ** 2).sum())
                 power = float((result**2).sum())
-                found = LayerReport(weight_name(n.args[1]))
-                found.decibels = 10 * math.log10(power / error) if error and power else float("inf")
-                found.outside = float(((x < low - scale) | (x > high + scale)).float().mean())
-                before = self.measured.setdefault(found.name, found)
-                before.decibels = min(before.decibels, found.decibels)
-                before.outside = max(before.outside, found.outside)
+                layer = LayerReport(weight_name(n.args[1]))
+                layer.decibels = 10 * math.log10(power / error) if error and power else float("inf")
+                layer.outside = float(((x < low - scale) | (x > high + scale)).float().mean())
+                before = self.measured.setdefault(layer.name, layer)
+                before.decibels = min(before.decibels, layer.decibels)
+                before.outside = max(before.outside, layer.outside)
         return result
 
 
@@ -227,14 +229,14 @@ def _rounded(x: Tensor, observer: Any, axis: int | None) -> Tensor:
     return torch.fake_quantize_per_channel_affine(x, scale, zero.to(torch.int32), axis, low, high)
 
 
-def _report(prepared: fx.GraphModule, inputs: tuple[Tensor, ...], kept: set[str]) -> QuantizationReport:
+def _report(prepared: fx.GraphModule, inputs: tuple[Tensor, ...], float_layers: set[str]) -> QuantizationReport:
     measuring = _Measuring(prepared)
     measuring.run(*inputs)
     names = dict.fromkeys(name for _, name in layers(prepared))
     report = QuantizationReport()
     for name in names:
-        own = measuring.measured.get(name, LayerReport(name))
-        if name in kept:
-            own.quantized, own.reason = False, "asked for"
-        report.layers.append(own)
+        layer = measuring.measured.get(name, LayerReport(name))
+        if name in float_layers:
+            layer.quantized, layer.reason = False, "asked for"
+        report.layers.append(layer)
     return report

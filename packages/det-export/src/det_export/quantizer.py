@@ -9,7 +9,7 @@ from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, Quantiza
 
 __all__ = ["LayerQuantizer"]
 
-_EPS = 2.0**-12
+_EPS = 1e-10  # least scale: the usual 2**-12 is coarse for a first layer that takes pixels up to 255
 _ENTERING = QuantizationSpec(
     dtype=torch.uint8,
     quant_min=0,

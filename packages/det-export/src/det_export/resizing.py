@@ -28,8 +28,8 @@ def require_resizable(metadata: Metadata) -> None:
         raise ConfigError("resize", "has no rule: the recipe's transforms do more than ResizeShortestEdge", fix=fix)
     others = set(outputs) - _OUTPUTS
     if others or batch_size != 1:
-        found = ", ".join(sorted(others)) or f"{batch_size} images at once"
-        raise ConfigError("resize", "is for one image, and boxes, masks and keypoints", found, fix)
+        detail = ", ".join(sorted(others)) or f"{batch_size} images at once"
+        raise ConfigError("resize", "is for one image, and boxes, masks and keypoints", detail, fix)
 
 
 def can_resize(metadata: Metadata) -> bool:

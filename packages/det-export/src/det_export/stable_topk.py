@@ -26,12 +26,12 @@ class StableTopK(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """The call itself, or for `topk` a stable sort."""
-        given = dict(kwargs or {})
-        if func not in _TOPK or not given.get("largest", True) or len(args) > 3:
-            return func(*args, **given)
-        values = args[0] if args else given["input"]
-        count = args[1] if len(args) > 1 else given["k"]
-        dim = args[2] if len(args) > 2 else given.get("dim", -1)
+        arguments = dict(kwargs or {})
+        if func not in _TOPK or not arguments.get("largest", True) or len(args) > 3:
+            return func(*args, **arguments)
+        values = args[0] if args else arguments["input"]
+        count = args[1] if len(args) > 1 else arguments["k"]
+        dim = args[2] if len(args) > 2 else arguments.get("dim", -1)
         with torch._C.DisableTorchFunctionSubclass():
             ordered, index = values.sort(dim=dim, descending=True, stable=True)
             result = ordered.narrow(dim, 0, count), index.narrow(dim, 0, count)

@@ -30,8 +30,8 @@ def show(agreement: "Agreement", report: "QuantizationReport | None" = None) -> 
         _show_rows(agreement.resizing, [*_COLUMNS[:-1]])
     if agreement.unmeasured:
         echo(agreement.unmeasured)
-    for name, (expected, found) in agreement.metrics.items():
-        echo(f"{name} on {agreement.images} images: {expected:.4f} of the model, {found:.4f} of the file")
+    for name, (expected, actual) in agreement.metrics.items():
+        echo(f"{name} on {agreement.images} images: {expected:.4f} of the model, {actual:.4f} of the file")
 
 
 def _show_rows(rows: "Sequence[Row]", columns: list[str]) -> None:
@@ -39,18 +39,18 @@ def _show_rows(rows: "Sequence[Row]", columns: list[str]) -> None:
     for row in rows:
         figures = (f"{row.matched:.0%}", f"{row.boxes:.0e}", f"{row.scores:.0e}", f"{row.masks:.3f}")
         times = "/".join(f"{each:.0f}" for each in row.milliseconds)
-        sizes = (f"{row.size[0]}x{row.size[1]}", f"{row.expected}/{row.found}")
-        shown = (cell(row.image), *sizes, *figures, f"{row.semantic:.1%}", times, "yes" if row.agrees else "NO")
-        table.add_row(*shown[: len(columns)])
+        sizes = (f"{row.size[0]}x{row.size[1]}", f"{row.expected}/{row.actual}")
+        cells = (cell(row.image), *sizes, *figures, f"{row.semantic:.1%}", times, "yes" if row.agrees else "NO")
+        table.add_row(*cells[: len(columns)])
     _print(table)
 
 
 def _show_layers(report: "QuantizationReport") -> None:
     table = _table(["layer", "kept", "dB", "outside"])
     for layer in report.layers:
-        kept = layer.reason or "int8"
+        precision = layer.reason or "int8"
         decibels = f"{layer.decibels:.0f}" if layer.quantized else "-"
-        table.add_row(cell(layer.name), kept, decibels, f"{layer.outside:.1%}")
+        table.add_row(cell(layer.name), precision, decibels, f"{layer.outside:.1%}")
     _print(table)
     echo(f"calibrated on {report.pictures} pictures; output over its error in dB, share of input beyond its range")
     for problem in report.problems():

@@ -80,11 +80,11 @@ def add_resizing(
         name, pixels = (image.name, read_image(image)) if isinstance(image, Path) else image
         size = (int(pixels.shape[1]), int(pixels.shape[2]))
         entering = transform(Sample(image=pixels)).image
-        given = (int(entering.shape[1]), int(entering.shape[2]))
-        (expected, *_), before = timed(model, ImageBatch(pixels=entering[None], sizes=(given,)))
-        (found, *_), after = timed(exported, ImageBatch(pixels=pixels[None], sizes=(size,)))
+        input_size = (int(entering.shape[1]), int(entering.shape[2]))
+        (expected, *_), before = timed(model, ImageBatch(pixels=entering[None], sizes=(input_size,)))
+        (actual, *_), after = timed(exported, ImageBatch(pixels=pixels[None], sizes=(size,)))
         if expected.detections is not None:
-            factors = torch.tensor([size[1] / given[1], size[0] / given[0]] * 2)
+            factors = torch.tensor([size[1] / input_size[1], size[0] / input_size[0]] * 2)
             moved = replace(expected.detections, boxes=expected.detections.boxes * factors, size=size)
             expected = replace(expected, detections=moved)
-        agreement.resizing.append(compared(Row(name, size, milliseconds=(before, after)), expected, found))
+        agreement.resizing.append(compared(Row(name, size, milliseconds=(before, after)), expected, actual))

@@ -30,7 +30,7 @@ class Parameter:
     Attributes:
         name: the key in a recipe.
         type: the annotation, without the names of modules.
-        default: as YAML; "" if there is none.
+        default: default as YAML; "" if there is none.
         about: the entry of the docstring, in one line; "" if there is none.
     """
 
@@ -46,9 +46,9 @@ class Description:
 
     Attributes:
         name: the qualified name, or the import path.
-        target: the import path.
+        target: import path, "module:attribute".
         about: the docstring up to its sections.
-        parameters: in the order of the signature.
+        parameters: parameters in the order of the signature.
         open: whether there may be further arguments, which the signature does not name.
     """
 

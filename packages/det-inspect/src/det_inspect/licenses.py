@@ -44,7 +44,7 @@ class License(NamedTuple):
 
     Attributes:
         kind: "package", "weights" or "data".
-        name: of the package, the address of the weights, or the split and its annotations.
+        name: name of the package, address of the weights, or the split and its annotations.
         terms: name of the licence, or where it is published.
     """
 

@@ -39,7 +39,7 @@ def contact_sheet(images: Sequence[Image.Image], columns: int = 2, gap: int = 12
 
     Args:
         images: RGB images of any sizes.
-        columns: cells in a row.
+        columns: number of pictures in a row.
         gap: pixels between cells, and around all of them.
     """
     columns = max(1, min(columns, len(images)))

@@ -34,7 +34,7 @@ class FakeQuantization:
     """Rounds what layers of a model compute with, from `attach` to `detach`.
 
     Args:
-        model: any model.
+        model: model whose layers are quantized while attached.
         keep_float: patterns (`*`, `?`, `[]`) of the names of modules that stay in float with their submodules.
 
     Attributes:
@@ -150,7 +150,7 @@ class QuantizationAware:
         start: first step with rounding; ranges are observed from step 0.
         freeze_ranges: step from which ranges are fixed; None: never.
         freeze_norms: step from which batch norms use their running statistics; None: never.
-        keep_float: as of `FakeQuantization`.
+        keep_float: names of modules that stay in float.
     """
 
     def __init__(

@@ -17,10 +17,10 @@ class SubclassCoco(CocoDataset):
     """A file in the COCO format with the sub-class of each object as `extras: {subclass_id: ...}`, as D2Go reads it.
 
     Args:
-        images: folder of the images.
+        images: folder that file names start from.
         annotations: path of the JSON file.
-        classes: as of `CocoDataset`.
-        keep_empty: as of `CocoDataset`.
+        classes: names of the categories to keep; None keeps all.
+        keep_empty: whether images without objects belong to the dataset.
 
     Raises:
         DataError: as of `CocoDataset`, or an object has no sub-class.

@@ -36,7 +36,7 @@ def join_things(
         labels: class labels of the detections.
         scores: scores of the detections, in descending order.
         semantic: logits, float32 (1 + S, H, W): all things as one class, then each stuff class.
-        num_things: label of the first stuff class.
+        num_things: number of thing classes: the label of the first stuff class.
         overlap_threshold: fraction of a detection above which its overlap with better ones suppresses it.
         stuff_area: minimum stuff area in pixels; smaller stuff becomes void.
         score_threshold: minimum score of a detection.

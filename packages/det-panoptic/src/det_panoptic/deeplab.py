@@ -21,7 +21,7 @@ class DeepLabV3Head(nn.Module):
     Args:
         channels: channels of each backbone level.
         strides: stride of each backbone level.
-        num_classes: number of pixel classes.
+        num_classes: number of classes of pixels.
         in_feature: feature level; by default the last.
         aspp_channels: output channels of the pyramid pooling.
         aspp_dilations: dilations of the three 3 x 3 convolutions of the pyramid pooling.
@@ -30,8 +30,8 @@ class DeepLabV3Head(nn.Module):
         train_size: (height, width) of the training images, the window of the image pooling; None to pool the whole
             image.
         separable: whether convolutions are depthwise separable.
-        pixel_loss: loss over the pixels.
-        loss_weight: weight of the loss.
+        pixel_loss: loss of the logits over the pixels.
+        loss_weight: factor on the loss in the sum.
     """
 
     contract = "SemanticHead"
@@ -104,7 +104,7 @@ class DeepLabDecoder(nn.Module):
 
     Attributes:
         stride: stride of the output, that of the finest level.
-        out_channels: channels of the output.
+        out_channels: number of channels of the output.
         norm: norm layer of its convolutions, as given.
         separable: whether they are depthwise separable, as given.
     """
@@ -170,9 +170,9 @@ class DeepLabV3PlusHead(nn.Module):
     Args:
         channels: channels of each backbone level.
         strides: stride of each backbone level.
-        num_classes: number of pixel classes.
+        num_classes: number of classes of pixels.
         decoder: built with `channels` and `strides`.
-        pixel_loss: loss over the pixels.
+        pixel_loss: loss of the logits over the pixels.
         loss_weight: weight of the loss.
     """
 

@@ -1,4 +1,4 @@
-"""Every pixel of an image in the colour of its segment, with a legend."""
+"""Every pixel of an image in the color of its segment, with a legend."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from det_core.structures import PanopticMap, SemanticMap
-from det_core.visual.draw import colour, font, to_pil
+from det_core.visual.draw import class_color, font, to_pil
 from det_core.visual.segments import by_class, entries
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -25,7 +25,7 @@ def draw_segments(
 ) -> Image.Image:
     """A copy of `image` tinted by class, so that its texture shows, with a legend on its right.
 
-    Things have an outline, and each a shade of its own; the legend lists classes by falling area: how many of things,
+    Things have a contour, and each a different shade; the legend lists classes by falling area: how many of things,
     how much of the image of stuff.
 
     Args:
@@ -33,33 +33,33 @@ def draw_segments(
         segments: in the pixels of `image`; of a semantic map, the most likely class of each pixel.
         classes: the name of each label; a label without a name is shown as its number.
     """
-    found = by_class(segments) if isinstance(segments, SemanticMap) else segments
+    panoptic = by_class(segments) if isinstance(segments, SemanticMap) else segments
     picture = to_pil(image)
     pixels = np.asarray(picture).astype(np.float32)
-    ids = found.ids.cpu().numpy().astype(np.int64)
-    numbers = np.array([0, *(each["id"] for each in found.segments)], np.int64)
+    ids = panoptic.ids.cpu().numpy().astype(np.int64)
+    numbers = np.array([0, *(each["id"] for each in panoptic.segments)], np.int64)
     order = np.argsort(numbers)
     rows = order[np.searchsorted(numbers, ids, sorter=order).clip(max=len(numbers) - 1)]
-    things = np.array([False, *(each["is_thing"] for each in found.segments)])
+    things = np.array([False, *(each["is_thing"] for each in panoptic.segments)])
     tint = np.array([0.0, *(_TINT_THINGS if thing else _TINT_STUFF for thing in things[1:])])[rows][..., None]
-    colours = np.array([_INK, *_shades(found.segments)], np.float32)
-    drawn = pixels * (1 - tint) + colours[rows] * tint
+    colors = np.array([_INK, *_shades(panoptic.segments)], np.float32)
+    canvas = pixels * (1 - tint) + colors[rows] * tint
     width = max(1, round(min(picture.size) / 300))
     rim = _rims(np.where(things[rows], rows, 0), width)
-    drawn[rim] = 0.25 * drawn[rim] + 0.75 * np.where(colours[rows].mean(-1, keepdims=True) > 127, 0, 255)[rim]
-    return _with_legend(Image.fromarray(drawn.round().astype(np.uint8)), found, classes)
+    canvas[rim] = 0.25 * canvas[rim] + 0.75 * np.where(colors[rows].mean(-1, keepdims=True) > 127, 0, 255)[rim]
+    return _with_legend(Image.fromarray(canvas.round().astype(np.uint8)), panoptic, classes)
 
 
 def _shades(segments: Sequence[Any]) -> list[tuple[int, ...]]:
-    """The colour of each segment: that of its class, of things brighter and darker in turn."""
-    seen: dict[int, int] = {}
+    """The color of each segment: that of its class, of things brighter and darker in turn."""
+    counts: dict[int, int] = {}
     shades: list[tuple[int, ...]] = []
     for each in segments:
-        own: tuple[int, ...] = colour(each["label"])
+        shade: tuple[int, ...] = class_color(each["label"])
         if each["is_thing"]:
-            turn = seen[each["label"]] = seen.get(each["label"], -1) + 1
-            own = tuple(min(255, round(value * (1.0, 1.3, 0.75, 1.15, 0.6)[turn % 5])) for value in own)
-        shades.append(own)
+            turn = counts[each["label"]] = counts.get(each["label"], -1) + 1
+            shade = tuple(min(255, round(value * (1.0, 1.3, 0.75, 1.15, 0.6)[turn % 5])) for value in shade)
+        shades.append(shade)
     return shades
 
 
@@ -71,8 +71,8 @@ def _rims(ids: NDArray[np.int64], width: int) -> NDArray[np.bool_]:
     return ((highest != lowest)[0, 0].numpy()) & (ids > 0)
 
 
-def _with_legend(picture: Image.Image, found: PanopticMap, classes: Sequence[str]) -> Image.Image:
-    rows = entries(found, classes)
+def _with_legend(picture: Image.Image, panoptic: PanopticMap, classes: Sequence[str]) -> Image.Image:
+    rows = entries(panoptic, classes)
     if not rows:
         return picture
     hidden = len(rows) - _LISTED
@@ -88,6 +88,6 @@ def _with_legend(picture: Image.Image, found: PanopticMap, classes: Sequence[str
     for row, (label, text) in enumerate(rows):
         x, y = picture.width + gap, row * step + gap // 2
         if label >= 0:
-            pen.rectangle((x, y, x + size, y + size), fill=colour(label), outline=_INK)
+            pen.rectangle((x, y, x + size, y + size), fill=class_color(label), outline=_INK)
         pen.text((x + size + gap, y - size // 8), text, font=letters, fill=_INK)
     return sheet

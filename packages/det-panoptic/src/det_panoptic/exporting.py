@@ -61,7 +61,7 @@ class JoinThings:
     """Merges things and stuff into segments, as `PanopticFPN` does.
 
     Args:
-        num_things: label of the first stuff class.
+        num_things: number of thing classes: the label of the first stuff class.
         overlap_threshold: maximum covered fraction of a detection; as all others, see `Merging`.
         stuff_area: minimum stuff area in pixels.
         score_threshold: minimum score of a detection, in [0, 1].
@@ -86,11 +86,11 @@ class GroupPixels:
     """Groups pixels into segments, as `PanopticDeepLab` does.
 
     Args:
-        num_classes: number of pixel classes.
+        num_classes: number of classes of pixels.
         things: labels of the thing classes.
         threshold: minimum height of a centre; as the next three, see `Grouping`.
         nms_kernel: side of the NMS window in pixels, odd.
-        top_k: maximum number of centres.
+        top_k: maximum number of centers per image.
         stuff_area: minimum stuff area in pixels.
         predict_instances: whether things are also returned as detections.
     """

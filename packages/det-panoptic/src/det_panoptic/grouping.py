@@ -41,7 +41,7 @@ class Grouping(nn.Module):
     """Assigns thing pixels to the nearest centre, and gives every segment one class.
 
     Args:
-        num_classes: number of pixel classes.
+        num_classes: number of classes of pixels.
         things: labels of the thing classes.
         threshold: minimum height of a centre in the heatmap.
         nms_kernel: side of the square in which a centre must be the maximum, in pixels; odd.

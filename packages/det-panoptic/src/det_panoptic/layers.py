@@ -52,7 +52,7 @@ class ASPP(nn.Module):
     """Atrous spatial pyramid pooling: dilated convolutions and image pooling (DeepLabv3, 2017).
 
     Args:
-        in_channels: input channels.
+        in_channels: number of channels of the input.
         out_channels: channels of each of the five branches, and of the output.
         dilations: dilations of the three 3 x 3 convolutions.
         norm: norm layer of the convolutions except the one after image pooling.

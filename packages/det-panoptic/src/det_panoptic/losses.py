@@ -33,7 +33,7 @@ class PixelLoss:
         kind: "cross_entropy" for the mean over the labelled pixels; "hard_pixel_mining" for the mean over the fraction
             `hardest` of all pixels with the largest losses, where ignored pixels have a loss of 0.
         hardest: fraction of pixels, in (0, 1]; 1 for all.
-        ignore: label of ignored pixels.
+        ignore: label of pixels without a loss.
     """
 
     kind: Kind = "hard_pixel_mining"

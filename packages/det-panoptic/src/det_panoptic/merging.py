@@ -32,7 +32,7 @@ class Merging:
         Args:
             detections: detections with masks in any format.
             logits: float32 (1 + S, H, W): all things as one class, then each stuff class.
-            num_things: label of the first stuff class.
+            num_things: number of thing classes: the label of the first stuff class.
         """
         best = detections[detections.scores >= self.score_threshold]
         best = best[best.scores.argsort(descending=True, stable=True)]

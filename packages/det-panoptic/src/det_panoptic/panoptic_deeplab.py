@@ -39,11 +39,11 @@ class PanopticDeepLabSemSegHead(nn.Module):
     Args:
         channels: channels of each backbone level.
         strides: stride of each backbone level.
-        num_classes: number of pixel classes.
+        num_classes: number of classes of pixels.
         decoder: built with `channels` and `strides`; the branch takes over its norm and kind of convolutions.
         head_channels: input channels of the predictor.
-        pixel_loss: loss over the pixels.
-        loss_weight: weight of the loss.
+        pixel_loss: loss of the logits over the pixels.
+        loss_weight: factor on the loss in the sum.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class PanopticDeepLab(nn.Module):
     """Bottom-up panoptic segmentation, without proposals.
 
     Args:
-        backbone: feature extractor.
+        backbone: network from images to feature maps.
         num_classes: number of thing and stuff classes.
         things: labels of the thing classes.
         sem_seg_head: semantic branch, built with `channels`, `strides` and `num_classes`.

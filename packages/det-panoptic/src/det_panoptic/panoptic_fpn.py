@@ -29,14 +29,14 @@ class PanopticFPN(nn.Module):
     Labels count thing classes first, then stuff classes. For the semantic head all things are one class, the first.
 
     Args:
-        backbone: feature extractor.
-        num_things: number of thing classes.
-        num_stuff: number of stuff classes.
+        backbone: network from images to feature maps.
+        num_things: number of classes of things.
+        num_stuff: number of classes of stuff.
         proposal_generator: first stage, built with `channels` and `strides`.
         roi_heads: second stage, built with `channels`, `strides` and `num_classes`, of things, and with `mask_head`.
         mask_head: the mask head of `roi_heads`.
         sem_seg_head: semantic branch, built with `channels`, `strides` and `num_classes`, of stuff and one more.
-        merging: settings of the merging.
+        merging: rules by which things and stuff become segments.
         preprocess: built with the backbone's `divisibility`; by default ImageNet's mean and deviation, for RGB.
 
     Attributes:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
-__all__ = ["IDS", "SEGMENTS", "SegmentIds", "Segments", "boxes_of_segments", "segments_of"]
+__all__ = ["IDS", "SEGMENTS", "SegmentIds", "Segments", "segment_boxes", "segments_of"]
 
 IDS = "det-panoptic/ids"
 """Segment of each pixel, `SegmentIds`: segment i of `SEGMENTS` is i + 1, 0 is void."""
@@ -61,7 +61,7 @@ def segments_of(targets: Targets, where: str = "targets") -> Segments:
     return Segments(ids.as_subclass(Tensor).long(), labels, things.bool(), crowd.bool())
 
 
-def boxes_of_segments(ids: Tensor, count: int) -> Tensor:
+def segment_boxes(ids: Tensor, count: int) -> Tensor:
     """Bounding boxes of `count` segments in ids (H, W) counted from 1: float32 (count, 4), zeros for empty segments."""
     height, width = ids.shape
     flat, ends = ids.flatten().long(), []

@@ -26,12 +26,12 @@ class SemSegFPNHead(nn.Module):
     Args:
         channels: channels of each backbone level.
         strides: stride of each backbone level.
-        num_classes: number of pixel classes.
+        num_classes: number of classes of pixels.
         in_features: feature levels of the head; by default all up to stride 32.
-        conv_dim: channels of the convolutions.
+        conv_dim: number of channels of the convolutions.
         common_stride: stride of the sum of all levels; no level may be finer.
         norm: norm layer after each convolution.
-        loss_weight: weight of the loss.
+        loss_weight: factor on the loss in the sum.
         ignore: label of pixels that are ignored.
     """
 
@@ -114,8 +114,8 @@ class SemanticSegmentor(nn.Module):
     """Semantic segmentation: a backbone and a semantic head.
 
     Args:
-        backbone: feature extractor.
-        num_classes: number of pixel classes.
+        backbone: network from images to feature maps.
+        num_classes: number of classes of pixels.
         sem_seg_head: semantic head, built with `channels`, `strides` and `num_classes`.
         preprocess: built with the backbone's `divisibility`; by default ImageNet's mean and deviation, for RGB.
     """

@@ -31,7 +31,7 @@ class BoundaryEvaluator:
     masks is the minimum of mask IoU and boundary IoU.
 
     Args:
-        classes: class names, by label.
+        classes: names of the classes; the label is the index.
         width: boundary width as a fraction of the image diagonal, in (0, 1]; at least one pixel.
         max_detections: maximum number of detections per image and class, by score.
 

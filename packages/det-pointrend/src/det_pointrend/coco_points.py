@@ -37,7 +37,8 @@ class CocoPointsDataset(IndexedImages):
         annotations: COCO JSON file with points.
         classes: as in `det_core.data.CocoDataset`.
         keep_empty: whether images without training objects are kept.
-        bad_annotations: as in `det_core.data.CocoDataset`, for errors other than those of points.
+        bad_annotations: "stop" raises an error for invalid annotations, "skip" leaves them out; invalid points always
+            raise one.
 
     Attributes:
         classes: class names, by label.
@@ -82,15 +83,15 @@ def _points(records: Sequence[Mapping[str, Any]], index: CocoIndex, where: str) 
         if not crowd and (fault := _fault(record))
     ]
     if faults:
-        found = "; ".join(faults[:_MAX_LISTED]) + (
+        detail = "; ".join(faults[:_MAX_LISTED]) + (
             f"; and {len(faults) - _MAX_LISTED} more" if len(faults) > _MAX_LISTED else ""
         )
         fix = "make the file with `python -m det_pointrend.points_from_masks`"
-        raise DataError(where, "lacks valid points for some objects", found, fix)
-    given = [[] if crowd else record["point_labels"] for record, crowd in zip(records, index.crowd, strict=True)]
-    points = np.zeros((len(records), max(map(len, given), default=1) or 1, 3), np.float32)
+        raise DataError(where, "lacks valid points for some objects", detail, fix)
+    point_labels = [[] if crowd else record["point_labels"] for record, crowd in zip(records, index.crowd, strict=True)]
+    points = np.zeros((len(records), max(map(len, point_labels), default=1) or 1, 3), np.float32)
     points[..., 2] = _UNKNOWN
-    for row, record, labels in zip(points, records, given, strict=True):
+    for row, record, labels in zip(points, records, point_labels, strict=True):
         if labels:
             row[: len(labels), :2], row[: len(labels), 2] = record["point_coords"], labels
     return points

@@ -24,7 +24,7 @@ class RegionLayers:
         resolution: side of the grid on which the region features are sampled.
         conv_dim: output channels of the convolution.
         fc_dim: channels of the hidden layers.
-        num_fc: number of hidden layers.
+        num_fc: number of hidden fully connected layers.
     """
 
     resolution: int = 14
@@ -48,12 +48,12 @@ class ConvFCHead(nn.Module):
     """Reduces the features of each region by convolutions, then fully connected layers.
 
     Args:
-        in_channels: input channels.
-        resolution: input height and width.
-        shape: output shape per region.
+        in_channels: number of channels of the input.
+        resolution: height and width of the input, in cells.
+        shape: shape of the output per region.
         conv_dim: output channels of the first convolution, which is skipped if there are not more input channels.
         fc_dim: channels of the hidden layers.
-        num_fc: number of hidden layers.
+        num_fc: number of hidden fully connected layers.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class StandardPointHead(nn.Module):
         in_channels: channels of the fine features.
         num_classes: number of foreground classes, the channels of the coarse logits.
         fc_dim: channels of the hidden layers.
-        num_fc: number of hidden layers.
+        num_fc: number of hidden layers per point.
         coarse_each_layer: whether the coarse logits enter every layer, or only the first.
         class_agnostic: whether there is one output per point in place of one per class.
     """
@@ -149,9 +149,9 @@ class ImplicitPointHead(nn.Module):
 
     Args:
         in_channels: channels of the point features.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         fc_dim: channels of the hidden layers.
-        num_fc: number of hidden layers.
+        num_fc: number of hidden layers per point.
         class_agnostic: whether there is one output per point in place of one per class.
         image_features: whether point features are inputs of the MLP.
         positions: whether the position of a point in its region is an input of the MLP.

@@ -47,7 +47,7 @@ class PointRendMaskHead(nn.Module):
     Args:
         channels: channels of each backbone level.
         strides: stride of each backbone level.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         in_features: feature levels of the coarse mask; null for the finest.
         region_layers: layers of the coarse head.
         coarse_resolution: side of the coarse mask, in cells.
@@ -151,7 +151,7 @@ class ImplicitPointRendMaskHead(nn.Module):
     Args:
         channels: channels of each backbone level.
         strides: stride of each backbone level.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         in_features: feature levels of the weights; null for the finest.
         region_layers: layers of the head that predicts the weights.
         point_head: built with `in_channels` and `num_classes`.
@@ -240,8 +240,8 @@ def subdivided(
     """Masks from a grid of `side`, doubled `steps` times with new predictions at the most uncertain points.
 
     Args:
-        point_logits: from relative coordinates (R, P, 2) in the regions to logits (R, P).
-        regions: number of regions.
+        point_logits: function from relative coordinates (R, P, 2) in the regions to logits (R, P).
+        regions: number R of regions.
         side: side of the first masks, whose cells are all predicted.
         steps: number of doublings, by interpolation.
         count: number of cells nearest to 0 that are predicted again after each.

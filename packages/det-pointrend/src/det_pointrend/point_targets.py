@@ -50,7 +50,7 @@ class DrawnPoints:
     """Uniform samples from each region, labelled by the ground-truth masks.
 
     Args:
-        count: points per region.
+        count: number of points per region.
     """
 
     count: int = 196

@@ -123,7 +123,7 @@ class PointSampler:
     """Sampling of the points of a loss.
 
     Attributes:
-        num_points: points per region or image.
+        num_points: number of points per region or image.
         oversample: number of candidates as a multiple of `num_points`, at least 1.
         importance: fraction of the points that are the most uncertain candidates, in [0, 1].
     """
@@ -174,8 +174,8 @@ def sample_uncertain_points(
 
     Args:
         logits: coarse logits (N, C, H, W).
-        uncertainty: from logits (N, C, P) at points to (N, P); larger is more uncertain.
-        count: points per row.
+        uncertainty: function from logits (N, C, P) at points to (N, P); larger is more uncertain.
+        count: number of points per row.
         oversample: number of uniform candidates as a multiple of `count`.
         importance: fraction of `count` that are the most uncertain candidates; the rest is drawn from the others.
         images: image index of each row, which selects its random numbers in a training step; None for the row number.

@@ -23,7 +23,7 @@ def with_points(content: dict[str, Any], count: int = 10, versions: int = 1, see
 
     Args:
         content: valid COCO file with segmentations.
-        count: points per object.
+        count: number of points per object.
         versions: number of files, each with other points.
         seed: seed of the random points.
 

@@ -24,11 +24,11 @@ class PointRendSemSegHead(nn.Module):
     Args:
         channels: channels of each backbone level.
         strides: stride of each backbone level.
-        num_classes: number of pixel classes.
+        num_classes: number of classes of pixels.
         coarse_head: coarse semantic head, built with `channels`, `strides` and `num_classes`.
         point_head: built with `in_channels` and `num_classes`.
         point_features: feature levels of the point head; null for the finest.
-        num_points: training points per image.
+        num_points: number of training points per image.
         oversample: number of candidates as a multiple of `num_points`, at least 1.
         importance: fraction of the points that are the most uncertain candidates, in [0, 1].
         subdivision_steps: number of doublings of the coarse map at inference.

@@ -146,14 +146,19 @@ class _Reader:
     def execute(self, stream: Readable, persistent: Callable[[Any], Any] | None = None) -> Any:
         return execute(stream, self.names, self.budget, persistent)
 
-    def reference(self, given: Any) -> tuple["_Storage", str, int]:
+    def reference(self, persistent_id: Any) -> tuple["_Storage", str, int]:
         """Type, name and number of elements of the storage that a pickle refers to."""
-        sound = isinstance(given, tuple) and len(given) >= 5 and given[0] == "storage" and type(given[4]) is int
-        if not sound or not isinstance(given[1], _Storage) or not isinstance(given[2], str):
+        valid = (
+            isinstance(persistent_id, tuple)
+            and len(persistent_id) >= 5
+            and persistent_id[0] == "storage"
+            and type(persistent_id[4]) is int
+        )
+        if not valid or not isinstance(persistent_id[1], _Storage) or not isinstance(persistent_id[2], str):
             raise RefusedError("it refers to something outside of itself in an unknown form")
-        if not 0 <= given[4] <= self.length:
+        if not 0 <= persistent_id[4] <= self.length:
             raise RefusedError("it refers to more numbers than it holds")
-        return given[1], given[2], given[4]
+        return persistent_id[1], persistent_id[2], persistent_id[4]
 
     def plain(self, value: Any) -> Any:
         require_small(value, Budget(_PARTS))
@@ -232,8 +237,8 @@ class _Zip(_Reader):
                 raise ValueError(f"{quoted(name)} is cut short")
         return content
 
-    def _piece(self, given: Any) -> _Piece:
-        kind, key, count = self.reference(given)
+    def _piece(self, persistent_id: Any) -> _Piece:
+        kind, key, count = self.reference(persistent_id)
         if key not in self.pieces:
             name = f"{self.top}data/{key}"
             if name not in self.members:
@@ -264,10 +269,10 @@ class _Stream(_Reader):
             self._fill(file, key)
         return self.plain(value)
 
-    def _promised(self, given: Any) -> _Piece:
+    def _promised(self, persistent_id: Any) -> _Piece:
         """A storage with its numbers later in the file; all of them fit into it."""
-        kind, key, count = self.reference(given)
-        if len(given) > 5 and given[5] is not None:
+        kind, key, count = self.reference(persistent_id)
+        if len(persistent_id) > 5 and persistent_id[5] is not None:
             raise RefusedError("it has a view of a storage, as torch wrote before 0.4")
         if key not in self.pieces:
             # Nothing is allocated beyond the length of the file.
@@ -312,8 +317,8 @@ def _size(numbers: Any = ()) -> tuple[Any, ...]:
     return tuple(numbers)
 
 
-def _device(*given: Any) -> str:
-    return ":".join(map(str, given))[:30]
+def _device(*arguments: Any) -> str:
+    return ":".join(map(str, arguments))[:30]
 
 
 def _single(value: Any) -> Any:

@@ -19,7 +19,7 @@ class Budget:
     Args:
         parts: values, containers and steps of a program that makes them.
         size: bytes of numbers and texts beyond those that the file itself holds.
-        depth: containers within containers.
+        depth: maximum depth of containers within containers.
     """
 
     def __init__(self, parts: int = 500_000, size: int = 16 * MIB, depth: int = 100) -> None:

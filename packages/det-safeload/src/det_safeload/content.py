@@ -8,7 +8,7 @@ class ContentError(ValueError):
 
     Args:
         where: the file, with the line if one is at fault.
-        problem: description of the fault.
+        problem: description of the fault, after `where`.
         found: the offending value, "" for none.
         fix: suggestion for the user, "" for none.
     """

@@ -23,7 +23,7 @@ class ForeignError(Exception):
     """What foreign code raised, as plain text.
 
     Args:
-        text: one printable line.
+        text: message as one printable line.
         late: it was stopped at its time limit.
         missing: the module that an import did not find, "" otherwise.
     """

@@ -10,7 +10,7 @@ from det_safeload.regular import open_regular
 
 __all__ = ["read"]
 
-# What is looked at before a file is read as a whole, and how much of its end one cut text may take up.
+# Bytes checked before a file is read as a whole, and bytes of its end that one cut text may take up.
 _HEAD, _CUT = 2**20, 2**18
 _MEMORY, _GROWTH = 100 * MIB, 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"

@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["HeldError", "alone", "lock"]
 
 # Opening and closing the file again would let go of a lock that this process holds.
-_held: dict[Path, str] = {}
+_holders: dict[Path, str] = {}
 
 
 class HeldError(Exception):
@@ -41,20 +41,20 @@ def lock(path: Path) -> Iterator[None]:
         OSError: the file cannot be opened or made.
     """
     where = path.resolve()
-    descriptor = -1 if where in _held else _open_and_lock(path)
+    descriptor = -1 if where in _holders else _open_and_lock(path)
     if descriptor < 0:
         holder = ""
         with suppress(OSError):
-            holder = _held.get(where) or path.read_text(errors="replace").strip()
+            holder = _holders.get(where) or path.read_text(errors="replace").strip()
         raise HeldError(holder)
-    _held[where] = f"process {os.getpid()} on {socket.gethostname()}"
+    _holders[where] = f"process {os.getpid()} on {socket.gethostname()}"
     try:
         with suppress(OSError):  # on a full disk it holds without a name
             os.ftruncate(descriptor, 0)
-            os.write(descriptor, _held[where].encode())
+            os.write(descriptor, _holders[where].encode())
         yield
     finally:
-        _held.pop(where, None)
+        _holders.pop(where, None)
         with suppress(OSError):  # Windows removes no file that is open
             path.unlink(missing_ok=True)
         os.close(descriptor)

@@ -58,7 +58,7 @@ def execute(
     """The value of the pickle at the current position of the stream, which is left behind it.
 
     Args:
-        stream: open for reading bytes.
+        stream: binary file, open for reading.
         names: meaning of each (module, name).
         budget: one part is spent for each instruction, bytes for copies.
         persistent: resolves references to objects outside of the pickle; None refuses them.

@@ -85,7 +85,7 @@ class _Arrays:
         flat = np.frombuffer(raw, dtype)
         return flat.reshape(shape, order="F" if columns_first else "C").astype(dtype.newbyteorder("="), order="C")
 
-    def empty(self, *given: Any) -> _Array:
+    def empty(self, *arguments: Any) -> _Array:
         """An array before its state."""
         return _Array(self)
 
@@ -145,7 +145,7 @@ def read_pickle(path: Path, parts: int = 500_000) -> Any:
     """The content of a pickle: numbers, text, bytes, lists, tuples, sets, dictionaries and NumPy arrays of numbers.
 
     Args:
-        path: the file.
+        path: path of the pickle file.
         parts: maximum number of values and instructions.
 
     Raises:
@@ -177,7 +177,7 @@ class Plain:
     """Replaces stand-ins in a value that is no deeper than `require_small` allows; what is there twice stays one part.
 
     Args:
-        single: what a part that is no container becomes.
+        single: function that replaces a part other than a container.
     """
 
     def __init__(self, single: Callable[[Any], Any]) -> None:

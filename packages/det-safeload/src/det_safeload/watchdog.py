@@ -1,10 +1,9 @@
 """A time limit for untrusted code: code that hangs is named and stopped.
 
 Python cannot stop a function from outside. On the main thread of a POSIX system a signal can: its handler runs between
-two instructions of whatever hangs there, a sleep, a socket, a lock or a loop, and raises. Who catches that and goes on
-is stopped by the next one where it goes on: the line behind its `except` raises once more, outside of the `try`.
-Elsewhere (another thread, Windows, C code that does not come back) all that can be done is to say on stderr who keeps
-everybody waiting.
+two instructions of the code that hangs, a sleep, a socket, a lock or a loop, and raises. Code that catches this and
+continues is stopped by the next one: the line behind its `except` raises once more, outside of the `try`.
+Elsewhere (another thread, Windows, C code that does not return) the watchdog only names the code on stderr.
 """
 
 import math
@@ -23,8 +22,8 @@ T = TypeVar("T")
 
 # Libraries whose C parts are set up once in a process: stopped half-way, they could never be imported again.
 _UNSTOPPABLE = ("torch", "numpy")
-_AGAIN = 0.5  # seconds until somebody who swallowed the first interruption gets the next
-_NAMED = 1.0  # seconds until somebody who cannot be stopped is named on stderr
+_AGAIN = 0.5  # seconds between the first interruption and the next, for code that catches it
+_NAMED = 1.0  # seconds until code that cannot be stopped is named on stderr
 
 
 class TimeLimitError(Exception):
@@ -42,12 +41,12 @@ class Watchdog:
     process (`signal.setitimer`) would do without the thread, but there is only one, and test runners use it.
 
     Args:
-        seconds: how long each function may take; infinite for no limit.
+        seconds: time limit of each function, in seconds; infinite for no limit.
         advice: the end of messages on stderr, in which `{who}` stands for the name of the code that hangs.
         program: name of the program, the beginning of these messages; "" for none.
 
     Attributes:
-        interrupted: the user pressed Ctrl-C; a `KeyboardInterrupt` without that was raised by whoever was called.
+        interrupted: the user pressed Ctrl-C; a `KeyboardInterrupt` without that was raised by the called function.
     """
 
     def __init__(self, seconds: float, advice: str = "", program: str = "") -> None:
@@ -108,7 +107,7 @@ class Watchdog:
                 if self._stops > 1 and sys.gettrace() is None:
                     _stop_at_next_line(frame)
                 raise Stop
-        elif callable(self._previous):  # somebody else's alarm
+        elif callable(self._previous):  # an alarm set by other code
             self._previous(number, frame)
         elif self._previous is signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
@@ -116,7 +115,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         pause = tick = min(0.1, self.seconds / 4)
-        told = math.inf
+        last_deadline = math.inf
         while not self._done.wait(pause):
             who, until = self._who, self._until
             late = time.monotonic() - until
@@ -126,8 +125,8 @@ class Watchdog:
             if self._interrupts:
                 self._sent = True
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
-            if told != until and (late >= _NAMED or not self._interrupts):
-                told = until
+            if last_deadline != until and (late >= _NAMED or not self._interrupts):
+                last_deadline = until
                 message = f"{who} has been busy for more than {self.seconds:g} s; {self.advice.format(who=who)}"
                 print(f"{self.program}{message}".rstrip("; "), file=sys.stderr, flush=True)  # noqa: T201 (the user waits)
 

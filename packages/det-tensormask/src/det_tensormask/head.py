@@ -84,13 +84,13 @@ class TensorMaskHead(nn.Module):
     Args:
         channels: channels of each backbone level.
         strides: stride of each backbone level, twice that of the level before.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         in_features: feature levels of the head; None for all.
         masks: window sizes and mask representation.
         subnets: convolutions before each kind of prediction.
         prior_probability: initial probability of every class at every window, in (0, 1).
-        focal_loss: classification loss.
-        mask_loss: mask loss.
+        focal_loss: focal loss of the classification.
+        mask_loss: loss of the mask parts.
         box_weights: weights of the box offsets (dx, dy, dw, dh).
         nms: score threshold, pre-NMS top-k and NMS; `topk_candidates` is per image.
     """

@@ -14,7 +14,7 @@ class FocalLossStar:
 
     Attributes:
         alpha: weight of the positive class, in [0, 1].
-        gamma: steepness, above 0.
+        gamma: steepness of the loss, above 0.
     """
 
     alpha: float = 0.3
@@ -30,8 +30,8 @@ class MaskLoss:
     """Binary cross-entropy of mask parts.
 
     Attributes:
-        weight: weight of the loss.
-        positive_weight: weight of foreground parts.
+        weight: factor on the loss in the sum.
+        positive_weight: factor on the loss of foreground parts.
     """
 
     weight: float = 2.0

@@ -29,7 +29,7 @@ class BranchedBackbone(Backbone, Protocol):
     """A backbone with several branches, such as `TridentResNet`.
 
     Attributes:
-        dilations: dilation of each branch.
+        dilations: dilation of each branch's convolutions.
         branch: index of the branch to run where the caller requests none.
     """
 
@@ -47,7 +47,7 @@ class TridentRCNN(nn.Module):
         backbone: feature extractor with branches, such as `trident_resnet`.
         proposal_generator: first stage, built with `channels` and `strides`.
         roi_heads: second stage, built with `channels`, `strides` and `num_classes`.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         fast: whether inference runs one branch alone, the `branch` of the backbone (TridentNet-Fast); otherwise it runs
             all branches and merges their detections by NMS.
         valid_ranges: object sizes of each branch, as in the paper ((0, 90), (30, 160), (90, null)). Objects outside of

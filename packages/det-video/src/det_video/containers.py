@@ -74,7 +74,7 @@ class Container:
         """Time in seconds from the start of the video, and the `av.VideoFrame`, frame by frame.
 
         Args:
-            start: earlier frames are skipped.
+            start: time of the first frame, in seconds; earlier frames are skipped.
         """
         origin = float((self._stream.start_time or 0) * self._stream.time_base)
         if start > 0:

@@ -23,13 +23,13 @@ class CountingLine:
     An object crosses where its anchor moves over the segment from one frame that it is in to the next.
 
     Args:
-        start: x, y in pixels.
-        end: x, y in pixels. On the way from `start` to `end`, forward is from the left to the right.
+        start: x, y of the line's start in pixels.
+        end: x, y of the line's end in pixels. On the way from `start` to `end`, forward is from the left to the right.
         anchor: "bottom" for where an object stands, the middle of the lower edge of its box; or "center".
 
     Attributes:
         forward: number of crossings by class name.
-        backward: likewise, in the other direction.
+        backward: number of crossings in the other direction by class name.
     """
 
     def __init__(self, start: Point, end: Point, anchor: Anchor = "bottom") -> None:
@@ -70,7 +70,7 @@ class Zone:
 
     Args:
         corners: x, y in pixels of three or more corners.
-        anchor: as of `CountingLine`.
+        anchor: "bottom" for the middle of the lower edge of an object's box; or "center".
 
     Attributes:
         inside: numbers of the objects that are inside in this frame.

@@ -8,8 +8,7 @@ from typing import overload
 
 import torch
 from det_core.structures import Detections
-from det_core.visual import colour as color
-from det_core.visual import draw
+from det_core.visual import class_color, draw
 from det_core.visual.draw import to_pil
 from det_core.zoo.class_names import short_name
 from PIL import Image, ImageDraw
@@ -55,7 +54,7 @@ class TrackDrawing:
     Args:
         trails: seconds that the path of an object, or of each of its keypoints, stays visible; 0 for none.
         labels: write names, numbers and scores.
-        line_width: in pixels; None: by the size of the image.
+        line_width: width of lines in pixels; None: by the size of the image.
     """
 
     def __init__(self, trails: float = 1.0, labels: bool = True, line_width: int | None = None) -> None:
@@ -96,7 +95,7 @@ class TrackDrawing:
             points = list(path)
             for (_, *start), (at, *end) in pairwise(points):
                 fresh = 1 - (time - at) / self._seconds
-                canvas.line((*start, *end), fill=(*color(number), round(60 + 180 * fresh)), width=width)
+                canvas.line((*start, *end), fill=(*class_color(number), round(60 + 180 * fresh)), width=width)
 
 
 def blurred(image: Tensor, boxes: Tensor) -> Tensor:

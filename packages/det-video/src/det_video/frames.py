@@ -43,7 +43,7 @@ class Video:
     Args:
         source: a video file, an address ("rtsp://...", "https://..."), a folder of images, which are read by name with
             numbers in numeric order, or a camera of Linux ("/dev/video0").
-        every: yields each `every`th frame.
+        every: step between yielded frames; 1 for all.
         start: seconds; earlier frames are skipped.
         end: seconds; reading stops before this time. None: at the end.
         rate: frames per second of a folder of images.

@@ -32,7 +32,7 @@ def mot_metrics(ground_truth: Tracks, predictions: Tracks, iou: float = 0.5) -> 
     """Metrics of a film, or of several by `det_video.mot.concatenate`.
 
     Args:
-        ground_truth: the annotated tracks.
+        ground_truth: annotated tracks of the video.
         predictions: the predicted tracks; each box needs an id of its own in its frame.
         iou: minimum of a match for MOTA and IDF1; HOTA takes 0.05 to 0.95.
 

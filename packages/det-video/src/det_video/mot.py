@@ -28,8 +28,8 @@ class Tracks:
     """Boxes of objects over frames, one row per object and frame, R rows.
 
     Attributes:
-        frames: int64 (R,), from 1.
-        ids: int64 (R,).
+        frames: number of the frame, from 1, int64 (R,).
+        ids: number of the track, int64 (R,).
         boxes: float64 (R, 4), xyxy in pixels.
     """
 
@@ -45,7 +45,7 @@ def read_mot(path: str | PathLike[str], ground_truth: bool = False) -> Tracks:
     """Read a file.
 
     Args:
-        path: the file.
+        path: path of the file in MOT format.
         ground_truth: leave out lines whose flag is 0.
 
     Raises:

@@ -29,11 +29,11 @@ class Record:
     """The file `frames.jsonl` in a folder.
 
     Args:
-        folder: of the run; it need not exist.
+        folder: folder of the run; it need not exist.
 
     Attributes:
-        settings: of the run that began it; {} where there is none.
-        count: frames recorded so far.
+        settings: settings of the run that began the record; {} for a new one.
+        count: number of frames recorded so far.
         complete: all frames of the video are recorded.
 
     Raises:

@@ -51,7 +51,7 @@ def stream(
     """The result of each frame, with no more than a batch of frames in memory.
 
     Args:
-        detector: predicts.
+        detector: detector that predicts the frames.
         video: a `Video`, or a file, folder or address.
         tracker: gives the objects numbers (`track_ids(result)`), and leaves out those that it does not track.
         threshold: score threshold; by default the detector's, or 0.1 with a tracker, which has its own.
@@ -81,8 +81,8 @@ def predict_frames(
 
     Args:
         predict: a detector, or what is called like one.
-        frames: of a video.
-        threshold: score threshold.
+        frames: frames of a video, in order.
+        threshold: minimum score of the detections.
         batch_size: frames that go through the model at once.
         embedded: add embeddings from the feature maps of this detector, which is `predict`.
     """
@@ -104,8 +104,8 @@ def tracked(results: Iterable[FrameResult], tracker: Tracker, rate: float = 0.0)
     """The results with numbers of objects.
 
     Args:
-        results: of successive frames.
-        tracker: its `steps` follow the times of the frames, so that objects move on where frames are left out.
+        results: results of successive frames.
+        tracker: tracker; its `steps` follow the times of the frames, so that objects move on where frames are left out.
         rate: frames per second of the video; 0 where it is unknown, and each frame is one step.
     """
     before: float | None = None

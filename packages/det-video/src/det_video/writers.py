@@ -32,9 +32,9 @@ class FilmWriter:
     """Writes video.mp4: the frames at their times, with the objects and their trails drawn on them.
 
     Args:
-        folder: where the file goes; it exists.
+        folder: existing folder for the file.
         labels: write names, numbers and scores.
-        line_width: of boxes, in pixels; None: by the size of the frame.
+        line_width: width of lines in pixels; None: by the size of the frame.
         trails: seconds that paths of tracked objects stay visible.
         codec: encoder of FFmpeg; "" for H.264, or MPEG-4 where that is missing.
 

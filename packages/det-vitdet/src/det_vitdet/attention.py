@@ -26,7 +26,7 @@ def relative_positions(table: Tensor, queries: int, keys: int) -> Tensor:
     Args:
         table: embeddings (L, C) by distance, from the most negative to the most positive; resampled where L is not
             2 max(queries, keys) - 1.
-        queries: number of query positions.
+        queries: number of positions of queries.
         keys: number of key positions, spread over the same length.
     """
     longest: Any = torch.sym_max(queries, keys)

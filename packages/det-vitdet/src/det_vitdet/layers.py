@@ -29,9 +29,9 @@ Grid = tuple[int, int]
 """Rows and columns."""
 
 
-def check_at_least(where: str, minimum: int, **given: int | Sequence[int]) -> None:
+def check_at_least(where: str, minimum: int, **values: int | Sequence[int]) -> None:
     """Raise ConfigError for arguments of `where`, numbers or sequences of numbers, below `minimum`."""
-    for name, value in given.items():
+    for name, value in values.items():
         if any(number < minimum for number in (value if isinstance(value, Sequence) else (value,))):
             raise ConfigError(f"{where}.{name}", f"must be at least {minimum}", f"got {value}")
 

@@ -36,7 +36,7 @@ class PooledAttention(nn.Module):
     Args:
         in_channels: channels of an input token.
         channels: channels of an output token.
-        heads: number of attention heads.
+        heads: number of heads of the attention.
         stride_q: pooling stride of the queries on each axis.
         stride_kv: pooling stride of keys and values on each axis.
         window: window side in input tokens; 0 for global attention.

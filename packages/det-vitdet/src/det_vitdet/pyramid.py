@@ -20,7 +20,7 @@ class SimpleFeaturePyramid(nn.Module):
 
     Args:
         net: network underneath; its last feature map is used.
-        out_channels: channels of every level.
+        out_channels: number of channels of every output level.
         scales: size of each level relative to that map, finest first, each half the one before: 4, 2, 1 or 0.5.
         norm: norm layer of the convolutions.
         top: optional extra level of twice the stride, subsampled from the coarsest.

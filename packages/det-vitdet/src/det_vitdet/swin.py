@@ -83,9 +83,9 @@ class Block(nn.Module):
     """Windowed attention and MLP, each beside a shortcut.
 
     Args:
-        channels: channels of a token.
-        heads: number of attention heads.
-        window: window side in tokens.
+        channels: number of channels of a token.
+        heads: number of heads of the attention.
+        window: side of a window, in tokens.
         shift: cyclic shift of the windows in tokens, right and down.
         mlp_ratio: hidden channels of the MLP, as a multiple of its input channels.
         rate: stochastic depth rate, in [0, 1).
@@ -171,7 +171,7 @@ class Swin(nn.Module):
         channels: channels of a token in the first stage; they double from stage to stage.
         depths: number of blocks of each stage.
         heads: number of attention heads of each stage.
-        window_size: window side in tokens.
+        window_size: side of a window, in tokens.
         mlp_ratio: hidden channels of each MLP, as a multiple of its input channels.
         drop_path_rate: stochastic depth rate of the last block, in [0, 1); rises linearly from 0 at the first block.
         out_features: returned stages, some of p0 (stride 4), p1, p2, p3 (stride 32).

@@ -34,8 +34,8 @@ class Attention(nn.Module):
     """Global attention over all tokens of a grid.
 
     Args:
-        channels: channels of a token.
-        heads: number of attention heads.
+        channels: number of channels of a token.
+        heads: number of heads of the attention.
         side: rows and columns of the training grid, for which relative positions are learned; 0 for none.
         qkv_bias: whether the projections of queries, keys and values have a bias.
     """
@@ -88,11 +88,11 @@ class Block(nn.Module):
 
     Args:
         attention: attention layer, called with the grid or with its windows.
-        channels: channels of a token.
+        channels: number of channels of a token.
         hidden: hidden channels of the MLP.
         drop_path: stochastic depth rate, in [0, 1).
         window: window side in tokens; 0 for global attention.
-        residual: whether a `ResidualConvolutions` follows.
+        residual: whether a `ResidualConvolutions` follows the block.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Windows:
     """Choice of the blocks with windowed attention.
 
     Attributes:
-        size: window side in tokens.
+        size: side of a window, in tokens.
         blocks: indices of the blocks with windowed attention.
     """
 
@@ -155,16 +155,16 @@ class ViT(nn.Module):
     """A plain vision transformer; the defaults are those of ViT-B in ViTDet.
 
     Args:
-        patch_size: patch side in pixels.
-        channels: channels of a token.
-        depth: number of blocks.
-        heads: number of attention heads.
+        patch_size: side of a patch, in pixels.
+        channels: number of channels of a token.
+        depth: number of blocks of the transformer.
+        heads: number of heads of each attention.
         mlp_ratio: hidden channels of each MLP, as a multiple of its input channels.
         qkv_bias: whether the projections of queries, keys and values have a bias.
         drop_path_rate: stochastic depth rate of the last block, in [0, 1); rises linearly from 0 at the first block.
         windows: the blocks with windowed attention; the others have global attention.
         residual_blocks: indices of the blocks with residual convolutions after them.
-        positions: position embeddings.
+        positions: position embeddings added to the tokens.
         activation_checkpointing: whether activations are recomputed in the backward pass, to save memory.
         pad_to: minimum side of the input in pixels, reached by zero padding right and bottom; 0 for no padding.
     """

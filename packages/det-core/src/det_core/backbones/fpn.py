@@ -22,7 +22,7 @@ class FPN(nn.Module):
     Args:
         bottom_up: network underneath, whose strides double from level to level.
         in_features: levels of the network, finest first; None for all.
-        out_channels: channels of every level.
+        out_channels: number of channels of every output level; 256 as published.
         norm: norm layer of the lateral and output convolutions.
         fuse: whether the two inputs of a level are added or averaged.
         top: extra levels on top: one of twice the stride, by subsampling the coarsest (published for R-CNN); two, by
@@ -97,8 +97,8 @@ class TopConvolutions(nn.Module):
 
     Args:
         level: index of the first level.
-        in_channels: channels of the input.
-        out_channels: channels of both levels.
+        in_channels: number of channels of the feature map below.
+        out_channels: number of channels of both new levels.
     """
 
     def __init__(self, level: int, in_channels: int, out_channels: int) -> None:

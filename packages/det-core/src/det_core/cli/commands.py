@@ -17,10 +17,10 @@ __all__ = ["Commands", "load_command", "offered", "summary"]
 
 def offered() -> dict[str, list[Component]]:
     """Every command by its name, of one or two words: core's own first; several where plugins offer one name."""
-    found: dict[str, list[Component]] = {}
+    commands: dict[str, list[Component]] = {}
     for component in sorted(registry.components("commands"), key=lambda each: each.distribution != CORE):
-        found.setdefault(component.name, []).append(component)
-    return found
+        commands.setdefault(component.name, []).append(component)
+    return commands
 
 
 class Commands(click.Group):
@@ -29,7 +29,7 @@ class Commands(click.Group):
     Args:
         prefix: "" for `det` itself, else the group's word.
         inner: the group that a plugin names; None where only commands of two words are named.
-        options: as of `click.Group`.
+        options: further keyword arguments of `click.Group`.
     """
 
     def __init__(self, *, prefix: str = "", inner: click.Group | None = None, **options: object) -> None:
@@ -41,15 +41,15 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The group's own commands, then those that plugins add, by name."""
-        own = self._inner.list_commands(ctx) if self._inner else []
-        return list(dict.fromkeys([*own, *_children(self._prefix)]))
+        names = self._inner.list_commands(ctx) if self._inner else []
+        return list(dict.fromkeys([*names, *_children(self._prefix)]))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a name; None where a group has none of it and no plugin is known to bring it."""
-        own = self._inner.get_command(ctx, cmd_name) if self._inner else None
+        command = self._inner.get_command(ctx, cmd_name) if self._inner else None
         name = f"{self._prefix} {cmd_name}".strip()
-        if own or (self._inner and name not in offered() and name not in known.COMMANDS):
-            return own  # click answers with the group's own commands
+        if command or (self._inner and name not in offered() and name not in known.COMMANDS):
+            return command  # click answers with the group's own commands
         return load_command(name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -64,8 +64,8 @@ class Commands(click.Group):
         children = _children(self._prefix)
         rows = []
         for name in self.list_commands(ctx):
-            own = self._inner.get_command(ctx, name) if self._inner else None
-            rows.append((name, own.get_short_help_str(80) if own else children.get(name, "")))
+            command = self._inner.get_command(ctx, name) if self._inner else None
+            rows.append((name, command.get_short_help_str(80) if command else children.get(name, "")))
         if rows:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)

@@ -183,8 +183,8 @@ def _evaluate(
         evaluators.append(results_file(dataset.classes, save_predictions, getattr(dataset, "category_ids", None)))
     with Display() as display:
         batches = data.eval_loader(split, batch_size, *place)
-        shown = batches if place[0] else display.track(batches, f"evaluate on {split}")
-        result = evaluate(model, shown, [*evaluators, *analyses], losses=loss)
+        tracked_batches = batches if place[0] else display.track(batches, f"evaluate on {split}")
+        result = evaluate(model, tracked_batches, [*evaluators, *analyses], losses=loss)
         result = dataclasses.replace(result, notes=(*left_out_notes(dataset, f"data.{split}"), *result.notes))
         if place[0] or not analyses:
             return result, None

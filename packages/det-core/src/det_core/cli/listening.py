@@ -23,7 +23,7 @@ def listening_socket(host: str, port: int, source: str, fix: str) -> socket.sock
         host: name or address of this machine.
         port: 0 for any free one.
         source: option or command that errors name.
-        fix: advice of errors.
+        fix: advice at the end of error messages.
 
     Raises:
         ConfigError: there is no such address, or it is in use.

@@ -24,13 +24,13 @@ def command(context: click.Context, as_json: bool, check: bool) -> None:
         if as_json or check:
             raise click.UsageError(f"options go behind the command: det plugins {context.invoked_subcommand} --json")
         return
-    found = catalog()
-    problems = [*found.problems, *(_faults(found) if check else [])]
+    plugin_catalog = catalog()
+    problems = [*plugin_catalog.problems, *(_faults(plugin_catalog) if check else [])]
     if as_json:
-        plugins = [{**vars(plugin), "problem": plugin.problem} for plugin in found.plugins]
+        plugins = [{**vars(plugin), "problem": plugin.problem} for plugin in plugin_catalog.plugins]
         echo(json.dumps({"plugins": plugins, "problems": problems}, indent=2))
     else:
-        for plugin, before in zip(found.plugins, (None, *found.plugins), strict=False):
+        for plugin, before in zip(plugin_catalog.plugins, (None, *plugin_catalog.plugins), strict=False):
             headed = before is not None and before.distribution == plugin.distribution
             echo(_described(plugin, headed and plugin.status == "active"))
         if problems:
@@ -38,7 +38,7 @@ def command(context: click.Context, as_json: bool, check: bool) -> None:
             for problem in problems:
                 echo(textwrap.fill(problem, _width(), initial_indent="  ", subsequent_indent="    "))
         elif check:
-            count = sum(len(names) for plugin in found.plugins for names in plugin.components.values())
+            count = sum(len(names) for plugin in plugin_catalog.plugins for names in plugin.components.values())
             echo(f"\nAll {count} names lead somewhere, and every recipe fits what it calls.")
     if check and problems:
         raise SystemExit(1)
@@ -67,14 +67,14 @@ def _width() -> int:
     return max(60, min(shutil.get_terminal_size().columns, 120))
 
 
-def _faults(found: Catalog) -> list[str]:
+def _faults(plugin_catalog: Catalog) -> list[str]:
     """Problems of importing every target and of checking every recipe."""
     from det_core import recipes
     from det_core.plugins import known, registry
     from det_core.recipes.signatures import signature_of
 
     faults = []
-    present = {"", *(plugin.distribution for plugin in found.plugins)}
+    present = {"", *(plugin.distribution for plugin in plugin_catalog.plugins)}
     for kind in HOOKS:
         for component in registry.components(kind):
             if known.reader(kind, component.name) not in present:

@@ -38,7 +38,7 @@ images per step over all of them.
 \b
 Example, from a clone of the project:
   det train examples/blood-cells/recipe.yaml --set train.steps=50 --output runs/cells
-  det predict examples/blood-cells/images/BloodImage_0000*.jpg --model runs/cells --output runs/cells/seen
+  det predict examples/blood-cells/images/BloodImage_0000*.jpg --model runs/cells --output runs/cells/pictures
 """
 
 
@@ -61,7 +61,7 @@ Example, from a clone of the project:
 @click.option("--overwrite", is_flag=True, help="Start again, even if there is a run in DIR.")
 @click.option("--scale-lr", is_flag=True, help="Scale learning rate, warmup and steps with a --set train.batch_size.")
 @click.option("--dry-run", is_flag=True, help="Build everything, train two steps, evaluate four images, write nothing.")
-@click.option("--overfit", type=click.IntRange(1), metavar="N", help="Learn N images by heart and write nothing.")
+@click.option("--overfit", type=click.IntRange(1), metavar="N", help="Overfit N images and write nothing.")
 @click.pass_context
 def command(
     context: click.Context,

@@ -13,7 +13,7 @@ class Dataset(Protocol):
     """Images with or without ground truth.
 
     Attributes:
-        classes: class names, by label.
+        classes: names of the classes; the label is the index.
         evaluators: names of its evaluators, as in a recipe.
 
     A dataset that skips parts of its files may have the attribute `left_out`, a mapping from reason to count

@@ -51,7 +51,7 @@ class Pooler(Protocol):
     """Pools features of regions. Built with `strides` of its levels, finest first.
 
     Attributes:
-        resolution: output height and width.
+        resolution: height and width of pooled features, in cells.
         box_dim: numbers per region: 4, or 5 for rotated ones.
     """
 
@@ -89,7 +89,7 @@ class BoxHead(Protocol):
     """Reduces the pooled features of each region to a vector. Built with `in_channels` and `resolution`, their side.
 
     Attributes:
-        out_dim: output channels.
+        out_dim: number of features per region.
     """
 
     out_dim: int

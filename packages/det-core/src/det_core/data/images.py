@@ -34,7 +34,7 @@ ImagePath: TypeAlias = str | os.PathLike[str]
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "MPO", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
 _ORIENTATION = 0x0112
 # How many single bytes are read before a file is given up: Pillow passes over those that mean nothing in a JPEG.
-_PATIENCE = 1_000_000
+_MAX_SINGLE_BYTES = 1_000_000
 # EXIF orientation -> operation on the stored picture.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -68,7 +68,7 @@ def decode_image(content: bytes, where: str) -> Tensor:
 
 def opened_image(stream: io.RawIOBase | io.BytesIO, where: str) -> Image.Image:
     """A Pillow image of a format that `read_image` takes, of which the head alone is read; errors as of that."""
-    return _opened(_Patient(stream), where)
+    return _opened(_LimitedReader(stream), where)
 
 
 def read_reduced(path: ImagePath, at_least: int) -> tuple[Tensor, Size]:
@@ -114,16 +114,16 @@ def from_pil(picture: Image.Image, where: str = "image") -> Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
-class _Patient(io.BufferedReader):
+class _LimitedReader(io.BufferedReader):
     """A file with a limited number of reads."""
 
-    _left = _PATIENCE
+    _left = _MAX_SINGLE_BYTES
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size == 1:
             self._left -= 1
             if self._left < 0:
-                raise OSError(f"{_PATIENCE} bytes of it mean nothing")
+                raise OSError(f"{_MAX_SINGLE_BYTES} bytes of it mean nothing")
         return super().read(size)
 
 
@@ -132,7 +132,7 @@ def _open(path: ImagePath) -> Iterator[Image.Image]:
     """Open a file without decoding it."""
     where = os.fspath(path)
     try:
-        with _Patient(io.FileIO(descriptor_of(where))) as stream:
+        with _LimitedReader(io.FileIO(descriptor_of(where))) as stream:
             yield _opened(stream, where)
     except FileNotFoundError as error:
         raise DataError(
@@ -151,9 +151,9 @@ def _opened(stream: io.BufferedReader, where: str) -> Image.Image:
         return Image.open(stream, formats=_known_formats())
     except UnidentifiedImageError as error:
         empty = stream.seek(0, io.SEEK_END) == 0
-        found = "the file is empty" if empty else ""
+        detail = "the file is empty" if empty else ""
         fix = f"give one of {', '.join(_known_formats())}"
-        raise DataError(where, "is not an image that can be read", found, fix) from error
+        raise DataError(where, "is not an image that can be read", detail, fix) from error
     except Image.DecompressionBombError as error:
         fix = "save it with fewer pixels, or cut it into parts"
         raise DataError(where, "the image is so large that it may be an attack", str(error), fix) from error
@@ -192,7 +192,7 @@ def _to_rgb(picture: Image.Image, where: str) -> Image.Image:
             picture = Image.alpha_composite(page, layer)
         return picture if picture.mode == "RGB" else picture.convert("RGB")
     except ValueError as error:
-        raise DataError(where, f"has colours of mode {mode}", str(error), "save it as RGB") from error
+        raise DataError(where, f"has colors of mode {mode}", str(error), "save it as RGB") from error
 
 
 def _to_8_bits(values: np.ndarray, where: str) -> Image.Image:

@@ -15,8 +15,8 @@ def step_batches(data: Data, settings: Train, processes: Processes, position: in
     """The batches of this process for each step: `settings.accumulate`, padded as those of the others.
 
     Args:
-        data: with `train`.
-        settings: settings of the training.
+        data: data of the recipe, with the split `train`.
+        settings: section `train` of the recipe.
         processes: group of processes that share the images of a step.
         position: samples that were drawn before.
 

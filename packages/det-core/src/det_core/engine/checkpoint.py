@@ -39,7 +39,7 @@ class Checkpoint:
         recipe: the resolved recipe as YAML text.
         classes: the name of each label.
         category_ids: the dataset's own number of each label, for results in its format; empty: the labels themselves.
-        step: number of steps trained.
+        step: number of optimizer steps trained so far.
         metrics: metrics of the evaluation at that step; {} without one.
         versions: distribution -> version at the time of writing.
         threshold: the score above which F1 was best in the newest evaluation; None where it is not known.
@@ -106,8 +106,8 @@ def _opened(path: Path | str) -> Iterator[Any]:
     except CheckpointError:
         raise
     except Exception as error:  # the library raises many classes at invalid files
-        found = str(error) if isinstance(error, ValueError | SafetensorError) else described(error, 200)
-        raise CheckpointError(str(path), "is damaged, or no safetensors file", found, fix) from error
+        detail = str(error) if isinstance(error, ValueError | SafetensorError) else described(error, 200)
+        raise CheckpointError(str(path), "is damaged, or no safetensors file", detail, fix) from error
 
 
 def _about(file: Any, path: Path | str) -> Checkpoint | None:
@@ -175,8 +175,8 @@ def load_state(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(str(path), "cannot be read", error.strerror or str(error), _RESTART) from error
     except Exception as error:  # a damaged file can fail in any way, all of them inside the reader
-        found = str(error) if isinstance(error, RefusedError | OverBudgetError) else described(error, 200)
-        raise CheckpointError(str(path), "is damaged", found, _RESTART) from error
+        detail = str(error) if isinstance(error, RefusedError | OverBudgetError) else described(error, 200)
+        raise CheckpointError(str(path), "is damaged", detail, _RESTART) from error
     if not isinstance(state, dict) or "step" not in state:
         raise CheckpointError(str(path), "is not the state of a training run", f"found {type(state).__name__}")
     return state

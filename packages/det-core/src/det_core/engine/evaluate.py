@@ -77,8 +77,8 @@ def evaluate(
             original_sizes = [sample.size for sample in batch.samples]
             predictions = predict(model, moved.images, original_sizes, precision)
             for row, (prediction, sample) in enumerate(zip(predictions, batch.samples, strict=True)):
-                if found := non_finite(features, row, prediction):
-                    share.non_finite.append(f"{sample.path or sample.id}: {found}")
+                if values := non_finite(features, row, prediction):
+                    share.non_finite.append(f"{sample.path or sample.id}: {values}")
                 for evaluator in evaluators:
                     evaluator.update(prediction, sample)
             if losses:

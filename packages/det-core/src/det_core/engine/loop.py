@@ -34,11 +34,11 @@ class Outcome:
     """The result of a run.
 
     Attributes:
-        folder: folder of its files.
+        folder: folder of the run's files.
         step: number of steps trained, over all its parts.
         finished: whether nothing is left to do; False if the run was asked to stop.
         best: the best evaluation on `data.val`, whose weights are in `folder.best`; None if there was none.
-        metrics: the newest evaluation.
+        metrics: result of the newest evaluation.
         signal: the number of the signal that stopped the run; None if none did.
     """
 
@@ -55,19 +55,19 @@ class Trainer:
 
     Args:
         model: a `Model`; it is moved to the device of `settings`.
-        data: with `train`, and `val` if there is something to choose by.
-        settings: settings of the training.
+        data: data with the split `train`, and `val` if there is something to choose by.
+        settings: section `train` of the recipe.
         folder: folder of checkpoints and scalars.
         recipe: resolved, as the checkpoints hold it.
-        display: display of the progress.
-        stop: checked after each step.
+        display: progress display, which also writes messages.
+        stop: request to stop, checked after each step.
 
     Attributes:
-        step: number of steps done.
+        step: number of optimizer steps done.
         position: number of samples drawn from the training set, by all processes.
         saved: the step of the newest checkpoint `last`; -1 if there is none.
         sums: sums of the scalars since the last row.
-        validation: the evaluations.
+        validation: evaluations on `data.val`, and the best weights.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Trainer:
             self.sums.update(self.train_step(batch))
             meter.count(sum(map(len, batch)) * self.processes.world_size)
             for reason in (reason for part in batch for reason in part.skipped):
-                self.display.say(f"skipped: {reason}")
+                self.display.write(f"skipped: {reason}")
             row: dict[str, float] = {}
             if self.step % self.settings.log_every == 0 or self.step == self.settings.steps:
                 row = {name: total / self.sums["steps"] for name, total in self.sums.items() if name != "steps"}
@@ -157,13 +157,13 @@ class Trainer:
     def request_stop(self, reason: str) -> None:
         """End the training after the step or evaluation under way; all processes must ask for it."""
         self._ended = True
-        self.display.say(f"step {self.step}: {reason}")
+        self.display.write(f"step {self.step}: {reason}")
 
     def write(self, row: Mapping[str, float]) -> None:
         """Add a row of scalars, in rank 0."""
         if self._scalars is not None:
             if problem := self._scalars.write(self.step, row):
-                self.display.say(problem)
+                self.display.write(problem)
             self.callbacks.call("after_log", self, row)
 
     def save_weights(self, path: Path) -> None:

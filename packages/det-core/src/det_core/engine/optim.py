@@ -37,8 +37,8 @@ class LayerDecay:
     `within`, and the convolutions that a block got for detection alone ("residual").
 
     Args:
-        rate: from one layer to the one below.
-        layers: blocks of the network.
+        rate: factor on the learning rate from one layer to the one below, in (0, 1].
+        layers: number of blocks of the network.
         within: the part of the model that these are in.
     """
 
@@ -68,9 +68,9 @@ class ParamGroups:
     """Give normalisation layers, biases and others their own weight decay and rate, as the published detectors do.
 
     Args:
-        norm_weight_decay: for the weights and biases of normalization layers; None: that of the optimizer. Layer
+        norm_weight_decay: weight decay of weights and biases of normalization layers; None: the optimizer's. Layer
             norms over the channels of a pixel (`norm: LN`) are not meant: published trainings decay them as weights.
-        bias_weight_decay: for all other biases; None: that of the optimizer.
+        bias_weight_decay: weight decay of all other biases; None: that of the optimizer.
         bias_lr_factor: multiplies the learning rate of those other biases.
         weight_decay_of: last part of a parameter's name, such as "pos_embed" -> weight decay, before all others.
         layer_decay: layer-wise decay of the learning rate; None for none.

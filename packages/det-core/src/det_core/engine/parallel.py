@@ -50,11 +50,11 @@ class Processes:
     """The processes that train together, this one among them; with one process every method is the identity.
 
     Args:
-        settings: settings of distributed training.
-        device: device of this process.
+        settings: settings of distributed training, such as the backend.
+        device: torch device of this process.
 
     Attributes:
-        group: for collectives on the device; None where there is one process.
+        group: process group for collectives on the device; None for one process.
     """
 
     def __init__(self, settings: Parallel, device: torch.device) -> None:

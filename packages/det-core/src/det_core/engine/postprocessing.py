@@ -23,9 +23,9 @@ def rescale(prediction: Prediction, input_size: Size, original_size: Size) -> Pr
     detections that are tv_tensors are resized by their own kernels; all others stay as they are.
 
     Args:
-        prediction: in pixels of the model's input.
-        input_size: (height, width) of the model's input, without padding.
-        original_size: (height, width) of the stored image.
+        prediction: prediction in pixels of the model's input.
+        input_size: (height, width) in pixels of the model's input, without padding.
+        original_size: (height, width) in pixels of the stored image.
     """
     if input_size != original_size:
         prediction = _rescaled(prediction, input_size, original_size)
@@ -88,11 +88,11 @@ def _scale(input_size: Size, original_size: Size) -> tuple[float, float]:
 
 def _nearest(maps: Tensor, size: Size) -> Tensor:
     """Whole-number or bool maps (N, H, W) at another size: each pixel takes the value at its centre."""
-    rows = (_centres(size[0], maps) * maps.shape[1]).long()
-    columns = (_centres(size[1], maps) * maps.shape[2]).long()
+    rows = (_centers(size[0], maps) * maps.shape[1]).long()
+    columns = (_centers(size[1], maps) * maps.shape[2]).long()
     return maps[:, rows[:, None], columns]
 
 
-def _centres(length: int, like: Tensor) -> Tensor:
+def _centers(length: int, like: Tensor) -> Tensor:
     """The centres of `length` equal parts of [0, 1]."""
     return (torch.arange(length, device=like.device) + 0.5) / length

@@ -31,8 +31,8 @@ def estimate_norms(model: nn.Module, batches: Iterable[Batch], precision: Precis
 
     Args:
         model: a `Model`, on the device to compute on.
-        batches: with targets.
-        precision: "bf16" runs under autocast.
+        batches: batches of images with targets, for the training forward pass.
+        precision: "bf16" runs the forward pass under autocast.
     """
     norms = live_norms(model)
     if not norms:

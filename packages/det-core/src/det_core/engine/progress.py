@@ -77,7 +77,7 @@ class Display:
         self.console = console or Console(stderr=True, highlight=False)
         self._steps = steps
         self._first: tuple[int, float] | None = None
-        self._spoke = 0.0
+        self._last_line = 0.0
         self._status = ""
         self._log: Path | None = None
         columns = (
@@ -98,7 +98,7 @@ class Display:
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
-    def say(self, message: str) -> None:
+    def write(self, message: str) -> None:
         """Write a line that stays."""
         self.console.print(printable(message), soft_wrap=True, markup=False)
         if self._log is not None:
@@ -122,24 +122,24 @@ class Display:
             left = (now - began) / (step - first_step) * (self._steps - step)
             status = f"{status}  {timedelta(seconds=round(left))} left"
         self._bar.update(self._training, completed=step, status=status)
-        if not self.console.is_terminal and scalars and now - self._spoke > _SECONDS_BETWEEN_LINES:
-            self._spoke = now
-            self.say(f"step {step}/{self._steps}  {status}")
+        if not self.console.is_terminal and scalars and now - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            self.write(f"step {step}/{self._steps}  {status}")
 
     def track(self, batches: Iterable[_T], description: str, total: int | None = None) -> Iterator[_T]:
         """Pass `batches` on, with a bar, or lines, for how many of `total` (None: all, if known) are done."""
         total = len(batches) if total is None and isinstance(batches, Sized) else total
         task = self._bar.add_task(description, total=total, status="")
-        began = self._spoke = time.perf_counter()
+        began = self._last_line = time.perf_counter()
         try:
             for done, batch in enumerate(batches, 1):
                 yield batch
                 now = time.perf_counter()
                 left = timedelta(seconds=round((now - began) / done * ((total or done) - done)))
                 self._bar.update(task, completed=done, status=f"{left} left")
-                if not self.console.is_terminal and now - self._spoke > _SECONDS_BETWEEN_LINES:
-                    self._spoke = now
-                    self.say(f"{description} {done}/{total or '?'}  {left} left")
+                if not self.console.is_terminal and now - self._last_line > _SECONDS_BETWEEN_LINES:
+                    self._last_line = now
+                    self.write(f"{description} {done}/{total or '?'}  {left} left")
         finally:
             self._bar.remove_task(task)
 

@@ -82,8 +82,8 @@ def restore(trainer: "Training", state: Mapping[str, Any]) -> list[str]:
         for name, buffer in _scalar_buffers(trainer.model).items():
             buffer.copy_(state["scalars"][name] if state["scalars"] else buffer)
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
-        found = str(error).partition("\n")[0]
-        raise CheckpointError(where, "does not fit the model or its optimizer", found) from error
+        detail = str(error).partition("\n")[0]
+        raise CheckpointError(where, "does not fit the model or its optimizer", detail) from error
     notes = trainer.callbacks.load_state_dict(state.get("callbacks", ()))
     trainer.step = trainer.saved = state["step"]
     trainer.position, trainer.sums = state["position"], Counter(state["sums"])
@@ -99,8 +99,8 @@ def restore(trainer: "Training", state: Mapping[str, Any]) -> list[str]:
 
 def _scalar_buffers(model: nn.Module) -> dict[str, Tensor]:
     """Numbers that a model keeps outside its state dict, such as moving averages that losses are divided by."""
-    kept = model.state_dict().keys()
-    return {name: buffer for name, buffer in model.named_buffers() if name not in kept and buffer.ndim == 0}
+    names = model.state_dict().keys()
+    return {name: buffer for name, buffer in model.named_buffers() if name not in names and buffer.ndim == 0}
 
 
 def _changed(state: Mapping[str, Any], trainer: "Training") -> list[str]:
@@ -139,6 +139,6 @@ def require_same_classes(where: str, before: Mapping[str, Any], now: Mapping[str
     was, are = (list(each.get("train", {}).get("classes", ())) for each in (before, now))
     if was != are:
         pairs = [f"{number}: {a!r} -> {b!r}" for number, (a, b) in enumerate(zip(was, are, strict=False)) if a != b]
-        found = ", ".join(pairs[:5]) or f"{len(was)} classes -> {len(are)}"
+        detail = ", ".join(pairs[:5]) or f"{len(was)} classes -> {len(are)}"
         fix = "restore the annotations, or start another run in another folder"
-        raise CheckpointError(where, "was trained on other classes", found, fix)
+        raise CheckpointError(where, "was trained on other classes", detail, fix)

@@ -12,7 +12,7 @@ from det_safeload.locks import HeldError, lock
 from det_core import recipes
 from det_core.errors import CheckpointError, DetError
 from det_core.recipes import Recipe
-from det_core.recipes.allow_list import OWN
+from det_core.recipes.allow_list import DEFAULT
 
 __all__ = ["RunFolder"]
 
@@ -22,7 +22,7 @@ class RunFolder:
     """Where a run keeps its files.
 
     Attributes:
-        path: the folder.
+        path: folder of the run's checkpoints and logs.
     """
 
     path: Path
@@ -110,12 +110,12 @@ class RunFolder:
         Raises:
             CheckpointError: another training is using it, or it cannot be made or written to.
         """
-        made = not self.path.exists()
+        is_new = not self.path.exists()
         try:
             with self._lock():
                 yield
         finally:
-            if made and self.path.exists() and not any(self.path.iterdir()):
+            if is_new and self.path.exists() and not any(self.path.iterdir()):
                 self.path.rmdir()
 
     @contextmanager
@@ -125,8 +125,8 @@ class RunFolder:
                 self.path.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(lock(self.path / ".lock"))
             except HeldError as error:
-                found, fix = str(error) or "no more is known", "wait for it to end, or choose another --output"
-                raise CheckpointError(str(self.path), "is in use by another training", found, fix) from error
+                detail, fix = str(error) or "no more is known", "wait for it to end, or choose another --output"
+                raise CheckpointError(str(self.path), "is in use by another training", detail, fix) from error
             except OSError as error:
                 raise CheckpointError(str(self.path), "cannot be used as the output folder", str(error)) from error
             yield
@@ -165,7 +165,7 @@ def _changes(before: Any, now: Any, path: str) -> Iterator[tuple[str, Any, Any]]
 def _is_same_part(before: Any, now: Any) -> bool:
     """Whether two names lead to one thing, such as a class and the package that it is also exported by."""
     try:
-        first, second = (OWN.component(None, name, "type")[0] for name in (before, now))
+        first, second = (DEFAULT.component(None, name, "type")[0] for name in (before, now))
     except (DetError, TypeError, AttributeError):
         return False
     return first is second

@@ -52,8 +52,8 @@ def require_metric(name: str | None, result: Evaluation, possible: set[str] = fr
     """The metric that chooses the best weights: `name`, or by default the first; "" if an evaluation may bring it.
 
     Args:
-        name: `train.best_metric`.
-        result: an evaluation.
+        name: name of the metric, `train.best_metric`; None for the first.
+        result: evaluation whose metrics are searched.
         possible: names of metrics that this evaluation lacks, but another may have.
 
     Raises:

@@ -29,7 +29,7 @@ class WarmupMultiStep:
 
     Args:
         milestones: rising step numbers; the rate falls from that step on. Empty: constant.
-        gamma: factor of each milestone.
+        gamma: factor on the learning rate at each milestone.
         warmup: number of warmup steps; 0 for none.
         warmup_start: the factor at step 0.
     """
@@ -55,7 +55,7 @@ class WarmupCosine:
     """Fall from 1 at step 0 to `end` at step `steps` along half a cosine, after a linear warmup (SGDR, 2017).
 
     Args:
-        steps: the length of the whole training; `Train` knows it.
+        steps: number of steps of the whole training, which `Train` passes.
         end: the factor at step `steps`, which is after the last one trained.
         warmup: number of warmup steps; 0 for none.
         warmup_start: the factor at step 0.
@@ -82,7 +82,7 @@ class WarmupSteps:
     """Multiply the rate by `gamma` at equal distances, after a linear warmup.
 
     Args:
-        steps: the length of the whole training; `Train` knows it.
+        steps: number of steps of the whole training, which `Train` passes.
         decays: number of decays of the rate: after steps / (decays + 1), and so on.
         gamma: factor of each of them.
         warmup: number of warmup steps; 0 for none.
@@ -112,8 +112,8 @@ class WarmupPoly:
     """Fall from 1 at step 0 to 0 at step `steps` as (1 - step / steps) ** power (DeepLab, 2017), after a warmup.
 
     Args:
-        steps: the length of the whole training; `Train` knows it.
-        power: 1 is a straight line.
+        steps: number of steps of the whole training, which `Train` passes.
+        power: exponent of the decay; 1 is a straight line.
         end: after the warmup, the factor falls no lower than this, as published.
         warmup: number of warmup steps; 0 for none.
         warmup_start: the factor at step 0.
@@ -142,7 +142,7 @@ class OneCycle:
     """Rise along half a cosine from `start` to 1, then fall along another to `end` (Smith and Topin, 2018).
 
     Args:
-        steps: the length of the whole training; `Train` knows it.
+        steps: number of steps of the whole training, which `Train` passes.
         rise: the share of the steps in which the rate rises.
         start: the factor at step 0.
         end: the factor at step `steps`.

@@ -27,18 +27,18 @@ class Train:
         batch_size: images per step, over all processes and accumulated batches.
         accumulate: batches into which the images of a step are divided, one after another, for less memory.
         optimizer: called with `params`, the groups that `param_groups` makes.
-        schedule: from the step to a factor on the learning rate; called with `steps` if it wants to know.
+        schedule: function from the step to a factor on the learning rate; built with `steps` if it has that argument.
         param_groups: weight decay and rate of normalisation layers and biases.
         clip_gradients: limit on the gradients; null: none.
         precision: "bf16" and "fp16" run the forward pass under autocast, fp16 with scaled losses; the weights stay
             float32.
-        channels_last: keep images and weights in memory pixel by pixel, which many processors compute faster with; the
-            checkpoints are the same.
+        channels_last: images and weights in the channels-last memory format on a GPU, too, where it is faster with
+            bf16 and fp16; on a CPU weights always have it. The checkpoints are the same.
         compile: let torch.compile translate backbone and heads, at their first call.
         recompute: names of modules, such as "backbone.bottom_up.res[2-5]", whose activations are computed again in the
             backward pass instead of being kept, which saves memory and costs time.
         ema: evaluate and save a moving average of the weights; null: the weights themselves.
-        parallel: how processes that torchrun starts share the work; null: the defaults of `Parallel`.
+        parallel: settings of processes that torchrun starts; null: the defaults of `Parallel`.
         callbacks: parts that accompany the training, see `Callback`.
         evaluate_every: steps between evaluations on `data.val`; null: only after the last step.
         evaluate_batch_size: images per evaluation batch of a process; null: as many as in training.

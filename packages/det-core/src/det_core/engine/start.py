@@ -43,7 +43,7 @@ def train(
     finished and everything that `resume` needs is written.
 
     Args:
-        recipe: with the sections `model`, `data` and `train`, and `weights` if it does not start at random.
+        recipe: recipe with the sections `model`, `data` and `train`, and `weights` if it does not start at random.
         output: the folder of the run.
         resume: go on with the run in `output`, on the CPU bit for bit as if it had not been interrupted; begin it where
             nothing is saved yet.
@@ -117,9 +117,9 @@ def _announce(trainer: loop.Trainer, where: str, changes: Sequence[str]) -> None
     if trainer.processes.rank == 0:
         trainer.display.log_to(trainer.folder.console)
     of_all = f" of {trainer.settings.steps}" if trainer.step else ""
-    trainer.display.say(f"{where} step {trainer.step}{of_all}")
+    trainer.display.write(f"{where} step {trainer.step}{of_all}")
     for change in changes:
-        trainer.display.say(f"changed since this run began: {change}")
+        trainer.display.write(f"changed since this run began: {change}")
 
 
 def initial_model(recipe: Recipe) -> nn.Module:

@@ -31,7 +31,7 @@ def prepare_model(model: nn.Module, settings: Train, device: torch.device) -> nn
     Raises:
         ConfigError: a name in `settings.recompute` matches no module.
     """
-    model = model.to(device).train()
+    model = accelerate(model.to(device).train())
     if settings.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if settings.recompute:
@@ -44,7 +44,7 @@ def prepare_model(model: nn.Module, settings: Train, device: torch.device) -> nn
             module.forward = partial(_recomputed, module, module.forward)
     if settings.compile:
         compile_networks(model)
-    return accelerate(model)
+    return model
 
 
 def _recomputed(module: nn.Module, forward: Any, *arguments: Any) -> Any:
@@ -58,9 +58,9 @@ class Step:
     """Computes gradients and updates the weights.
 
     Args:
-        model: a `Model`, prepared.
-        settings: settings of the training.
-        device: device of the model.
+        model: `Model` on its device, prepared for training.
+        settings: section `train` of the recipe.
+        device: torch device of the model.
         processes: group of processes that train together.
     """
 
@@ -137,10 +137,10 @@ class Step:
         The scaled gradient of fp16 may overflow; such a step is left out.
 
         Args:
-            values: losses and "gradient_norm".
-            batches: batches of this process.
+            values: losses by name, and "gradient_norm".
+            batches: batches of this process in this step.
             step: the number of the step.
-            folder: where `bad_batch.pt` is written, for `torch.load`.
+            folder: folder for `bad_batch.pt`, which `torch.load` reads.
             note: sentence about saved checkpoints, for the message.
         """
         scaled = self.scaler.is_enabled()

@@ -39,7 +39,7 @@ class Validation:
     Attributes:
         evaluated: the step of the newest evaluation.
         best: the best evaluation so far, or None.
-        metrics: the newest evaluation.
+        metrics: result of the newest evaluation.
         threshold: the score above which F1 is best in it; None where it is not known.
     """
 
@@ -72,9 +72,9 @@ class Validation:
             trainer.write({f"val/{name}": value for name, value in result.metrics.items()})
             better = self.best is None or self.best.metric != name or self.best.beaten_by(value)
             for note in [note for note in result.notes if note not in self._notes]:
-                trainer.display.say(f"evaluation: {note}")
+                trainer.display.write(f"evaluation: {note}")
             self._notes.update(result.notes)
-            trainer.display.say(f"step {trainer.step}: {name} {value:.4f}" + (", the best so far" if better else ""))
+            trainer.display.write(f"step {trainer.step}: {name} {value:.4f}" + (", the best so far" if better else ""))
             if better:
                 self.best = Best(name, value, trainer.step)
                 trainer.save_weights(trainer.folder.best)

@@ -31,7 +31,7 @@ class CocoEvaluator(PerImage["_Image"]):
     as RLE) until `result`.
 
     Args:
-        classes: class names, by label.
+        classes: names of the classes; the label is the index.
         iou_types: types of IoU: "bbox", "segm", "keypoints" (by object keypoint similarity, OKS).
         max_detections: maximum number of detections per image and class, by score.
         max_keypoint_detections: maximum number of detections per image and class for keypoints.

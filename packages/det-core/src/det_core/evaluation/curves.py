@@ -155,8 +155,8 @@ def _trial(iou_type: IouType) -> tuple[Table, Table]:
             shared = {"image_id": image_id, "category_id": int(rng.integers(1, 3)), "iscrowd": int(rng.random() < 0.2)}
             ground_truth.append({"id": len(ground_truth) + 1, **shared, **_shape(x, y, w, h, iou_type)})
             for shift in rng.normal(0, 8, rng.integers(0, 3)).tolist():
-                guess = {"id": len(detections) + 1, **shared, "iscrowd": 0, "score": float(rng.integers(1, 6)) / 5}
-                detections.append({**guess, **_shape(x + shift, y, w, h, iou_type)})
+                record = {"id": len(detections) + 1, **shared, "iscrowd": 0, "score": float(rng.integers(1, 6)) / 5}
+                detections.append({**record, **_shape(x + shift, y, w, h, iou_type)})
     categories = [{"id": number, "name": str(number)} for number in (1, 2, 3)]
     table = {"images": images, "categories": categories}
     return {**table, "annotations": ground_truth}, {**table, "annotations": detections}

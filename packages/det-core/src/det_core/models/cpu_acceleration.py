@@ -25,11 +25,14 @@ __all__ = ["SampledRPNOutputs", "accelerate", "run_head_at_samples"]
 def accelerate(model: nn.Module, on: bool = True) -> nn.Module:
     """Install the faster implementations in `model`, in place, or remove them; returns the model.
 
+    On a CPU the weights of convolutions are in the channels-last memory format, and so are then the feature maps.
     Frozen norms after our convolutions run in place, ROIAlign is an embedding bag, and the losses of an RPN run its
     head at the sampled anchors only, where that is less work. `DET_ACCELERATE=0` in the environment switches them off.
     """
     on = on and os.environ.get("DET_ACCELERATE") != "0"
     for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.weight.is_cpu:
+            module.to(memory_format=torch.channels_last if on else torch.contiguous_format)
         if isinstance(module, Conv2d) and isinstance(module.norm, FrozenBatchNorm2d):
             module.norm.scale_and_shift = scale_and_shift_in_place if on else scale_and_shift
         elif isinstance(module, ROIPooler):

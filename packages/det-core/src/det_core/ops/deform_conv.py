@@ -22,7 +22,7 @@ class Deformation:
 
     Attributes:
         stages: names of the stages whose 3 x 3 convolutions are deformable.
-        kind: see `Deformable`.
+        kind: kind of deformation, see `Deformable`.
         groups: number of channel groups with separate offsets.
     """
 

@@ -16,7 +16,7 @@ def encode_keypoints(keypoints: Tensor, boxes: Tensor, side: int) -> tuple[Tenso
 
     Args:
         keypoints: keypoints (N, K, 3): x, y, visibility.
-        boxes: boxes (N, 4).
+        boxes: boxes of the heatmaps, xyxy in pixels, (N, 4).
         side: number of cells along each axis.
 
     Returns:
@@ -47,7 +47,7 @@ def decode_heatmaps(logits: Tensor, boxes: Tensor) -> Tensor:
 
     Args:
         logits: logits (N, K, S, S) of a softmax over the cells of each heatmap.
-        boxes: boxes (N, 4).
+        boxes: boxes of the heatmaps, xyxy in pixels, (N, 4).
 
     Returns:
         float32 (N, K, 4): x and y of that pixel's centre, its logit, and its share of the softmax over the heatmap's

@@ -159,7 +159,7 @@ def draw_weights(layer: nn.Module, form: Literal["relu", "uniform"] | float) -> 
     """Draw the weights of a layer, and set its bias, if it has one, to zero.
 
     Args:
-        layer: convolution or linear layer.
+        layer: convolution or linear layer to initialize.
         form: "relu" for He et al. (2015) by fan-out, before a ReLU; "uniform" for Caffe2's "XavierFill"; a number for a
             normal distribution with that standard deviation.
     """

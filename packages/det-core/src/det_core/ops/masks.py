@@ -36,8 +36,8 @@ def crop_masks(masks: Tensor | Polygons, boxes: Tensor, side: int) -> Tensor:
 
     Args:
         masks: bitmaps, bool (N, H, W), or polygons of N objects.
-        boxes: float32 (N, 4).
-        side: output height and width.
+        boxes: boxes of the crops, xyxy in pixels, float32 (N, 4).
+        side: height and width of the output, in cells.
 
     Returns:
         bool (N, side, side), on the boxes' device.
@@ -77,8 +77,8 @@ def paste_masks(masks: Tensor | MaskGrids, boxes: Tensor, size: Size, threshold:
 
     Args:
         masks: float (N, S, S), probabilities within the boxes; or grids with their own windows.
-        boxes: float32 (N, 4).
-        size: (height, width) of the image.
+        boxes: boxes of the masks, xyxy in pixels, float32 (N, 4).
+        size: (height, width) of the image in pixels.
         threshold: minimum probability, in (0, 1].
 
     Returns:
@@ -119,9 +119,9 @@ class MasksInImage(Sequence[Tensor]):
     `masks[i]` is bool (height, width), `masks[2:5]` a subset, and `masks.stacked()` all at once.
 
     Args:
-        masks: as in `paste_masks`.
-        boxes: as in `paste_masks`.
-        size: (height, width) of the image.
+        masks: probabilities within the boxes, float (N, S, S), or grids.
+        boxes: boxes of the masks, xyxy in pixels, float32 (N, 4).
+        size: (height, width) of the image in pixels.
     """
 
     def __init__(self, masks: Tensor | MaskGrids, boxes: Tensor, size: Size) -> None:
@@ -153,7 +153,7 @@ def tight_boxes(masks: Tensor | Polygons, boxes: Tensor, size: Size) -> Tensor:
     Args:
         masks: bool (N, *size), or polygons of N objects, which may extend beyond the image.
         boxes: float32 (N, 4), kept for objects without polygons.
-        size: (height, width) of the image.
+        size: (height, width) of the image in pixels.
 
     Returns:
         float32 (N, 4); zeros for invisible masks.

@@ -34,7 +34,7 @@ class ROIPooler(nn.Module):
 
     Args:
         strides: strides of the levels, finest first, each twice the one before; powers of two.
-        resolution: output height and width.
+        resolution: height and width of pooled features, in cells.
         pooling: pooling method; `ROIAlignV2` is the corrected ROIAlign (He et al., "Mask R-CNN", 2017).
         sampling_ratio: samples per bin and axis; 0 for as many as the bin is feature pixels wide.
 

@@ -19,7 +19,7 @@ def roi_align_rotated(
     Args:
         features: feature maps (B, C, H, W).
         rois: regions (P, 6): image index, cx, cy, w, h, angle in degrees.
-        size: output height and width.
+        size: height and width of the output, in cells.
         scale: feature pixels per pixel of the boxes.
         sampling_ratio: samples per bin and axis; 0 for as many as the bin is feature pixels wide.
 

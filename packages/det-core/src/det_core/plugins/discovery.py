@@ -118,17 +118,17 @@ class Catalog:
         return (*map(str, self.environment_issues), *of_plugins)
 
 
-_found: Catalog | None = None
+_catalog: Catalog | None = None
 _left: set[str] = set()
 
 
 def catalog(refresh: bool = False) -> Catalog:
     """The installed plugins. Found once in a process; `refresh` searches again."""
-    global _found
-    if _found is None or refresh:
+    global _catalog
+    if _catalog is None or refresh:
         importlib.invalidate_caches()
-        _found = _discover()
-    return _found
+        _catalog = _discover()
+    return _catalog
 
 
 def canonical(distribution: str) -> str:
@@ -148,7 +148,7 @@ def _switched_off() -> set[str]:
 
 def _discover() -> Catalog:
     switched_off = _switched_off()
-    found: list[Plugin] = []
+    plugins: list[Plugin] = []
     environment_issues: list[Issue] = []
     first: dict[str, str] = {}
     try:
@@ -169,16 +169,16 @@ def _discover() -> Catalog:
             for point in points:
                 plugin = Plugin(name, version, printable(point.value, 200))
                 if name in switched_off:
-                    found.append(replace(plugin, status="disabled", problems=(f"switched off by {DISABLE}",)))
+                    plugins.append(replace(plugin, status="disabled", problems=(f"switched off by {DISABLE}",)))
                 elif incompatibility:
-                    found.append(replace(plugin, status="incompatible", problems=(incompatibility,)))
+                    plugins.append(replace(plugin, status="incompatible", problems=(incompatibility,)))
                 else:
-                    found.append(_inspect(plugin, point, watchdog))
+                    plugins.append(_inspect(plugin, point, watchdog))
     if CORE not in first:
         problem = "is not installed as a distribution, so its own components cannot be found"
         environment_issues.append(Issue(CORE, problem, "pip install it"))
     return Catalog(
-        tuple(sorted(found, key=lambda plugin: (plugin.distribution, plugin.module))), tuple(environment_issues)
+        tuple(sorted(plugins, key=lambda plugin: (plugin.distribution, plugin.module))), tuple(environment_issues)
     )
 
 
@@ -290,19 +290,19 @@ def left_threads() -> tuple[str, ...]:
 def _module_of(point: metadata.EntryPoint) -> ModuleType:
     module: ModuleType = point.load()
     if not issubclass(type(module), ModuleType):
-        found = quoted(point.module, 80)
-        raise TypeError(f"its entry point names a {type_name(module)}, where a module belongs: {found}")
+        detail = quoted(point.module, 80)
+        raise TypeError(f"its entry point names a {type_name(module)}, where a module belongs: {detail}")
     return module
 
 
 def _incompatibility(requires: Sequence[str], core: str) -> str:
     """Why a plugin cannot be used with this version of core, from its own Requires-Dist; "" where it can."""
-    wanted = [text for text in requires if re.match(r"det[-_.]+core", text, re.IGNORECASE)]
-    if not (wanted and core):
+    requirements = [text for text in requires if re.match(r"det[-_.]+core", text, re.IGNORECASE)]
+    if not (requirements and core):
         return ""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    for text in wanted:
+    for text in requirements:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:

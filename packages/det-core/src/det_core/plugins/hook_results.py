@@ -68,7 +68,7 @@ def components(
     functions: Sequence[tuple[str, Callable[[], Any]]], problems: list[str], run: Callable[..., Any]
 ) -> dict[str, dict[str, str]]:
     """The results of the hooks of a plugin; one that raises does not affect others."""
-    found: dict[str, dict[str, str]] = {}
+    tables: dict[str, dict[str, str]] = {}
     for name, function in functions:
         kind = _KIND_OF.get(name)
         if kind is None:
@@ -82,8 +82,8 @@ def components(
             continue
         problems += wrong
         if offered is not None:
-            found[kind] = offered
-    return found
+            tables[kind] = offered
+    return tables
 
 
 def _offered(kind: str, function: Callable[[], Any]) -> tuple[dict[str, str] | None, list[str]]:
@@ -100,11 +100,11 @@ def _offered(kind: str, function: Callable[[], Any]) -> tuple[dict[str, str] | N
 def _well_formed(kind: str, items: list[tuple[Any, Any]]) -> tuple[dict[str, str], list[str]]:
     form, pattern = ("package:folder/file.yaml", _FILE) if kind == "recipes" else ("package.module:attribute", _TARGET)
     good, problems, hook = {}, [], hooks.HOOKS[kind]
-    for given, value in items:
-        name, target = _plain_text(given), _plain_text(value)
+    for key, value in items:
+        name, target = _plain_text(key), _plain_text(value)
         if name is None or not (_TWO_WORDS if kind == "commands" else _NAME).fullmatch(name):
             rule = "one or two words without colons" if kind == "commands" else "text without spaces and colons"
-            problems.append(f"{hook} offers the name {quoted(given)}; a name is {rule}")
+            problems.append(f"{hook} offers the name {quoted(key)}; a name is {rule}")
         elif target is None or not pattern.fullmatch(target):
             problems.append(f'{hook} offers {quoted(name)} as {quoted(value)}; a target reads "{form}"')
         else:
@@ -131,13 +131,13 @@ def _moved_names(module: ModuleType) -> tuple[dict[str, str], list[str]]:
     if not isinstance(listed, Mapping):
         return {}, [f'{hooks.MOVED_NAMES} must be {{"earlier name": "name"}}, not {quoted(listed)}']
     good, wrong = {}, []
-    for given, value in islice(iter(listed.items()), _NAMES):
-        name, target = _plain_text(given), _plain_text(value)
+    for key, value in islice(iter(listed.items()), _NAMES):
+        name, target = _plain_text(key), _plain_text(value)
         if name and target and _MOVED.fullmatch(name) and _MOVED.fullmatch(target):
             good[name] = target
         else:
             form = "both are qualified names, modules or import paths"
-            wrong.append(f"{hooks.MOVED_NAMES} holds {quoted(given)}: {quoted(value)}; {form}")
+            wrong.append(f"{hooks.MOVED_NAMES} holds {quoted(key)}: {quoted(value)}; {form}")
     return good, wrong
 
 
@@ -151,9 +151,9 @@ def _plain_text(value: Any) -> str | None:
 
 def _unmarked(module: ModuleType) -> list[str]:
     """Functions with the name of a hook but without the mark, which pluggy silently ignores."""
-    own = {name: value for name, value in vars(module).items() if name in _KIND_OF}
+    functions = {name: value for name, value in vars(module).items() if name in _KIND_OF}
     return [
         f"{name} is not marked with @hookimpl, so it is not used"
-        for name, value in own.items()
+        for name, value in functions.items()
         if getattr(value, "__module__", "") == module.__name__ and not hasattr(value, f"{hooks.GROUP}_impl")
     ]

@@ -13,7 +13,7 @@ from det_core.errors import MissingExtraError
 __all__ = [
     "COMMANDS",
     "FUNCTIONS",
-    "KNOWN",
+    "PACKAGES",
     "WRITERS",
     "function",
     "hint",
@@ -23,7 +23,7 @@ __all__ = [
 
 _TABLES: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("known.json").read_text("utf-8"))
 
-KNOWN: Mapping[str, Sequence[str]] = _TABLES["components"]
+PACKAGES: Mapping[str, Sequence[str]] = _TABLES["components"]
 """Package -> patterns of names of components and recipes, in lower case; the first package that fits is recommended."""
 
 COMMANDS: Mapping[str, str] = _TABLES["commands"]
@@ -43,10 +43,10 @@ def provider(name: str, kind: str = "") -> str:
     if kind == "importers":
         return "det-detectron2" if name.startswith("detectron2") else ""
     distribution, _, rest = name.lower().partition("/")
-    if distribution in KNOWN:
+    if distribution in PACKAGES:
         return distribution
     name = rest if distribution == "det-core" else name.lower()
-    return next((package for package, forms in KNOWN.items() if any(fnmatchcase(name, form) for form in forms)), "")
+    return next((package for package, forms in PACKAGES.items() if any(fnmatchcase(name, form) for form in forms)), "")
 
 
 def reader(kind: str, name: str) -> str:
@@ -68,6 +68,6 @@ def function(method: str) -> Any:
 def hint(package: str) -> str:
     """How to get a package of this project, for the end of an error; "" for no package.
 
-    Its wheels lie in a folder, which README.md tells how to build: the names are not registered in a package index.
+    Its wheels lie in a folder, built as README.md describes: the names are not registered in a package index.
     """
     return f"{package} would provide it: pip install {package} --find-links WHEELS" if package else ""

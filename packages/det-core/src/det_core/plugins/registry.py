@@ -88,14 +88,14 @@ def find(kind: str | None, name: str, where: str = "") -> Component:
     if is_import_path(name) and kind != "recipes":
         return Component(kind or "", name, "", ":".join(parse_import_path(name, where or name)))
     offered = components(kind)
-    found = matches(offered, name)
-    if len(found) == 1:
-        return found[0]
+    candidates = matches(offered, name)
+    if len(candidates) == 1:
+        return candidates[0]
     what = (kind[:-1] if kind.endswith("s") else kind) if kind else "component"
-    if found:
-        choices = [repr(component.qualified) for component in found]
+    if candidates:
+        choices = [repr(component.qualified) for component in candidates]
         if len(set(choices)) == 1:  # one distribution with two plugins, or one name of two kinds
-            choices = [repr(component.target) for component in found]
+            choices = [repr(component.target) for component in candidates]
         problem = f"{name!r} means several things" if where else "means several things"
         raise UnknownNameError(where or f"{what} {name!r}", problem, fix=f"write {' or '.join(choices)}")
     problem = f"there is no {what} named {name!r}" if where else "is not known"
@@ -112,25 +112,25 @@ def matches(offered: Iterable[Component], name: str) -> list[Component]:
     """
     distribution, _, short = name.partition("/")
     offered, qualified = list(offered), f"{canonical(distribution)}/{short}"
-    found = [component for component in offered if component.qualified == qualified]
-    found = found or [component for component in offered if component.name == name]
-    if not found and (today := catalog().moved(qualified)):
-        found = [component for component in offered if component.qualified == today]
-    return found
+    candidates = [component for component in offered if component.qualified == qualified]
+    candidates = candidates or [component for component in offered if component.name == name]
+    if not candidates and (today := catalog().moved(qualified)):
+        candidates = [component for component in offered if component.qualified == today]
+    return candidates
 
 
 def _advice(kind: str | None, name: str, offered: list[Component]) -> tuple[str, str]:
     """Plugins that are not in use, and a suggestion."""
     idle = [plugin for plugin in catalog().plugins if plugin.problems]
-    found = ""
+    detail = ""
     if idle or catalog().environment_issues:
         reasons = [f"{plugin.distribution} {plugin.version} ({plugin.problem})" for plugin in idle]
-        found = "not in use: " + ", ".join([*reasons, *map(str, catalog().environment_issues)])
+        detail = "not in use: " + ", ".join([*reasons, *map(str, catalog().environment_issues)])
     near = did_you_mean(name, [c.name for c in offered])
     near = near or did_you_mean(name, [c.qualified for c in offered] if "/" in name else [])
     path = "" if kind == "recipes" else "; an import path reads 'package.module:attribute'"
     listed = f"`det {'recipes' if kind == 'recipes' else 'plugins'}` lists what is installed{path}"
-    return found, _from_package(name, kind or "") or near or listed
+    return detail, _from_package(name, kind or "") or near or listed
 
 
 def _from_package(name: str, kind: str = "") -> str:

@@ -70,17 +70,17 @@ def warn_of_others(versions: Mapping[str, Any] | None, source: str) -> None:
 
 def _read(versions: Mapping[str, Any] | None) -> dict[str, str]:
     """Names and versions; a name that no distribution can have is left out, and a version that is none is ""."""
-    found = {canonical(str(name)): str(version).strip() for name, version in (versions or {}).items()}
+    by_name = {canonical(str(name)): str(version).strip() for name, version in (versions or {}).items()}
     return {
         name: version if _VERSION.fullmatch(version) and len(version) < 50 else ""
-        for name, version in found.items()
+        for name, version in by_name.items()
         if _NAME.fullmatch(name) and len(name) < 100
     }
 
 
 def _advice(needed: Mapping[str, str]) -> str:
     exact = " ".join(f"{name}=={version}" if version else name for name, version in needed.items())
-    if all(name in known.KNOWN for name in needed):
+    if all(name in known.PACKAGES for name in needed):
         return f"pip install {exact}"
     return f"this name comes from the recipe alone; if you trust its author: pip install {exact}"
 

@@ -36,8 +36,8 @@ class LoadedModel:
         model: a `Model` with its weights, on the CPU as a rule.
         classes: the name of each label.
         category_ids: category id of the dataset for each label; () if unknown.
-        transforms: transforms of the images.
-        about: metadata of the checkpoint.
+        transforms: transforms of images before the model.
+        about: metadata of the checkpoint, for exporters.
         recipe: recipe of the model; None of an exported file.
         weights: the file or address of the weights; "" if the recipe's own initial weights are a whole model.
     """

@@ -2,6 +2,7 @@
 
 import copy
 from collections import Counter
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from det_core.contracts import SegmentMaker
 from det_core.engine.compilation import compile_networks
 from det_core.engine.evaluate import Precision, autocast
+from det_core.models.parts.nms import NMS
 from det_core.ops.layers import Conv2d, FrozenBatchNorm2d
 from det_core.structures import ImageBatch, Prediction
 
@@ -26,6 +28,7 @@ def optimize(
     channels_last: bool = True,
     precision: Literal["fp32", "bf16"] = "fp32",
     compiled: bool = False,
+    threshold: float = 0.0,
 ) -> nn.Module:
     """A copy of `model` for prediction; the model itself keeps its weights, and its keys.
 
@@ -36,10 +39,14 @@ def optimize(
         precision: "bf16" keeps the weights of convolutions and linear layers in bfloat16, and computes under autocast:
             scores move in the third digit.
         compiled: let `torch.compile` translate the networks, at their first call; on a CPU that needs a C++ compiler.
+        threshold: minimum score of a detection, in [0, 1]: masks and keypoints of the others are not computed. Models
+            that merge detections into segments ignore it.
     """
     model = copy.deepcopy(model.model if isinstance(model, Optimized) else model).eval()
     if fold:
         fold_norms(model)
+    if not isinstance(model, SegmentMaker):
+        raise_score_threshold(model, threshold)
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
     if compiled:
@@ -55,8 +62,8 @@ class Optimized(nn.Module):
     """Runs a model at a precision; hides its parts, as a hook on one that is compiled would have it compiled again.
 
     Args:
-        model: in evaluation mode, its layers in the precision already.
-        precision: "bf16" predicts under autocast.
+        model: model in evaluation mode, its layers in the precision already.
+        precision: "bf16" runs the model under autocast.
     """
 
     def __init__(self, model: nn.Module, precision: Precision) -> None:
@@ -70,6 +77,14 @@ class Optimized(nn.Module):
         with autocast(batch.pixels.device, self.precision):
             predictions: list[Prediction] = self.model(batch)
         return predictions
+
+
+def raise_score_threshold(model: nn.Module, threshold: float) -> None:
+    """Let the parts of `model` that select detections drop those below `threshold`, in place."""
+    below = float(torch.nextafter(torch.tensor(threshold), torch.tensor(0.0)))  # theirs is exclusive
+    for module in model.modules():
+        if isinstance(nms := vars(module).get("nms"), NMS):
+            module.nms = replace(nms, score_threshold=max(nms.score_threshold, below))  # type: ignore[assignment]
 
 
 @torch.no_grad()

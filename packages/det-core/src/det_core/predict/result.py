@@ -114,7 +114,7 @@ class Result:
         """The image with boxes, masks and keypoints drawn on it, or with segments and a legend.
 
         Args:
-            labels: write names and scores.
+            labels: whether to write names and scores.
             line_width: width of boxes, in pixels; None: by the size of the image.
 
         Raises:
@@ -150,7 +150,7 @@ class Result:
         return to_coco(self.detections, image_id, self.category_ids)
 
     def to_coco_panoptic(self, image_id: int | str, file_name: str) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        """The segments in the COCO panoptic format: the colours of a PNG file, (H, W, 3), and an entry for JSON."""
+        """The segments in the COCO panoptic format: the colors of a PNG file, (H, W, 3), and an entry for JSON."""
         if self.prediction.panoptic is None:
             raise ConfigError("Result.to_coco_panoptic", "this model makes no segments", fix="use a panoptic model")
         convert = function("Result.to_coco_panoptic")

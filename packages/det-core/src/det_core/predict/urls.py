@@ -33,9 +33,9 @@ def content_at(
     """The bytes at an address "https://...".
 
     Args:
-        address: URL of a file.
+        address: URL of the file to download.
         opener: takes a request and `timeout`, as `urllib.request.urlopen` does.
-        largest: in bytes.
+        largest: maximum size of the content in bytes.
         timeout: timeout of each step of the connection, in seconds.
 
     Raises:

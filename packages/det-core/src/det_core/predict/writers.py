@@ -72,8 +72,8 @@ class PictureWriter:
 
     Args:
         folder: existing folder for the pictures.
-        labels: write names and scores.
-        line_width: as of `Result.plot`.
+        labels: whether to write names and scores.
+        line_width: width of lines in pixels, see `Result.plot`.
     """
 
     def __init__(self, folder: Path, labels: bool = True, line_width: int | None = None) -> None:

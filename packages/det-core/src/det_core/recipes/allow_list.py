@@ -21,7 +21,7 @@ from det_core.plugins import catalog, registry
 from det_core.plugins.hooks import COMPONENTS
 from det_core.recipes import moved
 
-__all__ = ["ANYTHING", "OWN", "AllowList", "listed", "untrusted"]
+__all__ = ["ANYTHING", "DEFAULT", "AllowList", "listed", "untrusted"]
 
 _OURS = ("det_core", "det_safeload")
 _LIBRARIES = (
@@ -111,7 +111,7 @@ class AllowList:
         return UntrustedError(where, problem, fix=_TRUST)
 
 
-OWN = AllowList()
+DEFAULT = AllowList()
 """For recipes that the user names, and those of plugins."""
 
 ANYTHING = AllowList(all=True)
@@ -131,8 +131,8 @@ def untrusted(section: str) -> AllowList:
 
 def listed() -> dict[str, str]:
     """Every import path on the list: with the kind of component that it is, or "" of a safe part."""
-    found = {each.target: each.kind for each in registry.components()}
-    return found | {path: "" for plugin in catalog().plugins for path in plugin.safe_parts if path not in found}
+    kinds = {each.target: each.kind for each in registry.components()}
+    return kinds | {path: "" for plugin in catalog().plugins for path in plugin.safe_parts if path not in kinds}
 
 
 def _current(name: str, where: str) -> str:

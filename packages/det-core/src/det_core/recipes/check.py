@@ -19,7 +19,7 @@ from typing import Any, get_args, get_origin
 
 from det_core.errors import ConfigError, DetError, UntrustedError
 from det_core.plugins import registry
-from det_core.recipes.allow_list import ANYTHING, OWN, AllowList
+from det_core.recipes.allow_list import ANYTHING, DEFAULT, AllowList
 from det_core.recipes.construct import class_of, is_contract, kind_of, require_methods
 from det_core.recipes.defaults import default_data, over_default
 from det_core.recipes.nodes import Call, Entries, Factory, Items, NoDataError, Plan, Value, lookup, require_all
@@ -39,7 +39,7 @@ _LISTS: Mapping[Any, Any] = {
 _SCALARS = (types.NoneType, bool, int, float, str)
 
 
-def check(node: Any, annotation: Any = Any, path: str = "node", allow: AllowList = OWN) -> Plan:
+def check(node: Any, annotation: Any = Any, path: str = "node", allow: AllowList = DEFAULT) -> Plan:
     """Compare a node with the annotation of the parameter that it is meant for.
 
     Args:
@@ -157,7 +157,7 @@ class Checker:
         if not isinstance(node, Mapping):
             fix = "write {type: NAME, argument: value, ...}"
             raise ConfigError(path, f"must be {describe(expected)}", f"got {format_value(node)}", fix)
-        target, spelled = self.target(node, expected, path)
+        target, type_name = self.target(node, expected, path)
         require_methods(target, expected, path)
         signature = signature_of(target)
         arguments: dict[str, Plan] = {}
@@ -170,7 +170,7 @@ class Checker:
                 arguments[name] = plan
         if not unbuilt:
             require_all(arguments, signature, target, path)
-        return Call(target, spelled, arguments, defaults, path, expected, unbuilt)
+        return Call(target, type_name, arguments, defaults, path, expected, unbuilt)
 
     def argument(self, name: str, value: Any, signature: Signature, target: Any, path: str) -> Plan:
         """Compare what a node gives for an argument with the signature of what it calls."""
@@ -195,12 +195,12 @@ class Checker:
             raise ConfigError(f"{path}.type", "must be a name", f"got {format_value(name)}")
         return self.allow.component(kind, name, f"{path}.type")
 
-    def _defaults(self, signature: Signature, given: set[str], path: str) -> dict[str, Plan]:
+    def _defaults(self, signature: Signature, names: set[str], path: str) -> dict[str, Plan]:
         """The defaults of absent arguments, as far as a recipe can express them."""
         plans = {
             name: self._default(argument, f"{path}.{name}")
             for name, argument in signature.arguments.items()
-            if name not in given and not argument.required
+            if name not in names and not argument.required
         }
         return {name: plan for name, plan in plans.items() if plan is not None}
 
@@ -249,7 +249,7 @@ def _takes_factories(annotation: Any) -> bool:
 
 
 def arguments_of(
-    node: Mapping[str, Any], annotation: Any, path: str, allow: AllowList = OWN
+    node: Mapping[str, Any], annotation: Any, path: str, allow: AllowList = DEFAULT
 ) -> tuple[Callable[..., Any], Signature]:
     """The target of a node, and its possible arguments."""
     target, _ = Checker(allow).target(node, annotation, path)

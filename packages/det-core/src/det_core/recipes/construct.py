@@ -65,7 +65,7 @@ def _require_fit(built: Any, expected: Any, where: str) -> None:
         methods, attributes = _members(unwrapped(expected))
         missing = [name for name in (*attributes, *methods) if not hasattr(built, name)]
         _complain(name_of(type(built)), missing, expected, where)
-    elif (wanted := class_of(expected)) and not isinstance(built, wanted):
+    elif (expected_class := class_of(expected)) and not isinstance(built, expected_class):
         raise ConfigError(where, f"must be {describe(expected)}", f"got {describe(type(built))}")
 
 
@@ -75,9 +75,9 @@ def _members(contract: type) -> tuple[list[str], list[str]]:
     attributes: dict[str, None] = {}
     for base in reversed([base for base in contract.__mro__ if getattr(base, "_is_protocol", False)]):
         attributes |= dict.fromkeys(inspect.get_annotations(base))
-        own = {name: value for name, value in vars(base).items() if name not in _OF_ANY_PROTOCOL}
-        methods |= {name: None for name, value in own.items() if callable(value)}
-        attributes |= {name: None for name, value in own.items() if isinstance(value, property)}
+        members = {name: value for name, value in vars(base).items() if name not in _OF_ANY_PROTOCOL}
+        methods |= {name: None for name, value in members.items() if callable(value)}
+        attributes |= {name: None for name, value in members.items() if isinstance(value, property)}
     return list(methods), list(attributes)
 
 

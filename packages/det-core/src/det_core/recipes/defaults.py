@@ -26,7 +26,7 @@ def over_default(node: Any, argument: Argument) -> Any:
     """A node laid over the default of its argument, where that is a part and the node has no `type` of its own.
 
     Args:
-        node: plain data.
+        node: plain data of a recipe.
         argument: the argument that the node is for.
     """
     default = argument.default

@@ -30,9 +30,9 @@ IMPLIED: Mapping[str, Mapping[str, str]] = _EARLIER["implied"]
 def current(path: str) -> str:
     """The current import path of an earlier `path`, "module:attribute"; itself if it did not move."""
     module, _, attribute = path.partition(":")
-    found = catalog()
-    if target := found.moved(path):
+    plugin_catalog = catalog()
+    if target := plugin_catalog.moved(path):
         return target
     if module in MODULES:
         return f"{MODULES[module]}:{attribute}"
-    return f"{found.moved(module) or module}:{attribute}"
+    return f"{plugin_catalog.moved(module) or module}:{attribute}"

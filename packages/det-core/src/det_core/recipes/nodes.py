@@ -61,21 +61,21 @@ class Factory(Generic[T_co]):
         """A class, a partial or a factory as a factory, so that a parent can pass more than the target asks for."""
         return target if isinstance(target, Factory) else cls(target)
 
-    def __call__(self, **given: Any) -> T_co:
+    def __call__(self, **kwargs: Any) -> T_co:
         """Build with further arguments of the parent; those that the signature lacks are left out.
 
         Raises:
             ConfigError: an argument is given twice with different values, or is missing, or the constructor raises.
         """
         signature = signature_of(self.target)
-        given = {name: value for name, value in given.items() if signature.open or name in signature.arguments}
-        own = {name: part.build() if isinstance(part, _PARTS) else part for name, part in self.arguments.items()}
-        for name in given.keys() & own.keys():
+        kwargs = {name: value for name, value in kwargs.items() if signature.open or name in signature.arguments}
+        parts = {name: part.build() if isinstance(part, _PARTS) else part for name, part in self.arguments.items()}
+        for name in kwargs.keys() & parts.keys():
             # A value that only repeats the default, as a resolved recipe does, was not chosen by anybody.
-            if not _is_default(own[name], name, signature):
-                found = f"it is set to {format_value(own[name])}"
+            if not _is_default(parts[name], name, signature):
+                found = f"it is set to {format_value(parts[name])}"
                 raise ConfigError(f"{self._where}.{name}", "is decided by what surrounds it", found, "remove it")
-        arguments = {**own, **given}
+        arguments = {**parts, **kwargs}
         require_all(arguments, signature, self.target, self._where)
         built: T_co = construct(self.target, arguments, self._where, self._expected)
         return built
@@ -137,14 +137,14 @@ class Call:
     """A constructor and its checked arguments.
 
     Attributes:
-        spelled: its `type`, qualified; "" where the annotation determines the class.
+        type_name: qualified `type` of the node; "" where the annotation determines the class.
         defaults: arguments that are not given and whose default a recipe can spell.
-        expected: annotation of the result.
+        expected: annotation that the built object must fit.
         unbuilt: whether the parent calls it.
     """
 
     target: Callable[..., Any]
-    spelled: str
+    type_name: str
     arguments: Mapping[str, Plan]
     defaults: Mapping[str, Plan]
     path: str
@@ -166,7 +166,7 @@ class Call:
         """A mapping: the `type`, and the arguments in the order of the signature."""
         parts = {**self.defaults, **self.arguments}
         order = [name for name in signature_of(self.target).arguments if name in parts]
-        data = {"type": self.spelled} if self.spelled else {}
+        data = {"type": self.type_name} if self.type_name else {}
         return data | {name: parts[name].resolved() for name in dict.fromkeys([*order, *parts])}
 
 

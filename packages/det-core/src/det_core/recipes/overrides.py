@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 from det_core.errors import ConfigError, RecipeError
 from det_core.plugins import registry
 from det_core.recipes import yaml as yamlfile
-from det_core.recipes.allow_list import OWN, AllowList, untrusted
+from det_core.recipes.allow_list import DEFAULT, AllowList, untrusted
 from det_core.recipes.check import arguments_of
 from det_core.recipes.construct import class_of
 from det_core.recipes.defaults import called, default_data, over_default
@@ -52,7 +52,7 @@ def merge(parent: Any, child: Any, implied: str = "") -> Any:
 
     Args:
         parent: tree to be changed; not modified.
-        child: the changes.
+        child: recipe data with the changes to `parent`.
         implied: the `type` of a parent that has none.
     """
     if not (isinstance(parent, Mapping) and isinstance(child, Mapping)):
@@ -104,7 +104,7 @@ def apply(
         else:
             node = result.get(section)
             node = {} if node is None else node
-            setter = _Setter(allow or (OWN if trusted else untrusted(section)))
+            setter = _Setter(allow or (DEFAULT if trusted else untrusted(section)))
             result[section] = setter.set(node, partial(annotations, section, node), rest, value, section)
     return result
 

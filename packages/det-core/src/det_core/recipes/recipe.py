@@ -22,7 +22,7 @@ from det_core.plugins import registry, versions
 from det_core.printable import described
 from det_core.recipes import check as config
 from det_core.recipes import yaml as yamlfile
-from det_core.recipes.allow_list import OWN, untrusted
+from det_core.recipes.allow_list import DEFAULT, untrusted
 from det_core.recipes.building import built_within_budget
 from det_core.recipes.overrides import DEFAULT_TYPES, KEYS, SECTIONS, annotation_of, apply, merge, not_a_key
 from det_core.recipes.signatures import format_value
@@ -84,11 +84,11 @@ class Recipe:
 
         Args:
             path: the section and the key; an entry that is not there is an empty list.
-            annotation: annotation of the entry.
+            annotation: annotation that the built entry must fit.
         """
         section, key = path.split(".")
         node = (self.tree.get(section) or {}).get(key, [])
-        return config.check(node, annotation, path, OWN if self.trusted else untrusted(path)).build()
+        return config.check(node, annotation, path, DEFAULT if self.trusted else untrusted(path)).build()
 
     def resolved(self) -> "Recipe":
         """The recipe with qualified names, all values, and the versions of the distributions used."""
@@ -127,7 +127,7 @@ class Recipe:
             raise RecipeError(self.source, "has no section `model`")
         node = {} if node is None else node
         versions.require_present(node, self.tree.get("versions"), section)
-        allow = OWN if self.trusted else untrusted(section)
+        allow = DEFAULT if self.trusted else untrusted(section)
         return config.check(node, annotation_of(section, node), section, allow)
 
 
@@ -154,7 +154,7 @@ def recipe_from_tree(tree: Mapping[str, Any], source: str = "a recipe", trusted:
     Args:
         tree: content of a recipe file; a parent is a name, not a file.
         source: name of the recipe in error messages.
-        trusted: as of `Recipe`.
+        trusted: whether it may call any code, as `Recipe.trusted`.
     """
     return _whole(_complete(tree, None, source), source, trusted)
 
@@ -182,7 +182,7 @@ def listing() -> tuple[Listed, ...]:
     for component in offered:
         files.setdefault((component.distribution, component.target), []).append(component)
     shorts = [component.name for component in offered]
-    found = []
+    listings = []
     for components in files.values():
         # The published path, with a slash, is the alias of the short name.
         first, *others = sorted(components, key=lambda component: ("/" in component.name, component.name))
@@ -193,8 +193,8 @@ def listing() -> tuple[Listed, ...]:
                 summary = str(_keys(yamlfile.read(path), source).get("summary") or "")
         except DetError as error:
             problem = str(error)
-        found.append(Listed(name, first.qualified, tuple(other.name for other in others), summary, problem))
-    return tuple(sorted(found, key=lambda listed: listed.name))
+        listings.append(Listed(name, first.qualified, tuple(other.name for other in others), summary, problem))
+    return tuple(sorted(listings, key=lambda listed: listed.name))
 
 
 @contextlib.contextmanager
@@ -244,11 +244,11 @@ def _packaged(component: registry.Component, where: str) -> Iterator[Path]:
     """The file of a recipe that a plugin brings."""
     package, _, file = component.target.partition(":")
     try:
-        found = resources.files(package) / file
+        resource = resources.files(package) / file
     except (Exception, SystemExit) as error:
         problem = f"its package {package!r} cannot be imported"
         raise PluginError(where or component.qualified, problem, described(error)) from error
-    with resources.as_file(found) as path:
+    with resources.as_file(resource) as path:
         yield path
 
 

@@ -63,10 +63,10 @@ def _upgraded(node: Any, parent: Any, implied: str, path: str) -> Any:
         return node
     component = component_of(node, component_of(parent, implied))
     moves, above = _moves(component), parent if isinstance(parent, Mapping) else {}
-    kept = {key: value for key, value in node.items() if key not in moves}
+    rest = {key: value for key, value in node.items() if key not in moves}
     result = {
         key: _upgraded(value, above.get(key), implied_below(component, str(key)), f"{path}.{key}")
-        for key, value in kept.items()
+        for key, value in rest.items()
     }
     for key, value in node.items():
         if key in moves:

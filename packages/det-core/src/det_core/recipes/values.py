@@ -71,8 +71,8 @@ def leaf(node: Any, annotation: Any, path: str) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         if first["type"].endswith(("_type", "_parsing", "is_instance_of")) or isinstance(node, bool):
-            words = {int: r"[-+]?\d+", float: r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", bool: "true|false"}
-            quoted = isinstance(node, str) and plain in words and re.fullmatch(words[plain], node, re.IGNORECASE)
+            patterns = {int: r"[-+]?\d+", float: r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", bool: "true|false"}
+            quoted = isinstance(node, str) and plain in patterns and re.fullmatch(patterns[plain], node, re.IGNORECASE)
             raise type_mismatch(node, annotation, path, "write it without quotes" if quoted else "") from None
         problem = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
         raise ConfigError(path, problem[:1].lower() + problem[1:], f"got {format_value(node)}") from None

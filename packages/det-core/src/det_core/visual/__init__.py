@@ -1,10 +1,10 @@
 """Pictures: boxes and segments on images."""
 
-from det_core.visual.draw import colour, draw
+from det_core.visual.draw import class_color, draw
 from det_core.visual.segments import in_words
 
 __all__ = [
-    "colour",
+    "class_color",
     "draw",
     "in_words",
 ]

@@ -15,13 +15,13 @@ from det_core.ops.masks import in_image
 from det_core.structures import Detections, MaskGrids, Polygons, Targets
 from det_core.zoo.class_names import short_name
 
-__all__ = ["colour", "draw", "font", "name_of", "to_pil"]
+__all__ = ["class_color", "draw", "font", "name_of", "to_pil"]
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 _Rectangle = tuple[float, float, float, float]
 
-# Far apart in hue and lightness, also for most colour-blind readers: the first classes are the most frequent ones.
-_FIRST_COLOURS: tuple[Colour, ...] = (
+# Far apart in hue and lightness, also for most color-blind readers: the first classes are the most frequent ones.
+_FIRST_COLORS: tuple[Color, ...] = (
     (230, 60, 50),
     (40, 110, 235),
     (250, 180, 20),
@@ -37,15 +37,15 @@ _GOLDEN_RATIO = 0.618034
 _AVOIDED = 500
 """How many labels others make room for."""
 _TINT = 0.4
-"""How much of the colour of its class a mask has, beside the image."""
+"""How much of the color of its class a mask has, beside the image."""
 _VISIBLE = 0.05
 """Keypoints of a lower score, and those that are not labelled, are left out."""
 
 
-def colour(label: int) -> Colour:
-    """The RGB colour of a class, always the same one; neighbours are easy to tell apart."""
-    if label < len(_FIRST_COLOURS):
-        return _FIRST_COLOURS[label]
+def class_color(label: int) -> Color:
+    """The RGB color of a class, always the same one; neighboring classes differ clearly."""
+    if label < len(_FIRST_COLORS):
+        return _FIRST_COLORS[label]
     lightness = (0.42, 0.55, 0.68)[label % 3]
     r, g, b = colorsys.hls_to_rgb(label * _GOLDEN_RATIO % 1.0, lightness, 0.75)
     return round(r * 255), round(g * 255), round(b * 255)
@@ -65,7 +65,7 @@ def draw(
 
     Args:
         image: uint8 RGB (3, H, W), or a PIL image.
-        objects: in the pixels of `image`; boxes (N, 4), or (N, 5) rotated.
+        objects: objects to draw, in pixels of `image`; boxes (N, 4), or (N, 5) rotated.
         classes: the name of each label; a label without a name is drawn as its number.
         write: False leaves out names and scores, which cover what is small.
         line_width: line width in pixels; None: by the size of the image.
@@ -81,18 +81,18 @@ def draw(
     for polygon, label in zip(polygons, labels, strict=True):
         closed = [*polygon, polygon[0], polygon[1]]
         canvas.line(closed, fill=(0, 0, 0, 130), width=width + 2, joint="curve")
-        canvas.line(closed, fill=colour(label), width=width, joint="curve")
+        canvas.line(closed, fill=class_color(label), width=width, joint="curve")
     if objects.keypoints is not None:
         for points, label in zip(objects.keypoints.tolist(), labels, strict=True):
             for x, y, visibility in points:
                 if visibility >= _VISIBLE:
-                    canvas.circle((x, y), 2 * width, fill=colour(label), outline=(0, 0, 0, 130))
+                    canvas.circle((x, y), 2 * width, fill=class_color(label), outline=(0, 0, 0, 130))
     if not write:
         return picture
     letters = font(max(9, round(unit / 38)))
     plates_used: list[_Rectangle] = []
     for polygon, label, text in zip(polygons, labels, _texts(objects, classes), strict=True):
-        _write_label(canvas, _bounds(polygon), text, colour(label), letters, picture.size, plates_used)
+        _write_label(canvas, _bounds(polygon), text, class_color(label), letters, picture.size, plates_used)
     return picture
 
 
@@ -119,7 +119,7 @@ def _with_masks(
         for mask, label in zip(some.cpu(), labels, strict=False):
             if (window := _window(mask, width)) is None:
                 continue
-            mask, crop, shade = mask[window], pixels[window], torch.tensor(colour(label))
+            mask, crop, shade = mask[window], pixels[window], torch.tensor(class_color(label))
             visible = mask & free[window]
             free[window] &= ~mask
             near = F.max_pool2d((~mask)[None].float(), 2 * width + 1, stride=1, padding=width)[0] > 0
@@ -167,7 +167,7 @@ def _write_label(
     canvas: ImageDraw.ImageDraw,
     box: _Rectangle,
     text: str,
-    background: Colour,
+    background: Color,
     letters: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     size: tuple[int, int],
     plates_used: list[_Rectangle],
@@ -197,7 +197,7 @@ def _freest(plates: Sequence[_Rectangle], plates_used: Sequence[_Rectangle]) -> 
     return int(sides.clip(0).prod(-1).sum(-1).argmin())
 
 
-def _readable_on(background: Colour) -> Colour:
-    """Black on light colours, white on dark ones (luma weights of ITU-R BT.601)."""
+def _readable_on(background: Color) -> Color:
+    """Black on light colors, white on dark ones (luma weights of ITU-R BT.601)."""
     r, g, b = background
     return (0, 0, 0) if 0.299 * r + 0.587 * g + 0.114 * b > 140 else (255, 255, 255)

@@ -18,7 +18,7 @@ from det_core.weights.upgrades import upgraded
 
 __all__ = ["InitialWeights", "LoadReport", "load_into"]
 
-_SHOWN = 3
+_MAX_LISTED = 3
 _COUNTER = "num_batches_tracked"
 
 
@@ -27,7 +27,7 @@ class LoadReport:
     """What became of a weight file.
 
     Attributes:
-        where: the file.
+        where: file or address of the weights.
         loaded: number of tensors that were put into the model.
         unused: names in the file that had no place.
         not_loaded: names in the model that stayed at their initial values, by `skip` or `by_shape`.
@@ -70,14 +70,14 @@ def load_into(
     Infinity is loaded, with a DetWarning; NaN is refused.
 
     Args:
-        model: on any device.
-        state: tensors by name.
+        model: model on any device; changed in place.
+        state: tensors by name of parameter or buffer.
         where: the file they came from, for messages.
         skip: paths of modules or parameters that keep their initial values even if the file has them; "*" stands
             for anything.
         allow_unused: names without a place in the model are reported instead of refused.
-        by_shape: what has another shape, or is on one side alone, is reported instead of refused, and the model keeps
-            its initial values there; half of its tensors must be in the file.
+        by_shape: whether to report, instead of refusing, tensors of another shape or on one side alone, where the model
+            keeps its initial values; half of its tensors must be in the file.
 
     Raises:
         WeightsError: names or shapes differ, or numbers are NaN; the model is as it was.
@@ -202,10 +202,10 @@ class InitialWeights:
 def _check_numbers(state: Mapping[str, Tensor], where: str) -> None:
     """Refuse NaN, and warn of infinity."""
     odd = [key for key, value in state.items() if not value.is_meta and not value.isfinite().all()]
-    if spoilt := [key for key in odd if state[key].isnan().any()]:
+    if with_nan := [key for key in odd if state[key].isnan().any()]:
         fix = "take weights from before training diverged"
-        found = f"{_count(spoilt, 'tensor')} with NaN: {_some(spoilt)}"
-        raise WeightsError(where, "holds numbers that are none", found, fix)
+        found = f"{_count(with_nan, 'tensor')} with NaN: {_some(with_nan)}"
+        raise WeightsError(where, "contains NaN", found, fix)
     if odd:
         found = f"{_count(odd, 'tensor')}: {_some(odd)}"
         fix = "such a model may find nothing: get the file again, or one from before its training went wrong"
@@ -234,13 +234,13 @@ def _count(keys: Sequence[str], noun: str) -> str:
 
 
 def _some(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:_SHOWN]) + (f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else "")
+    return ", ".join(keys[:_MAX_LISTED]) + (f" and {len(keys) - _MAX_LISTED} more" if len(keys) > _MAX_LISTED else "")
 
 
 def _with_near(keys: Sequence[str], others: Sequence[str]) -> list[str]:
     """The first keys, each with the most similar name on the other side."""
     named = []
-    for key in keys[:_SHOWN]:
+    for key in keys[:_MAX_LISTED]:
         near = difflib.get_close_matches(key, others, 1, cutoff=0.8)
         named.append(f"{key} (near {near[0]})" if near else key)
-    return [*named, *keys[_SHOWN:]]
+    return [*named, *keys[_MAX_LISTED:]]

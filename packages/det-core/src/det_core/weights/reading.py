@@ -63,8 +63,8 @@ def read(source: Source | str | Path) -> dict[str, Tensor]:
             require_valid_head(path)
             return load_file(path)
         except Exception as error:  # the library raises many classes for what it does not know
-            found = str(error) if isinstance(error, ValueError | SafetensorError) else described(error, 200)
-            raise WeightsError(where, "is damaged, or no safetensors file", found, _AGAIN) from error
+            detail = str(error) if isinstance(error, ValueError | SafetensorError) else described(error, 200)
+            raise WeightsError(where, "is damaged, or no safetensors file", detail, _AGAIN) from error
     if path.suffix == ".pkl":
         return _state_dict(_tensors(read_pickle(path)), where, entry)
     return _state_dict(_tensors(_unpickled(path, where)), where, entry)
@@ -76,7 +76,7 @@ def read_pickle(path: Path, parts: int = 500_000) -> Any:
     Numbers, text, bytes, lists, tuples, sets, dictionaries and NumPy arrays of numbers are read, and nothing else.
 
     Args:
-        path: the file.
+        path: path of the pickle file.
         parts: maximum number of values and instructions.
 
     Raises:

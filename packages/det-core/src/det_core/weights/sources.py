@@ -38,8 +38,8 @@ _DIGITS = ((re.compile(r"_([0-9a-f]{6})\.\w+$"), "md5"), (re.compile(r"-([0-9a-f
 
 def cache_folder() -> Path:
     """Where downloaded files are kept; it may not be there yet."""
-    given = os.environ.get(CACHE)
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "det"
+    setting = os.environ.get(CACHE)
+    return Path(setting).expanduser() if setting else Path.home() / ".cache" / "det"
 
 
 def resolve(source: str) -> str:
@@ -100,8 +100,8 @@ def fetch(source: str) -> Path:
     except WeightsError:
         raise
     except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
-        found = str(error).strip("<>").removeprefix("urlopen error ") or type(error).__name__
-        raise WeightsError(source, "cannot be downloaded", found, f"try again, or put the file at {path}") from error
+        detail = str(error).strip("<>").removeprefix("urlopen error ") or type(error).__name__
+        raise WeightsError(source, "cannot be downloaded", detail, f"try again, or put the file at {path}") from error
     return path
 
 
@@ -115,9 +115,9 @@ def _verify(part: Path, name: str, source: str) -> None:
     for pattern, algorithm in _DIGITS:
         if digits := pattern.search(name):
             with part.open("rb") as file:
-                found = hashlib.file_digest(file, algorithm).hexdigest()
-            if not found.startswith(digits[1]):
+                digest = hashlib.file_digest(file, algorithm).hexdigest()
+            if not digest.startswith(digits[1]):
                 part.unlink()
                 problem = f"is not the published file: its {algorithm} should start with {digits[1]}"
-                raise WeightsError(source, problem, f"it starts with {found[: len(digits[1])]}", "download it again")
+                raise WeightsError(source, problem, f"it starts with {digest[: len(digits[1])]}", "download it again")
             return

@@ -1,7 +1,7 @@
 """torchvision's names: those of its residual networks, which timm shares, and those of its detectors.
 
-Its detectors count the background as class 0, and COCO's classes by their numbers in the annotations, ten of which
-nobody uses. Ours are without these.
+Its detectors count the background as class 0, and COCO's classes by their numbers in the annotations, ten of which are
+unused. Ours are without these.
 """
 
 import json
@@ -35,7 +35,7 @@ def of_detectors(state: Mapping[str, Tensor], model_state: Mapping[str, Tensor])
     """The weights of a detector with a residual network and a pyramid; None if they are others."""
     if "backbone.body.conv1.weight" not in state:
         return None
-    pyramid = [int(found[1]) for found in map(re.compile(r"backbone\.fpn\.inner_blocks\.(\d)\.").match, state) if found]
+    pyramid = [int(match[1]) for match in map(re.compile(r"backbone\.fpn\.inner_blocks\.(\d)\.").match, state) if match]
     finest = 5 - max(pyramid, default=3)  # the coarsest level always has stride 32
     deep = "rpn.head.conv.1.0.weight" in state
     norms = "head.classification_head.conv.0.1.weight" in state
@@ -66,12 +66,12 @@ def _renamed(key: str, names: Sequence[tuple[str, str]]) -> str:
 
 def _of_pyramid(key: str, finest: int) -> str:
     """`inner_blocks.0.0.weight`, or `inner_blocks.0.weight` in older files; `inner_blocks.0.1` is a norm."""
-    found = re.fullmatch(r"backbone\.fpn\.(inner|layer)_blocks\.(\d)(?:\.([01]))?\.(\w+)", key)
-    if found is None:
+    match = re.fullmatch(r"backbone\.fpn\.(inner|layer)_blocks\.(\d)(?:\.([01]))?\.(\w+)", key)
+    if match is None:
         return key
-    part = "lateral" if found[1] == "inner" else "output"
-    norm = "norm." if found[3] == "1" else ""
-    return f"backbone.fpn_{part}{finest + int(found[2])}.{norm}{found[4]}"
+    part = "lateral" if match[1] == "inner" else "output"
+    norm = "norm." if match[3] == "1" else ""
+    return f"backbone.fpn_{part}{finest + int(match[2])}.{norm}{match[4]}"
 
 
 def _of_tower(key: str, norms: bool) -> str:
@@ -85,8 +85,8 @@ def _without_background(name: str, value: Tensor, model_state: Mapping[str, Tens
     if name not in model_state:
         return value
     if name.startswith("roi_heads.box_predictor.cls_score."):
-        kept = _classes(len(value), len(model_state[name]) - 1)
-        return value[[*kept, 0]]
+        order = _classes(len(value), len(model_state[name]) - 1)
+        return value[[*order, 0]]
     if name.startswith("roi_heads.box_predictor.bbox_pred."):
         return value.unflatten(0, (-1, 4))[_classes(len(value) // 4, len(model_state[name]) // 4)].flatten(0, 1)
     if name.startswith("roi_heads.mask_head.predictor."):

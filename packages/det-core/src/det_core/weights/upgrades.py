@@ -32,17 +32,17 @@ _NEUTRAL = {"running_mean": 0.0, "running_var": 1.0 - 1e-5}
 
 def upgraded(state: Mapping[str, Tensor], model: nn.Module) -> tuple[State, list[str]]:
     """A state dict, as it was read, under the names of the model, and which upgrades it took."""
-    own = model.state_dict()
-    found, applied = dict(state), []
-    while prefix := next((each for each in _WRAPPED if found and all(key.startswith(each) for key in found)), ""):
-        if any(key.startswith(prefix) for key in own):
+    model_state = model.state_dict()
+    current, applied = dict(state), []
+    while prefix := next((each for each in _WRAPPED if current and all(key.startswith(each) for key in current)), ""):
+        if any(key.startswith(prefix) for key in model_state):
             break
-        found = {key.removeprefix(prefix): value for key, value in found.items()}
+        current = {key.removeprefix(prefix): value for key, value in current.items()}
         applied.append(f"{prefix!r} before all names")
     for path, part in model.named_modules():
-        if isinstance(part, OlderWeights) and (done := part.older_weights(found, path)):
+        if isinstance(part, OlderWeights) and (done := part.older_weights(current, path)):
             applied.append(done[0])
-            found = done[1]
+            current = done[1]
     for name, upgrade in (
         ("Caffe2 blob names", _caffe2_names),
         ("torchvision's names of residual networks", torchvision_names.of_classifiers),
@@ -50,19 +50,19 @@ def upgraded(state: Mapping[str, Tensor], model: nn.Module) -> tuple[State, list
         ("stored buffers", _stored_buffers),
         ("absent statistics of frozen batch norms", _absent_statistics),
     ):
-        changed = upgrade(found, own)
+        changed = upgrade(current, model_state)
         if changed is not None:
-            found = changed
+            current = changed
             applied.append(name)
-    return found, applied
+    return current, applied
 
 
-def _caffe2_names(state: State, own: Mapping[str, Tensor]) -> State | None:
+def _caffe2_names(state: State, model_state: Mapping[str, Tensor]) -> State | None:
     """Blobs of the ImageNet and Detectron files; each takes the place in the model whose name ends like its own."""
     if not any(map(_IS_CAFFE2.match, state)):
         return None
     endings: dict[str, list[str]] = {}
-    for key in own:
+    for key in model_state:
         parts = key.split(".")
         for start in range(len(parts)):
             endings.setdefault(".".join(parts[start:]), []).append(key)
@@ -85,16 +85,16 @@ def _background_last(name: str, tensor: Tensor) -> Tensor:
     return tensor[1:] if name.startswith("mask_head.predictor.") else tensor
 
 
-def _stored_buffers(state: State, own: Mapping[str, Tensor]) -> State | None:
+def _stored_buffers(state: State, model_state: Mapping[str, Tensor]) -> State | None:
     """Constants that older models kept among their weights; recipes have them now."""
-    stored = [key for key in state if key not in own and _STORED.search(key)]
+    stored = [key for key in state if key not in model_state and _STORED.search(key)]
     return {key: value for key, value in state.items() if key not in stored} if stored else None
 
 
-def _absent_statistics(state: State, own: Mapping[str, Tensor]) -> State | None:
+def _absent_statistics(state: State, model_state: Mapping[str, Tensor]) -> State | None:
     """Batch norms that were merged into a scale and a shift have no statistics."""
     added = {}
-    for key, value in own.items():
+    for key, value in model_state.items():
         layer, _, kind = key.rpartition(".")
         if kind in _NEUTRAL and key not in state and f"{layer}.weight" in state:
             added[key] = torch.full_like(value, _NEUTRAL[kind], device="cpu")

@@ -39,7 +39,7 @@ CITYSCAPES_SEMANTIC_CLASSES: tuple[str, ...] = tuple(_NAMES["cityscapes_semantic
 CITYSCAPES_CLASSES: tuple[str, ...] = tuple(_NAMES["cityscapes"])
 """The eight classes of Cityscapes with instances."""
 
-_KNOWN = {
+_CLASSES_OF_DATA = {
     "coco_2017_val": (COCO_CLASSES, COCO_CATEGORY_IDS),
     "coco_2017_val_panoptic": _COCO_PANOPTIC,
     "coco_2017_val_panoptic_separated": _COCO_PANOPTIC,
@@ -56,9 +56,9 @@ def class_names(data: str, count: int) -> tuple[str, ...]:
 
     Args:
         data: the name of a dataset as published, such as "coco_2017_val".
-        count: number of classes.
+        count: number of classes, without background.
     """
-    names = _KNOWN.get(data, ((), ()))[0]
+    names = _CLASSES_OF_DATA.get(data, ((), ()))[0]
     return names if len(names) == count else tuple(f"class {label}" for label in range(count))
 
 
@@ -66,7 +66,7 @@ def category_ids(data: str, count: int) -> tuple[int, ...]:
     """The annotations' own number of each label; () where it is not known, or they are not `count`."""
     if data.startswith("lvis_"):  # which counts its classes from 1, without a gap
         return tuple(range(1, count + 1))
-    numbers = _KNOWN.get(data, ((), ()))[1]
+    numbers = _CLASSES_OF_DATA.get(data, ((), ()))[1]
     return numbers if len(numbers) == count else ()
 
 

@@ -20,7 +20,7 @@ class PublishedModel:
     """One published configuration.
 
     Attributes:
-        name: as published, such as "COCO-Detection/faster_rcnn_R_50_FPN_3x".
+        name: published name, such as "COCO-Detection/faster_rcnn_R_50_FPN_3x".
         task: "detection", "instances", "keypoints", "proposals", "semantic", "panoptic" or "densepose".
         data: the published name of the dataset that it is evaluated on.
         weights: the address of the weights of the whole model; None where none were published.

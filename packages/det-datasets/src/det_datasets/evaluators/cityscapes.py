@@ -26,7 +26,7 @@ class CityscapesEvaluator(PerImage["_Image"]):
     on objects of its class under 100 pixels and on unlabelled pixels ("cityscapes/void").
 
     Args:
-        classes: class names, by label.
+        classes: names of the classes; the label is the index.
 
     Attributes:
         notes: reason for each missing metric, by its key; set by `result`.

@@ -27,8 +27,8 @@ class LvisEvaluator:
     it is present or verified absent. Where its annotation is not exhaustive, unmatched detections are ignored.
 
     Args:
-        classes: class names, by label.
-        iou_types: what is compared: "bbox", "segm".
+        classes: names of the classes; the label is the index.
+        iou_types: types of IoU: "bbox" for boxes, "segm" for masks.
         max_detections: maximum number of detections per image, by score.
 
     Attributes:

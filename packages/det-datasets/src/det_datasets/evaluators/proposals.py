@@ -25,7 +25,7 @@ class ProposalRecall(PerImage["_Image"]):
     32 x 32 pixels, up to 96 x 96, and above.
 
     Args:
-        classes: class names, by label.
+        classes: names of the classes; the label is the index.
         limits: maximum numbers of proposals per image, by score.
 
     Attributes:

@@ -20,7 +20,7 @@ class MeanIoU(PerImage[_Confusion]):
     """IoU of the pixels of each class over all images; unlabelled pixels are ignored.
 
     Args:
-        classes: class names, by label.
+        classes: names of the classes; the label is the index.
 
     Attributes:
         notes: reason for each missing metric, by its key; set by `result`.

@@ -24,7 +24,7 @@ class VocEvaluator(PerImage["_Image"]):
     extra "voc/difficult", or crowds) are ignored. Unlike in the official tool, scores and boxes are not rounded.
 
     Args:
-        classes: class names, by label.
+        classes: names of the classes; the label is the index.
         eleven_points: whether AP is the mean precision at eleven recalls, as VOC did until 2009 and figures for VOC
             2007 do; otherwise it is the area under the whole curve.
 

@@ -62,7 +62,7 @@ class CityscapesDataset:
         keep_empty: whether images without training objects are kept.
 
     Attributes:
-        classes: the eight classes.
+        classes: names of the eight classes with instances.
         num_objects: number of polygons of these classes, including crowds.
         num_learnable: number of objects other than crowds.
         left_out: reasons why images were skipped, with counts; see `det_core.data.skipped_entries`.

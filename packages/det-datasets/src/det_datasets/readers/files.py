@@ -18,8 +18,8 @@ def image_files(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> lis
     if not folder.is_dir():
         raise DataError(str(folder), "there is no such folder of images", fix="check the path")
     endings = tuple(suffix.lower() for suffix in suffixes)
-    found = (file for file in folder.rglob("*") if file.name.lower().endswith(endings) and file.is_file())
-    files = sorted(file.relative_to(folder).as_posix() for file in found)
+    matches = (file for file in folder.rglob("*") if file.name.lower().endswith(endings) and file.is_file())
+    files = sorted(file.relative_to(folder).as_posix() for file in matches)
     if not files:
         raise DataError(str(folder), "the folder holds no image", fix=f"files must end in {', '.join(suffixes)}")
     return files

@@ -33,11 +33,11 @@ class LvisDataset(IndexedImages):
     Args:
         images: folder of `train2017`, `val2017` and so on; the file of an image is given by the last two parts of its
             `coco_url`, or, without one, by its `file_name`.
-        annotations: LVIS JSON file.
+        annotations: path of the JSON file in LVIS format.
         classes: names of the categories to keep, in label order; None for all.
         keep_empty: whether images without training objects are kept.
-        masks: as in `CocoDataset`.
-        bad_annotations: as in `CocoDataset`.
+        masks: form of segmentations: "bitmaps" or True, "polygons", or False for none.
+        bad_annotations: "stop" raises an error for invalid annotations; "skip" leaves them out.
 
     Attributes:
         frequencies: "r", "c" or "f" of each label: at most 10, at most 100, or more training images.

@@ -29,7 +29,7 @@ class SemanticFolder:
     Args:
         images: image folder, possibly with subfolders.
         labels: folder of PNG files, with the same layout.
-        classes: class names, by label.
+        classes: names of the classes; the label is the index.
         ignore: pixel value of ignored pixels.
         image_suffix: ending of image names, beside the stem that they share with the labels.
         label_suffix: ending of label names; Cityscapes: "_gtFine_labelTrainIds.png" with the image suffix

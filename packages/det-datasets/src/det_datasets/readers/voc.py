@@ -45,7 +45,7 @@ class VocDataset(IndexedImages):
         classes: class names in label order; an object of another class is an error.
         images: image folder, if it is not JPEGImages.
         keep_empty: whether images without objects are kept.
-        bad_annotations: as in `CocoDataset`.
+        bad_annotations: "stop" raises an error for invalid annotations; "skip" leaves them out.
 
     Raises:
         DataError: a file is missing, is no valid XML or declares entities, or an object in it is invalid.

@@ -42,10 +42,11 @@ class YoloDataset(IndexedImages):
         labels: folder of text files, with the same layout; by default the last folder "images" in the path of `images`
             is replaced by "labels".
         keep_empty: whether images without objects are kept.
-        masks: as in `CocoDataset`; every object then needs a polygon.
+        masks: form of segmentations: "bitmaps" or True, "polygons", or False for none; with masks, every object needs a
+            polygon.
         task: "detect", "segment" or "pose"; None: as the file of classes declares.
         keypoints: whether targets include keypoints (float32, (N, K, 3)); the file of classes then needs `kpt_shape`.
-        bad_annotations: as in `CocoDataset`.
+        bad_annotations: "stop" raises an error for invalid lines; "skip" leaves them out.
 
     Raises:
         DataError: a folder or file is missing or damaged, or contains invalid lines. The headers of all images are

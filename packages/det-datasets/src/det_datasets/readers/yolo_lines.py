@@ -22,11 +22,11 @@ class Layout:
     """Layout of the numbers of a line.
 
     Attributes:
-        task: as declared; None: four numbers are a box, pairs of at least three vertices a polygon.
+        task: declared task; None: four numbers are a box, pairs of at least three vertices a polygon.
         keypoints: number of keypoints of a line of task "pose".
         values: numbers per keypoint: 2, x and y, negative if not labelled; or 3, with the visibility.
-        names: keypoint names.
-        flipped: for each keypoint, its counterpart in a horizontal flip; empty for none.
+        names: names of the keypoints; empty for none.
+        flipped: index of each keypoint's counterpart in a horizontal flip; empty for none.
     """
 
     task: Task | None = None

@@ -23,12 +23,12 @@ class ConcatDataset:
     of the dataset from 0: no prediction or proposal is taken for one of another image.
 
     Args:
-        datasets: at least one; their classes are the same, and so are their keypoints.
+        datasets: one or more datasets with the same classes and keypoints.
         weights: the share of each dataset in the draws of training; a pass has as many as there are images, and shows a
             dataset whole before it repeats an image of it. None shows every image once.
 
     Attributes:
-        evaluators: those of the first.
+        evaluators: evaluators of the first dataset.
         qualified: whether ids begin with the number of their dataset and a slash, because two datasets use one id.
         category_ids: those of the first, if all agree; empty otherwise.
     """
@@ -60,43 +60,43 @@ class ConcatDataset:
 
     def __getitem__(self, index: int) -> Sample:
         """The sample of its dataset, with a unique id; negative indices count from the end."""
-        dataset, own = self._place(index)
-        sample = dataset[own]
+        dataset, local_index = self._place(index)
+        sample = dataset[local_index]
         return replace(sample, id=f"{self._number(index)}/{sample.id}") if self.qualified else sample
 
     def sampler(self, seed: int) -> Sampler | None:
         """Sampler of the epochs by weight; None without weights, ConfigError if a dataset has its own sampler."""
         for place, each in enumerate(self.datasets):
-            if callable(own := getattr(each, "sampler", None)) and own(seed) is not None:
+            if callable(make_sampler := getattr(each, "sampler", None)) and make_sampler(seed) is not None:
                 fix = "give the weights of all datasets to the outer one"
                 raise ConfigError(f"ConcatDataset.datasets[{place}]", "draws its images by weights of its own", fix=fix)
         return None if self._weights is None else _ByWeight(self._ends, self._weights, seed)
 
     def id_of(self, index: int) -> int | str:
         """The id of an image without reading it, if its dataset provides that."""
-        dataset, own = self._place(index)
-        found: int | str = dataset.id_of(own)  # type: ignore[attr-defined]
-        return f"{self._number(index)}/{found}" if self.qualified else found
+        dataset, local_index = self._place(index)
+        sample_id: int | str = dataset.id_of(local_index)  # type: ignore[attr-defined]
+        return f"{self._number(index)}/{sample_id}" if self.qualified else sample_id
 
     def path(self, index: int) -> Path | str:
         """The file of an image, or its index in its dataset if that has no paths."""
-        dataset, own = self._place(index)
+        dataset, local_index = self._place(index)
         path = getattr(dataset, "path", None)
-        return path(own) if callable(path) else f"image number {own} of {type(dataset).__name__}"
+        return path(local_index) if callable(path) else f"image number {local_index} of {type(dataset).__name__}"
 
     def size_of(self, index: int) -> Size:
         """(height, width) from the dataset of the image."""
-        dataset, own = self._indexed(index)
-        return dataset.size_of(own)
+        dataset, local_index = self._indexed(index)
+        return dataset.size_of(local_index)
 
     def labels_of(self, index: int) -> Sequence[int]:
         """The label of each object, from the dataset of the image."""
-        dataset, own = self._indexed(index)
-        return dataset.labels_of(own)
+        dataset, local_index = self._indexed(index)
+        return dataset.labels_of(local_index)
 
     def _indexed(self, index: int) -> tuple[Indexed, int]:
-        dataset, own = self._place(index)
-        return require_indexed(dataset, type(self).__name__), own
+        dataset, local_index = self._place(index)
+        return require_indexed(dataset, type(self).__name__), local_index
 
     def _place(self, index: int) -> tuple[Dataset, int]:
         number = self._number(index)
@@ -143,13 +143,13 @@ def _sum(datasets: Sequence[Dataset], name: str) -> int | None:
 
 def _share_ids(datasets: Sequence[Dataset]) -> bool:
     """Whether an image of one dataset may have the id of an image of another, or a dataset has no `id_of`."""
-    seen: set[int | str] = set()
+    ids: set[int | str] = set()
     for dataset in datasets if len(datasets) > 1 else ():
         id_of = getattr(dataset, "id_of", None)
         if not callable(id_of):
             return True
-        own = {id_of(index) for index in range(len(dataset))}
-        if not seen.isdisjoint(own):
+        dataset_ids = {id_of(index) for index in range(len(dataset))}
+        if not ids.isdisjoint(dataset_ids):
             return True
-        seen |= own
+        ids |= dataset_ids
     return False

@@ -68,7 +68,7 @@ class Mosaic(_Wrapper):
         dataset: images and objects, with masks as bitmaps if there are any; proposals are not supported.
         size: (height, width) of the result in pixels.
         chance: probability of a mosaic in place of the single image, in [0, 1].
-        centre: minimum and maximum of the point's coordinates, as fractions of height and width.
+        center: minimum and maximum of the point's coordinates, as fractions of height and width.
     """
 
     def __init__(
@@ -76,21 +76,21 @@ class Mosaic(_Wrapper):
         dataset: Dataset,
         size: Sequence[int] = (640, 640),
         chance: float = 1.0,
-        centre: Sequence[float] = (0.3, 0.7),
+        center: Sequence[float] = (0.3, 0.7),
     ) -> None:
         super().__init__(dataset, chance)
         if len(size) != 2 or min(size) < 8:
             raise ConfigError("Mosaic.size", "must be height and width, at least 8 pixels", f"got {size}")
-        if len(centre) != 2 or not 0 < centre[0] <= centre[1] < 1:
-            raise ConfigError("Mosaic.centre", "must be two fractions between 0 and 1, in order", f"got {centre}")
-        self.size, self.centre = (size[0], size[1]), (float(centre[0]), float(centre[1]))
+        if len(center) != 2 or not 0 < center[0] <= center[1] < 1:
+            raise ConfigError("Mosaic.center", "must be two fractions between 0 and 1, in order", f"got {center}")
+        self.size, self.center = (size[0], size[1]), (float(center[0]), float(center[1]))
 
     def __getitem__(self, index: int) -> Sample:
         """The sample, or a mosaic that begins with it."""
         first = self.dataset[index]
         if not self._is_applied():
             return first
-        low, high = self.centre
+        low, high = self.center
         y, x = (round(side * (low + (high - low) * torch.rand(()).item())) for side in self.size)
         height, width = self.size
         places = ((0, 0, y, x), (0, x, y, width - x), (y, 0, height - y, x), (y, x, height - y, width - x))

@@ -73,11 +73,11 @@ class Exchange(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """One map a branch, to the same shapes."""
-        own = [branch(each) for branch, each in zip(self.branches, maps, strict=True)]
+        outputs = [branch(each) for branch, each in zip(self.branches, maps, strict=True)]
         fused = []
         for target, paths in enumerate(self.fuse_layers):
-            height, width = own[target].shape[-2:]
-            parts = [path(each) for path, each in zip(paths.children(), own, strict=True)]
+            height, width = outputs[target].shape[-2:]
+            parts = [path(each) for path, each in zip(paths.children(), outputs, strict=True)]
             for source in range(target + 1, len(parts)):
                 raised = F.interpolate(parts[source], scale_factor=2 ** (source - target), mode="nearest")
                 parts[source] = first_cells(raised, height, width)  # odd sizes come out too large
@@ -99,8 +99,8 @@ class HRNet(nn.Module):
 
     Attributes:
         channels: p1 to p4 -> channels.
-        strides: p1 to p4 -> 4, 8, 16, 32.
-        size_divisibility: 1.
+        strides: stride of each level in pixels: p1 to p4 -> 4, 8, 16, 32.
+        size_divisibility: side by which heights and widths must be divisible, in pixels: 1, any size.
     """
 
     def __init__(

@@ -78,16 +78,16 @@ class Charts:
 
     def nearest(self, part: NDArray[Any], u: NDArray[Any], v: NDArray[Any]) -> NDArray[np.int64]:
         """The vertex of the same part that is nearest in (u, v) of each point; -1 where no chart has that part."""
-        found = np.full(len(part), -1, np.int64)
+        vertices = np.full(len(part), -1, np.int64)
         for number in np.unique(part):
             rows = self._rows.get(int(number))
             if rows is None:
                 continue
-            own = part == number
-            points = np.stack((u[own], v[own]), 1).astype(np.float64)
+            in_part = part == number
+            points = np.stack((u[in_part], v[in_part]), 1).astype(np.float64)
             distance = ((points[:, None] - self.uv[rows][None]) ** 2).sum(-1)
-            found[own] = self.vertex[rows[distance.argmin(1)]]
-        return found
+            vertices[in_part] = self.vertex[rows[distance.argmin(1)]]
+        return vertices
 
     def in_atlas(self, count: int) -> NDArray[np.float32]:
         """Places of `count` vertices in an atlas, float32 (count, 2) in [0, 1]: u to the right, v upwards.
@@ -111,8 +111,8 @@ class Body:
     """A surface; unavailable attributes are None.
 
     Attributes:
-        name: name of the mesh.
-        num_vertices: number of vertices, V.
+        name: name of the mesh, such as "smpl_27554".
+        num_vertices: number V of vertices of the mesh.
         vertices: coordinates, float32 (V, 3).
         faces: triangles, int64 (F, 3).
         symmetry: index of the mirror image of each vertex, int64 (V,).

@@ -10,7 +10,7 @@ from det_densepose.bodies.body import Body, Charts
 from det_densepose.bodies.geodesics import geodesics
 from det_densepose.bodies.laplacian import laplacian_features
 from det_densepose.bodies.objfile import read_obj
-from det_densepose.bodies.symmetry import mirror_partners, require_involution
+from det_densepose.bodies.symmetry import mirror_vertices, require_involution
 from det_densepose.render.raster import rasterize
 from det_densepose.visual.colors import JET, PARULA, apply
 from det_densepose.visual.drawings import surface_values
@@ -42,7 +42,7 @@ def make_body(path: Path, axis: int | None = 0, tolerance: float = 0.02, feature
     if not used.all():
         found = f"{int((~used).sum())} of {len(used)}"
         raise DataError(str(path), "has vertices that no face uses", found, "remove them")
-    symmetry = None if axis is None else mirror_partners(vertices, axis, tolerance, str(path))
+    symmetry = None if axis is None else mirror_vertices(vertices, axis, tolerance, str(path))
     table = geodesics(vertices, mesh.faces)
     functions = laplacian_features(vertices, mesh.faces, min(features, len(vertices)))
     if symmetry is not None:
@@ -96,13 +96,13 @@ def draw_body(body: Body, side: int = 320) -> NDArray[np.uint8]:
     charts = Charts(
         np.arange(body.num_vertices), np.ones(body.num_vertices, int), np.zeros((body.num_vertices, 2)), body.faces
     )
-    shown = Body(body.name, body.num_vertices, body.vertices, body.faces, charts=charts)
+    charted_body = Body(body.name, body.num_vertices, body.vertices, body.faces, charts=charts)
     center = (body.vertices.max(0) + body.vertices.min(0)) / 2
     views = []
     for turn in (np.eye(3), np.diag([-1.0, 1, -1])):
         moved = (body.vertices - center) @ turn.T
         scale = 0.9 * side / max(float(np.ptp(moved[:, :2], axis=0).max()), 1e-9)
-        layers = rasterize(shown, moved, (side, side), scale, (side / 2, side / 2))
+        layers = rasterize(charted_body, moved, (side, side), scale, (side / 2, side / 2))
         light = (0.35 + 0.65 * layers.light)[..., None]
         views.append([np.where(layers.mask[..., None], colors[layers.vertex] * light, 255) for colors in kinds])
     return np.concatenate([np.concatenate(row, 1) for row in views]).round().clip(0, 255).astype(np.uint8)

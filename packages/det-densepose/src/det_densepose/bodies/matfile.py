@@ -51,7 +51,7 @@ def read_mat(path: Path) -> dict[str, Any]:
         fix = "save it with `-v6` or `-v7`" if data[:8] == b"\x89HDF\r\n\x1a\n" else ""
         raise DataError(where, "is not a MATLAB file of version 5", fix=fix)
     order = "<" if mark == b"IM" else ">"
-    found: dict[str, Any] = {}
+    variables: dict[str, Any] = {}
     try:
         place = 128
         while place + 8 <= len(data):
@@ -62,10 +62,10 @@ def read_mat(path: Path) -> dict[str, Any]:
                 kind, body, _ = _element(inner, 0, order)
             if kind == _MATRIX:
                 name, value = _matrix(body, order)
-                found[name] = value
+                variables[name] = value
     except (struct.error, zlib.error, ValueError, IndexError, KeyError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(where, "is a MATLAB file that is damaged or holds what is not read here", str(error)) from error
-    return found
+    return variables
 
 
 def _element(data: bytes, place: int, order: str) -> tuple[int, bytes, int]:

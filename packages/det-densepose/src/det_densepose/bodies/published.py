@@ -78,8 +78,8 @@ class BodyFolder:
         """All that the folder holds of a body; distances and features are read when they are asked for."""
         if name == FIGURE:
             return figure()
-        if (own := self._find(f"{name}.npz")) is not None:
-            return read_body(own)
+        if (file := self._find(f"{name}.npz")) is not None:
+            return read_body(file)
         if name not in MESHES:
             fix = f"it is one of {', '.join((FIGURE, *MESHES))}, or make NAME.npz with `det densepose mesh make`"
             raise DataError(str(self.folder or "bodies"), f"there is no body {name!r}", fix=fix)
@@ -134,13 +134,13 @@ class BodyFolder:
 
     def require(self, file: str, source: str = "") -> Path:
         """The path of a published file; DataError telling where it comes from where it is not there."""
-        found = self._find(file)
-        if found is None:
+        path = self._find(file)
+        if path is None:
             where = str(self.folder / file) if self.folder is not None else file
             source = source or _SOURCES.get(file, _BASE)
             fix = f"get it from {source} ({_LICENCE}) and put it into the folder of bodies"
             raise DataError(where, "this published file is needed and cannot be shipped", fix=fix)
-        return found
+        return path
 
     def _find(self, file: str) -> Path | None:
         if self.folder is None:
@@ -208,11 +208,11 @@ def _symmetry(path: Path, count: int) -> NDArray[np.int64]:
 
 
 def _table(values: Any, shape: tuple[int | None, ...], path: Path) -> NDArray[np.float32]:
-    found = np.shape(values)
-    same = len(found) == len(shape) and all(b is None or a == b for a, b in zip(found, shape, strict=True))
+    actual = np.shape(values)
+    same = len(actual) == len(shape) and all(b is None or a == b for a, b in zip(actual, shape, strict=True))
     if not isinstance(values, np.ndarray) or not same:
-        wanted = " x ".join("K" if side is None else str(side) for side in shape)
-        raise DataError(str(path), f"must hold a table of {wanted} numbers", f"got {found}")
+        expected = " x ".join("K" if side is None else str(side) for side in shape)
+        raise DataError(str(path), f"must hold a table of {expected} numbers", f"got {actual}")
     if not np.isfinite(values).all():
         raise DataError(str(path), "holds numbers that are not finite")
     return values.astype(np.float32, copy=False)

@@ -60,7 +60,7 @@ BONES = (
 )
 _NECK = Bone("neck", "torso", (0, 1.40, 0), (0, 1.56, 0), (0.07, 0.055))
 
-# (part where the surface looks to the front, part where it looks to the back); one number: a part all round.
+# (part of the front surface, part of the back surface); one number: a part all round.
 _PARTS = {
     "torso": (2, 1),
     "right hand": (3, 3),
@@ -151,15 +151,15 @@ def _smoothed(vertices: Array, quads: NDArray[np.int64]) -> Array:
     return vertices
 
 
-def _mirror_partner(vertices: Array) -> NDArray[np.int64]:
+def _mirror_vertices(vertices: Array) -> NDArray[np.int64]:
     """The vertex at the mirrored place of each; exact, since the grid is symmetric."""
     keys = np.round(vertices / 1e-7).astype(np.int64)
     order = {tuple(key): row for row, key in enumerate(keys.tolist())}
-    partner = np.array([order.get((-x, y, z), -1) for x, y, z in keys.tolist()])
-    if (partner < 0).any():
-        distance = np.linalg.norm(vertices[partner < 0][:, None] * [-1, 1, 1] - vertices[None], axis=2)
-        partner[partner < 0] = distance.argmin(1)
-    return partner
+    mirror = np.array([order.get((-x, y, z), -1) for x, y, z in keys.tolist()])
+    if (mirror < 0).any():
+        distance = np.linalg.norm(vertices[mirror < 0][:, None] * [-1, 1, 1] - vertices[None], axis=2)
+        mirror[mirror < 0] = distance.argmin(1)
+    return mirror
 
 
 def _nearest_bone(points: Array) -> NDArray[np.int64]:
@@ -194,18 +194,18 @@ def _parts(vertices: Array, faces: NDArray[np.int64]) -> NDArray[np.int64]:
     front = np.cross(b - a, c - a)[:, 2] > 0
     parts = np.zeros(len(faces), int)
     for number, each in enumerate(BONES):
-        own = bone == number
+        of_bone = bone == number
         if each.name == "head":
-            parts[own] = np.where(centers[own, 0] < 0, 23, 24)
+            parts[of_bone] = np.where(centers[of_bone, 0] < 0, 23, 24)
         else:
-            parts[own] = np.where(front[own], *_PARTS[each.name])
+            parts[of_bone] = np.where(front[of_bone], *_PARTS[each.name])
     return parts
 
 
 def _chart(part: int, points: Array) -> Array:
     """u and v (N, 2) before they are stretched to [0, 1], of points (N, 3) of a part."""
     name = next((name for name, parts in _PARTS.items() if part in parts), "head")
-    if part in (23, 24):  # a half of the head, seen from its side
+    if part in (23, 24):  # a half of the head, viewed from its side
         center, axis, up = (
             np.array([0, 1.63, 0.015]),
             np.array([-1.0 if part == 23 else 1.0, 0, 0]),
@@ -215,8 +215,8 @@ def _chart(part: int, points: Array) -> Array:
     bone = next(bone for bone in BONES if bone.name == name)
     axis = np.array(bone.end) - bone.start
     axis /= np.linalg.norm(axis)
-    if "hand" in name or "foot" in name:  # all round, seen from the tip; the cut is where it joins the limb
-        share = 0.6 if "hand" in name else 0.05  # a foot is seen from below the ankle
+    if "hand" in name or "foot" in name:  # all round, viewed from the tip; the cut is where it joins the limb
+        share = 0.6 if "hand" in name else 0.05  # a foot is viewed from below the ankle
         center = (1 - share) * np.array(bone.start) + share * np.array(bone.end)
         axis = axis if "hand" in name else np.array([0, -1.0, 0])
         return _azimuthal(points - center, axis, np.array([0, 0, 1.0]))
@@ -230,7 +230,7 @@ def _chart(part: int, points: Array) -> Array:
 
 
 def _azimuthal(offsets: Array, axis: Array, up: Array) -> Array:
-    """The azimuthal equidistant map of directions (N, 3) about `axis`: the angle from it, in the direction seen."""
+    """The azimuthal equidistant map of directions (N, 3) about `axis`: the angle from it, in the direction of view."""
     up = up - (up @ axis) * axis
     up = up / np.linalg.norm(up)
     right = np.cross(up, axis)
@@ -271,17 +271,17 @@ def sculpt() -> dict[str, NDArray[np.generic]]:
     """
     vertices, quads = _surface()
     vertices = _smoothed(vertices, quads)
-    partner = _mirror_partner(vertices)
-    vertices = (vertices + vertices[partner] * [-1, 1, 1]) / 2  # rounding aside it was symmetric before
+    mirror = _mirror_vertices(vertices)
+    vertices = (vertices + vertices[mirror] * [-1, 1, 1]) / 2  # rounding aside it was symmetric before
     # No quadrangle crosses the plane of symmetry; those of the right side are cut as their mirror images are.
     left = np.concatenate(_halves(vertices, quads[vertices[quads].mean(1)[:, 0] > 0]))
-    faces = np.concatenate([left, partner[left[:, ::-1]]])
+    faces = np.concatenate([left, mirror[left[:, ::-1]]])
     parts = _parts(vertices, faces)
-    vertex, part, uv, chart_faces = _charts(vertices, faces, parts, partner)
+    vertex, part, uv, chart_faces = _charts(vertices, faces, parts, mirror)
     return {
         "vertices": vertices.astype(np.float32),
         "faces": faces.astype(np.int32),
-        "symmetry": partner.astype(np.int32),
+        "symmetry": mirror.astype(np.int32),
         "parts": parts.astype(np.uint8),
         "chart_vertex": vertex.astype(np.int32),
         "chart_part": part.astype(np.uint8),
@@ -302,32 +302,32 @@ def _halves(vertices: Array, quads: NDArray[np.int64]) -> list[NDArray[np.int64]
 
 
 def _charts(
-    vertices: Array, faces: NDArray[np.int64], parts: NDArray[np.int64], partner: NDArray[np.int64]
+    vertices: Array, faces: NDArray[np.int64], parts: NDArray[np.int64], mirror: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Array, NDArray[np.int64]]:
     """Chart vertices: which vertex, which part, u and v; and the faces in these."""
     pairs, inverse = np.unique(np.stack((parts.repeat(3), faces.ravel()), 1), axis=0, return_inverse=True)
     uv = np.zeros((len(pairs), 2))
     row = {(int(part), int(vertex)): number for number, (part, vertex) in enumerate(pairs.tolist())}
-    mirrored = np.array([row[_OPPOSITE[part], int(partner[vertex])] for part, vertex in pairs.tolist()])
+    mirrored = np.array([row[_OPPOSITE[part], int(mirror[vertex])] for part, vertex in pairs.tolist()])
     for part in (part for part in range(1, 25) if part <= _OPPOSITE[part]):
-        own = np.flatnonzero(pairs[:, 0] == part)
-        flat = _chart(part, vertices[pairs[own, 1]])
+        rows = np.flatnonzero(pairs[:, 0] == part)
+        flat = _chart(part, vertices[pairs[rows, 1]])
         if part == _OPPOSITE[part]:  # the mirror image of the torso is the torso
             place = np.empty(len(pairs), int)
-            place[own] = np.arange(len(own))
-            flat[:, 0] = (flat[:, 0] - flat[place[mirrored[own]], 0]) / 2
+            place[rows] = np.arange(len(rows))
+            flat[:, 0] = (flat[:, 0] - flat[place[mirrored[rows]], 0]) / 2
         low, high = flat.min(0), flat.max(0)
-        uv[own] = (flat - low) / (high - low)
-        uv[mirrored[own]] = uv[own] * [-1, 1] + [1, 0]
+        uv[rows] = (flat - low) / (high - low)
+        uv[mirrored[rows]] = uv[rows] * [-1, 1] + [1, 0]
     return pairs[:, 1], pairs[:, 0], uv, inverse.reshape(-1, 3)
 
 
 def main() -> int:
     """Write the figure to the file named by the first argument, or to the one in the package."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("figure.npz")
-    made = sculpt()
-    np.savez_compressed(target, **made)  # type: ignore[arg-type]
-    print(f"{target}: {len(made['vertices'])} vertices, {len(made['faces'])} faces")  # noqa: T201
+    arrays = sculpt()
+    np.savez_compressed(target, **arrays)  # type: ignore[arg-type]
+    print(f"{target}: {len(arrays['vertices'])} vertices, {len(arrays['faces'])} faces")  # noqa: T201
     return 0
 
 

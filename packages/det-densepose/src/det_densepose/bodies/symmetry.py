@@ -13,7 +13,7 @@ __all__ = [
     "COARSE_OF_PART",
     "COARSE_SYMMETRY",
     "PART_SYMMETRY",
-    "mirror_partners",
+    "mirror_vertices",
     "require_involution",
     "uv_symmetry",
 ]
@@ -53,7 +53,7 @@ def require_involution(symmetry: NDArray[Any], count: int, where: str) -> NDArra
     return values
 
 
-def mirror_partners(
+def mirror_vertices(
     vertices: NDArray[np.floating], axis: int = 0, tolerance: float = 0.02, where: str = "mesh"
 ) -> NDArray[np.int64]:
     """The vertex nearest to the mirrored place of each, int64 (V,), in a plane through the middle of the body.
@@ -65,18 +65,18 @@ def mirror_partners(
         where: name of the mesh in error messages.
 
     Raises:
-        DataError: the mesh is not symmetric: a vertex has no partner, or is not the partner of its partner.
+        DataError: the mesh is not symmetric: a vertex has no mirror image, or that of its image is another vertex.
     """
     points = np.asarray(vertices, np.float64).copy()
     low, high = points[:, axis].min(), points[:, axis].max()
     points[:, axis] -= (low + high) / 2
     mirrored = points.copy()
     mirrored[:, axis] *= -1
-    partner, distance = np.zeros(len(points), np.int64), np.zeros(len(points))
+    mirror, distance = np.zeros(len(points), np.int64), np.zeros(len(points))
     for start in range(0, len(points), 512):
         chunk = mirrored[start : start + 512]
         squared = ((chunk[:, None] - points[None]) ** 2).sum(-1)
-        partner[start : start + 512], distance[start : start + 512] = squared.argmin(1), np.sqrt(squared.min(1))
+        mirror[start : start + 512], distance[start : start + 512] = squared.argmin(1), np.sqrt(squared.min(1))
     far = distance > tolerance * max(high - low, 1e-12)
     if far.any():
         found = (
@@ -84,13 +84,13 @@ def mirror_partners(
         )
         fix = "name another axis, or make it without a symmetry"
         raise DataError(where, f"is not symmetric in {'xyz'[axis]}", found, fix)
-    return require_involution(partner, len(points), where)
+    return require_involution(mirror, len(points), where)
 
 
 def uv_symmetry(body: Body, parts: Sequence[int] = PART_SYMMETRY) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Where each place of each chart is in the mirror image: u and v, each float32 (parts, 256, 256).
 
-    Entry [part - 1, 255 v, 255 u] is for a point of `part` and tells its place in the opposite part, as the published
+    Entry [part - 1, 255 v, 255 u] is for a point of `part` and holds its place in the opposite part, as the published
     `UV_symmetry_transforms.mat` does. Places that no triangle covers take the value of the nearest that one does.
 
     Raises:
@@ -100,11 +100,11 @@ def uv_symmetry(body: Body, parts: Sequence[int] = PART_SYMMETRY) -> tuple[NDArr
     if charts is None or charts.faces is None or symmetry is None:
         raise DataError(f"body {body.name}", "needs charts with faces and a symmetry")
     row = {(int(p), int(v)): n for n, (p, v) in enumerate(zip(charts.part, charts.vertex, strict=True))}
-    partner = np.array(
+    mirror = np.array(
         [row.get((parts[int(p)], int(symmetry[v])), -1) for p, v in zip(charts.part, charts.vertex, strict=True)]
     )
-    if (partner < 0).any():
-        found = f"{int((partner < 0).sum())} of {len(partner)} chart vertices have no mirror image"
+    if (mirror < 0).any():
+        found = f"{int((mirror < 0).sum())} of {len(mirror)} chart vertices have no mirror image"
         raise DataError(f"body {body.name}", "its charts are not symmetric", found)
     tables = np.zeros((len(parts) - 1, 2, SIDE, SIDE), np.float32)
     for part in range(1, len(parts)):
@@ -112,7 +112,7 @@ def uv_symmetry(body: Body, parts: Sequence[int] = PART_SYMMETRY) -> tuple[NDArr
         filled = np.zeros((SIDE, SIDE), bool)
         # Drawn on a grid of texels whose centers are k / 255.
         for face in faces:
-            _fill(charts.uv[face] * (SIDE - 1), charts.uv[partner[face]], tables[part - 1], filled)
+            _fill(charts.uv[face] * (SIDE - 1), charts.uv[mirror[face]], tables[part - 1], filled)
         _spread(tables[part - 1], filled)
     return tables[:, 0].copy(), tables[:, 1].copy()
 

@@ -26,7 +26,7 @@ def pseudo_annotations(
 
     Args:
         results: results of a detector for images with paths.
-        sampler: selects the points.
+        sampler: selection of the annotated points of a person.
         min_score: minimum score of objects, in [0, 1]; images without objects are skipped.
         seed: seed of the random number generators, one for each image.
         root: folder to which file names are relative; None for names without folders.
@@ -38,17 +38,17 @@ def pseudo_annotations(
     annotations: list[dict[str, Any]] = []
     categories: dict[int, str] = {}
     for number, result in enumerate(results, 1):
-        found = result.detections
-        kept = [row for row, score in enumerate(found.scores.tolist()) if score >= min_score]
-        if not kept:
+        detections = result.detections
+        rows = [row for row, score in enumerate(detections.scores.tolist()) if score >= min_score]
+        if not rows:
             continue
         random = np.random.default_rng((seed, number))
-        made = [each for row in kept if (each := _annotation(result, row, sampler, random))["dp_x"]]
-        for each in made:
+        records = [each for row in rows if (each := _annotation(result, row, sampler, random))["dp_x"]]
+        for each in records:
             categories[each["category_id"]] = str(result.classes[list(result.category_ids).index(each["category_id"])])
             annotations.append({"id": len(annotations) + 1, "image_id": len(images) + 1, **each})
-        if made:
-            height, width = found.size
+        if records:
+            height, width = detections.size
             images.append({"id": len(images) + 1, "file_name": _name(result, root), "height": height, "width": width})
     named = [{"id": number, "name": name} for number, name in sorted(categories.items())]
     info = {
@@ -59,19 +59,19 @@ def pseudo_annotations(
 
 def _annotation(result: Result, row: int, sampler: PointSampler, random: np.random.Generator) -> dict[str, Any]:
     """The annotation of one detection; without points if none can be sampled."""
-    found = result.detections[row : row + 1]
-    [person] = persons(found)
-    fields = {name: each.as_subclass(Tensor).detach().cpu().numpy()[0] for name, each in raw_fields(found).items()}
+    detection = result.detections[row : row + 1]
+    [person] = persons(detection)
+    fields = {name: each.as_subclass(Tensor).detach().cpu().numpy()[0] for name, each in raw_fields(detection).items()}
     x, y, width, height = person.box
-    rle = pasted_rle(person.mask, (x, y, width, height), found.size)
+    rle = pasted_rle(person.mask, (x, y, width, height), detection.size)
     return {
-        "category_id": int(result.category_ids[int(found.labels[0])]),
+        "category_id": int(result.category_ids[int(detection.labels[0])]),
         "bbox": [x, y, width, height],
         "area": int(person.mask.sum()),
         "iscrowd": 0,
         "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode()},
         "dp_masks": coarse_masks(coarse_labels(fields)),
-        "score": float(found.scores[0]),
+        "score": float(detection.scores[0]),
         **sampled_points(person, sampler.draw(person, random)),
     }
 

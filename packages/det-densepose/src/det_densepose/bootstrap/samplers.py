@@ -58,12 +58,12 @@ class PointSampler:
         if isinstance(result, VertexResult):
             pixels = np.argwhere(result.mask)
             return {0: pixels[self._surest(pixels, result.confidences, rising=False)]} if len(pixels) else {}
-        found = {}
+        pixels_of_part = {}
         for part in np.unique(result.labels[result.labels > 0]).tolist():
             pixels = np.argwhere(result.labels == part)
             rising = _RISING.get(self.kind, True) or self.published_order
-            found[part] = pixels[self._surest(pixels, result.confidences, rising)]
-        return found
+            pixels_of_part[part] = pixels[self._surest(pixels, result.confidences, rising)]
+        return pixels_of_part
 
     def _surest(
         self, pixels: NDArray[np.int64], confidences: Mapping[str, NDArray[np.float32]], rising: bool
@@ -77,9 +77,9 @@ class PointSampler:
         values = confidences[self.kind][pixels[:, 0], pixels[:, 1]]
         # torch's own sorting, whose order of equals is that of the published samplers.
         order = torch.from_numpy(values if rising else -values).sort()[1].numpy()
-        wanted = min(self.count, len(pixels))
-        total = int(self.multiplier * wanted) if self.multiplier is not None else int(len(pixels) * self.share)
-        return order[: min(max(total, wanted), len(pixels))]
+        count = min(self.count, len(pixels))
+        total = int(self.multiplier * count) if self.multiplier is not None else int(len(pixels) * self.share)
+        return order[: min(max(total, count), len(pixels))]
 
     def draw(self, result: ChartResult | VertexResult, random: np.random.Generator) -> dict[int, NDArray[np.int64]]:
         """Of each part at most `count` of the candidates, in the order of the image."""
@@ -94,14 +94,14 @@ def sampled_points(result: ChartResult | VertexResult, pixels: Mapping[int, NDAr
     places = np.concatenate([np.zeros((0, 2), np.int64), *pixels.values()])
     _, _, width, height = result.box
     ys, xs = places.T
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "dp_x": ((xs + 0.5) / width * _GRID).tolist(),
         "dp_y": ((ys + 0.5) / height * _GRID).tolist(),
     }
     if isinstance(result, VertexResult):
-        return {**found, "dp_vertex": result.vertices[ys, xs].tolist(), "ref_model": result.mesh}
+        return {**fields, "dp_vertex": result.vertices[ys, xs].tolist(), "ref_model": result.mesh}
     u, v = np.clip(result.uv[:, ys, xs], 0, 1)
-    return {**found, "dp_I": result.labels[ys, xs].tolist(), "dp_U": u.tolist(), "dp_V": v.tolist()}
+    return {**fields, "dp_I": result.labels[ys, xs].tolist(), "dp_U": u.tolist(), "dp_V": v.tolist()}
 
 
 def coarse_labels(fields: Mapping[str, Any]) -> NDArray[np.uint8]:
@@ -117,12 +117,12 @@ def coarse_labels(fields: Mapping[str, Any]) -> NDArray[np.uint8]:
 
 def coarse_masks(labels: NDArray[np.uint8], encode: Callable[..., Any] = coco_mask.encode) -> list[Any]:
     """`dp_masks` of coarse parts (256, 256): an RLE for each, [] for those that are not there."""
-    found: list[Any] = []
+    rles: list[Any] = []
     for part in range(1, NUM_COARSE_PARTS + 1):
         mask = labels == part
         if not mask.any():
-            found.append([])
+            rles.append([])
             continue
         rle = encode(np.asfortranarray(mask.astype(np.uint8)))
-        found.append({"size": list(rle["size"]), "counts": rle["counts"].decode()})
-    return found
+        rles.append({"size": list(rle["size"]), "counts": rle["counts"].decode()})
+    return rles

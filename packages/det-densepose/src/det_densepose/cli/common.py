@@ -35,18 +35,18 @@ def found_pictures(places: Sequence[Path]) -> list[Path]:
     Raises:
         DataError: a place is not there, or a folder holds no picture.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for place in places:
         if place.is_dir():
             inside = sorted(path for path in place.iterdir() if path.suffix.lower() in _SUFFIXES)
             if not inside:
                 raise DataError(str(place), "holds no picture", fix=f"give files that end in {', '.join(_SUFFIXES)}")
-            found += inside
+            files += inside
         elif place.is_file():
-            found.append(place)
+            files.append(place)
         else:
             raise DataError(str(place), "there is no such picture or folder", fix="check the path")
-    return found
+    return files
 
 
 def results_of(model: str, pictures: Sequence[Path]) -> "Iterator[Result]":

@@ -67,9 +67,9 @@ def bootstrap(
     from det_densepose.bootstrap.pseudo import pseudo_annotations
     from det_densepose.bootstrap.samplers import PointSampler
 
-    chosen = PointSampler(sampler, count, share)  # type: ignore[arg-type]
+    point_sampler = PointSampler(sampler, count, share)  # type: ignore[arg-type]
     files = found_pictures(pictures)
-    content = pseudo_annotations(results_of(model, files), chosen, min_score, seed)
+    content = pseudo_annotations(results_of(model, files), point_sampler, min_score, seed)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(content), encoding="utf-8")
     click.echo(f"{output}: {len(content['annotations'])} objects in {len(content['images'])} of {len(files)} pictures")

@@ -23,7 +23,7 @@ def _drawings(names: str, atlas: Path | None, bodies: Path | None) -> "list[Draw
     from det_densepose.bodies.published import BodyFolder
     from det_densepose.visual import drawings as d
 
-    found: list[Drawing] = []
+    drawings: list[Drawing] = []
     folder = BodyFolder(bodies)
     for name in (each.strip() for each in names.split(",")):
         if name not in DRAWINGS:
@@ -34,9 +34,9 @@ def _drawings(names: str, atlas: Path | None, bodies: Path | None) -> "list[Draw
             assert atlas is not None
             files = sorted(atlas.glob("*.png")) if atlas.is_dir() else [atlas]
             textures = {file.stem: np.asarray(Image.open(file).convert("RGB")) for file in files}
-            found.append(d.VertexTextureDrawing(textures, folder.body))
+            drawings.append(d.VertexTextureDrawing(textures, folder.body))
             continue
-        made: dict[str, Any] = {
+        makers: dict[str, Any] = {
             "segm": d.PartDrawing,
             "u": lambda: d.UVDrawing("u"),
             "v": lambda: d.UVDrawing("v"),
@@ -45,8 +45,8 @@ def _drawings(names: str, atlas: Path | None, bodies: Path | None) -> "list[Draw
             "vertex": lambda: d.VertexDrawing(folder.body),
             "bbox": d.BoxDrawing,
         }
-        found.append(made[name]())
-    return found
+        drawings.append(makers[name]())
+    return drawings
 
 
 @click.command(cls=Command)
@@ -88,7 +88,7 @@ def show(
     from det_densepose.results.access import persons
     from det_densepose.visual.drawings import draw
 
-    chosen = {each: _drawings(each, atlas, bodies) for each in names}
+    drawings_by_name = {each: _drawings(each, atlas, bodies) for each in names}
     files = found_pictures(pictures)
     output.mkdir(parents=True, exist_ok=True)
     for result in results_of(model, files):
@@ -96,8 +96,8 @@ def show(
         scores = [score for score in result.detections.scores.tolist() if score >= min_score]
         people = persons(result, min_score)
         stem = result.path.stem if result.path is not None else "image"
-        for each, drawings in chosen.items():
-            suffix = f".{each.replace(',', '_')}" if len(chosen) > 1 else ""
+        for each, drawings in drawings_by_name.items():
+            suffix = f".{each.replace(',', '_')}" if len(drawings_by_name) > 1 else ""
             file = output / f"{stem}{suffix}.png"
             Image.fromarray(draw(image, people, drawings, scores, colored)).save(file)
             click.echo(f"{file}: {len(people)} shown")

@@ -41,7 +41,7 @@ class SurfaceCheck:
         self.default_mesh = dict(default_mesh or {})
 
     def mesh_of(self, record: Mapping[str, Any]) -> Any:
-        """The name of the mesh of an annotation; None where it tells none."""
+        """The name of the mesh of an annotation; None where it names none."""
         return record.get("ref_model", self.default_mesh.get(record.get("category_id", -1)))
 
     def __call__(self, record: Mapping[str, Any]) -> Iterator[Fault]:

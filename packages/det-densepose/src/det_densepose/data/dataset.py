@@ -46,7 +46,7 @@ IGNORED = f"{PREFIX}ignored"
 """Image extra: regions in which nothing is annotated, a mask bool (1, H, W); absent where an image has none."""
 
 _ROW = f"{PREFIX}row"
-_SHOWN = 10
+_MAX_LISTED = 10
 _CHARTS = ("dp_I", "dp_U", "dp_V")
 
 
@@ -60,16 +60,16 @@ class DensePoseDataset(IndexedImages):
     Args:
         images: folder of the images; files with only a `coco_url` are located by its last two components.
         annotations: path of the JSON file.
-        classes: names of the categories to keep, in the order of their labels, after `class_map`; None keeps all.
+        classes: names of the classes; the label is the index.
         class_map: name of a category -> new name, such as {"bear": "sheep"}.
         class_meshes: name of a category -> mesh of annotations that name none.
         bodies: folder of bodies, for the symmetry that flips need; None for the synthetic figure alone.
         body: name of the body on whose charts the points are.
         keep_empty: whether to keep images without usable objects.
         keep: images to keep: "all", those with "points" on at least one object, or those with "points or masks".
-        masks: as in `det_core.data.CocoDataset`.
-        keypoints: as in `det_core.data.CocoDataset`.
-        bad_annotations: as in `det_core.data.CocoDataset`, of boxes as of points.
+        masks: form of segmentations, as of `det_core.data.CocoDataset`.
+        keypoints: whether to read keypoints, float32 (N, K, 3).
+        bad_annotations: "stop" raises an error for invalid boxes or points; "skip" leaves them out.
 
     Attributes:
         classes: names of the labels.
@@ -152,11 +152,11 @@ class DensePoseDataset(IndexedImages):
         return replace(sample, targets=replace(sample.targets, extras=extras, image_extras=image_extras))
 
     def _keeps(self, row: int, keep: str) -> bool:
-        own = self._object_rows(int(row))
-        points = np.diff(self._surfaces.first)[own] > 0
+        object_rows = self._object_rows(int(row))
+        points = np.diff(self._surfaces.first)[object_rows] > 0
         if keep == "points or masks" and self._index.segmentations is not None:
-            points = points | [self._index.segmentations[n] != "[]" for n in range(own.start, own.stop)]
-        return bool((points & ~self._index.crowd[own]).any())
+            points = points | [self._index.segmentations[n] != "[]" for n in range(object_rows.start, object_rows.stop)]
+        return bool((points & ~self._index.crowd[object_rows]).any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,12 +197,12 @@ class _Surfaces:
 
     def extras(self, rows: Sequence[int], size: tuple[int, int], symmetry: BodySymmetry) -> dict[str, Tensor]:
         """The extras of the objects in `rows`, which are those of one image of `size`."""
-        own = [self.points[self.first[row] : self.first[row + 1]] for row in rows]
-        # One row of padding at least: its u tells mirroring the object's mesh.
-        longest = max(map(len, own), default=0) + 1
+        points_per_object = [self.points[self.first[row] : self.first[row + 1]] for row in rows]
+        # One row of padding at least: its u is the slot of the object's mesh, for mirroring.
+        longest = max(map(len, points_per_object), default=0) + 1
         table = np.zeros((len(rows), longest, 6), np.float32)
         table[..., 2] = table[..., 5] = -1
-        for target, points in zip(table, own, strict=True):
+        for target, points in zip(table, points_per_object, strict=True):
             target[: len(points)] = points
         boxes = torch.from_numpy(self.boxes[list(rows)].reshape(-1, 4))
         slots = torch.from_numpy(self.slots[list(rows)])
@@ -251,13 +251,13 @@ def _points(record: Mapping[str, Any]) -> NDArray[np.float32]:
 
 def _coarse_map(masks: Any) -> Tensor:
     """Coarse parts on the grid, uint8 (256, 256); a later mask covers an earlier one; one RLE is the whole body."""
-    found = np.zeros(GRID_SIDE * GRID_SIDE, np.uint8)  # column by column, as the runs are
+    grid = np.zeros(GRID_SIDE * GRID_SIDE, np.uint8)  # column by column, as the runs are
     for label, mask in enumerate([masks] if isinstance(masks, dict) else masks, 1):
         if mask:
             ends = np.cumsum(rle_counts(mask, (GRID_SIDE, GRID_SIDE)))
             for start, end in zip(ends[::2].tolist(), ends[1::2].tolist(), strict=False):
-                found[start:end] = label
-    return torch.from_numpy(found.reshape(GRID_SIDE, GRID_SIDE).T.copy())
+                grid[start:end] = label
+    return torch.from_numpy(grid.reshape(GRID_SIDE, GRID_SIDE).T.copy())
 
 
 def _regions(xs: Sequence[Any], ys: Sequence[Any], size: tuple[int, int]) -> Tensor:
@@ -272,12 +272,12 @@ def _regions(xs: Sequence[Any], ys: Sequence[Any], size: tuple[int, int]) -> Ten
 def _check(content: Mapping[str, Any], class_meshes: Mapping[str, str] | None, bodies: Path | None) -> SurfaceCheck:
     ids = {each.get("name"): each.get("id") for each in content["categories"] if isinstance(each, dict)}
     default: dict[Any, str] = {ids[name]: mesh for name, mesh in (class_meshes or {}).items() if name in ids}
-    own = {}
+    vertex_counts = {}
     if bodies is not None:
         records = (each for each in content.get("annotations", ()) if isinstance(each, dict))
         names = {each["ref_model"] for each in records if isinstance(each.get("ref_model"), str)} - {FIGURE, *MESHES}
-        own = {name: BodyFolder(bodies).body(name).num_vertices for name in names}
-    return SurfaceCheck(own, default)
+        vertex_counts = {name: BodyFolder(bodies).body(name).num_vertices for name in names}
+    return SurfaceCheck(vertex_counts, default)
 
 
 def _sound(listing: Listing, bad: BadAnnotations) -> tuple[dict[str, Any], list[str]]:
@@ -291,10 +291,12 @@ def _sound(listing: Listing, bad: BadAnnotations) -> tuple[dict[str, Any], list[
         else:
             faults.append(f"annotation {record.get('id', number)!r:.40} {fault.text}")
     if faults and bad == "stop":
-        shown = "; ".join(faults[:_SHOWN]) + (f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else "")
+        detail = "; ".join(faults[:_MAX_LISTED]) + (
+            f"; and {len(faults) - _MAX_LISTED} more" if len(faults) > _MAX_LISTED else ""
+        )
         problem = f"{len(faults)} annotations cannot be used" if len(faults) > 1 else "1 annotation cannot be used"
         fix = "correct the file, or set bad_annotations to 'skip'"
-        raise DataError(str(listing.annotations), problem, shown, fix)
+        raise DataError(str(listing.annotations), problem, detail, fix)
     content = dict(listing.content)
     if "annotations" in content:
         content["annotations"] = good
@@ -338,7 +340,7 @@ def _pasted(record: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
 
 
 def _with_file_name(image: Any) -> Any:
-    """An image of LVIS tells its address alone: folder and file are its last two parts."""
+    """An image of LVIS has its address alone: folder and file are its last two parts."""
     if not isinstance(image, dict) or "file_name" in image or not isinstance(image.get("coco_url"), str):
         return image
     return {**image, "file_name": "/".join(image["coco_url"].split("/")[-2:])}
@@ -365,5 +367,7 @@ def _mapped(content: dict[str, Any], class_map: Mapping[str, str], where: str) -
         {**r, "category_id": moved[r["category_id"]]} if isinstance(r, dict) and r.get("category_id") in moved else r
         for r in content.get("annotations", ())
     ]
-    kept = [each for each in categories if class_map.get(str(each.get("name")), each.get("name")) == each.get("name")]
-    return {**content, "categories": kept + added, "annotations": records}
+    remaining = [
+        each for each in categories if class_map.get(str(each.get("name")), each.get("name")) == each.get("name")
+    ]
+    return {**content, "categories": remaining + added, "annotations": records}

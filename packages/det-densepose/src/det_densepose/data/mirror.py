@@ -1,6 +1,6 @@
 """Points and parts that follow mirroring: left and right change places by the symmetry of the body.
 
-Importing this module teaches torchvision's transforms what to do with `SurfaceLabels` and `CoarseParts`.
+Importing this module registers kernels for `SurfaceLabels` and `CoarseParts` with torchvision's transforms.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class BodySymmetry:
     """How labels of one dataset are mirrored. Names alone, so that it travels between processes; tables are read late.
 
     Attributes:
-        folder: of bodies; None: the synthetic figure alone is known.
+        folder: folder of bodies; None: only the synthetic figure is available.
         body: the body whose charts the points are on.
         meshes: names of the meshes of vertices; slot k of an object stands for meshes[k].
     """
@@ -44,9 +44,9 @@ class BodySymmetry:
         """
         return uv_tables(self.folder, self.body)
 
-    def partners(self, slot: int) -> Tensor:
+    def mirror_vertices(self, slot: int) -> Tensor:
         """The mirror image of each vertex of a mesh, int64 (V,)."""
-        return _partners(self.folder, self.meshes[slot])
+        return _mirror_vertices(self.folder, self.meshes[slot])
 
 
 @lru_cache(maxsize=4)
@@ -57,7 +57,7 @@ def uv_tables(folder: Path | None, body: str) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=32)
-def _partners(folder: Path | None, name: str) -> Tensor:
+def _mirror_vertices(folder: Path | None, name: str) -> Tensor:
     bodies = BodyFolder(folder)
     symmetry = bodies.body(name).mesh().symmetry
     if symmetry is None:
@@ -72,7 +72,7 @@ def mirror_labels(part: Tensor, u: Tensor, v: Tensor, tables: tuple[Tensor, Tens
     Args:
         part: int64, any shape; what is not 1 to 24 stays as it is.
         u: float32, of the same shape; v likewise.
-        tables: as `BodySymmetry.tables`.
+        tables: u and v of the mirror image, as `BodySymmetry.tables` returns them.
 
     Returns:
         Part, u and v. The table is that of the old part; its row is 255 v, its column 255 u, both cut off.
@@ -95,7 +95,7 @@ def mirror_coarse(labels: Tensor) -> Tensor:
 
 def _mirrored_surface(surface: SurfaceLabels) -> Tensor:
     values = surface.as_subclass(Tensor)
-    # The last row of an object is padding, whose u tells the object's mesh by its slot.
+    # The last row of an object is padding, whose u is the slot of the object's mesh.
     real = (values[..., 0] >= 0) | (values[..., 3] >= 0)
     if not bool(real.any()):
         return values
@@ -110,10 +110,10 @@ def _mirrored_surface(surface: SurfaceLabels) -> Tensor:
         part, u, v = (torch.where(charts, after.to(u), before) for after, before in zip(new, (part, u, v), strict=True))
     slots = values[:, -1, 1].long()
     for slot in slots.unique().tolist():
-        own = (slots == slot)[:, None] & (vertex >= 0)
-        if bool(own.any()):
-            partners = symmetry.partners(slot).to(vertex.device)
-            vertex = torch.where(own, partners[vertex.clamp(0, len(partners) - 1).long()].to(vertex), vertex)
+        of_mesh = (slots == slot)[:, None] & (vertex >= 0)
+        if bool(of_mesh.any()):
+            mirror = symmetry.mirror_vertices(slot).to(vertex.device)
+            vertex = torch.where(of_mesh, mirror[vertex.clamp(0, len(mirror) - 1).long()].to(vertex), vertex)
     return torch.stack((part, u, v, vertex), -1)
 
 
@@ -126,9 +126,9 @@ def _flip_coarse(inpt: CoarseParts) -> CoarseParts:
 
 
 def _like(values: Tensor, before: Any) -> Any:
-    made = tv_tensors.wrap(values, like=before)
-    made.__dict__.update(before.__dict__)
-    return made
+    wrapper = tv_tensors.wrap(values, like=before)
+    wrapper.__dict__.update(before.__dict__)
+    return wrapper
 
 
 def _unchanged(inpt: Any, *arguments: Any, **keywords: Any) -> Any:

@@ -46,6 +46,6 @@ def mesh_alignment(
             errors[first], scores[first] = float(np.mean(own_errors)), float(np.mean(own_scores))
     if not errors:
         return {}
-    found = {"GE": float(np.mean(list(errors.values()))), "GPS": float(np.mean(list(scores.values())))}
-    found |= {f"GE-{name}": value for name, value in errors.items()}
-    return found | {f"GPS-{name}": value for name, value in scores.items()}
+    metrics = {"GE": float(np.mean(list(errors.values()))), "GPS": float(np.mean(list(scores.values())))}
+    metrics |= {f"GE-{name}": value for name, value in errors.items()}
+    return metrics | {f"GPS-{name}": value for name, value in scores.items()}

@@ -46,10 +46,11 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
     bytes, whatever the size of the predictions. No prediction is stored.
 
     Args:
-        classes: names of the labels.
+        classes: names of the classes; the label is the index.
         bodies: folder of bodies, with the charts and distances of the ground truth; None for the synthetic figure.
         body: name of the body of chart annotations.
-        min_similarity: lowest similarity threshold; 0.2 for animals, as published, which adds AP20, AP30 and AP40.
+        min_similarity: lowest similarity threshold, in (0, 1); 0.2 for animals, as published, which adds AP20, AP30 and
+            AP40.
         max_detections: maximum number of detections per class and image.
         key_vertices: JSON file {mesh: {name: vertex}} with corresponding vertices of meshes; None: mesh alignment is
             not evaluated.
@@ -126,12 +127,12 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
         self.notes, figures = {}, {}
         images = [self._images[key] for key in self.image_ids]
         for kind, name in _NAMES.items():
-            made = curves(images, len(self.classes), kind, self._thresholds)
-            values = averages(made)
+            pr_curves = curves(images, len(self.classes), kind, self._thresholds)
+            values = averages(pr_curves)
             if len(self.classes) > 1:
                 for label, each in enumerate(self.classes):
-                    own = made.precision[:, :, label, 0]
-                    values[f"AP/{each}"] = float(own[own > -1].mean()) if (own > -1).any() else None
+                    precision = pr_curves.precision[:, :, label, 0]
+                    values[f"AP/{each}"] = float(precision[precision > -1].mean()) if (precision > -1).any() else None
             for key, value in values.items():
                 if value is None:
                     self.notes[f"{name}/{key}"] = "no ground-targets object has points of this kind"
@@ -167,15 +168,15 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
             sides = np.stack((corners[:, 1, 0] - corners[:, 0, 0], corners[:, 2, 1] - corners[:, 0, 1]), 1)
             boxes = np.concatenate([corners[:, 0], sides], 1)
         areas = boxes[:, 2] * boxes[:, 3] if targets.areas is None else targets.areas.double().numpy()
-        found = []
+        objects = []
         for row, label in enumerate(targets.labels.tolist()):
             x, y, width, height = boxes[row].tolist()
             box = (x, y, width, height)
             points = self._points(targets, row, box, vertices, tables) if bool(with_points[row]) else None
             crowd = targets.crowd is not None and bool(targets.crowd[row])
             rle = _gt_rle(targets, row, box, sample.size)
-            found.append(GroundTruthObject(label, box, float(areas[row]), crowd, points, rle))
-        return found
+            objects.append(GroundTruthObject(label, box, float(areas[row]), crowd, points, rle))
+        return objects
 
     def _points(
         self,
@@ -206,27 +207,27 @@ class DensePoseEvaluator(PerImage[dict[int, ImageClass]]):
         return GroundTruthPoints(grid[meshes], box, surface[meshes, 3].astype(np.int64), kappa, mesh)
 
     def _detected(
-        self, found: Detections, fields: Mapping[str, Tensor], tables: Mapping[str, NDArray[np.float32]]
+        self, detections: Detections, fields: Mapping[str, Tensor], tables: Mapping[str, NDArray[np.float32]]
     ) -> list[DetectedObject]:
         arrays = {name: value.as_subclass(Tensor).detach().cpu().float().numpy() for name, value in fields.items()}
         arrays = {n: a for n, a in arrays.items() if n in ("coarse_segm", "fine_segm", "u", "v", "embedding")}
         objects = []
-        labels, scores = found.labels.tolist(), found.scores.tolist()
-        for row, corners in enumerate(found.boxes.detach().cpu().float().numpy()):
+        labels, scores = detections.labels.tolist(), detections.scores.tolist()
+        for row, corners in enumerate(detections.boxes.detach().cpu().float().numpy()):
             x, y = float(corners[0]), float(corners[1])
             box = (x, y, float(corners[2] - corners[0]), float(corners[3] - corners[1]))
-            own = {name: each[row] for name, each in arrays.items()}
+            outputs = {name: each[row] for name, each in arrays.items()}
             reader: ChartReader | VertexReader | None = None
             _, _, width, height = int_box(corners)
-            if not own:
+            if not outputs:
                 mask = np.zeros((height, width), bool)
             elif tables:
-                mask = foreground(own["coarse_segm"], (height, width))
-                reader = VertexReader(_lookup(own["embedding"], mask, tables))
+                mask = foreground(outputs["coarse_segm"], (height, width))
+                reader = VertexReader(_lookup(outputs["embedding"], mask, tables))
             else:
-                quantized = chart_result(own, corners).quantized
+                quantized = chart_result(outputs, corners).quantized
                 mask, reader = quantized[0] > 0, ChartReader(quantized, self._charts())
-            rle = pasted_rle(mask, box, found.size)
+            rle = pasted_rle(mask, box, detections.size)
             objects.append(DetectedObject(labels[row], box, scores[row], reader, mask, rle, not tables))
         return objects
 
@@ -236,8 +237,8 @@ def _lookup(embedding: NDArray[np.float32], mask: NDArray[np.bool_], tables: Map
 
     def lookup(ys: NDArray[np.int64], xs: NDArray[np.int64], mesh: str) -> NDArray[np.int64]:
         size = (mask.shape[0], mask.shape[1])
-        found = nearest_vertices(channels_at(embedding, size, ys, xs), tables[mesh])
-        return np.where(mask[ys, xs], found, -1)
+        vertices = nearest_vertices(channels_at(embedding, size, ys, xs), tables[mesh])
+        return np.where(mask[ys, xs], vertices, -1)
 
     return lookup
 

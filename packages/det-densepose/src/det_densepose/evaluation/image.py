@@ -22,9 +22,9 @@ class GroundTruthObject:
     """A ground-truth object.
 
     Attributes:
-        label: label of its class.
+        label: label of the object's class.
         box: x, y, width, height in pixels.
-        area: area in square pixels.
+        area: area of the object in square pixels.
         crowd: whether it is a group of objects.
         points: annotated points; None: the object is ignored.
         rle: mask in the image; None without a mask.
@@ -43,12 +43,12 @@ class DetectedObject:
     """A detection.
 
     Attributes:
-        label: label of its class.
+        label: label of the predicted class.
         box: x, y, width, height in pixels.
         score: score in [0, 1].
         reader: predicted vertices at pixels; None without a DensePose prediction.
         mask: bool (h, w) over its box in whole pixels.
-        rle: mask in the image.
+        rle: mask in the image as COCO RLE.
         quantized: whether regions to ignore are compared with its mask, as published for charts, or with its box.
     """
 
@@ -71,12 +71,12 @@ def kept_objects(
     if region is None or not ground_truth:
         return list(range(len(ground_truth))), list(range(len(detections)))
     objects = [row for row, each in enumerate(ground_truth) if box_kept(each.box, region)]
-    found = [
+    detection_rows = [
         row
         for row, each in enumerate(detections)
         if (mask_kept(each.box, each.mask, region) if each.quantized else box_kept(each.box, region))
     ]
-    return objects, found
+    return objects, detection_rows
 
 
 def score_image(
@@ -90,19 +90,21 @@ def score_image(
 
     Args:
         ground_truth: all objects of the image.
-        detections: all detections.
-        region: in which nothing is evaluated, bool (H, W).
+        detections: all detections of the image, of all classes.
+        region: region of the image in which nothing is evaluated, bool (H, W).
         distances: along the surface of a mesh, by its name ("" for charts).
-        max_detections: the best of each class.
+        max_detections: maximum number of detections of each class, by score.
     """
-    objects, kept = kept_objects(ground_truth, detections, region)
-    found = {}
-    for label in sorted({ground_truth[row].label for row in objects} | {detections[row].label for row in kept}):
-        own = [ground_truth[row] for row in objects if ground_truth[row].label == label]
-        best = [detections[row] for row in kept if detections[row].label == label]
+    objects, detection_rows = kept_objects(ground_truth, detections, region)
+    scores = {}
+    for label in sorted(
+        {ground_truth[row].label for row in objects} | {detections[row].label for row in detection_rows}
+    ):
+        class_objects = [ground_truth[row] for row in objects if ground_truth[row].label == label]
+        best = [detections[row] for row in detection_rows if detections[row].label == label]
         order = np.argsort([-each.score for each in best], kind="stable")[:max_detections]
-        found[label] = _score_class(own, [best[row] for row in order], distances)
-    return found
+        scores[label] = _score_class(class_objects, [best[row] for row in order], distances)
+    return scores
 
 
 def _score_class(

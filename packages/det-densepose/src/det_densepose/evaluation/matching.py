@@ -22,11 +22,11 @@ class ImageClass:
     """All that scoring needs of the objects of one class in one image; D detections by falling score, G objects.
 
     Attributes:
-        scores: float64 (D,).
+        scores: scores of the D detections, float64 (D,).
         areas: float64 (D,): of the detections' boxes.
-        box_iou: float64 (D, G).
+        box_iou: box IoU of each pair, float64 (D, G).
         similarities: name -> float64 (D, G).
-        gt_areas: float64 (G,).
+        gt_areas: areas of the G objects in square pixels, float64 (G,).
         ignored: bool (G,): objects that are neither to be detected nor wrong to detect.
         crowd: bool (G,): objects that several detections may match.
     """
@@ -47,7 +47,7 @@ class Match:
     Attributes:
         matched: int64 (T, D): 1 + the row of the matched object, 0 where none.
         ignored: bool (T, D): detections that count neither for nor against.
-        gt_ignored: bool (G,).
+        gt_ignored: whether each object is ignored, bool (G,).
     """
 
     matched: NDArray[np.int64]
@@ -82,11 +82,11 @@ def match(image: ImageClass, kind: str, areas: tuple[float, float], thresholds: 
     matched = np.zeros((len(thresholds), len(image.scores)), np.int64)
     ignored = np.zeros(matched.shape, bool)
     for row, threshold in enumerate(thresholds):
-        taken = np.zeros(len(order), bool)
+        gt_matched = np.zeros(len(order), bool)
         for detection, similarities in enumerate(values):
-            best = _best(similarities, float(threshold), taken & ~crowd, ignored_there)
+            best = _best(similarities, float(threshold), gt_matched & ~crowd, ignored_there)
             if best >= 0:
-                taken[best] = True
+                gt_matched[best] = True
                 matched[row, detection] = order[best] + 1
                 ignored[row, detection] = ignored_there[best]
     _take_over(image.box_iou[:, order], matched, ignored, order, crowd, ignored_there)
@@ -108,22 +108,22 @@ def _take_over(
     """Detections unmatched at the last threshold whose boxes (D, G) lie on a free object are ignored as it is."""
     if not len(order):
         return
-    taken = np.isin(order + 1, matched[-1])
+    gt_matched = np.isin(order + 1, matched[-1])
     for detection in np.flatnonzero(matched[-1] == 0):
-        free = np.where(taken & ~crowd, -1.0, near[detection])
+        free = np.where(gt_matched & ~crowd, -1.0, near[detection])
         place = int(free.argmax())
         if free[place] >= _TAKES_OVER:
             ignored[:, detection] = ignored_there[place]
             if ignored_there[place]:
-                taken[place] = True
+                gt_matched[place] = True
                 matched[-1, detection] = order[place] + 1
 
 
 def _best(
-    similarities: NDArray[np.float64], threshold: float, taken: NDArray[np.bool_], ignored: NDArray[np.bool_]
+    similarities: NDArray[np.float64], threshold: float, gt_matched: NDArray[np.bool_], ignored: NDArray[np.bool_]
 ) -> int:
     """The object that a detection matches, or -1: the most similar, the last of equals, ignored ones only for want."""
-    good = ~taken & (similarities >= min(threshold, 1 - 1e-10)) & (similarities > 0)
+    good = ~gt_matched & (similarities >= min(threshold, 1 - 1e-10)) & (similarities > 0)
     for group in (good & ~ignored, good & ignored):
         rows = np.flatnonzero(group)
         if len(rows):
@@ -138,13 +138,13 @@ def curves(
     shape = (len(thresholds), num_classes, len(AREAS))
     precision, recall = np.full((len(thresholds), len(_RECALLS), *shape[1:]), -1.0), np.full(shape, -1.0)
     for label in range(num_classes):
-        own = [image[label] for image in images if label in image]
-        if not own:
+        class_images = [image[label] for image in images if label in image]
+        if not class_images:
             continue
-        scores = np.concatenate([each.scores for each in own])
+        scores = np.concatenate([each.scores for each in class_images])
         order = np.argsort(-scores, kind="stable")
         for column, areas in enumerate(AREAS.values()):
-            matches = [match(each, kind, areas, thresholds) for each in own]
+            matches = [match(each, kind, areas, thresholds) for each in class_images]
             total = sum(int((~each.gt_ignored).sum()) for each in matches)
             if not total:
                 continue
@@ -160,34 +160,34 @@ def curves(
 
 def _at_recalls(true: NDArray[np.float64], false: NDArray[np.float64], total: int) -> NDArray[np.float64]:
     """The best precision at each recall or beyond, (101,)."""
-    found = np.zeros(len(_RECALLS))
+    best = np.zeros(len(_RECALLS))
     if len(true):
         precision = true / (true + false + np.spacing(1))
         envelope = np.maximum.accumulate(precision[::-1])[::-1]
         place = np.searchsorted(true / total, _RECALLS, side="left")
         inside = place < len(envelope)
-        found[inside] = envelope[place[inside]]
-    return found
+        best[inside] = envelope[place[inside]]
+    return best
 
 
-def averages(made: Curves) -> dict[str, float | None]:
+def averages(pr_curves: Curves) -> dict[str, float | None]:
     """AP, AP50, AP75 (and AP20, AP30, AP40 where thresholds start below), APm, APl, and AR likewise; None undefined."""
-    found: dict[str, float | None] = {"AP": _mean(made.precision[..., 0])}
+    metrics: dict[str, float | None] = {"AP": _mean(pr_curves.precision[..., 0])}
     for percent in (20, 30, 40):
-        if made.thresholds[0] <= percent / 100 + 1e-9:
-            found[f"AP{percent}"] = _mean(made.precision[_rows(made, percent), ..., 0])
+        if pr_curves.thresholds[0] <= percent / 100 + 1e-9:
+            metrics[f"AP{percent}"] = _mean(pr_curves.precision[_rows(pr_curves, percent), ..., 0])
     for percent in (50, 75):
-        found[f"AP{percent}"] = _mean(made.precision[_rows(made, percent), ..., 0])
-    found |= {f"AP{name[0]}": _mean(made.precision[..., n]) for n, name in enumerate(AREAS) if n}
-    found["AR"] = _mean(made.recall[..., 0])
+        metrics[f"AP{percent}"] = _mean(pr_curves.precision[_rows(pr_curves, percent), ..., 0])
+    metrics |= {f"AP{name[0]}": _mean(pr_curves.precision[..., n]) for n, name in enumerate(AREAS) if n}
+    metrics["AR"] = _mean(pr_curves.recall[..., 0])
     for percent in (50, 75):
-        found[f"AR{percent}"] = _mean(made.recall[_rows(made, percent), ..., 0])
-    found |= {f"AR{name[0]}": _mean(made.recall[..., n]) for n, name in enumerate(AREAS) if n}
-    return found
+        metrics[f"AR{percent}"] = _mean(pr_curves.recall[_rows(pr_curves, percent), ..., 0])
+    metrics |= {f"AR{name[0]}": _mean(pr_curves.recall[..., n]) for n, name in enumerate(AREAS) if n}
+    return metrics
 
 
-def _rows(made: Curves, percent: int) -> NDArray[np.bool_]:
-    return np.isclose(made.thresholds, percent / 100)
+def _rows(pr_curves: Curves, percent: int) -> NDArray[np.bool_]:
+    return np.isclose(pr_curves.thresholds, percent / 100)
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

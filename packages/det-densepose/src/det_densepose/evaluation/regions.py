@@ -74,6 +74,6 @@ def mask_kept(box: Box, mask: NDArray[np.bool_], region: NDArray[np.bool_]) -> b
     if not part.any():
         return True
     top, left = max(-int(box[1]), 0), max(-int(box[0]), 0)
-    own = mask[top : top + part.shape[0], left : left + part.shape[1]]
-    covered = int((own & part[: own.shape[0], : own.shape[1]]).sum())
+    window = mask[top : top + part.shape[0], left : left + part.shape[1]]
+    covered = int((window & part[: window.shape[0], : window.shape[1]]).sum())
     return covered / max(int(mask.sum()), 1) < _OF_MASK

@@ -109,10 +109,10 @@ def similarity(
     """The geodesic point similarity of a prediction and an object, in [0, 1].
 
     Args:
-        reader: predicted vertices.
+        reader: predicted vertices at image positions.
         box: x, y, width and height of the predicted box.
         points: annotated points of the object.
-        distances: geodesic distances of the mesh of the object.
+        distances: geodesic distances on the object's mesh, in meters.
 
     The mean of exp(-d^2 / (2 kappa^2)) over points with a true vertex, where d is infinite if the prediction has no
     vertex there; 0 if no point lies in the box (Gueler et al., 2018, equation 5).
@@ -123,9 +123,9 @@ def similarity(
         return 0.0
     vertex = np.full(len(points), -1, np.int64)
     vertex[inside] = reader.at(pixels[inside], points)
-    known = points.vertex >= 0
-    both = known & (vertex >= 0)
+    has_vertex = points.vertex >= 0
+    both = has_vertex & (vertex >= 0)
     values = np.zeros(len(points))
     distance = distances.between(points.vertex[both], vertex[both])
     values[both] = np.exp(-(distance**2) / (2 * points.kappa[both] ** 2))
-    return float(values[known].mean()) if known.any() else 0.0
+    return float(values[has_vertex].mean()) if has_vertex.any() else 0.0

@@ -63,8 +63,8 @@ class DensePoseChartLoss:
         if not inside.any():
             return {f"loss_densepose_{name}": _zero(outputs, fields) for name, fields in self._fields(outputs).items()}
         uv = regions.surface[..., 1:3].flatten(0, 1)[inside]
-        losses = self._coordinates(outputs, cells.chosen(inside), part[inside], uv)
-        fine = cells.chosen(valid).read(outputs["fine_segm"].float())
+        losses = self._coordinates(outputs, cells.select(inside), part[inside], uv)
+        fine = cells.select(valid).read(outputs["fine_segm"].float())
         losses["I"] = F.cross_entropy(fine, part[valid]) * self.weights.part
         annotated = (regions.surface[..., 0] >= 0).any(1)
         losses["S"] = self.coarse(outputs["coarse_segm"], regions, annotated) * self.weights.coarse

@@ -58,10 +58,10 @@ class CoarseLossFromMasks:
 
     def __call__(self, logits: Tensor, regions: Regions, annotated: Tensor) -> Tensor:
         """As `CoarseLoss`."""
-        masks, known = instance_masks(regions, logits.shape[-1])
-        if not known.any():
+        masks, valid = instance_masks(regions, logits.shape[-1])
+        if not valid.any():
             return logits.sum() * 0
-        return F.cross_entropy(logits[known].float(), masks[known].long())
+        return F.cross_entropy(logits[valid].float(), masks[valid].long())
 
 
 def resample_parts(parts: Tensor, frames: Tensor, boxes: Tensor, side: int) -> Tensor:
@@ -73,8 +73,8 @@ def resample_parts(parts: Tensor, frames: Tensor, boxes: Tensor, side: int) -> T
     Args:
         parts: uint8 (K, 256, 256).
         frames: float32 (K, 3, 2), upper left, upper right and lower left corner of the parts.
-        boxes: float32 (K, 4).
-        side: of the result.
+        boxes: boxes of the regions, xyxy in pixels, float32 (K, 4).
+        side: height and width of the result, in cells.
 
     Returns:
         uint8 (K, side, side).
@@ -98,20 +98,20 @@ def instance_masks(regions: Regions, side: int) -> tuple[Tensor, Tensor]:
     """The masks of the regions' objects within the regions: bool (R, side, side), and which are known, bool (R,)."""
     cropped, present = [regions.boxes.new_zeros((0, side, side), dtype=torch.bool)], []
     for boxes, targets in zip(regions.proposals, regions.targets, strict=True):
-        own = _present(targets).to(boxes.device)
+        has_mask = _present(targets).to(boxes.device)
         masks = boxes.new_zeros((len(boxes), side, side), dtype=torch.bool)
-        if targets.masks is not None and own.any():
-            masks[own] = crop_masks(targets.masks[own], boxes[own], side)
+        if targets.masks is not None and has_mask.any():
+            masks[has_mask] = crop_masks(targets.masks[has_mask], boxes[has_mask], side)
         cropped.append(masks)
-        present.append(own)
-    masks, known = torch.cat(cropped), torch.cat(present)
-    rest = torch.nonzero(~known & regions.with_coarse).squeeze(1)
+        present.append(has_mask)
+    masks, valid = torch.cat(cropped), torch.cat(present)
+    rest = torch.nonzero(~valid & regions.with_coarse).squeeze(1)
     if len(rest):
         parts, frames = regions.coarse(rest)
         labels = resample_parts(parts, frames, regions.boxes[rest], side)
         masks[rest] = (labels > 0) & (labels != UNKNOWN)
-        known[rest] = True
-    return masks, known
+        valid[rest] = True
+    return masks, valid
 
 
 def _present(targets: Targets) -> Tensor:

@@ -114,7 +114,7 @@ class DensePoseCseLoss:
             used = cells.valid & (target >= 0) & (mesh == mesh_id(name))
             if used.any():
                 require_vertices(target[used], name, len(table))
-                pixels = F.normalize(cells.chosen(used).read(maps.float()), dim=1, eps=1e-6)
+                pixels = F.normalize(cells.select(used).read(maps.float()), dim=1, eps=1e-6)
                 loss = self.embedding(pixels, table, target[used], self.geodesics.rows(name))
             else:
                 loss = maps.float().sum() * 0 + table.sum() * 0

@@ -21,8 +21,8 @@ class ShapeToShapeCycleLoss:
     each mesh some vertices, at random.
 
     Args:
-        weight: weight of the loss.
-        temperature: temperature of the softmax over similarities.
+        weight: factor on the loss in the sum.
+        temperature: divisor of the similarities before the softmax; lower is sharper.
         max_vertices: maximum number of vertices of a mesh in a step.
         norm: order of the norm of the cost matrix.
     """
@@ -34,9 +34,9 @@ class ShapeToShapeCycleLoss:
 
     def __call__(self, embeddings: Mapping[str, Tensor], geodesics: Geodesics) -> Tensor:
         """The weighted loss, a scalar, of the embeddings (V, D) of at least two meshes, of length 1."""
-        chosen = {name: self.vertices(len(embeddings[name])) for name in self.pair(tuple(embeddings))}
-        (one, two) = chosen
-        rows = {name: chosen[name].to(embeddings[name].device) for name in chosen}
+        sample = {name: self.vertices(len(embeddings[name])) for name in self.pair(tuple(embeddings))}
+        (one, two) = sample
+        rows = {name: sample[name].to(embeddings[name].device) for name in sample}
         similar = embeddings[one][rows[one]] @ embeddings[two][rows[two]].T / self.temperature
         there, back = similar.softmax(1), similar.T.softmax(1)
         cycles = {one: there @ back, two: back @ there}
@@ -61,7 +61,7 @@ class PixToShapeCycleLoss:
     What does not come back costs its squared distance, in cells of the region.
 
     Args:
-        weight: weight of the loss.
+        weight: factor on the loss in the sum.
         pixel_temperature: temperature of the softmax from pixels to vertices.
         vertex_temperature: temperature of the softmax from vertices back to pixels.
         max_pixels: maximum number of pixels of a region, sampled at random from its mask.
@@ -87,7 +87,7 @@ class PixToShapeCycleLoss:
         Args:
             pixels: embeddings (R, D, Z, Z).
             masks: bool (R, Z, Z).
-            embeddings: of the vertices of each mesh that counts, (V, D) of length 1.
+            embeddings: vertex embeddings of each mesh in the loss, (V, D) of length 1.
         """
         costs = []
         for region, mask in zip(pixels, masks, strict=True):
@@ -95,9 +95,11 @@ class PixToShapeCycleLoss:
             if not len(places):
                 continue
             places = places[self.choose(len(places)).to(places.device)]
-            own = F.normalize(region[:, places[:, 0], places[:, 1]].T.float(), dim=1, eps=1e-6)
-            far = (places[:, None] - places).square().sum(-1).to(own)
-            costs += [_norm(far * self._cycle(own, vertices), self.norm) for vertices in embeddings.values()]
+            pixel_embeddings = F.normalize(region[:, places[:, 0], places[:, 1]].T.float(), dim=1, eps=1e-6)
+            far = (places[:, None] - places).square().sum(-1).to(pixel_embeddings)
+            costs += [
+                _norm(far * self._cycle(pixel_embeddings, vertices), self.norm) for vertices in embeddings.values()
+            ]
         if not costs:
             return pixels.sum() * 0
         return torch.stack(costs).sum() / (len(pixels) * len(embeddings)) * self.weight

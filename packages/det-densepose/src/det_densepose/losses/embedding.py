@@ -40,7 +40,7 @@ class EmbeddingLoss:
     """Cross-entropy over the vertices of the mesh; the score of a vertex is its negative squared distance.
 
     Args:
-        sigma: scale that divides the squared distances.
+        sigma: positive number that divides the squared distances; lower is sharper.
     """
 
     uses_geodesics = False
@@ -59,7 +59,7 @@ class SoftEmbeddingLoss:
     """As `EmbeddingLoss`, with soft targets for vertices near the annotated one, by their geodesic distance.
 
     Args:
-        sigma: scale that divides the squared distances of embeddings.
+        sigma: positive number that divides the squared distances of embeddings; lower is sharper.
         geodesic_sigma: scale that divides the geodesic distances, in meters, which are not squared.
     """
 

@@ -12,7 +12,7 @@ class Cells(NamedTuple):
     """The four cells around each of K points, of a map over the box of the point's region.
 
     Attributes:
-        region: int64 (K,): the map.
+        region: index of the map of each point, int64 (K,).
         x_low: int64 (K,): column left of the point.
         x_high: int64 (K,): column right of it; the last column has none, and stands for itself.
         y_low: int64 (K,): row above the point.
@@ -31,7 +31,7 @@ class Cells(NamedTuple):
     y_share: Tensor
     valid: Tensor
 
-    def chosen(self, index: Tensor) -> "Cells":
+    def select(self, index: Tensor) -> "Cells":
         """The cells of some points; `index` is bool (K,) or int64."""
         return Cells(*(value[index] for value in self))
 
@@ -54,9 +54,9 @@ def cells_at_points(boxes: Tensor, points: Tensor, side: int) -> Cells:
     edge of the box is outside.
 
     Args:
-        boxes: float32 (R, 4).
+        boxes: boxes of the regions, xyxy in pixels, float32 (R, 4).
         points: float32 (R, P, 2) in the pixels of the image.
-        side: of the maps.
+        side: height and width of the maps, in cells.
 
     Returns:
         The cells of all R * P points, those of the first region first.

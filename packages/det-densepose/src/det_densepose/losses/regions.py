@@ -48,11 +48,11 @@ class Regions:
     @cached_property
     def mesh(self) -> Tensor:
         """`mesh_id` of the mesh of each region, int64 (R,), or -1."""
-        own = [
+        slots = [
             targets.extras[MESH] if MESH in targets.extras else targets.labels.new_full((len(targets),), -1)
             for targets in self.targets
         ]
-        return torch.cat(own)
+        return torch.cat(slots)
 
     @cached_property
     def with_coarse(self) -> Tensor:
@@ -65,10 +65,10 @@ class Regions:
         All of these must have coarse parts.
         """
         maps, frames = [], []
-        for targets, own in zip(self.targets, self._per_image(rows), strict=True):
-            if len(own):
-                maps.append(targets.extras[COARSE].as_subclass(Tensor)[own])
-                frames.append(targets.extras[FRAME].as_subclass(Tensor)[own])
+        for targets, image_rows in zip(self.targets, self._per_image(rows), strict=True):
+            if len(image_rows):
+                maps.append(targets.extras[COARSE].as_subclass(Tensor)[image_rows])
+                frames.append(targets.extras[FRAME].as_subclass(Tensor)[image_rows])
         return torch.cat(maps), torch.cat(frames).to(self.boxes)
 
     def _per_image(self, rows: Tensor) -> list[Tensor]:

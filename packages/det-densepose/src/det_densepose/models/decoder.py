@@ -17,7 +17,7 @@ class Decoder(nn.Module):
     Args:
         channels: level -> number of channels of the input levels.
         strides: level -> stride in pixels of the same levels, finest first.
-        out_channels: number of output channels.
+        out_channels: number of channels of the decoded map.
         conv_dim: number of channels of the convolutions.
         norm: kind of norm after the convolutions.
         stride: stride of the output, which must be that of the finest level; null to accept any.
@@ -37,10 +37,10 @@ class Decoder(nn.Module):
         finest = min(strides.values())
         if stride not in (None, finest):
             raise ConfigError("Decoder.stride", "must be that of the finest level", f"got {stride}, which has {finest}")
-        for name, own in strides.items():
+        for name, level_stride in strides.items():
             steps: list[nn.Module] = []
             width = channels[name]
-            for number in range(max(1, round(math.log2(own / finest)))):
+            for number in range(max(1, round(math.log2(level_stride / finest)))):
                 if number:
                     steps.append(_upsampling())
                 conv = Conv2d(width, conv_dim, 3, norm=norm, activation=F.relu_)
@@ -48,7 +48,7 @@ class Decoder(nn.Module):
                 steps.append(conv)
                 width = conv_dim
             self.add_module(name, nn.Sequential(*steps))
-        self._finest = frozenset(name for name, own in strides.items() if own == finest)
+        self._finest = frozenset(name for name, level_stride in strides.items() if level_stride == finest)
         self._upsample = _upsampling()
         self.predictor = Conv2d(conv_dim, out_channels, 1)
         draw_weights(self.predictor, "relu")

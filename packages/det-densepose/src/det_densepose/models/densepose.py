@@ -126,12 +126,12 @@ class DensePoseHead(nn.Module):
         """The losses of the regions that can be learned from; 0 that reaches every logit where there is none."""
         if self.embedder is not None:
             self.embedder.prepare()
-        chosen = [
-            learnable(boxes, own, self.min_iou, self.loss.uses_masks)
-            for boxes, own in zip(proposals, targets, strict=True)
+        rows_per_image = [
+            learnable(boxes, objects, self.min_iou, self.loss.uses_masks)
+            for boxes, objects in zip(proposals, targets, strict=True)
         ]
-        boxes = [own[rows] for own, rows in zip(proposals, chosen, strict=True)]
-        regions = Regions(boxes, [own[rows] for own, rows in zip(targets, chosen, strict=True)])
+        boxes = [image_boxes[rows] for image_boxes, rows in zip(proposals, rows_per_image, strict=True)]
+        regions = Regions(boxes, [objects[rows] for objects, rows in zip(targets, rows_per_image, strict=True)])
         outputs = self(features, boxes)
         return self.loss(outputs, regions, self.embedder)
 
@@ -145,19 +145,19 @@ class DensePoseHead(nn.Module):
 
     def predict(self, features: Mapping[str, Tensor], detections: Sequence[Detections]) -> list[Detections]:
         """The detections with the fields of the predictor as extras, float32 (N, C, Z, Z), raw."""
-        outputs = self(features, [found.boxes for found in detections])
-        counts = [found.boxes.shape[0] for found in detections]
+        outputs = self(features, [each.boxes for each in detections])
+        counts = [each.boxes.shape[0] for each in detections]
         per_image = {field: value.float().split(counts) for field, value in outputs.items()}
         vertices: dict[str, Tensor] = {}
         if self.embedder is not None and not torch.compiler.is_compiling():
             vertices = {name: self.embedder(name) for name in self.embedder.names}
         described = []
-        for i, found in enumerate(detections):
+        for i, image_detections in enumerate(detections):
             extras = {f"{PREFIX}{field}": values[i] for field, values in per_image.items()}
             key = f"{PREFIX}embedding"
             if vertices and key in extras:
                 extras[key] = MeshEmbeddings.of(extras[key], vertices, self.mesh_of_label)
-            described.append(replace(found, extras={**found.extras, **extras}))
+            described.append(replace(image_detections, extras={**image_detections.extras, **extras}))
         return described
 
     def augmented(self, model: nn.Module, sizes: Sequence[int], max_size: int, flip: bool) -> nn.Module:
@@ -167,8 +167,8 @@ class DensePoseHead(nn.Module):
         if not isinstance(model, HasNMS):
             raise ConfigError("--tta", "needs a model with settings of suppression", f"{type(model).__name__} has none")
         nms = cast(Any, model.nms)
-        kept = (nms.iou_threshold, nms.max_detections)
-        return AugmentedDensePose(model, sizes, max_size, flip, (), self.bodies, self.body, *kept)
+        limits = (nms.iou_threshold, nms.max_detections)
+        return AugmentedDensePose(model, sizes, max_size, flip, (), self.bodies, self.body, *limits)
 
 
 @torch.no_grad()
@@ -213,13 +213,13 @@ def _paired_iou(a: Tensor, b: Tensor) -> Tensor:
     return shared / (area(a) + area(b) - shared).clamp(min=torch.finfo(a.dtype).tiny)
 
 
-def _meshes(where: str, given: Sequence[str], names: tuple[str, ...], num_classes: int) -> tuple[str, ...]:
+def _meshes(where: str, meshes: Sequence[str], names: tuple[str, ...], num_classes: int) -> tuple[str, ...]:
     """The mesh of each class, checked; () without meshes."""
-    if not names and not given:
+    if not names and not meshes:
         return ()
-    if not given and len(names) == 1:
+    if not meshes and len(names) == 1:
         return names * num_classes
-    if len(given) != num_classes or not set(given) <= set(names):
-        found = f"got {list(given)} for {num_classes} classes and the meshes {', '.join(names) or 'none'}"
+    if len(meshes) != num_classes or not set(meshes) <= set(names):
+        found = f"got {list(meshes)} for {num_classes} classes and the meshes {', '.join(names) or 'none'}"
         raise ConfigError(where, "must name one mesh of the embedder for each class", found)
-    return tuple(given)
+    return tuple(meshes)

@@ -118,10 +118,10 @@ class Embedder(nn.Module):
 
     Args:
         meshes: name of a mesh -> factory of its embedder, called with `embed_dim`.
-        embed_dim: dimension of the embeddings.
+        embed_dim: number of dimensions of an embedding.
 
     Attributes:
-        names: names of the meshes.
+        names: names of the meshes with embeddings.
     """
 
     def __init__(self, meshes: Mapping[str, Factory[VertexEmbedder]], embed_dim: int) -> None:

@@ -13,12 +13,12 @@ class DensePoseV1ConvXHead(nn.Module):
 
     Args:
         in_channels: number of channels of the pooled features.
-        num_conv: number of convolutions.
+        num_conv: number of convolutions of the head.
         conv_dim: number of channels of each convolution.
         kernel_size: kernel size of the convolutions, an odd number of pixels.
 
     Attributes:
-        out_channels: number of output channels.
+        out_channels: number of channels of the output.
     """
 
     def __init__(self, in_channels: int, num_conv: int = 8, conv_dim: int = 512, kernel_size: int = 3) -> None:
@@ -46,7 +46,7 @@ class DensePoseDeepLabHead(nn.Module):
         nonlocal_block: whether a non-local block is between pooling and convolutions.
 
     Attributes:
-        out_channels: number of output channels.
+        out_channels: number of channels of the output.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class ASPP(nn.Module):
     published weights are trained so.
 
     Args:
-        in_channels: number of input channels.
+        in_channels: number of channels of the input.
         channels: number of channels of each branch and of the output.
         rates: dilations of the 3 x 3 branches.
     """

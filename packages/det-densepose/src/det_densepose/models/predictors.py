@@ -68,7 +68,7 @@ class DensePoseEmbeddingPredictor(nn.Module):
 
     Args:
         in_channels: number of output channels of the head.
-        embed_dim: dimension of the embeddings, D.
+        embed_dim: number of dimensions of an embedding.
         coarse_channels: number of coarse classes, 2 for background and body.
         segm_confidence: whether to predict a confidence of the segmentation, which multiplies its logits.
         up_scale: factor of upsampling after the transposed convolution.

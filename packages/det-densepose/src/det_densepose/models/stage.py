@@ -37,7 +37,7 @@ def densepose_roi_heads(
     Args:
         channels: level -> number of channels, from the backbone.
         strides: level -> stride in pixels, from the backbone.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         stage: factory of the RoI heads with an argument `heads`, `standard_roi_heads` or `cascade_roi_heads`.
         densepose: factory of the DensePose branch.
         heads: name -> factory of an extra RoI head, for masks or keypoints.

@@ -35,22 +35,22 @@ def posed(turns: Mapping[str, Array]) -> Array:
     rest = np.asarray(figure().vertices, np.float64)
     weights, joints = skin["weights"].astype(float), skin["joints"].astype(float)
     turned: dict[str, tuple[Array, Array]] = {"": (np.eye(3), np.zeros(3))}
-    found = np.zeros((len(weights), 3))
+    vertices = np.zeros((len(weights), 3))
     for number, bone in enumerate(BONES):
         turn, shift = turned[bone.parent]
         joint = joints[number]
-        own = turn @ turns.get(bone.name, np.eye(3))
-        turned[bone.name] = own, turn @ joint + shift - own @ joint
-        moved = rest @ own.T + turned[bone.name][1]
-        found += weights[:, number, None] * moved
-    return found
+        rotation = turn @ turns.get(bone.name, np.eye(3))
+        turned[bone.name] = rotation, turn @ joint + shift - rotation @ joint
+        moved = rest @ rotation.T + turned[bone.name][1]
+        vertices += weights[:, number, None] * moved
+    return vertices
 
 
 def random_pose(random: np.random.Generator, upright: bool = False) -> dict[str, Array]:
     """Turns of all bones: a person who stands, walks or waves, from any side.
 
     Args:
-        random: what draws.
+        random: random number generator of the angles.
         upright: whether the figure faces the viewer and stands straight, as it does in the first pose.
     """
     axes = np.eye(3)

@@ -45,12 +45,12 @@ def rasterize(
     """A body with its vertices (V, 3) moved, x to the right and y up, z to the viewer.
 
     Args:
-        body: with faces and charts.
-        vertices: where its vertices are, in meters.
-        size: (height, width) of the picture.
-        scale: pixels per meter.
+        body: body with faces and charts.
+        vertices: positions of the body's vertices, in meters.
+        size: (height, width) of the picture in pixels.
+        scale: number of pixels per meter.
         center: x and y of the pixel position of the origin, continuous.
-        light: where the light comes from.
+        light: direction towards the light.
 
     A pixel shows the nearest triangle that covers its middle. Back faces are not drawn.
     """
@@ -68,9 +68,9 @@ def rasterize(
     nearest = faces[face, weights.argmax(1)]
 
     def image(values: NDArray[Any], kind: type) -> Any:
-        made: NDArray[Any] = np.zeros(size, kind)
-        made[mask] = values
-        return made
+        canvas: NDArray[Any] = np.zeros(size, kind)
+        canvas[mask] = values
+        return canvas
 
     return Layers(
         mask=mask,
@@ -84,10 +84,10 @@ def rasterize(
 
 
 def _nearest(
-    corners: NDArray[np.floating], heights: NDArray[np.floating], drawn: NDArray[np.bool_], size: tuple[int, int]
+    corners: NDArray[np.floating], heights: NDArray[np.floating], visible: NDArray[np.bool_], size: tuple[int, int]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Which pixels are covered, bool (H, W), and the triangle, the corner weights and the depth of each of these."""
-    face, ys, xs = _candidates(corners, np.flatnonzero(drawn), size)
+    face, ys, xs = _candidates(corners, np.flatnonzero(visible), size)
     weights = _barycentric(corners[face], xs + 0.5, ys + 0.5)
     inside = (weights >= -1e-9).all(1)
     face, ys, xs, weights = face[inside], ys[inside], xs[inside], weights[inside]
@@ -104,23 +104,23 @@ def _nearest(
 def _vertex_normals(faces: NDArray[np.int64], normals: NDArray[np.floating], count: int) -> NDArray[np.float64]:
     """The mean direction of the triangles around each vertex, (V, 3)."""
     unit = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    found = np.zeros((count, 3))
+    total = np.zeros((count, 3))
     for corner in range(3):
-        np.add.at(found, faces[:, corner], unit)
-    return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12))
+        np.add.at(total, faces[:, corner], unit)
+    return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))
 
 
 def _candidates(
-    corners: NDArray[np.floating], drawn: NDArray[np.int64], size: tuple[int, int]
+    corners: NDArray[np.floating], faces: NDArray[np.int64], size: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """All pixels in the boxes around the triangles `drawn`: triangle, row and column of each."""
+    """All pixels in the boxes around the triangles `faces`: triangle, row and column of each."""
     height, width = size
-    low = np.ceil(corners[drawn].min(1) - 0.5).astype(np.int64).clip(0)
-    high = np.floor(corners[drawn].max(1) - 0.5).astype(np.int64)
+    low = np.ceil(corners[faces].min(1) - 0.5).astype(np.int64).clip(0)
+    high = np.floor(corners[faces].max(1) - 0.5).astype(np.int64)
     high = np.minimum(high, [width - 1, height - 1])
     across, down = (np.maximum(high - low + 1, 0)).T
     count = across * down
-    face = drawn.repeat(count)
+    face = faces.repeat(count)
     place = np.arange(count.sum()) - (count.cumsum() - count).repeat(count)
     wide = across.repeat(count)
     return face, low[:, 1].repeat(count) + place // wide.clip(1), low[:, 0].repeat(count) + place % wide.clip(1)

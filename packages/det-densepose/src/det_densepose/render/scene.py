@@ -24,8 +24,8 @@ class Figure:
     """One figure of a picture: what each pixel shows of it, and where nothing covers it.
 
     Attributes:
-        layers: as if it were alone.
-        visible: bool (H, W).
+        layers: ground truth of the figure as if it were alone.
+        visible: pixels that show the figure, bool (H, W).
         atlas: uint8 (24, T, T, 3), what it wears.
     """
 
@@ -75,7 +75,7 @@ class Scenery:
         """A picture with some figures of which at least a third is visible."""
         height, width = self.size
         image = self._background(random)
-        shown: list[Figure] = []
+        figures: list[Figure] = []
         for _ in range(int(random.integers(self.figures[0], self.figures[1] + 1))):
             scale = random.uniform(*self.height) * height / 1.78
             center = random.uniform(0.25, 0.75) * width, random.uniform(0.85, 1.05) * height
@@ -85,16 +85,18 @@ class Scenery:
             half = scale * np.ptp(body[:, 1]) / 2
             middle = float(np.clip(center[1] - half, min(half, height / 2), max(height - half, height / 2)))
             layers = rasterize(figure(), body, self.size, scale, (center[0], middle))
-            rest = [each.visible & ~layers.mask for each in shown]
-            kept = [bool(left.sum() * 3 > each.layers.mask.sum()) for left, each in zip(rest, shown, strict=True)]
-            if layers.mask.sum() < 64 or not all(kept):
+            rest = [each.visible & ~layers.mask for each in figures]
+            visible_enough = [
+                bool(left.sum() * 3 > each.layers.mask.sum()) for left, each in zip(rest, figures, strict=True)
+            ]
+            if layers.mask.sum() < 64 or not all(visible_enough):
                 continue
             atlas = random_atlas(random)
             image = paint(image, layers, atlas)
-            shown = [Figure(each.layers, left, each.atlas) for each, left in zip(shown, rest, strict=True)]
-            shown.append(Figure(layers, layers.mask, atlas))
+            figures = [Figure(each.layers, left, each.atlas) for each, left in zip(figures, rest, strict=True)]
+            figures.append(Figure(layers, layers.mask, atlas))
         grain = random.normal(0, 3, image.shape)
-        return Picture((image + grain).round().clip(0, 255).astype(np.uint8), tuple(shown))
+        return Picture((image + grain).round().clip(0, 255).astype(np.uint8), tuple(figures))
 
     def _background(self, random: np.random.Generator) -> NDArray[np.float64]:
         height, width = self.size
@@ -117,7 +119,7 @@ def paint(image: NDArray[Any], layers: Layers, atlas: NDArray[np.uint8], ambient
 
 def _noise(random: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float64]:
     """Blobs of several sizes, (H, W, 3), 0 to 255."""
-    found = np.full((*size, 3), random.uniform(60, 190, 3))
+    noise = np.full((*size, 3), random.uniform(60, 190, 3))
     for cells, strength in ((3, 45), (9, 30), (27, 18)):
         coarse = random.normal(0, strength, (cells + 1, cells + 1, 3))
         ys, xs = np.linspace(0, cells, size[0], endpoint=False), np.linspace(0, cells, size[1], endpoint=False)
@@ -125,5 +127,5 @@ def _noise(random: np.random.Generator, size: tuple[int, int]) -> NDArray[np.flo
         fy, fx = (ys - y)[:, None, None], (xs - x)[None, :, None]
         upper = coarse[y][:, x] * (1 - fx) + coarse[y][:, x + 1] * fx
         lower = coarse[y + 1][:, x] * (1 - fx) + coarse[y + 1][:, x + 1] * fx
-        found += upper * (1 - fy) + lower * fy
-    return found.clip(0, 255)
+        noise += upper * (1 - fy) + lower * fy
+    return noise.clip(0, 255)

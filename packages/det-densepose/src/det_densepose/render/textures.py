@@ -45,8 +45,8 @@ def sample_atlas(
     side = tiles.shape[1]
     x = (np.clip(u, 0, 1) * (side - 1)).astype(np.int64)
     y = ((1 - np.clip(v, 0, 1)) * (side - 1)).astype(np.int64)
-    found = tiles[np.maximum(part.astype(np.int64) - 1, 0), y, x]
-    return np.where((part > 0)[..., None], found, 0).astype(tiles.dtype)
+    colors = tiles[np.maximum(part.astype(np.int64) - 1, 0), y, x]
+    return np.where((part > 0)[..., None], colors, 0).astype(tiles.dtype)
 
 
 def random_atlas(random: np.random.Generator, side: int = 64) -> NDArray[np.uint8]:

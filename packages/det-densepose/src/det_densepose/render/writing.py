@@ -20,28 +20,28 @@ __all__ = ["annotation", "dense_ground_truth", "write_dataset"]
 _GRID = 256
 
 
-def annotation(shown: Figure, random: np.random.Generator, per_part: int = 8) -> dict[str, Any]:
+def annotation(figure: Figure, random: np.random.Generator, per_part: int = 8) -> dict[str, Any]:
     """The annotation of a figure: box, mask, coarse parts, and points on charts and vertices.
 
     Args:
-        shown: the figure.
-        random: what draws the points.
+        figure: rendered figure to annotate.
+        random: random number generator for the points.
         per_part: maximum number of points of a visible part.
 
     The box is tight around the visible pixels; each point is the middle of a pixel, with the part, u, v and vertex that
     the renderer drew there.
     """
-    layers, visible = shown.layers, shown.visible
+    layers, visible = figure.layers, figure.visible
     ys, xs = np.nonzero(visible)
     x, y = int(xs.min()), int(ys.min())
     width, height = int(xs.max()) + 1 - x, int(ys.max()) + 1 - y
     rows: list[NDArray[np.int64]] = []
     parts = layers.part[ys, xs]
     for part in np.unique(parts):
-        own = np.flatnonzero(parts == part)
-        rows.append(np.sort(random.permutation(own)[:per_part]))
-    chosen = np.concatenate(rows)
-    py, px = ys[chosen], xs[chosen]
+        pixels = np.flatnonzero(parts == part)
+        rows.append(np.sort(random.permutation(pixels)[:per_part]))
+    points = np.concatenate(rows)
+    py, px = ys[points], xs[points]
     return {
         "bbox": [x, y, width, height],
         "area": int(visible.sum()),
@@ -59,8 +59,8 @@ def annotation(shown: Figure, random: np.random.Generator, per_part: int = 8) ->
 
 
 def _rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    made = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": list(made["size"]), "counts": made["counts"].decode()}
+    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": list(rle["size"]), "counts": rle["counts"].decode()}
 
 
 def _coarse_masks(layers: Layers, visible: NDArray[np.bool_], box: tuple[int, int, int, int]) -> list[Any]:
@@ -74,11 +74,11 @@ def _coarse_masks(layers: Layers, visible: NDArray[np.bool_], box: tuple[int, in
 
 def dense_ground_truth(figures: tuple[Figure, ...], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Part, 255 u and 255 v of every pixel, uint8 (H, W, 3), zeros where no figure is."""
-    found = np.zeros((*size, 3), np.uint8)
+    picture = np.zeros((*size, 3), np.uint8)
     for each in figures:
         values = np.stack((each.layers.part, each.layers.u * 255, each.layers.v * 255), -1)
-        found[each.visible] = values[each.visible].astype(np.uint8)
-    return found
+        picture[each.visible] = values[each.visible].astype(np.uint8)
+    return picture
 
 
 def write_dataset(

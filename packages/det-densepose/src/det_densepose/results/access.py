@@ -27,11 +27,11 @@ class HasDetections(Protocol):
 def raw_fields(detections: Detections) -> dict[str, Tensor]:
     """The raw outputs (N, C, Z, Z) by their names; ConfigError where a model without DensePose made the detections."""
     names = {**CHART_FIELDS, **EMBEDDING_FIELDS}
-    found = {name: detections.extras[PREFIX + name] for name in names if PREFIX + name in detections.extras}
-    if "embedding" not in found and not {"coarse_segm", "fine_segm", "u", "v"} <= set(found):
+    fields = {name: detections.extras[PREFIX + name] for name in names if PREFIX + name in detections.extras}
+    if "embedding" not in fields and not {"coarse_segm", "fine_segm", "u", "v"} <= set(fields):
         fix = "use a model of det-densepose, such as densepose_rcnn_r50_fpn_s1x"
         raise ConfigError("densepose", "these detections have no DensePose", f"extras: {list(detections.extras)}", fix)
-    return found
+    return fields
 
 
 def _detections(result: HasDetections | Detections) -> Detections:
@@ -58,12 +58,14 @@ def persons(result: HasDetections | Detections, min_score: float = 0.0) -> list[
     if "embedding" not in arrays:
         return [chart_result({name: each[row] for name, each in arrays.items()}, boxes[row]) for row in rows]
     tables, names = _mesh_embeddings(fields["embedding"])
-    found: list[ChartResult | VertexResult] = []
+    results: list[ChartResult | VertexResult] = []
     labels = detections.labels.tolist()
     for row in rows:
         mesh = names[labels[row]]
-        found.append(vertex_result({name: each[row] for name, each in arrays.items()}, boxes[row], tables[mesh], mesh))
-    return found
+        results.append(
+            vertex_result({name: each[row] for name, each in arrays.items()}, boxes[row], tables[mesh], mesh)
+        )
+    return results
 
 
 def _mesh_embeddings(embedding: Any) -> tuple[Mapping[str, NDArray[np.float32]], tuple[str, ...]]:
@@ -87,15 +89,15 @@ def iuv(result: HasDetections | Detections, min_score: float = 0.0) -> NDArray[n
         ConfigError: the model makes no DensePose, or vertices in place of charts.
     """
     detections = _detections(result)
-    found = np.zeros((*detections.size, 3), np.uint8)
+    picture = np.zeros((*detections.size, 3), np.uint8)
     for each in _by_rising_score(detections, min_score):
         if not isinstance(each, ChartResult):
             raise ConfigError("densepose.iuv", "this model predicts vertices, not charts", fix="use densepose.vertices")
-        part, own = _within(each.box, detections.size)
-        target, values = found[part], each.quantized.transpose(1, 2, 0)[own]
-        shown = each.mask[own]
-        target[shown] = values[shown]
-    return found
+        part, inside = _within(each.box, detections.size)
+        target, values = picture[part], each.quantized.transpose(1, 2, 0)[inside]
+        mask = each.mask[inside]
+        target[mask] = values[mask]
+    return picture
 
 
 def vertices(result: HasDetections | Detections, min_score: float = 0.0) -> NDArray[np.int32]:
@@ -104,19 +106,19 @@ def vertices(result: HasDetections | Detections, min_score: float = 0.0) -> NDAr
     Of which mesh it is stands in `persons`. Where objects overlap, the one of the higher score is on top.
     """
     detections = _detections(result)
-    found = np.full(detections.size, -1, np.int32)
+    picture = np.full(detections.size, -1, np.int32)
     for each in _by_rising_score(detections, min_score):
         if not isinstance(each, VertexResult):
             raise ConfigError("densepose.vertices", "this model predicts charts, not vertices", fix="use densepose.iuv")
-        part, own = _within(each.box, detections.size)
-        shown = each.mask[own]
-        found[part][shown] = each.vertices[own][shown]
-    return found
+        part, inside = _within(each.box, detections.size)
+        mask = each.mask[inside]
+        picture[part][mask] = each.vertices[inside][mask]
+    return picture
 
 
 def _by_rising_score(detections: Detections, min_score: float) -> list[ChartResult | VertexResult]:
-    kept = detections[detections.scores >= min_score]
-    return persons(kept[kept.scores.argsort(stable=True)])
+    confident = detections[detections.scores >= min_score]
+    return persons(confident[confident.scores.argsort(stable=True)])
 
 
 def _within(box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[Any, Any]:

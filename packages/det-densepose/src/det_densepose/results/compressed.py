@@ -39,7 +39,7 @@ def decompress(text: str, where: str = "result", shape: tuple[int, ...] | None =
         raise DataError(where, "holds no PNG in base64", str(error)) from error
     if array.ndim != 3 or array.shape[2] != 3:
         raise DataError(where, "must hold a PNG of three channels", f"got {array.shape}")
-    found = array.transpose(2, 0, 1)
-    if shape is not None and tuple(shape) != found.shape:
-        raise DataError(where, "tells another size than its picture has", f"{tuple(shape)} and {found.shape}")
-    return np.ascontiguousarray(found)
+    channels = array.transpose(2, 0, 1)
+    if shape is not None and tuple(shape) != channels.shape:
+        raise DataError(where, "has a size that is not that of its picture", f"{tuple(shape)} and {channels.shape}")
+    return np.ascontiguousarray(channels)

@@ -38,7 +38,7 @@ class ChartResult:
     """One person on the charts.
 
     Attributes:
-        box: where it is.
+        box: (x, y, width, height) of the box in pixels of the image.
         labels: uint8 (h, w): part of each pixel of the box, 0 background.
         uv: float32 (2, h, w): as predicted, possibly outside [0, 1]; 0 in the background.
         confidences: name -> float32 (h, w), where the model has them.
@@ -66,10 +66,10 @@ class VertexResult:
     """One person or animal on the vertices of a mesh.
 
     Attributes:
-        box: where it is.
+        box: (x, y, width, height) of the box in pixels of the image.
         mask: bool (h, w): which pixels of the box show it.
         vertices: int32 (h, w): the nearest vertex, 0 outside of the mask.
-        mesh: name of the mesh.
+        mesh: name of the mesh of the vertices.
         confidences: name -> float32 (h, w), where the model has them.
     """
 
@@ -108,12 +108,12 @@ def _argmax(values: Floats, size: tuple[int, int]) -> NDArray[np.int64]:
     left, right, across = _weights(values.shape[2], size[1])
     rows = values[:, :, left] * (1 - across) + values[:, :, right] * across
     step = max(1, _CHUNK // max(1, values.shape[0] * size[1]))
-    found = np.empty(size, np.int64)
+    labels = np.empty(size, np.int64)
     for start in range(0, size[0], step):
         part = slice(start, start + step)
         weight = down[part, None]
-        found[part] = (rows[:, top[part]] * (1 - weight) + rows[:, bottom[part]] * weight).argmax(0)
-    return found
+        labels[part] = (rows[:, top[part]] * (1 - weight) + rows[:, bottom[part]] * weight).argmax(0)
+    return labels
 
 
 def foreground(coarse: Floats, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -129,8 +129,8 @@ def _at_labels(values: Floats, labels: NDArray[np.int64]) -> Floats:
     y0, y1, x0, x1 = top[:, None], bottom[:, None], left[None], right[None]
     upper = values[labels, y0, x0] * (1 - across) + values[labels, y0, x1] * across
     lower = values[labels, y1, x0] * (1 - across) + values[labels, y1, x1] * across
-    found = upper * (1 - down[:, None]) + lower * down[:, None]
-    return np.where(labels > 0, found, 0).astype(np.float32)
+    resized = upper * (1 - down[:, None]) + lower * down[:, None]
+    return np.where(labels > 0, resized, 0).astype(np.float32)
 
 
 def chart_result(fields: Mapping[str, Any], box: Any) -> ChartResult:
@@ -139,7 +139,7 @@ def chart_result(fields: Mapping[str, Any], box: Any) -> ChartResult:
     Args:
         fields: float32 (C, Z, Z) each: `coarse_segm`, `fine_segm`, `u`, `v`, and perhaps confidences, as a model gives
             them.
-        box: (4,), xyxy, in pixels.
+        box: box of the person, xyxy in pixels, (4,).
 
     A label is the best fine part where the best coarse part is not the background; both after resizing.
     """
@@ -164,12 +164,12 @@ def _confidences(arrays: Mapping[str, Floats], labels: NDArray[np.int64]) -> dic
 def nearest_vertices(embeddings: Floats, vertices: Floats) -> NDArray[np.int64]:
     """The vertex nearest to each of P embeddings (P, D) among (V, D), by Euclidean distance, int64 (P,)."""
     squared = (vertices**2).sum(1)
-    found = np.zeros(len(embeddings), np.int64)
+    indices = np.zeros(len(embeddings), np.int64)
     step = max(1, _CHUNK * 2 // max(1, len(vertices)))
     for start in range(0, len(embeddings), step):
         part = embeddings[start : start + step]
-        found[start : start + step] = (squared - 2 * part @ vertices.T).argmin(1)
-    return found
+        indices[start : start + step] = (squared - 2 * part @ vertices.T).argmin(1)
+    return indices
 
 
 def vertex_result(fields: Mapping[str, Any], box: Any, vertices: Any, mesh: str = "") -> VertexResult:
@@ -177,18 +177,18 @@ def vertex_result(fields: Mapping[str, Any], box: Any, vertices: Any, mesh: str 
 
     Args:
         fields: float32 (C, Z, Z) each: `embedding`, `coarse_segm`.
-        box: (4,), xyxy, in pixels.
+        box: box of the object, xyxy in pixels, (4,).
         vertices: float32 (V, D), the embeddings of the mesh's vertices.
-        mesh: its name.
+        mesh: name of the mesh of the vertices.
     """
     arrays = {name: np.asarray(value, np.float32) for name, value in fields.items()}
     x, y, width, height = int_box(box)
     size = (height, width)
     mask = _argmax(arrays["coarse_segm"], size) > 0
-    found = np.zeros(size, np.int32)
+    indices = np.zeros(size, np.int32)
     ys, xs = np.nonzero(mask)
-    found[mask] = nearest_vertices(channels_at(arrays["embedding"], size, ys, xs), np.asarray(vertices, np.float32))
-    return VertexResult((x, y, width, height), mask, found, mesh, _confidences(arrays, mask.astype(np.int64)))
+    indices[mask] = nearest_vertices(channels_at(arrays["embedding"], size, ys, xs), np.asarray(vertices, np.float32))
+    return VertexResult((x, y, width, height), mask, indices, mesh, _confidences(arrays, mask.astype(np.int64)))
 
 
 def channels_at(values: Floats, size: tuple[int, int], ys: NDArray[np.int64], xs: NDArray[np.int64]) -> Floats:

@@ -43,11 +43,11 @@ class DumpEntry:
     """One image of a dump.
 
     Attributes:
-        file_name: as dumped.
-        scores: of the objects.
-        boxes: float32 (N, 4), xyxy.
-        arrays: of each object by name: `labels` (h, w), `uv` (2, h, w) and confidences of charts; `embedding` and
-            `coarse_segm` of embeddings. Empty for unknown objects.
+        file_name: name of the image file as dumped.
+        scores: score of each of the N objects.
+        boxes: boxes of the objects, xyxy in pixels, float32 (N, 4).
+        arrays: raw arrays of each object by name: `labels` (h, w), `uv` (2, h, w) and confidences of charts;
+            `embedding` and `coarse_segm` of embeddings. Empty for unknown objects.
     """
 
     file_name: str
@@ -82,8 +82,8 @@ def read_dump(path: Path) -> list[DumpEntry]:
     except OSError as error:
         raise DataError(where, "cannot be read", error.strerror or str(error), "check the path") from error
     except Exception as error:  # torch raises what its unpickler meets
-        found = str(error).partition("\n")[0][:200]
-        raise DataError(where, "is no dump of DensePose that can be read safely", found) from error
+        detail = str(error).partition("\n")[0][:200]
+        raise DataError(where, "is no dump of DensePose that can be read safely", detail) from error
     if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
         raise DataError(where, "is no dump of DensePose", f"it holds a {type(content).__name__}, not a list of images")
     return [_entry(each, where) for each in content]
@@ -117,11 +117,11 @@ def _arrays(result: Any, where: str) -> dict[str, NDArray[Any]]:
     if text is not None:
         values = decompress(text, where, shape)
         return {"labels": values[0], "uv": (values[1:] / np.float32(255)).astype(np.float32)}
-    found = _tensors(result)
-    if "labels_uv_uint8" in found:
-        values = found.pop("labels_uv_uint8")
-        found |= {"labels": values[0], "uv": (values[1:] / np.float32(255)).astype(np.float32)}
-    return found
+    arrays = _tensors(result)
+    if "labels_uv_uint8" in arrays:
+        values = arrays.pop("labels_uv_uint8")
+        arrays |= {"labels": values[0], "uv": (values[1:] / np.float32(255)).astype(np.float32)}
+    return arrays
 
 
 def _tensors(result: Any) -> dict[str, NDArray[Any]]:
@@ -138,7 +138,7 @@ def selected(entries: Sequence[DumpEntry], selectors: Sequence[str]) -> list[Dum
     Raises:
         ConfigError: a selector cannot be read.
     """
-    found = list(entries)
+    selection = list(entries)
     for text in (part for each in selectors for part in each.split(",")):
         left, equals, value = text.partition("=")
         field = left.partition(":")[0].strip()
@@ -146,16 +146,16 @@ def selected(entries: Sequence[DumpEntry], selectors: Sequence[str]) -> list[Dum
             fix = "write file_name=a.jpg, score:float=0.9-1 ..."
             raise ConfigError("--select", f"{text!r} is no selector", fix=fix)
         if field == "file_name":
-            found = [each for each in found if each.file_name == value or Path(each.file_name).name == value]
+            selection = [each for each in selection if each.file_name == value or Path(each.file_name).name == value]
             continue
         low, dash, high = value.partition("-")
         try:
             bounds = float(low), float(high if dash else low)
         except ValueError as error:
             raise ConfigError("--select", f"{text!r} has no number or range") from error
-        found = [_with_scores(each, bounds) for each in found]
-        found = [each for each in found if each.scores]
-    return found
+        selection = [_with_scores(each, bounds) for each in selection]
+        selection = [each for each in selection if each.scores]
+    return selection
 
 
 def _with_scores(entry: DumpEntry, bounds: tuple[float, float]) -> DumpEntry:

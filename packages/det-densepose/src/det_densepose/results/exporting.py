@@ -16,7 +16,7 @@ __all__ = ["AttachMeshes", "iuv_of_outputs", "persons_of_outputs", "vertices_of_
 
 
 class AttachMeshes:
-    """Joins the embeddings of vertices, constants of a file, to those of pixels, so that vertices can be looked up.
+    """Joins the embeddings of vertices, constants of a file, to those of pixels, so that vertices can be determined.
 
     Args:
         mesh_of_label: the name of the mesh of each label.
@@ -27,13 +27,13 @@ class AttachMeshes:
 
     def __call__(self, prediction: Prediction) -> Prediction:
         """The prediction with the embeddings of meshes; StructureError where an embedding is missing."""
-        found, key = prediction.detections, f"{PREFIX}embedding"
+        outputs, key = prediction.detections, f"{PREFIX}embedding"
         tables = {name: value for name, value in prediction.extras.items() if name.startswith(VERTICES)}
-        if found is None or key not in found.extras or not tables:
+        if outputs is None or key not in outputs.extras or not tables:
             raise StructureError("prediction", "needs the embeddings of pixels and of vertices", fix="export it again")
         named = {name.removeprefix(VERTICES): value for name, value in tables.items()}
-        joined = MeshEmbeddings.of(found.extras[key], named, self.mesh_of_label)
-        detections = replace(found, extras={**found.extras, key: joined})
+        joined = MeshEmbeddings.of(outputs.extras[key], named, self.mesh_of_label)
+        detections = replace(outputs, extras={**outputs.extras, key: joined})
         extras = {name: value for name, value in prediction.extras.items() if name not in tables}
         return replace(prediction, detections=detections, extras=extras)
 
@@ -53,34 +53,34 @@ def persons_of_outputs(
     prefix = f"constants.{VERTICES}"
     tables = {name.removeprefix(prefix): value for name, value in outputs.items() if name.startswith(prefix)}
     for row, box in enumerate(outputs["boxes"]):
-        own = {name: value[row] for name, value in arrays.items()}
-        if "embedding" in own:
+        fields = {name: value[row] for name, value in arrays.items()}
+        if "embedding" in fields:
             mesh = mesh_of_label[int(outputs["labels"][row])] if mesh_of_label else next(iter(tables))
-            yield vertex_result(own, box, tables[mesh], mesh)
+            yield vertex_result(fields, box, tables[mesh], mesh)
         else:
-            yield chart_result(own, box)
+            yield chart_result(fields, box)
 
 
 def iuv_of_outputs(outputs: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Part, 255 u and 255 v of every pixel, uint8 (height, width, 3), of a file of charts; the best score on top."""
-    found = np.zeros((*size, 3), np.uint8)
-    for person, target, own in _placed(outputs, (), found):
+    picture = np.zeros((*size, 3), np.uint8)
+    for person, target, inside in _placed(outputs, (), picture):
         if isinstance(person, ChartResult):
-            shown = person.mask[own]
-            target[shown] = person.quantized.transpose(1, 2, 0)[own][shown]
-    return found
+            mask = person.mask[inside]
+            target[mask] = person.quantized.transpose(1, 2, 0)[inside][mask]
+    return picture
 
 
 def vertices_of_outputs(
     outputs: Mapping[str, Any], size: tuple[int, int], mesh_of_label: Sequence[str] = ()
 ) -> NDArray[np.int32]:
     """The nearest vertex of every pixel, int32 (height, width), -1 in the background; the best score on top."""
-    found = np.full(size, -1, np.int32)
-    for person, target, own in _placed(outputs, mesh_of_label, found):
+    picture = np.full(size, -1, np.int32)
+    for person, target, inside in _placed(outputs, mesh_of_label, picture):
         if isinstance(person, VertexResult):
-            shown = person.mask[own]
-            target[shown] = person.vertices[own][shown]
-    return found
+            mask = person.mask[inside]
+            target[mask] = person.vertices[inside][mask]
+    return picture
 
 
 def _placed(

@@ -19,24 +19,24 @@ def mirror_raw(
     """The fields (N, C, Z, Z) of regions in a mirror: flipped, left and right exchanged, u and v of the other side.
 
     Args:
-        fields: of a chart model, by their names; others are flipped alone.
-        tables: as `det_densepose.data.BodySymmetry.tables`.
+        fields: raw outputs of a chart model by name; outputs of other names are flipped only.
+        tables: u and v of the mirror image, as `det_densepose.data.BodySymmetry.tables` returns them.
         confidences_of_parts: whether sigma and kappa change places with their parts too. The published code leaves
             them where they are.
     """
-    found = {name: value.flip(-1) for name, value in fields.items()}
-    if "u" in found:
-        row, column = ((found[name][:, 1:].clamp(0, 1) * 255).long() for name in ("v", "u"))
+    result = {name: value.flip(-1) for name, value in fields.items()}
+    if "u" in result:
+        row, column = ((result[name][:, 1:].clamp(0, 1) * 255).long() for name in ("v", "u"))
         part = torch.arange(row.shape[1], device=row.device)[None, :, None, None].expand_as(row)
         for name, table in zip(("u", "v"), tables, strict=True):
-            value = found[name].clone()
+            value = result[name].clone()
             value[:, 1:] = table.to(value)[part, row, column]
-            found[name] = value
+            result[name] = value
     order = torch.tensor(PART_SYMMETRY)
     for name in _OF_PARTS + (_CONFIDENCES_OF_PARTS if confidences_of_parts else ()):
-        if name in found:
-            found[name] = found[name][:, order.to(found[name].device)]
-    coarse = found.get("coarse_segm")
+        if name in result:
+            result[name] = result[name][:, order.to(result[name].device)]
+    coarse = result.get("coarse_segm")
     if coarse is not None and coarse.shape[1] > 2:
-        found["coarse_segm"] = coarse[:, torch.tensor(COARSE_SYMMETRY, device=coarse.device)]
-    return found
+        result["coarse_segm"] = coarse[:, torch.tensor(COARSE_SYMMETRY, device=coarse.device)]
+    return result

@@ -91,7 +91,7 @@ def undo_rotation(values: Tensor, boxes: Tensor, rotation: Rotation) -> Tensor:
     before = rotation.boxes_before(whole.astype(np.float64)).astype(np.int64)
     turn = torch.tensor(rotation.matrix, dtype=values.dtype, device=values.device)[None]
     turn[:, :, 2] = 0
-    found = []
+    regions = []
     for value, box, target in zip(values, whole, before, strict=True):
         width, height = (max(int(n), 1) for n in box[2:] - box[:2])
         grown = (target[2:] - target[:2] - (box[2:] - box[:2])) // 2
@@ -106,5 +106,5 @@ def undo_rotation(values: Tensor, boxes: Tensor, rotation: Rotation) -> Tensor:
             region = value.new_zeros(1, value.shape[0], 1, 1)
         region = F.interpolate(region, (side, side), mode="bilinear")
         region[:, 0] += 1e-10
-        found.append(region[0])
-    return torch.stack(found)
+        regions.append(region[0])
+    return torch.stack(regions)

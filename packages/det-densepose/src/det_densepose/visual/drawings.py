@@ -59,30 +59,30 @@ def draw(
     Args:
         image: uint8 RGB (H, W, 3).
         persons: results in the pixels of the image.
-        drawings: drawings, applied in order.
+        drawings: drawings to apply, one after another.
         scores: scores of the persons, for labels of boxes; by default 1.
         colored: whether to keep the colors of the image instead of converting it to gray.
     """
     picture = image.astype(np.float64) if colored else gray(image)
-    known = list(scores) or [1.0] * len(persons)
+    person_scores = list(scores) or [1.0] * len(persons)
     for drawing in drawings:
-        for person, score in reversed(list(zip(persons, known, strict=True))):
+        for person, score in reversed(list(zip(persons, person_scores, strict=True))):
             picture = drawing(picture, person, score)
     return picture.round().clip(0, 255).astype(np.uint8)
 
 
 def _blend(
-    picture: Picture, person: Person, colors: NDArray[np.floating], shown: NDArray[np.bool_], alpha: float
+    picture: Picture, person: Person, colors: NDArray[np.floating], visible: NDArray[np.bool_], alpha: float
 ) -> Picture:
-    """The picture with colors (h, w, 3) of a person's box where `shown`, (h, w)."""
+    """The picture with colors (h, w, 3) of a person's box where `visible`, (h, w)."""
     x, y, width, height = person.box
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + width, picture.shape[1]), min(y + height, picture.shape[0])
     if x1 <= x0 or y1 <= y0:
         return picture
-    own = slice(y0 - y, y1 - y), slice(x0 - x, x1 - x)
+    window = slice(y0 - y, y1 - y), slice(x0 - x, x1 - x)
     target = picture[y0:y1, x0:x1]
-    mask = shown[own][..., None]
-    picture[y0:y1, x0:x1] = np.where(mask, (1 - alpha) * target + alpha * colors[own], target)
+    mask = visible[window][..., None]
+    picture[y0:y1, x0:x1] = np.where(mask, (1 - alpha) * target + alpha * colors[window], target)
     return picture
 
 
@@ -167,8 +167,8 @@ class TextureDrawing:
         """The picture with the person in the texture."""
         chart = _charts(person, "texture")
         colors = sample_atlas(self.atlas, chart.labels, chart.uv[0], chart.uv[1])
-        shown = colors[..., 3] > 0 if colors.shape[-1] == 4 else colors.any(-1)
-        return _blend(picture, person, colors[..., :3].astype(np.float64), chart.mask & shown, self.alpha)
+        opaque = colors[..., 3] > 0 if colors.shape[-1] == 4 else colors.any(-1)
+        return _blend(picture, person, colors[..., :3].astype(np.float64), chart.mask & opaque, self.alpha)
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,8 +246,8 @@ def surface_values(body: Body) -> NDArray[np.float64]:
         values = features[:, 1].astype(np.float64)
     elif body.geodesics is not None:
         table = body.geodesics()
-        chosen = np.linspace(0, len(table) - 1, min(64, len(table))).astype(int)
-        columns = table[:, chosen].astype(np.float64) ** 2
+        indices = np.linspace(0, len(table) - 1, min(64, len(table))).astype(int)
+        columns = table[:, indices].astype(np.float64) ** 2
         centered = columns - columns.mean(0) - columns.mean(1, keepdims=True) + columns.mean()
         values = np.linalg.svd(centered, full_matrices=False)[0][:, 0]
     else:

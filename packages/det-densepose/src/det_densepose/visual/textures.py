@@ -19,7 +19,7 @@ def take_texture(
 
     Args:
         views: pictures uint8 RGB (H, W, 3), each with where the person is in it.
-        side: texels of a tile.
+        side: height and width of a tile, in texels.
         fill: give texels that no pixel falls into the color of the nearest ones of their part, as far as pixels lie
             apart; they are then half transparent (alpha 128).
 
@@ -37,31 +37,31 @@ def take_texture(
         place = person.labels[ys, xs] - 1, ((1 - v) * (side - 1)).astype(int), (u * (side - 1)).astype(int)
         np.add.at(total, place, image[ys + y, xs + x].astype(np.float64))
         np.add.at(count, place, 1)
-    found = np.zeros((_NUM_PARTS, side, side, 4), np.uint8)
-    taken = count > 0
+    atlas = np.zeros((_NUM_PARTS, side, side, 4), np.uint8)
+    covered = count > 0
     colors = total / np.maximum(count, 1)[..., None]
     if fill:
-        _fill(colors, taken.copy(), steps=max(2, side // 8))
-        near = colors.any(-1) & ~taken
-        found[near] = np.concatenate([colors[near], np.full((int(near.sum()), 1), 128)], 1).round()
-    found[taken] = np.concatenate([colors[taken], np.full((int(taken.sum()), 1), 255)], 1).round()
-    return found
+        _fill(colors, covered.copy(), steps=max(2, side // 8))
+        near = colors.any(-1) & ~covered
+        atlas[near] = np.concatenate([colors[near], np.full((int(near.sum()), 1), 128)], 1).round()
+    atlas[covered] = np.concatenate([colors[covered], np.full((int(covered.sum()), 1), 255)], 1).round()
+    return atlas
 
 
-def _fill(colors: NDArray[np.float64], taken: NDArray[np.bool_], steps: int) -> None:
+def _fill(colors: NDArray[np.float64], covered: NDArray[np.bool_], steps: int) -> None:
     """Spread colors (P, S, S, 3) into texels that are not taken, by the mean of their taken neighbors, step by step."""
     for _ in range(steps):
-        total, count = np.zeros_like(colors), np.zeros(taken.shape)
+        total, count = np.zeros_like(colors), np.zeros(covered.shape)
         for axis in (1, 2):
             for step in (1, -1):
-                there = np.roll(taken, step, axis)
+                there = np.roll(covered, step, axis)
                 edge = [slice(None)] * 3
                 edge[axis] = slice(0, 1) if step == 1 else slice(-1, None)
                 there[tuple(edge)] = False
                 total += np.roll(colors, step, axis) * there[..., None]
                 count += there
-        new = ~taken & (count > 0)
+        new = ~covered & (count > 0)
         if not new.any():
             return
         colors[new] = total[new] / count[new][:, None]
-        taken |= new
+        covered |= new

@@ -73,10 +73,10 @@ def published_dataset(names: Sequence[str], **arguments: Any) -> dict[str, Any] 
         names: dataset names in Detectron2.
         arguments: arguments of each dataset, where its kind has them.
     """
-    known = {**_DATASETS, **{name: node for each in extensions() for name, node in each.datasets.items()}}
-    if not names or any(name not in known for name in names):
+    datasets = {**_DATASETS, **{name: node for each in extensions() for name, node in each.datasets.items()}}
+    if not names or any(name not in datasets for name in names):
         return None
-    nodes = [{**known[name]} | _fitting(known[name]["type"], arguments) for name in names]
+    nodes = [{**datasets[name]} | _fitting(datasets[name]["type"], arguments) for name in names]
     return nodes[0] if len(nodes) == 1 else {"type": "concat", "datasets": nodes}
 
 

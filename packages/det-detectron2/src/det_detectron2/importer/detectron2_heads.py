@@ -156,7 +156,7 @@ def _keypoint_head(s: Settings, strides: Mapping[str, int]) -> dict[str, Any]:
         arguments = s.differing(KEYPOINT_HEAD)
         node = {"type": "keypoint_rcnn_conv_deconv_upsample_head", **arguments, **levels_section(s, strides)}
     if not s["MODEL.ROI_KEYPOINT_HEAD.NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS"]:
-        node["normalise_by"] = "capacity"
+        node["normalize_by"] = "capacity"
         foreground = s["MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE"] * s["MODEL.ROI_HEADS.POSITIVE_FRACTION"]
         if foreground != 128:
             node["max_foreground"] = foreground

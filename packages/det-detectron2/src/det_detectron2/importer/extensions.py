@@ -10,7 +10,7 @@ these entries, all of them optional:
   - `MODEL.META_ARCHITECTURE`: (settings) -> the node of the model;
   - `MODEL.BACKBONE.NAME`: (settings) -> a `det_detectron2.importer.detectron2.Backbone`;
   - `MODEL.PROPOSAL_GENERATOR.NAME`: (settings, strides) -> the node `proposal_generator`;
-  - `MODEL.ROI_HEADS.NAME`: (settings, strides) -> the entries `type`, `roi_heads` and further heads of the model;
+  - `MODEL.ROI_HEADS.NAME`: (settings, strides) -> the entries `type`, `roi_heads` and extra heads of the model;
   - `MODEL.RPN.HEAD_NAME`, `MODEL.ROI_BOX_HEAD.NAME`, `MODEL.ANCHOR_GENERATOR.NAME` (of an RPN): (settings) -> the node
     of the part;
   - `MODEL.ROI_MASK_HEAD.NAME`, `MODEL.ROI_KEYPOINT_HEAD.NAME`, `MODEL.SEM_SEG_HEAD.NAME`: (settings, strides) -> the
@@ -49,9 +49,11 @@ class Extension:
     parts: Mapping[tuple[str, str], Callable[..., Any]] = field(default_factory=dict)
     complete: Callable[..., None] | None = None
 
-    def concerns(self, given: Mapping[str, Any]) -> bool:
+    def concerns(self, settings: Mapping[str, Any]) -> bool:
         """Whether some of these settings belong to it."""
-        return any(given.get(key) == value for key, value in self.parts) or not self.defaults.keys().isdisjoint(given)
+        return any(settings.get(key) == value for key, value in self.parts) or not self.defaults.keys().isdisjoint(
+            settings
+        )
 
 
 def extensions() -> tuple[Extension, ...]:

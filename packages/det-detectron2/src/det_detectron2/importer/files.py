@@ -133,10 +133,10 @@ def _decoded(value: Any) -> Any:
     if not isinstance(value, str) or len(value) > MAX_VALUES:
         return value
     try:
-        found = ast.literal_eval(value)
+        literal = ast.literal_eval(value)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return value
-    return found if isinstance(found, int | float | str | tuple | list | None) else value
+    return literal if isinstance(literal, int | float | str | tuple | list | None) else value
 
 
 def _require_detectron2(settings: Mapping[str, Any], where: str) -> None:
@@ -150,11 +150,11 @@ def _require_detectron2(settings: Mapping[str, Any], where: str) -> None:
     matching, unknown = ([key for key in settings if (key in defaults) == is_default] for is_default in (True, False))
     if not matching or len(unknown) > len(matching):
         some = ", ".join(f"{key:.60}" for key in unknown[:5])
-        found = f"Detectron2 has {len(matching)} of its {len(settings)} settings" + (
+        detail = f"Detectron2 has {len(matching)} of its {len(settings)} settings" + (
             f", but not {some}" if some else ""
         )
         fix = "give a file such as those of Detectron2's configs folder"
-        raise RecipeError(where, "is no configuration of Detectron2", found, fix)
+        raise RecipeError(where, "is no configuration of Detectron2", detail, fix)
 
 
 def _require_kinds(settings: Mapping[str, Any], where: str) -> None:

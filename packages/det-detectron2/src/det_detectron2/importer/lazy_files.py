@@ -120,20 +120,20 @@ class _Module(Evaluator):
 
     def _import(self, statement: ast.ImportFrom) -> None:
         if not statement.level:
-            found = None
+            module_names = None
         else:
             folder = self._path.parents[min(statement.level, len(self._path.parents)) - 1]
             parts = (statement.module or "").split(".") if statement.module else []
             if not parts:
                 raise self.refusal(statement)
-            found = self._files.names_of(folder.joinpath(*parts).with_suffix(".py"), self._trail)
+            module_names = self._files.names_of(folder.joinpath(*parts).with_suffix(".py"), self._trail)
         for alias in statement.names:
             if alias.name == "*":
                 raise self.refusal(statement)
-            if found is None:
+            if module_names is None:
                 self.names[alias.asname or alias.name] = _Imported(alias.name)
-            elif alias.name in found:
-                self.names[alias.asname or alias.name] = found[alias.name]
+            elif alias.name in module_names:
+                self.names[alias.asname or alias.name] = module_names[alias.name]
             else:
                 raise self.refusal(statement, f"imports {alias.name!r}, which that file does not define")
 
@@ -175,10 +175,10 @@ class _Module(Evaluator):
         return self._by_text(node, zip(keys, [self.value(value, names) for value in node.values], strict=True))
 
     def _by_text(self, node: ast.expr, items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
-        made = dict(items)
-        if not all(isinstance(key, str) for key in made):
+        mapping = dict(items)
+        if not all(isinstance(key, str) for key in mapping):
             raise self.refusal(node)
-        return {_key(key): value for key, value in made.items()}
+        return {_key(key): value for key, value in mapping.items()}
 
     def _part(self, node: ast.Attribute | ast.Subscript, names: Mapping[str, Any]) -> Any:
         whole = self.value(node.value, names)
@@ -207,9 +207,9 @@ class _Module(Evaluator):
         if called == _Imported("ShapeSpec"):
             return self._arguments(node, names)
         if called == _Imported("create") and isinstance(function, ast.Attribute):  # OmegaConf.create()
-            made = [self.value(each, names) for each in node.args] or [{}]
-            if len(made) == 1 and isinstance(made[0], dict) and not node.keywords:
-                return made[0]
+            arguments = [self.value(each, names) for each in node.args] or [{}]
+            if len(arguments) == 1 and isinstance(arguments[0], dict) and not node.keywords:
+                return arguments[0]
         if called == _Imported("partial") and len(node.args) == 1:
             return self._partial(node, names)
         if called == _Imported("create_keypoint_hflip_indices"):
@@ -226,10 +226,12 @@ class _Module(Evaluator):
     def _partial(self, node: ast.Call, names: Mapping[str, Any]) -> str:
         """A function with some of its arguments, as `Objects.partial` reads it."""
         function = self.value(node.args[0], names)
-        given = self._arguments(ast.Call(node.func, [], node.keywords, lineno=node.lineno), names)
+        arguments = self._arguments(ast.Call(node.func, [], node.keywords, lineno=node.lineno), names)
         if not isinstance(function, _Imported):
             raise self.refusal(node)
-        return f"functools.partial(<class '{function.name}'>" + "".join(f", {k}={v!r}" for k, v in given.items()) + ")"
+        return (
+            f"functools.partial(<class '{function.name}'>" + "".join(f", {k}={v!r}" for k, v in arguments.items()) + ")"
+        )
 
     def _change(self, node: ast.Call, function: ast.Attribute, names: Mapping[str, Any]) -> Any:
         whole = self.value(function.value, names)
@@ -298,11 +300,11 @@ def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def _resolved(value: Any, path: str, tree: Mapping[str, Any], where: str, depth: int = 0) -> Any:
     """A value, or what a reference such as "${..num_classes}" leads to, each dot beyond the first a level up."""
-    found = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
-    if not found:
+    match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    if not match:
         return value
-    keys = path.split(".")[: -len(found["up"])] if found["up"] else []
-    keys += found["name"].split(".")
+    keys = path.split(".")[: -len(match["up"])] if match["up"] else []
+    keys += match["name"].split(".")
     node: Any = tree
     for key in keys:
         node = node.get(key) if isinstance(node, dict) else None

@@ -68,9 +68,9 @@ def _matcher(o: Objects, path: str) -> dict[str, Any]:
 def _cascade(o: Objects, path: str) -> dict[str, Any]:
     """Cascade stages, which may differ in box regression weights and IoU threshold only."""
     stages = range(o.count(f"{path}.box_heads"))
-    for part, own in (("box_heads", ()), ("box_predictors", ("box2box_transform.weights",))):
+    for part, stage_settings in (("box_heads", ()), ("box_predictors", ("box2box_transform.weights",))):
         for i in stages[1:]:
-            if differing := o.differences(f"{path}.{part}.0", f"{path}.{part}.{i}", own):
+            if differing := o.differences(f"{path}.{part}.0", f"{path}.{part}.{i}", stage_settings):
                 first = f"{path}.{part}.{i}.{differing[0]}"
                 raise UnsupportedError(first, "must be that of the first stage", f"got {o(first, None)!r}")
             o.ignore(*(key for key in o.given if key.startswith(f"{path}.{part}.{i}.")))

@@ -32,8 +32,8 @@ _NORMS = {
 class Objects:
     """The settings of a tree of calls, with a record of those that were read."""
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        self.given = dict(given)
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.given = dict(settings)
         self._read: set[str] = set()
 
     def __call__(self, path: str, default: Any = NEEDED) -> Any:
@@ -96,8 +96,8 @@ class Objects:
         match = _PARTIAL.fullmatch(str(self(path, "")))
         if match is None:
             return "", {}
-        where, given = path, [each.partition("=") for each in match["arguments"].split(", ") if each]
-        return match["name"].rpartition(".")[2], {name: evaluate(value, where) for name, _, value in given}
+        where, arguments = path, [each.partition("=") for each in match["arguments"].split(", ") if each]
+        return match["name"].rpartition(".")[2], {name: evaluate(value, where) for name, _, value in arguments}
 
     def leftover(self) -> list[str]:
         """The settings that were not read."""

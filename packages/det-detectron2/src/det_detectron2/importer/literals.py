@@ -71,7 +71,7 @@ class Evaluator:
         if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
             return self.arithmetic(node, self.value(node.left, names), node.op, self.value(node.right, names))
         if isinstance(node, ast.ListComp):
-            return [self.value(node.elt, known) for known in self._rounds(node, node.generators, names)]
+            return [self.value(node.elt, scope) for scope in self._rounds(node, node.generators, names)]
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS.keys() - names:
             return self._called(node, node.func.id, names)
         return self.other(node, names)
@@ -135,9 +135,9 @@ class Evaluator:
     def refusal(self, node: ast.AST, problem: str = "") -> ConfigError:
         """The error of a piece of syntax, with its line."""
         line = f"{self.where}, line {getattr(node, 'lineno', '?')}"
-        found = ast.unparse(node) if not isinstance(node, ast.Module) else ""
+        source = ast.unparse(node) if not isinstance(node, ast.Module) else ""
         kind = f"{type(node).__name__} is not read; only plain trees of calls and constants are"
-        return ConfigError(line, problem or kind, f"got {found:.80}")
+        return ConfigError(line, problem or kind, f"got {source:.80}")
 
     def _number(self, node: ast.expr, names: Mapping[str, Any]) -> Any:
         value = self.value(node, names)

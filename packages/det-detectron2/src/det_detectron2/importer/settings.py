@@ -24,13 +24,13 @@ class UnsupportedError(ConfigError):
 class Settings:
     """Settings over Detectron2's defaults, with a record of those that were read."""
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Mapping[str, Any]) -> None:
         text = resources.files("det_detectron2.importer").joinpath("detectron2_defaults.json").read_text("utf-8")
         self.defaults: dict[str, Any] = {}
         for extension in extensions():
             self.defaults |= extension.defaults
         self.defaults |= json.loads(text)
-        self.given = {key: _plain(value) for key, value in given.items()}
+        self.given = {key: _plain(value) for key, value in settings.items()}
         self._read: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:

@@ -50,7 +50,7 @@ def conformance(
     """Every check of a plugin as a separate test; assign the result to a name that starts with "test".
 
     Args:
-        plugin: distribution name, "det-acme".
+        plugin: name of the plugin's distribution, such as "det-acme".
         examples: "kind/name" ("backbones/acme_tiny") -> arguments for building that component: those without defaults,
             and others that keep it small. If files are needed, a function that writes them into a folder and returns
             the arguments. Arguments that parents pass to their parts (`channels`, `num_classes` ...) are set by the
@@ -97,9 +97,9 @@ def check_component(
     Args:
         kind: one of `det_core.plugins.hooks.KINDS` but "recipes".
         target: the class or function itself.
-        example: arguments, as in `conformance`.
-        annotate: as in `conformance`.
-        slow: as in `check_plugin`.
+        example: arguments of the component, as in `conformance`.
+        annotate: function that adds targets, as in `conformance`.
+        slow: whether to run slow checks too.
     """
     from det_devkit.conformance.run import cases_of_component
 

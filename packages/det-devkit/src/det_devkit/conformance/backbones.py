@@ -89,8 +89,10 @@ def require_features(features: Any, module: Any, pixels: Tensor) -> None:
     """Raise Failed if feature maps lack the declared shapes of a backbone."""
     for_input = f"for pixels of shape {tuple(pixels.shape)}"
     if not isinstance(features, Mapping) or list(features) != list(module.channels):
-        found = list(features) if isinstance(features, Mapping) else type(features).__name__
-        raise Failed(f"forward returns {found} {for_input}", f"return a dict of {list(module.channels)}, in this order")
+        actual = list(features) if isinstance(features, Mapping) else type(features).__name__
+        raise Failed(
+            f"forward returns {actual} {for_input}", f"return a dict of {list(module.channels)}, in this order"
+        )
     batch, _, height, width = pixels.shape
     for level, feature in features.items():
         stride = module.strides[level]

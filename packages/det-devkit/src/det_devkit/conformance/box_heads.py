@@ -109,9 +109,9 @@ class BoxPredictorRole(HeadRole):
         inputs: HeadInputs = super().inputs(module, scene)
         x = pooled(inputs, self.in_dim, 1).flatten(1)
         pairs = list(zip(inputs.targets, inputs.matched_idxs, strict=True))
-        labels = torch.cat([truth.labels[partner] for truth, partner in pairs])
+        labels = torch.cat([targets.labels[matched_idxs] for targets, matched_idxs in pairs])
         labels = torch.where(torch.arange(len(labels)) % 3 == 2, self.num_classes, labels)
-        boxes = torch.cat([truth.boxes[partner] for truth, partner in pairs])
+        boxes = torch.cat([targets.boxes[matched_idxs] for targets, matched_idxs in pairs])
         return Regions(x, inputs.regions, inputs.sizes, labels, boxes)
 
     def predict(self, module: Any, inputs: Regions) -> list[dict[str, Tensor]]:

@@ -46,12 +46,12 @@ def annotated(subject: Subject) -> None:
 
 
 @check("it can be made", gate=True)
-def made(subject: Subject) -> None:
+def instantiated(subject: Subject) -> None:
     """From its defaults, the kit's placeholders, the given example, or the plugin's own recipes."""
     subject.make()
 
 
-COMPONENT = (imported, named, annotated, made)
+COMPONENT = (imported, named, annotated, instantiated)
 
 
 def _unresolved(target: Callable[..., Any]) -> dict[str, str]:

@@ -41,7 +41,7 @@ def _material(subject: Subject) -> tuple[Sequence[str], list[Sample]]:
 
 def _evaluator_after(subject: Subject, classes: Sequence[str], pairs: Sequence[tuple[Prediction, Sample]]) -> Any:
     """A new evaluator, updated with these predictions."""
-    evaluator = subject.make(given={"classes": classes})
+    evaluator = subject.make(parent_arguments={"classes": classes})
     for prediction, sample in pairs:
         evaluator.update(prediction, sample)
     return evaluator
@@ -57,31 +57,33 @@ def perfect(sample: Sample) -> Prediction:
     """The ground truth as a prediction."""
     if sample.targets is None:
         return nothing(sample)
-    truth = sample.targets.without_crowd()
-    count = len(truth)
+    targets = sample.targets.without_crowd()
+    count = len(targets)
     masks = (
-        truth.masks if isinstance(truth.masks, Tensor) or truth.masks is None else rasterize(truth.masks, sample.size)
+        targets.masks
+        if isinstance(targets.masks, Tensor) or targets.masks is None
+        else rasterize(targets.masks, sample.size)
     )
-    keypoints = truth.keypoints
+    keypoints = targets.keypoints
     if keypoints is not None:
         keypoints = torch.cat((keypoints[..., :2], torch.ones_like(keypoints[..., :1])), dim=-1)
     scores = torch.linspace(1, 0.9, count)
     detections = Detections(
-        boxes=truth.boxes,
-        labels=truth.labels,
+        boxes=targets.boxes,
+        labels=targets.labels,
         scores=scores,
         size=sample.size,
         masks=masks,
         keypoints=keypoints,
-        extras=truth.extras,
+        extras=targets.extras,
     )
-    proposals = Proposals(boxes=truth.boxes, logits=scores)
+    proposals = Proposals(boxes=targets.boxes, logits=scores)
     return Prediction(
         detections=detections,
         proposals=proposals,
-        semantic=_semantic(truth),
-        panoptic=panoptic_map(replace(truth, masks=masks)),
-        extras=truth.image_extras,
+        semantic=_semantic(targets),
+        panoptic=panoptic_map(replace(targets, masks=masks)),
+        extras=targets.image_extras,
     )
 
 
@@ -129,9 +131,9 @@ def panoptic_map(targets: Targets) -> PanopticMap | None:
 def _semantic(targets: Targets) -> SemanticMap | None:
     if targets.semantic is None:
         return None
-    known = torch.where(targets.semantic == 255, 0, targets.semantic)
-    classes = max(int(known.max()) + 1, 2)
-    return SemanticMap(logits=torch.nn.functional.one_hot(known, classes).permute(2, 0, 1).float())
+    labels = torch.where(targets.semantic == 255, 0, targets.semantic)
+    classes = max(int(labels.max()) + 1, 2)
+    return SemanticMap(logits=torch.nn.functional.one_hot(labels, classes).permute(2, 0, 1).float())
 
 
 @check("it keeps its contract", gate=True)
@@ -147,9 +149,9 @@ def metrics(subject: Subject) -> None:
     right = [(_perfect(subject, sample), sample) for sample in samples]
     for pairs in (right, [(nothing(sample), sample) for sample in samples]):
         evaluator = _evaluator_after(subject, classes, pairs)
-        found = evaluator.result()
-        _require_metrics(found)
-        if evaluator.result() != found:
+        result = evaluator.result()
+        _require_metrics(result)
+        if evaluator.result() != result:
             raise Failed("a second call gives other metrics", "change nothing in result()")
     evaluator = _evaluator_after(subject, classes, right)
     if not isinstance(evaluator, Analysis) and not evaluator.result():  # an analysis explains the metrics of others
@@ -166,8 +168,8 @@ def better(subject: Subject) -> None:
     high = evaluator.result()
     low = _evaluator_after(subject, classes, [(nothing(sample), sample) for sample in samples]).result()
     if not any(name not in low or value > low[name] for name, value in high.items()):
-        found = ", ".join(f"{name} {value:.3g} and {low[name]:.3g}" for name, value in list(high.items())[:4])
-        raise Failed(f"perfect predictions and none give {found}", "return a metric that increases with quality")
+        values = ", ".join(f"{name} {value:.3g} and {low[name]:.3g}" for name, value in list(high.items())[:4])
+        raise Failed(f"perfect predictions and none give {values}", "return a metric that increases with quality")
 
 
 @check("merging two halves gives the whole")
@@ -181,7 +183,7 @@ def merged(subject: Subject) -> None:
         states = [pickle.loads(pickle.dumps(each.state())) for each in (first, second)]
     except Exception as error:
         raise Failed(f"its state cannot be pickled: {error}", "keep numbers, tensors and plain containers") from error
-    for evaluator, order in ((first, states), (subject.make(given={"classes": classes}), states[::-1])):
+    for evaluator, order in ((first, states), (subject.make(parent_arguments={"classes": classes}), states[::-1])):
         evaluator.merge(order)
         halves = evaluator.result()
         if halves.keys() != whole.keys() or any(not math.isclose(halves[n], v, abs_tol=1e-6) for n, v in whole.items()):

@@ -79,11 +79,11 @@ def faithful(subject: Subject) -> None:
         loaded = subject.make().load(path)
         for inputs in (batch, ImageBatch(pixels=255 - batch.pixels, sizes=batch.sizes)):
             with torch.no_grad():
-                expected, found = model(inputs), loaded(inputs)
-            require_each(found, Prediction, len(inputs), "load")
+                expected, predictions = model(inputs), loaded(inputs)
+            require_each(predictions, Prediction, len(inputs), "load")
             fix = "write the weights and constants of the model into the file, and decode as it does"
-            said, read = [flat(each) for each in expected], [flat(each) for each in found]
-            require_same(said, read, "the file predicts something else", fix, 1e-3)
+            expected_tensors, tensors = [flat(each) for each in expected], [flat(each) for each in predictions]
+            require_same(expected_tensors, tensors, "the file predicts something else", fix, 1e-3)
 
 
 @check("the model is unchanged")

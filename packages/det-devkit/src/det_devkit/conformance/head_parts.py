@@ -86,9 +86,9 @@ class AnchorGeneratorRole(HeadRole):
             for x, count in zip(levels, module.per_pixel, strict=True)
         ]
         if [tuple(each.shape) for each in anchors] != expected:
-            found = [tuple(each.shape) for each in anchors]
+            shapes = [tuple(each.shape) for each in anchors]
             raise Failed(
-                f"forward returns {found}; it declares {expected}", "return (H * W * per_pixel, box_dim) a level"
+                f"forward returns {shapes}; it declares {expected}", "return (H * W * per_pixel, box_dim) a level"
             )
 
     def predict(self, module: Any, inputs: HeadInputs) -> list[dict[str, Tensor]]:
@@ -121,10 +121,10 @@ class RPNHeadRole(HeadRole):
         levels = list(self.inputs(module, scene).features.values())
         logits, offsets = module(levels)
         counts = [x.shape[-2] * x.shape[-1] * _ANCHORS for x in levels]
-        found = [tuple(x.shape) for x in logits], [tuple(x.shape) for x in offsets]
+        shapes = [tuple(x.shape) for x in logits], [tuple(x.shape) for x in offsets]
         expected = [(len(scene), n) for n in counts], [(len(scene), n, 4) for n in counts]
-        if found != expected:
-            raise Failed(f"forward returns {found}", f"return logits and offsets of the shapes {expected}")
+        if shapes != expected:
+            raise Failed(f"forward returns {shapes}", f"return logits and offsets of the shapes {expected}")
 
     def predict(self, module: Any, inputs: HeadInputs) -> list[dict[str, Tensor]]:
         """Logits and offsets of each image."""
@@ -132,8 +132,8 @@ class RPNHeadRole(HeadRole):
         return [
             {
                 f"{name}{level}": x[i]
-                for name, given in (("logits", logits), ("offsets", offsets))
-                for level, x in enumerate(given)
+                for name, levels in (("logits", logits), ("offsets", offsets))
+                for level, x in enumerate(levels)
             }
             for i in range(len(inputs.sizes))
         ]

@@ -66,8 +66,8 @@ class HeadRole:
 
     def inputs(self, module: Any, scene: Scene) -> Any:
         """Feature maps of the images, their targets, and regions near the targets."""
-        targets = [of_classes(truth, self.num_classes) for truth in scene.targets]
-        near = [_regions(truth, size) for truth, size in zip(targets, scene.sizes, strict=True)]
+        targets = [of_classes(each, self.num_classes) for each in scene.targets]
+        near = [_regions(each, size) for each, size in zip(targets, scene.sizes, strict=True)]
         features = _features(scene, self.channels, self.strides)
         return HeadInputs(features, list(scene.sizes), targets, [n[0] for n in near], [n[1] for n in near])
 
@@ -118,9 +118,9 @@ class ROIHeadsRole(HeadRole):
         super().require(module, scene)
         inputs = self.inputs(module, scene)
         require_losses(self.losses(module, inputs), "losses")
-        found = module.predict(inputs.features, inputs.regions, inputs.sizes)
-        require_each(found, Detections, len(scene), "predict")
-        for one, size in zip(found, inputs.sizes, strict=True):
+        detections = module.predict(inputs.features, inputs.regions, inputs.sizes)
+        require_each(detections, Detections, len(scene), "predict")
+        for one, size in zip(detections, inputs.sizes, strict=True):
             require_detections(one, size, self.num_classes)
         before = _detections(inputs)
         after = module.predict_given_boxes(inputs.features, before)
@@ -167,7 +167,9 @@ class RegionHeadRole(HeadRole):
     def losses(self, module: Any, inputs: HeadInputs) -> dict[str, Tensor]:
         """The losses of the head."""
         boxes = [regions.boxes for regions in inputs.regions]
-        objects = [truth[partner] for truth, partner in zip(inputs.targets, inputs.matched_idxs, strict=True)]
+        objects = [
+            targets[matched_idxs] for targets, matched_idxs in zip(inputs.targets, inputs.matched_idxs, strict=True)
+        ]
         losses: dict[str, Tensor] = module.losses(inputs.features, boxes, objects)
         return losses
 
@@ -186,9 +188,9 @@ class DenseHeadRole(HeadRole):
         if not (isinstance(outputs, tuple) and hasattr(outputs, "_fields")):
             raise Failed(f"forward returns a {type(outputs).__name__}", "return a NamedTuple of tensors")
         require_losses(module.losses(outputs, inputs.sizes, inputs.targets), "losses")
-        found = module.decode(outputs, inputs.sizes)
-        require_each(found, Detections, len(scene), "decode")
-        for one, size in zip(found, inputs.sizes, strict=True):
+        detections = module.decode(outputs, inputs.sizes)
+        require_each(detections, Detections, len(scene), "decode")
+        for one, size in zip(detections, inputs.sizes, strict=True):
             require_detections(one, size, self.num_classes)
 
     def predict(self, module: Any, inputs: HeadInputs) -> list[dict[str, Tensor]]:
@@ -219,9 +221,9 @@ class SemanticHeadRole(HeadRole):
         height, width = scene.sizes[0]
         fits = isinstance(logits, Tensor) and logits.ndim == 4 and logits.shape[:2] == (len(scene), self.num_classes)
         if not fits or logits.shape[2] < height or logits.shape[3] < width:
-            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            actual = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             expected = f"({len(scene)}, {self.num_classes}, H, W) at the size of the input"
-            raise Failed(f"forward returns {found}", f"return logits {expected}")
+            raise Failed(f"forward returns {actual}", f"return logits {expected}")
         require_losses(self.losses(module, inputs), "losses")
 
     def predict(self, module: Any, inputs: HeadInputs) -> list[dict[str, Tensor]]:
@@ -230,7 +232,7 @@ class SemanticHeadRole(HeadRole):
 
     def losses(self, module: Any, inputs: HeadInputs) -> dict[str, Tensor]:
         """The losses of the head."""
-        maps = [truth.semantic for truth in inputs.targets]
+        maps = [targets.semantic for targets in inputs.targets]
         losses: dict[str, Tensor] = module.losses(inputs.features, maps)
         return losses
 
@@ -282,14 +284,14 @@ def _features(scene: Scene, channels: Mapping[str, int], strides: Mapping[str, i
 
 def _regions(targets: Targets, size: Size) -> tuple[Proposals, Tensor]:
     """Two regions near every object, best first, and the index of the object of each."""
-    partner = torch.arange(len(targets)).repeat(2)
-    boxes = targets.boxes[partner]
+    matched_idxs = torch.arange(len(targets)).repeat(2)
+    boxes = targets.boxes[matched_idxs]
     random = torch.Generator().manual_seed(len(targets))
     sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
     boxes = boxes + 0.1 * sides * (torch.rand(boxes.shape, generator=random) - 0.5)
     limit = torch.tensor([size[1], size[0], size[1], size[0]])
     boxes = boxes.clamp(min=0).minimum(limit)
-    return Proposals(boxes=boxes, logits=torch.arange(len(boxes), 0, -1).float()), partner
+    return Proposals(boxes=boxes, logits=torch.arange(len(boxes), 0, -1).float()), matched_idxs
 
 
 def _detections(inputs: HeadInputs) -> list[Detections]:
@@ -298,11 +300,11 @@ def _detections(inputs: HeadInputs) -> list[Detections]:
     return [
         Detections(
             boxes=regions.boxes,
-            labels=truth.labels[partner],
-            scores=torch.linspace(0.9, 0.6, len(partner), device=regions.boxes.device),
+            labels=targets.labels[matched_idxs],
+            scores=torch.linspace(0.9, 0.6, len(matched_idxs), device=regions.boxes.device),
             size=size,
         )
-        for truth, regions, partner, size in per_image
+        for targets, regions, matched_idxs, size in per_image
     ]
 
 

@@ -49,7 +49,7 @@ class ModelRole:
 
     def inputs(self, module: Any, scene: Scene) -> ModelInputs:
         """Images as they come from a loader."""
-        return ModelInputs(scene.batch, [of_classes(truth, module.num_classes) for truth in scene.targets])
+        return ModelInputs(scene.batch, [of_classes(targets, module.num_classes) for targets in scene.targets])
 
     def predict(self, module: Any, inputs: ModelInputs) -> list[dict[str, Tensor]]:
         """All tensors of a prediction."""

@@ -156,15 +156,15 @@ def copied(subject: Subject) -> None:
     role, module = module_role(subject), subject.make()
     inputs = role.inputs(module, picture(subject))
     expected = predicted(subject, module, inputs)
-    for what, made in (("a deep copy", copy.deepcopy), ("a pickle", lambda it: pickle.loads(pickle.dumps(it)))):
+    for what, copy_of in (("a deep copy", copy.deepcopy), ("a pickle", lambda it: pickle.loads(pickle.dumps(it)))):
         try:
-            other = made(module)
+            other = copy_of(module)
         except Exception as error:
             fix = "keep no lambdas, open files or generators in it, and define its classes at the top of a module"
             raise Failed(f"{what} cannot be made: {type(error).__name__}: {error}", fix) from error
-        said = predicted(subject, other, inputs)
+        actual = predicted(subject, other, inputs)
         role.require(other, picture(subject))  # last, since it trains it too
-        require_same(expected, said, f"{what} predicts something else", "keep all state in attributes", 0)
+        require_same(expected, actual, f"{what} predicts something else", "keep all state in attributes", 0)
 
 
 @check("bfloat16 works")

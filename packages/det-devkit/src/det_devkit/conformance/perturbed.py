@@ -25,23 +25,23 @@ def perturbed(content: Mapping[str, Any], seed: int = 0, levels: int = 50) -> li
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     categories = [category["id"] for category in content["categories"]]
     results: list[dict[str, Any]] = []
-    for truth in content["annotations"]:
+    for annotation in content["annotations"]:
         for _ in range(int(rng.choice([0, 1, 1, 1, 2]))):
-            height, width = sizes[truth["image_id"]]
-            x, y, w, h = truth["bbox"]
+            height, width = sizes[annotation["image_id"]]
+            x, y, w, h = annotation["bbox"]
             dx, dy = (rng.normal(0, 0.08, 2) * (w, h)).tolist()
             scale = float(np.exp(rng.normal(0, 0.1)))
             wrong = rng.random() < 0.1
             result = {
-                "image_id": truth["image_id"],
-                "category_id": int(rng.choice(categories)) if wrong else truth["category_id"],
+                "image_id": annotation["image_id"],
+                "category_id": int(rng.choice(categories)) if wrong else annotation["category_id"],
                 "bbox": [x + dx, y + dy, w * scale, h * scale],
                 "score": float(rng.integers(1, levels + 1)) / levels,
             }
-            if truth.get("segmentation"):
-                result["segmentation"] = _moved(truth["segmentation"], dx, dy, height, width)
-            if truth.get("keypoints"):
-                points = np.array(truth["keypoints"], float).reshape(-1, 3)
+            if annotation.get("segmentation"):
+                result["segmentation"] = _moved(annotation["segmentation"], dx, dy, height, width)
+            if annotation.get("keypoints"):
+                points = np.array(annotation["keypoints"], float).reshape(-1, 3)
                 points[:, :2] += rng.normal(0, 0.05 * np.sqrt(w * h), (len(points), 2))
                 result["keypoints"] = points.ravel().tolist()
             results.append(result)

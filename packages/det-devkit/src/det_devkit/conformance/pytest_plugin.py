@@ -52,7 +52,7 @@ class PluginNode(pytest.Collector):
 
     def __init__(self, *, settings: "Conformance", **rest: Any) -> None:
         super().__init__(**rest)
-        self.told = settings
+        self.settings = settings
 
     def collect(self) -> Iterator["ComponentNode"]:
         """One node per component, the package itself first."""
@@ -61,7 +61,7 @@ class PluginNode(pytest.Collector):
         from det_devkit.conformance.run import cases_of
 
         try:
-            cases = cases_of(self.told)
+            cases = cases_of(self.settings)
         except DetError as error:
             raise self.CollectError(str(error)) from error
         if "slow" not in {line.partition(":")[0].strip() for line in self.config.getini("markers")}:

@@ -14,7 +14,7 @@ class Failed(Exception):  # noqa: N818 - it is a result
 
     Args:
         problem: description of the fault, with the offending value.
-        fix: suggestion for the author.
+        fix: advice to the plugin's author.
     """
 
     def __init__(self, problem: str, fix: str) -> None:
@@ -38,7 +38,7 @@ class Check:
         run: called with the component; returns if the rule holds, otherwise raises Failed or DoesNotApply.
         about: a sentence more than the name.
         gate: whether the checks after it are skipped if it fails.
-        slow: whether it takes long.
+        slow: whether the check takes many seconds.
     """
 
     name: str

@@ -50,11 +50,11 @@ class ModuleRole(Role, Protocol):
 class Plain:
     """A component other than a network."""
 
-    given: Mapping[str, Any]
+    parent_arguments: Mapping[str, Any]
 
     def parents(self) -> Mapping[str, Any]:
         """The arguments that it was built with."""
-        return self.given
+        return self.parent_arguments
 
 
 def require_module(module: Any) -> None:

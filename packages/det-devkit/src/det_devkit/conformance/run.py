@@ -26,7 +26,7 @@ class Case:
 
     Attributes:
         component: name of the component in reports, "backbone acme_tiny".
-        subject: argument of the check.
+        subject: component under test, the check's argument.
         gates: checks before it that have to pass.
         known: results of the gates, shared by all cases of a component.
     """

@@ -29,12 +29,12 @@ class Subject:
     """One component of a plugin.
 
     Attributes:
-        kind: plural kind, "backbones" ...
+        kind: plural of the component's kind, such as "backbones".
         name: short name of the component.
-        load: function that imports it.
-        make_role: from the loaded component and its configured arguments to its role.
+        load: function that imports the component.
+        make_role: function from the loaded component and its configured arguments to its role.
         plugin: distribution of the component; "" for none.
-        example: configured arguments.
+        example: configured arguments, or a function of a folder.
         annotate: adds targets beside boxes, labels, masks and keypoints.
         perfect: adds to a perfect prediction of a sample.
         siblings: components of the same plugin.
@@ -62,21 +62,25 @@ class Subject:
         """The use of the component, and its arguments from parents."""
         return self.make_role(self.target, self._configured())
 
-    def make(self, seed: int = 0, given: Mapping[str, Any] | None = None) -> Any:
-        """Build it, with initial values drawn from `seed`; `given` replaces the arguments from parents.
+    def make(self, seed: int = 0, parent_arguments: Mapping[str, Any] | None = None) -> Any:
+        """Build it, with initial values drawn from `seed`; `parent_arguments` replaces the arguments from parents.
 
         Raises:
             Failed: a required argument is unknown.
             DetError: the arguments do not fit, or the constructor raises.
         """
         torch.manual_seed(seed)
-        return Factory(self.target)(**self._arguments(self.role.parents() if given is None else given))
+        return Factory(self.target)(
+            **self._arguments(self.role.parents() if parent_arguments is None else parent_arguments)
+        )
 
-    def _arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def _arguments(self, parent_arguments: Mapping[str, Any]) -> dict[str, Any]:
         signature = signature_of(self.target)
-        given = {n: v for n, v in given.items() if signature.open or n in signature.arguments}
+        parent_arguments = {n: v for n, v in parent_arguments.items() if signature.open or n in signature.arguments}
         configured = self._configured()
-        needed = [a for a in signature.arguments.values() if a.required and a.name not in {**given, **configured}]
+        needed = [
+            a for a in signature.arguments.values() if a.required and a.name not in {**parent_arguments, **configured}
+        ]
         placeholders = {a.name: placeholder(a.name, a.annotation) for a in needed}
         unknown = [name for name, value in placeholders.items() if value is None]
         if unknown and self.example is None:
@@ -93,7 +97,7 @@ class Subject:
             if n in signature.arguments
         }
         strange = {n: v for n, v in configured.items() if n not in signature.arguments}
-        return {**given, **{n: make() for n, make in placeholders.items() if make}, **built, **strange}
+        return {**parent_arguments, **{n: make() for n, make in placeholders.items() if make}, **built, **strange}
 
     def _configured(self) -> Mapping[str, Any]:
         if callable(self.example):

@@ -26,9 +26,9 @@ def nearly(module: nn.Module, tolerance: float) -> Iterator[nn.Module]:
 
 
 def resolve_ties(
-    expected: Sequence[Rows], found: Sequence[Rows], others: Iterable[Sequence[Rows]], tolerance: float
+    expected: Sequence[Rows], actual: Sequence[Rows], others: Iterable[Sequence[Rows]], tolerance: float
 ) -> list[Rows]:
-    """`found`, with the expected values in place of those that ties decide.
+    """`actual`, with the expected values in place of those that ties decide.
 
     Where two positions of a heatmap are equally high, rounding decides the position of a keypoint. So each row of a
     tensor (its last axis) that is not as expected may instead be as in one of `others`, results of a module with
@@ -36,26 +36,26 @@ def resolve_ties(
 
     Args:
         expected: tensors of each image, by name.
-        found: tensors of each image, by name.
+        actual: tensors of each image, by name.
         others: alternative results; used only where something is not as expected.
         tolerance: maximum difference of equal numbers, in multiples of the largest.
     """
-    settled = [dict(rows) for rows in found]
-    if all(_settled(*each, tolerance) for each in zip(expected, found, strict=True)):
+    settled = [dict(rows) for rows in actual]
+    if all(_settled(*each, tolerance) for each in zip(expected, actual, strict=True)):
         return list(settled)
     for other in others:
-        for image, rows, said in zip(expected, settled, other, strict=True):
+        for image, rows, alternative in zip(expected, settled, other, strict=True):
             for name, value in rows.items():
-                if _comparable(image.get(name), value) and _comparable(said.get(name), value):
-                    same = _same_rows(said[name], value, tolerance)
+                if _comparable(image.get(name), value) and _comparable(alternative.get(name), value):
+                    same = _same_rows(alternative[name], value, tolerance)
                     rows[name] = torch.where(same, image[name], value)
     return list(settled)
 
 
-def _settled(expected: Rows, found: Rows, tolerance: float) -> bool:
+def _settled(expected: Rows, actual: Rows, tolerance: float) -> bool:
     return all(
         not _comparable(expected.get(name), value) or bool(_same_rows(expected[name], value, tolerance).all())
-        for name, value in found.items()
+        for name, value in actual.items()
     )
 
 

@@ -9,7 +9,7 @@ from importlib import metadata
 
 from det_core.errors import ConfigError
 from det_core.plugins import CORE, canonical
-from det_core.plugins.known import KNOWN
+from det_core.plugins.known import PACKAGES
 
 __all__ = ["Names", "check_name"]
 
@@ -21,8 +21,8 @@ class Names:
     """The names derived from that of a distribution.
 
     Attributes:
-        distribution: normalized name, "det-acme".
-        module: import name, "det_acme".
+        distribution: normalized distribution name, such as "det-acme".
+        module: import name of the package, such as "det_acme".
         prefix: prefix of component names, "acme".
         class_prefix: prefix of class names, "Acme".
     """
@@ -57,7 +57,7 @@ def check_name(name: str) -> Names:
 
 def _owner(distribution: str, module: str) -> str:
     """The owner of a name that is taken; "" if it is free."""
-    if distribution == CORE or distribution in KNOWN:
+    if distribution == CORE or distribution in PACKAGES:
         return f"{distribution} is a package of det's own project"
     try:
         return f"{distribution} {metadata.version(distribution)} is installed"

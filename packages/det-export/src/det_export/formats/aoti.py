@@ -29,7 +29,7 @@ class AotiExporter(FileExporter):
 
     Args:
         device: "cpu" or "cuda". A package runs only on machines like the one that compiled it.
-        others: as of `FileExporter`.
+        others: further keyword arguments of `FileExporter`.
 
     Requires a C++ compiler, and takes minutes for a detector. A package contains native code: it loads only with
     `trust`.

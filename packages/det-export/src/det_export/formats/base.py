@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,7 +42,7 @@ _LARGEST = 4096
 _MOST = 64  # images at once
 _MOST_PROPOSALS = 65536
 _METADATA: Mapping[str, Any] = {"classes": (), "category_ids": (), "recipe": "", "licence": ""}
-_KEPT = tuple(_METADATA)
+_ABOUT_FIELDS = tuple(_METADATA)
 
 
 class FileExporter(ABC):
@@ -51,8 +52,8 @@ class FileExporter(ABC):
         dynamic: whether the file takes images of any height and width up to 4096 pixels; False fixes them to those of
             the example, padded.
         precision: "fp32"; "bf16" computes convolutions and linear layers in bfloat16, "int8" in eight bits.
-        calibrate: for "int8": folder of pictures that are typical of the application.
-        keep_float: for "int8": names of modules that stay in float.
+        calibrate: folder of pictures that are typical of the application, for "int8".
+        keep_float: names of modules that stay in float with "int8".
         dynamic_batch: whether the file takes any number of images up to 64; False fixes it to that of the example.
 
     Attributes:
@@ -95,6 +96,7 @@ class FileExporter(ABC):
         self.others: list[tuple[Tensor, Tensor]] = []
         self.target = Path()  # where files that belong to the one written go
         self._last: tuple[ExportedProgram, Metadata] | None = None
+        self._made: tuple[ExportedProgram, Any, bool] | None = None  # its ONNX graph, and whether that resizes images
 
     def export(self, model: nn.Module, example: ImageBatch, path: Path) -> Path:
         """Write a file for the batch size of `example`; returns its path, with the suffix of the format.
@@ -130,20 +132,42 @@ class FileExporter(ABC):
         if self.precision == "int8":
             shapes = self._shapes(metadata)
             traced, self.report = quantize(traced, calibration, self.keep_float, shapes, self.others)
-        self._last, self.target = (traced, metadata), path
-        with _whole(path) as temporary:
-            self.write(traced, metadata, temporary)
-        _describe(path, metadata)
+        self._last = traced, metadata
+        self._write_whole(traced, metadata, path)
         return path
 
     def record(self, path: Path, agreement: Mapping[str, Any]) -> None:
         """Write the last file of this exporter again, with the results of its check."""
+        traced, metadata = self._exported("record")
+        metadata.agreement = dict(agreement)
+        self._write_whole(traced, metadata, path)
+
+    def export_as(self, other: "FileExporter", path: Path) -> Path:
+        """Write what was exported last in the format of `other`, too, without tracing it again; returns the path.
+
+        Raises:
+            ConfigError: nothing was exported before, or the format has no such precision.
+            MissingExtraError: a library that the format needs is not installed.
+        """
+        traced, metadata = self._exported("export_as")
+        usable = "fp32" if other.own_bf16 and other.precision == "bf16" else other.precision
+        if self.precision != usable:
+            found = f"{self.precision}, and {other.format} wants {usable}"
+            raise ConfigError("export_as", "the exported program is of another precision", found)
+        other.require()
+        other._last, other._made = (traced, replace(metadata, format=other.format, resizes=False)), self._made
+        other._write_whole(*other._last, path)
+        return path
+
+    def _exported(self, method: str) -> tuple[ExportedProgram, Metadata]:
         if self._last is None:
-            raise ConfigError("record", "nothing was exported before")
-        traced, metadata = self._last
-        metadata.agreement, self.target = dict(agreement), path
+            raise ConfigError(method, "nothing was exported before", fix="call export first")
+        return self._last
+
+    def _write_whole(self, program: ExportedProgram, metadata: Metadata, path: Path) -> None:
+        self.target = path
         with _whole(path) as temporary:
-            self.write(traced, metadata, temporary)
+            self.write(program, metadata, temporary)
         _describe(path, metadata)
 
     def load(self, path: Path) -> ExportedModel:
@@ -187,7 +211,7 @@ class FileExporter(ABC):
             precision=self.precision,
             num_classes=int(getattr(model, "num_classes", 0) or 0),
             finish=program.finish,
-            **{name: self.about[name] for name in _KEPT if name in self.about},
+            **{name: self.about[name] for name in _ABOUT_FIELDS if name in self.about},
         )
         metadata.licence = licence_in(self.about)
         metadata.resize = rule_of_recipe(metadata.recipe, metadata.divisibility, metadata.smallest)
@@ -216,9 +240,9 @@ class FileExporter(ABC):
             return None
         sides = {2: _free("height", metadata), 3: _free("width", metadata)} if self.dynamic else {}
         images = {0: Dim("images", min=1, max=_MOST)} if self.dynamic_batch else {}
-        given = (images | sides, images, *proposals)
+        shapes = (images | sides, images, *proposals)
         # The variable arguments of `Program.forward` are one group.
-        return (*given[:2], tuple(proposals)) if proposals else given
+        return (*shapes[:2], tuple(proposals)) if proposals else shapes
 
     def _calibration(self, metadata: Metadata) -> list[tuple[Tensor, Tensor]]:
         """The calibration inputs; also stores those of the pictures in `compared` for the report."""

@@ -57,11 +57,11 @@ class _Examiner:
     def __init__(self, where: str) -> None:
         self.where, self.nodes = where, 0
 
-    def graph(self, graph: Any, known: Mapping[str, list[int]], depth: int) -> None:
+    def graph(self, graph: Any, constants: Mapping[str, list[int]], depth: int) -> None:
         """One graph, with what is known of the graphs around it."""
         if depth > _DEPTH:
             raise CheckpointError(self.where, "has graphs within graphs", f"more than {_DEPTH} deep", _FIX)
-        values = dict(known)
+        values = dict(constants)
         for tensor in graph.initializer:
             self._learn(tensor.name, tensor, values)
         for node in graph.node:
@@ -90,18 +90,20 @@ class _Examiner:
                     values[node.output[0]] = [attribute.i]
             return
         self._require_small(node, values)
-        found = _computed(node.op_type, [values.get(name) for name in node.input])
-        if found is not None and len(found) <= _SMALL:
-            values[node.output[0]] = found
+        value = _computed(node.op_type, [values.get(name) for name in node.input])
+        if value is not None and len(value) <= _SMALL:
+            values[node.output[0]] = value
 
     def _require_small(self, node: Any, values: Mapping[str, list[int]]) -> None:
         place, kind = _MAKERS.get(node.op_type, (0, ""))
         if not kind or len(node.input) <= place:
             return
-        given = values.get(node.input[place])
-        if given is None:
+        operand = values.get(node.input[place])
+        if operand is None:
             return
-        count = math.prod(max(abs(value), 1) for value in given) if kind == "shape" else max(map(abs, given), default=0)
+        count = (
+            math.prod(max(abs(value), 1) for value in operand) if kind == "shape" else max(map(abs, operand), default=0)
+        )
         if count > LARGEST:
             found = f"{node.op_type} {node.name!r:.80} makes {count:.3g} elements"
             raise CheckpointError(self.where, "makes tensors larger than any model's", found, _FIX)
@@ -111,22 +113,22 @@ def _computed(operator: str, inputs: Sequence[list[int] | None]) -> list[int] | 
     """The integers that an operator computes from constants; None if unknown."""
     if not inputs or any(each is None for each in inputs[:1]):
         return None
-    known = [each for each in inputs if each is not None]
+    operands = [each for each in inputs if each is not None]
     if operator in _SAME:
-        return known[0]
-    if len(known) != len(inputs):
+        return operands[0]
+    if len(operands) != len(inputs):
         return None
     if operator == "Concat":
-        return [value for each in known for value in each]
-    if operator in _RATIONAL and len(known) == 2:
-        one, other = known
+        return [value for each in operands for value in each]
+    if operator in _RATIONAL and len(operands) == 2:
+        one, other = operands
         length = max(len(one), len(other))
         if len(one) not in (1, length) or len(other) not in (1, length):
             return None
         one, other = one * (length // max(len(one), 1)), other * (length // max(len(other), 1))
         return [_RATIONAL[operator](a, b) for a, b in zip(one, other, strict=True)]
     if operator == "ReduceProd":
-        return [math.prod(known[0])]
+        return [math.prod(operands[0])]
     return None
 
 

@@ -35,7 +35,7 @@ class OnnxExporter(FileExporter):
     Args:
         resize: whether the file resizes its input: it takes `image`, uint8 (H, W, 3), RGB, of any size, in place of
             `pixels` and `sizes`, and its boxes are in the pixels of that image. Requires `dynamic`; None: if possible.
-        others: as of `FileExporter`.
+        others: further keyword arguments of `FileExporter`.
 
     Inputs `pixels` and `sizes`, outputs by the names in the file's metadata; see `det_export.program`.
     """
@@ -60,7 +60,6 @@ class OnnxExporter(FileExporter):
             fix = "leave out --dynamic-batch, or give --no-resize"
             raise ConfigError("resize", "is for one image", "the batch is free", fix)
         self.resize = resize
-        self._made: tuple[ExportedProgram, Any] | None = None
 
     def require(self) -> None:
         """As `FileExporter.require`."""
@@ -80,10 +79,10 @@ class OnnxExporter(FileExporter):
         if self._made is None or self._made[0] is not program:
             if self.resize:
                 require_resizable(metadata)
-            metadata.resizes = bool(self.resize) or (self.resize is None and can_resize(metadata))
-            made = _translated(program, metadata)
-            self._made = program, with_resizing(made, metadata.resize) if metadata.resizes else made
-        model = self._made[1]
+            resizes = bool(self.resize) or (self.resize is None and can_resize(metadata))
+            graph = _translated(program, metadata)
+            self._made = program, with_resizing(graph, metadata.resize) if resizes else graph, resizes
+        _, model, metadata.resizes = self._made
         metadata.versions = {**metadata.versions, "onnx": onnx.__version__, "opset": str(OPSET)}
         model.producer_name, model.doc_string = "det", "written by det-export"
         onnx.helper.set_model_props(model, {KEY: metadata.to_json()})
@@ -113,8 +112,8 @@ class OnnxExporter(FileExporter):
             raise CheckpointError(str(path), f"does not take {', '.join(metadata.inputs)}", found, _FIX)
 
         def run(*inputs: Tensor) -> Sequence[Tensor]:
-            given = {name: value.numpy() for name, value in zip(metadata.inputs, inputs, strict=True)}
-            return [torch.from_numpy(each) for each in session.run(None, {name: given[name] for name in names})]
+            arrays = {name: value.numpy() for name, value in zip(metadata.inputs, inputs, strict=True)}
+            return [torch.from_numpy(each) for each in session.run(None, {name: arrays[name] for name in names})]
 
         return metadata, run
 
@@ -134,7 +133,7 @@ def _translated(program: ExportedProgram, metadata: Metadata) -> Any:
     """The program as a `ModelProto`; ConfigError where ONNX has no place for it."""
     try:
         with _silent():
-            made: Any = torch.onnx.export(
+            onnx_program: Any = torch.onnx.export(
                 program,
                 dynamo=True,
                 opset_version=OPSET,
@@ -143,11 +142,11 @@ def _translated(program: ExportedProgram, metadata: Metadata) -> Any:
                 custom_translation_table=translations(),
                 verbose=False,
             )
-            model = made.model_proto
+            model = onnx_program.model_proto
     except Exception as error:  # the exporter's errors have no common type
-        found = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        detail = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         problem = "an operator of the model has no counterpart in ONNX"
-        raise ConfigError("export", problem, found[:300], "export to torch_export") from error
+        raise ConfigError("export", problem, detail[:300], "export to torch_export") from error
     if model.ByteSize() > _LONGEST_FILE:
         raise ConfigError("export", "an ONNX file holds less than 2 GiB", f"{model.ByteSize()} bytes")
     return model
@@ -227,16 +226,16 @@ def _require_own(tensor: Any, where: str) -> None:
     from onnx import TensorProto
 
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-        found = f"{tensor.name!r:.80} does"
-        raise CheckpointError(where, "keeps weights in other files, which det does not write", found, _FIX)
+        detail = f"{tensor.name!r:.80} does"
+        raise CheckpointError(where, "keeps weights in other files, which det does not write", detail, _FIX)
     count = math.prod(tensor.dims)
-    held = len(tensor.raw_data) + sum(
+    num_bytes = len(tensor.raw_data) + sum(
         len(getattr(tensor, name)) * 8
         for name in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
     )
-    if min(tensor.dims, default=0) < 0 or count > min(held * 8, _EXTENSIVE * 8):
-        found = f"{tensor.name!r:.80} has {count} elements in {held} bytes"
-        raise CheckpointError(where, "holds a tensor that is larger than the file", found, _FIX)
+    if min(tensor.dims, default=0) < 0 or count > min(num_bytes * 8, _EXTENSIVE * 8):
+        detail = f"{tensor.name!r:.80} has {count} elements in {num_bytes} bytes"
+        raise CheckpointError(where, "holds a tensor that is larger than the file", detail, _FIX)
 
 
 @contextlib.contextmanager

@@ -63,9 +63,9 @@ class OpenVinoExporter(OnnxExporter):
             try:
                 model: Any = openvino.convert_model(str(graph))
             except Exception as error:  # the converter's errors have no common type
-                found = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+                detail = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
                 fix = "export to onnx"
-                raise ConfigError("export", "OpenVINO cannot convert the model", found[:300], fix) from error
+                raise ConfigError("export", "OpenVINO cannot convert the model", detail[:300], fix) from error
             metadata.versions = {**metadata.versions, "openvino": str(openvino.__version__).split("-")[0]}
             model.set_rt_info("", ["framework", KEY])  # that of ONNX is replaced by the next line
             model.set_rt_info(metadata.to_json(), [KEY])
@@ -101,8 +101,8 @@ class OpenVinoExporter(OnnxExporter):
             raise CheckpointError(str(path), f"does not take {', '.join(metadata.inputs)}", found, _FIX)
 
         def run(*inputs: Tensor) -> Sequence[Tensor]:
-            given = {name: value.numpy() for name, value in zip(metadata.inputs, inputs, strict=True)}
-            outputs = compiled({name: value for name, value in given.items() if name in names})
+            arrays = {name: value.numpy() for name, value in zip(metadata.inputs, inputs, strict=True)}
+            outputs = compiled({name: value for name, value in arrays.items() if name in names})
             return [torch.from_numpy(outputs[index].copy()) for index in range(len(compiled.outputs))]
 
         return metadata, run
@@ -115,7 +115,7 @@ def _require_plain(path: Path) -> None:
         raise CheckpointError(where, "does not exist")
     if not weights.exists():
         raise CheckpointError(where, f"lacks its weights: {weights.name} is not beside it", fix="copy both files")
-    size, held = path.stat().st_size, weights.stat().st_size
+    size, num_bytes = path.stat().st_size, weights.stat().st_size
     if size > _LONGEST_XML:
         raise CheckpointError(where, "is too long for an OpenVINO file", f"{size} bytes", _FIX)
     data = path.read_bytes()
@@ -123,8 +123,8 @@ def _require_plain(path: Path) -> None:
         raise CheckpointError(where, "is damaged, or no OpenVINO file", fix=_FIX)
     for first, second, third, fourth in _WEIGHTS.findall(data):
         end = int(first or fourth) + int(second or third)
-        if end > held:
-            raise CheckpointError(where, "refers to weights beyond its file", f"{end} of {held} bytes", _FIX)
+        if end > num_bytes:
+            raise CheckpointError(where, "refers to weights beyond its file", f"{end} of {num_bytes} bytes", _FIX)
     library = _LIBRARY.search(data)
     if library:
         found = f"version {library.group(1).decode('ascii', 'replace')!r}"

@@ -50,7 +50,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         return op.LessOrEqual(self, min(other, _LARGEST) if isinstance(other, int) else other)
 
     aten = torch.ops.aten
-    found: dict[Callable[..., Any], Callable[..., Any]] = {
+    table: dict[Callable[..., Any], Callable[..., Any]] = {
         aten.mul.Scalar: mul,
         aten.add.Scalar: add,
         aten.sub.Scalar: sub,
@@ -58,4 +58,4 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         operator.le: at_most,
         operator.floordiv: floor_division,
     }
-    return found
+    return table

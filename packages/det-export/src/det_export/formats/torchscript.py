@@ -57,8 +57,8 @@ class ScriptExporter(FileExporter):
                 module = script_of(program)
                 module.save(str(path))
         except (RuntimeError, NotImplementedError) as error:
-            found = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise ConfigError("export", "TorchScript has no such operator", found[:300], "use torch_export") from error
+            detail = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise ConfigError("export", "TorchScript has no such operator", detail[:300], "use torch_export") from error
         append_metadata(path, metadata)
 
     def read(self, path: Path) -> tuple[Metadata, Run]:
@@ -72,8 +72,8 @@ class ScriptExporter(FileExporter):
                 warnings.simplefilter("ignore")
                 module = torch.jit.load(str(path), map_location="cpu")
         except (RuntimeError, ValueError, OSError, zipfile.BadZipFile) as error:
-            found = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise CheckpointError(str(path), "is no TorchScript that this torch reads", found, _FIX) from error
+            detail = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            raise CheckpointError(str(path), "is no TorchScript that this torch reads", detail, _FIX) from error
 
         def run(*inputs: Tensor) -> Sequence[Tensor]:
             outputs: Sequence[Tensor] = module(*inputs)
@@ -136,23 +136,23 @@ class _Writer:
         return f"self.{name}"
 
     def _call(self, node: fx.Node) -> str:
-        target, given = node.target, node.args
+        target, arguments = node.target, node.args
         if target in _INFIX:
-            return f"{self.value(given[0])} {_INFIX[target]} {self.value(given[1])}"
+            return f"{self.value(arguments[0])} {_INFIX[target]} {self.value(arguments[1])}"
         if target is operator.getitem:
-            return f"{self.value(given[0])}[{given[1]}]"
+            return f"{self.value(arguments[0])}[{arguments[1]}]"
         if target in _EXTREMES:
-            return f"{_EXTREMES[target]}({self.value(given[0])}, {self.value(given[1])})"
+            return f"{_EXTREMES[target]}({self.value(arguments[0])}, {self.value(arguments[1])})"
         if target is torch.ops.aten.sym_size.int:
-            return f"{self.value(given[0])}.size({given[1]})"
+            return f"{self.value(arguments[0])}.size({arguments[1]})"
         if target is torch.ops.aten.item.default:
             kind = "int" if isinstance(node.meta["val"], int | torch.SymInt) else "float"
-            return f"{kind}({self.value(given[0])}.item())"
+            return f"{kind}({self.value(arguments[0])}.item())"
         if not isinstance(target, torch._ops.OpOverload):
             raise NotImplementedError(f"TorchScript has no words for {getattr(target, '__name__', target)}")
         schema: Any = target._schema
         kinds = {argument.name: str(argument.type) for argument in schema.arguments}
-        values = [self.value(value, kind) for value, kind in zip(given, kinds.values(), strict=False)]
+        values = [self.value(value, kind) for value, kind in zip(arguments, kinds.values(), strict=False)]
         values += [f"{name}={self.value(value, kinds[name])}" for name, value in node.kwargs.items()]
         return f"torch.ops.{schema.name.replace('::', '.')}({', '.join(values)})"
 

@@ -68,8 +68,8 @@ def make_app(
 
     Args:
         models: name -> model; the first one answers at /predict.
-        limits: bounds of the server.
-        metrics: counters of the server.
+        limits: bounds on sizes, times and queues.
+        metrics: counters that the page of metrics shows.
         allowed: function that decides whether downloads from an IP address are permitted; None refuses all URLs.
     """
     predictor = Predictor(limits, metrics, allowed)

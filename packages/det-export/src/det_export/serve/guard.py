@@ -32,9 +32,9 @@ class Guard:
     """An ASGI application in front of another.
 
     Args:
-        app: the application.
-        limits: bounds of the server.
-        metrics: counters of the server.
+        app: ASGI application behind the guard.
+        limits: bounds on sizes, times and queues.
+        metrics: counters that the page of metrics shows.
         token: required token of the header `Authorization: Bearer TOKEN`; "" for none.
         hosts: allowed names in the header Host; empty for any. Without a token, this prevents DNS rebinding: web pages
             of other sites that use the browser of a user to reach the server.

@@ -52,12 +52,12 @@ def loader(
     """A function that loads a model again and again.
 
     Args:
-        source: as of `Detector.load`.
+        source: checkpoint, exported file or recipe, for `Detector.load`.
         runtime: one of `RUNTIMES`; "onnx" and "aoti" export the model to a temporary file first. None: "eager", or that
             of an exported file.
         batch: maximum number of images per call of the model.
-        device: as of `Detector.load`.
-        trust: as of `Detector.load`.
+        device: torch device; None for the best available one.
+        trust: whether the checkpoint may run code of its recipe.
     """
 
     def load() -> Detector:

@@ -24,7 +24,7 @@ class Source:
     Attributes:
         name: name of the picture in answers and errors.
         content: bytes of the file; None if it is at `address`.
-        address: URL, "https://...".
+        address: URL of the picture, "https://...".
     """
 
     name: str

@@ -29,8 +29,8 @@ class Predictor:
     """Answers requests.
 
     Args:
-        limits: bounds of the server.
-        metrics: counters of the server.
+        limits: bounds on sizes, times and queues.
+        metrics: counters that the page of metrics shows.
         allowed: function that decides whether downloads from an IP address are permitted; None refuses all URLs.
     """
 

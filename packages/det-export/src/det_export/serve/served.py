@@ -38,8 +38,8 @@ class ServedModel:
         load: function that returns the detector.
         file: file that `load` reads; the model is reloaded if it changes. None: never.
         batch: maximum number of pictures per call of the model.
-        limits: bounds of the server.
-        metrics: counters of the server.
+        limits: bounds on sizes, times and queues.
+        metrics: counters that the page of metrics shows.
 
     Attributes:
         detector: detector that computes the next batch.

@@ -39,15 +39,15 @@ class Server(uvicorn.Server):
     """A server of models; `run` answers requests until `should_exit`, and those it has taken by then.
 
     Args:
-        models: name -> loaded model.
+        models: loaded models by name.
         address: host and port; port 0 for any free one.
         token: required token of `Authorization: Bearer TOKEN`; "" for none.
-        limits: bounds of the server.
-        metrics: counters of the server.
-        allowed: as of `make_app`.
+        limits: bounds on sizes, times and queues.
+        metrics: counters that the page of metrics shows.
+        allowed: host names of requests, as in `make_app`.
 
     Attributes:
-        url: URL of the server.
+        url: URL that the server listens on.
     """
 
     def __init__(

@@ -16,11 +16,11 @@ class Limits:
         pixels: maximum number of pixels of a picture, checked in the head of the file before decoding.
         pictures: maximum number of pictures in one request.
         queue: maximum number of unanswered pictures of one model.
-        head_seconds: time for a client to send the head of a request.
-        body_seconds: time for a client to send the body.
-        url_seconds: time for a download.
-        answer_seconds: time for a client to receive a part of the answer.
-        shutdown_seconds: time for running requests after the server was stopped.
+        head_seconds: seconds for a client to send the head of a request.
+        body_seconds: seconds for a client to send the body.
+        url_seconds: seconds for the download of a picture.
+        answer_seconds: seconds for a client to receive a part of the answer.
+        shutdown_seconds: seconds for running requests after the server was stopped.
     """
 
     upload_bytes: int = 32 << 20

@@ -42,7 +42,7 @@ def download(address: str, largest: int, seconds: float, allowed: Callable[[str]
     Args:
         address: URL, "http://..." or "https://...".
         largest: maximum size of the file in bytes.
-        seconds: time for the whole download, including the connection.
+        seconds: seconds for the whole download, including the connection.
         allowed: function that decides whether connections to an IP address are permitted.
 
     Raises:

@@ -22,7 +22,7 @@ class DetectionRecorder(PerImage[ImageRecord]):
     Images without ground truth, without detections or with rotated boxes are skipped.
 
     Args:
-        classes: names of the labels.
+        classes: names of the classes; the label is the index.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:

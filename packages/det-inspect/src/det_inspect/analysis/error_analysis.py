@@ -23,8 +23,8 @@ class ErrorAnalysis:
         images: ground truth and detections of each image.
         image_errors: error types of the detections of each image.
         errors: number and AP50 cost of each error type, by IoU of boxes.
-        issues: probable mistakes of format.
-        errors_in: as `errors`, by the IoU of masks ("segm") and the OKS of keypoints, if they were evaluated.
+        issues: probable mistakes of the data format.
+        errors_in: errors as `errors`, by the IoU of masks ("segm") and the OKS of keypoints, if they were evaluated.
     """
 
     classes: tuple[str, ...]

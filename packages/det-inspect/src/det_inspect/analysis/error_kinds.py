@@ -51,8 +51,8 @@ class ErrorCosts:
 
     Attributes:
         ap50: COCO's AP at an IoU of 0.5, the mean over classes, in [0, 1]; None without ground-truth objects.
-        costs: by error type, the gain in AP50 if these errors were fixed; {} without ground-truth objects.
-        counts: by error type, the number of errors.
+        costs: gain in AP50 by error type, if these errors were fixed; {} without ground-truth objects.
+        counts: number of errors by error type.
     """
 
     ap50: float | None

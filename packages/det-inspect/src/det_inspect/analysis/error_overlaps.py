@@ -27,8 +27,8 @@ def costs_by(
     Args:
         iou_type: "bbox", "segm" for mask IoU, or "keypoints" for OKS.
         ground_truth: table of objects; for OKS, those without labelled keypoints are ignored, like crowds.
-        detections: table of detections.
-        num_classes: number of labels.
+        detections: detections of all images as a table.
+        num_classes: number of classes, without background.
         sigmas: standard deviation of each keypoint's annotation as a fraction of the object's scale, for OKS; the
             default is the 17 of COCO's persons.
     """

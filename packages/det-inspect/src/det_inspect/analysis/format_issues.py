@@ -17,7 +17,7 @@ __all__ = ["FormatIssue", "format_issues"]
 
 _IMAGES, _FEW_IMAGES, _OBJECTS = 200, 60, 50  # maximum numbers of images and objects to check
 _FEWEST = 8  # minimum number of pairs or objects of an issue
-_SHOWN = 0.5  # the score from which `det predict` shows a detection
+_MIN_SCORE = 0.5  # the score from which `det predict` shows a detection
 
 _Reading: TypeAlias = Callable[[Floats, tuple[int, int]], Floats]
 
@@ -29,7 +29,7 @@ class FormatIssue:
     Attributes:
         kind: short name of the mistake.
         details: the numbers that it was concluded from.
-        fix: what to check or change.
+        fix: advice on the likely cause of the mistake.
     """
 
     kind: str
@@ -89,8 +89,8 @@ def _scores(images: Sequence[ImageRecord], count: int) -> Iterator[FormatIssue]:
         details = f"there is no detection at all in {len(images)} images, which hold {objects} objects"
         fix = "lower the score threshold of the model, and check that its weights were loaded"
         yield FormatIssue("nothing above the threshold", details, fix)
-    elif best < _SHOWN:
-        details = f"the best of {count} scores is {best:.3f}, so that a threshold of {_SHOWN} shows nothing"
+    elif best < _MIN_SCORE:
+        details = f"the best of {count} scores is {best:.3f}, so that a threshold of {_MIN_SCORE} shows nothing"
         fix = "the weights may not have been loaded or hardly trained; or lower the threshold"
         yield FormatIssue("nothing above the threshold", details, fix)
     annotated = [record for record in images if not record.ground_truth.crowd.all()]

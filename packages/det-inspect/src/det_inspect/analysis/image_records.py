@@ -45,8 +45,8 @@ class ImageRecord(NamedTuple):
     Attributes:
         image_id: id of the image in its dataset.
         size: (height, width) in pixels; (0, 0) if unknown.
-        ground_truth: the G annotated objects.
-        detections: the D detections.
+        ground_truth: columns of the G annotated objects.
+        detections: columns of the D detections.
         file: path of the image; "" if unknown.
         ious: float64 (D, G): overlaps by which they are matched, such as mask IoU or OKS; None: IoU of the boxes.
         once: bool (G,): crowds in which only one detection is ignored; None: no such crowd.

@@ -23,7 +23,7 @@ __all__ = ["page", "write_page"]
 
 _CURVES, _CLASSES, _IMAGES, _SIDE = 8, 20, 12, 560
 _BOXES, _SHORT, _LONGEST = 1000, 48, 500
-_COLOURS = ("#2f6fdb", "#e0452f", "#1f9d57", "#d99a00", "#8e44ad", "#16a5b8", "#e2618f", "#7a5c3e")
+_COLORS = ("#2f6fdb", "#e0452f", "#1f9d57", "#d99a00", "#8e44ad", "#16a5b8", "#e2618f", "#7a5c3e")
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1160px; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; margin: .6em 0 } td, th { padding: 2px 9px; text-align: right }
@@ -72,7 +72,7 @@ def page(
     Args:
         title: name of the evaluated model or file.
         figures: metrics by name, such as "bbox/AP"; None if undefined.
-        notes: notes on the metrics.
+        notes: remarks on missing or special metrics.
         analysis: error analysis; None without one.
         images: the folder that the names of files start from; None takes them as they are.
     """
@@ -194,10 +194,10 @@ def _curves(analysis: ErrorAnalysis) -> str:
         recall, precision = hits / count, hits / np.arange(1, len(hits) + 1)
         envelope = np.maximum.accumulate(precision[::-1])[::-1]
         points = " ".join(f"{60 + 400 * r:.1f},{320 - 300 * p:.1f}" for r, p in _thinned(recall, envelope))
-        colour = _COLOURS[place % len(_COLOURS)]
-        lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        color = _COLORS[place % len(_COLORS)]
+        lines.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
         text = f"{escape(analysis.classes[label])} ({count})"
-        names.append(f'<text x="490" y="{40 + 22 * place}" fill="{colour}">{text}</text>')
+        names.append(f'<text x="490" y="{40 + 22 * place}" fill="{color}">{text}</text>')
     grid = "".join(
         f'<path d="M60 {320 - 300 * s}H460M{60 + 400 * s} 20V320" stroke="#ddd" fill="none"/>'
         f'<text x="52" y="{325 - 300 * s}" text-anchor="end">{s}</text>'
@@ -236,8 +236,8 @@ def _confusion(analysis: ErrorAnalysis, threshold: float) -> str:
         cells = []
         for predicted in columns:
             share, count = counts[true, predicted] / total, counts[true, predicted]
-            colour = f"rgba({'31,157,87' if true == predicted else '224,69,47'},{share:.2f})"
-            cells.append(f'<td style="background:{colour}">{count or ""}</td>')
+            color = f"rgba({'31,157,87' if true == predicted else '224,69,47'},{share:.2f})"
+            cells.append(f'<td style="background:{color}">{count or ""}</td>')
         rows.append(f'<tr><th class="side">{names[true]}</th>{"".join(cells)}</tr>')
     note = f"Rows are ground truth, columns detections of a score of at least {threshold:.2f} (the best F1)."
     return f'<p class="small">{note}</p><table class="confusion"><thead><tr>{head}</tr></thead>{"".join(rows)}</table>'

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "track"]
 
-_SHOWN, _CLASSES, _WORDS = 10, 20, 400
+_MAX_LISTED, _CLASSES, _WORDS = 10, 20, 400
 _SECONDS = 10.0
 
 
@@ -83,9 +83,9 @@ def check(sources: Sources, html: Path | None, heads: bool, as_json: bool) -> No
       det data check faster_rcnn_r50_fpn_1x --html report.html
       det data check --images photos --annotations cells_train.json --annotations cells_val.json
     """
-    from det_inspect.datasets.check import check as look
+    from det_inspect.datasets.check import check as check_data
 
-    report = look(sources.readers(), pixels=not heads, track=track)
+    report = check_data(sources.readers(), pixels=not heads, track=track)
     if html is not None:
         from det_inspect.datasets.page import data_page
 
@@ -178,12 +178,12 @@ def _show(report: "Report", heads: bool = False) -> None:
     counts = report.counts()
     for kind, count in counts.items():
         echo(f"\n{kind}: {count}")
-        for defect in [each for each in report.defects if each.kind == kind][:_SHOWN]:
+        for defect in [each for each in report.defects if each.kind == kind][:_MAX_LISTED]:
             elsewhere = defect.image is not None and str(defect.image) != defect.file
             image = f" (in {defect.image.name})" if defect.image is not None and elsewhere else ""
             echo(f"  {defect.split}: {short_name(defect.file, _WORDS)}: {short_name(defect.text, _WORDS)}{image}")
-        if count > _SHOWN:
-            echo(f"  and {count - _SHOWN} more; --json lists all")
+        if count > _MAX_LISTED:
+            echo(f"  and {count - _MAX_LISTED} more; --json lists all")
     unread = " The pixels of the images were not read." if heads else ""
     echo(f"\n{counted(sum(counts.values()), 'defect')}.{unread}" if counts else f"\nNo defect was found.{unread}")
 
@@ -191,9 +191,9 @@ def _show(report: "Report", heads: bool = False) -> None:
 def _show_classes(classes: Mapping[str, Mapping[str, int]]) -> None:
     """The classes with most objects, each with a bar, and the number of the others."""
     ordered = sorted(classes.items(), key=lambda item: -item[1]["objects"])
-    shown = [(short_name(name), count) for name, count in ordered[:_CLASSES]]
-    width, most = max((len(name) for name, _ in shown), default=0), ordered[0][1]["objects"] if ordered else 0
-    for name, count in shown:
+    rows = [(short_name(name), count) for name, count in ordered[:_CLASSES]]
+    width, most = max((len(name) for name, _ in rows), default=0), ordered[0][1]["objects"] if ordered else 0
+    for name, count in rows:
         bar = "#" * round(30 * count["objects"] / most) if most else ""
         echo(f"  {name:{width}} {count['objects']:7} in {count['images']:6} images  {bar}".rstrip())
     if rest := ordered[_CLASSES:]:

@@ -49,15 +49,15 @@ class Sources:
         """Lister of the files of each split, with its reader's rules; or the dataset, if its reader cannot list."""
         from det_inspect.datasets.check import Source
 
-        found: dict[str, Any] = {}
+        readers: dict[str, Any] = {}
         for split, factory in self.factories().items():
             lists = hasattr(factory.target, "listing")
             listing = functools.partial(listing_of, factory, f"data.{split}")
             if lists and self.recipe is not None:
-                found[split] = Source(listing, _rules_of(factory), factory)
+                readers[split] = Source(listing, _rules_of(factory), factory)
             else:
-                found[split] = listing if lists else factory
-        return found
+                readers[split] = listing if lists else factory
+        return readers
 
     def titles(self) -> list[str]:
         """Display name of all datasets together."""
@@ -72,12 +72,12 @@ class Sources:
             raise click.UsageError("give a recipe, or options that name the files, not both")
         data = recipes.load(str(self.recipe), self.overrides).build("data")
         named = {split: getattr(data, split, None) for split in self.splits or _SPLITS}
-        found = {split: factory for split, factory in named.items() if factory is not None}
-        if missing := [split for split in self.splits if split not in found]:
+        readers = {split: factory for split, factory in named.items() if factory is not None}
+        if missing := [split for split in self.splits if split not in readers]:
             raise ConfigError(f"data.{missing[0]}", f"is not named by {self.recipe}")
-        if not found:
+        if not readers:
             raise ConfigError("data", f"{self.recipe} names no dataset")
-        return found
+        return readers
 
     def _of_files(self) -> "dict[str, Factory[Dataset]]":
         from det_core.plugins import registry
@@ -91,7 +91,7 @@ class Sources:
     def _arguments(self) -> Mapping[str, dict[str, Any]]:
         """The arguments of the reader, by split."""
         classes = self._classes()
-        chosen = {} if classes is None else {"classes": classes}
+        class_arguments = {} if classes is None else {"classes": classes}
         if self.form == "voc":
             if self.folder is None:
                 raise click.UsageError("voc needs --folder, and --split for the names of its lists")
@@ -104,7 +104,7 @@ class Sources:
             labels: Any = self.labels or (None,) * len(self.images)
             names = self._named(self.images)
             return {
-                name: {"images": each, "labels": label, **chosen}
+                name: {"images": each, "labels": label, **class_arguments}
                 for name, each, label in zip(names, self.images, labels, strict=True)
             }
         if not self.images or not self.annotations:
@@ -131,9 +131,9 @@ class Sources:
             if len(self.splits) != len(places):
                 raise click.UsageError("give --split once for each dataset, in their order")
             return self.splits
-        told = tuple(next((s for s in _SPLITS if s in place.stem.lower()), "") for place in places)
-        if "" not in told and len(set(told)) == len(told):
-            return told
+        splits = tuple(next((s for s in _SPLITS if s in place.stem.lower()), "") for place in places)
+        if "" not in splits and len(set(splits)) == len(splits):
+            return splits
         return _SPLITS[:1] if len(places) == 1 else tuple(f"part{n}" for n in range(1, len(places) + 1))
 
 
@@ -148,8 +148,8 @@ def listing_of(factory: "Factory[Dataset]", where: str) -> "Listing":
             where, f"{name} cannot list the content of its files", fix="give one of coco, lvis, voc or yolo"
         )
     arguments = {name: part.build() if hasattr(part, "build") else part for name, part in factory.arguments.items()}
-    known = signature_of(read).arguments
-    listing: Listing = read(**{name: value for name, value in arguments.items() if name in known})
+    parameters = signature_of(read).arguments
+    listing: Listing = read(**{name: value for name, value in arguments.items() if name in parameters})
     return listing
 
 
@@ -159,9 +159,9 @@ def _rules_of(factory: "Factory[Dataset]") -> "Rules":
 
     from det_inspect.datasets.check_listing import Rules
 
-    given = {name: part.build() if hasattr(part, "build") else part for name, part in factory.arguments.items()}
-    masks = given.get("masks", False)
-    return Rules(mask_form(masks), bool(given.get("keypoints", False)), bool(given.get("rotated", False)))
+    arguments = {name: part.build() if hasattr(part, "build") else part for name, part in factory.arguments.items()}
+    masks = arguments.get("masks", False)
+    return Rules(mask_form(masks), bool(arguments.get("keypoints", False)), bool(arguments.get("rotated", False)))
 
 
 def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -191,9 +191,9 @@ def file_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
 
     @functools.wraps(function)
-    def with_sources(recipe: str | None = None, **given: Any) -> Any:
+    def with_sources(recipe: str | None = None, **options: Any) -> Any:
         names = ("overrides", "splits", "form", "images", "annotations", "folder", "labels", "classes")
-        return function(sources=Sources(recipe, **{name: given.pop(name) for name in names}), **given)
+        return function(sources=Sources(recipe, **{name: options.pop(name) for name in names}), **options)
 
     decorated: Callable[..., Any] = with_sources
     for option in reversed(options):

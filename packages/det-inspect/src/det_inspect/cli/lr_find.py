@@ -31,17 +31,17 @@ def command(
     from det_inspect.training.trial import find_learning_rate, require_one_process
 
     require_one_process("lr-find")
-    found = find_learning_rate(loaded, lowest, highest, steps)
-    for rate, loss in zip(found.rates, found.losses, strict=True):
+    result = find_learning_rate(loaded, lowest, highest, steps)
+    for rate, loss in zip(result.rates, result.losses, strict=True):
         echo(f"{rate:.3g}\t{loss:.4f}")
     if plot is not None:
-        pairs = enumerate(zip(found.rates, found.losses, strict=True))
+        pairs = enumerate(zip(result.rates, result.losses, strict=True))
         rows = [{"step": step, "loss": loss, "lr": rate} for step, (rate, loss) in pairs]
         try:
             echo(f"The curve: {plot_curves(rows, plot)}")
         except MissingExtraError as error:
             echo(f"No curve: {error}", err=True)
-    if found.suggestion is None:
+    if result.suggestion is None:
         echo("No suggestion: the loss never falls; widen --lowest and --highest.")
     else:
-        echo(f"Begin with --set train.optimizer.lr={found.suggestion:.2g}")
+        echo(f"Begin with --set train.optimizer.lr={result.suggestion:.2g}")

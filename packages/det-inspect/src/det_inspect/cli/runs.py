@@ -57,30 +57,30 @@ def show(run: Path, plot: Path | None) -> None:
     from det_inspect.runs.picture import plot_comparison
     from det_inspect.runs.reading import read_run
 
-    found = read_run(run)
-    model, summary = found.section("model").get("type", "?"), str(found.tree.get("summary") or "")
-    _facts({"run": str(run), "recipe": summary, "model": str(model), "steps": found.progress})
-    for start in found.starts:
+    record = read_run(run)
+    model, summary = record.section("model").get("type", "?"), str(record.tree.get("summary") or "")
+    _facts({"run": str(run), "recipe": summary, "model": str(model), "steps": record.progress})
+    for start in record.starts:
         commit = start["git"].get("commit") if isinstance(start.get("git"), dict) else None
         words = start.get("command")
         text = " ".join(map(str, words)) if isinstance(words, list) else ""
         code = f", commit {str(commit)[:10]}" if commit else ""
         processes = counted(start.get("processes", 1), "process", "processes")
         _facts({"started": f"{start.get('started', '?')}, {processes}{code}: {text}"})
-    if found.headline:
-        name, value = found.headline
-        _facts({"best": f"{name} {_number(value)} at step {found.metrics_step}"})
-    evaluated = [row for row in found.rows if any(name.startswith("val/") for name in row)]
+    if record.headline:
+        name, value = record.headline
+        _facts({"best": f"{name} {_number(value)} at step {record.metrics_step}"})
+    evaluated = [row for row in record.rows if any(name.startswith("val/") for name in row)]
     names = list(dict.fromkeys(name for row in evaluated for name in row if name.startswith("val/")))[:6]
     if evaluated:
         rows = [[str(row["step"]), *(_number(row.get(name)) for name in names)] for row in evaluated[-20:]]
         _table(["step", *(name.removeprefix("val/") for name in names)], rows)
-    files = sorted(path for path in found.path.iterdir() if path.is_file() and not path.name.startswith("."))
+    files = sorted(path for path in record.path.iterdir() if path.is_file() and not path.name.startswith("."))
     _facts({"files": ", ".join(f"{path.name} ({_size(path.stat().st_size)})" for path in files)})
-    for note in found.notes:
+    for note in record.notes:
         echo(f"note: {printable(note)}")
     if plot is not None:
-        echo(f"curves: {plot_comparison([found], plot)}")
+        echo(f"curves: {plot_comparison([record], plot)}")
 
 
 @command.command(short_help="Compare runs: metrics, the settings that differ, and curves.")
@@ -99,22 +99,22 @@ def compare(runs: tuple[Path, ...], plot: Path | None) -> None:
 
     if len(runs) < 2:
         raise click.UsageError("name two runs or more; det runs show RUN is for one.")
-    found = [read_run(path) for path in runs]
-    names = labels(found)
-    rows = [["steps", *(run.progress for run in found)]]
-    rows += [[name, *map(_number, values)] for name, values in metrics_table(found)]
+    records = [read_run(path) for path in runs]
+    names = labels(records)
+    rows = [["steps", *(run.progress for run in records)]]
+    rows += [[name, *map(_number, values)] for name, values in metrics_table(records)]
     _table(["metric", *names], rows)
-    settings, notes = differing_settings(found)
+    settings, notes = differing_settings(records)
     if settings:
         _table(["setting", *names], [[path, *(map(_short, values))] for path, values in settings])
     elif not notes:
         echo("The settings are the same.")
-    for run, name in zip(found, names, strict=True):
+    for run, name in zip(records, names, strict=True):
         notes += [f"{name}: {note}" for note in run.notes]
     for note in notes:
         echo(f"note: {note}")
     if plot is not None:
-        echo(f"curves: {plot_comparison(found, plot)}")
+        echo(f"curves: {plot_comparison(records, plot)}")
 
 
 def _facts(lines: dict[str, str]) -> None:

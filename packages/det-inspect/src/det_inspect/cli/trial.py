@@ -17,9 +17,9 @@ def command(context: click.Context, loaded: "Recipe", images: int | None) -> Non
     """A dry run, or whether the model can overfit a few images.
 
     Args:
-        context: of `det train`.
-        loaded: recipe with overrides applied.
-        images: how many to learn; None: a dry run.
+        context: click context of `det train`.
+        loaded: recipe with all overrides applied.
+        images: number of images to overfit; None: a dry run.
     """
     from det_inspect.training import trial
 
@@ -35,6 +35,6 @@ def command(context: click.Context, loaded: "Recipe", images: int | None) -> Non
     done = f"after {outcome.step} steps on {counted(images, 'image')}"
     if value is None or value <= 0.9:
         echo(f"{name} {value} {done}: it does not learn them.", err=True)
-        echo("Look at classes and boxes (det data check), at the learning rate (det lr-find) and at the weights.")
+        echo("Check classes and boxes (det data check), at the learning rate (det lr-find) and at the weights.")
         context.exit(1)
     echo(f"{name} {value:.3f} {done}: it learns.")

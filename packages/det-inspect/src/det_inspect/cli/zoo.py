@@ -33,11 +33,11 @@ def list_models(task: str | None, as_json: bool) -> None:
     Example:
       det zoo list --task keypoints
     """
-    chosen = [model for model in published.models().values() if task in (None, model.task)]
+    models = [model for model in published.models().values() if task in (None, model.task)]
     if as_json:
-        echo(json.dumps([_facts(model) for model in chosen], indent=1))
+        echo(json.dumps([_facts(model) for model in models], indent=1))
     else:
-        _show_table(chosen)
+        _show_table(models)
 
 
 @command.command(short_help="Show the published data of a model.")

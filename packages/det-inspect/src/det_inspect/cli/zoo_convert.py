@@ -36,7 +36,7 @@ def command(source: str, output: Path | None, recipe: str | None, force: bool) -
     """
     if output is None:
         if "://" in source:
-            raise click.UsageError("say where to write, with --output FILE.safetensors")
+            raise click.UsageError("--output FILE.safetensors is required")
         output = Path(source).with_suffix(".safetensors")
     if output.suffix != ".safetensors":
         raise ConfigError("--output", "must end in .safetensors", f"got {output}")
@@ -56,7 +56,7 @@ def _as_it_is(source: str) -> "tuple[dict[str, Tensor], str]":
     from det_core.weights import read
 
     state = read(source)
-    return state, f"{source}: {len(state)} tensors read; --recipe NAME would say whether they fit a model"
+    return state, f"{source}: {len(state)} tensors read; --recipe NAME checks whether they fit a model"
 
 
 def _upgraded(source: str, name: str) -> "tuple[dict[str, Tensor], str]":

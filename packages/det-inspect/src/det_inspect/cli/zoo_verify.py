@@ -117,11 +117,11 @@ def _compared(model: PublishedModel, metrics: Mapping[str, float]) -> set[bool]:
         table.add_column(heading, justify="left" if heading == "figure" else "right")
     verdicts: set[bool] = set()
     for label in (label for label in model.reported if label in _METRICS):
-        wanted = float(model.reported[label])
-        found = next((100 * metrics[key] for key in _METRICS[label] if key in metrics), None)
-        agrees = found is not None and abs(found - wanted) <= _TOLERANCE + 1e-9
+        reference = float(model.reported[label])
+        value = next((100 * metrics[key] for key in _METRICS[label] if key in metrics), None)
+        agrees = value is not None and abs(value - reference) <= _TOLERANCE + 1e-9
         verdicts.add(agrees)
-        here = ("", "not evaluated") if found is None else (f"{found:.2f}", f"{found - wanted:+.2f}")
-        table.add_row(cell(label), f"{wanted:g}", *here, style=None if agrees else "red")
+        here = ("", "not evaluated") if value is None else (f"{value:.2f}", f"{value - reference:+.2f}")
+        table.add_row(cell(label), f"{reference:g}", *here, style=None if agrees else "red")
     Console(highlight=False, markup=False).print(table)
     return verdicts

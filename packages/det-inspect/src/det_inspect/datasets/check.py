@@ -15,9 +15,9 @@ from det_core.errors import DataError, DetError
 from det_core.recipes import Factory
 from det_core.structures import Sample
 
-from det_inspect.datasets.check_listing import Rules, look_through
+from det_inspect.datasets.check_listing import Rules, examine_listing
 from det_inspect.datasets.copies import Copies
-from det_inspect.datasets.report import Defect, Drawn, Report, SplitReport
+from det_inspect.datasets.report import Defect, Example, Report, SplitReport
 
 __all__ = ["Source", "check"]
 
@@ -30,8 +30,8 @@ class Source:
     """A split as a recipe reads it.
 
     Attributes:
-        listing: lists its files, unchecked.
-        rules: rules of its reader.
+        listing: function that lists the files of the split, unchecked.
+        rules: rules of the split's reader.
         dataset: unbuilt dataset; built to check that the reader accepts it, and to count skipped entries.
     """
 
@@ -48,8 +48,8 @@ def check(
     """Check each split, and search for images that two splits share.
 
     Args:
-        sources: for each split a function that lists its files, with the rules of its reader, if any; or, for
-            readers that cannot list, the dataset, whose samples are read one by one.
+        sources: function for each split that lists its files, with the rules of its reader, if any; or, for readers
+            that cannot list, the dataset, whose samples are read one by one.
         pixels: whether to decode every image; else their heads are read, which finds neither damage nor copies.
         track: given images, their number and the name of the split, gives them again, to show how far it is.
     """
@@ -64,10 +64,10 @@ def check(
                 defects += _of_samples(source(), name, split, copies, follow)
             else:
                 if isinstance(source, Source):
-                    images = look_through(source.listing(), name, split, defects, source.rules)
+                    images = examine_listing(source.listing(), name, split, defects, source.rules)
                     defects += _as_read(source, name, split, any(defect.split == name for defect in defects))
                 else:
-                    images = look_through(source(), name, split, defects)
+                    images = examine_listing(source(), name, split, defects)
                 defects += _of_files(images, name, split, copies, pixels, follow)
         except DetError as error:
             defects.append(Defect("unreadable file", name, error.where, "", _words(error)))
@@ -78,17 +78,17 @@ def _named(track: Track, name: str) -> Callable[[Iterable[Any], int], Iterable[A
     return lambda items, count: track(items, count, name)
 
 
-def _as_read(source: Source, name: str, split: SplitReport, known: bool) -> Iterator[Defect]:
-    """Errors of the reader for the split that are not yet `known`; skipped entries are counted."""
+def _as_read(source: Source, name: str, split: SplitReport, in_listing: bool) -> Iterator[Defect]:
+    """Errors of the reader for the split that are not yet `in_listing`; skipped entries are counted."""
     try:
         split.left_out = left_out(source.dataset())
     except DetError as error:
-        if not known:
+        if not in_listing:
             yield Defect("unreadable file", name, error.where, "", _words(error))
 
 
 def _of_files(
-    images: Mapping[Path, tuple[Any, Drawn]],
+    images: Mapping[Path, tuple[Any, Example]],
     name: str,
     split: SplitReport,
     copies: Copies,
@@ -97,7 +97,7 @@ def _of_files(
 ) -> Iterator[Defect]:
     """Check the images of a listing, each with its entry and its objects."""
     every = max(1, len(images) // _EXAMPLES)
-    for number, (path, (entry, drawn)) in enumerate(follow(images.items(), len(images))):
+    for number, (path, (entry, example)) in enumerate(follow(images.items(), len(images))):
         listed = (entry["height"], entry["width"])
         if not path.exists():
             yield Defect("missing image", name, str(path), str(entry["id"]), "the file is listed, but not there")
@@ -109,12 +109,12 @@ def _of_files(
             yield Defect("unreadable image", name, str(path), str(entry["id"]), _words(error))
             continue
         if size != listed:
-            text = f"the image has {size[1]} x {size[0]} upright pixels, its entry says {listed[1]} x {listed[0]}"
+            text = f"the image has {size[1]} x {size[0]} upright pixels, its entry has {listed[1]} x {listed[0]}"
             yield Defect("size differs", name, str(path), str(entry["id"]), text, path)
         if picture is not None:
             yield from copies.add(picture, name, path, entry["id"])
         if number % every == 0 and len(split.examples) < _EXAMPLES:
-            split.examples.append(drawn)
+            split.examples.append(example)
 
 
 def _of_samples(dataset: Dataset, name: str, split: SplitReport, copies: Copies, follow: Any) -> Iterator[Defect]:
@@ -141,7 +141,7 @@ def _of_samples(dataset: Dataset, name: str, split: SplitReport, copies: Copies,
         yield from copies.add(sample.image, name, where, sample.id)
         yield from _of_targets(sample, name, str(where), split)
         if index % every == 0 and len(split.examples) < _EXAMPLES and sample.path is not None:
-            split.examples.append(_drawn(sample))
+            split.examples.append(_example_of(sample))
 
 
 def _of_targets(sample: Sample, name: str, where: str, split: SplitReport) -> Iterator[Defect]:
@@ -157,7 +157,7 @@ def _of_targets(sample: Sample, name: str, where: str, split: SplitReport) -> It
     split.crowds += 0 if targets.crowd is None else int(targets.crowd.sum())
     split.masks += 0 if targets.masks is None else len(targets)
     split.keypoints += 0 if targets.keypoints is None else int((targets.keypoints[..., 2] > 0).any(1).sum())
-    known = set()
+    objects = set()
     for number, (label, box) in enumerate(zip(labels, boxes, strict=True)):
         sides = box[2:4] if len(box) == 5 else (box[2] - box[0], box[3] - box[1])
         split.areas.append(max(0.0, sides[0] * sides[1]))
@@ -169,19 +169,19 @@ def _of_targets(sample: Sample, name: str, where: str, split: SplitReport) -> It
         elif min(sides) <= 0:
             kind = "empty box" if min(sides) == 0 else "negative box"
             text = f"has a box of width {sides[0]:g} and height {sides[1]:g}"
-        elif (label, *box) in known:
+        elif (label, *box) in objects:
             kind, text = "duplicate box", "has the class and the box of another one"
-        known.add((label, *box))
+        objects.add((label, *box))
         if kind:
             yield Defect(kind, name, where, str(sample.id), f"object {number} {text}", sample.path)
 
 
-def _drawn(sample: Sample) -> Drawn:
+def _example_of(sample: Sample) -> Example:
     assert sample.path is not None
     if sample.targets is None or sample.targets.boxes.shape[1] == 5:
-        return Drawn(sample.path, [], [])
+        return Example(sample.path, [], [])
     boxes = [(x0, y0, x1, y1) for x0, y0, x1, y1 in sample.targets.boxes.tolist()]
-    return Drawn(sample.path, boxes, sample.targets.labels.tolist())
+    return Example(sample.path, boxes, sample.targets.labels.tolist())
 
 
 def _words(error: DetError) -> str:

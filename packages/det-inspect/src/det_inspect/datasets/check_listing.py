@@ -20,9 +20,9 @@ from det_core.data.formats.listing import Listing
 from det_core.data.images import file_of
 from det_core.printable import quoted
 
-from det_inspect.datasets.report import Defect, Drawn, SplitReport
+from det_inspect.datasets.report import Defect, Example, SplitReport
 
-__all__ = ["Rules", "look_through"]
+__all__ = ["Rules", "examine_listing"]
 
 _Record = Mapping[str, Any]
 
@@ -33,7 +33,7 @@ class Rules:
 
     Attributes:
         masks: representation of masks; None: segmentations are not read.
-        keypoints: whether keypoints are read.
+        keypoints: whether the reader reads keypoints.
         rotated: whether boxes may be rotated.
     """
 
@@ -42,9 +42,9 @@ class Rules:
     rotated: bool = False
 
 
-def look_through(
+def examine_listing(
     listing: Listing, name: str, split: SplitReport, defects: list[Defect], rules: Rules | None = None
-) -> dict[Path, tuple[Any, Drawn]]:
+) -> dict[Path, tuple[Any, Example]]:
     """Add defects to `defects` and counts to `split`; returns the images to read, with their entries.
 
     With `rules` only the fields that the reader uses are checked; without, all fields.
@@ -61,17 +61,17 @@ def look_through(
     categories.sort(key=lambda category: category["id"])
     split.classes = tuple(category["name"] for category in categories)
     split.sizes += [(image["height"], image["width"]) for image in images]
-    drawn = {image["id"]: Drawn(file_of(listing.images, image["file_name"]), [], []) for image in images}
-    _objects(listing, name, split, images, categories, drawn, defects, rules)
-    found: dict[Path, tuple[Any, Drawn]] = {}
+    examples = {image["id"]: Example(file_of(listing.images, image["file_name"]), [], []) for image in images}
+    _objects(listing, name, split, images, categories, examples, defects, rules)
+    images_by_path: dict[Path, tuple[Any, Example]] = {}
     for image in images:
         path = file_of(listing.images, image["file_name"])
-        if path in found:
-            text = f"image {quoted(image['id'], 60)} is the file of image {quoted(found[path][0]['id'], 60)}"
+        if path in images_by_path:
+            text = f"image {quoted(image['id'], 60)} is the file of image {quoted(images_by_path[path][0]['id'], 60)}"
             defects.append(Defect("file listed twice", name, str(path), str(image["id"]), text, path))
         else:
-            found[path] = (image, drawn[image["id"]])
-    return found
+            images_by_path[path] = (image, examples[image["id"]])
+    return images_by_path
 
 
 def _sound(records: Sequence[Any], what: str, check: Any, name: str, where: str, defects: list[Defect]) -> list[Any]:
@@ -95,7 +95,7 @@ def _objects(
     split: SplitReport,
     images: Sequence[_Record],
     categories: Sequence[_Record],
-    drawn: Mapping[Any, Drawn],
+    examples: Mapping[Any, Example],
     defects: list[Defect],
     rules: Rules | None,
 ) -> None:
@@ -115,8 +115,8 @@ def _objects(
     else:
         points = max(counts.values(), default=0) if rules.keypoints else None
         check = AnnotationCheck(rows, sizes, set(labels), rules.masks, points, rules.rotated)
-    shown: defaultdict[Any, set[int]] = defaultdict(set)
-    known: Counter[tuple[Any, ...]] = Counter()
+    labels_of_image: defaultdict[Any, set[int]] = defaultdict(set)
+    place_counts: Counter[tuple[Any, ...]] = Counter()
     for called, record, first in faults_of(records, "annotation", lambda record: None):
         faults = [first] if first else [_explained(fault, record, refused) for fault in check.faults(record)]
         usable = not faults
@@ -125,17 +125,17 @@ def _objects(
             faults += _parts(record, size, counts.get(record["category_id"]) if usable else None)
             faults += [fault for each in listing.checks for fault in each(record)]
         if usable:
-            faults += _place(record, size, known)
+            faults += _place(record, size, place_counts)
             _count(record, labels[record["category_id"]], split)
-            shown[record["image_id"]].add(labels[record["category_id"]])
-            own = drawn[record["image_id"]]
-            own.boxes.append(extent(record["bbox"]))
-            own.labels.append(labels[record["category_id"]])
-        image = drawn[record["image_id"]].image if size is not None else None
+            labels_of_image[record["image_id"]].add(labels[record["category_id"]])
+            example = examples[record["image_id"]]
+            example.boxes.append(extent(record["bbox"]))
+            example.labels.append(labels[record["category_id"]])
+        image = examples[record["image_id"]].image if size is not None else None
         box = _drawable(record) if image is not None else None
         defects += [Defect(f.kind, name, where, _id_of(record), f"{called} {f.text}", image, box) for f in faults]
-    split.images_with.update(label for labels_shown in shown.values() for label in labels_shown)
-    split.empty += len(images) - len(shown)
+    split.images_with.update(label for labels_shown in labels_of_image.values() for label in labels_shown)
+    split.empty += len(images) - len(labels_of_image)
 
 
 def _refused(records: Sequence[Any], good: Mapping[Any, int], what: str) -> set[tuple[str, Any]]:
@@ -173,13 +173,13 @@ def _parts(record: _Record, size: tuple[int, int], points: int | None) -> Iterat
         yield fault
     if values := record.get("keypoints"):
         if not are_numbers(values) or len(values) % 3 or (points and len(values) != 3 * points):
-            wanted = 3 * points if points else "three times as many"
-            yield Fault("broken keypoints", f"has keypoints that are not {wanted} finite numbers")
+            expected = 3 * points if points else "three times as many"
+            yield Fault("broken keypoints", f"has keypoints that are not {expected} finite numbers")
         elif not set(values[2::3]) <= {0, 1, 2}:
             yield Fault("broken keypoints", "has a keypoint visibility other than 0, 1 or 2")
 
 
-def _place(record: _Record, size: Any, known: "Counter[tuple[Any, ...]]") -> Iterator[Fault]:
+def _place(record: _Record, size: Any, counts: "Counter[tuple[Any, ...]]") -> Iterator[Fault]:
     """Warnings about a usable box."""
     box, (height, width) = record["bbox"], size
     if len(box) == 4:
@@ -187,8 +187,8 @@ def _place(record: _Record, size: Any, known: "Counter[tuple[Any, ...]]") -> Ite
         if (out := max(-x0, -y0, x1 - width, y1 - height)) > 1:
             yield Fault("box outside", f"has a box that reaches {out:g} pixels out of its {width} x {height} image")
     key = (record["image_id"], record["category_id"], *box)
-    known[key] += 1
-    if known[key] == 2:
+    counts[key] += 1
+    if counts[key] == 2:
         yield Fault("duplicate box", "has the class and the box of another one")
 
 

@@ -31,10 +31,10 @@ class Converted:
     """Result of a conversion.
 
     Attributes:
-        images: how many images it names.
+        images: number of images in the written annotations.
         objects: number of objects in the images.
         files: written files other than images, first the one that lists the others.
-        lost: what the format has no place for, and how many there were.
+        lost: number of values that the format cannot hold, by kind.
         skipped: a sentence for each entry left out because it cannot be used.
     """
 
@@ -60,9 +60,9 @@ def convert(
 
     Args:
         listing: annotations to convert, such as `CocoDataset.listing(...)`.
-        to: the format to write.
+        to: format to write, such as "coco".
         output: the folder to write into.
-        split: name of the split.
+        split: name of the split in the output.
         files: treatment of the images: copy, link or leave.
         bad_annotations: "stop" raises an error that lists the entries that cannot be used; "skip" leaves them out.
 

@@ -35,7 +35,7 @@ class Copies:
             pixels: uint8 (3, H, W).
             split: the split of the picture.
             path: path of the image, or its id without a file.
-            number: its id.
+            number: id of the image in the annotations.
         """
         shape = str(tuple(pixels.shape)).encode()
         # The digest of the pixels, not of the file: a copy may have another encoding or other metadata.

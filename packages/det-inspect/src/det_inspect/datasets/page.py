@@ -11,16 +11,16 @@ import torch
 from det_core.data import read_image
 from det_core.errors import DataError
 from det_core.structures import Targets
-from det_core.visual.draw import colour, draw
+from det_core.visual.draw import class_color, draw
 from det_core.zoo.class_names import short_name
 from PIL import Image, ImageDraw
 
 from det_inspect.counting import counted
-from det_inspect.datasets.report import KINDS, Defect, Drawn, Report, SplitReport
+from det_inspect.datasets.report import KINDS, Defect, Example, Report, SplitReport
 
 __all__ = ["data_page"]
 
-_SHOWN, _PICTURES, _SIDE, _BINS = 50, 3, 420, 24
+_MAX_LISTED, _PICTURES, _SIDE, _BINS = 50, 3, 420, 24
 _RED, _WORDS = (230, 30, 30), 400
 
 _STYLE = """
@@ -91,14 +91,14 @@ def _split(name: str, split: SplitReport) -> str:
     rows = [
         f"<tr><td>{escape(short_name(each))}</td><td class=n>{counts['objects']}</td>"
         f"<td class=n>{counts['images']}</td>"
-        f'<td class=bar><div style="width:{100 * counts["objects"] / most:.1f}%;background:rgb{colour(label)}"></div>'
-        "</td></tr>"
+        f'<td class=bar><div style="width:{100 * counts["objects"] / most:.1f}%;'
+        f'background:rgb{class_color(label)}"></div></td></tr>'
         for label, (each, counts) in ordered
     ]
     head = "<table><tr><th>class</th><th class=n>objects</th><th class=n>images</th><th></th></tr>"
-    first, rest = rows[:_SHOWN], rows[_SHOWN:]
+    first, rest = rows[:_MAX_LISTED], rows[_MAX_LISTED:]
     more = f"<details><summary>{len(rest)} more</summary>{head}{''.join(rest)}</table></details>" if rest else ""
-    figures = "".join(figure for drawn in split.examples for figure in _example(drawn, split.classes))
+    figures = "".join(figure for example in split.examples for figure in _example(example, split.classes))
     return (
         f"<h2>{escape(name)}</h2>{head}{''.join(first)}</table>{more}"
         f"<h3>Sides of objects, pixels</h3>{_histogram([area**0.5 for area in split.areas])}"
@@ -108,10 +108,10 @@ def _split(name: str, split: SplitReport) -> str:
 
 def _histogram(values: Sequence[float]) -> str:
     """How many values lie in each half octave, as a drawing."""
-    found = torch.tensor([value for value in values if value > 0], dtype=torch.float64)
-    if not len(found):
+    positive = torch.tensor([value for value in values if value > 0], dtype=torch.float64)
+    if not len(positive):
         return "<p>none</p>"
-    places = (found.log2() * 2).floor().clamp(0, _BINS - 1).long()
+    places = (positive.log2() * 2).floor().clamp(0, _BINS - 1).long()
     counts = torch.bincount(places, minlength=_BINS).tolist()
     width, height, most = 30, 120, max(counts)
     bars = [
@@ -127,16 +127,16 @@ def _histogram(values: Sequence[float]) -> str:
     return f'<svg width="{_BINS * width}" height="{height + 22}" role="img">{"".join(bars + marks)}</svg>'
 
 
-def _example(drawn: Drawn, classes: Sequence[str]) -> Iterator[str]:
+def _example(example: Example, classes: Sequence[str]) -> Iterator[str]:
     try:
-        image = read_image(drawn.image)
+        image = read_image(example.image)
     except DataError:
         return
     objects = Targets(
-        boxes=torch.tensor(drawn.boxes, dtype=torch.float32).reshape(-1, 4),
-        labels=torch.tensor(drawn.labels, dtype=torch.int64),
+        boxes=torch.tensor(example.boxes, dtype=torch.float32).reshape(-1, 4),
+        labels=torch.tensor(example.labels, dtype=torch.int64),
     )
-    yield _figure(draw(image, objects, classes), drawn.image.name)
+    yield _figure(draw(image, objects, classes), example.image.name)
 
 
 def _kind(kind: str, defects: Sequence[Defect]) -> str:
@@ -146,9 +146,9 @@ def _kind(kind: str, defects: Sequence[Defect]) -> str:
         f"<tr><td>{escape(each.split)}</td><td>{escape(short_name(each.id))}</td>"
         f"<td class=wide>{escape(short_name(each.text, _WORDS))}</td>"
         f"<td class=wide>{escape(short_name(Path(each.file).name, _WORDS))}</td></tr>"
-        for each in defects[:_SHOWN]
+        for each in defects[:_MAX_LISTED]
     )
-    rest = f"<p>and {len(defects) - _SHOWN} more, in the JSON</p>" if len(defects) > _SHOWN else ""
+    rest = f"<p>and {len(defects) - _MAX_LISTED} more, in the JSON</p>" if len(defects) > _MAX_LISTED else ""
     return (
         f"<h2>{escape(kind)}: {len(defects)}</h2><p>{escape(KINDS[kind])}</p>{''.join(figures)}"
         f"<table><tr><th>split</th><th>id</th><th>what</th><th>file</th></tr>{rows}</table>{rest}"

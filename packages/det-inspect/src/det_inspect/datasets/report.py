@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from det_core.structures import Size
 
-__all__ = ["KINDS", "Defect", "Drawn", "Report", "SplitReport"]
+__all__ = ["KINDS", "Defect", "Example", "Report", "SplitReport"]
 
 KINDS: Mapping[str, str] = {
     "unreadable file": "an annotation file, or a folder, that cannot be read",
@@ -20,7 +20,7 @@ KINDS: Mapping[str, str] = {
     "file listed twice": "one file under two entries",
     "missing image": "a file that is listed, but not there",
     "unreadable image": "a file that is damaged, cut short or no image",
-    "size differs": "a file of another size than its entry says",
+    "size differs": "a file whose size differs from its entry",
     "same image": "two files of one split with the same pixels",
     "split overlap": "two files of different splits with the same pixels",
     "similar images": "two files of different splits that are nearly equal, such as copies in another size or format",
@@ -31,7 +31,7 @@ KINDS: Mapping[str, str] = {
     "empty box": "a box of no width or height",
     "box outside": "a box that reaches out of its image by more than a pixel",
     "duplicate box": "two objects of one class in the same place",
-    "broken polygon": "an outline that cannot be drawn",
+    "broken polygon": "a polygon that cannot be drawn",
     "broken RLE": "a mask in run lengths that cannot be read",
     "broken keypoints": "keypoints that cannot be read",
 }
@@ -43,11 +43,11 @@ class Defect:
     """One thing that is wrong.
 
     Attributes:
-        kind: one of `KINDS`.
-        split: where it is.
+        kind: kind of the defect, one of `KINDS`.
+        split: name of the split with the defect.
         file: the annotation file or the image at fault.
         id: id of the image or the object, "" if unknown.
-        text: description of the defect.
+        text: description of the defect, a sentence.
         image: image file that shows the defect, if any.
         box: x0, y0, x1, y1 in it, if the defect has a place.
     """
@@ -62,7 +62,7 @@ class Defect:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Example:
     """An image to show, with its boxes, x0, y0, x1, y1, and the label of each."""
 
     image: Path
@@ -77,14 +77,14 @@ class SplitReport:
     Attributes:
         classes: the name of each label.
         sizes: (height, width) of each image that could be read, or as listed.
-        objects: how many objects each label has.
-        images_with: how many images show each label.
-        crowds: how many of the objects are crowds.
-        masks: how many of the objects have a mask.
-        keypoints: how many of the objects have keypoints.
+        objects: number of objects of each label.
+        images_with: number of images with each label.
+        crowds: number of objects that are crowds.
+        masks: number of objects with a mask.
+        keypoints: number of objects with keypoints.
         empty: number of images without objects.
-        areas: of the boxes, square pixels.
-        examples: sample of the images.
+        areas: areas of the boxes in square pixels.
+        examples: sample of images with boxes to draw.
         read: whether the pixels of the images were read.
         left_out: number of entries that the reader skips, by reason.
     """
@@ -98,7 +98,7 @@ class SplitReport:
     keypoints: int = 0
     empty: int = 0
     areas: list[float] = field(default_factory=list)
-    examples: list[Drawn] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
     read: bool = True
     left_out: Mapping[str, int] = field(default_factory=dict)
 

@@ -38,7 +38,7 @@ def network_pictures(recipe: "Recipe", split: str, count: int, seed: int = 0) ->
     Args:
         recipe: a recipe with `data`, `model` and `train`.
         split: "train", "val" or "test".
-        count: number of pictures.
+        count: maximum number of pictures to make.
         seed: seed of the order and of random transforms.
 
     Raises:

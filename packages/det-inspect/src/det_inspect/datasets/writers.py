@@ -29,10 +29,10 @@ class Written:
     """Annotations to write.
 
     Attributes:
-        texts: by the place of the file; first the one that names the others.
+        texts: content of each file by its path; first the file that names the others.
         images: new path of each image, by its name in the old folder.
-        objects: how many objects there are.
-        lost: what the format has no place for, and how many there were.
+        objects: number of objects in the annotations.
+        lost: number of values that the format cannot hold, by kind.
     """
 
     texts: Mapping[str, str]
@@ -50,9 +50,9 @@ def coco_files(content: Mapping[str, Any], listing: Listing, split: str) -> Writ
     annotations = []
     for each in objects:
         x, y, w, h = each["bbox"]
-        known = {"area": w * h, "iscrowd": 0, **each, "bbox": [x, y, w, h]}
+        record = {"area": w * h, "iscrowd": 0, **each, "bbox": [x, y, w, h]}
         annotations.append(
-            known | {"image_id": image_ids[each["image_id"]], "category_id": each["category_id"] + from_0}
+            record | {"image_id": image_ids[each["image_id"]], "category_id": each["category_id"] + from_0}
         )
     whole = {**content, "images": images, "annotations": annotations, "categories": categories}
     places = {each["file_name"]: f"images/{split}/{_slashed(each['file_name'])}" for each in images}
@@ -109,8 +109,8 @@ def yolo_files(content: Mapping[str, Any], listing: Listing, split: str) -> Writ
             if each.get("iscrowd"):
                 lost["crowds, which are left out"] += 1
                 continue
-            known = ("id", "image_id", "category_id", "bbox", "segmentation", "iscrowd", "area", "difficult")
-            _count_unknown(each, known, "objects", lost)
+            keys = ("id", "image_id", "category_id", "bbox", "segmentation", "iscrowd", "area", "difficult")
+            _count_unknown(each, keys, "objects", lost)
             lost["marks of difficult objects"] += bool(each.get("difficult"))
             shares = _shares(each, image["height"], image["width"], lost)
             lines.append(" ".join([str(labels[each["category_id"]]), *(repr(float(share)) for share in shares)]))
@@ -123,9 +123,9 @@ def yolo_files(content: Mapping[str, Any], listing: Listing, split: str) -> Writ
     return Written(texts, places, objects, +lost)
 
 
-def _numbered(records: Sequence[_Record], own: bool) -> tuple[list[dict[str, Any]], dict[Any, Any]]:
+def _numbered(records: Sequence[_Record], keep_ids: bool) -> tuple[list[dict[str, Any]], dict[Any, Any]]:
     """The records under ids that count from 1, unless these are their own; and these by what they were."""
-    ids = {each["id"]: each["id"] if own else number for number, each in enumerate(records, 1)}
+    ids = {each["id"]: each["id"] if keep_ids else number for number, each in enumerate(records, 1)}
     return [{**each, "id": ids[each["id"]]} for each in records], ids
 
 
@@ -153,9 +153,9 @@ def _lost_of_file(content: Mapping[str, Any]) -> "Counter[str]":
     return lost
 
 
-def _count_unknown(record: _Record, known: Sequence[str], what: str, lost: "Counter[str]") -> None:
+def _count_unknown(record: _Record, keys: Sequence[str], what: str, lost: "Counter[str]") -> None:
     for key, value in record.items():
-        if key not in known and value not in (None, "", [], {}):
+        if key not in keys and value not in (None, "", [], {}):
             lost[f"'{key}' of {what}"] += 1
 
 
@@ -181,8 +181,8 @@ def _add_object(root: Element, record: _Record, name: str, lost: "Counter[str]")
     """An object, whose corners count from 1 and lie within its last pixel."""
     entry = SubElement(root, "object")
     _add(entry, "name", name)
-    known = ("id", "image_id", "category_id", "bbox", "iscrowd", "area", "difficult")
-    _add_others(entry, record, known, "objects", lost)
+    keys = ("id", "image_id", "category_id", "bbox", "iscrowd", "area", "difficult")
+    _add_others(entry, record, keys, "objects", lost)
     _add(entry, "difficult", int(bool(record.get("difficult"))))
     x, y, w, h = record["bbox"]
     lost["areas that are not those of the boxes"] += abs(record.get("area", w * h) - w * h) > 1e-6 * max(1, w * h)
@@ -199,10 +199,10 @@ def _add(element: Element, tag: str, value: Any) -> None:
     SubElement(element, tag).text = str(value)
 
 
-def _add_others(element: Element, record: _Record, known: Sequence[str], what: str, lost: "Counter[str]") -> None:
+def _add_others(element: Element, record: _Record, keys: Sequence[str], what: str, lost: "Counter[str]") -> None:
     """What was read from a file of VOC; the rest is counted."""
     rest = {key: value for key, value in record.items() if not key.startswith("voc_")}
-    _count_unknown(rest, known, what, lost)
+    _count_unknown(rest, keys, what, lost)
     for key in record.keys() - rest.keys():
         tag, value = key.removeprefix("voc_"), record[key]
         parts = value if isinstance(value, list) else [value]

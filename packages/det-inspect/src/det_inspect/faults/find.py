@@ -60,7 +60,7 @@ def find_faults(
     Args:
         source: a name or a file, as `recipes.load` takes it.
         overrides: changes such as "train.steps=100".
-        sections: those that are used.
+        sections: sections of the recipe that the command uses.
         splits: the datasets whose files are needed, such as "train" and "val".
         weights: a weight file, which has to be there; "": that of the section `weights` is needed; None: none is.
         new: the folder of a run that begins, where no other may be; None: there is none.

@@ -17,9 +17,9 @@ class Module:
     """A module's source.
 
     Attributes:
-        name: in full.
+        name: full import name of the module.
         is_package: whether relative imports start at the module itself.
-        body: its statements.
+        body: statements of the module.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Definition:
     Attributes:
         node: the class or function, or the value.
         module: the module that holds it.
-        name: its name there.
+        name: name of the definition in that module.
     """
 
     node: ast.ClassDef | ast.FunctionDef | ast.expr

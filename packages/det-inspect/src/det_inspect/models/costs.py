@@ -20,12 +20,12 @@ class ModuleCost:
 
     Attributes:
         name: path in the model; "" is the model.
-        kind: class name.
+        kind: class name of the module.
         parameters: numbers that are trained or frozen; shared ones count once.
-        flops: of one forward pass, as torch counts them: a multiplication and an addition are two; matrix products and
-            convolutions alone.
+        flops: number of operations of one forward pass, as torch counts them: a multiplication and an addition are two;
+            matrix products and convolutions alone.
         activations: numbers that its convolutions and linear layers put out in one forward pass.
-        calls: how often it was called.
+        calls: number of calls in one forward pass.
     """
 
     name: str

@@ -17,20 +17,20 @@ _SHARE = 0.8
 Shapes = frozenset[tuple[str, tuple[int, ...]]]
 
 
-def better_recipe(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+def better_recipe(state: Mapping[str, Tensor], model_state: Mapping[str, Tensor]) -> str:
     """A sentence that names the installed recipe whose model these weights fit better, or "".
 
     Models are built without memory, each kind once, for at most a second. A recipe is named if at least four fifths
     of the names with their shapes are the same on both sides, and more than those of the model that was tried.
 
     Args:
-        state: the weights.
-        own: the state of the model that was tried.
+        state: tensors of the weight file by name.
+        model_state: the state of the model that was tried.
     """
-    given = _shapes(state)
+    shapes = _shapes(state)
     if not any(key.startswith("backbone.") for key in state):  # a part of a model, or none of ours
         return ""
-    best, share = "", max(_agreement(given, _shapes(own)), _SHARE)
+    best, share = "", max(_agreement(shapes, _shapes(model_state)), _SHARE)
     tried: set[str] = set()
     end = time.monotonic() + _SECONDS
     for name in recipes.names():
@@ -42,7 +42,7 @@ def better_recipe(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str
                 continue
             tried.add(kind)
             with torch.device("meta"):
-                agreement = _agreement(given, _shapes(recipe.build_model().state_dict()))
+                agreement = _agreement(shapes, _shapes(recipe.build_model().state_dict()))
         except (DetError, ImportError, RuntimeError):  # one that cannot be built here is none to recommend
             continue
         if agreement > share:

@@ -35,7 +35,7 @@ class _View:
         return ImageBatch(pixels=pixels.flip(3) if self.mirrored else pixels, sizes=(self.size,))
 
     def _scale(self, boxes: Tensor) -> Tensor:
-        down, across = (seen / stored for seen, stored in zip(self.size, self.stored, strict=True))
+        down, across = (resized / stored for resized, stored in zip(self.size, self.stored, strict=True))
         return boxes.new_tensor([across, down, across, down])
 
     def into(self, boxes: Tensor) -> Tensor:
@@ -44,8 +44,8 @@ class _View:
 
     def back(self, boxes: Tensor) -> Tensor:
         """Boxes of the view, in the pixels of the image."""
-        seen = _mirrored(boxes, self.size[1]) if self.mirrored else boxes
-        return box_ops.clip(seen / self._scale(boxes), self.stored)
+        view_boxes = _mirrored(boxes, self.size[1]) if self.mirrored else boxes
+        return box_ops.clip(view_boxes / self._scale(boxes), self.stored)
 
     def grids_back(self, masks: MaskGrids) -> MaskGrids:
         """Masks of the view, in the pixels of the image."""
@@ -57,8 +57,8 @@ class _View:
         """Keypoints of the view, in the pixels of the image; `order` is that of a mirrored object."""
         x, y, score = keypoints.unbind(dim=2)
         x = self.size[1] - x if self.mirrored else x
-        found = torch.stack((x * (self.stored[1] / self.size[1]), y * (self.stored[0] / self.size[0]), score), dim=2)
-        return found[:, order] if self.mirrored else found
+        rescaled = torch.stack((x * (self.stored[1] / self.size[1]), y * (self.stored[0] / self.size[0]), score), dim=2)
+        return rescaled[:, order] if self.mirrored else rescaled
 
 
 def _mirrored(boxes: Tensor, width: int) -> Tensor:
@@ -75,12 +75,12 @@ class AugmentedDetector(nn.Module):
 
     Args:
         model: a detector of upright boxes, one-stage or two-stage.
-        sizes: of the shorter side, in pixels; one view for each.
-        max_size: of the longer side, where it would be longer.
+        sizes: lengths of the shorter side, in pixels; one view for each.
+        max_size: maximum length of the longer side, in pixels.
         flip: whether to add a horizontally flipped copy of each view.
         flip_pairs: keypoints that change places in a mirror, such as left and right eye; None: those of COCO's persons,
             if there are 17.
-        nms: which detections of all views together stay; None: as in the model.
+        nms: NMS over the detections of all views; None: that of the model.
     """
 
     def __init__(
@@ -116,24 +116,27 @@ class AugmentedDetector(nn.Module):
 
     def _image(self, image: Tensor) -> Prediction:
         views = self._views((image.shape[1], image.shape[2]))
-        found = [self._look(view, image) for view in views]
-        boxes = torch.cat([view.back(each.boxes) for view, each in zip(views, found, strict=True)])
-        labels, scores = torch.cat([each.labels for each in found]), torch.cat([each.scores for each in found])
+        view_detections = [self._predict_view(view, image) for view in views]
+        boxes = torch.cat([view.back(each.boxes) for view, each in zip(views, view_detections, strict=True)])
+        labels, scores = (
+            torch.cat([each.labels for each in view_detections]),
+            torch.cat([each.scores for each in view_detections]),
+        )
         keep = nms_by_group(boxes, scores, labels, self.nms.iou_threshold)[: self.nms.max_detections]
         keep = keep[box_ops.larger_than(boxes[keep], 0)]
         merged = Detections(boxes=boxes[keep], labels=labels[keep], scores=scores[keep], size=views[0].stored)
         grids = [
             view.grids_back(m)
-            for view, each in zip(views, found, strict=True)
+            for view, each in zip(views, view_detections, strict=True)
             if isinstance(m := each.masks, MaskGrids)
         ]
-        if len(grids) == len(found):
+        if len(grids) == len(view_detections):
             joined = MaskGrids(
                 grids=tuple(grid for each in grids for grid in each.grids),
                 windows=torch.cat([each.windows for each in grids]),
             )
             return Prediction(detections=replace(merged, masks=joined[keep]))
-        if found[0].masks is None and found[0].keypoints is None:
+        if view_detections[0].masks is None and view_detections[0].keypoints is None:
             return Prediction(detections=merged)
         return Prediction(detections=self._describe(merged, views, image))
 
@@ -147,7 +150,7 @@ class AugmentedDetector(nn.Module):
             ]
         return views
 
-    def _look(self, view: _View, image: Tensor) -> Detections:
+    def _predict_view(self, view: _View, image: Tensor) -> Detections:
         [prediction] = cast(list[Prediction], self.model(view.of(image)))
         detections = prediction.detections
         if detections is None or detections.boxes.shape[1] != 4:
@@ -161,13 +164,13 @@ class AugmentedDetector(nn.Module):
             raise ConfigError("AugmentedDetector.model", "must predict masks and keypoints of given boxes", found, fix)
         masks, keypoints = [], []
         for view in views:
-            given = replace(merged, boxes=view.into(merged.boxes), size=view.size)
-            [seen] = self.model.predict_given_boxes(view.of(image), [given])
-            if seen.masks is not None:
-                drawn = cast(Tensor, seen.masks)
-                masks.append(drawn.flip(2) if view.mirrored else drawn)
-            if seen.keypoints is not None:
-                keypoints.append(view.points_back(seen.keypoints, self._mirror_order(seen.keypoints)))
+            view_detections = replace(merged, boxes=view.into(merged.boxes), size=view.size)
+            [prediction] = self.model.predict_given_boxes(view.of(image), [view_detections])
+            if prediction.masks is not None:
+                view_masks = cast(Tensor, prediction.masks)
+                masks.append(view_masks.flip(2) if view.mirrored else view_masks)
+            if prediction.keypoints is not None:
+                keypoints.append(view.points_back(prediction.keypoints, self._mirror_order(prediction.keypoints)))
         return replace(
             merged,
             masks=torch.stack(masks).mean(dim=0) if masks else None,

@@ -12,8 +12,8 @@ def contours(mask: NDArray[np.bool_], tolerance: float = 0.7) -> list[Points]:
     """The outer contour of each connected part of a mask, largest first; holes are filled.
 
     Args:
-        mask: bool (H, W).
-        tolerance: how far the polygon may be from the pixels' edges, in pixels; 0 keeps each corner of a pixel.
+        mask: mask of one object, bool (H, W).
+        tolerance: maximum distance of the polygon from the pixels' edges, in pixels; 0 keeps each corner of a pixel.
 
     Returns:
         float64 (P, 2) of each part, P >= 3: x, y, where pixel i covers [i, i + 1). Pixels that meet at a corner alone

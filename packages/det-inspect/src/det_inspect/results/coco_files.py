@@ -21,7 +21,7 @@ from det_inspect.results.results_by_name import placed_by_name
 
 __all__ = ["CocoFiles", "read_files"]
 
-_SHOWN = 5
+_MAX_LISTED = 5
 _LARGEST_SIDE = 1_000_000
 _FIELDS: Mapping[IouType, str] = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
 _Record = Mapping[str, Any]
@@ -39,9 +39,9 @@ class CocoFiles:
         image_ids: id of each image in the file.
         category_ids: id of each category in the file.
         classes: the name of each category.
-        unknown: how many results there are of each category id that the annotations do not list; they count for
-            nothing, as with pycocotools.
-        notes: notes for the user.
+        unknown: number of results of each category id that the annotations do not list; they count for nothing, as with
+            pycocotools.
+        notes: remarks for the user, a sentence each.
     """
 
     ground_truth: Table
@@ -124,7 +124,7 @@ def _results(path: Path) -> list[Any]:
     if not isinstance(results, list):
         fix = "give a list of objects with image_id, category_id, score and bbox, segmentation or keypoints"
         if isinstance(results, dict) and isinstance(results.get("annotations"), list):
-            fix = "this looks like an annotation file: are the two files swapped?"
+            fix = "this is probably an annotation file: are the two files swapped?"
         raise DataError(str(path), "is no file of COCO results", f"it holds a {type(results).__name__}", fix)
     return results
 
@@ -141,13 +141,13 @@ class _NewId:
 
     def __init__(self, text: bool) -> None:
         self.text = text
-        self.seen: set[Any] = set()
+        self.ids: set[Any] = set()
 
     def __call__(self, record: _Record) -> _Fault:
         fault = _id_fault(record, "id", self.text)
-        if fault is None and record["id"] in self.seen:
+        if fault is None and record["id"] in self.ids:
             fault = "has an id that another one has too"
-        self.seen.add(record["id"] if fault is None else None)
+        self.ids.add(record["id"] if fault is None else None)
         return fault
 
 
@@ -157,14 +157,14 @@ def _require(records: Sequence[Any], what: str, check: Callable[[Any], _Fault], 
     for position, record in enumerate(records, 1):
         fault = check(record) if isinstance(record, dict) else "is not an object"
         if fault is not None:
-            known = what != "result" and isinstance(record, dict) and "id" in record
+            has_id = what != "result" and isinstance(record, dict) and "id" in record
             faults.append(
-                f"{what} {quoted(record['id'], 60)} {fault}" if known else f"{what} number {position} {fault}"
+                f"{what} {quoted(record['id'], 60)} {fault}" if has_id else f"{what} number {position} {fault}"
             )
     if faults:
-        rest = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
+        rest = [f"and {len(faults) - _MAX_LISTED} more"] if len(faults) > _MAX_LISTED else []
         problem = f"1 {what} cannot be used" if len(faults) == 1 else f"{len(faults)} of {len(records)} cannot be used"
-        raise DataError(str(path), problem, "; ".join(faults[:_SHOWN] + rest), "correct the file")
+        raise DataError(str(path), problem, "; ".join(faults[:_MAX_LISTED] + rest), "correct the file")
 
 
 def _id_fault(record: _Record, key: str, text: bool) -> _Fault:
@@ -182,20 +182,20 @@ def _id_fault(record: _Record, key: str, text: bool) -> _Fault:
 
 def _comparable(ground_truth: Sequence[Any], results: Sequence[Any]) -> tuple[tuple[IouType, ...], list[str]]:
     """IoU types of both sides, and notes on those of the results only; without results, those of the ground truth."""
-    chosen: list[IouType] = []
+    iou_types: list[IouType] = []
     notes = []
     for iou_type, key in _FIELDS.items():
-        wanted = any(isinstance(each, dict) and each.get(key) for each in results) or not results
+        in_results = any(isinstance(each, dict) and each.get(key) for each in results) or not results
         there = key == "bbox" or any(isinstance(each, dict) and each.get(key) for each in ground_truth)
-        if iou_type == "keypoints" and wanted and there and (count := _other_keypoints(ground_truth, results)):
+        if iou_type == "keypoints" and in_results and there and (count := _other_keypoints(ground_truth, results)):
             notes.append(
                 f"no keypoints: objects have {count}; the rules for files are those of COCO's {len(COCO_SIGMAS)}"
             )
-        elif wanted and there:
-            chosen.append(iou_type)
-        elif wanted and results:
+        elif in_results and there:
+            iou_types.append(iou_type)
+        elif in_results and results:
             notes.append(f"no {iou_type}: the results have {key}, the annotations have none")
-    return tuple(chosen) or ("bbox",), notes
+    return tuple(iou_types) or ("bbox",), notes
 
 
 def _other_keypoints(ground_truth: Sequence[Any], results: Sequence[Any]) -> int | None:

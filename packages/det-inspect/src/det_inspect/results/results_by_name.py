@@ -9,7 +9,7 @@ from det_core.errors import DataError
 
 __all__ = ["placed_by_name"]
 
-_SHOWN = 5
+_MAX_LISTED = 5
 _Record = Mapping[str, Any]
 
 
@@ -38,20 +38,20 @@ def placed_by_name(results: Sequence[Any], images: Sequence[_Record], where: str
         if not isinstance(name, str) or not name:
             placed.append(result)
             continue
-        ids = next((found for key, table in zip(_KEYS, tables, strict=True) if (found := table.get(key(name)))), [])
-        own = result.get("image_id")
+        ids = next((each for key, table in zip(_KEYS, tables, strict=True) if (each := table.get(key(name)))), [])
+        result_id = result.get("image_id")
         if not ids:
             faults.append(f"result number {position} is of the file {name!r:.60}, which the annotations do not list")
-        elif len(ids) > 1 and own not in ids:
+        elif len(ids) > 1 and result_id not in ids:
             faults.append(f"result number {position} is of the file {name!r:.60}, of which there are {len(ids)}")
-        image_id = own if own in ids or not ids else ids[0]
-        moved += image_id != own
+        image_id = result_id if result_id in ids or not ids else ids[0]
+        moved += image_id != result_id
         placed.append({**result, "image_id": image_id})
     if faults:
-        rest = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
+        rest = [f"and {len(faults) - _MAX_LISTED} more"] if len(faults) > _MAX_LISTED else []
         problem = f"{len(faults)} of {len(results)} results are of no image of the annotations"
         fix = "give the annotations of the images that were predicted, or take file_name out of the results"
-        raise DataError(where, problem, "; ".join(faults[:_SHOWN] + rest), fix)
+        raise DataError(where, problem, "; ".join(faults[:_MAX_LISTED] + rest), fix)
     note = f"{moved} of {len(results)} results have another image_id than their file_name: the name decides"
     return placed, [note] if moved else []
 
@@ -73,7 +73,7 @@ _KEYS = (_whole, _last, _stem)
 
 def _table(images: Sequence[_Record], key: Any) -> dict[str, list[Any]]:
     """The ids of the images of each name."""
-    found: defaultdict[str, list[Any]] = defaultdict(list)
+    table: defaultdict[str, list[Any]] = defaultdict(list)
     for image in images:
-        found[key(image["file_name"])].append(image["id"])
-    return dict(found)
+        table[key(image["file_name"])].append(image["id"])
+    return dict(table)

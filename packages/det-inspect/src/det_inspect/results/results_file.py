@@ -17,8 +17,8 @@ class ResultsFile(PerImage[list[dict[str, Any]]]):
     """An evaluator without metrics: `result` writes all detections, which `det eval --predictions` reads.
 
     Args:
-        classes: class names, by label.
-        file: output file.
+        classes: names of the classes; the label is the index.
+        file: path of the JSON file to write.
         category_ids: category id of the dataset, by label; None to count from 1.
     """
 

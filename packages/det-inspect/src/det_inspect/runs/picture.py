@@ -20,7 +20,7 @@ _WIDE_RANGE = 100
 
 
 def plot_comparison(runs: Sequence[Run], picture: Path) -> Path:
-    """Draw loss, chosen metric and learning rate of runs, a colour for each; returns where the picture is.
+    """Draw loss, chosen metric and learning rate of runs, a color for each; returns where the picture is.
 
     Values that are not finite leave gaps. Losses that range over more than a factor of 100 are drawn logarithmically.
 
@@ -30,13 +30,13 @@ def plot_comparison(runs: Sequence[Run], picture: Path) -> Path:
     """
     figure: Any = optional("matplotlib.figure", "--plot").Figure(figsize=(13, 4.4), layout="constrained")
     loss, metric, rate = figure.subplots(1, 3, gridspec_kw={"width_ratios": (4, 4, 2.5)})
-    chosen = next((run.headline[0] for run in runs if run.headline), "")
+    headline = next((run.headline[0] for run in runs if run.headline), "")
     palette = optional("matplotlib", "--plot").color_sequences["tab10"]
     for number, (run, label) in enumerate(zip(runs, labels(runs), strict=True)):
         style = {"color": palette[number % len(palette)]}
         _draw(loss, run, "loss", label=label, linewidth=1.3, **style)
         _draw(loss, run, "val/loss", linestyle="--", marker="o", markersize=4, **style)
-        _draw(metric, run, f"val/{chosen}", marker="o", markersize=4, **style)
+        _draw(metric, run, f"val/{headline}", marker="o", markersize=4, **style)
         _draw(rate, run, "lr", **style)
     losses = [row["loss"] for run in runs for row in run.rows if math.isfinite(row.get("loss", math.nan))]
     if losses and min(losses) > 0 and max(losses) > _WIDE_RANGE * min(losses):
@@ -44,7 +44,7 @@ def plot_comparison(runs: Sequence[Run], picture: Path) -> Path:
     elif losses:
         loss.set_ylim(bottom=min(0.0, *losses))
     loss.set_title("loss (dashed: validation)")
-    metric.set_title(chosen or "not evaluated")
+    metric.set_title(headline or "not evaluated")
     rate.set_title("learning rate")
     for axes in (loss, metric, rate):
         axes.set_xlabel("step")

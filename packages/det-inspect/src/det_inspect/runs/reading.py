@@ -23,13 +23,13 @@ class Run:
     """One training, as far as its folder can be read.
 
     Attributes:
-        path: its folder.
-        tree: its resolved recipe as plain data; empty where that is missing or damaged.
-        rows: of its scalars, in order.
+        path: folder of the training run.
+        tree: resolved recipe as plain data; empty where the file is missing or damaged.
+        rows: rows of the logged scalars, in order.
         starts: an entry for each start: command, versions, devices, Git commit.
         metrics: metrics of the best checkpoint, else of the newest evaluation; {} without evaluations.
         metrics_step: the step of `metrics`; None without.
-        notes: missing or damaged files.
+        notes: remarks on missing or damaged files.
     """
 
     path: Path

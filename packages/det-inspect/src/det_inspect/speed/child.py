@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from det_inspect.speed.agreement import Predicted
 
-__all__ = ["EAGER", "OPTIMIZED", "TORCHVISION", "Job", "serve"]
+__all__ = ["EAGER", "OPTIMIZED", "TORCHVISION", "Job", "predicted", "serve"]
 
 EAGER, OPTIMIZED, TORCHVISION = "eager", "optimized", "torchvision"
 
@@ -31,11 +31,11 @@ class Job:
         weights, overrides, trust: as of `Detector.load`.
         runtime: `EAGER`, `OPTIMIZED`, `TORCHVISION`, or the exporter that wrote `file`.
         file: an exported file; None for the first three.
-        images: files.
-        batch: images per call.
+        images: paths of the image files.
+        batch: number of images per call.
         threshold: detections of lower scores are no part of the predictions.
-        threads: of torch and of runtimes that obey OMP_NUM_THREADS.
-        device: where to compute.
+        threads: number of threads of torch, and of runtimes that obey OMP_NUM_THREADS.
+        device: torch device, such as "cpu" or "cuda".
     """
 
     source: str
@@ -91,7 +91,7 @@ def _predictor(job: Job) -> "Callable[[Sequence[Tensor]], Sequence[Predicted]]":
         detector = detector.optimize()
 
     def predict(images: "Sequence[Tensor]") -> "list[Predicted]":
-        return [_predicted(each) for each in _results(detector, images, job.threshold)]
+        return [predicted(each) for each in _results(detector, images, job.threshold)]
 
     return predict
 
@@ -100,7 +100,8 @@ def _results(detector: "Detector", images: "Sequence[Tensor]", threshold: float)
     return detector(list(images), threshold=threshold, batch_size=len(images))
 
 
-def _predicted(result: "Result") -> "Predicted":
+def predicted(result: "Result") -> "Predicted":
+    """What `agreement_of` compares of a result."""
     import torch
     from det_core.structures import Detections
 

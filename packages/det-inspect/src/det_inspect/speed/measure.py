@@ -25,13 +25,13 @@ class Figures:
     """One runtime.
 
     Attributes:
-        runtime: its name.
-        times: of each call, in milliseconds.
-        batch: images per call.
+        runtime: name of the measured runtime.
+        times: time of each call, in milliseconds.
+        batch: number of images per call.
         peak_mb: peak memory of its process, or of the GPU, in MB; None if unknown.
-        agreement: with the first runtime.
+        agreement: comparison of the detections with those of the first runtime.
         file_mb: size of the exported file; None without one.
-        detections: over all images.
+        detections: number of detections in all images.
     """
 
     runtime: str
@@ -68,8 +68,8 @@ def measure(jobs: Sequence[Job], runs: int, track: Callable[[Iterable[Any], int,
     """The figures of each job, from `runs` calls of each, on one batch after another; the first is what others match.
 
     Args:
-        jobs: with the same images.
-        runs: calls of each runtime.
+        jobs: one job for each runtime, with the same images.
+        runs: number of timed calls of each runtime.
         track: shows progress, as `det data check` has it.
 
     Raises:

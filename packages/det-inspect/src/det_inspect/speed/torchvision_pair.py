@@ -64,8 +64,8 @@ class Counterpart:
     """A torchvision detector that takes images and gives detections as `Detector` does.
 
     Args:
-        model: of `torchvision.models.detection`.
-        device: where it computes.
+        model: model of `torchvision.models.detection`.
+        device: torch device of the model.
         threshold: least score of a detection.
     """
 

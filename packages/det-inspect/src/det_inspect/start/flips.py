@@ -23,10 +23,10 @@ def choose_flips(
     """The directions, "horizontal" and "vertical", and the reason for a comment.
 
     Args:
-        answers: with `--flip`, where it was flip.
-        task: as `choose_task` has it.
-        classes: names of the classes.
-        keypoints: names of the keypoints.
+        answers: answers of the user, with the value of `--flip`, if it was set.
+        task: task: detect, segment, pose or rotated.
+        classes: names of the classes in the data.
+        keypoints: names of the keypoints; empty without.
         paired: whether some keypoints have a counterpart, such as left_eye and right_eye.
 
     Raises:

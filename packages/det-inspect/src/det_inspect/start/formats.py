@@ -36,7 +36,7 @@ class Recognized:
     """The annotations of a folder.
 
     Attributes:
-        form: one of `FORMATS`.
+        form: name of the format, one of `FORMATS`.
         parts: the lists of each split, "" for pictures without a split.
         task: the task that the format implies, such as "rotated" for DOTA; "" for none.
     """

@@ -24,10 +24,10 @@ class Gathered:
 
     Attributes:
         root: the folder that file names start from.
-        classes: in the order of their labels.
+        classes: names of the classes; the label is the index.
         images: split -> entries of a COCO file, with ids that count from 1 over all splits.
         objects: split -> entries; `category_id` counts from 1.
-        keypoints: names of the keypoints.
+        keypoints: names of the keypoints; empty without.
         notes: a sentence for each kind of thing that was left out or is unusual.
         originals: split -> the file of annotations and its folder of images, where they can be used unchanged.
     """

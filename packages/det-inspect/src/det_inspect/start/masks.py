@@ -67,7 +67,7 @@ def read_masks(tree: Tree, values: str) -> dict[str, list[Listing]]:
     """Objects of all masks.
 
     Args:
-        tree: the folder.
+        tree: folder with images and mask files.
         values: "objects": an image for each object; "binary": objects are the connected parts of what is not 0;
             "instances": each number other than 0 is an object; "classes": a number is a class, its connected parts
             are the objects.

@@ -26,12 +26,12 @@ class Figures:
     """Measurements of the training images.
 
     Attributes:
-        images: how many there are.
-        objects: how many objects are in them.
+        images: number of images in the training set.
+        objects: number of objects in all images.
         short: median of the shorter sides of pictures, in pixels.
         long: median of the longer sides.
         sides: square roots of the areas of the boxes, in pixels of the pictures: float (N,).
-        relative: the same, divided by the shorter side of their pictures.
+        relative: `sides` divided by the shorter side of their pictures.
         shapes: height divided by width of each box.
     """
 

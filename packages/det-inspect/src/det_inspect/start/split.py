@@ -68,8 +68,8 @@ def divide(
         images: entries of a COCO file.
         labels: the labels of the objects of an image, by its id.
         root: the folder that file names start from.
-        shares: of validation and test.
-        seed: of the order.
+        shares: fractions of validation and test images, in [0, 1].
+        seed: random seed of the orders.
         track: shows progress, as `det data check` has it.
     """
     hashes, places, broken = [], [], []

@@ -31,8 +31,8 @@ class Options:
 
     Attributes:
         form: the format, where a folder has several; None: the only one.
-        shares: of validation and test, where there is no split of the pictures.
-        seed: of the split.
+        shares: fractions of validation and test images, where the files define no split.
+        seed: random seed of the split.
         answers: answers to questions that the files leave open.
         weights: a file to begin with; None: ImageNet's.
         track: shows progress, as `det data check` has it.
@@ -51,12 +51,12 @@ class Started:
     """Recognized data and written files.
 
     Attributes:
-        recipe: the recipe, checked.
-        file: its file.
+        recipe: checked recipe for the data.
+        file: path of the recipe's file.
         form: the format as a title.
         task: detect, segment, pose or rotated.
         counts: split -> (images, objects).
-        classes: names of the classes.
+        classes: names of the classes; the label is the index.
         notes: skipped entries, and other notes for the user.
     """
 
@@ -75,7 +75,7 @@ def start(tree: Tree, output: Path, options: Options) -> Started:
     Args:
         tree: a folder, or a file of annotations beside or above its pictures.
         output: the recipe's file; annotations are written to OUTPUT_train.json and so on, unless COCO files are there.
-        options: how.
+        options: choices of the user and defaults.
 
     Raises:
         DataError: there is nothing to learn from, or splits do not fit together.

@@ -28,11 +28,11 @@ class Choices:
         task: one of detect, segment, pose, rotated.
         short: the shorter side of pictures as the network gets them, in pixels.
         longest: the limit of the longer side.
-        strides: of the feature maps.
+        strides: strides of the feature maps, in pixels.
         anchors: the arguments of the anchor generator.
-        steps: of the training.
+        steps: number of steps of the training.
         flips: directions in which pictures are mirrored.
-        flip_reason: a comment on them.
+        flip_reason: comment in the recipe on the flips.
     """
 
     task: str

@@ -31,11 +31,11 @@ class Tree:
     """A folder with everything below it, except hidden folders.
 
     Args:
-        place: a folder; or one file of annotations, whose folder is then listed.
+        place: path that the user gave.
 
     Attributes:
         place: what was given.
-        root: the folder.
+        root: folder of the tree; the parent of a file.
         chosen: the file of annotations, where one was given.
 
     Raises:

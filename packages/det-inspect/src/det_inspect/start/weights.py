@@ -16,7 +16,7 @@ class Weights:
     """The weights that a recipe begins with.
 
     Attributes:
-        source: as the section `weights` of a recipe has it; "" for random values.
+        source: `source` of the section `weights` of a recipe; "" for random values.
         origin: a sentence on where they come from, or why there are none.
     """
 

@@ -19,9 +19,9 @@ class AnchorFit:
     are smaller than the smallest stride. `det train` has this callback wherever det-inspect is installed.
 
     Args:
-        objects: how many to compare, at most those of `steps` steps.
-        steps: how many steps to wait for them.
-        share: of objects, above which there is a note.
+        objects: number of objects to compare, at most those of `steps` steps.
+        steps: maximum number of steps to wait for them.
+        share: fraction of objects, in [0, 1], above which there is a note.
     """
 
     def __init__(self, objects: int = 200, steps: int = 10, share: float = 0.25) -> None:
@@ -39,7 +39,7 @@ class AnchorFit:
             return
         self._done = True
         for note in _notes(torch.cat([torch.zeros(0, 2), *self._sides]), trainer.model, self.share):
-            trainer.display.say(f"note: {note}")
+            trainer.display.write(f"note: {note}")
 
 
 def _sides(boxes: Tensor) -> Tensor:

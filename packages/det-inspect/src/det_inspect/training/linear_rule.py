@@ -15,7 +15,7 @@ def scale_learning_rate(recipe: Recipe, batch_size: int, fixed: Sequence[str] = 
     """The linear rule (Goyal et al., 2017): the rate grows with the batch, the steps and the warmup shrink with it.
 
     Args:
-        recipe: with `train.optimizer.lr`.
+        recipe: recipe with a value of `train.optimizer.lr`.
         batch_size: the new number of images per step.
         fixed: paths such as "train.steps" that keep their values.
 
@@ -52,8 +52,8 @@ def scaled(loaded: Recipe, recipe: str, overrides: Sequence[str]) -> Recipe:
 
     Args:
         loaded: the recipe with all overrides.
-        recipe: its name or file.
-        overrides: as given by --set.
+        recipe: name or file of the recipe without overrides.
+        overrides: overrides of the user, "path=value".
     """
     original = load(recipe, [each for each in overrides if not each.startswith("train.batch_size=")])
     paths = [each.partition("=")[0] for each in overrides]

@@ -26,7 +26,7 @@ class TensorBoard:
     """Writes every row of scalars as TensorBoard events.
 
     Args:
-        folder: within the run's folder.
+        folder: folder of the event files, within the run's folder.
     """
 
     def __init__(self, folder: str = "tensorboard") -> None:
@@ -56,7 +56,7 @@ class MLflow:
     Args:
         tracking_uri: a folder, a database or a server; None: that of the environment variable `MLFLOW_TRACKING_URI`, or
             the folder `mlruns` of the run where it is not set.
-        experiment: its name.
+        experiment: name of the experiment in MLflow.
     """
 
     def __init__(self, tracking_uri: str | None = None, experiment: str = "det") -> None:
@@ -99,7 +99,7 @@ class WandB:
     """Logs scalars and the recipe to Weights & Biases, offline by default.
 
     Args:
-        project: its name.
+        project: name of the project in Weights & Biases.
         mode: "offline" writes files that `wandb sync` uploads; "online" sends at once.
     """
 

@@ -25,7 +25,7 @@ class SamplePredictions:
     The pictures are `predictions/STEP.jpg` in the folder of the run.
 
     Args:
-        images: how many.
+        images: number of validation images to draw.
         score_threshold: detections must score more than this.
     """
 
@@ -48,12 +48,12 @@ class SamplePredictions:
                 [prediction] = predict(trainer.model, images, [sample.size], trainer.settings.precision)
                 if prediction.detections is None:
                     continue
-                found = prediction.detections.to("cpu")
-                found = found[found.scores > self.score_threshold]
+                detections = prediction.detections.to("cpu")
+                detections = detections[detections.scores > self.score_threshold]
                 if sample.targets is None:
-                    panels.append(draw(sample.image, found, classes))
+                    panels.append(draw(sample.image, detections, classes))
                 else:
-                    panels.append(side_by_side(sample.image, sample.targets, found, classes))
+                    panels.append(side_by_side(sample.image, sample.targets, detections, classes))
         folder = trainer.folder.path / "predictions"
         try:
             folder.mkdir(exist_ok=True)
@@ -67,7 +67,7 @@ class Profile:
 
     Args:
         start: the first step recorded; after the first few, which warm everything up.
-        steps: how many.
+        steps: number of training steps to profile.
     """
 
     def __init__(self, start: int = 10, steps: int = 5) -> None:
@@ -95,5 +95,5 @@ class Profile:
         if self._profile is not None:
             self._profile.stop()
             self._profile.export_chrome_trace(str(trainer.folder.path / "trace.json"))
-            trainer.display.say(f"profile: {trainer.folder.path / 'trace.json'}")
+            trainer.display.write(f"profile: {trainer.folder.path / 'trace.json'}")
             self._profile = None

@@ -41,7 +41,7 @@ class Subset:
     """A subset of the images of a dataset, with its other attributes.
 
     Args:
-        dataset: the images.
+        dataset: dataset with all its images.
         indices: those that are in the subset.
     """
 
@@ -69,11 +69,11 @@ class DryRun:
     """Results of a dry run.
 
     Attributes:
-        seconds_per_step: of training, after the first step.
-        seconds_per_image: of evaluation; None without a validation set.
+        seconds_per_step: seconds of a training step, after the first one.
+        seconds_per_image: seconds of evaluation of an image; None without a validation set.
         hours: an estimate for the whole training with its evaluations.
         memory: GiB, at the highest point.
-        losses: of the second step.
+        losses: losses of the second step by name.
         metrics: names of the metrics of an evaluation.
     """
 
@@ -140,9 +140,9 @@ class LearningRates:
     """Losses by learning rate, and the rate to begin with: where the smoothed loss falls fastest; None if it does not.
 
     Attributes:
-        rates: rising.
-        losses: smoothed, at each rate.
-        suggestion: a learning rate.
+        rates: learning rates in ascending order.
+        losses: smoothed loss at each learning rate.
+        suggestion: learning rate to begin with, or None.
     """
 
     rates: tuple[float, ...]
@@ -154,10 +154,10 @@ def find_learning_rate(recipe: Recipe, lowest: float = 1e-6, highest: float = 1.
     """Train with a rate that rises from step to step until the loss explodes (Smith, 2017); writes nothing.
 
     Args:
-        recipe: as for `train`.
-        lowest: the first learning rate.
-        highest: the last one.
-        steps: how many, at equal factors.
+        recipe: recipe to train, as for `train`.
+        lowest: learning rate of the first step.
+        highest: learning rate of the last step.
+        steps: number of steps, at equal factors of the learning rate.
     """
     if not 0 < lowest < highest or steps < 5:
         raise ConfigError("lr-find", "needs rising rates and at least 5 steps", f"got {lowest}, {highest}, {steps}")
@@ -168,8 +168,8 @@ def find_learning_rate(recipe: Recipe, lowest: float = 1e-6, highest: float = 1.
     average = 0.0
     for number, batch in enumerate(islice(step_batches(data, settings, processes, 0), steps)):
         rate = lowest * (highest / lowest) ** (number / (steps - 1))
-        for group, own in zip(step.optimizer.param_groups, base, strict=True):
-            group["lr"] = rate * own / base[0]
+        for group, group_lr in zip(step.optimizer.param_groups, base, strict=True):
+            group["lr"] = rate * group_lr / base[0]
         loss = step.gradients(batch)["loss"]
         average = 0.9 * average + 0.1 * loss
         smooth = average / (1 - 0.9 ** (number + 1))
@@ -220,8 +220,8 @@ class FirstImages(Subset):
     """The first images of a dataset.
 
     Args:
-        dataset: the images.
-        count: how many.
+        dataset: dataset with all its images.
+        count: number of images from the start.
     """
 
     def __init__(self, dataset: Dataset, count: int) -> None:
@@ -232,7 +232,7 @@ class StopAt:
     """Ends a training once the first metric of its evaluations is high enough.
 
     Args:
-        value: in the units of the metric.
+        value: minimum of the metric that ends the training.
     """
 
     def __init__(self, value: float = 0.9) -> None:

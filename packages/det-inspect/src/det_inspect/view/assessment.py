@@ -27,9 +27,9 @@ class Table(NamedTuple):
     A detection keeps its kind at any score threshold, because better detections are matched before it.
 
     Attributes:
-        picture: int64 (D,).
-        label: int64 (D,).
-        score: float64 (D,).
+        picture: index of the picture, int64 (D,).
+        label: label of the detection, int64 (D,).
+        score: score of the detection, float64 (D,).
         kind: int64 (D,): index in `ALL_KINDS`.
         object: int64 (D,): row of the matched or concerned object in the set, -1 without.
         predicted: bool (P,): pictures that have been predicted.
@@ -58,7 +58,7 @@ class Assessment:
     """The kinds of a model's detections, computed once for each picture and IoU.
 
     Args:
-        pictures: the ground truth.
+        pictures: pictures with their ground truth.
         predictions: the detections, which may grow.
     """
 

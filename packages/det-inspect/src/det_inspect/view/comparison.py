@@ -23,7 +23,7 @@ class Thresholds:
     """What counts as a detection, and which of them are listed.
 
     Attributes:
-        score: minimum score.
+        score: minimum score of shown detections, in [0, 1].
         iou: minimum IoU of a match.
         model: position of the predictions that filters and orders use.
         kind: one of `ALL_KINDS`; "" for any.
@@ -43,8 +43,8 @@ class Comparison:
     """All predictions of a session.
 
     Args:
-        pictures: the ground truth.
-        predictions: those of each model.
+        pictures: pictures with their ground truth.
+        predictions: predictions of each model, in the order of the page.
     """
 
     def __init__(self, pictures: PictureSet, predictions: Sequence[Predictions]) -> None:

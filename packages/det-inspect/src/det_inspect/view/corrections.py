@@ -25,7 +25,7 @@ class Corrections:
     """Marks of a set; they are stored, and nothing that exists is overwritten.
 
     Args:
-        pictures: the set.
+        pictures: pictures whose annotations are corrected.
         output: folder of corrected copies and exported pictures; made when the first is written.
         store: folder where marks are stored.
     """

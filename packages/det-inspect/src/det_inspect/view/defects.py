@@ -19,7 +19,7 @@ class Defects:
     """Checks the files of a set in a thread, which `start` begins.
 
     Args:
-        pictures: the checked set.
+        pictures: pictures whose annotations are checked.
         pixels: decode all pictures, which also finds damage and copies; else read their heads.
     """
 

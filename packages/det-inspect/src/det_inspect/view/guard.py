@@ -28,7 +28,7 @@ class Guard:
     """An ASGI application in front of another.
 
     Args:
-        app: the application.
+        app: ASGI application behind the guard.
         hosts: allowed names in the header Host, empty for any: pages of other sites must not reach the server through
             a name that they control (DNS rebinding).
         token: text that the address of the first request must have as `?token=`, later ones in a cookie; "" for none.

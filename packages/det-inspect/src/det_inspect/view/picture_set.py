@@ -26,11 +26,11 @@ class Picture(NamedTuple):
     """One picture as listed.
 
     Attributes:
-        split: name of its split.
-        id: its id in the annotations.
+        split: name of the picture's split.
+        id: id of the image in the annotations.
         name: file name, from the folder of images.
-        path: its file, which may be missing.
-        size: (height, width) as listed.
+        path: path of the file, which may be missing.
+        size: (height, width) in pixels as the annotations list it.
     """
 
     split: str
@@ -48,11 +48,11 @@ class PictureSet:
         listings: content of the files of each split.
         pictures: pictures of all splits, in the order of the files.
         classes: name of each label; splits share the labels of equal names.
-        keypoints: for each label the "keypoints" (names) and "skeleton" (pairs from 1) of its category.
+        keypoints: "keypoints" (names) and "skeleton" (pairs from 1) of each label's category.
         picture: int64 (N,): picture of each object.
         label: int64 (N,): label of each object.
         area: float64 (N,): area of each box in square pixels.
-        records: entry of each object.
+        records: COCO annotation of each object.
         places: int64 (N,): position of each object in the annotations of its split.
     """
 

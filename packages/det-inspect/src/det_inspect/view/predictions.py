@@ -36,7 +36,7 @@ class Predictions:
     Attributes:
         name: name of the file or run.
         by_picture: detections of each predicted picture, best first.
-        notes: remarks for the user.
+        notes: remarks for the user, a sentence each.
         version: number of changes of `by_picture`.
         state: "done", or how far the model is.
     """

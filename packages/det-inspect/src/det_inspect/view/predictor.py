@@ -30,9 +30,9 @@ class ModelPredictions(Predictions):
     """Predictions of a run or a checkpoint for a set, computed in a thread that `want` starts.
 
     Attributes:
-        source: what `Detector.load` takes.
-        pictures: the set.
-        cache: folder of stored predictions.
+        source: checkpoint, run folder or recipe for `Detector.load`.
+        pictures: pictures to predict, in order.
+        cache: folder in which predictions are stored.
         device: torch device, None for the best available one.
     """
 
@@ -155,10 +155,10 @@ def drawn_by(detector: "Detector", path: Path, writer: str, score: float) -> byt
     """A picture with the predictions that a writer of `det predict --save` draws.
 
     Args:
-        detector: the model.
-        path: the picture.
-        writer: name of the writer.
-        score: score threshold.
+        detector: detector that predicts the picture.
+        path: path of the picture's file.
+        writer: name of a writer such as "png".
+        score: minimum score of drawn detections.
 
     Raises:
         DataError: the picture cannot be read, or the writer writes no picture.

@@ -21,7 +21,7 @@ class Runs:
     """The runs of a session.
 
     Args:
-        folders: of each run.
+        folders: folder of each training run.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:

@@ -22,8 +22,8 @@ class Server(uvicorn.Server):
     """A server of one session; beyond loopback it needs a random token, which its address has.
 
     Args:
-        session: what is shown.
-        host: where to listen.
+        session: session whose pages are served.
+        host: address to listen on, such as "127.0.0.1".
         port: 0 for any free one.
 
     Attributes:

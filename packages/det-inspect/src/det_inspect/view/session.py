@@ -27,9 +27,9 @@ class Filters:
     """Which pictures are listed; "" or None does not filter.
 
     Attributes:
-        split: name of a split.
+        split: name of the split of listed pictures.
         label: pictures with an object of this class; with `size`, of that size.
-        size: one of `SIZES`.
+        size: size of an object, one of `SIZES`.
         defect: kind of a defect, or "any".
         text: part of a file name, in any case.
         marked: pictures with annotations that are marked as bad.
@@ -52,10 +52,10 @@ class Session:
     """A set of pictures as plain data for the page.
 
     Args:
-        title: name of the data.
-        pictures: the set.
-        cache: folder of thumbnails.
-        predictions: those of each model.
+        title: name of the data for the page.
+        pictures: pictures and annotations of the data.
+        cache: folder in which thumbnails are stored.
+        predictions: predictions of each model, in the order of the page.
         runs: folders of runs whose curves are shown.
         output: folder of corrected copies and exported pictures.
         pixels: whether the check for defects decodes all pictures.

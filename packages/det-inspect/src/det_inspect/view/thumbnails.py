@@ -24,7 +24,7 @@ class Thumbnails:
     """Thumbnails in a folder, under names of their files, with time and size.
 
     Args:
-        folder: where they are stored; made if it is missing. The oldest are deleted above 1 GiB, at the start.
+        folder: folder of stored thumbnails; made if it is missing. The oldest are deleted above 1 GiB, at the start.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -17,7 +17,7 @@ def cluster_sizes(sizes: Array, clusters: int, *, seed: int = 3, starts: int = 1
 
     Args:
         sizes: width and height of each box in pixels, (N, 2).
-        clusters: number of groups.
+        clusters: number of groups of boxes.
         seed: seed of the random number generator.
         starts: number of random starts, of which the best is returned.
         most_steps: maximum number of steps of each start.

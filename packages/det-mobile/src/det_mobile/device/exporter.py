@@ -38,7 +38,7 @@ class ExecuTorchExporter(FileExporter):
     Args:
         dynamic: must be False: files of this format take pictures up to one size.
         precision: "fp32", or "int8" for convolutions and linear layers; boxes are decoded in float.
-        calibrate: for "int8": folder of pictures that are typical of the application; the first 64 are used.
+        calibrate: folder of pictures that are typical of the application, for "int8"; the first 64 are used.
 
     Adaptive sampling of ROIAlign (`sampling_ratio: 0`) is replaced by 2 x 2 samples per bin, with a note in the JSON.
     """

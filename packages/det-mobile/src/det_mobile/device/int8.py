@@ -27,8 +27,8 @@ def quantized(
     """The networks in int8, calibrated by running the whole detector with observers in their place, and a report.
 
     Args:
-        networks: method -> network.
-        examples: method -> example inputs.
+        networks: network of each method, by name.
+        examples: example inputs of each method, by name.
         pictures: calibration pictures; at least one.
         detector_on: function from networks to a function that runs the detector with them on a picture.
         others: pictures for the report, which has the fraction of inputs outside the calibrated ranges.

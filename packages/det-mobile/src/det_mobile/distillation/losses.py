@@ -25,7 +25,7 @@ class Imitation:
     Attributes:
         levels: level of the student to level of the teacher; the teacher's map is resized to the student's.
         channels: number of channels of the teacher's levels, one for all or one for each in the order of `levels`.
-        weight: factor of the loss.
+        weight: factor on the loss in the sum.
     """
 
     levels: Mapping[str, str]
@@ -79,9 +79,9 @@ class Logits:
     temperature (Hinton et al., "Distilling the knowledge in a neural network", 2015).
 
     Attributes:
-        temperature: divisor of the logits.
+        temperature: divisor of the logits; higher is softer.
         regions: number of the teacher's best proposals of each image, for two-stage detectors.
-        weight: factor of the loss.
+        weight: factor on the loss in the sum.
     """
 
     temperature: float = 2.0
@@ -160,7 +160,7 @@ class PseudoBoxes:
         threshold: detections that score less do not count, in [0, 1].
         mode: "add" those to the annotated objects that overlap none of them by more than `iou_threshold`; "replace" the
             annotated objects, as D2Go's LabelDistillation does, for images without annotations.
-        iou_threshold: an IoU.
+        iou_threshold: IoU with an annotated object, in [0, 1], above which a teacher's box is left out.
     """
 
     threshold: float = 0.7

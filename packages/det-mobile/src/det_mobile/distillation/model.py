@@ -27,7 +27,7 @@ class Distilled(nn.Module):
     losses to compute, and only then.
 
     Args:
-        student: detector to train.
+        student: detector to train; the result.
         teacher: detector with the same classes.
         features: loss on feature maps; None for no such loss.
         logits: loss on class probabilities; None for no such loss.

@@ -86,7 +86,7 @@ class InvertedResidual(nn.Module):
         in_channels: number of channels of the input.
         out_channels: number of channels of the output.
         stride: stride of the depthwise convolution; negative to upsample before it.
-        how: options of the block.
+        how: further options of the block.
         norm: kind of norm after the convolutions; "" for none.
         width_divisor: the number of middle channels is rounded to a multiple of this.
     """

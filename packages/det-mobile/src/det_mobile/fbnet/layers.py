@@ -40,7 +40,7 @@ class ConvNorm(nn.Module):
         groups: number of groups of the convolution.
         bias: whether the convolution has a bias, even with a norm.
         norm: kind of norm after the convolution.
-        activation: function after the norm.
+        activation: activation function after the norm.
     """
 
     def __init__(

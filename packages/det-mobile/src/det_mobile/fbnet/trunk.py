@@ -41,7 +41,7 @@ class FBNetC4(nn.Module):
     """`FBNet` without a pyramid, as the published detectors hold it: the trunk is called `body`.
 
     Args:
-        blocks: as for `FBNet`.
+        blocks: stages of blocks, as for `FBNet`.
         in_channels: number of channels of the image.
     """
 

@@ -15,7 +15,7 @@ class FBNetBoxHead(nn.Module):
         blocks: the architecture; its part "bbox" is built.
 
     Attributes:
-        out_dim: output feature dimension.
+        out_dim: number of features per region.
     """
 
     contract = "BoxHead"

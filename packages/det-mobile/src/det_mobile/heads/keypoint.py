@@ -33,8 +33,8 @@ class FBNetKeypointHead(KeypointRCNNConvDeconvUpsampleHead):
         pooler: factory of the RoI pooler, called with the `strides` of these levels.
         blocks: the architecture; its part "kpts" is built.
         predictor: layers from features to heatmaps.
-        loss_weight: weight of the loss.
-        normalise_by: normalization of the loss, as of the keypoint head of core.
+        loss_weight: factor on the keypoint loss in the sum.
+        normalize_by: normalization of the loss, as of the keypoint head of core.
         max_foreground: maximum number of foreground regions per image, as of the keypoint head of core.
     """
 
@@ -51,7 +51,7 @@ class FBNetKeypointHead(KeypointRCNNConvDeconvUpsampleHead):
         blocks: FBNetBlocks = FBNetBlocks("FBNetV3_A_dsmask"),  # noqa: B008 (frozen)
         predictor: Predictor = "irf",
         loss_weight: float = 1.0,
-        normalise_by: Literal["visible", "capacity"] = "visible",
+        normalize_by: Literal["visible", "capacity"] = "visible",
         max_foreground: float = 128,
     ) -> None:
         super().__init__(
@@ -62,7 +62,7 @@ class FBNetKeypointHead(KeypointRCNNConvDeconvUpsampleHead):
             pooler=pooler,
             conv_dims=(),
             loss_weight=loss_weight,
-            normalise_by=normalise_by,
+            normalize_by=normalize_by,
             max_foreground=max_foreground,
         )
         del self.score_lowres

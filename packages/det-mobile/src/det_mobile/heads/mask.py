@@ -22,11 +22,11 @@ class FBNetMaskHead(nn.Module):
     Args:
         channels: level -> number of channels, from the backbone.
         strides: level -> stride in pixels, from the backbone.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         in_features: names of the levels that regions are pooled from; by default all up to stride 32.
         pooler: factory of the RoI pooler, called with the `strides` of these levels.
         blocks: the architecture; its part "mask" is built, and determines the size of masks.
-        loss_weight: weight of the loss.
+        loss_weight: factor on the mask loss in the sum.
     """
 
     contract = "RegionHead"

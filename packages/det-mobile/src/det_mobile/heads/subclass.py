@@ -32,7 +32,7 @@ class SubclassROIHeads(StandardROIHeads):
         num_subclasses: number of sub-classes, without 0, the background.
         num_layers: number of fully connected layers, without activations between them, as published.
         box_predictor: factory of the box predictor, a `FastRCNNPredictor`.
-        others: as of `StandardROIHeads`.
+        others: further keyword arguments of `StandardROIHeads`.
     """
 
     def __init__(

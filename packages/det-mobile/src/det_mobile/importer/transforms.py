@@ -85,7 +85,7 @@ def transform_of(text: str, usual: Sequence[dict[str, Any]], key: str) -> dict[s
     """The recipe node of a transform, given as "Name::{arguments as JSON}".
 
     Args:
-        text: entry of the list.
+        text: entry of the list of transforms.
         usual: nodes of the transforms that the settings outside the list describe.
         key: name of the setting, for error messages.
 

@@ -22,7 +22,7 @@ class CityscapesPanoptic(PanopticImages):
         annotations: JSON file, such as gtFine/cityscapes_panoptic_train.json; with train ids or without.
         labels: folder of the PNG files beside it.
         masks: whether targets include thing masks, bool (N, H, W).
-        bad_segments: as in `CocoPanoptic`.
+        bad_segments: "stop" raises an error for segments that do not match their label image; "skip" drops them.
 
     Raises:
         DataError: as in `CocoPanoptic`.

@@ -21,7 +21,7 @@ class CocoPanoptic(PanopticImages):
     on construction, an image when it is read.
 
     Args:
-        images: image folder.
+        images: folder that image file names start from.
         annotations: JSON file, such as panoptic_train2017.json.
         labels: folder of PNG files, such as panoptic_train2017.
         semantic: content of `Targets.semantic`: "classes" for the label of each pixel; "stuff" for 0 on things, then
@@ -29,8 +29,8 @@ class CocoPanoptic(PanopticImages):
         masks: whether targets include thing masks, bool (N, H, W).
         objects: dataset of the same images whose objects replace the thing segments. COCO's instance annotations cover
             occluded parts; Panoptic FPN is trained on them.
-        bad_segments: for a mismatch between the segments of file and label image: "stop" raises an error; "skip" drops
-            segments without pixels, and pixels without a segment become void.
+        bad_segments: treatment of a mismatch between the segments of file and label image: "stop" raises an error;
+            "skip" drops segments without pixels, and pixels without a segment become void.
 
     Raises:
         DataError: the file or one of its entries is invalid; or, on reading, an image or label image is missing,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from det_panoptic.data.index import PanopticIndex
 from det_panoptic.data.label_image import read_label_image
-from det_panoptic.segments import IDS, SEGMENTS, SegmentIds, boxes_of_segments
+from det_panoptic.segments import IDS, SEGMENTS, SegmentIds, segment_boxes
 
 __all__ = ["BadSegments", "PanopticImages", "Semantic"]
 
@@ -40,7 +40,7 @@ class PanopticImages:
         bad_segments: treatment of invalid segments (`BadSegments`).
 
     Attributes:
-        classes: class names, by label.
+        classes: names of the classes; the label is the index.
         category_ids: category ids of the file, by label.
         things: labels of the thing classes.
         left_out: reasons why images or objects were skipped, with counts; see `det_core.data.skipped_entries`.
@@ -121,7 +121,7 @@ class PanopticImages:
         areas = torch.bincount(ids.flatten(), minlength=len(labels) + 1)[1:]
         objects = is_thing.nonzero()[:, 0]
         return Targets(
-            boxes=boxes_of_segments(ids, len(labels))[objects],
+            boxes=segment_boxes(ids, len(labels))[objects],
             labels=labels[objects],
             crowd=crowd[objects],
             areas=areas[objects].float(),

@@ -25,7 +25,7 @@ class PanopticIndex:
     """A validated panoptic file. Images keep the order of the file; segments are grouped by image.
 
     Attributes:
-        classes: class names, by label.
+        classes: names of the classes; the label is the index.
         category_ids: category ids of the file, by label.
         things: whether the class is a thing, bool (C,), by label.
         image_ids: image ids (M,), int64 or text.

@@ -22,7 +22,7 @@ class Appearance:
     """Keeps the feature maps of a batch, within its context, and pools the boxes of each image.
 
     Args:
-        detector: its model has a `backbone`.
+        detector: detector whose model has a `backbone`.
 
     Raises:
         ConfigError: the model has no backbone.

@@ -40,7 +40,7 @@ class Association:
         iou_tentative: minimum of the product for tracks of one frame.
         distance: maximum of half the cosine distance of embeddings, where there are any; 0.25 as in BoT-SORT.
         near: minimum of the IoU where embeddings count.
-        by_class: objects keep their class.
+        by_class: whether objects keep their class.
     """
 
     iou: float = 0.2
@@ -63,7 +63,7 @@ class ByteTracker:
         low: scores from here take part in the second pass; others are ignored.
         new: minimum score that begins a track; None: `high` + 0.1.
         lost: frames that a track is kept for without a detection.
-        association: see `Association`.
+        association: thresholds of matches, see `Association`.
 
     Raises:
         ConfigError: the scores are not in [0, 1] and ascending.
@@ -99,7 +99,8 @@ class ByteTracker:
         """The detections of confirmed tracks, with the extra `TRACK_ID`; others are left out.
 
         Args:
-            detections: of the next frame, on the CPU. Another image size than before begins all tracks again.
+            detections: detections of the next frame, on the CPU. Another image size than before begins all tracks
+                again.
             steps: frame intervals since the frame before; not 1 where frames are left out or the rate varies.
         """
         if self._size not in (None, tuple(detections.size)):

@@ -20,10 +20,10 @@ class CocoDataset(IndexedImages):
 
     Args:
         images: the folder that the file names start from.
-        annotations: the JSON file.
+        annotations: path of the JSON file in COCO format.
         classes: names of the categories to keep, in the order of their labels; None keeps all.
         keep_empty: whether images without any object to learn from belong to the dataset.
-        masks: how to give segmentations: "bitmaps", or True, decodes them (bool, (N, H, W)); "polygons" gives polygons,
+        masks: form of segmentations: "bitmaps", or True, decodes them (bool, (N, H, W)); "polygons" gives polygons,
             which are far smaller and train Mask R-CNN as published. An object given as RLE has no polygon; only crowds
             may be so, and the evaluation of masks beside crowds needs bitmaps.
         keypoints: whether to give keypoints (float32, (N, K, 3)); zeros for objects without.
@@ -41,7 +41,7 @@ class CocoDataset(IndexedImages):
     Attributes:
         classes: the name of each label.
         category_ids: the file's category id of each label.
-        evaluators: ("coco",).
+        evaluators: names of the evaluators for this dataset: ("coco",).
         num_objects: number of objects in all images, crowds included.
         keypoint_names: names of the K keypoints; empty unless asked for.
         skipped: a sentence for each annotation left out.

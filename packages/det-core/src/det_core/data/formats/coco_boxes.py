@@ -33,7 +33,7 @@ def box_fault(box: Any, height: int, width: int, rotated: bool) -> Fault | None:
         return Fault("negative box" if min(w, h) < 0 else "empty box", f"has a box of width {w:g} and height {h:g}")
     left, top, right, bottom = np.array(extent(box), np.float32)
     if not (left < right and top < bottom):
-        return Fault("empty box", f"has a box of width {w:g} and height {h:g}, too small to tell from none")
+        return Fault("empty box", f"has a box of width {w:g} and height {h:g}, empty after rounding to float32")
     if left >= width or top >= height or right <= 0 or bottom <= 0:
         return Fault("box outside", f"has the bbox {box}, all outside its image of {width} x {height} pixels")
     return None

@@ -74,9 +74,9 @@ def sound(
         plural = "categories" if what == "category" else f"{what}s"
         problem = f"1 {what} cannot be used" if len(faults) == 1 else f"{len(faults)} {plural} cannot be used"
         rest = [f"and {len(faults) - _MAX_LISTED} more"] if len(faults) > _MAX_LISTED else []
-        found = "; ".join(faults[:_MAX_LISTED] + rest)
+        detail = "; ".join(faults[:_MAX_LISTED] + rest)
         fix = "correct the file" + (", or set bad_annotations to 'skip'" if what == "annotation" else "")
-        raise DataError(str(path), problem, found, fix)
+        raise DataError(str(path), problem, detail, fix)
     return good, faults
 
 

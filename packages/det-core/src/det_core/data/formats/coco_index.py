@@ -36,18 +36,18 @@ class CocoIndex:
     """A checked annotation file. Images keep the file's order; objects are grouped by image.
 
     Attributes:
-        classes: class names, by label.
+        classes: names of the classes; the label is the index.
         category_ids: the file's category ids, by label.
         keypoint_names: names of the K keypoints of an object; empty if they were not asked for.
-        image_ids: (M,) int64 or text.
-        file_names: M texts.
+        image_ids: ids of the M images, int64 or text.
+        file_names: file names of the M images.
         sizes: int32 (M, 2): height, width.
         first: int64 (M + 1,): the objects of image i are rows first[i] to first[i + 1] of the arrays below.
-        object_ids: (A,) int64 or text.
+        object_ids: ids of the A objects, int64 or text.
         boxes: float32 (A, 4), xyxy; or (A, 5) if rotated ones were asked for.
-        labels: int64 (A,).
-        crowd: bool (A,).
-        areas: float32 (A,).
+        labels: label of each object, int64 (A,).
+        crowd: whether each object is a crowd, bool (A,).
+        areas: area of each object in square pixels, float32 (A,).
         segmentations: A texts, the JSON of polygons or RLE; None if masks were not asked for.
         keypoints: float32 (A, K, 3); None if they were not asked for.
         annotated: False if the file does not list annotations at all, as those of test images.
@@ -89,13 +89,13 @@ def checked(
     """The index of the content of a COCO file, or of another format converted to it.
 
     Args:
-        content: with the lists "images", "categories" and perhaps "annotations".
+        content: COCO data with the lists "images", "categories" and perhaps "annotations".
         path: path of the file, for error messages.
-        classes: as in `CocoDataset`.
+        classes: names of the categories to keep; None keeps all.
         masks: form of segmentations, as of `CocoDataset`.
-        keypoints: whether keypoints are wanted.
-        rotated: as in `CocoDataset`.
-        bad_annotations: as in `CocoDataset`.
+        keypoints: whether to read keypoints of objects.
+        rotated: whether to read rotated boxes, (A, 5).
+        bad_annotations: "stop" raises an error for invalid annotations; "skip" leaves them out.
         marks: flags of an annotation, by the key of the extra that they become.
 
     Raises:

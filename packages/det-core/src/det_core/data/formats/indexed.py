@@ -28,13 +28,13 @@ class IndexedImages:
     """Images in a folder and the objects of an index; the index was checked before, an image is when it is read.
 
     Args:
-        index: images and objects.
+        index: checked images and objects of the dataset.
         images: the folder that the file names start from.
         annotations: the file or folder that the index was read from, for messages.
         keep_empty: whether images without any object to learn from belong to the dataset.
         min_keypoints: images with fewer labelled keypoints do not.
         polygons: whether masks are `Polygons` instead of bitmaps.
-        decode_at_least: as in `CocoDataset`.
+        decode_at_least: minimum shorter side in pixels of JPEGs decoded smaller; None decodes all pixels.
 
     Attributes:
         classes: the name of each label.
@@ -65,17 +65,17 @@ class IndexedImages:
         self.images, self.annotations = images, annotations
         self.classes, self.category_ids, self.keypoint_names = index.classes, index.category_ids, index.keypoint_names
         self.num_objects, self.skipped = len(index.boxes), index.skipped
-        kept, left_out = np.full(len(index.image_ids), True), dict(index.left_out)
+        keep, left_out = np.full(len(index.image_ids), True), dict(index.left_out)
         if not keep_empty:
-            kept &= _per_image(~index.crowd, index) > 0
-            left_out["images without an object to learn from"] = int((~kept).sum())
+            keep &= _per_image(~index.crowd, index) > 0
+            left_out["images without an object to learn from"] = int((~keep).sum())
         if min_keypoints and index.keypoints is not None:
             enough = _per_image((index.keypoints[..., 2] > 0).sum(1), index) >= min_keypoints
-            left_out["images with too few keypoints"] = int((kept & ~enough).sum())
-            kept &= enough
+            left_out["images with too few keypoints"] = int((keep & ~enough).sum())
+            keep &= enough
         self.left_out = {what: count for what, count in left_out.items() if count}
-        self.num_learnable = int(_per_image(~index.crowd, index)[kept].sum())
-        self._index, self._rows, self._polygons = index, np.flatnonzero(kept), polygons
+        self.num_learnable = int(_per_image(~index.crowd, index)[keep].sum())
+        self._index, self._rows, self._polygons = index, np.flatnonzero(keep), polygons
         self._decode_at_least = decode_at_least
 
     def __len__(self) -> int:

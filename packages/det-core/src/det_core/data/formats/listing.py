@@ -20,7 +20,7 @@ class Listing:
         content: the lists "images", "categories" and perhaps "annotations", as in a COCO file.
         images: the folder that the file names start from.
         annotations: the file or folder that it was read from, for messages.
-        marks: as `coco_index.checked` takes them.
+        marks: flags of annotations, by the key of the extra that they become.
         faults: files that cannot be read, whose content is missing.
         left_out: further left-out parts -> count.
         own_ids: whether the files themselves give these ids; else the reader has made them.

@@ -17,11 +17,11 @@ class Batch:
     """Images and targets for one forward pass, and their origin.
 
     Attributes:
-        images: the transformed images.
+        images: transformed images of the batch, with their sizes.
         targets: the single objects of each (no crowds), transformed with it; None if one has no ground truth.
         ids: image ids of the dataset.
         paths: image files, None for images without one.
-        position: where the stream goes on after this batch: `start` of a training that resumes.
+        position: position of the stream after this batch: `start` of a training that resumes.
         samples: the images and all their objects as stored; only in evaluation.
         skipped: a sentence for each image that is missing here because it cannot be read.
         positions: position of each image in the stream, over all processes; () if they are not counted.

@@ -58,9 +58,9 @@ class TrainLoader(_Loader):
     """An endless stream of shuffled, augmented batches.
 
     Args:
-        dataset: the images.
+        dataset: dataset of training images with targets.
         batch_size: images per batch of this process.
-        transforms: as `compose` takes them; the mirror pairs of keypoints come from the dataset's `flip_pairs`.
+        transforms: transforms for `compose`; the mirror pairs of keypoints come from the dataset's `flip_pairs`.
         workers: processes that prepare batches ahead; 0 prepares them in this one, when they are asked for.
         on_bad_image: "stop" raises the DataError of an image that cannot be read; "skip" gives its place to the next
             image of the pass.
@@ -120,12 +120,12 @@ class EvalLoader(_Loader):
     """One pass over a dataset in its own order, with the samples as stored beside the transformed images.
 
     Args:
-        dataset: the images.
+        dataset: dataset of the images to evaluate.
         batch_size: images per batch of this process; the last batch may be smaller.
-        transforms: as `compose` takes them.
+        transforms: list of transforms for `compose`.
         workers: processes that prepare batches ahead; 0 prepares them in this one, when they are asked for.
         on_bad_image: "stop" raises the DataError of an image that cannot be read; "skip" leaves it out.
-        seed: seed of random transforms.
+        seed: random seed of random transforms; not negative.
         rank: rank of this process, from 0.
         world_size: number of processes: each gets every `world_size`-th image.
 

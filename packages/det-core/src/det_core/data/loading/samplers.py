@@ -15,7 +15,7 @@ class ShuffleSampler:
     """Every image once in each pass, in a new order.
 
     Args:
-        dataset: the images.
+        dataset: dataset whose images are shuffled.
         seed: random seed of the order.
     """
 

@@ -40,9 +40,9 @@ class Prepare:
     """Makes the batch of a piece of work; its result depends on the work alone.
 
     Args:
-        dataset: the images.
+        dataset: dataset from which the images are read.
         transform: applied to each; random numbers, the dataset's as well, are seeded by `seed` and the position.
-        order: from a position, and how many images to move on from there, to an index of the dataset.
+        order: function from a position, and how many images to move on from there, to an index of the dataset.
         attempts: maximum number of images to try for one position; unreadable ones are listed in `Batch.skipped`.
         leave_out: whether a position of which no attempt succeeds is left out; otherwise its DataError is raised.
         keep_stored: whether to hand over the samples as stored, too.

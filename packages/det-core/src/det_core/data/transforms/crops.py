@@ -50,7 +50,7 @@ class ScaleJitter(v2.Transform):
 
     def resized(self, size: Size, factor: float) -> Size:
         """The size of an image of `size` after the resize."""
-        ratio = min(wanted * factor / side for wanted, side in zip(self.size, size, strict=True))
+        ratio = min(limit * factor / side for limit, side in zip(self.size, size, strict=True))
         height, width = (max(1, round(side * ratio)) for side in size)
         return height, width
 
@@ -73,7 +73,7 @@ class FixedSizeCrop(v2.Transform):
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw the window, for all parts of a sample alike."""
         size = v2.query_size(flat_inputs)
-        height, width = (min(side, wanted) for side, wanted in zip(size, self.size, strict=True))
+        height, width = (min(side, crop_side) for side, crop_side in zip(size, self.size, strict=True))
         # One number for both directions, as published: the window lies on the image's diagonal.
         place = torch.rand(()).item()
         window = (round((size[0] - height) * place), round((size[1] - width) * place), height, width)
@@ -94,7 +94,7 @@ class RandomCrop(v2.Transform):
     """Cut a window out of an image, anywhere in it.
 
     Args:
-        size: two numbers, which `form` explains.
+        size: two pixel counts or fractions, as `form` defines.
         form: "absolute": (height, width) in pixels, less where the image is smaller; "absolute_range": height and
             width are each drawn from `size[0]` to `size[1]` pixels; "relative": shares of the image's height and width;
             "relative_range": each share is drawn from that of `size` to 1.
@@ -111,8 +111,8 @@ class RandomCrop(v2.Transform):
         super().__init__()
         relative = form.startswith("relative")
         if len(size) != 2 or min(size) <= 0 or (relative and max(size) > 1):
-            wanted = "two shares above 0 and up to 1" if relative else "two positive numbers of pixels"
-            raise ConfigError("RandomCrop.size", f"must be {wanted}", f"got {size}")
+            expected = "two shares above 0 and up to 1" if relative else "two positive numbers of pixels"
+            raise ConfigError("RandomCrop.size", f"must be {expected}", f"got {size}")
         if not relative and any(side != int(side) for side in size):
             raise ConfigError("RandomCrop.size", "must be whole numbers of pixels", f"got {size}")
         if form == "absolute_range" and size[0] > size[1]:
@@ -141,7 +141,7 @@ class RandomCrop(v2.Transform):
     def draw_size(self, size: Size) -> Size:
         """Height and width of a window in an image of `size`."""
         if self.form == "absolute":
-            height, width = (min(int(wanted), side) for wanted, side in zip(self.size, size, strict=True))
+            height, width = (min(int(crop_side), side) for crop_side, side in zip(self.size, size, strict=True))
         elif self.form == "absolute_range":
             smallest, largest = (int(side) for side in self.size)
             height, width = (_whole(min(side, smallest), min(side, largest)) for side in size)

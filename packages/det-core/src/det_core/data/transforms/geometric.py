@@ -123,8 +123,8 @@ def compose(
             raise ConfigError(f"{where}[{place}]", "must be callable", f"got {quoted(transform)}")
     steps: list[Callable[[Sample], Sample]] = []
     # Neighbours share one adapter: a sample is taken apart and put together once for all of them.
-    for adapted, neighbours in groupby(transforms, key=lambda transform: isinstance(transform, v2.Transform)):
-        group = list(neighbours)
+    for adapted, members in groupby(transforms, key=lambda transform: isinstance(transform, v2.Transform)):
+        group = list(members)
         steps += [_OnSample(v2.Compose(group), flip_pairs)] if adapted else map(_Checked, group)
     return _InOrder(steps)
 
@@ -194,7 +194,7 @@ def _take_apart(targets: Targets, size: Size) -> dict[str, Any]:
         "labels": torch.arange(len(targets)),
     }
     if isinstance(targets.masks, Polygons):
-        parts["outlines"] = Points(targets.masks.points, canvas_size=size)
+        parts["polygons"] = Points(targets.masks.points, canvas_size=size)
     elif targets.masks is not None:
         parts["masks"] = tv_tensors.Mask(targets.masks)
     if targets.semantic is not None:
@@ -219,8 +219,8 @@ def _around(corners: Points, before: Proposals, size: Size) -> Proposals:
     """Proposals around their corners, clipped to the image, without those of which nothing is left."""
     points = corners.as_subclass(Tensor)
     boxes = geometry(4).clip(torch.cat((points.amin(1), points.amax(1)), 1), size)
-    kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
-    return Proposals(boxes=boxes[kept], logits=before.logits[kept])
+    keep = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    return Proposals(boxes=boxes[keep], logits=before.logits[keep])
 
 
 def _require_followed(parts: Mapping[str, Any], size: Size) -> None:
@@ -247,28 +247,28 @@ def _put_together(
     boxes = form.clip(of_rows(boxes.as_subclass(Tensor)), size)
     masks: Tensor | Polygons | None = None
     if isinstance(before.masks, Polygons):
-        masks = replace(before.masks, points=parts["outlines"].as_subclass(Tensor))[rows]
+        masks = replace(before.masks, points=parts["polygons"].as_subclass(Tensor))[rows]
     elif "masks" in parts:
         masks = of_rows(parts["masks"].as_subclass(Tensor))
-    kept = _left(boxes, size)
+    keep = _left(boxes, size)
     if form.dim == 4 and masks is not None and _cut(parts["corners"], size):
         boxes = tight_boxes(masks, boxes, size)
-        kept = _left(boxes, size)
+        keep = _left(boxes, size)
     if isinstance(masks, Tensor):
-        kept &= masks.flatten(1).any(1)
-    boxes = boxes[kept]
-    after = before[rows[kept]]
+        keep &= masks.flatten(1).any(1)
+    boxes = boxes[keep]
+    after = before[rows[keep]]
     if after.areas is not None:
         after = replace(after, areas=after.areas * form.area(boxes) / form.area(after.boxes))
     if after.keypoints is not None:
-        points = of_rows(parts["keypoints"].as_subclass(Tensor))[kept]
+        points = of_rows(parts["keypoints"].as_subclass(Tensor))[keep]
         points = _keypoints_within(points, after.keypoints[..., 2], size)
         after = replace(after, keypoints=_swapped(points, flip_pairs) if _mirrored(parts["corners"]) else points)
     return replace(
         after,
         boxes=boxes,
-        masks=None if masks is None else masks[kept],
-        extras={key: map_tensors(value, lambda extra: of_rows(extra)[kept]) for key, value in parts["extras"].items()},
+        masks=None if masks is None else masks[keep],
+        extras={key: map_tensors(value, lambda extra: of_rows(extra)[keep]) for key, value in parts["extras"].items()},
         semantic=parts["semantic"].as_subclass(Tensor) if "semantic" in parts else None,
         image_extras=parts["image_extras"],
     )

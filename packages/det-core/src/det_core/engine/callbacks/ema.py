@@ -22,7 +22,7 @@ class EMA:
     `decay_t` is min(`decay`, (1 + t) / (`warmup` + t)), so that early averages forget the initial weights.
 
     Args:
-        decay: in [0, 1).
+        decay: weight of the old average in each step, in [0, 1); near 1 averages many steps.
         warmup: time constant in steps with which the decay rises to its value; 0 for no warmup.
         buffers: average floating-point buffers, such as running statistics, too; false takes the newest.
     """

@@ -56,7 +56,7 @@ class Freeze:
         for part in _freezing(trainer):
             part._set(False)
         trainer.stepper.rewrap()
-        trainer.display.say(f"step {trainer.step}: unfrozen {', '.join(self.modules)}")
+        trainer.display.write(f"step {trainer.step}: unfrozen {', '.join(self.modules)}")
 
     def _set(self, trained: bool) -> None:
         for parameter in self._parameters:

@@ -19,9 +19,9 @@ class DenseDetector(nn.Module):
     """A one-stage detector, such as RetinaNet (Lin et al., 2017) or FCOS (Tian et al., 2019), depending on its head.
 
     Args:
-        backbone: feature extractor.
+        backbone: network from images to feature maps.
         head: dense head, built with `channels`, `strides` and `num_classes`.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         preprocess: built with the backbone's `divisibility`; by default ImageNet's mean and deviation, for RGB.
     """
 

@@ -23,11 +23,11 @@ class RCNN(nn.Module):
     """A two-stage detector: Faster R-CNN (Ren et al., 2015) and its descendants.
 
     Args:
-        backbone: feature extractor.
+        backbone: network from images to feature maps.
         proposal_generator: first stage, built with `channels` and `strides`; None for precomputed proposals of the
             images, as in Fast R-CNN (Girshick, 2015).
         roi_heads: second stage, built with `channels`, `strides` and `num_classes`.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         preprocess: built with the backbone's `divisibility`; by default ImageNet's mean and deviation, for RGB.
     """
 
@@ -96,7 +96,7 @@ class ProposalNetwork(nn.Module):
     """A proposal generator alone, trained to detect objects of any class.
 
     Args:
-        backbone: feature extractor.
+        backbone: network from images to feature maps.
         proposal_generator: built with `channels` and `strides`.
         num_classes: number of classes of the data; proposals have none.
         preprocess: built with the backbone's `divisibility`; by default ImageNet's mean and deviation, for RGB.

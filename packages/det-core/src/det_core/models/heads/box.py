@@ -28,15 +28,15 @@ class FastRCNNConvFCHead(nn.Module):
     Args:
         in_channels: channels of the pooled features.
         resolution: height and width of the pooled features.
-        num_conv: number of convolutions.
-        conv_dim: channels of the convolutions.
+        num_conv: number of convolutions before the fully connected layers.
+        conv_dim: number of output channels of each convolution.
         num_fc: number of fully connected layers.
-        fc_dim: width of the fully connected layers.
+        fc_dim: number of output features of each fully connected layer.
         norm: norm layer after each convolution.
         shuffle: whether training processes exchange regions, so that batch norms average over many images.
 
     Attributes:
-        out_dim: output feature dimension.
+        out_dim: number of features per region.
     """
 
     contract = "BoxHead"
@@ -90,11 +90,11 @@ class FastRCNNPredictor(nn.Module):
     """Classification and box regression of each region: losses and detections.
 
     Args:
-        in_dim: input feature dimension.
+        in_dim: number of input features per region.
         num_classes: number of foreground classes; the background is the last column of the scores.
         class_agnostic: whether there is one set of offsets per region in place of one per class.
         box_weights: weights of the offsets (dx, dy, dw, dh), or (dx, dy, dw, dh, da) of rotated boxes.
-        box_regression: box regression loss.
+        box_regression: loss of box offsets, and its weight.
         box_loss_weight: weight of the box loss.
         class_loss: softmax over classes and background, or one sigmoid per class.
         federated: classes of the sigmoid loss, for datasets whose images are not annotated for all classes; null for

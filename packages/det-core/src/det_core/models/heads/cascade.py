@@ -31,7 +31,7 @@ class CascadeROIHeads(SecondStage):
     Args:
         channels: channels of each backbone level.
         strides: stride of each backbone level.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         in_features: feature levels of the box pooler; by default all up to stride 32.
         pooler: built with `strides` of those levels.
         box_head: head of each stage, built with `in_channels` and `resolution`.

@@ -71,11 +71,11 @@ class Tower(nn.Sequential):
     """3 x 3 convolutions with norm and ReLU, shared by all levels.
 
     Args:
-        in_channels: channels of every level.
+        in_channels: number of channels of every feature level.
         dims: output channels of each convolution; -1 to keep the number.
         norm: norm layer after each convolution.
         level_norms: sharing of norms between levels where `norm` is BN or SyncBN.
-        levels: number of levels.
+        levels: number of feature levels, for norms per level.
 
     Attributes:
         out_channels: output channels of the last convolution.

@@ -60,13 +60,13 @@ class FCOSHead(nn.Module):
     Args:
         channels: channels of each backbone level.
         strides: stride of each backbone level.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         in_features: feature levels of the head; None for all.
-        tower: convolutions before the predictions.
+        tower: convolutions before the predictions; one tower per branch.
         prior_probability: initial probability of every class at every pixel, in (0, 1).
         offset: reference point in a feature pixel: 0.5 for the centre, 0 for the top left corner, as in torchvision.
         center_radius: centre sampling radius in strides, by the larger coordinate.
-        focal_loss: classification loss.
+        focal_loss: sigmoid focal loss of the classification.
         nms: score threshold, pre-NMS top-k and NMS.
     """
 

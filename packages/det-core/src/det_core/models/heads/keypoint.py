@@ -31,11 +31,11 @@ class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
         channels: channels of each backbone level.
         strides: stride of each backbone level.
         in_features: feature levels of the pooler; by default all up to stride 32.
-        num_keypoints: keypoints per object; 17 in COCO.
+        num_keypoints: number of keypoints per object; 17 in COCO.
         pooler: built with `strides` of those levels; heatmaps have four times its resolution.
         conv_dims: output channels of the 3 x 3 convolutions.
-        loss_weight: weight of the loss.
-        normalise_by: "visible" divides the loss by the number of labelled keypoints within their region; "capacity" by
+        loss_weight: factor on the keypoint loss in the sum.
+        normalize_by: "visible" divides the loss by the number of labelled keypoints within their region; "capacity" by
             the maximum number, `max_foreground` regions per image with all keypoints, so that images with few weigh
             less.
         max_foreground: maximum number of foreground regions per image: batch size times positive fraction of the
@@ -55,7 +55,7 @@ class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
         pooler: Factory[Pooler] = Factory(ROIPooler, resolution=14),
         conv_dims: Sequence[int] = (512,) * 8,
         loss_weight: float = 1.0,
-        normalise_by: Literal["visible", "capacity"] = "visible",
+        normalize_by: Literal["visible", "capacity"] = "visible",
         max_foreground: float = 128,
     ) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class KeypointRCNNConvDeconvUpsampleHead(nn.Module):
         self.num_keypoints, self.loss_weight = num_keypoints, loss_weight
         if max_foreground <= 0:
             raise ConfigError("KeypointRCNNConvDeconvUpsampleHead.max_foreground", "must be positive")
-        self.capacity = num_keypoints * max_foreground if normalise_by == "capacity" else None
+        self.capacity = num_keypoints * max_foreground if normalize_by == "capacity" else None
         self._convs = [f"conv_fcn{i + 1}" for i in range(len(conv_dims))]
         width = channels[self.in_features[0]]
         for name, dim in zip(self._convs, conv_dims, strict=True):

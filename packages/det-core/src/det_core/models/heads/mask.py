@@ -30,7 +30,7 @@ class MaskRCNNConvUpsampleHead(nn.Module):
     Args:
         channels: channels of each backbone level.
         strides: stride of each backbone level.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         in_features: feature levels of the pooler; by default all up to stride 32.
         pooler: built with `strides` of those levels; masks have twice its resolution.
         num_conv: number of 3 x 3 convolutions.
@@ -39,7 +39,7 @@ class MaskRCNNConvUpsampleHead(nn.Module):
         shuffle: whether training processes exchange regions, so that batch norms average over many images.
         class_agnostic: whether there is one mask per region in place of one per class.
         loss: loss of masks against the ground truth; null for `mask_loss`.
-        loss_weight: weight of the loss.
+        loss_weight: factor on the mask loss in the sum.
     """
 
     contract = "RegionHead"

@@ -37,7 +37,7 @@ class Res5Blocks:
     """The three bottleneck blocks of res5; all but `out_channels` are as in the backbone.
 
     Attributes:
-        out_channels: channels of the output.
+        out_channels: number of output channels per region.
         norm: norm layer after each convolution.
         stride_in_1x1: whether the stride is in the first 1 x 1 convolution of a block, not in the 3 x 3 one.
         groups: groups of the 3 x 3 convolutions.
@@ -72,13 +72,13 @@ class Res5ROIHeads(SecondStage):
     Args:
         channels: channels of each backbone level.
         strides: stride of each backbone level.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         in_features: the one feature level of the pooler, by default the only one up to stride 32.
         pooler: built with `strides` of that level; res5 halves its resolution.
         res5: the blocks of the stage, built with `in_channels`.
         box_predictor: built with `in_dim` and `num_classes`.
         heads: extra RoI heads by name, built with `channels`, `strides` (of res5 alone) and `num_classes`.
-        sampler: training samples.
+        sampler: selection of the proposals for training.
     """
 
     def __init__(

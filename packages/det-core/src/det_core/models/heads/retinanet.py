@@ -64,15 +64,15 @@ class RetinaNetHead(nn.Module):
     Args:
         channels: channels of each backbone level.
         strides: stride of each backbone level.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         in_features: feature levels of the head; None for all.
         anchor_generator: built with `strides` of those levels; by default three sizes per level, from 4 strides.
-        tower: convolutions before either prediction.
+        tower: convolutions before either prediction; one tower per branch.
         prior_probability: initial probability of every class at every anchor, in (0, 1).
         matching: IoU thresholds of the anchors.
-        focal_loss: classification loss.
+        focal_loss: sigmoid focal loss of the classification.
         box_weights: weights of the box offsets (dx, dy, dw, dh).
-        box_regression: box regression loss.
+        box_regression: loss of box offsets, and its weight.
         nms: score threshold, pre-NMS top-k and NMS.
     """
 

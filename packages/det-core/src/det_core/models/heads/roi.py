@@ -25,14 +25,14 @@ class StandardROIHeads(SecondStage):
     Args:
         channels: channels of each backbone level.
         strides: stride of each backbone level.
-        num_classes: number of foreground classes.
+        num_classes: number of foreground classes, without background.
         in_features: feature levels of the box pooler; by default all up to stride 32.
         pooler: built with `strides` of those levels.
         box_head: built with `in_channels` and `resolution`.
         box_predictor: built with `in_dim` and `num_classes`.
         heads: extra RoI heads by name, built with `channels`, `strides` and `num_classes`. They take the foreground
             proposals in training and the final detections at inference.
-        sampler: training samples.
+        sampler: selection of the proposals for training.
         train_on_predicted_boxes: whether extra heads are trained on the refined boxes of the proposals, as at
             inference, in place of the proposals. Needs a `box_predictor` that refines regions.
     """

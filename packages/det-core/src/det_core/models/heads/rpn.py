@@ -42,8 +42,8 @@ class RPNHead(nn.Module):
     """Objectness and box offsets for the anchors of every feature pixel; shared by all levels.
 
     Args:
-        in_channels: channels of every level.
-        anchors: anchors per feature pixel.
+        in_channels: number of channels of every feature level.
+        anchors: number of anchors per feature pixel.
         conv_dims: output channels of the 3 x 3 convolutions before the two predictions; -1 to keep the number.
         box_dim: offsets per anchor: 4, or 5 for rotated ones.
     """
@@ -93,8 +93,8 @@ class RPN(nn.Module):
         head: built with `in_channels`, `anchors` and `box_dim`.
         sampler: training samples of the anchors.
         box_weights: weights of the offsets (dx, dy, dw, dh), or (dx, dy, dw, dh, da) of rotated boxes.
-        box_regression: box regression loss.
-        loss_weight: weight of both losses.
+        box_regression: loss of box offsets, and its weight.
+        loss_weight: factor on objectness and box loss in the sum.
         box_loss_weight: weight of the box loss, on top of `loss_weight`.
         nms: pre-NMS and post-NMS top-k, and NMS.
 

@@ -42,8 +42,8 @@ class SecondStage(nn.Module):
     """Base of second stages: sampling, and extra heads on detections; a subclass sets the attributes.
 
     Attributes:
-        num_classes: number of foreground classes.
-        sampler: training samples.
+        num_classes: number of foreground classes, without background.
+        sampler: selection of the proposals for training.
     """
 
     contract = "ROIHeads"

@@ -101,7 +101,7 @@ class RegionSampler:
         """Sample the proposals, (N, 4) or rotated (N, 5), of one image.
 
         Args:
-            boxes: proposals of the image.
+            boxes: boxes of the image's proposals, (N, 4) or (N, 5).
             targets: the ground truth of the image.
             num_classes: number of foreground classes, the label of the background.
             image: row of the image in the batch, which determines its random numbers.

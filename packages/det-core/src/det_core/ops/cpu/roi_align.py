@@ -24,7 +24,7 @@ def roi_align(
     Args:
         maps: feature maps, float32 or float64, (B, C, H, W).
         rois: regions (P, 5): image index, x1, y1, x2, y2.
-        resolution: output height and width.
+        resolution: height and width of pooled features, in cells.
         scale: feature pixels per pixel of the boxes.
         sampling_ratio: samples per bin and axis; 0 for as many as the bin is feature pixels wide.
         aligned: whether pixel centres are at half; False for ROIAlign as first published.

@@ -61,8 +61,8 @@ def _arguments(from_config: Callable[..., Any], *args: Any, **kwargs: Any) -> di
     kinds = [each.kind for each in signature.parameters.values()]
     if any(kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD) for kind in kinds):
         return dict(from_config(*args, **kwargs))
-    own = {name: kwargs.pop(name) for name in list(kwargs) if name in signature.parameters}
-    return {**from_config(*args, **own), **kwargs}
+    config_kwargs = {name: kwargs.pop(name) for name in list(kwargs) if name in signature.parameters}
+    return {**from_config(*args, **config_kwargs), **kwargs}
 
 
 def _has_config(*args: Any, **kwargs: Any) -> bool:

@@ -63,26 +63,26 @@ class LazyConfig:
         suffix = Path(filename).suffix
         if suffix not in (".py", ".yaml", ".yml"):
             raise ValueError(f"Config file {filename} has to be a python or yaml file.")
-        found: Any
+        config: Any
         if suffix == ".py":
             _check_syntax(filename)
             with _relative_imports():
                 space = {"__file__": filename, "__package__": _package(filename)}
                 exec(compile(Path(filename).read_text("utf-8"), filename, "exec"), space)
-            found = space
+            config = space
         else:
-            found = OmegaConf.create(yaml.safe_load(Path(filename).read_text("utf-8")), flags={"allow_objects": True})
+            config = OmegaConf.create(yaml.safe_load(Path(filename).read_text("utf-8")), flags={"allow_objects": True})
         if keys is not None:
-            return _tree(found[keys]) if isinstance(keys, str) else tuple(_tree(found[key]) for key in keys)
+            return _tree(config[keys]) if isinstance(keys, str) else tuple(_tree(config[key]) for key in keys)
         if suffix == ".py":
-            kept = {
+            values = {
                 name: _tree(value)
-                for name, value in found.items()
+                for name, value in config.items()
                 if isinstance(value, dict | list | DictConfig | ListConfig | int | float | str | bool)
                 and not name.startswith("_")
             }
-            found = DictConfig(kept, flags={"allow_objects": True})
-        return found
+            config = DictConfig(values, flags={"allow_objects": True})
+        return config
 
     @staticmethod
     def save(cfg: Any, filename: str) -> None:
@@ -206,7 +206,7 @@ def _check_syntax(filename: str) -> None:
 
 @contextlib.contextmanager
 def _relative_imports() -> Iterator[None]:
-    """Within, `from .other import cfg` of a configuration reads other.py beside it anew, as a configuration."""
+    """Within, `from .other import cfg` of a configuration reads other.py beside it again, as a configuration."""
     plain = builtins.__import__
 
     def find(relative: str, level: int, importer: str) -> str:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from det_core.visual import colour
+from det_core.visual import class_color
 from det_core.zoo.class_names import (
     CITYSCAPES_CLASSES,
     CITYSCAPES_SEMANTIC_CLASSES,
@@ -22,7 +22,7 @@ __all__ = ["register_all"]
 
 _COCO = {
     "thing_classes": list(COCO_CLASSES),
-    "thing_colors": [colour(label) for label in range(len(COCO_CLASSES))],
+    "thing_colors": [class_color(label) for label in range(len(COCO_CLASSES))],
     "thing_dataset_id_to_contiguous_id": {number: label for label, number in enumerate(COCO_CATEGORY_IDS)},
 }
 _KEYPOINTS = (

@@ -20,8 +20,8 @@ class _DatasetCatalog(UserDict):
     def get(self, name: str) -> Any:  # type: ignore[override]
         """The data set; KeyError, with the names that there are, if there is none."""
         if name not in self:
-            known = ", ".join(self)
-            raise KeyError(f"Dataset '{name}' is not registered! Available datasets are: {known}")
+            names = ", ".join(self)
+            raise KeyError(f"Dataset '{name}' is not registered! Available datasets are: {names}")
         return self[name]()
 
     def list(self) -> list[str]:
@@ -53,10 +53,10 @@ class Metadata(types.SimpleNamespace):
             return getattr(self, self._RENAMED[key])
         if key.startswith("__"):
             raise AttributeError(key)
-        known = ", ".join(self.__dict__) or "none"
-        fix = "MetadataCatalog.get(name).set(...) sets it; a data set that is registered anew has its own"
+        names = ", ".join(self.__dict__) or "none"
+        fix = "MetadataCatalog.get(name).set(...) sets it; a data set that is registered again has new metadata"
         raise AttributeError(
-            f"Attribute '{key}' does not exist in the metadata of dataset '{self.name}': {known}; {fix}"
+            f"Attribute '{key}' does not exist in the metadata of dataset '{self.name}': {names}; {fix}"
         )
 
     def __setattr__(self, key: str, val: Any) -> None:
@@ -93,8 +93,8 @@ class _MetadataCatalog(UserDict):
         assert name
         if name not in self:
             self[name] = Metadata(name=name)
-        found: Metadata = self[name]
-        return found
+        metadata: Metadata = self[name]
+        return metadata
 
     def list(self) -> list[str]:
         """The names."""

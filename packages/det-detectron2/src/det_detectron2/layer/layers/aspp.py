@@ -59,10 +59,10 @@ class ASPP(nn.Module):
         self.convs = nn.ModuleList([plain(in_channels, 1)])
         for dilation in dilations:
             if use_depthwise_separable_conv:
-                own = {"norm1": norm, "activation1": activation, "norm2": norm, "activation2": activation}
+                layer_kwargs = {"norm1": norm, "activation1": activation, "norm2": norm, "activation2": activation}
                 self.convs.append(
                     DepthwiseSeparableConv2d(
-                        in_channels, out_channels, kernel_size=3, padding=dilation, dilation=dilation, **own
+                        in_channels, out_channels, kernel_size=3, padding=dilation, dilation=dilation, **layer_kwargs
                     )
                 )
             else:

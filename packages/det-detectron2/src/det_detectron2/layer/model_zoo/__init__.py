@@ -20,8 +20,8 @@ __all__ = ["get", "get_checkpoint_url", "get_config", "get_config_file"]
 def _settings() -> dict[str, dict[str, Any]]:
     """What each published configuration changes, by its path without the suffix."""
     packed = resources.files(__name__).joinpath("settings.json.gz").read_bytes()
-    found: dict[str, dict[str, Any]] = json.loads(gzip.decompress(packed))
-    return found
+    settings: dict[str, dict[str, Any]] = json.loads(gzip.decompress(packed))
+    return settings
 
 
 def _name(config_path: str) -> str:

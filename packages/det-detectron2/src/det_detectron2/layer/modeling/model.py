@@ -53,7 +53,7 @@ class LayerModel(nn.Module):
         return self.det_model.load_state_dict(state_dict, strict, assign)
 
     def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
-        """The weights that are learnt, under their published names."""
+        """The trained weights, under their published names."""
         return self.det_model.named_parameters(*args, **kwargs)
 
     def named_modules(self, *args: Any, **kwargs: Any) -> Any:

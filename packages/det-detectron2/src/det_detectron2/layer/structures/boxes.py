@@ -135,9 +135,9 @@ class Boxes:
     def __getitem__(self, item: Any) -> "Boxes":
         if isinstance(item, int):
             return Boxes(self.tensor[item].view(1, -1))
-        chosen = self.tensor[item]
-        assert chosen.dim() == 2, f"Indexing on Boxes with {item} failed to return a matrix!"
-        return Boxes(chosen)
+        selection = self.tensor[item]
+        assert selection.dim() == 2, f"Indexing on Boxes with {item} failed to return a matrix!"
+        return Boxes(selection)
 
     def __len__(self) -> int:
         return self.tensor.shape[0]

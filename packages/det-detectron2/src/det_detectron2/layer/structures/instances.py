@@ -77,10 +77,10 @@ class Instances:
             if item >= len(self) or item < -len(self):
                 raise IndexError("Instances index out of range!")
             item = slice(item, None if item == -1 else item + 1)
-        chosen = Instances(self._image_size)
+        selection = Instances(self._image_size)
         for name, value in self._fields.items():
-            chosen.set(name, value[item])
-        return chosen
+            selection.set(name, value[item])
+        return selection
 
     def __len__(self) -> int:
         for value in self._fields.values():
@@ -101,16 +101,16 @@ class Instances:
         if not isinstance(first.image_size, Tensor):
             assert all(each.image_size == first.image_size for each in instance_lists)
         joined = Instances(first.image_size)
-        for name, own in first._fields.items():
+        for name, field in first._fields.items():
             values = [each.get(name) for each in instance_lists]
-            if isinstance(own, Tensor):
+            if isinstance(field, Tensor):
                 values = torch.cat(values, dim=0)  # type: ignore[assignment]
-            elif isinstance(own, list):
+            elif isinstance(field, list):
                 values = list(itertools.chain(*values))
-            elif hasattr(type(own), "cat"):
-                values = type(own).cat(values)
+            elif hasattr(type(field), "cat"):
+                values = type(field).cat(values)
             else:
-                raise ValueError(f"Unsupported type {type(own)} for concatenation")
+                raise ValueError(f"Unsupported type {type(field)} for concatenation")
             joined.set(name, values)
         return joined
 

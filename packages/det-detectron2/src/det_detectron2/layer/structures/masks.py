@@ -69,9 +69,9 @@ class BitMasks:
     def __getitem__(self, item: Any) -> "BitMasks":
         if isinstance(item, int):
             return BitMasks(self.tensor[item].unsqueeze(0))
-        chosen = self.tensor[item]
-        assert chosen.dim() == 3, f"Indexing on BitMasks with {item} returns a tensor with shape {chosen.shape}!"
-        return BitMasks(chosen)
+        selection = self.tensor[item]
+        assert selection.dim() == 3, f"Indexing on BitMasks with {item} returns a tensor with shape {selection.shape}!"
+        return BitMasks(selection)
 
     def __iter__(self) -> Iterator[Tensor]:
         yield from self.tensor
@@ -92,8 +92,10 @@ class BitMasks:
     ) -> "BitMasks":
         """What polygons cover in an image of this size."""
         rings = polygon_masks.polygons if isinstance(polygon_masks, PolygonMasks) else polygon_masks
-        drawn = [polygons_to_bitmask(each, height, width) for each in rings]
-        return BitMasks(torch.from_numpy(np.stack(drawn)) if drawn else torch.empty(0, height, width, dtype=torch.bool))
+        bitmasks = [polygons_to_bitmask(each, height, width) for each in rings]
+        return BitMasks(
+            torch.from_numpy(np.stack(bitmasks)) if bitmasks else torch.empty(0, height, width, dtype=torch.bool)
+        )
 
     def crop_and_resize(self, boxes: Tensor, mask_size: int) -> Tensor:
         """Bool (N, mask_size, mask_size): each mask within its box of `boxes` (N, 4)."""
@@ -179,13 +181,13 @@ class PolygonMasks:
     def crop_and_resize(self, boxes: Tensor, mask_size: int) -> Tensor:
         """Bool (N, mask_size, mask_size): each object within its box of `boxes` (N, 4)."""
         assert len(boxes) == len(self), f"{len(boxes)} != {len(self)}"
-        drawn = [
+        bitmasks = [
             rasterize_polygons_within_box(rings, box.numpy(), mask_size)
             for rings, box in zip(self.polygons, boxes.cpu(), strict=True)
         ]
         return (
-            torch.stack(drawn).to(boxes.device)
-            if drawn
+            torch.stack(bitmasks).to(boxes.device)
+            if bitmasks
             else boxes.new_empty((0, mask_size, mask_size), dtype=torch.bool)
         )
 
@@ -227,10 +229,10 @@ class ROIMasks:
         return self.tensor.shape[0]
 
     def __getitem__(self, item: Any) -> "ROIMasks":
-        chosen = self.tensor[item]
-        if chosen.dim() != 3:
-            raise ValueError(f"Indexing on ROIMasks with {item} returns a tensor with shape {chosen.shape}!")
-        return ROIMasks(chosen)
+        selection = self.tensor[item]
+        if selection.dim() != 3:
+            raise ValueError(f"Indexing on ROIMasks with {item} returns a tensor with shape {selection.shape}!")
+        return ROIMasks(selection)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(num_instances={len(self.tensor)})"

@@ -68,9 +68,9 @@ class RotatedBoxes(Boxes):
     def __getitem__(self, item: Any) -> "RotatedBoxes":
         if isinstance(item, int):
             return RotatedBoxes(self.tensor[item].view(1, -1))
-        chosen = self.tensor[item]
-        assert chosen.dim() == 2, f"Indexing on RotatedBoxes with {item} failed to return a matrix!"
-        return RotatedBoxes(chosen)
+        selection = self.tensor[item]
+        assert selection.dim() == 2, f"Indexing on RotatedBoxes with {item} failed to return a matrix!"
+        return RotatedBoxes(selection)
 
     def __repr__(self) -> str:
         return f"RotatedBoxes({self.tensor})"

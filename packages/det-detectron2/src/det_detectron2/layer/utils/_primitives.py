@@ -33,7 +33,7 @@ class Primitives:
     _scale: float
     output: Any
 
-    def _drawn(self, picture: Image.Image) -> Any:
+    def _render(self, picture: Image.Image) -> Any:
         raise NotImplementedError
 
     def _pen(self) -> tuple[Image.Image, ImageDraw.ImageDraw]:
@@ -56,7 +56,7 @@ class Primitives:
         anchor = {"center": "ma", "left": "la", "right": "ra"}[horizontal_alignment]
         place = (position[0] * self._scale, position[1] * self._scale)
         pen.text(place, text, fill=rgb(color), font=font(size), anchor=anchor, stroke_width=1, stroke_fill=(0, 0, 0))
-        return self._drawn(picture)
+        return self._render(picture)
 
     def draw_box(
         self, box_coord: Sequence[float], alpha: float = 0.5, edge_color: Any = "g", line_style: str = "-"
@@ -86,7 +86,7 @@ class Primitives:
         picture, pen = self._pen()
         x, y = circle_coord[0] * self._scale, circle_coord[1] * self._scale
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=rgb(color))
-        return self._drawn(picture)
+        return self._render(picture)
 
     def draw_line(
         self,
@@ -104,7 +104,7 @@ class Primitives:
         scaled = [(x * self._scale, y * self._scale) for x, y in points]
         thick = max(round(width if width is not None else max(picture.size) / 300), 1)
         pen.line(scaled, fill=rgb(color), width=thick, joint="curve")
-        return self._drawn(picture)
+        return self._render(picture)
 
     def draw_polygon(self, segment: Any, color: Any, edge_color: Any = None, alpha: float = 0.5) -> Any:
         """A filled polygon (K, 2), x and y."""
@@ -114,7 +114,7 @@ class Primitives:
         ImageDraw.Draw(cover).polygon(points, fill=round(255 * alpha))
         picture.paste(Image.new("RGB", picture.size, rgb(color)), mask=cover)
         ImageDraw.Draw(picture).polygon(points, outline=rgb(edge_color or color))
-        return self._drawn(picture)
+        return self._render(picture)
 
     def draw_binary_mask(
         self,
@@ -143,7 +143,7 @@ class Primitives:
             picture.size, Image.Resampling.NEAREST
         )
         picture.paste(Image.new("RGB", picture.size, rgb(color)), mask=cover)
-        self._drawn(picture)
+        self._render(picture)
         if text is not None and (values > 0.5).any():
             rows, columns = np.nonzero(values > 0.5)
             self.draw_text(text, (float(np.median(columns)), float(np.median(rows))), color="w")

@@ -61,18 +61,18 @@ def all_gather(data: Any, group: Any = None) -> list[Any]:
     """What each process gives, in all of them; anything that can be pickled."""
     if get_world_size() == 1:
         return [data]
-    found: list[Any] = [None] * dist.get_world_size(group)
-    dist.all_gather_object(found, data, group=group)
-    return found
+    outputs: list[Any] = [None] * dist.get_world_size(group)
+    dist.all_gather_object(outputs, data, group=group)
+    return outputs
 
 
 def gather(data: Any, dst: int = 0, group: Any = None) -> list[Any]:
     """What each process gives, in process `dst`; an empty list elsewhere."""
     if get_world_size() == 1:
         return [data]
-    found: list[Any] | None = [None] * dist.get_world_size(group) if get_rank() == dst else None
-    dist.gather_object(data, found, dst=dst, group=group)
-    return found or []
+    outputs: list[Any] | None = [None] * dist.get_world_size(group) if get_rank() == dst else None
+    dist.gather_object(data, outputs, dst=dst, group=group)
+    return outputs or []
 
 
 def shared_random_seed() -> int:

@@ -81,17 +81,17 @@ def _convert_target_to_string(t: Any) -> str:
 
 def locate(name: str) -> Any:
     """The object that a dotted path names, such as "a.b.Class" or "a.b.Class.Inner"; ImportError if there is none."""
-    found = pydoc.locate(name)
-    if found is not None:
-        return found
+    target = pydoc.locate(name)
+    if target is not None:
+        return target
     parts = name.split(".")
     for count in range(len(parts) - 1, 0, -1):
         try:
-            found = importlib.import_module(".".join(parts[:count]))
+            target = importlib.import_module(".".join(parts[:count]))
         except ImportError:
             continue
         for part in parts[count:]:
-            found = getattr(found, part, None)
-        if found is not None:
-            return found
+            target = getattr(target, part, None)
+        if target is not None:
+            return target
     raise ImportError(f"Cannot dynamically locate object {name}!")

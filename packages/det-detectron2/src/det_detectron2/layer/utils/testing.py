@@ -67,14 +67,14 @@ def assert_instances_allclose(
     """AssertionError if two have other fields, sizes, or values that differ by more than rounding."""
     assert tuple(input.image_size) == tuple(other.image_size), f"{msg}image_size {input.image_size} {other.image_size}"
     assert sorted(input.get_fields()) == sorted(other.get_fields()), f"{msg}fields differ"
-    for name, own in input.get_fields().items():
+    for name, field in input.get_fields().items():
         theirs = other.get(name)
-        if isinstance(own, Boxes | ROIMasks):
-            assert torch.allclose(own.tensor, theirs.tensor, atol=100 * rtol), f"{msg}Field {name} differs too much!"
-        elif isinstance(own, Tensor) and own.dtype.is_floating_point:
-            largest = own.abs().max() if own.numel() else 0.0
-            assert torch.allclose(own, theirs, atol=float(largest) * rtol), f"{msg}Field {name} differs too much!"
-        elif isinstance(own, Tensor):
-            assert torch.equal(own, theirs), f"{msg}Field {name} is different!"
+        if isinstance(field, Boxes | ROIMasks):
+            assert torch.allclose(field.tensor, theirs.tensor, atol=100 * rtol), f"{msg}Field {name} differs too much!"
+        elif isinstance(field, Tensor) and field.dtype.is_floating_point:
+            largest = field.abs().max() if field.numel() else 0.0
+            assert torch.allclose(field, theirs, atol=float(largest) * rtol), f"{msg}Field {name} differs too much!"
+        elif isinstance(field, Tensor):
+            assert torch.equal(field, theirs), f"{msg}Field {name} is different!"
         else:
-            raise ValueError(f"Don't know how to compare type {type(own)}")
+            raise ValueError(f"Don't know how to compare type {type(field)}")

@@ -200,13 +200,13 @@ class Visualizer(Primitives):
         """The picture as drawn so far."""
         return self.output
 
-    def _drawn(self, picture: Image.Image) -> VisImage:
+    def _render(self, picture: Image.Image) -> VisImage:
         self._picture = picture
         self.output = VisImage(np.asarray(picture), self._scale)
         return self.output
 
     def _draw(self, objects: Detections | Targets, names: Sequence[str]) -> VisImage:
-        return self._drawn(draw(self._picture, objects, tuple(names)))
+        return self._render(draw(self._picture, objects, tuple(names)))
 
     def _segments(self, segments: PanopticMap, names: Sequence[str]) -> VisImage:
         size = (self.size[1], self.size[0])
