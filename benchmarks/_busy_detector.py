@@ -23,6 +23,7 @@ class Busy(nn.Module):
             while time.thread_time() < end:
                 torch.ones(64, 64).sum()
             box = torch.tensor([[0.0, 0.0, width, height]])
-            found = Detections(boxes=box, labels=torch.zeros(1, dtype=torch.int64), scores=torch.ones(1), size=(height, width))
-            predictions.append(Prediction(detections=found))
+            label, score = torch.zeros(1, dtype=torch.int64), torch.ones(1)
+            detections = Detections(boxes=box, labels=label, scores=score, size=(height, width))
+            predictions.append(Prediction(detections=detections))
         return predictions

@@ -55,7 +55,7 @@ def require_each_once(output, paths):
     assert counts == Counter(map(str, paths))
 
 
-def test_killed_worker_loses_and_doubles_nothing(command, tmp_path):
+def test_killed_worker_leaves_each_image_exactly_once(command, tmp_path):
     paths = tiny_detector.write(tmp_path / "images", 60)
     paths[31].write_bytes(tiny_detector.picture(31, first=BLUE))
     kill = tmp_path / "kill"

@@ -183,7 +183,7 @@ def test_image_at_which_workers_die_is_left_out(predict, tmp_path):
     assert not list(journals.iterdir())
 
 
-def test_untrusted_model_is_refused_before_anything_is_written(command, model, tmp_path):
+def test_untrusted_model_is_refused_without_output(command, model, tmp_path):
     tiny_detector.write(tmp_path / "images", 1)
     code, text = command("ray", "predict", tmp_path / "images", "--model", model, "--output", tmp_path / "found")
     assert code == 2

@@ -89,7 +89,7 @@ def parts_of(file: Path) -> list[Part]:
     """
     tree, lines = parse(file), file.read_text("utf-8").splitlines()
     by_call = dict(_registered_by_call(tree))
-    found = []
+    parts = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.ClassDef | ast.FunctionDef):
             continue
@@ -97,8 +97,8 @@ def parts_of(file: Path) -> list[Part]:
         if kind:
             first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
             source = "\n".join(lines[first - 1 : node.end_lineno])
-            found.append(Part(file, first, node.name, kind, _settings_read(node), source))
-    return sorted(found, key=lambda part: part.line)
+            parts.append(Part(file, first, node.name, kind, _settings_read(node), source))
+    return sorted(parts, key=lambda part: part.line)
 
 
 def _kinds(node: ast.ClassDef | ast.FunctionDef) -> Iterator[str]:

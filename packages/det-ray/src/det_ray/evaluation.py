@@ -139,10 +139,10 @@ class _States(pickle.Unpickler):
         self._modules = modules
 
     def find_class(self, module: str, name: str) -> Any:
-        found = super().find_class(module, name) if (module, name) in _NUMPY or module in self._modules else None
-        is_record = isinstance(found, type) and (is_dataclass(found) or hasattr(found, "_fields"))
-        if (module, name) in _NUMPY or (is_record and found.__module__ == module):
-            return found
+        value = super().find_class(module, name) if (module, name) in _NUMPY or module in self._modules else None
+        is_record = isinstance(value, type) and (is_dataclass(value) or hasattr(value, "_fields"))
+        if (module, name) in _NUMPY or (is_record and value.__module__ == module):
+            return value
         raise pickle.UnpicklingError(f"it names {module}.{name}")
 
 

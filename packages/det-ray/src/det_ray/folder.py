@@ -143,11 +143,11 @@ class RunFolder:
 def take_rows(path: Path, first: int, count: int) -> Sequence[Mapping[str, Any]]:
     """Some rows of a Parquet file, of whose row groups only those that hold them are read."""
     table = pq.ParquetFile(path)
-    start, found = 0, []
+    start, result = 0, []
     for group in range(table.metadata.num_row_groups):
         rows = table.metadata.row_group(group).num_rows
         low, high = max(first, start), min(first + count, start + rows)
         if low < high:
-            found += table.read_row_group(group).slice(low - start, high - low).to_pylist()
+            result += table.read_row_group(group).slice(low - start, high - low).to_pylist()
         start += rows
-    return found
+    return result

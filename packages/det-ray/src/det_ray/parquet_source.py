@@ -42,9 +42,9 @@ def find_column(file: Any, name: str, column: str | None) -> str:
     schema = _opened(file, name).schema_arrow
     fits = [field.name for field in schema if _fits(field.type)]
     if column is None:
-        found = next((each for each in _USUAL if each in fits), fits[0] if len(fits) == 1 else None)
-        if found is not None:
-            return found
+        usual = next((each for each in _USUAL if each in fits), fits[0] if len(fits) == 1 else None)
+        if usual is not None:
+            return usual
         problem = "has no column that is known to hold images" if fits else "has no column of bytes or of paths"
         raise ConfigError(name, problem, f"it has {_described(schema)}", "name it with --column")
     if column not in schema.names:
@@ -88,11 +88,11 @@ def read_rows(
             except (pa.ArrowException, OSError, ValueError) as error:
                 values = [DataError(f"{name}::{row}", "the row cannot be read", str(error)) for row in range(low, high)]
             for row, value in zip(range(low, high), values, strict=True):
-                yield _named(f"{name}::{row}", value)
+                yield _row_content(f"{name}::{row}", value)
         start += rows
 
 
-def _named(name: str, value: Any) -> tuple[str, bytes | str | DataError]:
+def _row_content(name: str, value: Any) -> tuple[str, bytes | str | DataError]:
     """The name of an image, and its content or path."""
     if isinstance(value, dict):
         content, path = value.get("bytes"), value.get("path")

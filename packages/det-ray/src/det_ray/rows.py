@@ -54,13 +54,13 @@ def digest(content: bytes) -> str:
 
 def versions_of(names: Sequence[str]) -> dict[str, str]:
     """The versions of installed distributions; those that are not installed are left out."""
-    found = {}
+    versions = {}
     for name in names:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def row_of(path: str, content_hash: str | None, result: "Result") -> dict[str, Any]:

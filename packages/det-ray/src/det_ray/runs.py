@@ -55,8 +55,8 @@ def complete_run(
 
     try:
         with connected(address, need), Display() as display:
-            found = run_blocks(left, worker, str(folder.path), options, need)
-            for summary in display.track(found, "blocks", len(left)):
+            summaries = run_blocks(left, worker, str(folder.path), options, need)
+            for summary in display.track(summaries, "blocks", len(left)):
                 _require_visible(folder, summary)
                 if summary["block"] not in complete:
                     complete.add(summary["block"])

@@ -133,7 +133,7 @@ def list_source(source: str, column: str | None, block: int) -> list[Entry]:
         ConfigError: there is no such column.
     """
     source = absolute(source)
-    names = _listed_in(source) if _file_part(source).lower().endswith(LISTS) else _found(source)
+    names = _listed_in(source) if _file_part(source).lower().endswith(LISTS) else _files(source)
     entries: list[Entry] = []
     for name in names:
         kind = kind_of(name)
@@ -151,24 +151,24 @@ def list_source(source: str, column: str | None, block: int) -> list[Entry]:
     return entries
 
 
-def _found(source: str) -> list[str]:
+def _files(source: str) -> list[str]:
     """The files of a folder or a pattern, or the file itself."""
     if source.startswith(("http://", "https://")):
         return [source]
     system, path = _locate(source)
     chain = "".join(source.partition("::")[1:])
 
-    def named(path: str) -> str:
+    def full_path(path: str) -> str:
         return path if "://" not in source and "::" not in source else system.unstrip_protocol(path) + chain
 
     try:
         if any(sign in path for sign in "*?[") and not system.exists(path):
-            found = [each for each in sorted(system.glob(path)) if system.isfile(each)]
-            if not found:
+            matches = [each for each in sorted(system.glob(path)) if system.isfile(each)]
+            if not matches:
                 raise DataError(source, "no file is called like this", fix="check the pattern")
-            return [named(each) for each in found]
+            return [full_path(each) for each in matches]
         if system.isdir(path):
-            return [named(each) for each in _in_folder(system, path, source)]
+            return [full_path(each) for each in _in_folder(system, path, source)]
         if not system.exists(path):
             raise DataError(source, "there is no such folder or file", fix="check the path")
     except OSError as error:
