@@ -4,7 +4,7 @@ import random
 from typing import Any
 
 import numpy as np
-from det_core.visual import colour
+from det_core.visual import class_color
 from numpy.typing import NDArray
 
 __all__ = ["colormap", "random_color", "random_colors"]
@@ -19,7 +19,7 @@ def colormap(rgb: bool = False, maximum: int = 255) -> NDArray[np.float32]:
         rgb: channel order RGB; BGR otherwise.
         maximum: value of the brightest channel, 255 or 1.
     """
-    colors = np.array([colour(label)[:3] for label in range(_COUNT)], np.float32) / 255 * maximum
+    colors = np.array([class_color(label)[:3] for label in range(_COUNT)], np.float32) / 255 * maximum
     return colors if rgb else colors[:, ::-1]
 
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from det_core.visual import colour
+from det_core.visual import class_color
 from det_core.zoo.class_names import COCO_CATEGORY_IDS, COCO_CLASSES
 
 __all__ = ["COCO_CATEGORIES", "COCO_PERSON_KEYPOINT_NAMES"]
 
 COCO_CATEGORIES: list[dict[str, Any]] = [
-    {"id": number, "name": name, "isthing": 1, "color": list(colour(label))}
+    {"id": number, "name": name, "isthing": 1, "color": list(class_color(label))}
     for label, (number, name) in enumerate(zip(COCO_CATEGORY_IDS, COCO_CLASSES, strict=True))
 ]
 """The 80 classes of objects, with det's colors."""
