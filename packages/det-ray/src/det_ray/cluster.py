@@ -17,7 +17,7 @@ __all__ = ["Resources", "accepted", "connected", "run_blocks"]
 
 _OBJECT_STORE = 300 * 2**20  # bytes; images never pass through it
 _MOST_TASKS = 10_000  # of Ray; beyond, a task is several blocks
-_SECONDS_TO_START = "300"  # a busy machine takes more than Ray's own minute
+_STARTS = 3  # a busy machine takes more than the half minute that Ray allows its processes
 
 _SECONDS_OF_A_BLOCK = 7 * 24 * 3600.0  # after which Ray Data takes a run for stuck
 
@@ -45,7 +45,6 @@ def connected(address: str | None, need: Resources) -> Iterator[None]:
         ConfigError: there is no cluster at the address, or this machine has too few GPUs.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", _SECONDS_TO_START)
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would give workers less of a shared machine
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it prints about objects of Ray Data
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -63,8 +62,7 @@ def connected(address: str | None, need: Resources) -> Iterator[None]:
             "include_dashboard": False,
         }
     try:
-        with _quiet():
-            ray.init(**({"address": address} | options))
+        _start(options if address is None else {"address": address} | options)
     except Exception as error:
         where, fix = ("--address", "check it, and that the cluster runs: ray status --address ADDRESS")
         if address is None:
@@ -81,6 +79,22 @@ def connected(address: str | None, need: Resources) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(options: Mapping[str, Any]) -> None:
+    """Start Ray or connect to it; a start that takes too long is tried again."""
+    import ray
+
+    for start in range(_STARTS):
+        try:
+            with _quiet():
+                ray.init(**options)
+        except Exception as error:
+            ray.shutdown()
+            if options["address"] != "local" or "timed out" not in str(error) or start == _STARTS - 1:
+                raise
+        else:
+            return
 
 
 @contextmanager
