@@ -122,9 +122,9 @@ def _progress(place: int, total: int, warmup: int, begin: float, times: dict[str
     each = (time.perf_counter() - begin) / done
     if place >= warmup * 2 or times["compute"] / done > 5:
         left = datetime.timedelta(seconds=int(each * (total - place - 1)))
-        spent = ", ".join(f"{name} {value / done:.4f} s/iter" for name, value in times.items())
+        durations = ", ".join(f"{name} {value / done:.4f} s/iter" for name, value in times.items())
         log_every_n_seconds(
-            logging.INFO, f"Inference done {place + 1}/{total}. {spent}. ETA={left}", n=5, name=__name__
+            logging.INFO, f"Inference done {place + 1}/{total}. {durations}. ETA={left}", n=5, name=__name__
         )
 
 

@@ -1,0 +1,1 @@
+"""Ray for det: prediction and evaluation of millions of images on many machines."""

@@ -1,0 +1,1 @@
+"""The commands `det ray predict` and `det ray eval`."""
