@@ -62,3 +62,18 @@ def test_version_of_detectron2_is_found_in_the_process_alone(tmp_path: Path) -> 
     program = "from importlib.metadata import version; print(version('detectron2'))"
     assert run(tmp_path, "-c", f"import det_detectron2.as_detectron2; {program}").stdout == "0.6\n"
     assert "PackageNotFoundError" in run(tmp_path, "-c", program).stderr
+
+
+def test_messages_of_the_layer_go_to_the_logger_of_detectron2(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import logging\n"
+        "import det_detectron2.layer.evaluation.coco_evaluation as module\n"
+        "from detectron2.utils.logger import setup_logger\n"
+        "setup_logger()\n"
+        "logging.getLogger(module.__name__).info('evaluated')\n",
+        "utf-8",
+    )
+    done = subprocess.run([sys.executable, "-m", "det_detectron2", str(program)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("d2]: INFO evaluated\n")

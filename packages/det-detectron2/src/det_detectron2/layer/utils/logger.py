@@ -13,6 +13,9 @@ __all__ = ["create_small_table", "log_every_n", "log_every_n_seconds", "log_firs
 _COUNTS: Counter[tuple[str, int]] = Counter()
 _TIMES: dict[tuple[str, int], float] = {}
 
+# Messages of the layer go where those of "detectron2" go, with its level.
+logging.getLogger("det_detectron2.layer").parent = logging.getLogger("detectron2")
+
 
 @functools.lru_cache
 def setup_logger(
