@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from det_core.errors import DataError, MissingExtraError
+from det_core.errors import DataError
+from det_core.plugins.known import function
 
 from det_detectron2.migrate import dotted, parse, uses_of
 
@@ -151,11 +152,7 @@ def write_plugin(files: Sequence[Path], name: str, output: Path | None = None) -
     parts = [part for file in files for part in parts_of(file)]
     if not parts:
         raise DataError(", ".join(map(str, files)), "registers no part with Detectron2, and has no evaluator or hook")
-    try:
-        from det_devkit.scaffold import new_plugin
-    except ModuleNotFoundError as error:
-        fix = "pip install det-devkit --find-links WHEELS"
-        raise MissingExtraError("--plugin", "needs det-devkit, which is not installed", fix=fix) from error
+    new_plugin = function("migrate --plugin")
     folder = Path(name) if output is None else output
     new_plugin(name, {part.kind for part in parts} - {"callback"}, folder)
     before = folder / "before"
