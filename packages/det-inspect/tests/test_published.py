@@ -33,7 +33,7 @@ def test_core_models_have_recipes_and_others_packages():
 
 def test_model_of_missing_package_has_no_recipe(monkeypatch):
     monkeypatch.setenv("DET_DISABLE_PLUGINS", "det-tensormask")
-    monkeypatch.setattr(discovery, "_found", None)
+    monkeypatch.setattr(discovery, "_catalog", None)
     assert recipe_of(published_model("TensorMask/tensormask_R_50_FPN_1x")) == ""
     assert package_of(published_model("TensorMask/tensormask_R_50_FPN_1x")) == "det-tensormask"
     assert published.of_recipe("TensorMask/tensormask_R_50_FPN_1x") is None
