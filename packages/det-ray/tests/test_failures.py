@@ -92,7 +92,7 @@ def test_killed_driver_leaves_no_process_and_resumes(tmp_path, monkeypatch):
     wait_for_blocks(folder, 3, driver)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240  # on a busy machine
     while processes_of(output) and time.monotonic() < end:
         time.sleep(0.5)
     assert not processes_of(output)

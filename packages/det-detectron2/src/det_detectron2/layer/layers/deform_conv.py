@@ -60,8 +60,9 @@ class DeformConv(_Deformable):
     def forward(self, x: Tensor, offset: Tensor) -> Tensor:
         """(N, C, H, W) and offsets (N, 2 * groups * kernel, H', W') to (N, out_channels, H', W')."""
         if x.numel() == 0:
-            sizes: Any = zip(x.shape[-2:], self.padding, self.dilation, self.kernel_size, self.stride, strict=True)
-            size = [(i + 2 * p - (d * (k - 1) + 1)) // s + 1 for i, p, d, k, s in sizes]
+            settings: Any = (self.padding, self.dilation, self.kernel_size, self.stride)
+            sides = zip(x.shape[-2:], *settings, strict=True)
+            size = [(i + 2 * p - (d * (k - 1) + 1)) // s + 1 for i, p, d, k, s in sides]
             return x.new_zeros(x.shape[0], self.out_channels, *size)
         return self._compute(x, offset, None)
 

@@ -19,7 +19,8 @@ def colormap(rgb: bool = False, maximum: int = 255) -> NDArray[np.float32]:
         rgb: channel order RGB; BGR otherwise.
         maximum: value of the brightest channel, 255 or 1.
     """
-    colors = np.array([class_color(label)[:3] for label in range(_COUNT)], np.float32) / 255 * maximum
+    colors: NDArray[np.float32] = np.array([class_color(label)[:3] for label in range(_COUNT)], np.float32)
+    colors *= maximum / 255
     return colors if rgb else colors[:, ::-1]
 
 
