@@ -64,7 +64,7 @@ def test_version_of_detectron2_is_found_in_the_process_alone(tmp_path: Path) -> 
     assert "PackageNotFoundError" in run(tmp_path, "-c", program).stderr
 
 
-def test_messages_of_the_layer_go_to_the_logger_of_detectron2(tmp_path: Path) -> None:
+def test_layer_messages_go_to_the_logger_of_detectron2(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
         "import logging\n"
