@@ -52,7 +52,6 @@ def test_two_workers_evaluate_like_one_process(command, tmp_path):
     assert 0 < metrics[0]["segm/AP"] < 1
 
 
-@pytest.mark.slow
 def test_address_without_a_cluster_is_refused(predict, tmp_path):
     tiny_detector.write(tmp_path / "images", 1)
     code, text, _ = predict(tmp_path / "images", "--address", "127.0.0.1:1")

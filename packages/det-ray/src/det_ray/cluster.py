@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ def connected(address: str | None, need: Resources) -> Iterator[None]:
     if ray.is_initialized():  # by the program that calls this
         yield
         return
+    _require_reachable(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {
@@ -79,6 +81,18 @@ def connected(address: str | None, need: Resources) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_reachable(address: str | None) -> None:
+    """ConfigError where nothing listens at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if not port.isdecimal() or "/" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        fix = "check it, and that the cluster runs: ray status --address ADDRESS"
+        raise ConfigError("--address", f"there is no cluster at {address}", str(error), fix) from error
 
 
 def _start(options: Mapping[str, Any]) -> None:
