@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,10 @@ from det_core.zoo.class_names import short_name
 if TYPE_CHECKING:
     from det_core.contracts import Analysis, Explanation
     from det_core.engine import Evaluation
+    from det_core.predict import Detector
     from det_core.recipes import Factory
 
-__all__ = ["command"]
+__all__ = ["command", "load_with_data", "show"]
 
 _LONGEST = 1000
 
@@ -138,21 +140,34 @@ def command(
             )
         )
     else:
-        _show(result, title, why)
+        show(result, title)
+        if why is not None:
+            why.show()
     if report is not None and why is not None:
         echo(f"{why.write_report(report, title, result.metrics, result.notes)}", err=True)
 
 
-def _load(
-    source: str, weights: str | None, device: str | None, overrides: tuple[str, ...], trust: bool, tta: bool
-) -> tuple[Any, Any]:
-    """The model, and the data that its recipe names."""
+def load_with_data(
+    source: str, weights: str | None, device: str | None, overrides: Sequence[str], trust: bool
+) -> "tuple[Detector, Any]":
+    """The detector, and the data that its recipe names; errors as of `Detector.load`.
+
+    Raises:
+        RecipeError: the recipe has no data.
+    """
     from det_core.predict.detector import Detector
 
     detector = Detector.load(source, weights, device, overrides=overrides, trust=trust)
     if detector.recipe is None or "data" not in detector.recipe.tree:
         raise RecipeError(source, "has no section `data`", fix="give a recipe that has one, and --weights")
-    data = detector.recipe.build("data")
+    return detector, detector.recipe.build("data")
+
+
+def _load(
+    source: str, weights: str | None, device: str | None, overrides: tuple[str, ...], trust: bool, tta: bool
+) -> tuple[Any, Any]:
+    """The model, and its data."""
+    detector, data = load_with_data(source, weights, device, overrides, trust)
     if tta:  # the views resize the images themselves
         return detector.augmented().model, dataclasses.replace(data, eval_transforms=())
     return detector.model, data
@@ -191,7 +206,8 @@ def _evaluate(
         return result, analyses[0].explain(evaluators, model, lambda: data.eval_loader(split, batch_size))
 
 
-def _show(result: "Evaluation", title: str, why: "Explanation | None") -> None:
+def show(result: "Evaluation", title: str) -> None:
+    """Print the metrics as a table, and the notes."""
     from rich.console import Console
     from rich.table import Table
 
@@ -207,5 +223,3 @@ def _show(result: "Evaluation", title: str, why: "Explanation | None") -> None:
         console.print(f"F1 is best for scores from {result.threshold:.2f}", highlight=False)
     for note in result.notes:
         console.print(printable(short_name(note, _LONGEST)), markup=False, soft_wrap=True)
-    if why is not None:
-        why.show()

@@ -107,8 +107,7 @@ def command(
     save = (*(save or _default_writers(as_json and output is None)), *["crops"] * crops)
     inputs, skipped = find_images(images, output := output or Path("predictions"))
     refuse_faults(model, (), ("model",), (), weights)
-    drawing = {"labels": not hide_labels, "line_width": line_width}
-    files = _Files(OutputFolder(output), save, drawing) if save else None
+    files = _Files(OutputFolder(output), save, {"labels": not hide_labels, "line_width": line_width}) if save else None
     tiled = registry.find("commands", "predict --tile", "--tile").resolve() if tile else None
     if skipped:
         echo(skipped, err=True)
@@ -117,9 +116,8 @@ def command(
     detector = Detector.load(model, weights, device, trust=trust)
     level = detector.threshold if threshold is None else threshold
     names = [name for text in classes for name in ([text] if text in detector.classes else text.split(","))] or None
-    if fast:
-        detector = _optimized(detector, inputs, level)
-    run: Any = detector.augmented() if tta else detector
+    run: Any = _optimized(detector, inputs, level) if fast else detector
+    run = run.augmented() if tta else run
     run = tiled(run, tile, overlap) if tiled else run
     # Tiles are merged above the threshold; elsewhere the best score below it is reported.
     results = _results(run, inputs, batch_size or detector.batch_size, level if tiled else 0)

@@ -17,7 +17,7 @@ from det_core.errors import DataError
 from det_core.ops.global_batch import global_batch
 from det_core.structures import ImageBatch, Prediction, Size
 
-__all__ = ["Evaluation", "Precision", "autocast", "evaluate", "predict"]
+__all__ = ["Evaluation", "Precision", "autocast", "evaluate", "predict", "result_of"]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -109,21 +109,26 @@ def _merged(evaluators: Sequence[Evaluator], share: _Share, model: nn.Module, al
     shares = [share] if alone else gather(share)
     if shares is None:
         return broadcast(Evaluation({}))
-    metrics = {name: value for evaluator in evaluators for name, value in evaluator.result().items()}
+    result = result_of(evaluators)
     images = sum(each.images for each in shares)
     names = dict.fromkeys(name for each in shares for name in each.losses)
     means = {name: sum(each.losses.get(name, 0.0) for each in shares) / images for name in names}
-    if means:
-        metrics |= {"loss": sum(means.values()), **means}
+    metrics = result.metrics | ({"loss": sum(means.values()), **means} if means else {})
     notes = [note for each in shares for note in each.notes]
     if invalid := [image for each in shares for image in each.non_finite]:
         plural = "1 image" if len(invalid) == 1 else f"{len(invalid)} images, such as"
         notes.append(f"nothing can be found in {plural} {invalid[0]}; {fix_for(model)}")
-    for evaluator in evaluators:
-        notes += [f"no {name}: {reason}" for name, reason in getattr(evaluator, "notes", {}).items()]
-    thresholds = (getattr(evaluator, "threshold", None) for evaluator in evaluators)
-    result = Evaluation(metrics, tuple(notes), next((each for each in thresholds if each is not None), None))
+    result = replace(result, metrics=metrics, notes=(*notes, *result.notes))
     return result if alone else broadcast(result)
+
+
+def result_of(evaluators: Sequence[Evaluator]) -> Evaluation:
+    """The metrics of evaluators that have all images, the reasons why some are not there, and the threshold."""
+    metrics = {name: value for evaluator in evaluators for name, value in evaluator.result().items()}
+    reasons = [pair for evaluator in evaluators for pair in getattr(evaluator, "notes", {}).items()]
+    thresholds = (getattr(evaluator, "threshold", None) for evaluator in evaluators)
+    threshold = next((each for each in thresholds if each is not None), None)
+    return Evaluation(metrics, tuple(f"no {name}: {reason}" for name, reason in reasons), threshold)
 
 
 def predict(
