@@ -54,7 +54,6 @@ def connected(address: str | None, need: Resources) -> Iterator[None]:
     if ray.is_initialized():  # by the program that calls this
         yield
         return
-    _require_reachable(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {
@@ -64,6 +63,7 @@ def connected(address: str | None, need: Resources) -> Iterator[None]:
             "include_dashboard": False,
         }
     try:
+        _require_reachable(address)
         _start(options if address is None else {"address": address} | options)
     except Exception as error:
         where, fix = ("--address", "check it, and that the cluster runs: ray status --address ADDRESS")
@@ -84,15 +84,10 @@ def connected(address: str | None, need: Resources) -> Iterator[None]:
 
 
 def _require_reachable(address: str | None) -> None:
-    """ConfigError where nothing listens at HOST:PORT: Ray itself would try for minutes."""
+    """OSError or OverflowError where nothing listens at HOST:PORT: Ray itself would try for minutes."""
     host, _, port = (address or "").rpartition(":")
-    if not port.isdecimal() or "/" in host:
-        return
-    try:
+    if port.isdecimal() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
-        fix = "check it, and that the cluster runs: ray status --address ADDRESS"
-        raise ConfigError("--address", f"there is no cluster at {address}", str(error), fix) from error
 
 
 def _start(options: Mapping[str, Any]) -> None:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from det_core.contracts import Evaluator
-from det_core.errors import ConfigError, DataError, RecipeError
+from det_core.errors import DataError
 
 from det_ray.folder import RunFolder
-from det_ray.plan import Block, fingerprint
+from det_ray.plan import Block
 from det_ray.sources import Entry
 from det_ray.worker import Worker
 
@@ -38,14 +38,10 @@ _NUMPY = {(f"numpy{core}.multiarray", name) for core in (".core", "._core") for 
 
 def load_evaluated(options: Mapping[str, Any]) -> "tuple[Detector, Any, str]":
     """The detector, the data of its recipe and the split that the options describe; errors as of `det eval`."""
+    from det_core.cli.eval import load_with_data
     from det_core.engine import check_classes
-    from det_core.predict import Detector
 
-    names = ("weights", "device", "overrides", "trust")
-    detector = Detector.load(options["model"], **{name: options[name] for name in names})
-    if detector.recipe is None or "data" not in detector.recipe.tree:
-        raise RecipeError(options["model"], "has no section `data`", fix="give a recipe that has one, and --weights")
-    data = detector.recipe.build("data")
+    detector, data = load_with_data(*(options[name] for name in ("model", "weights", "device", "overrides", "trust")))
     split = options["split"] or ("val" if data.test is None else "test")
     check_classes(detector.model, data.dataset(split))
     return detector, data, split
@@ -84,13 +80,11 @@ class EvalWorker(Worker):
         """Load the model and the dataset, which have to be those of the plan."""
         import torch
 
-        torch.set_num_threads(max(1, self.options["threads"]))
+        torch.set_num_threads(self.options["threads"])
         if Path(self.options["here"]).is_dir():
             os.chdir(self.options["here"])
         self._detector, self._data, self._split = load_evaluated(self.options)
-        if fingerprint(self._detector) != self.options["sha256"]:
-            problem = "is another model for a worker than where the run began"
-            raise ConfigError(self.options["model"], problem, fix="put the same file on all machines")
+        self.require_same(self._detector)
 
     def process(self, block: Block, entries: Sequence[Entry]) -> dict[str, Any]:
         """Evaluate the images of a block, and commit the states."""

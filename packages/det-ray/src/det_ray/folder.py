@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 from det_core.errors import ConfigError, DataError
 from det_safeload.locks import HeldError, lock
 
-__all__ = ["RunFolder", "write_whole"]
+from det_ray.parquet_source import row_groups
+
+__all__ = ["RunFolder", "take_rows", "write_whole"]
 
 _SUMMARY = b"det-ray"  # key in the metadata of a block's footer
 _BEGUN = {"blocks", "examples", "journals", "plan.parquet", "run.lock"}  # what there may be before a plan
@@ -143,11 +145,6 @@ class RunFolder:
 def take_rows(path: Path, first: int, count: int) -> Sequence[Mapping[str, Any]]:
     """Some rows of a Parquet file, of whose row groups only those that hold them are read."""
     table = pq.ParquetFile(path)
-    start, result = 0, []
-    for group in range(table.metadata.num_row_groups):
-        rows = table.metadata.row_group(group).num_rows
-        low, high = max(first, start), min(first + count, start + rows)
-        if low < high:
-            result += table.read_row_group(group).slice(low - start, high - low).to_pylist()
-        start += rows
-    return result
+    groups = row_groups(table.metadata, first, count)
+    parts = (table.read_row_group(group).slice(offset, len(rows)) for group, rows, offset in groups)
+    return [row for part in parts for row in part.to_pylist()]

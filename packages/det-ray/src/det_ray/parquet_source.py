@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from det_core.errors import ConfigError, DataError
 from det_core.plugins.registry import did_you_mean
 
-__all__ = ["count_rows", "find_column", "read_rows"]
+__all__ = ["count_rows", "find_column", "read_rows", "row_groups"]
 
 # In the order of preference; where content and paths are both there, content is nearer.
 _USUAL = ("image", "bytes", "content", "jpg", "jpeg", "png", "path", "image_path", "file_name", "file", "url")
@@ -76,20 +76,26 @@ def read_rows(
     """
     table = _opened(file, name)
     column = find_column(file, name, column)
+    for group, rows, offset in row_groups(table.metadata, first, count):
+        values: list[Any]
+        try:
+            read = table.read_row_group(group, columns=[column]).column(0)
+            values = read.slice(offset, len(rows)).to_pylist()
+        except (pa.ArrowException, OSError, ValueError) as error:
+            values = [DataError(f"{name}::{row}", "the row cannot be read", str(error)) for row in rows]
+        for row, value in zip(rows, values, strict=True):
+            yield _row_content(f"{name}::{row}", value)
+
+
+def row_groups(metadata: pq.FileMetaData, first: int, count: int) -> Iterator[tuple[int, range, int]]:
+    """The row groups that hold some of `count` rows from `first` on: number, these rows, and where they begin in it."""
     start = 0
-    for group in range(table.metadata.num_row_groups):
-        rows = table.metadata.row_group(group).num_rows
-        low, high = max(first, start), min(first + count, start + rows)
-        if low < high:
-            values: list[Any]
-            try:
-                read = table.read_row_group(group, columns=[column]).column(0)
-                values = read.slice(low - start, high - low).to_pylist()
-            except (pa.ArrowException, OSError, ValueError) as error:
-                values = [DataError(f"{name}::{row}", "the row cannot be read", str(error)) for row in range(low, high)]
-            for row, value in zip(range(low, high), values, strict=True):
-                yield _row_content(f"{name}::{row}", value)
-        start += rows
+    for group in range(metadata.num_row_groups):
+        end = start + metadata.row_group(group).num_rows
+        rows = range(max(first, start), min(first + count, end))
+        if rows:
+            yield group, rows, rows[0] - start
+        start = end
 
 
 def _row_content(name: str, value: Any) -> tuple[str, bytes | str | DataError]:

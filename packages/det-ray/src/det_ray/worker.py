@@ -65,6 +65,12 @@ class Worker:
         """Commit a block; returns its summary."""
         raise NotImplementedError
 
+    def require_same(self, detector: "Detector") -> None:
+        """CheckpointError unless it is the model of the plan."""
+        if fingerprint(detector) != self.options["sha256"]:
+            problem = f"is another model on {socket.gethostname()} than where the run began"
+            raise CheckpointError(self.options["model"], problem, fix="put the same file on all machines")
+
     @staticmethod
     def stamp(block: Block, began: float) -> dict[str, Any]:
         """What the summary of each block has: its number, which worker made it, when, how long, and its peak memory."""
@@ -112,11 +118,9 @@ class PredictWorker(Worker):
         """Load the model, which has to be that of the plan."""
         import torch
 
-        torch.set_num_threads(max(1, self.options["threads"]))
+        torch.set_num_threads(self.options["threads"])
         self._detector = load_detector(self.options)
-        if fingerprint(self._detector) != self.options["sha256"]:
-            problem = f"is another model on {socket.gethostname()} than where the run began"
-            raise CheckpointError(self.options["model"], problem, fix="put the same file on all machines")
+        self.require_same(self._detector)
 
     def process(self, block: Block, entries: Sequence[Entry]) -> dict[str, Any]:
         """Predict all images of a block and commit their rows."""

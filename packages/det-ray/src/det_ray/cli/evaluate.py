@@ -3,15 +3,19 @@
 import json
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from det_core.cli.output import cell, echo
-from det_core.errors import ConfigError, DataError
-from det_core.printable import printable
+from det_core.cli.output import echo
+from det_core.errors import DataError
+
+from det_ray.cli.common import cluster_options, resumable, worker_options
 
 if TYPE_CHECKING:
+    from det_core.engine import Evaluation
+
     from det_ray.folder import RunFolder
 
 __all__ = ["command"]
@@ -35,48 +39,32 @@ Example:
 @click.option("--weights", metavar="FILE", help="The weights to evaluate, if a recipe is given.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="By default test, or val without a test.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value of the recipe.")
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="For what is done, on a file system of all machines.",
-)
-@click.option("--address", envvar="RAY_ADDRESS", help="Of a Ray cluster, such as auto, HOST:6379 or ray://HOST:10001.")
-@click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Each has one model."
-)
-@click.option("--cpus-per-worker", type=click.FloatRange(0, min_open=True), default=1, show_default=True, metavar="C")
-@click.option("--gpus-per-worker", type=click.FloatRange(0), default=0, show_default=True, metavar="G")
+@cluster_options
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True, metavar="B", help="Images at once.")
 @click.option(
     "--block", type=click.IntRange(1), default=_BLOCK, show_default=True, help="Images that are done at once."
 )
-@click.option("--trust", is_flag=True, help="Run code that the checkpoint names outside the installed plugins.")
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
-@click.pass_context
-def command(context: click.Context, **arguments: Any) -> None:
+def command(**arguments: Any) -> None:
     """Evaluate a model by many workers."""
+    from det_core.cli.eval import show
+
     from det_ray.folder import RunFolder
-    from det_ray.runs import state_of
 
     folder = RunFolder(arguments["output"].absolute())
-    try:
-        title, metrics, notes, threshold = _run(folder, arguments)
-    except OSError as error:
-        raise ConfigError("--output", "cannot be written", str(error), "the same command goes on") from error
-    except KeyboardInterrupt:
-        echo(f"Stopped; {state_of(folder)}. The same command goes on.", err=True)
-        context.exit(130)
+    with resumable(folder):
+        title, result = _run(folder, arguments)
     if arguments["as_json"]:
-        echo(json.dumps({"metrics": metrics, "threshold": threshold, "notes": notes}, indent=2))
+        content = {"metrics": result.metrics, "threshold": result.threshold, "notes": result.notes}
+        echo(json.dumps(content, indent=2))
     else:
-        _show(title, metrics, notes, threshold)
+        show(result, title)
 
 
-def _run(folder: "RunFolder", arguments: Mapping[str, Any]) -> tuple[str, dict[str, float], list[str], float | None]:
-    """Title, metrics, notes and the threshold of the best F1."""
+def _run(folder: "RunFolder", arguments: Mapping[str, Any]) -> "tuple[str, Evaluation]":
+    """Title and result."""
     from det_core.data import LeftOutWarning, left_out_notes
+    from det_core.engine.evaluate import result_of
 
     from det_ray.cluster import Resources
     from det_ray.evaluation import EvalWorker, load_evaluated, merged
@@ -112,42 +100,13 @@ def _run(folder: "RunFolder", arguments: Mapping[str, Any]) -> tuple[str, dict[s
             notes += summary["notes"]
         evaluators = data.build_evaluators(split)
         merged(folder, [each.number for each in plan.blocks], evaluators)
-    metrics = {name: value for evaluator in evaluators for name, value in evaluator.result().items()}
-    for evaluator in evaluators:
-        notes += [f"no {name}: {reason}" for name, reason in getattr(evaluator, "notes", {}).items()]
-    thresholds = (getattr(evaluator, "threshold", None) for evaluator in evaluators)
-    threshold = next((each for each in thresholds if each is not None), None)
-    return f"{arguments['source']}, {split}: {len(dataset)} images", metrics, notes, threshold
+    result = result_of(evaluators)
+    result = replace(result, notes=(*notes, *result.notes))
+    return f"{arguments['source']}, {split}: {len(dataset)} images", result
 
 
 def _options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """What workers need, but for the hash of the model."""
-    from det_ray.sources import absolute
-
-    paths = {"model": arguments["source"], "weights": arguments["weights"]}
-    options: dict[str, Any] = {
-        name: absolute(path) if path and Path(path).exists() else path for name, path in paths.items()
-    }
-    options |= {name: arguments[name] for name in ("split", "trust", "batch")}
-    options |= {"overrides": list(arguments["overrides"]), "here": str(Path.cwd())}
-    options["device"] = "cuda" if arguments["gpus_per_worker"] else "cpu"
-    options["threads"] = max(1, int(arguments["cpus_per_worker"]))
-    return options
-
-
-def _show(title: str, metrics: Mapping[str, float], notes: list[str], threshold: float | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table()
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    for name, value in metrics.items():
-        table.add_row(cell(name), f"{value:.4f}")
-    console = Console(highlight=False)
-    console.print(printable(title), markup=False, soft_wrap=True)
-    console.print(table)
-    if threshold is not None:
-        console.print(f"F1 is best for scores from {threshold:.2f}")
-    for note in notes:
-        console.print(printable(note), markup=False, soft_wrap=True)
+    options = worker_options(arguments, arguments["source"])
+    options |= {name: arguments[name] for name in ("split", "batch")}
+    return options | {"overrides": list(arguments["overrides"]), "here": str(Path.cwd())}

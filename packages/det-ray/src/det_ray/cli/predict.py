@@ -9,6 +9,8 @@ import click
 from det_core.cli.output import echo
 from det_core.errors import ConfigError
 
+from det_ray.cli.common import cluster_options, resumable, worker_options
+
 if TYPE_CHECKING:
     from det_ray.folder import RunFolder
     from det_ray.plan import Plan
@@ -43,33 +45,7 @@ Example:
     help="A checkpoint, the folder of a run, an exported file, or a recipe.",
 )
 @click.option("--weights", metavar="FILE", help="The weights, if --model is a recipe.")
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="On a file system of all machines.",
-)
-@click.option("--address", envvar="RAY_ADDRESS", help="Of a Ray cluster, such as auto, HOST:6379 or ray://HOST:10001.")
-@click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Each has one model."
-)
-@click.option(
-    "--cpus-per-worker",
-    type=click.FloatRange(0, min_open=True),
-    default=1,
-    show_default=True,
-    metavar="C",
-    help="CPU cores of each.",
-)
-@click.option(
-    "--gpus-per-worker",
-    type=click.FloatRange(0),
-    default=0,
-    show_default=True,
-    metavar="G",
-    help="GPUs of each; may be a fraction.",
-)
+@cluster_options
 @click.option("--batch", type=click.IntRange(1), metavar="B", help="Images at once; by default 8 on a GPU, 1 on a CPU.")
 @click.option(
     "--block",
@@ -82,22 +58,15 @@ Example:
 @click.option("--column", metavar="NAME", help="Column of Parquet files that holds the images or their paths.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Score threshold; by default the checkpoint's, or 0.5.")
 @click.option("--retry-bad", is_flag=True, help="Predict blocks with bad images again.")
-@click.option("--trust", is_flag=True, help="Run code that the checkpoint names outside the installed plugins.")
 @click.pass_context
 def command(context: click.Context, **arguments: Any) -> None:
     """Find objects in millions of images, by many workers."""
     from det_ray.folder import RunFolder
-    from det_ray.runs import state_of
 
     folder = RunFolder(arguments["output"].absolute())
     _require_apart(arguments["source"], folder.path)
-    try:
+    with resumable(folder):
         bad = _run(folder, arguments)
-    except OSError as error:
-        raise ConfigError("--output", "cannot be written", str(error), "the same command goes on") from error
-    except KeyboardInterrupt:
-        echo(f"Stopped; {state_of(folder)}. The same command goes on.", err=True)
-        context.exit(130)
     if bad:
         context.exit(1)
 
@@ -144,19 +113,15 @@ def _options(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
     from det_ray.sources import absolute
     from det_ray.worker import load_detector
 
-    device = "cuda" if arguments["gpus_per_worker"] else "cpu"
-    paths = {name: arguments[name] for name in ("model", "weights")}
-    paths = {name: absolute(path) if path and Path(path).exists() else path for name, path in paths.items()}
-    options = {**paths, "trust": arguments["trust"], "device": device}
-    options |= {"threads": max(1, int(arguments["cpus_per_worker"])), "column": arguments["column"]}
+    options = worker_options(arguments, arguments["model"]) | {"column": arguments["column"]}
     detector = load_detector({**options, "device": "cpu"})
     options["sha256"] = fingerprint(detector)
     options["threshold"] = detector.threshold if arguments["threshold"] is None else arguments["threshold"]
-    options["batch"] = arguments["batch"] or (8 if device == "cuda" else 1)
-    names = ("threshold", "batch", "column")
-    settings = {**{name: options[name] for name in names}, "block": arguments["block"], "device": device}
+    options["batch"] = arguments["batch"] or (8 if options["device"] == "cuda" else 1)
+    names = ("threshold", "batch", "column", "device")
+    settings = {**{name: options[name] for name in names}, "block": arguments["block"]}
     settings["source"] = absolute(arguments["source"])
-    model = {"source": paths["model"], "sha256": options["sha256"], "classes": list(detector.classes)}
+    model = {"source": options["model"], "sha256": options["sha256"], "classes": list(detector.classes)}
     return options, settings, {**model, "category_ids": list(detector.category_ids)}
 
 
