@@ -36,17 +36,15 @@ PAIRS = ("torch_export:fp32:dynamic", "onnx:fp32:dynamic")
 def run(name: str, trace: str, forms: Sequence[str]) -> Iterator[tuple[str, dict[str, object]]]:
     """Trace one architecture once, and write and compare it in each format; pairs of format and result."""
     precision, sizes = trace.split(":")
-    source, start = None, time.monotonic()
+    if unexportable := obstacle(narrow_models.built(name)):
+        problem = f"{unexportable.operator} {unexportable.reason}"
+        yield from ((form, {"problem": problem, "operator": unexportable.operator, "seconds": 0}) for form in forms)
+        return
+    seed, size = narrow_models.seed_of(name), narrow_models.example_of(name)
+    model, source, start = narrow_models.built(name, seed), None, time.monotonic()
     for form in forms:
         try:
-            unexportable = obstacle(narrow_models.built(name))
-            if unexportable is not None:
-                problem = f"{unexportable.operator} {unexportable.reason}"
-                yield form, {"problem": problem, "operator": unexportable.operator, "seconds": 0}
-                continue
-            model = narrow_models.built(name, narrow_models.seed_of(name))
             exporter = exporter_of(form, precision, sizes)
-            size = narrow_models.example_of(name)
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / f"model{exporter.suffixes[0]}"
                 if source is None or (exporter.own_bf16 and precision == "bf16"):
@@ -66,7 +64,7 @@ def run(name: str, trace: str, forms: Sequence[str]) -> Iterator[tuple[str, dict
             facts["detections"] = [row.expected for row in agreement.rows]
             facts["problems"] = [row.problem[:300] for row in agreement.rows if row.problem]
             del facts["rows"]
-            yield form, {**facts, "seed": narrow_models.seed_of(name), "seconds": _since(start)}
+            yield form, {**facts, "seed": seed, "seconds": _since(start)}
         start = time.monotonic()
 
 

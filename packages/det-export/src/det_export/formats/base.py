@@ -96,7 +96,6 @@ class FileExporter(ABC):
         self.others: list[tuple[Tensor, Tensor]] = []
         self.target = Path()  # where files that belong to the one written go
         self._last: tuple[ExportedProgram, Metadata] | None = None
-        self._made: tuple[ExportedProgram, Any, bool] | None = None  # its ONNX graph, and whether that resizes images
 
     def export(self, model: nn.Module, example: ImageBatch, path: Path) -> Path:
         """Write a file for the batch size of `example`; returns its path, with the suffix of the format.
@@ -155,7 +154,7 @@ class FileExporter(ABC):
             found = f"{self.precision}, and {other.format} wants {usable}"
             raise ConfigError("export_as", "the exported program is of another precision", found)
         other.require()
-        other._last, other._made = (traced, replace(metadata, format=other.format, resizes=False)), self._made
+        other._last = traced, replace(metadata, format=other.format, resizes=False)
         other._write_whole(*other._last, path)
         return path
 

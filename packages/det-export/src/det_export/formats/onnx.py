@@ -60,6 +60,13 @@ class OnnxExporter(FileExporter):
             fix = "leave out --dynamic-batch, or give --no-resize"
             raise ConfigError("resize", "is for one image", "the batch is free", fix)
         self.resize = resize
+        self._made: tuple[ExportedProgram, Any, bool] | None = None  # its graph, and whether that resizes images
+
+    def export_as(self, other: FileExporter, path: Path) -> Path:
+        """As `FileExporter.export_as`; a format that is made of the graph takes it over."""
+        if isinstance(other, OnnxExporter):
+            other._made = self._made
+        return super().export_as(other, path)
 
     def require(self) -> None:
         """As `FileExporter.require`."""
