@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from _images import resized
 from det_core.backbones import FPN, ResNet
 from det_core.data import read_image
 from det_core.models import RPN, MaskRCNNConvUpsampleHead, ROIPooler, StandardROIHeads, mask_rcnn
@@ -18,7 +19,6 @@ from det_core.recipes import Factory
 from det_core.structures import ImageBatch
 from det_inspect.speed.torchvision_pair import torchvision_state
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
@@ -98,7 +98,7 @@ def pictures(count: int) -> list[Tensor]:
 
 def resize(image: Tensor) -> Tensor:
     """An image uint8 (3, H, W) at the size that is measured."""
-    return F.interpolate(image[None].float(), SIZE, mode="bilinear", antialias=True)[0].round().to(torch.uint8)
+    return resized(image, SIZE)
 
 
 def measured(call: Callable[[], object]) -> tuple[float, float]:

@@ -25,15 +25,16 @@ from typing import Any
 
 import gpu_training
 import torch
+from _images import batch_of
 from _pair import ours
 from det_core import recipes
 from det_core.models.cpu_acceleration import accelerate
 from det_core.predict import Result, optimize
 from det_core.structures import Detections, ImageBatch
+from det_export.check import shipped
 from det_inspect.speed.agreement import agreement_of
 from det_inspect.speed.child import predicted
 from models import MODELS, narrow_models
-from models import batch_of as photograph
 from torch import nn
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
@@ -69,7 +70,7 @@ def agreement(recipe: str, size: tuple[int, int], device: torch.device) -> dict[
     torch.manual_seed(0)
     model = recipes.load(recipe).build_model().eval()
     narrow_models.spread(model, size)
-    batch = photograph(size)
+    batch = batch_of(shipped()[0], size)
     [expected] = accelerate(model, on=False)(batch)
     [actual] = model.to(device)(batch.to(device))
     one, other = (predicted(Result(batch.pixels[0], each, (), ())).to("cpu") for each in (expected, actual))
@@ -168,7 +169,7 @@ def main() -> None:
         few = (128, 192) if small else (size[0] // 2, size[1] // 2)
         results.measure("agreement", recipe, lambda recipe=recipe, few=few: agreement(recipe, few, device))
     model = ours()
-    batch = photograph((160, 256) if small else (800, 1333))
+    batch = batch_of(shipped()[0], (160, 256) if small else (800, 1333))
     with torch.no_grad():
         [prediction] = model(batch)
     moved = batch.to(device)

@@ -18,13 +18,14 @@ import torchvision
 from _pair import CLASSES, SIZE, measured, ours, pictures, theirs
 from det_core import Detector
 from det_core.ops import boxes as box_ops
+from det_inspect.speed.trial import computes_in_bf16
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 RESULTS = Path(__file__).parent / "results" / "inference.json"
 PLAIN, OTHER = "det", "torchvision"
 OPTIONS = {"det, optimised": {}}
-if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+if computes_in_bf16(torch.device("cpu")):
     OPTIONS["det, optimised, bf16"] = {"precision": "bf16"}  # elsewhere it is emulated, ten times slower than float32
 NAMES = [OTHER, PLAIN, *OPTIONS]
 PARTS = {

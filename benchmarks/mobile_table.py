@@ -113,13 +113,9 @@ def detector_of(recipe: str, arguments: argparse.Namespace) -> tuple[Any, bool]:
 
 def batch_of(recipe: str) -> Any:
     """A picture at the size of the recipe."""
-    import torch
-    from det_core.data import read_image
-    from det_core.structures import ImageBatch
+    import _images
 
-    pixels = read_image(sorted(PICTURES.glob("*.jpg"))[0])[None].float()
-    resized = torch.nn.functional.interpolate(pixels, size=SIZES[recipe], mode="bilinear", antialias=True)
-    return ImageBatch(pixels=resized.round().to(torch.uint8), sizes=(SIZES[recipe],))
+    return _images.batch_of(min(PICTURES.glob("*.jpg")), SIZES[recipe])
 
 
 def costs(recipe: str, _cell: str, arguments: argparse.Namespace) -> dict[str, Any]:

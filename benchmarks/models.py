@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _images import batch_of
 from det_core import recipes
-from det_core.data import read_image
 from det_core.models.cpu_acceleration import accelerate
 from det_core.predict import Result, optimize
-from det_core.structures import ImageBatch
 from det_export.check import shipped
 from det_inspect.speed.agreement import agreement_of
 from det_inspect.speed.child import predicted
@@ -55,18 +54,11 @@ VARIANTS: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
-def batch_of(size: tuple[int, int]) -> ImageBatch:
-    """A photograph at the size that is measured."""
-    pixels = read_image(shipped()[0])[None].float()
-    resized = nn.functional.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-    return ImageBatch(pixels=resized.round().to(torch.uint8), sizes=(size,))
-
-
 @torch.no_grad()
 def measure(recipe: str, size: tuple[int, int], runs: int) -> dict[str, dict[str, float]]:
     """Name of a variant -> its figures."""
     torch.manual_seed(0)
-    model, batch = recipes.load(recipe).build_model().eval(), batch_of(size)
+    model, batch = recipes.load(recipe).build_model().eval(), batch_of(shipped()[0], size)
     narrow_models.spread(model, (size[0] // 4, size[1] // 4))
     models = {name: make(model) for name, make in VARIANTS.items()}
     outputs: dict[str, Any] = {}

@@ -27,24 +27,23 @@ from det_ray.folder import RunFolder
 from PIL import Image
 
 HERE = Path(__file__).parent
+STAND_IN = HERE.parent / "packages" / "det-ray" / "tests"  # of tiny_detector
 RESULTS = HERE / "results" / "ray_predict.json"
 SECONDS, IMAGES, BLOCK = 0.3, 100, 2
 MAIN = "from det_core.cli.main import main; main()"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(STAND_IN), "OMP_NUM_THREADS": "1"}
 
 
 def prepare(folder: Path) -> None:
     """Write the images and the checkpoint of the stand-in."""
-    sys.path.insert(0, str(HERE))
-    from _busy_detector import Busy
-    from det_core.engine.checkpoint import Checkpoint, save_checkpoint
+    sys.path.insert(0, str(STAND_IN))
+    import tiny_detector
 
     (folder / "images").mkdir()
     for number in range(IMAGES):
         values = np.random.default_rng(number).integers(0, 256, (480, 640, 3), np.uint8)
         Image.fromarray(values).resize((640, 480)).save(folder / "images" / f"{number:03d}.jpg")
-    recipe = f"model:\n  type: _busy_detector:Busy\n  seconds: {SECONDS}\ndata:\n  eval_transforms: []\n"
-    save_checkpoint(folder / "busy.safetensors", Busy(SECONDS), Checkpoint(recipe=recipe, classes=("thing",)))
+    tiny_detector.save(folder / "busy.safetensors", seconds=SECONDS)
 
 
 def start(folder: Path, output: Path, workers: int) -> "subprocess.Popen[str]":

@@ -27,9 +27,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import _images
 import torch
 from det_core import Detector, recipes
-from det_core.data import read_image
 from det_core.models.cpu_acceleration import accelerate
 from det_core.plugins import registry
 from det_core.predict.optimize import optimize
@@ -84,10 +84,7 @@ def picture_of(name: str) -> Path:
 
 def batch_of(name: str) -> ImageBatch:
     """One picture, as large as the model wants it."""
-    size = MODELS[name][2]
-    pixels = read_image(picture_of(name))[None].float()
-    resized = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-    return ImageBatch(pixels=resized.round().to(torch.uint8), sizes=(size,))
+    return _images.batch_of(picture_of(name), MODELS[name][2])
 
 
 def file_of(name: str, runtime: str, folder: Path) -> Path:
